@@ -1,0 +1,14 @@
+"""Images and what is known about them: reading untrusted files, and ordered collections."""
+
+from .collection import ImageCollection
+from .files import EXTENSIONS, MAX_PIXELS, ImageProblem, read_image, read_thumbnail, to_rgb
+
+__all__ = [
+    "EXTENSIONS",
+    "MAX_PIXELS",
+    "ImageCollection",
+    "ImageProblem",
+    "read_image",
+    "read_thumbnail",
+    "to_rgb",
+]

@@ -1,0 +1,402 @@
+"""`ImageCollection`: ordered, lazily read images with a table of what is known of each."""
+
+import html
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..ranking import Relevance
+from .files import ImageProblem
+from .folders import list_images, paths_from_table, printable
+from .sheet import sheet_html
+from .sources import ArraySource, FileSource, FunctionSource
+from .splits import random_parts
+from .tables import checked_table, problem_table, table_for
+
+log = logging.getLogger(__name__)
+
+
+class ImageCollection:
+    """Images in a fixed order, read when asked for, with ids and a table.
+
+    Make one with `from_folder`, `from_table`, `from_files`, `from_arrays` or `from_function`.
+    ``images[3]`` and ``images["cat/1.jpg"]`` read one image; ``images[mask]``, ``images[10:20]`` and
+    ``images[["a", "b"]]`` give smaller collections. No image is kept in memory but those given as arrays.
+
+    Attributes
+    ----------
+    ids : ndarray of str
+        Unique; for a folder the path below it, with ``/`` on every platform.
+    table : DataFrame, one row an image, indexed by id
+        What is known: ``path``, ``label``, ``instance``, ``split`` … Treat it as read-only.
+    problems : DataFrame with the columns ``name`` and ``reason``
+        Files that were refused when the collection was opened, or found broken by `verify`.
+    name : str
+    root : Path or None
+        Folder that the ids of files are relative to.
+
+    Examples
+    --------
+    >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)), labels=["a", "a", "b"])
+    >>> images[images.labels == "a"].ids
+    array(['0', '1'], dtype=object)
+    """
+
+    def __init__(self, source, table, *, rows=None, problems=None, name="images"):
+        self._source = source
+        self._rows = np.arange(len(table)) if rows is None else rows  # position here -> row of the source
+        self.table = checked_table(table)
+        self.problems = problem_table() if problems is None else problems
+        self.name = name
+
+    # ------------------------------------------------------------------ making one
+
+    @classmethod
+    def from_folder(cls, folder, *, labels="folder", recursive=True):
+        """All images below a folder, in the order of their names.
+
+        Parameters
+        ----------
+        folder : str or path
+            Hidden files and folders (names that start with a dot) are left out.
+        labels : "folder" or None
+            "folder": the first sub-folder of each image is its label, if there are sub-folders.
+        recursive : bool
+            Whether to look into sub-folders.
+
+        Returns
+        -------
+        ImageCollection
+            With the columns ``path`` and, where found, ``label``. Files are listed, not decoded: empty ones
+            are refused now, damaged ones by `verify` or when they are read.
+
+        Raises
+        ------
+        FileNotFoundError, NotADirectoryError, ValueError
+            No such folder; a file; no image in it.
+        """
+        if labels not in ("folder", None):
+            raise ValueError(f'labels must be "folder" or None, got {labels!r}')
+        root = Path(folder).expanduser()
+        ids, paths, problems = list_images(root, recursive)
+        table = pd.DataFrame({"path": [printable(path) for path in paths]}, index=pd.Index(ids, dtype=object))
+        if labels == "folder" and any("/" in i for i in ids):
+            table["label"] = np.array([i.split("/")[0] if "/" in i else None for i in ids], dtype=object)
+        return cls(FileSource(paths, root), table, problems=problem_table(problems), name=root.resolve().name)
+
+    @classmethod
+    def from_table(cls, table, path="path", *, root=None, ids=None):
+        """Images named by a column of a table.
+
+        Parameters
+        ----------
+        table : DataFrame or path of a CSV file
+            The other columns are kept; ``mask``, if there, holds paths of masks (see `mask`).
+        path : str
+            Column with the image files, relative to `root` or absolute.
+        root : str or path, optional
+            Default: the folder of the CSV file, else the current folder.
+        ids : str, optional
+            Column with unique ids. Default: the column `path` as it stands.
+
+        Raises
+        ------
+        ValueError
+            The column is missing, ids repeat, or none of the files exists.
+        """
+        table, root, name = paths_from_table(table, path, root)
+        keys = table[ids if ids else path].astype(str)
+        table = table.set_index(pd.Index(keys.to_numpy(dtype=object)))
+        paths = [root / p for p in table[path].astype(str)]
+        found = np.array([p.is_file() for p in paths], dtype=bool)
+        problems = [(i, "no such file") for i in table.index[~found]]
+        if not found.any():
+            raise ValueError(f"none of the {len(table)} files in column {path!r} exists below {root}; set root=")
+        paths = [p for p, keep in zip(paths, found, strict=True) if keep]
+        table = table[found].assign(path=[str(p) for p in paths])
+        return cls(FileSource(paths, root), table, problems=problem_table(problems), name=name)
+
+    @classmethod
+    def from_files(cls, paths, table=None, *, ids=None, root=None, name="files"):
+        """Images given by their paths.
+
+        Parameters
+        ----------
+        paths : sequence of str or path
+        table : DataFrame, optional
+            One row an image, in the same order.
+        ids : sequence of str, optional
+            Default: the path below `root` if given, else the paths as they stand.
+        root : str or path, optional
+
+        Raises
+        ------
+        ValueError
+            Lengths differ, ids repeat, or there is no path.
+        """
+        paths = [Path(p) for p in paths]
+        if ids is None:
+            ids = [p.relative_to(root).as_posix() if root else str(p) for p in paths]
+        table = table_for(len(paths), table, ids).assign(path=[str(p) for p in paths])
+        return cls(FileSource(paths, None if root is None else Path(root)), table, name=name)
+
+    @classmethod
+    def from_arrays(cls, arrays, labels=None, *, ids=None, table=None, name="arrays"):
+        """Images that are in memory already.
+
+        Parameters
+        ----------
+        arrays : sequence of arrays (h, w), (h, w, 3) or (h, w, 4), or of PIL images
+            See `to_rgb` for the values allowed.
+        labels : sequence, optional
+            Becomes the column ``label``.
+        ids : sequence of str, optional
+            Default: "0", "1", …
+        table : DataFrame, optional
+        """
+        arrays = list(arrays)
+        table = table_for(len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids)
+        if labels is not None:
+            if len(labels) != len(arrays):
+                raise ValueError(f"got {len(labels)} labels for {len(arrays)} images")
+            table = table.assign(label=np.asarray(labels))
+        return cls(ArraySource(arrays), table, name=name)
+
+    @classmethod
+    def from_function(cls, read, table, *, key, name, read_mask=None):
+        """Images made on demand, by a generator.
+
+        Parameters
+        ----------
+        read : callable
+            ``read(row)`` gives the RGB uint8 image (h, w, 3) of row number `row` of `table`.
+        table : DataFrame indexed by id
+        key : str
+            Names the generator, its version and its parameters: with the row it identifies the contents.
+        name : str
+        read_mask : callable, optional
+            ``read_mask(row)`` gives a mask (h, w).
+        """
+        return cls(FunctionSource(read, key, read_mask), table, name=name)
+
+    # ------------------------------------------------------------------ looking inside
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __iter__(self):
+        return (self._image(i) for i in range(len(self)))
+
+    def __getitem__(self, which):
+        if isinstance(which, str | int | np.integer) and not isinstance(which, bool):
+            return self._image(self._position(which))
+        return self.subset(which)
+
+    def __repr__(self):
+        columns = [f"{c} ({self.table[c].nunique()})" if c in ("label", "instance", "split") else str(c) for c in self.table]
+        text = f"ImageCollection {self.name!r}: {len(self):,} images"
+        text += f"; columns: {', '.join(columns)}" if columns else ""
+        return text + (f"; {len(self.problems)} refused, see .problems" if len(self.problems) else "")
+
+    def _repr_html_(self):
+        return f"<p>{html.escape(repr(self))}</p>{sheet_html(self)}"
+
+    @property
+    def ids(self):
+        return self.table.index.to_numpy()
+
+    @property
+    def labels(self):
+        """ndarray (n_images,): the column ``label``."""
+        return self.column("label")
+
+    @property
+    def root(self):
+        return getattr(self._source, "root", None)
+
+    def column(self, name):
+        """ndarray (n_images,) of one column; ValueError names the columns there are."""
+        if name not in self.table:
+            known = ", ".join(map(str, self.table)) or "none"
+            raise ValueError(f"no column {name!r} in {self.name!r}; its columns: {known}. Add one with with_columns()")
+        return self.table[name].to_numpy()
+
+    def positions(self, ids):
+        """Positions (int64) of ids; ValueError names the first unknown one."""
+        ids = list(ids)
+        positions = self.table.index.get_indexer(ids)
+        if (positions < 0).any():
+            unknown = str(ids[int(np.flatnonzero(positions < 0)[0])])
+            raise ValueError(f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids")
+        return positions.astype(np.int64)
+
+    def _position(self, which):
+        if isinstance(which, str):
+            return int(self.positions([which])[0])
+        position = int(which) + (len(self) if which < 0 else 0)
+        if not 0 <= position < len(self):
+            raise IndexError(f"image {which} of {len(self)} in {self.name!r}; positions are 0 to {len(self) - 1}")
+        return position
+
+    def _image(self, position):
+        return self._named(position, self._source.read, self._rows[position])
+
+    def _named(self, position, read, *args):
+        """Call `read`, and give a problem the id of its image as name."""
+        try:
+            return read(*args)
+        except ImageProblem as problem:
+            raise ImageProblem(self.table.index[position], problem.reason) from problem
+
+    def thumbnail(self, which, size=96):
+        """RGB uint8 (h, w, 3) of one image by position or id, its longer side at most `size` pixels."""
+        position = self._position(which)
+        return self._named(position, self._source.thumbnail, self._rows[position], size)
+
+    def digest(self, which):
+        """Hexadecimal digest of the contents of one image: of the file's bytes, the pixels, or the generator's key."""
+        position = self._position(which)
+        return self._named(position, self._source.digest, self._rows[position])
+
+    def path(self, which):
+        """Path of one image, or None if it is no file."""
+        return self._source.path(self._rows[self._position(which)])
+
+    def mask(self, which):
+        """Mask (h, w) of one image, from the column ``mask`` or the generator; ValueError if there is none."""
+        position = self._position(which)
+        if "mask" in self.table:
+            return self._named(position, self._source.read_mask, self.table["mask"].iloc[position])
+        return self._named(position, self._source.make_mask, self._rows[position])
+
+    # ------------------------------------------------------------------ making others of it
+
+    def subset(self, which):
+        """The images that a slice, boolean mask, position array or list of ids selects, in that order."""
+        if isinstance(which, slice):
+            which = np.arange(len(self))[which]
+        which = np.asarray(list(which) if not isinstance(which, np.ndarray | pd.Series) else which)
+        if which.dtype == bool:
+            if which.shape != (len(self),):
+                raise ValueError(f"mask of shape {which.shape} for {len(self)} images; give one value an image")
+            which = np.flatnonzero(which)
+        elif which.dtype.kind in "UO" and len(which):
+            which = self.positions(which)
+        elif which.dtype.kind not in "iu" and len(which):
+            raise TypeError(f"select images by a mask, positions or ids, got dtype {which.dtype}")
+        which = which.astype(np.int64)
+        if len(which) and (which.min() < -len(self) or which.max() >= len(self)):
+            raise IndexError(f"position {which.max()} of {len(self)} images in {self.name!r}")
+        return self._new(rows=self._rows[which], table=self.table.iloc[which])
+
+    def _new(self, *, rows=None, table=None, problems=None):
+        return type(self)(
+            self._source,
+            self.table if table is None else table,
+            rows=self._rows if rows is None else rows,
+            problems=self.problems if problems is None else problems,
+            name=self.name,
+        )
+
+    def with_columns(self, **columns):
+        """The same images with further (or other) columns; each has one value an image."""
+        for name, values in columns.items():
+            if len(values) != len(self):
+                raise ValueError(f"column {name!r} has {len(values)} values for {len(self)} images")
+        return self._new(table=self.table.assign(**{k: np.asarray(v) for k, v in columns.items()}))
+
+    def split(self, by="split", *, parts=("query", "database"), fraction=None, disjoint=None, random_state=0):
+        """Divide the collection.
+
+        Parameters
+        ----------
+        by : str
+            Column that names the part of each image; used if `fraction` is None.
+        parts : tuple of str
+            Values of that column, in the order wanted.
+        fraction : float in (0, 1), optional
+            Split at random instead, into `fraction` and the rest; every label keeps its share.
+        disjoint : str, optional
+            With `fraction`: a column whose groups stay whole (``"label"``: no class on both sides).
+        random_state : int or RandomState
+
+        Returns
+        -------
+        tuple of ImageCollection
+
+        Raises
+        ------
+        ValueError
+            The column or a part is missing, or the fraction leaves one side empty.
+        """
+        if fraction is not None:
+            groups = self.column(disjoint) if disjoint else None
+            strata = self.labels if "label" in self.table and not disjoint else None
+            first = random_parts(len(self), fraction, strata=strata, groups=groups, random_state=random_state)
+            return self.subset(first), self.subset(~first)
+        if by not in self.table:
+            raise ValueError(f"no column {by!r} to split {self.name!r} by; use split(fraction=0.2) for a random split")
+        values = self.column(by)
+        empty = [p for p in parts if not (values == p).any()]
+        if empty:
+            raise ValueError(f"column {by!r} has no {empty[0]!r}; it has: {', '.join(map(str, pd.unique(values)))}")
+        return tuple(self.subset(values == p) for p in parts)
+
+    def relevance(self, queries=None, database=None, *, by=None, keep_self=False):
+        """What is relevant to what: images that share the value of a column.
+
+        Parameters
+        ----------
+        queries, database : ImageCollection, optional
+            Default: this collection.
+        by : str, optional
+            Column; default ``instance`` if there, else ``label``. Missing values match nothing.
+        keep_self : bool
+            Whether a query counts as relevant to itself (UKBench); by default it is junk, by id.
+
+        Returns
+        -------
+        Relevance
+        """
+        queries = self if queries is None else queries
+        database = self if database is None else database
+        if by is None:
+            by = "instance" if "instance" in database.table else "label"
+        return Relevance.from_labels(
+            queries.ids, database.ids, queries.column(by), database.column(by), keep_self=keep_self
+        )
+
+    def verify(self, progress=True):
+        """Decode every image once, on several threads.
+
+        Returns
+        -------
+        ImageCollection
+            The good images; its ``problems`` name the others with the reason.
+        """
+        good, problems = np.ones(len(self), dtype=bool), []
+
+        def problem_of(position):
+            try:
+                self._image(position)
+            except ImageProblem as problem:
+                return problem
+            return None
+
+        with ThreadPoolExecutor() as pool, tqdm(total=len(self), desc="verify", disable=not progress) as bar:
+            positions = iter(range(len(self)))
+            while block := list(islice(positions, 256)):
+                for position, problem in zip(block, pool.map(problem_of, block), strict=True):
+                    if problem is not None:
+                        good[position] = False
+                        problems.append((problem.name, problem.reason))
+                bar.update(len(block))
+        if problems:
+            log.warning("%d of %d images cannot be read, see .problems", len(problems), len(self))
+        kept = self.subset(good)
+        return kept._new(problems=pd.concat([self.problems, problem_table(problems)], ignore_index=True))

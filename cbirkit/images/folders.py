@@ -1,0 +1,82 @@
+"""Find image files: in a folder, or named by a table."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from .files import EXTENSIONS
+
+
+def list_images(root, recursive):
+    """List the image files below a folder without opening them.
+
+    Returns
+    -------
+    ids : list of str
+        Paths below `root` with ``/``, sorted.
+    paths : list of Path
+    problems : list of (name, reason)
+        Empty files and folders that may not be entered.
+    """
+    if not root.exists():
+        raise FileNotFoundError(f"no such folder: {root}")
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file; give a folder, or read one image with images.read_image")
+    found, problems = [], []
+    pending = [("", root)]
+    while pending:
+        prefix, folder = pending.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            problems.append((prefix or str(root), f"folder cannot be read ({error.strerror})"))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = prefix + printable(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                if recursive:
+                    pending.append((name + "/", entry.path))
+            elif entry.name.lower().endswith(EXTENSIONS):
+                _sort_in(entry, name, found, problems)
+    found.sort()
+    if not found:
+        refused = f", {len(problems)} refused (the first: {': '.join(problems[0])})" if problems else ""
+        raise ValueError(f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}{refused}")
+    return [name for name, _ in found], [Path(path) for _, path in found], sorted(problems)
+
+
+def _sort_in(entry, name, found, problems):
+    """Put one entry among the images found or among the problems."""
+    try:
+        size = entry.stat().st_size
+    except OSError as error:
+        problems.append((name, f"cannot be read ({error.strerror})"))
+        return
+    if size == 0:
+        problems.append((name, "empty file"))
+    else:
+        found.append((name, entry.path))
+
+
+def printable(name):
+    """A file name or path as text that can be written as UTF-8 (on some systems file names are any bytes)."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def paths_from_table(table, path, root):
+    """Read the table, check its path column and settle the root folder."""
+    name = "table"
+    if isinstance(table, str | os.PathLike):
+        file = Path(table).expanduser()
+        if not file.is_file():
+            raise FileNotFoundError(f"no such table: {file}")
+        name, root = file.stem, file.parent if root is None else root
+        table = pd.read_csv(file)
+    if path not in table:
+        raise ValueError(f"no column {path!r} in the table; its columns: {', '.join(map(str, table))}. Set path=")
+    if not len(table):
+        raise ValueError(f"the table {name!r} has no rows")
+    return table, Path("." if root is None else root), name

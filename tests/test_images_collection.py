@@ -1,0 +1,240 @@
+"""`ImageCollection`: opening, selecting, splitting, and reporting what is broken."""
+
+import os
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cbirkit.images import ImageCollection, ImageProblem
+
+
+def picture(seed, size=(12, 10)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, one nested file, a broken, an empty and a hidden one, and a text file."""
+    for i, name in enumerate(["cat/1.png", "cat/2.png", "dog/deep/3.png", "dog/4.PNG"]):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(i)).save(path)
+    (tmp_path / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (tmp_path / "dog" / "empty.png").touch()
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden").mkdir()
+    Image.fromarray(picture(9)).save(tmp_path / ".hidden" / "x.png")
+    return tmp_path
+
+
+def test_folder_with_classes(folder):
+    images = ImageCollection.from_folder(folder)
+    assert images.ids.tolist() == ["cat/1.png", "cat/2.png", "cat/broken.jpg", "dog/4.PNG", "dog/deep/3.png"]
+    assert images.labels.tolist() == ["cat", "cat", "cat", "dog", "dog"]
+    assert images.problems.to_dict("records") == [{"name": "dog/empty.png", "reason": "empty file"}]
+    assert np.array_equal(images["dog/deep/3.png"], picture(2))
+    assert images.path(0) == folder / "cat/1.png" and images.root == folder
+
+
+def test_flat_folder_has_no_labels(folder):
+    images = ImageCollection.from_folder(folder / "cat")
+    assert "label" not in images.table
+    with pytest.raises(ValueError, match="no column 'label'.*path"):
+        _ = images.labels
+    assert len(ImageCollection.from_folder(folder / "dog", recursive=False)) == 1
+
+
+def test_verify_names_the_broken_and_keeps_the_good(folder):
+    images = ImageCollection.from_folder(folder)
+    with pytest.raises(ImageProblem, match="cat/broken.jpg"):
+        images[2]
+    good = images.verify(progress=False)
+    assert len(good) == 4 and "cat/broken.jpg" not in good.ids
+    assert good.problems["name"].tolist() == ["dog/empty.png", "cat/broken.jpg"]
+    assert all(good.problems["reason"].str.len() > 5)
+
+
+def test_order_and_digests_are_stable(folder):
+    first, again = ImageCollection.from_folder(folder), ImageCollection.from_folder(folder)
+    assert first.ids.tolist() == again.ids.tolist()
+    assert first.digest(0) == again.digest("cat/1.png") != first.digest(1)
+    Image.fromarray(picture(77)).save(folder / "cat/1.png")
+    assert first.digest(0) != again.digest(1)
+
+
+def test_a_folder_of_100_000_files_opens_in_seconds(tmp_path):
+    source = tmp_path / "source.png"
+    Image.fromarray(picture(0)).save(source)
+    n = 20_000  # a fifth of it, with a fifth of the time
+    for part in range(n // 1000):
+        sub = tmp_path / "all" / f"{part:03d}"
+        sub.mkdir(parents=True)
+        for i in range(1000):
+            os.link(source, sub / f"{i:04d}.png")
+    start = time.perf_counter()
+    images = ImageCollection.from_folder(tmp_path / "all")
+    assert len(images) == n and images.table["label"].nunique() == 20
+    assert time.perf_counter() - start < 2
+
+
+def test_folders_that_hold_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no usable image"):
+        ImageCollection.from_folder(tmp_path)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ValueError, match="1 refused.*empty file"):
+        ImageCollection.from_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        ImageCollection.from_folder(tmp_path / "missing")
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        ImageCollection.from_folder(tmp_path / "a.png")
+
+
+def test_one_image(tmp_path):
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    images = ImageCollection.from_folder(tmp_path)
+    assert len(images) == 1 and images.relevance(by="path").n_positives.tolist() == [0]
+
+
+def test_table(folder):
+    table = pd.DataFrame({"file": ["cat/1.png", "dog/4.PNG", "gone.png"], "kind": ["a", "b", "a"], "key": [7, 8, 9]})
+    table.to_csv(folder / "labels.csv", index=False)
+    for given in (folder / "labels.csv", str(folder / "labels.csv")):
+        images = ImageCollection.from_table(given, "file", ids="key")
+        assert images.ids.tolist() == ["7", "8"] and images.column("kind").tolist() == ["a", "b"]
+        assert images.problems["name"].tolist() == ["9"]
+        assert np.array_equal(images["7"], picture(0))
+    assert ImageCollection.from_table(table, "file", root=folder).ids.tolist() == ["cat/1.png", "dog/4.PNG"]
+
+
+def test_tables_that_do_not_work(folder):
+    with pytest.raises(ValueError, match="no column 'path'.*file"):
+        ImageCollection.from_table(pd.DataFrame({"file": ["cat/1.png"]}), root=folder)
+    with pytest.raises(ValueError, match="none of the 1 files"):
+        ImageCollection.from_table(pd.DataFrame({"path": ["x.png"]}), root=folder)
+    with pytest.raises(ValueError, match="duplicate id 'cat/1.png' .rows 0 and 1"):
+        ImageCollection.from_table(pd.DataFrame({"path": ["cat/1.png"] * 2}), root=folder)
+    with pytest.raises(FileNotFoundError, match="no such table"):
+        ImageCollection.from_table(folder / "missing.csv")
+    with pytest.raises(ValueError, match="no rows"):
+        ImageCollection.from_table(pd.DataFrame({"path": []}))
+
+
+def test_arrays_and_generators():
+    arrays = ImageCollection.from_arrays([picture(0), picture(1, (5, 6)), np.zeros((4, 4))], labels=["a", "b", "a"])
+    assert arrays.ids.tolist() == ["0", "1", "2"] and arrays[2].shape == (4, 4, 3)
+    calls = []
+
+    def read(row):
+        calls.append(row)
+        return picture(row)
+
+    made = ImageCollection.from_function(read, pd.DataFrame(index=["x", "y", "z"]), key="g1 seed=0", name="made")
+    part = made[["z", "x"]]
+    assert calls == [] and np.array_equal(part[0], picture(2)) and calls == [2]
+    assert part.digest("z") == made.digest(2) and calls == [2]
+    other = ImageCollection.from_function(read, made.table, key="g1 seed=1", name="made")
+    assert other.digest(0) != made.digest(0)
+    with pytest.raises(ValueError, match="3 images, 3 table rows and 2 ids"):
+        ImageCollection.from_arrays([picture(0)] * 3, ids=["a", "b"])
+    with pytest.raises(ValueError, match="duplicate id 'a'"):
+        ImageCollection.from_arrays([picture(0)] * 2, ids=["a", "a"])
+    with pytest.raises(ValueError, match="1 labels for 2"):
+        ImageCollection.from_arrays([picture(0)] * 2, labels=["a"])
+
+
+def test_selecting():
+    images = ImageCollection.from_arrays([picture(i) for i in range(6)], labels=list("aabbcc"))
+    assert images[1:5:2].ids.tolist() == ["1", "3"]
+    assert images[images.labels == "b"].ids.tolist() == ["2", "3"]
+    assert images[np.array([5, 0])].ids.tolist() == ["5", "0"]
+    assert images[["4", "1"]][0].tolist() == picture(4).tolist()
+    assert images[-1].tolist() == picture(5).tolist()
+    assert images[[]].ids.tolist() == []
+    assert images[2:][1:].ids.tolist() == ["3", "4", "5"]
+    assert [i.shape for i in images[:2]] == [(12, 10, 3)] * 2
+    with pytest.raises(ValueError, match="no image 'q'"):
+        images[["1", "q"]]
+    with pytest.raises(IndexError, match="positions are 0 to 5"):
+        images[6]
+    with pytest.raises(ValueError, match="mask of shape"):
+        images[np.array([True])]
+    with pytest.raises(TypeError, match="mask, positions or ids"):
+        images[[0.5]]
+
+
+def test_splits():
+    images = ImageCollection.from_arrays([picture(i) for i in range(20)], labels=list("ab") * 10)
+    with pytest.raises(ValueError, match="fraction=0.2"):
+        images.split()
+    few, many = images.split(fraction=0.2)
+    assert len(few) == 4 and sorted(few.labels) == list("aabb")
+    assert set(few.ids) | set(many.ids) == set(images.ids) and not set(few.ids) & set(many.ids)
+    assert few.ids.tolist() == images.split(fraction=0.2)[0].ids.tolist()
+    assert few.ids.tolist() != images.split(fraction=0.2, random_state=1)[0].ids.tolist()
+    one, other = images.split(fraction=0.5, disjoint="label")
+    assert len(one) == 10 and not set(one.labels) & set(other.labels)
+    named = images.with_columns(split=["query"] * 5 + ["database"] * 15)
+    queries, database = named.split()
+    assert queries.ids.tolist() == list("01234") and len(database) == 15
+    with pytest.raises(ValueError, match="no 'train'; it has: query, database"):
+        named.split(parts=("train",))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        images.split(fraction=1.5)
+    with pytest.raises(ValueError, match="cannot split 1 images"):
+        ImageCollection.from_arrays([picture(0)]).split(fraction=0.5)
+
+
+def test_relevance_takes_instance_then_label_and_leaves_the_query_out():
+    images = ImageCollection.from_arrays([picture(i) for i in range(4)], labels=["a", "a", "a", None])
+    order = np.arange(4)[None].repeat(4, axis=0)
+    by_label = images.relevance()
+    assert by_label.n_positives.tolist() == [2, 2, 2, 0]
+    assert by_label.gains(order)[0].tolist() == [0, 1, 1, 0] and by_label.junk(order)[0].tolist() == [True] + [False] * 3
+    assert images.relevance(keep_self=True).n_positives.tolist()[:3] == [3, 3, 3]
+    objects = images.with_columns(instance=[1, 1, 2, 2])
+    assert objects.relevance().n_positives.tolist() == [1, 1, 1, 1]
+    assert objects.relevance(by="label").n_positives.tolist() == [2, 2, 2, 0]
+    with pytest.raises(ValueError, match="no column 'colour'.*label, instance"):
+        objects.relevance(by="colour")
+
+
+def test_masks(tmp_path):
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    mask = (np.arange(120).reshape(12, 10) % 3).astype(np.uint8)
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    table = pd.DataFrame({"path": ["a.png"], "mask": ["m.png"]})
+    assert np.array_equal(ImageCollection.from_table(table, root=tmp_path).mask(0), mask)
+    with pytest.raises(ValueError, match="column 'mask'"):
+        ImageCollection.from_arrays([picture(0)]).mask(0)
+    made = ImageCollection.from_function(
+        picture, pd.DataFrame(index=["x"]), key="k", name="n", read_mask=lambda row: np.ones((12, 10), bool)
+    )
+    assert made.mask("x").all()
+
+
+def test_the_contact_sheet_escapes_text_and_survives_broken_images(tmp_path):
+    bad = "<script>alert(1)</script>"
+    images = ImageCollection.from_arrays([picture(0)], labels=[bad], ids=['"><img src=x onerror=alert(1)>'])
+    text = images._repr_html_()
+    assert "<script" not in text and "<img src=x" not in text and "data:image/jpeg;base64," in text
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    assert "damaged" in ImageCollection.from_folder(tmp_path)._repr_html_()
+
+
+def test_hostile_and_unusual_file_names(tmp_path):
+    names = ["$x$ [1].png", "Straße ☃.png", "<b>.png", "a'b\"c.png"]
+    for i, name in enumerate(names):
+        Image.fromarray(picture(i)).save(tmp_path / name)
+    with open(os.fsencode(tmp_path) + b"/\xff\xfe.png", "wb") as file:
+        Image.fromarray(picture(9)).save(file, "PNG")
+    images = ImageCollection.from_folder(tmp_path)
+    assert set(names) < set(images.ids) and r"\xff\xfe.png" in images.ids
+    assert all("".join(i).encode() and images[i].shape == (12, 10, 3) for i in images.ids)
+
+
+def test_repr_says_what_is_there(folder):
+    text = repr(ImageCollection.from_folder(folder))
+    assert "5 images" in text and "label (2)" in text and "1 refused" in text

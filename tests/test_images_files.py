@@ -1,0 +1,182 @@
+"""Reading single images: formats, modes, orientation, and files that are not what they say."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbirkit.images import ImageProblem, read_image, read_thumbnail, to_rgb
+
+RNG = np.random.default_rng(0)
+PHOTO = np.asarray(Image.fromarray(RNG.integers(0, 256, (6, 8, 3), np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
+
+
+def save(tmp_path, name, array_or_image, **options):
+    image = array_or_image if isinstance(array_or_image, Image.Image) else Image.fromarray(array_or_image)
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm"])
+def test_lossless_formats_come_back_exactly(tmp_path, suffix):
+    assert np.array_equal(read_image(save(tmp_path, f"a.{suffix}", PHOTO)), PHOTO)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_lossy_formats_come_back_nearly(tmp_path, suffix):
+    difference = read_image(save(tmp_path, f"a.{suffix}", PHOTO, quality=95)).astype(int) - PHOTO
+    assert np.abs(difference).mean() < 6
+
+
+def test_first_frame_of_a_gif(tmp_path):
+    red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    pixels = read_image(save(tmp_path, "a.gif", red, save_all=True, append_images=[blue]))
+    assert pixels.shape == (8, 8, 3) and (pixels == [255, 0, 0]).all()
+
+
+def test_16_bit_grey_keeps_the_high_byte(tmp_path):
+    values = np.array([[0, 257, 32896, 65535]], np.uint16)
+    for name in ("a.png", "a.tiff"):
+        assert read_image(save(tmp_path, name, values))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_float_tiff_in_unit_range_and_beyond(tmp_path):
+    inside = save(tmp_path, "in.tiff", np.array([[0.0, 0.5, 1.0]], np.float32))
+    beyond = save(tmp_path, "out.tiff", np.array([[0.0, 5.0, 10.0]], np.float32))
+    assert read_image(inside)[0, :, 0].tolist() == [0, 128, 255] == read_image(beyond)[0, :, 0].tolist()
+
+
+def test_cmyk_is_converted(tmp_path):
+    pixels = read_image(save(tmp_path, "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95))
+    assert pixels[0, 0, 0] > 200 and pixels[0, 0, 1:].max() < 60  # red
+
+
+def test_transparent_parts_lie_on_white(tmp_path):
+    clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
+    half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
+    assert (read_image(save(tmp_path, "clear.png", clear)) == 255).all()
+    assert (read_image(save(tmp_path, "half.png", half)) == 127).all()
+    palette = clear.convert("P")
+    assert (read_image(save(tmp_path, "p.png", palette, transparency=palette.getpixel((0, 0)))) == 255).all()
+    grey = Image.new("LA", (4, 4), (40, 255))
+    assert (read_image(save(tmp_path, "la.png", grey)) == 40).all()
+
+
+def test_one_bit_images(tmp_path):
+    bits = np.array([[True, False]])
+    assert read_image(save(tmp_path, "a.png", bits))[0, :, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize("orientation,undo", [(3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1)), (8, np.rot90)])
+def test_exif_orientation_is_applied_once(tmp_path, orientation, undo):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path, "a.png", PHOTO, exif=exif)
+    assert np.array_equal(read_image(path), undo(PHOTO))
+    assert np.array_equal(read_thumbnail(path, 64), undo(PHOTO))
+
+
+def test_sources_other_than_paths():
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "PNG")
+    data = buffer.getvalue()
+    for source in (data, io.BytesIO(data), Image.fromarray(PHOTO), PHOTO):
+        assert np.array_equal(read_image(source), PHOTO)
+
+
+def test_to_rgb_of_every_kind():
+    assert to_rgb(np.array([[True, False]]))[0, :, 0].tolist() == [255, 0]
+    assert to_rgb(np.array([[0.0, 1.0]])).max() == 255
+    assert to_rgb(np.array([[0, 200]])).shape == (1, 2, 3)
+    assert to_rgb(np.array([[65535]], np.uint16)).max() == 255
+    assert (to_rgb(np.zeros((1, 1, 4), np.uint8)) == 255).all()  # wholly transparent: white
+    assert to_rgb(np.zeros((1, 1))).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "array,words",
+    [
+        (np.zeros((3, 8, 8, 1)), "expected shape"),
+        (np.zeros((3, 32, 32)), "channel-first"),
+        (np.zeros((0, 4, 3)), "no pixels"),
+        (np.full((2, 2), np.nan), "0..1"),
+        (np.full((2, 2), 300), "0..255"),
+        (np.full((2, 2), -1), "0..255"),
+        (np.array([["a", "b"]]), "expected numbers"),
+    ],
+)
+def test_arrays_that_are_no_images(array, words):
+    with pytest.raises(ImageProblem, match=words):
+        to_rgb(array)
+
+
+def test_broken_files_are_named_with_the_reason(tmp_path):
+    good = save(tmp_path, "good.jpg", PHOTO).read_bytes()
+    cases = {
+        "truncated.jpg": (good[: len(good) // 2], "truncated"),
+        "empty.png": (b"", "empty file"),
+        "text.jpg": (b"this is no image", "known format"),
+        "header.png": (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "damaged"),
+    }
+    for name, (data, words) in cases.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ImageProblem, match=words) as caught:
+            read_image(tmp_path / name)
+        assert name in str(caught.value) and caught.value.name.endswith(name)
+    with pytest.raises(ImageProblem, match="no such file"):
+        read_image(tmp_path / "missing.jpg")
+    with pytest.raises(ImageProblem, match="folder"):
+        read_image(tmp_path)
+
+
+def test_decompression_bombs_are_refused_before_decoding(tmp_path):
+    path = save(tmp_path, "bomb.png", Image.new("1", (20000, 20000)))
+    assert path.stat().st_size < 100_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with pytest.raises(ImageProblem, match="too large"):
+            read_image(path)
+        with pytest.raises(ImageProblem, match="too large"):
+            read_thumbnail(path, 96)
+    with pytest.raises(ImageProblem, match="64 x 48"):
+        read_image(save(tmp_path, "a.png", PHOTO), max_pixels=1000)
+
+
+def test_fifty_megapixels_are_read(tmp_path):
+    path = save(tmp_path, "large.jpg", Image.new("RGB", (8660, 5774), "green"))
+    assert read_image(path).shape == (5774, 8660, 3)
+
+
+def test_postscript_is_not_let_near_a_decoder(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+    with pytest.raises(ImageProblem, match="known format"):
+        read_image(tmp_path / "a.png")
+
+
+def test_random_bytes_and_flipped_bytes_never_escape_as_another_error(tmp_path):
+    buffers = []
+    for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"):
+        buffer = io.BytesIO()
+        Image.fromarray(PHOTO).save(buffer, kind)
+        buffers.append(buffer.getvalue())
+    refused = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for trial in range(300):
+            data = bytearray(buffers[trial % len(buffers)])
+            for _ in range(1 + trial % 7):
+                data[RNG.integers(min(len(data), 200))] = RNG.integers(256)
+            try:
+                assert read_image(bytes(data)).dtype == np.uint8
+            except ImageProblem:
+                refused += 1
+    assert 0 < refused < 300
+
+
+def test_thumbnails_are_small_and_look_alike(tmp_path):
+    path = save(tmp_path, "a.jpg", Image.fromarray(PHOTO).resize((1024, 768)), quality=95)
+    small = read_thumbnail(path, 64)
+    assert small.shape == (48, 64, 3)
+    assert np.abs(small.astype(int) - PHOTO).mean() < 12
