@@ -73,7 +73,7 @@ def paths_from_table(table, path, root):
         file = Path(table).expanduser()
         if not file.is_file():
             raise FileNotFoundError(f"no such table: {file}")
-        name, root = file.stem, file.parent if root is None else root
+        name, root = file.resolve().parent.name, file.parent if root is None else root
         table = pd.read_csv(file)
     if path not in table:
         raise ValueError(f"no column {path!r} in the table; its columns: {', '.join(map(str, table))}. Set path=")

@@ -1,0 +1,39 @@
+"""Images to work with: sets that need no download, and the reader's own folder."""
+
+from ..images import ImageCollection
+from .digits import load_digits
+from .photo_views import homography_between, load_photo_views, reference_views
+from .photographs import photo_credits
+
+__all__ = [
+    "from_folder",
+    "homography_between",
+    "load_digits",
+    "load_photo_views",
+    "photo_credits",
+    "reference_views",
+]
+
+
+def from_folder(folder, *, labels="folder", recursive=True):
+    """All images below a folder: `ImageCollection.from_folder` by another name.
+
+    Parameters
+    ----------
+    folder : str or path
+    labels : "folder" or None
+        "folder": the first sub-folder of each image is its label, if there are sub-folders.
+    recursive : bool
+        Whether to look into sub-folders.
+
+    Returns
+    -------
+    ImageCollection
+        Files are listed, not decoded.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError, ValueError
+        No such folder; a file; no image in it.
+    """
+    return ImageCollection.from_folder(folder, labels=labels, recursive=recursive)

@@ -1,0 +1,221 @@
+"""How views differ at each level, and what light, lens, sensor and file format do to their pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._optional import require
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How strongly views differ at one level; each value is drawn uniformly within the range stated.
+
+    Parameters
+    ----------
+    rotation : float
+        Degrees, drawn from ± this.
+    seen : (float, float)
+        Side of what is seen, as a share of the region's side; made smaller where a rotated view would
+        show what lies outside its region.
+    perspective : float
+        Every corner moves by ± this share of the side.
+    gamma : float
+        Exponent between 1 / this and this (uniform in the logarithm).
+    gain : float
+        Each colour channel times 1 ± this, after one common gain of 1 ± this.
+    saturation : (float, float)
+        Factor on the distance from grey.
+    ramp : float
+        Light falls off linearly across the view by up to this share.
+    blur : float
+        Standard deviation of a Gaussian, 0 to this, in pixels of a 128-pixel view.
+    noise : float
+        Standard deviation of Gaussian noise, 0 to this, in grey levels.
+    jpeg : (int, int)
+        Quality of the JPEG file that the view passes through.
+    occluded : float
+        Probability of an occluder (a plain card that covers 8 to 22 % of the view).
+    """
+
+    rotation: float
+    seen: tuple
+    perspective: float
+    gamma: float
+    gain: float
+    saturation: tuple
+    ramp: float
+    blur: float
+    noise: float
+    jpeg: tuple
+    occluded: float
+
+
+LEVELS = {
+    "easy": Difficulty(8, (0.80, 1.0), 0.03, 1.15, 0.05, (0.9, 1.1), 0.1, 0.4, 2, (80, 95), 0.0),
+    "medium": Difficulty(22, (0.65, 1.0), 0.07, 1.35, 0.12, (0.7, 1.3), 0.25, 0.8, 5, (50, 90), 0.2),
+    "hard": Difficulty(40, (0.55, 1.0), 0.12, 1.6, 0.2, (0.4, 1.5), 0.4, 1.0, 8, (30, 80), 0.4),
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """What was drawn for one view.
+
+    Parameters
+    ----------
+    rotation : float
+        Degrees by which the content is turned anticlockwise, before perspective.
+    zoom : float
+        Magnification against a view of the whole region; at least about 1.
+    gamma, gain_r, gain_g, gain_b, saturation : float
+        Exponent; factor on each channel; factor on the distance from grey.
+    ramp, ramp_angle : float
+        Share of the light lost from one end of the view to the other; direction in radians.
+    blur, noise : float
+        Standard deviations, in pixels of a 128-pixel view and in grey levels.
+    jpeg : int
+        Quality, 0 to 100.
+    occluder : float
+        Area of the card as a share of the view (part of it may lie outside); 0: there is none.
+    """
+
+    rotation: float
+    zoom: float
+    gamma: float
+    gain_r: float
+    gain_g: float
+    gain_b: float
+    saturation: float
+    ramp: float
+    ramp_angle: float
+    blur: float
+    noise: float
+    jpeg: int
+    occluder: float
+
+
+def draw_view(level, rng):
+    """Draw one view of a region.
+
+    The same `rng` gives the same underlying draws at every level, so that the levels are one another's
+    stretched or shrunk versions.
+
+    Parameters
+    ----------
+    level : Difficulty
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    view : View
+    corners : ndarray of shape (4, 2), float64
+        What the view shows: its corners, clockwise from the top left, as shares of the region's side;
+        all within [0, 1].
+    """
+    u = rng.random(26)
+    signed = 2 * u - 1
+    rotation = level.rotation * signed[0]
+    side = _between(level.seen, u[1])
+    square = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    square = square + level.perspective * signed[2:10].reshape(4, 2) / 2
+    turn = np.deg2rad(rotation)
+    corners = side * square @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    extent = np.ptp(corners, axis=0).max()
+    shrink = min(1.0, 1.0 / extent)
+    corners = corners * shrink
+    low, high = -corners.min(axis=0), 1 - corners.max(axis=0)  # where the middle may lie
+    corners = np.clip(corners + low + (high - low) * u[10:12], 0.0, 1.0)
+    gains = 1 + level.gain * signed[12] + level.gain * signed[13:16]
+    view = View(
+        rotation=float(rotation),
+        zoom=float(1 / (side * shrink)),
+        gamma=float(level.gamma ** signed[16]),
+        gain_r=float(gains[0]),
+        gain_g=float(gains[1]),
+        gain_b=float(gains[2]),
+        saturation=float(_between(level.saturation, u[17])),
+        ramp=float(level.ramp * u[18]),
+        ramp_angle=float(2 * np.pi * u[19]),
+        blur=float(level.blur * u[20]),
+        noise=float(level.noise * u[21]),
+        jpeg=round(_between(level.jpeg, u[22])),
+        occluder=float(0.08 + 0.14 * u[24]) if u[23] < level.occluded else 0.0,
+    )
+    return view, corners
+
+
+def _between(bounds, share):
+    return bounds[0] + (bounds[1] - bounds[0]) * share
+
+
+def occluder_cover(size, view, rng):
+    """Where the occluder lies, and its colour.
+
+    Parameters
+    ----------
+    size : int
+        Side of the view.
+    view : View
+    rng : numpy.random.Generator
+        Always moved on by the same number of draws.
+
+    Returns
+    -------
+    cover : ndarray of shape (size, size), float32
+        Share of each pixel that is covered, 0 to 1; all 0 if the view has no occluder.
+    colour : ndarray of shape (3,), float32
+    """
+    u = rng.random(7)
+    colour = (255 * u[:3]).astype(np.float32)
+    if not view.occluder:
+        return np.zeros((size, size), dtype=np.float32), colour
+    aspect = 2 ** (2 * u[3] - 1)  # 1/2 to 2
+    half = np.sqrt(view.occluder) / 2 * np.array([aspect, 1 / aspect]) ** 0.5  # half sides, as shares of the view
+    middle = 0.15 + 0.7 * u[4:6]
+    turn = np.pi * u[6]
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    dx, dy = x - middle[0], y - middle[1]
+    along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
+    inside = [np.clip((h - np.abs(d)) * size + 0.5, 0, 1) for h, d in zip(half, (along, across), strict=True)]
+    return (inside[0] * inside[1]).astype(np.float32), colour
+
+
+def expose(image, view, rng):
+    """What light, an occluder, lens, sensor and JPEG make of a clean view.
+
+    Parameters
+    ----------
+    image : ndarray of shape (size, size, 3), uint8
+    view : View
+    rng : numpy.random.Generator
+        For the occluder's place and colour and for the noise, in this order.
+
+    Returns
+    -------
+    ndarray of shape (size, size, 3), uint8
+    """
+    cv2 = require("cv2")
+    size = image.shape[0]
+    cover, colour = occluder_cover(size, view, rng)
+    levels = 255 * (np.arange(256, dtype=np.float32) / 255) ** np.float32(view.gamma)
+    values = levels[image]  # (size, size, 3)
+    grey = (values @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
+    values = grey + np.float32(view.saturation) * (values - grey)
+    if view.occluder:
+        values += cover[..., None] * (colour - values)
+    values *= _light(size, view)
+    if view.blur > 0.05:
+        values = cv2.GaussianBlur(values, (0, 0), view.blur * size / 128)
+    values += np.float32(view.noise) * rng.standard_normal(values.shape, dtype=np.float32)
+    seen = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    coded = cv2.imencode(".jpg", seen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, view.jpeg])[1]
+    return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def _light(size, view):
+    """Factor (size, size, 3), float32, on every pixel and channel: the gains times a linear ramp."""
+    place = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+    across = np.cos(view.ramp_angle) * place[None, :] + np.sin(view.ramp_angle) * place[:, None]
+    gains = np.array([view.gain_r, view.gain_g, view.gain_b], dtype=np.float32)
+    return (1 - view.ramp * (across[..., None] + 0.5)).astype(np.float32) * gains
