@@ -1,0 +1,284 @@
+"""Write files and folders so that a kill, a crash or a full disk never leaves half of one.
+
+``write_folder`` and ``write_bytes`` write to a temporary name beside the target, flush it to the disk and rename it. A folder carries
+``manifest.json``: its kind and the size and SHA-256 of every file, which ``verify_manifest`` checks before anything is read from it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+_DAY = 86400.0  # temporary names older than this were left by a killed process
+
+_MENDS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    getattr(
+        errno, "EDQUOT", errno.ENOSPC
+    ): "the disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "no permission to write there; choose a folder of your own or change its permissions",
+    errno.EPERM: "no permission to write there; choose a folder of your own or change its permissions",
+    errno.EROFS: "that disk is read-only; choose a folder that can be written",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another name",
+}
+
+
+@contextlib.contextmanager
+def plain_errors(path, verb="write"):
+    """Turn an ``OSError`` met inside the block (full disk, no permission, …) into one that says what, where and how to mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _MENDS or getattr(error, "plain", False):
+            raise
+        told = type(error)(f"cannot {verb} {str(path)!r}: {_MENDS[error.errno]}")
+        told.errno, told.plain = error.errno, True
+        raise told from error
+
+
+def _partial(target):
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+
+
+def _backup(target):
+    return target.with_name(f".{target.name}.replaced")
+
+
+def _fsync_folder(folder):
+    if os.name != "posix":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder, prefix="."):
+    """Remove the temporary files and folders that killed processes left in `folder` more than a day ago."""
+    with contextlib.suppress(OSError):
+        for path in Path(folder).glob(f"{glob_escape(prefix)}*.partial"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _DAY:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def glob_escape(text):
+    """`text` with the characters that ``glob`` reads as patterns made literal."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def write_bytes(path, data):
+    """Write `data` to `path`, all or nothing: an older file stays whole until the new one is on the disk.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder is made if need be.
+    data : bytes or buffer or sequence of buffers
+
+    Raises
+    ------
+    OSError
+        Full disk, no permission, read-only: one sentence; the older file is untouched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a" / "b.txt"
+    >>> write_bytes(path, b"all of it")
+    >>> path.read_text()
+    'all of it'
+    """
+    path = Path(path)
+    partial = _partial(path)
+    with plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "xb") as file:
+                file.writelines(data if isinstance(data, (list, tuple)) else [data])
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+        _fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def write_folder(target, *, kind="folder"):
+    """Give a temporary folder to fill; at the end of the block it becomes `target` in one step, with a manifest.
+
+    Where `target` exists it is replaced only if an earlier ``write_folder`` made it and every file in it is in its manifest (or it is
+    empty), so a folder of photographs is never lost. If the block raises, or writing fails, the older version stays as it was.
+
+    Parameters
+    ----------
+    target : path-like
+    kind : str
+        What is saved, such as ``"retriever"``; ``verify_manifest`` compares it.
+
+    Yields
+    ------
+    pathlib.Path
+        Write files here. Do not keep them open (or mapped) beyond the block.
+
+    Raises
+    ------
+    FileExistsError
+        `target` holds something else.
+    OSError
+        Full disk, no permission, read-only: one sentence.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "thing"
+    >>> with write_folder(target, kind="thing") as folder:
+    ...     _ = (folder / "a.txt").write_text("one")
+    >>> verify_manifest(target, kind="thing")["kind"]
+    'thing'
+    """
+    target = Path(os.path.abspath(target))
+    recover(target)
+    _refuse_foreign(target)
+    partial = _partial(target)
+    with plain_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent, f".{target.name}.")
+        partial.mkdir()
+        try:
+            yield partial
+            write_manifest(partial, kind=kind)
+            _swap(partial, target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _swap(partial, target, attempts=20):
+    backup = _backup(target)
+    for attempt in range(attempts):  # another process may be replacing the same folder
+        try:
+            if target.exists():
+                shutil.rmtree(backup, ignore_errors=True)
+                os.rename(target, backup)
+            os.rename(partial, target)
+            break
+        except OSError:
+            recover(target)
+            if attempt == attempts - 1 or not partial.exists():
+                raise
+            time.sleep(0.05)
+    _fsync_folder(target.parent)
+    shutil.rmtree(backup, ignore_errors=True)
+
+
+def recover(target):
+    """Put the older version back if a process was killed in the instant between the two renames of a replacement."""
+    target = Path(target)
+    backup = _backup(target)
+    if backup.is_dir() and not target.exists():
+        with contextlib.suppress(OSError):
+            os.rename(backup, target)
+
+
+def _refuse_foreign(target):
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise FileExistsError(
+            f"{str(target)!r} is a file, and a folder is to be written there; choose another name"
+        )
+    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    listed = set()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        listed = {MANIFEST, *json.loads((target / MANIFEST).read_text("utf-8"))["files"]}
+    foreign = sorted(found - listed)
+    if foreign:
+        raise FileExistsError(
+            f"{str(target)!r} holds {foreign[0]!r}, which cbirkit did not save there and would be lost; "
+            "choose a new folder, or move that file away"
+        )
+
+
+def write_manifest(folder, *, kind="folder"):
+    """Flush every file of `folder` to the disk and write ``manifest.json`` with its kind and their sizes and SHA-256 sums."""
+    folder = Path(folder)
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            _fsync_folder(path)
+        elif path != folder / MANIFEST:
+            with open(path, "r+b") as file:
+                os.fsync(file.fileno())
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            files[path.relative_to(folder).as_posix()] = {"sha256": digest, "bytes": path.stat().st_size}
+    text = json.dumps({"format": 1, "kind": kind, "files": files}, indent=1)
+    write_bytes(folder / MANIFEST, text.encode())
+
+
+def verify_manifest(folder, *, kind=None):
+    """Check every file of a folder made by ``write_folder`` against its manifest, and return the manifest.
+
+    Parameters
+    ----------
+    folder : path-like
+    kind : str, optional
+        The kind that is expected.
+
+    Returns
+    -------
+    dict
+        ``{"format": 1, "kind": …, "files": {relative posix path: {"sha256": …, "bytes": …}}}``
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    ValueError
+        It is something else, or a file is missing or damaged.
+    """
+    folder = Path(folder)
+    recover(folder)
+    what = kind or "folder"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {str(folder)!r}; give the folder that the {what} was saved to"
+        )
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        found, files = manifest["kind"], dict(manifest["files"])
+    except FileNotFoundError:
+        raise ValueError(
+            f"{str(folder)!r} is not a saved {what}: it has no {MANIFEST}; give the folder it was saved to"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(folder / MANIFEST)!r} is damaged ({error}); save the {what} again") from error
+    if kind is not None and found != kind:
+        raise ValueError(
+            f"{str(folder)!r} holds a saved {found}, and a saved {kind} is wanted; give the folder it was saved to"
+        )
+    for name, expected in files.items():
+        _verify_file(folder / name, expected, what)
+    return manifest
+
+
+def _verify_file(path, expected, what):
+    try:
+        with open(path, "rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == expected["sha256"]
+    except FileNotFoundError:
+        raise ValueError(f"{str(path)!r} is missing; restore it or save the {what} again") from None
+    if not same:
+        raise ValueError(
+            f"{str(path)!r} is damaged: its checksum differs from the manifest's; save the {what} again"
+        )

@@ -1,0 +1,34 @@
+"""Retrieval metrics: pure functions of ranked arrays, nearest first, vectorised over all but the last axis.
+
+Every function takes an array of shape ``(..., k)`` and returns ``(...)`` (a float for one ranking). Junk has
+been deleted before: the functions only see what counts. A query without positives gives NaN;
+`cbirkit.evaluate` leaves it out of the mean and counts it. Tied distances are taken in the order given,
+except by `expected_average_precision`.
+"""
+
+from .cutoffs import (
+    first_positive_rank,
+    hit_rate_at_k,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+    ukbench_score,
+)
+from .gains import dcg_at_k, ndcg_at_k
+from .precision import average_precision, average_precision_at_k, map_at_r
+from .ties import expected_average_precision
+
+__all__ = [
+    "average_precision",
+    "average_precision_at_k",
+    "dcg_at_k",
+    "expected_average_precision",
+    "first_positive_rank",
+    "hit_rate_at_k",
+    "map_at_r",
+    "ndcg_at_k",
+    "precision_at_k",
+    "r_precision",
+    "recall_at_k",
+    "ukbench_score",
+]

@@ -1,0 +1,258 @@
+"""`Relevance`: which database items answer a query, which are junk, and how well they answer."""
+
+import numpy as np
+
+from .ids import as_ids, positions_of
+from .sets import collect_sets
+
+_NO_LABEL_QUERY, _NO_LABEL_DATABASE, _PADDING = -1, -2, -3  # codes that match nothing
+_NO_SELF = -2  # equals no position, nor -1 at padding
+
+
+class Relevance:
+    """What should be found: the gain of every database item for every query, and what is junk.
+
+    Make one with `from_labels` (an item answers a query of the same label) or `from_sets` (lists for each
+    query). Junk is neither right nor wrong: it is deleted from a ranking before ranks are counted. The query
+    itself, known by its **id**, is junk unless ``keep_self=True``.
+
+    Attributes
+    ----------
+    query_ids, database_ids : ndarray of object
+    n_positives : ndarray of int64, shape (n_queries,)
+        Items with a gain above zero, junk left out.
+    n_junk : ndarray of int64, shape (n_queries,)
+    keep_self : bool
+    n_self : int
+        Queries whose id is in the database.
+
+    Notes
+    -----
+    No table of queries x database is ever made: labels are kept as one integer for each item, sets as sorted
+    lists.
+
+    Examples
+    --------
+    >>> relevance = Relevance.from_labels(["a", "b"], ["a", "b", "c"], ["x", "y"], ["x", "y", "x"])
+    >>> relevance.n_positives.tolist()
+    [1, 0]
+    >>> relevance.gains([[0, 2], [0, 1]]).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    >>> relevance.junk([[0, 2], [0, 1]]).tolist()
+    [[True, False], [False, True]]
+    """
+
+    def __init__(self, query_ids, database_ids, keep_self):
+        self.query_ids, self.database_ids, self.keep_self = query_ids, database_ids, bool(keep_self)
+
+    @staticmethod
+    def from_labels(query_ids, database_ids, query_labels, database_labels, *, keep_self=False):
+        """Positives are the items of the query's label; a missing label (None, NaN) equals none.
+
+        Parameters
+        ----------
+        query_ids, database_ids : sequence of unique ids, or None
+            None numbers them as `Ranking.from_distances` does.
+        query_labels : array-like, shape (n_queries,)
+        database_labels : array-like, shape (n_database,)
+        keep_self : bool, default=False
+            Count the query's own image, found by id, as a positive (UKBench) instead of as junk.
+
+        Returns
+        -------
+        Relevance
+
+        Raises
+        ------
+        ValueError
+            Labels that are not one for each id.
+
+        Examples
+        --------
+        >>> Relevance.from_labels(["q"], ["a", "b"], [1], [1, None]).n_positives.tolist()
+        [1]
+        """
+        query_labels, database_labels = _as_labels(query_labels), _as_labels(database_labels)
+        query_ids = as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
+        database_ids = as_ids(database_ids, "database_ids", len(database_labels))
+        import pandas as pd
+
+        codes = pd.factorize(np.concatenate([query_labels, database_labels]))[0].astype(np.int32)
+        query_codes, database_codes = codes[: len(query_ids)], codes[len(query_ids) :]
+        database_codes[database_codes < 0] = _NO_LABEL_DATABASE
+        own = positions_of(query_ids, database_ids)
+        return _LabelRelevance(query_ids, database_ids, keep_self, query_codes, database_codes, own)
+
+    @staticmethod
+    def from_sets(query_ids, database_ids, positives, junk=None, grades=None, *, keep_self=False):
+        """Positives, junk and grades listed for each query.
+
+        Parameters
+        ----------
+        query_ids, database_ids : sequence of unique ids
+        positives : list (one entry for each query) or dict (by query id) of lists, or None
+            Database ids; integers are positions unless the database ids are integers. A query that the dict
+            leaves out has none. None: those of `grades`.
+        junk : like `positives`, optional
+            What to delete before ranks are counted.
+        grades : dict of dict, optional
+            ``{query_id: {database_id: gain}}`` with gains >= 0; a positive that has no grade has the gain 1.
+        keep_self : bool, default=False
+            Let the lists decide about the query's own image; otherwise it is junk, even where it is listed.
+
+        Returns
+        -------
+        Relevance
+
+        Raises
+        ------
+        ValueError
+            Unknown ids or queries, an item both positive and junk, a negative or NaN gain.
+
+        Examples
+        --------
+        >>> grades = {"q": {"b": 2.0}}
+        >>> relevance = Relevance.from_sets(["q"], ["a", "b", "c"], [["a"]], junk=[["c"]], grades=grades)
+        >>> relevance.gains([[1, 0, 2]]).tolist()
+        [[2.0, 1.0, 0.0]]
+        """
+        query_ids, database_ids = as_ids(query_ids, "query_ids"), as_ids(database_ids, "database_ids")
+        own = positions_of(query_ids, database_ids)
+        lists = collect_sets(query_ids, database_ids, positives, junk, grades)
+        if not keep_self:
+            lists = [_without_self(*entry, position) for entry, position in zip(lists, own, strict=True)]
+        return _SetRelevance(query_ids, database_ids, keep_self, lists, own)
+
+    def __len__(self):
+        return len(self.query_ids)
+
+    def relevant(self, indices):
+        """Whether each item has a gain above zero: bool, shape (n_queries, k)."""
+        return self.gains(indices) > 0
+
+    def _positions(self, indices):
+        """`indices` as int array (n_queries, k), range checked."""
+        indices = np.asarray(indices)
+        if indices.ndim != 2 or len(indices) != len(self):
+            raise ValueError(
+                f"indices have the shape {indices.shape}; give ({len(self)}, k), one row for each query"
+            )
+        if indices.size and (indices.min() < -1 or indices.max() >= len(self.database_ids)):
+            raise ValueError(
+                f"indices leave the {len(self.database_ids)} database items; use positions, or -1 for none"
+            )
+        return indices
+
+    def __repr__(self):
+        return (
+            f"Relevance({len(self)} queries, {len(self.database_ids)} database items, "
+            f"{int(self.n_positives.sum())} positives, {int(self.n_junk.sum())} junk, "
+            f"{int((self.n_positives == 0).sum())} queries without positives, keep_self={self.keep_self})"
+        )
+
+
+class _LabelRelevance(Relevance):
+    """Equal labels; codes are int32, `own` is the position of each query in the database or negative."""
+
+    def __init__(self, query_ids, database_ids, keep_self, query_codes, database_codes, own):
+        super().__init__(query_ids, database_ids, keep_self)
+        self._query_codes, self._database_codes = query_codes, np.append(database_codes, np.int32(_PADDING))
+        self._own = np.where(own < 0, _NO_SELF, own)
+        self.n_self = int((own >= 0).sum())
+        counts = np.bincount(
+            database_codes[database_codes >= 0], minlength=int(query_codes.max(initial=0)) + 1
+        )
+        self.n_positives = np.where(query_codes >= 0, counts[query_codes], 0).astype(np.int64)
+        self.n_junk = np.zeros(len(query_ids), dtype=np.int64)
+        if not self.keep_self:
+            own_matches = (own >= 0) & (self._database_codes[np.maximum(own, -1)] == query_codes)
+            self.n_positives -= own_matches
+            self.n_junk += own >= 0
+
+    def relevant(self, indices):
+        indices = self._positions(indices)
+        same = (
+            self._database_codes[indices] == self._query_codes[:, None]
+        )  # padding, -1, reads the last, _PADDING
+        return same if self.keep_self or not self.n_self else same & (indices != self._own[:, None])
+
+    def gains(self, indices):
+        """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
+        return self.relevant(indices).astype(np.float32)
+
+    def junk(self, indices):
+        """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
+        indices = self._positions(indices)
+        if self.keep_self or not self.n_self:
+            return np.zeros(indices.shape, dtype=bool)
+        return indices == self._own[:, None]
+
+    def ideal_gains(self, k):
+        """The k largest gains of each query, descending: float32, shape (n_queries, k)."""
+        return (np.arange(k) < self.n_positives[:, None]).astype(np.float32)
+
+    def select(self, queries):
+        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        codes, own = self._query_codes[queries], self._own[queries]
+        return _LabelRelevance(
+            self.query_ids[queries], self.database_ids, self.keep_self, codes, self._database_codes[:-1], own
+        )
+
+
+class _SetRelevance(Relevance):
+    """`lists` holds (positions of positives, their gains, positions of junk) for each query."""
+
+    def __init__(self, query_ids, database_ids, keep_self, lists, own):
+        super().__init__(query_ids, database_ids, keep_self)
+        self._lists, self._own, self.n_self = lists, own, int((own >= 0).sum())
+        self.n_positives = np.array([len(positives) for positives, _, _ in lists], dtype=np.int64)
+        self.n_junk = np.array([len(junk) for _, _, junk in lists], dtype=np.int64)
+
+    def _look_up(self, indices, which, dtype):
+        """Value of each item, through one line as long as the database that is wiped after each row."""
+        indices = self._positions(indices)
+        out = np.empty(indices.shape, dtype=dtype)
+        line = np.zeros(len(self.database_ids) + 1, dtype=dtype)  # the last one answers for padding, -1
+        for row, entry in enumerate(self._lists):
+            positions, values = which(entry)
+            line[positions] = values
+            out[row] = line[indices[row]]
+            line[positions] = 0
+        return out
+
+    def gains(self, indices):
+        """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
+        return self._look_up(indices, lambda entry: entry[:2], np.float32)
+
+    def junk(self, indices):
+        """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
+        return self._look_up(indices, lambda entry: (entry[2], True), bool)
+
+    def ideal_gains(self, k):
+        """The k largest gains of each query, descending: float32, shape (n_queries, k)."""
+        out = np.zeros((len(self), k), dtype=np.float32)
+        for row, (_, gains, _) in enumerate(self._lists):
+            best = np.sort(gains)[::-1][:k]
+            out[row, : len(best)] = best
+        return out
+
+    def select(self, queries):
+        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        rows = np.arange(len(self))[queries]
+        lists = [self._lists[row] for row in rows]
+        return _SetRelevance(self.query_ids[rows], self.database_ids, self.keep_self, lists, self._own[rows])
+
+
+def _as_labels(labels):
+    array = np.asarray(labels, dtype=object)
+    if array.ndim != 1:
+        raise ValueError(f"labels have the shape {array.shape}; give one label for each item")
+    return array
+
+
+def _without_self(positives, gains, junk, own):
+    """Move the query itself, at position `own` unless that is negative, from the positives to the junk."""
+    if own < 0:
+        return positives, gains, junk
+    keep = positives != own
+    return positives[keep], gains[keep], np.union1d(junk, [own])

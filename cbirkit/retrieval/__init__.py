@@ -1,0 +1,298 @@
+"""`Retriever`: encoder, embeddings and index together; from images to rankings."""
+
+import logging
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from ..ranking import Ranking
+from ..store import check_encoder, embed
+from . import saving
+from .database import Database, as_collection
+from .fitting import fit_encoder, is_fitted
+from .nearest import check_k, nearest, new_index
+from .queries import Queries, as_queries
+
+__all__ = ["Retriever", "is_fitted"]
+
+logger = logging.getLogger(__name__)
+
+
+def _of_database(name):
+    """Property that reads an attribute of the database; see the attributes of `Retriever`."""
+
+    def read(self):
+        check_is_fitted(self)
+        return getattr(self.database_, name)
+
+    return property(read)
+
+
+class Retriever(BaseEstimator):
+    """Find the images of a database that are nearest to a query.
+
+    Parameters
+    ----------
+    encoder : estimator with ``transform(images) -> (n_images, n_dims)``
+        One of `cbirkit.encoders`, a scikit-learn pipeline around one, or your own.
+    index : estimator with ``fit`` and ``kneighbors``, optional
+        One of `cbirkit.indexes` or scikit-learn's ``NearestNeighbors``. Default: ``Exact("cosine")``.
+    store : EmbeddingStore, optional
+        Keeps embeddings on disk.
+    progress : bool
+        Show progress bars for what takes longer than a second.
+
+    Attributes
+    ----------
+    encoder_, index_ : fitted
+        `encoder_` is `encoder` itself if it was fitted; otherwise a clone, fitted by `fit`.
+    ids : ndarray of str (n_images,), the indexed images
+    images : ImageCollection of them, or None after loading where the files are not at hand
+    table : DataFrame indexed by id
+    embeddings : ndarray (n_images, n_dims)
+    problems : DataFrame (name, reason) of images that could not be used
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> mean = FunctionTransformer(lambda images: np.stack([i.mean(axis=(0, 1)) for i in images]))
+    >>> retriever = Retriever(mean).fit(np.eye(3)[:, None, None, :])  # images of one pixel: red, green, blue
+    >>> retriever.search(np.array([[[0.2, 0.9, 0.1]]]), k=2).ids.tolist()
+    [['1', '0']]
+    """
+
+    def __init__(self, encoder, index=None, *, store=None, progress=True):
+        self.encoder = encoder
+        self.index = index
+        self.store = store
+        self.progress = progress
+
+    def fit(self, images, y=None, *, encoder_images=None):
+        """Encode and index a database; what was indexed before is forgotten.
+
+        An encoder that learns and is not fitted is fitted first: on `encoder_images`, or else on the database itself, which the
+        protocol of every ranking then says. A fitted encoder stays as it is.
+
+        Parameters
+        ----------
+        images : ImageCollection, folder, or sequence of images
+            Images that cannot be read are left out, see `problems`.
+        y : ignored
+        encoder_images : the same, optional
+            What an unfitted encoder learns from.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            `encoder` has no ``transform``, or `index` no ``fit`` and ``kneighbors``.
+        ValueError
+            There is no usable image, or an embedding is not finite.
+        OSError
+            The store cannot be written.
+        """
+        index = new_index(self.index)
+        check_encoder(self.encoder)
+        images = as_collection(images)
+        training = None if encoder_images is None else as_collection(encoder_images)
+        options = {"store": self.store, "progress": self.progress}
+        encoder, note = fit_encoder(self.encoder, images, training, **options)
+        embedded = embed(encoder, images, **options)
+        index.fit(embedded.embeddings)
+        self.database_ = Database.of(images, embedded, np.arange(len(embedded.positions)))
+        self.encoder_, self.index_, self.note_ = encoder, index, note
+        return self
+
+    def search(self, queries, k=10, *, exclude_self=True):
+        """Rank the database by its distance to each query.
+
+        Parameters
+        ----------
+        queries : ImageCollection, id of an indexed image, path, bytes, PIL image, array (h, w, 3), or a list of these
+            A string is taken as an id if an indexed image has it, else as a path. Files are called by their path in the ranking,
+            pixels ``"query-0"``, ``"query-1"`` … by their place in the list. Images of a collection that cannot be read are left
+            out, which the protocol says; any other one is an error.
+        k : int or None
+            Results for each query; None ranks the whole database.
+        exclude_self : bool
+            Leave out the query itself: the indexed image of the same id and the same contents, or of the same file. Copies of it
+            under other ids stay, and so does an image that only shares its id.
+
+        Returns
+        -------
+        Ranking
+            Rows are padded with -1 where leaving out the query leaves fewer than `k`.
+
+        Raises
+        ------
+        ValueError
+            `k` exceeds the database, an unknown id, no query, or an image that cannot be read.
+        TypeError
+            A query is none of these.
+        """
+        check_is_fitted(self)
+        check_k(k, len(self.database_))
+        found = as_queries(queries, self.encoder_, self.database_, store=self.store, progress=self.progress)
+        if found.namesakes:
+            logger.warning(
+                "%d queries share their id with another indexed image: it is ranked, but Relevance takes it for the "
+                "query itself; give the queries other ids",
+                found.namesakes,
+            )
+        return self._ranked(found, k, exclude_self)
+
+    def search_embeddings(self, embeddings, k=10, *, ids=None):
+        """Rank the database by its distance to embeddings, made by `encoder_` or combined from such.
+
+        Parameters
+        ----------
+        embeddings : array-like of shape (n_queries, n_dims) or (n_dims,)
+        k : int or None
+        ids : list of str, optional
+            Names of the queries; default ``"query-0"`` …
+
+        Returns
+        -------
+        Ranking
+            Nothing is left out.
+
+        Raises
+        ------
+        ValueError
+            `k` exceeds the database, or the dimensions do not fit.
+        """
+        check_is_fitted(self)
+        check_k(k, len(self.database_))
+        embeddings = np.atleast_2d(embeddings)
+        names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
+        return self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False)
+
+    def _ranked(self, queries, k, exclude_self):
+        indices, distances = nearest(self.index_, self.database_, queries, k, exclude_self=exclude_self)
+        who = "query itself left out (same id and contents)" if exclude_self else "query itself not left out"
+        lost = f"{queries.unreadable} queries left out as unreadable" if queries.unreadable else ""
+        of = f"{len(self.ids):,} database images"
+        parts = (f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}", of, lost, who)
+        protocol = "; ".join(" ".join(part.split()) for part in parts if part)
+        return Ranking(queries.ids, self.ids, indices, distances, protocol)
+
+    def add(self, images):
+        """Encode and index further images; the encoder is not fitted again.
+
+        Parameters
+        ----------
+        images : ImageCollection, folder, or sequence of images
+            Their ids must be new.
+
+        Raises
+        ------
+        TypeError
+            The index cannot add.
+        ValueError
+            An id is indexed already.
+        """
+        check_is_fitted(self)
+        self._need("add")
+        images = as_collection(images)
+        self.database_.check_new(images.ids)
+        embedded = embed(self.encoder_, images, self.store, progress=self.progress)
+        keys = self.index_.add(embedded.embeddings)
+        self.database_ = self.database_.added(Database.of(images, embedded, np.asarray(keys, dtype=np.int64)))
+        return self
+
+    def remove(self, ids):
+        """Forget indexed images.
+
+        Parameters
+        ----------
+        ids : str or list of str
+
+        Raises
+        ------
+        TypeError
+            The index cannot remove.
+        ValueError
+            An id is not indexed; then nothing is removed.
+        """
+        check_is_fitted(self)
+        self._need("remove")
+        positions = np.unique(self.database_.positions([ids] if isinstance(ids, str) else list(ids)))
+        self.index_.remove(self.database_.keys[positions])
+        self.database_ = self.database_.without(positions)
+        return self
+
+    def _need(self, method):
+        if not hasattr(self.index_, method):
+            name = type(self.index_).__name__
+            raise TypeError(f"{name} cannot {method} images; use index=cbirkit.indexes.Exact(), or fit again")
+
+    def save(self, folder):
+        """Save encoder, index, embeddings, ids and table (not the images) to a folder, in one step and without pickle.
+
+        Parameters
+        ----------
+        folder : path-like
+            New, empty, or holding a retriever saved before, which is replaced.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        ValueError
+            Something cannot be saved without pickle; it is named.
+        OSError
+            The folder cannot be written, or holds other files; an earlier save stays.
+        """
+        check_is_fitted(self)
+        return saving.save(folder, self.encoder_, self.index_, self.database_, {"note": self.note_})
+
+    @classmethod
+    def load(cls, folder, images=None, *, store=None, trusted=()):
+        """Load a retriever saved by `save`.
+
+        Parameters
+        ----------
+        folder : path-like
+        images : ImageCollection, optional
+            The indexed images (or more). Default: their files, if all of them are where they were, or moved along with `folder`;
+            else `images` is None, and everything works but showing them.
+        store : EmbeddingStore, optional
+        trusted : sequence of classes
+            Encoder classes of your own that may be made.
+
+        Returns
+        -------
+        Retriever
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder.
+        ValueError
+            It is damaged or something else; a class is not trusted; `images` lacks an indexed image.
+        """
+        encoder, index, database, notes = saving.load(folder, images, trusted)
+        retriever = cls(encoder, clone(index, safe=False), store=store)
+        retriever.encoder_, retriever.index_, retriever.database_ = encoder, index, database
+        retriever.note_ = notes["note"]
+        return retriever
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "database_")
+
+    def embedding(self, name):
+        """Embedding (n_dims,) of one indexed image by its id."""
+        check_is_fitted(self)
+        return self.database_.embeddings[self.database_.positions([name])[0]]
+
+    ids = _of_database("ids")
+    images = _of_database("images")
+    table = _of_database("table")
+    embeddings = _of_database("embeddings")
+    problems = _of_database("problems")

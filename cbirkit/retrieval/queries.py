@@ -1,0 +1,159 @@
+"""What may be asked: collections, files, pixels, ids of indexed images, and lists of these."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..images import ImageCollection, ImageProblem, read_image
+from ..store import embed
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Queries made ready for an index.
+
+    Attributes
+    ----------
+    ids : list of str, unique
+    embeddings : ndarray of shape (n_queries, n_dims)
+    own : ndarray of shape (n_queries,), int64
+        Position in the database of the query itself, -1 where it is not there.
+    namesakes : int
+        Queries that share the id, but not the contents, of a database image.
+    unreadable : int
+        Images of a collection that could not be read.
+    """
+
+    ids: list
+    embeddings: np.ndarray
+    own: np.ndarray
+    namesakes: int = 0
+    unreadable: int = 0
+
+
+def as_queries(queries, encoder, database, *, store=None, progress=True):
+    """Read, identify and encode queries.
+
+    Parameters
+    ----------
+    queries : ImageCollection, id, path, bytes, PIL image, array (h, w[, 3 or 4]) or (n, h, w, 3), or a list of these
+    encoder : estimator
+    database : Database
+        What is indexed.
+    store : EmbeddingStore, optional
+        Used for collections only: single queries are not worth keeping.
+
+    Returns
+    -------
+    Queries
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else, an unknown id, no query, or an image that cannot be read (`ImageProblem`).
+    """
+    if isinstance(queries, ImageCollection):
+        done = embed(encoder, queries, store, progress=progress)
+        ids = queries.ids[done.positions].tolist()
+        paths = [queries.path(int(position)) for position in done.positions]
+        own, namesakes = database.find(ids, done.digests, paths)
+        return Queries(ids, done.embeddings, own, namesakes, len(done.problems))
+    items = _listed(queries)
+    if not items:
+        raise ValueError("there is no query: the list is empty; give at least one image or id")
+    kinds = np.array([_kind(item, database) for item in items])
+    names = _unique([_name(item, number) for number, item in enumerate(items)])
+    own = np.full(len(items), -1, dtype=np.int64)
+    parts = []
+    for kind in np.unique(kinds):
+        rows = np.flatnonzero(kinds == kind)
+        mine = [items[row] for row in rows]
+        if kind == "id":
+            own[rows] = database.positions(mine)
+            parts.append((rows, database.embeddings[own[rows]]))
+        else:
+            done, own[rows] = _encode(mine, [names[row] for row in rows], encoder, database)
+            parts.append((rows, done))
+    embeddings = np.empty((len(items), parts[0][1].shape[1]), parts[0][1].dtype)
+    for rows, part in parts:
+        embeddings[rows] = part
+    return Queries(names, embeddings, own)
+
+
+def _listed(queries):
+    """The queries as a list of single ones."""
+    if isinstance(queries, np.ndarray):
+        return list(queries) if queries.ndim in (0, 1, 4) else [queries]
+    if isinstance(queries, list | tuple | pd.Series | pd.Index):
+        return list(queries)
+    return [queries]
+
+
+def _kind(item, database):
+    """ "id", "file" or "pixels"."""
+    if isinstance(item, str) and database.position(item) >= 0:
+        return "id"
+    if isinstance(item, str | os.PathLike):
+        if Path(item).is_dir():
+            raise ValueError(
+                f"{str(item)!r} is a folder; search for ImageCollection.from_folder({str(item)!r})"
+            )
+        if isinstance(item, str) and not Path(item).is_file():
+            raise ValueError(
+                f"no indexed image and no file is called {item!r}; use one of the {len(database)} ids in .ids, or a path"
+            )
+        return "file"
+    return "pixels"
+
+
+def _name(item, number):
+    return os.fspath(item) if isinstance(item, str | os.PathLike) else f"query-{number}"
+
+
+def _encode(items, names, encoder, database):
+    """Embeddings (n, n_dims) of files or pixels, and where the database holds the very same files."""
+    if isinstance(items[0], str | os.PathLike):
+        images = ImageCollection.from_files(items, ids=names)
+    else:
+        images = ImageCollection.from_arrays([_pixels(item) for item in items], ids=names)
+    done = embed(encoder, images, progress=False)
+    if len(done.problems):
+        raise ImageProblem(*done.problems.iloc[0])
+    paths = [images.path(position) for position in range(len(images))]
+    return done.embeddings, database.find([None] * len(items), done.digests, paths)[0]
+
+
+def _pixels(item):
+    if isinstance(item, np.ndarray) and item.ndim == 1:
+        raise ValueError(
+            f"a query is an array of shape {item.shape}; give pixels (h, w, 3), or use search_embeddings for embeddings"
+        )
+    if item is None or isinstance(item, int | float | dict | set) or not _is_image(item):
+        raise TypeError(
+            f"a query is a {type(item).__name__}; give an ImageCollection, an id, a path, bytes, a PIL image or an array"
+        )
+    return read_image(item)
+
+
+def _is_image(item):
+    return (
+        isinstance(item, np.ndarray | bytes | bytearray | memoryview)
+        or hasattr(item, "read")
+        or hasattr(item, "convert")
+    )
+
+
+def _unique(names):
+    """Names made unique: the second ``a`` becomes ``a (2)``."""
+    taken, out = set(), []
+    for name in names:
+        number, new = 1, name
+        while new in taken:
+            number += 1
+            new = f"{name} ({number})"
+        taken.add(new)
+        out.append(new)
+    return out

@@ -1,0 +1,127 @@
+"""Fingerprints: the same where results are, and nowhere else."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from persistence_samples import Odd, Thumb
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from cbirkit.persistence import fingerprint, load_estimator, save_estimator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def data():
+    return np.random.RandomState(0).normal(size=(40, 12)).astype(np.float32)
+
+
+def test_fingerprint_changes_with_what_matters_only(data):
+    scaler = StandardScaler().fit(data)
+    same = fingerprint(scaler)
+    assert fingerprint(clone(scaler).fit(data)) == same
+    assert fingerprint(clone(scaler)) != same
+    assert fingerprint(StandardScaler(with_mean=False).fit(data)) != same
+    assert fingerprint(PCA(2)) != fingerprint(TruncatedSVD(2))
+    other = StandardScaler().fit(data)
+    other.mean_ = other.mean_.copy()
+    other.mean_[0] = np.nextafter(other.mean_[0], np.inf)
+    assert fingerprint(other) != same
+    assert fingerprint(KMeans(3, verbose=1)) == fingerprint(KMeans(3))
+    assert fingerprint(Thumb(batch_size=1)) == fingerprint(Thumb(batch_size=9)) != fingerprint(Thumb(size=5))
+
+
+def test_fingerprint_does_not_depend_on_the_order_of_dicts():
+    one, two = Thumb(size={"a": 1, "b": 2}), Thumb(size={"b": 2, "a": 1})
+    two.__dict__ = dict(reversed(two.__dict__.items()))
+    assert fingerprint(one) == fingerprint(two)
+
+
+def test_fingerprint_is_the_same_in_every_process():
+    program = textwrap.dedent("""
+        import numpy as np
+        from sklearn.decomposition import PCA
+        from sklearn.base import BaseEstimator
+        from cbirkit.persistence import fingerprint
+        class Mine(BaseEstimator):
+            def __init__(self, names): self.names = names
+            def transform(self, x): return [i for i in x if i in {"a", "b", "c", "d"}]
+        e = Mine({"u", "v", "w", "x"}); e.pca_ = PCA(2).fit(np.eye(4)[:, :3] * [3, 2, 1])
+        print(fingerprint(e))
+    """)
+    seen = set()
+    for seed in ("0", "1", "77"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        run = subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+        )
+        seen.add(run.stdout)
+    assert len(seen) == 1 and len(seen.pop()) == 65
+
+
+def edited(body, extra="scale = 2"):
+    """Fingerprint of a class as a notebook cell defines it."""
+    cell = f"{extra}\ndef helper(x):\n    return x * scale\nclass Mine(TransformerMixin, BaseEstimator):\n"
+    cell += f"    def fit(self, x, y=None):\n        return self\n    def transform(self, x):\n        return {body}\n"
+    names = {
+        "__name__": "__main__",
+        "BaseEstimator": BaseEstimator,
+        "TransformerMixin": TransformerMixin,
+        "np": np,
+    }
+    exec(compile(cell, "<cell>", "exec"), names)  # noqa: S102
+    return fingerprint(names["Mine"]())
+
+
+def test_editing_a_class_in_a_notebook_changes_its_fingerprint():
+    same = edited("helper(x)")
+    assert edited("helper(x)") == same
+    assert edited("helper(x) + 1") != same
+    assert edited("helper(x)", "scale = 3") != same  # a constant that a helper of it uses
+    assert edited("np.sqrt(x)") != same
+
+
+def test_lambda_can_be_identified_though_not_saved():
+    def shift(by):
+        return FunctionTransformer(lambda x: x + by)
+
+    assert fingerprint(shift(1)) == fingerprint(shift(1)) != fingerprint(shift(2))
+
+
+def test_what_cannot_be_identified_is_an_error():
+    with pytest.raises(ValueError, match=r"Thumb\.size is a .*Odd"):
+        fingerprint(Thumb(size=Odd(1)))
+    with pytest.raises(ValueError, match="cannot be identified"):
+        edited("scale.value", "import pathlib; scale = pathlib.Path()")
+
+
+def test_getstate_is_the_hook_for_compiled_state(tmp_path):
+    loaded = load_estimator(save_estimator(Hooked(3).fit(None), tmp_path / "e"), trusted=[Hooked])
+    assert loaded.transform([1, 2]) == [3, 6]
+    assert fingerprint(loaded) == fingerprint(Hooked(3).fit(None)) != fingerprint(Hooked(4).fit(None))
+
+
+class Hooked(BaseEstimator):
+    def __init__(self, factor=2):
+        self.factor = factor
+
+    def fit(self, x, y=None):
+        self.network_ = Odd(self.factor)  # stands for a torch module
+        return self
+
+    def transform(self, x):
+        return [item * self.network_.value for item in x]
+
+    def __getstate__(self):
+        return {**self.__dict__, "network_": {"weight": np.array(self.network_.value)}}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, network_=Odd(int(state["network_"]["weight"])))

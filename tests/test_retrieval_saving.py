@@ -1,0 +1,164 @@
+"""A retriever as a folder."""
+
+import errno
+import logging
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from retrieval_samples import Means, collection, exact, noise, write_photos
+
+from cbirkit import _atomic
+from cbirkit.images import ImageCollection
+from cbirkit.retrieval import Retriever
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_photos(tmp_path)
+
+
+@pytest.fixture
+def retriever(photos):
+    return Retriever(Means(), exact(), progress=False).fit(ImageCollection.from_folder(photos))
+
+
+def test_round_trip_with_the_files_in_place(retriever, tmp_path, photos):
+    retriever.remove("cat/3.png")
+    assert retriever.save(tmp_path / "r") == tmp_path / "r"
+    loaded = Retriever.load(tmp_path / "r", trusted=[Means])
+    assert loaded.ids.tolist() == retriever.ids.tolist() == loaded.images.ids.tolist()
+    np.testing.assert_array_equal(loaded.embeddings, retriever.embeddings)
+    np.testing.assert_array_equal(loaded.images["dog/0.png"], retriever.images["dog/0.png"])
+    pd.testing.assert_frame_equal(loaded.table, retriever.table, check_dtype=False)
+    pd.testing.assert_frame_equal(loaded.problems, retriever.problems)
+    path = photos / "dog" / "0.png"
+    for query in (path, "cat/1.png", noise(1, seed=9)[0], retriever.images):
+        one, two = loaded.search(query, k=6), retriever.search(query, k=6)
+        np.testing.assert_array_equal(one.indices, two.indices)
+        np.testing.assert_array_equal(one.distances, two.distances)
+        assert one.protocol == two.protocol
+    loaded.add(collection(2)).save(tmp_path / "r")
+    assert len(Retriever.load(tmp_path / "r", trusted=[Means]).ids) == 8
+
+
+def test_nothing_in_the_folder_is_a_pickle(retriever, tmp_path):
+    retriever.save(tmp_path / "r")
+    for path in (tmp_path / "r").rglob("*"):
+        if path.suffix == ".npy":
+            np.load(path, allow_pickle=False)
+        else:
+            assert path.is_dir() or path.suffix == ".json"
+
+
+def test_without_the_images_search_still_works(retriever, tmp_path, photos, caplog):
+    retriever.save(tmp_path / "r")
+    kept = retriever.images["dog/0.png"]
+    expected = retriever.search(kept, k=5).indices
+    shutil.move(photos, tmp_path / "elsewhere")
+    loaded = Retriever.load(tmp_path / "r", trusted=[Means])
+    assert loaded.images is None and "load(folder, images=" in caplog.text
+    assert loaded.table.label.tolist() == retriever.table.label.tolist()
+    np.testing.assert_array_equal(loaded.search(kept, k=5).indices, expected)
+    loaded.remove("cat/1.png").save(tmp_path / "again")
+    again = ImageCollection.from_folder(tmp_path / "elsewhere")
+    mended = Retriever.load(tmp_path / "again", images=again, trusted=[Means])
+    assert mended.images.ids.tolist() == mended.ids.tolist() == retriever.ids.tolist()[1:]
+    np.testing.assert_array_equal(mended.images["dog/0.png"], kept)
+    with pytest.raises(
+        ValueError, match=r"lacks 1 of the 6 indexed images, the first is 'dog/4.png'; give the collection"
+    ):
+        Retriever.load(tmp_path / "again", images=again[again.ids != "dog/4.png"], trusted=[Means])
+
+
+def test_images_that_moved_along_are_found(tmp_path):
+    home = tmp_path / "home"
+    (home / "photos").mkdir(parents=True)
+    for i, image in enumerate(noise(3)):
+        Image.fromarray(image).save(home / "photos" / f"{i}.png")
+    Retriever(Means(), progress=False).fit(home / "photos").save(home / "r")
+    shutil.move(home, tmp_path / "other")
+    loaded = Retriever.load(tmp_path / "other" / "r", trusted=[Means])
+    assert loaded.images.path(0) == tmp_path / "other" / "photos" / "0.png"
+
+
+def test_tables_of_all_kinds_come_back(tmp_path):
+    table = pd.DataFrame(
+        {
+            "label": ["a", None, "b"],
+            "size": [1, 2, 3],
+            "score": [0.5, np.nan, 1.0],
+            "good": [True, False, True],
+            "when": pd.to_datetime(["2026-01-01", None, "2026-01-03"]),
+            "kind": pd.Categorical(["x", "y", "x"]),
+            "count": pd.array([1, None, 3], dtype="Int64"),
+            "warp": [np.eye(3), np.zeros((3, 3)), None],
+        }
+    )
+    images = ImageCollection.from_arrays(noise(3), ids=["u", "v", "w"], table=table)
+    Retriever(Means(), progress=False).fit(images).save(tmp_path / "r")
+    loaded = Retriever.load(tmp_path / "r", trusted=[Means])
+    assert loaded.images is None and list(loaded.table) == list(images.table)
+    for name in ("size", "good", "when"):
+        pd.testing.assert_series_equal(loaded.table[name], images.table[name])
+    assert (
+        loaded.table.score.isna().tolist()
+        == loaded.table.label.isna().tolist()
+        == loaded.table["count"].isna().tolist()
+    )
+    assert loaded.table.kind.tolist() == ["x", "y", "x"] and loaded.table["count"].tolist()[2] == 3
+    np.testing.assert_array_equal(loaded.table.warp["u"], np.eye(3))
+    assert loaded.table.warp["w"] is None
+
+
+def test_damage_and_strangers_are_told(retriever, tmp_path):
+    retriever.save(tmp_path / "r")
+    with pytest.raises(ValueError, match=r"pass trusted=\[Means\]"):
+        Retriever.load(tmp_path / "r")
+    for part in ("database/00001.npy", "encoder/state.json", "index/index.json"):
+        shutil.copytree(tmp_path / "r", tmp_path / "bad")
+        data = bytearray((tmp_path / "bad" / part).read_bytes())
+        data[len(data) // 2] ^= 255
+        (tmp_path / "bad" / part).write_bytes(data)
+        with pytest.raises(ValueError, match=f"{part}' is damaged"):
+            Retriever.load(tmp_path / "bad", trusted=[Means])
+        shutil.rmtree(tmp_path / "bad")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        Retriever.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="is not a saved retriever"):
+        Retriever.load(tmp_path)
+    with pytest.raises(ValueError, match="holds a saved estimator, and a saved retriever is wanted"):
+        Retriever.load(tmp_path / "r" / "encoder")
+
+
+def test_photographs_are_never_overwritten(retriever, photos):
+    with pytest.raises(FileExistsError, match="which cbirkit did not save there and would be lost"):
+        retriever.save(photos)
+    assert (photos / "dog" / "0.png").exists()
+
+
+def test_full_disk_keeps_the_earlier_save(retriever, tmp_path, monkeypatch):
+    retriever.save(tmp_path / "r")
+    retriever.remove("cat/1.png")
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_atomic.os, "fsync", full)
+    with pytest.raises(OSError, match="disk is full|No space left"):
+        retriever.save(tmp_path / "r")
+    monkeypatch.undo()
+    assert len(Retriever.load(tmp_path / "r", trusted=[Means]).ids) == 7
+    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+
+
+def test_encoder_that_cannot_be_saved_is_named(tmp_path):
+    encoder = Means()
+    encoder.network_ = logging.getLogger("x")
+    retriever = Retriever(encoder, progress=False).fit(collection())
+    with pytest.raises(ValueError, match=r"Means\.network_ is a logging\.Logger, which cannot be saved"):
+        retriever.save(tmp_path / "r")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,200 @@
+"""Embeddings on disk: kept, recognised, never stale."""
+
+import logging
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
+from store_samples import Means, counter, noise, write_images
+
+from cbirkit.images import ImageCollection
+from cbirkit.store import EmbeddingStore, embed, rows, split_pipeline
+from cbirkit.store.reading import DigestCache
+
+
+@pytest.fixture(autouse=True)
+def encoded(tmp_path, monkeypatch):
+    return counter(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_images(tmp_path / "photos", 20, broken=(3, 11))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return EmbeddingStore(tmp_path / "store", flush_seconds=0)
+
+
+def test_same_as_transform_with_and_without_a_store(folder, store, encoded):
+    images = ImageCollection.from_folder(folder)
+    good = [i for i in range(20) if i not in (3, 11)]
+    expected = Means().transform([images[i] for i in good])
+    for result in (
+        embed(Means(), images),
+        store.embed(Means(), images, batch_size=7),
+        store.embed(Means(), images),
+    ):
+        np.testing.assert_array_equal(result.embeddings, expected)
+        assert result.embeddings.dtype == np.float32
+        assert result.positions.tolist() == good and result.positions.dtype == np.int64
+        assert result.problems.name.tolist() == ["003.png", "011.png"]
+        assert result.problems.reason.str.len().min() > 5
+        assert len(set(result.digests)) == 18
+    assert encoded() == 18 * 3  # the reference, without a store, and once for both runs with it
+
+
+def test_changed_parameters_never_meet_old_vectors(folder, store, encoded):
+    images = ImageCollection.from_folder(folder)
+    store.embed(Means(), images)
+    other = store.embed(Means(power=2.0), images)
+    np.testing.assert_array_equal(other.embeddings, embed(Means(power=2.0), images).embeddings)
+    assert encoded() == 3 * 18
+
+
+def test_changed_files_are_seen_and_moved_ones_recognised(tmp_path, folder, store, encoded):
+    store.embed(Means(), ImageCollection.from_folder(folder))
+    encoded()
+    path = folder / "000.png"
+    before = path.stat()
+    pixels = np.asarray(Image.open(path)).copy()
+    for level in range(256):  # another image of the same size in bytes, with the old time stamp
+        pixels[0, 0, 0] = level
+        Image.fromarray(pixels).save(tmp_path / "other.png")
+        other = (tmp_path / "other.png").read_bytes()
+        if len(other) == before.st_size and other != path.read_bytes():
+            break
+    assert len(other) == before.st_size
+    path.write_bytes(other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = store.embed(Means(), ImageCollection.from_folder(folder))
+    assert encoded() == 1
+    np.testing.assert_array_equal(after.embeddings[0], Means().transform([pixels])[0])
+    encoded()
+    shutil.move(folder, tmp_path / "moved")
+    again = store.embed(Means(), ImageCollection.from_folder(tmp_path / "moved"))
+    assert encoded() == 0
+    np.testing.assert_array_equal(again.embeddings, after.embeddings)
+
+
+def test_digest_cache_spares_reading_and_is_not_trusted_too_early(tmp_path, store, monkeypatch):
+    photos = write_images(tmp_path / "photos", 4)
+    images = ImageCollection.from_folder(photos)
+    asked = []
+    real = ImageCollection.digest
+    monkeypatch.setattr(
+        ImageCollection, "digest", lambda self, which: asked.append(which) or real(self, which)
+    )
+    store.embed(Means(), images)
+    store.embed(Means(), images)
+    assert len(asked) == 8  # the files are younger than the clock's tick allows to trust
+    monkeypatch.setattr("cbirkit.store.reading.time.time", lambda real=time.time: real() + 10)
+    store.embed(Means(), images)
+    store.embed(Means(), images)
+    assert len(asked) == 12
+
+
+def test_damaged_digest_cache_does_no_harm(folder, store, encoded, caplog):
+    images = ImageCollection.from_folder(folder)
+    store.embed(Means(), images)
+    (store.folder / "digests.sqlite").write_bytes(b"not a database at all" * 200)
+    caplog.set_level(logging.INFO)
+    assert len(store.embed(Means(), images).embeddings) == 18 and encoded() == 18
+    assert "digests of files are not kept" in caplog.text
+    with DigestCache(store.folder / "digests.sqlite") as cache:
+        assert cache._connection is not None
+
+
+def test_equal_contents_are_encoded_once(store, encoded):
+    arrays = noise(3)
+    images = ImageCollection.from_arrays([arrays[0], arrays[1], arrays[0], arrays[2], arrays[0]])
+    for run in (embed, store.embed):
+        result = run(Means(), images, batch_size=2)
+        assert encoded() == 3
+        np.testing.assert_array_equal(result.embeddings, Means().transform([images[i] for i in range(5)]))
+        encoded()
+        assert result.digests[0] == result.digests[2] == result.digests[4] != result.digests[1]
+
+
+def test_more_images_cost_only_themselves(store, encoded):
+    arrays = noise(9)
+    store.embed(Means(), ImageCollection.from_arrays(arrays[:5]))
+    encoded()
+    result = store.embed(Means(), ImageCollection.from_arrays(arrays[::-1]))
+    assert encoded() == 4
+    np.testing.assert_array_equal(result.embeddings, Means().transform(arrays[::-1]))
+
+
+def test_damaged_shard_is_computed_again(folder, store, encoded, caplog):
+    images = ImageCollection.from_folder(folder)
+    first = store.embed(Means(), images, batch_size=6)
+    encoded()
+    shard = sorted(store.folder.glob("embeddings/*/*.npy"))[1]
+    data = bytearray(shard.read_bytes())
+    data[-3] ^= 64
+    time.sleep(0.01)
+    shard.write_bytes(data)
+    again = EmbeddingStore(store.folder).embed(Means(), images)
+    assert encoded() == 6 and "is damaged (its checksum differs)" in caplog.text
+    np.testing.assert_array_equal(again.embeddings, first.embeddings)
+    EmbeddingStore(store.folder).embed(Means(), images)
+    assert encoded() == 0
+
+
+def test_large_results_are_mapped(store, monkeypatch):
+    monkeypatch.setattr(rows, "_IN_MEMORY", 100)
+    monkeypatch.setattr(rows, "_CHUNK", 4)
+    images = ImageCollection.from_arrays(noise(11))
+    store.embed(Means(), images[[5, 2]])
+    result = store.embed(Means(), images)
+    assert isinstance(result.embeddings, np.memmap)
+    np.testing.assert_array_equal(result.embeddings, Means().transform(list(images)))
+    del result
+    assert sorted(p.name for p in store.folder.iterdir()) == ["digests.sqlite", "embeddings"]
+
+
+def test_packed_bits_stay_bytes(store):
+    bits = FunctionTransformer(lambda images: np.stack([np.packbits(i[0, :8, 0] > 127) for i in images]))
+    assert store.embed(bits, noise(3)).embeddings.dtype == np.uint8
+
+
+def test_summary_tells_what_is_there(store):
+    store.embed(Means(), noise(5))
+    store.embed(Means(power=2.0), noise(3))
+    table = store.summary()
+    assert sorted(zip(table.encoder, table.n_images, table.n_dims, strict=True)) == [
+        ("Means()", 5, 12),
+        ("Means(power=2.0)", 3, 12),
+    ]
+
+
+def test_last_steps_of_a_pipeline_cost_no_encoding(store, encoded):
+    images = ImageCollection.from_arrays(noise(30))
+    pipeline = make_pipeline(Means(), PCA(5, whiten=True), Normalizer()).fit(images)
+    encoded()
+    result = store.embed(pipeline, images, batch_size=7)
+    assert encoded() == 30 and result.embeddings.dtype == np.float32
+    np.testing.assert_allclose(result.embeddings, pipeline.transform(images), rtol=1e-4, atol=1e-5)
+    encoded()
+    store.embed(make_pipeline(Means(), PCA(3), Normalizer()).fit(images), images)
+    assert encoded() == 30  # fitting the other pipeline
+
+
+def test_split_pipeline():
+    means, pca = Means(), PCA(2)
+    assert split_pipeline(means) == (means, None)
+    head, tail = split_pipeline(make_pipeline(means, "passthrough", pca, Normalizer()))
+    assert head is means and [type(s) for _, s in tail.steps] == [PCA, Normalizer]
+    head, tail = split_pipeline(make_pipeline(FeatureUnion([("a", means)]), StandardScaler()))
+    assert type(head) is FeatureUnion and len(tail.steps) == 1
+    whole = make_pipeline(PCA(2), FunctionTransformer(len))
+    assert split_pipeline(whole) == (whole, None)
+    scalers = make_pipeline(StandardScaler(), PCA(2))
+    assert split_pipeline(scalers) == (scalers, None)

@@ -1,0 +1,180 @@
+"""The store when killed, shared, out of disk or given nonsense."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from store_samples import ROOT, Means, counter, noise, write_images
+
+from cbirkit import _atomic
+from cbirkit.images import ImageCollection
+from cbirkit.store import EmbeddingStore, rows
+
+
+@pytest.fixture(autouse=True)
+def encoded(tmp_path, monkeypatch):
+    return counter(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_images(tmp_path / "photos", 20, broken=(3, 11))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return EmbeddingStore(tmp_path / "store", flush_seconds=0)
+
+
+# ---------------------------------------------------------------- other processes
+
+WORKER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, {tests!r})
+from store_samples import Means
+from cbirkit.images import ImageCollection
+from cbirkit.store import EmbeddingStore
+images = ImageCollection.from_folder(sys.argv[1])
+result = EmbeddingStore(sys.argv[2], flush_seconds=0).embed(Means(pause=float(sys.argv[4])), images, batch_size=8)
+np.save(sys.argv[3], result.embeddings)
+"""
+
+
+def start(tmp_path, photos, folder, out, pause):
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER.format(tests=str(Path(__file__).parent)))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(program), str(photos), str(folder), str(tmp_path / out), str(pause)]
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def shards(folder):
+    return list(folder.glob("embeddings/*/*.npy"))
+
+
+def test_killed_run_goes_on_and_ends_equal(tmp_path, encoded):
+    photos = write_images(tmp_path / "photos", 100, broken=(2, 30, 77))
+    shutil.copy(photos / "001.png", photos / "050.png")  # a duplicate
+    finish(start(tmp_path, photos, tmp_path / "whole", "whole.npy", 0))
+    assert encoded() == 96
+    process = start(tmp_path, photos, tmp_path / "store", "resumed.npy", 0.3)
+    deadline = time.monotonic() + 60
+    while len(shards(tmp_path / "store")) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = sum(len(np.load(path)) for path in shards(tmp_path / "store"))
+    assert 32 <= kept < 96 and not (tmp_path / "resumed.npy").exists()
+    encoded()
+    finish(start(tmp_path, photos, tmp_path / "store", "resumed.npy", 0.3))
+    assert encoded() == 96 - kept
+    whole, resumed = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "resumed.npy")
+    assert whole.shape == (97, 12) and whole.tobytes() == resumed.tobytes()
+
+
+def test_two_processes_on_one_store(tmp_path, encoded):
+    photos = write_images(tmp_path / "photos", 60)
+    processes = [start(tmp_path, photos, tmp_path / "store", f"{i}.npy", 0.02) for i in range(2)]
+    for process in processes:
+        finish(process)
+    expected = Means().transform([np.asarray(Image.open(p)) for p in sorted(photos.iterdir())])
+    for i in range(2):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{i}.npy"), expected)
+    encoded()
+    finish(start(tmp_path, photos, tmp_path / "store", "2.npy", 0.02))
+    assert encoded() == 0
+    assert not list((tmp_path / "store").rglob("*.partial"))
+
+
+# ---------------------------------------------------------------- full disk, read-only, interruption
+
+
+def fail_after(monkeypatch, n, number):
+    """Let the (n + 1)-th and every later write of a shard fail with an errno."""
+    real, calls = os.fsync, []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) > n:
+            raise OSError(number, os.strerror(number))
+        real(handle)
+
+    monkeypatch.setattr(_atomic.os, "fsync", fsync)
+
+
+def test_full_disk_is_one_sentence_and_loses_nothing(store, encoded, monkeypatch):
+    images = ImageCollection.from_arrays(noise(40))
+    fail_after(monkeypatch, 6, errno.ENOSPC)  # encoder.json and two shards, a file and a folder each
+    with pytest.raises(OSError, match="cannot write .* the disk is full; free some space") as caught:
+        store.embed(Means(), images, batch_size=8)
+    assert caught.value.errno == errno.ENOSPC and "\n" not in str(caught.value)
+    assert not list(store.folder.rglob("*.partial"))
+    monkeypatch.undo()
+    os.environ["CBIRKIT_TEST_COUNT"] = str(store.folder / "count")
+    assert len(store.embed(Means(), images).embeddings) == 40
+    assert int((store.folder / "count").read_text()) == 40 - 16
+
+
+def test_read_only_store_refuses_before_it_encodes_but_can_be_read(store, encoded, monkeypatch):
+    images = ImageCollection.from_arrays(noise(5))
+    store.embed(Means(), images)
+    encoded()
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(_atomic.os, "replace", refuse)
+    monkeypatch.setattr(rows.tempfile, "TemporaryFile", refuse)
+    assert len(store.embed(Means(), images).embeddings) == 5
+    for encoder in (Means(), Means(power=3)):
+        with pytest.raises(OSError, match="cannot write .* that disk is read-only"):
+            store.embed(encoder, ImageCollection.from_arrays(noise(3, seed=1)))
+    assert encoded() == 0
+
+
+def test_folder_without_permission(store, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(PermissionError, match="no permission to write there; choose a folder of your own"):
+        store.embed(Means(), noise(3))
+
+
+def test_store_that_is_a_file(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(NotADirectoryError, match="is a file; give the store a folder"):
+        EmbeddingStore(tmp_path / "x").embed(Means(), noise(2))
+
+
+def test_interrupted_by_the_user_keeps_what_was_done(tmp_path, encoded):
+    store = EmbeddingStore(tmp_path / "store", flush_seconds=1000)
+
+    def read(row):
+        if row == 20:
+            raise KeyboardInterrupt
+        return noise(1, seed=row)[0]
+
+    table = pd.DataFrame(index=[f"i{n}" for n in range(30)])
+    images = ImageCollection.from_function(read, table, key="noise 1", name="noise")
+    with pytest.raises(KeyboardInterrupt):
+        store.embed(Means(), images, batch_size=5)
+    assert encoded() == 20
+    store.embed(Means(), images[:20])
+    assert encoded() == 0
