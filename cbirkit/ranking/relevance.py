@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from .codes import PADDING, as_labels, count_equal, label_codes
 from .ids import as_ids, positions_of
 from .sets import collect_sets
 
-_NO_LABEL_QUERY, _NO_LABEL_DATABASE, _PADDING = -1, -2, -3  # codes that match nothing
 _NO_SELF = -2  # equals no position, nor -1 at padding
 
 
@@ -46,7 +46,7 @@ class Relevance:
         self.query_ids, self.database_ids, self.keep_self = query_ids, database_ids, bool(keep_self)
 
     @staticmethod
-    def from_labels(query_ids, database_ids, query_labels, database_labels, *, keep_self=False):
+    def from_labels(query_ids, database_ids, query_labels, database_labels, *, keep_self=False, groups=None):
         """Positives are the items of the query's label; a missing label (None, NaN) equals none.
 
         Parameters
@@ -57,6 +57,9 @@ class Relevance:
         database_labels : array-like, shape (n_database,)
         keep_self : bool, default=False
             Count the query's own image, found by id, as a positive (UKBench) instead of as junk.
+        groups : tuple of two array-likes, shapes (n_queries,) and (n_database,), optional
+            Items of the query's group are junk, whatever their label: other views of the same object where
+            the label is its class, other pictures by the same camera. A missing group equals none.
 
         Returns
         -------
@@ -65,23 +68,29 @@ class Relevance:
         Raises
         ------
         ValueError
-            Labels that are not one for each id.
+            Labels or groups that are not one for each id; groups together with ``keep_self=True``.
 
         Examples
         --------
         >>> Relevance.from_labels(["q"], ["a", "b"], [1], [1, None]).n_positives.tolist()
         [1]
         """
-        query_labels, database_labels = _as_labels(query_labels), _as_labels(database_labels)
+        query_labels, database_labels = as_labels(query_labels), as_labels(database_labels)
         query_ids = as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
         database_ids = as_ids(database_ids, "database_ids", len(database_labels))
-        import pandas as pd
-
-        codes = pd.factorize(np.concatenate([query_labels, database_labels]))[0].astype(np.int32)
-        query_codes, database_codes = codes[: len(query_ids)], codes[len(query_ids) :]
-        database_codes[database_codes < 0] = _NO_LABEL_DATABASE
+        codes = label_codes(query_labels, database_labels)
         own = positions_of(query_ids, database_ids)
-        return _LabelRelevance(query_ids, database_ids, keep_self, query_codes, database_codes, own)
+        if groups is None:
+            return _LabelRelevance(query_ids, database_ids, keep_self, *codes, own)
+        if keep_self:
+            raise ValueError("keep_self=True and groups contradict each other: an image is of its own group; give one")
+        query_groups, database_groups = (as_labels(part) for part in groups)
+        if (len(query_groups), len(database_groups)) != (len(query_ids), len(database_ids)):
+            raise ValueError(
+                f"got {len(query_groups)} and {len(database_groups)} groups for {len(query_ids)} queries and "
+                f"{len(database_ids)} database items; give one for each"
+            )
+        return _GroupRelevance(query_ids, database_ids, *codes, own, label_codes(query_groups, database_groups))
 
     @staticmethod
     def from_sets(query_ids, database_ids, positives, junk=None, grades=None, *, keep_self=False):
@@ -156,13 +165,10 @@ class _LabelRelevance(Relevance):
 
     def __init__(self, query_ids, database_ids, keep_self, query_codes, database_codes, own):
         super().__init__(query_ids, database_ids, keep_self)
-        self._query_codes, self._database_codes = query_codes, np.append(database_codes, np.int32(_PADDING))
+        self._query_codes, self._database_codes = query_codes, np.append(database_codes, np.int32(PADDING))
         self._own = np.where(own < 0, _NO_SELF, own)
         self.n_self = int((own >= 0).sum())
-        counts = np.bincount(
-            database_codes[database_codes >= 0], minlength=int(query_codes.max(initial=0)) + 1
-        )
-        self.n_positives = np.where(query_codes >= 0, counts[query_codes], 0).astype(np.int64)
+        self.n_positives = count_equal(query_codes, database_codes)
         self.n_junk = np.zeros(len(query_ids), dtype=np.int64)
         if not self.keep_self:
             own_matches = (own >= 0) & (self._database_codes[np.maximum(own, -1)] == query_codes)
@@ -173,7 +179,7 @@ class _LabelRelevance(Relevance):
         indices = self._positions(indices)
         same = (
             self._database_codes[indices] == self._query_codes[:, None]
-        )  # padding, -1, reads the last, _PADDING
+        )  # padding, -1, reads the last, PADDING
         return same if self.keep_self or not self.n_self else same & (indices != self._own[:, None])
 
     def gains(self, indices):
@@ -197,6 +203,42 @@ class _LabelRelevance(Relevance):
         return _LabelRelevance(
             self.query_ids[queries], self.database_ids, self.keep_self, codes, self._database_codes[:-1], own
         )
+
+
+class _GroupRelevance(_LabelRelevance):
+    """Equal labels, less what is of the query's own group; `groups` are codes of queries and of database items."""
+
+    def __init__(self, query_ids, database_ids, query_codes, database_codes, own, groups):
+        super().__init__(query_ids, database_ids, False, query_codes, database_codes, own)
+        self._query_groups, self._database_groups = groups[0], np.append(groups[1], np.int32(PADDING))
+        self.n_junk += count_equal(*groups)
+        labels, teams = np.concatenate([query_codes, database_codes]).astype(np.int64), np.concatenate(groups)
+        pairs = np.unique(labels * (teams.max(initial=0) + 1) + teams, return_inverse=True)[1]
+        pairs[(labels < 0) | (teams < 0)] = -1
+        self.n_positives -= count_equal(pairs[: len(query_ids)], pairs[len(query_ids) :])
+        # the query itself was taken away already, as junk by its id: not twice, if it is of its own group and label
+        at = np.maximum(own, 0)
+        of_group = (own >= 0) & (self._database_groups[at] == groups[0])
+        self.n_junk -= of_group
+        self.n_positives += of_group & (self._database_codes[at] == query_codes)
+
+    def junk(self, indices):
+        """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
+        indices = self._positions(indices)
+        of_group = self._database_groups[indices] == self._query_groups[:, None]
+        return of_group | (indices == self._own[:, None])
+
+    def relevant(self, indices):
+        indices = self._positions(indices)
+        return (self._database_codes[indices] == self._query_codes[:, None]) & ~self.junk(indices)
+
+    def select(self, queries):
+        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        codes, own, groups = self._query_codes[queries], self._own[queries], self._query_groups[queries]
+        return _GroupRelevance(
+            self.query_ids[queries], self.database_ids, codes, self._database_codes[:-1], own,
+            (groups, self._database_groups[:-1]),
+        )  # fmt: skip
 
 
 class _SetRelevance(Relevance):
@@ -241,13 +283,6 @@ class _SetRelevance(Relevance):
         rows = np.arange(len(self))[queries]
         lists = [self._lists[row] for row in rows]
         return _SetRelevance(self.query_ids[rows], self.database_ids, self.keep_self, lists, self._own[rows])
-
-
-def _as_labels(labels):
-    array = np.asarray(labels, dtype=object)
-    if array.ndim != 1:
-        raise ValueError(f"labels have the shape {array.shape}; give one label for each item")
-    return array
 
 
 def _without_self(positives, gains, junk, own):

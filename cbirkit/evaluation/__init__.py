@@ -1,0 +1,7 @@
+"""Score rankings, compare systems, look for leaks: every result says by which protocol it came about."""
+
+from .compare import Comparison, compare
+from .evaluate import DEFAULT, Evaluation, evaluate
+from .leaks import check_leaks, difference_hash
+
+__all__ = ["DEFAULT", "Comparison", "Evaluation", "check_leaks", "compare", "difference_hash", "evaluate"]

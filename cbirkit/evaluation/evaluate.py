@@ -1,0 +1,264 @@
+"""`evaluate`: scores of each query, their means with intervals, and the protocol they came about by."""
+
+import html
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+
+from ..ranking.ids import positions_of
+from .judge import Judged
+from .names import find_metric
+from .resample import bootstrap_means, draw_counts, group_codes, interval
+
+DEFAULT = ("map", "p@1", "p@10", "recall@10", "hit_rate@10")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes
+    ----------
+    per_query : DataFrame, index query id
+        One column for each metric, NaN for a query without positives, and ``n_positives``.
+    summary : DataFrame, index metric
+        ``mean`` over the scored queries (the median for ``median_rank``), ``low`` and ``high`` of its 95 %
+        bootstrap interval, ``n_scored``, ``n_skipped``.
+    protocol : str
+        What each number means; one line for each metric, then the rules.
+
+    Examples
+    --------
+    >>> from cbirkit import Ranking, Relevance
+    >>> ranking = Ranking.from_distances([[0.1, 0.2, 0.3]])
+    >>> ev = evaluate(ranking, Relevance.from_labels(None, None, ["x"], ["x", "y", "x"]), metrics=["map"])
+    >>> round(ev["map"], 3)
+    0.833
+    """
+
+    per_query: pd.DataFrame
+    summary: pd.DataFrame
+    protocol: str
+
+    def __getitem__(self, metric):
+        if metric not in self.summary.index:
+            raise KeyError(f"{metric!r} was not asked for; there are {', '.join(self.summary.index)}")
+        return float(self.summary.loc[metric, "mean"])
+
+    def __repr__(self):
+        return f"{self.summary.to_string(float_format=format_score)}\n\n{self.protocol}"
+
+    def _repr_html_(self):
+        lines = "<br>".join(html.escape(line) for line in self.protocol.split("\n"))
+        table = self.summary.to_html(float_format=format_score, escape=True, border=0)
+        return f"{table}<details open><summary>protocol</summary><small>{lines}</small></details>"
+
+
+def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=None, random_state=0):
+    """Score a ranking: junk deleted, the query removed by id, queries without positives left out and counted.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    relevance : Relevance
+        Matched with the ranking by id; the orders may differ.
+    metrics : sequence of str, or str
+        ``map``, ``map@K`` (``map@K/R``, ``map@K/hits``), ``trapezoid_map``, ``map@r``, ``r_precision``,
+        ``p@K`` (``p@K/last``), ``recall@K``, ``hit_rate@K``, ``ndcg``, ``ndcg@K``, ``ndcg_linear@K``,
+        ``ukbench``, ``expected_map``, ``worst_map``, ``best_map``, ``first_rank``, ``median_rank``. The
+        default set is cut to the depth of a ranking that holds only the first k (``map`` becomes ``map@k``);
+        metrics that you name never are.
+    n_bootstrap : int, default=1000
+        Draws of the percentile interval; 0 leaves it out (NaN).
+    groups : array-like of shape (n_queries,), optional
+        In the order of ``ranking.query_ids``: queries of one group (say, of one object) are drawn together.
+    random_state : int, RandomState or None, default=0
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        Ids that the relevance does not know, an unknown metric, a cut-off beyond the depth of the ranking, or
+        ``ukbench`` without the query itself among the results.
+
+    Warns
+    -----
+    UserWarning
+        The ranking ends before a metric does (``map`` of the first 10): the score is then of the ranks there
+        are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive.
+
+    Notes
+    -----
+    Ties count in the order of the ranking, except in ``expected_map``, ``worst_map`` and ``best_map``.
+
+    Examples
+    --------
+    >>> from cbirkit import Ranking, Relevance
+    >>> ranking = Ranking(["q"], ["a", "b"], [[1, 0]], [[0.0, 1.0]])
+    >>> relevance = Relevance.from_sets(["q"], ["a", "b"], [["a"]])
+    >>> evaluate(ranking, relevance, metrics="first_rank")["first_rank"]
+    2.0
+    """
+    judged = Judged(ranking, relevance)
+    chosen = choose_metrics(judged, metrics)
+    notes = {metric.name: depth_note(judged, metric) for metric in chosen}
+    for note in dict.fromkeys(filter(None, notes.values())):
+        names = ", ".join(name for name in notes if notes[name] == note)
+        warnings.warn(f"{names}: {note}; search deeper or name a cut-off", UserWarning, stacklevel=2)
+    texts = [f"{m.name}: {m.text}" + (f" [{notes[m.name]}]" if notes[m.name] else "") for m in chosen]
+    columns = judged.scores(chosen)
+    scored = judged.n_positives > 0
+    if not scored.any():
+        warnings.warn(
+            "no query has a positive in the database, so every score is NaN", UserWarning, stacklevel=2
+        )
+    codes = group_codes(groups, len(ranking), scored)
+    summary = pd.DataFrame(
+        [
+            _summarise(metric, columns[metric.name][scored], low_high)
+            for metric, low_high in zip(
+                chosen, _intervals(chosen, columns, scored, codes, n_bootstrap, random_state), strict=True
+            )
+        ],
+        index=pd.Index([metric.name for metric in chosen], name="metric"),
+    )
+    summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
+    columns["n_positives"] = judged.n_positives
+    per_query = pd.DataFrame(columns, index=pd.Index(ranking.query_ids, name="query"))
+    texts += describe_rules(judged) + [_describe_intervals(n_bootstrap, groups)]
+    return Evaluation(per_query, summary, "\n".join(texts))
+
+
+def choose_metrics(judged, names):
+    """The `Metric`s of these names, checked against the ranking."""
+    names = [names] if isinstance(names, str) else names
+    chosen = [find_metric(name) for name in names]
+    if len({metric.name for metric in chosen}) < len(chosen):
+        raise ValueError(f"metrics names one twice: {', '.join(names)}")
+    if not chosen:
+        raise ValueError('metrics is empty; name at least one, such as "map"')
+    if names is DEFAULT and judged.uncertain(chosen[0]).any():
+        depth = _default_depth(judged)
+        cut = [f"map@{depth}"] + [_cut(name, depth) for name in DEFAULT[1:]]
+        return [find_metric(name) for name in dict.fromkeys(cut)]
+    for metric in chosen:
+        uncertain = judged.uncertain(metric).any()
+        if isinstance(metric.needs, int) and metric.needs > judged.ranking.k and uncertain:
+            needs, k = metric.needs, judged.ranking.k
+            raise ValueError(
+                f"{metric.name} needs {needs} ranks, the ranking has {k}; search with k >= {needs}"
+            )
+        if metric.name == "ukbench":
+            _check_ukbench(judged)
+    return chosen
+
+
+def _default_depth(judged):
+    """Ranks that every cut ranking has, where they differ by no more than the query itself; else the most."""
+    depths = judged.n_ranked[~judged.complete]
+    return max(1, int(depths.min() if depths.min() >= depths.max() - 1 else depths.max()))
+
+
+def _cut(name, depth):
+    base, _, k = name.partition("@")
+    return f"{base}@{min(int(k), depth)}"
+
+
+def _check_ukbench(judged):
+    ranking = judged.ranking
+    own = positions_of(ranking.query_ids, ranking.database_ids)
+    if not judged.relevance.keep_self:
+        raise ValueError("ukbench counts the query itself; build the relevance with keep_self=True")
+    if not ((ranking.indices[:, :4] == own[:, None]) & (own >= 0)[:, None]).any():
+        raise ValueError(
+            "ukbench counts the query itself, and no query is among its own first four results; "
+            "search the collection that holds the queries with exclude_self=False"
+        )
+
+
+def depth_note(judged, metric):
+    """What to say where the ranking ends before the metric does, or an empty string."""
+    uncertain = judged.uncertain(metric)
+    if not uncertain.any():
+        return ""
+    least, most = judged.n_ranked[uncertain].min(), judged.n_ranked[uncertain].max()
+    depth = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    why = (
+        "where ties may go on"
+        if metric.needs == "ties"
+        else "and positives not among them count as not found"
+    )
+    return (
+        f"computed over the first {depth} of {len(judged.ranking.database_ids):,} database items "
+        f"for {int(uncertain.sum()):,} of {len(uncertain):,} queries: their ranking ends there, {why}"
+    )
+
+
+def _intervals(chosen, columns, scored, codes, n_bootstrap, random_state):
+    """(low, high) for each metric; all from the same draws."""
+    out = [(np.nan, np.nan)] * len(chosen)
+    if not n_bootstrap or not scored.any():
+        return out
+    seed = check_random_state(random_state).randint(2**31 - 1)
+    values = [columns[metric.name][scored] for metric in chosen]
+    plain = [i for i, m in enumerate(chosen) if m.average == "mean" and np.isfinite(values[i]).all()]
+    if plain:
+        table = np.stack([values[i] for i in plain], axis=1)
+        for i, low, high in zip(
+            plain, *interval(bootstrap_means(table, codes, n_bootstrap, seed)), strict=True
+        ):
+            out[i] = (low, high)
+    for i in set(range(len(chosen))) - set(plain):  # medians, and means of infinite ranks
+        centre = np.median if chosen[i].average == "median" else np.mean
+        draws = [
+            centre(np.repeat(values[i], row.astype(int)[codes]))
+            for _, counts in draw_counts(codes.max() + 1, n_bootstrap, seed)
+            for row in counts
+        ]
+        out[i] = tuple(float(bound) for bound in interval(np.array(draws)))
+    return out
+
+
+def _summarise(metric, values, low_high):
+    centre = np.median if metric.average == "median" else np.mean
+    return {"mean": float(centre(values)) if len(values) else np.nan, "low": low_high[0], "high": low_high[1]}
+
+
+def describe_rules(judged):
+    """The lines of the protocol that hold for all metrics of a result."""
+    ranking, relevance = judged.ranking, judged.relevance
+    n_db, scored = len(ranking.database_ids), judged.n_positives > 0
+    depth = "whole database" if judged.complete.all() else f"first {ranking.k:,} of {n_db:,} database items"
+    own = "no query has the id of a database item"
+    if relevance.n_self:
+        own = "the query itself, by its id, is deleted from the ranking"
+    if relevance.n_self and relevance.keep_self:
+        own = "the query itself stays in the ranking and counts"
+    n_junk = int(relevance.n_junk.sum()) - (0 if relevance.keep_self else relevance.n_self)
+    junk = f"{n_junk:,} items over all queries, deleted before ranks are counted" if n_junk else "none"
+    lines = [
+        f"ranking: {depth}" + (f"; {ranking.protocol}" if ranking.protocol else ""),
+        f"self: {own}",
+        f"junk: {junk}",
+        "ties: in the order of the ranking",
+        f"queries: {int(scored.sum()):,} scored, {int((~scored).sum()):,} skipped (no positives)",
+    ]
+    return lines + ([f"left out: {'; '.join(judged.notes)}"] if judged.notes else [])
+
+
+def _describe_intervals(n_bootstrap, groups):
+    if not n_bootstrap:
+        return "intervals: none"
+    over = "queries" if groups is None else "groups of queries"
+    return f"intervals: 95 % percentile bootstrap over {over}, {n_bootstrap:,} draws"
+
+
+def format_score(value):
+    """A score for a table: four decimals, fewer from 100 on."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"

@@ -1,0 +1,280 @@
+"""`evaluate`: junk, self matches, skipped queries, cut rankings, alignment, intervals, protocol."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cbirkit import Ranking, Relevance, evaluate
+from cbirkit.evaluation import judge
+from cbirkit.evaluation.names import find_metric
+
+EVERY = [
+    "map",
+    "map@3",
+    "map@3/R",
+    "map@3/hits",
+    "trapezoid_map",
+    "map@r",
+    "r_precision",
+    "p@1",
+    "p@3",
+    "p@3/last",
+    "recall@3",
+    "hit_rate@3",
+    "ndcg",
+    "ndcg@3",
+    "ndcg_linear",
+    "expected_map",
+    "worst_map",
+    "best_map",
+    "first_rank",
+    "median_rank",
+]
+
+
+def case(n_queries=12, n_database=30, n_labels=4, seed=0, k=None):
+    rng = np.random.RandomState(seed)
+    queries, database = [f"q{i}" for i in range(n_queries)], [f"d{i}" for i in range(n_database)]
+    ranking = Ranking.from_distances(rng.rand(n_queries, n_database), queries, database, k=k)
+    labels = rng.randint(0, n_labels, n_queries), rng.randint(0, n_labels, n_database)
+    return ranking, Relevance.from_labels(queries, database, *labels)
+
+
+def naive_ap(ids, positives, junk):
+    ids = [i for i in ids if i not in junk]
+    hits = [rank for rank, i in enumerate(ids, start=1) if i in positives]
+    return sum(n / rank for n, rank in enumerate(hits, start=1)) / len(positives) if positives else np.nan
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_average_precision_with_junk_and_self_against_a_loop(data):
+    database = [f"i{n}" for n in range(7)]
+    queries = data.draw(st.lists(st.sampled_from([*database, "new"]), unique=True, min_size=1, max_size=4))
+    kinds = [data.draw(st.lists(st.sampled_from("+-j"), min_size=7, max_size=7)) for _ in queries]
+    listed = {
+        c: [[i for i, kind in zip(database, row, strict=True) if kind == c] for row in kinds] for c in "+j"
+    }
+    table = np.array([data.draw(st.permutations(range(7))) for _ in queries], dtype=float)
+    ranking = Ranking.from_distances(table, queries, database)
+    relevance = Relevance.from_sets(queries, database, listed["+"], listed["j"])
+    expected = [
+        naive_ap(ranking.row(q).id, set(p) - {q}, {*j, q})
+        for q, p, j in zip(queries, listed["+"], listed["j"], strict=True)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no query has a positive
+        result = evaluate(ranking, relevance, metrics="map", n_bootstrap=5)
+    assert result.per_query["map"].tolist() == pytest.approx(expected, nan_ok=True)
+    assert result["map"] == pytest.approx(
+        np.nanmean(expected) if np.isfinite(expected).any() else np.nan, nan_ok=True
+    )
+    assert result.summary.n_skipped["map"] == np.isnan(expected).sum()
+
+
+def test_junk_is_deleted_before_ranks_are_counted():
+    ranking = Ranking(["q"], list("abcd"), [[0, 1, 2, 3]], [[0, 1, 2, 3]])
+    relevance = Relevance.from_sets(["q"], list("abcd"), [["c"]], junk=[["a"]])
+    result = evaluate(ranking, relevance, metrics=["map", "p@2", "first_rank", "ndcg@2", "expected_map"])
+    assert result.per_query.loc["q"].tolist() == pytest.approx([0.5, 0.5, 2, 1 / np.log2(3), 0.5, 1])
+    assert "junk: 1 items over all queries, deleted before ranks are counted" in result.protocol
+
+
+def test_the_query_is_removed_by_id_not_by_rank():
+    """A duplicate ties at distance 0 and comes first: dropping the first column would drop the positive."""
+    ranking = Ranking(["b"], list("abc"), [[0, 1, 2]], [[0, 0, 1]])
+    relevance = Relevance.from_labels(["b"], list("abc"), ["x"], ["x", "x", "y"])
+    result = evaluate(ranking, relevance, metrics=["map", "p@1"])
+    assert (result["map"], result["p@1"]) == (1, 1)
+    assert "the query itself, by its id, is deleted" in result.protocol
+    kept = evaluate(
+        ranking, Relevance.from_labels(["b"], list("abc"), ["x"], ["x", "x", "y"], keep_self=True)
+    )
+    assert kept.per_query.n_positives.tolist() == [2] and "stays in the ranking and counts" in kept.protocol
+
+
+def test_a_query_left_in_the_database_lifts_a_random_embedding_to_one():
+    rng = np.random.RandomState(0)
+    x, labels, ids = rng.rand(60, 4), rng.randint(0, 12, 60), [str(i) for i in range(60)]
+    distances = ((x[:, None] - x) ** 2).sum(axis=2)
+    ranking = Ranking.from_distances(distances, ids, ids)
+    score = {
+        keep: evaluate(
+            ranking, Relevance.from_labels(ids, ids, labels, labels, keep_self=keep), metrics="p@1"
+        )["p@1"]
+        for keep in (False, True)
+    }
+    assert score[True] == 1 and score[False] < 0.3
+
+
+def test_queries_without_positives_are_nan_left_out_and_counted():
+    ranking = Ranking(["p", "q"], list("ab"), [[0, 1], [0, 1]], [[0, 1], [0, 1]])
+    relevance = Relevance.from_sets(["p", "q"], list("ab"), [["b"], []])
+    names = [name for name in EVERY if "3" not in name] + ["p@2", "recall@2", "hit_rate@2", "ndcg@2", "map@2"]
+    result = evaluate(ranking, relevance, metrics=names)
+    assert result.per_query.loc["q", names].isna().all()
+    assert result.per_query.loc["p", names].notna().all()
+    assert (
+        result["map"] == 0.5
+        and (result.summary.n_scored == 1).all()
+        and (result.summary.n_skipped == 1).all()
+    )
+    assert "queries: 1 scored, 1 skipped (no positives)" in result.protocol
+
+
+def test_no_positives_at_all_warns():
+    ranking = Ranking(["q"], ["a"], [[0]], [[0]])
+    with pytest.warns(UserWarning, match="no query has a positive"):
+        result = evaluate(ranking, Relevance.from_sets(["q"], ["a"], [[]]), metrics=EVERY)
+    assert result.summary["mean"].isna().all() and (result.summary.n_skipped == 1).all()
+
+
+def test_empty_ranking():
+    ranking = Ranking([], ["a"], np.empty((0, 1), int), np.empty((0, 1)))
+    with pytest.warns(UserWarning, match="no query has a positive"):
+        result = evaluate(ranking, Relevance.from_sets([], ["a"], []))
+    assert len(result.per_query) == 0 and np.isnan(result["map"])
+
+
+def test_every_metric_has_a_definition_in_the_protocol():
+    ranking, relevance = case()
+    result = evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=20)
+    assert list(result.summary.index) == EVERY
+    for name in EVERY:
+        assert f"{name}: {find_metric(name).text}" in result.protocol
+        assert result.summary.low[name] <= result[name] <= result.summary.high[name]
+    for rule in (
+        "ranking: whole database",
+        "self: no query",
+        "junk: none",
+        "ties: in the order",
+        "12 scored, 0 skip",
+    ):
+        assert rule in result.protocol
+    noted = Ranking(
+        *(getattr(ranking, f) for f in ("query_ids", "database_ids", "indices", "distances")), "HOG; test"
+    )
+    assert "ranking: whole database; HOG; test" in evaluate(noted, relevance).protocol
+
+
+def test_blocks_do_not_change_the_scores(monkeypatch):
+    ranking, relevance = case()
+    whole = evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query
+    monkeypatch.setattr(judge, "_BLOCK", 60)
+    pd.testing.assert_frame_equal(whole, evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query)
+
+
+def test_the_order_of_queries_and_database_does_not_matter():
+    ranking, relevance = case()
+    rng = np.random.RandomState(1)
+    rows, columns = rng.permutation(len(ranking)), rng.permutation(len(ranking.database_ids))
+    where = np.argsort(columns)
+    moved = Ranking(
+        ranking.query_ids[rows],
+        ranking.database_ids[columns],
+        where[ranking.indices[rows]],
+        ranking.distances[rows],
+    )
+    one, other = (evaluate(r, relevance, metrics=EVERY, n_bootstrap=0).per_query for r in (ranking, moved))
+    pd.testing.assert_frame_equal(one, other.loc[one.index])
+
+
+def test_unknown_ids_are_refused_and_missing_ones_told():
+    ranking, relevance = case()
+    other = Relevance.from_labels(["x"], ranking.database_ids, [0], [0] * 30)
+    with pytest.raises(ValueError, match="12 of the 12 query ids .* such as 'q0'"):
+        evaluate(ranking, other)
+    other = Relevance.from_labels(ranking.query_ids, ["x"], [0] * 12, [0])
+    with pytest.raises(ValueError, match="30 of the 30 database ids"):
+        evaluate(ranking, other)
+    assert (
+        "2 queries of the relevance are not in the ranking"
+        in evaluate(ranking.select(slice(10)), relevance).protocol
+    )
+
+
+def test_a_smaller_database_counts_the_missing_positives_as_not_found():
+    relevance = Relevance.from_sets(["q"], ["a", "b", "c"], [["a", "b"]])
+    ranking = Ranking(["q"], ["c", "a"], [[1, 0]], [[0, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is hidden beyond the end: the ranking is whole
+        result = evaluate(ranking, relevance, metrics=["map", "recall@2"])
+    assert (result["map"], result["recall@2"]) == (0.5, 0.5)
+    assert "1 database items of the relevance are not in the ranking's" in result.protocol
+
+
+def test_ukbench():
+    ids, objects = [f"{i}" for i in range(8)], [0, 0, 0, 0, 1, 1, 1, 1]
+    relevance = Relevance.from_labels(ids, ids, objects, objects, keep_self=True)
+    distances = np.abs(np.subtract.outer(range(8), range(8)))
+    ranking = Ranking.from_distances(distances, ids, ids)
+    loop = [sum(objects[int(i)] == objects[q] for i in ranking.ids[q, :4]) for q in range(8)]
+    result = evaluate(ranking.top(4), relevance, metrics="ukbench")
+    assert result.per_query.ukbench.tolist() == loop and result["ukbench"] == np.mean(loop) < 4
+    with pytest.raises(ValueError, match="keep_self=True"):
+        evaluate(ranking, Relevance.from_labels(ids, ids, objects, objects), metrics="ukbench")
+    without = Ranking.from_distances(distances, ids, ids, exclude_self=True)
+    with pytest.raises(ValueError, match="exclude_self=False"):
+        evaluate(without, relevance, metrics="ukbench")
+
+
+def test_graded_gains_reach_ndcg():
+    ranking = Ranking(["q"], list("abcde"), [[0, 1, 2, 3, 4]], [[0, 1, 2, 3, 4]])
+    grades = {"q": dict(zip("abcde", [3, 2, 0, 1, 2], strict=True))}
+    relevance = Relevance.from_sets(["q"], list("abcde"), None, grades=grades)
+    result = evaluate(ranking, relevance, metrics=["ndcg", "ndcg_linear"])
+    assert result.summary["mean"].tolist() == pytest.approx([0.968638, 0.960247], abs=5e-7)
+
+
+def test_ties_are_averaged_on_request():
+    ranking = Ranking(["q"], list("abcdefgh"), [range(8)], [[0] * 8])
+    relevance = Relevance.from_sets(["q"], list("abcdefgh"), [["a", "b", "c"]])
+    result = evaluate(ranking, relevance, metrics=["map", "expected_map", "worst_map", "best_map"])
+    assert result.summary["mean"].tolist() == pytest.approx([1, 0.528380, 0.275794, 1], abs=5e-7)
+
+
+def test_first_ranks():
+    relevance = Relevance.from_sets(["p", "q", "r"], list("abc"), [["a"], ["b"], ["c"]])
+    ranking = Ranking(["p", "q", "r"], list("abc"), [[0, 1]] * 3, [[0, 1]] * 3)
+    with pytest.warns(UserWarning, match="1 of 3 queries"):
+        result = evaluate(ranking, relevance, metrics=["first_rank", "median_rank"])
+    assert result.per_query.first_rank.tolist() == [1, 2, np.inf]
+    assert result["median_rank"] == 2 and result["first_rank"] == np.inf
+    assert result.summary.low["first_rank"] >= 1 and result.summary.high["first_rank"] == np.inf
+
+
+@pytest.mark.parametrize(
+    "name", ["mapp", "map@0", "map@-1", "map@3/n", "recall@3/R", "p", "ukbench@4", "map@1.5", ""]
+)
+def test_unknown_metrics(name):
+    with pytest.raises(ValueError, match="known are map, map@K"):
+        evaluate(*case(), metrics=[name])
+
+
+def test_bad_requests():
+    ranking, relevance = case()
+    with pytest.raises(ValueError, match="one twice"):
+        evaluate(ranking, relevance, metrics=["map", "map"])
+    with pytest.raises(ValueError, match="metrics is empty"):
+        evaluate(ranking, relevance, metrics=[])
+    with pytest.raises(ValueError, match="give one group for each query"):
+        evaluate(ranking, relevance, groups=[1, 2])
+    with pytest.raises(ValueError, match="missing values"):
+        evaluate(ranking, relevance, groups=[None] * 12)
+    with pytest.raises(KeyError, match="not asked for"):
+        evaluate(ranking, relevance)["ndcg"]
+
+
+def test_repr_and_html_are_escaped():
+    ranking, relevance = case()
+    hostile = Ranking(
+        ranking.query_ids, ranking.database_ids, ranking.indices, ranking.distances, "<script>x</script>"
+    )
+    result = evaluate(hostile, relevance)
+    assert "map" in repr(result) and "junk: none" in repr(result)
+    markup = result._repr_html_()
+    assert "<script>" not in markup and "&lt;script&gt;" in markup and "<table" in markup
