@@ -1,0 +1,225 @@
+"""The command ``cbirkit``: check the set-up; index, search and explore a folder of images."""
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import warnings
+
+from .choices import DEFAULT_ENCODER, ENCODERS, INDEXES
+from .say import Failure, Printer
+
+_EXIT = "exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted"
+_ENCODERS = "".join(f"  {name:<12}{words}\n" for name, (_, _, words) in ENCODERS.items())
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Default: ``sys.argv[1:]``.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 failed, 130 interrupted. Wrong usage raises ``SystemExit(2)``.
+    """
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a file name that the terminal cannot show must not end the program
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = _parser().parse_args(argv)
+    printer = Printer(quiet=arguments.quiet)
+    log = logging.getLogger("cbirkit")
+    if (
+        not log.handlers
+    ):  # the commands say it in their own words; without a handler Python would print it too
+        log.addHandler(logging.NullHandler())
+    try:
+        with _silenced() if arguments.quiet else contextlib.nullcontext():
+            return arguments.run(arguments, printer)
+    except KeyboardInterrupt:
+        printer.error("interrupted; what was done so far is kept, and the same command goes on from there")
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Failure as failure:
+        printer.error(str(failure))
+    except (ImportError, OSError, TypeError, ValueError) as error:  # what the package raises for bad input
+        if os.environ.get("CBIRKIT_TRACEBACK"):
+            raise
+        printer.error(" ".join(str(error).split()) or type(error).__name__)
+    return 1
+
+
+@contextlib.contextmanager
+def _silenced():
+    """No warnings, and no progress bars in what is imported from now on."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if before is None:
+            del os.environ["TQDM_DISABLE"]
+        else:
+            os.environ["TQDM_DISABLE"] = before
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="cbirkit",
+        description="Search a folder of images by what they look like.",
+        epilog=f"{_EXIT}\nCBIRKIT_TRACEBACK=1 in the environment shows where a failure arose.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_doctor(commands)
+    _add_index(commands)
+    _add_search(commands)
+    _add_explore(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        from .. import __version__
+
+        print(f"cbirkit {__version__}")
+        parser.exit()
+
+
+def _command(commands, name, *, summary, examples, run):
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{examples}\n\n{_EXIT}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="no notes and no progress bars, only results"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_doctor(commands):
+    def run(arguments, printer):
+        from .doctor import examine
+
+        return examine(printer)
+
+    _command(
+        commands,
+        "doctor",
+        summary="check the set-up: versions, cores, memory, GPU, disk, and how to install what is missing",
+        examples="  cbirkit doctor\n  cbirkit doctor --quiet    only what is wrong",
+        run=run,
+    )
+
+
+def _add_index(commands):
+    def run(arguments, printer):
+        from .indexing import index_folder
+
+        index_folder(arguments, printer)
+        return 0
+
+    parser = _command(
+        commands,
+        "index",
+        summary="encode the images of a folder and keep the result, so that searches are quick",
+        examples="  cbirkit index photos\n  cbirkit index photos --encoder vlad\n"
+        "  cbirkit index /mnt/read-only --out ~/photos.cbirkit\n\n"
+        "Run it again after images came or went: only new ones are encoded. A run that was killed goes on\n"
+        f"where it stopped.\n\nencoders:\n{_ENCODERS}",
+        run=run,
+    )
+    _add_folder(parser)
+    _add_encoder(parser)
+
+
+def _add_search(commands):
+    def run(arguments, printer):
+        from .searching import search_folder
+
+        search_folder(arguments, printer)
+        return 0
+
+    parser = _command(
+        commands,
+        "search",
+        summary="find the images of a folder that look most like a given one",
+        examples="  cbirkit search photos holiday/beach.jpg\n  cbirkit search photos ~/new.png -k 5 --json\n"
+        "  cbirkit search photos ~/new.png --html found.html\n\n"
+        "IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself.\n"
+        "A folder without an index is indexed first.",
+        run=run,
+    )
+    _add_folder(parser)
+    parser.add_argument("image", metavar="IMAGE", help="the image to search for")
+    parser.add_argument("-k", type=_count, default=10, metavar="N", help="how many to find (default 10)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.add_argument("--html", metavar="FILE", help="also write a page with the images, all in one file")
+    _add_encoder(parser)
+
+
+def _add_explore(commands):
+    def run(arguments, printer):
+        from .lab import explore_folder
+
+        explore_folder(arguments, printer)
+        return 0
+
+    parser = _command(
+        commands,
+        "explore",
+        summary="write a notebook that explores a folder by clicking, and open it in JupyterLab",
+        examples="  cbirkit explore photos\n  cbirkit explore photos --no-open\n"
+        "  cbirkit explore photos --notebook ~/course/mine.ipynb",
+        run=run,
+    )
+    _add_folder(parser)
+    parser.add_argument("--no-open", action="store_true", help="only write the notebook")
+    parser.add_argument(
+        "--notebook",
+        metavar="FILE",
+        help="where to write it (default: ./explore_FOLDER.ipynb); one that exists is kept",
+    )
+    _add_encoder(parser)
+
+
+def _add_folder(parser):
+    parser.add_argument("folder", metavar="FOLDER", help="a folder of images, searched with its sub-folders")
+    parser.add_argument("--out", metavar="DIR", help="where the index is kept (default: FOLDER/.cbirkit)")
+
+
+def _add_encoder(parser):
+    parser.add_argument(
+        "--encoder", choices=list(ENCODERS), metavar="NAME",
+        help=f"what describes an image: {', '.join(ENCODERS)} (default: as before, or {DEFAULT_ENCODER})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--index", choices=list(INDEXES), metavar="NAME",
+        help=f"how neighbours are found: {', '.join(INDEXES)} (default: as before, or exact)",
+    )  # fmt: skip
+
+
+def _count(text):
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value

@@ -1,0 +1,119 @@
+"""``cbirkit explore``: a notebook about one folder."""
+
+import contextlib
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .choices import ENCODERS, INDEXES, checked_folder, choose, encoder_code, out_folder, prepared_encoder
+from .say import Failure
+
+_INTRODUCTION = """# Explore a folder of images
+
+Run all cells (Run > Run All Cells). Click an image to search for it, drop in one of your own, or crop a
+region. The first run encodes every image; later ones only what is new."""
+
+
+def explore_folder(arguments, printer):
+    """Write the notebook, and open it unless told not to.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        folder, out, encoder, index, notebook, no_open.
+    printer : cbirkit.cli.say.Printer
+
+    Raises
+    ------
+    Failure
+        There is no such folder, no image in it, or the notebook cannot be written.
+    """
+    images = checked_folder(arguments.folder)
+    folder = Path(arguments.folder).expanduser().resolve()
+    out = out_folder(arguments).expanduser().resolve()
+    encoder, index = choose(arguments, out)
+    name = re.sub(r"[^\w.-]+", "_", folder.name) or "folder"
+    path = Path(arguments.notebook).expanduser() if arguments.notebook else Path(f"explore_{name}.ipynb")
+    if ENCODERS[encoder][1]:
+        prepared_encoder(encoder, images, out, printer)
+    notebook = json.dumps(_notebook(folder, out, encoder, index), indent=1) + "\n"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(notebook)
+        printer.note(f"wrote {path} for {len(images):,} images")
+    except FileExistsError:
+        printer.note(f"{path} is there already and was kept; name another with --notebook FILE, or delete it")
+    except OSError as error:
+        raise Failure(
+            f"cannot write {path} ({error.strerror}); choose another place with --notebook FILE"
+        ) from error
+    printer.result(str(path))
+    if not arguments.no_open:
+        _open(path, printer)
+
+
+def _open(path, printer):
+    if importlib.util.find_spec("jupyterlab") is None:
+        printer.note(
+            'JupyterLab is not installed, so the notebook was not opened: pip install "cbirkit[lab]"'
+        )
+        return
+    printer.note("opening JupyterLab; end it with Ctrl-C")
+    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(path)])
+    code = None
+    while code is None:
+        with contextlib.suppress(KeyboardInterrupt):  # JupyterLab sees it too, and asks whether to end
+            code = process.wait()
+    if code:
+        raise Failure(f"JupyterLab ended with code {code}; the notebook is {path}")
+
+
+def _notebook(folder, out, encoder, index):
+    """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
+    codes = [_imports(encoder), _images(folder), _retriever(out, encoder, index)]
+    cells = [
+        _markdown(_INTRODUCTION),
+        *map(_code, codes),
+        _code(f"explore.QueryExplorer({{{encoder!r}: retriever}})"),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _imports(encoder):
+    several, learned = len(ENCODERS[encoder][0]) > 1, ENCODERS[encoder][1]
+    lines = ["from sklearn.pipeline import make_union", ""] * (several and not learned)
+    lines += ["from cbirkit import ImageCollection, Retriever, encoders, explore, indexes, plots"]
+    lines += ["from cbirkit.persistence import load_estimator"] * learned
+    return "\n".join([*lines, "from cbirkit.store import EmbeddingStore"])
+
+
+def _images(folder):
+    some = "images[:: -(-len(images) // 24)]"  # evenly spaced
+    return f"images = ImageCollection.from_folder({str(folder)!r})\nplots.show(plots.contact_sheet({some}))"
+
+
+def _retriever(out, encoder, index):
+    made = encoder_code(encoder)
+    if ENCODERS[encoder][1]:  # what it learnt is kept beside the embeddings
+        made = f"load_estimator({str(out / 'encoders' / encoder)!r})  # {made}"
+    lines = [f"encoder = {made}", f"store = EmbeddingStore({str(out / 'store')!r})"]
+    lines += [f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"]
+    return "\n".join([*lines, "retriever.problems  # files that could not be used"])
+
+
+def _markdown(text):
+    return {"cell_type": "markdown", "metadata": {}, "source": text.splitlines(keepends=True)}
+
+
+def _code(text):
+    return {
+        "cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [],
+        "source": text.splitlines(keepends=True),
+    }  # fmt: skip

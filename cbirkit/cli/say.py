@@ -1,0 +1,59 @@
+"""What the command line prints: results on standard output, notes and errors on standard error."""
+
+import sys
+import unicodedata
+
+
+class Failure(Exception):
+    """Something that the person at the terminal can mend; its text is one sentence that says how."""
+
+
+def printable(value):
+    """Text that cannot steer a terminal: control, direction and broken characters become escapes.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> printable("red" + chr(27) + "[31m.jpg")
+    'red\\\\x1b[31m.jpg'
+    """
+    return "".join(_escaped(c) if unicodedata.category(c)[0] == "C" else c for c in str(value))
+
+
+def _escaped(character):
+    number = ord(character)
+    return (
+        f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
+    )
+
+
+class Printer:
+    """Prints results, and notes unless quiet.
+
+    Parameters
+    ----------
+    quiet : bool
+    """
+
+    def __init__(self, *, quiet=False):
+        self.quiet = quiet
+
+    def result(self, text=""):
+        """A line on standard output."""
+        print(text, file=sys.stdout)
+
+    def note(self, text):
+        """A line on standard error, unless quiet."""
+        if not self.quiet:
+            print(printable(text), file=sys.stderr, flush=True)
+
+    def error(self, text):
+        """Why it failed, on standard error."""
+        print(f"cbirkit: {printable(text)}", file=sys.stderr, flush=True)

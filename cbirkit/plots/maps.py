@@ -1,0 +1,188 @@
+"""Embeddings as a map in the plane."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+from sklearn.utils import check_random_state
+
+from ..images import ImageProblem
+from .style import COLOURS, GREY, MARKERS, describe, new_axes, plain_text, safe_text
+
+_MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
+_MOST_THUMBNAILS = 60
+_MOST_NAMES = 16
+
+
+def embedding_map(points, labels=None, *, thumbnails=None, embeddings=None, random_state=0, ax=None):
+    """Scatter embeddings in the plane, each label with its own colour and marker.
+
+    A map of many dimensions in two is an illustration: the title gives its trustworthiness, 1 where the
+    neighbours on the map are neighbours among the embeddings, about 0.5 for a random map.
+
+    Parameters
+    ----------
+    points : array (n_images, 2), or embeddings (n_images, n_dims)
+        Points of a map (PCA, t-SNE, UMAP); more dimensions are projected with PCA and used as `embeddings`.
+    labels : sequence (n_images,), optional
+    thumbnails : ImageCollection, optional
+        The images of the points: some, far enough apart, are drawn in place.
+    embeddings : array (n_images, n_dims), optional
+        What the map was made from; needed for the trustworthiness.
+    random_state : int, RandomState or None
+        For the sample of at most 1,000 points on which trustworthiness is computed.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        Not one finite point for each image.
+
+    Examples
+    --------
+    >>> ax = embedding_map(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), ["cat", "cat", "dog"])
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['cat (2)', 'dog (1)']
+
+    References
+    ----------
+    Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
+    """
+    points, embeddings, names = _plane(points, embeddings, random_state)
+    for what, given in (("labels", labels), ("thumbnails", thumbnails)):
+        if given is not None and len(given) != len(points):
+            raise ValueError(f"got {len(given)} {what} for {len(points)} points; give one for each point")
+    ax = new_axes(ax, (6.4, 4.6))
+    colours, told = _scatter(ax, points, labels)
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.margins(0.06)
+    if thumbnails is not None:
+        _place_thumbnails(ax, points, thumbnails, colours)
+    words = ""
+    if embeddings is not None:
+        value, neighbours, n = map_trustworthiness(points, embeddings, random_state=random_state)
+        sample = f" of a sample of {n:,}" if n < len(points) else ""
+        words = f"trustworthiness {value:.2f} ({neighbours} neighbours{sample}; 1 is faithful, 0.5 random)"
+        ax.set_title(words, fontsize=9)
+    return describe(ax, f"Map of {len(points)} images in the plane{told}. {words.capitalize()}")
+
+
+def map_trustworthiness(points, embeddings, *, n_neighbors=10, random_state=0):
+    """Trustworthiness of a map on a bounded sample.
+
+    Parameters
+    ----------
+    points : array (n_images, 2)
+    embeddings : array (n_images, n_dims)
+    n_neighbors : int
+        Fewer where there are too few points for it.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    value : float in [0, 1]; NaN for fewer than four points
+    n_neighbors : int
+        The number used.
+    n_points : int
+        Points in the sample, at most 1,000.
+
+    Examples
+    --------
+    >>> points = np.arange(20.0).reshape(10, 2)
+    >>> map_trustworthiness(points, points)
+    (1.0, 4, 10)
+    """
+    n = min(len(points), _MOST_POINTS)
+    chosen = slice(None)
+    if n < len(points):
+        chosen = check_random_state(random_state).choice(len(points), n, replace=False)
+    neighbours = min(n_neighbors, (n - 1) // 2)
+    if neighbours < 1 or n < 4:
+        return float("nan"), max(neighbours, 0), n
+    return float(trustworthiness(embeddings[chosen], points[chosen], n_neighbors=neighbours)), neighbours, n
+
+
+def _plane(points, embeddings, random_state):
+    """Points (n, 2), embeddings or None, and the names of the two axes."""
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] < 2 or len(points) == 0:
+        raise ValueError(
+            f"points must be (n_images, 2) or embeddings (n_images, n_dims), got shape {points.shape}"
+        )
+    if not np.isfinite(points).all():
+        bad = int((~np.isfinite(points)).any(axis=1).sum())
+        raise ValueError(f"{bad} of {len(points)} points are not finite; remove them")
+    if embeddings is not None:
+        embeddings = np.asarray(embeddings)
+        if embeddings.ndim != 2 or len(embeddings) != len(points):
+            raise ValueError(
+                f"embeddings must be ({len(points)}, n_dims), one row a point, got shape {embeddings.shape}"
+            )
+    if points.shape[1] == 2:
+        return points, embeddings, ("map, first dimension (no unit)", "map, second dimension (no unit)")
+    if len(points) < 2:
+        raise ValueError("one embedding cannot be projected; give at least 2")
+    pca = PCA(2, random_state=random_state).fit(points)
+    share = 100 * pca.explained_variance_ratio_
+    names = tuple(f"principal component {i + 1} ({share[i]:.0f} % of the variance)" for i in range(2))
+    return pca.transform(points), points if embeddings is None else embeddings, names
+
+
+def _scatter(ax, points, labels):
+    """Draw the points; return the colour of each and words about the labels."""
+    size = float(np.clip(9000 / len(points), 9, 40))
+    if labels is None:
+        ax.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, lw=0)
+        return [GREY] * len(points), ""
+    labels = np.array(["not labelled" if pd.isna(one) else str(one) for one in labels])
+    names, counts = np.unique(labels, return_counts=True)
+    if len(names) > _MOST_NAMES:
+        names = names[np.argsort(-counts, kind="stable")]
+    named = {
+        name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
+        for i, name in enumerate(names[:_MOST_NAMES])
+    }
+    others = ~np.isin(labels, list(named))
+    ax.scatter(*points[others].T, s=size / 2, color="0.7", marker=".", lw=0)
+    for name, (colour, marker) in named.items():
+        which = labels == name
+        words = f"{safe_text(name, 24)} ({which.sum()})"
+        ax.scatter(
+            *points[which].T, s=size, color=colour, marker=marker, alpha=0.75, lw=0.3, ec="white", label=words
+        )
+    title = f"{_MOST_NAMES} of {len(names)} labels\n(others: grey dots)" if others.any() else None
+    legend = ax.legend(
+        fontsize=8, title=title, title_fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
+    )
+    plain_text(*legend.get_texts())
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])
+    colours = [named.get(one, (GREY,))[0] for one in labels]
+    return colours, f", {len(names)} labels, each with its colour and marker: " + ", ".join(
+        map(safe_text, named)
+    )
+
+
+def _place_thumbnails(ax, points, images, colours):
+    """Draw thumbnails, framed in `colours`, at points that are far enough apart, taken in the given order."""
+    span = np.ptp(points, axis=0)
+    unit = (points - points.min(axis=0)) / np.where(span > 0, span, 1)
+    taken = np.empty((0, 2))
+    for i, where in enumerate(unit):
+        if len(taken) == _MOST_THUMBNAILS:
+            return
+        if (np.abs(taken - where) < (0.075, 0.1)).all(axis=1).any():
+            continue
+        try:
+            picture = images.thumbnail(i, 64)
+        except ImageProblem:
+            continue
+        taken = np.vstack([taken, where])
+        image = OffsetImage(picture, zoom=26 / max(picture.shape[:2]))
+        frame = {"edgecolor": colours[i], "linewidth": 1.3}
+        ax.add_artist(AnnotationBbox(image, points[i], pad=0.1, zorder=4, bboxprops=frame))

@@ -1,0 +1,180 @@
+"""Colours, marks, safe text and alternative text shared by the plots."""
+
+import io
+import unicodedata
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
+
+# Okabe and Ito (2008), Color universal design: they stay apart for every common kind of colour vision.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"  # their yellow is too faint on white
+GREY = "#6E6E6E"
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+
+# A tick as a closed outline, so that no font has to hold the sign.
+TICK = Path([(-0.9, -0.1), (-0.6, 0.2), (-0.25, -0.2), (0.6, 0.75), (0.9, 0.45), (-0.25, -0.8), (-0.9, -0.1)])
+VERDICTS = {  # what a result is: (colour of its frame, line style of its frame, mark, words for the legend)
+    "right": (GREEN, "-", TICK, "relevant"),
+    "wrong": (VERMILLION, (0, (4, 2)), "X", "not relevant"),
+    "junk": (GREY, ":", "_", "junk, not counted"),
+    "unknown": (GREY, "-", None, "not judged"),
+}
+PLAIN = {"parse_math": False, "usetex": False}  # what comes from file names is never read as mathematics
+
+
+def safe_text(value, width=28):
+    """Text that is fit to be drawn: one line, no control or broken characters, shortened in the middle.
+
+    Parameters
+    ----------
+    value : object
+        Anything; its ``str`` is used.
+    width : int
+        Most characters to keep, at least 3.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> safe_text("holiday/2019/very_long_name_0001.jpg", 16)
+    'holiday/…001.jpg'
+    >>> safe_text("two" + chr(10) + "lines")
+    'two lines'
+    """
+    text = " ".join(str(value).split())
+    # Cs are the lone surrogates of undecodable file names, Cf holds the signs that turn text round.
+    text = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
+    width = max(int(width), 3)
+    if len(text) <= width:
+        return text
+    head = width // 2
+    return text[:head] + "…" + text[len(text) - (width - head - 1) :]
+
+
+def plain_text(*artists):
+    """Make text artists draw their characters as they stand, a ``$`` included; returns nothing."""
+    for artist in artists:
+        artist.set_parse_math(False)
+        artist.set_usetex(False)
+
+
+def describe(target, text):
+    """Attach a plain-language description to an Axes or Figure, read back by `alt_text`.
+
+    Parameters
+    ----------
+    target : matplotlib.axes.Axes or matplotlib.figure.Figure
+    text : str
+
+    Returns
+    -------
+    Axes or Figure
+        `target`.
+
+    Examples
+    --------
+    >>> ax = Figure().subplots()
+    >>> alt_text(describe(ax, "Three bars; the second is the highest."))
+    'Three bars; the second is the highest.'
+    """
+    target.set_label(
+        " ".join(str(text).split())
+    )  # an artist's label is free text that nothing draws by itself
+    return target
+
+
+def alt_text(target):
+    """The description of an Axes, or of all Axes of a Figure, for people who cannot see it.
+
+    Parameters
+    ----------
+    target : matplotlib.axes.Axes or matplotlib.figure.Figure
+
+    Returns
+    -------
+    str
+        Empty where nothing was described.
+
+    Examples
+    --------
+    >>> alt_text(Figure().subplots())
+    ''
+    """
+    texts = [target.get_label()]
+    if isinstance(target, Figure):
+        texts += [ax.get_label() for ax in target.axes]
+    return " ".join(str(text) for text in texts if text and not str(text).startswith("<"))
+
+
+def show(target, *, dpi=80):
+    """Display a figure in a notebook as a PNG that carries its description as alternative text.
+
+    The figure is closed, so that the notebook does not draw it a second time. Put it last in a cell in place
+    of the bare Axes; outside IPython it does nothing but return the PNG's bytes.
+
+    Parameters
+    ----------
+    target : matplotlib.axes.Axes or matplotlib.figure.Figure
+    dpi : float
+        Pixels per inch.
+
+    Returns
+    -------
+    bytes or None
+        The PNG where there is no IPython, else None.
+
+    Examples
+    --------
+    >>> show(Figure(figsize=(1, 1)).subplots())[1:4]
+    b'PNG'
+    """
+    figure = target if isinstance(target, Figure) else target.get_figure(root=True)
+    text = alt_text(figure)
+    buffer = io.BytesIO()
+    # No software or date stamp: the same figure is the same bytes.
+    metadata = {"Software": None, "Description": text} if text else {"Software": None}
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata=metadata)
+    plt.close(figure)
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return buffer.getvalue()
+    if get_ipython() is None:
+        return buffer.getvalue()
+    from IPython.display import display
+
+    display(
+        {"image/png": buffer.getvalue(), "text/plain": text}, raw=True, metadata={"image/png": {"alt": text}}
+    )
+    return None
+
+
+def new_axes(ax, figsize):
+    """`ax` itself, or the Axes of a new figure of `figsize` inches."""
+    if ax is not None:
+        if not hasattr(ax, "imshow"):
+            raise TypeError(
+                f"ax must be a matplotlib Axes, got {type(ax).__name__}; make one with plt.subplots()"
+            )
+        return ax
+    return plt.subplots(figsize=figsize, layout="constrained")[1]
+
+
+def verdict_mark(ax, verdict, where, *, size, gid=None):
+    """Draw the mark of a verdict on a white disc at `where` (x, y in data units); `size` in points."""
+    colour, _, mark, _ = VERDICTS[verdict]
+    if mark is None:
+        return
+    x, y = where
+    ax.plot([x], [y], "o", ms=size * 1.5, mfc="white", mec=colour, mew=1.0, zorder=5)
+    style = MarkerStyle(mark)
+    edge = size * 0.28 if mark == "_" else 0.0
+    (line,) = ax.plot([x], [y], ls="", marker=style, ms=size, mfc=colour, mec=colour, mew=edge, zorder=6)
+    line.set_gid(gid)

@@ -1,0 +1,237 @@
+"""The command line: what it prints and writes; hostile and broken files."""
+
+import html.parser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_samples import add_textured, failed, paint, photos, runner
+from conftest import ROOT
+from PIL import Image
+
+from cbirkit.cli import choices, indexing
+from cbirkit.cli.say import printable
+
+HOSTILE = ["<img src=x onerror=alert(1)>.jpg", "$x$.png", "with space & ' quotes\".jpg", "naïve 日本.png"]
+
+folder = pytest.fixture(photos)
+run = pytest.fixture(runner)
+
+
+# ---------------------------------------------------------------------- index
+
+
+def test_index_keeps_everything_below_the_folder_and_encodes_only_what_is_new(folder, run):
+    code, out, err = run("index", folder)
+    assert code == 0 and out == "" and "indexed 6 images" in err and "(6 encoded now)" in err
+    assert {p.name for p in (folder / ".cbirkit").iterdir()} >= {
+        "retriever",
+        "settings.json",
+        "store",
+        "problems.csv",
+    }
+    assert "(0 encoded now)" in run("index", folder)[2]
+    paint(folder / "new.png", 99)
+    assert "indexed 7 images" in (err := run("index", folder)[2]) and "(1 encoded now)" in err
+
+
+def test_index_elsewhere_leaves_the_folder_alone(folder, tmp_path, run):
+    assert run("index", folder, "--out", tmp_path / "deep" / "kept")[0] == 0
+    assert not (folder / ".cbirkit").exists() and (tmp_path / "deep" / "kept" / "retriever").is_dir()
+    assert run("search", folder, "cat/0.png", "--out", tmp_path / "deep" / "kept", "-q")[2] == ""
+
+
+def test_index_names_broken_files_and_goes_on(folder, run):
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (folder / "empty.png").write_bytes(b"")
+    code, _, err = run("index", folder)
+    assert (
+        code == 0 and "2 files cannot be used" in err and "indexed 6 images" in err and ".problems" not in err
+    )
+    assert "broken.jpg: " in err and "empty.png: " in err
+    lines = (folder / ".cbirkit" / "problems.csv").read_text().splitlines()
+    assert {line.split(",")[0] for line in lines[1:]} == {"broken.jpg", "empty.png"}
+    assert "up to date" not in run("search", folder, "cat/0.png")[2]  # broken files are not new ones
+
+
+@pytest.mark.parametrize("encoder", list(choices.ENCODERS))
+def test_every_encoder_and_its_code_in_the_notebook_are_the_same(encoder):
+    from sklearn.pipeline import make_union
+
+    from cbirkit import encoders
+
+    written = eval(choices.encoder_code(encoder), {"encoders": encoders, "make_union": make_union})
+    assert repr(written) == repr(choices.make_encoder(encoder))
+
+
+def test_the_encoder_and_index_chosen_once_are_used_again(folder, run):
+    assert run("index", folder, "--encoder", "tiny-image", "--index", "hnsw")[0] == 0
+    found = json.loads(run("search", folder, "cat/0.png", "--json")[1])
+    assert (found["encoder"], found["index"]) == ("tiny-image", "hnsw")
+    _, out, err = run("search", folder, "cat/0.png", "--json", "--encoder", "color")
+    assert json.loads(out)["encoder"] == "color" and "indexing anew" in err
+
+
+def test_what_an_encoder_learns_is_learnt_once(folder, run):
+    add_textured(folder, 4)
+    assert "learning vlad from 10 images" in run("index", folder, "--encoder", "vlad")[2]
+    paint(folder / "later.png", 50)
+    code, _, err = run("index", folder)
+    assert code == 0 and "learning" not in err and "(1 encoded now)" in err and "encoder vlad" in err
+
+
+def test_an_encoder_that_cannot_learn_from_a_folder_names_one_that_can(folder, run):
+    failed(
+        run("index", folder, "--encoder", "vlad"),
+        "vlad cannot learn .* use --encoder color+hog".replace("+", "[+]"),
+    )
+
+
+def test_quiet_says_nothing(folder, run, monkeypatch):
+    assert run("index", folder, "--quiet") == (0, "", "")
+    seen, fitted = [], indexing._fitted
+    monkeypatch.setattr(
+        indexing, "_fitted", lambda *a: seen.append(os.environ.get("TQDM_DISABLE")) or fitted(*a)
+    )
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    run("index", folder, "--quiet")
+    run("index", folder)
+    assert seen == ["1", None]  # an encoder's own bars are off too, and only while it runs
+
+
+# ---------------------------------------------------------------------- search
+
+
+def test_search_prints_a_table_nearest_first_without_the_query_itself(folder, run):
+    Image.open(folder / "cat" / "0.png").save(folder / "dog" / "copy of cat 0.bmp")
+    code, out, err = run("search", folder, "cat/0.png", "-k", 3)
+    assert code == 0 and "indexing first" in err
+    lines = out.splitlines()
+    assert lines[0].split() == ["rank", "distance", "label", "name"] and len(lines) == 4
+    assert lines[1].split()[:3] == ["1", "0.0000", "dog"] and lines[1].endswith("dog/copy of cat 0.bmp")
+    assert not any(line.endswith("cat/0.png") for line in lines)
+    distances = [float(line.split()[1]) for line in lines[1:]]
+    assert distances == sorted(distances)
+    assert run("search", folder, folder / "cat" / "0.png", "-k", 3, "-q")[1] == out  # by path as by name
+
+
+def test_search_by_a_file_from_elsewhere_finds_the_same_picture(folder, tmp_path, run):
+    other = tmp_path / "elsewhere.png"
+    other.write_bytes((folder / "dog" / "4.png").read_bytes())
+    found = json.loads(run("search", folder, other, "-k", 1, "--json", "-q")[1])
+    assert found["results"][0]["id"] == "dog/4.png" and found["results"][0]["distance"] == pytest.approx(
+        0, abs=1e-6
+    )
+    assert found["results"][0]["label"] == "dog" and Path(found["results"][0]["path"]).is_file()
+
+
+def test_search_notices_that_images_came_and_went(folder, run):
+    run("index", folder)
+    paint(folder / "cat" / "extra.png", 0)
+    (folder / "dog" / "5.png").unlink()
+    code, out, err = run("search", folder, "cat/0.png")
+    assert code == 0 and "1 images are new and 1 are gone" in err
+    assert "cat/extra.png" in out and "dog/5.png" not in out
+    assert "new" not in run("search", folder, "cat/0.png", "-k", 2)[2]
+
+
+def test_search_for_more_than_there_are_gives_all(folder, run):
+    code, out, err = run("search", folder, "cat/0.png", "-k", 50)
+    assert code == 0 and len(out.splitlines()) == 6 and "5 other images" in err
+
+
+def test_a_folder_of_one_image(tmp_path, run):
+    paint(tmp_path / "one" / "only.png", 1)
+    code, out, err = run("search", tmp_path / "one", "only.png")
+    assert code == 0 and out == "" and "0 other images" in err
+    assert json.loads(run("search", tmp_path / "one", "only.png", "--json")[1])["results"] == []
+
+
+def test_a_damaged_index_is_made_anew(folder, run):
+    run("index", folder)
+    for path in (folder / ".cbirkit" / "retriever").rglob("*.npy"):
+        path.write_bytes(b"no array")
+    code, out, err = run("search", folder, "cat/0.png")
+    assert code == 0 and "indexing anew" in err and len(out.splitlines()) == 6
+    (folder / ".cbirkit" / "settings.json").write_text("{[")
+    assert run("search", folder, "cat/0.png")[0] == 0
+
+
+class Page(html.parser.HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_hostile_names_are_searched_printed_and_escaped(tmp_path, run):
+    for seed, name in enumerate(HOSTILE):
+        paint(tmp_path / "in" / name, seed)
+    page = tmp_path / "found <b>.html"
+    for name in HOSTILE:
+        code, out, _ = run("search", tmp_path / "in", name, "--html", page)
+        assert code == 0
+        assert all(other in out for other in HOSTILE if other != name)
+        seen = Page(page.read_text("utf-8"))
+        pictures = [attributes for tag, attributes in seen.tags if tag == "img"]
+        assert len(pictures) == 4 and all(set(p) == {"alt", "src"} for p in pictures)
+        assert all(p["src"].startswith("data:image/jpeg;base64,") for p in pictures)
+        assert all(other in seen.text for other in HOSTILE)
+        assert not {"script", "link", "iframe", "b"} & {tag for tag, _ in seen.tags}
+        assert "http:" not in page.read_text("utf-8") and "https:" not in page.read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such file names exist on Linux only")
+def test_names_that_are_no_text_and_that_steer_terminals(tmp_path, run):
+    paint(tmp_path / "in" / "a.png", 0)
+    paint(tmp_path / "in" / "b.png", 1)
+    broken = os.fsdecode(b"\xff\xfe.png")
+    (tmp_path / "in" / "a.png").rename(tmp_path / "in" / broken)
+    (tmp_path / "in" / "b.png").rename(tmp_path / "in" / "\x1b[31mred.png")
+    paint(tmp_path / "in" / "c.png", 2)
+    code, out, err = run("search", tmp_path / "in", "c.png", "--html", tmp_path / "o.html")
+    assert code == 0 and "\x1b" not in out + err
+    assert "\\x1b[31mred.png" in out and "ff\\" in out
+    assert "\\x1b[31mred.png" in (tmp_path / "o.html").read_text("utf-8")
+    found = json.loads(run("search", tmp_path / "in", "c.png", "--json")[1])["results"]
+    assert {Path(row["path"]).name for row in found} == {broken, "\x1b[31mred.png"}
+    assert run("explore", tmp_path / "in", "--no-open", "--notebook", tmp_path / "x.ipynb")[0] == 0
+
+
+def test_printable_keeps_text_and_escapes_the_rest():
+    assert printable("naïve 日本 $x$") == "naïve 日本 $x$"
+    assert printable("a\nb\u202e\U000e0001") == "a\\x0ab\\u202e\\U000e0001"
+
+
+# ---------------------------------------------------------------------- the installed command
+
+
+def shell(*command, **options):
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+
+
+def test_the_installed_command_and_python_m(folder, tmp_path):
+    command = Path(sys.executable).with_name("cbirkit")
+    if not command.exists():
+        pytest.skip(f"cbirkit is not installed beside {sys.executable}")
+    paint(folder / "日本.png", 7)
+    done = shell(command, "search", folder, "cat/0.png", env=dict(os.environ, PYTHONIOENCODING="ascii"))
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 7 and "\\u65e5" in done.stdout
+    failing = shell(sys.executable, "-m", "cbirkit", "index", tmp_path / "no", cwd=ROOT)
+    assert failing.returncode == 1 and failing.stderr.count("\n") == 1 and "Traceback" not in failing.stderr
+
+
+def test_the_command_line_itself_loads_nothing_heavy():
+    lines = "import sys, cbirkit.cli as c; c._parser(); print({'numpy', 'torch', 'cv2'} & {*sys.modules})"
+    assert shell(sys.executable, "-c", lines, cwd=ROOT).stdout.strip() == "set()"

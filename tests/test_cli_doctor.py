@@ -1,0 +1,59 @@
+"""``cbirkit doctor``: what it lists, what it misses, how it ends."""
+
+import pytest
+from cli_samples import runner
+
+from cbirkit.cli import doctor
+
+run = pytest.fixture(runner)
+
+
+def test_doctor_lists_what_is_declared_and_ends_with_0(run):
+    code, out, err = run("doctor")
+    assert code == 0 and out.rstrip().endswith("ready") and err == ""
+    for word in ("python", "cores", "memory", "gpu", "free disk", "numpy", "scikit-learn", "jupyterlab"):
+        assert word in out
+    assert "pytest" not in out
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "code"),
+    [
+        ("numpy>=99.1", "not ready: numpy is too old", 1),
+        ("no-such-package>=1", "not ready: no-such-package is missing", 1),
+        ("cbirkit_broken>=1", "cbirkit_broken is broken: it needs something_else", 1),
+        ('no-such-package>=1; extra == "lab"', 'is missing\n  install with: pip install "cbirkit[lab]"', 0),
+        ('no-such-package>=1; extra == "test"', "ready", 0),
+        ("numpy[x]<100,>=1.26", "ready", 0),
+    ],
+)
+def test_doctor_says_what_is_missing_and_how_to_install_it(line, words, code, run, monkeypatch, tmp_path):
+    (tmp_path / "cbirkit_broken.py").write_text("import something_else\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [line])
+    got, out, _ = run("doctor")
+    assert got == code and words in out
+    quiet = run("doctor", "--quiet")[1]
+    assert (quiet == "") == (words == "ready") and "cores" not in quiet
+
+
+def test_doctor_without_an_installed_package(run, monkeypatch):
+    def missing(name):
+        raise doctor.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", missing)
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", missing)
+    code, out, _ = run("doctor")
+    assert code == 1 and "cbirkit itself is not installed" in out
+
+
+@pytest.mark.parametrize(
+    ("new", "old"), [("1.10", "1.9"), ("2.10.0rc1", "2.10"), ("5.0.0.93", "4.8"), ("1.26.0", "1.26")]
+)
+def test_versions_compare_as_numbers(new, old):
+    assert doctor._numbers(new) >= doctor._numbers(old)
+    assert doctor._numbers("1.9") < doctor._numbers("1.10") < doctor._numbers("2")
+
+
+def test_memory_is_a_plausible_number():
+    assert 2**28 < doctor.memory_bytes() < 2**46

@@ -1,0 +1,83 @@
+"""``cbirkit explore``: the notebook it writes, and how it is opened."""
+
+import json
+import os
+import sys
+
+import pytest
+from cli_samples import add_textured, paint, photos, runner
+
+from cbirkit.cli import lab
+
+folder = pytest.fixture(photos)
+run = pytest.fixture(runner)
+
+
+def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("explore", folder, "--no-open")
+    assert code == 0 and out == "explore_photos.ipynb\n" and "wrote" in err
+    notebook = nbformat.read(tmp_path / "explore_photos.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert codes[-1] == "explore.QueryExplorer({'color+hog': retriever})"
+    names = {}
+    for source in codes[:-1]:
+        exec(source, names)  # noqa: S102
+    assert len(names["retriever"].ids) == 6
+    assert (folder / ".cbirkit" / "store").is_dir()
+
+
+def test_explore_keeps_a_notebook_that_is_there(folder, tmp_path, run):
+    mine = tmp_path / "mine.ipynb"
+    mine.write_text("edited")
+    code, _, err = run("explore", folder, "--no-open", "--notebook", mine)
+    assert code == 0 and mine.read_text() == "edited" and "was kept" in err
+
+
+@pytest.mark.parametrize(
+    "name", ["quo\"te's", "back\\slash" if os.name != "nt" else "x", "日本 $x$", "new\nline"]
+)
+def test_explore_writes_any_folder_name_as_a_string(name, tmp_path, run, monkeypatch):
+    paint(tmp_path / name / "a.png", 0)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("explore", tmp_path / name, "--no-open", "--encoder", "color")
+    notebook = json.loads((tmp_path / out.rstrip("\n")).read_text("utf-8"))
+    source = "".join(notebook["cells"][2]["source"]).split("\n")[0]
+    names = {}
+    exec(source.replace("ImageCollection.from_folder", "str"), names)  # noqa: S102
+    assert code == 0 and names["images"] == str(tmp_path / name)
+
+
+def test_explore_loads_what_an_encoder_learnt(folder, tmp_path, run):
+    add_textured(folder, 4)
+    code, _, err = run(
+        "explore", folder, "--no-open", "--encoder", "color+vlad", "--notebook", tmp_path / "x.ipynb"
+    )
+    assert code == 0 and "learning color+vlad" in err
+    text = (tmp_path / "x.ipynb").read_text()
+    assert "load_estimator(" in text and (folder / ".cbirkit" / "encoders" / "color+vlad").is_dir()
+
+
+def test_explore_opens_jupyterlab_or_says_how_to_get_it(folder, tmp_path, run, monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self, command):
+            started.append(command)
+            self.waits = 0
+
+        def wait(self):
+            self.waits += 1
+            if self.waits == 1:
+                raise KeyboardInterrupt  # JupyterLab asks by itself whether to end
+            return 0
+
+    monkeypatch.setattr(lab.subprocess, "Popen", Process)
+    monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: object())
+    assert run("explore", folder, "--notebook", tmp_path / "x.ipynb")[0] == 0
+    assert started == [[sys.executable, "-m", "jupyterlab", str(tmp_path / "x.ipynb")]]
+    monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None)
+    code, _, err = run("explore", folder, "--notebook", tmp_path / "y.ipynb")
+    assert code == 0 and 'pip install "cbirkit[lab]"' in err and len(started) == 1

@@ -1,0 +1,246 @@
+"""The plots: what is drawn, by the artists; safe text; alternative text; bad input."""
+
+import io
+import warnings
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbirkit import ImageCollection, Ranking, Relevance, plots
+from cbirkit.plots.style import VERDICTS, safe_text
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 255, (20 + 3 * i, 30, 3), dtype=np.uint8) for i in range(6)]
+    return ImageCollection.from_arrays(
+        arrays, ["cat", "cat", "cat", "dog", "dog", "$dog$"], ids=list("abcdef")
+    )
+
+
+@pytest.fixture
+def ranking(images):
+    table = np.abs(np.arange(6)[:, None] - np.arange(6)[None, :]).astype(float)
+    return Ranking.from_distances(table, images.ids, images.ids, exclude_self=True)
+
+
+def marks(ax):
+    """Verdict, row and rank of every tile."""
+    gids = [artist.get_gid() for artist in [*ax.lines, *ax.patches] if artist.get_gid()]
+    return sorted(gid for gid in gids if gid.split("-")[0] in VERDICTS)
+
+
+def test_ranked_list_draws_query_and_results_with_their_marks(images, ranking):
+    ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=["a", "d"], k=3)
+    assert len(ax.images) == 2 * (1 + 3)
+    # a: b, c are cats, d is not; d: c is not, e is (equal distances keep the order), then b
+    assert marks(ax) == ["right-0-1", "right-0-2", "right-1-2", "wrong-0-3", "wrong-1-1", "wrong-1-3"]
+    texts = [text.get_text() for text in ax.texts]
+    assert {"1: 1.000", "3: 3.000", "2 of 2 found", "1 of 1 found"} <= set(texts)
+    queries = [patch for patch in ax.patches if str(patch.get_gid()).startswith("query")]
+    assert [patch.get_gid() for patch in queries] == ["query-0", "query-3"]
+    right = next(
+        p for p in ax.patches if p.get_edgecolor()[:3] == matplotlib.colors.to_rgb(VERDICTS["right"][0])
+    )
+    wrong = next(
+        p for p in ax.patches if p.get_edgecolor()[:3] == matplotlib.colors.to_rgb(VERDICTS["wrong"][0])
+    )
+    assert right.get_linestyle() != wrong.get_linestyle()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["relevant", "not relevant"]
+
+
+def test_ranked_list_shows_the_query_itself_as_junk(images):
+    ranking = Ranking.from_distances(1 - np.eye(6), images.ids, images.ids)
+    ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=[-1], k=2)
+    assert marks(ax) == ["junk-0-1", "wrong-0-2"]
+
+
+def test_ranked_list_without_relevance_marks_nothing(images, ranking):
+    ax = plots.ranked_list(ranking, images, rows=2, k=99)
+    assert marks(ax) == [f"unknown-{row}-{rank}" for row in range(2) for rank in range(1, 6)]
+    assert ax.get_legend() is None and "query" in [text.get_text() for text in ax.texts]
+
+
+def test_ranked_list_leaves_padding_empty(images):
+    ranking = Ranking(["a"], images.ids, [[2, 1, -1, -1]], [[0.1, 0.2, np.inf, np.inf]])
+    assert len(plots.ranked_list(ranking, images, relevance=images.relevance()).images) == 3
+
+
+def test_ranked_list_takes_other_queries_plain_arrays_and_given_axes(images):
+    ranking = Ranking(["q"], ["0", "1"], [[1, 0]], [[0.5, 0.7]])
+    pictures = [np.zeros((5, 9, 3), np.uint8), np.full((9, 5, 3), 255, np.uint8)]
+    axes = plt.subplots(1, 2)[1]
+    ax = plots.ranked_list(ranking, pictures, queries=[np.full((4, 4, 3), 7, np.uint8)], ax=axes[1])
+    assert ax is axes[1] and [image.get_array().max() for image in ax.images] == [7, 255, 0]
+    assert not axes[0].images
+
+
+def test_ranked_list_looks_up_relevance_by_query_id(images, ranking):
+    truth = images.relevance()
+    turned = truth.select(np.arange(6)[::-1])
+    one = plots.ranked_list(ranking, images, relevance=truth, rows=["a"])
+    other = plots.ranked_list(ranking, images, relevance=turned, rows=["a"])
+    assert marks(one) == marks(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rows": ["nobody"]}, "no query 'nobody'"),
+        ({"rows": [17]}, "no query 17 in the ranking of 6 queries"),
+        ({"rows": 0}, "rows must be at least 1"),
+        ({"k": 0}, "k must be at least 1"),
+        ({"queries": [np.zeros((2, 2, 3))]}, "got 1 query images for a ranking of 6"),
+        ({"relevance": Relevance.from_labels(["a"], ["z"], [0], [0])}, "the lists differ"),
+        (
+            {"relevance": Relevance.from_labels(["x"], list("abcdef"), [0], [0] * 6)},
+            "does not know query 'a'",
+        ),
+    ],
+)
+def test_ranked_list_refuses_what_does_not_fit(images, ranking, change, words):
+    with pytest.raises(ValueError, match=words):
+        plots.ranked_list(ranking, images, **change)
+
+
+def test_ranked_list_says_that_a_query_image_is_not_known(images):
+    ranking = Ranking(["elsewhere"], images.ids, [[0]], [[0.0]])
+    with pytest.raises(
+        ValueError, match="no image is known for query 'elsewhere'; pass the query images as queries="
+    ):
+        plots.ranked_list(ranking, images)
+
+
+def test_a_broken_image_is_a_tile_that_says_so(tmp_path):
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG no picture")
+    ax = plots.contact_sheet(ImageCollection.from_folder(tmp_path))
+    assert len(ax.images) == 1
+    assert "cannot be\nread" in [text.get_text() for text in ax.texts]
+
+
+def test_contact_sheet_counts_labels_and_limits(images):
+    ax = plots.contact_sheet(images, n=4, columns=3)
+    assert len(ax.images) == 4
+    assert [text.get_text() for text in ax.texts] == ["cat", "cat", "cat", "dog"]
+    assert len(plots.contact_sheet(images, labels=False).texts) == 0
+    with pytest.raises(ValueError, match="0 images"):
+        plots.contact_sheet([])
+    with pytest.raises(ValueError, match="got 1 labels for 6 images"):
+        plots.contact_sheet(images, labels=["x"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "$x$ and $y$",
+        r"\$x$",
+        "$\\frac$",
+        "a_b^{c}",
+        "x" * 300,
+        "two\nlines\x1b[31m",
+        "\udcff.jpg",
+        "\u202egpj.exe",
+        "%s{}",
+        "",
+    ],
+)
+def test_hostile_names_are_drawn_as_they_stand(name):
+    picture = np.zeros((9, 9, 3), np.uint8)
+    ax = plots.contact_sheet([picture, picture], labels=[name, "b"])
+    text = ax.texts[0]
+    assert not text.get_parse_math() and len(text.get_text()) < 40
+    assert not set(text.get_text()) & set("\n\x1b\udcff\u202e")
+    if len(name) < 10 and name.isprintable():
+        assert text.get_text() == name
+    points = plots.embedding_map(np.random.default_rng(0).random((9, 2)), [name or "-"] * 9)
+    assert not points.get_legend().get_texts()[0].get_parse_math()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that the font lacks
+        for one in (ax, points):
+            one.figure.savefig(io.BytesIO())  # mathematics that cannot be read would raise here
+
+
+@pytest.mark.parametrize("width", [3, 8, 15])
+def test_safe_text_shortens_in_the_middle(width):
+    text = safe_text("beginning/of/a/long/name.jpg", width)
+    assert len(text) == width and text[0] == "b" and text[-1] == "g" and "…" in text
+    assert safe_text("abc", width) == "abc"
+
+
+def test_match_lines_tells_inliers_from_outliers():
+    a, b = np.zeros((40, 60, 3), np.uint8), np.zeros((30, 20), np.uint8)
+    keypoints = np.array([[1, 2, 5, 90], [10, 20, 5, 0], [30, 30, 5, 0]])
+    ax = plots.match_lines(a, b, keypoints, keypoints[:, :2] / 3, inliers=[1, 0, 1])
+    groups = {c.get_gid(): c for c in ax.collections if c.get_gid()}
+    assert len(groups["inliers"].get_segments()) == 2 and len(groups["outliers"].get_segments()) == 1
+    assert groups["inliers"].get_linestyle() != groups["outliers"].get_linestyle()
+    assert groups["inliers"].get_linewidth()[0] > groups["outliers"].get_linewidth()[0]
+    left = ax.images[0].get_array().shape[1] - 20
+    assert groups["inliers"].get_segments()[0].tolist() == [[1, 2], [left + 1 / 3, 2 / 3]]
+    assert ax.get_title() == "2 of 3 matches agree with one geometry"
+
+
+def test_match_lines_draws_a_part_of_many_and_none_of_none():
+    a = np.zeros((10, 10, 3), np.uint8)
+    ax = plots.match_lines(a, a, np.full((400, 2), 5.0), np.full((400, 2), 5.0))
+    assert "(150 drawn)" in ax.get_title()
+    assert plots.match_lines(a, a, [], []).get_title() == "0 matches"
+    with pytest.raises(ValueError, match="row i must match row i"):
+        plots.match_lines(a, a, [[1, 1]], [])
+    with pytest.raises(ValueError, match="got 2 inlier flags for 1 matches"):
+        plots.match_lines(a, a, [[1, 1]], [[1, 1]], inliers=[True, False])
+
+
+def test_alt_text_tells_what_was_drawn(images, ranking):
+    ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=["a"], k=3)
+    assert (
+        plots.alt_text(ax) == "Ranked list of 1 query, nearest first. Query a: relevant at ranks 1, 2 of 3."
+    )
+    axes = plt.subplots(1, 2)[1]
+    plots.contact_sheet(images, ax=axes[0])
+    plots.describe(axes[1], "Nothing.")
+    assert plots.alt_text(axes[0].figure) == "Contact sheet of 6 of 6 images: cat, dog, $dog$. Nothing."
+
+
+def test_show_gives_a_png_with_the_description(images):
+    ax = plots.contact_sheet(images)
+    png = Image.open(io.BytesIO(plots.show(ax)))
+    assert png.text["Description"].startswith("Contact sheet of 6")
+    assert not plt.fignum_exists(ax.figure.number)
+    with pytest.raises(TypeError, match="ax must be a matplotlib Axes"):
+        plots.contact_sheet(images, ax=plt.figure())
+
+
+def test_show_hands_the_alternative_text_to_the_notebook(images, monkeypatch):
+    ipython, display = pytest.importorskip("IPython"), pytest.importorskip("IPython.display")
+    seen = {}
+    monkeypatch.setattr(ipython, "get_ipython", lambda: object())
+    monkeypatch.setattr(
+        display, "display", lambda data, raw, metadata: seen.update(data=data, metadata=metadata)
+    )
+    assert plots.show(plots.contact_sheet(images, n=2)) is None
+    assert seen["metadata"]["image/png"]["alt"] == "Contact sheet of 2 of 6 images: cat."
+    assert seen["data"]["image/png"][1:4] == b"PNG"
+
+
+def test_plots_of_real_photographs(realdata):
+    images = ImageCollection.from_folder(realdata / "a_category_clothing10")[::25]
+    features = np.array([images.thumbnail(i, 32).reshape(-1, 3).mean(axis=0) for i in range(len(images))])
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
+    ranking = Ranking.from_distances(distances, images.ids, images.ids, exclude_self=True)
+    ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=3)
+    ax.figure.savefig(io.BytesIO())
+    assert len(ax.images) == 27 and "wrong" in {gid.split("-")[0] for gid in marks(ax)}
