@@ -233,5 +233,5 @@ def test_the_installed_command_and_python_m(folder, tmp_path):
 
 
 def test_the_command_line_itself_loads_nothing_heavy():
-    lines = "import sys, cbirkit.cli as c; c._parser(); print({'numpy', 'torch', 'cv2'} & {*sys.modules})"
+    lines = "import sys, cbirkit.cli as c; c.build_parser(); print({'numpy', 'torch', 'cv2'} & {*sys.modules})"
     assert shell(sys.executable, "-c", lines, cwd=ROOT).stdout.strip() == "set()"

@@ -33,7 +33,7 @@ def main(argv=None):
     ):  # a file name that the terminal cannot show must not end the program
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     printer = Printer(quiet=arguments.quiet)
     log = logging.getLogger("cbirkit")
     if (
@@ -74,7 +74,7 @@ def _silenced():
             os.environ["TQDM_DISABLE"] = before
 
 
-def _parser():
+def build_parser():
     parser = argparse.ArgumentParser(
         prog="cbirkit",
         description="Search a folder of images by what they look like.",

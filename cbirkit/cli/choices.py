@@ -6,8 +6,8 @@ from pathlib import Path
 from .say import Failure
 
 # Name: (classes of cbirkit.encoders with their arguments, whether it learns from the folder, what it is).
-# Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (5 ms an image on one
-# core), color 0.29, hog 0.28, vlad 0.31 (20 ms), color+vlad 0.33 (25 ms).
+# Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (7 to 10 ms an image on one
+# core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
 _COLOR, _HOG, _VLAD = ("ColorHistogram", {}), ("HOG", {"cell": 32}), ("VLAD", {})
 ENCODERS = {
     "color+hog": ((_COLOR, _HOG), False, "colours and outlines; quick, and fair on most folders"),

@@ -1,0 +1,25 @@
+"""Widgets to look at retrieval with: a query explorer, and the parts that explorers are made of."""
+
+from .._optional import require
+
+require("ipywidgets")
+require("anywidget")
+
+from .cropper import Cropper
+from .picker import ImagePicker
+from .queries import Query
+from .query_explorer import QueryExplorer
+from .status_line import StatusLine
+from .thumbnails import ThumbnailCache
+from .tile_grid import Tile, TileGrid
+
+__all__ = [
+    "Cropper",
+    "ImagePicker",
+    "Query",
+    "QueryExplorer",
+    "StatusLine",
+    "ThumbnailCache",
+    "Tile",
+    "TileGrid",
+]

@@ -1,0 +1,164 @@
+// The query picture: drag over it to search for a part of it, drop or choose a file to search for that.
+// Python owns the state; boxes are [x, y, width, height] in pixels of the original picture.
+
+const PART = 2 ** 21; // files go in parts of 2 MiB: Jupyter closes a socket that gets more than 10 MiB at once
+
+function make(tag, className, parent, text = "") {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  parent?.append(node);
+  return node;
+}
+
+function makeButton(parent, text, onClick) {
+  const button = make("button", "cbk-button", parent, text);
+  button.type = "button";
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+async function sendFile(model, file) {
+  if (!file) return;
+  const tooLarge = file.size > model.get("max_bytes"); // then Python says so; nothing is sent
+  const parts = tooLarge ? 1 : Math.max(1, Math.ceil(file.size / PART));
+  for (let part = 0; part < parts; part += 1) {
+    const bytes = await file.slice(part * PART, tooLarge ? part * PART : (part + 1) * PART).arrayBuffer();
+    model.send({ event: "file", name: file.name, size: file.size, part, parts }, undefined, [bytes]);
+  }
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+// Arrow keys move the box, with Shift they size it.
+function nudge([x, y, w, h], event, width, height) {
+  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const stepX = dx * Math.max(1, Math.round(width / 50));
+  const stepY = dy * Math.max(1, Math.round(height / 50));
+  if (event.shiftKey) return [x, y, clamp(w + stepX, 1, width - x), clamp(h + stepY, 1, height - y)];
+  return [clamp(x + stepX, 0, width - w), clamp(y + stepY, 0, height - h), w, h];
+}
+
+function render({ model, el }) {
+  el.classList.add("cbk", "cbk-cropper");
+  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
+  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  const frame = make("div", "cbk-frame", el);
+  frame.tabIndex = 0;
+  frame.setAttribute("role", "group");
+  frame.setAttribute("aria-label", "Query picture: arrow keys move a region, Shift and arrow keys size it, "
+    + "Enter searches for it, Escape goes back to the whole picture");
+  const img = make("img", "", frame);
+  img.draggable = false;
+  img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
+  const rubber = make("div", "cbk-rubber", frame);
+  const name = make("div", "cbk-name", el);
+  make("div", "cbk-hint", el, "Drag over the picture to search for a part of it.");
+
+  const buttons = make("div", "cbk-buttons", el);
+  const chooser = make("input", "", buttons);
+  chooser.type = "file";
+  chooser.accept = "image/*,.tif,.tiff,.ppm,.pgm";
+  chooser.hidden = true;
+  makeButton(buttons, "Upload image…", () => chooser.click());
+  const whole = makeButton(buttons, "Whole picture", () => model.send({ event: "whole" }));
+
+  const details = make("details", "cbk-numbers", el);
+  make("summary", "", details, "Region in pixels");
+  const form = make("form", "", details);
+  const fields = ["left", "top", "width", "height"].map((text) => {
+    const input = make("input", "", make("label", "", form, text));
+    input.type = "number";
+    input.step = 1;
+    return input;
+  });
+  make("button", "cbk-button", form, "Search region").type = "submit";
+
+  let box = null; // the one drawn; Python's comes with the trait
+  let picture = null;
+  const size = () => [model.get("width"), model.get("height")];
+  const search = (region) => model.send({ event: "crop", box: region });
+
+  function drawBox() {
+    const [width, height] = size();
+    rubber.hidden = !box;
+    if (box) {
+      const share = [box[0] / width, box[1] / height, box[2] / width, box[3] / height];
+      ["left", "top", "width", "height"].forEach((side, i) => { rubber.style[side] = `${100 * share[i]}%`; });
+    }
+    (box ?? [0, 0, width, height]).forEach((value, i) => { fields[i].value = value; });
+  }
+
+  function draw() {
+    const bytes = model.get("image");
+    if (bytes !== picture) {
+      if (img.src) URL.revokeObjectURL(img.src);
+      img.hidden = !bytes?.byteLength;
+      if (img.hidden) img.removeAttribute("src");
+      else img.src = URL.createObjectURL(new Blob([bytes]));
+      picture = bytes;
+    }
+    img.alt = model.get("alt");
+    name.textContent = model.get("name");
+    name.title = model.get("name");
+    box = model.get("box").length === 4 ? [...model.get("box")] : null;
+    whole.disabled = !box;
+    drawBox();
+  }
+
+  // Position of the pointer in pixels of the original picture.
+  function pixel(event) {
+    const [width, height] = size();
+    const area = img.getBoundingClientRect();
+    return [
+      clamp(Math.round(((event.clientX - area.left) / area.width) * width), 0, width),
+      clamp(Math.round(((event.clientY - area.top) / area.height) * height), 0, height),
+    ];
+  }
+
+  let start = null;
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || img.hidden) return;
+    event.preventDefault(); // no text selection, no dragging of the picture
+    frame.focus();
+    frame.setPointerCapture(event.pointerId);
+    start = pixel(event);
+    box = [...start, 0, 0];
+  });
+  frame.addEventListener("pointermove", (event) => {
+    if (!start) return;
+    const [x, y] = pixel(event);
+    box = [Math.min(x, start[0]), Math.min(y, start[1]), Math.abs(x - start[0]), Math.abs(y - start[1])];
+    drawBox();
+  });
+  frame.addEventListener("pointerup", () => {
+    if (!start) return;
+    start = null;
+    search(box);
+    if (!box[2] || !box[3]) draw(); // Python will refuse it and keep its own box: show that again
+  });
+  frame.addEventListener("pointercancel", () => { start = null; draw(); });
+  frame.addEventListener("keydown", (event) => {
+    const [width, height] = size();
+    if (event.key === "Enter" && box) search(box);
+    else if (event.key === "Escape") model.send({ event: "whole" });
+    else if (event.key.startsWith("Arrow")) {
+      const centre = [width >> 2, height >> 2, Math.max(1, width >> 1), Math.max(1, height >> 1)];
+      box = box ? nudge(box, event, width, height) : centre;
+      drawBox();
+    } else return;
+    event.preventDefault();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    search(fields.map((field) => Math.round(Number(field.value))));
+  });
+  chooser.addEventListener("change", () => { sendFile(model, chooser.files[0]); chooser.value = ""; });
+  el.addEventListener("dragover", (event) => event.preventDefault());
+  el.addEventListener("drop", (event) => { event.preventDefault(); sendFile(model, event.dataTransfer.files[0]); });
+  model.on("change", draw);
+  draw();
+  return () => { model.off("change", draw); if (img.src) URL.revokeObjectURL(img.src); };
+}
+
+export default { render };

@@ -1,0 +1,120 @@
+// A grid of pictures that are buttons. Python owns the state: this file draws it and reports what was clicked.
+// Text that comes from data goes through textContent and setAttribute, never through innerHTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+const MARKS = { right: "M3 8.5l3.3 3.3L13 4.8", wrong: "M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", junk: "M3.5 8h9" };
+
+function make(tag, className, parent) {
+  const node = document.createElement(tag);
+  node.className = className;
+  parent?.append(node);
+  return node;
+}
+
+function makeMark(parent) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "cbk-mark");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(document.createElementNS(SVG, "path"));
+  parent.append(svg);
+  return svg.firstChild;
+}
+
+// One button with its picture; fill() shows another tile in it, so that focus and scroll position stay.
+function makeTile(onPick) {
+  const button = make("button", "cbk-tile");
+  button.type = "button";
+  const picture = make("span", "cbk-picture", button);
+  const img = make("img", "", picture);
+  img.draggable = false;
+  // Tiny pictures (8 x 8 digits, say) are enlarged as pixels, not as a blur.
+  img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
+  const rank = make("span", "cbk-rank", picture);
+  const mark = makeMark(picture);
+  const line = make("span", "cbk-line", button);
+  const caption = make("span", "cbk-caption", line);
+  const note = make("span", "cbk-note", line);
+  let tile = null;
+  button.addEventListener("click", () => onPick(tile.id));
+
+  function fill(next) {
+    tile = next;
+    if (img.src) URL.revokeObjectURL(img.src);
+    const bytes = tile.image; // a DataView, or nothing for a picture that could not be read
+    img.hidden = !bytes?.byteLength;
+    picture.classList.toggle("cbk-empty", img.hidden);
+    if (img.hidden) img.removeAttribute("src");
+    else img.src = URL.createObjectURL(new Blob([bytes]));
+    img.alt = tile.alt;
+    button.setAttribute("aria-label", tile.alt);
+    button.title = tile.title;
+    button.dataset.id = tile.id;
+    button.dataset.mark = tile.mark;
+    rank.hidden = tile.rank === null;
+    rank.textContent = tile.rank ?? "";
+    mark.setAttribute("d", MARKS[tile.mark] ?? "");
+    caption.textContent = tile.caption;
+    note.textContent = tile.note;
+    line.hidden = !tile.caption && !tile.note;
+  }
+  const release = () => img.src && URL.revokeObjectURL(img.src);
+  return { button, fill, release };
+}
+
+// Arrow keys, Home and End move the focus from tile to tile.
+function moveFocus(event, grid) {
+  const buttons = [...grid.children];
+  const here = buttons.indexOf(document.activeElement);
+  const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+  const target = { Home: 0, End: buttons.length - 1 }[event.key] ?? here + (step ?? NaN);
+  if (here < 0 || !buttons[target]) return;
+  event.preventDefault();
+  buttons[target].focus();
+}
+
+function render({ model, el }) {
+  el.classList.add("cbk", "cbk-grid");
+  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
+  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  const head = make("div", "cbk-head", el);
+  const heading = make("span", "cbk-heading", head);
+  const summary = make("span", "cbk-summary", head);
+  const grid = make("div", "cbk-tiles", el);
+  grid.setAttribute("role", "group");
+  const pick = (id) => model.send({ event: "pick", id });
+  const pool = [];
+  let drawn = null;
+
+  function draw() {
+    const tiles = model.get("tiles");
+    if (tiles !== drawn) {
+      while (pool.length < tiles.length) pool.push(makeTile(pick));
+      tiles.forEach((tile, i) => pool[i].fill(tile));
+      const buttons = pool.slice(0, tiles.length).map((tile) => tile.button);
+      if (grid.children.length !== buttons.length) grid.replaceChildren(...buttons);
+      drawn = tiles;
+    }
+    heading.textContent = model.get("heading");
+    summary.textContent = model.get("summary");
+    head.hidden = !model.get("heading") && !model.get("summary");
+    grid.setAttribute("aria-label", model.get("heading") || "pictures");
+    grid.style.setProperty("--cbk-tile", `${model.get("tile_size")}px`);
+    for (const button of grid.children) {
+      const selected = button.dataset.id === model.get("selected");
+      button.classList.toggle("cbk-selected", selected);
+      button.setAttribute("aria-current", String(selected));
+    }
+  }
+
+  grid.addEventListener("keydown", (event) => moveFocus(event, grid));
+  model.on("change", draw);
+  draw();
+  return () => {
+    model.off("change", draw);
+    pool.forEach((tile) => tile.release());
+  };
+}
+
+export default { render };
