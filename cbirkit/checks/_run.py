@@ -1,0 +1,156 @@
+"""Run a check: the learner's function against a trusted one, with known mistakes told by name."""
+
+import html
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cbirkit.checks._call import OutOfTime, call, error_sentence
+from cbirkit.checks._compare import difference, short
+
+_COLOURS = {"passed": "#117733", "not yet": "#AA4499", "not attempted": "#888888"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments for one call, and what the case is about, in words that continue "for …"."""
+
+    arguments: tuple
+    about: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that learners give, and the sentence that names it."""
+
+    answer: Callable
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says; shows itself at the end of a cell, by a word as well as by a colour.
+
+    Attributes
+    ----------
+    exercise : str
+        Name of the function asked for.
+    status : str
+        ``"passed"``, ``"not yet"`` or ``"not attempted"``.
+    message : str
+        One or two sentences: expected, got and why.
+    """
+
+    exercise: str
+    status: str
+    message: str
+
+    @property
+    def passed(self):
+        """True only for a right answer."""
+        return self.status == "passed"
+
+    def __repr__(self):
+        return f"[{self.status}] {self.exercise}: {self.message}"
+
+    def _repr_html_(self):
+        text = (
+            f"<b>[{self.status}]</b> <code>{html.escape(self.exercise)}</code>: {html.escape(self.message)}"
+        )
+        return f'<div style="border-left: 4px solid {_COLOURS[self.status]}; padding-left: 8px">{text}</div>'
+
+
+def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10.0):
+    """Compare a learner's function with a trusted one.
+
+    Parameters
+    ----------
+    answer : callable
+        The learner's function. A stub that raises NotImplementedError is "not attempted".
+    trusted : callable
+        What is right; its name, less a leading underscore, is the exercise's name.
+    cases : sequence of Case
+        Tried in order; the first that fails is reported.
+    mistakes : sequence of Mistake
+        If the answer behaves like one of these on every case, its sentence is added to the verdict.
+    tolerance : float
+        For real numbers, absolute and relative.
+    seconds : float
+        Time for all cases together.
+
+    Returns
+    -------
+    Verdict
+        It never raises for what the answer does.
+
+    Raises
+    ------
+    ValueError
+        There are no cases.
+
+    Examples
+    --------
+    >>> def double(x):
+    ...     return 2 * x
+    >>> run_check(lambda x: x + 2, double, [Case((2,), "two"), Case((3,), "three")])
+    [not yet] double: for three, expected 6, got 5.
+    """
+    if not cases:
+        raise ValueError("a check needs at least one case; got none")
+    name = trusted.__name__.lstrip("_")
+    if not callable(answer):
+        return Verdict(
+            name,
+            "not yet",
+            f"give the function itself, `{name}`; got {type(answer).__name__} {short(answer)}.",
+        )
+    outcomes, failure, deadline = [], None, time.monotonic() + seconds
+    for case in cases:
+        outcome = call(answer, case.arguments, max(deadline - time.monotonic(), 0.1))
+        if not outcomes and isinstance(outcome.error, NotImplementedError):
+            return Verdict(
+                name,
+                "not attempted",
+                "replace `raise NotImplementedError` by your answer and run the cell again.",
+            )
+        outcomes.append(outcome)
+        failure = failure or _failure(outcome, trusted, case, tolerance, seconds)
+        if outcome.error is not None or outcome.changed:
+            break
+    if failure is None:
+        return Verdict(name, "passed", f"agrees with the trusted version on {len(cases)} cases.")
+    return Verdict(name, "not yet", failure + _diagnosis(outcomes, cases, mistakes, tolerance, deadline))
+
+
+def _failure(outcome, trusted, case, tolerance, seconds):
+    """Return the sentence on what is wrong with the outcome of one case, or None."""
+    if outcome.error is not None:
+        return f"for {case.about}, your function {error_sentence(outcome.error, seconds)}."
+    if outcome.changed:
+        return f"for {case.about}, your function changed its input: work on a copy, as in `x = x.copy()`."
+    expected = call(trusted, case.arguments, 60)
+    if expected.error is not None:
+        raise expected.error
+    found = difference(expected.value, outcome.value, tolerance=tolerance)
+    return None if found is None else f"for {case.about}, {found}."
+
+
+def _diagnosis(outcomes, cases, mistakes, tolerance, deadline):
+    """Return the sentence of the first known mistake that is like the answer on every case tried, or nothing."""
+    if any(isinstance(outcome.error, OutOfTime) or outcome.changed for outcome in outcomes):
+        return ""
+    for mistake in mistakes:
+        if time.monotonic() > deadline + 5:
+            return ""
+        pairs = zip(outcomes, cases, strict=False)
+        if all(
+            _alike(outcome, call(mistake.answer, case.arguments, 5), tolerance) for outcome, case in pairs
+        ):
+            return " " + mistake.sentence
+    return ""
+
+
+def _alike(outcome, other, tolerance):
+    if outcome.error is not None or other.error is not None:
+        return type(outcome.error) is type(other.error)
+    return difference(other.value, outcome.value, tolerance=tolerance) is None

@@ -1,0 +1,294 @@
+"""Checks of notebook 00: precision at k, the query left out by id, a histogram of tiles."""
+
+import numpy as np
+
+from cbirkit import metrics
+from cbirkit.checks._run import Case, Mistake, run_check
+
+
+def check_precision_at_k(answer):
+    """Check ``precision_at_k(relevant, k)``: hits among the first k results, divided by k.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `relevant` (n,) bool, nearest first, and `k`; returns a float in [0, 1].
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_precision_at_k(lambda relevant, k: relevant[:k].sum() / k).passed
+    True
+    """
+    return run_check(answer, metrics.precision_at_k, _precision_cases(), mistakes=PRECISION_MISTAKES)
+
+
+def _precision_cases():
+    worked = np.array([True, False, True, True, False])
+    cases = [
+        Case((worked, 2), "relevant = [True, False, True, True, False] and k = 2"),
+        Case((worked, 3), "relevant = [True, False, True, True, False] and k = 3"),
+        Case((np.array([True, True, False]), 10), "three results, two of them relevant, and k = 10"),
+        Case((np.zeros(6, dtype=bool), 4), "a query that finds nothing"),
+        Case((np.ones(6, dtype=bool), 4), "a query that finds only relevant images"),
+        Case((np.array([False, True]), 1), "k = 1 with the first result wrong"),
+    ]
+    random = np.random.RandomState(0)
+    for _ in range(30):
+        n, k = random.randint(1, 40, size=2)
+        cases.append(Case((random.rand(n) < random.rand(), int(k)), f"{n} random results and k = {k}"))
+    return cases
+
+
+PRECISION_MISTAKES = (
+    Mistake(
+        lambda relevant, k: relevant[:k].sum() / len(relevant[:k]),
+        "Results that are missing count as misses: divide by k, not by the number of results that came back.",
+    ),
+    Mistake(
+        lambda relevant, k: relevant.sum() / k,
+        "Only the first k results count: cut the list before you count hits.",
+    ),
+    Mistake(
+        lambda relevant, k: relevant[:k].sum() / max(relevant.sum(), 1),
+        "That is recall: it divides by the number of relevant images. Precision divides by k.",
+    ),
+    Mistake(lambda relevant, k: relevant[:k].sum(), "That is the number of hits: divide it by k."),
+    Mistake(
+        lambda relevant, k: float(relevant[:k].any()),
+        "That is the hit rate (any hit at all): count the hits.",
+    ),
+    Mistake(
+        lambda relevant, k: relevant[: k + 1].sum() / k,
+        "One result too many: `relevant[:k]` already holds k items.",
+    ),
+    Mistake(
+        lambda relevant, k: relevant[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."
+    ),
+    Mistake(
+        lambda relevant, k: relevant.mean(),
+        "That is the share of relevant results in the whole list: it ignores k.",
+    ),
+)
+
+
+def check_leave_query_out(answer):
+    """Check ``leave_query_out(query_id, ranked_ids, k)``: the first k results that are not the query itself.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes the query's id, `ranked_ids` (n,) array of text, nearest first, and `k`; returns an array of at
+        most k ids.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_leave_query_out(lambda query_id, ranked_ids, k: ranked_ids[1 : k + 1]).passed
+    False
+    """
+    return run_check(answer, _leave_query_out, _leave_out_cases(), mistakes=LEAVE_OUT_MISTAKES)
+
+
+def _leave_query_out(query_id, ranked_ids, k):
+    kept = [name for name in ranked_ids if name != query_id]
+    return np.array(kept[:k], dtype=object)
+
+
+def _ids(text):
+    return np.array(text.split(), dtype=object)
+
+
+def _leave_out_cases():
+    cases = [
+        Case(("a", _ids("a b c d e"), 3), "a query that finds itself first"),
+        Case(
+            ("a", _ids("copy a b c d"), 3), "a query whose exact copy stands before it, at the same distance"
+        ),
+        Case(("a", _ids("b c d e f"), 3), "a query that is not in the database"),
+        Case(("a", _ids("b c d e a"), 3), "a query that finds itself last"),
+        Case(("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2), "the query cat_1 beside cat_10 and cat_12"),
+        Case(("a", _ids("b a c"), 10), "k larger than the number of results"),
+    ]
+    random = np.random.RandomState(0)
+    for n in random.randint(2, 30, size=20):
+        ids = np.array([f"image_{i}" for i in random.permutation(n)], dtype=object)
+        query, k = f"image_{random.randint(n + 3)}", int(random.randint(1, n + 1))
+        cases.append(Case((query, ids, k), f"{n} results in random order, the query {query} and k = {k}"))
+    return cases
+
+
+LEAVE_OUT_MISTAKES = (
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[1 : k + 1],
+        "Dropping the first result removes whatever stands there, and that may be another image: compare ids.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[:k], "The query itself is still among its own results."
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[:k][ranked_ids[:k] != query_id],
+        "You cut to k first and removed the query after, so that one result is missing: remove, then cut.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: np.array(
+            [name for name in ranked_ids if query_id not in name][:k], dtype=object
+        ),
+        "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids with `!=`.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id],
+        "The query is gone, but the list has to be cut to its first k.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids == query_id][:k],
+        "You kept the query and dropped the rest.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: np.array(
+            sorted(ranked_ids[ranked_ids != query_id])[:k], dtype=object
+        ),
+        "The order is lost: the results have to stay nearest first.",
+    ),
+)
+
+
+def check_tiled_histogram(answer):
+    """Check ``tiled_histogram(image, tiles, bins)``: a joint RGB histogram for each of tiles x tiles tiles.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `image` (h, w, 3) uint8, `tiles` and `bins`; returns (tiles * tiles * bins ** 3,) floats that sum to
+        1: the tiles row by row (cut as `np.array_split` does), each summing to 1 / tiles ** 2, red the slowest
+        axis of a tile.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_tiled_histogram(lambda image, tiles, bins: 0).status
+    'not yet'
+    """
+    return run_check(answer, _tiled_histogram, _tiled_cases(), mistakes=TILED_MISTAKES, tolerance=1e-5)
+
+
+def _eight_bit_cells(image, bins):
+    return (image * bins // 256).astype(np.int64)
+
+
+def _uneven_cells(image, bins):
+    return image.astype(np.int64) // (256 // bins)
+
+
+def _cells_to_255(image, bins):
+    return np.minimum(image.astype(np.int64) * bins // 255, bins - 1)
+
+
+def _cells(image, bins):
+    return image.astype(np.int64) * bins // 256
+
+
+def _tiled(image, tiles, bins, *, weight="tile", by_columns=False, cells=_cells):
+    """The tiled histogram and, by its switches, what goes wrong with it."""
+    histograms = []
+    for band in np.array_split(cells(image, bins), tiles, axis=1 if by_columns else 0):
+        for tile in np.array_split(band, tiles, axis=0 if by_columns else 1):
+            red, green, blue = tile.reshape(-1, 3).T  # (n_pixels, 3) -> 3 x (n_pixels,)
+            counts = np.bincount((red * bins + green) * bins + blue, minlength=bins**3).astype(np.float64)
+            divisor = {"tile": len(red) * tiles**2, "unit": len(red), "image": image[..., 0].size, "none": 1}
+            histograms.append(counts / divisor[weight])
+    return np.concatenate(histograms)
+
+
+def _tiled_histogram(image, tiles, bins):
+    return _tiled(image, tiles, bins)
+
+
+def _tiled_cases():
+    random = np.random.RandomState(0)
+    halves = np.zeros((4, 6, 3), dtype=np.uint8)
+    halves[:, 3:, 0] = 255
+    flag = np.zeros((6, 4, 3), dtype=np.uint8)
+    flag[3:, :, 2] = 255
+    cases = [
+        Case((halves, 1, 2), "an image whose left half is black and right half red, 1 tile and 2 bins"),
+        Case((halves, 2, 2), "an image whose left half is black and right half red, 2 x 2 tiles and 2 bins"),
+        Case((flag, 2, 2), "an image whose lower half is blue, 2 x 2 tiles and 2 bins"),
+        Case((np.full((4, 4, 3), 255, dtype=np.uint8), 2, 4), "a white image: 255 belongs to the last bin"),
+        Case(
+            (np.full((4, 4, 3), 255, dtype=np.uint8), 1, 3),
+            "a white image and 3 bins, which do not divide 256",
+        ),
+        Case(
+            (np.full((4, 4, 3), 85, dtype=np.uint8), 1, 3),
+            "a grey image of value 85 and 3 bins: 85 * 3 // 256 is 0",
+        ),
+        Case(
+            (random.randint(0, 256, (7, 5, 3)).astype(np.uint8), 2, 4),
+            "a 7 x 5 image, which 2 x 2 tiles do not divide",
+        ),
+        Case((np.zeros((1, 1, 3), dtype=np.uint8), 1, 4), "a single black pixel"),
+    ]
+    for _ in range(8):
+        h, w = random.randint(4, 24, size=2)
+        tiles, bins = int(random.randint(1, 4)), int(random.randint(2, 5))
+        image = (random.rand(h, w, 3) ** (1, 2, 3) * 256).astype(np.uint8)
+        cases.append(
+            Case((image, tiles, bins), f"a random {h} x {w} image, {tiles} x {tiles} tiles and {bins} bins")
+        )
+    return cases
+
+
+def _one_histogram(image, tiles, bins):
+    return np.tile(_tiled(image, 1, bins) / tiles**2, tiles**2)
+
+
+def _only_whole_image(image, tiles, bins):
+    return _tiled(image, 1, bins)
+
+
+TILED_MISTAKES = (
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_eight_bit_cells),
+        "The pixels are uint8, whose arithmetic stops at 255: convert to int before you multiply.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_uneven_cells),
+        "255 // (256 // bins) is too large where bins does not divide 256: the bin is value * bins // 256.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_cells_to_255),
+        "The bins are equal parts of 0 to 256, not of 0 to 255: the bin of a value is value * bins // 256.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, by_columns=True),
+        "The tiles come column by column; go row by row.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image[..., ::-1], tiles, bins),
+        "Red and blue are swapped: images here are RGB, and red is the slowest axis.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, weight="none"),
+        "These are counts: a larger image would be farther from everything; divide so that the sum is 1.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, weight="unit"),
+        "Each tile sums to 1; divide by tiles ** 2 so that the whole vector sums to 1.",
+    ),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, weight="image"),
+        "Tiles of different size get different weights: divide each by its own number of pixels.",
+    ),
+    Mistake(_one_histogram, "Every tile has the histogram of the whole image: cut the image first."),
+    Mistake(_only_whole_image, "That is one histogram of the whole image: the tiles are missing."),
+)
