@@ -1,14 +1,9 @@
 """The rules of a notebook: a good one passes, each broken rule is named."""
 
-import sys
-
-import pytest
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
 
 import notebook_rules
 import notebook_source
+import pytest
 from test_build_notebooks import EXERCISE, HEAD
 
 

@@ -3,21 +3,17 @@
 import asyncio
 import os
 import re
-import sys
 import time
-
-import jupytext
-import nbformat
-import pytest
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
 
 import build_notebooks
 import course
+import jupytext
+import nbformat
 import notebook_outputs
 import notebook_rules
 import notebook_source
+import pytest
+from conftest import ROOT
 
 STEMS = course.stems_present()
 SECONDS = {"00_start_here": 60}  # others: 120, as the course promises

@@ -17,12 +17,15 @@ import time
 from pathlib import Path
 
 import course
+import gallery
 import nbformat
 import notebook_outputs
 import notebook_rules
 import notebook_source
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from cbirkit._atomic import write_bytes
 
 CELL_SECONDS = 600
 
@@ -108,7 +111,7 @@ async def build_one(stem, *, root, present, package, force=False):
     text = source_file.read_text(encoding="utf-8")
     with_links = notebook_source.with_generated_parts(text, stem, present)
     if with_links != text:
-        notebook_source.write_atomically(source_file, with_links)
+        write_bytes(source_file, with_links.encode())
     notebook = notebook_source.read_source(source_file)
     broken = notebook_rules.broken_rules(notebook)
     if broken:
@@ -131,7 +134,8 @@ async def build_one(stem, *, root, present, package, force=False):
             stem,
             [f"has {len(content.encode()) / 1e6:.2f} MB; at most {notebook_outputs.MAX_BYTES / 1e6:.0f} MB"],
         )
-    notebook_source.write_atomically(target, content)
+    write_bytes(target, content.encode())
+    gallery.refresh(notebook, stem, root)
     return "prose copied" if state == "text" else f"built in {time.perf_counter() - began:.0f} s ({state})"
 
 
@@ -171,7 +175,7 @@ def refresh_readme(root=course.ROOT, *, write=True):
     table = course.course_table(course.stems_present(root), folder="notebooks/")
     new = course.replace_between(text, "contents", table)
     if new != text and write:
-        notebook_source.write_atomically(path, new)
+        write_bytes(path, new.encode())
     return new == text
 
 
@@ -192,6 +196,8 @@ def check(stems, *, root=course.ROOT):
             if built.metadata.get(notebook_source.KEY, {}).get("code") != notebook_source.code_hash(source):
                 found.append(f"{stem}: the outputs belong to other code than the source's")
             found += [f"{stem}, {sentence}" for sentence in notebook_outputs.complaints(built, root)]
+            if not gallery.refresh(built, stem, Path(root), write=False):
+                found.append(f"{stem}: its pictures in docs/images are out of date")
     if not refresh_readme(root, write=False):
         found.append("the contents table of README.md is out of date")
     return found

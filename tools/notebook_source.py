@@ -1,8 +1,6 @@
 """Read the reviewed sources, compare them with built notebooks, and tell what has to be built again."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import course
@@ -99,17 +97,3 @@ def state(source, built, package):
     if known.get("package") != package:
         return "package changed"
     return "text" if differences(source, built) else "fresh"
-
-
-def write_atomically(path, text):
-    """Write `text` to `path` so that a reader, or a kill half way, sees the old file or the new one."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

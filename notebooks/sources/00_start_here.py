@@ -267,7 +267,7 @@ explorer
 # %% [markdown]
 # The same view as a picture, for places where notebooks do not run:
 
-# %%
+# %% tags=["gallery"]
 plots.show(explorer.static())
 
 # %% [markdown]
