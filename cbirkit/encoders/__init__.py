@@ -1,0 +1,9 @@
+"""From images to embeddings: scikit-learn transformers, hand-made features first."""
+
+from .aggregation import VLAD, BagOfWords
+from .color import ColorHistogram, MeanColor
+from .local import SIFT
+from .pixels import TinyImage
+from .texture import HOG, LBP
+
+__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "MeanColor", "TinyImage"]

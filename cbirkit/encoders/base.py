@@ -1,0 +1,157 @@
+"""What the encoders share: how images come in, checks of parameters, and encoders that learn nothing."""
+
+import numbers
+
+import numpy as np
+
+from .._optional import require
+from ..images import ImageCollection, ImageProblem, read_image, to_rgb
+
+
+def read_images(images, order=None):
+    """Yield the images of a collection one after another as RGB uint8 arrays (h, w, 3).
+
+    Parameters
+    ----------
+    images : ImageCollection or iterable of images
+        Arrays of any sizes, grey, RGB or RGBA (see `cbirkit.images.to_rgb`), or PIL images.
+    order : iterable of int, optional
+        Positions to read, in this order; only for images with a length and positions.
+
+    Raises
+    ------
+    ImageProblem
+        An image cannot be used; it is named by its id, or by its position.
+    TypeError, ValueError
+        This is one image, a path or a table instead of a sequence of images.
+    """
+    _check_is_several(images)
+    if isinstance(images, ImageCollection):  # its images are RGB uint8, and it names the broken ones
+        yield from (images if order is None else (images[int(position)] for position in order))
+        return
+    numbered = enumerate(images) if order is None else ((int(position), images[int(position)]) for position in order)
+    for position, image in numbered:
+        yield _as_rgb(image, position)
+
+
+def has_positions(images):
+    """Whether `images` can be read in any order (a list, an array, a collection), unlike a generator."""
+    return hasattr(images, "__len__") and hasattr(images, "__getitem__")
+
+
+def _check_is_several(images):
+    if isinstance(images, str | bytes) or hasattr(images, "__fspath__"):
+        raise TypeError(f"expected images, got the path {images!r}; open it with cbirkit.datasets.from_folder")
+    if not hasattr(images, "__iter__"):
+        raise TypeError(f"expected an ImageCollection or a sequence of images, got {type(images).__name__}; "
+                        "pass one image as [image]")
+    if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))):
+        raise ValueError(f"expected several images, got one array of shape {images.shape}; pass one image as [image]")
+    if hasattr(images, "iloc"):
+        raise TypeError(f"expected images, got a {type(images).__name__}; "
+                        "make a collection of it with cbirkit.ImageCollection.from_table")
+
+
+def _as_rgb(image, position):
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
+        return image
+    if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
+        raise TypeError(f"image {position} is the path {image!r}, not pixels; "
+                        "open files with cbirkit.ImageCollection.from_files")
+    try:
+        return read_image(image) if hasattr(image, "getbands") else to_rgb(image)
+    except ImageProblem as problem:
+        raise ImageProblem(f"image {position}", problem.reason) from None
+
+
+def stack(rows, images):
+    """Gather embeddings, one vector (n_dims,) an image, as float32 (n_images, n_dims).
+
+    Raises
+    ------
+    ValueError
+        There is no image at all.
+    """
+    n_images = len(images) if hasattr(images, "__len__") else None
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("expected at least one image, got none; pass a collection or list that holds images")
+    if n_images is None:
+        return np.stack([first, *rows]).astype(np.float32, copy=False)
+    embeddings = np.empty((n_images, len(first)), dtype=np.float32)  # filled as they come: never held twice
+    embeddings[0] = first
+    for position, row in enumerate(rows, start=1):
+        embeddings[position] = row
+    return embeddings
+
+
+def l2_normalise(vector):
+    """Scale a vector (n_dims,) to length 1; a zero vector stays zero."""
+    length = np.linalg.norm(vector)
+    return vector / length if length > 0 else vector
+
+
+def check_count(name, value, low=1):
+    """Refuse a parameter that is not a whole number >= `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}; pass {name}={low} or more")
+
+
+def check_choice(name, value, choices):
+    """Refuse a parameter that is none of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}; pass one of these")
+
+
+def grey(image):
+    """Grey uint8 (h, w) of an RGB uint8 image (h, w, 3): 0.299 R + 0.587 G + 0.114 B, rounded."""
+    cv2 = require("cv2")
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+
+
+def resize(image, width, height):
+    """Resize (h, w) or (h, w, 3) uint8: the mean of the covered area when it shrinks, linear when it grows."""
+    cv2 = require("cv2")
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=how)
+
+
+class PerImage:
+    """Mixin of encoders that learn nothing: each image is encoded by itself.
+
+    A class has ``_check()``, which refuses bad parameters, and ``_encode(image)``, which turns RGB uint8
+    (h, w, 3) into a vector (n_dims,).
+    """
+
+    def fit(self, images=None, y=None):
+        """Check the parameters; nothing is learned and the images are not read."""
+        self._check()
+        return self
+
+    def transform(self, images):
+        """Encode images.
+
+        Parameters
+        ----------
+        images : ImageCollection or iterable of RGB uint8 arrays (h, w, 3)
+            The images may differ in size; grey and RGBA arrays are converted.
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_dims), float32
+            Finite; how it is normalised stands in the description of the class.
+
+        Raises
+        ------
+        ImageProblem
+            An image cannot be used (it is named).
+        ValueError
+            A parameter is out of range, or there is no image.
+        """
+        self._check()
+        return stack(map(self._encode, read_images(images)), images)
+
+    def __sklearn_is_fitted__(self):
+        return True

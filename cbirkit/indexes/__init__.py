@@ -1,0 +1,96 @@
+"""Nearest-neighbour indexes behind one protocol.
+
+``fit(X)``, ``add(X) -> keys``, ``remove(keys)``, ``kneighbors(X, n_neighbors) -> (distances, keys)``, ``save(folder)``
+and ``load(folder)``. Keys are numbers in order of arrival and are never used twice; smaller distances are nearer.
+
+| class | finds | changes | needs |
+|---|---|---|---|
+| `Exact` | all, always | at once | numpy |
+| `Hamming` | all, always, among packed bits | at once | numpy |
+| `HNSW` | nearly all | added at once, removed ones passed over | faiss |
+| `IVFPQ` | nearly all, in little memory | at once | faiss |
+| `Annoy` | nearly all | collected, then built anew | annoy (compiled) |
+
+scikit-learn's ``NearestNeighbors`` has the same ``fit`` and ``kneighbors`` and is accepted wherever an index is (see
+`as_index`); it cannot add, remove or save.
+
+faiss and numpy use all cores; ``faiss.omp_set_num_threads`` and `threadpoolctl` limit them. On macOS torch and faiss
+from pip each bring an OpenMP library, which is known to end a process that uses both (faiss-wheels issue 73); both
+from conda-forge share one.
+"""
+
+from cbirkit.indexes import folder as _folder
+from cbirkit.indexes.annoy_index import Annoy
+from cbirkit.indexes.base import BaseIndex
+from cbirkit.indexes.exact import Exact
+from cbirkit.indexes.hamming import Hamming
+from cbirkit.indexes.hnsw import HNSW
+from cbirkit.indexes.ivfpq import IVFPQ
+
+__all__ = ["HNSW", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "as_index", "load"]
+
+_CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, IVFPQ)}
+
+
+def load(folder):
+    """Read an index of any class from the folder it was saved to.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    Annoy, Exact, Hamming, HNSW or IVFPQ
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no index, or a file of it is missing.
+    ValueError
+        The files are damaged or foreign.
+    ImportError
+        The library of the index is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> folder = tempfile.mkdtemp()
+    >>> Exact().fit(np.eye(3)).save(folder)
+    >>> load(folder)
+    Exact()
+    """
+    name = _folder.read_description(folder)["class"]
+    if name not in _CLASSES:
+        raise ValueError(
+            f"{folder} names the unknown class {name!r}; known are {', '.join(sorted(_CLASSES))}"
+        )
+    return _CLASSES[name].load(folder)
+
+
+def as_index(index=None):
+    """Return `index` as it is if it can be used as one, or an exact cosine index for None.
+
+    Parameters
+    ----------
+    index : object with ``fit`` and ``kneighbors``, optional
+        An index of this module or scikit-learn's ``NearestNeighbors``.
+
+    Raises
+    ------
+    TypeError
+        It lacks one of the two methods, or is a class.
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import NearestNeighbors
+    >>> as_index(NearestNeighbors(metric="cosine"))
+    NearestNeighbors(metric='cosine')
+    """
+    if index is None:
+        return Exact()
+    missing = [name for name in ("fit", "kneighbors") if not callable(getattr(index, name, None))]
+    if missing or isinstance(index, type):
+        lacks = f"lacks {' and '.join(missing)}" if missing else "is a class, not an object"
+        raise TypeError(f"{index!r} is not an index: it {lacks}; pass for instance cbirkit.indexes.Exact()")
+    return index

@@ -1,0 +1,106 @@
+"""Hierarchical navigable small worlds, from faiss."""
+
+import logging
+
+import numpy as np
+
+from cbirkit._optional import require
+from cbirkit.indexes.base import MAX_DEAD, BaseIndex
+from cbirkit.indexes.validation import check_count
+
+logger = logging.getLogger(__name__)
+
+
+class HNSW(BaseIndex):
+    """A graph of near vectors, walked from a fixed entry towards the query.
+
+    Found items get their distances computed anew in float64. The graph cannot forget: removed items stay in it as
+    stepping stones, are never returned, and go when they are more than 30 % (then the graph is built anew at the next
+    search) or when the index is saved. A query that reaches fewer than k items is answered exhaustively. faiss builds
+    with several threads, so that two builds may differ a little; ``faiss.omp_set_num_threads(1)`` makes them equal.
+
+    Parameters
+    ----------
+    metric : {"cosine", "euclidean"}
+    m : int
+        Links of an item (twice as many in the lowest layer): more find more, take more memory.
+    ef_construction : int
+        Candidates kept while linking an item: more take longer to build and link better.
+    ef_search : int
+        Candidates kept while searching: recall against time. What suits 100,000 items is too few for 1,000,000.
+
+    References
+    ----------
+    Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small
+    world graphs", 2018, arXiv 1603.09320.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(100, 8))
+    >>> HNSW().fit(X).kneighbors(X[:1], n_neighbors=1)[1]
+    array([[0]])
+    """
+
+    def __init__(self, metric="cosine", *, m=16, ef_construction=100, ef_search=64):
+        self.metric = metric
+        self.m = m
+        self.ef_construction = ef_construction
+        self.ef_search = ef_search
+
+    def _check_params(self):
+        super()._check_params()
+        check_count("m", self.m, least=2)
+        check_count("ef_construction", self.ef_construction)
+        check_count("ef_search", self.ef_search)
+
+    def _build(self):
+        faiss = require("faiss")
+        kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
+        graph = faiss.IndexHNSWFlat(self.n_features_in_, int(self.m), kind)
+        graph.hnsw.efConstruction = int(self.ef_construction)
+        graph.add(self._vectors)
+        self._use(graph)
+
+    def _use(self, graph):
+        # the graph holds the vectors: look at its copy and drop ours
+        faiss = require("faiss")
+        self._graph = graph
+        n, d = graph.ntotal, graph.d
+        self._parts = [faiss.rev_swig_ptr(faiss.downcast_index(graph.storage).get_xb(), n * d).reshape(n, d)]
+
+    def _insert(self, X, keys):
+        self._graph.add(X)
+        self._use(self._graph)
+
+    def _forget(self, rows):
+        pass
+
+    def _refresh(self, compact=False):
+        share = self._dead_share()
+        if share > (0 if compact else MAX_DEAD) and self.n_indexed_:
+            logger.info("building the HNSW graph anew: %.0f %% of its items were removed", 100 * share)
+            self._compact()
+            self._build()
+
+    def _find(self, queries, k):
+        faiss = require("faiss")
+        share = self._dead_share()
+        options = {"efSearch": int(np.ceil(max(self.ef_search, k) / (1 - share)))}
+        if share:
+            options["sel"] = faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
+        _, rows = self._graph.search(queries, k, params=faiss.SearchParametersHNSW(**options))
+        return self._find_among(queries, rows, k)
+
+    def _payloads(self):
+        faiss = require("faiss")
+        return {"graph": ("faiss", faiss.serialize_index(self._graph))}
+
+    def _restore(self, state, paths):
+        faiss = require("faiss")
+        graph = faiss.read_index(str(paths["graph"]))
+        kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
+        found = (type(graph), graph.ntotal, graph.d, graph.metric_type)
+        if found != (faiss.IndexHNSWFlat, len(self._keys), self.n_features_in_, kind):
+            raise ValueError("graph and keys do not agree")
+        self._use(graph)

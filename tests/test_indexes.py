@@ -1,0 +1,170 @@
+"""The protocol of the indexes: keys, additions and removals, the manners of an estimator."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from index_oracles import make, naive_distance, naive_neighbours, vectors
+from sklearn.base import clone
+from sklearn.neighbors import NearestNeighbors
+
+from cbirkit import indexes
+from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming, as_index
+
+FLOAT = [Exact, Annoy, HNSW, IVFPQ]
+
+
+# kneighbors() without queries -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*FLOAT, Hamming])
+def test_each_item_leaves_itself_out_and_finds_its_duplicate(kind):
+    X = vectors(40, 8, 11)
+    X[30] = X[5]
+    X = np.packbits(X > 0, axis=1) if kind is Hamming else X
+    index = make(kind).fit(X)
+    distances, keys = index.kneighbors(n_neighbors=5)
+    assert (keys != index.keys_[:, None]).all()
+    assert distances[5, 0] == distances[30, 0] == 0
+    if kind is not Hamming:
+        assert keys[5, 0] == 30 and keys[30, 0] == 5
+    assert all(len(set(row)) == 5 for row in keys)
+
+
+@pytest.mark.parametrize("kind", [*FLOAT, Hamming])
+def test_many_duplicates_never_return_the_item_itself(kind):
+    X = np.ones((60, 8), np.uint8 if kind is Hamming else np.float32)
+    index = make(kind).fit(X).remove([0, 10])
+    distances, keys = index.kneighbors(n_neighbors=3)
+    assert (distances == 0).all() and (keys != index.keys_[:, None]).all()
+    assert not np.isin(keys, [0, 10]).any() and all(len(set(row)) == 3 for row in keys)
+    if kind in (Exact, Hamming):
+        assert keys[0].tolist() == [2, 3, 4] and keys[5].tolist() == [1, 2, 3]
+
+
+# Keys -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*FLOAT, Hamming])
+def test_keys_are_arrival_numbers_and_never_used_twice(kind):
+    X = vectors(30, 8, 12)
+    X = np.packbits(X > 0, axis=1) if kind is Hamming else X
+    index = make(kind).fit(X[:10])
+    assert index.add(X[10:12]).tolist() == [10, 11]
+    index.remove([11, 3])
+    assert index.add(X[12:14]).tolist() == [12, 13] and index.add(X[:0]).tolist() == []
+    assert index.keys_.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13] and index.n_indexed_ == 12
+    index.remove(index.keys_)
+    assert index.n_indexed_ == 0 and index.add(X[:3]).tolist() == [14, 15, 16]
+    assert set(index.kneighbors(X[:1], 3)[1][0]) == {14, 15, 16}
+    assert index.remove([]) is index and index.n_indexed_ == 3
+
+
+KINDS = [
+    (Exact, "cosine"),
+    (Exact, "euclidean"),
+    (Hamming, "hamming"),
+    (IVFPQ, "euclidean"),
+    (HNSW, "cosine"),
+]
+KINDS += [(HNSW, "euclidean"), (IVFPQ, "cosine"), (Annoy, "cosine"), (Annoy, "euclidean")]
+
+
+@pytest.mark.parametrize(("kind", "metric"), KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_add_and_remove_agree_with_a_dictionary(kind, metric, seed):
+    rng = np.random.default_rng(seed)
+
+    def draw(n):
+        X = rng.integers(-3, 4, size=(n, 6)).astype(np.float32)  # a coarse grid: many ties and duplicates
+        return np.packbits(X > 0, axis=1) if kind is Hamming else X
+
+    X = draw(40)
+    index = make(kind, **({} if kind is Hamming else {"metric": metric})).fit(X)
+    items, used, recalls = dict(enumerate(X)), 40, []
+    for _ in range(25):
+        if rng.random() < 0.5:
+            X = draw(rng.integers(1, 30))
+            assert index.add(X).tolist() == list(range(used, used + len(X)))
+            items.update(enumerate(X, used))
+            used += len(X)
+        else:
+            gone = rng.choice(list(items), size=rng.integers(1, 1 + len(items) // 2), replace=False)
+            index.remove(gone)
+            for key in gone:
+                del items[key]
+        recalls.append(check_against(index, items, draw(4), metric, exact=kind in (Exact, Hamming)))
+    assert np.mean(recalls) >= 0.97
+
+
+def check_against(index, items, queries, metric, exact):
+    assert index.n_indexed_ == len(items) and index.keys_.tolist() == sorted(items)
+    k = min(len(items), 7)
+    distances, keys = index.kneighbors(queries, k)
+    assert (np.diff(distances, axis=1) >= 0).all()
+    hits = 0
+    for query, row_d, row_k in zip(queries, distances, keys, strict=True):
+        truth = naive_neighbours(items, query, k, metric)
+        assert len(set(row_k)) == k and set(row_k) <= set(items)  # none that was removed, and k of them
+        own = [naive_distance(query, items[key], metric) for key in row_k]
+        np.testing.assert_allclose(row_d, own, rtol=1e-6, atol=2e-7)
+        hits += np.sum(row_d <= truth[-1][0] + 1e-6)
+        if exact:
+            np.testing.assert_allclose(row_d, [d for d, _ in truth], rtol=1e-6, atol=2e-7)
+            if metric != "cosine":
+                assert row_k.tolist() == [key for _, key in truth]
+    return hits / keys.size
+
+
+# Manners of an estimator ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*FLOAT, Hamming])
+def test_clone_and_parameters(kind):
+    index = kind()
+    params = index.get_params()
+    assert type(clone(index)) is kind and clone(index).get_params() == params
+    for name, value in params.items():
+        assert getattr(index, name) is value
+    assert not hasattr(clone(make(kind).fit(np.ones((3, 8), np.uint8))), "n_indexed_")
+
+
+def test_fit_keeps_its_own_copy():
+    X = vectors(10)
+    index = Exact("euclidean").fit(X)
+    X[:] = 0
+    assert index.kneighbors(vectors(10)[:1], 1)[0][0, 0] == 0
+
+
+def test_only_keys_and_no_queries():
+    index = Exact().fit(vectors(10))
+    assert index.kneighbors(vectors(3), 2, return_distance=False).shape == (3, 2)
+    distances, keys = index.kneighbors(np.empty((0, 8)), 2)
+    assert distances.shape == keys.shape == (0, 2)
+
+
+def test_importing_the_indexes_loads_no_heavy_library():
+    code = "import sys, cbirkit.indexes; print([m for m in ('faiss', 'annoy', 'torch', 'cv2') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_library_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "annoy", None)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match="pip install annoy"):
+        Annoy().fit(vectors())
+    for kind in (HNSW, IVFPQ):
+        with pytest.raises(ImportError, match="pip install faiss-cpu"):
+            kind().fit(vectors())
+
+
+def test_as_index():
+    peer = NearestNeighbors(metric="cosine")
+    assert as_index(peer) is peer and isinstance(as_index(), Exact)
+    with pytest.raises(TypeError, match="lacks fit and kneighbors"):
+        as_index("annoy")
+    with pytest.raises(TypeError, match="is a class"):
+        as_index(Exact)
+    assert indexes.as_index(Hamming()).get_params()["block_bytes"] > 0

@@ -1,0 +1,161 @@
+"""Approximate indexes against the exact one.
+
+Thresholds lie below the worst of ten seeds and both metrics by a quarter of what the worst misses, at least by 0.02;
+`python tests/test_indexes_approximate.py` measures again.
+"""
+
+import logging
+
+import numpy as np
+import pytest
+from index_oracles import make
+
+from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, base
+
+CASES = {  # name: class, parameters, least recall@10 (beside: the worst and the mean measured)
+    "annoy": (Annoy, {}, 0.977),  # 0.997, 0.998
+    "annoy, few trees": (Annoy, {"n_trees": 5}, 0.57),  # 0.661, 0.696
+    "hnsw": (HNSW, {}, 0.979),  # 0.999, 1.000
+    "hnsw, hasty": (HNSW, {"ef_search": 10}, 0.926),  # 0.946, 0.956
+    "ivfpq": (IVFPQ, {}, 0.98),  # 1.000, 1.000
+    "ivfpq, one list": (IVFPQ, {"nprobe": 1}, 0.776),  # 0.821, 0.858
+    "ivfpq, codes only": (IVFPQ, {"rerank": 0}, 0.88),  # 0.904, 0.913
+}
+
+
+def clustered(n, n_queries, d=32, seed=0):
+    """Draw from 40 overlapping clusters."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(40, d))
+    X = centres[rng.integers(40, size=n + n_queries)] + 0.6 * rng.normal(size=(n + n_queries, d))
+    return X[:n].astype(np.float32), X[n:].astype(np.float32)
+
+
+def recall(found, truth):
+    return np.mean([len(set(f) & set(t)) / len(t) for f, t in zip(found, truth, strict=True)])
+
+
+def recall_of(kind, params, metric, seed):
+    X, Q = clustered(4000, 100, seed=seed)
+    truth = Exact(metric).fit(X).kneighbors(Q)[1]
+    return recall(kind(metric, **params).fit(X).kneighbors(Q)[1], truth)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("name", CASES)
+def test_recall_against_exact(name, metric):
+    kind, params, least = CASES[name]
+    make(kind)
+    assert recall_of(kind, params, metric, seed=0) >= least
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+def test_recall_is_not_owed_to_looking_at_all_rows(kind, monkeypatch):
+    # the exhaustive way out, for queries that find fewer than k, would hide a broken structure
+    X, Q = clustered(2000, 50)
+    index = make(kind).fit(X).remove(np.arange(0, 2000, 5))
+    truth = Exact().fit(X).remove(np.arange(0, 2000, 5)).kneighbors(Q)[1]
+
+    def never(*args, **kwargs):
+        raise AssertionError("looked at all rows")
+
+    monkeypatch.setattr(base, "nearest", never)
+    assert recall(index.kneighbors(Q)[1], truth) > 0.95
+    assert len(index.kneighbors()[1]) == 1600
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_distances_are_those_of_the_exact_index(kind, metric):
+    X, Q = clustered(1000, 20)
+    distances, keys = make(kind, metric).fit(X).kneighbors(Q)
+    exact_distances, exact_keys = Exact(metric).fit(X).kneighbors(Q, 1000)
+    for q in range(len(Q)):
+        place = np.argsort(exact_keys[q])[keys[q]]
+        np.testing.assert_array_equal(distances[q], exact_distances[q][place])
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+def test_a_removed_cluster_never_comes_back(kind):
+    # the whole neighbourhood of the queries goes, less than makes the index build anew
+    rng = np.random.default_rng(0)
+    X = np.vstack([rng.normal(size=(200, 16)) * 0.05 + 3, rng.normal(size=(1000, 16))])
+    index = make(kind, "euclidean").fit(X).remove(np.arange(200))
+    keys = index.kneighbors(X[:20], 10)[1]
+    assert keys.min() >= 200
+    truth = Exact("euclidean").fit(X[200:]).kneighbors(X[:20], 10)[1] + 200
+    assert recall(keys, truth) > 0.5
+    assert index.kneighbors(X[:5], 1000)[1].shape == (5, 1000)  # all that are left
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+def test_recall_holds_when_most_items_came_later(kind):
+    X, Q = clustered(3000, 50)
+    index = make(kind).fit(X[:100])
+    for start in range(100, 3000, 290):
+        index.add(X[start : start + 290])
+        index.kneighbors(Q[:1], 5)
+    assert recall(index.kneighbors(Q)[1], Exact().fit(X).kneighbors(Q)[1]) > 0.85
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 17, 255, 256, 257])
+@pytest.mark.parametrize("d", [1, 3, 59])
+def test_small_collections_and_odd_dimensions_work_by_default(kind, n, d, capfd):
+    X = np.random.default_rng(n).normal(size=(n, d)).astype(np.float32)
+    index = make(kind, "euclidean").fit(X)
+    distances, keys = index.kneighbors(X, n)
+    assert (np.sort(keys, axis=1) == np.arange(n)).all()
+    assert (keys[:, 0] == np.arange(n)).all() and (distances[:, 0] == 0).all()
+    assert capfd.readouterr() == ("", "")  # faiss warns on stderr of few training points
+
+
+def test_ivfpq_of_codes_only_keeps_no_vectors_and_says_how_far_roughly():
+    X, Q = clustered(3000, 50)
+    for metric in ("cosine", "euclidean"):
+        index = make(IVFPQ, metric, rerank=0).fit(X)
+        assert index._parts == []
+        distances = index.kneighbors(Q)[0]
+        exact = Exact(metric).fit(X).kneighbors(Q)[0]
+        assert (np.diff(distances, axis=1) >= 0).all()
+        assert np.abs(distances - exact).mean() < 0.3 * exact.mean()
+        own = index.kneighbors(n_neighbors=5)[1]
+        assert (own != np.arange(3000)[:, None]).all()
+        index.remove(np.arange(0, 3000, 2))
+        assert (index.kneighbors(Q, 20)[1] % 2 == 1).all()
+        assert index.kneighbors(Q[:2], 1500)[1].shape == (2, 1500)
+        assert index.add(X[:2]).tolist() == [3000, 3001] and 3000 in index.kneighbors(X[:1], 10)[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [(Annoy, "trees anew"), (HNSW, "graph anew"), (IVFPQ, "lists anew")]
+)
+def test_building_anew_is_logged_and_happens_once(kind, word, caplog):
+    caplog.set_level(logging.INFO, "cbirkit")
+    X, Q = clustered(2400, 5)
+    index = make(kind).fit(X[:400])
+    assert not caplog.records
+    index.add(X[400:])
+    if kind is HNSW:
+        index.remove(np.arange(1000))
+    index.kneighbors(Q)
+    index.kneighbors(Q)
+    assert [word in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("kind", [Annoy, IVFPQ])
+def test_the_same_seed_builds_the_same(kind):
+    X, Q = clustered(1000, 20)
+    first, again, other = (make(kind, random_state=seed).fit(X).kneighbors(Q, 50) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[1] != other[1]).any()
+
+
+if __name__ == "__main__":
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    for name, (kind, params, least) in CASES.items():
+        for metric in ("cosine", "euclidean"):
+            found = [recall_of(kind, params, metric, seed) for seed in range(10)]
+            print(f"{name:20s} {metric:10s} worst {min(found):.3f} mean {np.mean(found):.3f} asked {least}")
