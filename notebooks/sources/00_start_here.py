@@ -8,7 +8,7 @@
 # NumPy.
 #
 # <!-- links:start -->
-# Next: 01_measuring_retrieval (still to come)
+# Next: [01_measuring_retrieval](01_measuring_retrieval.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -531,7 +531,7 @@ Markdown(
 # | no. | notebook | topic | |
 # |---|---|---|---|
 # | 00 | [start_here](00_start_here.ipynb) | set-up check, hello retrieval, your own folder, course map | ready |
-# | 01 | measuring_retrieval | metrics, protocols, traps, intervals, the Metric Lab | to come |
+# | 01 | [measuring_retrieval](01_measuring_retrieval.ipynb) | metrics, protocols, traps, intervals, the Metric Lab | ready |
 # | 02 | local_features | SIFT, RootSIFT, visual words, VLAD, spatial verification | to come |
 # | 03 | cnn_features | layers, sum/max/GeM pooling, whitening, against hand-made features | to come |
 # | 04 | multi_scale | pyramids, R-MAC, several layers; stability under zoom | to come |
@@ -577,5 +577,5 @@ Markdown(
 #   survey*, TPAMI, [arXiv:2101.11282](https://arxiv.org/abs/2101.11282). Where the field is now.
 #
 # <!-- links:start -->
-# Next: 01_measuring_retrieval (still to come)
+# Next: [01_measuring_retrieval](01_measuring_retrieval.ipynb)
 # <!-- links:end -->
