@@ -3,18 +3,12 @@
 import numpy as np
 from sklearn.base import clone
 
+from ..indexes import as_index
+
 
 def new_index(index):
     """An unfitted copy of `index`, or ``Exact("cosine")`` for None; TypeError if it is no index."""
-    if index is None:
-        from ..indexes import Exact
-
-        return Exact("cosine")
-    if isinstance(index, type) or not (hasattr(index, "fit") and hasattr(index, "kneighbors")):
-        raise TypeError(
-            f"index={index!r} is no index with fit and kneighbors; use cbirkit.indexes.Exact(), say"
-        )
-    return clone(index, safe=False)
+    return clone(as_index(index), safe=False)
 
 
 def check_k(k, n):
