@@ -5,6 +5,8 @@ Thresholds lie below the worst of ten seeds and both metrics by a quarter of wha
 """
 
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -149,6 +151,19 @@ def test_the_same_seed_builds_the_same(kind):
     first, again, other = (make(kind, random_state=seed).fit(X).kneighbors(Q, 50) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[1] != other[1]).any()
+
+
+def test_works_beside_packages_that_patch_faiss():
+    code = """
+import numpy as np, torch, faiss.contrib.torch_utils
+from cbirkit.indexes import HNSW, IVFPQ
+X = np.random.default_rng(0).normal(size=(500, 8))
+for index in (HNSW(), IVFPQ()):
+    index.fit(X).remove(range(50))
+    assert index.kneighbors(X[60:70], 1)[1].ravel().tolist() == list(range(60, 70)), index
+    index.kneighbors()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)  # the patch stays for the life of a process
 
 
 if __name__ == "__main__":

@@ -297,3 +297,12 @@ class BaseIndex(BaseEstimator):
         if len(short):
             distances[short], rows[short] = nearest(stored, queries[short], k)
         return distances, rows
+
+
+def faiss_search(index, queries, k, params):
+    """Call ``search`` of a faiss index with parameters.
+
+    pytorch-metric-learning, for one, imports faiss.contrib.torch_utils, which puts a ``search`` without parameters
+    in place of faiss's own and keeps that as ``search_numpy``.
+    """
+    return getattr(index, "search_numpy", index.search)(queries, k, params=params)

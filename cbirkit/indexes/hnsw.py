@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from cbirkit._optional import require
-from cbirkit.indexes.base import MAX_DEAD, BaseIndex
+from cbirkit.indexes.base import MAX_DEAD, BaseIndex, faiss_search
 from cbirkit.indexes.validation import check_count
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class HNSW(BaseIndex):
         options = {"efSearch": int(np.ceil(max(self.ef_search, k) / (1 - share)))}
         if share:
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
-        _, rows = self._graph.search(queries, k, params=faiss.SearchParametersHNSW(**options))
+        _, rows = faiss_search(self._graph, queries, k, faiss.SearchParametersHNSW(**options))
         return self._find_among(queries, rows, k)
 
     def _payloads(self):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
-from cbirkit.indexes.base import MAX_DEAD, BaseIndex
+from cbirkit.indexes.base import MAX_DEAD, BaseIndex, faiss_search
 from cbirkit.indexes.validation import check_count
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class IVFPQ(BaseIndex):
 
     def _search_lists(self, queries, n, nprobe):
         faiss = require("faiss")
-        scores, keys = self._lists.search(queries, n, params=faiss.SearchParametersIVF(nprobe=nprobe))
+        scores, keys = faiss_search(self._lists, queries, n, faiss.SearchParametersIVF(nprobe=nprobe))
         rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
         return scores, rows
 
