@@ -1,17 +1,21 @@
 """Images to work with: sets that need no download, and the reader's own folder."""
 
 from ..images import ImageCollection
+from . import scenes
 from .digits import load_digits
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
+from .scenes import load_scenes
 
 __all__ = [
     "from_folder",
     "homography_between",
     "load_digits",
     "load_photo_views",
+    "load_scenes",
     "photo_credits",
     "reference_views",
+    "scenes",
 ]
 
 
