@@ -25,11 +25,12 @@ _LAZY = {  # public name: where it lives (None: it is a submodule)
     "persistence": None,
     "plots": None,
     "ranking": None,
+    "rerank": None,
     "retrieval": None,
     "store": None,
 }
 
-__all__ = ["__version__", *_LAZY]
+__all__ = list(_LAZY) + ["__version__"]
 
 
 def __getattr__(name):

@@ -21,7 +21,7 @@ def test_python_blocks_run(tmp_path, monkeypatch):
     assert len(blocks) >= 2
     namespace = {}
     for code in blocks:
-        exec(compile(code, "README.md", "exec"), namespace)
+        exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102 (running it is the test)
     assert namespace["ranking"].k == 10
 
 

@@ -4,6 +4,7 @@ from .aggregation import VLAD, BagOfWords
 from .color import ColorHistogram, MeanColor
 from .local import SIFT
 from .pixels import TinyImage
+from .sparse_words import SparseBagOfWords
 from .texture import HOG, LBP
 
-__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "MeanColor", "TinyImage"]
+__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "MeanColor", "SparseBagOfWords", "TinyImage"]

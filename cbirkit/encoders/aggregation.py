@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from .base import l2_normalise, stack
 from .codebook import check_codebook_parameters, gather_descriptors, learn_codebook, nearest_words
@@ -215,7 +216,9 @@ def _fit_codebook(encoder, images):
 def _transform(encoder, images):
     check_is_fitted(encoder)
     described = _detector(encoder).describe_all(images)
-    return stack((encoder._aggregate(descriptors) for _, descriptors in described), images)
+    # the cores are busy with SIFT, and threads inside such small matrix products cost ten times what they save
+    with threadpool_limits(1, user_api="blas"):
+        return stack((encoder._aggregate(descriptors) for _, descriptors in described), images)
 
 
 def _detector(encoder):

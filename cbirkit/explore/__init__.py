@@ -6,6 +6,7 @@ require("ipywidgets")
 require("anywidget")
 
 from .cropper import Cropper
+from .metric_lab import MetricLab
 from .picker import ImagePicker
 from .queries import Query
 from .query_explorer import QueryExplorer
@@ -16,6 +17,7 @@ from .tile_grid import Tile, TileGrid
 __all__ = [
     "Cropper",
     "ImagePicker",
+    "MetricLab",
     "Query",
     "QueryExplorer",
     "StatusLine",

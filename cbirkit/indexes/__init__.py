@@ -7,6 +7,7 @@ and ``load(folder)``. Keys are numbers in order of arrival and are never used tw
 |---|---|---|---|
 | `Exact` | all, always | at once | numpy |
 | `Hamming` | all, always, among packed bits | at once | numpy |
+| `InvertedFile` | all, always, among sparse vectors | at once | scipy |
 | `HNSW` | nearly all | added at once, removed ones passed over | faiss |
 | `IVFPQ` | nearly all, in little memory | at once | faiss |
 | `Annoy` | nearly all | collected, then built anew | annoy (compiled) |
@@ -25,11 +26,12 @@ from cbirkit.indexes.base import BaseIndex
 from cbirkit.indexes.exact import Exact
 from cbirkit.indexes.hamming import Hamming
 from cbirkit.indexes.hnsw import HNSW
+from cbirkit.indexes.inverted import InvertedFile
 from cbirkit.indexes.ivfpq import IVFPQ
 
-__all__ = ["HNSW", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "as_index", "load"]
+__all__ = ["HNSW", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "InvertedFile", "as_index", "load"]
 
-_CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, IVFPQ)}
+_CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVFPQ)}
 
 
 def load(folder):
@@ -41,7 +43,7 @@ def load(folder):
 
     Returns
     -------
-    Annoy, Exact, Hamming, HNSW or IVFPQ
+    Annoy, Exact, Hamming, HNSW, InvertedFile or IVFPQ
 
     Raises
     ------

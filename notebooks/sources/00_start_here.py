@@ -532,7 +532,7 @@ Markdown(
 # |---|---|---|---|
 # | 00 | [start_here](00_start_here.ipynb) | set-up check, hello retrieval, your own folder, course map | ready |
 # | 01 | [measuring_retrieval](01_measuring_retrieval.ipynb) | metrics, protocols, traps, intervals, the Metric Lab | ready |
-# | 02 | local_features | SIFT, RootSIFT, visual words, VLAD, spatial verification | to come |
+# | 02 | [local_features](02_local_features.ipynb) | SIFT, RootSIFT, visual words, VLAD, spatial verification | ready |
 # | 03 | cnn_features | layers, sum/max/GeM pooling, whitening, against hand-made features | to come |
 # | 04 | multi_scale | pyramids, R-MAC, several layers; stability under zoom | to come |
 # | 05 | transfer_learning | frozen, linear probe, what transfers to which domain | to come |

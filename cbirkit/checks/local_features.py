@@ -1,0 +1,261 @@
+"""Checks of notebook 02: RootSIFT, tf-idf weights, one step of RANSAC."""
+
+import numpy as np
+
+from cbirkit._optional import require
+from cbirkit.checks._run import Case, Mistake, run_check
+
+
+def check_root_sift(answer):
+    """Check ``root_sift(descriptors)``: each row divided by its sum, then the square root.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `descriptors` (n, n_dims), numbers >= 0; returns floats of that shape. A row of zeros stays zero.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_root_sift(lambda descriptors: np.sqrt(descriptors)).status
+    'not yet'
+    """
+    return run_check(answer, _root_sift, _root_cases(), mistakes=ROOT_SIFT_MISTAKES, tolerance=1e-4)
+
+
+def _root_sift(descriptors):
+    sums = descriptors.sum(axis=1, keepdims=True)
+    return np.sqrt(descriptors / np.where(sums > 0, sums, 1))
+
+
+def _root_cases():
+    random = np.random.RandomState(0)
+    cases = [
+        Case((np.array([[9.0, 0.0, 16.0]]),), "one descriptor [9, 0, 16], which becomes [0.6, 0, 0.8]"),
+        Case((np.array([[1.0, 3.0], [2.0, 2.0]]),), "two descriptors of the same sum"),
+        Case((np.array([[1.0, 3.0], [20.0, 20.0]]),), "two descriptors of different sums"),
+        Case((np.array([[0.0, 0.0], [5.0, 0.0]]),), "a descriptor of zeros, which stays zero, and another"),
+        Case((np.zeros((0, 128)),), "an image without key points: (0, 128) stays (0, 128)"),
+    ]
+    for n in random.randint(1, 9, size=6):
+        cases.append(Case((random.randint(0, 256, (n, 128)).astype(np.float32),), f"{n} random descriptors"))
+    return cases
+
+
+def _over(descriptors, sums):
+    return np.sqrt(descriptors / np.where(sums > 0, sums, 1))
+
+
+def _lengths(descriptors):
+    return np.linalg.norm(descriptors, axis=1, keepdims=True)
+
+
+ROOT_SIFT_MISTAKES = (
+    Mistake(
+        lambda d: _over(d, d.sum(axis=0, keepdims=True)),
+        "You divided by the sums of the columns: a descriptor is a row, so sum over axis=1.",
+    ),
+    Mistake(lambda d: _over(d, d.sum()), "You divided by one sum of all descriptors: each row has its own."),
+    Mistake(lambda d: _over(d, _lengths(d)), "You divided by the length (L2): RootSIFT divides by the sum (L1)."),
+    Mistake(lambda d: _over(d, np.ones(1)), "The division by the sum is missing."),
+    Mistake(lambda d: _over(d, d.sum(axis=1, keepdims=True)) ** 2, "The square root is missing."),
+    Mistake(
+        lambda d: np.sqrt(d) / np.maximum(np.sqrt(d).sum(axis=1, keepdims=True), 1e-12),
+        "The order is wrong: divide by the sum first, then take the root; only then is each row of length 1.",
+    ),
+    Mistake(
+        lambda d: np.sqrt(d / d.sum(axis=1, keepdims=True)),
+        "A row of zeros became NaN (0 / 0): divide by the larger of the sum and a tiny number.",
+    ),
+)
+
+
+def check_tf_idf(answer):
+    """Check ``tf_idf(counts)``: term frequency times log(N / N_w), each row scaled to length 1.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `counts` (n_images, n_words), how often each image holds each word; returns floats of that shape. Images
+        without words, and words without images, give zeros.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_tf_idf(lambda counts: counts / counts.sum()).passed
+    False
+    """
+    return run_check(answer, _tf_idf, _tf_idf_cases(), mistakes=TF_IDF_MISTAKES, tolerance=1e-5)
+
+
+def _tf_idf(counts):
+    return _weighted(counts)
+
+
+def _weighted(counts, *, idf="images", frequency=True, unit="rows"):
+    """tf-idf and, by its switches, what goes wrong with it."""
+    counts = np.asarray(counts, dtype=np.float64)
+    n_holding = (counts > 0).sum(axis=0) if idf != "occurrences" else counts.sum(axis=0)
+    n = len(counts) if idf != "occurrences" else max(counts.sum(), 1)
+    weights = np.log(n / np.maximum(n_holding, 1)) if idf in ("images", "occurrences") else np.ones(counts.shape[1])
+    if idf == "inverse":
+        weights = -np.log(n / np.maximum(n_holding, 1))
+    if idf == "ratio":
+        weights = n / np.maximum(n_holding, 1)
+    if not frequency:
+        counts = (counts > 0).astype(np.float64)
+    rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * weights
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True) if unit == "rows" else rows.sum(axis=1, keepdims=True)
+    return rows if unit == "none" else np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
+
+
+def _tf_idf_cases():
+    random = np.random.RandomState(1)
+    worked = np.array([[2, 1, 0, 0], [0, 1, 3, 0], [0, 1, 1, 4], [5, 1, 0, 1]])
+    cases = [
+        Case((worked,), "four images, where every image holds word 1 (so its weight is 0)"),
+        Case((np.array([[3, 0], [0, 1]]),), "two images with a word each"),
+        Case((np.array([[1, 2, 0], [0, 0, 0], [1, 0, 0]]),), "an image without words, and a word that none holds"),
+    ]
+    for _ in range(8):
+        n_images, n_words = random.randint(3, 9, size=2)
+        counts = random.poisson(0.8, (n_images, n_words))
+        cases.append(Case((counts,), f"{n_images} random images and {n_words} words"))
+    return cases
+
+
+def _no_guard(counts):
+    with np.errstate(all="ignore"):
+        rows = counts / counts.sum(axis=1, keepdims=True) * np.log(len(counts) / (counts > 0).sum(axis=0))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+TF_IDF_MISTAKES = (
+    Mistake(lambda c: _weighted(c, idf="none"), "The idf is missing: a word that all images hold must weigh 0."),
+    Mistake(
+        lambda c: _weighted(c, idf="occurrences"),
+        "N_w counts the images that hold the word, not how often it occurs: (counts > 0).sum(axis=0).",
+    ),
+    Mistake(lambda c: _weighted(c, idf="inverse"), "The fraction is upside down: it is log(N / N_w), never below 0."),
+    Mistake(lambda c: _weighted(c, idf="ratio"), "The logarithm of N / N_w is missing."),
+    Mistake(
+        lambda c: _weighted(c, frequency=False),
+        "You only asked whether a word occurs: the term frequency says how often.",
+    ),
+    Mistake(lambda c: _weighted(c, unit="none"), "The rows are not of length 1: divide each by its L2 norm."),
+    Mistake(lambda c: _weighted(c, unit="sum"), "The rows sum to 1: divide by their length (L2), not by their sum."),
+    Mistake(_no_guard, "There are NaN: an image without words, or a word without images, divides 0 by 0."),
+)
+
+
+def check_ransac_step(answer):
+    """Check ``ransac_step(source, target, sample, threshold)``: fit to four matches, count who agrees.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes matched points `source` and `target` (n, 2), four row numbers `sample` and `threshold` in pixels;
+        returns bool (n,): which matches land within `threshold` (<=) of their target under the homography that takes
+        the sample's source points exactly to their targets.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_ransac_step(lambda source, target, sample, threshold: np.ones(len(source), bool)).passed
+    False
+    """
+    return run_check(answer, _ransac_step, _ransac_cases(), mistakes=RANSAC_MISTAKES)
+
+
+def _ransac_step(source, target, sample, threshold):
+    return _step(source, target, sample, threshold)
+
+
+def _fit(source, target):
+    cv2 = require("cv2")
+    return cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
+
+
+def _project(homography, points, divide=True):
+    moved = np.c_[points, np.ones(len(points))] @ homography.T  # (n, 2) -> (n, 3)
+    return moved[:, :2] / moved[:, 2:] if divide else moved[:, :2]
+
+
+def _step(source, target, sample, threshold, *, swap=False, divide=True, error="euclidean", everyone=False):
+    """One step of RANSAC and, by its switches, what goes wrong with it."""
+    rows = np.arange(4) if everyone else sample
+    homography = _fit(target[rows], source[rows]) if swap else _fit(source[rows], target[rows])
+    gap = _project(homography, source, divide) - target
+    errors = {
+        "euclidean": np.linalg.norm(gap, axis=1),
+        "squared": (gap**2).sum(axis=1),
+        "x": np.abs(gap[:, 0]),
+        "sum": np.abs(gap).sum(axis=1),
+    }
+    return errors[error] <= threshold
+
+
+def _ransac_cases():
+    random = np.random.RandomState(2)
+    cases = []
+    for kind in ("shifted", "turned and scaled", "in perspective", "in perspective", "in perspective", "turned and scaled"):
+        n = random.randint(12, 30)
+        source = random.uniform(0, 120, (n, 2))
+        source[random.permutation(n)[:4]] = [[5, 8], [110, 12], [104, 113], [9, 101]]
+        sample = np.array([np.flatnonzero((source == corner).all(1))[0] for corner in ([5, 8], [110, 12], [104, 113], [9, 101])])
+        homography = np.array([[1.0, 0, 9], [0, 1, -4], [0, 0, 1]])
+        if kind != "shifted":
+            homography[:2, :2] = random.uniform(0.7, 1.4) * np.array([[0.8, -0.6], [0.6, 0.8]])
+        if kind == "in perspective":
+            homography[2, :2] = random.uniform(1e-3, 2.5e-3, 2)
+        target = _project(homography, source)
+        away = random.randn(n, 2)
+        away *= random.choice([0.5, 2.3, 2.7, 3.4, 30], n)[:, None] / np.linalg.norm(away, axis=1, keepdims=True)
+        away[sample] = 0
+        cases.append(Case((source, target + away, sample, 3.0), f"{n} matches, {kind}, some of them wrong"))
+    return cases
+
+
+RANSAC_MISTAKES = (
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, threshold, divide=False),
+        "The division by the third coordinate is missing: (x, y, w) stands for the point (x / w, y / w).",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, threshold, swap=True),
+        "The homography goes the wrong way: fit it from source to target.",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, threshold, error="squared"),
+        "You compared squared distances with the threshold: take the root.",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, threshold, error="x"),
+        "Only x was compared: the distance has two coordinates.",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, threshold, error="sum"),
+        "You added |dx| and |dy|: the distance is the root of the sum of squares.",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: ~_step(s, t, sample, threshold),
+        "These are the outliers: an inlier lands within the threshold.",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: int(_step(s, t, sample, threshold).sum()),
+        "That is the number of inliers: return which matches they are, (n,) true or false.",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, threshold, everyone=True),
+        "You fitted to the first four matches: fit to the rows in `sample`.",
+    ),
+)

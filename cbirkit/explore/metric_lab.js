@@ -1,0 +1,192 @@
+// The Metric Lab: a ranked list that is edited by clicking. Python owns the state and computes every number: this file
+// draws `view` and reports what was pressed. Text goes through textContent, never through innerHTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+const MARKS = { right: "M3 8.5l3.3 3.3L13 4.8", wrong: "M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", junk: "M3.5 8h9" };
+let labs = 0;
+
+function make(tag, className, parent, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  parent?.append(node);
+  return node;
+}
+
+function button(className, parent, press) {
+  const node = make("button", className, parent);
+  node.type = "button";
+  node.addEventListener("click", press);
+  return node;
+}
+
+// One result and the gap to the next one; fill() shows another state in it, so that focus stays.
+function makePlace(i, send) {
+  const place = make("div", "cbk-lab-place");
+  const tile = button("cbk-tile cbk-lab-tile", place, () => send({ event: "cycle", at: i }));
+  tile.dataset.at = i;
+  const rank = make("span", "cbk-lab-rank", tile);
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "cbk-lab-mark");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  svg.append(path);
+  tile.append(svg);
+  const word = make("span", "cbk-lab-word", tile);
+  const gap = button("cbk-lab-gap", place, () => send({ event: "tie", at: i }));
+  const term = make("span", "cbk-lab-term", place);
+  function fill(item) {
+    tile.dataset.mark = item.mark;
+    tile.setAttribute("aria-label", item.alt);
+    tile.title = item.alt;
+    rank.textContent = item.rank;
+    path.setAttribute("d", MARKS[item.mark]);
+    word.textContent = item.word;
+    term.textContent = item.term;
+    gap.hidden = item.gap === null;
+    gap.textContent = item.gap ? "=" : "<";
+    gap.setAttribute("aria-pressed", String(Boolean(item.gap)));
+    gap.setAttribute("aria-label", item.gap_alt);
+    gap.title = item.gap_alt;
+  }
+  return { place, fill };
+}
+
+function makeControls(parent, send) {
+  const row = make("div", "cbk-lab-controls", parent);
+  const labelled = (text) => make("label", "", row, text);
+  const preset = make("select", "cbk-lab-preset", labelled("example "));
+  preset.addEventListener("change", () => preset.value && send({ event: "preset", name: preset.value }));
+  const numbers = {};
+  for (const [name, text] of [["length", "results "], ["missing", "positives not in the list "], ["k", "k "]]) {
+    const input = make("input", "", labelled(text));
+    input.type = "number";
+    // Not while it is typed: on the way to 15 results a list of 1 would lose the others.
+    const commit = () => input.value !== input.dataset.shown && send({ event: name, value: input.valueAsNumber });
+    input.addEventListener("change", commit);
+    input.addEventListener("keydown", (event) => event.key === "Enter" && commit());
+    numbers[name] = input;
+  }
+  const graded = make("input", "", labelled(""));
+  graded.type = "checkbox";
+  graded.addEventListener("change", () => send({ event: "graded", value: graded.checked }));
+  graded.parentNode.append(" graded (1 to 3)");
+  function fill(view) {
+    if (preset.options.length !== view.presets.length + 1) {
+      preset.replaceChildren(...["", ...view.presets].map((name) => new Option(name || "your own", name)));
+    }
+    preset.value = view.preset;
+    for (const [name, input] of Object.entries(numbers)) {
+      input.min = view.limits[name][0];
+      input.max = view.limits[name][1];
+      input.value = input.dataset.shown = view[name];
+    }
+    graded.checked = view.graded;
+  }
+  return fill;
+}
+
+// One row of the table: a button with the metric's name, its value with a bar, its formula.
+function makeRow(send) {
+  const row = make("tr", "");
+  const head = make("th", "", row);
+  head.scope = "row";
+  let key = null;
+  const choose = button("cbk-lab-choose", head, () => send({ event: "metric", key }));
+  const value = make("td", "cbk-lab-value", row);
+  const figure = make("span", "cbk-lab-number", value);
+  const bar = make("span", "cbk-lab-bar", value);
+  bar.setAttribute("aria-hidden", "true");
+  const text = make("td", "cbk-lab-text", row);
+  function fill(metric, chosen) {
+    key = metric.key;
+    row.dataset.key = key;
+    row.classList.toggle("cbk-lab-chosen", chosen);
+    choose.textContent = metric.name;
+    choose.title = `evaluate calls it ${key}; press to see how its value comes about`;
+    choose.setAttribute("aria-pressed", String(chosen));
+    figure.textContent = metric.shown;
+    bar.style.setProperty("--share", metric.share ?? 0);
+    bar.hidden = metric.share === null;
+    text.textContent = metric.text;
+  }
+  return { row, fill };
+}
+
+// Arrow keys, Home and End move the focus from tile to tile; digits and j judge the tile.
+function keys(event, list, send) {
+  const tiles = [...list.querySelectorAll(".cbk-lab-tile")];
+  const here = tiles.indexOf(document.activeElement);
+  if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+  const judged = { 0: 0, 1: 1, 2: 2, 3: 3, j: -1 }[event.key.toLowerCase()];
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const target = { Home: 0, End: tiles.length - 1 }[event.key] ?? here + (step ?? NaN);
+  if (judged !== undefined) send({ event: "judge", at: here, value: judged });
+  else if (tiles[target]) tiles[target].focus();
+  else return;
+  event.preventDefault();
+}
+
+function render({ model, el }) {
+  el.classList.add("cbk", "cbk-lab");
+  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
+  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  const send = (message) => model.send(message);
+  const id = `cbk-lab-${(labs += 1)}`;
+  make("div", "cbk-heading", el, "Metric Lab").id = id;
+  el.setAttribute("role", "group");
+  el.setAttribute("aria-labelledby", id);
+  const fillControls = makeControls(el, send);
+  const note = make("div", "cbk-lab-note", el);
+  const list = make("div", "cbk-lab-list", el);
+  list.setAttribute("role", "group");
+  list.setAttribute("aria-label", "ranked list, nearest first");
+  list.addEventListener("keydown", (event) => keys(event, list, send));
+  const how = make("div", "cbk-lab-how", el);
+  how.setAttribute("role", "status");
+  const title = make("span", "cbk-lab-title", how);
+  const line = make("span", "cbk-lab-line", how);
+  const counts = make("div", "cbk-lab-note", el);
+  const frame = make("div", "cbk-lab-groups", el);
+  const places = [];
+  const groups = new Map();
+
+  function fillTable(view) {
+    view.metrics.forEach((metric, i) => {
+      if (!groups.has(metric.group)) {
+        const table = make("table", "cbk-lab-table", frame);
+        make("caption", "", table, metric.group);
+        groups.set(metric.group, { body: make("tbody", "", table), rows: new Map() });
+      }
+      const { body, rows } = groups.get(metric.group);
+      if (!rows.has(i)) {
+        rows.set(i, makeRow(send));
+        body.append(rows.get(i).row);
+      }
+      rows.get(i).fill(metric, i === view.chosen);
+    });
+  }
+
+  function draw() {
+    const view = model.get("view");
+    fillControls(view);
+    note.textContent = view.note;
+    while (places.length < view.items.length) places.push(makePlace(places.length, send));
+    view.items.forEach((item, i) => places[i].fill(item));
+    const shown = places.slice(0, view.items.length).map((one) => one.place);
+    if (list.children.length !== shown.length) list.replaceChildren(...shown);
+    title.textContent = `${view.metrics[view.chosen].name}: `;
+    line.textContent = view.metrics[view.chosen].line;
+    how.classList.toggle("cbk-lab-problem", Boolean(view.problem));
+    if (view.problem) { title.textContent = "! "; line.textContent = view.problem; }
+    counts.textContent = view.counts;
+    fillTable(view);
+  }
+
+  model.on("change:view", draw);
+  draw();
+  return () => model.off("change:view", draw);
+}
+
+export default { render };

@@ -1,0 +1,275 @@
+"""`MetricLab`: edit a ranked list by clicking, and see every definition of retrieval quality change."""
+
+import io
+import logging
+from base64 import b64encode
+from dataclasses import replace
+from pathlib import Path
+
+import anywidget
+import pandas as pd
+import traitlets
+
+from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, Listing
+from .metric_picture import draw_lab
+from .metric_rows import DEFINITIONS, PUBLISHED, TIES, row
+
+log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
+
+
+class MetricLab(anywidget.AnyWidget):
+    """A ranked list in which every result can be judged anew, and every definition of its quality.
+
+    Click a result, or press Enter on it, to go from relevant to not relevant to junk; the keys 0 to 3 and j judge
+    it directly, arrow keys move. The sign between two results ties them (equal distance). All numbers are computed
+    by `cbirkit.metrics`.
+
+    Parameters
+    ----------
+    items : sequence of int or bool, optional
+        Nearest first: 0 not relevant, 1 (to 3) relevant with that gain, -1 junk; at most 20. Default: a preset.
+    ties : sequence of bool, optional
+        One fewer than `items`: whether an item is as far away as the next.
+    missing : int
+        Positives of the database that the list does not hold.
+    k : int
+        Cut-off.
+    metric : str, optional
+        The number to explain, named as `evaluate` names it. Default: the preset's, or AP.
+    preset : str
+        Name of an example (`MetricLab.presets`), where no `items` are given.
+
+    Raises
+    ------
+    ValueError
+        Items, ties or numbers out of range, an unknown metric or preset.
+
+    Examples
+    --------
+    >>> lab = MetricLab([0, 1, 0, 1, 0, 0, 0, 1])
+    >>> round(lab["map"], 6), round(lab["trapezoid_map"], 6)
+    (0.458333, 0.332341)
+    >>> lab.receive({"event": "cycle", "at": 0})  # what a click on the first result sends: it becomes junk
+    >>> round(lab["map"], 3), lab.items[0]
+    (0.698, -1)
+    """
+
+    _esm = (_HERE / "metric_lab.js").read_text(encoding="utf-8")
+    _css = "\n".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("tile_grid.css", "metric_lab.css")
+    )
+    view = traitlets.Dict().tag(sync=True)
+    presets = tuple(PRESETS)
+
+    def __init__(self, items=None, *, ties=(), missing=0, k=5, metric=None, preset="hits at 2, 4 and 8"):
+        if items is None:
+            self._set_preset(preset)
+        else:
+            self._listing, self._preset = Listing(items, ties, missing, k), ""
+            self._chosen = 0
+        if metric is not None:
+            self._chosen = self._number_of(metric)
+        self._graded = max(self._listing.items) > 1
+        super().__init__(view=self._drawn())
+        self.on_msg(lambda _widget, content, _buffers: self.receive(content))
+
+    # ------------------------------------------------------------------ for use from Python
+
+    @property
+    def items(self):
+        """list of int: -1 junk, 0 not relevant, 1 to 3 relevant."""
+        return list(self._listing.items)
+
+    @property
+    def table(self):
+        """DataFrame, index: what `evaluate` calls a metric; its name here, its value and its formula."""
+        rows = [row(definition, self._listing) for definition in DEFINITIONS]
+        columns = {name: [one[name] for one in rows] for name in ("name", "value", "text")}
+        index = pd.Index([one["key"] for one in rows], name="metric")
+        return pd.DataFrame(columns, index=index).astype({"value": float}).rename(columns={"text": "formula"})
+
+    def __getitem__(self, metric):
+        """The value of a metric, NaN where it is not defined."""
+        return float(DEFINITIONS[self._number_of(metric)].value(self._listing))
+
+    def explain(self, metric):
+        """How a value comes about, as a line of arithmetic.
+
+        Examples
+        --------
+        >>> MetricLab(preset="2 found of 20").explain("map@10/hits")
+        '(1/1 + 2/4) / 2 = 0.750000'
+        """
+        return row(DEFINITIONS[self._number_of(metric)], self._listing)["line"]
+
+    def load(self, preset):
+        """Show an example by its name."""
+        self._set_preset(preset)
+        self._graded = max(self._listing.items) > 1
+        self._show()
+
+    def static(self):
+        """The view as a picture, for places that run no JavaScript.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return draw_lab(self._drawn())
+
+    def _repr_mimebundle_(self, **kwargs):
+        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        figure, buffer = self.static(), io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
+        data = dict(data or {}) | {"image/png": b64encode(buffer.getvalue()).decode("ascii")}
+        return data, dict(metadata) | {"image/png": {"alt": figure.axes[0].get_label()}}
+
+    def __repr__(self):
+        return f"MetricLab({self.items}, missing={self._listing.missing}, k={self._listing.k})"
+
+    # ------------------------------------------------------------------ events
+
+    def receive(self, content):
+        """Handle a message from the page; what cannot be done is told there."""
+        try:
+            self._handle(content)
+        except (ValueError, TypeError, LookupError) as problem:
+            log.warning("MetricLab ignored a message: %s", problem)
+            self._show(str(problem))
+        else:
+            self._show()
+
+    def _handle(self, content):
+        event = content.get("event") if isinstance(content, dict) else None
+        if event in ("cycle", "judge", "tie"):
+            self._edit(event, _whole(content["at"], "position"), content.get("value"))
+        elif event in ("length", "missing", "k"):
+            self._resize(event, _whole(content["value"], event))
+        elif event == "graded":
+            self._graded = bool(content["value"])
+            if not self._graded:
+                self._change(items=tuple(min(item, 1) for item in self._listing.items))
+        elif event == "metric":
+            self._chosen = self._number_of(content["key"])
+        elif event == "preset":
+            self._set_preset(content["name"])
+            self._graded = max(self._listing.items) > 1
+        else:
+            raise ValueError("the page sent a message that is not known; run the cell again")
+
+    def _edit(self, event, at, value):
+        items, ties = list(self._listing.items), list(self._listing.ties)
+        if not 0 <= at < (len(ties) if event == "tie" else len(items)):
+            raise ValueError(f"there is no place {at + 1} in a list of {len(items)}")
+        if event == "tie":
+            ties[at] = not ties[at]
+        elif event == "judge":
+            items[at] = _whole(value, "gain")
+            self._graded |= items[at] > 1
+        elif self._graded:
+            items[at] = JUNK if items[at] == MOST_GAIN else items[at] + 1
+        else:
+            items[at] = {1: 0, 0: JUNK, JUNK: 1}[min(items[at], 1)]
+        self._change(items=tuple(items), ties=tuple(ties))
+
+    def _resize(self, event, value):
+        if event != "length":
+            return self._change(**{event: value})
+        if not 1 <= value <= MOST_ITEMS:
+            raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {value}")
+        more = (0,) * (value - len(self._listing.items)), (False,) * (value - len(self._listing.items))
+        items, ties = self._listing.items[:value] + more[0], (self._listing.ties + more[1])[: value - 1]
+        self._change(items=items, ties=ties)
+
+    def _change(self, **parts):
+        self._listing, self._preset = replace(self._listing, **parts), ""
+
+    def _set_preset(self, name):
+        if name not in PRESETS:
+            raise ValueError(f"no example is called {name!r}; there are: {', '.join(PRESETS)}")
+        self._listing, metric, _ = PRESETS[name]
+        self._preset, self._chosen = name, self._number_of(metric)
+
+    def _number_of(self, metric):
+        keys = [definition.key.replace("{k}", str(self._listing.k)) for definition in DEFINITIONS]
+        if metric not in keys:
+            raise ValueError(f"no metric here is called {metric!r}; there are: {', '.join(keys)}")
+        return keys.index(metric)
+
+    # ------------------------------------------------------------------ showing
+
+    def _show(self, problem=""):
+        self.view = self._drawn(problem)
+
+    def _drawn(self, problem=""):
+        """All that the page shows, as one dict: the page computes nothing."""
+        listing = self._listing
+        rows = [row(definition, listing) for definition in DEFINITIONS]
+        for one in rows:
+            top = {"ukbench": 4, "first_rank": 0}.get(one["key"], 1)
+            one["share"] = None if one["value"] is None or not top else one["value"] / top
+            one["value"] = one["shown"]  # infinity is no JSON
+        return {
+            "items": _tiles(listing, rows[self._chosen]["terms"], self._graded),
+            "metrics": [{name: one[name] for name in one if name not in ("value", "terms")} for one in rows],
+            "chosen": self._chosen,
+            "graded": self._graded,
+            "presets": list(PRESETS),
+            "preset": self._preset,
+            "note": PRESETS[self._preset][2] if self._preset else "Your own list.",
+            "counts": f"{_counts(listing)} {_published(rows)}",
+            "length": len(listing.items),
+            "missing": listing.missing,
+            "k": listing.k,
+            "limits": {"length": [1, MOST_ITEMS], "missing": [0, MOST_MISSING], "k": [1, 1000]},
+            "problem": problem,
+        }
+
+
+def _whole(value, what):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError(f"{what} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _tiles(listing, terms, graded):
+    """One dict for each result: what it is, its rank among what counts, and its term of the chosen number."""
+    ranks = {int(place): rank for rank, place in enumerate(listing.places, start=1)}
+    tiles = []
+    for i, item in enumerate(listing.items):
+        mark = "junk" if item == JUNK else "right" if item else "wrong"
+        word = {"junk": "junk", "wrong": "not"}.get(mark, f"gain {item}" if graded else "relevant")
+        said = {"not": "not relevant", "junk": "junk, not counted"}.get(word, word)
+        tied = listing.ties[i] if i < len(listing.ties) else None
+        between = f"results {i + 1} and {i + 2}: {'equal' if tied else 'different'} distance; press to change"
+        tiles.append(
+            {
+                "mark": mark,
+                "word": word,
+                "rank": f"rank {ranks[i]}" if i in ranks else "no rank",
+                "term": terms[ranks[i] - 1] if i in ranks else "",
+                "alt": f"result {i + 1}, {'rank ' + str(ranks[i]) if i in ranks else 'no rank'}: {said}",
+                "gap": tied,
+                "gap_alt": between,
+            }
+        )
+    return tiles
+
+
+def _published(rows):
+    """One sentence on how far apart the numbers are that go by one name."""
+    shown = [one["share"] for one in rows if one["group"] in (PUBLISHED, TIES) and one["share"] is not None]
+    if not shown:
+        return ""
+    return f'What gets published as "AP" of this list: {min(shown):.3f} to {max(shown):.3f}.'
+
+
+def _counts(listing):
+    found, junk = int(listing.relevant.sum()), listing.items.count(JUNK)
+    return (
+        f"R = {listing.n_positives}: {found} in the list, {listing.missing} elsewhere in the database. "
+        f"{len(listing.relevant)} results count, {junk} junk deleted."
+    )

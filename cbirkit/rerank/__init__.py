@@ -1,0 +1,22 @@
+"""Improve a ranking by a second look: spatial verification of the first results, and query expansion.
+
+`match_descriptors` and `verify` compare two images; `verify_ranking` re-orders the first results of every query by
+the matches that agree with one homography; `expand_queries` and `query_expansion` search again with the mean of the
+query and what it found.
+"""
+
+from .expansion import expand_queries, query_expansion
+from .matching import match_descriptors
+from .spatial import SpatialRanking, describe_images, verify_ranking
+from .verification import Verification, verify
+
+__all__ = [
+    "SpatialRanking",
+    "Verification",
+    "describe_images",
+    "expand_queries",
+    "match_descriptors",
+    "query_expansion",
+    "verify",
+    "verify_ranking",
+]

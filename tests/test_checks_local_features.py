@@ -1,0 +1,69 @@
+"""The checks of notebook 02: right answers pass, wrong ones get the sentence that names the mistake."""
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.preprocessing import normalize
+
+from cbirkit import checks
+from cbirkit.checks import local_features
+from cbirkit.encoders.local import root_sift
+
+
+def solved_tf_idf(counts):
+    held = (counts > 0).sum(axis=0)
+    idf = np.where(held > 0, np.log(len(counts) / np.maximum(held, 1)), 0)
+    return normalize(normalize(counts.astype(float), "l1") * idf)
+
+
+def solved_ransac_step(source, target, sample, threshold):
+    rows = []  # the direct linear transform, solved by SVD
+    for (x, y), (u, v) in zip(source[sample], target[sample], strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y, -u], [0, 0, 0, x, y, 1, -v * x, -v * y, -v]]
+    homography = np.linalg.svd(np.array(rows))[2][-1].reshape(3, 3)
+    moved = cv2.perspectiveTransform(source[None], homography)[0]
+    return np.linalg.norm(moved - target, axis=1) <= threshold
+
+
+CHECKS = {
+    "root_sift": (checks.check_root_sift, local_features.ROOT_SIFT_MISTAKES, root_sift),
+    "tf_idf": (checks.check_tf_idf, local_features.TF_IDF_MISTAKES, solved_tf_idf),
+    "ransac_step": (checks.check_ransac_step, local_features.RANSAC_MISTAKES, solved_ransac_step),
+}
+PAIRS = [(name, n) for name, (_, mistakes, _) in CHECKS.items() for n in range(len(mistakes))]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_right_answer_passes(name):
+    verdict = CHECKS[name][0](CHECKS[name][2])
+    assert verdict.passed and verdict.exercise == name, verdict
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("name", "number"), PAIRS)
+def test_each_known_mistake_is_rejected_by_its_own_sentence(name, number):
+    check, mistakes, _ = CHECKS[name]
+    verdict = check(mistakes[number].answer)
+    assert not verdict.passed
+    assert verdict.message.endswith(mistakes[number].sentence), verdict
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_each_check_knows_at_least_three_mistakes(name):
+    mistakes = CHECKS[name][1]
+    assert len({mistake.sentence for mistake in mistakes}) == len(mistakes) >= 3
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("answer", [lambda *a: None, lambda *a: a[0], lambda: 1, lambda *a: a[99]])
+def test_nonsense_is_rejected_without_an_exception(name, answer):
+    verdict = CHECKS[name][0](answer)
+    assert verdict.status == "not yet" and verdict.message
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_untouched_stub_is_not_attempted(name):
+    def stub(*arguments):
+        raise NotImplementedError
+
+    assert CHECKS[name][0](stub).status == "not attempted"

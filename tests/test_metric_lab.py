@@ -1,0 +1,226 @@
+"""The Metric Lab: its numbers are those of `cbirkit.metrics`, its arithmetic adds up, its events are guarded."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from cbirkit import metrics
+from cbirkit.explore import MetricLab
+from cbirkit.explore.metric_listing import JUNK, PRESETS, Listing
+from cbirkit.explore.metric_rows import DEFINITIONS, row
+from cbirkit.plots import alt_text
+
+GOLDEN = {  # of protocols.md: preset, metric, value
+    ("hits at 2, 4 and 8", "map"): 0.458333,
+    ("hits at 2, 4 and 8", "trapezoid_map"): 0.332341,
+    ("2 found of 20", "map@10/hits"): 0.75,
+    ("2 found of 20", "map@10"): 0.15,
+    ("2 found of 20", "map@10/R"): 0.075,
+    ("finds 1 of 3", "map@4/hits"): 1.0,
+    ("finds 3 of 3", "map@4/hits"): 0.916667,
+    ("MAP@R, R = 4", "map@r"): 0.604167,
+    ("MAP@R, R = 4", "r_precision"): 0.75,
+    ("graded", "ndcg@5"): 0.968638,
+    ("graded", "ndcg_linear@5"): 0.960247,
+    ("ties of 2, 3 and 4", "expected_map"): 0.552927,
+    ("ties of 2, 3 and 4", "worst_map"): 0.429861,
+    ("ties of 2, 3 and 4", "best_map"): 0.684524,
+    ("ties of 1, 3 and 3", "expected_map"): 0.503175,
+    ("ties of 1, 3 and 3", "worst_map"): 0.420635,
+    ("ties of 1, 3 and 3", "best_map"): 0.588889,
+    ("one tie of 8", "expected_map"): 0.528380,
+    ("one tie of 8", "worst_map"): 0.275794,
+    ("one tie of 8", "best_map"): 1.0,
+    ("the query left in", "ukbench"): 3.0,
+}
+
+
+def random_listings(n=150):
+    random = np.random.RandomState(0)
+    for _ in range(n):
+        length = random.randint(1, 13)
+        items = random.choice([-1, 0, 0, 1, 1, 2, 3], length)
+        ties = random.rand(max(length - 1, 0)) < random.rand()
+        yield Listing(items, ties, int(random.choice([0, 0, 1, 3, 30])), int(random.randint(1, 15)))
+
+
+@pytest.mark.parametrize(("preset", "metric"), GOLDEN)
+def test_the_presets_are_the_golden_examples(preset, metric):
+    lab = MetricLab(preset=preset)
+    assert lab[metric] == pytest.approx(GOLDEN[preset, metric], abs=1e-6)
+    assert lab.table.loc[metric, "value"] == pytest.approx(GOLDEN[preset, metric], abs=1e-6)
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.name)
+def test_the_line_of_arithmetic_gives_the_value(definition):
+    defined = 0
+    for listing in random_listings():
+        shown = row(definition, listing)
+        if shown["value"] is None:
+            assert shown["line"].startswith("not defined: ")
+            continue
+        defined += 1
+        formula = definition.explain(listing)[1]
+        value = eval(formula, {"log2": math.log2, "inf": math.inf})
+        assert value == pytest.approx(shown["value"], abs=1e-9), (listing, formula)
+        assert len(shown["terms"]) == len(listing.relevant)
+        if definition.name != "First positive" and "nDCG" not in definition.name:
+            terms = sum(eval(term) for term in shown["terms"] if term)
+            assert (terms == 0) == (shown["value"] == 0)
+    assert defined > 10
+
+
+def test_expected_is_the_mean_over_all_orders_within_ties():
+    listing = Listing((1, 0, 1, 0, 0, 1), (True, False, True, True, False), missing=1)
+    orders = itertools.product(*(itertools.permutations(group) for group in ([1, 0], [1, 0, 0], [1])))
+    scores = [metrics.average_precision(sum(order, ()), 4) for order in orders]
+    lab = MetricLab(listing.items, ties=listing.ties, missing=1)
+    assert lab["expected_map"] == pytest.approx(np.mean(scores))
+    assert lab["worst_map"] == pytest.approx(min(scores)) and lab["best_map"] == pytest.approx(max(scores))
+
+
+def test_junk_is_deleted_before_ranks_are_counted():
+    with_junk, without = MetricLab([JUNK, 1, 0, JUNK, 1]), MetricLab([1, 0, 1])
+    assert with_junk.table["value"].equals(without.table["value"])
+    assert [item["rank"] for item in with_junk.view["items"]] == [
+        "no rank",
+        "rank 1",
+        "rank 2",
+        "no rank",
+        "rank 3",
+    ]
+
+
+def test_a_tie_reaches_across_junk():
+    assert Listing((1, JUNK, 0), (True, True)).distances.tolist() == [1, 1]
+    assert Listing((1, JUNK, 0), (True, False)).distances.tolist() == [1, 2]
+
+
+def test_clicks_cycle_and_keys_judge():
+    lab = MetricLab([1, 0])
+    seen = []
+    for _ in range(4):
+        lab.receive({"event": "cycle", "at": 0})
+        seen.append(lab.items[0])
+    assert seen == [0, JUNK, 1, 0]
+    lab.receive({"event": "graded", "value": True})
+    for _ in range(5):
+        lab.receive({"event": "cycle", "at": 0})
+        seen.append(lab.items[0])
+    assert seen[4:] == [1, 2, 3, JUNK, 0]
+    lab.receive({"event": "judge", "at": 1, "value": 3})
+    assert lab.items == [0, 3] and lab.view["items"][1]["word"] == "gain 3"
+    lab.receive({"event": "graded", "value": False})
+    assert lab.items == [0, 1]
+
+
+def test_ties_length_missing_and_k_are_set():
+    lab = MetricLab([1, 0, 1], k=2)
+    lab.receive({"event": "tie", "at": 0})
+    assert [item["gap"] for item in lab.view["items"]] == [True, False, None]
+    lab.receive({"event": "length", "value": 5})
+    assert lab.items == [1, 0, 1, 0, 0] and [i["gap"] for i in lab.view["items"]] == [
+        True,
+        False,
+        False,
+        False,
+        None,
+    ]
+    lab.receive({"event": "length", "value": 1})
+    assert lab.items == [1] and lab.view["items"][0]["gap"] is None
+    lab.receive({"event": "missing", "value": 3})
+    assert lab["map"] == 0.25
+    lab.receive({"event": "k", "value": 4})
+    assert lab["p@4"] == 0.25 and lab.view["metrics"][2]["name"] == "AP@4"
+    assert lab.view["problem"] == "" and lab.view["preset"] == ""
+
+
+def test_a_chosen_metric_stays_chosen_when_k_changes():
+    lab = MetricLab(metric="p@5")
+    lab.receive({"event": "k", "value": 3})
+    assert lab.view["metrics"][lab.view["chosen"]]["key"] == "p@3"
+    lab.receive({"event": "metric", "key": "map"})
+    assert lab.view["metrics"][lab.view["chosen"]]["key"] == "map"
+    lab.receive({"event": "preset", "name": "graded"})
+    assert lab.view["graded"] and lab.items == [3, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"event": "cycle", "at": 99}, "no place 100"),
+        ({"event": "cycle", "at": -1}, "no place"),
+        ({"event": "tie", "at": 7}, "no place"),
+        ({"event": "length", "value": 0}, "1 to 20"),
+        ({"event": "length", "value": 10**9}, "1 to 20"),
+        ({"event": "k", "value": None}, "whole number"),
+        ({"event": "k", "value": 0}, "k must be"),
+        ({"event": "missing", "value": -1}, "missing must be"),
+        ({"event": "judge", "at": 0, "value": 7}, "gain of 1 to 3"),
+        ({"event": "metric", "key": "<b>"}, "no metric"),
+        ({"event": "preset", "name": "other"}, "no example"),
+        ({"event": "cycle"}, "at"),
+        ({}, "not known"),
+        ("text", "not known"),
+    ],
+)
+def test_a_message_that_makes_no_sense_changes_nothing_and_is_told(message, words):
+    lab = MetricLab()
+    before = lab.items, lab.view["k"], lab.view["missing"]
+    lab.receive(message)
+    assert (lab.items, lab.view["k"], lab.view["missing"]) == before
+    assert words in lab.view["problem"]
+    lab.receive({"event": "cycle", "at": 0})
+    assert lab.view["problem"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"items": []}, "1 to 20 results"),
+        ({"items": [5]}, "gain of 1 to 3"),
+        ({"items": [1, 0], "ties": [True, True]}, "1 gaps, got 2"),
+        ({"items": [1], "missing": -2}, "missing"),
+        ({"items": [1], "k": 0}, "k must be"),
+        ({"items": [1], "metric": "auc"}, "no metric here is called 'auc'"),
+        ({"preset": "auc"}, "no example is called 'auc'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        MetricLab(**arguments)
+
+
+def test_what_is_not_defined_says_why():
+    lab = MetricLab([0, 0])
+    assert math.isnan(lab["map"]) and "no positives" in lab.explain("map")
+    assert "R = 4" in MetricLab([1, 0]).explain("ukbench")
+    assert "nothing is left" in MetricLab([JUNK], missing=1).explain("map")
+    assert MetricLab([0], missing=1).explain("first_rank") == "inf = none found"
+
+
+def test_all_that_is_sent_is_json():
+    for listing in random_listings(40):
+        lab = MetricLab(listing.items, ties=listing.ties, missing=listing.missing, k=listing.k)
+        json.dumps(lab.view, allow_nan=False)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_static_is_a_picture_with_a_description(preset):
+    figure = MetricLab(preset=preset).static()
+    text = alt_text(figure)
+    assert "AP" in text and "relevant" in text or "gain" in text
+    figure.canvas.draw()
+    inside = figure.axes[0].get_window_extent()
+    for artist in figure.axes[0].texts:
+        box = artist.get_window_extent()
+        assert box.x1 <= inside.x1 + 1 and box.y0 >= inside.y0 - 1, artist.get_text()
+
+
+def test_the_widget_carries_a_picture_for_readers_without_a_kernel():
+    data, metadata = MetricLab()._repr_mimebundle_()
+    assert "image/png" in data and "application/vnd.jupyter.widget-view+json" in data
+    assert "Metric Lab" in metadata["image/png"]["alt"]
