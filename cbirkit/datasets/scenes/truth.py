@@ -36,7 +36,7 @@ def truth_table(scenes, size, domain):
     labels = scenes.roster.label
     instance = [f"{label}/{tag}-{k:03d}" for label, k in zip(labels, scenes.roster.number, strict=True)]
     ids = [f"{scenes.kind}/{i}/{v}" for i, v in zip(instance, scenes.roster.view, strict=True)]
-    columns = {"label": labels} | _groups(scenes) | {"instance": instance, "view": scenes.roster.view}
+    columns = {"label": [str(label) for label in labels]} | _groups(scenes) | {"instance": instance, "view": scenes.roster.view}
     columns |= {one: [row[several][0] for row in objects] for one, several in _SINGULAR.items()}
     columns["context"] = [CONTEXTS[c] for c in scenes.context]
     columns["usual_context"] = scenes.context == scenes.usual
