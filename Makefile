@@ -34,7 +34,7 @@ $(VENV)/%.stamp: pyproject.toml
 	  echo "cbirkit needs Python 3.11 or later, got: $$($(PYTHON) --version 2>&1). Try: make $* PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv; then the same command again."; exit 1; }
-	@echo "Installing cbirkit[$(EXTRAS)] into $(VENV): about 1 GB to download where it is not cached (several GB on Linux with CUDA)."
+	@echo "Installing cbirkit[$(EXTRAS)] into $(VENV): about 3 GB to download on Linux (PyTorch with CUDA), less elsewhere."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[$(EXTRAS)]" || { \
 	  echo "The installation stopped half way. Check the connection and the free disk (df -h: 8 GB are needed), then give the"; \
 	  echo "same command again: it goes on where it stopped. If it fails at the same place: make clean, and try once more."; exit 1; }
