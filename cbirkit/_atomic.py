@@ -1,30 +1,32 @@
 """Write files and folders so that a kill, a crash or a full disk never leaves half of one.
 
 ``write_folder`` and ``write_bytes`` write to a temporary name beside the target, flush it to the disk and rename it. A folder carries
-``manifest.json``: its kind and the size and SHA-256 of every file, which ``verify_manifest`` checks before anything is read from it.
+``manifest.json``: its kind and the size and SHA-256 of every file and of itself, which ``verify_manifest`` checks before anything is
+read from it.
 """
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import shutil
 import time
 import uuid
 from pathlib import Path
 
-MANIFEST = "manifest.json"
+from ._manifest import MANIFEST, describe, encode, read, verify
+
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what desktops put into folders that were looked at
 _DAY = 86400.0  # temporary names older than this were left by a killed process
 
 _MENDS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
-    getattr(
-        errno, "EDQUOT", errno.ENOSPC
-    ): "the disk quota is used up; free some space or choose another folder",
+    getattr(errno, "EDQUOT", None): "the disk quota is used up; free some space or choose another folder",
     errno.EACCES: "no permission to write there; choose a folder of your own or change its permissions",
     errno.EPERM: "no permission to write there; choose a folder of your own or change its permissions",
     errno.EROFS: "that disk is read-only; choose a folder that can be written",
+    errno.EFBIG: "a file would be larger than is allowed there; choose another folder or raise the limit",
+    errno.EBUSY: "that folder is in use, or a disk of its own; choose a folder inside it",
+    errno.EEXIST: "a file stands where a folder is needed; choose another name",
     errno.ENOTDIR: "a file stands where a folder is needed; choose another name",
 }
 
@@ -35,10 +37,12 @@ def plain_errors(path, verb="write"):
     try:
         yield
     except OSError as error:
-        if error.errno not in _MENDS or getattr(error, "plain", False):
+        # numpy's tofile says how many items it wrote, and drops the number of the error
+        number = errno.ENOSPC if error.errno is None and "requested and" in str(error) else error.errno
+        if number is None or number not in _MENDS or getattr(error, "plain", False):
             raise
-        told = type(error)(f"cannot {verb} {str(path)!r}: {_MENDS[error.errno]}")
-        told.errno, told.plain = error.errno, True
+        told = type(error)(f"cannot {verb} {str(path)!r}: {_MENDS[number]}")
+        told.errno, told.plain = number, True
         raise told from error
 
 
@@ -117,8 +121,9 @@ def write_bytes(path, data):
 def write_folder(target, *, kind="folder"):
     """Give a temporary folder to fill; at the end of the block it becomes `target` in one step, with a manifest.
 
-    Where `target` exists it is replaced only if an earlier ``write_folder`` made it and every file in it is in its manifest (or it is
-    empty), so a folder of photographs is never lost. If the block raises, or writing fails, the older version stays as it was.
+    Where `target` exists it is replaced only if an earlier ``write_folder`` made it, for the same kind, and every file in it is in its
+    manifest (or it is empty), so a folder of photographs is never lost. If the block raises, or writing fails, the older version stays
+    as it was. The folder that `target` is in must be writable too.
 
     Parameters
     ----------
@@ -134,7 +139,7 @@ def write_folder(target, *, kind="folder"):
     Raises
     ------
     FileExistsError
-        `target` holds something else.
+        `target` holds something else, or is the folder the process works in.
     OSError
         Full disk, no permission, read-only: one sentence.
 
@@ -147,11 +152,13 @@ def write_folder(target, *, kind="folder"):
     >>> verify_manifest(target, kind="thing")["kind"]
     'thing'
     """
-    target = Path(os.path.abspath(target))
+    target = _place(target)
     recover(target)
-    _refuse_foreign(target)
+    _refuse_foreign(target, kind)
     partial = _partial(target)
     with plain_errors(target):
+        if target.exists() and not os.access(target, os.W_OK):  # renaming would pass over it
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent, f".{target.name}.")
         partial.mkdir()
@@ -159,8 +166,10 @@ def write_folder(target, *, kind="folder"):
             yield partial
             write_manifest(partial, kind=kind)
             _swap(partial, target)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
+            if hasattr(error, "plain") and partial.name in str(error):
+                error.plain = False  # to be told again, of `target`
             raise
 
 
@@ -182,36 +191,58 @@ def _swap(partial, target, attempts=20):
     shutil.rmtree(backup, ignore_errors=True)
 
 
+def _place(target):
+    """Where `target` is: what it points to, if it is a link, so that the link stays one."""
+    target = os.path.abspath(target)
+    return Path(os.path.realpath(target) if os.path.islink(target) else target)
+
+
 def recover(target):
     """Put the older version back if a process was killed in the instant between the two renames of a replacement."""
-    target = Path(target)
+    target = _place(target)
     backup = _backup(target)
     if backup.is_dir() and not target.exists():
         with contextlib.suppress(OSError):
             os.rename(backup, target)
 
 
-def _refuse_foreign(target):
+def _refuse_foreign(target, kind):
     if not target.exists():
         return
+    told = repr(str(target))
     if not target.is_dir():
-        raise FileExistsError(
-            f"{str(target)!r} is a file, and a folder is to be written there; choose another name"
-        )
+        raise FileExistsError(f"{told} is a file, and a folder is to be written there; choose another name")
+    if _works_in(target):
+        raise FileExistsError(f"{told} would be replaced, and this process works in it; choose a new folder")
+    manifest = {"kind": kind, "files": {}}
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            manifest = read(target / MANIFEST)
+        except ValueError as error:
+            raise FileExistsError(f"{told} is not replaced: {error}; choose a new folder") from error
+        manifest["files"][MANIFEST] = None
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    listed = set()
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        listed = {MANIFEST, *json.loads((target / MANIFEST).read_text("utf-8"))["files"]}
-    foreign = sorted(found - listed)
+    foreign = sorted(name for name in found - {*manifest["files"]} if Path(name).name not in _LITTER)
     if foreign:
         raise FileExistsError(
-            f"{str(target)!r} holds {foreign[0]!r}, which cbirkit did not save there and would be lost; "
+            f"{told} holds {foreign[0]!r}, which cbirkit did not save there and would be lost; "
             "choose a new folder, or move that file away"
         )
+    if manifest["kind"] != kind:
+        raise FileExistsError(
+            f"{told} holds a saved {manifest['kind']}, which a saved {kind} would replace; choose a new folder"
+        )
+
+
+def _works_in(folder):
+    try:
+        return Path.cwd().is_relative_to(os.path.realpath(folder))
+    except FileNotFoundError:  # the folder it worked in is gone
+        return False
 
 
 def write_manifest(folder, *, kind="folder"):
-    """Flush every file of `folder` to the disk and write ``manifest.json`` with its kind and their sizes and SHA-256 sums."""
+    """Flush every file of `folder` to the disk and write ``manifest.json``: its kind, their sizes and SHA-256 sums."""
     folder = Path(folder)
     files = {}
     for path in sorted(folder.rglob("*")):
@@ -220,10 +251,8 @@ def write_manifest(folder, *, kind="folder"):
         elif path != folder / MANIFEST:
             with open(path, "r+b") as file:
                 os.fsync(file.fileno())
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files[path.relative_to(folder).as_posix()] = {"sha256": digest, "bytes": path.stat().st_size}
-    text = json.dumps({"format": 1, "kind": kind, "files": files}, indent=1)
-    write_bytes(folder / MANIFEST, text.encode())
+                files[path.relative_to(folder).as_posix()] = describe(file)
+    write_bytes(folder / MANIFEST, encode(kind, files))
 
 
 def verify_manifest(folder, *, kind=None):
@@ -255,30 +284,17 @@ def verify_manifest(folder, *, kind=None):
             f"there is no folder {str(folder)!r}; give the folder that the {what} was saved to"
         )
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        found, files = manifest["kind"], dict(manifest["files"])
+        manifest = read(folder / MANIFEST)
     except FileNotFoundError:
         raise ValueError(
             f"{str(folder)!r} is not a saved {what}: it has no {MANIFEST}; give the folder it was saved to"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(folder / MANIFEST)!r} is damaged ({error}); save the {what} again") from error
-    if kind is not None and found != kind:
+    except ValueError as error:
+        raise ValueError(f"{error}; save the {what} again or restore a copy") from error
+    if kind is not None and manifest["kind"] != kind:
         raise ValueError(
-            f"{str(folder)!r} holds a saved {found}, and a saved {kind} is wanted; give the folder it was saved to"
+            f"{str(folder)!r} holds a saved {manifest['kind']}, and a saved {kind} is wanted; give the folder it was saved to"
         )
-    for name, expected in files.items():
-        _verify_file(folder / name, expected, what)
+    for name, expected in manifest["files"].items():
+        verify(folder / name, expected, what)
     return manifest
-
-
-def _verify_file(path, expected, what):
-    try:
-        with open(path, "rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == expected["sha256"]
-    except FileNotFoundError:
-        raise ValueError(f"{str(path)!r} is missing; restore it or save the {what} again") from None
-    if not same:
-        raise ValueError(
-            f"{str(path)!r} is damaged: its checksum differs from the manifest's; save the {what} again"
-        )

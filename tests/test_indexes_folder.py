@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from index_oracles import make
 
-from cbirkit import indexes
-from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming
-from cbirkit.indexes import folder as module
+from cbirkit import _atomic, _manifest, indexes
+from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming, saved
+from cbirkit.persistence import load_state, save_state
 
 ALL = [Exact, Hamming, Annoy, HNSW, IVFPQ]
 
@@ -25,13 +25,16 @@ def same(first, second, X):
     )
 
 
+def put(folder, name, content):
+    """Replace a file by other bytes and give them a right checksum, as somebody who means it would."""
+    (folder / name).write_bytes(content)
+    _atomic.write_manifest(folder, kind="index")
+
+
 def rewrite(folder, **changes):
-    """Change index.json and give it a right checksum, as somebody who means it would."""
-    path = folder / "index.json"
-    body = json.loads(path.read_text())
-    body.pop("sha256")
-    body.update(changes)
-    path.write_text(json.dumps({**body, "sha256": module._digest(body)}))
+    """Change index.json and give it a right checksum."""
+    body = json.loads((folder / "index.json").read_text())
+    put(folder, "index.json", json.dumps({**body, **changes}).encode())
 
 
 @pytest.mark.parametrize(
@@ -77,8 +80,8 @@ def test_saving_over_an_index_replaces_it_and_leaves_nothing_behind(kind, tmp_pa
     assert same(kept, old, data(kind))  # one loaded before is not pulled from under its user
     Exact().fit(data(Exact)).save(tmp_path)  # another class
     files = {path.name for path in tmp_path.iterdir()}
-    entries = json.loads((tmp_path / "index.json").read_text())["payloads"].values()
-    assert files == {"index.json"} | {entry["file"] for entry in entries}
+    assert files == {"manifest.json", "index.json", "keys.npy", "vectors.npy"}
+    assert [path.name for path in tmp_path.parent.iterdir() if tmp_path.name in path.name] == [tmp_path.name]
     assert isinstance(indexes.load(tmp_path), Exact)
     assert same(new, old.fit(data(kind, 90, seed=2)), data(kind))  # a saved index can still be used
 
@@ -91,83 +94,102 @@ def test_damage_is_found_in_every_file(kind, tmp_path):
         flipped = bytearray(whole)
         flipped[len(whole) // 2] ^= 1
         for damaged in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"x", bytes(flipped)):
-            if path.name == "index.json" and damaged == whole + b"x":
-                damaged = whole + b"}"
             path.write_bytes(damaged)
-            with pytest.raises(ValueError, match=rf"{path.name} (is damaged|was not written by)"):
+            with pytest.raises(ValueError, match=rf"{path.name}' is damaged"):
                 indexes.load(tmp_path)
         path.unlink()
-        with pytest.raises(FileNotFoundError, match=rf"no index is saved|{path.name} is missing"):
+        with pytest.raises(ValueError, match=rf"it has no {path.name}|{path.name}' is missing"):
             indexes.load(tmp_path)
         path.write_bytes(whole)
     indexes.load(tmp_path)
 
 
-def test_every_single_bit_of_the_description_counts(tmp_path):
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+def test_damaged_bytes_reach_no_library(kind, tmp_path, monkeypatch):
+    make(kind).fit(data(kind)).save(tmp_path)
+    path = next(path for path in tmp_path.iterdir() if path.suffix in (".ann", ".faiss"))
+    monkeypatch.setattr(kind, "_restore", None)
+    monkeypatch.setattr(saved.np, "load", None)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=f"{path.name}' is damaged: its checksum differs"):
+        indexes.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["index.json", "manifest.json"])
+def test_every_single_bit_of_the_description_counts(name, tmp_path):
     Exact().fit(data(Exact, 2)).save(tmp_path)
-    path = tmp_path / "index.json"
+    path = tmp_path / name
     whole = path.read_bytes()
-    body = json.loads(whole)
     for at in range(len(whole)):
         changed = bytearray(whole)
         changed[at] ^= 4
         path.write_bytes(bytes(changed))
         try:
             indexes.load(tmp_path)
-        except (ValueError, FileNotFoundError):
+        except ValueError:
             continue
-        assert json.loads(bytes(changed)) == body  # white space
+        assert json.loads(bytes(changed)) == json.loads(whole)  # white space
 
 
 def test_missing_and_foreign_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no index is saved in"):
+    with pytest.raises(FileNotFoundError, match="there is no folder .*; give the folder that the index"):
         indexes.load(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no index is saved in"):
+    with pytest.raises(ValueError, match="is not a saved index: it has no manifest.json"):
         indexes.load(tmp_path)
     for text, message in [
-        ("{}", "was not written by cbirkit"),
-        ("[1]", "was not written by cbirkit"),
-        ("not json", "is damaged"),
-        ("\x80\ud800", "is damaged"),
-        (
-            json.dumps({"format": "cbirkit index", "version": 99}),
-            "format version 99, this cbirkit reads version 1",
-        ),
+        ("{}", "is damaged or foreign"),
+        ("[1]", "is damaged or foreign"),
+        ("not json", "is damaged or foreign"),
+        ("\x80\ud800", "is damaged or foreign"),
+        (json.dumps({"format": 99}), "has the format 99, this cbirkit reads format 1"),
     ]:
-        (tmp_path / "index.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+        (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
         with pytest.raises(ValueError, match=message):
             indexes.load(tmp_path)
+    save_state([1], tmp_path / "list", kind="list")
+    with pytest.raises(ValueError, match="holds a saved list, and a saved index is wanted"):
+        indexes.load(tmp_path / "list")
 
 
 def test_a_folder_with_other_files_is_not_written_to(tmp_path):
+    index = Exact().fit(data(Exact))
     (tmp_path / "holiday.jpg").write_bytes(b"precious")
-    with pytest.raises(ValueError, match="holds files that are not an index; save to a new or empty folder"):
-        Exact().fit(data(Exact)).save(tmp_path)
+    with pytest.raises(
+        FileExistsError, match="holds 'holiday.jpg', which cbirkit did not save .* choose a new"
+    ):
+        index.save(tmp_path)
     assert os.listdir(tmp_path) == ["holiday.jpg"]
-    (tmp_path / "index.json").write_text('{"name": "of another program"}')
-    with pytest.raises(ValueError, match="was not written by cbirkit"):
-        Exact().fit(data(Exact)).save(tmp_path)
-    with pytest.raises(ValueError, match="is a file; save the index to a folder"):
-        Exact().fit(data(Exact)).save(tmp_path / "holiday.jpg")
+    (tmp_path / "manifest.json").write_text('{"name": "of another program"}')
+    with pytest.raises(FileExistsError, match="is not replaced: .*foreign"):
+        index.save(tmp_path)
+    with pytest.raises(FileExistsError, match="is a file, and a folder is to be written there"):
+        index.save(tmp_path / "holiday.jpg")
+    save_state([1], tmp_path / "list", kind="list")
+    with pytest.raises(FileExistsError, match="holds a saved list, which a saved index would replace"):
+        index.save(tmp_path / "list")
+    assert load_state(tmp_path / "list", kind="list") == [1]
+    index.save(tmp_path / "index")
+    (tmp_path / "index" / "holiday.jpg").write_bytes(b"precious")
+    assert isinstance(indexes.load(tmp_path / "index"), Exact)
+    with pytest.raises(FileExistsError, match="holds 'holiday.jpg'"):
+        index.save(tmp_path / "index")
+    assert (tmp_path / "index" / "holiday.jpg").read_bytes() == b"precious"
 
 
 def test_descriptions_made_with_intent_are_refused(tmp_path):
     Exact().fit(data(Exact)).save(tmp_path)
     good = json.loads((tmp_path / "index.json").read_text())
-    del good["sha256"]
-    keys = good["payloads"]["keys"]
     for changes, message in [
-        ({"class": "os.system"}, "names the unknown class 'os.system'; known are Annoy, Exact"),
-        ({"class": "BaseIndex"}, "names the unknown class 'BaseIndex'"),
+        ({"class": "os.system"}, "holds an index of class 'os.system', not Annoy or Exact or"),
+        ({"class": "BaseIndex"}, "holds an index of class 'BaseIndex', not Annoy or Exact or"),
         ({"class": "Hamming"}, "does not hold a usable Hamming index"),
+        ({"version": 99}, "has format version 99, this cbirkit reads version 1; update cbirkit"),
+        ({"version": "1"}, "has format version '1'"),
         ({"params": {"nonsense": 1}}, "does not hold a usable Exact index"),
         ({"params": {"metric": "l7"}}, "metric='l7' is not known"),
-        ({"payloads": {"keys": {**keys, "file": "../../etc/passwd"}}}, "which no index would write"),
-        ({"payloads": {"keys": keys}}, "does not hold a usable Exact index: the vectors are missing"),
-        ({"payloads": {"keys": {"file": "keys-0.npy"}}}, "is not a description of an index"),
-        ({"payloads": []}, "is not a description of an index"),
+        ({"params": []}, "is not a description of an index"),
         ({"class": None}, "is not a description of an index"),
-        ({"payloads": {**good["payloads"], "vectors": keys}}, "the vectors are int64 of shape"),
+        ({"state": {}}, "does not hold a usable Exact index"),
         ({"state": {**good["state"], "n_rows": 7}}, "the keys are int64 of shape"),
         ({"state": {**good["state"], "next_key": 7}}, "the keys are not ascending"),
     ]:
@@ -177,16 +199,43 @@ def test_descriptions_made_with_intent_are_refused(tmp_path):
     rewrite(tmp_path, **good)
     assert isinstance(indexes.load(tmp_path), Exact)
     with pytest.raises(
-        ValueError, match="holds an index of class 'Exact', not Hamming; use cbirkit.indexes.load"
+        ValueError, match="holds an index of class 'Exact', not Hamming; cbirkit.indexes.load reads every"
     ):
         Hamming.load(tmp_path)
 
 
-def put(folder, name, content):
-    """Replace a payload by other bytes under a right name and checksum."""
-    entry = module._write_payload(folder, name, content)
-    body = json.loads((folder / "index.json").read_text())
-    rewrite(folder, payloads={**body["payloads"], name: entry})
+def test_files_made_with_intent_are_refused(tmp_path):
+    Exact().fit(data(Exact)).save(tmp_path)
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name, content, message in [
+        ("index.json", b"[1]", "is not a description of an index"),
+        ("index.json", b"{}", "is not a description of an index"),
+        ("index.json", b"not json", "index.json is no JSON"),
+        ("index.json", b"\xff", "index.json is no JSON"),
+        ("vectors.npy", whole["keys.npy"], "the vectors are int64 of shape"),
+        ("keys.npy", b"", "does not hold a usable Exact index"),
+        ("evil.pkl", b"", "holds the file 'evil.pkl', which no index would write"),
+    ]:
+        put(tmp_path, name, content)
+        with pytest.raises(ValueError, match=message):
+            indexes.load(tmp_path)
+        (tmp_path / name).unlink()
+        if name in whole:
+            put(tmp_path, name, whole[name])
+    for name, message in [
+        ("index.json", "is not a description of an index"),
+        ("keys.npy", "does not hold a usable Exact index: 'keys'"),
+        ("vectors.npy", "does not hold a usable Exact index: the vectors are missing"),
+    ]:
+        (tmp_path / name).unlink()
+        _atomic.write_manifest(tmp_path, kind="index")
+        with pytest.raises(ValueError, match=message):
+            indexes.load(tmp_path)
+        put(tmp_path, name, whole[name])
+    entry = {"bytes": 0, "sha256": ""}
+    (tmp_path / "manifest.json").write_bytes(_manifest.encode("index", {"../../etc/passwd": entry}))
+    with pytest.raises(ValueError, match=r"etc/passwd' is (missing|damaged)"):
+        indexes.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -200,18 +249,17 @@ def test_structures_that_do_not_fit_are_refused(kind, name, suffix, tmp_path, ca
     if suffix == "faiss":
         import faiss
 
-        contents += [smaller._payloads()[name][1], faiss.serialize_index(faiss.IndexFlatL2(16))]
+        contents += [bytes(smaller._payloads()[name][1]), bytes(faiss.serialize_index(faiss.IndexFlatL2(16)))]
     for content in contents:
-        put(tmp_path, name, (suffix, content))
+        put(tmp_path, f"{name}.{suffix}", content)
         with pytest.raises(ValueError, match=f"does not hold a usable {kind.__name__} index"):
             indexes.load(tmp_path)
 
 
 def test_arrays_of_objects_are_not_unpickled(tmp_path):
     Exact().fit(data(Exact)).save(tmp_path)
-    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    content = (tmp_path / "evil.npy").read_bytes()
-    put(tmp_path, "keys", ("npy", content))
+    np.save(tmp_path / "keys.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    _atomic.write_manifest(tmp_path, kind="index")
     with pytest.raises(ValueError, match="does not hold a usable Exact index.*allow_pickle=False"):
         indexes.load(tmp_path)
 

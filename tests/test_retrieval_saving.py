@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from index_oracles import make
 from PIL import Image
 from retrieval_samples import Means, collection, exact, noise, write_photos
 
 from cbirkit import _atomic
 from cbirkit.images import ImageCollection
+from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact
 from cbirkit.retrieval import Retriever
 
 
@@ -43,6 +45,20 @@ def test_round_trip_with_the_files_in_place(retriever, tmp_path, photos):
         assert one.protocol == two.protocol
     loaded.add(collection(2)).save(tmp_path / "r")
     assert len(Retriever.load(tmp_path / "r", trusted=[Means]).ids) == 8
+
+
+@pytest.mark.parametrize("kind", [Exact, Annoy, HNSW, IVFPQ])
+def test_the_index_within_is_replaced_while_it_is_loaded(kind, tmp_path):
+    retriever = Retriever(Means(), make(kind), progress=False).fit(collection(8))
+    expected = retriever.search(noise(1, seed=9)[0], k=5)
+    for _ in range(2):
+        retriever.save(tmp_path / "r")
+        loaded = Retriever.load(tmp_path / "r", trusted=[Means])
+        loaded.save(tmp_path / "r")  # Annoy has mapped a file of the folder
+        for one in (retriever, loaded, Retriever.load(tmp_path / "r", trusted=[Means])):
+            found = one.search(noise(1, seed=9)[0], k=5)
+            np.testing.assert_array_equal(found.indices, expected.indices)
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 def test_nothing_in_the_folder_is_a_pickle(retriever, tmp_path):

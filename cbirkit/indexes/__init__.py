@@ -20,7 +20,6 @@ from pip each bring an OpenMP library, which is known to end a process that uses
 from conda-forge share one.
 """
 
-from cbirkit.indexes import folder as _folder
 from cbirkit.indexes.annoy_index import Annoy
 from cbirkit.indexes.base import BaseIndex
 from cbirkit.indexes.exact import Exact
@@ -28,6 +27,7 @@ from cbirkit.indexes.hamming import Hamming
 from cbirkit.indexes.hnsw import HNSW
 from cbirkit.indexes.inverted import InvertedFile
 from cbirkit.indexes.ivfpq import IVFPQ
+from cbirkit.indexes.saved import load_index
 
 __all__ = ["HNSW", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "InvertedFile", "as_index", "load"]
 
@@ -48,9 +48,9 @@ def load(folder):
     Raises
     ------
     FileNotFoundError
-        There is no index, or a file of it is missing.
+        There is no such folder.
     ValueError
-        The files are damaged or foreign.
+        It holds no index, or its files are missing, damaged or foreign.
     ImportError
         The library of the index is not installed.
 
@@ -62,12 +62,7 @@ def load(folder):
     >>> load(folder)
     Exact()
     """
-    name = _folder.read_description(folder)["class"]
-    if name not in _CLASSES:
-        raise ValueError(
-            f"{folder} names the unknown class {name!r}; known are {', '.join(sorted(_CLASSES))}"
-        )
-    return _CLASSES[name].load(folder)
+    return load_index(folder, _CLASSES)
 
 
 def as_index(index=None):

@@ -1,12 +1,13 @@
 """Random projection trees, from Annoy."""
 
 import logging
+import os
+from pathlib import Path
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
-from cbirkit.indexes import folder as _folder
 from cbirkit.indexes.base import MAX_DEAD, BaseIndex
 from cbirkit.indexes.distances import DenseRows
 from cbirkit.indexes.exhaustive import nearest
@@ -24,7 +25,8 @@ class Annoy(BaseIndex):
     Trees cannot change once they are built. Vectors are kept beside them: items added since are searched
     exhaustively and removed ones passed over, until they are more than 10 % (and 1,000) or 30 %; then the trees are
     built anew at the next search, which takes as long as `fit`. A query for which fewer than k items are found is
-    answered exhaustively. A saved or loaded index reads its trees from the file in the folder as it needs them.
+    answered exhaustively. A saved or loaded index reads its trees from the file in the folder as it needs them (on
+    Windows, that folder cannot be replaced while it is loaded, and the trees are built anew after `save`).
 
     Parameters
     ----------
@@ -117,7 +119,10 @@ class Annoy(BaseIndex):
 
     def save(self, folder):
         super().save(folder)
-        self._trees = self._map(_folder.check_payloads(folder, _folder.read_description(folder))["trees"])
+        # Windows renames no folder with a mapped file, as saving a retriever around this index does: there the next
+        # search builds the trees anew, and an index that another object has loaded cannot be replaced meanwhile.
+        if os.name != "nt":
+            self._trees = self._map(Path(folder) / "trees.ann")
 
     save.__doc__ = BaseIndex.save.__doc__
 

@@ -144,10 +144,10 @@ class BaseIndex(BaseEstimator):
 
         Raises
         ------
+        FileExistsError
+            The folder holds something else.
         OSError
-            Nothing could be written; an index saved there before is untouched.
-        ValueError
-            The folder holds other files.
+            Full disk, no permission, read-only; an index saved there before is untouched.
         """
         check_is_fitted(self, "n_indexed_")
         if not self.n_indexed_:
@@ -165,9 +165,10 @@ class BaseIndex(BaseEstimator):
         Raises
         ------
         FileNotFoundError, ValueError
-            There is no index, or its files are damaged, foreign, or hold an index of another class.
+            There is no such folder, or no index in it, or its files are missing, damaged, foreign, or hold an index
+            of another class.
         """
-        return load_index(cls, folder)
+        return load_index(folder, {cls.__name__: cls})
 
     @property
     def keys_(self):

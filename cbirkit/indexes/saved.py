@@ -1,8 +1,21 @@
-"""An index to and from a folder: what is written, and what is checked before it is used again."""
+"""An index to and from a folder: what is written, and what is checked before it is used again.
+
+``index.json`` says the class, its parameters and its state; arrays are npy files, structures of faiss and Annoy files
+of their own. `cbirkit._atomic` writes the folder in one step and finds damage before anything is read.
+"""
+
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 
-from cbirkit.indexes import folder as _folder
+from cbirkit._atomic import verify_manifest, write_folder
+
+KIND = "index"
+DESCRIPTION = "index.json"
+VERSION = 1
+_PAYLOAD = re.compile(r"[a-z]+\.(npy|faiss|ann)")
 
 
 def save_index(index, folder):
@@ -12,9 +25,13 @@ def save_index(index, folder):
         "n_dims": int(index.n_features_in_),
         "n_rows": len(index._keys),
         "next_key": int(index._next_key),
+        **index._state(),
     }
-    description = {"class": type(index).__name__, "params": params, "state": {**state, **index._state()}}
-    _folder.write_folder(folder, description, {"keys": index._keys, **index._payloads()})
+    body = {"version": VERSION, "class": type(index).__name__, "params": params, "state": state}
+    with write_folder(folder, kind=KIND) as partial:
+        (partial / DESCRIPTION).write_text(json.dumps(body, indent=1), "utf-8")
+        for name, payload in {"keys": index._keys, **index._payloads()}.items():
+            _write_payload(partial, name, payload)
 
 
 def _plain(name, value):
@@ -26,16 +43,32 @@ def _plain(name, value):
     raise TypeError(f"{name}={value!r} cannot be saved; use a number, a string or None")
 
 
-def load_index(cls, folder):
-    """Read an index of the class `cls` from a folder; see `BaseIndex.load`."""
-    body = _folder.read_description(folder)
-    if body["class"] != cls.__name__:
+def _write_payload(folder, name, payload):
+    """Write an array as npy; or, after a suffix, bytes, or what a function writes at a path."""
+    suffix, content = ("npy", payload) if isinstance(payload, np.ndarray) else payload
+    path = folder / f"{name}.{suffix}"
+    if suffix == "npy":
+        np.save(path, content, allow_pickle=False)
+    elif callable(content):
+        content(str(path))
+    else:
+        path.write_bytes(content)
+
+
+def load_index(folder, classes):
+    """Read an index of one of the classes, a dict by name, from a folder; see `BaseIndex.load`."""
+    folder = Path(folder)
+    files = verify_manifest(folder, kind=KIND)["files"]
+    body = _read_description(folder, files)
+    name = body["class"]
+    if name not in classes:
         raise ValueError(
-            f"{folder} holds an index of class {body['class']!r}, not {cls.__name__}; use cbirkit.indexes.load"
+            f"{folder} holds an index of class {name!r}, not {' or '.join(sorted(classes))}; "
+            "cbirkit.indexes.load reads every index that cbirkit saves"
         )
-    paths = _folder.check_payloads(folder, body)
+    paths = {Path(file).stem: folder / file for file in files if file != DESCRIPTION}
     try:
-        index = cls(**body["params"])
+        index = classes[name](**body["params"])
         index._check_params()
         arrays = {
             name: np.load(path, allow_pickle=False) for name, path in paths.items() if path.suffix == ".npy"
@@ -43,10 +76,28 @@ def load_index(cls, folder):
         _set_rows(index, body["state"], arrays["keys"], arrays.get("vectors"))
         index._restore(body["state"], paths)
     except (KeyError, TypeError, ValueError, EOFError, OSError, RuntimeError, MemoryError) as error:
-        raise ValueError(
-            f"{folder} does not hold a usable {cls.__name__} index: {error}; index again"
-        ) from error
+        raise ValueError(f"{folder} does not hold a usable {name} index: {error}; index again") from error
     return index
+
+
+def _read_description(folder, files):
+    """Read and check ``index.json`` and the names of the files beside it."""
+    path = folder / DESCRIPTION
+    for file in files:
+        if file != DESCRIPTION and not _PAYLOAD.fullmatch(file):
+            raise ValueError(f"{folder} holds the file {file!r}, which no index would write")
+    try:
+        body = json.loads(path.read_bytes()) if DESCRIPTION in files else None
+    except ValueError as error:  # also UnicodeDecodeError
+        raise ValueError(f"{path} is no JSON ({error}); index the images again or restore a copy") from error
+    if isinstance(body, dict) and body.get("version", VERSION) != VERSION:
+        raise ValueError(
+            f"{path} has format version {body['version']!r}, this cbirkit reads version {VERSION}; update cbirkit"
+        )
+    kinds = {"version": int, "class": str, "params": dict, "state": dict}
+    if not isinstance(body, dict) or any(not isinstance(body.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"{path} is not a description of an index; index the images again or restore a copy")
+    return body
 
 
 def _set_rows(index, state, keys, vectors):
