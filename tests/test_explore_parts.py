@@ -206,6 +206,8 @@ def test_nothing_is_judged_where_nothing_is_known(images):
     assert Judge().verdicts(explore.Query("0", partly), partly, ["1", "2"]) == (["wrong", "right"], 1)
     assert Judge().verdicts(explore.Query("up", source=jpeg()), partly, ["1"]) == ([""], None)
     assert Judge().caption(partly, "1") == "1" and Judge().caption(partly, "0") == "a"
+    nameless = ImageCollection.from_arrays([np.zeros((4, 4))] * 2, ids=["coffee_1/0", "cat/tom.jpg"])
+    assert [Judge().caption(nameless, i) for i in nameless.ids] == ["coffee_1/0", "tom.jpg"]
 
 
 # ---------------------------------------------------------------------- picker

@@ -74,13 +74,14 @@ class Judge:
         return next((name for name in ("instance", "label") if name in images.table), None)
 
     def caption(self, images, image_id):
-        """What to write under an image: its label, else the last part of its id."""
+        """What to write under an image: its label, else the last part of its id (all of it where that is a mere number)."""
         for name in ("label", self.column(images)):
             if name is not None and name in images.table:
                 value = images.table[name].iloc[int(images.positions([image_id])[0])]
                 if not pd.isna(value):
                     return str(value)
-        return image_id.rsplit("/", 1)[-1]
+        tail = image_id.rsplit("/", 1)[-1]
+        return image_id if tail.isdigit() else tail
 
     def _between(self, queries: ImageCollection, database: ImageCollection):
         """The relevance between two collections, made once, and the column it goes by."""
