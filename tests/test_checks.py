@@ -4,12 +4,14 @@ import time
 
 import numpy as np
 import pytest
+from test_checks_local_features import CHECKS as LOCAL_FEATURES
+from test_checks_measuring import CHECKS as MEASURING
 
 from cbirkit import checks
 from cbirkit.checks import Case, Mistake, start_here
 from cbirkit.checks._compare import difference, short
 
-CHECKS = {  # exercise: (check, its known mistakes, a right answer written independently of the check)
+START_HERE = {  # exercise: (check, its known mistakes, a right answer written independently of the check)
     "precision_at_k": (
         checks.check_precision_at_k,
         start_here.PRECISION_MISTAKES,
@@ -36,6 +38,7 @@ CHECKS = {  # exercise: (check, its known mistakes, a right answer written indep
         ),
     ),
 }
+CHECKS = START_HERE | MEASURING | LOCAL_FEATURES
 PAIRS = [(name, n) for name, (_, mistakes, _) in CHECKS.items() for n in range(len(mistakes))]
 
 
@@ -46,6 +49,7 @@ def test_a_right_answer_passes(name):
     assert verdict.passed and verdict.status == "passed" and verdict.exercise == name, verdict
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("name", "number"), PAIRS)
 def test_each_known_mistake_is_rejected_by_its_own_sentence(name, number):
     check, mistakes, _ = CHECKS[name]

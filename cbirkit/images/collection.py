@@ -2,13 +2,10 @@
 
 import html
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..ranking import Relevance
 from .files import ImageProblem
@@ -17,6 +14,7 @@ from .sheet import sheet_html
 from .sources import ArraySource, FileSource, FunctionSource
 from .splits import random_parts
 from .tables import checked_table, problem_table, table_for
+from .verifying import decode_all
 
 log = logging.getLogger(__name__)
 
@@ -379,23 +377,7 @@ class ImageCollection:
         ImageCollection
             The good images; its ``problems`` name the others with the reason.
         """
-        good, problems = np.ones(len(self), dtype=bool), []
-
-        def problem_of(position):
-            try:
-                self._image(position)
-            except ImageProblem as problem:
-                return problem
-            return None
-
-        with ThreadPoolExecutor() as pool, tqdm(total=len(self), desc="verify", disable=not progress) as bar:
-            positions = iter(range(len(self)))
-            while block := list(islice(positions, 256)):
-                for position, problem in zip(block, pool.map(problem_of, block), strict=True):
-                    if problem is not None:
-                        good[position] = False
-                        problems.append((problem.name, problem.reason))
-                bar.update(len(block))
+        good, problems = decode_all(self, progress)
         if problems:
             log.warning("%d of %d images cannot be read, see .problems", len(problems), len(self))
         kept = self.subset(good)
