@@ -2,9 +2,10 @@
 
 from .aggregation import VLAD, BagOfWords
 from .color import ColorHistogram, MeanColor
+from .fisher import FisherVector
 from .local import SIFT
 from .pixels import TinyImage
 from .sparse_words import SparseBagOfWords
 from .texture import HOG, LBP
 
-__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "MeanColor", "SparseBagOfWords", "TinyImage"]
+__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "FisherVector", "MeanColor", "SparseBagOfWords", "TinyImage"]
