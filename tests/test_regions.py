@@ -32,3 +32,9 @@ def test_texture_of_a_flat_a_half_empty_and_a_striped_square():
     ramp = np.repeat(np.arange(64, dtype=np.uint8)[None, :, None] * 2, 64, axis=0).repeat(3, axis=2)
     assert texture(flat) == 0 and texture(corner) == 0
     assert texture(ramp) == pytest.approx(2)
+
+
+def test_the_grass_is_retouched_as_the_notes_of_load_photo_views_say():
+    grass = read_photograph("grass")[..., 1].astype(float)
+    patch, copy = grass[24:72, 384:432], grass[186:234, 387:435]
+    assert np.corrcoef(patch.ravel(), copy.ravel())[0, 1] > 0.95

@@ -91,7 +91,7 @@ class BagOfWords(TransformerMixin, BaseEstimator):
         ValueError
             A parameter is out of range, or there are fewer descriptors than words.
         """
-        _check_power(self.power)
+        check_power(self.power)
         self.codebook_, gathered = _fit_codebook(self, images)
         n_images = len(gathered)
         frequency = np.zeros(self.n_words)
@@ -104,7 +104,7 @@ class BagOfWords(TransformerMixin, BaseEstimator):
 
     def transform(self, images):
         """Encode images: float32 (n_images, n_words), rows of length 1, or 0 without key points."""
-        return _transform(self, images)
+        return aggregate_images(self, images)
 
     def _aggregate(self, descriptors):
         """Aggregate descriptors (n, 128) to (n_words,)."""
@@ -182,14 +182,14 @@ class VLAD(TransformerMixin, BaseEstimator):
         ValueError
             A parameter is out of range, or there are fewer descriptors than words.
         """
-        _check_power(self.power)
+        check_power(self.power)
         self.codebook_, gathered = _fit_codebook(self, images)
         self.n_images_fit_ = len(gathered)
         return self
 
     def transform(self, images):
         """Encode images: float32 (n_images, 128 * n_words), rows of length 1, or 0 without key points."""
-        return _transform(self, images)
+        return aggregate_images(self, images)
 
     def _aggregate(self, descriptors):
         """Aggregate descriptors (n, 128) to (n_words * 128,)."""
@@ -209,25 +209,28 @@ def _fit_codebook(encoder, images):
     """Learn a codebook for `encoder`; return it with the descriptors of each image it was learned from."""
     check_codebook_parameters(encoder.n_words, encoder.max_descriptors)
     random_state = check_random_state(encoder.random_state)
-    gathered = gather_descriptors(images, _detector(encoder), encoder.max_descriptors, random_state)
+    gathered = gather_descriptors(images, detector_of(encoder), encoder.max_descriptors, random_state)
     return learn_codebook(np.concatenate(gathered), encoder.n_words, random_state), gathered
 
 
-def _transform(encoder, images):
+def aggregate_images(encoder, images):
+    """Describe images and aggregate each with the fitted encoder's ``_aggregate``: float32 (n_images, n_dims)."""
     check_is_fitted(encoder)
-    described = _detector(encoder).describe_all(images)
+    described = detector_of(encoder).describe_all(images)
     # the cores are busy with SIFT, and threads inside such small matrix products cost ten times what they save
     with threadpool_limits(1, user_api="blas"):
         return stack((encoder._aggregate(descriptors) for _, descriptors in described), images)
 
 
-def _detector(encoder):
+def detector_of(encoder):
+    """The local detector of an encoder, ``SIFT()`` by default; TypeError if it is none."""
     detector = SIFT() if encoder.detector is None else encoder.detector
     if not hasattr(detector, "describe_all"):
         raise TypeError(f"detector must be a local detector such as SIFT(), got {encoder.detector!r}; pass SIFT()")
     return detector
 
 
-def _check_power(power):
+def check_power(power):
+    """Refuse an exponent outside (0, 1]."""
     if not isinstance(power, numbers.Real) or not 0 < power <= 1:
         raise ValueError(f"power must lie in (0, 1], got {power!r}; 1 changes nothing and 0.5 is the square root")

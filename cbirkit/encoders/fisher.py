@@ -7,7 +7,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 
 from .._optional import require
-from .aggregation import _detector, _transform
+from .aggregation import aggregate_images, detector_of
 from .base import check_count, l2_normalise
 from .codebook import check_codebook_parameters, gather_descriptors
 
@@ -82,7 +82,7 @@ class FisherVector(TransformerMixin, BaseEstimator):
         check_codebook_parameters(self.n_words, self.max_descriptors)
         check_count("n_dims", self.n_dims)
         random_state = check_random_state(self.random_state)
-        gathered = gather_descriptors(images, _detector(self), self.max_descriptors, random_state)
+        gathered = gather_descriptors(images, detector_of(self), self.max_descriptors, random_state)
         descriptors = np.concatenate(gathered)  # (n, 128)
         needed = max(self.n_words, self.n_dims)
         if len(descriptors) < needed or descriptors.shape[1] < self.n_dims:
@@ -99,7 +99,7 @@ class FisherVector(TransformerMixin, BaseEstimator):
 
     def transform(self, images):
         """Encode images: float32 (n_images, n_words * (2 * n_dims + 1)), rows of length 1, or 0 without key points."""
-        return _transform(self, images)
+        return aggregate_images(self, images)
 
     def _aggregate(self, descriptors):
         """Aggregate descriptors (n, 128) to one vector."""

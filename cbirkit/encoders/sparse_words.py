@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._optional import require
-from .aggregation import _check_power, _detector
+from .aggregation import check_power, detector_of
 from .base import check_choice, check_count
 from .codebook import check_codebook_parameters, gather_descriptors, learn_codebook, nearest_words
 
@@ -90,13 +90,13 @@ class SparseBagOfWords(TransformerMixin, BaseEstimator):
         ValueError
             A parameter is out of range, or there are fewer descriptors than words.
         """
-        _check_power(self.power)
+        check_power(self.power)
         check_choice("codebook", self.codebook, ("sample", "kmeans"))
         check_choice("assignment", self.assignment, ("hnsw", "exact"))
         check_count("n_words", self.n_words)
         check_codebook_parameters(self.n_words, self.max_descriptors)
         random_state = check_random_state(self.random_state)
-        gathered = gather_descriptors(images, _detector(self), self.max_descriptors, random_state)
+        gathered = gather_descriptors(images, detector_of(self), self.max_descriptors, random_state)
         self.codebook_ = self._learn(np.concatenate(gathered), random_state)
         self._graph = None
         frequency = np.zeros(self.n_words)
@@ -110,7 +110,7 @@ class SparseBagOfWords(TransformerMixin, BaseEstimator):
     def transform(self, images):
         """Encode images: a CSR matrix (n_images, n_words), float32, rows of length 1, or empty without key points."""
         check_is_fitted(self)
-        rows = [self._bag(descriptors) for _, descriptors in _detector(self).describe_all(images)]
+        rows = [self._bag(descriptors) for _, descriptors in detector_of(self).describe_all(images)]
         if not rows:
             raise ValueError("expected at least one image, got none; pass a collection or list that holds images")
         words, weights = zip(*rows, strict=True)

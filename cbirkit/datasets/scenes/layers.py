@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .classes import rim, scene_classes
+from .classes import rim
 from .fields import sample_points
 
 EXTENT = 1.4  # half-extent of the average class whose area is that of a disc of radius 1
@@ -88,8 +88,3 @@ def _stack(shape, points_of):
     known = np.unique(np.maximum(shape, 0))
     table = np.stack([points_of(int(k)) for k in known])  # (n_known, p, 2)
     return table[np.searchsorted(known, np.maximum(shape, 0))]
-
-
-def family_of(index):
-    """Family of a shape."""
-    return scene_classes()[index].family
