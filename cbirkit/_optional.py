@@ -8,6 +8,8 @@ _INSTALL = {  # module: what to type when it is missing
     "cv2": "pip install opencv-python-headless",
     "faiss": "pip install faiss-cpu",
     "ipywidgets": 'pip install "cbirkit[lab]"',
+    "safetensors": "pip install safetensors",
+    "timm": "pip install timm",
     "torch": "pip install torch torchvision",
     "torchvision": "pip install torch torchvision",
     "umap": "pip install umap-learn",

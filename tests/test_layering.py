@@ -10,6 +10,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "cbirkit"
 LAYERS = [  # bottom first; modules of one layer may import one another
     ["_optional", "_atomic", "_manifest", "images", "ranking", "metrics", "persistence"],
+    ["nets"],
     ["datasets", "encoders", "indexes", "rerank", "store"],
     ["learning", "evaluation", "retrieval"],
     ["attacks", "explain", "feedback", "objects", "compress"],
@@ -68,7 +69,7 @@ def test_the_reader_of_imports_sees_every_form(tmp_path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_heavy_packages_are_never_imported_at_module_level(path):
-    allowed = {"ipywidgets", "anywidget"} if module_of(path) == "explore" else set()
+    allowed = {"explore": {"ipywidgets", "anywidget"}, "nets": {"torch"}}.get(module_of(path), set())
     for node in ast.parse(path.read_text()).body:
         names = []
         if isinstance(node, ast.Import):
@@ -78,6 +79,16 @@ def test_heavy_packages_are_never_imported_at_module_level(path):
         for name in names:
             top = name.split(".")[0]
             assert top not in HEAVY or top in allowed, f"{path.name} imports {top} at module level; use _optional.require"
+
+
+def test_nobody_imports_the_networks_at_module_level():
+    """`cbirkit.nets` loads torch; everything else imports it inside functions."""
+    for path in FILES:
+        if module_of(path) != "nets":
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ImportFrom):
+                    named = {node.module or "", *(alias.name for alias in node.names)} if node.level else {node.module}
+                    assert not any(name.split(".")[0] == "nets" for name in named), f"{path.name} imports cbirkit.nets at module level"
 
 
 def test_only_explore_knows_widgets():
