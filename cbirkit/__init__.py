@@ -21,6 +21,7 @@ _LAZY = {  # public name: where it lives (None: it is a submodule)
     "explore": None,
     "images": None,
     "indexes": None,
+    "learning": None,
     "metrics": None,
     "persistence": None,
     "plots": None,

@@ -11,12 +11,14 @@ from .maps import embedding_map
 from .matches import match_lines
 from .style import alt_text, describe, show
 from .tiles import contact_sheet, ranked_list
+from .training import learning_curve
 
 __all__ = [
     "alt_text",
     "contact_sheet",
     "describe",
     "embedding_map",
+    "learning_curve",
     "match_lines",
     "metric_bars",
     "precision_recall",
