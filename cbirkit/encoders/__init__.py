@@ -2,10 +2,11 @@
 
 from .aggregation import VLAD, BagOfWords
 from .color import ColorHistogram, MeanColor
+from .deep import Deep
 from .fisher import FisherVector
 from .local import SIFT
 from .pixels import TinyImage
 from .sparse_words import SparseBagOfWords
 from .texture import HOG, LBP
 
-__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "FisherVector", "MeanColor", "SparseBagOfWords", "TinyImage"]
+__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "Deep", "FisherVector", "MeanColor", "SparseBagOfWords", "TinyImage"]

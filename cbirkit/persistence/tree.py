@@ -153,7 +153,10 @@ class Writer:
                 f"{where} is a {cls.__module__}.{cls.__qualname__}, which cannot be saved or identified; give its class "
                 "a __getstate__ (and __setstate__) that turns it into a dict of numbers, strings, lists and arrays"
             )
-        state = value.__getstate__()
+        read = value.__getstate__
+        if self.identity:
+            read = getattr(value, "_identity_state", read)  # for those who know shorter than by their state what they compute
+        state = read()
         if not isinstance(state, dict | None):
             raise TypeError(
                 f"{where}: {cls.__name__}.__getstate__ gave a {type(state).__name__}; let it give a dict"

@@ -1,0 +1,139 @@
+"""From feature maps (n, c, h, w) to vectors (n, c): average, maximum, GeM and R-MAC. None of them normalises its result."""
+
+import torch
+from torch import nn
+
+
+def average_pool(maps):
+    """Mean over positions (n, c, h, w) -> (n, c); the sum-pooled "SPoC" descriptor without its centre weights.
+
+    Examples
+    --------
+    >>> average_pool(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[2.]])
+    """
+    return maps.mean(dim=(-2, -1))
+
+
+def max_pool(maps):
+    """Maximum over positions (n, c, h, w) -> (n, c): "MAC".
+
+    Examples
+    --------
+    >>> max_pool(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[3.]])
+    """
+    return maps.amax(dim=(-2, -1))
+
+
+def gem_pool(maps, p=3.0, eps=1e-6):
+    """Generalised mean over positions: ``(mean of x^p)^(1/p)``, (n, c, h, w) -> (n, c).
+
+    p = 1 is the average of maps without negative values, p towards infinity the maximum.
+
+    Parameters
+    ----------
+    maps : tensor (n, c, h, w)
+    p : float or tensor
+        Positive. The powers are taken of ``x / max``, so that a large p does not overflow.
+    eps : float
+        Smaller values, negative ones too, count as `eps`.
+
+    References
+    ----------
+    Radenovic, Tolias and Chum, "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2018, arXiv 1711.02512.
+
+    Examples
+    --------
+    >>> gem_pool(torch.tensor([[[[1.0, 3.0]]]]), p=1.0)
+    tensor([[2.]])
+    """
+    maps = maps.clamp(min=eps)
+    top = maps.amax(dim=(-2, -1), keepdim=True).detach()  # a constant to autograd: the result does not depend on it
+    return (maps / top).pow(p).mean(dim=(-2, -1)).pow(1 / p) * top[..., 0, 0]
+
+
+def rmac_pool(maps, levels=3):
+    """Regional maximum activations: each of `rmac_regions` max-pooled, L2-normalised, and all summed; (n, c, h, w) -> (n, c).
+
+    References
+    ----------
+    Tolias, Sicre and Jegou, "Particular object retrieval with integral max-pooling of CNN activations", ICLR 2016,
+    arXiv 1511.05879. There the regions' vectors are also PCA-whitened before the sum; here they are not.
+
+    Examples
+    --------
+    >>> rmac_pool(torch.tensor([[[[3.0]], [[4.0]]]]), levels=1)  # one position, one region
+    tensor([[0.6000, 0.8000]])
+    """
+    regions = rmac_regions(*maps.shape[-2:], levels)
+    pooled = [max_pool(maps[..., top : top + side, left : left + side]) for top, left, side in regions]
+    return sum(nn.functional.normalize(vector, dim=-1) for vector in pooled)
+
+
+def rmac_regions(height, width, levels=3):
+    """Square regions (top, left, side) of a map, in positions of it.
+
+    At level l they have the side ``2 min(h, w) / (l + 1)``, rounded down, and stand l to the shorter side and l + m to the longer
+    one, evenly spread; m is the number in 0..6 that brings the overlap of the large regions of level 1 nearest to 40 %.
+
+    Raises
+    ------
+    ValueError
+        `levels` is less than 1.
+
+    Examples
+    --------
+    >>> rmac_regions(4, 4, levels=2)
+    [(0, 0, 4), (0, 0, 2), (0, 2, 2), (2, 0, 2), (2, 2, 2)]
+    """
+    if levels < 1:
+        raise ValueError(f"levels={levels} must be 1 or more; 3 is usual")
+    short, long = min(height, width), max(height, width)
+    extra = 0
+    if long > short:  # neighbours among m + 1 regions lie (long - short) / m apart
+        extra = min(range(1, 7), key=lambda m: abs(1 - (long - short) / m / short - 0.4))
+    regions = []
+    for level in range(1, levels + 1):
+        side = max(1, 2 * short // (level + 1))
+        tops = _starts(height, side, level + (extra if height > width else 0))
+        lefts = _starts(width, side, level + (extra if width > height else 0))
+        regions += [(top, left, side) for top in tops for left in lefts]
+    return regions
+
+
+def _starts(length, side, number):
+    """Where `number` segments of `side` begin so that they spread evenly over `length`."""
+    gap = (length - side) / max(1, number - 1)
+    return [int(gap * i) for i in range(number)]
+
+
+class GeM(nn.Module):
+    """`gem_pool` with one exponent that is learned.
+
+    Parameters
+    ----------
+    p : float
+        Where it starts.
+    eps : float
+
+    Examples
+    --------
+    >>> GeM(p=1.0)(torch.tensor([[[[1.0, 3.0]]]])).tolist()
+    [[2.0]]
+    """
+
+    def __init__(self, p=3.0, eps=1e-6):
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(float(p)))
+        self.eps = eps
+
+    def forward(self, maps):
+        """(n, c, h, w) -> (n, c)."""
+        return gem_pool(maps, self.p, self.eps)
+
+    def extra_repr(self):
+        return f"p={self.p.item():.3g}, eps={self.eps}"
+
+
+POOLINGS = {"average": average_pool, "max": max_pool, "gem": gem_pool, "rmac": rmac_pool}
