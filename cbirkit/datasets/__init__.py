@@ -1,13 +1,41 @@
-"""Images to work with: sets that need no download, and the reader's own folder."""
+"""Images to work with: sets that need no download (`load_*`), the reader's own folder, and standard benchmarks (`fetch_*`)."""
 
 from ..images import ImageCollection
 from . import scenes
 from .digits import load_digits
+from .fetch import (
+    Benchmark,
+    fetch_caltech101,
+    fetch_cifar10,
+    fetch_cub200,
+    fetch_eurosat,
+    fetch_flowers102,
+    fetch_holidays,
+    fetch_oxford_pets,
+    fetch_revisited,
+    fetch_sop,
+    fetch_stl10,
+    fetch_ukbench,
+    fetchable,
+)
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
 from .scenes import load_scenes
 
 __all__ = [
+    "Benchmark",
+    "fetch_caltech101",
+    "fetch_cifar10",
+    "fetch_cub200",
+    "fetch_eurosat",
+    "fetch_flowers102",
+    "fetch_holidays",
+    "fetch_oxford_pets",
+    "fetch_revisited",
+    "fetch_sop",
+    "fetch_stl10",
+    "fetch_ukbench",
+    "fetchable",
     "from_folder",
     "homography_between",
     "load_digits",

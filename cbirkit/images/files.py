@@ -34,7 +34,7 @@ class ImageProblem(ValueError):
         return type(self), (self.name, self.reason)
 
 
-def read_image(source, *, max_pixels=MAX_PIXELS):
+def read_image(source, *, max_pixels=MAX_PIXELS, upright=True):
     """Read one image as RGB.
 
     Parameters
@@ -44,6 +44,8 @@ def read_image(source, *, max_pixels=MAX_PIXELS):
         images are converted, and the EXIF orientation is applied. Arrays: see `to_rgb`.
     max_pixels : int
         Larger images are refused before they are decoded (decompression bombs).
+    upright : bool, default=True
+        Apply the EXIF orientation. Benchmarks whose boxes or published figures refer to the pixels as stored need False.
 
     Returns
     -------
@@ -61,14 +63,14 @@ def read_image(source, *, max_pixels=MAX_PIXELS):
     (4, 5, 3)
     """
     if isinstance(source, Image.Image):
-        return _to_pixels(source, "PIL image", max_pixels)
+        return _to_pixels(source, "PIL image", max_pixels, upright)
     if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read"):
         with _open(source) as image:
-            return _to_pixels(image, _name_of(source), max_pixels)
+            return _to_pixels(image, _name_of(source), max_pixels, upright)
     return to_rgb(source)
 
 
-def read_thumbnail(source, size, *, max_pixels=MAX_PIXELS):
+def read_thumbnail(source, size, *, max_pixels=MAX_PIXELS, upright=True):
     """Read a file small: as `read_image`, scaled so that its longer side is at most `size` pixels.
 
     JPEG files are decoded at a reduced scale, which is several times faster.
@@ -79,7 +81,7 @@ def read_thumbnail(source, size, *, max_pixels=MAX_PIXELS):
     """
     with _open(source) as image:
         image.draft("RGB", (2 * size, 2 * size))  # keeps at least this size; other formats ignore it
-        pixels = _to_pixels(image, _name_of(source), max_pixels)
+        pixels = _to_pixels(image, _name_of(source), max_pixels, upright)
     return shrink(pixels, size)
 
 
@@ -185,7 +187,7 @@ def _reason_not_opened(source, error):
     return f"not an image of a known format, or damaged at its start ({type(error).__name__})"
 
 
-def _to_pixels(image, name, max_pixels):
+def _to_pixels(image, name, max_pixels, upright=True):
     """Decode an opened PIL image to RGB (h, w, 3) uint8."""
     width, height = image.size
     if width == 0 or height == 0:
@@ -194,7 +196,7 @@ def _to_pixels(image, name, max_pixels):
         raise ImageProblem(name, f"is too large: {width} x {height} pixels (limit {max_pixels / 1e6:.0f} megapixels); scale it down")
     try:
         image.load()
-        return np.ascontiguousarray(_mode_to_rgb(_upright(image)))
+        return np.ascontiguousarray(_mode_to_rgb(_upright(image) if upright else image))
     except ImageProblem as problem:
         raise ImageProblem(name, problem.reason) from None
     except MemoryError:
