@@ -169,5 +169,5 @@ def _plan(batches, epochs, steps):
     per_epoch = len(batches)
     if not per_epoch:
         raise ValueError("there is no batch to train on: batches is empty; are there images, and at least batch_size of them?")
-    planned = [epochs * per_epoch] * (epochs is not None) + [steps] * (steps is not None)
+    planned = [n for n in (None if epochs is None else epochs * per_epoch, steps) if n is not None]
     return Plan(int(min(planned)), per_epoch, epochs)
