@@ -8,5 +8,6 @@ from .local import SIFT
 from .pixels import TinyImage
 from .sparse_words import SparseBagOfWords
 from .texture import HOG, LBP
+from .whitening import LearnedWhitening, PCAWhitening
 
-__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "Deep", "FisherVector", "MeanColor", "SparseBagOfWords", "TinyImage"]
+__all__ = ["HOG", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "Deep", "FisherVector", "LearnedWhitening", "MeanColor", "PCAWhitening", "SparseBagOfWords", "TinyImage"]

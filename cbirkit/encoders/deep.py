@@ -14,7 +14,6 @@ from .deep_network import (
     extractor_of,
     identity_of,
     preprocessings_of,
-    tensors,
     weights_of,
 )
 
@@ -61,7 +60,7 @@ class Deep(TransformerMixin, BaseEstimator):
     precision : {"float32", "bfloat16", "float16"}
         Of the network's sums; "bfloat16" is quicker where the hardware knows it, "float16" is for cuda.
     batch_size : int
-        Images that run through the network together.
+        Images that run through the network together; on a CPU at most, as fewer at a time, on several cores, are quicker there.
     random_state : int
         Of random weights; no effect on others.
 
@@ -142,7 +141,6 @@ class Deep(TransformerMixin, BaseEstimator):
         ConnectionError
             The weights are not on this machine and cannot be downloaded.
         """
-        self._check()
         chunks = _chunks(map(self.prepare, read_images(images)), self.batch_size)
         return stack((vector for chunk in chunks for vector in self.transform_prepared(chunk)), images)
 
@@ -151,14 +149,13 @@ class Deep(TransformerMixin, BaseEstimator):
 
         `EmbeddingStore.embed` calls this in the thread that reads, so that it holds small images and the network need not wait.
         """
-        return np.concatenate([scaled.resized(image).ravel() for scaled in preprocessings_of(self)[1]])
+        flat = [step.resized(image).reshape(-1) for step in preprocessings_of(self)[1]]
+        return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
     def transform_prepared(self, prepared):
         """Encode what `prepare` gave, one array an image: float32 (n_images, n_dims)."""
-        extractor, scaled = extractor_of(self), preprocessings_of(self)[1]
-        return np.concatenate([
-            extractor.vectors(tensors(chunk, scaled), self).numpy() for chunk in _chunks(prepared, self.batch_size)
-        ])  # fmt: skip
+        self._check()
+        return extractor_of(self).vectors(list(prepared), preprocessings_of(self)[1], self)
 
     def feature_maps(self, images):
         """What `layer`, or the last layer, gives, not pooled, as maps: to be looked at.
@@ -192,7 +189,7 @@ class Deep(TransformerMixin, BaseEstimator):
 
         whole = clone(self).set_params(layer=None, device="cpu")
         extractor = extractor_of(whole)
-        found = layer_shapes(extractor.network, whole.preprocessing([np.zeros((8, 8, 3), np.uint8)]))
+        found = layer_shapes(extractor.backbone.network, whole.preprocessing([np.zeros((8, 8, 3), np.uint8)]))
         if extractor.backbone.layout == "nhwc":  # its convolutions are the only ones that give nchw
             found = {name: value for name, value in found.items() if value[0].__name__ != "Conv2d"}
         return list(found)
@@ -216,7 +213,7 @@ class Deep(TransformerMixin, BaseEstimator):
         (n, h, w, c), for other transformers tokens (n, n_tokens, c). Training it leaves this encoder as it is;
         ``with_state(network.state_dict())`` makes an encoder of it.
         """
-        return copy.deepcopy(extractor_of(self).network).requires_grad_(True)
+        return copy.deepcopy(extractor_of(self).backbone.network).to(extractor_of(self).device).requires_grad_(True)
 
     def with_state(self, state_dict):
         """A copy of this encoder with other weights, which are saved along and part of its identity.
@@ -239,7 +236,7 @@ class Deep(TransformerMixin, BaseEstimator):
 
         other = clone(self)
         other.state_ = dict(state_dict)
-        other.state_ = state_of(extractor_of(other).network)  # as arrays, without a classifier
+        other.state_ = state_of(extractor_of(other).backbone.network)  # as arrays, without a classifier
         other._trained = True
         return other
 

@@ -13,6 +13,7 @@ def preprocessings_of(deep):
     if _kept(deep).get("preprocessing", (None,))[0] != key:
         from ..nets.backbones import preprocessing_of
 
+        deep._check()
         one = preprocessing_of(deep.backbone, deep.weights)
         changes = {} if deep.size is None else {"size": deep.size}
         changes |= {} if deep.resize == "default" else {"resize": deep.resize}
@@ -74,7 +75,7 @@ def weights_of(deep):
         return deep.state_
     from ..nets.weights import state_of
 
-    return state_of(extractor_of(deep).network)
+    return state_of(extractor_of(deep).backbone.network)
 
 
 def identity_of(deep):
@@ -102,13 +103,3 @@ def count_dims(deep):
         _kept(deep)["n_dims"] = [*_build_key(deep), deep.pooling], size
     return _kept(deep)["n_dims"][1]
 
-
-def tensors(prepared, scaled):
-    """Tensors (n, 3, h_s, w_s), one a scale, from flat uint8 arrays that hold the pixels of all scales."""
-    out, start = [], 0
-    for step in scaled:
-        height, width = step.shape
-        end = start + height * width * 3
-        out.append(step.to_tensor([flat[start:end].reshape(height, width, 3) for flat in prepared]))
-        start = end
-    return out

@@ -91,9 +91,11 @@ class Preprocessing:
 
     def to_tensor(self, images):
         """Scale resized images, each uint8 (height, width, 3): float32 tensor (n, 3, height, width) in channels-last order."""
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (n, h, w, 3) -> (n, 3, h, w), nothing is copied
-        mean, std = (torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        return pixels.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
+        height, width = self.shape
+        pixels = torch.from_numpy(np.stack(images)).view(-1, 3 * width)  # (n, h, w, 3) -> (n * h, 3 * w): rows, which go quicker
+        mean, std = (torch.tensor(values, dtype=torch.float32).repeat(width) for values in (self.mean, self.std))
+        scaled = pixels.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
+        return scaled.view(-1, height, width, 3).permute(0, 3, 1, 2)
 
     def __call__(self, images):
         """Turn RGB uint8 images (h_i, w_i, 3) into a float32 tensor (n, 3, height, width)."""

@@ -52,7 +52,8 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     Parameters
     ----------
     encoder : estimator with ``transform(images) -> (n_images, n_dims)``
-        Fitted if it learns. Each embedding must depend on its own image only.
+        Fitted if it learns. Each embedding must depend on its own image only. If it also has ``prepare(image) -> array`` and
+        ``transform_prepared(list of arrays) -> (n_images, n_dims)``, images are prepared in the thread that reads.
     images : ImageCollection or sequence of images
     store : EmbeddingStore, optional
         Keeps the embeddings; None: they are computed anew.
@@ -79,6 +80,7 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         images,
         rows,
         batch_size=batch_size,
+        prepare=_ways(head)[0],
         cache_file=None if store is None else store.folder / "digests.sqlite",
     )
     if store is not None:
@@ -111,7 +113,7 @@ def split_pipeline(encoder):
     head : estimator
         The encoder itself if it cannot be divided.
     tail : Pipeline or None
-        Trailing steps of scikit-learn.
+        Trailing steps of scikit-learn, or of classes with ``_on_vectors = True``, such as `cbirkit.encoders.PCAWhitening`.
     """
     if type(encoder) is not Pipeline:
         return encoder, None
@@ -125,8 +127,17 @@ def split_pipeline(encoder):
 
 
 def _is_vector_step(step):
+    if getattr(type(step), "_on_vectors", False):  # of cbirkit or your own
+        return True
     wrappers = (ColumnTransformer, FeatureUnion, FunctionTransformer, Pipeline)
     return type(step).__module__.startswith("sklearn.") and not isinstance(step, wrappers)
+
+
+def _ways(encoder):
+    """What is done to an image when it is read (or None), and how a batch of these is encoded."""
+    if hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared"):
+        return encoder.prepare, encoder.transform_prepared
+    return None, encoder.transform
 
 
 def check_encoder(encoder):
@@ -158,9 +169,9 @@ def _fill(encoder, reading, rows, flush_seconds, progress):
     """Encode what `rows` lacks; what is done is kept, whatever happens."""
     from tqdm.auto import tqdm
 
-    name, total = type(encoder).__name__, len(reading.images)
+    encode, total = _ways(encoder)[1], len(reading.images)
     pending, since, n_dims = [], time.monotonic(), None
-    with tqdm(total=total, desc=name, unit="image", disable=not progress, delay=1) as bar:
+    with tqdm(total=total, desc=type(encoder).__name__, unit="image", disable=not progress, delay=1) as bar:
         batches = ahead(reading.batches())
         try:
             for batch in batches:
@@ -168,7 +179,7 @@ def _fill(encoder, reading, rows, flush_seconds, progress):
                     if n_dims is None:
                         rows.prepare()
                     names = reading.images.ids[batch.positions]
-                    vectors = checked_vectors(encoder.transform(batch.images), names, encoder, n_dims)
+                    vectors = checked_vectors(encode(batch.images), names, encoder, n_dims)
                     n_dims = vectors.shape[1]
                     pending.append((batch.keys, vectors))
                 late = time.monotonic() - since >= flush_seconds

@@ -32,6 +32,16 @@ class Batch:
 class Reading:
     """Pass once over a collection; contents that are known, or came before, are not read again.
 
+    Parameters
+    ----------
+    images : ImageCollection
+    known : container of bytes
+        Keys that need no reading.
+    batch_size : int
+    cache_file : Path, optional
+    prepare : callable, optional
+        Turns the pixels of an image into the array that the encoder wants, while it is still busy with the batch before.
+
     Attributes
     ----------
     keys : list of bytes or None, one an image
@@ -39,11 +49,12 @@ class Reading:
     problems : list of (name, reason)
     """
 
-    def __init__(self, images, known, *, batch_size, cache_file=None):
+    def __init__(self, images, known, *, batch_size, cache_file=None, prepare=None):
         self.images = images
         self.known = known
         self.batch_size = batch_size
         self.cache_file = cache_file
+        self.prepare = prepare
         self.keys = [None] * len(images)
         self.problems = []
         self._claimed = set()
@@ -83,6 +94,8 @@ class Reading:
                 image = self.images[position]
                 if _stamp(path) != before:
                     raise ImageProblem(self.images.ids[position], "changed while it was read; run it again")
+                if self.prepare is not None:
+                    image = self.prepare(image)
                 self._claimed.add(key)
         except (ImageProblem, OSError) as problem:
             reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None) or str(problem)
