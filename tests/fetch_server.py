@@ -1,4 +1,5 @@
-"""What the tests of fetching share: a local HTTP server that misbehaves on request, a small FTP server, and archives to serve."""
+"""What the tests of fetching share: a local HTTP server that misbehaves on request, a small FTP server, and
+archives to serve."""
 
 import contextlib
 import hashlib
@@ -18,7 +19,8 @@ from PIL import Image
 
 @dataclass
 class Served:
-    """A file and how the server behaves: `break_after` gives, for each request in turn, after how many bytes it hangs up."""
+    """A file and how the server behaves: `break_after` gives, for each request in turn, after how many bytes
+    it hangs up."""
 
     body: bytes
     ranges: bool = True

@@ -50,17 +50,25 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def cifar10(n_a_batch=40):
-    """(archive, inner files, pixels (n, 32, 32, 3), labels): five training batches and a test batch of two classes."""
+    """(archive, inner files, pixels (n, 32, 32, 3), labels): five training batches and a test batch of two
+    classes."""
     rng = np.random.default_rng(0)
     inner, pixels, labels = {}, [], []
     for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
         data = rng.integers(0, 256, (n_a_batch, 3072), dtype=np.uint8)
         codes = [i % 2 for i in range(n_a_batch)]
-        entries = {"batch_label": name, "labels": codes, "data": data, "filenames": [f"{i}.png" for i in range(n_a_batch)]}
+        entries = {
+            "batch_label": name,
+            "labels": codes,
+            "data": data,
+            "filenames": [f"{i}.png" for i in range(n_a_batch)],
+        }
         inner[name] = python2_pickle(entries)
         pixels.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels += codes
-    inner["batches.meta"] = python2_pickle({"num_cases_per_batch": n_a_batch, "label_names": CLASSES, "num_vis": 3072})
+    inner["batches.meta"] = python2_pickle(
+        {"num_cases_per_batch": n_a_batch, "label_names": CLASSES, "num_vis": 3072}
+    )
     inner["readme.html"] = b"<html></html>"
     archive = make_tar({f"cifar-10-batches-py/{name}": data for name, data in inner.items()})
     return archive, inner, np.concatenate(pixels), labels
@@ -70,8 +78,14 @@ def stl10():
     """(archive, inner files)."""
     rng = np.random.default_rng(0)
     counts = {"train": 6, "test": 4, "unlabeled": 3}
-    inner = {f"{part}_X.bin": rng.integers(0, 256, 27_648 * n, dtype=np.uint8).tobytes() for part, n in counts.items()}
-    inner |= {f"{part}_y.bin": rng.integers(1, 11, counts[part], dtype=np.uint8).tobytes() for part in ("train", "test")}
+    inner = {
+        f"{part}_X.bin": rng.integers(0, 256, 27_648 * n, dtype=np.uint8).tobytes()
+        for part, n in counts.items()
+    }
+    inner |= {
+        f"{part}_y.bin": rng.integers(1, 11, counts[part], dtype=np.uint8).tobytes()
+        for part in ("train", "test")
+    }
     inner["class_names.txt"] = "\n".join(CLASSES).encode() + b"\n"
     inner["fold_indices.txt"] = b"0 1 2\n"
     return make_tar({f"stl10_binary/{name}": data for name, data in inner.items()}), inner
@@ -102,7 +116,9 @@ def pets():
 def flowers(n_images=9):
     def mat(**arrays):
         buffer = io.BytesIO()
-        scipy.io.savemat(buffer, {name: np.array([values], dtype=np.uint16) for name, values in arrays.items()})
+        scipy.io.savemat(
+            buffer, {name: np.array([values], dtype=np.uint16) for name, values in arrays.items()}
+        )
         return buffer.getvalue()
 
     return {
@@ -114,8 +130,16 @@ def flowers(n_images=9):
 
 def caltech(sizes=None):
     """{file: body}: a zip file with a tar file of images in it."""
-    sizes = {"accordion": 55, "inline_skate": 31, "wrench": 80, "BACKGROUND_Google": 4} if sizes is None else sizes
-    inner = {f"101_ObjectCategories/{c}/image_{i:04d}.jpg": jpeg(i, (6, 6)) for c, n in sizes.items() for i in range(1, n + 1)}
+    sizes = (
+        {"accordion": 55, "inline_skate": 31, "wrench": 80, "BACKGROUND_Google": 4}
+        if sizes is None
+        else sizes
+    )
+    inner = {
+        f"101_ObjectCategories/{c}/image_{i:04d}.jpg": jpeg(i, (6, 6))
+        for c, n in sizes.items()
+        for i in range(1, n + 1)
+    }
     inner["101_ObjectCategories/BACKGROUND_Google/tmp"] = b"litter"
     files = {
         "caltech-101/101_ObjectCategories.tar.gz": make_tar(inner),
@@ -139,7 +163,11 @@ def eurosat(sizes=None):
 def ukbench(n_images=8, orientation=None):
     files = {f"full/ukbench{i:05d}.jpg": jpeg(i, (64, 48), orientation) for i in range(n_images)}
     files |= {f"thumbnails/ukbench{i:05d}.th.jpg": jpeg(i) for i in range(n_images)}
-    return {"ukbench.zip": make_zip({**files, "index.html": b"<html></html>", "find_duplicates.sh": b"#!/bin/sh\nrm -rf /\n"})}
+    return {
+        "ukbench.zip": make_zip(
+            {**files, "index.html": b"<html></html>", "find_duplicates.sh": b"#!/bin/sh\nrm -rf /\n"}
+        )
+    }
 
 
 HOLIDAYS = (100000, 100001, 100100, 100101, 100102, 100200, 100201)
@@ -149,7 +177,10 @@ def holidays(orientation=None):
     """{file: body}: three scenes over two archives."""
     images = {f"jpg/{number}.jpg": jpeg(number, (64, 48), orientation) for number in HOLIDAYS}
     names = list(images)
-    return {f"jpg{i + 1}.tar.gz": make_tar({name: images[name] for name in part}) for i, part in enumerate((names[:3], names[3:]))}
+    return {
+        f"jpg{i + 1}.tar.gz": make_tar({name: images[name] for name in part})
+        for i, part in enumerate((names[:3], names[3:]))
+    }
 
 
 TURNS = b'{\n"100000.jpg": 90,\n"100101.jpg": 270,\n"100102.jpg": 180,\n}'
@@ -157,9 +188,20 @@ TURNS = b'{\n"100000.jpg": 90,\n"100101.jpg": 270,\n"100102.jpg": 180,\n}'
 
 def cub200():
     """{file: body}: 4 species, of which the first 2 are to learn from."""
-    names = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Groove_billed_Ani"]
-    files = {"CUB_200_2011/README": b"read me", "CUB_200_2011/attributes/attributes.txt": b"1 x", "attributes.txt": b"1 x"}
-    tables = {name: [] for name in ("images", "image_class_labels", "classes", "train_test_split", "bounding_boxes")}
+    names = [
+        "001.Black_footed_Albatross",
+        "002.Laysan_Albatross",
+        "003.Sooty_Albatross",
+        "004.Groove_billed_Ani",
+    ]
+    files = {
+        "CUB_200_2011/README": b"read me",
+        "CUB_200_2011/attributes/attributes.txt": b"1 x",
+        "attributes.txt": b"1 x",
+    }
+    tables = {
+        name: [] for name in ("images", "image_class_labels", "classes", "train_test_split", "bounding_boxes")
+    }
     number = 0
     for code, name in enumerate(names, 1):
         tables["classes"].append(f"{code} {name}")
@@ -178,8 +220,21 @@ def cub200():
 def sop():
     """{file: body}: three products to learn from, two to test on."""
     rows = {
-        "train": [(1, 1, "bicycle"), (2, 1, "bicycle"), (3, 2, "bicycle"), (4, 2, "bicycle"), (5, 3, "chair"), (6, 3, "chair")],
-        "test": [(7, 11319, "chair"), (8, 11319, "chair"), (9, 11320, "coffee_maker"), (10, 11320, "coffee_maker"), (11, 11320, "coffee_maker")],
+        "train": [
+            (1, 1, "bicycle"),
+            (2, 1, "bicycle"),
+            (3, 2, "bicycle"),
+            (4, 2, "bicycle"),
+            (5, 3, "chair"),
+            (6, 3, "chair"),
+        ],
+        "test": [
+            (7, 11319, "chair"),
+            (8, 11319, "chair"),
+            (9, 11320, "coffee_maker"),
+            (10, 11320, "coffee_maker"),
+            (11, 11320, "coffee_maker"),
+        ],
     }
     files = {"Stanford_Online_Products/Info.txt": b"x"}
     for part, entries in rows.items():

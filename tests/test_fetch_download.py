@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fetch_server import FtpServer, Server, md5, sha256
 
-from cbirkit.datasets.fetch import checksums, disk, download, transfer
+from cbirkit.datasets.fetch import checksums, disk, download, transfer, unfinished
 from cbirkit.datasets.fetch.download import Download, DownloadFailed, get
 
 BODY = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
@@ -28,7 +28,7 @@ def server():
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(transfer, "_WAIT", 0.0)
-    monkeypatch.setattr(transfer, "_SECONDS", 0.5)
+    monkeypatch.setattr(unfinished, "SECONDS", 0.5)
 
 
 def item(*urls, checksum=MD5, megabytes=0.3, name="a.bin"):
@@ -176,7 +176,7 @@ def test_a_server_that_always_hangs_up_after_a_little_still_ends(server, tmp_pat
 
 
 def test_a_server_that_falls_silent_is_left(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "_SECONDS", 0.05)
+    monkeypatch.setattr(unfinished, "SECONDS", 0.05)
     monkeypatch.setattr(transfer, "_IDLE_ATTEMPTS", 2)
     url = server.add("a.bin", BODY, break_after=[1000, 0, 0, 0], stall=0.5)
     with pytest.raises(DownloadFailed, match="no answer within 0.05 s"):
@@ -250,7 +250,7 @@ def test_a_sender_that_does_not_stop_is_cut_off(server, tmp_path, length, monkey
     with pytest.raises(DownloadFailed, match=r"expected"):
         fetch(item(url), tmp_path)
     parts = [path for path in tmp_path.iterdir() if path.suffix == ".part"]
-    assert all(path.stat().st_size <= 200_000 + transfer._BLOCK for path in parts)
+    assert all(path.stat().st_size <= 200_000 + unfinished.BLOCK for path in parts)
 
 
 def test_sizes_are_believed_up_to_the_double(tmp_path):
@@ -317,7 +317,9 @@ def test_a_damaged_record_counts_as_none(tmp_path):
 
 def test_too_little_disk_is_said_before_anything_is_sent(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
-    with pytest.raises(OSError, match=r"a.bin needs about 500 MB .* 1 MB free; make room.*CBIRKIT_DATA") as caught:
+    with pytest.raises(
+        OSError, match=r"a.bin needs about 500 MB .* 1 MB free; make room.*CBIRKIT_DATA"
+    ) as caught:
         fetch(item(server.add("a.bin", BODY), megabytes=500), tmp_path)
     assert caught.value.errno == errno.ENOSPC and server.requests == []
 
@@ -326,14 +328,14 @@ def test_a_disk_that_fills_up_on_the_way_is_no_fault_of_the_server(server, tmp_p
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(transfer._Part, "add", lambda self, file, block: _full_write(self, file))
+    monkeypatch.setattr(unfinished.Part, "add", lambda self, file, block: _full_write(self, file))
     with pytest.raises(OSError, match="the disk is full"):
         fetch(item(server.add("a.bin", BODY)), tmp_path)
     assert len(server.requests) == 1
 
 
 def _full_write(part, file):
-    with transfer.plain_errors(part.path):
+    with unfinished.plain_errors(part.path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -399,7 +401,11 @@ def test_a_part_from_one_mirror_is_continued_from_another_if_a_checksum_will_tel
 
 
 def test_one_process_at_a_time(tmp_path):
-    with disk.only_one(tmp_path), pytest.raises(OSError, match="another process is downloading"), disk.only_one(tmp_path):
+    with (
+        disk.only_one(tmp_path),
+        pytest.raises(OSError, match="another process is downloading"),
+        disk.only_one(tmp_path),
+    ):
         pass
     with disk.only_one(tmp_path):
         pass

@@ -1,4 +1,5 @@
-"""Sets whose addresses, checksums and reading are torchvision's: through our downloader, compared with torchvision's own reading."""
+"""Sets whose addresses, checksums and reading are torchvision's: through our downloader, compared with
+torchvision's own reading."""
 
 import hashlib
 import inspect
@@ -42,7 +43,10 @@ def test_addresses_and_checksums_are_torchvisions():
     flowers = KNOWN.Flowers102
     expected = [(name, flowers._download_url_prefix + name, md5) for name, md5 in flowers._file_dict.values()]
     assert facts(oxford.FLOWERS) == expected
-    for data_set, known in ((class_folders.CALTECH, KNOWN.Caltech101), (class_folders.EUROSAT, KNOWN.EuroSAT)):
+    for data_set, known in (
+        (class_folders.CALTECH, KNOWN.Caltech101),
+        (class_folders.EUROSAT, KNOWN.EuroSAT),
+    ):
         source = inspect.getsource(known.download)
         assert all(f'"{text}"' in source for _, *texts in facts(data_set) for text in texts)
 
@@ -53,9 +57,15 @@ def test_addresses_and_checksums_are_torchvisions():
 @pytest.fixture
 def small_cifar10(server, monkeypatch):
     archive, inner, pixels, labels = fetch_sets.cifar10()
-    monkeypatch.setattr(cifar10, "SET", fetch_sets.serve(monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, len(labels)))
+    monkeypatch.setattr(
+        cifar10,
+        "SET",
+        fetch_sets.serve(monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, len(labels)),
+    )
     for part in ("train_list", "test_list"):
-        monkeypatch.setattr(KNOWN.CIFAR10, part, [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.CIFAR10, part)])
+        monkeypatch.setattr(
+            KNOWN.CIFAR10, part, [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.CIFAR10, part)]
+        )
     monkeypatch.setattr(KNOWN.CIFAR10, "meta", {**KNOWN.CIFAR10.meta, "md5": md5_of(inner["batches.meta"])})
     return archive, pixels, labels
 
@@ -87,7 +97,11 @@ def test_cifar10_protocols(small_cifar10, tmp_path):
     def fetch(**options):
         return datasets.fetch_cifar10(root=tmp_path, progress=False, **options)
 
-    counts = {"59k": (4, 236, 20), "54k": (4, 216, 20), "official": (40, 200, 200)}  # 240 images of 2 classes: 1/250 of all
+    counts = {
+        "59k": (4, 236, 20),
+        "54k": (4, 216, 20),
+        "official": (40, 200, 200),
+    }  # 240 images of 2 classes: 1/250 of all
     for protocol, (n_queries, n_database, n_train) in counts.items():
         images = fetch(protocol=protocol)
         queries, database = images.split()
@@ -107,7 +121,11 @@ def test_cifar10_protocols(small_cifar10, tmp_path):
 def test_the_real_numbers_of_the_cifar10_protocols():
     labels = np.repeat(np.arange(10), 6000)
     official = np.where(np.arange(60_000) % 6 == 0, "test", "train")
-    for protocol, counts in {"59k": (1000, 59_000, 5000), "54k": (1000, 54_000, 5000), "official": (10_000, 50_000, 50_000)}.items():
+    for protocol, counts in {
+        "59k": (1000, 59_000, 5000),
+        "54k": (1000, 54_000, 5000),
+        "official": (10_000, 50_000, 50_000),
+    }.items():
         split, train = cifar10._split(labels, official, protocol, 0)
         assert ((split == "query").sum(), (split == "database").sum(), train.sum()) == counts
         assert all((labels[split == "query"] == c).sum() == counts[0] // 10 for c in range(10))
@@ -128,7 +146,11 @@ def test_cifar10_never_runs_what_a_batch_names(server, monkeypatch, tmp_path):
 
     batch = pickle.dumps({"data": Evil(), "labels": []}, protocol=2)
     archive = make_tar({"cifar-10-batches-py/data_batch_1": batch})
-    monkeypatch.setattr(cifar10, "SET", fetch_sets.serve(monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, 1))
+    monkeypatch.setattr(
+        cifar10,
+        "SET",
+        fetch_sets.serve(monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, 1),
+    )
     monkeypatch.setattr(KNOWN.CIFAR10, "train_list", [["data_batch_1", md5_of(batch)]])
     with pytest.raises(DownloadFailed, match="it names"):
         datasets.fetch_cifar10(root=tmp_path / "data", progress=False)
@@ -140,9 +162,13 @@ def test_cifar10_never_runs_what_a_batch_names(server, monkeypatch, tmp_path):
 
 def test_stl10_is_what_torchvision_reads(server, monkeypatch, tmp_path):
     archive, inner = fetch_sets.stl10()
-    monkeypatch.setattr(stl10, "SET", fetch_sets.serve(monkeypatch, server, stl10.SET, {"stl10_binary.tar.gz": archive}, 13))
+    monkeypatch.setattr(
+        stl10, "SET", fetch_sets.serve(monkeypatch, server, stl10.SET, {"stl10_binary.tar.gz": archive}, 13)
+    )
     for part in ("train_list", "test_list"):
-        monkeypatch.setattr(KNOWN.STL10, part, [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.STL10, part)])
+        monkeypatch.setattr(
+            KNOWN.STL10, part, [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.STL10, part)]
+        )
     images = datasets.fetch_stl10(root=tmp_path / "data", progress=False)
     (tmp_path / "c.tgz").write_bytes(archive)
     with tarfile.open(tmp_path / "c.tgz") as file:
@@ -167,7 +193,9 @@ def test_stl10_is_what_torchvision_reads(server, monkeypatch, tmp_path):
 
 
 def test_oxford_pets(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(oxford, "PETS", fetch_sets.serve(monkeypatch, server, oxford.PETS, fetch_sets.pets(), 6))
+    monkeypatch.setattr(
+        oxford, "PETS", fetch_sets.serve(monkeypatch, server, oxford.PETS, fetch_sets.pets(), 6)
+    )
     images = datasets.fetch_oxford_pets(root=tmp_path, progress=False)
     queries, database = images.split()
     assert list(database.ids) == ["Abyssinian_1.jpg", "american_bulldog_10.jpg", "yorkshire_terrier_3.jpg"]
@@ -181,9 +209,14 @@ def test_oxford_pets(server, monkeypatch, tmp_path):
 
 
 def test_flowers102(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, fetch_sets.flowers(), 9))
+    monkeypatch.setattr(
+        oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, fetch_sets.flowers(), 9)
+    )
     mats = fetch_sets.flowers()
-    table = {key: (name, md5_of(mats[name]) if name.endswith(".mat") else md5) for key, (name, md5) in KNOWN.Flowers102._file_dict.items()}
+    table = {
+        key: (name, md5_of(mats[name]) if name.endswith(".mat") else md5)
+        for key, (name, md5) in KNOWN.Flowers102._file_dict.items()
+    }
     monkeypatch.setattr(KNOWN.Flowers102, "_file_dict", table)
     images = datasets.fetch_flowers102(root=tmp_path, progress=False)
     queries, database = images.split()
@@ -195,7 +228,11 @@ def test_flowers102(server, monkeypatch, tmp_path):
 
 
 def test_caltech101(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(class_folders, "CALTECH", fetch_sets.serve(monkeypatch, server, class_folders.CALTECH, fetch_sets.caltech(), 166))
+    monkeypatch.setattr(
+        class_folders,
+        "CALTECH",
+        fetch_sets.serve(monkeypatch, server, class_folders.CALTECH, fetch_sets.caltech(), 166),
+    )
     images = datasets.fetch_caltech101(root=tmp_path, progress=False)
     counts = images.table.groupby(["label", "split"]).size().to_dict()
     assert counts == {
@@ -207,11 +244,18 @@ def test_caltech101(server, monkeypatch, tmp_path):
     assert images.table.equals(datasets.fetch_caltech101(root=tmp_path, progress=False).table)
     other = datasets.fetch_caltech101(root=tmp_path, progress=False, random_state=1)
     assert list(other.ids) == list(images.ids) and not other.table.equals(images.table)
-    assert sorted(p.name for p in (tmp_path / "caltech101" / "ready").iterdir()) == ["caltech101", "ready.json"]
+    assert sorted(p.name for p in (tmp_path / "caltech101" / "ready").iterdir()) == [
+        "caltech101",
+        "ready.json",
+    ]
 
 
 def test_eurosat(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(class_folders, "EUROSAT", fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 21))
+    monkeypatch.setattr(
+        class_folders,
+        "EUROSAT",
+        fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 21),
+    )
     images = datasets.fetch_eurosat(root=tmp_path, progress=False)
     queries, database = images.split()
     assert queries.table["label"].value_counts().to_dict() == {"AnnualCrop": 2, "Forest": 1, "SeaLake": 1}
@@ -220,8 +264,14 @@ def test_eurosat(server, monkeypatch, tmp_path):
 
 
 def test_a_set_with_too_few_images_is_refused(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(class_folders, "EUROSAT", fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 22))
-    with pytest.raises(DownloadFailed, match=r"EuroSAT \(RGB\) is not as expected: there are 21 images, not 22"):
+    monkeypatch.setattr(
+        class_folders,
+        "EUROSAT",
+        fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 22),
+    )
+    with pytest.raises(
+        DownloadFailed, match=r"EuroSAT \(RGB\) is not as expected: there are 21 images, not 22"
+    ):
         datasets.fetch_eurosat(root=tmp_path, progress=False)
     assert not (tmp_path / "eurosat" / "ready").exists()
     assert not list((tmp_path / "eurosat").glob("*.partial"))
@@ -230,7 +280,11 @@ def test_a_set_with_too_few_images_is_refused(server, monkeypatch, tmp_path):
 def test_a_fetched_set_is_evaluated_as_any_other(server, monkeypatch, tmp_path):
     from cbirkit import Retriever, encoders
 
-    monkeypatch.setattr(class_folders, "EUROSAT", fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 21))
+    monkeypatch.setattr(
+        class_folders,
+        "EUROSAT",
+        fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 21),
+    )
     images = datasets.fetch_eurosat(root=tmp_path, progress=False)
     queries, database = images.split()
     ranking = Retriever(encoders.TinyImage(), progress=False).fit(database).search(queries, k=len(database))

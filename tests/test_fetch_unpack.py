@@ -71,7 +71,9 @@ def test_truncated_archives_are_named_damaged(kind, share, tmp_path):
     data = PACKERS[kind](FILES)
     if kind == "tar" and share > 0.9:
         pytest.skip("a plain tar file ends in zeros that nothing is lost with")
-    with pytest.raises(DamagedArchive, match="archive is damaged, cut short, or no archive|archive is damaged or cut short"):
+    with pytest.raises(
+        DamagedArchive, match="archive is damaged, cut short, or no archive|archive is damaged or cut short"
+    ):
         unpacked(data[: int(len(data) * share)], tmp_path)
 
 
@@ -92,7 +94,9 @@ def test_the_checksum_at_the_end_of_a_compressed_tar_is_read(tmp_path):
         unpacked(bytes(data), tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"<html>gone</html>" * 100, b"PK\3\4nonsense", b"\x1f\x8bnonsense", bytes(2000)])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"<html>gone</html>" * 100, b"PK\3\4nonsense", b"\x1f\x8bnonsense", bytes(2000)]
+)
 def test_what_is_no_archive(data, tmp_path):
     with pytest.raises(DamagedArchive):
         if unpacked(data, tmp_path) == 0:
@@ -128,7 +132,15 @@ def zip_with(name, data=b"x", mode=stat.S_IFREG | 0o644):
     return buffer.getvalue()
 
 
-OUTWARD = ["../evil.txt", "a/../../evil.txt", "/evil.txt", "C:\\evil.txt", "..\\evil.txt", "a/b/../../../evil.txt", "c:evil.txt"]
+OUTWARD = [
+    "../evil.txt",
+    "a/../../evil.txt",
+    "/evil.txt",
+    "C:\\evil.txt",
+    "..\\evil.txt",
+    "a/b/../../../evil.txt",
+    "c:evil.txt",
+]
 
 
 @pytest.mark.parametrize("pack", [tar_with, zip_with])
@@ -248,7 +260,10 @@ def test_a_full_disk_is_not_blamed_on_the_archive(tmp_path, monkeypatch):
     archive = tmp_path / "archive"
     archive.write_bytes(make_tar(FILES))
     real = open
-    monkeypatch.setattr("builtins.open", lambda path, mode="r", *a, **k: full(path, mode) if mode == "wb" else real(path, mode, *a, **k))
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda path, mode="r", *a, **k: full(path, mode) if mode == "wb" else real(path, mode, *a, **k),
+    )
     with pytest.raises(OSError, match="the disk is full"):
         unpack(archive, tmp_path / "out", progress=False)
 

@@ -1,4 +1,4 @@
-"""The command ``cbirkit``: check the set-up; index, search and explore a folder of images."""
+"""The command ``cbirkit``: check the set-up, get weights and data; index, search and explore a folder of images."""
 
 import argparse
 import contextlib
@@ -84,6 +84,7 @@ def build_parser():
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_doctor(commands)
+    _add_prefetch(commands)
     _add_index(commands)
     _add_search(commands)
     _add_explore(commands)
@@ -125,6 +126,34 @@ def _add_doctor(commands):
         summary="check the set-up: versions, cores, memory, GPU, disk, and how to install what is missing",
         examples="  cbirkit doctor\n  cbirkit doctor --quiet    only what is wrong",
         run=run,
+    )
+
+
+def _add_prefetch(commands):
+    def run(arguments, printer):
+        from .prefetching import prefetch
+
+        if not arguments.names and not arguments.list:
+            parser.error("name what to get, or give --list")
+        return prefetch(arguments, printer)
+
+    parser = _command(
+        commands,
+        "prefetch",
+        summary="get weights of networks and standard data sets while online, for a class that will not be",
+        examples="  cbirkit prefetch --list                 what can be had, how large it is, what is here already\n"
+        "  cbirkit prefetch resnet50 flowers102    weights of a backbone, and a data set\n"
+        "  cbirkit prefetch sop --root /mnt/large\n\n"
+        "A download that breaks is continued by the same command. What cannot be got is said, with what to\n"
+        "download by hand and where to put it; the rest is got all the same.",
+        run=run,
+    )
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="a data set (see --list) or a backbone of encoders.Deep"
+    )
+    parser.add_argument("--list", action="store_true", help="list data sets and weights, and which are here")
+    parser.add_argument(
+        "--root", metavar="DIR", help="where data sets are kept (default: CBIRKIT_DATA, else ~/.cache/cbirkit)"
     )
 
 

@@ -20,10 +20,12 @@ from .fetch import (
 )
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
+from .real_features import RealFeatures, load_real_features
 from .scenes import load_scenes
 
 __all__ = [
     "Benchmark",
+    "RealFeatures",
     "fetch_caltech101",
     "fetch_cifar10",
     "fetch_cub200",
@@ -40,6 +42,7 @@ __all__ = [
     "homography_between",
     "load_digits",
     "load_photo_views",
+    "load_real_features",
     "load_scenes",
     "photo_credits",
     "reference_views",

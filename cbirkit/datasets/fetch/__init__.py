@@ -1,8 +1,10 @@
-"""Standard benchmarks: downloaded once, verified, unpacked safely, and given with their standard split and protocol.
+"""Standard benchmarks: downloaded once, verified, unpacked safely, and given with their standard split and
+protocol.
 
-All take ``root=`` (where data sets are kept; default the environment variable ``CBIRKIT_DATA``, else ``~/.cache/cbirkit``),
-``download=`` and ``progress=``. Each gives an `ImageCollection` or, where queries and database are more than a column of one table, a
-`Benchmark`; both have ``split()`` and ``relevance()``. `fetchable` lists them; ``cbirkit prefetch NAME`` gets them before a class.
+All take ``root=`` (where data sets are kept; default the environment variable ``CBIRKIT_DATA``, else
+``~/.cache/cbirkit``), ``download=`` and ``progress=``. Each gives an `ImageCollection` or, where queries and
+database are more than a column of one table, a `Benchmark`; both have ``split()`` and ``relevance()``.
+`fetchable` lists them; ``cbirkit prefetch NAME`` gets them before a class.
 """
 
 from functools import partial
@@ -98,8 +100,8 @@ def fetchable(root=None):
     Returns
     -------
     DataFrame indexed by name
-        ``title``, ``n_images``, ``megabytes`` (about, to download), ``unpacked_megabytes`` (about, on the disk), ``here`` (bool),
-        ``folder``, ``page``, ``terms``.
+        ``title``, ``n_images``, ``megabytes`` (about, to download), ``unpacked_megabytes`` (about, on the
+        disk), ``here`` (bool), ``folder``, ``page``, ``terms``.
 
     Examples
     --------

@@ -45,7 +45,8 @@ def describe(path, checksum):
 
 
 def confirm(path, checksum, *, origin, name=None):
-    """Compare a file with its published checksum or, where there is none, with the one recorded; record it if it is the first.
+    """Compare a file with its published checksum or, where there is none, with the one recorded; record it if
+    it is the first.
 
     Parameters
     ----------
@@ -69,18 +70,24 @@ def confirm(path, checksum, *, origin, name=None):
         return "it is empty"
     known, found = recorded(path.parent), digest(path)
     if name not in known:
-        known[name] = {"sha256": found, "bytes": size, "from": origin, "date": datetime.date.today().isoformat()}
+        known[name] = {
+            "sha256": found,
+            "bytes": size,
+            "from": origin,
+            "date": datetime.date.today().isoformat(),
+        }
         write_bytes(path.parent / RECORD, json.dumps(known, indent=1).encode())
     elif known[name]["sha256"] != found:
         return (
-            f"{size:,} bytes with the sha256 {found} in place of {known[name]['sha256']}, which {RECORD} recorded when it first "
-            f"arrived on {known[name]['date']} (delete that entry to accept a new version)"
+            f"{size:,} bytes with the sha256 {found} in place of {known[name]['sha256']}, which {RECORD} "
+            f"recorded when it first arrived on {known[name]['date']} (delete that entry to accept a new version)"
         )
     return None
 
 
 def recorded(folder):
-    """The checksums recorded in a folder: dict of name to sha256, bytes, from, date; entries that are damaged are left out."""
+    """The checksums recorded in a folder: dict of name to sha256, bytes, from, date; entries that are damaged
+    are left out."""
     try:
         entries = json.loads((Path(folder) / RECORD).read_text("utf-8"))
         return {name: entry for name, entry in entries.items() if {"sha256", "date"} <= set(entry)}

@@ -38,20 +38,22 @@ PROTOCOLS = ("59k", "54k", "official")
 def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, random_state=0):
     """CIFAR-10: 60,000 colour photographs of 32 × 32 pixels in ten classes.
 
-    Address, checksums and file names are torchvision's (`torchvision.datasets.CIFAR10`); the pickled batches are read without
-    running anything they name and kept as npy.
+    Address, checksums and file names are torchvision's (`torchvision.datasets.CIFAR10`); the pickled batches
+    are read without running anything they name and kept as npy.
 
     Parameters
     ----------
     protocol : {"59k", "54k", "official"}, default="59k"
-        Papers on hashing use three splits and often do not say which; mAP differs between them by more than ten points.
+        Papers on hashing use three splits and often do not say which; the published mAP of one method differs
+        between them by more than ten points.
 
-        - ``"59k"``: 1,000 queries (100 of each class), the other 59,000 images are the database, and 5,000 of these (500 of each
-          class) are marked for training. Used by CNNH (Xia et al. 2014) and DPSH (Li, Wang and Kang 2016, arXiv:1511.03855).
-        - ``"54k"``: the same draw, but the 5,000 training images are left out of the database. Used by HashNet's followers; it is
-          the split called ``cifar10`` in the widely used code base DeepHash-pytorch, where ``"59k"`` is called ``cifar10-1``.
-        - ``"official"``: the 10,000 test images are queries; the 50,000 training images are database and training set
-          (``cifar10-2`` there).
+        - ``"59k"``: 1,000 queries (100 of each class), the other 59,000 images are the database, and 5,000 of
+          these (500 of each class) are marked for training. Used by CNNH (Xia et al. 2014) and DPSH (Li, Wang
+          and Kang 2016, arXiv:1511.03855).
+        - ``"54k"``: the same draw, but the 5,000 training images are left out of the database: the split called
+          ``cifar10`` in the widely used code base DeepHash-pytorch, where ``"59k"`` is called ``cifar10-1``.
+        - ``"official"``: the 10,000 test images are queries; the 50,000 training images are database and
+          training set (``cifar10-2`` there).
 
         The papers draw at random and publish no lists of images, so numbers agree up to the draw.
     root : path-like, optional
@@ -65,15 +67,17 @@ def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, ra
     Returns
     -------
     ImageCollection
-        RGB uint8 (32, 32, 3). Ids ``"train/00000"`` … ``"test/09999"`` (official part and position in it). Columns ``label`` (class
-        name), ``official`` ("train" or "test"), ``split`` ("query", "database"; under "54k" also "train") and ``train`` (bool: may be
-        learnt from). ``queries, database = images.split()``; relevance is by label. Usual figures: mAP over the whole ranking, or
-        over the first 1,000 (say which).
+        RGB uint8 (32, 32, 3). Ids ``"train/00000"`` … ``"test/09999"`` (official part and position in it).
+        Columns ``label`` (class name), ``official`` ("train" or "test"), ``split`` ("query", "database";
+        under "54k" also "train") and ``train`` (bool: may be learnt from). ``queries, database =
+        images.split()``; relevance is by label. Usual figures: mAP over the whole ranking, or over the first
+        1,000 (say which).
 
     Raises
     ------
     DownloadFailed
-        The host is gone or the file is another one; the message says what to download by hand and where to put it.
+        The host is gone or the file is another one; the message says what to download by hand and where to
+        put it.
     ValueError
         An unknown protocol.
 
@@ -90,11 +94,20 @@ def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, ra
     numbers = np.concatenate([np.arange(known["n_train"]), np.arange(len(labels) - known["n_train"])])
     split, train = _split(labels, official, protocol, random_state)
     table = pd.DataFrame(
-        {"label": np.array(known["classes"], dtype=object)[labels], "official": official, "split": split, "train": train},
-        index=pd.Index([f"{part}/{number:05d}" for part, number in zip(official, numbers, strict=True)], dtype=object),
+        {
+            "label": np.array(known["classes"], dtype=object)[labels],
+            "official": official,
+            "split": split,
+            "train": train,
+        },
+        index=pd.Index(
+            [f"{part}/{number:05d}" for part, number in zip(official, numbers, strict=True)], dtype=object
+        ),
     )
     pixels = MappedImages(ready / "pixels.npy")
-    return ImageCollection.from_function(pixels, table, key=f"cifar10 {SET.downloads[0].checksum}", name="cifar10")
+    return ImageCollection.from_function(
+        pixels, table, key=f"cifar10 {SET.downloads[0].checksum}", name="cifar10"
+    )
 
 
 def _split(labels, official, protocol, random_state):

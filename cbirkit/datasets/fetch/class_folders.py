@@ -37,7 +37,9 @@ EUROSAT = DataSet(
     downloads=(
         Download(
             "EuroSAT.zip",
-            ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",),
+            (
+                "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+            ),
             94,
             "md5:c8fa014336c82ac7804f0398fcb19387",
         ),
@@ -51,12 +53,13 @@ EUROSAT = DataSet(
 def fetch_caltech101(*, root=None, download=True, progress=True, random_state=0):
     """Caltech-101: photographs of objects of 101 categories, 31 to 800 of each.
 
-    Address and checksum are torchvision's (`torchvision.datasets.Caltech101`), which also lists the images. The background category is
-    left out, as there.
+    Address and checksum are torchvision's (`torchvision.datasets.Caltech101`), which also lists the images.
+    The background category is left out, as there.
 
-    No split is official. The authors' page asks for fixed numbers of images per category, drawn at random several times, and names 30
-    for training and 20 or 30 for testing as usual; so here 30 of each category are the database and at most 20 others the queries, and
-    the rest is unused, lest the few large categories decide the mean. Repeat with other values of `random_state`.
+    No split is official. The authors' page asks for fixed numbers of images per category, drawn at random
+    several times, and names 30 for training and 20 or 30 for testing as usual; so here 30 of each category
+    are the database and at most 20 others the queries, and the rest is unused, lest the few large categories
+    decide the mean. Repeat with other values of `random_state`.
 
     Parameters
     ----------
@@ -76,17 +79,21 @@ def fetch_caltech101(*, root=None, download=True, progress=True, random_state=0)
     Raises
     ------
     DownloadFailed
-        The host is gone or the file is another one; the message says what to download by hand and where to put it.
+        The host is gone or the file is another one; the message says what to download by hand and where to
+        put it.
 
     References
     ----------
-    Fei-Fei, Fergus and Perona (2004), Learning generative visual models from few training examples, CVPR workshops.
+    Fei-Fei, Fergus and Perona (2004), Learning generative visual models from few training examples, CVPR
+    workshops.
     """
     ready = prepare(CALTECH, _make_caltech, root=root, download=download, progress=progress)
     reader = require("torchvision.datasets").Caltech101(ready)
     labels = [reader.categories[code] for code in reader.y]
     folder = ready / "caltech101" / "101_ObjectCategories"
-    paths = [folder / label / f"image_{number:04d}.jpg" for label, number in zip(labels, reader.index, strict=True)]
+    paths = [
+        folder / label / f"image_{number:04d}.jpg" for label, number in zip(labels, reader.index, strict=True)
+    ]
     rng = check_random_state(random_state)
     split = np.full(len(labels), "unused", dtype=object)
     for label in reader.categories:
@@ -104,8 +111,15 @@ def _make_caltech(files, folder, progress):
         return name if name.startswith("101_ObjectCategories/") and name.endswith(".jpg") else None
 
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        unpack_all(files, Path(place), progress, lambda name: name if name.endswith("101_ObjectCategories.tar.gz") else None)
-        inner = sorted(path for path in Path(place).rglob("101_ObjectCategories.tar.gz") if "__MACOSX" not in path.parts)
+        unpack_all(
+            files,
+            Path(place),
+            progress,
+            lambda name: name if name.endswith("101_ObjectCategories.tar.gz") else None,
+        )
+        inner = sorted(
+            path for path in Path(place).rglob("101_ObjectCategories.tar.gz") if "__MACOSX" not in path.parts
+        )
         expect(len(inner), 1, "archives of images in it")
         unpack(inner[0], folder / "caltech101", place=images_only, progress=progress)
     found = [path.parent.name for path in folder.rglob("*.jpg")]
@@ -113,13 +127,14 @@ def _make_caltech(files, folder, progress):
 
 
 def fetch_eurosat(*, root=None, download=True, progress=True, random_state=0):
-    """EuroSAT: 27,000 satellite images of 64 × 64 pixels (Sentinel-2, red, green, blue) in ten classes of land use.
+    """EuroSAT: 27,000 satellite images of 64 × 64 pixels (Sentinel-2, red, green, blue) in ten classes of
+    land use.
 
     Address, checksum and reading are torchvision's (`torchvision.datasets.EuroSAT`).
 
-    No split is official; the authors report random splits from 10/90 to 90/10. Here a fifth of each class, drawn at random, is the
-    queries and the rest the database: their 80/20. Tiles of one Sentinel scene may fall on both sides, so figures are optimistic for
-    places that were never seen.
+    No split is official; the authors report random splits from 10/90 to 90/10. Here a fifth of each class,
+    drawn at random, is the queries and the rest the database: their 80/20. Tiles of one Sentinel scene may
+    fall on both sides, so figures are optimistic for places that were never seen.
 
     Parameters
     ----------
@@ -139,7 +154,8 @@ def fetch_eurosat(*, root=None, download=True, progress=True, random_state=0):
     Raises
     ------
     DownloadFailed
-        The host is gone or the file is another one; the message says what to download by hand and where to put it.
+        The host is gone or the file is another one; the message says what to download by hand and where to
+        put it.
 
     References
     ----------
@@ -159,5 +175,10 @@ def fetch_eurosat(*, root=None, download=True, progress=True, random_state=0):
 
 
 def _make_eurosat(files, folder, progress):
-    unpack_all(files, folder, progress, lambda name: f"eurosat/{name}" if re.fullmatch(r"2750/.+\.jpg", name) else None)
+    unpack_all(
+        files,
+        folder,
+        progress,
+        lambda name: f"eurosat/{name}" if re.fullmatch(r"2750/.+\.jpg", name) else None,
+    )
     expect(len(list((folder / "eurosat" / "2750").rglob("*.jpg"))), EUROSAT.n_images, "images")

@@ -25,20 +25,27 @@ SET = DataSet(
     page="https://www.vision.caltech.edu/datasets/cub_200_2011/",
     terms="non-commercial research and education; photographs belong to their authors; cite Wah et al. (2011)",
 )
-_TABLES = ("images.txt", "image_class_labels.txt", "classes.txt", "train_test_split.txt", "bounding_boxes.txt")
+_TABLES = (
+    "images.txt",
+    "image_class_labels.txt",
+    "classes.txt",
+    "train_test_split.txt",
+    "bounding_boxes.txt",
+)
 
 
 def fetch_cub200(*, root=None, download=True, progress=True):
     """Caltech-UCSD Birds 200-2011: 11,788 photographs of 200 species.
 
-    Protocol of metric learning (Oh Song et al. 2016): learn from the first 100 species (5,864 images), test on the other 100 (5,924),
-    where every image is a query against all others; Recall@1 (here ``hit_rate@1``). Boxes and parts are not used::
+    Protocol of metric learning (Oh Song et al. 2016): learn from the first 100 species (5,864 images), test
+    on the other 100 (5,924), where every image is a query against all others; Recall@1 (here ``hit_rate@1``).
+    Boxes and parts are not used::
 
         train, test = fetch_cub200().split(parts=("train", "test"))
         relevance = test.relevance()
 
-    Many papers choose the epoch on the test species; take a validation split out of ``train`` by class instead
-    (``train.split(fraction=0.8, disjoint="label")``).
+    Many papers choose the epoch on the test species; take a validation split out of ``train`` by class
+    instead (``train.split(fraction=0.8, disjoint="label")``).
 
     The checksum is the one that open code has used for the archive for years.
 
@@ -53,31 +60,38 @@ def fetch_cub200(*, root=None, download=True, progress=True):
     Returns
     -------
     ImageCollection
-        Ids ``"001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111.jpg"`` … Columns ``label`` (species, with its number),
-        ``class_number`` (1 to 200), ``split`` ("train", "test": by species), ``official`` ("train", "test": the split for classification,
-        within species), and ``x``, ``y``, ``width``, ``height`` (box in pixels).
+        Ids ``"001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111.jpg"`` … Columns ``label``
+        (species, with its number), ``class_number`` (1 to 200), ``split`` ("train", "test": by species),
+        ``official`` ("train", "test": the split for classification, within species), and ``x``, ``y``,
+        ``width``, ``height`` (box in pixels).
 
     Raises
     ------
     DownloadFailed
-        The host is gone or the file is another one; the message says what to download by hand and where to put it.
+        The host is gone or the file is another one; the message says what to download by hand and where to
+        put it.
 
     References
     ----------
-    Wah, Branson, Welinder, Perona and Belongie (2011), The Caltech-UCSD Birds-200-2011 Dataset, CNS-TR-2011-001. Oh Song, Xiang, Jegelka
-    and Savarese (2016), Deep Metric Learning via Lifted Structured Feature Embedding, CVPR, arXiv:1511.06452.
+    Wah, Branson, Welinder, Perona and Belongie (2011), The Caltech-UCSD Birds-200-2011 Dataset,
+    CNS-TR-2011-001. Oh Song, Xiang, Jegelka and Savarese (2016), Deep Metric Learning via Lifted Structured
+    Feature Embedding, CVPR, arXiv:1511.06452.
     """
     ready = prepare(SET, _make, root=root, download=download, progress=progress)
     table = _table(ready)
     names = table.pop("name")
-    return ImageCollection.from_files([ready / "images" / name for name in names], table, root=ready / "images", name="cub200")
+    return ImageCollection.from_files(
+        [ready / "images" / name for name in names], table, root=ready / "images", name="cub200"
+    )
 
 
 def _table(folder):
     """One row an image, in the order of images.txt."""
 
     def read(name, columns):
-        return pd.read_csv(folder / name, sep=" ", header=None, names=["number", *columns], index_col="number")
+        return pd.read_csv(
+            folder / name, sep=" ", header=None, names=["number", *columns], index_col="number"
+        )
 
     table = read("images.txt", ["name"])
     for name, columns in (

@@ -39,14 +39,15 @@ def free_bytes(folder):
 
 
 def check_free(folder, need, what):
-    """Raise an OSError that says so if the disk of `folder` has no room for `need` bytes (and a little more)."""
+    """Raise an OSError that says so if the disk of `folder` has no room for `need` bytes (and a little
+    more)."""
     free = free_bytes(folder)
     if need > 0 and free < need + _SPARE:
         error = OSError(
-            f"{what} needs about {need / 1e6:,.0f} MB and the disk of {str(folder)!r} has {free / 1e6:,.0f} MB free; "
-            "make room, or choose another folder with root= or the environment variable CBIRKIT_DATA"
+            f"{what} needs about {need / 1e6:,.0f} MB and the disk of {str(folder)!r} has "
+            f"{free / 1e6:,.0f} MB free; make room, or choose another folder with root= or the environment variable CBIRKIT_DATA"
         )
-        error.errno = errno.ENOSPC
+        error.errno, error.plain = errno.ENOSPC, True  # said already: _atomic.plain_errors leaves it alone
         raise error
 
 
@@ -54,17 +55,26 @@ def check_free(folder, need, what):
 def only_one(folder):
     """Hold the folder for this process; OSError if another one is downloading into it.
 
-    The lock goes when the process ends, however it ends. Where the file system knows no locks nothing is locked.
+    The lock goes when the process ends, however it ends.
+
+    Yields
+    ------
+    bool
+        False where the file system knows no locks, so that nothing is locked.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "ab") as file:
-        if not _lock(file):
-            raise OSError(f"another process is downloading into {str(folder)!r}; wait until it is done, and run this again")
-        yield
+        locked = _lock(file)
+        if locked is None:
+            raise OSError(
+                f"another process is downloading into {str(folder)!r}; wait until it is done, and run this again"
+            )
+        yield locked
 
 
 def _lock(file):
+    """True: locked; None: by somebody else; False: no locks here."""
     try:
         if os.name == "nt":
             import msvcrt
@@ -75,7 +85,7 @@ def _lock(file):
 
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
+        return None
+    except OSError:
         return False
-    except OSError:  # no locks on this file system
-        pass
     return True

@@ -1,6 +1,5 @@
 """Get one file once: from any of several addresses, resumed, verified; or say how to get it by hand."""
 
-import json
 import logging
 import os
 from dataclasses import dataclass
@@ -8,12 +7,14 @@ from pathlib import Path
 
 from .checksums import confirm, describe, matches
 from .disk import check_free
+from .unfinished import notes_file
 
 log = logging.getLogger(__name__)
 
 
 class DownloadFailed(OSError):
-    """A file could not be had; the message says which one to download by hand, from where, and where to put it."""
+    """A file could not be had; the message says which one to download by hand, from where, and where to put
+    it."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Download:
     urls : tuple of str
         Addresses (http, https, ftp), tried in this order.
     megabytes : float
-        About how large it is: checked against the free disk, and a file of more than twice the size is refused.
+        About how large it is: checked against the free disk, and a file of more than twice the size is
+        refused.
     checksum : str, optional
-        ``"md5:…"`` or ``"sha256:…"`` where one is published. Without one, the SHA-256 of the first file that arrives is recorded in
-        ``checksums.json`` beside it, and later ones must match (trust on first use).
+        ``"md5:…"`` or ``"sha256:…"`` where one is published. Without one, the SHA-256 of the first file that
+        arrives is recorded in ``checksums.json`` beside it, and later ones must match (trust on first use).
 
     Examples
     --------
@@ -52,8 +54,8 @@ class Download:
 def get(item, folder, *, online=True, progress=True):
     """The verified file `item` in `folder`, downloaded if it is not there.
 
-    A file that was put there by hand is verified and used. What an interrupted download left (``NAME.part``) is continued where the
-    server can do that, also in a later run.
+    A file that was put there by hand is verified and used. What an interrupted download left (``NAME.part``)
+    is continued where the server can do that, also in a later run.
 
     Parameters
     ----------
@@ -95,9 +97,12 @@ def get(item, folder, *, online=True, progress=True):
 
 def by_hand(item, folder):
     """Half a sentence: what to download by hand, from where, its checksum, and where to put it."""
-    checksum = f"its {item.checksum.replace(':', ' is ', 1)}" if item.checksum else "no checksum of it is published"
+    size = f"{item.megabytes:,.{0 if item.megabytes >= 1 else 2}f} MB"
+    checksum = (
+        f"its {item.checksum.replace(':', ' is ', 1)}" if item.checksum else "no checksum of it is published"
+    )
     return (
-        f"download it by hand from {' or '.join(item.urls)} (about {item.megabytes:,.{0 if item.megabytes >= 1 else 2}f} MB, {checksum}), "
+        f"download it by hand from {' or '.join(item.urls)} (about {size}, {checksum}), "
         f"put it into the folder {str(folder)!r} as {item.name!r}, and run this again"
     )
 
@@ -117,7 +122,8 @@ def _check_present(item, path):
 
 def _from(url, item, folder, progress):
     """Download from one address; None when the file is there, verified, else why not."""
-    from .transfer import Gone, transfer
+    from .transfer import transfer
+    from .unfinished import Gone
 
     part = folder / f"{item.name}.part"
     for fresh in (False, True):
@@ -147,19 +153,5 @@ def _from(url, item, folder, progress):
 
 
 def _forget(part):
-    for path in (part, part_notes(part)):
+    for path in (part, notes_file(part)):
         path.unlink(missing_ok=True)
-
-
-def part_notes(part):
-    """Where it is kept which file an unfinished download is of."""
-    return part.with_name(part.name + ".json")
-
-
-def read_notes(part):
-    """What is known of an unfinished download: address, validator, size; {} where nothing is."""
-    try:
-        notes = json.loads(part_notes(part).read_text("utf-8"))
-        return notes if isinstance(notes, dict) else {}
-    except (OSError, ValueError):
-        return {}

@@ -35,7 +35,9 @@ UPRIGHT = DataSet(
     downloads=(
         Download(
             "holidays-rotate.yaml",
-            (f"{_MULTIGRAIN}/53c5ccf39e936a996691f0f278f43abd5b81acce/multigrain/datasets/holidays-rotate.yaml",),
+            (
+                f"{_MULTIGRAIN}/53c5ccf39e936a996691f0f278f43abd5b81acce/multigrain/datasets/holidays-rotate.yaml",
+            ),
             0.01,
         ),
     ),
@@ -48,24 +50,26 @@ UPRIGHT = DataSet(
 def fetch_holidays(*, upright=False, root=None, download=True, progress=True):
     """INRIA Holidays: 1,491 photographs of 500 scenes; the first of each scene is the query.
 
-    Protocol: 500 queries against all 1,491 images, the query itself left out by its id, so the other queries are distractors; mean
-    average precision, which the authors' program computes by the trapezoid rule (``metrics=["trapezoid_map"]``)::
+    Protocol: 500 queries against all 1,491 images, the query itself left out by its id, so the other queries
+    are distractors; mean average precision, which the authors' program computes by the trapezoid rule
+    (``metrics=["trapezoid_map"]``)::
 
         holidays = fetch_holidays(upright=True)
         queries, database = holidays.split()
         relevance = holidays.relevance(queries, database)
 
-    About 200 photographs lie on their side. Since Babenko et al. (2014) many papers turn them upright by hand first, which lifts the
-    score of features that are not invariant to rotation by several points; say which variant a figure is for.
+    Some 200 photographs lie on their side. Since Babenko et al. (2014) many papers turn them upright by hand
+    first, which helps features that are not invariant to rotation; say which variant a figure is for.
 
-    No checksum of the archives or of the table is published: the SHA-256 of the first files that arrive is recorded in
-    ``checksums.json`` and later ones must match. The FTP server is slow; a download that breaks is continued.
+    No checksum of the archives or of the table is published: the SHA-256 of the first files that arrive is
+    recorded in ``checksums.json`` and later ones must match. The FTP server can be slow; a download that
+    breaks is continued.
 
     Parameters
     ----------
     upright : bool, default=False
-        Turn photographs upright by the table of MultiGrain (Berman et al. 2019), which is downloaded from its repository. Otherwise
-        pixels are as stored: an EXIF orientation is not applied in either case.
+        Turn photographs upright by the table of MultiGrain (Berman et al. 2019), which is downloaded from its
+        repository. Otherwise pixels are as stored: an EXIF orientation is not applied in either case.
     root : path-like, optional
         Folder for data sets. Default: the environment variable ``CBIRKIT_DATA``, else ``~/.cache/cbirkit``.
     download : bool, default=True
@@ -75,18 +79,20 @@ def fetch_holidays(*, upright=False, root=None, download=True, progress=True):
     Returns
     -------
     Benchmark
-        Ids ``"100000.jpg"`` … Columns ``instance`` (int: the scene, 1000 to 1499) and ``query`` (bool); with `upright` also ``turned``
-        (degrees clockwise).
+        Ids ``"100000.jpg"`` … Columns ``instance`` (int: the scene, 1000 to 1499) and ``query`` (bool); with
+        `upright` also ``turned`` (degrees clockwise).
 
     Raises
     ------
     DownloadFailed
-        A host is gone or a file is another one; the message says what to download by hand and where to put it.
+        A host is gone or a file is another one; the message says what to download by hand and where to put
+        it.
 
     References
     ----------
-    Jégou, Douze and Schmid (2008), Hamming Embedding and Weak Geometric Consistency, ECCV. Babenko, Slesarev, Chigorin and Lempitsky
-    (2014), Neural Codes for Image Retrieval, arXiv:1404.1777. Berman et al. (2019), MultiGrain, arXiv:1902.05509.
+    Jégou, Douze and Schmid (2008), Hamming Embedding and Weak Geometric Consistency, ECCV. Babenko, Slesarev,
+    Chigorin and Lempitsky (2014), Neural Codes for Image Retrieval, arXiv:1404.1777. Berman et al. (2019),
+    MultiGrain, arXiv:1902.05509.
     """
     ready = prepare(SET, _make, root=root, download=download, progress=progress)
     paths = sorted(ready.glob("*.jpg"))
@@ -110,7 +116,9 @@ def fetch_holidays(*, upright=False, root=None, download=True, progress=True):
     images = ImageCollection(StoredFiles(paths, ready, turns=turns), table, name=name)
     groups = table.groupby("instance").groups
     queries = images[table["query"].to_numpy()]
-    positives = {query: [i for i in groups[table.at[query, "instance"]] if i != query] for query in queries.ids}
+    positives = {
+        query: [i for i in groups[table.at[query, "instance"]] if i != query] for query in queries.ids
+    }
     return Benchmark(name, queries, images, {"standard": positives}, {"standard": {}}, "standard")
 
 
@@ -125,7 +133,8 @@ def _make(files, folder, progress):
 
 
 def _make_upright(files, folder, progress):
-    """The table is written like JSON, but for a comma too many: it is read entry by entry, and kept as JSON."""
+    """The table is written like JSON, but for a comma too many: it is read entry by entry, and kept as
+    JSON."""
     text = files["holidays-rotate.yaml"].read_text("ascii")
     turns = {name: int(degrees) for name, degrees in re.findall(r'"(\d{6}\.jpg)":\s*(90|180|270)\b', text)}
     if not turns or len(turns) != text.count(":"):

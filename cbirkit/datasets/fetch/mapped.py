@@ -4,7 +4,8 @@ import numpy as np
 
 
 class MappedImages:
-    """Callable that reads image number `row` out of a file of uint8 pixels, mapped into memory when first used.
+    """Callable that reads image number `row` out of a file of uint8 pixels, mapped into memory when first
+    used.
 
     It can be sent to other processes: each maps the file for itself.
 
@@ -34,7 +35,9 @@ class MappedImages:
                 self._pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
             else:
                 flat = np.memmap(self.path, dtype=np.uint8, mode="r")
-                self._pixels = flat[: len(flat) // np.prod(self.shape) * np.prod(self.shape)].reshape(-1, *self.shape)
+                self._pixels = flat[: len(flat) // np.prod(self.shape) * np.prod(self.shape)].reshape(
+                    -1, *self.shape
+                )
         return self._pixels
 
     def __getstate__(self):

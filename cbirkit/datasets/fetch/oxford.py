@@ -14,8 +14,15 @@ PETS = DataSet(
     title="Oxford-IIIT Pet",
     n_images=7349,
     downloads=(
-        Download("images.tar.gz", (f"{_VGG}pets/data/images.tar.gz",), 792, "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
-        Download("annotations.tar.gz", (f"{_VGG}pets/data/annotations.tar.gz",), 19, "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
+        Download(
+            "images.tar.gz", (f"{_VGG}pets/data/images.tar.gz",), 792, "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"
+        ),
+        Download(
+            "annotations.tar.gz",
+            (f"{_VGG}pets/data/annotations.tar.gz",),
+            19,
+            "md5:95a8c909bbe2e81eed6a22bccdf3f68f",
+        ),
     ),
     unpacked_megabytes=860,
     page=f"{_VGG}pets/",
@@ -26,9 +33,21 @@ FLOWERS = DataSet(
     title="Oxford 102 Flowers",
     n_images=8189,
     downloads=(
-        Download("102flowers.tgz", (f"{_VGG}flowers/102/102flowers.tgz",), 345, "md5:52808999861908f626f3c1f4e79d11fa"),
-        Download("imagelabels.mat", (f"{_VGG}flowers/102/imagelabels.mat",), 0.01, "md5:e0620be6f572b9609742df49c70aed4d"),
-        Download("setid.mat", (f"{_VGG}flowers/102/setid.mat",), 0.02, "md5:a5357ecc9cb78c4bef273ce3793fc85c"),
+        Download(
+            "102flowers.tgz",
+            (f"{_VGG}flowers/102/102flowers.tgz",),
+            345,
+            "md5:52808999861908f626f3c1f4e79d11fa",
+        ),
+        Download(
+            "imagelabels.mat",
+            (f"{_VGG}flowers/102/imagelabels.mat",),
+            0.01,
+            "md5:e0620be6f572b9609742df49c70aed4d",
+        ),
+        Download(
+            "setid.mat", (f"{_VGG}flowers/102/setid.mat",), 0.02, "md5:a5357ecc9cb78c4bef273ce3793fc85c"
+        ),
     ),
     unpacked_megabytes=350,
     page=f"{_VGG}flowers/102/",
@@ -41,9 +60,9 @@ def fetch_oxford_pets(*, root=None, download=True, progress=True):
 
     Address, checksums and reading are torchvision's (`torchvision.datasets.OxfordIIITPet`).
 
-    No retrieval split is standard. Here the official test part (3,669 images) is the queries and the official trainval part (3,680) the
-    database, which is how nearest-neighbour classification is scored on it; what learns from the labels of trainval has seen the
-    database, and should say so.
+    No retrieval split is standard. Here the official test part (3,669 images) is the queries and the official
+    trainval part (3,680) the database, which is how nearest-neighbour classification is scored on it; what
+    learns from the labels of trainval has seen the database, and should say so.
 
     Parameters
     ----------
@@ -56,13 +75,15 @@ def fetch_oxford_pets(*, root=None, download=True, progress=True):
     Returns
     -------
     ImageCollection
-        Ids ``"Abyssinian_1.jpg"`` … Columns ``label`` (breed), ``species`` ("Cat" or "Dog"), ``official`` ("trainval", "test"),
-        ``split`` ("database", "query") and ``mask`` (file of the outline: 1 pet, 2 background, 3 border).
+        Ids ``"Abyssinian_1.jpg"`` … Columns ``label`` (breed), ``species`` ("Cat" or "Dog"), ``official``
+        ("trainval", "test"), ``split`` ("database", "query") and ``mask`` (file of the outline: 1 pet, 2
+        background, 3 border).
 
     Raises
     ------
     DownloadFailed
-        The host is gone or a file is another one; the message says what to download by hand and where to put it.
+        The host is gone or a file is another one; the message says what to download by hand and where to put
+        it.
 
     References
     ----------
@@ -83,7 +104,9 @@ def fetch_oxford_pets(*, root=None, download=True, progress=True):
         }
         frames.append(pd.DataFrame(table))
     folder = ready / "oxford-iiit-pet" / "images"
-    return ImageCollection.from_files(paths, pd.concat(frames, ignore_index=True), root=folder, name=PETS.name)
+    return ImageCollection.from_files(
+        paths, pd.concat(frames, ignore_index=True), root=folder, name=PETS.name
+    )
 
 
 def _make_pets(files, folder, progress):
@@ -102,9 +125,10 @@ def fetch_flowers102(*, root=None, download=True, progress=True):
 
     Address, checksums and reading are torchvision's (`torchvision.datasets.Flowers102`).
 
-    No retrieval split is standard. Here the official test part (6,149 images) is the queries, and the official train and val parts
-    (1,020 each, 10 of every species) are the database, which is how nearest-neighbour classification is scored on it. To keep what is
-    learnt from apart, learn from ``official == "train"`` and use ``official == "val"`` alone as the database.
+    No retrieval split is standard. Here the official test part (6,149 images) is the queries, and the
+    official train and val parts (1,020 each, 10 of every species) are the database, which is how
+    nearest-neighbour classification is scored on it. To keep what is learnt from apart, learn from ``official
+    == "train"`` and use ``official == "val"`` alone as the database.
 
     Parameters
     ----------
@@ -117,12 +141,14 @@ def fetch_flowers102(*, root=None, download=True, progress=True):
     Returns
     -------
     ImageCollection
-        Ids ``"image_00001.jpg"`` … Columns ``label`` (species), ``official`` ("train", "val", "test"), ``split`` ("database", "query").
+        Ids ``"image_00001.jpg"`` … Columns ``label`` (species), ``official`` ("train", "val", "test"),
+        ``split`` ("database", "query").
 
     Raises
     ------
     DownloadFailed
-        The host is gone or a file is another one; the message says what to download by hand and where to put it.
+        The host is gone or a file is another one; the message says what to download by hand and where to put
+        it.
 
     References
     ----------
@@ -137,7 +163,9 @@ def fetch_flowers102(*, root=None, download=True, progress=True):
         labels = [part.classes[code] for code in part._labels]
         frames.append(pd.DataFrame({"label": labels, "official": official, "split": split}))
     folder = ready / "flowers-102" / "jpg"
-    return ImageCollection.from_files(paths, pd.concat(frames, ignore_index=True), root=folder, name=FLOWERS.name)
+    return ImageCollection.from_files(
+        paths, pd.concat(frames, ignore_index=True), root=folder, name=FLOWERS.name
+    )
 
 
 def _make_flowers(files, folder, progress):

@@ -1,8 +1,8 @@
 """Read the two kinds of pickle that data sets come in without running anything they name.
 
-A pickle can call any function. These readers resolve no name at all: a file may hold dicts, lists, tuples, strings and numbers and,
-for CIFAR-10, arrays of bytes, whose pickled parts are put into inert stand-ins. All else is refused. What is read is written as JSON
-or npy, so that nothing that is loaded later is a pickle.
+A pickle can call any function. These readers resolve no name at all: a file may hold dicts, lists, tuples,
+strings and numbers and, for CIFAR-10, arrays of bytes, whose pickled parts are put into inert stand-ins. All
+else is refused. What is read is written as JSON or npy, so that nothing that is loaded later is a pickle.
 """
 
 import io
@@ -76,7 +76,8 @@ def read_plain(path):
 
 
 def read_cifar_batch(path):
-    """Pixels (n, 3072) uint8, labels and other entries of one batch of CIFAR-10 for Python: dict of str to array or list.
+    """Pixels (n, 3072) uint8, labels and other entries of one batch of CIFAR-10 for Python: dict of str to
+    array or list.
 
     Raises
     ------

@@ -73,8 +73,8 @@ def prepare(data_set, make, *, root=None, download=True, progress=True):
     ----------
     data_set : DataSet
     make : callable
-        ``make(files, folder, progress)`` fills an empty folder from the verified files (dict of name to path). It raises
-        ValueError where they are not what they should be.
+        ``make(files, folder, progress)`` fills an empty folder from the verified files (dict of name to
+        path). It raises ValueError where they are not what they should be.
     root : path-like, optional
         See `data_root`.
     download : bool, default=True
@@ -98,13 +98,16 @@ def prepare(data_set, make, *, root=None, download=True, progress=True):
         return ready
     if not download and not any((folder / item.name).is_file() for item in data_set.downloads):
         raise DownloadFailed(
-            f"{data_set.title} is not in {str(folder)!r} and download=False; run `cbirkit prefetch {data_set.name}` while online, "
-            f"or {by_hand(data_set.downloads[0], folder)}"
+            f"{data_set.title} is not in {str(folder)!r} and download=False; "
+            f"run `cbirkit prefetch {data_set.name}` while online, or {by_hand(data_set.downloads[0], folder)}"
         )
-    with plain_errors(folder), only_one(folder):
+    with plain_errors(folder), only_one(folder) as alone:
         if is_ready(data_set, root):  # made by the process that was waited for
             return ready
-        files = {item.name: get(item, folder, online=download, progress=progress) for item in data_set.downloads}
+        _sweep(folder, alone)
+        files = {
+            item.name: get(item, folder, online=download, progress=progress) for item in data_set.downloads
+        }
         check_free(folder, int(data_set.unpacked_megabytes * 1e6), data_set.title)
         _build(data_set, make, files, ready, progress)
         for path in files.values():
@@ -112,15 +115,23 @@ def prepare(data_set, make, *, root=None, download=True, progress=True):
     return ready
 
 
-def _build(data_set, make, files, ready, progress):
-    folder = ready.parent
+def _sweep(folder, alone):
+    """Remove what killed processes left: all of it if nobody else can be at work, else only what is old."""
     sweep(folder, ".ready.")
-    partial = folder / f".ready.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
+    if alone:
+        for path in folder.glob(".ready.*.partial"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _build(data_set, make, files, ready, progress):
+    partial = ready.parent / f".ready.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
     partial.mkdir()
     try:
         make(files, partial, progress)
         (partial / _MARK).write_text(json.dumps({"layout": data_set.layout, "files": list(files)}), "utf-8")
-        if hasattr(os, "sync"):  # all is on the disk before the new name is: cheaper than once for each of 100,000 files
+        if hasattr(
+            os, "sync"
+        ):  # all is on the disk before the new name is: cheaper than once for each of 100,000 files
             os.sync()
         if ready.exists():  # of an earlier layout
             shutil.rmtree(ready)
@@ -145,7 +156,8 @@ def _reject(data_set, files, error):
     if not rejected:
         return f"{data_set.title} is not as expected: {error}; is there a newer cbirkit? See {data_set.page}"
     return (
-        f"{data_set.title} is not as expected: {error}; the file was renamed to end in .rejected: run this again, or "
+        f"{data_set.title} is not as expected: {error}; "
+        "the file was renamed to end in .rejected: run this again, or "
         f"{by_hand(rejected[0], next(iter(files.values())).parent)}"
     )
 

@@ -12,7 +12,8 @@ from ...ranking import Relevance
 class Benchmark:
     """Queries, a database, and what answers what, under one or more protocols.
 
-    ``split()`` and ``relevance()`` do what those of an `ImageCollection` do, so code for one works for the other.
+    ``split()`` and ``relevance()`` do what those of an `ImageCollection` do, so code for one works for the
+    other.
 
     Parameters
     ----------
@@ -25,7 +26,8 @@ class Benchmark:
     Examples
     --------
     >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)), ids=["q", "a", "b"])
-    >>> benchmark = Benchmark("toy", images[:1], images[1:], {"easy": {"q": ["a"]}}, {"easy": {"q": ["b"]}}, "easy")
+    >>> positives, junk = {"easy": {"q": ["a"]}}, {"easy": {"q": ["b"]}}
+    >>> benchmark = Benchmark("toy", images[:1], images[1:], positives, junk, "easy")
     >>> queries, database = benchmark.split()
     >>> benchmark.relevance(queries, database).n_positives.tolist()
     [1]
@@ -72,7 +74,9 @@ class Benchmark:
         """
         protocol = self.protocol if protocol is None else protocol
         if protocol not in self.positives:
-            raise ValueError(f"no protocol {protocol!r} in {self.name}; there are: {', '.join(self.protocols)}")
+            raise ValueError(
+                f"no protocol {protocol!r} in {self.name}; there are: {', '.join(self.protocols)}"
+            )
         query_ids = (self.queries if queries is None else queries).ids
         database_ids = (self.database if database is None else database).ids
         self.queries.positions(query_ids)  # names a query that is not one of these

@@ -17,7 +17,7 @@ from .stored_files import StoredFiles
 
 _TRUTH = "http://cmp.felk.cvut.cz/revisitop/data/datasets/"
 _VGG = "https://www.robots.ox.ac.uk/~vgg/data/"
-_TERMS = "photographs belong to their Flickr authors, for research only; cite Philbin et al. and Radenović et al. (2018)"
+_TERMS = "photographs belong to their Flickr authors, for research; cite Philbin et al. and Radenović et al."
 
 SETS = {
     "roxford5k": DataSet(
@@ -28,7 +28,10 @@ SETS = {
             Download("gnd_roxford5k.pkl", (f"{_TRUTH}roxford5k/gnd_roxford5k.pkl",), 1),
             Download(
                 "oxbuild_images-v1.tgz",
-                (f"{_VGG}oxbuildings/oxbuild_images-v1.tgz", "https://thor.robots.ox.ac.uk/oxbuildings/oxbuild_images-v1.tgz"),
+                (
+                    f"{_VGG}oxbuildings/oxbuild_images-v1.tgz",
+                    "https://thor.robots.ox.ac.uk/oxbuildings/oxbuild_images-v1.tgz",
+                ),
                 1938,
             ),
         ),
@@ -44,12 +47,18 @@ SETS = {
             Download("gnd_rparis6k.pkl", (f"{_TRUTH}rparis6k/gnd_rparis6k.pkl",), 1),
             Download(
                 "paris_1-v1.tgz",
-                (f"{_VGG}parisbuildings/paris_1-v1.tgz", "https://thor.robots.ox.ac.uk/datasets/paris-buildings/paris_1-v1.tgz"),
+                (
+                    f"{_VGG}parisbuildings/paris_1-v1.tgz",
+                    "https://thor.robots.ox.ac.uk/datasets/paris-buildings/paris_1-v1.tgz",
+                ),
                 1270,
             ),
             Download(
                 "paris_2-v1.tgz",
-                (f"{_VGG}parisbuildings/paris_2-v1.tgz", "https://thor.robots.ox.ac.uk/datasets/paris-buildings/paris_2-v1.tgz"),
+                (
+                    f"{_VGG}parisbuildings/paris_2-v1.tgz",
+                    "https://thor.robots.ox.ac.uk/datasets/paris-buildings/paris_2-v1.tgz",
+                ),
                 1200,
             ),
         ),
@@ -67,27 +76,31 @@ _KINDS = ("easy", "hard", "junk")
 
 
 def fetch_revisited(name, *, crop=True, root=None, download=True, progress=True):
-    """Revisited Oxford ("roxford5k") or Paris ("rparis6k"): 70 queries against 4,993 or 6,322 photographs of landmarks.
+    """Revisited Oxford ("roxford5k") or Paris ("rparis6k"): landmarks, 70 queries, three protocols.
 
-    Protocols: ``"easy"`` (easy images count, hard ones are junk), ``"medium"`` (both count) and ``"hard"`` (hard ones count, easy ones
-    are junk); unclear images are always junk, and junk is deleted before ranks are counted. Queries are cropped to their box. The
-    official program computes AP by the trapezoid rule::
+    The database holds 4,993 (Oxford) or 6,322 (Paris) photographs; no query is among them.
+
+    Protocols: ``"easy"`` (easy images count, hard ones are junk), ``"medium"`` (both count) and ``"hard"``
+    (hard ones count, easy ones are junk); unclear images are always junk, and junk is deleted before ranks
+    are counted. Queries are cropped to their box. The official program computes AP by the trapezoid rule::
 
         oxford = fetch_revisited("roxford5k")
         queries, database = oxford.split()
         evaluate(ranking, oxford.relevance(queries, database, protocol="hard"), metrics=["trapezoid_map"])
 
-    Papers report medium and hard; what is learnt (whitening, vocabulary) is learnt on other images. Some queries have no easy image:
-    under "easy" they are left out of the mean.
+    Papers report medium and hard; what is learnt (whitening, vocabulary) is learnt on other images. Some
+    queries have no easy image: under "easy" they are left out of the mean.
 
-    The ground truth is the official one. It comes as a pickle, which is read without resolving any name and kept as JSON. No checksum
-    of the files is published: the SHA-256 of the first ones that arrive is recorded in ``checksums.json`` and later ones must match.
+    The ground truth is the official one. It comes as a pickle, which is read without resolving any name and
+    kept as JSON. No checksum of the files is published: the SHA-256 of the first ones that arrive is recorded
+    in ``checksums.json`` and later ones must match.
 
     Parameters
     ----------
     name : {"roxford5k", "rparis6k"}
     crop : bool, default=True
-        Crop the queries to their boxes, as the protocol demands. False gives the whole photographs, for comparison.
+        Crop the queries to their boxes, as the protocol demands. False gives the whole photographs, for
+        comparison.
     root : path-like, optional
         Folder for data sets. Default: the environment variable ``CBIRKIT_DATA``, else ``~/.cache/cbirkit``.
     download : bool, default=True
@@ -97,21 +110,23 @@ def fetch_revisited(name, *, crop=True, root=None, download=True, progress=True)
     Returns
     -------
     Benchmark
-        With the protocols "easy", "medium" (default) and "hard". Ids are the official names, without ``.jpg``. Pixels are as stored
-        (no EXIF orientation), as the boxes refer to these. The queries' table has the columns ``x0``, ``y0``, ``x1``, ``y1`` (box, in
-        pixels).
+        With the protocols "easy", "medium" (default) and "hard". Ids are the official names, without
+        ``.jpg``. Pixels are as stored (no EXIF orientation), as the boxes refer to these. The queries' table
+        has the columns ``x0``, ``y0``, ``x1``, ``y1`` (box, in pixels).
 
     Raises
     ------
     ValueError
         Another name.
     DownloadFailed
-        A host is gone or a file is another one; the message says what to download by hand and where to put it.
+        A host is gone or a file is another one; the message says what to download by hand and where to put
+        it.
 
     References
     ----------
-    Radenović, Iscen, Tolias, Avrithis and Chum (2018), Revisiting Oxford and Paris, CVPR, arXiv:1803.11285. Philbin et al. (2007),
-    Object retrieval with large vocabularies and fast spatial matching, CVPR; (2008), Lost in Quantization, CVPR.
+    Radenović, Iscen, Tolias, Avrithis and Chum (2018), Revisiting Oxford and Paris, CVPR, arXiv:1803.11285.
+    Philbin et al. (2007), Object retrieval with large vocabularies and fast spatial matching, CVPR; (2008),
+    Lost in Quantization, CVPR.
     """
     if name not in SETS:
         raise ValueError(f"name must be one of {', '.join(SETS)}, got {name!r}")
@@ -144,11 +159,17 @@ def _sets(truth, kinds):
 def _make(data_set, files, folder, progress):
     pickled = files[f"gnd_{data_set.name}.pkl"]
     truth = plain_truth(read_plain(pickled))
-    expect(len(truth["query_names"]) + len(truth["database_names"]), data_set.n_images, "names in the ground truth")
+    expect(
+        len(truth["query_names"]) + len(truth["database_names"]),
+        data_set.n_images,
+        "names in the ground truth",
+    )
     (folder / "ground_truth.json").write_text(json.dumps(truth), "utf-8")
     wanted = {f"{name}.jpg" for name in truth["query_names"] + truth["database_names"]}
 
-    def place(name):  # Paris comes in folders, Oxford without; images that are not part of the benchmark are left out
+    def place(
+        name,
+    ):  # Paris comes in folders, Oxford without; images that are not part of the benchmark are left out
         last = PurePosixPath(name).name
         return f"jpg/{last}" if last in wanted else None
 
@@ -162,13 +183,14 @@ def plain_truth(raw):
     Parameters
     ----------
     raw : dict
-        With ``imlist``, ``qimlist`` (names) and ``gnd`` (one dict for each query: ``bbx``, ``easy``, ``hard``, ``junk``).
+        With ``imlist``, ``qimlist`` (names) and ``gnd`` (one dict for each query: ``bbx``, ``easy``,
+        ``hard``, ``junk``).
 
     Returns
     -------
     dict
-        ``database_names``, ``query_names`` and ``queries``: for each its ``box`` and the positions of its ``easy``, ``hard`` and
-        ``junk`` images.
+        ``database_names``, ``query_names`` and ``queries``: for each its ``box`` and the positions of its
+        ``easy``, ``hard`` and ``junk`` images.
 
     Raises
     ------
@@ -178,10 +200,16 @@ def plain_truth(raw):
     try:
         names, query_names = list(raw["imlist"]), list(raw["qimlist"])
         queries = [
-            {"box": [float(v) for v in entry["bbx"]], **{kind: [int(i) for i in entry[kind]] for kind in _KINDS}} for entry in raw["gnd"]
+            {
+                "box": [float(v) for v in entry["bbx"]],
+                **{kind: [int(i) for i in entry[kind]] for kind in _KINDS},
+            }
+            for entry in raw["gnd"]
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the ground truth lacks something or holds something else ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"the ground truth lacks something or holds something else ({type(error).__name__}: {error})"
+        ) from error
     if not all(isinstance(name, str) and re.fullmatch(r"\w+", name) for name in names + query_names):
         raise ValueError("the ground truth has names that are no plain names of images")
     if len(set(names + query_names)) != len(names) + len(query_names):

@@ -34,14 +34,16 @@ _LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 def fetch_sop(*, root=None, download=True, progress=True):
     """Stanford Online Products: 120,053 photographs of 22,634 products in 12 categories.
 
-    Protocol (Oh Song et al. 2016): learn from 11,318 products (59,551 images), test on the other 11,316 (60,502), where every image is a
-    query against all others and the photographs of the same product are right; Recall@1, @10, @100, @1000 (here ``hit_rate@1`` …)::
+    Protocol (Oh Song et al. 2016): learn from 11,318 products (59,551 images), test on the other 11,316
+    (60,502), where every image is a query against all others and the photographs of the same product are
+    right; Recall@1, @10, @100, @1000 (here ``hit_rate@1`` …)::
 
         train, test = fetch_sop().split(parts=("train", "test"))
         relevance = test.relevance()
 
-    The checksum is the one that open code has used for the archive for years; whether the copy on the authors' drive, tried last, is the
-    same file is not known to us: if not, it is refused, and the message says so.
+    The checksum is the one that open code has used for the archive for years; whether the copy on the
+    authors' drive, tried last, is the same file is not known to us: if not, it is refused, and the message
+    says so.
 
     Parameters
     ----------
@@ -54,17 +56,19 @@ def fetch_sop(*, root=None, download=True, progress=True):
     Returns
     -------
     ImageCollection
-        Ids ``"bicycle_final/111085122871_0.JPG"`` … Columns ``instance`` (int: the product), ``label`` (category) and ``split`` ("train",
-        "test": by product).
+        Ids ``"bicycle_final/111085122871_0.JPG"`` … Columns ``instance`` (int: the product), ``label``
+        (category) and ``split`` ("train", "test": by product).
 
     Raises
     ------
     DownloadFailed
-        The hosts are gone or the file is another one; the message says what to download by hand and where to put it.
+        The hosts are gone or the file is another one; the message says what to download by hand and where to
+        put it.
 
     References
     ----------
-    Oh Song, Xiang, Jegelka and Savarese (2016), Deep Metric Learning via Lifted Structured Feature Embedding, CVPR, arXiv:1511.06452.
+    Oh Song, Xiang, Jegelka and Savarese (2016), Deep Metric Learning via Lifted Structured Feature Embedding,
+    CVPR, arXiv:1511.06452.
     """
     ready = prepare(SET, _make, root=root, download=download, progress=progress)
     table = _table(ready)
@@ -77,7 +81,9 @@ def _table(folder):
     for split, name in _LISTS.items():
         part = pd.read_csv(folder / name, sep=" ")  # image_id class_id super_class_id path
         label = part["path"].str.replace(r"_final/.*", "", regex=True)
-        parts.append(pd.DataFrame({"name": part["path"], "instance": part["class_id"], "label": label, "split": split}))
+        parts.append(
+            pd.DataFrame({"name": part["path"], "instance": part["class_id"], "label": label, "split": split})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -92,6 +98,8 @@ def _make(files, folder, progress):
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)}")
     table = _table(folder)
-    if len(set(table["instance"][table["split"] == "train"]) & set(table["instance"][table["split"] == "test"])):
+    if len(
+        set(table["instance"][table["split"] == "train"]) & set(table["instance"][table["split"] == "test"])
+    ):
         raise ValueError("products are in both parts")
     expect(sum((folder / name).is_file() for name in table["name"]), SET.n_images, "images")

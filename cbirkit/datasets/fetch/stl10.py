@@ -26,17 +26,23 @@ SET = DataSet(
     page="https://cs.stanford.edu/~acoates/stl10/",
     terms="images from ImageNet: non-commercial research and education; cite Coates, Lee and Ng (2011)",
 )
-_PARTS = (("train", "database"), ("test", "query"), ("unlabeled", "unlabelled"))  # name in the archive, value of split
+_PARTS = (
+    ("train", "database"),
+    ("test", "query"),
+    ("unlabeled", "unlabelled"),
+)  # name in the archive, value of split
 
 
 def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
-    """STL-10: 96 × 96 photographs of ten classes, 5,000 for training, 8,000 for testing and 100,000 without labels.
+    """STL-10: 96 × 96 photographs of ten classes, 5,000 for training, 8,000 for testing and 100,000 without
+    labels.
 
     Address, checksum and file names are torchvision's (`torchvision.datasets.STL10`).
 
-    No retrieval split is standard. Here the official test images are the queries and the official training images the database, which
-    is how nearest-neighbour classification is scored on it. What learns without labels may learn from the third part, which is made
-    for that; what learns from labels of the training part has seen the database, and should say so.
+    No retrieval split is standard. Here the official test images are the queries and the official training
+    images the database, which is how nearest-neighbour classification is scored on it. What learns without
+    labels may learn from the third part, which is made for that; what learns from labels of the training part
+    has seen the database, and should say so.
 
     Parameters
     ----------
@@ -51,13 +57,15 @@ def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
     Returns
     -------
     ImageCollection
-        RGB uint8 (96, 96, 3), read from the disk one at a time. Ids ``"train/00000"`` … Columns ``label`` (class name, None where there
-        is none), ``official`` ("train", "test", "unlabeled") and ``split`` ("database", "query", "unlabelled").
+        RGB uint8 (96, 96, 3), read from the disk one at a time. Ids ``"train/00000"`` … Columns ``label``
+        (class name, None where there is none), ``official`` ("train", "test", "unlabeled") and ``split``
+        ("database", "query", "unlabelled").
 
     Raises
     ------
     DownloadFailed
-        The host is gone or the file is another one; the message says what to download by hand and where to put it.
+        The host is gone or the file is another one; the message says what to download by hand and where to
+        put it.
 
     References
     ----------
@@ -67,11 +75,19 @@ def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
     classes = np.array((ready / "class_names.txt").read_text("ascii").split() + [None], dtype=object)
     frames, readers = [], []
     for part, split in _PARTS if unlabelled else _PARTS[:2]:
-        pixels = MappedImages(ready / f"{part}_X.bin", shape=(3, 96, 96), axes=(2, 1, 0))  # stored column by column
+        pixels = MappedImages(
+            ready / f"{part}_X.bin", shape=(3, 96, 96), axes=(2, 1, 0)
+        )  # stored column by column
         file = ready / f"{part}_y.bin"
-        codes = np.fromfile(file, dtype=np.uint8).astype(int) - 1 if file.exists() else np.full(len(pixels), -1)  # 1 to 10
+        codes = (
+            np.fromfile(file, dtype=np.uint8).astype(int) - 1 if file.exists() else np.full(len(pixels), -1)
+        )  # 1 to 10
         ids = [f"{part}/{number:05d}" for number in range(len(pixels))]
-        frames.append(pd.DataFrame({"label": classes[codes], "official": part, "split": split}, index=pd.Index(ids, dtype=object)))
+        frames.append(
+            pd.DataFrame(
+                {"label": classes[codes], "official": part, "split": split}, index=pd.Index(ids, dtype=object)
+            )
+        )
         readers.append(pixels)
     key = f"stl10 {SET.downloads[0].checksum}"
     return ImageCollection.from_function(_OneAfterAnother(readers), pd.concat(frames), key=key, name="stl10")

@@ -1,4 +1,5 @@
-"""Image files whose pixels are taken as they are stored, cropped to a box or turned as a benchmark wants it."""
+"""Image files whose pixels are taken as they are stored, cropped to a box or turned as a benchmark wants
+it."""
 
 import hashlib
 
@@ -9,14 +10,16 @@ from ...images.sources import FileSource
 
 
 class StoredFiles(FileSource):
-    """Files read without applying their EXIF orientation: what a benchmark's boxes and published figures refer to.
+    """Files read without applying their EXIF orientation: what a benchmark's boxes and published figures
+    refer to.
 
     Parameters
     ----------
     paths : list of path-like
     root : path-like
     boxes : list of (x0, y0, x1, y1), optional
-        In pixels as stored; each image is cropped to its box, rounded to whole pixels and cut at the edge of the image.
+        In pixels as stored; each image is cropped to its box, rounded to whole pixels and cut at the edge of
+        the image.
     turns : list of int, optional
         Degrees clockwise, multiples of 90.
     """
@@ -30,7 +33,9 @@ class StoredFiles(FileSource):
 
     def thumbnail(self, row, size):
         if self.boxes is None:
-            return np.ascontiguousarray(self._altered(read_thumbnail(self.paths[row], size, upright=False), row))
+            return np.ascontiguousarray(
+                self._altered(read_thumbnail(self.paths[row], size, upright=False), row)
+            )
         return shrink(self.read(row), size)
 
     def digest(self, row):

@@ -24,14 +24,15 @@ SET = DataSet(
 def fetch_ukbench(*, root=None, download=True, progress=True):
     """UKBench: 10,200 photographs (640 × 480) of 2,550 objects, four of each.
 
-    Protocol: every image is a query, all 10,200 are the database, the query itself stays in it, and the score is the mean number of the
-    object's four images among the first four (0 to 4; `evaluate` calls it ``ukbench``)::
+    Protocol: every image is a query, all 10,200 are the database, the query itself stays in it, and the score
+    is the mean number of the object's four images among the first four (0 to 4; `evaluate` calls it
+    ``ukbench``)::
 
         images = fetch_ukbench()
         relevance = images.relevance(keep_self=True)
 
-    The original host is gone; the file comes from the Internet Archive. No checksum is published: the SHA-256 of the first file that
-    arrives is recorded in ``checksums.json`` and later ones must match.
+    The original host is gone; the file comes from the Internet Archive. No checksum is published: the SHA-256
+    of the first file that arrives is recorded in ``checksums.json`` and later ones must match.
 
     Parameters
     ----------
@@ -44,13 +45,14 @@ def fetch_ukbench(*, root=None, download=True, progress=True):
     Returns
     -------
     ImageCollection
-        Ids ``"ukbench00000.jpg"`` … Column ``instance`` (int, 0 to 2,549). Some files carry an EXIF orientation, which published figures
-        ignore: pixels are given as stored.
+        Ids ``"ukbench00000.jpg"`` … Column ``instance`` (int, 0 to 2,549). Some files carry an EXIF
+        orientation, which published figures ignore: pixels are given as stored.
 
     Raises
     ------
     DownloadFailed
-        The host is gone or the file is another one; the message says what to download by hand and where to put it.
+        The host is gone or the file is another one; the message says what to download by hand and where to
+        put it.
 
     References
     ----------
@@ -59,7 +61,9 @@ def fetch_ukbench(*, root=None, download=True, progress=True):
     ready = prepare(SET, _make, root=root, download=download, progress=progress)
     paths = sorted(ready.glob("ukbench*.jpg"))
     index = pd.Index([path.name for path in paths], dtype=object)
-    table = pd.DataFrame({"instance": np.arange(len(paths)) // 4, "path": [str(path) for path in paths]}, index=index)
+    table = pd.DataFrame(
+        {"instance": np.arange(len(paths)) // 4, "path": [str(path) for path in paths]}, index=index
+    )
     return ImageCollection(StoredFiles(paths, ready), table, name="ukbench")
 
 

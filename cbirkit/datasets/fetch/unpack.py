@@ -25,7 +25,13 @@ log = logging.getLogger(__name__)
 _BLOCK = 2**20
 _MOST_FILES = 2_000_000
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-_LONG_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _DAMAGE = (
     EOFError, OSError, RuntimeError, NotImplementedError, ValueError, struct.error, zlib.error, lzma.LZMAError,
     tarfile.TarError, zipfile.BadZipFile,
@@ -50,8 +56,9 @@ class _Member:
 def unpack(archive, folder, *, place=None, progress=True, most_bytes=None):
     """Unpack a zip file or a tar file (also compressed) below a folder.
 
-    Names that lead out of the folder, links that point out of it, devices, encrypted files, and archives that grow to more than
-    `most_bytes` are refused. Links are never made: those that stay inside are left out. Owners and permissions are not taken over.
+    Names that lead out of the folder, links that point out of it, devices, encrypted files, and archives that
+    grow to more than `most_bytes` are refused. Links are never made: those that stay inside are left out.
+    Owners and permissions are not taken over.
 
     Parameters
     ----------
@@ -60,7 +67,8 @@ def unpack(archive, folder, *, place=None, progress=True, most_bytes=None):
     folder : path-like
         Made if need be. Give a new one, and rename it when all is done: a failure leaves a part of the files.
     place : callable, optional
-        ``place(name)`` gives the path below `folder` for a member, or None to leave it out. Default: its name.
+        ``place(name)`` gives the path below `folder` for a member, or None to leave it out. Default: its
+        name.
     progress : bool, default=True
     most_bytes : int, optional
         Default: 4 times the size of the archive and 64 MB: photographs hardly compress.
@@ -113,7 +121,9 @@ def safe_name(name, archive):
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in parts or "\0" in plain or not parts:
-        raise UnsafeArchive(f"{archive} holds the name {name!r}, which leads out of its folder; it is not unpacked, do not trust it")
+        raise UnsafeArchive(
+            f"{archive} holds the name {name!r}, which leads out of its folder; it is not unpacked, do not trust it"
+        )
     return "/".join(parts)
 
 
@@ -127,7 +137,8 @@ class _Budget:
         self.spent += n_bytes
         if self.spent > self.most:
             raise UnsafeArchive(
-                f"{self.archive} unpacks to more than {self.most / 1e6:,.0f} MB, which is not what it should hold; it is not unpacked"
+                f"{self.archive} unpacks to more than {self.most / 1e6:,.0f} MB, "
+                "which is not what it should hold; it is not unpacked"
             )
 
     def count(self):
@@ -173,7 +184,9 @@ def _write(member, path, archive, budget):
                 target.write(block)
             written += len(block)
     if written != member.size:
-        raise DamagedArchive(f"{archive} is damaged or cut short ({member.name} has {written:,} of {member.size:,} bytes)")
+        raise DamagedArchive(
+            f"{archive} is damaged or cut short ({member.name} has {written:,} of {member.size:,} bytes)"
+        )
 
 
 # ---------------------------------------------------------------------- zip
@@ -240,7 +253,9 @@ def _tar_members(raw, budget):
                 _check_link(name if info.issym() else "", info.linkname, budget.archive)
                 continue
             if not info.isreg():
-                raise UnsafeArchive(f"{budget.archive} holds {name!r}, which is neither file nor folder; it is not unpacked")
+                raise UnsafeArchive(
+                    f"{budget.archive} holds {name!r}, which is neither file nor folder; it is not unpacked"
+                )
             yield _Member(name, info.size, lambda info=info: file.extractfile(info))
     while stream.read(_BLOCK):  # to the end, where the checksum of the compressed stream is
         pass
@@ -250,5 +265,7 @@ def _check_link(name, target, archive):
     """Refuse a link that points out of the folder; hard links are relative to the top, so have no `name`."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target.replace("\\", "/")))
     if path == "." or path.startswith(("/", "..")) or re.match("[A-Za-z]:", path):
-        raise UnsafeArchive(f"{archive} holds a link out of its folder ({name or 'hard link'} -> {target}); it is not unpacked")
+        raise UnsafeArchive(
+            f"{archive} holds a link out of its folder ({name or 'hard link'} -> {target}); it is not unpacked"
+        )
     log.info("%s: the link %s is left out", archive, name or target)

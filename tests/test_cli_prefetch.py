@@ -1,0 +1,160 @@
+"""``cbirkit prefetch``: what it gets, what it lists, how it fails."""
+
+import re
+import shutil
+from types import SimpleNamespace
+
+import fetch_sets
+import pytest
+from cli_samples import runner
+from fetch_server import Server
+
+from cbirkit.cli import prefetching
+from cbirkit.datasets import fetch_sop
+from cbirkit.datasets.fetch import cub200, sop, transfer
+
+run = pytest.fixture(runner)
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """Two small sets in place of the real ones; the cache is a new folder; no backbone can be had."""
+    monkeypatch.setattr(transfer, "_WAIT", 0.0)
+    monkeypatch.setenv("CBIRKIT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    server = Server()
+    monkeypatch.setattr(sop, "SET", fetch_sets.serve(monkeypatch, server, sop.SET, fetch_sets.sop(), 11))
+    monkeypatch.setattr(
+        cub200, "SET", fetch_sets.serve(monkeypatch, server, cub200.SET, fetch_sets.cub200(), 12)
+    )
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Names asked of `cbirkit.nets.backbones.build`, which knows resnet18 and cannot reach the host of
+    resnet50."""
+    backbones = pytest.importorskip("cbirkit.nets.backbones")
+    asked = []
+
+    def build(name, weights="default", *, random_state=0):
+        asked.append((name, weights, random_state))
+        if name == "resnet18":
+            return SimpleNamespace(identity="torchvision IMAGENET1K_V1")
+        if name == "resnet50":
+            raise ConnectionError(
+                "weights of resnet50 are not here and the host cannot be reached;\n put them by hand"
+            )
+        raise ValueError(f"no backbone {name!r}")
+
+    monkeypatch.setattr(backbones, "build", build)
+    return asked
+
+
+def test_data_sets_are_got_and_then_are_there(server, run, tmp_path):
+    code, out, err = run("prefetch", "sop", "cub200")
+    assert code == 0
+    assert re.search(r"^sop: now here, 11 images, \d+ kB in .*data.sop$", out, re.MULTILINE)
+    assert re.search(r"^cub200: now here, 12 images", out, re.MULTILINE)
+    assert "terms: no licence stated; product photographs" in err and "Stanford_Online_Products.zip" in err
+    assert len(fetch_sop(download=False)) == 11
+    server.files.clear()
+    code, out, _ = run("prefetch", "sop", "sop")
+    assert code == 0 and out.count("sop: already here, 11 images") == 1
+
+
+def test_quiet_prints_only_results(server, run):
+    code, out, err = run("prefetch", "-q", "sop")
+    assert code == 0 and out.startswith("sop: now here") and err == ""
+
+
+def test_elsewhere(server, run, tmp_path):
+    assert run("prefetch", "sop", "--root", tmp_path / "other")[0] == 0
+    assert (tmp_path / "other" / "sop" / "ready").is_dir() and not (tmp_path / "data").exists()
+
+
+def test_weights_are_got_by_building_the_network(server, networks, run):
+    code, out, _ = run("prefetch", "resnet18")
+    assert code == 0 and out == "resnet18: weights here (torchvision IMAGENET1K_V1)\n"
+    assert networks == [("resnet18", "default", 0)]
+
+
+def test_what_fails_is_said_and_the_rest_is_got(server, networks, run):
+    del server.files["/0/CUB_200_2011.tgz"]
+    code, out, err = run("prefetch", "cub200", "resnet50", "no_such", "sop", "resnet18")
+    assert code == 1
+    assert "sop: now here" in out and "resnet18: weights here" in out and "cub200" not in out
+    lines = [line for line in err.splitlines() if line.startswith("cbirkit: ")]
+    assert re.search(
+        r"cub200: cannot download CUB_200_2011.tgz \(.*404.*by hand from http.*its md5 is [0-9a-f]{32}",
+        lines[0],
+    )
+    assert lines[1].endswith(
+        "resnet50: weights of resnet50 are not here and the host cannot be reached; put them by hand"
+    )
+    assert re.search(
+        r"no_such: it is no data set \(cifar10, .*sop\), and as a backbone: no backbone 'no_such'", lines[2]
+    )
+    assert lines[3] == "cbirkit: 3 of 5 could not be got: cub200, resnet50, no_such"
+    assert "Traceback" not in err
+
+
+def test_a_download_that_broke_is_continued_by_the_same_command(server, run):
+    body = server.files["/0/CUB_200_2011.tgz"].body
+    server.files["/0/CUB_200_2011.tgz"].break_after = [len(body) // 2, *[0] * 9]
+    assert run("prefetch", "cub200")[0] == 1
+    server.files["/0/CUB_200_2011.tgz"].break_after = []
+    server.requests.clear()
+    assert run("prefetch", "cub200")[0] == 0
+    assert server.requests == [("/0/CUB_200_2011.tgz", f"bytes={len(body) // 2}-")]
+
+
+def test_interrupted(server, run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer.urllib.request, "urlopen", interrupted)
+    code, out, err = run("prefetch", "sop")
+    assert code == 130 and out == "" and "the same command goes on from there" in err
+
+
+def test_list(server, run, tmp_path):
+    run("prefetch", "sop")
+    weights = tmp_path / "torch" / "hub" / "checkpoints"
+    weights.mkdir(parents=True)
+    (weights / "resnet18-f37072fd.pth").write_bytes(bytes(2_000_000))
+    code, out, err = run("prefetch", "--list")
+    assert code == 0 and err == ""
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    assert re.search(r"^  sop +11 .* kB  yes   Stanford Online Products$", rows["sop"])
+    assert re.search(r"^  ukbench +10,200 +1,600 MB +1,600 MB  -     UKBench$", rows["ukbench"])
+    assert re.search(r"resnet18-f37072fd.pth +2 MB", rows["resnet18-f37072fd.pth"])
+    assert str(tmp_path / "data") in out and str(weights) in out and re.search(r"[\d,.]+ [GM]B free", out)
+
+
+def test_list_says_how_to_get_weights_where_there_are_none(server, run):
+    assert "none yet; name a backbone" in run("prefetch", "--list")[1]
+
+
+def test_nothing_asked_is_wrong_usage(server, run):
+    code, out, err = run("prefetch")
+    assert code == 2 and out == "" and "name what to get, or give --list" in err
+
+
+def test_too_little_disk_for_all_of_it_is_said_first(server, run, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**5))
+    code, _, err = run("prefetch", "sop")
+    assert code == 1 and "all of it needs up to 200 kB, and 100 kB are free" in err
+    assert re.search(r"cbirkit: sop: Stanford_Online_Products.zip needs about 0 MB .* make room", err)
+    assert server.requests == []
+
+
+def test_the_folder_of_weights_is_torchs_own(monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch")
+    for name, value in (("TORCH_HOME", tmp_path / "a"), ("XDG_CACHE_HOME", tmp_path / "b"), (None, None)):
+        for other in ("TORCH_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(other, raising=False)
+        if name:
+            monkeypatch.setenv(name, str(value))
+        assert str(prefetching.weights_folder()) == f"{torch.hub.get_dir()}/checkpoints"
