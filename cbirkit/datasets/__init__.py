@@ -5,6 +5,7 @@ from . import scenes
 from .digits import load_digits
 from .fetch import (
     Benchmark,
+    DownloadFailed,
     fetch_caltech101,
     fetch_cifar10,
     fetch_cub200,
@@ -25,6 +26,7 @@ from .scenes import load_scenes
 
 __all__ = [
     "Benchmark",
+    "DownloadFailed",
     "RealFeatures",
     "fetch_caltech101",
     "fetch_cifar10",
