@@ -209,12 +209,10 @@ def test_oxford_pets(server, monkeypatch, tmp_path):
 
 
 def test_flowers102(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, fetch_sets.flowers(), 9)
-    )
-    mats = fetch_sets.flowers()
+    bodies = fetch_sets.flowers()  # once: mat files carry the time they were written
+    monkeypatch.setattr(oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, bodies, 9))
     table = {
-        key: (name, md5_of(mats[name]) if name.endswith(".mat") else md5)
+        key: (name, md5_of(bodies[name]) if name.endswith(".mat") else md5)
         for key, (name, md5) in KNOWN.Flowers102._file_dict.items()
     }
     monkeypatch.setattr(KNOWN.Flowers102, "_file_dict", table)
