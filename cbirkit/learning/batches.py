@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from .._optional import require
 from ..images import ImageCollection, ImageProblem
 from ..store.reading import ahead
+from .labels import class_numbers, labels_of
 from .samplers import Shuffled
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class ImageBatches:
             raise ValueError(f"memory must be a number of gigabytes >= 0, got {memory!r}; 2.0 is the default")
         self.images, self.preprocessing, self.augment, self.memory = images, preprocessing, augment, memory
         self.sampler = Shuffled(batch_size) if sampler is None else sampler
-        self.classes, self.targets = class_numbers(images, labels)
+        self.classes, self.targets = class_numbers(labels_of(images, labels), len(images), images.ids)
         self.seed = int(check_random_state(random_state).randint(2**31 - 1))
         self.problems = pd.DataFrame({"name": [], "reason": []}, dtype=object)
         self._good = self._pixels = None  # positions and uint8 (n_good, h, w, 3), once prepared
@@ -186,35 +187,3 @@ class ImageBatches:
                 log.warning("%s cannot be read and is left out: %s", name, reason)
                 self.problems.loc[len(self.problems)] = [name, reason]
             return None
-
-
-def class_numbers(images, labels=None):
-    """Sorted classes (n_classes,) and class numbers (n_images,) int64 of labels, see `ImageBatches`.
-
-    Raises
-    ------
-    ValueError
-        There are none, too many or too few, or some are missing.
-    """
-    if labels is None or isinstance(labels, str):
-        name = labels or "label"
-        if name not in images.table:
-            raise ValueError(
-                f"{images.name!r} has no column {name!r} to train on; pass labels=, one an image, or labels=range(len(images)) "
-                "where each is its own class"
-            )
-        labels = images.column(name)
-    labels = pd.Series(list(labels), dtype=object).infer_objects()
-    if len(labels) != len(images):
-        raise ValueError(f"got {len(labels)} labels for {len(images)} images; give one an image")
-    missing = np.flatnonzero(labels.isna())
-    if len(missing):
-        raise ValueError(
-            f"{len(missing)} of {len(images)} images have no label, the first is {images.ids[missing[0]]!r}; "
-            "leave them out with images.subset(…), or label them"
-        )
-    try:
-        classes, targets = np.unique(labels.to_numpy(), return_inverse=True)
-    except TypeError:  # labels of several kinds cannot be sorted
-        classes, targets = np.unique(labels.astype(str).to_numpy(), return_inverse=True)
-    return classes, targets.astype(np.int64)

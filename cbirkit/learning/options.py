@@ -68,11 +68,7 @@ class Options:
     progress: bool = True
 
     def __post_init__(self):
-        rates = self.learning_rate.values() if isinstance(self.learning_rate, Mapping) else [self.learning_rate]
-        for rate in rates:
-            _check_number("learning_rate", rate, above=0, such_as="1e-3")
-        if not rates:
-            raise ValueError('learning_rate is an empty dict; give a rate for each beginning of a name, {"": 1e-3} for all')
+        self._check_rates()
         _check_number("weight_decay", self.weight_decay, low=0, such_as="0.01")
         _check_number("save_seconds", self.save_seconds, low=0, such_as="30")
         if self.clip_norm is not None:
@@ -88,6 +84,13 @@ class Options:
                 f"optimiser must be a function of the network, got a {type(self.optimiser).__name__}; "
                 "write optimiser=lambda network: torch.optim.SGD(network.parameters(), lr=0.1)"
             )
+
+    def _check_rates(self):
+        rates = self.learning_rate.values() if isinstance(self.learning_rate, Mapping) else [self.learning_rate]
+        for rate in rates:
+            _check_number("learning_rate", rate, above=0, such_as="1e-3")
+        if not rates:
+            raise ValueError('learning_rate is an empty dict; give a rate for each beginning of a name, {"": 1e-3} for all')
 
 
 def changed(options, changes, kind=Options):

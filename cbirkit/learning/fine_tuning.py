@@ -1,0 +1,288 @@
+"""Adapt an encoder to labelled images: a learned projection on top, its last layers, or all of it."""
+
+import copy
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from .._optional import require
+from ..encoders import Deep
+from ..encoders.deep_network import extractor_of
+from ..images import ImageCollection, ImageProblem
+from ..store import check_encoder, embed
+from .augment import Augmentation
+from .batches import ImageBatches
+from .labels import labels_of
+from .loop import train
+from .options import Options, changed
+from .projection import LinearProjection, fit_projection, normalised_softmax
+from .samplers import InOrder
+from .scoring import retrieval_score
+from .unfreezing import unfreeze
+
+log = logging.getLogger(__name__)
+
+MODES = ("head", "last", "full")
+
+
+RATES = {  # by mode; where much is to be kept, less moves
+    "head": {"projection": 1e-3, "classifier": 1e-3},
+    "last": {"backbone": 1e-3, "classifier": 1e-2},
+    "full": {"backbone": 3e-4, "classifier": 1e-2},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning(Options):
+    """Settings of `fine_tune`: those of `Options`, some with other defaults, and these.
+
+    Attributes
+    ----------
+    learning_rate : float, dict or None
+        None: the `RATES` of the mode; in "full" ``{"backbone": 3e-4, "classifier": 1e-2}``: the backbone, which knows much, moves less
+        than the classifier. A number is the rate of all. Names below ``backbone.`` are those of ``Deep(…).network``.
+    batch_norm : {"frozen", "update"}
+        See `Options`. "frozen" is the default here: the averages of the weights' first training stay, as batches are small. "update"
+        adapts them to the new domain, and forgets those of the old one; compare both before gains are put down to the weights.
+    labels : str or sequence
+        The column with the labels, or the labels, of the images to train on.
+    augment : Augmentation, callable or None
+        Of the images ("last" and "full").
+    batch_size : int
+    label_smoothing : float in [0, 1)
+    unfreeze : float or sequence of str
+        What learns in "last": the layers at the end that hold this share of the parameters, or the layers of these names.
+    n_dims : int, optional
+        Of the projection ("head"); default as many as the encoder has.
+    memory : float
+        See `ImageBatches`.
+
+    Examples
+    --------
+    >>> FineTuning(unfreeze=0.5).batch_norm
+    'frozen'
+    """
+
+    learning_rate: float | Mapping | None = None
+    batch_norm: str = "frozen"
+    labels: object = "label"
+    augment: Callable | None = dataclasses.field(default_factory=Augmentation)
+    batch_size: int = 32
+    label_smoothing: float = 0.1
+    unfreeze: object = 0.3
+    n_dims: int | None = None
+    memory: float = 2.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing!r}; 0.1 is usual, 0 is none")
+
+    def _check_rates(self):
+        if self.learning_rate is not None:
+            super()._check_rates()
+
+
+def fine_tune(encoder, images, *, mode="head", validation=None, epochs=None, checkpoint=None, options=None, **changes):
+    """Adapt an encoder to labelled images, for retrieval.
+
+    A classifier is trained by cross-entropy and then thrown away: what is kept are the embeddings, which now lie closer together
+    within a class.
+
+    =========  ==========================================================================================================
+    mode       what learns
+    =========  ==========================================================================================================
+    "head"     A `LinearProjection` of the embeddings; the encoder stays as it is and each image is encoded once. Seconds;
+               any encoder, not only `Deep`. What the frozen features do not hold it cannot find.
+    "last"     The last layers of a `Deep` encoder (``unfreeze``); all before them stays to the bit.
+    "full"     All layers, the backbone at a smaller rate than the classifier. The most it can gain, and forget.
+    =========  ==========================================================================================================
+
+    The classifier is a normalised softmax, as of `LinearProjection`: cross-entropy over ten times the cosines between embedding and
+    class vectors, which is the measure that search uses. The class vectors start at the means of their images' embeddings (Qi et al.
+    2018, arXiv 1712.07136), so that the first steps do not pull at the backbone for nothing. Multi-scale encoders are trained at
+    scale 1.
+
+    Parameters
+    ----------
+    encoder : Deep, or for "head" any encoder
+        Is not changed.
+    images : ImageCollection
+        With labels, at least two different ones. Images that cannot be read are named and left out.
+    mode : {"head", "last", "full"}
+    validation : ImageCollection, optional
+        With labels. Its score after each epoch (`retrieval_score`) decides which epoch's weights are kept. It may hold the same
+        classes or others (others are the better guide where new classes are to be searched), but none of the training images, and
+        neither queries nor database of the final test.
+    epochs : int, optional
+        Default 40 for "head", else 10.
+    checkpoint : path-like, optional
+        See `train`.
+    options : FineTuning, optional
+    **changes
+        Fields of `FineTuning`.
+
+    Returns
+    -------
+    encoder : Deep, or for "head" a Pipeline of the encoder and a LinearProjection
+        Both can be saved in a `Retriever`.
+    history : History
+        With the column ``accuracy``: of the classifier on the training images (as augmented), averaged over the epoch while it
+        learned.
+
+    Raises
+    ------
+    TypeError
+        `encoder` is none, or not a `Deep` in "last" and "full".
+    ValueError
+        No labels, one class only, no images, an empty or overlapping validation split, or an option out of range.
+    TrainingDiverged
+        See `train`.
+
+    References
+    ----------
+    Yosinski et al. (2014), How transferable are features in deep neural networks?, arXiv 1411.1792 (what to freeze). Howard and Ruder
+    (2018), arXiv 1801.06146 (discriminative rates). Zhai and Wu (2019), arXiv 1811.12649 (classification as metric learning).
+
+    Examples
+    --------
+    >>> images = ImageCollection.from_arrays(np.random.RandomState(0).randint(0, 256, (8, 16, 16, 3), np.uint8), labels=list("aabbaabb"))
+    >>> tuned, history = fine_tune(Deep("conv5", None, size=16), images, mode="full", epochs=1)
+    >>> tuned.transform(images).shape, history.stopped
+    ((8, 96), 'finished')
+    """
+    options = changed(options, changes, FineTuning)
+    _check(encoder, images, mode, validation)
+    if options.learning_rate is None:
+        options = dataclasses.replace(options, learning_rate=RATES[mode])
+    if mode == "head":
+        return _head(encoder, images, validation, 40 if epochs is None else epochs, checkpoint, options)
+    return _layers(encoder, images, mode, validation, 10 if epochs is None else epochs, checkpoint, options)
+
+
+def _check(encoder, images, mode, validation):
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}; pass one of these")
+    check_encoder(encoder)
+    if mode != "head" and not isinstance(encoder, Deep):
+        raise TypeError(f'mode="{mode}" trains the network of a Deep encoder, got a {type(encoder).__name__}; use mode="head"')
+    for name, collection in (("images", images), ("validation", validation)):
+        if collection is None and name == "validation":
+            continue
+        if not isinstance(collection, ImageCollection):
+            raise TypeError(f"{name} must be an ImageCollection with labels, got a {type(collection).__name__}; see ImageCollection.from_arrays")
+        if not len(collection):
+            raise ValueError(f"{name} holds no image; give at least one of each class")
+    if validation is not None:
+        same_ids = images.table.index.intersection(validation.ids)
+        shared = [i for i in same_ids if _digest(images, i) is not None and _digest(images, i) == _digest(validation, i)]
+        if shared:
+            raise ValueError(
+                f"{len(shared)} images are both trained on and used for validation, the first is {shared[0]!r}; "
+                "split them: images.split(fraction=0.8)"
+            )
+
+
+def _digest(images, name):
+    try:
+        return images.digest(name)
+    except (ImageProblem, OSError):
+        return None
+
+
+# ---------------------------------------------------------------------- a projection on top
+
+
+def _head(encoder, images, validation, epochs, checkpoint, options):
+    rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
+    settings = {"label_smoothing": options.label_smoothing, "random_state": options.random_state}
+    projection = LinearProjection(options.n_dims, epochs=epochs, learning_rate=options.learning_rate, **settings)
+    validate = None
+    if validation is not None:
+        other, truth = _encoded(encoder, validation, labels_of(validation), options)
+        _check_pairs(truth)
+        validate = lambda projection: retrieval_score(projection.transform(other), truth)
+    history = fit_projection(projection, rows, labels, validate=validate, checkpoint=checkpoint, options=options)
+    steps = [step for _, step in encoder.steps] if type(encoder) is Pipeline else [encoder]
+    return make_pipeline(*steps, projection), history
+
+
+def _encoded(encoder, images, labels, options):
+    """Embeddings and labels of the images that can be read."""
+    done = embed(encoder, images, progress=options.progress)
+    for name, reason in done.problems.itertuples(index=False):
+        log.warning("%s cannot be read and is left out: %s", name, reason)
+    return done.embeddings, np.asarray(list(labels), dtype=object)[done.positions]
+
+
+def _check_pairs(labels):
+    n_classes = len(set(labels.tolist()))
+    if n_classes == 1 or n_classes == len(labels):
+        what = "only one class" if n_classes == 1 else "no two images of one class"
+        raise ValueError(f"the validation split has {what}, so that retrieval has no score; give several images of several classes")
+
+
+# ---------------------------------------------------------------------- the network itself
+
+
+def _layers(encoder, images, mode, validation, epochs, checkpoint, options):
+    from ..nets.devices import pick_device
+
+    torch = require("torch")
+    if options.device == "auto":
+        options = dataclasses.replace(options, device=encoder.device)
+    settings = {"preprocessing": encoder.preprocessing, "random_state": options.random_state, "memory": options.memory}
+    batches = ImageBatches(images, options.labels, batch_size=options.batch_size, augment=options.augment, **settings)
+    if len(batches.classes) < 2:
+        raise ValueError(f"all {len(images)} images have the label {batches.classes[0]!r}; give at least two classes to tell apart")
+    backbone = encoder.network.cpu()
+    unfreeze(backbone, encoder.preprocessing([np.zeros((8, 8, 3), np.uint8)]), 1.0 if mode == "full" else options.unfreeze)
+    with torch.random.fork_rng(devices=[]):  # the layer's own random start is not used
+        classifier = torch.nn.Linear(encoder.n_dims, len(batches.classes), bias=False)
+    network = torch.nn.ModuleDict({"backbone": backbone, "classifier": classifier})
+    pool = _pooling(encoder)
+    _imprint(network, batches, pool, pick_device(options.device))
+    validate = None if validation is None else _validator(validation, pool, settings)
+    loss = normalised_softmax(pool, label_smoothing=options.label_smoothing)
+    history = train(network, batches, loss, epochs=epochs, validate=validate, checkpoint=checkpoint, options=options)
+    return encoder.with_state(backbone.state_dict()), history
+
+
+def _imprint(network, batches, pool, device):
+    """Let the class vectors be the means of the embeddings of their images, not augmented."""
+    torch = require("torch")
+    plain = copy.copy(batches)  # shares the pixels
+    plain.augment, plain.sampler = None, InOrder(64)
+    rows, targets = _embeddings(network.to(device).eval(), plain, pool, device)
+    means = [rows[targets == number].mean(dim=0) if (targets == number).any() else torch.zeros(rows.shape[1]) for number in range(len(batches.classes))]
+    with torch.no_grad():
+        network["classifier"].weight.copy_(torch.nn.functional.normalize(torch.stack(means)))
+
+
+def _embeddings(network, batches, pool, device):
+    """L2-normalised features (n, n_dims) and class numbers (n,) of one pass, on the CPU."""
+    torch = require("torch")
+    with torch.no_grad():
+        parts = [(torch.nn.functional.normalize(pool(network, images)).cpu(), targets.cpu()) for images, targets in batches.epoch(0, device=device)]
+    return (torch.cat(part) for part in zip(*parts, strict=True))
+
+
+def _pooling(encoder):
+    """A function of (network, images) that gives pooled features (n, n_dims), with gradients."""
+    extractor, pooling, p = extractor_of(encoder), encoder.pooling, encoder.p
+    return lambda network, images: extractor.pool(network["backbone"](images).float(), images.shape[-2:], pooling, p)
+
+
+def _validator(validation, pool, settings):
+    """The score of a validation split, its images decoded once."""
+    batches = ImageBatches(validation, labels_of(validation), sampler=InOrder(64), **settings)
+    _check_pairs(batches.targets)
+
+    def validate(network):
+        rows, targets = _embeddings(network, batches, pool, next(network.parameters()).device)
+        return retrieval_score(rows.numpy(), targets.numpy())
+
+    return validate
