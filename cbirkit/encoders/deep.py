@@ -241,6 +241,8 @@ class Deep(TransformerMixin, BaseEstimator):
         return other
 
     def _check(self):
+        if not isinstance(self.backbone, str) or not self.backbone:
+            raise ValueError(f'backbone must be a name, got {self.backbone!r}; use "tiny", "resnet50" or "timm/NAME", say')
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("batch_size", self.batch_size)

@@ -77,8 +77,6 @@ def build(name, weights="default", *, random_state=0, size=None, layer=None):
     >>> backbone.network(torch.zeros(1, 3, 64, 64)).shape
     torch.Size([1, 96, 8, 8])
     """
-    if not isinstance(name, str) or not name:
-        raise ValueError(f'backbone must be a name, got {name!r}; use "tiny", "resnet50" or "timm/NAME", say')
     is_path = weights is not None and not isinstance(weights, dict) and not is_official(weights)
     weights = read_weights(weights) if is_path else weights
     with _seeded(random_state):

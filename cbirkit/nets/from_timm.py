@@ -69,5 +69,5 @@ def _is_network(error):
 def _by_hand(timm, model):
     config = timm.get_pretrained_cfg(model)
     if config is not None and config.hf_hub_id:
-        return f"model.safetensors of {config.hf_hub_id} at the Hugging Face hub, into its cache folder, HF_HUB_CACHE"
-    return f"{getattr(config, 'url', None) or 'the file that timm names'}, into torch's cache folder"
+        return f"get model.safetensors of {config.hf_hub_id} from the Hugging Face hub elsewhere and pass weights=PATH"
+    return f"get {getattr(config, 'url', None) or 'the file that timm names'} elsewhere and pass weights=PATH"

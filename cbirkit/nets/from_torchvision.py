@@ -55,16 +55,12 @@ def official_weights(name, weights="default"):
     """
     if name == _TENSORFLOW:
         raise ValueError(f"{name!r} has no official weights in this form; pass weights=PATH of converted ones, or use 'mobilenet_v2'")
-    entries = _entries(name)
-    try:
-        entry = entries.DEFAULT if weights == "default" else entries[weights]
-    except KeyError:
-        there = ", ".join(e.name for e in entries)
-        raise ValueError(f"{name!r} has no weights {weights!r}; there are {there}, and 'default' is {entries.DEFAULT.name}") from None
+    entry = _entry(name, weights)
     return entry, f"torchvision {entry.name} {entry.url.rsplit('/', 1)[-1]}"
 
 
-def _entries(name):
+def _entry(name, weights):
+    """Torchvision's entry for official weights."""
     models = require("torchvision").models
     known = models.list_models(module=models)
     if name not in known:
@@ -73,15 +69,20 @@ def _entries(name):
             f'there is no backbone {name!r}; torchvision has {near} and others, timm\'s are written "timm/NAME", and there are '
             '"tiny", "conv5" and "tf_mobilenet_v2"'
         )
-    return models.get_model_weights(name)
+    entries = models.get_model_weights(name)
+    if weights == "default":
+        return entries.DEFAULT
+    if weights not in entries.__members__:
+        there = ", ".join(entry.name for entry in entries)
+        raise ValueError(f"{name!r} has no weights {weights!r}; there are {there}, and 'default' is {entries.DEFAULT.name}")
+    return entries[weights]
 
 
 def preset_of(name, weights):
     """The `Preprocessing` that belongs to official weights of a model, or to a checkpoint of TensorFlow."""
     if name == _TENSORFLOW:
         return Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "squash")
-    entries = _entries(name)
-    preset = (entries.DEFAULT if weights == "default" else entries[weights]).transforms()
+    preset = _entry(name, weights).transforms()
     size, short = preset.crop_size[0], preset.resize_size[0]
     how = preset.interpolation.value
     return Preprocessing(size, tuple(preset.mean), tuple(preset.std), "crop", how, min(1.0, size / short))

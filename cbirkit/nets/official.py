@@ -62,17 +62,17 @@ def _download(url, path, backbone):
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         if isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "errno", None) == 28:
             raise  # the disk, not the network
-        raise unreachable(backbone, error, f"{url} saved as {path}") from error
+        raise unreachable(backbone, error, f"put {url} there by hand as {str(path)!r}") from error
     except RuntimeError as error:  # torch's word for a wrong checksum
         raise ValueError(f"the download of {url} is damaged ({error}); run this again") from error
 
 
 def unreachable(backbone, error, by_hand):
     """The error that says what to do where official weights cannot be had."""
-    reason = getattr(error, "reason", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = getattr(error, "reason", None) or (str(error).splitlines() or [type(error).__name__])[0]
     return ConnectionError(
         f"the official weights of {backbone!r} are not on this machine and cannot be downloaded ({reason}); "
-        f"run `cbirkit prefetch {backbone}` while online, or put the file there by hand ({by_hand}), "
+        f"run `cbirkit prefetch {backbone}` while online, or {by_hand}, "
         'or pass weights=PATH of a file of yours, or use the backbone "tiny", which needs no download'
     )
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC, "area": Image.Resampling.BOX}
 _RESIZES = ("squash", "crop", "pad")
+_LONG = 16  # a strip that were this much larger than the result is not made as a whole before the crop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Preprocessing:
 
     Notes
     -----
-    "squash" and "crop" give the pixels of torchvision's ``Resize`` and ``CenterCrop`` on PIL images; timm's presets agree to
-    within its own rounding of the size before the crop, which is down, as here.
+    "squash" and "crop" give the pixels of torchvision's ``Resize`` and ``CenterCrop`` on PIL images, and those of timm where the image
+    is square.
 
     Examples
     --------
@@ -84,7 +85,7 @@ class Preprocessing:
             return image
         picture = Image.fromarray(np.ascontiguousarray(image))
         if self.resize == "squash":
-            return np.asarray(picture.resize((width, height), self._filter(image, height, width)))
+            return np.asarray(picture.resize((width, height), self._filter(picture, height, width)))
         if self.resize == "crop":
             return self._cropped(picture)
         return self._padded(picture)
@@ -101,8 +102,8 @@ class Preprocessing:
         """Turn RGB uint8 images (h_i, w_i, 3) into a float32 tensor (n, 3, height, width)."""
         return self.to_tensor([self.resized(image) for image in images])
 
-    def _filter(self, image, height, width):
-        grows = height > image.shape[0] or width > image.shape[1]
+    def _filter(self, picture, height, width):
+        grows = height > picture.height or width > picture.width
         return _FILTERS["bilinear" if self.interpolation == "area" and grows else self.interpolation]
 
     def _cropped(self, picture):
@@ -114,16 +115,19 @@ class Preprocessing:
         else:
             full_h, full_w = max(height, int(least_w * picture.height / picture.width)), least_w
         top, left = round((full_h - height) / 2), round((full_w - width) / 2)
+        how = self._filter(picture, full_h, full_w)
+        if full_h * full_w <= _LONG * height * width:
+            cut = (left, top, left + width, top + height)
+            return np.asarray(picture.resize((full_w, full_h), how).crop(cut))
         y, x = picture.height / full_h, picture.width / full_w  # pixels of the image in one of the result
         box = (left * x, top * y, min(picture.width, (left + width) * x), min(picture.height, (top + height) * y))
-        how = self._filter(np.broadcast_to(0, (picture.height, picture.width)), full_h, full_w)
         return np.asarray(picture.resize((width, height), how, box=box))
 
     def _padded(self, picture):
         height, width = self.shape
         factor = min(height / picture.height, width / picture.width)
         new_h, new_w = (max(1, round(side * factor)) for side in (picture.height, picture.width))
-        how = self._filter(np.broadcast_to(0, (picture.height, picture.width)), new_h, new_w)
+        how = self._filter(picture, new_h, new_w)
         out = np.empty((height, width, 3), dtype=np.uint8)
         out[:] = np.round(np.array(self.mean) * 255)
         top, left = (height - new_h) // 2, (width - new_w) // 2
