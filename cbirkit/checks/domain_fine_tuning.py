@@ -1,0 +1,310 @@
+"""Checks of notebook 06: a class-disjoint split, which weights learn, and the choice of alpha."""
+
+import re
+
+import numpy as np
+
+from cbirkit.checks._run import Case, Mistake, run_check
+
+
+def check_class_split(answer):
+    """Check ``class_split(labels, order, n_train, n_validation)``: no class in two parts.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `labels` (n_images,) of text, `order` (n_classes,) with each class once, in the order in which they were
+        drawn, and two numbers of classes; returns text (n_images,): "train" for images of the first `n_train` classes
+        of `order`, "validation" for those of the next `n_validation`, "test" for all others.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_class_split(lambda labels, order, n_train, n_validation: np.full(len(labels), "train")).passed
+    False
+    """
+    return run_check(answer, _class_split, _split_cases(), mistakes=CLASS_SPLIT_MISTAKES)
+
+
+def _class_split(labels, order, n_train, n_validation):
+    return _split(labels, order, n_train, n_train, n_train + n_validation)
+
+
+def _split(labels, order, train_end, validation_start, validation_end):
+    part = {name: "test" for name in order}
+    part |= {name: "validation" for name in order[validation_start:validation_end]}
+    part |= {name: "train" for name in order[:train_end]}
+    return np.array([part[label] for label in labels], dtype="<U10")
+
+
+def _split_cases():
+    random = np.random.RandomState(0)
+    cats = np.array(["cat", "dog", "cow", "dog", "cat", "hen", "fox"])
+    order = np.array(["hen", "dog", "cat", "fox", "cow"])
+    cases = [
+        Case((cats, order, 2, 1), "seven images of five classes, drawn as hen, dog, cat, fox, cow"),
+        Case((cats, order, 4, 1), "the same with no class left to test on"),
+        Case((cats, order, 2, 0), "the same with no validation classes"),
+    ]
+    for n_classes in (6, 9, 12, 15):
+        names = np.array([f"class {n}" for n in range(n_classes)])
+        labels = random.choice(names, 40)
+        sizes = random.randint(1, n_classes // 2, 2)
+        about = f"40 images of {n_classes} classes, {sizes[0]} to train on and {sizes[1]} to validate on"
+        cases.append(Case((labels, random.permutation(names), *map(int, sizes)), about))
+    return cases
+
+
+def _by_images(labels, order, n_train, n_validation):
+    bounds = [round(len(labels) * n / len(order)) for n in (n_train, n_train + n_validation)]
+    at = np.arange(len(labels))
+    return np.where(at < bounds[0], "train", np.where(at < bounds[1], "validation", "test"))
+
+
+def _by_counts(labels, order, n_train, n_validation):
+    at = np.arange(len(labels))
+    return np.where(at < n_train, "train", np.where(at < n_train + n_validation, "validation", "test"))
+
+
+CLASS_SPLIT_MISTAKES = (
+    Mistake(
+        _by_counts,
+        "You counted images: n_train and n_validation are numbers of classes, and all images of a class go together.",
+    ),
+    Mistake(_by_images, "You split the images, so that a class lies in two parts: split the classes."),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, np.sort(order), n_train, n_train, n_train + n_val),
+        "You took the classes by the alphabet: take them in the order given, or every seed gives the same split.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, list(dict.fromkeys(labels)), n_train, n_train, n_train + n_val),
+        "You took the classes as they turn up among the labels: take them in the order given.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: np.where(
+            np.isin(labels, order[:n_val]), "validation", _split(labels, order, n_train, n_train, n_train)
+        ),
+        "Training and validation begin with the same classes: those of validation come after the first n_train.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, order, n_train, n_train, len(order)),
+        "No class is left to test on: validation ends after n_train + n_validation classes.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, order, n_train, n_train, n_val),
+        "Validation ends too early: it goes from n_train to n_train + n_validation.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, order, n_train + 1, n_train + 1, n_train + n_val + 1),
+        "There is one training class too many: order[:n_train] holds n_train classes.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(order, order, n_train, n_train, n_train + n_val),
+        "That is one answer a class: return one for each image, in the order of `labels`.",
+    ),
+)
+
+
+def check_which_learn(answer):
+    """Check ``which_learn(names, n_blocks)``: which parameters learn if all but the last blocks are frozen.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `names`, a list of parameter names such as "stem.0.conv.weight", "blocks.11.narrow.bias" or
+        "last.0.weight", and `n_blocks`; returns bool (n_names,): True for those of the `n_blocks` blocks with the highest
+        numbers, and for all that begin with "last.".
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_which_learn(lambda names, n_blocks: np.ones(len(names), bool)).passed
+    False
+    """
+    return run_check(answer, _which_learn, _learn_cases(), mistakes=WHICH_LEARN_MISTAKES)
+
+
+def _numbers(names):
+    """Number of the block of each name, -1 where it is in none."""
+    found = [re.match(r"blocks\.(\d+)\.", name) for name in names]
+    return np.array([int(match[1]) if match else -1 for match in found])
+
+
+def _which_learn(names, n_blocks):
+    return _learning(names, n_blocks)
+
+
+def _learning(names, n_blocks, *, last=True, end=0):
+    numbers = _numbers(names)
+    learns = (numbers >= numbers.max(initial=-1) + 1 - n_blocks + end) & (numbers >= 0)
+    return learns | np.array([last and name.startswith("last.") for name in names], dtype=bool)
+
+
+def _parameters(n_blocks):
+    inside = [f"{part}.{kind}" for part in ("widen", "filter", "narrow") for kind in ("weight", "bias")]
+    blocks = [f"blocks.{number}.{name}" for number in range(n_blocks) for name in inside]
+    return ["stem.0.conv.weight", "stem.0.conv.bias", *blocks, "last.0.weight", "last.0.bias"]
+
+
+def _learn_cases():
+    tiny = _parameters(12)
+    mixed = [tiny[n] for n in np.random.RandomState(1).permutation(len(tiny))]
+    return [
+        Case((_parameters(3), 1), "three blocks, of which the last one learns"),
+        Case((tiny, 4), "the twelve blocks of `tiny`, of which four learn"),
+        Case((tiny, 2), "the twelve blocks of `tiny`, of which two learn"),
+        Case((tiny, 0), "no block at all (what begins with last. still learns)"),
+        Case((tiny, 12), "all twelve blocks (the stem stays)"),
+        Case((mixed, 3), "the same names in another order"),
+        Case((_parameters(3)[2:8], 2), "the names of one block alone"),
+    ]
+
+
+def _by_text(names, n_blocks):
+    blocks = sorted({name.split(".")[1] for name in names if name.startswith("blocks.")})
+    chosen = blocks[len(blocks) - n_blocks :]
+    return np.array([name.startswith("last.") or (name.startswith("blocks.") and name.split(".")[1] in chosen) for name in names])
+
+
+def _by_names(names, n_blocks):
+    learns = np.arange(len(names)) >= len(names) - n_blocks
+    return learns | np.array([name.startswith("last.") for name in names])
+
+
+def _minus_zero(names, n_blocks):
+    blocks = sorted(set(_numbers(names).tolist()) - {-1})[-n_blocks:]
+    return np.isin(_numbers(names), blocks) | np.array([name.startswith("last.") for name in names])
+
+
+WHICH_LEARN_MISTAKES = (
+    Mistake(lambda names, n: ~_learning(names, n), "It is the other way round: True for what learns."),
+    Mistake(
+        lambda names, n: _learning(names, n, last=False),
+        'What begins with "last." comes after the blocks: it learns too.',
+    ),
+    Mistake(
+        _by_text,
+        'You compared the numbers as text, where "9" comes after "11": turn them into whole numbers with int.',
+    ),
+    Mistake(
+        lambda names, n: ((_numbers(names) >= 0) & (_numbers(names) < n)) | np.array([name.startswith("last.") for name in names]),
+        "These are the first blocks: those near the output learn, those near the pixels stay.",
+    ),
+    Mistake(
+        _minus_zero,
+        "With n_blocks = 0 all blocks learn: list[-0:] is the whole list; ask for numbers >= n_all - n_blocks instead.",
+    ),
+    Mistake(_by_names, "You counted names: a block has several parameters, and all of them learn or none."),
+    Mistake(lambda names, n: _learning(names, n, end=1), "One block is missing: the last n of N have the numbers N - n to N - 1."),
+    Mistake(lambda names, n: _learning(names, n, end=-1), "One block too many learns: the last n of N begin with the number N - n."),
+    Mistake(
+        lambda names, n: [name for name, learns in zip(names, _learning(names, n), strict=True) if learns],
+        "These are the names: return an array of True and False, one for each name.",
+    ),
+)
+
+
+def check_choose_alpha(answer):
+    """Check ``choose_alpha(alphas, target, source, most)``: the best alpha that costs the source little.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `alphas` (n,), which hold 0, `target` and `source` (n,), the validation scores at each, and `most`, how much
+        of the source score at alpha = 0 may be lost; returns the alpha, a float, with the highest target score among
+        those that lose at most so much, the smallest of equal ones.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_choose_alpha(lambda alphas, target, source, most: alphas[target.argmax()]).passed
+    False
+    """
+    return run_check(answer, _choose_alpha, _alpha_cases(), mistakes=CHOOSE_ALPHA_MISTAKES)
+
+
+def _choose_alpha(alphas, target, source, most):
+    return _chosen(alphas, target, source[alphas == 0][0] - source <= most)
+
+
+def _chosen(alphas, target, allowed, sign=1):
+    """The alpha with the highest target score among those allowed; of equal ones the smallest (sign -1: the largest)."""
+    order = np.lexsort((sign * alphas, -target))
+    return float(alphas[order[allowed[order]][0]])
+
+
+def _alpha_cases():
+    fifths = np.linspace(0, 1, 6)
+    rises = np.array([0.40, 0.55, 0.66, 0.70, 0.69, 0.67])
+    cases = [
+        Case((fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.07), "scores that cross, with 0.07 to lose"),
+        Case((fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.5), "the same with 0.5 to lose"),
+        Case((fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.0), "the same with nothing to lose"),
+        Case((fifths, rises, np.array([0.6, 0.7, 0.64, 0.58, 0.5, 0.4]), 0.05), "a source score that first rises, with 0.05 to lose"),
+        Case((fifths, np.array([0.4, 0.6, 0.7, 0.7, 0.7, 0.6]), np.full(6, 0.5), 0.1), "equal target scores at 0.4, 0.6 and 0.8"),
+        Case((fifths[::-1].copy(), rises[::-1].copy(), np.array([0.4, 0.55, 0.66, 0.74, 0.79, 0.8]), 0.07), "alphas that go down"),
+        Case((fifths, rises, np.array([0.20, 0.19, 0.17, 0.14, 0.1, 0.06]), 0.04), "a source that was poor before, with 0.04 to lose"),
+    ]
+    random = np.random.RandomState(2)
+    for n in (5, 8, 11):
+        alphas = np.linspace(0, 1, n)
+        scores = random.permutation(np.linspace(0.3, 0.8, n)), random.permutation(np.linspace(0.2, 0.7, n))
+        cases.append(Case((alphas, *scores, 0.21), f"{n} alphas with scores in no order, with 0.21 to lose"))
+    return cases
+
+
+def _start(alphas, scores):
+    return scores[alphas == 0][0]
+
+
+CHOOSE_ALPHA_MISTAKES = (
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, np.ones(len(alphas), bool)),
+        "The limit on the source is missing: leave out every alpha that loses more than `most`.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, _start(alphas, source) - source <= most, -1),
+        "Of equal target scores take the smallest alpha: it is nearest to the network you know.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, source.max() - source <= most),
+        "The loss counts from alpha = 0, the network before, not from the best source score.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, source[0] - source <= most) if source[0] - source[0] <= most else 0.0,
+        "Alpha = 0 need not come first: find it by its value.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, 1 - source / _start(alphas, source) <= most),
+        "The loss is a difference of scores, not a share of them.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(alphas[_start(alphas, source) - source <= most].max()),
+        "The largest alpha allowed need not be the best one: compare the target scores of those allowed.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, source, _start(alphas, target) - target <= most),
+        "Target and source are swapped: the target is to be high, the source not to be lost.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(alphas[np.argmax(target + source)]),
+        "The sum of both has no limit: first leave out what loses too much, then take the highest target score.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: int(np.flatnonzero(alphas == _choose_alpha(alphas, target, source, most))[0]),
+        "That is the position: return the alpha itself.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(target[alphas == _choose_alpha(alphas, target, source, most)][0]),
+        "That is its score: return the alpha itself.",
+    ),
+)
