@@ -1,0 +1,173 @@
+"""Shipped embeddings of real photographs: complete, small, described, and of the network that ships."""
+
+import hashlib
+import json
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from sklearn.base import BaseEstimator
+
+from cbirkit import datasets, evaluate
+from cbirkit.datasets.real_features import SETS, SHIPPED, RealFeatures, dequantise, quantise
+
+FILES = sorted(SHIPPED.glob("*"))
+README = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+SIZES = {"clothing": (1000, 10), "imagenet": (446, 10), "pacs": (896, 7), "satellite": (420, 7), "omniglot": (800, 40)}
+MEND = "run `python tools/real_features.py --realdata FOLDER` and commit data/"
+
+
+@pytest.fixture
+def small():
+    rng = np.random.default_rng(0)
+    codes, scale = quantise(rng.random((6, 5)))
+    ids = pd.Index([f"{c}/{i}" for i, c in enumerate("aabbcc")], dtype=object)
+    table = pd.DataFrame({"label": list("aabbcc"), "file": [f"{i}.png" for i in ids]}, index=ids, dtype=object)
+    return RealFeatures("small", table, {"one": "One()"}, {}, "folder", {"one": (codes, scale)})
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_eight_bits_change_a_cosine_by_less_than_two_thousandths(signed):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(60, 256)) if signed else rng.exponential(size=(60, 256)) * (rng.random((60, 256)) < 0.2)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    codes, scale = quantise(X)
+    back = dequantise(codes, scale)
+    assert codes.dtype == np.uint8 and back.dtype == np.float32
+    unit = back / np.linalg.norm(back, axis=1, keepdims=True)
+    assert 0 < np.abs(unit @ unit.T - X @ X.T).max() < 2e-3
+    if not signed:
+        assert (back[X == 0] == 0).all()
+
+
+def test_quantise_of_zeros_and_of_constants():
+    X = np.array([[0.0, 0.0], [-2.0, -2.0], [3.0, 3.0]])
+    np.testing.assert_allclose(dequantise(*quantise(X)), X, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_is_whole(name):
+    features = datasets.load_real_features(name)
+    assert (len(features), features.table["label"].nunique()) == SIZES[name]
+    assert features.table.index.is_unique and not any(i.startswith("/") or ".." in i for i in features.ids)
+    assert {"tiny", "random", "colour", "HOG"} <= set(features.encoders)
+    assert name in repr(features)
+    for encoder in features.encoders:
+        X = features.embeddings(encoder)
+        assert X.shape[0] == len(features) and X.dtype == np.float32 and np.isfinite(X).all()
+        lengths = np.linalg.norm(X, axis=1)
+        if encoder != "VLAD":  # projected, so shorter
+            assert (np.abs(lengths[lengths > 0] - 1) < 0.01).all() and (lengths > 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_features_are_of_the_network_that_ships(name):
+    from cbirkit.nets.tiny import tiny_identity
+
+    features = datasets.load_real_features(name)
+    trained = {e for e in features.encoders if e.startswith("tiny")}
+    assert trained == set(features.weights)
+    for encoder in trained:
+        assert features.weights[encoder] == tiny_identity(), f"features {name}/{encoder} are of older weights; {MEND}"
+
+
+def test_domains_of_pacs():
+    pacs = datasets.load_real_features("pacs")
+    assert dict(pacs.table["domain"].value_counts()) == dict.fromkeys(("photo", "art", "cartoon", "sketch"), 224)
+
+
+def test_trained_features_beat_random_ones():
+    clothing = datasets.load_real_features("clothing")
+    scores = {e: evaluate(clothing.ranking(e), clothing.relevance(), metrics=["map"], n_bootstrap=0)["map"] for e in ("tiny", "random")}
+    assert scores["tiny"] > scores["random"] + 0.05
+
+
+def test_ranking_equals_a_naive_loop(small):
+    X = small.embeddings("one").astype(float)
+    queries, database = np.array([1, 4]), np.arange(6) > 0
+    ranking = small.ranking("one", queries, database)
+    for row, query in enumerate(queries):
+        near = {small.ids[j]: 1 - X[query] @ X[j] / np.linalg.norm(X[query]) / np.linalg.norm(X[j]) for j in range(1, 6) if j != query}
+        assert list(ranking.ids[row]) == sorted(near, key=near.get)
+    assert ranking.k == 4  # the query is left out of the five
+    assert small.ranking(X, queries, database).ids.tolist() == ranking.ids.tolist()
+
+
+def test_relevance_follows_the_masks(small):
+    relevance = small.relevance(np.array([0, 2]), small.labels != "c")
+    assert relevance.n_positives.tolist() == [1, 1]
+    assert list(relevance.database_ids) == list(small.ids[:4])
+
+
+def test_errors(small, tmp_path):
+    for call, words in [
+        (lambda: datasets.load_real_features("cats"), "clothing, imagenet"),
+        (lambda: small.embeddings("two"), "use one of one"),
+        (lambda: small.column("domain"), "its columns: label, file"),
+        (lambda: small.ranking("one", [True]), "mask of shape"),
+        (lambda: small.ranking("one", [7]), "position 7 is not one of the 6"),
+        (lambda: small.ranking("one", []), "at least one image"),
+        (lambda: small.ranking(np.zeros((3, 2))), "one row an image"),
+        (lambda: small.images(tmp_path), "give the folder that holds 'folder'"),
+    ]:
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
+            call()
+
+
+def test_files_are_small_and_described_with_their_sums():
+    assert {p.name for p in FILES} >= {f"{name}{end}" for name in SETS for end in (".json", ".safetensors")}
+    assert sum(p.stat().st_size for p in FILES) <= 6_000_000
+    for path in FILES:
+        assert path.stat().st_size < 1_500_000
+        row = re.search(rf"^\| `real_features/{re.escape(path.name)}` \| ([\d,]+) \| `(\w+)` \|$", README, re.MULTILINE)
+        assert row, f"data/README.md does not describe {path.name}"
+        told = f"{path.stat().st_size:,}", hashlib.sha256(path.read_bytes()).hexdigest()
+        assert row.groups() == told, f"data/README.md has other sums of {path.name}; {MEND}"
+
+
+def test_files_hold_no_path_and_no_picture():
+    for path in FILES:
+        if path.suffix == ".json":
+            told = json.loads(path.read_text(encoding="utf-8"))
+            assert set(told) == {"name", "source", "files", "recipes", "weights", "columns"}
+            assert not any(file.startswith("/") for file in told["columns"]["file"])
+
+
+@pytest.fixture(scope="module")
+def tool():
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import real_features
+    finally:
+        sys.path.pop(0)
+    return real_features
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_images_give_these_features_again(name, realdata, tool):
+    features = datasets.load_real_features(name)
+    some = np.linspace(0, len(features) - 1, 4).astype(int)
+    images = features.images(realdata).subset(some)
+    assert list(images.ids) == list(features.ids[some])
+    for group in tool.encoders_of(name):
+        for label, encoder in group.items():
+            assert isinstance(encoder, BaseEstimator) and features.recipes[label] == tool.recipe_of(encoder)
+            if label != "VLAD":  # which takes long to learn
+                ours, shipped = encoder.transform(images), features.embeddings(label)[some]
+                lengths = np.linalg.norm(shipped, axis=1, keepdims=True)
+                shipped = shipped / np.where(lengths > 0, lengths, 1)
+                assert np.abs(shipped @ shipped.T - ours @ ours.T)[~np.eye(4, dtype=bool)].max() < 2e-3, label
+                assert np.abs((ours * shipped).sum(1)[lengths[:, 0] > 0] - 1).max() < 2e-3, label
+
+
+def test_the_tool_reports_files_without_a_row(tool, tmp_path):
+    readme, file = tmp_path / "README.md", tmp_path / "a.json"
+    file.write_bytes(b"12345")
+    readme.write_text("| `real_features/a.json` | 1 | `x` |\n")
+    assert tool.write_sums([file], readme) == []
+    assert readme.read_text() == f"| `real_features/a.json` | 5 | `{hashlib.sha256(b'12345').hexdigest()}` |\n"
+    readme.write_text("nothing\n")
+    assert tool.write_sums([file], readme) == ["a.json"]
