@@ -14,6 +14,7 @@ goes on where it was interrupted:
 
 import argparse
 import hashlib
+import json
 import time
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def save(student, out, about):
     from safetensors.torch import save as to_bytes
 
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in student.state_dict().items()}
-    data = to_bytes(tensors, metadata=about)
+    data = to_bytes(tensors, metadata={"about": json.dumps(about)})  # one entry: the order of several is left to chance
     write_bytes(Path(out), data)
     print(f"{out}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
 
@@ -136,7 +137,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", nargs="+", help="folders of images, or CSV files with a column \"file\"")
     parser.add_argument("--teacher", default="tf_mobilenet_v2", help="a backbone of cbirkit.encoders.Deep")
-    parser.add_argument("--teacher-weights", default="default", help="file of its weights, if not the official ones")
+    parser.add_argument("--teacher-weights", default="default", help="file of its weights; the official ones; or \"random\", for a trial")
     parser.add_argument("--start", choices=["teacher", "shipped", "random"], default="teacher", help="what the student begins as")
     parser.add_argument("--out", default="tiny.safetensors")
     parser.add_argument("--work", default="distil_work", help="folder for crops and checkpoints, about 52 KB a crop")
@@ -153,8 +154,9 @@ def parse():
 def main():
     options, began = parse(), time.perf_counter()
     work = Path(options.work)
+    weights = None if options.teacher_weights == "random" else options.teacher_weights
     teacher = Deep(
-        options.teacher, options.teacher_weights, resize="squash", normalise=False, precision=options.precision, batch_size=64
+        options.teacher, weights, resize="squash", normalise=False, precision=options.precision, batch_size=64
     )
     crops = Crops(work / "crops", open_photographs(options.photographs), n_crops=options.crops, side=options.side)
     pixels, targets, problems = crops.make(teacher)
@@ -170,7 +172,7 @@ def main():
         student, batches, match_loss, checkpoint=work / "student", steps=options.steps, precision=options.precision, **settings
     )
     print(history.table.to_string(index=False))
-    about = {"teacher": options.teacher, "photographs": str(len(crops.images)), "crops": str(len(crops)), "steps": str(options.steps)}
+    about = {"teacher": options.teacher, "photographs": len(crops.images), "crops": len(crops), "steps": options.steps}
     save(student["network"], options.out, about)
     print(f"{(time.perf_counter() - began) / 60:.0f} minutes")
 
