@@ -110,7 +110,7 @@ class Run:
 
         self.consistent = False
         batch = to_device(batch, self.device)
-        factor = rate_factor(self.options.schedule, self.at.step, self.plan.n_steps)
+        factor = self._factor(self.at.step)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.zero_grad(set_to_none=True)
@@ -128,6 +128,9 @@ class Run:
         self.settle()
         return numbers["loss"]
 
+    def _factor(self, step):
+        return rate_factor(self.options.schedule, step, self.plan.n_steps)
+
     def settle(self):
         """Everything fits together here: a run may be saved, and go on from here."""
         if self.checkpoints.folder is not None:
@@ -137,16 +140,17 @@ class Run:
     def score(self, validate):
         """Validation score of the weights as they are, a finite number."""
         torch = require("torch")
+        epoch = self.at.epoch + (self.at.taken > 0)  # it is not closed yet
         self.network.eval()
         with torch.no_grad():
             value = validate(self.network)
         try:
             value = float(value)
         except (TypeError, ValueError):
-            raise TypeError(f"validate gave {value!r} after epoch {self.at.epoch}; let it return one number, larger is better") from None
+            raise TypeError(f"validate gave {value!r} after epoch {epoch}; let it return one number, larger is better") from None
         if not math.isfinite(value):
             raise ValueError(
-                f"validate gave {value} after epoch {self.at.epoch}; let it return a finite number: are there images in the "
+                f"validate gave {value} after epoch {epoch}; let it return a finite number: are there images in the "
                 "validation split, and has each a relevant one?"
             )
         return value
@@ -159,8 +163,8 @@ class Run:
             raise TrainingDiverged(f"a weight is infinite or not a number after step {at.step}")
         self.consistent = False
         at.epoch += not before
-        rate = max(group["lr"] for group in self.optimiser.param_groups)
-        row = {"epoch": at.epoch, "step": at.step, "learning_rate": None if before else rate, "seconds": self.seconds()}
+        rate = None if before else max(self.rates) * self._factor(at.step - 1)
+        row = {"epoch": at.epoch, "step": at.step, "learning_rate": rate, "seconds": self.seconds()}
         row |= {name: total / at.taken for name, total in at.totals.items()} | {"score": score}
         at.rows.append(row)
         at.taken, at.totals = 0, {}
