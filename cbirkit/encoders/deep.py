@@ -141,6 +141,7 @@ class Deep(TransformerMixin, BaseEstimator):
         ConnectionError
             The weights are not on this machine and cannot be downloaded.
         """
+        self._check()
         chunks = _chunks(map(self.prepare, read_images(images)), self.batch_size)
         return stack((vector for chunk in chunks for vector in self.transform_prepared(chunk)), images)
 

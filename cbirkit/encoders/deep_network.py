@@ -8,8 +8,7 @@ import numpy as np
 
 def preprocessings_of(deep):
     """The `Preprocessing` of an encoder at scale 1, and a list of those at each of its scales."""
-    scales = tuple(map(float, deep.scales))
-    key = (deep.backbone, str(deep.weights), str(deep.size), deep.resize, scales)
+    key = (deep.backbone, str(deep.weights), str(deep.size), deep.resize, str(deep.scales))
     if _kept(deep).get("preprocessing", (None,))[0] != key:
         from ..nets.backbones import preprocessing_of
 
@@ -18,7 +17,7 @@ def preprocessings_of(deep):
         changes = {} if deep.size is None else {"size": deep.size}
         changes |= {} if deep.resize == "default" else {"resize": deep.resize}
         one = dataclasses.replace(one, **changes)
-        _kept(deep)["preprocessing"] = key, one, [one.scaled(factor) for factor in scales]
+        _kept(deep)["preprocessing"] = key, one, [one.scaled(factor) for factor in deep.scales]
     return _kept(deep)["preprocessing"][1:]
 
 

@@ -20,9 +20,9 @@ def build(name, weights, size):
     network = _create(timm, name, model, weights == "default")
     if size is not None and hasattr(network, "set_input_size"):
         network.set_input_size(size)
+    without_head(network)
     if isinstance(weights, dict):
         load_into(network, weights, name)
-    without_head(network)
     network.forward = types.MethodType(_forward_features, network)
     n_prefix = int(getattr(network, "num_prefix_tokens", 0) or 0)
     layout = "nhwc" if getattr(network, "output_fmt", "NCHW") == "NHWC" else "nchw"

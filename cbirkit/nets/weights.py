@@ -1,5 +1,6 @@
 """Weights of networks: from files, compared with the network, and identified."""
 
+import collections
 import hashlib
 import os
 import pickle
@@ -90,7 +91,9 @@ def load_into(network, state, what):
     told = [f"{len(names)} {fault}, such as {names[0]!r}" for fault, names in faults if names]
     if told:
         raise ValueError(f"these weights do not fit {what} ({'; '.join(told)}); give weights made for it, or name their backbone")
-    network.load_state_dict(state, strict=False)
+    versioned = collections.OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # else some layers take the weights for those of an old version
+    network.load_state_dict(versioned, strict=False)
 
 
 def state_of(network):
