@@ -10,19 +10,29 @@ def make_network(seed=0, dropout=0.3):
     """A network with batch normalisation and dropout: both have a state or draw random numbers."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        layers = [torch.nn.Linear(8, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Dropout(dropout), torch.nn.Linear(16, 4)]
+        layers = [
+            torch.nn.Linear(8, 16),
+            torch.nn.BatchNorm1d(16),
+            torch.nn.ReLU(),
+            torch.nn.Dropout(dropout),
+            torch.nn.Linear(16, 4),
+        ]
         return torch.nn.Sequential(*layers)
 
 
 def make_batches(batch_size=20):
     """A shuffled loader, which takes its order from torch's own generator."""
-    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(INPUTS, TARGETS), batch_size=batch_size, shuffle=True)
+    return torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(INPUTS, TARGETS), batch_size=batch_size, shuffle=True
+    )
 
 
 def cross_entropy(network, batch):
     inputs, targets = batch
     logits = network(inputs)
-    return torch.nn.functional.cross_entropy(logits, targets), {"accuracy": (logits.argmax(dim=1) == targets).float().mean()}
+    return torch.nn.functional.cross_entropy(logits, targets), {
+        "accuracy": (logits.argmax(dim=1) == targets).float().mean()
+    }
 
 
 def accuracy(network):

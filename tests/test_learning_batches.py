@@ -39,7 +39,9 @@ def listed(batches, epoch=0, **how):
 
 
 def equal(first, second):
-    return len(first) == len(second) and all(torch.equal(a, c) and b == d for (a, b), (c, d) in zip(first, second, strict=True))
+    return len(first) == len(second) and all(
+        torch.equal(a, c) and b == d for (a, b), (c, d) in zip(first, second, strict=True)
+    )
 
 
 # ---------------------------------------------------------------------- what is in them
@@ -61,22 +63,36 @@ def test_classes_are_numbered_in_their_order(images):
     assert batches.classes.tolist() == ["ant", "bee", "cat"]
     ((_, y),) = batches
     assert y.tolist() == [2] * 10 + [0] * 10 + [1] * 10
-    by_column = ImageBatches(images.with_columns(other=np.arange(30) % 2), "other", preprocessing=SMALL, sampler=InOrder(30))
+    by_column = ImageBatches(
+        images.with_columns(other=np.arange(30) % 2), "other", preprocessing=SMALL, sampler=InOrder(30)
+    )
     assert by_column.targets.tolist() == [0, 1] * 15
-    mixed = ImageBatches(images, [None if i < 0 else (1 if i % 2 else "a") for i in range(30)], preprocessing=SMALL)
+    mixed = ImageBatches(
+        images, [None if i < 0 else (1 if i % 2 else "a") for i in range(30)], preprocessing=SMALL
+    )
     assert sorted(mixed.classes.tolist()) == ["1", "a"]
 
 
 @pytest.mark.parametrize("augment", [None, Augmentation(rotate=20, erase=0.5, grey=0.3)])
 def test_kept_and_read_ahead_give_the_same(images, augment):
-    kept, read = (ImageBatches(images, preprocessing=SMALL, batch_size=8, augment=augment, memory=memory) for memory in (2.0, 0))
+    kept, read = (
+        ImageBatches(images, preprocessing=SMALL, batch_size=8, augment=augment, memory=memory)
+        for memory in (2.0, 0)
+    )
     assert equal(listed(kept, 3), listed(read, 3))
 
 
 @pytest.mark.parametrize("memory", [2.0, 0])
 def test_an_epoch_is_a_function_of_its_number(images, memory):
     def make(seed=0):
-        return ImageBatches(images, preprocessing=SMALL, batch_size=8, augment=Augmentation(), random_state=seed, memory=memory)
+        return ImageBatches(
+            images,
+            preprocessing=SMALL,
+            batch_size=8,
+            augment=Augmentation(),
+            random_state=seed,
+            memory=memory,
+        )
 
     batches = make()
     second = listed(batches, 2)
@@ -85,12 +101,17 @@ def test_an_epoch_is_a_function_of_its_number(images, memory):
     assert equal(second[1:], listed(batches, 2, start=1))  # what a resumed run asks for
     assert not equal(second, listed(batches, 3)) and not equal(second, listed(make(seed=1), 2))
     both = [list(batches), list(batches)]
-    assert [x[1].tolist() for x in both[0]] != [x[1].tolist() for x in both[1]]  # iterating goes from epoch to epoch
+    assert [x[1].tolist() for x in both[0]] != [
+        x[1].tolist() for x in both[1]
+    ]  # iterating goes from epoch to epoch
 
 
 def test_no_more_is_kept_than_was_allowed(images):
     bytes_needed = 30 * 16 * 16 * 3
-    just, less = (ImageBatches(images, preprocessing=SMALL, memory=size / 1e9) for size in (bytes_needed, bytes_needed - 1))
+    just, less = (
+        ImageBatches(images, preprocessing=SMALL, memory=size / 1e9)
+        for size in (bytes_needed, bytes_needed - 1)
+    )
     len(just), len(less)
     assert just._pixels.nbytes == bytes_needed and less._pixels is None
 
@@ -162,7 +183,9 @@ def test_what_is_refused(images, change, words):
 def test_no_images_no_labels_nothing_readable(images, tmp_path):
     with pytest.raises(ValueError, match="there is no image"):
         ImageBatches(images[:0], preprocessing=SMALL)
-    with pytest.raises(ValueError, match=r"no column 'label' to train on; pass labels=.*range\(len\(images\)\)"):
+    with pytest.raises(
+        ValueError, match=r"no column 'label' to train on; pass labels=.*range\(len\(images\)\)"
+    ):
         ImageBatches([images[0]], preprocessing=SMALL)
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     with pytest.raises(ValueError, match="none of the 1 images can be used; the first, 'a.png'"):
@@ -207,10 +230,14 @@ def test_class_balanced_with_small_classes():
     targets = [0, 0, 1, 1, 1, 2]
     for batch in draw(ClassBalanced(2, 4, 5), targets):
         found = [targets[i] for i in batch]
-        assert sorted(set(found)) == [0, 1] and found.count(0) == 4  # repeats; the single image of class 2 is left out
+        assert (
+            sorted(set(found)) == [0, 1] and found.count(0) == 4
+        )  # repeats; the single image of class 2 is left out
         assert set(batch[np.array(found) == 0]) == {0, 1}
     assert {targets[i] for batch in draw(ClassBalanced(3, 1, 5), targets) for i in batch} == {0, 1, 2}
-    with pytest.raises(ValueError, match="n_classes=3 exceeds the 2 classes that have at least 2 images; use n_classes <= 2"):
+    with pytest.raises(
+        ValueError, match="n_classes=3 exceeds the 2 classes that have at least 2 images; use n_classes <= 2"
+    ):
         draw(ClassBalanced(3, 2), targets)
     with pytest.raises(ValueError, match="no class has 2 images"):
         draw(ClassBalanced(2, 2), [0, 1, 2])
@@ -243,12 +270,17 @@ def test_nothing_changes_nothing(pixels):
     assert torch.equal(augmented(pixels), pixels)
 
 
-@pytest.mark.parametrize("change", [{"crop": (0.3, 0.9)}, {"rotate": 30}, {"flip": 0.5}, {"colour": 0.4}, {"grey": 0.5}, {"erase": 0.9}])
+@pytest.mark.parametrize(
+    "change",
+    [{"crop": (0.3, 0.9)}, {"rotate": 30}, {"flip": 0.5}, {"colour": 0.4}, {"grey": 0.5}, {"erase": 0.9}],
+)
 def test_each_change_is_random_by_its_seed_and_stays_in_range(pixels, change):
     before = pixels.clone()
     first, again, other = (augmented(pixels, seed, **change) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    assert first.shape == pixels.shape and first.dtype == torch.float32 and 0 <= first.min() and first.max() <= 1
+    assert (
+        first.shape == pixels.shape and first.dtype == torch.float32 and 0 <= first.min() and first.max() <= 1
+    )
     assert torch.equal(pixels, before)  # the batch that came in is not written to
 
 
@@ -261,14 +293,19 @@ def test_flips_move_pixels_exactly(pixels):
 
 def test_the_whole_image_as_crop_is_the_image(pixels):
     torch.testing.assert_close(augmented(pixels, crop=(1.0, 1.0), ratio=1.0), pixels, atol=1e-5, rtol=0)
-    torch.testing.assert_close(augmented(pixels, crop=(1.0, 1.0), ratio=1.0, flip=1.0), pixels.flip(-1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        augmented(pixels, crop=(1.0, 1.0), ratio=1.0, flip=1.0), pixels.flip(-1), atol=1e-5, rtol=0
+    )
 
 
 def test_a_crop_shows_a_part_of_the_image_with_its_sides():
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 50), torch.linspace(0, 1, 80), indexing="ij")
     ramp = torch.stack([columns, rows, rows * 0]).expand(200, 3, 50, 80)
     cropped = augmented(ramp, crop=(0.2, 0.6), ratio=1.5)
-    wide, high = (cropped[:, 0, 25, -1] - cropped[:, 0, 25, 0]), (cropped[:, 1, -1, 40] - cropped[:, 1, 0, 40])
+    wide, high = (
+        (cropped[:, 0, 25, -1] - cropped[:, 0, 25, 0]),
+        (cropped[:, 1, -1, 40] - cropped[:, 1, 0, 40]),
+    )
     area, bend = wide * high, wide / high
     assert 0.17 < area.min() < 0.25 and 0.5 < area.max() < 0.62
     assert 0.6 < bend.min() < 0.8 and 1.25 < bend.max() < 1.6
@@ -282,7 +319,9 @@ def test_a_rotation_keeps_the_shape_of_things_in_a_frame_that_is_not_square():
     y, x = torch.meshgrid(torch.arange(20) - 9.5, torch.arange(40) - 19.5, indexing="ij")
     angles = []
     for seed in range(30):
-        bar = augmented(image, seed, rotate=180.0)[0, 0] * (x.square() + y.square() < 81)  # without what is mirrored in from outside
+        bar = augmented(image, seed, rotate=180.0)[0, 0] * (
+            x.square() + y.square() < 81
+        )  # without what is mirrored in from outside
         assert bar.sum().item() == pytest.approx(48, rel=0.1)
         moments = torch.stack([(bar * x * x).sum(), (bar * x * y).sum(), (bar * y * y).sum()]) / bar.sum()
         values, vectors = torch.linalg.eigh(moments[[0, 1, 1, 2]].view(2, 2))
@@ -318,14 +357,18 @@ def test_an_erased_rectangle_has_one_colour_and_a_bounded_area(pixels):
 
 
 def test_views_double_the_batch_and_its_labels(images):
-    batches = ImageBatches(images, range(30), preprocessing=SMALL, batch_size=8, augment=Augmentation(views=2, size=12))
+    batches = ImageBatches(
+        images, range(30), preprocessing=SMALL, batch_size=8, augment=Augmentation(views=2, size=12)
+    )
     x, y = next(iter(batches))
     assert x.shape == (16, 3, 12, 12) and torch.equal(y[:8], y[8:]) and len(set(y.tolist())) == 8
     assert not torch.equal(x[:8], x[8:])
 
 
 def test_augmented_pixels_are_scaled_after_the_change(images):
-    doing_nothing = ImageBatches(images, preprocessing=SMALL, sampler=InOrder(30), augment=Augmentation(**NOTHING))
+    doing_nothing = ImageBatches(
+        images, preprocessing=SMALL, sampler=InOrder(30), augment=Augmentation(**NOTHING)
+    )
     ((x, _),) = doing_nothing
     torch.testing.assert_close(x, SMALL(list(images)), atol=1e-5, rtol=0)
 

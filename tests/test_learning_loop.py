@@ -5,13 +5,24 @@ import random
 import numpy as np
 import pytest
 import torch
-from learning_samples import INPUTS, TARGETS, accuracy, cross_entropy, make_batches, make_network, same, weights
+from learning_samples import (
+    INPUTS,
+    TARGETS,
+    accuracy,
+    cross_entropy,
+    make_batches,
+    make_network,
+    same,
+    weights,
+)
 
 from cbirkit import learning
 
 
 def train(network, batches=None, loss=cross_entropy, **settings):
-    return learning.train(network, make_batches() if batches is None else batches, loss, progress=False, **settings)
+    return learning.train(
+        network, make_batches() if batches is None else batches, loss, progress=False, **settings
+    )
 
 
 def scores(values):
@@ -29,7 +40,9 @@ def test_the_loss_goes_down_and_the_history_tells_it():
     table = history.table
     assert table["loss"].iloc[-1] < 0.5 * table["loss"].iloc[1]
     assert history.best_score > 0.9 and history.best_score == pytest.approx(float(accuracy(network)))
-    assert table["epoch"].tolist() == list(range(26)) and table["step"].tolist() == [6 * epoch for epoch in range(26)]
+    assert table["epoch"].tolist() == list(range(26)) and table["step"].tolist() == [
+        6 * epoch for epoch in range(26)
+    ]
     assert np.isnan(table["loss"].iloc[0]) and np.isnan(table["learning_rate"].iloc[0])
     assert table["accuracy"].iloc[-1] > 0.8 and table["seconds"].is_monotonic_increasing
     assert not network.training and history.stopped == "finished"
@@ -142,12 +155,21 @@ def test_the_rate_of_each_step_reaches_the_optimiser():
         made.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
         return made
 
-    history = train(torch.nn.Linear(1, 1), [0] * 4, loss, epochs=1, optimiser=optimiser, schedule=lambda step, n: (step + 1) / n)
+    history = train(
+        torch.nn.Linear(1, 1),
+        [0] * 4,
+        loss,
+        epochs=1,
+        optimiser=optimiser,
+        schedule=lambda step, n: (step + 1) / n,
+    )
     assert rates == [0.125, 0.25, 0.375, 0.5] and history.table["learning_rate"].tolist() == [0.5]
 
 
 def test_rates_by_the_beginning_of_the_name():
-    network = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "body2": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
+    network = torch.nn.ModuleDict(
+        {"body": torch.nn.Linear(2, 2), "body2": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)}
+    )
     before = weights(network)
 
     def loss(network, batch):
@@ -156,7 +178,14 @@ def test_rates_by_the_beginning_of_the_name():
     rates = {"": 1e-3, "body": 1e-2, "head.bias": 1e-1}
     train(network, [0], loss, epochs=1, learning_rate=rates, schedule="constant", weight_decay=0.0)
     moved = {name: (value - before[name]).abs().max().item() for name, value in network.state_dict().items()}
-    expected = {"body.weight": 1e-2, "body.bias": 1e-2, "body2.weight": 1e-3, "body2.bias": 1e-3, "head.weight": 1e-3, "head.bias": 1e-1}
+    expected = {
+        "body.weight": 1e-2,
+        "body.bias": 1e-2,
+        "body2.weight": 1e-3,
+        "body2.bias": 1e-3,
+        "head.weight": 1e-3,
+        "head.bias": 1e-1,
+    }
     assert moved == pytest.approx(expected, rel=1e-3)  # Adam's first step is as long as the rate
     with pytest.raises(ValueError, match="no entry for the parameter 'head.weight'"):
         train(network, [0], loss, epochs=1, learning_rate={"body": 1e-2, "body2": 1e-2})
@@ -241,7 +270,10 @@ def test_where_nothing_helps_the_weights_are_those_before_training():
     assert "epoch 0" in str(history) and "0.9000" in str(history)
 
 
-@pytest.mark.parametrize("value, error", [(float("nan"), ValueError), (float("inf"), ValueError), ("good", TypeError), (None, TypeError)])
+@pytest.mark.parametrize(
+    "value, error",
+    [(float("nan"), ValueError), (float("inf"), ValueError), ("good", TypeError), (None, TypeError)],
+)
 def test_a_score_that_is_no_number_is_refused(value, error):
     with pytest.raises(error, match="validate gave .* after epoch 1; let it return"):
         train(make_network(), epochs=2, validate=scores([0.5, value]))
@@ -260,7 +292,10 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(bad):
             kept.update(weights(network))  # after the first epoch
         return cross_entropy(network, batch)[0] * (bad if calls[-1] == 8 else 1.0)
 
-    with pytest.raises(learning.TrainingDiverged, match=f"the loss is {bad} at step 9.*end of epoch 1 again. Lower learning_rate") as caught:
+    with pytest.raises(
+        learning.TrainingDiverged,
+        match=f"the loss is {bad} at step 9.*end of epoch 1 again. Lower learning_rate",
+    ) as caught:
         train(network, epochs=3, loss=loss)
     assert same(weights(network), kept)
     assert caught.value.history.table["step"].tolist() == [6] and caught.value.history.stopped == "diverged"
@@ -273,7 +308,10 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights():
     def loss(network, batch):
         return (network.weight.sum() * 0).sqrt()  # finite, but its slope is not
 
-    with pytest.raises(learning.TrainingDiverged, match="the gradient is .* at step 1, so training stops; .* of the start again"):
+    with pytest.raises(
+        learning.TrainingDiverged,
+        match="the gradient is .* at step 1, so training stops; .* of the start again",
+    ):
         train(network, [0], loss, epochs=1)
     assert same(weights(network), before)
 
@@ -291,7 +329,10 @@ def test_a_weight_that_is_no_number_brings_the_best_epoch_back():
                 network.weight.fill_(float("inf"))
         return network.bias.sum()
 
-    with pytest.raises(learning.TrainingDiverged, match="a weight is infinite or not a number after step 3; |of epoch 2, the best"):
+    with pytest.raises(
+        learning.TrainingDiverged,
+        match="a weight is infinite or not a number after step 3; |of epoch 2, the best",
+    ):
         train(network, [0], lambda n, b: loss(n, int(len(kept) == 3)), epochs=5, validate=validate)
     assert same(weights(network), kept[2])
 
@@ -361,7 +402,11 @@ def test_nothing_learns():
         ({"epochs": 1, "precision": "float16"}, ValueError, "precision must be one of"),
         ({"epochs": 1, "device": "tpu9"}, ValueError, "device"),
         ({"epochs": 1, "optimiser": "adam"}, TypeError, "must be a function of the network"),
-        ({"epochs": 1, "optimiser": lambda network: network}, TypeError, "gave a Sequential; let it return a torch optimiser"),
+        (
+            {"epochs": 1, "optimiser": lambda network: network},
+            TypeError,
+            "gave a Sequential; let it return a torch optimiser",
+        ),
         ({"epochs": 1, "options": {"steps": 3}}, TypeError, "options must be a Options, got dict"),
     ],
 )
@@ -371,5 +416,10 @@ def test_settings_that_make_no_sense(settings, error, words):
 
 
 def test_options_and_single_settings_go_together():
-    history = train(make_network(), epochs=2, options=learning.Options(steps=3, learning_rate=0.5, schedule="constant"), steps=7)
+    history = train(
+        make_network(),
+        epochs=2,
+        options=learning.Options(steps=3, learning_rate=0.5, schedule="constant"),
+        steps=7,
+    )
     assert history.table["step"].tolist() == [6, 7] and history.table["learning_rate"].tolist() == [0.5, 0.5]

@@ -12,7 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning_samples import INPUTS, TARGETS, accuracy, cross_entropy, make_batches, make_network, same, weights
+from learning_samples import (
+    INPUTS,
+    TARGETS,
+    accuracy,
+    cross_entropy,
+    make_batches,
+    make_network,
+    same,
+    weights,
+)
 
 from cbirkit import learning
 from cbirkit.learning import loop
@@ -26,7 +35,9 @@ class Killed(BaseException):
 
 def train(network, folder=None, batches=None, loss=cross_entropy, **settings):
     batches = make_batches() if batches is None else batches
-    return learning.train(network, batches, loss, checkpoint=folder, **{**SETTINGS, "save_seconds": 0, **settings})
+    return learning.train(
+        network, batches, loss, checkpoint=folder, **{**SETTINGS, "save_seconds": 0, **settings}
+    )
 
 
 def without_times(history):
@@ -65,7 +76,11 @@ def test_a_run_killed_in_a_step(at, whole, tmp_path):
     assert dying.calls["calls"] == 25  # the killed step once more, no other
     assert same(weights(network), whole[1])
     assert without_times(history).equals(whole[0])
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["manifest.json", "numbers.json", "tensors.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "manifest.json",
+        "numbers.json",
+        "tensors.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("at", [1, 2, 5])
@@ -159,7 +174,10 @@ def test_a_loader_that_draws_from_numpy(tmp_path):
             import random
 
             for start in np.random.permutation(4) * 30:
-                yield INPUTS[start : start + 30] + np.random.normal() + random.random(), TARGETS[start : start + 30]
+                yield (
+                    INPUTS[start : start + 30] + np.random.normal() + random.random(),
+                    TARGETS[start : start + 30],
+                )
 
     whole, killed, dying = make_network(), make_network(), killing(10)
     train(whole, batches=Noisy())
@@ -204,7 +222,12 @@ def script(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def start():
-        return subprocess.Popen([sys.executable, str(file), str(tmp_path / "run")], stdout=subprocess.PIPE, text=True, env=environment)
+        return subprocess.Popen(
+            [sys.executable, str(file), str(tmp_path / "run")],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
 
     return start
 
@@ -297,7 +320,9 @@ def test_stopped_while_it_validates(notebook, tmp_path, whole):
     assert calls["n"] == 6 and same(weights(network), whole[1])
 
 
-def test_an_interrupt_from_within_the_loss_leaves_the_checkpoint_of_the_step_before(notebook, tmp_path, whole):
+def test_an_interrupt_from_within_the_loss_leaves_the_checkpoint_of_the_step_before(
+    notebook, tmp_path, whole
+):
     calls = {"n": 0}
 
     def loss(network, batch):
@@ -330,7 +355,11 @@ def test_a_finished_run_gives_its_result_at_once(whole, tmp_path):
     stamp = (tmp_path / "run" / "tensors.safetensors").stat().st_mtime_ns
     network = make_network()
     history = train(network, tmp_path / "run", loss=loss)
-    assert loss.calls["calls"] == 24 and same(weights(network), whole[1]) and without_times(history).equals(whole[0])
+    assert (
+        loss.calls["calls"] == 24
+        and same(weights(network), whole[1])
+        and without_times(history).equals(whole[0])
+    )
     assert (tmp_path / "run" / "tensors.safetensors").stat().st_mtime_ns == stamp
 
 
@@ -342,7 +371,11 @@ def test_an_empty_folder_is_a_fine_place(whole, tmp_path):
 
 def test_checkpoints_are_written_when_due_only(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(learning.checkpoints.Checkpoints, "save", lambda self, numbers, tensors: written.append(numbers["at"]["step"]))
+    monkeypatch.setattr(
+        learning.checkpoints.Checkpoints,
+        "save",
+        lambda self, numbers, tensors: written.append(numbers["at"]["step"]),
+    )
     train(make_network(), tmp_path / "run", save_seconds=1000)
     assert written == [24]
 
@@ -373,7 +406,11 @@ def test_another_run_in_the_same_folder_is_refused(change, words, tmp_path):
         train(make_network(), tmp_path / "run", loss=with_margin(0.2), validate=killing_at_epoch(2))
     network = change.pop("network", make_network())
     with pytest.raises(ValueError, match=words):
-        train(network, tmp_path / "run", **{"loss": with_margin(0.2), "validate": killing_at_epoch(99), **change})
+        train(
+            network,
+            tmp_path / "run",
+            **{"loss": with_margin(0.2), "validate": killing_at_epoch(99), **change},
+        )
 
 
 def killing_at_epoch(at):

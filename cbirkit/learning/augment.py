@@ -13,8 +13,8 @@ class Augmentation:
     Attributes
     ----------
     crop : (float, float) or None
-        Share of the area that a random crop keeps, from and to; it is resized to the whole (bilinear, no antialiasing: meant for
-        crops that are enlarged). None: no crop.
+        Share of the area that a random crop keeps, from and to; it is resized to the whole (bilinear, no
+        antialiasing: meant for crops that are enlarged). None: no crop.
     ratio : float
         The crop's aspect, relative to the image's, lies between 1/ratio and ratio.
     rotate : float
@@ -26,10 +26,11 @@ class Augmentation:
     grey : float
         Probability of a grey image.
     erase : float
-        Probability that a rectangle of 2 to 20 % of the area gets one random colour (Zhong et al. 2020, arXiv 1708.04896, who fill
-        it with noise).
+        Probability that a rectangle of 2 to 20 % of the area gets one random colour (Zhong et al. 2020, arXiv
+        1708.04896, who fill it with noise).
     views : int
-        Changed copies of each image. With 2 or more the batch holds all first copies, then all second ones …, and so do its labels.
+        Changed copies of each image. With 2 or more the batch holds all first copies, then all second ones …,
+        and so do its labels.
     size : int, optional
         Side in pixels of the result; default as it comes in.
 
@@ -58,12 +59,16 @@ class Augmentation:
 
     def __post_init__(self):
         if self.crop is not None and not (len(self.crop) == 2 and 0 < self.crop[0] <= self.crop[1] <= 1):
-            raise ValueError(f"crop must be two shares of the area, 0 < from <= to <= 1, got {self.crop!r}; use (0.5, 1.0), say")
+            raise ValueError(
+                f"crop must be two shares of the area, 0 < from <= to <= 1, got {self.crop!r}; use (0.5, 1.0), say"
+            )
         for name, low, high in (
             ("ratio", 1, 4), ("rotate", 0, 180), ("flip", 0, 1), ("colour", 0, 1), ("grey", 0, 1), ("erase", 0, 1)
         ):  # fmt: skip
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie between {low} and {high}, got {getattr(self, name)!r}; {name}={low} does nothing")
+                raise ValueError(
+                    f"{name} must lie between {low} and {high}, got {getattr(self, name)!r}; {name}={low} does nothing"
+                )
         if self.views < 1 or (self.size is not None and self.size < 1):
             raise ValueError(f"views and size must be 1 or more, got {self.views!r} and {self.size!r}")
 
@@ -106,7 +111,10 @@ class Augmentation:
         if self.crop is not None:
             area, bend = draw(*self.crop), draw(-math.log(self.ratio), math.log(self.ratio)).exp()
             share_x, share_y = (area * bend).sqrt().clamp(max=1), (area / bend).sqrt().clamp(max=1)
-        x, y = draw(-1, 1) * (1 - share_x), draw(-1, 1) * (1 - share_y)  # middle of the crop; the image reaches from -1 to 1
+        x, y = (
+            draw(-1, 1) * (1 - share_x),
+            draw(-1, 1) * (1 - share_y),
+        )  # middle of the crop; the image reaches from -1 to 1
         sign = torch.where(draw(0, 1) < self.flip, -one, one)
         angle = draw(-1, 1) * math.radians(self.rotate)
         cos, sin = angle.cos(), angle.sin()
@@ -134,7 +142,8 @@ class Augmentation:
         x, y = draw(0, 1) * (1 - 2 * half_x) + half_x, draw(0, 1) * (1 - 2 * half_y) + half_y
         columns = ((torch.arange(width, device=pixels.device) + 0.5) / width).view(1, 1, 1, -1)
         rows = ((torch.arange(height, device=pixels.device) + 0.5) / height).view(1, 1, -1, 1)
-        inside = ((columns - x).abs() < half_x) & ((rows - y).abs() < half_y) & (draw(0, 1) < self.erase)  # (n, 1, h, w)
+        inside = (
+            ((columns - x).abs() < half_x) & ((rows - y).abs() < half_y) & (draw(0, 1) < self.erase)
+        )  # (n, 1, h, w)
         colour = torch.cat([draw(0, 1) for _ in range(3)], dim=1)  # (n, 3, 1, 1)
         return torch.where(inside, colour, pixels)
-

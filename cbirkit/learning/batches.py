@@ -25,19 +25,20 @@ _BLOCK = 256  # images decoded between two updates of the bar
 class ImageBatches:
     """Go through a collection of images in batches of (tensor (n, 3, h, w) float32, class numbers (n,) int64).
 
-    Images are resized once and kept as uint8 while they take at most `memory` gigabytes (n_images x h x w x 3 bytes); above that,
-    each batch is decoded anew, a few batches ahead, in threads. Both ways give the same batches. The batches of an epoch follow from
-    ``random_state`` and the number of the epoch alone, so that a resumed training meets the same ones.
+    Images are resized once and kept as uint8 while they take at most `memory` gigabytes (n_images x h x w x 3
+    bytes); above that, each batch is decoded anew, a few batches ahead, in threads. Both ways give the same
+    batches. The batches of an epoch follow from ``random_state`` and the number of the epoch alone, so that a
+    resumed training meets the same ones.
 
-    Images that cannot be read are named in the log and in `problems`, and left out: before the batches are drawn where images are
-    kept, else when they are met, so that a batch may be smaller.
+    Images that cannot be read are named in the log and in `problems`, and left out: before the batches are
+    drawn where images are kept, else when they are met, so that a batch may be smaller.
 
     Parameters
     ----------
     images : ImageCollection or sequence of images
     labels : sequence or str, optional
-        One an image, or the column with them; default the column ``label``. For data without labels give ``range(len(images))``:
-        every image is its own class.
+        One an image, or the column with them; default the column ``label``. For data without labels give
+        ``range(len(images))``: every image is its own class.
     preprocessing : cbirkit.nets.preprocessing.Preprocessing
         That of the network, such as ``Deep(…).preprocessing``.
     batch_size : int
@@ -103,7 +104,11 @@ class ImageBatches:
         batches = self.sampler.epoch(self.targets[positions], np.random.RandomState(self._seeds(number)))
         generator = require("torch").Generator()
         made = enumerate(batches[start:], start=start)
-        read = ((number_, chosen, self._pixels[chosen]) for number_, chosen in made) if self._pixels is not None else self._read(made)
+        read = (
+            ((number_, chosen, self._pixels[chosen]) for number_, chosen in made)
+            if self._pixels is not None
+            else self._read(made)
+        )
         with contextlib.closing(read):
             for at, chosen, pixels in read:
                 if not len(chosen):
@@ -113,7 +118,9 @@ class ImageBatches:
 
     def identity(self):
         """JSON values that tell these batches from others."""
-        ids = hashlib.sha256("\n".join(map(str, self.images.ids)).encode("utf-8", "backslashreplace")).hexdigest()
+        ids = hashlib.sha256(
+            "\n".join(map(str, self.images.ids)).encode("utf-8", "backslashreplace")
+        ).hexdigest()
         settings = [repr(thing) for thing in (self.preprocessing, self.sampler, self.augment)]
         return [self.seed, ids, hashlib.sha256(self.targets.tobytes()).hexdigest(), *settings]
 
@@ -124,7 +131,9 @@ class ImageBatches:
         """uint8 (n, h, w, 3) and int64 (n,) -> the two tensors of a batch."""
         torch = require("torch")
         pixels = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).to(torch.float32)  # (n, 3, h, w)
-        mean, std = (torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1) for v in self._scale())
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1) for v in self._scale()
+        )
         targets = torch.from_numpy(targets).to(device)
         if self.augment is None:
             return pixels.mul_(1 / (255 * std)).sub_(mean / std), targets
@@ -150,7 +159,10 @@ class ImageBatches:
 
         pixels = np.empty((len(self.images), *self.preprocessing.shape, 3), dtype=np.uint8)
         good = np.zeros(len(self.images), dtype=bool)
-        with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(good), desc="images", unit="image", delay=1) as bar:
+        with (
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            tqdm(total=len(good), desc="images", unit="image", delay=1) as bar,
+        ):
             for start in range(0, len(good), _BLOCK):
                 block = range(start, min(start + _BLOCK, len(good)))
                 for position, image in zip(block, pool.map(self._resized, block), strict=True):

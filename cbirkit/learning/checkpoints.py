@@ -94,7 +94,9 @@ def check_same_run(folder, saved, now):
     now = json.loads(json.dumps(now))  # tuples become lists, as in what was saved
     for name in sorted({*saved, *now}):
         if saved.get(name) != now.get(name):
-            differs = "" if len(repr(saved.get(name))) > 80 else f" (was {saved.get(name)!r}, is {now.get(name)!r})"
+            differs = (
+                "" if len(repr(saved.get(name))) > 80 else f" (was {saved.get(name)!r}, is {now.get(name)!r})"
+            )
             raise ValueError(
                 f"the run saved in {str(folder)!r} had another {name}{differs}; "
                 "go on with the same settings, or give a new folder to checkpoint="
@@ -104,7 +106,8 @@ def check_same_run(folder, saved, now):
 def describe_function(function):
     """Text that changes when a function does: its code, and the numbers, texts and functions that it uses.
 
-    What may change while training lasts (lists, dicts, objects such as networks) is described by its type alone. None for None.
+    What may change while training lasts (lists, dicts, objects such as networks) is described by its type
+    alone. None for None.
     """
     if function is None:
         return None
@@ -115,19 +118,31 @@ def _describe(value, seen):
     if isinstance(value, functools.partial):
         return [_describe(part, seen) for part in (value.func, value.args, tuple(value.keywords.items()))]
     if isinstance(value, tuple | frozenset):
-        return [_describe(part, seen) for part in (value if isinstance(value, tuple) else sorted(value, key=repr))]
+        return [
+            _describe(part, seen) for part in (value if isinstance(value, tuple) else sorted(value, key=repr))
+        ]
     if isinstance(value, types.CodeType):
         return [value.co_code.hex(), value.co_names, [_describe(part, seen) for part in value.co_consts]]
     value = getattr(value, "__func__", value)  # of a method
     if not isinstance(value, types.FunctionType):
-        return repr(value) if isinstance(value, _SCALARS) else getattr(value, "__qualname__", type(value).__qualname__)
+        return (
+            repr(value)
+            if isinstance(value, _SCALARS)
+            else getattr(value, "__qualname__", type(value).__qualname__)
+        )
     if id(value) in seen or is_library(value.__module__ or "builtins"):
         return value.__qualname__
     seen.add(id(value))
-    used = {name: value.__globals__[name] for name in sorted(_names(value.__code__)) if name in value.__globals__}
+    used = {
+        name: value.__globals__[name] for name in sorted(_names(value.__code__)) if name in value.__globals__
+    }
     used |= dict(_cells(value))
     given = (value.__defaults__ or (), tuple((value.__kwdefaults__ or {}).items()))
-    return [_describe(value.__code__, seen), _describe(given, seen), [(name, _describe(used[name], seen)) for name in used]]
+    return [
+        _describe(value.__code__, seen),
+        _describe(given, seen),
+        [(name, _describe(used[name], seen)) for name in used],
+    ]
 
 
 def _names(code):

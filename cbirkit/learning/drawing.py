@@ -31,13 +31,29 @@ def draw_history(table, ax, best_epoch=None):
     if there.any():
         right = ax.twinx()
         right.set_ylabel("validation score", color=SCORE)
-        lines += right.plot(epoch[there], score[there], color=SCORE, ls="--", marker="s", ms=3, label="validation score")
+        lines += right.plot(
+            epoch[there], score[there], color=SCORE, ls="--", marker="s", ms=3, label="validation score"
+        )
         if best_epoch is not None:
             best = score[epoch == best_epoch]
-            lines += right.plot([best_epoch], best, ls="", marker="*", ms=12, color=SCORE, mec="black", label=f"best, epoch {best_epoch}")
+            lines += right.plot(
+                [best_epoch],
+                best,
+                ls="",
+                marker="*",
+                ms=12,
+                color=SCORE,
+                mec="black",
+                label=f"best, epoch {best_epoch}",
+            )
     ax.grid(alpha=0.3)
     if lines:
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncol": 3, "frameon": False}  # above: nothing is covered
+        place = {
+            "loc": "lower center",
+            "bbox_to_anchor": (0.5, 1.0),
+            "ncol": 3,
+            "frameon": False,
+        }  # above: nothing is covered
         ax.legend(handles=lines, fontsize=8, **place)
     return right
 

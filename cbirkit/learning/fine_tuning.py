@@ -18,14 +18,14 @@ from .batches import ImageBatches
 from .labels import labels_of
 from .loop import train
 from .options import Options, changed
-from .projection import LinearProjection, fit_projection, normalised_softmax
+from .projection import BATCH_SIZE, LinearProjection, fit_projection, normalised_softmax
 from .samplers import InOrder
 from .scoring import retrieval_score
 from .unfreezing import unfreeze
 
 log = logging.getLogger(__name__)
 
-MODES = ("head", "last", "full")
+EPOCHS = {"head": 40, "last": 10, "full": 10}
 
 
 RATES = {  # by mode; where much is to be kept, less moves
@@ -42,11 +42,13 @@ class FineTuning(Options):
     Attributes
     ----------
     learning_rate : float, dict or None
-        None: the `RATES` of the mode; in "full" ``{"backbone": 3e-4, "classifier": 1e-2}``: the backbone, which knows much, moves less
-        than the classifier. A number is the rate of all. Names below ``backbone.`` are those of ``Deep(…).network``.
+        None: the `RATES` of the mode; in "full" ``{"backbone": 3e-4, "classifier": 1e-2}``: the backbone,
+        which knows much, moves less than the classifier. A number is the rate of all. Names below
+        ``backbone.`` are those of ``Deep(…).network``.
     batch_norm : {"frozen", "update"}
-        See `Options`. "frozen" is the default here: the averages of the weights' first training stay, as batches are small. "update"
-        adapts them to the new domain, and forgets those of the old one; compare both before gains are put down to the weights.
+        See `Options`. "frozen" is the default here: the averages of the weights' first training stay, as
+        batches are small. "update" adapts them to the new domain, and forgets those of the old one; compare
+        both before gains are put down to the weights.
     labels : str or sequence
         The column with the labels, or the labels, of the images to train on.
     augment : Augmentation, callable or None
@@ -54,7 +56,8 @@ class FineTuning(Options):
     batch_size : int
     label_smoothing : float in [0, 1)
     unfreeze : float or sequence of str
-        What learns in "last": the layers at the end that hold this share of the parameters, or the layers of these names.
+        What learns in "last": the layers at the end that hold this share of the parameters, or the layers of
+        these names.
     n_dims : int, optional
         Of the projection ("head"); default as many as the encoder has.
     memory : float
@@ -79,18 +82,22 @@ class FineTuning(Options):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing!r}; 0.1 is usual, 0 is none")
+            raise ValueError(
+                f"label_smoothing must lie in [0, 1), got {self.label_smoothing!r}; 0.1 is usual, 0 is none"
+            )
 
     def _check_rates(self):
         if self.learning_rate is not None:
             super()._check_rates()
 
 
-def fine_tune(encoder, images, *, mode="head", validation=None, epochs=None, checkpoint=None, options=None, **changes):
+def fine_tune(
+    encoder, images, *, mode="head", validation=None, epochs=None, checkpoint=None, options=None, **changes
+):
     """Adapt an encoder to labelled images, for retrieval.
 
-    A classifier is trained by cross-entropy and then thrown away: what is kept are the embeddings, which now lie closer together
-    within a class.
+    A classifier is trained by cross-entropy and then thrown away: what is kept are the embeddings, which now
+    lie closer together within a class.
 
     =========  ==========================================================================================================
     mode       what learns
@@ -101,10 +108,10 @@ def fine_tune(encoder, images, *, mode="head", validation=None, epochs=None, che
     "full"     All layers, the backbone at a smaller rate than the classifier. The most it can gain, and forget.
     =========  ==========================================================================================================
 
-    The classifier is a normalised softmax, as of `LinearProjection`: cross-entropy over ten times the cosines between embedding and
-    class vectors, which is the measure that search uses. The class vectors start at the means of their images' embeddings (Qi et al.
-    2018, arXiv 1712.07136), so that the first steps do not pull at the backbone for nothing. Multi-scale encoders are trained at
-    scale 1.
+    The classifier is a normalised softmax, as of `LinearProjection`: cross-entropy over ten times the cosines
+    between embedding and class vectors, which is the measure that search uses. The class vectors start at the
+    means of their images' embeddings (Qi et al. 2018, arXiv 1712.07136), so that the first steps do not pull
+    at the backbone for nothing. Multi-scale encoders are trained at scale 1.
 
     Parameters
     ----------
@@ -114,11 +121,11 @@ def fine_tune(encoder, images, *, mode="head", validation=None, epochs=None, che
         With labels, at least two different ones. Images that cannot be read are named and left out.
     mode : {"head", "last", "full"}
     validation : ImageCollection, optional
-        With labels. Its score after each epoch (`retrieval_score`) decides which epoch's weights are kept. It may hold the same
-        classes or others (others are the better guide where new classes are to be searched), but none of the training images, and
-        neither queries nor database of the final test.
+        With labels. Its score after each epoch (`retrieval_score`) decides which epoch's weights are kept. It
+        may hold the same classes or others (others are the better guide where new classes are to be
+        searched), but none of the training images, and neither queries nor database of the final test.
     epochs : int, optional
-        Default 40 for "head", else 10.
+        Default, unless ``steps`` is given: 40 for "head", else 10.
     checkpoint : path-like, optional
         See `train`.
     options : FineTuning, optional
@@ -130,22 +137,22 @@ def fine_tune(encoder, images, *, mode="head", validation=None, epochs=None, che
     encoder : Deep, or for "head" a Pipeline of the encoder and a LinearProjection
         Both can be saved in a `Retriever`.
     history : History
-        With the column ``accuracy``: of the classifier on the training images (as augmented), averaged over the epoch while it
-        learned.
+        With the column ``accuracy``: of the classifier on the training images (as augmented), averaged over
+        the epoch while it learned.
 
     Raises
     ------
     TypeError
         `encoder` is none, or not a `Deep` in "last" and "full".
     ValueError
-        No labels, one class only, no images, an empty or overlapping validation split, or an option out of range.
+        No labels, one class only, no images, an empty or overlapping validation split, or an option out of
+        range.
     TrainingDiverged
         See `train`.
 
-    References
-    ----------
-    Yosinski et al. (2014), How transferable are features in deep neural networks?, arXiv 1411.1792 (what to freeze). Howard and Ruder
-    (2018), arXiv 1801.06146 (discriminative rates). Zhai and Wu (2019), arXiv 1811.12649 (classification as metric learning).
+    References ---------- Yosinski et al. (2014), How transferable are features in deep neural networks?,
+    arXiv 1411.1792 (what to freeze). Howard and Ruder (2018), arXiv 1801.06146 (discriminative rates). Zhai
+    and Wu (2019), arXiv 1811.12649 (classification as metric learning).
 
     Examples
     --------
@@ -158,27 +165,37 @@ def fine_tune(encoder, images, *, mode="head", validation=None, epochs=None, che
     _check(encoder, images, mode, validation)
     if options.learning_rate is None:
         options = dataclasses.replace(options, learning_rate=RATES[mode])
+    if epochs is None and options.steps is None:
+        epochs = EPOCHS[mode]
     if mode == "head":
-        return _head(encoder, images, validation, 40 if epochs is None else epochs, checkpoint, options)
-    return _layers(encoder, images, mode, validation, 10 if epochs is None else epochs, checkpoint, options)
+        return _head(encoder, images, validation, epochs, checkpoint, options)
+    return _layers(encoder, images, mode, validation, epochs, checkpoint, options)
 
 
 def _check(encoder, images, mode, validation):
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {MODES}, got {mode!r}; pass one of these")
+    if mode not in EPOCHS:
+        raise ValueError(f"mode must be one of {tuple(EPOCHS)}, got {mode!r}; pass one of these")
     check_encoder(encoder)
     if mode != "head" and not isinstance(encoder, Deep):
-        raise TypeError(f'mode="{mode}" trains the network of a Deep encoder, got a {type(encoder).__name__}; use mode="head"')
+        raise TypeError(
+            f'mode="{mode}" trains the network of a Deep encoder, got a {type(encoder).__name__}; use mode="head"'
+        )
     for name, collection in (("images", images), ("validation", validation)):
         if collection is None and name == "validation":
             continue
         if not isinstance(collection, ImageCollection):
-            raise TypeError(f"{name} must be an ImageCollection with labels, got a {type(collection).__name__}; see ImageCollection.from_arrays")
+            raise TypeError(
+                f"{name} must be an ImageCollection with labels, got a {type(collection).__name__}; make one"
+            )
         if not len(collection):
             raise ValueError(f"{name} holds no image; give at least one of each class")
     if validation is not None:
         same_ids = images.table.index.intersection(validation.ids)
-        shared = [i for i in same_ids if _digest(images, i) is not None and _digest(images, i) == _digest(validation, i)]
+        shared = [
+            i
+            for i in same_ids
+            if _digest(images, i) is not None and _digest(images, i) == _digest(validation, i)
+        ]
         if shared:
             raise ValueError(
                 f"{len(shared)} images are both trained on and used for validation, the first is {shared[0]!r}; "
@@ -199,15 +216,26 @@ def _digest(images, name):
 def _head(encoder, images, validation, epochs, checkpoint, options):
     rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
     settings = {"label_smoothing": options.label_smoothing, "random_state": options.random_state}
-    projection = LinearProjection(options.n_dims, epochs=epochs, learning_rate=options.learning_rate, **settings)
+    if epochs is None:  # as many as the steps fill
+        epochs = -(-options.steps // max(1, len(rows) // BATCH_SIZE))
+    projection = LinearProjection(
+        options.n_dims, epochs=epochs, learning_rate=options.learning_rate, **settings
+    )
     validate = None
     if validation is not None:
-        other, truth = _encoded(encoder, validation, labels_of(validation), options)
+        other, truth = _encoded(encoder, validation, _truth(validation, options), options)
         _check_pairs(truth)
         validate = lambda projection: retrieval_score(projection.transform(other), truth)
-    history = fit_projection(projection, rows, labels, validate=validate, checkpoint=checkpoint, options=options)
+    history = fit_projection(
+        projection, rows, labels, validate=validate, checkpoint=checkpoint, options=options
+    )
     steps = [step for _, step in encoder.steps] if type(encoder) is Pipeline else [encoder]
     return make_pipeline(*steps, projection), history
+
+
+def _truth(validation, options):
+    """Labels of the validation split: of the same column."""
+    return labels_of(validation, options.labels if isinstance(options.labels, str) else None)
 
 
 def _encoded(encoder, images, labels, options):
@@ -222,7 +250,9 @@ def _check_pairs(labels):
     n_classes = len(set(labels.tolist()))
     if n_classes == 1 or n_classes == len(labels):
         what = "only one class" if n_classes == 1 else "no two images of one class"
-        raise ValueError(f"the validation split has {what}, so that retrieval has no score; give several images of several classes")
+        raise ValueError(
+            f"the validation split has {what}, so that retrieval has no score; give several images of several classes"
+        )
 
 
 # ---------------------------------------------------------------------- the network itself
@@ -234,51 +264,74 @@ def _layers(encoder, images, mode, validation, epochs, checkpoint, options):
     torch = require("torch")
     if options.device == "auto":
         options = dataclasses.replace(options, device=encoder.device)
-    settings = {"preprocessing": encoder.preprocessing, "random_state": options.random_state, "memory": options.memory}
-    batches = ImageBatches(images, options.labels, batch_size=options.batch_size, augment=options.augment, **settings)
+    settings = {
+        "preprocessing": encoder.preprocessing,
+        "random_state": options.random_state,
+        "memory": options.memory,
+    }
+    batches = ImageBatches(
+        images, options.labels, batch_size=options.batch_size, augment=options.augment, **settings
+    )
     if len(batches.classes) < 2:
-        raise ValueError(f"all {len(images)} images have the label {batches.classes[0]!r}; give at least two classes to tell apart")
+        raise ValueError(
+            f"all {len(images)} images have the label {batches.classes.tolist()[0]!r}; give at least two classes to tell apart"
+        )
     backbone = encoder.network.cpu()
-    unfreeze(backbone, encoder.preprocessing([np.zeros((8, 8, 3), np.uint8)]), 1.0 if mode == "full" else options.unfreeze)
+    unfreeze(
+        backbone,
+        encoder.preprocessing([np.zeros((8, 8, 3), np.uint8)]),
+        1.0 if mode == "full" else options.unfreeze,
+    )
     with torch.random.fork_rng(devices=[]):  # the layer's own random start is not used
         classifier = torch.nn.Linear(encoder.n_dims, len(batches.classes), bias=False)
     network = torch.nn.ModuleDict({"backbone": backbone, "classifier": classifier})
     pool = _pooling(encoder)
     _imprint(network, batches, pool, pick_device(options.device))
-    validate = None if validation is None else _validator(validation, pool, settings)
+    validate = (
+        None if validation is None else _validator(validation, _truth(validation, options), pool, settings)
+    )
     loss = normalised_softmax(pool, label_smoothing=options.label_smoothing)
-    history = train(network, batches, loss, epochs=epochs, validate=validate, checkpoint=checkpoint, options=options)
+    history = train(
+        network, batches, loss, epochs=epochs, validate=validate, checkpoint=checkpoint, options=options
+    )
     return encoder.with_state(backbone.state_dict()), history
 
 
 def _imprint(network, batches, pool, device):
     """Let the class vectors be the means of the embeddings of their images, not augmented."""
     torch = require("torch")
+    len(batches)  # reads the images
     plain = copy.copy(batches)  # shares the pixels
     plain.augment, plain.sampler = None, InOrder(64)
     rows, targets = _embeddings(network.to(device).eval(), plain, pool, device)
-    means = [rows[targets == number].mean(dim=0) if (targets == number).any() else torch.zeros(rows.shape[1]) for number in range(len(batches.classes))]
+    sums = torch.zeros(len(batches.classes), rows.shape[1]).index_add_(0, targets, rows)
     with torch.no_grad():
-        network["classifier"].weight.copy_(torch.nn.functional.normalize(torch.stack(means)))
+        network["classifier"].weight.copy_(torch.nn.functional.normalize(sums))
 
 
 def _embeddings(network, batches, pool, device):
     """L2-normalised features (n, n_dims) and class numbers (n,) of one pass, on the CPU."""
     torch = require("torch")
     with torch.no_grad():
-        parts = [(torch.nn.functional.normalize(pool(network, images)).cpu(), targets.cpu()) for images, targets in batches.epoch(0, device=device)]
-    return (torch.cat(part) for part in zip(*parts, strict=True))
+        parts = [
+            (pool(network, images).cpu(), targets.cpu())
+            for images, targets in batches.epoch(0, device=device)
+        ]
+    rows, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+    return torch.nn.functional.normalize(rows), targets
 
 
 def _pooling(encoder):
     """A function of (network, images) that gives pooled features (n, n_dims), with gradients."""
     extractor, pooling, p = extractor_of(encoder), encoder.pooling, encoder.p
-    return lambda network, images: extractor.pool(network["backbone"](images).float(), images.shape[-2:], pooling, p)
+    return lambda network, images: extractor.pool(
+        network["backbone"](images).float(), images.shape[-2:], pooling, p
+    )
 
 
-def _validator(validation, pool, settings):
+def _validator(validation, labels, pool, settings):
     """The score of a validation split, its images decoded once."""
-    batches = ImageBatches(validation, labels_of(validation), sampler=InOrder(64), **settings)
+    batches = ImageBatches(validation, labels, sampler=InOrder(64), **settings)
     _check_pairs(batches.targets)
 
     def validate(network):

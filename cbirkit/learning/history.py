@@ -15,13 +15,15 @@ class History:
     Attributes
     ----------
     table : DataFrame
-        One row an epoch: ``epoch`` (0 is before training, there if the run was validated), ``step`` (steps done until then), ``loss``
-        (mean over the batches of the epoch), ``score`` (validation; NaN without), ``learning_rate`` (the largest of the last step),
-        ``seconds`` since the start (of all parts of a resumed run), and a column for each further number that the loss function gave.
+        One row an epoch: ``epoch`` (0 is before training, there if the run was validated), ``step`` (steps
+        done until then), ``loss`` (mean over the batches of the epoch), ``score`` (validation; NaN without),
+        ``learning_rate`` (the largest of the last step), ``seconds`` since the start (of all parts of a
+        resumed run), and a column for each further number that the loss function gave.
     stopped : {"finished", "patience", "interrupted", "diverged"}
         Why the run ended.
     best_epoch : int or None
-        Epoch whose weights the network has now: the first with the best score. None without validation: it has the last weights.
+        Epoch whose weights the network has now: the first with the best score. None without validation: it
+        has the last weights.
     weights_from : str
         In words, which weights the network has now.
 
@@ -55,7 +57,11 @@ class History:
     def __str__(self):
         n_epochs = int(self.table["epoch"].max()) if len(self.table) else 0
         why = {"finished": "", "patience": ", stopped early"}.get(self.stopped, f", {self.stopped}")
-        score = "" if self.best_epoch is None else f"; best score {self.best_score:.4f} after epoch {self.best_epoch}"
+        score = (
+            ""
+            if self.best_epoch is None
+            else f"; best score {self.best_score:.4f} after epoch {self.best_epoch}"
+        )
         return f"{n_epochs} epochs{why}{score}; the weights are those of {self.weights_from}"
 
     def __repr__(self):

@@ -8,8 +8,9 @@ from ..encoders import Deep
 def interpolate(before, after, alpha):
     """An encoder with the weights ``(1 - alpha) before + alpha after``, name by name (WiSE-FT).
 
-    Often it keeps most of what fine-tuning gained and loses less of what the encoder could do before. The averages and variances of
-    batch normalisation are interpolated like weights; counters are taken from `after`.
+    Often it keeps most of what fine-tuning gained and loses less of what the encoder could do before. The
+    averages and variances of batch normalisation are interpolated like weights; counters are taken from
+    `after`.
 
     Parameters
     ----------
@@ -43,17 +44,23 @@ def interpolate(before, after, alpha):
     """
     for name, encoder in (("before", before), ("after", after)):
         if not isinstance(encoder, Deep):
-            raise TypeError(f"{name} must be a Deep encoder, got a {type(encoder).__name__}; heads and pipelines have no weights in common")
+            raise TypeError(
+                f"{name} must be a Deep encoder, got a {type(encoder).__name__}; heads and pipelines have no weights in common"
+            )
     if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie between 0 (before) and 1 (after), got {alpha!r}; use 0.5, say")
     first, second = (encoder.network.state_dict() for encoder in (before, after))
-    differs = sorted(set(first) ^ set(second)) or [name for name in first if first[name].shape != second[name].shape]
+    differs = sorted(set(first) ^ set(second)) or [
+        name for name in first if first[name].shape != second[name].shape
+    ]
     if differs:
-        raise ValueError(f"the encoders differ in {differs[0]!r}: they are not of one architecture; interpolate one before and after training")
+        raise ValueError(
+            f"the encoders differ in {differs[0]!r}: they are not of one architecture; interpolate one before and after training"
+        )
     return before.with_state({name: _between(first[name].cpu(), second[name].cpu(), alpha) for name in first})
 
 
 def _between(first, second, alpha):
-    if not first.is_floating_point() or alpha == 1:
-        return second
-    return first if alpha == 0 else (1 - alpha) * first + alpha * second
+    if alpha == 0:
+        return first
+    return (1 - alpha) * first + alpha * second if alpha < 1 and first.is_floating_point() else second

@@ -17,7 +17,9 @@ class Interrupts:
         self._before = None
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT)):
+        if threading.current_thread() is threading.main_thread() and callable(
+            signal.getsignal(signal.SIGINT)
+        ):
             self._before = signal.signal(signal.SIGINT, self._receive)
         return self
 

@@ -46,9 +46,21 @@ class LogDisplay(_Nothing):
 
     def epoch(self, at):
         row = at.rows[-1]
-        words = [f"{name} {row[name]:.4g}" for name in row if name not in ("epoch", "step", "seconds") and row[name] is not None]
+        words = [
+            f"{name} {row[name]:.4g}"
+            for name in row
+            if name not in ("epoch", "step", "seconds") and row[name] is not None
+        ]
         best = " (best)" if at.best_epoch == at.epoch else ""
-        log.info("epoch %d, step %d of %d: %s%s, %.0f s", at.epoch, at.step, self.plan.n_steps, ", ".join(words), best, row["seconds"])
+        log.info(
+            "epoch %d, step %d of %d: %s%s, %.0f s",
+            at.epoch,
+            at.step,
+            self.plan.n_steps,
+            ", ".join(words),
+            best,
+            row["seconds"],
+        )
 
     def end(self, history):
         log.info("%s", history)
@@ -76,19 +88,30 @@ class NotebookDisplay(_Nothing):
             picture = base64.b64encode(_picture(history)).decode()
             self._curve = f'<br><img alt="{text}" src="data:image/png;base64,{picture}">'
             self._drawn = time.monotonic()
-            self._show(at, "" if at.best_score is None else f"best score {at.best_score:.4g} after epoch {at.best_epoch}")
+            self._show(
+                at,
+                ""
+                if at.best_score is None
+                else f"best score {at.best_score:.4g} after epoch {at.best_epoch}",
+            )
 
     def _show(self, at, words):
         text = f"epoch {at.epoch + (at.taken > 0)}, step {at.step} of {self.plan.n_steps}; {words}"
         bar = f'<progress value="{at.step}" max="{self.plan.n_steps}" aria-label="training"></progress>'
-        self._handle.update({"text/html": f"<div>{bar} {html.escape(text)}{self._curve}</div>", "text/plain": text}, raw=True)
+        self._handle.update(
+            {"text/html": f"<div>{bar} {html.escape(text)}{self._curve}</div>", "text/plain": text}, raw=True
+        )
         self._shown = time.monotonic()
 
     def end(self, history):
         """Leave the picture behind, without times, so that the notebook is the same when it is run again."""
         text = f"{history}. {describe_history(history.table, history.best_epoch)}"
         metadata = {"image/png": {"alt": text}}
-        self._handle.update({"image/png": _picture(history, title=str(history)), "text/plain": text}, raw=True, metadata=metadata)
+        self._handle.update(
+            {"image/png": _picture(history, title=str(history)), "text/plain": text},
+            raw=True,
+            metadata=metadata,
+        )
 
 
 def _picture(history, title=None):

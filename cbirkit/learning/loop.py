@@ -37,23 +37,26 @@ def train(network, batches, loss, *, epochs=None, validate=None, checkpoint=None
     Parameters
     ----------
     network : torch.nn.Module
-        Trained in place; what asks for no gradient (``requires_grad_(False)``) stays as it is. Weights of the loss itself (proxies,
-        a classifier) belong in here too: ``torch.nn.ModuleDict({"backbone": …, "proxies": …})``.
+        Trained in place; what asks for no gradient (``requires_grad_(False)``) stays as it is. Weights of the
+        loss itself (proxies, a classifier) belong in here too: ``torch.nn.ModuleDict({"backbone": …,
+        "proxies": …})``.
     batches : iterable with a length
-        Gone through anew in every epoch: `ImageBatches`, a torch ``DataLoader``, a list. The tensors in each batch are moved to the
-        device.
+        Gone through anew in every epoch: `ImageBatches`, a torch ``DataLoader``, a list. The tensors in each
+        batch are moved to the device.
     loss : callable
-        ``loss(network, batch)`` gives a scalar tensor, or (scalar tensor, dict of numbers); the numbers are averaged over an epoch
-        and become columns of the history.
+        ``loss(network, batch)`` gives a scalar tensor, or (scalar tensor, dict of numbers); the numbers are
+        averaged over an epoch and become columns of the history.
     epochs : int, optional
         Passes over `batches`; not needed where ``steps`` is given.
     validate : callable, optional
-        ``validate(network)`` gives a number, larger is better; called before training and after each epoch, in evaluation mode
-        without gradients. The best weights are given to the network at the end, the first of equal ones. The images it uses may be
-        neither trained on nor queries or database of the final test: that choice is a fit like any other.
+        ``validate(network)`` gives a number, larger is better; called before training and after each epoch,
+        in evaluation mode without gradients. The best weights are given to the network at the end, the first
+        of equal ones. The images it uses may be neither trained on nor queries or database of the final test:
+        that choice is a fit like any other.
     checkpoint : path-like, optional
-        Folder in which the run is kept. A run that was killed is gone on with, to the very bits on a CPU with as many threads; of a
-        finished one the result is given at once. Other settings, another loss or other starting weights are refused.
+        Folder in which the run is kept. A run that was killed is gone on with, to the very bits on a CPU with
+        as many threads; of a finished one the result is given at once. Other settings, another loss or other
+        starting weights are refused.
     options : Options, optional
     **changes
         Fields of `Options`: ``learning_rate=2e-3, schedule="cosine", patience=3`` …
@@ -70,14 +73,13 @@ def train(network, batches, loss, *, epochs=None, validate=None, checkpoint=None
     TypeError, ValueError
         No batches, nothing that learns, a score that is no number, a checkpoint of another run …
 
-    Notes
-    -----
-    The stop button of a notebook (KeyboardInterrupt) ends training after the present step: the checkpoint is written, the best
-    weights (the present ones if no epoch was finished) are kept and the history is returned. In a script it is raised again
-    after that. A second press stops in the middle of a step; the last checkpoint then stays as it is.
+    Notes ----- The stop button of a notebook (KeyboardInterrupt) ends training after the present step: the
+    checkpoint is written, the best weights (the present ones if no epoch was finished) are kept and the
+    history is returned. In a script it is raised again after that. A second press stops in the middle of a
+    step; the last checkpoint then stays as it is.
 
-    What random numbers the loss, the network and the batches take from torch, numpy or Python is seeded by ``random_state`` and part
-    of a checkpoint; after training these generators are where they were before.
+    What random numbers the loss, the network and the batches take from torch, numpy or Python is seeded by
+    ``random_state`` and part of a checkpoint; after training these generators are where they were before.
 
     Examples
     --------
@@ -95,14 +97,21 @@ def train(network, batches, loss, *, epochs=None, validate=None, checkpoint=None
     options = changed(options, changes)
     plan = _plan(batches, epochs, options.steps)
     if options.patience is not None and validate is None:
-        raise ValueError(f"patience={options.patience} needs a validation score; pass validate=, or leave patience out")
+        raise ValueError(
+            f"patience={options.patience} needs a validation score; pass validate=, or leave patience out"
+        )
     device = pick_device(options.device)
     run = Run(network.to(device), loss, plan, options, device)
     saved = Checkpoints(checkpoint, options.save_seconds)
     identity = run.identity(batches, validate)
     with seeded(run.seed, device), Interrupts() as interrupts, live(plan, options.progress) as display:
         if run.resume(saved, identity):
-            log.info("going on from the checkpoint in %s after step %d of %d", saved.folder, run.at.step, plan.n_steps)
+            log.info(
+                "going on from the checkpoint in %s after step %d of %d",
+                saved.folder,
+                run.at.step,
+                plan.n_steps,
+            )
         try:
             with nothing_lost(run):
                 _epochs(run, batches, validate, interrupts, display)
@@ -168,6 +177,8 @@ def _plan(batches, epochs, steps):
         )
     per_epoch = len(batches)
     if not per_epoch:
-        raise ValueError("there is no batch to train on: batches is empty; are there images, and at least batch_size of them?")
+        raise ValueError(
+            "there is no batch to train on: batches is empty; are there images, and at least batch_size of them?"
+        )
     planned = [n for n in (None if epochs is None else epochs * per_epoch, steps) if n is not None]
     return Plan(int(min(planned)), per_epoch, epochs)

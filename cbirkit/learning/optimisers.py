@@ -17,14 +17,18 @@ def build_optimiser(network, options):
     if options.optimiser is not None:
         optimiser = options.optimiser(network)
         if not isinstance(optimiser, torch.optim.Optimizer):
-            raise TypeError(f"optimiser(network) gave a {type(optimiser).__name__}; let it return a torch optimiser")
+            raise TypeError(
+                f"optimiser(network) gave a {type(optimiser).__name__}; let it return a torch optimiser"
+            )
         return optimiser
     groups = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(_rate(name, options.learning_rate), []).append(parameter)
     if not groups:
-        raise ValueError("no weight of the network learns: all are frozen (requires_grad is False); unfreeze a layer")
+        raise ValueError(
+            "no weight of the network learns: all are frozen (requires_grad is False); unfreeze a layer"
+        )
     groups = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
     return torch.optim.AdamW(groups, weight_decay=options.weight_decay)
 
@@ -32,9 +36,13 @@ def build_optimiser(network, options):
 def _rate(name, rates):
     if not isinstance(rates, Mapping):
         return float(rates)
-    fits = [start for start in rates if name == start or start == "" or name.startswith(start.rstrip(".") + ".")]
+    fits = [
+        start for start in rates if name == start or start == "" or name.startswith(start.rstrip(".") + ".")
+    ]
     if not fits:
-        raise ValueError(f"learning_rate has no entry for the parameter {name!r}, only {', '.join(map(repr, rates))}; add one, or \"\" for all others")
+        raise ValueError(
+            f'learning_rate has no entry for the parameter {name!r}, only {", ".join(map(repr, rates))}; add one, or "" for all others'
+        )
     return float(rates[max(fits, key=len)])
 
 
@@ -42,7 +50,11 @@ def describe_optimiser(optimiser, rates):
     """JSON values that tell one optimiser from another."""
     groups = []
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
-        plain = {name: value for name, value in group.items() if isinstance(value, bool | int | float | str | tuple | None)}
+        plain = {
+            name: value
+            for name, value in group.items()
+            if isinstance(value, bool | int | float | str | tuple | None)
+        }
         groups.append(plain | {"lr": rate, "initial_lr": None, "params": len(group["params"])})
     return {"class": type(optimiser).__name__, "groups": groups}
 

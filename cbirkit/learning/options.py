@@ -14,14 +14,16 @@ class Options:
     Attributes
     ----------
     learning_rate : float or dict
-        Peak rate. A dict maps beginnings of parameter names to rates, ``{"backbone": 1e-4, "head": 1e-2}``: the longest that fits
-        counts, ``""`` fits all. Parameters that ask for no gradient are left alone.
+        Peak rate. A dict maps beginnings of parameter names to rates, ``{"backbone": 1e-4, "head": 1e-2}``:
+        the longest that fits counts, ``""`` fits all. Parameters that ask for no gradient are left alone.
     weight_decay : float
         Of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
     optimiser : callable, optional
-        ``optimiser(network)`` gives a torch optimiser, instead of AdamW; the rates of its groups are the peak rates.
+        ``optimiser(network)`` gives a torch optimiser, instead of AdamW; the rates of its groups are the peak
+        rates.
     schedule : {"one_cycle", "cosine", "constant"} or callable
-        How the rate goes (see `cbirkit.learning.rate_factor`), or ``schedule(step, n_steps)`` that gives a factor of the peak rate.
+        How the rate goes (see `cbirkit.learning.rate_factor`), or ``schedule(step, n_steps)`` that gives a
+        factor of the peak rate.
     steps : int, optional
         Stop after so many steps, in the middle of an epoch if need be.
     patience : int, optional
@@ -29,14 +31,16 @@ class Options:
     clip_norm : float, optional
         Scale the gradient down to this length where it is longer.
     batch_norm : {"update", "frozen"}
-        "update": layers of batch normalisation use the statistics of the batch and go on averaging them. "frozen": they use, and
-        keep, the averages they have; their weights still learn. Layers whose own weights are frozen keep theirs in any case.
+        "update": layers of batch normalisation use the statistics of the batch and go on averaging them.
+        "frozen": they use, and keep, the averages they have; their weights still learn. Layers whose own
+        weights are frozen keep theirs in any case.
     precision : {"float32", "bfloat16"}
         "bfloat16" computes the forward pass and the loss under autocast.
     device : str
         "auto" is the first there is of cuda, mps and cpu.
     random_state : int, RandomState or None
-        Seeds the random numbers of torch, numpy and Python while training lasts; afterwards they are what they were.
+        Seeds the random numbers of torch, numpy and Python while training lasts; afterwards they are what
+        they were.
     save_seconds : float
         A checkpoint is written when so much time has passed since the last, and at the end.
     progress : bool
@@ -78,7 +82,9 @@ class Options:
             check_whole(name, getattr(self, name), optional=True)
         for name, choices in (("batch_norm", ("update", "frozen")), ("precision", ("float32", "bfloat16"))):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}; pass one of these")
+                raise ValueError(
+                    f"{name} must be one of {choices}, got {getattr(self, name)!r}; pass one of these"
+                )
         if self.optimiser is not None and not callable(self.optimiser):
             raise TypeError(
                 f"optimiser must be a function of the network, got a {type(self.optimiser).__name__}; "
@@ -86,18 +92,24 @@ class Options:
             )
 
     def _check_rates(self):
-        rates = self.learning_rate.values() if isinstance(self.learning_rate, Mapping) else [self.learning_rate]
+        rates = (
+            self.learning_rate.values() if isinstance(self.learning_rate, Mapping) else [self.learning_rate]
+        )
         for rate in rates:
             _check_number("learning_rate", rate, above=0, such_as="1e-3")
         if not rates:
-            raise ValueError('learning_rate is an empty dict; give a rate for each beginning of a name, {"": 1e-3} for all')
+            raise ValueError(
+                'learning_rate is an empty dict; give a rate for each beginning of a name, {"": 1e-3} for all'
+            )
 
 
 def changed(options, changes, kind=Options):
     """`options` (None: the defaults of `kind`) with some fields changed; TypeError names an unknown one."""
     options = kind() if options is None else options
     if not isinstance(options, kind):
-        raise TypeError(f"options must be a {kind.__name__}, got {type(options).__name__}; make one with learning.{kind.__name__}()")
+        raise TypeError(
+            f"options must be a {kind.__name__}, got {type(options).__name__}; make one with learning.{kind.__name__}()"
+        )
     known = [field.name for field in dataclasses.fields(options)]
     unknown = [name for name in changes if name not in known]
     if unknown:

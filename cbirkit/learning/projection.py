@@ -12,14 +12,16 @@ from .loop import train
 from .options import Options, changed
 from .samplers import Shuffled
 
+BATCH_SIZE = 64
+
 
 class LinearProjection(TransformerMixin, BaseEstimator):
     """Map embeddings linearly so that images of one class come together: ``z = W x + b``, L2-normalised.
 
-    W and b are learned together with one unit vector c_k a class by cross-entropy over ``scale * cos(z, c_k)``, with label smoothing
-    (normalised softmax: Zhai and Wu 2019, arXiv 1811.12649); the vectors c_k are then thrown away. W starts as the identity, or as
-    the leading principal directions (of the embeddings as they are, not centred), and b as zero: before the first step nothing but
-    dimensions is lost.
+    W and b are learned together with one unit vector c_k a class by cross-entropy over ``scale * cos(z,
+    c_k)``, with label smoothing (normalised softmax: Zhai and Wu 2019, arXiv 1811.12649); the vectors c_k are
+    then thrown away. W starts as the identity, or as the leading principal directions (of the embeddings as
+    they are, not centred), and b as zero: before the first step nothing but dimensions is lost.
 
     Parameters
     ----------
@@ -27,9 +29,11 @@ class LinearProjection(TransformerMixin, BaseEstimator):
         Of the result; default as many as come in.
     epochs : int
     learning_rate : float or dict
-        Peak of AdamW's rate, schedule "one_cycle"; a dict has one for ``projection`` (W and b) and one for ``classifier``.
+        Peak of AdamW's rate, schedule "one_cycle"; a dict has one for ``projection`` (W and b) and one for
+        ``classifier``.
     scale : float
-        Of the cosines. Smaller draws a class closer together, which pays for the classes it is fitted on and costs new ones.
+        Of the cosines. Smaller draws a class closer together, which pays for the classes it is fitted on and
+        costs new ones.
     label_smoothing : float in [0, 1)
     random_state : int, RandomState or None
 
@@ -52,7 +56,9 @@ class LinearProjection(TransformerMixin, BaseEstimator):
 
     _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
 
-    def __init__(self, n_dims=None, *, epochs=40, learning_rate=1e-3, scale=10.0, label_smoothing=0.1, random_state=0):
+    def __init__(
+        self, n_dims=None, *, epochs=40, learning_rate=1e-3, scale=10.0, label_smoothing=0.1, random_state=0
+    ):
         self.n_dims = n_dims
         self.epochs = epochs
         self.learning_rate = learning_rate
@@ -100,12 +106,16 @@ def fit_projection(projection, X, y, *, validate=None, checkpoint=None, options=
     X = validate_data(projection, X, dtype=np.float32)
     projection.classes_, targets = class_numbers(y, len(X))
     if len(projection.classes_) < 2:
-        raise ValueError(f"all {len(X)} embeddings have the label {projection.classes_[0]!r}; give at least two classes to tell apart")
+        raise ValueError(
+            f"all {len(X)} embeddings have the label {projection.classes_.tolist()[0]!r}; give at least two classes to tell apart"
+        )
     network = _start(projection, X, targets)
 
     def keep(network):
         layer = network["projection"]
-        projection.weights_, projection.bias_ = (value.detach().cpu().numpy().copy() for value in (layer.weight, layer.bias))
+        projection.weights_, projection.bias_ = (
+            value.detach().cpu().numpy().copy() for value in (layer.weight, layer.bias)
+        )
         return projection
 
     settings = {"learning_rate": projection.learning_rate, "random_state": projection.random_state}
@@ -113,7 +123,9 @@ def fit_projection(projection, X, y, *, validate=None, checkpoint=None, options=
         network,
         _Rows(X, targets, projection.random_state),
         normalised_softmax(
-            lambda network, rows: network["projection"](rows), scale=projection.scale, label_smoothing=projection.label_smoothing
+            lambda network, rows: network["projection"](rows),
+            scale=projection.scale,
+            label_smoothing=projection.label_smoothing,
         ),
         epochs=projection.epochs,
         validate=None if validate is None else lambda network: validate(keep(network)),
@@ -131,7 +143,8 @@ def normalised_softmax(embed, *, scale=10.0, label_smoothing=0.1):
     Parameters
     ----------
     embed : callable
-        ``embed(network, inputs)`` gives embeddings (n, n_dims) of any length; batches are (inputs, class numbers).
+        ``embed(network, inputs)`` gives embeddings (n, n_dims) of any length; batches are (inputs, class
+        numbers).
     scale : float
     label_smoothing : float
 
@@ -147,7 +160,9 @@ def normalised_softmax(embed, *, scale=10.0, label_smoothing=0.1):
         rows, vectors = embed(network, inputs), network["classifier"].weight
         cosines = functional.normalize(rows) @ functional.normalize(vectors).T  # (n, n_classes)
         accuracy = (cosines.argmax(dim=1) == targets).float().mean()
-        return functional.cross_entropy(scale * cosines, targets, label_smoothing=label_smoothing), {"accuracy": accuracy}
+        return functional.cross_entropy(scale * cosines, targets, label_smoothing=label_smoothing), {
+            "accuracy": accuracy
+        }
 
     return loss
 
@@ -157,13 +172,20 @@ def _start(projection, X, targets):
     torch = require("torch")
     n_dims = X.shape[1] if projection.n_dims is None else projection.n_dims
     if n_dims != X.shape[1] and not 1 <= n_dims <= min(X.shape):
-        raise ValueError(f"n_dims={n_dims} must lie between 1 and {min(X.shape)}; X has the shape {X.shape} (images, dimensions)")
+        raise ValueError(
+            f"n_dims={n_dims} must lie between 1 and {min(X.shape)}; X has the shape {X.shape} (images, dimensions)"
+        )
     directions = np.eye(X.shape[1], dtype=np.float32)
     if n_dims < X.shape[1]:
-        directions = np.linalg.svd(X, full_matrices=False)[2][:n_dims]  # (n_dims, n_features), orthonormal rows
+        directions = np.linalg.svd(X, full_matrices=False)[2][
+            :n_dims
+        ]  # (n_dims, n_features), orthonormal rows
     means = np.stack([X[targets == number].mean(axis=0) for number in range(len(projection.classes_))])
     with torch.random.fork_rng(devices=[]):  # the layers' own random starts are not used
-        layer, classifier = torch.nn.Linear(X.shape[1], n_dims), torch.nn.Linear(n_dims, len(means), bias=False)
+        layer, classifier = (
+            torch.nn.Linear(X.shape[1], n_dims),
+            torch.nn.Linear(n_dims, len(means), bias=False),
+        )
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(directions))
         layer.bias.zero_()
@@ -172,13 +194,13 @@ def _start(projection, X, targets):
 
 
 class _Rows:
-    """Shuffled batches of 64 (rows (n, n_features), class numbers (n,)), for `train`."""
+    """Shuffled batches of (rows (n, n_features), class numbers (n,)), for `train`."""
 
     def __init__(self, X, targets, random_state):
         torch = require("torch")
         self._X, self._targets = torch.from_numpy(np.ascontiguousarray(X)), torch.from_numpy(targets)
         self._seed = int(check_random_state(random_state).randint(2**31 - 1))
-        self._sampler = Shuffled(64)
+        self._sampler = Shuffled(BATCH_SIZE)
 
     def __len__(self):
         return self._sampler.n_batches(self._targets)

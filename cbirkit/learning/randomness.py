@@ -11,7 +11,11 @@ from .._optional import require
 def random_states(device):
     """Where all generators stand: a dict with the keys torch, numpy, python and, where there is one, device."""
     torch = require("torch")
-    states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state(legacy=True)[1:], "python": random.getstate()}
+    states = {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(legacy=True)[1:],
+        "python": random.getstate(),
+    }
     if device.type == "cuda":
         states["device"] = torch.cuda.get_rng_state(device)
     elif device.type == "mps":

@@ -11,42 +11,10 @@ from .._optional import require
 from .checkpoints import check_same_run, describe_function, digest
 from .history import History
 from .optimisers import build_optimiser, describe_optimiser, optimiser_state, set_optimiser_state
+from .position import Position
 from .randomness import plain_states, random_states, set_random_states
 from .schedules import rate_factor
 from .steps import TrainingDiverged, checked_loss, finite_norm, to_device
-
-
-@dataclasses.dataclass
-class Position:
-    """How far a run is: numbers only.
-
-    Attributes
-    ----------
-    step, epoch : int
-        Steps done; epochs closed (their score is known).
-    taken : int
-        Batches taken of the present epoch.
-    totals : dict
-        Sums over these batches of the loss and of what else the loss function gave.
-    rows : list of dict
-        Of the history.
-    best_epoch, best_score : int, float
-        None before the first score.
-    seconds : float
-        Spent in earlier parts of the run.
-    stopped : str or None
-        Why it is over.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    taken: int = 0
-    totals: dict = dataclasses.field(default_factory=dict)
-    rows: list = dataclasses.field(default_factory=list)
-    best_epoch: int | None = None
-    best_score: float | None = None
-    seconds: float = 0.0
-    stopped: str | None = None
 
 
 class Run:
@@ -147,7 +115,9 @@ class Run:
         try:
             value = float(value)
         except (TypeError, ValueError):
-            raise TypeError(f"validate gave {value!r} after epoch {epoch}; let it return one number, larger is better") from None
+            raise TypeError(
+                f"validate gave {value!r} after epoch {epoch}; let it return one number, larger is better"
+            ) from None
         if not math.isfinite(value):
             raise ValueError(
                 f"validate gave {value} after epoch {epoch}; let it return a finite number: are there images in the "
@@ -186,7 +156,9 @@ class Run:
     # ------------------------------------------------------------------ weights and history
 
     def _copy(self):
-        return {name: value.detach().to("cpu", copy=True) for name, value in self.network.state_dict().items()}
+        return {
+            name: value.detach().to("cpu", copy=True) for name, value in self.network.state_dict().items()
+        }
 
     def back_to_good(self):
         """Give the network the best weights, or those after the last epoch; tells in words which these are."""
@@ -208,10 +180,16 @@ class Run:
 
     def identity(self, batches, validate):
         """What must be the same for a saved run to be gone on with."""
-        options = {name: getattr(self.options, name) for name in ("schedule", "patience", "clip_norm", "batch_norm", "precision")}
+        options = {
+            name: getattr(self.options, name)
+            for name in ("schedule", "patience", "clip_norm", "batch_norm", "precision")
+        }
         if callable(options["schedule"]):
             options["schedule"] = describe_function(options["schedule"])
-        names = [(name, list(p.shape), str(p.dtype), p.requires_grad) for name, p in self.network.named_parameters()]
+        names = [
+            (name, list(p.shape), str(p.dtype), p.requires_grad)
+            for name, p in self.network.named_parameters()
+        ]
         return options | {
             "number of steps": self.plan.n_steps,
             "number of batches in an epoch": self.plan.per_epoch,
@@ -241,7 +219,9 @@ class Run:
         for name, tensor in tensors.items():
             prefix, _, rest = name.partition(".")
             parts.setdefault(prefix, {})[rest] = tensor
-        left_behind = [digest(parts[key]) for key in ("network", "best", "good") if key in parts]  # by an interrupted run
+        left_behind = [
+            digest(parts[key]) for key in ("network", "best", "good") if key in parts
+        ]  # by an interrupted run
         if self.started_from not in [numbers["started_from"], *left_behind]:
             raise ValueError(
                 f"the network has other weights than the one whose training is saved in {str(self.checkpoints.folder)!r} had at its "
@@ -263,10 +243,19 @@ class Run:
         if only_if_due and not self.checkpoints.due:
             return
         tensors, optimiser_numbers = optimiser_state(self.optimiser)
-        for prefix, state in (("network", self.network.state_dict()), ("best", self.best), ("good", self.good)):
+        for prefix, state in (
+            ("network", self.network.state_dict()),
+            ("best", self.best),
+            ("good", self.good),
+        ):
             tensors |= {f"{prefix}.{name}": value for name, value in (state or {}).items()}
         at = dataclasses.asdict(self.at) | {"seconds": self.seconds()}
-        numbers = {"at": at, "run": self.described, "optimiser": optimiser_numbers, "started_from": self.started_from}
+        numbers = {
+            "at": at,
+            "run": self.described,
+            "optimiser": optimiser_numbers,
+            "started_from": self.started_from,
+        }
         for name, states in (("epoch_random", self.epoch_random or self.random), ("random", self.random)):
             numbers[name], parts = plain_states(states)
             tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
@@ -282,7 +271,9 @@ def nothing_lost(run):
     except TrainingDiverged as error:
         words = run.back_to_good()
         run.network.eval()
-        history = History.from_rows(run.at.rows, stopped="diverged", best_epoch=run.at.best_epoch, weights_from=words)
+        history = History.from_rows(
+            run.at.rows, stopped="diverged", best_epoch=run.at.best_epoch, weights_from=words
+        )
         rate = max(group["lr"] for group in run.optimiser.param_groups)
         raise TrainingDiverged(
             f"{error}, so training stops; the network has the weights of {words} again. Lower learning_rate (it was {rate:.2g} at "

@@ -11,8 +11,8 @@ from .options import check_whole
 class Shuffled:
     """All images in random order, `batch_size` at a time.
 
-    What does not fill a batch is left out of the epoch (other images each time), unless there is no full batch: batch normalisation
-    suffers from very small ones.
+    What does not fill a batch is left out of the epoch (other images each time), unless there is no full
+    batch: batch normalisation suffers from very small ones.
 
     Parameters
     ----------
@@ -42,7 +42,9 @@ class Shuffled:
         random : RandomState
         """
         order = random.permutation(len(targets))
-        return [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(self.n_batches(targets))]
+        return [
+            order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(self.n_batches(targets))
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +68,20 @@ class InOrder:
 
     def epoch(self, targets, random):
         """List of arrays of positions, one a batch; `random` is not used."""
-        return np.split(np.arange(len(targets)), range(self.batch_size, len(targets), self.batch_size)) if len(targets) else []
+        return (
+            np.split(np.arange(len(targets)), range(self.batch_size, len(targets), self.batch_size))
+            if len(targets)
+            else []
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassBalanced:
     """P x K: in each batch `n_classes` classes with `n_per_class` images each, so that every image meets some of its own class.
 
-    Classes take turns in random order, and so do the images of a class: all are used about equally often. A class with fewer than
-    `n_per_class` images repeats some within a batch; one with a single image cannot give a pair and is left out.
+    Classes take turns in random order, and so do the images of a class: all are used about equally often. A
+    class with fewer than `n_per_class` images repeats some within a batch; one with a single image cannot
+    give a pair and is left out.
 
     Parameters
     ----------
@@ -90,9 +97,8 @@ class ClassBalanced:
     ValueError
         Fewer classes with two images than `n_classes`.
 
-    References
-    ----------
-    Hermans, Beyer and Leibe (2017), In defense of the triplet loss for person re-identification, arXiv 1703.07737.
+    References ---------- Hermans, Beyer and Leibe (2017), In defense of the triplet loss for person
+    re-identification, arXiv 1703.07737.
 
     Examples
     --------
@@ -139,7 +145,9 @@ class ClassBalanced:
         if len(members) < self.n_classes:
             raise ValueError(
                 f"n_classes={self.n_classes} exceeds the {len(members)} classes that have at least {least} images; "
-                f"use n_classes <= {len(members)}" if members else f"no class has {least} images; give images with labels that repeat"
+                f"use n_classes <= {len(members)}"
+                if members
+                else f"no class has {least} images; give images with labels that repeat"
             )
         return members
 

@@ -15,10 +15,11 @@ def rate_factor(schedule, step, n_steps):
     Parameters
     ----------
     schedule : {"one_cycle", "cosine", "constant"} or callable
-        "one_cycle": half a cosine up from 1/25 to 1 over 30 % of the steps, then half a cosine down to 1/250,000 (Smith and Topin
-        2018, arXiv 1708.07120; the shape and defaults of ``torch.optim.lr_scheduler.OneCycleLR``, momentum left as it is).
-        "cosine": (1 + cos(pi step / n_steps)) / 2 (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts).
-        A callable is asked: ``schedule(step, n_steps)``.
+        "one_cycle": half a cosine up from 1/25 to 1 over 30 % of the steps, then half a cosine down to
+        1/250,000 (Smith and Topin 2018, arXiv 1708.07120; the shape and defaults of
+        ``torch.optim.lr_scheduler.OneCycleLR``, momentum left as it is). "cosine": (1 + cos(pi step /
+        n_steps)) / 2 (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts). A callable is asked:
+        ``schedule(step, n_steps)``.
     step : int
         From 0 to n_steps - 1.
     n_steps : int
@@ -42,7 +43,9 @@ def rate_factor(schedule, step, n_steps):
     if callable(schedule):
         factor = float(schedule(step, n_steps))
         if not 0 <= factor < math.inf:
-            raise ValueError(f"the schedule gave {factor} at step {step} of {n_steps}; let it give a number >= 0")
+            raise ValueError(
+                f"the schedule gave {factor} at step {step} of {n_steps}; let it give a number >= 0"
+            )
         return factor
     if schedule == "constant":
         return 1.0
@@ -57,7 +60,9 @@ def rate_factor(schedule, step, n_steps):
 def check_schedule(schedule):
     """Refuse what is no schedule."""
     if schedule not in SCHEDULES and not callable(schedule):
-        raise ValueError(f"schedule must be one of {SCHEDULES} or a function of (step, n_steps), got {schedule!r}; pass one of these")
+        raise ValueError(
+            f"schedule must be one of {SCHEDULES} or a function of (step, n_steps), got {schedule!r}; pass one of these"
+        )
 
 
 def _between(start, end, share):

@@ -11,8 +11,9 @@ _BLOCK = 512  # queries ranked at a time, so that memory stays small
 def retrieval_score(embeddings, labels):
     """Mean average precision (0 to 1) when each embedding in turn is the query and all others are the database, by cosine.
 
-    AP is the mean of the precision at the rank of each image with the query's label. Queries whose label no other image has do not
-    count. Give it to `train` as the score of a validation split: ``validate=lambda network: retrieval_score(embed(network), labels)``.
+    AP is the mean of the precision at the rank of each image with the query's label. Queries whose label no
+    other image has do not count. Give it to `train` as the score of a validation split: ``validate=lambda
+    network: retrieval_score(embed(network), labels)``.
 
     Parameters
     ----------

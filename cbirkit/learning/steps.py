@@ -32,8 +32,14 @@ def checked_loss(given, step):
     torch = require("torch")
     loss, further = given if isinstance(given, tuple) else (given, {})
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"a {type(loss).__name__}"
-        raise TypeError(f"the loss function gave {got}; let it return one number as a tensor (take its mean), or (loss, dict of numbers)")
+        got = (
+            f"a tensor of shape {tuple(loss.shape)}"
+            if isinstance(loss, torch.Tensor)
+            else f"a {type(loss).__name__}"
+        )
+        raise TypeError(
+            f"the loss function gave {got}; let it return one number as a tensor (take its mean), or (loss, dict of numbers)"
+        )
     if not loss.requires_grad:
         raise ValueError(
             "the loss depends on no weight that learns; unfreeze a layer (requires_grad_), and compute the loss from the "

@@ -41,9 +41,10 @@ def parts_in_order(network, images):
     for name, module in network.named_modules():
         own = [p for p in module.parameters(recurse=False) if id(p) in used]
         if own:
-            while name not in begun:  # its weights are read by the module around it
-                name = name.rpartition(".")[0]
-            parts.append((begun[name], len(parts), name, own))
+            user = name
+            while user not in begun:  # its weights are read by the module around it
+                user = user.rpartition(".")[0]
+            parts.append((begun[user], len(parts), name, own))
     return [(name, own) for _, _, name, own in sorted(parts, key=lambda part: part[:2])]
 
 
@@ -55,7 +56,8 @@ def unfreeze(network, images, which):
     network, images
         As for `parts_in_order`.
     which : float in (0, 1], or sequence of str
-        The last modules that hold at least this share of the used parameters; or names of modules, with all below them.
+        The last modules that hold at least this share of the used parameters; or names of modules, with all
+        below them.
 
     Raises
     ------
@@ -67,7 +69,9 @@ def unfreeze(network, images, which):
     network.requires_grad_(False)
     if isinstance(which, numbers.Real):
         if not 0 < which <= 1:
-            raise ValueError(f"unfreeze must be a share of the parameters in (0, 1] or names of layers, got {which!r}; use 0.3, say")
+            raise ValueError(
+                f"unfreeze must be a share of the parameters in (0, 1] or names of layers, got {which!r}; use 0.3, say"
+            )
         wanted = which * sum(p.numel() for _, own in parts for p in own)
         for _, own in reversed(parts):
             if wanted <= 0:
@@ -78,9 +82,15 @@ def unfreeze(network, images, which):
         return
     used = {id(p) for _, own in parts for p in own}
     for layer in [which] if isinstance(which, str) else which:
-        chosen = [p for n, p in network.named_parameters() if (n == layer or n.startswith(f"{layer}.")) and id(p) in used]
+        chosen = [
+            p
+            for n, p in network.named_parameters()
+            if (n == layer or n.startswith(f"{layer}.")) and id(p) in used
+        ]
         if not chosen:
             names = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in parts if name))
-            raise ValueError(f"unfreeze names {layer!r}, which holds no weight that is used; there are {names}")
+            raise ValueError(
+                f"unfreeze names {layer!r}, which holds no weight that is used; there are {names}"
+            )
         for parameter in chosen:
             parameter.requires_grad_(True)
