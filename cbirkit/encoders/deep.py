@@ -3,6 +3,7 @@
 import copy
 import itertools
 import numbers
+import os
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -267,6 +268,8 @@ class Deep(TransformerMixin, BaseEstimator):
 
     def __getstate__(self):
         state = {name: value for name, value in super().__getstate__().items() if name != "_cache"}
+        if hasattr(self.weights, "__fspath__"):
+            state["weights"] = os.fspath(self.weights)
         if carries_weights(self):
             state["state_"] = weights_of(self)
         return state
