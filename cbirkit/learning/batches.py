@@ -50,6 +50,8 @@ class ImageBatches:
     random_state : int, RandomState or None
     memory : float
         Gigabytes of pixels that may be kept; 0 keeps none.
+    progress : bool
+        Show a bar while the images that are to be kept are read, if it takes longer than a second.
 
     Attributes
     ----------
@@ -74,7 +76,8 @@ class ImageBatches:
     """
 
     def __init__(
-        self, images, labels=None, *, preprocessing, batch_size=64, sampler=None, augment=None, random_state=0, memory=2.0
+        self, images, labels=None, *, preprocessing, batch_size=64, sampler=None, augment=None, random_state=0,
+        memory=2.0, progress=True,
     ):  # fmt: skip
         if not isinstance(images, ImageCollection):
             images = ImageCollection.from_arrays(images)
@@ -82,7 +85,8 @@ class ImageBatches:
             raise ValueError(f"there is no image in {images.name!r}; give at least one")
         if not memory >= 0:
             raise ValueError(f"memory must be a number of gigabytes >= 0, got {memory!r}; 2.0 is the default")
-        self.images, self.preprocessing, self.augment, self.memory = images, preprocessing, augment, memory
+        self.images, self.preprocessing, self.augment = images, preprocessing, augment
+        self.memory, self.progress = memory, progress
         self.sampler = Shuffled(batch_size) if sampler is None else sampler
         self.classes, self.targets = class_numbers(labels_of(images, labels), len(images), images.ids)
         self.seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -161,7 +165,9 @@ class ImageBatches:
         good = np.zeros(len(self.images), dtype=bool)
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
-            tqdm(total=len(good), desc="images", unit="image", delay=1) as bar,
+            tqdm(
+                total=len(good), desc="images", unit="image", delay=1, leave=False, disable=not self.progress
+            ) as bar,
         ):
             for start in range(0, len(good), _BLOCK):
                 block = range(start, min(start + _BLOCK, len(good)))

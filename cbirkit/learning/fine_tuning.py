@@ -264,11 +264,8 @@ def _layers(encoder, images, mode, validation, epochs, checkpoint, options):
     torch = require("torch")
     if options.device == "auto":
         options = dataclasses.replace(options, device=encoder.device)
-    settings = {
-        "preprocessing": encoder.preprocessing,
-        "random_state": options.random_state,
-        "memory": options.memory,
-    }
+    settings = {name: getattr(options, name) for name in ("random_state", "memory", "progress")}
+    settings["preprocessing"] = encoder.preprocessing
     batches = ImageBatches(
         images, options.labels, batch_size=options.batch_size, augment=options.augment, **settings
     )

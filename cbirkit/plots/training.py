@@ -32,7 +32,9 @@ def learning_curve(history, ax=None):
     """
     table, best_epoch = getattr(history, "table", history), getattr(history, "best_epoch", None)
     if not hasattr(table, "columns"):
-        raise TypeError(f"expected a History or its table, got {type(history).__name__}; give what learning.train returned")
+        raise TypeError(
+            f"expected a History or its table, got {type(history).__name__}; give what learning.train returned"
+        )
     missing = [name for name in ("epoch", "loss", "score") if name not in table]
     if missing or not len(table):
         what = f"has no column {missing[0]!r}" if missing else "has no rows: no epoch was finished"
