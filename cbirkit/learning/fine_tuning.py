@@ -1,6 +1,5 @@
 """Adapt an encoder to labelled images: a learned projection on top, its last layers, or all of it."""
 
-import copy
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
@@ -8,26 +7,19 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from .._optional import require
 from ..encoders import Deep
-from ..encoders.deep_network import extractor_of
 from ..images import ImageCollection, ImageProblem
 from ..store import check_encoder, embed
 from .augment import Augmentation
-from .batches import ImageBatches
-from .labels import labels_of
-from .loop import train
+from .labels import labels_of, labels_of_validation
+from .network_tuning import tune_network
 from .options import Options, changed
-from .projection import BATCH_SIZE, LinearProjection, fit_projection, normalised_softmax
-from .samplers import InOrder
-from .scoring import retrieval_score
-from .unfreezing import unfreeze
+from .projection import BATCH_SIZE, LinearProjection, fit_projection
+from .scoring import check_pairs, retrieval_score
 
 log = logging.getLogger(__name__)
 
 EPOCHS = {"head": 40, "last": 10, "full": 10}
-
-
 RATES = {  # by mode; where much is to be kept, less moves
     "head": {"projection": 1e-3, "classifier": 1e-3},
     "last": {"backbone": 1e-3, "classifier": 1e-2},
@@ -168,8 +160,8 @@ def fine_tune(
     if epochs is None and options.steps is None:
         epochs = EPOCHS[mode]
     if mode == "head":
-        return _head(encoder, images, validation, epochs, checkpoint, options)
-    return _layers(encoder, images, mode, validation, epochs, checkpoint, options)
+        return _tune_head(encoder, images, validation, epochs, checkpoint, options)
+    return tune_network(encoder, images, mode, validation, epochs, checkpoint, options)
 
 
 def _check(encoder, images, mode, validation):
@@ -210,10 +202,7 @@ def _digest(images, name):
         return None
 
 
-# ---------------------------------------------------------------------- a projection on top
-
-
-def _head(encoder, images, validation, epochs, checkpoint, options):
+def _tune_head(encoder, images, validation, epochs, checkpoint, options):
     rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
     settings = {"label_smoothing": options.label_smoothing, "random_state": options.random_state}
     if epochs is None:  # as many as the steps fill
@@ -223,8 +212,8 @@ def _head(encoder, images, validation, epochs, checkpoint, options):
     )
     validate = None
     if validation is not None:
-        other, truth = _encoded(encoder, validation, _truth(validation, options), options)
-        _check_pairs(truth)
+        other, truth = _encoded(encoder, validation, labels_of_validation(validation, options), options)
+        check_pairs(truth)
         validate = lambda projection: retrieval_score(projection.transform(other), truth)
     history = fit_projection(
         projection, rows, labels, validate=validate, checkpoint=checkpoint, options=options
@@ -233,106 +222,9 @@ def _head(encoder, images, validation, epochs, checkpoint, options):
     return make_pipeline(*steps, projection), history
 
 
-def _truth(validation, options):
-    """Labels of the validation split: of the same column."""
-    return labels_of(validation, options.labels if isinstance(options.labels, str) else None)
-
-
 def _encoded(encoder, images, labels, options):
     """Embeddings and labels of the images that can be read."""
     done = embed(encoder, images, progress=options.progress)
     for name, reason in done.problems.itertuples(index=False):
         log.warning("%s cannot be read and is left out: %s", name, reason)
     return done.embeddings, np.asarray(list(labels), dtype=object)[done.positions]
-
-
-def _check_pairs(labels):
-    n_classes = len(set(labels.tolist()))
-    if n_classes == 1 or n_classes == len(labels):
-        what = "only one class" if n_classes == 1 else "no two images of one class"
-        raise ValueError(
-            f"the validation split has {what}, so that retrieval has no score; give several images of several classes"
-        )
-
-
-# ---------------------------------------------------------------------- the network itself
-
-
-def _layers(encoder, images, mode, validation, epochs, checkpoint, options):
-    from ..nets.devices import pick_device
-
-    torch = require("torch")
-    if options.device == "auto":
-        options = dataclasses.replace(options, device=encoder.device)
-    settings = {name: getattr(options, name) for name in ("random_state", "memory", "progress")}
-    settings["preprocessing"] = encoder.preprocessing
-    batches = ImageBatches(
-        images, options.labels, batch_size=options.batch_size, augment=options.augment, **settings
-    )
-    if len(batches.classes) < 2:
-        raise ValueError(
-            f"all {len(images)} images have the label {batches.classes.tolist()[0]!r}; give at least two classes to tell apart"
-        )
-    backbone = encoder.network.cpu()
-    unfreeze(
-        backbone,
-        encoder.preprocessing([np.zeros((8, 8, 3), np.uint8)]),
-        1.0 if mode == "full" else options.unfreeze,
-    )
-    with torch.random.fork_rng(devices=[]):  # the layer's own random start is not used
-        classifier = torch.nn.Linear(encoder.n_dims, len(batches.classes), bias=False)
-    network = torch.nn.ModuleDict({"backbone": backbone, "classifier": classifier})
-    pool = _pooling(encoder)
-    _imprint(network, batches, pool, pick_device(options.device))
-    validate = (
-        None if validation is None else _validator(validation, _truth(validation, options), pool, settings)
-    )
-    loss = normalised_softmax(pool, label_smoothing=options.label_smoothing)
-    history = train(
-        network, batches, loss, epochs=epochs, validate=validate, checkpoint=checkpoint, options=options
-    )
-    return encoder.with_state(backbone.state_dict()), history
-
-
-def _imprint(network, batches, pool, device):
-    """Let the class vectors be the means of the embeddings of their images, not augmented."""
-    torch = require("torch")
-    len(batches)  # reads the images
-    plain = copy.copy(batches)  # shares the pixels
-    plain.augment, plain.sampler = None, InOrder(64)
-    rows, targets = _embeddings(network.to(device).eval(), plain, pool, device)
-    sums = torch.zeros(len(batches.classes), rows.shape[1]).index_add_(0, targets, rows)
-    with torch.no_grad():
-        network["classifier"].weight.copy_(torch.nn.functional.normalize(sums))
-
-
-def _embeddings(network, batches, pool, device):
-    """L2-normalised features (n, n_dims) and class numbers (n,) of one pass, on the CPU."""
-    torch = require("torch")
-    with torch.no_grad():
-        parts = [
-            (pool(network, images).cpu(), targets.cpu())
-            for images, targets in batches.epoch(0, device=device)
-        ]
-    rows, targets = (torch.cat(part) for part in zip(*parts, strict=True))
-    return torch.nn.functional.normalize(rows), targets
-
-
-def _pooling(encoder):
-    """A function of (network, images) that gives pooled features (n, n_dims), with gradients."""
-    extractor, pooling, p = extractor_of(encoder), encoder.pooling, encoder.p
-    return lambda network, images: extractor.pool(
-        network["backbone"](images).float(), images.shape[-2:], pooling, p
-    )
-
-
-def _validator(validation, labels, pool, settings):
-    """The score of a validation split, its images decoded once."""
-    batches = ImageBatches(validation, labels, sampler=InOrder(64), **settings)
-    _check_pairs(batches.targets)
-
-    def validate(network):
-        rows, targets = _embeddings(network, batches, pool, next(network.parameters()).device)
-        return retrieval_score(rows.numpy(), targets.numpy())
-
-    return validate

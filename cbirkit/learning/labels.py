@@ -29,6 +29,11 @@ def labels_of(images, labels=None):
     return images.column(name)
 
 
+def labels_of_validation(validation, options):
+    """Labels of the validation split: of the column that `options` names for the training images, where it names one."""
+    return labels_of(validation, options.labels if isinstance(options.labels, str) else None)
+
+
 def class_numbers(labels, n_images, names=None):
     """Sorted classes, and the number of the class of each image.
 

@@ -49,3 +49,13 @@ def retrieval_score(embeddings, labels):
         values.append(average_precision(targets[order] == targets[own, None]))
     values = np.concatenate(values) if values else np.array([])
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def check_pairs(labels):
+    """Refuse labels (n_images,) of a validation split of which retrieval has no score, or always the same."""
+    n_classes = len(set(labels.tolist()))
+    if n_classes == 1 or n_classes == len(labels):
+        what = "only one class" if n_classes == 1 else "no two images of one class"
+        raise ValueError(
+            f"the validation split has {what}, so that retrieval has no score; give several images of several classes"
+        )
