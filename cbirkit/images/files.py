@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 MAX_PIXELS = 80_000_000  # below Pillow's own warning at 89 million; a 50-megapixel photograph passes
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+_ORIENTATION = 0x0112  # tag of EXIF
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM")
 
@@ -209,6 +210,8 @@ def _to_pixels(image, name, max_pixels, upright=True):
 def _upright(image):
     """Apply the EXIF orientation; damaged EXIF data count as none."""
     try:
+        if image.getexif().get(_ORIENTATION, 1) == 1:
+            return image  # exif_transpose would copy it
         return ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):  # bad metadata, good pixels
         return image
@@ -224,4 +227,4 @@ def _mode_to_rgb(image):
         return to_rgb((values - low) / (high - low))
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         return to_rgb(np.asarray(image.convert("RGBA")))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if mode == "RGB" else image.convert("RGB"))  # convert copies
