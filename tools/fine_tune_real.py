@@ -6,7 +6,7 @@ FOLDER holds `f_satellite_rsscn7` with one folder a class: RSSCN7 (Zou et al. 20
 of each of its 7 classes. Each split draws four classes to learn (three in four images train, the others validate) and three that
 nobody trains on: all their images are queries, and one another's database. Every mode tries the same number of rates and trains
 the same number of steps; the rate with the best validation score is kept. The source domain is the photo views that ship with
-cbirkit. Notebook 06 reads the file that this makes, one row a query.
+cbirkit. Notebook 06 reads the file that this makes: one row a query, its average precision before and after each way.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from cbirkit._atomic import write_bytes
 
 RATES = {"head": (3e-4, 1e-3, 3e-3), "last": (1e-4, 3e-4, 1e-3), "full": (1e-4, 3e-4, 1e-3)}
 STEPS, BATCH = 60, 32
-COLUMNS = ["split", "method", "rate", "domain", "query", "ap"]
+WISE = "full, alpha 0.5"
+COLUMNS = ["split", "domain", "query", "frozen", *RATES, WISE, *(f"rate of {mode}" for mode in RATES)]
 
 
 def class_splits(classes, n_splits=3, n_test=3):
@@ -55,37 +56,42 @@ def scored(encoder, queries, database, relevance):
     return evaluate(ranking, relevance, metrics=["map"], n_bootstrap=0).per_query["map"]
 
 
-def methods_of(base, train, validation, seed):
-    """Yield (method, encoder, rate) one after another."""
-    yield "frozen", base, np.nan
+def tuned_ways(base, train, validation, seed):
+    """The encoders by method, and the chosen rates by mode."""
+    encoders_by, rates = {"frozen": base}, {}
     for mode in RATES:
-        encoder, rate, scores = tune(base, mode, train, validation, seed)
+        encoders_by[mode], rates[mode], scores = tune(base, mode, train, validation, seed)
         print(f"  {mode}: " + ", ".join(f"{r:g} {s:.3f}" for r, s in scores.items()), flush=True)
-        yield mode, encoder, rate
-    for alpha in (0.25, 0.5, 0.75):
-        yield f"full, alpha {alpha}", learning.interpolate(base, encoder, alpha), rate
+    encoders_by[WISE] = learning.interpolate(base, encoders_by["full"], 0.5)
+    return encoders_by, {f"rate of {mode}": rate for mode, rate in rates.items()}
 
 
 def measure(folder, *, n_splits=3, backbone="tiny"):
-    """One row a query, method and split: a DataFrame with the columns `COLUMNS`."""
+    """One row a query and split: a DataFrame with the columns `COLUMNS`."""
     images = ImageCollection.from_folder(Path(folder) / "f_satellite_rsscn7")
     places = pd.Series(images.labels).groupby(images.labels).cumcount().to_numpy()  # number within the class
-    images = images.with_columns(query=[f"{label[1:]} {n}" for label, n in zip(images.labels, places, strict=True)])
     views = datasets.load_photo_views("hard", n_objects=40, n_views=4, n_distractors=200)
     source = (*views.split(), views.relevance(*views.split()))
-    base, rows = encoders.Deep(backbone), []
+    base, parts = encoders.Deep(backbone), []
     for split, held_out in enumerate(class_splits(np.unique(images.labels), n_splits)):
         print(f"split {split}: tested on {', '.join(held_out)}", flush=True)
         tested = np.isin(images.labels, held_out)
-        test, train, validation = images[tested], images[~tested & (places % 4 > 0)], images[~tested & (places % 4 == 0)]
-        for method, encoder, rate in methods_of(base, train, validation, split):
-            found = scored(encoder, test, test, test.relevance())
-            for query, ap in zip(test.column("query"), found[test.ids], strict=True):
-                rows.append((split, method, rate, "satellite", query, round(ap, 4)))
-            for query, ap in scored(encoder, *source).items():
-                rows.append((split, method, rate, "photographs", query, round(ap, 4)))
-            print(f"  {method}: mAP {found.mean():.3f}", flush=True)
-    return pd.DataFrame(rows, columns=COLUMNS)
+        train, validation = images[~tested & (places % 4 > 0)], images[~tested & (places % 4 == 0)]
+        ways, rates = tuned_ways(base, train, validation, split)
+        for domain, those, relevance in (
+            ("satellite", (images[tested], images[tested]), images[tested].relevance()),
+            ("photographs", source[:2], source[2]),
+        ):
+            found = pd.DataFrame({way: scored(encoder, *those, relevance) for way, encoder in ways.items()})
+            print(f"  {domain}: " + ", ".join(f"{way} {ap:.3f}" for way, ap in found.mean().items()), flush=True)
+            names = found.index if domain == "photographs" else _names(images[tested], places[tested])
+            parts.append(found.assign(split=split, domain=domain, query=np.asarray(names), **rates))
+    return pd.concat(parts, ignore_index=True)[COLUMNS].round(4)
+
+
+def _names(images, places):
+    """ "Grass 12": class and number, no file name."""
+    return [f"{label[1:]} {place}" for label, place in zip(images.labels, places, strict=True)]
 
 
 def run(arguments=None):
