@@ -5,24 +5,42 @@ wrong answer, so that Run All goes on; `Verdict.passed` says whether the answer 
 """
 
 from cbirkit.checks._run import Case, Mistake, Verdict, run_check
+from cbirkit.checks.cnn_features import check_seen_pixels, check_stable_gem
+from cbirkit.checks.cnn_weights import check_crow, check_whitened_cosines
+from cbirkit.checks.domain_fine_tuning import check_choose_alpha, check_class_split, check_which_learn
 from cbirkit.checks.local_features import check_ransac_step, check_root_sift, check_tf_idf
 from cbirkit.checks.measuring_protocol import check_bootstrap_interval, check_counted_results
 from cbirkit.checks.measuring_retrieval import check_average_precision, check_mended_average_precision
 from cbirkit.checks.start_here import check_leave_query_out, check_precision_at_k, check_tiled_histogram
+from cbirkit.checks.transfer_learning import (
+    check_better_probe,
+    check_choose_strength,
+    check_nearest_class_mean,
+)
 
 __all__ = [
     "Case",
     "Mistake",
     "Verdict",
     "check_average_precision",
+    "check_better_probe",
     "check_bootstrap_interval",
+    "check_choose_alpha",
+    "check_choose_strength",
+    "check_class_split",
     "check_counted_results",
+    "check_crow",
     "check_leave_query_out",
     "check_mended_average_precision",
+    "check_nearest_class_mean",
     "check_precision_at_k",
     "check_ransac_step",
     "check_root_sift",
+    "check_seen_pixels",
+    "check_stable_gem",
     "check_tf_idf",
     "check_tiled_histogram",
+    "check_which_learn",
+    "check_whitened_cosines",
     "run_check",
 ]

@@ -22,7 +22,16 @@ def difference(expected, got, *, tolerance):
         return _number_difference(expected, got, tolerance)
     if isinstance(expected, list | tuple):
         return _sequence_difference(expected, got, tolerance)
+    if isinstance(expected, dict):
+        return _dict_difference(expected, got, tolerance)
     return None if type(got) is type(expected) and got == expected else _expected_got(expected, got)
+
+
+def _dict_difference(expected, got, tolerance):
+    if not isinstance(got, dict) or set(got) != set(expected):
+        return f"expected a dict with the keys {short(list(expected))}, got {short(list(got)) if isinstance(got, dict) else describe(got)}"
+    parts = ((key, difference(value, got[key], tolerance=tolerance)) for key, value in expected.items())
+    return next((f"value of {key!r}: {part}" for key, part in parts if part), None)
 
 
 def _number_difference(expected, got, tolerance):

@@ -1,0 +1,284 @@
+"""Checks of notebook 05: nearest class mean, a strength chosen without the test set, something better than the probe."""
+
+import functools
+
+import numpy as np
+
+from cbirkit.checks._call import call, error_sentence
+from cbirkit.checks._compare import describe
+from cbirkit.checks._run import Case, Mistake, Verdict, run_check
+
+_SECONDS = 60.0  # for all draws of the open exercise
+_GAIN = 0.01  # by which the probe is to be beaten
+_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+
+
+def check_nearest_class_mean(answer):
+    """Check ``nearest_class_mean(embeddings, labels, queries)``: the label of the class whose mean is most similar (cosine).
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `embeddings` (n_images, n_dims), their `labels` (n_images,) and `queries` (n_queries, n_dims); returns an array of labels
+        (n_queries,).
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_nearest_class_mean(lambda embeddings, labels, queries: labels[: len(queries)]).passed
+    False
+    """
+    return run_check(answer, _nearest_class_mean, _mean_cases(), mistakes=MEAN_MISTAKES)
+
+
+def _nearest_class_mean(embeddings, labels, queries):
+    return _by_mean(embeddings, labels, queries)
+
+
+def _unit(X):
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def _by_mean(embeddings, labels, queries, *, measure="cosine", names=True, last=False):
+    """Nearest class mean and, by its switches, what goes wrong with it."""
+    classes = np.unique(labels)
+    means = np.stack([embeddings[labels == c].mean(axis=0) for c in classes])  # (n_classes, n_dims)
+    if measure == "cosine":
+        scores = _unit(queries) @ _unit(means).T
+    elif measure == "dot":
+        scores = queries @ means.T
+    else:
+        scores = -np.linalg.norm(queries[:, None] - means[None], axis=2)
+    best = scores.argmin(axis=1) if last else scores.argmax(axis=1)
+    return classes[best] if names else best
+
+
+def _mean_cases():
+    random = np.random.RandomState(0)
+    cases = [
+        Case(
+            (np.array([[4.0, 0.0], [6.0, 0.0], [0.0, 1.0]]), np.array(["x", "x", "y"]), np.array([[1.0, 0.8], [0.2, 1.0]])),
+            "two classes whose means differ in length",
+        ),
+        Case(
+            (np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]), np.array([7, 7, 3]), np.array([[0.9, 0.5]])),
+            "a query that is nearer to the mean of a class than to any of its images",
+        ),
+    ]
+    for n_classes in (2, 3, 5, 4, 6):
+        centres = random.randn(n_classes, 6) * random.uniform(0.3, 3, (n_classes, 1))
+        numbers = np.r_[np.arange(n_classes), random.randint(0, n_classes, 12)]
+        embeddings = centres[numbers] + random.randn(len(numbers), 6)
+        queries = centres[random.randint(0, n_classes, 9)] + random.randn(9, 6)
+        names = np.array([f"class {c}" for c in "fbdaec"[:n_classes]])
+        cases.append(Case((embeddings, names[numbers], queries), f"{len(numbers)} random images of {n_classes} classes"))
+    return cases
+
+
+def _by_nearest(embeddings, labels, queries):
+    return labels[(_unit(queries) @ _unit(embeddings).T).argmax(axis=1)]
+
+
+MEAN_MISTAKES = (
+    Mistake(_by_nearest, "You asked for the nearest image (1-NN): compare with one mean for each class."),
+    Mistake(
+        lambda e, labels, q: _by_mean(e, labels, q, measure="euclidean"),
+        "You compared Euclidean distances: the cosine does not mind how long a mean is; scale means and queries to length 1.",
+    ),
+    Mistake(
+        lambda e, labels, q: _by_mean(e, labels, q, measure="dot"),
+        "The means are not of length 1, so that long ones win: divide each mean by its length after averaging.",
+    ),
+    Mistake(
+        lambda e, labels, q: _by_mean(e, labels, q, names=False),
+        "Those are numbers of classes: return the labels, classes[best].",
+    ),
+    Mistake(lambda e, labels, q: _by_mean(e, labels, q, last=True), "That is the least similar class: take the argmax of a similarity."),
+    Mistake(
+        lambda e, labels, q: _by_mean(e, np.sort(labels), q),
+        "The labels have come out of step with the images: select rows with labels == c, do not sort.",
+    ),
+)
+
+
+def check_choose_strength(answer):
+    """Check ``choose_strength(embeddings, labels, strengths)``: the best ridge strength by leaving each image out once.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `embeddings` (n_images, n_dims), `labels` (n_images,) and `strengths`, a list; returns the strength whose probes, each
+        fitted without one image, label most of the images left out correctly; of equal ones the largest.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_choose_strength(lambda embeddings, labels, strengths: strengths[0]).passed
+    False
+    """
+    return run_check(answer, _choose_strength, _strength_cases(), mistakes=STRENGTH_MISTAKES, seconds=40.0)
+
+
+def _choose_strength(embeddings, labels, strengths):
+    return _chosen(embeddings, labels, strengths)
+
+
+def _scores(embeddings, labels, queries, strength):
+    """The ridge probe: scores (n_queries, n_classes) and the classes."""
+    classes = np.unique(labels)
+    targets = np.where(labels[:, None] == classes, 1.0, -1.0)
+    centre, middle = embeddings.mean(axis=0), targets.mean(axis=0)
+    X = embeddings - centre
+    weights = np.linalg.solve(X.T @ X + strength * np.eye(X.shape[1]), X.T @ (targets - middle))
+    return (queries - centre) @ weights + middle, classes
+
+
+def _accuracy(embeddings, labels, queries, truth, strength):
+    scores, classes = _scores(embeddings, labels, queries, strength)
+    return (classes[scores.argmax(axis=1)] == truth).mean()
+
+
+def _held_out(embeddings, labels, strength, n_folds):
+    """Mean accuracy on images that were left out; fold of image i is i modulo `n_folds`."""
+    fold = np.arange(len(labels)) % n_folds
+    hits = [
+        _accuracy(embeddings[fold != f], labels[fold != f], embeddings[fold == f], labels[fold == f], strength) * (fold == f).sum()
+        for f in range(n_folds)
+    ]
+    return round(sum(hits) / len(labels), 9)
+
+
+def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", best=max):
+    """The strength chosen and, by its switches, what goes wrong with it."""
+    measures = {
+        "left out": lambda s: _held_out(embeddings, labels, s, len(labels)),
+        "training": lambda s: round(_accuracy(embeddings, labels, embeddings, labels, s), 9),
+        "half": lambda s: _accuracy(embeddings[::2], labels[::2], embeddings[1::2], labels[1::2], s),
+    }
+    values = [measures[by](s) for s in strengths]
+    winners = [s for s, value in zip(strengths, values, strict=True) if value == best(values)]
+    return max(winners) if ties == "largest" else min(winners) if ties == "smallest" else winners[0]
+
+
+def _strength_cases():
+    random = np.random.RandomState(1)
+    cases = []
+    while len(cases) < 6:
+        n_classes, n_dims, n_each = random.randint(2, 4), random.randint(3, 12), random.randint(5, 9)
+        labels = random.permutation(np.repeat(np.arange(n_classes), n_each))
+        embeddings = random.randn(n_classes, n_dims)[labels] * 0.7 + random.randn(len(labels), n_dims)
+        strengths = list(_STRENGTHS[:: random.choice([1, -1])])
+        values = [_held_out(embeddings, labels, s, len(labels)) for s in strengths]
+        if len(set(values)) > 2:  # so that the choice matters
+            names = np.array(["cat", "dog", "owl"])[labels]
+            cases.append(Case((embeddings, names, strengths), f"{len(labels)} random images of {n_classes} classes"))
+    same = np.r_[np.eye(2), np.eye(2), np.eye(2)] * 10
+    for strengths in ([1.0, 0.1], [0.1, 1.0, 0.5]):
+        about = f"classes so far apart that all of the strengths {strengths} are always right"
+        cases.append(Case((same, np.array(list("ababab")), strengths), about))
+    return cases
+
+
+STRENGTH_MISTAKES = (
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="training"),
+        "You judged by the images that were learned from: least strength always wins there; leave the image out before you fit.",
+    ),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="half"),
+        "You left half of the images out: leave out one at a time, so that nearly all are learned from.",
+    ),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="smallest"), "Of equally good strengths take the largest: it is the simplest probe."),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="first"), "Of equally good strengths take the largest, whatever their order."),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, best=min), "That is the worst strength: take the one with most hits."),
+    Mistake(lambda e, labels, s: s.index(_chosen(e, labels, s)), "That is a position: return the strength itself."),
+)
+
+
+def check_better_probe(answer):
+    """Check ``better_probe(known, labels, queries)``, an open exercise: at 20 labels a class, beat the linear probe on "tiny".
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `known`, a dict of encoder name ("tiny", "colour", "HOG", "VLAD") to embeddings (n_images, n_dims) of the labelled
+        images, their `labels`, and `queries`, a dict of the same form; returns one label for each query. It is run on aerial
+        images (`datasets.load_real_features("satellite")`), on three draws of 20 labelled images a class, and must be right on at
+        least one image in a hundred more than the probe is on average.
+
+    Returns
+    -------
+    Verdict
+        The message tells both accuracies.
+
+    Examples
+    --------
+    >>> check_better_probe(lambda known, labels, queries: labels[0]).status
+    'not yet'
+    """
+    if not callable(answer):
+        return Verdict("better_probe", "not yet", f"give the function itself, `better_probe`; got {describe(answer)}.")
+    ours, theirs = [], []
+    for seed in range(3):
+        known, labels, queries, truth, probe = _draw(seed)
+        outcome = call(answer, (known, labels, queries), _SECONDS / 3)
+        if isinstance(outcome.error, NotImplementedError):
+            return Verdict("better_probe", "not attempted", "replace `raise NotImplementedError` by your answer and run the cell again.")
+        complaint = _complaint(outcome, truth) or _looks_around(answer, known, labels, queries, outcome.value)
+        if complaint:
+            return Verdict("better_probe", "not yet", complaint)
+        ours.append((np.asarray(outcome.value) == truth).mean())
+        theirs.append(probe)
+    return _compared(np.mean(ours), np.mean(theirs))
+
+
+def _compared(ours, theirs):
+    told = f"your accuracy is {ours:.3f}, the probe's {theirs:.3f} (mean of three draws)"
+    if ours >= theirs + _GAIN:
+        return Verdict("better_probe", "passed", f"{told}.")
+    if ours >= theirs - _GAIN:
+        return Verdict("better_probe", "not yet", f"{told}: that is the probe again, or as good; what do the other encoders see?")
+    return Verdict("better_probe", "not yet", f"{told}: that is worse; are all embeddings scaled alike, and is the strength chosen anew?")
+
+
+def _complaint(outcome, truth):
+    if outcome.error is not None:
+        return f"your function {error_sentence(outcome.error, _SECONDS / 3)}."
+    if outcome.changed:
+        return "your function changes what it is given: work on a copy."
+    if not isinstance(outcome.value, np.ndarray | list) or np.shape(outcome.value) != truth.shape:
+        return f"expected one label for each of the {len(truth)} queries, got {describe(outcome.value)}."
+    strange = sorted({str(v) for v in outcome.value} - {str(v) for v in truth})
+    return f"{strange[0]!r} is no label: return labels as they are in `labels`." if strange else None
+
+
+def _looks_around(answer, known, labels, queries, value):
+    """A complaint where the label of a query depends on which others are asked with it."""
+    some = np.arange(len(value) // 8)  # of one class, so that their mean lies elsewhere
+    again = call(answer, (known, labels, {name: X[some] for name, X in queries.items()}), _SECONDS / 3)
+    if again.error is None and np.array_equal(np.asarray(again.value), np.asarray(value)[some]):
+        return None
+    return "a query gets another label when fewer are asked together: learn scales and means from `known` alone, never from the queries."
+
+
+@functools.cache
+def _draw(seed):
+    """Known images, labels, queries, truth and the accuracy of the probe for one draw of 20 labels a class."""
+    from cbirkit.datasets import load_real_features
+
+    features = load_real_features("satellite")
+    labels, random = features.labels, np.random.RandomState(seed)
+    chosen = np.concatenate([random.permutation(np.flatnonzero(labels == c))[:20] for c in np.unique(labels)])
+    learn = np.isin(np.arange(len(labels)), chosen)
+    tables = {name: features.embeddings(name) for name in ("tiny", "colour", "HOG", "VLAD")}
+    known, queries = ({name: X[rows] for name, X in tables.items()} for rows in (learn, ~learn))
+    X = known["tiny"].astype(np.float64)
+    strength = max(_STRENGTHS, key=lambda s: _held_out(X, labels[learn], s, 10))
+    probe = _accuracy(X, labels[learn], queries["tiny"], labels[~learn], strength)
+    return known, labels[learn], queries, labels[~learn], probe
