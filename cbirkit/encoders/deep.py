@@ -72,8 +72,12 @@ class Deep(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Embeddings of equal images are equal whatever else is in the batch, to 1e-5; those of cpu and cuda or mps agree to a cosine
-    of 0.9999, in float32 (cuda computes convolutions in TF32). ``set_params`` takes effect at the next call.
+    ``feature_maps(images)`` gives what is pooled, (n_images, c, h, w), to be looked at; ``layers()`` the names that `layer` may have, of
+    all layers that give a map or token sequence; ``network`` a copy of the torch module, to train or explain, and
+    ``with_state(network.state_dict())`` an encoder with what it has learned.
+
+    Embeddings of equal images are equal whatever else is in the batch, to 1e-5; those of cpu and cuda or mps should agree to a
+    cosine of 0.9999 in float32 (cuda computes convolutions in TF32); a test compares them where there is such a device. ``set_params`` takes effect at the next call.
     Saved in a `Retriever`, weights from a file, random ones and trained ones go along; official ones are named only.
 
     References

@@ -43,7 +43,7 @@ class Extractor:
         """Last map or token sequence, float32 on the device, of a tensor of images (n, 3, h, w)."""
         try:
             with torch.inference_mode(), mixed_precision(self.device, precision):
-                return self._running(images.to(self.device, non_blocking=True)).float()
+                return self._running(images.to(self.device)).float()
         except (AssertionError, RuntimeError) as error:
             size = tuple(images.shape[-2:])
             if size == self.backbone.preprocessing.shape or isinstance(error, torch.OutOfMemoryError):
@@ -96,7 +96,7 @@ class Extractor:
         """Vectors (n, c) on the CPU of all images at one scale, batch by batch."""
 
         def run(batch):
-            pixels = step.to_tensor([flat[start:end].reshape(*step.shape, 3) for flat in batch])
+            pixels = step.to_tensor([flat[start:end].reshape(*step.shape, 3) for flat in batch], self.device)
             with torch.inference_mode():
                 return self.pool(self.output(pixels, recipe.precision), step.shape, recipe.pooling, recipe.p).cpu()
 

@@ -90,11 +90,11 @@ class Preprocessing:
             return self._cropped(picture)
         return self._padded(picture)
 
-    def to_tensor(self, images):
-        """Scale resized images, each uint8 (height, width, 3): float32 tensor (n, 3, height, width) in channels-last order."""
+    def to_tensor(self, images, device="cpu"):
+        """Scale resized images, each uint8 (height, width, 3), on a device: float32 tensor (n, 3, height, width), channels last."""
         height, width = self.shape
-        pixels = torch.from_numpy(np.stack(images)).view(-1, 3 * width)  # (n, h, w, 3) -> (n * h, 3 * w): rows, which go quicker
-        mean, std = (torch.tensor(values, dtype=torch.float32).repeat(width) for values in (self.mean, self.std))
+        pixels = torch.from_numpy(np.stack(images)).to(device).view(-1, 3 * width)  # (n, h, w, 3) -> (n * h, 3 * w): quicker
+        mean, std = (torch.tensor(values, dtype=torch.float32, device=device).repeat(width) for values in (self.mean, self.std))
         scaled = pixels.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
         return scaled.view(-1, height, width, 3).permute(0, 3, 1, 2)
 
