@@ -40,6 +40,8 @@ from cbirkit.nets import pooling
 SEED = 0
 BACKBONE = "tiny"  # "resnet50" where there is internet; any convolutional network of torchvision
 PROFILE = "quick"  # "full" encodes the real photographs anew, if CBIRKIT_REALDATA names the folder that has them
+if BACKBONE == "tiny":
+    torch.set_num_threads(1)  # for so small a network a second thread costs more than it brings
 
 # %% [markdown]
 # ## The goal
