@@ -4,6 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from test_checks_cnn_features import CHECKS as CNN_FEATURES
+from test_checks_domain_fine_tuning import CHECKS as DOMAIN_FINE_TUNING
 from test_checks_local_features import CHECKS as LOCAL_FEATURES
 from test_checks_measuring import CHECKS as MEASURING
 
@@ -38,7 +40,7 @@ START_HERE = {  # exercise: (check, its known mistakes, a right answer written i
         ),
     ),
 }
-CHECKS = START_HERE | MEASURING | LOCAL_FEATURES
+CHECKS = START_HERE | MEASURING | LOCAL_FEATURES | DOMAIN_FINE_TUNING | CNN_FEATURES
 PAIRS = [(name, n) for name, (_, mistakes, _) in CHECKS.items() for n in range(len(mistakes))]
 
 

@@ -1,0 +1,51 @@
+"""The checks of notebook 06: right answers pass, wrong ones get the sentence that names the mistake."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cbirkit import checks
+from cbirkit.checks import domain_fine_tuning
+
+
+def solved_class_split(labels, order, n_train, n_validation):
+    n_test = len(order) - n_train - n_validation
+    parts = ["train"] * n_train + ["validation"] * n_validation + ["test"] * n_test
+    return pd.Series(labels).map(dict(zip(order, parts, strict=True))).to_numpy(dtype=str)
+
+
+def solved_which_learn(names, n_blocks):
+    n_all = len({name.split(".")[1] for name in names if name.startswith("blocks.")})
+    first = max((int(name.split(".")[1]) for name in names if name.startswith("blocks.")), default=-1)
+    starts = ["last."] + [f"blocks.{first - n}." for n in range(n_blocks)]
+    assert n_blocks <= n_all or n_all == 1  # the case with the names of one block alone asks for more
+    return np.array([any(name.startswith(start) for start in starts) for name in names])
+
+
+def solved_choose_alpha(alphas, target, source, most):
+    limit = dict(zip(alphas, source, strict=True))[0] - most
+    best = None
+    for alpha, gained, kept in sorted(zip(alphas, target, source, strict=True)):
+        if kept >= limit and (best is None or gained > best[0]):
+            best = gained, float(alpha)
+    return best[1]
+
+
+CHECKS = {
+    "class_split": (checks.check_class_split, domain_fine_tuning.CLASS_SPLIT_MISTAKES, solved_class_split),
+    "which_learn": (checks.check_which_learn, domain_fine_tuning.WHICH_LEARN_MISTAKES, solved_which_learn),
+    "choose_alpha": (checks.check_choose_alpha, domain_fine_tuning.CHOOSE_ALPHA_MISTAKES, solved_choose_alpha),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("answer", [lambda *a: None, lambda *a: a[0], lambda: 1, lambda *a: a[99]])
+def test_nonsense_is_rejected_without_an_exception(name, answer):
+    verdict = CHECKS[name][0](answer)
+    assert verdict.status == "not yet" and verdict.message
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_there_are_mistakes_of_at_least_three_kinds_and_no_two_say_the_same(name):
+    sentences = [mistake.sentence for mistake in CHECKS[name][1]]
+    assert len(set(sentences)) == len(sentences) >= 3
