@@ -205,7 +205,11 @@ flips[before_training] = ahead(*before_training)
 pd.DataFrame(flips, index=["low", "mAP ahead", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# CLAIM_DOMAINS
+# Low ends with SEED = 0, 1, 2. Network over HOG: photo views .203, .152, .157, scene sketches .132, .113, .113; the
+# shipped sets do not depend on the seed: photo .342, clothing .165, art .120, cartoon .202, sketch .105, satellite
+# .239, letters .027; digits -.385 to -.320, -.382 to -.314, -.388 to -.319. Colour over HOG on satellite .096, HOG over
+# colour on clothing .073. Thermal scenes (.015, .010, .039) and scenes are left out: no room. Random over trained network on
+# digits, low end with SEED = 2: .015.
 network = "frozen network"
 for name in ("photo views", "photo", "clothing", "art", "cartoon", "sketch", "satellite", "scene sketches"):
     assert flips[name, network, "HOG"][0] > 0.02, name
@@ -249,7 +253,7 @@ for name, (asked, searched) in cases.items():
 pd.DataFrame(across).T.round(3)
 
 # %% tags=["claim"]
-# CLAIM_GAP
+# Nothing here depends on the seed: .690 and .451 against .260.
 assert across["sketch → photo"]["map"] < min(across[c]["map"] for c in ("photo → photo", "sketch → sketch")) - 0.1
 
 # %% [markdown]
@@ -358,7 +362,8 @@ print(margin.T.round(3).to_string())
 print("probe with 5 labels minus probe on HOG with 10:", {name: round(float(v), 3) for name, v in saved.items()})
 
 # %% tags=["claim"]
-# CLAIM_LABELS
+# SEED = 0 (1 and 2 with strengths not scaled): at twenty labels +.045 +.037 +.035 (+.042 +.036 +.056, +.043 +.035 +.054); the
+# network with five over HOG with ten +.107 +.383 +.199 (+.113 +.368 +.155, +.114 +.360 +.141).
 assert (margin.loc[20] > 0.015).all()  # with twenty labels the probe leads everywhere
 assert (margin.loc[1] < margin.loc[20]).all()  # with one there is little to learn from
 assert min(saved.values()) > 0.02  # the frozen network halves the labels, at least
@@ -439,7 +444,9 @@ accuracy.columns = [f"{n} labels a class" for n in accuracy]
 accuracy.round(3)
 
 # %% tags=["claim"]
-# CLAIM_TRAINING
+# SEED = 0, 1, 2, with 5 and 20 labels: probe at 64 px .428 .472 (.416 .466, .375 .447 with strengths not scaled); scratch .088
+# .119, .131 .116, .116 .122; naive .062 each time; discriminative .616 .675, .581 .706, .581 .644; all slow .700 .631, .616
+# .616, .616 .656.
 for column in accuracy:
     probe_64 = accuracy.loc["probe at 64 px", column]
     assert probe_64 > accuracy.loc["scratch", column] + 0.15
@@ -491,7 +498,7 @@ gain = pd.DataFrame({c: searches[c]["scores"] - searches[c]["embeddings"] for c 
 pd.concat([searches.mean().unstack(), gain.mean().rename("gain")], axis=1).round(3)
 
 # %% tags=["claim"]
-# CLAIM_RETRIEVAL
+# Mean of the draws with SEED = 0, 1, 2: learned +.179, +.161, +.150; new -.088, -.140, -.099.
 assert gain["learned"].min() > 0.08
 assert gain["new"].mean() < 0  # negative transfer
 
@@ -703,8 +710,9 @@ told = ", ".join(f"{name} {value:+.3f}" for name, value in joined.items())
 plots.show(plots.describe(ax, f"Gain by adding colour to the network: {told}."))
 
 # %% tags=["claim"]
-# CLAIM_COLOUR
-assert joined["satellite"] > 0.01 and joined["scene sketches"] < 0 and joined["clothing"] < 0.01
+# SEED = 0: satellite +.044, clothing -.016, scene sketches -.005.
+assert joined["satellite"] > 0.01
+assert joined["clothing"] < 0 and joined["scene sketches"] < 0.01
 
 # %% [markdown]
 # What helps in one domain harms in another: where colour says nothing of the class, it is noise that a probe has to
