@@ -74,7 +74,7 @@ def photo_views(seed):
 def shapes(kind, seed):
     """The same of drawn shapes; the queries are independent of one another, so each is its own group."""
     unseen = datasets.load_scenes(kind, classes="unseen", n_instances=12, random_state=seed)
-    aside = datasets.load_scenes(kind, classes="seen", n_instances=12, n_views=1, random_state=seed)
+    aside = datasets.load_scenes(kind, classes="seen", n_instances=8, n_views=1, random_state=seed)
     queries, database = unseen.split()
     return queries, database, aside, datasets.scenes.class_relevance(queries, database), queries.ids
 
@@ -186,7 +186,9 @@ for row, channel in zip(axes, strongest.std(axis=0).argsort()[::-1][:4], strict=
 plots.show(plots.describe(fig, "Four channels, one a row: the images on which each responds most, with the cell framed."))
 
 # %% [markdown]
-# Each row has something in common, and it is more often a *kind* of thing than one thing.
+# Each row has something in common: sometimes a *kind* of thing, such as round objects, sometimes a place in the image
+# (maps are padded at the border, and channels notice), and one row the *card* that hides a part of some views. Remember
+# the card.
 #
 # ### What one cell can see
 #
@@ -483,11 +485,15 @@ best = curve["mean"].astype(float).groupby(level=0).idxmax().str[1]
 print("best layer:", ", ".join(f"{name}: {best[name]}" for name in truths if name in best))
 rise = {name: gain(depth[name, layers[-1]], depth[name, layers[0]], truths[name], groups[name]) for name in best.index}
 for name in ("photo views", "objects", "clothing"):
-    assert name not in rise or rise[name][0] > 2, name  # depth pays; on clutter, see the curve
+    assert name not in rise or rise[name][0] > 3, name  # depth pays; on clutter, see the curve
+late = gain(depth["photo views", layers[-3]], depth["photo views", layers[-1]], truths["photo views"], groups["photo views"])
+print(f"photo views: {layers[-3]} less the last layer {late[1]:+.1f}, from {late[0]:+.1f} to {late[2]:+.1f}")
+assert late[0] > 1  # SEED = 0, 1, 2: low end 9.3, 3.0, 5.4
 
 # %% [markdown]
-# Texture and colour are done early; what things *are* comes late, and class retrieval needs it. Which layer is best is
-# one more thing that has to be chosen on images that are not the test's.
+# Texture and colour are done early; what things *are* comes late, and class retrieval needs it. Instances do not: for
+# photo views the last layer throws away much of what the layers before it knew, for it was made to tell kinds apart.
+# Which layer is best is one more thing that has to be chosen on images that are not the test's; we go on with the last.
 #
 # ### Pooling and whitening, three times over
 #
@@ -497,7 +503,8 @@ for name in ("photo views", "objects", "clothing"):
 # %%
 middle = layers[len(layers) // 2]
 halfway = encoders.Deep(BACKBONE, device="cpu", layer=middle)
-worlds = {(name, 0): (tasks[name], last[name], list(map(halfway.transform, pixels[name]))) for name in tasks}
+both_kinds = ("photo views", "objects")
+worlds = {(name, 0): (tasks[name], last[name], list(map(halfway.transform, pixels[name]))) for name in both_kinds}
 for seed in tqdm((1, 2), desc="seeds"):
     for name, task in (("photo views", photo_views(seed)), ("objects", shapes("objects", seed))):
         parts = [list(part) for part in task[:3]]
@@ -655,33 +662,36 @@ chosen = rankings["photo views", BACKBONE]
 plots.show(plots.ranked_list(chosen, database, queries=queries, relevance=truth, rows=[*worst], k=7))
 
 # %% [markdown]
-# Two suspicions. It finds the right *kind* of thing: another piece of the same photograph, the same stone or sky. And
-# it was never asked to put up with turned images: photographs are upright.
+# The cards! They are drawn at random and say nothing, but to a network that names things, "something with a card on it"
+# is a description. How many of the ten first results have a card that hides something, for queries with a card and
+# without? A second suspicion: photographs are upright, so it was never asked to put up with a turn.
 
 # %%
-sources = queries.column("source")[:, None] == database.column("source")[None]
-kinds, turned, near = {}, {}, truth.gains(np.tile(np.arange(len(database)), (len(queries), 1))) > 0
+hidden = {part: np.array(found["occluder"].to_numpy(float) > 0) for part, found in (("q", queries.table), ("d", database.table))}
+near = truth.gains(np.tile(np.arange(len(database)), (len(queries), 1))) > 0
 turn = np.abs(queries.column("rotation")[:, None].astype(float) - database.column("rotation")[None].astype(float))
+rows = []
 for label in (BACKBONE, "VLAD"):
     made = rankings["photo views", label]
-    wrong = truth.gains(made.indices[:, :10]) == 0  # among the first ten
-    same = np.take_along_axis(sources, made.indices[:, :10], axis=1)
-    kinds[label] = same[wrong].mean()
+    cards = hidden["d"][made.indices[:, :10]].mean(axis=1)  # share of the first ten, for each query
     ranks = np.argsort(made.indices, axis=1)  # rank of each database image
-    turned[label] = pd.Series(turn[near]).corr(pd.Series(ranks[near]), method="spearman")
-chance = sources[~near].mean()
-print(f"wrong results that show the same photograph: {kinds}, by chance {chance:.3f}")
-print(f"rank correlation of turn between two views and rank: {turned}")
+    score = [scores[label].to_numpy()[mask].mean() for mask in (hidden["q"], ~hidden["q"])]
+    turned = pd.Series(turn[near]).corr(pd.Series(ranks[near]), method="spearman")
+    rows.append([cards[hidden["q"]].mean(), cards[~hidden["q"]].mean(), *score, turned])
+columns = ["cards found, with", "cards found, without", "mAP with", "mAP without", "turn and rank, correlation"]
+why = pd.DataFrame(rows, index=[BACKBONE, "VLAD"], columns=columns)
+why.round(2)
 
 # %% tags=["claim"]
-# Measured with SEED = 0, 1, 2: .52, .58, .54 (VLAD .52, .48, .53); .11, .17, .14 (VLAD .03, .14, .07).
-assert kinds[BACKBONE] > 4 * chance
-assert turned[BACKBONE] > 0.04
+# SEED = 0, 1, 2: cards found with a card .67, .62, .67, without .18, .16, .22 (VLAD .46, .47, .50 and .32, .31, .38);
+# about .41 of the database has one. Correlation with turn .11, .17, .14 (VLAD .03, .14, .07).
+assert why.loc[BACKBONE, "cards found, with"] > why.loc[BACKBONE, "cards found, without"] + 0.1
+assert why.loc[BACKBONE, "cards found, with"] > why.loc["VLAD", "cards found, with"] + 0.05
+assert why.loc[BACKBONE, "turn and rank, correlation"] > 0.04
 
 # %% [markdown]
-# Both are right, and neither is the whole story: VLAD's mistakes are of the right kind just as often, it only makes
-# fewer, and its patches, which are turned upright one by one, mind a turn less but not nothing. Which photographs are
-# hard for whom?
+# Both hold. VLAD minds the cards less, since a plain card has key points at its edges only, and its patches are turned
+# upright one by one. Which photographs are hard for whom?
 
 # %%
 hard_kinds = scores.groupby(queries.column("source")).mean().sort_values(BACKBONE)
@@ -821,7 +831,7 @@ for number, (name, task) in enumerate(tasks.items()):
 ax.set(xlabel="exponent p", ylabel="mAP × 100", ylim=(0, None))
 ax.set_xticks(exponents, [f"{p:g}" for p in exponents])
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "mAP against the exponent of GeM on three sets: flat or falling, no peak at 3."), dpi=64)
+plots.show(plots.describe(ax, "mAP against the exponent of GeM on three sets: nearly flat, no peak at 3."), dpi=64)
 
 # %% [markdown]
 # ## Exercise 3 ★★ find the leak
@@ -951,7 +961,7 @@ plots.show(plots.describe(fig, "Six queries and the weight of each place of thei
 # - Whitening helps features that were not trained to be compared, and ruins classes in the last layer. It learns, so it
 #   needs its own images.
 # - The same *thing* under strong warps is better found by local features, by far; outlines alone, by a grid of
-#   gradients. The network knows kinds of things in photographs, and was never taught to ignore a turn.
+#   gradients. The network knows kinds of things in photographs, and was never taught to ignore a turn or a card.
 #
 # ### Check yourself
 #
