@@ -95,7 +95,11 @@ def write_set(folder, name, out):
         for label, encoder in group.items():
             start = time.process_time()
             dtype = np.uint16 if getattr(encoder, "layer", None) else np.uint8
-            codes, scale = quantise(fitted(encoder, folder).transform(images), dtype)
+            X = fitted(encoder, folder).transform(images)
+            if label == "random":  # these hardly differ from one another: eight bits of the whole would keep nothing of that
+                arrays["random/centre"] = X.mean(axis=0)
+                X = X - arrays["random/centre"]
+            codes, scale = quantise(X, dtype)
             arrays |= {f"{label}/codes": codes, f"{label}/scale": scale}
             recipes[label] = recipe_of(encoder)
             if isinstance(encoder, encoders.Deep) and encoder.weights == "default":

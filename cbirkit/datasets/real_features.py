@@ -103,6 +103,7 @@ class RealFeatures:
         """Embeddings of one encoder, float32 (n_images, n_dims).
 
         They were stored in eight bits a number (layers in sixteen): lengths are 1 to within 1 %, cosines right to within 0.002.
+        Those of "random" hardly differ from one another; of them, the differences to their mean were stored.
 
         Raises
         ------
@@ -111,7 +112,8 @@ class RealFeatures:
         """
         if encoder not in self.recipes:
             raise ValueError(f"no encoder {encoder!r} for {self.name!r}; use one of {', '.join(self.encoders)}")
-        return dequantise(*self._codes[encoder])
+        codes, scale, centre = self._codes[encoder]
+        return dequantise(codes, scale) + centre
 
     def relevance(self, queries=None, database=None, *, by="label"):
         """Which images answer which: those of the same label (or other column). An image itself is junk, by id.
@@ -257,5 +259,5 @@ def _read(path):
     arrays = {}
     for file in told["files"]:
         arrays |= load_file(path.parent / file)
-    codes = {encoder: (arrays[f"{encoder}/codes"], arrays[f"{encoder}/scale"]) for encoder in told["recipes"]}
+    codes = {e: (arrays[f"{e}/codes"], arrays[f"{e}/scale"], arrays.get(f"{e}/centre", np.float32(0))) for e in told["recipes"]}
     return RealFeatures(told["name"], table, told["recipes"], told["weights"], told["source"], codes)
