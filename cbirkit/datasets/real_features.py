@@ -31,9 +31,9 @@ def quantise(embeddings, dtype=np.uint8):
 
     Examples
     --------
-    >>> codes, scale = quantise([[0.0, 0.5, 1.0]])
-    >>> codes.tolist(), dequantise(codes, scale).round(3).tolist()
-    ([[0, 128, 255]], [[0.0, 0.5019999742507935, 1.0]])
+    >>> codes, scale = quantise([[0.0, 0.2, 1.0]])
+    >>> codes.tolist(), dequantise(codes, scale).astype(float).round(3).tolist()
+    ([[0, 51, 255]], [[0.0, 0.2, 1.0]])
     """
     X = np.asarray(embeddings, dtype=np.float32)
     low = np.minimum(X.min(axis=1), 0)
