@@ -166,6 +166,24 @@ def test_a_projection_round_trips(rows, tmp_path):
     ) == fingerprint(projection)
 
 
+def test_a_smaller_scale_draws_classes_closer_together(rows):
+    (train, labels), _ = rows
+    scores = {}
+    for scale in (3.0, 30.0):
+        projection = LinearProjection(8, scale=scale).fit(train, labels)
+        scores[scale] = retrieval_score(projection.transform(train), labels)
+    assert scores[3.0] > scores[30.0] + 0.05
+
+
+@pytest.mark.parametrize("mode", ["head", "full"])
+def test_the_scale_reaches_the_loss(images, base, mode):
+    losses = [
+        tune(base, images, mode=mode, steps=1, augment=None, scale=s)[1].table["loss"].iloc[0]
+        for s in (1e-6, 10.0)
+    ]
+    assert losses[0] == pytest.approx(np.log(3), abs=1e-4) and losses[1] != pytest.approx(np.log(3), abs=1e-2)
+
+
 def test_what_a_projection_refuses(rows):
     (train, labels), (test, _) = rows
     with pytest.raises(ValueError, match="all 300 embeddings have the label 7; give at least two classes"):
@@ -455,6 +473,7 @@ def test_other_refusals(images, base):
     for change, error, words in [
         ({"mode": "all"}, ValueError, "mode must be one of"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing must lie"),
+        ({"scale": 0}, ValueError, "scale must be a number > 0"),
         ({"mode": "last", "unfreeze": 0}, ValueError, "unfreeze must be a share"),
         (
             {"mode": "full", "learning_rate": {"classifier": 1e-2}},

@@ -47,6 +47,9 @@ class FineTuning(Options):
         Of the images ("last" and "full").
     batch_size : int
     label_smoothing : float in [0, 1)
+    scale : float
+        Of the cosines in the classifier. Smaller draws the classes that are trained on closer together and costs those that are not:
+        5 suits a closed set of classes, 10 new ones.
     unfreeze : float or sequence of str
         What learns in "last": the layers at the end that hold this share of the parameters, or the layers of
         these names.
@@ -67,6 +70,7 @@ class FineTuning(Options):
     augment: Callable | None = dataclasses.field(default_factory=Augmentation)
     batch_size: int = 32
     label_smoothing: float = 0.1
+    scale: float = 10.0
     unfreeze: object = 0.3
     n_dims: int | None = None
     memory: float = 2.0
@@ -77,6 +81,9 @@ class FineTuning(Options):
             raise ValueError(
                 f"label_smoothing must lie in [0, 1), got {self.label_smoothing!r}; 0.1 is usual, 0 is none"
             )
+
+        if not 0 < self.scale < float("inf"):
+            raise ValueError(f"scale must be a number > 0, got {self.scale!r}; use 10, say")
 
     def _check_rates(self):
         if self.learning_rate is not None:
@@ -100,7 +107,7 @@ def fine_tune(
     "full"     All layers, the backbone at a smaller rate than the classifier. The most it can gain, and forget.
     =========  ==========================================================================================================
 
-    The classifier is a normalised softmax, as of `LinearProjection`: cross-entropy over ten times the cosines
+    The classifier is a normalised softmax, as of `LinearProjection`: cross-entropy over ``scale`` times the cosines
     between embedding and class vectors, which is the measure that search uses. The class vectors start at the
     means of their images' embeddings (Qi et al. 2018, arXiv 1712.07136), so that the first steps do not pull
     at the backbone for nothing. Multi-scale encoders are trained at scale 1.
@@ -204,7 +211,7 @@ def _digest(images, name):
 
 def _tune_head(encoder, images, validation, epochs, checkpoint, options):
     rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
-    settings = {"label_smoothing": options.label_smoothing, "random_state": options.random_state}
+    settings = {name: getattr(options, name) for name in ("label_smoothing", "scale", "random_state")}
     if epochs is None:  # as many as the steps fill
         epochs = -(-options.steps // max(1, len(rows) // BATCH_SIZE))
     projection = LinearProjection(

@@ -43,7 +43,7 @@ def tune_network(encoder, images, mode, validation, epochs, checkpoint, options)
     validate = None
     if validation is not None:
         validate = _validator(validation, labels_of_validation(validation, options), pool, settings)
-    loss = normalised_softmax(pool, label_smoothing=options.label_smoothing)
+    loss = normalised_softmax(pool, scale=options.scale, label_smoothing=options.label_smoothing)
     history = train(
         network, batches, loss, epochs=epochs, validate=validate, checkpoint=checkpoint, options=options
     )
