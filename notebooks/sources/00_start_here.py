@@ -533,9 +533,9 @@ Markdown(
 # | 00 | [start_here](00_start_here.ipynb) | set-up check, hello retrieval, your own folder, course map | ready |
 # | 01 | [measuring_retrieval](01_measuring_retrieval.ipynb) | metrics, protocols, traps, intervals, the Metric Lab | ready |
 # | 02 | [local_features](02_local_features.ipynb) | SIFT, RootSIFT, visual words, VLAD, spatial verification | ready |
-# | 03 | cnn_features | layers, sum/max/GeM pooling, whitening, against hand-made features | to come |
+# | 03 | [cnn_features](03_cnn_features.ipynb) | layers, sum/max/GeM pooling, whitening, against hand-made features | ready |
 # | 04 | multi_scale | pyramids, R-MAC, several layers; stability under zoom | to come |
-# | 05 | transfer_learning | frozen, linear probe, what transfers to which domain | to come |
+# | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain | ready |
 # | 06 | domain_fine_tuning | adapting to medical, satellite, fashion; frozen vs head vs full | to come |
 # | 07 | metric_learning | contrastive, triplet mining, proxies, class-disjoint evaluation | to come |
 # | 08 | self_supervised | SimCLR/BYOL/DINO-style without labels | to come |

@@ -8,7 +8,7 @@
 # numbers mean.
 #
 # <!-- links:start -->
-# Previous: [01_measuring_retrieval](01_measuring_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 03_cnn_features (still to come)
+# Previous: [01_measuring_retrieval](01_measuring_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [03_cnn_features](03_cnn_features.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -747,5 +747,5 @@ Markdown(
 #   words and VLAD.
 #
 # <!-- links:start -->
-# Previous: [01_measuring_retrieval](01_measuring_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 03_cnn_features (still to come)
+# Previous: [01_measuring_retrieval](01_measuring_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [03_cnn_features](03_cnn_features.ipynb)
 # <!-- links:end -->
