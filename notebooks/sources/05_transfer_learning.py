@@ -652,7 +652,7 @@ plots.show(plots.describe(ax, "Accuracy against strength: falling on images lear
 # ## Exercise 3 ★★★ beat the probe at 20 labels a class
 #
 # An open one, on the aerial images. `known` and `queries` are dicts with the embeddings of "tiny", "colour", "HOG" and
-# "VLAD"; return a label for each query. You must be right on one image in a hundred more than the probe on "tiny".
+# "VLAD"; return a label for each query. You must be right on two images in a hundred more than the probe on "tiny".
 #
 # <details><summary>Hint 1: the idea</summary>
 #
