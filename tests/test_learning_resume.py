@@ -343,7 +343,8 @@ def test_training_in_another_thread_than_the_main_one(whole):
     thread = threading.Thread(target=train, args=(network,))
     thread.start()
     thread.join()
-    assert same(weights(network), whole[1])
+    for name, tensor in weights(network).items():  # another thread may sum in another order
+        torch.testing.assert_close(tensor, whole[1][name], rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------------- other checkpoints
