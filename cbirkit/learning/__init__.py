@@ -3,6 +3,7 @@
 from .augment import Augmentation
 from .batches import ImageBatches
 from .fine_tuning import FineTuning, fine_tune
+from .hash_head import HashHead
 from .history import History
 from .interpolation import interpolate
 from .loop import train
@@ -17,6 +18,7 @@ __all__ = [
     "Augmentation",
     "ClassBalanced",
     "FineTuning",
+    "HashHead",
     "History",
     "ImageBatches",
     "InOrder",
