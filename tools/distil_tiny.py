@@ -2,18 +2,18 @@
 
     python tools/distil_tiny.py PHOTOS [PHOTOS ...] --teacher tf_mobilenet_v2 --teacher-weights FILE --out data/tiny.safetensors
 
-PHOTOS are folders (or CSV files with a column "file"). The teacher is any backbone of `cbirkit.encoders.Deep`. Three stages, each of which
-goes on where it was interrupted:
+PHOTOS are folders (or CSV files with a column "file"). The teacher is any backbone of `cbirkit.encoders.Deep`. Three stages, of which the
+first and the last go on where they were interrupted:
 
 1. the teacher embeds random crops of the photographs (`distil_crops.py`);
-2. where student and teacher share blocks (the teacher is a MobileNetV2), these are copied, and the student's stem learns to give
-   what the teacher's first blocks give;
+2. where the teacher is a MobileNetV2, the student begins with its blocks;
 3. the student learns, with a linear projection, the teacher's centred and L2-normalised embedding (loss: 1 - cosine), and, without
    it, the teacher's distances between the images of a batch (relational distillation: Park et al. 2019, arXiv 1904.05068).
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import time
 from pathlib import Path
@@ -29,7 +29,7 @@ from cbirkit._atomic import write_bytes
 from cbirkit.encoders import Deep
 from cbirkit.nets.tiny import N_CHANNELS, TinyNet, begin_from_mobilenet, load_tiny
 
-_SHARED = 4  # blocks of MobileNetV2 that the stem stands for
+_FITTED_ON = 40  # batches from which the projection begins
 
 
 class CropBatches:
@@ -81,17 +81,6 @@ def relative_distances(vectors):
     return distances / distances.mean()
 
 
-def stem_loss(shared):
-    """Loss of a student's stem: squared difference from `shared`, the blocks it stands for, as a share of their variance."""
-
-    def loss(student, batch):
-        with torch.no_grad():
-            wanted = shared(batch[0]).float()
-        return F.mse_loss(student.stem(batch[0]).float(), wanted) / wanted.var()
-
-    return loss
-
-
 def open_photographs(places):
     """One collection of the photographs in folders and CSV files, in an order that does not follow the folders."""
     files, ids = [], []
@@ -104,23 +93,30 @@ def open_photographs(places):
     return ImageCollection.from_files([files[i] for i in order], ids=[ids[i] for i in order], name="photographs")
 
 
-def starting_student(start, teacher, batches, work, options):
-    """A `TinyNet`: random, the shipped one, or with the teacher's blocks and a stem that imitates its first ones."""
+def starting_student(start, teacher, batches):
+    """The network, random, the shipped one or with the teacher's blocks; and a projection fitted to what it gives by least squares."""
     torch.manual_seed(0)
-    student = load_tiny() if start == "shipped" else TinyNet()
-    if start != "teacher":
-        return student.to(memory_format=torch.channels_last)
-    network = teacher.network
-    if type(network).__name__ != "MobileNetV2":
-        raise SystemExit(f"only a MobileNetV2 shares blocks with the student, this is a {type(network).__name__}; use --start random")
-    begin_from_mobilenet(student, network)
-    shared = network.features[:_SHARED].to(memory_format=torch.channels_last)
-    student = student.to(memory_format=torch.channels_last)
-    for name, parameter in student.named_parameters():
-        parameter.requires_grad_(name.startswith("stem"))
-    stem_options = {"learning_rate": 2e-3, "weight_decay": 0.0, "steps": options.stem_steps, "precision": options.precision}
-    learning.train(student, batches, stem_loss(shared), checkpoint=work / "stem", **stem_options)
-    return student.requires_grad_(True)
+    network = load_tiny() if start == "shipped" else TinyNet()
+    if start == "teacher":
+        theirs = teacher.network
+        if type(theirs).__name__ != "MobileNetV2":
+            raise SystemExit(f"only a MobileNetV2 shares blocks with the student, this is a {type(theirs).__name__}; use --start random")
+        begin_from_mobilenet(network, theirs)
+    network = network.to(memory_format=torch.channels_last)
+    embeddings, targets = [], []
+    with torch.no_grad():
+        for pixels, wanted in itertools.islice(batches, _FITTED_ON):
+            embeddings.append(F.pad(network(pixels).mean(dim=(2, 3)), (0, 1), value=1.0))
+            targets.append(wanted)
+    embeddings, targets = torch.cat(embeddings).double(), torch.cat(targets).double()
+    gram = embeddings.T @ embeddings
+    ridge = 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    fitted = torch.linalg.solve(gram + ridge, embeddings.T @ targets).float()  # (320 + 1, n_dims)
+    projection = nn.Linear(N_CHANNELS, targets.shape[1])
+    with torch.no_grad():
+        projection.weight.copy_(fitted[:-1].T)
+        projection.bias.copy_(fitted[-1])
+    return nn.ModuleDict({"network": network, "projection": projection})
 
 
 def save(student, out, about):
@@ -140,13 +136,12 @@ def parse():
     parser.add_argument("--teacher-weights", default="default", help="file of its weights; the official ones; or \"random\", for a trial")
     parser.add_argument("--start", choices=["teacher", "shipped", "random"], default="teacher", help="what the student begins as")
     parser.add_argument("--out", default="tiny.safetensors")
-    parser.add_argument("--work", default="distil_work", help="folder for crops and checkpoints, about 52 KB a crop")
+    parser.add_argument("--work", default="distil_work", help="folder for crops and checkpoints, about 40 KB a crop")
     parser.add_argument("--crops", type=int, default=8, help="crops of each photograph")
-    parser.add_argument("--side", type=int, default=128, help="pixels of the student's input")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--stem-steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--side", type=int, default=112, help="pixels of the student's input")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     return parser.parse_args()
 
@@ -163,10 +158,7 @@ def main():
     for name, reason in problems:
         print(f"left out: {name}: {reason}")
     batches = CropBatches(pixels, targets, crops.good_rows(problems), batch_size=options.batch)
-    student = nn.ModuleDict({
-        "network": starting_student(options.start, teacher, batches, work, options),
-        "projection": nn.Linear(N_CHANNELS, targets.shape[1]),
-    })  # fmt: skip
+    student = starting_student(options.start, teacher, batches)
     settings = {"learning_rate": options.learning_rate, "weight_decay": 1e-4, "clip_norm": 1.0, "schedule": "one_cycle"}
     history = learning.train(
         student, batches, match_loss, checkpoint=work / "student", steps=options.steps, precision=options.precision, **settings

@@ -34,7 +34,7 @@ SETS = {  # name: (folder, columns of the result and the columns of labels.csv t
     "satellite": ("f_satellite_rsscn7", {"label": "class"}),
     "omniglot": ("f_handwriting_omniglot_A", {"label": "character"}),
 }
-LAYERS = ("stem", "blocks.2", "blocks.6", "blocks.9")
+LAYERS = ("stem", "blocks.2", "blocks.5", "blocks.9", "blocks.12")
 # Folder and number of the photographs that the VLAD codebook and its PCA are learned on.
 CODEBOOK = ("i_unlabelled_photos", 400)
 

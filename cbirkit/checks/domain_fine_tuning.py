@@ -114,7 +114,7 @@ def check_which_learn(answer):
     Parameters
     ----------
     answer : callable
-        Takes `names`, a list of parameter names such as "stem.0.conv.weight", "blocks.11.narrow.bias" or
+        Takes `names`, a list of parameter names such as "stem.conv.weight", "blocks.11.narrow.bias" or
         "last.0.weight", and `n_blocks`; returns bool (n_names,): True for those of the `n_blocks` blocks with the highest
         numbers, and for all that begin with "last.".
 
@@ -147,20 +147,20 @@ def _learning(names, n_blocks, *, last=True, end=0):
 
 
 def _parameters(n_blocks):
-    inside = [f"{part}.{kind}" for part in ("widen", "filter", "narrow") for kind in ("weight", "bias")]
+    inside = [f"{part}.{kind}" for part in ("widen", "filter.conv", "narrow") for kind in ("weight", "bias")]
     blocks = [f"blocks.{number}.{name}" for number in range(n_blocks) for name in inside]
-    return ["stem.0.conv.weight", "stem.0.conv.bias", *blocks, "last.0.weight", "last.0.bias"]
+    return ["stem.conv.weight", "stem.conv.bias", *blocks, "last.0.weight", "last.0.bias"]
 
 
 def _learn_cases():
-    tiny = _parameters(12)
+    tiny = _parameters(15)
     mixed = [tiny[n] for n in np.random.RandomState(1).permutation(len(tiny))]
     return [
         Case((_parameters(3), 1), "three blocks, of which the last one learns"),
-        Case((tiny, 4), "the twelve blocks of `tiny`, of which four learn"),
-        Case((tiny, 2), "the twelve blocks of `tiny`, of which two learn"),
+        Case((tiny, 4), "the fifteen blocks of `tiny`, of which four learn"),
+        Case((tiny, 2), "the fifteen blocks of `tiny`, of which two learn"),
         Case((tiny, 0), "no block at all (what begins with last. still learns)"),
-        Case((tiny, 12), "all twelve blocks (the stem stays)"),
+        Case((tiny, 15), "all fifteen blocks (the stem stays)"),
         Case((mixed, 3), "the same names in another order"),
         Case((_parameters(3)[2:8], 2), "the names of one block alone"),
     ]

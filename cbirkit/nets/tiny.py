@@ -9,35 +9,36 @@ from torch.nn import functional as F
 
 from .preprocessing import Preprocessing
 
-TINY_PREPROCESSING = Preprocessing(128, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+TINY_PREPROCESSING = Preprocessing(112, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "tiny.safetensors"
-_STEM = (32, 48)
-# Blocks of MobileNetV2 (Sandler et al. 2018, table 2), from its fourth on: (channels, expansion, stride).
+# Blocks of MobileNetV2 (Sandler et al. 2018, table 2): (channels, channels inside, stride).
 _BLOCKS = (
+    (16, 32, 1), (24, 96, 2), (24, 144, 1),
     (32, 144, 2), (32, 192, 1), (32, 192, 1),
     (64, 192, 2), (64, 384, 1), (64, 384, 1), (64, 384, 1),
     (96, 384, 1), (96, 576, 1), (96, 576, 1),
     (160, 576, 2), (160, 960, 1),
 )  # fmt: skip
-_OF_MOBILENET = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16)  # torchvision's features[i] that each of them equals
+_OF_MOBILENET = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16)  # torchvision's features[i] that each of them equals
 N_CHANNELS = 320
 
 
 def pad_for_stride_2(x):
-    """Pad right and bottom by 1, as TensorFlow's SAME does before a 3 x 3 convolution of stride 2 on an even size."""
-    return F.pad(x, (0, 1, 0, 1))
+    """Pad by 1 right and bottom, and where the size is odd left and top too: TensorFlow's SAME for a 3 x 3 convolution of stride 2."""
+    height, width = x.shape[2:]
+    return F.pad(x, (width % 2, 1, height % 2, 1))
 
 
 class Convolution(nn.Module):
-    """A 3 x 3 convolution and ReLU6; stride 2 halves (n, c, h, w) as `pad_for_stride_2` says."""
+    """A 3 x 3 convolution, of each channel alone if `groups` says so, and ReLU6; stride 2 halves (n, c, h, w), rounding up."""
 
-    def __init__(self, n_in, n_out, stride):
+    def __init__(self, n_in, n_out, stride, groups=1):
         super().__init__()
         self.stride = stride
-        self.conv = nn.Conv2d(n_in, n_out, 3, stride, padding=0 if stride == 2 else 1)
+        self.conv = nn.Conv2d(n_in, n_out, 3, stride, padding=0 if stride == 2 else 1, groups=groups)
 
     def forward(self, x):
-        return F.relu6(self.conv(pad_for_stride_2(x) if self.stride == 2 else x))
+        return F.relu6(self.conv(pad_for_stride_2(x) if self.stride == 2 else x), inplace=True)
 
 
 class InvertedResidual(nn.Module):
@@ -48,64 +49,67 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, n_in, n_out, n_wide, stride):
         super().__init__()
-        self.stride, self.adds = stride, stride == 1 and n_in == n_out
-        self.widen = nn.Conv2d(n_in, n_wide, 1)
-        self.filter = nn.Conv2d(n_wide, n_wide, 3, stride, padding=0 if stride == 2 else 1, groups=n_wide)
+        self.adds = stride == 1 and n_in == n_out
+        self.widen = nn.Conv2d(n_in, n_wide, 1) if n_wide > n_in else None
+        self.filter = Convolution(n_wide, n_wide, stride, groups=n_wide)
         self.narrow = nn.Conv2d(n_wide, n_out, 1)
 
     def forward(self, x):
-        y = F.relu6(self.widen(x))
-        y = F.relu6(self.filter(pad_for_stride_2(y) if self.stride == 2 else y))
-        y = self.narrow(y)
+        y = x if self.widen is None else F.relu6(self.widen(x), inplace=True)
+        y = self.narrow(self.filter(y))
         return x + y if self.adds else y
 
 
 class TinyNet(nn.Module):
-    """The architecture of ``Deep("tiny")``: a cheap stem, twelve blocks of MobileNetV2, and a widening layer.
+    """The architecture of ``Deep("tiny")``: MobileNetV2 up to its last but one block, one block left out, and a widening layer.
 
-    Maps (n, 3, h, w), scaled to [-1, 1], to (n, 320, h / 32, w / 32), all >= 0. 1.09 million parameters.
+    Maps (n, 3, h, w), scaled to [-1, 1], to (n, 320, h / 32, w / 32), rounded up, all >= 0. 1.06 million parameters. Random weights
+    are drawn so that what differs between images neither fades nor grows from layer to layer (He et al. 2015, arXiv 1502.01852).
 
     References
     ----------
-    Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVPR 2018, arXiv 1801.04381. Its first
-    four blocks, which take most of its time, are replaced by a stem of three convolutions; of the last blocks two are left out.
+    Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVPR 2018, arXiv 1801.04381.
     """
 
     def __init__(self):
         super().__init__()
-        first, second = _STEM
-        self.stem = nn.Sequential(
-            Convolution(3, first, 2), Convolution(first, second, 2), Convolution(second, second, 1), nn.Conv2d(second, 24, 1)
-        )
-        n_in, blocks = 24, []
+        self.stem = Convolution(3, 32, 2)
+        n_in, blocks = 32, []
         for n_out, n_wide, stride in _BLOCKS:
             blocks.append(InvertedResidual(n_in, n_out, n_wide, stride))
             n_in = n_out
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(nn.Conv2d(n_in, N_CHANNELS, 1), nn.ReLU())
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if name.endswith("narrow") else "relu")
+                nn.init.zeros_(module.bias)
 
     def forward(self, x):
         return self.last(self.blocks(self.stem(x)))
 
 
 def begin_from_mobilenet(network, mobilenet):
-    """Copy into a `TinyNet` the blocks it shares with torchvision's MobileNetV2, batch normalisation folded in.
+    """Copy into a `TinyNet` what it shares with torchvision's MobileNetV2, batch normalisation folded in.
+
+    The last layer begins as the identity and its negative, so that with its ReLU nothing of the last block's map is lost.
 
     Parameters
     ----------
     network : TinyNet
-        Changed in place; its stem and head stay as they are.
+        Changed in place.
     mobilenet : torchvision.models.MobileNetV2
     """
+    _copy_folded(network.stem.conv, mobilenet.features[0][0], mobilenet.features[0][1])
     for block, number in zip(network.blocks, _OF_MOBILENET, strict=True):
-        widen, narrow_and_filter = mobilenet.features[number].conv[0], mobilenet.features[number].conv
-        pairs = (
-            (block.widen, widen[0], widen[1]),
-            (block.filter, narrow_and_filter[1][0], narrow_and_filter[1][1]),
-            (block.narrow, narrow_and_filter[2], narrow_and_filter[3]),
-        )
-        for ours, theirs, norm in pairs:
-            _copy_folded(ours, theirs, norm)
+        *activated, narrow, norm = mobilenet.features[number].conv
+        for ours, theirs in zip([block.widen, block.filter.conv][-len(activated) :], activated, strict=True):
+            _copy_folded(ours, theirs[0], theirs[1])
+        _copy_folded(block.narrow, narrow, norm)
+    identity = torch.eye(N_CHANNELS // 2)
+    with torch.no_grad():
+        network.last[0].weight.copy_(torch.cat([identity, -identity])[:, :, None, None])
+        network.last[0].bias.zero_()
 
 
 def _copy_folded(ours, conv, norm):

@@ -149,7 +149,7 @@ three_lists("objects")
 # photograph: first the length of the vector at each place, then the one channel that varies most.
 
 # %%
-kept = re.compile(r"(stem|last|(blocks|features|layer\d)\.\d+)")
+kept = re.compile(r"stem|last|(blocks|features|layer\d)\.\d+")
 layers = [name for name in deep.layers() if kept.fullmatch(name)]
 some = [layers[i] for i in np.linspace(0, len(layers) - 1, 5).round().astype(int)]
 photograph = read_photograph("chelsea")
@@ -256,7 +256,7 @@ assert half < 0.6 * size
 
 # %% [markdown]
 # The **effective** receptive field is far smaller than the possible one (Luo et al. 2016, *NeurIPS*,
-# arXiv:1701.04128). At 128 pixels every cell can see the whole image, but mostly looks at its own part of it.
+# arXiv:1701.04128). At the network's own size every cell can see the whole image, but mostly looks at its own part of it.
 #
 # ### From a map to a vector
 #
@@ -501,7 +501,7 @@ assert late[0] > 1  # SEED = 0, 1, 2: low end 9.3, 3.0, 5.4
 # three ways to set clothes aside. First pooling, against the average. The clothing features are those that ship.
 
 # %%
-middle = layers[len(layers) // 2]
+middle = "blocks.9" if BACKBONE == "tiny" else layers[len(layers) // 2]
 halfway = encoders.Deep(BACKBONE, device="cpu", layer=middle)
 both_kinds = ("photo views", "objects")
 worlds = {(name, 0): (tasks[name], last[name], list(map(halfway.transform, pixels[name]))) for name in both_kinds}
@@ -603,7 +603,7 @@ for (name, seed), (task, parts, half_parts) in worlds.items():
 for seed in range(3):
     rows, learn, relevant = clothes(seed)
     of_layer = {}
-    for layer, label in {"last": "tiny", middle: "tiny blocks.6"}.items():
+    for layer, label in {"last": "tiny", middle: "tiny blocks.9"}.items():
         X = clothing.embeddings(label)
         of_layer[layer] = X[rows], X[rows], X[learn]
 
@@ -955,7 +955,7 @@ plots.show(plots.describe(fig, "Six queries and the weight of each place of thei
 # - A network trained to name things has, layer by layer, turned pixels into kinds of things. Its last maps are a good
 #   general answer to "alike?" on photographs, far above colour and the same network untrained. On drawn shapes it is
 #   twice as good as those, and among clutter it knows next to nothing.
-# - A cell could see hundreds of pixels and mostly sees the middle of them. `Deep` at 128 pixels has $4 \times 4$ cells.
+# - A cell could see hundreds of pixels and mostly sees the middle of them. `tiny` has $4 \times 4$ cells.
 # - GeM and max gain a point on classes here, surely but no more, and nothing that is sure on instances: measure before
 #   you believe.
 # - Whitening helps features that were not trained to be compared, and ruins classes in the last layer. It learns, so it

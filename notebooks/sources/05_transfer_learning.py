@@ -287,7 +287,7 @@ answers = library.classes_[ours.argmax(axis=1)]
 print(f"accuracy on {len(test)} images with {len(learn)} labels: {(answers == garment[test]).mean():.3f}")
 
 # %% [markdown]
-# ## How many labels?
+# ## Measure it: how many labels?
 #
 # Both competitors get five settings to choose from and choose in the same way: by **leaving out** each labelled image
 # once. The test images decide nothing. scikit-learn's `RidgeClassifierCV` does it for the probe, in closed form, by

@@ -569,7 +569,7 @@ assert flattered["fine-tuned"] > fair["fine-tuned"] + 0.05
 # %% [markdown]
 # ## Exercise 2 ★★ freeze all but the last blocks
 #
-# A network's weights have names: "stem.0.conv.weight", "blocks.11.narrow.bias", "last.0.weight". Say which learn if
+# A network's weights have names: "stem.conv.weight", "blocks.11.narrow.bias", "last.0.weight". Say which learn if
 # all is frozen but the `n_blocks` blocks with the highest numbers, and what begins with "last.".
 #
 # <details><summary>Hint 1: the idea</summary>
