@@ -423,15 +423,16 @@ for name in truths:
 pd.DataFrame(gains, index=["low", f"{BACKBONE} less …", "high"]).T.round(1)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: low end against random weights 27.4, 31.3, 29.6 (photo views), 6.3, 7.8, 6.6 (objects), and about the
-# same against colour. High end against VLAD -23.9, -22.2, -23.2 (photo views), -1.1, -1.9, -2.1 (clutter); of the
-# difference from HOG on objects -2.0, -1.5, -.6. On clutter, colour is not beaten with every seed, and no claim is made.
+# SEED = 0, 1, 2: low end against random weights 44.7, 32.6, 35.9 (photo views), 12.7, 14.3, 10.9 (objects), 26.9, 26.9,
+# 26.7 (clothing), and about the same against colour; against VLAD on objects 4.0, 4.2, 3.6, against HOG .7, 2.8, .5. High
+# end against VLAD -9.4, -16.1, -13.3 (photo views), -2.2, -.8, -1.3 (clutter).
 for name in ("photo views", "objects", "clothing"):
     assert gains[name, "random network"][0] > 3, name  # what training adds
     assert gains[name, "colour"][0] > 3, name
-assert gains["photo views", "VLAD"][2] < -10  # local features win on instances under warps,
-assert gains["clutter", "VLAD"][2] < 0  # and among clutter,
-assert gains["objects", "HOG"][2] < 0  # and a grid of gradients on outlines
+assert gains["photo views", "VLAD"][2] < -4  # local features win on instances under warps
+assert gains["clutter", "VLAD"][2] < 0  # and among clutter
+assert gains["objects", "VLAD"][0] > 2  # but not on outlines;
+assert gains["objects", "HOG"][1] > 0  # there a grid of gradients comes close
 
 # %% [markdown]
 # ### Which layer?
@@ -488,12 +489,14 @@ for name in ("photo views", "objects", "clothing"):
     assert name not in rise or rise[name][0] > 3, name  # depth pays; on clutter, see the curve
 late = gain(depth["photo views", layers[-3]], depth["photo views", layers[-1]], truths["photo views"], groups["photo views"])
 print(f"photo views: {layers[-3]} less the last layer {late[1]:+.1f}, from {late[0]:+.1f} to {late[2]:+.1f}")
-assert late[0] > 1  # SEED = 0, 1, 2: low end 9.3, 3.0, 5.4
+assert late[0] > -2  # SEED = 0, 1, 2: low end .1, .5, 1.2
+assert late[1] > 1  # the difference 3.1, 3.9, 4.4
 
 # %% [markdown]
 # Texture and colour are done early; what things *are* comes late, and class retrieval needs it. Instances do not: for
-# photo views the last layer throws away much of what the layers before it knew, for it was made to tell kinds apart.
-# Which layer is best is one more thing that has to be chosen on images that are not the test's; we go on with the last.
+# photo views the curve rises from the first layers on, and the last ones lose a few points of what those before them knew,
+# for they were made to tell kinds apart. Which layer is best is one more thing that has to be chosen on images that are not
+# the test's; we go on with the last.
 #
 # ### Pooling and whitening, three times over
 #
@@ -559,18 +562,18 @@ said = {label: {name: verdict(pooled, label, name) for _, name, _ in pooled} for
 pd.DataFrame(said)
 
 # %% tags=["claim"]
-# Seeds 0, 1, 2, low end and difference of GeM less average: clothing 1.0 1.3, 1.5 1.8, 1.4 1.7; objects .4 .9, .1 .6,
-# .2 .7; photo views 1.0 3.3, -2.0 .9, -.1 2.1: there two of three intervals hold 0, so no gain is claimed.
+# Seeds 0, 1, 2, low end and difference of GeM less average: clothing 1.0 1.3, .6 .9, 1.1 1.3; objects .5 1.0, .5 .8,
+# 1.0 1.4; photo views -4.5 -2.8, -2.3 -.6, -3.4 -2.1: there it costs in two of three.
 for seed in range(3):
-    assert pooled["gem", "clothing", seed][0] > 0.4
-    assert pooled["gem", "objects", seed][1] > 0.2
-assert min(pooled["gem", "photo views", seed][0] for seed in range(3)) < 0
+    assert pooled["gem", "clothing", seed][0] > 0.3
+    assert pooled["gem", "objects", seed][0] > 0
+    assert pooled["gem", "photo views", seed][1] < 0.5
 
 # %%
 Markdown(
     f"GeM against the average: clothing, {said['gem']['clothing']}; objects, {said['gem']['objects']}; photo views, "
-    f"{said['gem']['photo views']}. For classes a sure but small gain, and the maximum does as well. GeM gains more for "
-    f"networks that were trained with it; these maps have only {maps.shape[2]} × {maps.shape[3]} places, an object fills "
+    f"{said['gem']['photo views']}. For classes a sure but small gain, and the maximum does as well; for instances none. GeM "
+    f"gains more for networks that were trained with it; these maps have only {maps.shape[2]} × {maps.shape[3]} places, an object fills "
     "the image, and the network was distilled with the average."
 )
 
@@ -619,20 +622,23 @@ ways = list(dict.fromkeys(label for label, _, _ in whitened))
 pd.DataFrame({label: {name: verdict(whitened, label, name) for _, name, _ in whitened} for label in ways})
 
 # %% tags=["claim"]
-# Seeds 0, 1, 2. High end for clothing, last layer, whitened: -14.1, -14.4, -14.0; difference for objects: -2.3, -2.7,
-# -.7. Middle layer: low end for objects 1.8, 2.0, 1.5; difference for photo views 4.1, 3.3, 4.8.
+# Seeds 0, 1, 2. High end for clothing, last layer, whitened: -15.7, -16.0, -15.7; for objects -1.6, -2.7, -1.8; low end for
+# photo views -5.0, -1.5, -2.1. Middle layer: low end for objects 1.9, 1.3, 1.1. Centred, last layer: low end for clothing
+# 1.4, 1.6, 1.5, difference for objects 1.3, 1.1, .8, for photo views -2.1, -2.3, -1.2.
 for seed in range(3):
     assert whitened["last, whitened (a = 1)", "clothing", seed][2] < -5  # it hurts
-    assert whitened["last, whitened (a = 1)", "objects", seed][1] < 0.5  # it gains nothing
+    assert whitened["last, whitened (a = 1)", "objects", seed][2] < 0
     assert whitened[f"{middle}, whitened (a = 1)", "objects", seed][0] > 0.5  # it helps
+    assert whitened["last, centred (a = 0)", "clothing", seed][0] > 0.5
+    assert whitened["last, centred (a = 0)", "objects", seed][1] > 0.3 > whitened["last, centred (a = 0)", "photo views", seed][1]
 assert min(whitened["last, whitened (a = 1)", "photo views", seed][0] for seed in range(3)) < 0  # not sure that it helps
 
 # %% [markdown]
 # Whitening makes all directions equally loud. In the middle of the network a few directions (such as how bright, how
-# coarse) drown the rest, and on the generated sets it helps. In the last layer training has made loud what tells kinds
-# of things apart, and whitening drowns *that* in what was quiet for a reason: for classes it hurts, and on real clothes
-# badly. For instances, which differ in small things, half-whitening gains a little, in two intervals of three. Centring
-# alone gains on classes and not on instances. No setting is good for all, so choose it on queries that you do not report.
+# coarse) drown the rest, and on drawn shapes whitening helps. In the last layer training has made loud what tells kinds of
+# things apart, and whitening drowns *that* in what was quiet for a reason: for classes it hurts, and on real clothes badly.
+# For instances, which differ in small things, the intervals do not decide. Centring alone gains on classes and not on
+# instances. No setting is good for all, so choose it on queries that you do not report.
 #
 # ### Larger images, several scales
 
@@ -646,9 +652,13 @@ for label, options in sized.items():
     larger[label] = 100 * score, *gain(made, rankings["photo views", f"{BACKBONE}, average"], truth, groups["photo views"])
 pd.DataFrame(larger, index=["mAP × 100", "low", "more than as trained", "high"]).T.round(1)
 
+# %% tags=["claim"]
+# SEED = 0, 1, 2: low ends -6.5, -3.2, -4.8 and -3.3, -1.5, -.5.
+assert all(low < 0.3 for _, low, _, _ in larger.values())
+
 # %% [markdown]
 # On photo views. The pixels are the same, only enlarged; what changes is how much of the image a cell looks at, for two
-# and three times the work.
+# and three times the work. This network was distilled at one size, and no gain is sure here.
 #
 # ### Where it fails
 #
@@ -683,8 +693,8 @@ why = pd.DataFrame(rows, index=[BACKBONE, "VLAD"], columns=columns)
 why.round(2)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: cards found with a card .67, .62, .67, without .18, .16, .22 (VLAD .46, .47, .50 and .32, .31, .38);
-# about .41 of the database has one. Correlation with turn .11, .17, .14 (VLAD .03, .14, .07).
+# SEED = 0, 1, 2: cards found with a card .70, .72, .76, without .19, .14, .19 (VLAD with .46, .47, .50);
+# about .41 of the database has one. Correlation with turn .10, .28, .18.
 assert why.loc[BACKBONE, "cards found, with"] > why.loc[BACKBONE, "cards found, without"] + 0.1
 assert why.loc[BACKBONE, "cards found, with"] > why.loc["VLAD", "cards found, with"] + 0.05
 assert why.loc[BACKBONE, "turn and rank, correlation"] > 0.04
@@ -953,15 +963,15 @@ plots.show(plots.describe(fig, "Six queries and the weight of each place of thei
 # ## What we learned
 #
 # - A network trained to name things has, layer by layer, turned pixels into kinds of things. Its last maps are a good
-#   general answer to "alike?" on photographs, far above colour and the same network untrained. On drawn shapes it is
-#   twice as good as those, and among clutter it knows next to nothing.
+#   general answer to "alike?" on photographs, far above colour and the same network untrained. It is on drawn shapes
+#   too, of which it never saw one; among clutter it knows next to nothing.
 # - A cell could see hundreds of pixels and mostly sees the middle of them. `tiny` has $4 \times 4$ cells.
-# - GeM and max gain a point on classes here, surely but no more, and nothing that is sure on instances: measure before
-#   you believe.
+# - GeM and max gain a point on classes here, surely but no more, and nothing on instances: measure before you believe.
 # - Whitening helps features that were not trained to be compared, and ruins classes in the last layer. It learns, so it
 #   needs its own images.
-# - The same *thing* under strong warps is better found by local features, by far; outlines alone, by a grid of
-#   gradients. The network knows kinds of things in photographs, and was never taught to ignore a turn or a card.
+# - The same *thing* under strong warps is better found by local features, and so is a thing among others; on outlines
+#   alone, a grid of gradients comes close. The network knows kinds of things, and was never taught to ignore a turn or a
+#   card.
 #
 # ### Check yourself
 #
