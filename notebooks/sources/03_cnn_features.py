@@ -186,9 +186,8 @@ for row, channel in zip(axes, strongest.std(axis=0).argsort()[::-1][:4], strict=
 plots.show(plots.describe(fig, "Four channels, one a row: the images on which each responds most, with the cell framed."))
 
 # %% [markdown]
-# Each row has something in common: sometimes a *kind* of thing, such as round objects, sometimes a place in the image
-# (maps are padded at the border, and channels notice), and one row the *card* that hides a part of some views. Remember
-# the card.
+# Each row has something in common: round rims, straight edges, and more than once the *card* that hides a part of some
+# views. Remember the card.
 #
 # ### What one cell can see
 #
@@ -840,7 +839,7 @@ for number, (name, task) in enumerate(tasks.items()):
     ax.semilogx(exponents, found, plots.style.MARKERS[number] + "-", color=plots.style.COLOURS[number], label=name)
 ax.set(xlabel="exponent p", ylabel="mAP × 100", ylim=(0, None))
 ax.set_xticks(exponents, [f"{p:g}" for p in exponents])
-ax.legend(frameon=False)
+ax.legend(frameon=False, loc="center right")
 plots.show(plots.describe(ax, "mAP against the exponent of GeM on three sets: nearly flat, no peak at 3."), dpi=64)
 
 # %% [markdown]

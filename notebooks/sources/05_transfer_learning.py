@@ -8,7 +8,7 @@
 # what pooled features are.
 #
 # <!-- links:start -->
-# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: 06_domain_fine_tuning (still to come)
+# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: 06_domain_fine_tuning (still to come), then [11_hashing](11_hashing.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -200,34 +200,33 @@ def ahead(name, better, worse):
 
 flips = {pair: ahead(*pair) for name in ORDER for pair in [(name, "frozen network", "HOG")]}
 flips |= {pair: ahead(*pair) for pair in [("satellite", "colour", "HOG"), ("clothing", "HOG", "colour")]}
-before_training = ("digits", "random network", "frozen network")
-flips[before_training] = ahead(*before_training)
+since_training = ("digits", "frozen network", "random network")
+flips[since_training] = ahead(*since_training)
 pd.DataFrame(flips, index=["low", "mAP ahead", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# Low ends with SEED = 0, 1, 2. Network over HOG: photo views .203, .152, .157, scene sketches .132, .113, .113; the
-# shipped sets do not depend on the seed: photo .342, clothing .165, art .120, cartoon .202, sketch .105, satellite
-# .239, letters .027; digits -.385 to -.320, -.382 to -.314, -.388 to -.319. Colour over HOG on satellite .096, HOG over
-# colour on clothing .073. Thermal scenes (.015, .010, .039) and scenes are left out: no room. Random over trained network on
-# digits, low end with SEED = 2: .015.
+# Low ends with SEED = 0, 1, 2. Network over HOG: photo views .326, .212, .254, scene sketches .188, .189, .179, scenes .057,
+# .056, .027; the shipped sets do not depend on the seed: photo .444, clothing .191, art .186, cartoon .216, sketch .172,
+# satellite .258, letters .073. High ends on digits -.169, -.174, -.141. Colour over HOG on satellite .096, HOG over colour on
+# clothing .073. Trained over random network on digits .092, .074, .110. Thermal scenes (-.006, .016, .021): no claim.
 network = "frozen network"
 for name in ("photo views", "photo", "clothing", "art", "cartoon", "sketch", "satellite", "scene sketches"):
     assert flips[name, network, "HOG"][0] > 0.02, name
-assert flips["letters", network, "HOG"][0] > 0
-assert flips["digits", network, "HOG"][2] < -0.05  # and here the order is the other way round
-assert flips[before_training][0] > 0  # negative transfer: training on photographs made it worse at digits
+assert min(flips[name, network, "HOG"][0] for name in ("letters", "scenes")) > 0
+assert flips["digits", network, "HOG"][2] < -0.05  # and here the order is the other way round,
+assert flips[since_training][0] > 0.02  # although training on photographs helped even there
 assert flips["satellite", "colour", "HOG"][0] > 0.02  # a second pair that changes places
 assert flips["clothing", "HOG", "colour"][0] > 0.02
 
 # %%
-low, _, high = flips["scenes", network, "HOG"]
+low, _, high = flips["thermal scenes", network, "HOG"]
 told = "lies ahead of HOG" if low > 0 else "lies behind HOG" if high < 0 else "cannot be told from HOG"
 Markdown(
     f"Far from photographs is not the same as hopeless: on *scene sketches* the frozen network reaches "
-    f"{means.loc['scene sketches', network]:.2f}, HOG {means.loc['scene sketches', 'HOG']:.2f}. Nor does training always "
-    f"help: on *scenes* of coloured shapes the network {told}, and on *digits* of 8 × 8 pixels plain gradients have "
-    f"{means.loc['digits', 'HOG']:.2f}, the network {means.loc['digits', network]:.2f} and the same network before it learned anything "
-    f"{means.loc['digits', 'random network']:.2f}: **negative transfer**, training made it worse. On *satellite*, where fields "
+    f"{means.loc['scene sketches', network]:.2f}, HOG {means.loc['scene sketches', 'HOG']:.2f}. Nor is it everywhere first: on "
+    f"*thermal scenes* the network {told}, and on *digits* of 8 × 8 pixels plain gradients have "
+    f"{means.loc['digits', 'HOG']:.2f}, the network {means.loc['digits', network]:.2f}. It did learn something of use even for them: "
+    f"before it learned anything it had {means.loc['digits', 'random network']:.2f}. On *satellite*, where fields "
     "are green and car parks grey, colour beats gradients; on *clothing* it is the other way round. **Measure in your own domain; "
     "a ranking of methods does not transfer.** These sets are small, so the numbers compare methods with one another "
     "and do not stand beside published ones."
@@ -253,7 +252,7 @@ for name, (asked, searched) in cases.items():
 pd.DataFrame(across).T.round(3)
 
 # %% tags=["claim"]
-# Nothing here depends on the seed: .690 and .451 against .260.
+# Nothing here depends on the seed: .791 and .517 against .262.
 assert across["sketch → photo"]["map"] < min(across[c]["map"] for c in ("photo → photo", "sketch → sketch")) - 0.1
 
 # %% [markdown]
@@ -362,8 +361,8 @@ print(margin.T.round(3).to_string())
 print("probe with 5 labels minus probe on HOG with 10:", {name: round(float(v), 3) for name, v in saved.items()})
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2, in the order of the three sets: at twenty labels +.045 +.037 +.035, +.042 +.035 +.051, +.044 +.033 +.045;
-# the network with five over HOG with ten +.107 +.383 +.199, +.113 +.373 +.186, +.113 +.363 +.167.
+# SEED = 0, 1, 2, in the order of the three sets: at twenty labels +.058 +.031 +.049, +.054 +.032 +.051, +.053 +.034 +.066;
+# the network with five over HOG with ten +.150 +.408 +.286, +.159 +.396 +.292, +.160 +.392 +.262.
 assert (margin.loc[20] > 0.015).all()  # with twenty labels the probe leads everywhere
 assert (margin.loc[1] < margin.loc[20]).all()  # with one there is little to learn from
 assert min(saved.values()) > 0.02  # the frozen network halves the labels, at least
@@ -444,14 +443,13 @@ accuracy.columns = [f"{n} labels a class" for n in accuracy]
 accuracy.round(3)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2, with 5 and 20 labels: probe at 64 px .428 .472 (.416 .466, .375 .447 with strengths not scaled); scratch .088
-# .119, .131 .116, .116 .122; naive .062 each time; discriminative .616 .675, .581 .706, .581 .644; all slow .700 .631, .616
-# .616, .616 .656.
+# SEED = 0, 1, 2, with 5 and 20 labels: probe at 64 px .594 .619, .588 .619, .534 .559; scratch .081 .116, .134 .112, .131
+# .122; naive .062 each time; discriminative .697 .797, .650 .791, .600 .759; all slow .725 .800, .678 .784, .650 .747.
 for column in accuracy:
     probe_64 = accuracy.loc["probe at 64 px", column]
     assert probe_64 > accuracy.loc["scratch", column] + 0.15
     assert accuracy.loc["fine-tuned, naive", column] < probe_64 - 0.15
-    assert accuracy.loc["fine-tuned, discriminative", column] > probe_64 + 0.05
+    assert accuracy.loc["fine-tuned, discriminative", column] > probe_64 + 0.02
     assert accuracy.loc["fine-tuned, all slow", column] > accuracy.loc["fine-tuned, naive", column] + 0.15
 
 # %%
@@ -498,7 +496,7 @@ gain = pd.DataFrame({c: searches[c]["scores"] - searches[c]["embeddings"] for c 
 pd.concat([searches.mean().unstack(), gain.mean().rename("gain")], axis=1).round(3)
 
 # %% tags=["claim"]
-# Mean of the draws with SEED = 0, 1, 2: learned +.179, +.161, +.150; new -.088, -.140, -.099.
+# Mean of the draws with SEED = 0, 1, 2: learned +.218, +.198, +.188; new -.090, -.157, -.126.
 assert gain["learned"].min() > 0.08
 assert gain["new"].mean() < 0  # negative transfer
 
@@ -530,10 +528,12 @@ plots.show(plots.ranked_list(lost, made_here["digits"], relevance=truths["digits
 
 # %%
 shelf = sketches[drawn(sketches.labels, 8, SEED)]
-explorer = explore.QueryExplorer(
-    {name: Retriever(encoder_of[name]).fit(shelf) for name in (network, "HOG")}, query=shelf.ids[0], k=12,
-    relevance=shelf.relevance(by="label"),
-)  # fmt: skip
+shelf_truth = shelf.relevance(by="label")
+on_shelf = {name: Retriever(encoder_of[name]).fit(shelf) for name in (network, "HOG")}
+shelf_ranking = on_shelf[network].search(shelf, k=None)
+per_sketch = evaluate(shelf_ranking, shelf_truth, metrics=["map"], n_bootstrap=0).per_query["map"]
+asked_first = per_sketch.sort_values(kind="stable").index[int(0.75 * len(shelf))]
+explorer = explore.QueryExplorer(on_shelf, query=asked_first, k=12, relevance=shelf_truth)
 explorer
 
 # %% [markdown]
@@ -710,9 +710,9 @@ told = ", ".join(f"{name} {value:+.3f}" for name, value in joined.items())
 plots.show(plots.describe(ax, f"Gain by adding colour to the network: {told}."))
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: satellite +.044, +.044, +.045; clothing -.016, -.015, -.013; scene sketches -.005, -.005, -.008.
-assert joined["satellite"] > 0.01
-assert joined["clothing"] < 0 and joined["scene sketches"] < 0.01
+# SEED = 0, 1, 2: satellite +.012, +.008, +.014; clothing -.024, -.025, -.025; scene sketches -.002, -.011, -.009.
+assert joined["satellite"] > 0 > joined["clothing"]
+assert joined["scene sketches"] < 0.01
 
 # %% [markdown]
 # What helps in one domain harms in another: where colour says nothing of the class, it is noise that a probe has to
@@ -778,5 +778,5 @@ Markdown(
 #   out-of-distribution*, ICLR, [arXiv 2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune.
 #
 # <!-- links:start -->
-# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: 06_domain_fine_tuning (still to come)
+# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: 06_domain_fine_tuning (still to come), then [11_hashing](11_hashing.ipynb)
 # <!-- links:end -->
