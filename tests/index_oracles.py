@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from cbirkit.indexes import HNSW, IVFPQ, Annoy
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy
 
 
 def make(kind, *args, **params):
     """Return an index, or skip the test where its library is missing."""
     if kind is Annoy:
         pytest.importorskip("annoy")
-    if kind in (HNSW, IVFPQ):
+    if kind in (HNSW, IVF, IVFPQ):
         # one thread: the same graph each time, and no waiting for threads on a busy machine
         pytest.importorskip("faiss").omp_set_num_threads(1)
     return kind(*args, **params)

@@ -10,9 +10,9 @@ from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 
 from cbirkit import indexes
-from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming, as_index
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming, as_index
 
-FLOAT = [Exact, Annoy, HNSW, IVFPQ]
+FLOAT = [Exact, Annoy, HNSW, IVF, IVFPQ]
 
 
 # kneighbors() without queries -------------------------------------------------------------------------------------
@@ -69,6 +69,7 @@ KINDS = [
     (HNSW, "cosine"),
 ]
 KINDS += [(HNSW, "euclidean"), (IVFPQ, "cosine"), (Annoy, "cosine"), (Annoy, "euclidean")]
+KINDS += [(IVF, "cosine"), (IVF, "euclidean")]
 
 
 @pytest.mark.parametrize(("kind", "metric"), KINDS)
@@ -155,7 +156,7 @@ def test_a_missing_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ImportError, match="pip install annoy"):
         Annoy().fit(vectors())
-    for kind in (HNSW, IVFPQ):
+    for kind in (HNSW, IVF, IVFPQ):
         with pytest.raises(ImportError, match="pip install faiss-cpu"):
             kind().fit(vectors())
 

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from index_oracles import make
 
-from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, base
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, base
 
 CASES = {  # name: class, parameters, least recall@10 (beside: the worst and the mean measured)
     "annoy": (Annoy, {}, 0.977),  # 0.997, 0.998
     "annoy, few trees": (Annoy, {"n_trees": 5}, 0.57),  # 0.661, 0.696
     "hnsw": (HNSW, {}, 0.979),  # 0.999, 1.000
     "hnsw, hasty": (HNSW, {"ef_search": 10}, 0.926),  # 0.946, 0.956
+    "ivf": (IVF, {}, 0.98),  # 1.000, 1.000
+    "ivf, one list": (IVF, {"nprobe": 1}, 0.78),  # 0.825, 0.856
     "ivfpq": (IVFPQ, {}, 0.98),  # 1.000, 1.000
     "ivfpq, one list": (IVFPQ, {"nprobe": 1}, 0.776),  # 0.821, 0.858
     "ivfpq, codes only": (IVFPQ, {"rerank": 0}, 0.88),  # 0.904, 0.913
@@ -51,7 +53,7 @@ def test_recall_against_exact(name, metric):
     assert recall_of(kind, params, metric, seed=0) >= least
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 def test_recall_is_not_owed_to_looking_at_all_rows(kind, monkeypatch):
     # the exhaustive way out, for queries that find fewer than k, would hide a broken structure
     X, Q = clustered(2000, 50)
@@ -66,7 +68,7 @@ def test_recall_is_not_owed_to_looking_at_all_rows(kind, monkeypatch):
     assert len(index.kneighbors()[1]) == 1600
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_distances_are_those_of_the_exact_index(kind, metric):
     X, Q = clustered(1000, 20)
@@ -77,7 +79,7 @@ def test_distances_are_those_of_the_exact_index(kind, metric):
         np.testing.assert_array_equal(distances[q], exact_distances[q][place])
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 def test_a_removed_cluster_never_comes_back(kind):
     # the whole neighbourhood of the queries goes, less than makes the index build anew
     rng = np.random.default_rng(0)
@@ -90,7 +92,7 @@ def test_a_removed_cluster_never_comes_back(kind):
     assert index.kneighbors(X[:5], 1000)[1].shape == (5, 1000)  # all that are left
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 def test_recall_holds_when_most_items_came_later(kind):
     X, Q = clustered(3000, 50)
     index = make(kind).fit(X[:100])
@@ -100,7 +102,7 @@ def test_recall_holds_when_most_items_came_later(kind):
     assert recall(index.kneighbors(Q)[1], Exact().fit(X).kneighbors(Q)[1]) > 0.85
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 17, 255, 256, 257])
 @pytest.mark.parametrize("d", [1, 3, 59])
 def test_small_collections_and_odd_dimensions_work_by_default(kind, n, d, capfd):
@@ -130,7 +132,8 @@ def test_ivfpq_of_codes_only_keeps_no_vectors_and_says_how_far_roughly():
 
 
 @pytest.mark.parametrize(
-    ("kind", "word"), [(Annoy, "trees anew"), (HNSW, "graph anew"), (IVFPQ, "lists anew")]
+    ("kind", "word"),
+    [(Annoy, "trees anew"), (HNSW, "graph anew"), (IVF, "lists anew"), (IVFPQ, "lists anew")],
 )
 def test_building_anew_is_logged_and_happens_once(kind, word, caplog):
     caplog.set_level(logging.INFO, "cbirkit")
@@ -145,7 +148,7 @@ def test_building_anew_is_logged_and_happens_once(kind, word, caplog):
     assert [word in record.getMessage() for record in caplog.records] == [True]
 
 
-@pytest.mark.parametrize("kind", [Annoy, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, IVF, IVFPQ])
 def test_the_same_seed_builds_the_same(kind):
     X, Q = clustered(1000, 20)
     first, again, other = (make(kind, random_state=seed).fit(X).kneighbors(Q, 50) for seed in (3, 3, 4))
@@ -156,9 +159,9 @@ def test_the_same_seed_builds_the_same(kind):
 def test_works_beside_packages_that_patch_faiss():
     code = """
 import numpy as np, torch, faiss.contrib.torch_utils
-from cbirkit.indexes import HNSW, IVFPQ
+from cbirkit.indexes import HNSW, IVF, IVFPQ
 X = np.random.default_rng(0).normal(size=(500, 8))
-for index in (HNSW(), IVFPQ()):
+for index in (HNSW(), IVF(), IVFPQ()):
     index.fit(X).remove(range(50))
     assert index.kneighbors(X[60:70], 1)[1].ravel().tolist() == list(range(60, 70)), index
     index.kneighbors()

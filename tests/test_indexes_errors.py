@@ -5,9 +5,9 @@ import pytest
 from index_oracles import make
 from sklearn.exceptions import NotFittedError
 
-from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming
 
-ALL = [Exact, Hamming, Annoy, HNSW, IVFPQ]
+ALL = [Exact, Hamming, Annoy, HNSW, IVF, IVFPQ]
 
 
 def data(kind, n=30, d=8):
@@ -73,7 +73,7 @@ def test_wrong_shapes(kind):
     assert index.n_indexed_ == 30 and index.add(X[:1]).tolist() == [30]
 
 
-@pytest.mark.parametrize("kind", [Exact, Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Exact, Annoy, HNSW, IVF, IVFPQ])
 def test_values_that_are_no_embeddings(kind):
     X, index = data(kind), make(kind).fit(data(kind))
     for bad in (np.nan, np.inf, -np.inf):
@@ -139,6 +139,8 @@ def test_removing_unknown_keys_removes_nothing(kind):
         (HNSW, {"ef_search": 0}, "ef_search=0 is too small"),
         (Annoy, {"n_trees": 0}, "n_trees=0 is too small"),
         (Annoy, {"search_k": -2}, "search_k=-2 is too small"),
+        (IVF, {"nprobe": 0}, "nprobe=0 is too small"),
+        (IVF, {"n_lists": 31}, "n_lists=31 exceeds the 30 vectors to train on"),
         (IVFPQ, {"nprobe": 0}, "nprobe=0 is too small"),
         (IVFPQ, {"rerank": -1}, "rerank=-1 is too small"),
         (
@@ -156,7 +158,9 @@ def test_parameters_out_of_range(kind, params, message):
         index.kneighbors(data(kind))
 
 
-@pytest.mark.parametrize(("kind", "name"), [(HNSW, "m"), (Annoy, "n_trees"), (IVFPQ, "n_lists")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(HNSW, "m"), (Annoy, "n_trees"), (IVF, "nprobe"), (IVFPQ, "n_lists")]
+)
 def test_parameters_of_the_wrong_type(kind, name):
     with pytest.raises(TypeError, match=f"{name} must be a whole number, got 1.5"):
         make(kind, **{name: 1.5}).fit(data(kind))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from index_oracles import make, naive_distances, naive_neighbours, vectors
 from sklearn.neighbors import NearestNeighbors
 
-from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming
 
-FLOAT = [Exact, Annoy, HNSW, IVFPQ]
+FLOAT = [Exact, Annoy, HNSW, IVF, IVFPQ]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

@@ -8,10 +8,10 @@ import pytest
 from index_oracles import make
 
 from cbirkit import _atomic, _manifest, indexes
-from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact, Hamming, saved
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming, saved
 from cbirkit.persistence import load_state, save_state
 
-ALL = [Exact, Hamming, Annoy, HNSW, IVFPQ]
+ALL = [Exact, Hamming, Annoy, HNSW, IVF, IVFPQ]
 
 
 def data(kind, n=60, seed=0):
@@ -44,6 +44,8 @@ def rewrite(folder, **changes):
         (Hamming, {"block_bytes": 12345}),
         (Annoy, {"n_trees": np.int64(7)}),
         (HNSW, {"m": 5, "metric": "euclidean"}),
+        (IVF, {}),
+        (IVF, {"nprobe": 2, "n_lists": 9, "metric": "euclidean"}),
         (IVFPQ, {"nprobe": 3}),
         (IVFPQ, {"rerank": 0}),
     ],
@@ -104,7 +106,7 @@ def test_damage_is_found_in_every_file(kind, tmp_path):
     indexes.load(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVFPQ])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 def test_damaged_bytes_reach_no_library(kind, tmp_path, monkeypatch):
     make(kind).fit(data(kind)).save(tmp_path)
     path = next(path for path in tmp_path.iterdir() if path.suffix in (".ann", ".faiss"))
@@ -239,7 +241,8 @@ def test_files_made_with_intent_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "suffix"), [(HNSW, "graph", "faiss"), (IVFPQ, "lists", "faiss"), (Annoy, "trees", "ann")]
+    ("kind", "name", "suffix"),
+    [(HNSW, "graph", "faiss"), (IVF, "lists", "faiss"), (IVFPQ, "lists", "faiss"), (Annoy, "trees", "ann")],
 )
 def test_structures_that_do_not_fit_are_refused(kind, name, suffix, tmp_path, capfd):
     index = make(kind).fit(data(kind))

@@ -1,7 +1,7 @@
 """Nearest-neighbour indexes behind one protocol.
 
 ``fit(X)``, ``add(X) -> keys``, ``remove(keys)``, ``kneighbors(X, n_neighbors) -> (distances, keys)``, ``save(folder)``
-and ``load(folder)``. Keys are numbers in order of arrival and are never used twice; smaller distances are nearer.
+and ``load(folder, mmap=False)``. Keys are numbers in order of arrival and are never used twice; smaller distances are nearer.
 
 | class | finds | changes | needs |
 |---|---|---|---|
@@ -9,6 +9,7 @@ and ``load(folder)``. Keys are numbers in order of arrival and are never used tw
 | `Hamming` | all, always, among packed bits | at once | numpy |
 | `InvertedFile` | all, always, among sparse vectors | at once | scipy |
 | `HNSW` | nearly all | added at once, removed ones passed over | faiss |
+| `IVF` | nearly all | at once | faiss |
 | `IVFPQ` | nearly all, in little memory | at once | faiss |
 | `Annoy` | nearly all | collected, then built anew | annoy (compiled) |
 
@@ -26,24 +27,41 @@ from cbirkit.indexes.exact import Exact
 from cbirkit.indexes.hamming import Hamming
 from cbirkit.indexes.hnsw import HNSW
 from cbirkit.indexes.inverted import InvertedFile
+from cbirkit.indexes.ivf import IVF
 from cbirkit.indexes.ivfpq import IVFPQ
 from cbirkit.indexes.saved import load_index
 
-__all__ = ["HNSW", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "InvertedFile", "as_index", "load"]
+__all__ = [
+    "HNSW",
+    "IVF",
+    "IVFPQ",
+    "Annoy",
+    "BaseIndex",
+    "Exact",
+    "Hamming",
+    "InvertedFile",
+    "as_index",
+    "load",
+]
 
-_CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVFPQ)}
+_CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVF, IVFPQ)}
 
 
-def load(folder):
+def load(folder, *, mmap=False):
     """Read an index of any class from the folder it was saved to.
 
     Parameters
     ----------
     folder : path-like
+    mmap : bool
+        Map vectors, graphs and lists from the files instead of copying them: what a search does not touch takes no
+        memory, and processes that map the same folder share what they do. `add` and `remove` first copy the
+        structure into memory. (Bits, sparse vectors and keys are copied at once.) All files are still read once, to
+        compare checksums. On Windows, a mapped folder cannot be replaced.
 
     Returns
     -------
-    Annoy, Exact, Hamming, HNSW, InvertedFile or IVFPQ
+    Annoy, Exact, Hamming, HNSW, InvertedFile, IVF or IVFPQ
 
     Raises
     ------
@@ -52,7 +70,7 @@ def load(folder):
     ValueError
         It holds no index, or its files are missing, damaged or foreign.
     ImportError
-        The library of the index is not installed.
+        The library of the index is not installed, or for `mmap` too old.
 
     Examples
     --------
@@ -62,7 +80,7 @@ def load(folder):
     >>> load(folder)
     Exact()
     """
-    return load_index(folder, _CLASSES)
+    return load_index(folder, _CLASSES, mmap=mmap)
 
 
 def as_index(index=None):

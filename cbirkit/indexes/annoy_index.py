@@ -149,7 +149,7 @@ class Annoy(BaseIndex):
             raise ValueError("trees and keys do not agree")
         return trees
 
-    def _restore(self, state, paths):
+    def _restore(self, state, paths, *, mmap=False):
         super()._restore(state, paths)
         self._n_in_trees = state["n_in_trees"]
         if not 0 <= self._n_in_trees <= len(self._keys):

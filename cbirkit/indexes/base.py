@@ -4,10 +4,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from cbirkit.indexes.distances import METRICS, DenseRows, unit_rows
-from cbirkit.indexes.exhaustive import BLOCK_BYTES, leave_out, nearest, refine
+from cbirkit.indexes.distances import METRICS, DenseRows, one_query, take_rows, unit_rows
+from cbirkit.indexes.exhaustive import BLOCK_BYTES, in_blocks, leave_out, nearest, refine, refine_one
 from cbirkit.indexes.saved import load_index, save_index
-from cbirkit.indexes.validation import check_array, check_k
+from cbirkit.indexes.validation import check_array, check_k, check_known
 
 MAX_DEAD = 0.3  # share of removed rows above which they are dropped and a structure built anew
 _QUERY_BLOCK = 1024  # queries answered at a time, so that candidates stay few
@@ -72,6 +72,7 @@ class BaseIndex(BaseEstimator):
         X = self._check_rows(X, self.n_features_in_)
         keys = np.arange(self._next_key, self._next_key + len(X))
         if len(X):
+            self._own()
             self._insert(X, keys)
             self._keys = np.concatenate([self._keys, keys])
             self._alive = np.concatenate([self._alive, np.ones(len(X), bool)])
@@ -97,8 +98,11 @@ class BaseIndex(BaseEstimator):
             A key is not in the index; then nothing is removed.
         """
         check_is_fitted(self, "n_indexed_")
-        rows = self._rows_of(np.unique(np.atleast_1d(keys)))
-        self._forget(rows)
+        keys = check_known(np.unique(np.atleast_1d(keys)), self.keys_)
+        rows = np.searchsorted(self._keys, keys)
+        if len(rows):
+            self._own()
+            self._forget(rows)
         self._alive[rows] = False
         self.n_indexed_ -= len(rows)
         return self
@@ -126,9 +130,10 @@ class BaseIndex(BaseEstimator):
         ValueError
             `n_neighbors` exceeds the items there are.
         """
-        check_is_fitted(self, "n_indexed_")
+        if "n_indexed_" not in self.__dict__:  # a search for one query should not wait for the question
+            check_is_fitted(self, "n_indexed_")
         k = check_k(n_neighbors, self.n_indexed_, X is None)
-        queries = None if X is None else self._check_rows(X, self.n_features_in_)
+        queries = None if X is None else self._check_queries(X)
         self._refresh()
         distances, rows = self._find_each(k) if X is None else self._find_all(queries, k)
         indices = self._keys[rows]
@@ -144,10 +149,8 @@ class BaseIndex(BaseEstimator):
 
         Raises
         ------
-        FileExistsError
-            The folder holds something else.
-        OSError
-            Full disk, no permission, read-only; an index saved there before is untouched.
+        FileExistsError, OSError
+            The folder holds something else; full disk, no permission. An index saved there before is untouched.
         """
         check_is_fitted(self, "n_indexed_")
         if not self.n_indexed_:
@@ -156,8 +159,8 @@ class BaseIndex(BaseEstimator):
         save_index(self, folder)
 
     @classmethod
-    def load(cls, folder):
-        """Read an index of this class from a folder.
+    def load(cls, folder, *, mmap=False):
+        """Read an index of this class from a folder; see `cbirkit.indexes.load`.
 
         The checksums find damage, not malice: faiss and Annoy parse their own binary files, so load indexes only
         from people you trust.
@@ -165,10 +168,9 @@ class BaseIndex(BaseEstimator):
         Raises
         ------
         FileNotFoundError, ValueError
-            There is no such folder, or no index in it, or its files are missing, damaged, foreign, or hold an index
-            of another class.
+            There is no such folder, or no usable index of this class in it.
         """
-        return load_index(folder, {cls.__name__: cls})
+        return load_index(folder, {cls.__name__: cls}, mmap=mmap)
 
     @property
     def keys_(self):
@@ -187,9 +189,21 @@ class BaseIndex(BaseEstimator):
             raise ValueError(f"metric={self.metric!r} is not known; use one of {', '.join(METRICS)}")
 
     def _check_rows(self, X, n_dims):
-        """Return X as float32, of unit length under the cosine distance."""
-        X = check_array(X, n_dims)
+        """Return a copy of X as float32, of unit length under the cosine distance."""
+        cosine = self.metric == "cosine"
+        X = check_array(X, n_dims, copy=not cosine)
+        return unit_rows(X) if cosine else X
+
+    def _check_queries(self, X):
+        """Return the same of queries, not necessarily a copy."""
+        query = one_query(X, self.n_features_in_, self.metric)
+        if query is not None:
+            return query
+        X = check_array(X, self.n_features_in_, copy=False)
         return unit_rows(X) if self.metric == "cosine" else X
+
+    def _own(self):
+        """Copy what is mapped from a file before it is changed."""
 
     def _stored(self):
         """Return the stored rows as `nearest` needs them."""
@@ -230,8 +244,8 @@ class BaseIndex(BaseEstimator):
     def _payloads(self):
         return {"vectors": self._vectors}
 
-    def _restore(self, state, paths):
-        """Set up the structure of a loaded index."""
+    def _restore(self, state, paths, *, mmap=False):
+        """Set up the structure of a loaded index; read structures as they are needed if `mmap`."""
         if not self._parts:
             raise ValueError("the vectors are missing")
         self._rows = None
@@ -258,52 +272,29 @@ class BaseIndex(BaseEstimator):
     def _dead_share(self):
         return 1 - self.n_indexed_ / max(1, len(self._keys))
 
-    def _rows_of(self, keys):
-        """Return the rows of ascending keys, or raise where there is none."""
-        if keys.dtype.kind not in "iu" and keys.size:
-            raise TypeError(f"keys must be integers, got {keys.dtype}; pass what add or kneighbors returned")
-        here = self.keys_
-        known = np.isin(keys, here)
-        if not known.all():
-            many = f" ({np.count_nonzero(~known)} of {len(keys)} keys are unknown)" if len(keys) > 1 else ""
-            raise ValueError(
-                f"the index holds no item with key {keys[~known][0]}{many}; nothing was removed, "
-                "index.keys_ lists the keys"
-            )
-        return np.searchsorted(self._keys, keys.astype(np.int64))
-
     def _find_all(self, queries, k):
-        distances = np.empty((len(queries), k), np.float32)
-        rows = np.empty((len(queries), k), np.int64)
-        for start in range(0, len(queries), _QUERY_BLOCK):
-            some = slice(start, start + _QUERY_BLOCK)
-            distances[some], rows[some] = self._find(queries[some], k)
-        return distances, rows
+        if 0 < len(queries) <= _QUERY_BLOCK:
+            return self._find(queries, k)
+        return in_blocks(len(queries), k, _QUERY_BLOCK, lambda some: self._find(queries[some], k))
 
     def _find_each(self, k):
         """Find the neighbours of each item among the others."""
         own = np.flatnonzero(self._alive)
-        distances, rows = np.empty((len(own), k), np.float32), np.empty((len(own), k), np.int64)
-        for start in range(0, len(own), _QUERY_BLOCK):
-            some = slice(start, start + _QUERY_BLOCK)
-            found = self._find(self._rows_as_queries(own[some]), k + 1)
-            distances[some], rows[some] = leave_out(*found, own[some])
-        return distances, rows
+
+        def find(some):
+            return leave_out(*self._find(self._rows_as_queries(own[some]), k + 1), own[some])
+
+        return in_blocks(len(own), k, _QUERY_BLOCK, find)
 
     def _find_among(self, queries, candidates, k):
         """Order candidates (n_queries, n) by exact distance; where fewer than k are alive, look at all rows."""
+        if candidates.shape == (1, k) and self.n_indexed_ == len(self._keys):
+            distances = refine_one(take_rows(self._vectors, candidates[0]), self.metric, queries, candidates)
+            if distances is not None:
+                return distances, candidates
         stored = self._stored()
         distances, rows = refine(stored, queries, candidates, k)
-        short = np.flatnonzero(rows[:, -1] < 0)
-        if len(short):
+        if rows[:, -1].min() < 0:
+            short = np.flatnonzero(rows[:, -1] < 0)
             distances[short], rows[short] = nearest(stored, queries[short], k)
         return distances, rows
-
-
-def faiss_search(index, queries, k, params):
-    """Call ``search`` of a faiss index with parameters.
-
-    pytorch-metric-learning, for one, imports faiss.contrib.torch_utils, which puts a ``search`` without parameters
-    in place of faiss's own and keeps that as ``search_numpy``.
-    """
-    return getattr(index, "search_numpy", index.search)(queries, k, params=params)

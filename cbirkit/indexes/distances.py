@@ -1,9 +1,12 @@
 """Distances between queries and stored rows, in blocks: fast scores that rule rows out, exact distances that decide.
 
 `DenseRows` (float vectors) and `PackedRows` (bits) answer the same five questions for `exhaustive.nearest`:
-``begin``, ``scores``, ``limit``, ``widen`` and ``distances``. A score may be a rounded distance; ``limit`` and
-``widen`` allow for the largest rounding error there can be, so that no true neighbour is ever ruled out.
+``begin``, ``scores``, ``limit``, ``widen`` and ``distances``. A score may be a rounded distance, less what is the same
+for all rows; ``limit`` and ``widen`` allow for the largest rounding error there can be, so that no true neighbour is
+ever ruled out.
 """
+
+import math
 
 import numpy as np
 
@@ -29,11 +32,40 @@ def unit_rows(vectors):
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     unit = np.empty(vectors.shape, np.float32)
-    for start in range(0, len(vectors), 8192):  # float64 norms: float32 ones overflow and underflow
-        block = vectors[start : start + 8192].astype(np.float64)
-        norms = np.sqrt(np.square(block).sum(axis=1, keepdims=True))
-        unit[start : start + 8192] = block / np.where(norms > 0, norms, 1)
+    for start in range(0, len(vectors), 1024):  # float64 norms: float32 ones overflow and underflow
+        block = vectors[start : start + 1024].astype(np.float64)
+        norms = np.sqrt(_squares(block))
+        norms[norms == 0] = 1
+        block /= norms[:, None]
+        unit[start : start + 1024] = block
     return unit
+
+
+def one_query(X, n_dims, metric):
+    """Prepare a single query in few steps: (1, n_dims) float32 -> the same, of length 1 under the cosine distance.
+
+    None where there is more to say of it: other types and shapes, zeros, NaN, infinity, very large values.
+    """
+    if (
+        type(X) is not np.ndarray
+        or X.shape != (1, n_dims)
+        or X.dtype != np.float32
+        or not X.flags.c_contiguous
+    ):
+        return None
+    wide = X.astype(np.float64)
+    squared = float(_squares(wide)[0])
+    if not 1e-60 < squared < 1e36 / n_dims:
+        return None
+    if metric == "euclidean":
+        return X
+    wide /= math.sqrt(squared)
+    return wide.astype(np.float32)
+
+
+def _squares(gap):
+    """Sums of squares along the last axis: the same for a vector, to the bit, alone or among others."""
+    return np.einsum("...d,...d->...", gap, gap)
 
 
 class DenseRows:
@@ -52,11 +84,10 @@ class DenseRows:
     def __init__(self, vectors, metric, alive=None):
         self.vectors, self.metric, self.alive = vectors, metric, alive
         self.n_rows, self.n_dims = vectors.shape
-        if metric == "euclidean":
-            self._centre_rows()
+        self.centre = None
 
     def _centre_rows(self):
-        # |q - v|^2 = |q-c|^2 + |v-c|^2 - 2 (q-c).(v-c): around the mean c, far less is cancelled than around 0
+        # once all rows are looked at. |q - v|^2 = |q-c|^2 + |v-c|^2 - 2 (q-c).(v-c): around the mean c, far less is cancelled than around 0
         self.centre = self.vectors.mean(axis=0, dtype=np.float64)
         self.squared = np.empty(self.n_rows, np.float32)  # |v-c|^2
         longest = 0.0
@@ -69,29 +100,33 @@ class DenseRows:
     def begin(self, queries):
         """Return what `scores` needs of a block of queries (m, n_dims), as a dict."""
         error = 1.01 * (self.n_dims + 16) * _UNIT  # of a float32 dot product of vectors of length 1
-        if self.metric == "cosine":
-            return {"queries": queries, "error": np.full(len(queries), error)}
+        if self.metric == "cosine":  # the score is -cos
+            return {"queries": -queries, "constant": 1.0, "error": np.full(len(queries), error), "out": None}
+        if self.centre is None:
+            self._centre_rows()
         centred = queries.astype(np.float64) - self.centre
         squared = np.square(centred).sum(axis=1)
         length = np.sqrt(squared)
         spread = (length + np.sqrt(self.squared.max())) ** 2
         shift = 2 * length * (self.longest + np.sqrt(np.square(self.centre).sum()))
-        constant = (squared + 2 * centred @ self.centre).astype(np.float32)
         return {
-            "queries": centred.astype(np.float32),
-            "constant": constant[:, None],
+            "queries": (-2 * centred).astype(np.float32),
+            "constant": squared + 2 * centred @ self.centre,
             "error": error * (spread + shift),
+            "out": None,
         }
 
     def scores(self, block, start, stop):
-        """Return rounded distances (Euclidean: squared) to the rows from `start` to `stop`, (m, stop - start)."""
-        scores = block["queries"] @ self.vectors[start:stop].T
-        if self.metric == "cosine":
-            np.subtract(1, scores, out=scores)
-        else:
-            scores *= -2
+        """Return rounded (squared) distances less a constant to the rows from `start` to `stop`, (m, stop - start).
+
+        The next call with the same block may write over them.
+        """
+        shape = len(block["queries"]), stop - start
+        if block["out"] is None or block["out"].shape != shape:
+            block["out"] = np.empty(shape, np.float32)
+        scores = np.matmul(block["queries"], self.vectors[start:stop].T, out=block["out"])
+        if self.metric == "euclidean":
             scores += self.squared[start:stop]
-            scores += block["constant"]
         if self.alive is not None:
             scores[:, ~self.alive[start:stop]] = np.inf
         return scores
@@ -100,7 +135,7 @@ class DenseRows:
         """Return a score (m,) below which every row nearer than `distances` (m,) lies."""
         far = distances.astype(np.float64)
         far = far if self.metric == "cosine" else far**2
-        return np.minimum(far + block["error"], _LARGEST).astype(np.float32)
+        return np.minimum(far - block["constant"] + block["error"], _LARGEST).astype(np.float32)
 
     def widen(self, block, scores, which):
         """Return the largest score that a row can have which is nearer than some row with that score."""
@@ -109,20 +144,64 @@ class DenseRows:
     def distances(self, queries, which, rows):
         """Return the distances (p,), float32, between ``queries[which]`` and the stored `rows`, by differences."""
         out = np.empty(len(rows), np.float32)
-        step = max(1, 2**21 // self.n_dims)  # 16 MiB of float64
+        step = max(1, 2**17 // self.n_dims)  # 1 MiB of float64
         for start in range(0, len(rows), step):
             some = slice(start, start + step)
-            stored = self.vectors[rows[some]]
-            gap = queries[which[some]].astype(np.float64)
-            zero = ~(gap.any(axis=1) & stored.any(axis=1)) if self.metric == "cosine" else None
-            gap -= stored
-            np.square(gap, out=gap)
-            total = gap.sum(axis=1)
-            if self.metric == "cosine":  # |u - v|^2 = 2 (1 - cos) for vectors of length 1
-                out[some] = np.where(zero, 1, np.clip(total / 2, 0, 2))
-            else:
-                out[some] = np.sqrt(total)
+            out[some] = self._by_differences(queries.take(which[some], axis=0), rows[some])
         return out
+
+    def between(self, queries, rows):
+        """Return the same for `rows` (m, c) of each query (m, n_dims): (m, c); row -1 is the last."""
+        out = np.empty(rows.shape, np.float32)
+        step = max(1, 2**17 // (self.n_dims * max(1, rows.shape[1])))
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            out[some] = self._by_differences(queries[some, None], rows[some])
+        return out
+
+    def _by_differences(self, queries, rows):
+        return by_differences(queries, take_rows(self.vectors, rows), self.metric)
+
+
+def take_rows(vectors, rows):
+    """Return ``vectors[rows]``, sooner."""
+    if vectors.flags.aligned:
+        return vectors.take(rows, axis=0)
+    # mapped from within a file: as bytes, since NumPy would first copy all of them to where floats belong
+    return vectors.view(np.uint8).take(rows, axis=0).view(np.float32)
+
+
+class FoundRows:
+    """Vectors that a search brought along, (n_queries, n_found, n_dims): their distances, for `exhaustive.refine`."""
+
+    alive = None
+
+    def __init__(self, vectors, metric):
+        self.vectors, self.metric = vectors, metric
+
+    def between(self, queries, rows):
+        """Return the distances (n_queries, n_found) to each query (n_queries, n_dims), float32."""
+        out = np.empty(rows.shape, np.float32)
+        step = max(1, 2**17 // self.vectors[0].size)
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            out[some] = by_differences(queries[some, None], self.vectors[some], self.metric)
+        return out
+
+
+def by_differences(queries, vectors, metric):
+    """Return the distances along the last axis, float64, from differences in float64; as `DenseRows` defines them."""
+    gap = vectors.astype(np.float64)
+    gap -= queries
+    squared = _squares(gap)
+    if metric == "euclidean":
+        return np.sqrt(squared, out=squared)
+    # |u - v|^2 = 2 (1 - cos) for vectors of length 1; from and to a vector of zeros it is 1
+    if squared.size and (squared.max() > 0.99 or not queries[..., 0].all()):
+        squared[~(queries.any(axis=-1) & vectors.any(axis=-1))] = 2
+        np.minimum(squared, 4, out=squared)
+    squared /= 2
+    return squared
 
 
 if hasattr(np, "bitwise_count"):

@@ -45,6 +45,9 @@ class Hamming(BaseIndex):
             )
         return np.array(X, order="C")
 
+    def _check_queries(self, X):
+        return self._check_rows(X, self.n_features_in_)
+
     def _stored(self):
         alive = None if self.n_indexed_ == len(self._keys) else self._alive
         return PackedRows(self._vectors, alive)

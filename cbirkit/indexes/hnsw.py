@@ -5,7 +5,8 @@ import logging
 import numpy as np
 
 from cbirkit._optional import require
-from cbirkit.indexes.base import MAX_DEAD, BaseIndex, faiss_search
+from cbirkit.indexes import faiss_parts
+from cbirkit.indexes.base import MAX_DEAD, BaseIndex
 from cbirkit.indexes.validation import check_count
 
 logger = logging.getLogger(__name__)
@@ -62,12 +63,16 @@ class HNSW(BaseIndex):
         graph.add(self._vectors)
         self._use(graph)
 
-    def _use(self, graph):
+    def _use(self, graph, mapped=False):
         # the graph holds the vectors: look at its copy and drop ours
         faiss = require("faiss")
-        self._graph = graph
+        self._graph, self._mapped = graph, mapped
         n, d = graph.ntotal, graph.d
         self._parts = [faiss.rev_swig_ptr(faiss.downcast_index(graph.storage).get_xb(), n * d).reshape(n, d)]
+
+    def _own(self):
+        if self._mapped:
+            self._use(faiss_parts.copied(self._graph))
 
     def _insert(self, X, keys):
         self._graph.add(X)
@@ -84,23 +89,25 @@ class HNSW(BaseIndex):
             self._build()
 
     def _find(self, queries, k):
-        faiss = require("faiss")
+        ef_search = max(int(self.ef_search), k)
         share = self._dead_share()
-        options = {"efSearch": int(np.ceil(max(self.ef_search, k) / (1 - share)))}
         if share:
-            options["sel"] = faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
-        _, rows = faiss_search(self._graph, queries, k, faiss.SearchParametersHNSW(**options))
-        return self._find_among(queries, rows, k)
+            faiss = require("faiss")
+            selector = faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
+            params = faiss.SearchParametersHNSW(efSearch=int(np.ceil(ef_search / (1 - share))), sel=selector)
+        else:
+            params = faiss_parts.graph_parameters(ef_search)
+        return self._find_among(queries, faiss_parts.search(self._graph, queries, k, params)[1], k)
 
     def _payloads(self):
         faiss = require("faiss")
         return {"graph": ("faiss", faiss.serialize_index(self._graph))}
 
-    def _restore(self, state, paths):
+    def _restore(self, state, paths, *, mmap=False):
         faiss = require("faiss")
-        graph = faiss.read_index(str(paths["graph"]))
+        graph = faiss_parts.read(paths["graph"], mmap)
         kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
         found = (type(graph), graph.ntotal, graph.d, graph.metric_type)
         if found != (faiss.IndexHNSWFlat, len(self._keys), self.n_features_in_, kind):
             raise ValueError("graph and keys do not agree")
-        self._use(graph)
+        self._use(graph, mapped=mmap)

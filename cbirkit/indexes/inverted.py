@@ -75,10 +75,15 @@ class InvertedFile(BaseIndex):
         bad = ~np.isfinite(matrix.data)
         if bad.any():
             row = np.searchsorted(matrix.indptr, np.flatnonzero(bad)[0], side="right") - 1
-            raise ValueError(f"row {row} of X holds NaN or infinity; leave that image out or mend its encoder")
+            raise ValueError(
+                f"row {row} of X holds NaN or infinity; leave that image out or mend its encoder"
+            )
         lengths = np.sqrt(np.asarray(matrix.astype(np.float64).multiply(matrix).sum(axis=1)).ravel())
         matrix.data /= np.repeat(np.where(lengths > 0, lengths, 1), np.diff(matrix.indptr)).astype(np.float32)
         return _Rows(matrix)
+
+    def _check_queries(self, X):
+        return self._check_rows(X, self.n_features_in_)
 
     @property
     def _vectors(self):
@@ -112,8 +117,10 @@ class InvertedFile(BaseIndex):
             "starts": matrix.indptr.astype(np.int64),
         }
 
-    def _restore(self, state, paths):
-        weights, words, starts = (np.load(paths[name], allow_pickle=False) for name in ("weights", "words", "starts"))
+    def _restore(self, state, paths, *, mmap=False):
+        weights, words, starts = (
+            np.load(paths[name], allow_pickle=False) for name in ("weights", "words", "starts")
+        )
         matrix = sp.csr_matrix((weights, words, starts), shape=(state["n_rows"], state["n_dims"]))
         matrix.check_format(full_check=True)
         if weights.dtype != np.float32 or not np.isfinite(weights).all():

@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
-from cbirkit.indexes.base import MAX_DEAD, BaseIndex, faiss_search
+from cbirkit.indexes import faiss_parts
+from cbirkit.indexes.base import MAX_DEAD, BaseIndex
 from cbirkit.indexes.validation import check_count
 
 logger = logging.getLogger(__name__)
@@ -78,19 +79,14 @@ class IVFPQ(BaseIndex):
     def _build(self):
         faiss = require("faiss")
         X, n = self._vectors, self.n_indexed_
-        n_lists = 2 ** round(np.log2(n) / 2) if self.n_lists == "auto" else int(self.n_lists)
-        if n_lists > n:
-            raise ValueError(
-                f"n_lists={n_lists} exceeds the {n} vectors to train on; use n_lists='auto' or <= {n}"
-            )
+        n_lists = faiss_parts.n_lists_for(self.n_lists, n)
         n_codes = min(int(self.n_codes), self.n_features_in_)
         n_dims = -(-self.n_features_in_ // n_codes) * n_codes
         # also for the cosine distance, on vectors of length 1: found far more than by inner products when measured
         lists = faiss.IndexIVFPQ(faiss.IndexFlatL2(n_dims), n_dims, n_lists, n_codes, 8)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        for clustering in (lists.cp, lists.pq.cp):
-            clustering.seed, clustering.min_points_per_centroid = seed, 1  # few points: no warning on stderr
-        self._lists, self._trained_on = lists, n
+        faiss_parts.quiet((lists.cp, lists.pq.cp), seed)
+        self._lists, self._trained_on, self._mapped = lists, n, False
         X = self._as_items(X)
         lists.train(X if n >= _CENTROIDS else np.tile(X, (-(-_CENTROIDS // n), 1))[:_CENTROIDS])
         lists.add_with_ids(X, self._keys)
@@ -99,13 +95,18 @@ class IVFPQ(BaseIndex):
 
     def _filled(self, X):
         """Fill dimensions up with zeros to what the codes divide."""
-        return np.ascontiguousarray(np.pad(X, ((0, 0), (0, self._lists.d - X.shape[1]))))
+        missing = self._lists.d - X.shape[1]
+        return np.ascontiguousarray(np.pad(X, ((0, 0), (0, missing)))) if missing else X
 
     def _as_items(self, X):
         """Fill X up; under the cosine distance, move zeros to where they are at about 1 from all, as defined."""
         if self.metric == "cosine":
             X = np.where(X.any(axis=1, keepdims=True), X, np.float32(-1 / np.sqrt(X.shape[1])))
         return self._filled(X)
+
+    def _own(self):
+        if self._mapped:
+            self._lists, self._mapped = faiss_parts.copied(self._lists), False
 
     def _insert(self, X, keys):
         self._lists.add_with_ids(self._as_items(X), keys)
@@ -137,10 +138,10 @@ class IVFPQ(BaseIndex):
             self._alive = np.ones(len(self._keys), bool)
 
     def _search_lists(self, queries, n, nprobe):
-        faiss = require("faiss")
-        scores, keys = faiss_search(self._lists, queries, n, faiss.SearchParametersIVF(nprobe=nprobe))
-        rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
-        return scores, rows
+        scores, keys = faiss_parts.search(self._lists, queries, n, faiss_parts.list_parameters(nprobe))
+        if self._next_key == len(self._keys):  # keys are rows
+            return scores, keys
+        return scores, np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
 
     def _find(self, queries, k):
         filled = self._filled(queries)
@@ -152,6 +153,7 @@ class IVFPQ(BaseIndex):
                 raise ValueError(
                     "this index was fitted with rerank=0 and keeps no vectors; fit it again to re-rank"
                 )
+            rows = faiss_parts.preselect(self._vectors, queries, rows, k, self.metric)
             return self._find_among(queries, rows, k)
         short = np.flatnonzero(rows[:, -1] < 0)
         if len(short):
@@ -180,12 +182,12 @@ class IVFPQ(BaseIndex):
         vectors = {"vectors": self._vectors} if self._parts else {}
         return {**vectors, "lists": ("faiss", faiss.serialize_index(self._lists))}
 
-    def _restore(self, state, paths):
+    def _restore(self, state, paths, *, mmap=False):
         faiss = require("faiss")
-        lists = faiss.read_index(str(paths["lists"]))
+        lists = faiss_parts.read(paths["lists"], mmap)
         found = (type(lists), lists.ntotal, lists.metric_type)
         if found != (faiss.IndexIVFPQ, self.n_indexed_, faiss.METRIC_L2) or lists.d < self.n_features_in_:
             raise ValueError("lists and keys do not agree")
         if self._depth() and not self._parts:
             raise ValueError("the vectors to re-rank by are missing")
-        self._lists, self._trained_on = lists, state["trained_on"]
+        self._lists, self._trained_on, self._mapped = lists, state["trained_on"], mmap

@@ -55,7 +55,7 @@ def _write_payload(folder, name, payload):
         path.write_bytes(content)
 
 
-def load_index(folder, classes):
+def load_index(folder, classes, *, mmap=False):
     """Read an index of one of the classes, a dict by name, from a folder; see `BaseIndex.load`."""
     folder = Path(folder)
     files = verify_manifest(folder, kind=KIND)["files"]
@@ -70,14 +70,17 @@ def load_index(folder, classes):
     try:
         index = classes[name](**body["params"])
         index._check_params()
-        arrays = {
-            name: np.load(path, allow_pickle=False) for name, path in paths.items() if path.suffix == ".npy"
-        }
+        arrays = {name: _read_array(path, mmap) for name, path in paths.items() if path.suffix == ".npy"}
         _set_rows(index, body["state"], arrays["keys"], arrays.get("vectors"))
-        index._restore(body["state"], paths)
+        index._restore(body["state"], paths, mmap=mmap)
     except (KeyError, TypeError, ValueError, EOFError, OSError, RuntimeError, MemoryError) as error:
         raise ValueError(f"{folder} does not hold a usable {name} index: {error}; index again") from error
     return index
+
+
+def _read_array(path, mmap):
+    array = np.load(path, allow_pickle=False, mmap_mode="r" if mmap and path.stem == "vectors" else None)
+    return np.asarray(array)  # without the class memmap, whose every slice takes longer
 
 
 def _read_description(folder, files):

@@ -7,8 +7,8 @@ import numpy as np
 _LONGEST = 1e18  # squares of longer vectors overflow float32
 
 
-def check_array(X, n_dims=None, *, name="X"):
-    """Return embeddings as a C-ordered float32 copy, or say in one sentence what is wrong with them.
+def check_array(X, n_dims=None, *, name="X", copy=True):
+    """Return embeddings as a C-ordered float32 array, or say in one sentence what is wrong with them.
 
     Parameters
     ----------
@@ -16,6 +16,8 @@ def check_array(X, n_dims=None, *, name="X"):
     n_dims : int, optional
         Dimensions that X must have.
     name : str
+    copy : bool
+        False: X itself is returned where it is C-ordered float32, and its rows are looked at once.
 
     Returns
     -------
@@ -27,6 +29,8 @@ def check_array(X, n_dims=None, *, name="X"):
         X is not 2-D, has no or the wrong dimensions, or holds no numbers, NaN, infinity or vectors longer than 1e18.
     """
     X = check_shape(X, n_dims, name=name)
+    if not copy and X.dtype == np.float32 and X.flags.c_contiguous and _short_rows(X):
+        return X
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got {X.dtype}; pass a float32 array of embeddings")
     out = np.empty(X.shape, np.float32)
@@ -47,6 +51,11 @@ def check_array(X, n_dims=None, *, name="X"):
                 "scale the embeddings"
             )
     return out
+
+
+def _short_rows(X):
+    """True if no value of X is NaN, infinite or too large; False where that takes a closer look."""
+    return bool((np.einsum("ij,ij->i", X, X) < _LONGEST**2 / X.shape[1]).all())
 
 
 def check_shape(X, n_dims=None, *, name="X"):
@@ -74,7 +83,7 @@ def check_shape(X, n_dims=None, *, name="X"):
 
 def check_count(name, value, *, least=1):
     """Raise ValueError or TypeError unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name}={value} is too small; use {name} >= {least}")
@@ -91,3 +100,17 @@ def check_k(k, n_indexed, leave_self_out=False):
     if k > n:
         raise ValueError(f"k={k} exceeds the {n} indexed images; use k <= {n}")
     return int(k)
+
+
+def check_known(keys, known):
+    """Return keys (n,) as int64; raise TypeError or ValueError unless all are among the `known` ones."""
+    if keys.dtype.kind not in "iu" and keys.size:
+        raise TypeError(f"keys must be integers, got {keys.dtype}; pass what add or kneighbors returned")
+    there = np.isin(keys, known)
+    if not there.all():
+        many = f" ({np.count_nonzero(~there)} of {len(keys)} keys are unknown)" if len(keys) > 1 else ""
+        raise ValueError(
+            f"the index holds no item with key {keys[~there][0]}{many}; nothing was removed, "
+            "index.keys_ lists the keys"
+        )
+    return keys.astype(np.int64)
