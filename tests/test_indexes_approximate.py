@@ -177,3 +177,23 @@ if __name__ == "__main__":
         for metric in ("cosine", "euclidean"):
             found = [recall_of(kind, params, metric, seed) for seed in range(10)]
             print(f"{name:20s} {metric:10s} worst {min(found):.3f} mean {np.mean(found):.3f} asked {least}")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_ivf_looks_into_the_lists_of_the_nearest_centres(metric):
+    X, Q = clustered(1000, 20)
+    index = make(IVF, metric, n_lists=32, nprobe=3).fit(X)
+    if metric == "cosine":
+        X, Q = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (X, Q))
+
+    def gaps(A, B):
+        return np.linalg.norm(A[:, None].astype(float) - B[None], axis=2)
+
+    assert index.centres_.shape == (32, X.shape[1])
+    list_of = gaps(X, index.centres_).argmin(axis=1)
+    probed = np.argsort(gaps(Q, index.centres_), axis=1)[:, :3]
+    far = gaps(Q, X)
+    for q, lists in enumerate(probed):
+        inside = np.flatnonzero(np.isin(list_of, lists))
+        wanted = inside[np.argsort(far[q, inside])[:5]]
+        np.testing.assert_array_equal(index.kneighbors(Q[q : q + 1], 5)[1][0], wanted)

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from cbirkit._optional import require
 from cbirkit.indexes import faiss_parts
@@ -34,6 +35,12 @@ class IVF(BaseIndex):
         Lists looked into: recall against time, in proportion.
     random_state : int, RandomState or None
         Of the k-means.
+
+    Attributes
+    ----------
+    centres_ : ndarray of shape (n_lists, n_dims), float32
+        An item lies in the list of the centre that is nearest by the Euclidean distance (for the cosine distance, once
+        it is divided by its length).
 
     References
     ----------
@@ -72,6 +79,12 @@ class IVF(BaseIndex):
         lists.train(X)
         lists.add_with_ids(X, self._keys)
         self._lists, self._trained_on, self._mapped, self._parts = lists, n, False, []
+
+    @property
+    def centres_(self):
+        """Cluster centres, (n_lists, n_dims) float32."""
+        check_is_fitted(self, "n_indexed_")
+        return self._lists.quantizer.reconstruct_n(0, self._lists.nlist)
 
     @property
     def _vectors(self):
