@@ -8,6 +8,7 @@ from cbirkit.checks._run import Case, Mistake, Verdict, run_check
 from cbirkit.checks.cnn_features import check_seen_pixels, check_stable_gem
 from cbirkit.checks.cnn_weights import check_crow, check_whitened_cosines
 from cbirkit.checks.domain_fine_tuning import check_choose_alpha, check_class_split, check_which_learn
+from cbirkit.checks.hashing import check_best_rotation, check_hamming_distances, check_precision_in_radius
 from cbirkit.checks.local_features import check_ransac_step, check_root_sift, check_tf_idf
 from cbirkit.checks.measuring_protocol import check_bootstrap_interval, check_counted_results
 from cbirkit.checks.measuring_retrieval import check_average_precision, check_mended_average_precision
@@ -23,6 +24,7 @@ __all__ = [
     "Mistake",
     "Verdict",
     "check_average_precision",
+    "check_best_rotation",
     "check_better_probe",
     "check_bootstrap_interval",
     "check_choose_alpha",
@@ -30,10 +32,12 @@ __all__ = [
     "check_class_split",
     "check_counted_results",
     "check_crow",
+    "check_hamming_distances",
     "check_leave_query_out",
     "check_mended_average_precision",
     "check_nearest_class_mean",
     "check_precision_at_k",
+    "check_precision_in_radius",
     "check_ransac_step",
     "check_root_sift",
     "check_seen_pixels",

@@ -1,0 +1,287 @@
+"""Checks of notebook 11: counting bits, the rotation of ITQ, precision within a radius."""
+
+import numpy as np
+
+from cbirkit.checks._run import Case, Mistake, run_check
+
+_ONES = np.array([byte.bit_count() for byte in range(256)])
+
+
+def check_hamming_distances(answer):
+    """Check ``hamming_distances(queries, codes)``: how many bits of packed codes differ.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `queries` (n, n_bytes) and `codes` (m, n_bytes), uint8; returns whole numbers (n, m).
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_hamming_distances(lambda queries, codes: queries @ codes.T).passed
+    False
+    """
+    return run_check(answer, _hamming_distances, _hamming_cases(), mistakes=HAMMING_MISTAKES)
+
+
+def _hamming_distances(queries, codes):
+    return _ONES[queries[:, None] ^ codes[None]].sum(axis=2)
+
+
+def _hamming_cases():
+    random = np.random.RandomState(0)
+
+    def codes(*shape):
+        return random.randint(0, 256, shape).astype(np.uint8)
+
+    byte = np.array([[0b00000001], [0b11111111], [0b00000000]], np.uint8)
+    ends = np.array([[0] * 40, [255] * 40], np.uint8)
+    same = codes(3, 8)
+    return [
+        Case((byte[:1], byte), "the byte 00000001 against 00000001, 11111111 and 00000000"),
+        Case((codes(2, 4), codes(5, 4)), "two queries and five codes of 32 bits"),
+        Case((same, same), "codes against themselves"),
+        Case((ends, ends), "codes of 320 bits that differ in all of them: more than a byte can count"),
+        Case((codes(4, 16), codes(1, 16)), "four queries and one code"),
+        Case((codes(1, 8), codes(0, 8)), "an empty database"),
+    ]
+
+
+def _bytes_that_differ(queries, codes):
+    return (queries[:, None] != codes[None]).sum(axis=2)
+
+
+HAMMING_MISTAKES = (
+    Mistake(
+        lambda q, c: _ONES.astype(np.uint8)[q[:, None] ^ c[None]].sum(axis=2, dtype=np.uint8),
+        "A byte ends at 255: add up with dtype=np.int64.",
+    ),
+    Mistake(
+        _bytes_that_differ,
+        "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones.",
+    ),
+    Mistake(
+        lambda q, c: _ONES[q[:, None] & c[None]].sum(axis=2),
+        "That is AND: it counts the ones that both have. Bits that differ: ^.",
+    ),
+    Mistake(
+        lambda q, c: _ONES[q[:, None] | c[None]].sum(axis=2),
+        "That is OR; bits that differ are found by XOR: ^.",
+    ),
+    Mistake(
+        lambda q, c: 8 * q.shape[1] - _hamming_distances(q, c),
+        "You counted the bits that agree: smaller is nearer, count those that differ.",
+    ),
+    Mistake(
+        lambda q, c: (q[:, None] ^ c[None]).astype(np.int64).sum(axis=2),
+        "You added up the bytes of the XOR as numbers; what counts is how many ones each has.",
+    ),
+    Mistake(
+        lambda q, c: np.abs(q[:, None].astype(np.int64) - c[None]).sum(axis=2),
+        "Bytes are no numbers here: 127 and 128 differ in all eight bits.",
+    ),
+    Mistake(
+        lambda q, c: _hamming_distances(q, c).T, "The shape is (n_queries, n_codes): queries are the rows."
+    ),
+)
+
+
+def check_best_rotation(answer):
+    """Check ``best_rotation(V, B)``: the orthogonal matrix that takes projections closest to their bits.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `V` (n, b), floats, and `B` (n, b) of -1 and 1; returns R (b, b), orthogonal, with ``|B - V @ R|`` smallest.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_best_rotation(lambda V, B: np.eye(V.shape[1])).passed
+    False
+    """
+    return run_check(answer, _best_rotation, _rotation_cases(), mistakes=ROTATION_MISTAKES, tolerance=1e-5)
+
+
+def _best_rotation(V, B):
+    left, _, right = np.linalg.svd(V.T @ B)
+    return left @ right
+
+
+def _rotation_cases():
+    random = np.random.RandomState(1)
+
+    def bits(*shape):
+        return np.where(random.rand(*shape) < 0.5, -1.0, 1.0)
+
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
+    corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]])
+    turned = np.linalg.qr(random.normal(size=(6, 6)))[0]
+    exact = bits(40, 6)
+    cases = [
+        Case((corners @ quarter.T, corners), "bits turned by a quarter: turn them back"),
+        Case((exact @ turned.T, exact), "bits under a random rotation, which can be undone exactly"),
+        Case(
+            (corners @ np.diag([1.0, -1.0]), corners), "bits with one dimension mirrored: a mirror is allowed"
+        ),
+    ]
+    for n, b in ((30, 4), (200, 8), (50, 16)):
+        V = random.normal(size=(n, b)) * np.linspace(3, 0.5, b)
+        start = np.linalg.qr(random.normal(size=(b, b)))[0]
+        cases.append(
+            Case((V, np.where(V @ start > 0, 1.0, -1.0)), f"{n} random projections on {b} directions")
+        )
+    return cases
+
+
+def _switched_rotation(V, B, *, first=None, second=None, both=False):
+    """The rotation and, by its switches, what goes wrong with it."""
+    left, _, right = np.linalg.svd(V.T @ B)
+    left, right = (left.T if first else left), (right.T if second else right)
+    return (left @ right).T if both else left @ right
+
+
+def _least_squares(V, B):
+    return np.linalg.lstsq(V, B, rcond=None)[0]
+
+
+def _proper_rotation(V, B):
+    left, _, right = np.linalg.svd(V.T @ B)
+    left = left.copy()
+    left[:, -1] *= np.sign(np.linalg.det(left @ right))
+    return left @ right
+
+
+ROTATION_MISTAKES = (
+    Mistake(
+        lambda V, B: _switched_rotation(V, B, second=True),
+        "np.linalg.svd gives the right factor transposed already: R = left @ right, without another .T.",
+    ),
+    Mistake(
+        lambda V, B: _switched_rotation(V, B, both=True),
+        "That is R transposed, which turns the wrong way: decompose V.T @ B (not B.T @ V) and return left @ right.",
+    ),
+    Mistake(
+        lambda V, B: _switched_rotation(V, B, first=True, second=True),
+        "Both factors are transposed: R = left @ right, as np.linalg.svd gives them.",
+    ),
+    Mistake(
+        lambda V, B: _switched_rotation(V, B, first=True),
+        "The left factor is not to be transposed: R = left @ right.",
+    ),
+    Mistake(
+        _least_squares,
+        "That is least squares: it fits better because it also stretches. R must be orthogonal: drop the singular values.",
+    ),
+    Mistake(lambda V, B: V.T @ B, "V.T @ B is where it begins: replace its singular values by 1."),
+    Mistake(
+        lambda V, B: np.linalg.qr(V.T @ B)[0],
+        "QR makes it orthogonal, too, but not the nearest: use the singular value decomposition.",
+    ),
+    Mistake(
+        _proper_rotation,
+        "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do.",
+    ),
+)
+
+
+def check_precision_in_radius(answer):
+    """Check ``precision_in_radius(distances, relevant, radius)``: mean precision among what is near, empty balls counting 0.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `distances` (n, m), `relevant` (n, m) bool and `radius`; returns a number.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_precision_in_radius(lambda distances, relevant, radius: relevant.mean()).passed
+    False
+    """
+    return run_check(answer, _precision_in_radius, _radius_cases(), mistakes=RADIUS_MISTAKES)
+
+
+def _precision_in_radius(distances, relevant, radius):
+    inside = distances <= radius
+    return float(((inside & relevant).sum(axis=1) / np.maximum(inside.sum(axis=1), 1)).mean())
+
+
+def _radius_cases():
+    random = np.random.RandomState(2)
+    cases = [
+        Case(
+            (np.array([[0, 1, 2, 3]]), np.array([[True, False, True, True]]), 2),
+            "distances 0, 1, 2, 3 and radius 2",
+        ),
+        Case(
+            (np.array([[1, 9], [8, 9]]), np.array([[True, False], [True, True]]), 2),
+            "two queries, one of them with nobody inside: it counts 0",
+        ),
+        Case((np.full((3, 4), 9), np.ones((3, 4), bool), 2), "three queries with nobody inside"),
+        Case(
+            (
+                np.array([[0, 1, 2, 2], [2, 9, 9, 9]]),
+                np.array([[True, False, False, False], [True, False, False, False]]),
+                2,
+            ),
+            "balls of four and of one: each query counts alike",
+        ),
+        Case((np.array([[0, 1, 3]]), np.array([[True, False, True]]), 0), "radius 0"),
+        Case((np.array([[1, 4, 5]]), np.array([[True, False, True]]), 4), "radius 4"),
+    ]
+    for n_bits in (8, 16, 32):
+        near = random.binomial(n_bits, 0.3, size=(20, 30))
+        cases.append(Case((near, random.rand(20, 30) < 0.3, 2), f"random codes of {n_bits} bits"))
+    return cases
+
+
+def _switched_precision(
+    distances, relevant, radius, *, near=np.less_equal, skip=False, pooled=False, empty=0.0
+):
+    """The precision and, by its switches, what goes wrong with it."""
+    inside = near(distances, radius)
+    hits, n_inside = (inside & relevant).sum(axis=1), inside.sum(axis=1)
+    if pooled:
+        return float(hits.sum() / max(n_inside.sum(), 1))
+    values = np.where(n_inside > 0, hits / np.maximum(n_inside, 1), empty)
+    if skip:
+        values = values[n_inside > 0]
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _unguarded(distances, relevant, radius):
+    inside = distances <= radius
+    with np.errstate(all="ignore"):
+        return float(((inside & relevant).sum(axis=1) / inside.sum(axis=1)).mean())
+
+
+def _recall(distances, relevant, radius):
+    return float(((distances <= radius) & relevant).sum(axis=1).mean() / max(relevant.sum(axis=1).mean(), 1))
+
+
+RADIUS_MISTAKES = (
+    Mistake(
+        lambda *a: _switched_precision(*a, skip=True),
+        "You skipped the queries with nobody inside; they count 0, or long codes are rewarded for finding nothing.",
+    ),
+    Mistake(_unguarded, "0 / 0 is NaN: where nobody is inside, the precision counts 0."),
+    Mistake(lambda *a: _switched_precision(*a, near=np.less), "The radius belongs to the ball: <=, not <."),
+    Mistake(
+        lambda *a: _switched_precision(*a, pooled=True),
+        "Take the precision of each query first, then the mean: queries count alike.",
+    ),
+    Mistake(
+        lambda *a: _switched_precision(*a, empty=1.0), "Where nobody is inside nothing was found: 0, not 1."
+    ),
+    Mistake(_recall, "That divides by the relevant ones, which is recall; divide by how many are inside."),
+)
