@@ -3,7 +3,7 @@
     python -m benchmarks.deep_realdata [--realdata DIR] [--only NAME ...]
 
 Protocol: cosine distance, exact search; mAP and P@1 with the query left out by id; average pooling of the last feature map, images squashed
-to the network's square (128 pixels for tiny, 224 for the others). The last three sets come from sources of which tiny saw no image when it
+to the network's square (112 pixels for tiny, 224 for the others). The last three sets come from sources of which tiny saw no image when it
 was distilled; of the others it saw other images, without labels. VLAD's codebook is learned on photographs that are neither queries nor
 database. "ms CPU" is processor time of one image over all threads, decoding included.
 """

@@ -16,7 +16,9 @@ import pytest
 from conftest import ROOT
 
 STEMS = course.stems_present()
-SECONDS = {"00_start_here": 60, "03_cnn_features": 240, "05_transfer_learning": 240}  # others: 120, as the course promises; those that train: 180
+TRAINING = dict.fromkeys(["05_transfer_learning", "06_domain_fine_tuning", "07_metric_learning"], 180)
+SECONDS = {"00_start_here": 60} | TRAINING  # others: 120; the course promises these on two quiet cores
+SLOWER = 1.5  # what a slower or busier machine may take
 NOTEBOOKS = ROOT / "notebooks"
 
 pytestmark = pytest.mark.parametrize("stem", STEMS)
@@ -68,7 +70,7 @@ def shown(cell):
 def test_source_runs_in_time_and_its_claims_hold(stem):
     notebook, seconds, left = run_of(stem)
     assert cells_tagged(notebook, "claim"), "a notebook without a claim teaches nothing that could be wrong"
-    assert seconds < SECONDS.get(stem, 120), f"{stem} took {seconds:.0f} s"
+    assert seconds < SLOWER * SECONDS.get(stem, 120), f"{stem} took {seconds:.0f} s"
     assert not left, f"{stem} leaves files beside the notebooks: {sorted(path.name for path in left)}"
 
 

@@ -8,6 +8,7 @@
 # they carry from one domain to another without any training of the network.
 #
 # <!-- links:start -->
+# Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: 07_metric_learning (still to come), then [11_hashing](11_hashing.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -62,7 +63,7 @@ train_classes, validation_classes = (
 )
 labelled = {seed: camera(train_classes.tolist(), 20, seed=100 + seed) for seed in range(SEED, SEED + 3)}
 validation = camera(validation_classes.tolist(), 20, seed=SEED)
-queries, database = camera("unseen", 15, 2).split()
+queries, database = camera("unseen", 12, 2).split()
 truth = datasets.scenes.class_relevance(queries, database)  # the query's own object, seen again, does not count
 print({name: len(part) for name, part in [("labelled", labelled[SEED]), ("validation", validation), ("queries", queries)]})
 
@@ -72,11 +73,11 @@ assert sum(map(len, parts)) == len(set.union(*parts)) == 48 and set(database.lab
 
 # %% [markdown]
 # Before: the network that ships with the kit knows photographs, and nothing of thermal cameras. After: all of its
-# weights were trained for 75 steps on the labelled images. Watch it learn; the score is mAP among the validation
+# weights were trained for 45 steps on the labelled images. Watch it learn; the score is mAP among the validation
 # classes.
 
 # %%
-STEPS = 75
+STEPS = 45
 base = encoders.Deep(BACKBONE, size=64)
 
 
@@ -97,10 +98,10 @@ ranked = {
 }
 precision = {name: evaluate(r, truth, metrics=["map"], n_bootstrap=0).per_query["map"] for name, r in ranked.items()}
 shown = (precision["after"] - precision["before"]).idxmax()  # the query that gains most; the losers come below
-plots.show(plots.ranked_list(ranked["before"], database, queries=queries, relevance=truth, rows=[shown], k=8))
+plots.show(plots.ranked_list(ranked["before"], database, queries=queries, relevance=truth, rows=[shown], k=8), dpi=64)
 
 # %%
-plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevance=truth, rows=[shown], k=8))
+plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevance=truth, rows=[shown], k=8), dpi=64)
 
 # %% [markdown]
 # ## Background
@@ -219,10 +220,10 @@ assert all(np.allclose(third[name], packaged[name], atol=1e-6) for name in third
 #
 # A rate that suits one way ruins another, so a comparison at one rate compares rates. Each way gets three rates and the
 # same number of steps; the validation classes decide, among the rates and among the epochs of each run. Of rates that
-# come within 0.01 of the best, which is nothing between runs, the smallest is taken: what moves less forgets less.
+# come within 0.01 of the best, which is nothing between runs, the smallest is taken: what moves less has less to forget.
 
 # %%
-RATES = {"head": (1e-3, 3e-3, 1e-2), "last": (3e-4, 1e-3, 3e-3), "full": (3e-4, 1e-3, 3e-3)}
+RATES = {"head": (3e-3, 1e-2, 3e-2), "last": (1e-3, 3e-3, 1e-2), "full": (3e-4, 1e-3, 3e-3)}
 runs = {("full", 3e-4, SEED): (tuned, history)}
 wanted = [(mode, rate, SEED) for mode, rates in RATES.items() for rate in rates]
 for key in tqdm(wanted, desc="rates", unit="run"):
@@ -244,21 +245,25 @@ ax.set(xlabel="step", ylabel="validation mAP", ylim=(0, 1))
 ax.legend(frameon=False, title="way, rate")
 plots.show(plots.describe(ax, "Validation mAP against the steps: all three rise, the whole network most."))
 
+# %% tags=["claim"]
+# SEED = 0, 1, 2: .420 .464 .704, .370 .419 .644, .477 .540 .799 for head, last, full.
+assert top["full"] > top["last"] + 0.1 and top["last"] > top["head"] + 0.02
+
 # %% [markdown]
 # ### Three seeds, two domains
 #
 # One run is an anecdote. Two more seeds draw other labelled images and other batches; the rates stay. The whole
-# network is trained at its lowest rate, too, for a reason that will show ("full, gentle"). The *source* domain is photographs: views of pieces of ten photographs, as in notebook 02, encoded at the full size that the
-# network was made for. Five more photographs are kept aside, for replay and for choosing.
+# network is trained at its lowest rate, too, to see what that costs and saves ("full, gentle"). The *source* domain is
+# photographs: views of pieces of ten photographs, as in notebook 02, encoded at the full size that the network was made for. Five more photographs are kept aside, for replay and for choosing.
 
 # %%
-views = datasets.load_photo_views("hard", n_objects=60, n_views=5, n_distractors=200, random_state=SEED)
+views = datasets.load_photo_views("hard", n_objects=60, n_views=4, n_distractors=90, random_state=SEED)
 photographs = views.column("source")
 aside = np.random.RandomState(SEED).permutation(np.unique(photographs))[:5]
 asked, stored = views[~np.isin(photographs, aside)].split()
 photo_truth, pieces = asked.relevance(asked, stored), asked.column("instance")
 kept = views[np.isin(photographs, aside) & ~pd.isna(views.column("instance"))]
-coloured = camera("unseen", 15, 2, domain="photo").split()  # the same scenes, seen by an ordinary camera
+coloured = camera("unseen", 12, 2, domain="photo").split()  # the same scenes, seen by an ordinary camera
 print(len(asked), "queries and", len(stored), "database images from ten photographs,", len(kept), "kept aside")
 
 
@@ -360,10 +365,27 @@ shown_gains = pd.DataFrame(gains, index=["low", "difference", "high"]).T.round(3
 shown_gains.rename_axis(["difference to frozen", "method", "seed"])
 
 # %% tags=["claim"]
-# Measured: to be filled.
+# SEED = 0, 1, 2, lowest low ends of three runs on thermal: full .262, .266, .312, last .077, .108, .113, head .067, .071,
+# .066. Scratch: high end -.076, -.100, -.083. Full less "other camera" on thermal .182, .172, .254 on the mean. Photographs, mean
+# of full less gentle -.049, -.028, -.033, less replay -.051, -.051, -.089; high end of "other camera" -.109, -.063, -.002.
+means = points.groupby("method").mean()
 for seed in labelled:
-    assert gains["thermal", "full", seed][0] > 0.08  # the whole network learns the new domain
-    assert gains["photographs", "full", seed][2] < 0  # and forgets some of the old one
+    assert gains["thermal", "full", seed][0] > 0.15  # the whole network learns the new domain,
+    assert min(gains["thermal", m, seed][0] for m in ("head", "last")) > 0.03  # and its parts learn some of it
+assert means.loc["full", "thermal"] > 2 * means.loc["frozen", "thermal"]
+assert gains["thermal", "scratch", SEED][2] < 0  # so few labels and steps are not enough without a start,
+assert means.loc["full", "thermal"] > means.loc["other camera", "thermal"] + 0.08  # nor do other cameras' images do
+assert means.loc["full", "photographs"] < means.loc[["full, gentle", "replay"], "photographs"].min()  # and it forgets
+
+# %%
+lost = means["photographs"] - means.loc["frozen", "photographs"]
+sure = [gains["photographs", "full", seed][2] < 0 for seed in labelled]
+Markdown(
+    f"Of the photographs the whole network loses {lost['full']:+.3f} mAP on the average of three runs (in {sum(sure)} of "
+    f"{len(sure)} the interval leaves out zero), at its lowest rate {lost['full, gentle']:+.3f}. It is little: the training is "
+    f"short. The head loses {lost['head']:+.3f}, but only if its projection is put on photographs, too: the network "
+    "under it has not changed. Real photographs and longer training lose more, as the satellites below will show."
+)
 
 # %%
 fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
@@ -374,13 +396,13 @@ for place, (method, mark) in enumerate(marks.items()):
     ax.scatter(part["photographs"], part["thermal"], marker=mark, s=60, color=colour, ec="black", lw=0.5, label=method)
 ax.set(xlabel="source: mAP on photographs", ylabel="target: mAP on thermal images")
 ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-plots.show(plots.describe(ax, "Target against source mAP: the whole network is highest and has lost most of the source."))
+plots.show(plots.describe(ax, "Target against source mAP: the whole network is highest; replay and low rates lose less."))
 
 # %% [markdown]
 # ### Part of the way back
 #
 # The same plane, with the path from $\theta_0$ to $\theta_1$. Were gain and loss in step, it would be a straight line.
-# It bends outwards: the first steps back return much of the source and cost little of the target.
+# It bends outwards: half of the way back keeps most of the gain, and the source is about as good as before.
 
 # %%
 ALPHAS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -414,13 +436,12 @@ ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Target against source mAP along alpha: the path bends outwards, above the straight line."))
 
 # %% tags=["claim"]
-# Measured: to be filled.
-for seed in labelled:
-    one = wise.loc[seed]
-    share = (one - one.loc[0.0]) / (one.loc[1.0] - one.loc[0.0])  # 0 before, 1 after
-    assert share.loc[0.5, "thermal"] > 0.65  # half of the way back keeps most of the gain
-    assert share.loc[0.5, "photographs"] < 0.65  # and returns a good part of the loss
-    assert share.loc[0.5, "thermal"] - share.loc[0.5, "photographs"] > 0.2  # above the straight line
+# SEED = 0, 1, 2, mean of the runs at α = 1/2. Share of the gain .76, .75, .76; photographs: more than at α = 1 by .043, .016,
+# .026, and compared with α = 0 -.017, +.001, +.023.
+gained = (mean["thermal"] - mean.loc[0, "thermal"]) / (mean.loc[1, "thermal"] - mean.loc[0, "thermal"])
+assert gained.loc[0.5] > 0.65
+assert mean.loc[0.5, "photographs"] > mean.loc[1, "photographs"]
+assert mean.loc[0.5, "photographs"] > mean.loc[0, "photographs"] - 0.04
 
 # %% [markdown]
 # ### A real narrow domain: satellite photographs
@@ -428,7 +449,8 @@ for seed in labelled:
 # RSSCN7 (Zou et al. 2015, *IEEE GRSL*, doi:10.1109/LGRS.2015.2475299): aerial photographs of 7 classes, 60 of each
 # here. Four classes learn, the images of the other three are queries and one another's database; three splits. The
 # pictures may not be passed on, so what the kit ships is the average precision of every query, made by
-# `tools/fine_tune_real.py` in the way above: three rates a method, 60 steps, the source domain measured too.
+# `tools/fine_tune_real.py`: three rates a method, 60 steps, the source domain measured too. With four classes to learn
+# from there is none to spare for validation, so the rates were chosen on *other images of the same four*.
 
 # %%
 if PROFILE == "full" and os.environ.get("CBIRKIT_REALDATA"):
@@ -440,23 +462,37 @@ real.groupby(["domain", "split"], sort=False)[ways].mean().T.round(3).rename_axi
 
 
 # %%
-def paired_interval(differences, n_draws=2000):
-    """Mean of paired differences (n_queries,) and its 95 % bootstrap interval: low, middle, high."""
+def paired_interval(rows, way, n_draws=2000):
+    """Mean of paired differences to the frozen network and its 95 % bootstrap interval: low, middle, high."""
+    pieces_of = rows["query"].str.rsplit("/", n=1).str[0]  # queries of one piece are drawn together
+    differences = (rows[way] - rows["frozen"]).groupby(pieces_of).mean().to_numpy()
     drawn = np.random.RandomState(SEED).randint(len(differences), size=(n_draws, len(differences)))
     low, high = np.percentile(differences[drawn].mean(axis=1), [2.5, 97.5])
     return low, differences.mean(), high
 
 
 real_gains = {
-    (domain, way, split): paired_interval((part[way] - part["frozen"]).to_numpy())
+    (domain, way, split): paired_interval(part, way)
     for (domain, split), part in real.groupby(["domain", "split"], sort=False)
     for way in ways[1:]
 }
 pd.DataFrame(real_gains, index=["low", "difference", "high"]).T.round(3).rename_axis(["domain", "way", "split"])
 
 # %% tags=["claim"]
-# Measured: to be filled.
-assert len(real_gains) == 24
+# Nothing here is drawn anew. Photographs, full, high ends -.130, -.179, -.080; at α = 1/2 .025 .088 .051 are lost of .209
+# .254 .136. Satellites, highest ends of the worst split: head -.025, last -.025, full -.110, α = 1/2 -.032.
+half_back = "full, alpha 0.5"
+for split in range(3):
+    assert real_gains["photographs", "full", split][2] < -0.05  # it forgets,
+    assert real_gains["photographs", half_back, split][1] > 0.5 * real_gains["photographs", "full", split][1]  # half the way less
+for way in ways[1:]:
+    assert min(real_gains["satellite", way, split][2] for split in range(3)) < 0  # and no way helps new classes everywhere
+
+# %% [markdown]
+# No gain to speak of: in one of three splits the last blocks and half of the way gain a little, in the others every way
+# loses. Why here and not on the thermal camera? The frozen network was good to begin with; four classes say little about
+# what tells a fifth apart, so the network learns what these four differ in, and drops the rest; and validation on
+# the same four classes recommends the largest rate. That photographs are forgotten is sure.
 
 # %% [markdown]
 # ### Where it fails
@@ -467,10 +503,10 @@ assert len(real_gains) == 24
 change = (precision["after"] - precision["before"]).sort_values(kind="stable")
 losers = [*change.index[:2]]
 print(f"{(change < 0).mean():.1%} of the queries lose; the worst: {change.iloc[0]:+.3f}, {change.iloc[1]:+.3f}")
-plots.show(plots.ranked_list(ranked["before"], database, queries=queries, relevance=truth, rows=losers, k=7))
+plots.show(plots.ranked_list(ranked["before"], database, queries=queries, relevance=truth, rows=losers, k=7), dpi=64)
 
 # %%
-plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevance=truth, rows=losers, k=7))
+plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevance=truth, rows=losers, k=7), dpi=64)
 
 # %% [markdown]
 # And the photographs that the tuned training of the whole network lost most:
@@ -482,10 +518,10 @@ before, after = (
 )
 fallen = (after - before).sort_values(kind="stable").index[:2]
 tuned_photos = rankings["full", SEED]["photographs"]
-plots.show(plots.ranked_list(frozen["photographs"], stored, queries=asked, relevance=photo_truth, rows=[*fallen], k=7))
+plots.show(plots.ranked_list(frozen["photographs"], stored, queries=asked, relevance=photo_truth, rows=[*fallen], k=6), dpi=60)
 
 # %%
-plots.show(plots.ranked_list(tuned_photos, stored, queries=asked, relevance=photo_truth, rows=[*fallen], k=7))
+plots.show(plots.ranked_list(tuned_photos, stored, queries=asked, relevance=photo_truth, rows=[*fallen], k=6), dpi=60)
 
 # %% [markdown]
 # ## Try it
@@ -563,8 +599,8 @@ fair = {"frozen": precision["before"].mean(), "fine-tuned": precision["after"].m
 pd.DataFrame({"classes trained on": flattered, "new classes": fair}).T.round(3).rename_axis("mAP")
 
 # %% tags=["claim"]
-# Measured: to be filled.
-assert flattered["fine-tuned"] > fair["fine-tuned"] + 0.05
+# SEED = 0, 1, 2: gain on classes trained on .313, .320, .315, on new ones .205, .201, .260.
+assert flattered["fine-tuned"] - flattered["frozen"] > fair["fine-tuned"] - fair["frozen"] + 0.02
 
 # %% [markdown]
 # ## Exercise 2 ★★ freeze all but the last blocks
@@ -668,6 +704,8 @@ checks.check_choose_alpha(solution_choose_alpha)
 steps_back = [learning.interpolate(base, methods["full", SEED], float(alpha)) for alpha in ALPHAS]
 on_target = [learning.retrieval_score(e.transform(validation), validation.labels) for e in steps_back]
 on_source = [learning.retrieval_score(in_full(e).transform(kept), kept.column("instance")) for e in steps_back]
+chosen = solution_choose_alpha(ALPHAS, np.array(on_target), np.array(on_source), 0.05)
+print(f"chosen: α = {chosen:g}")
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(ALPHAS, on_target, "-o", label="target (validation)")
 ax.plot(ALPHAS, on_source, "--s", label="source (validation)")
@@ -680,14 +718,13 @@ plots.show(plots.describe(ax, "Validation mAP of target and source against alpha
 # ## What we learned
 #
 # - Fine-tuning pays where the domain is far from what the network knows and labels exist: on the thermal camera the
-#   mAP of classes that nobody trained on doubles; on the satellite photographs the table above says how little is left
-#   to gain where the network was good already.
-# - How much should learn: here the more, the better, as long as each way has its own rate. The head costs seconds and
-#   leaves the network as it is: old embeddings stay valid, and nothing is forgotten.
-# - What is forgotten depends on the rate more than on anything else, and the target's validation does not see it: two
-#   rates that it can hardly tell apart differ by far on photographs. Measure the source, or nobody will.
-# - Interpolating weights and replay buy back part of it. A smaller rate did so for less, where one may still choose it;
-#   WiSE-FT also works on a network that somebody else has trained, and takes no training.
+#   mAP of classes that nobody trained on doubles. On the satellite photographs, with four classes to learn from and a
+#   network that was good already, new classes lose.
+# - How much should learn: on the thermal camera the more, the better, as long as each way has its own rate. The head
+#   costs seconds and leaves the network as it is: whoever takes its projection off has what there was before.
+# - What is forgotten the target's validation does not see. Measure the source, or nobody will.
+# - Interpolating weights, replay and a small rate each buy back part of it. WiSE-FT also works on a network that somebody
+#   else has trained, and takes no training.
 # - New classes are the test. On the classes it was trained on, any of these networks looks far better.
 #
 # ### Check yourself
@@ -748,4 +785,5 @@ Markdown(
 #   [arXiv 1411.1792](https://arxiv.org/abs/1411.1792). Which layers transfer, taken apart one by one.
 #
 # <!-- links:start -->
+# Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: 07_metric_learning (still to come), then [11_hashing](11_hashing.ipynb)
 # <!-- links:end -->
