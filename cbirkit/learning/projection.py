@@ -194,13 +194,13 @@ def _start(projection, X, targets):
 
 
 class _Rows:
-    """Shuffled batches of (rows (n, n_features), class numbers (n,)), for `train`."""
+    """Batches of (rows (n, n_features), class numbers (n,)), shuffled or as `sampler` draws them, for `train`."""
 
-    def __init__(self, X, targets, random_state):
+    def __init__(self, X, targets, random_state, sampler=None):
         torch = require("torch")
         self._X, self._targets = torch.from_numpy(np.ascontiguousarray(X)), torch.from_numpy(targets)
         self._seed = int(check_random_state(random_state).randint(2**31 - 1))
-        self._sampler = Shuffled(BATCH_SIZE)
+        self._sampler = Shuffled(BATCH_SIZE) if sampler is None else sampler
 
     def __len__(self):
         return self._sampler.n_batches(self._targets)
@@ -214,7 +214,7 @@ class _Rows:
             yield self._X[chosen].to(device), self._targets[chosen].to(device)
 
     def identity(self):
-        return [self._seed, digest({"X": self._X, "targets": self._targets})]
+        return [self._seed, digest({"X": self._X, "targets": self._targets}), repr(self._sampler)]
 
 
 def _unit(rows):

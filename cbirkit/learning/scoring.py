@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from ..metrics import average_precision
+from ..metrics import average_precision, map_at_r
 from .labels import class_numbers
 
 _BLOCK = 512  # queries ranked at a time, so that memory stays small
+_METRICS = {"map": average_precision, "map@r": map_at_r}
 
 
-def retrieval_score(embeddings, labels):
+def retrieval_score(embeddings, labels, *, metric="map"):
     """Mean average precision (0 to 1) when each embedding in turn is the query and all others are the database, by cosine.
 
     AP is the mean of the precision at the rank of each image with the query's label. Queries whose label no
@@ -20,6 +21,8 @@ def retrieval_score(embeddings, labels):
     embeddings : array (n_images, n_dims)
         Of any length; a zero vector is at cosine 0 to all.
     labels : sequence (n_images,)
+    metric : {"map", "map@r"}
+        "map@r" looks at the first R ranks only, where R is the number of positives (`cbirkit.metrics.map_at_r`).
 
     Returns
     -------
@@ -29,13 +32,15 @@ def retrieval_score(embeddings, labels):
     Raises
     ------
     ValueError
-        Numbers of embeddings and labels differ, or a label is missing.
+        Numbers of embeddings and labels differ, a label is missing, or the metric is unknown.
 
     Examples
     --------
     >>> round(retrieval_score([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], ["a", "a", "b", "a"]), 3)
     0.861
     """
+    if metric not in _METRICS:
+        raise ValueError(f"metric must be one of {tuple(_METRICS)}, got {metric!r}; pass one of these")
     rows = np.asarray(embeddings, dtype=np.float32)
     _, targets = class_numbers(labels, len(rows))
     length = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -46,7 +51,7 @@ def retrieval_score(embeddings, labels):
         own = np.arange(start, start + len(cosines))
         cosines[own - start, own] = -np.inf  # the query itself comes last, and is cut off
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :-1]
-        values.append(average_precision(targets[order] == targets[own, None]))
+        values.append(_METRICS[metric](targets[order] == targets[own, None]))
     values = np.concatenate(values) if values else np.array([])
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 

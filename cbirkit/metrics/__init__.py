@@ -3,7 +3,7 @@
 Every function takes an array of shape ``(..., k)`` and returns ``(...)`` (a float for one ranking). Junk has
 been deleted before: the functions only see what counts. A query without positives gives NaN;
 `cbirkit.evaluate` leaves it out of the mean and counts it. Tied distances are taken in the order given,
-except by `expected_average_precision`.
+except by `expected_average_precision`. `alignment` and `uniformity` look at embeddings (n_images, n_dims) instead.
 """
 
 from .cutoffs import (
@@ -15,10 +15,12 @@ from .cutoffs import (
     ukbench_score,
 )
 from .gains import dcg_at_k, ndcg_at_k
+from .geometry import alignment, uniformity
 from .precision import average_precision, average_precision_at_k, map_at_r
 from .ties import expected_average_precision
 
 __all__ = [
+    "alignment",
     "average_precision",
     "average_precision_at_k",
     "dcg_at_k",
@@ -31,4 +33,5 @@ __all__ = [
     "r_precision",
     "recall_at_k",
     "ukbench_score",
+    "uniformity",
 ]

@@ -1,0 +1,116 @@
+"""How embeddings lie on the sphere: alignment of what belongs together, uniformity of the whole."""
+
+import numpy as np
+
+_BLOCK = 1024  # rows compared at a time, so that memory stays small
+
+
+def alignment(embeddings, labels, alpha=2.0):
+    r"""Mean distance, to the power alpha, of two embeddings of one class: small is good.
+
+    .. math:: \text{mean over pairs } i \ne j \text{ with } y_i = y_j \text{ of } \|x_i - x_j\|^\alpha
+
+    Parameters
+    ----------
+    embeddings : array (n_images, n_dims)
+        Scaled to length 1 first, as the paper has it; a zero vector stays zero.
+    labels : sequence (n_images,)
+        In the paper a pair is two views of one image: give the image's number.
+    alpha : float
+        > 0.
+
+    Returns
+    -------
+    float
+        Between 0 and 2^alpha (4 by default); NaN if no label occurs twice. Each pair counts once, so large classes weigh more.
+
+    Raises
+    ------
+    ValueError
+        No rows, a number of labels that differs, or an alpha out of range.
+
+    References
+    ----------
+    Wang and Isola, "Understanding contrastive representation learning through alignment and uniformity on the
+    hypersphere", ICML 2020, arXiv 2005.10242.
+
+    Examples
+    --------
+    >>> alignment([[1, 0], [0, 1], [0, 3]], ["a", "a", "b"])
+    2.0
+    """
+    rows, (labels,) = _unit(embeddings), (np.asarray(labels),)
+    if len(labels) != len(rows):
+        raise ValueError(f"got {len(labels)} labels for {len(rows)} embeddings; give one each")
+    if not alpha > 0:
+        raise ValueError(f"alpha must be a number > 0, got {alpha!r}; 2 is usual")
+    total, pairs = 0.0, 0
+    for value in np.unique(labels):
+        own = rows[labels == value]
+        for square in _squares(own):
+            total += (square ** (alpha / 2)).sum()
+        pairs += len(own) * (len(own) - 1)
+    return float(total / pairs) if pairs else float("nan")
+
+
+def uniformity(embeddings, t=2.0):
+    r"""Logarithm of the mean Gaussian potential of all pairs: the smaller, the more evenly the sphere is filled.
+
+    .. math:: \log \text{ mean over pairs } i \ne j \text{ of } \exp(-t \|x_i - x_j\|^2)
+
+    Parameters
+    ----------
+    embeddings : array (n_images, n_dims)
+        Scaled to length 1 first; a zero vector stays zero.
+    t : float
+        > 0.
+
+    Returns
+    -------
+    float
+        At most 0, which is a collapsed embedding; -2t (-4 by default) where most pairs stand at right angles, as in many dimensions
+        they do at random. NaN for a single row.
+
+    Raises
+    ------
+    ValueError
+        No rows, or a t out of range.
+
+    References
+    ----------
+    As `alignment`.
+
+    Examples
+    --------
+    >>> round(uniformity([[1, 0], [0, 1]]), 6), uniformity([[1, 1], [2, 2]])
+    (-4.0, 0.0)
+    """
+    rows = _unit(embeddings)
+    if not t > 0:
+        raise ValueError(f"t must be a number > 0, got {t!r}; 2 is usual")
+    pairs = len(rows) * (len(rows) - 1)
+    if not pairs:
+        return float("nan")
+    potential = sum(np.exp(-t * square).sum() for square in _squares(rows)) - len(rows)  # less each with itself
+    return float(np.log(potential / pairs)) + 0.0
+
+
+def _unit(embeddings):
+    rows = np.asarray(embeddings, dtype=np.float64)
+    if rows.ndim != 2 or not len(rows):
+        raise ValueError(
+            f"embeddings must be an array (n_images, n_dims) with a row at least, got the shape {rows.shape}; give one row an image"
+        )
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)
+
+
+def _squares(rows):
+    """Squared distances of blocks of rows to all rows, (n, n_images); of a row to itself exactly 0."""
+    lengths = (rows**2).sum(axis=1)
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, min(start + _BLOCK, len(rows)))
+        square = np.maximum(lengths[block, None] + lengths - 2 * rows[block] @ rows.T, 0)
+        own = np.arange(block.start, block.stop)
+        square[own - start, own] = 0
+        yield square

@@ -1,0 +1,218 @@
+"""Train embeddings with seven losses on equal terms, test them on classes that nobody trained on, and write down the result.
+
+    CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/metric_learning_runs.py --work WORK   # goes on where it was stopped
+
+Two sets. Scenes at 32 pixels, one view a thing: 24 of the seen classes train, 8 validate, the 16 unseen ones are the test.
+Omniglot (Lake et al. 2015), alphabets apart, from FOLDER/f_handwriting_omniglot_A: Korean trains, Early Aramaic validates, Balinese
+is the test. All losses start from the same small network (`conv5`), which learned to tell 32 generic shapes of other families apart, and have the same
+64 dimensions, batches of 16 classes x 4 images, steps and rates; the epoch is chosen on the validation classes. Each
+loss may try three values of its main parameter, on the scenes of seed 0 and with half of the steps; the one with the best
+validation MAP@R is kept, for Omniglot, too, where one loss of each kind is trained. The test classes decide nothing.
+
+Notebook 07 reads what this makes: `data/metric_learning.csv`, one row a run; `data/metric_learning_classes.csv`, MAP@R of each
+test class; and the network that seed 0 starts from, `data/metric_start.safetensors`, as float16.
+"""
+
+import argparse
+import functools
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_metric_learning import losses, miners
+from safetensors.numpy import load_file, save
+
+from cbirkit import ImageCollection, datasets, encoders, learning, metrics
+from cbirkit._atomic import write_bytes
+
+SIZE, N_DIMS, SEEDS = 32, 64, (0, 1, 2)
+STEPS = 400  # half of them while tuning
+START_STEPS = 600
+AUGMENT = {
+    "scenes": learning.Augmentation(crop=(0.7, 1.0), rotate=15, colour=0.3),
+    "omniglot": learning.Augmentation(crop=(0.7, 1.0), rotate=15, flip=0.0, colour=0.0),
+}
+ALPHABETS = {"train": "Korean", "validation": "Early_Aramaic", "test": "Balinese"}
+BASELINES = ("untrained", "start", "tiny, frozen")
+COLUMNS = [
+    "set",
+    "part",
+    "seed",
+    "method",
+    "setting",
+    "validation",
+    "map_at_r",
+    "p_at_1",
+    "alignment",
+    "uniformity",
+    "best_epoch",
+    "spread",
+    "seconds",
+]
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+METHODS = {  # name: values of the main parameter, and (value, number of classes) -> loss and miner
+    "contrastive": ((0.7, 1.0, 1.3), lambda v, n: (losses.ContrastiveLoss(pos_margin=0, neg_margin=v), None)),
+    "triplet, random": ((0.1, 0.3, 0.6), lambda v, n: (losses.TripletMarginLoss(margin=v, triplets_per_anchor=3), None)),
+    "triplet, semi-hard": (
+        (0.1, 0.3, 0.6),
+        lambda v, n: (losses.TripletMarginLoss(margin=v), miners.TripletMarginMiner(v, "semihard")),
+    ),
+    "triplet, hard": ((0.1, 0.3, 0.6), lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner())),
+    "multi-similarity": (
+        (0.2, 0.5, 0.8),
+        lambda v, n: (losses.MultiSimilarityLoss(alpha=2, beta=50, base=v), miners.MultiSimilarityMiner(0.1)),
+    ),
+    "proxy-anchor": ((8, 16, 32), lambda v, n: (losses.ProxyAnchorLoss(n, N_DIMS, margin=0.1, alpha=v), None)),
+    "normalised softmax": ((0.05, 0.1, 0.2), lambda v, n: (losses.NormalizedSoftmaxLoss(n, N_DIMS, temperature=v), None)),
+}
+TESTED = {"scenes": tuple(METHODS), "omniglot": ("contrastive", "triplet, semi-hard", "normalised softmax")}
+
+
+def scene_classes():
+    """Names of the 24 classes that train and of the 8 that validate."""
+    seen = [c.name for c in datasets.scenes.scene_classes() if c.group == "seen"]
+    held = np.random.RandomState(7).permutation(len(seen))[:8]
+    return [name for n, name in enumerate(seen) if n not in held], [seen[n] for n in held]
+
+
+@functools.cache
+def images_of(which, seed):
+    """(train, validation, test) of a set."""
+    if which == "omniglot":
+        images = ImageCollection.from_folder(Path(os.environ["CBIRKIT_REALDATA"]) / "f_handwriting_omniglot_A")
+        names = np.array([str(i) for i in images.ids])
+        parts = [images[np.char.startswith(names, f"{ALPHABETS[part]}/")] for part in ("train", "validation", "test")]
+        return [part.with_columns(label=["/".join(str(i).split("/")[:2]) for i in part.ids]) for part in parts]
+    train, validation = scene_classes()
+    draws = (train, 120), (validation, 40), ("unseen", 30)
+    return [scenes(classes, n, seed) for classes, n in draws]
+
+
+def scenes(classes, n_instances, seed):
+    """One view of each of so many things of each class."""
+    return datasets.load_scenes("objects", "easy", classes=classes, n_instances=n_instances, n_views=1, size=SIZE, random_state=seed)
+
+
+def learn(encoder, images, method, value, seed, **changes):
+    """`learning.learn_metric` with what is the same for all."""
+    torch.manual_seed(seed)  # of the proxies
+    loss, miner = METHODS[method][1](value, len(set(images.labels)))
+    settings = {"mode": "full", "n_dims": N_DIMS, "random_state": seed, "device": "cpu", "progress": False}
+    return learning.learn_metric(encoder, images, loss, miner=miner, epochs=10_000, **settings, **changes)
+
+
+def untrained(seed):
+    """The small network with random weights."""
+    return encoders.Deep("conv5", weights=None, size=SIZE, device="cpu", random_state=seed)
+
+
+def start_of(seed, work):
+    """The network that all losses start from, as float16 keeps it; trained once."""
+    kept = work / f"start {seed}.safetensors"
+    if not kept.exists():
+        rates = {"backbone": 2e-3, "head": 2e-3, "loss": 1e-2}
+        images = scenes("generic", 60, seed)
+        made, _ = learn(
+            untrained(seed), images, "normalised softmax", 0.1, seed, steps=START_STEPS, learning_rate=rates, augment=AUGMENT["scenes"]
+        )
+        state = made.steps[0][1].state_
+        write_bytes(kept, save({name: v.astype(np.float16) if v.dtype == np.float32 else v for name, v in state.items()}))
+    halves = load_file(kept)
+    return untrained(seed).with_state({name: v.astype(np.float32) if v.dtype == np.float16 else v for name, v in halves.items()})
+
+
+def judged(encoder, test):
+    """Numbers of a run, and MAP@R by class."""
+    X, labels = encoder.transform(test), np.asarray(test.labels)
+    X = X / np.linalg.norm(X, axis=1, keepdims=True)
+    order = np.argsort(-(X @ X.T) + 9 * np.eye(len(X)), axis=1, kind="stable")[:, :-1]  # each image leaves itself out
+    hits = labels[order] == labels[:, None]  # (n_images, n_images - 1)
+    each = metrics.map_at_r(hits)
+    numbers = {"map_at_r": each.mean(), "p_at_1": hits[:, 0].mean()}
+    numbers |= {"alignment": metrics.alignment(X, labels), "uniformity": metrics.uniformity(X)}
+    return {name: float(v) for name, v in numbers.items()}, pd.Series(each).groupby(labels).mean().to_dict()
+
+
+def run_once(which, part, seed, method, value, work):
+    """One run, or what an earlier call kept of it: a dict of `COLUMNS`, and ``classes``."""
+    kept = work / f"{which} {part} {seed} {method} {value}.json"
+    if not kept.exists():
+        began = time.process_time()
+        train, validation, test = images_of(which, seed)
+        row = {"set": which, "part": part, "seed": seed, "method": method, "setting": value}
+        if method in BASELINES:
+            encoder = {"untrained": untrained, "start": lambda s: start_of(s, work), "tiny, frozen": lambda s: encoders.Deep("tiny")}[
+                method
+            ](seed)
+        else:
+            steps = STEPS // (2 if part == "tuning" else 1)
+            encoder, history = learn(
+                start_of(seed, work), train, method, value, seed, steps=steps, validation=validation, augment=AUGMENT[which],
+                checkpoint=kept.with_suffix(""),
+            )  # fmt: skip
+            row |= {"validation": history.best_score, "best_epoch": history.best_epoch, "spread": float(history.table["spread"].iloc[-1])}
+        if part == "test":
+            numbers, row["classes"] = judged(encoder, test)
+            row |= numbers
+        row["seconds"] = time.process_time() - began
+        write_bytes(kept, json.dumps(row).encode())
+        print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items() if k != "classes"}, flush=True)
+    return json.loads(kept.read_text())
+
+
+def tuned(work):
+    """The runs on scenes that tune, and the value chosen for each loss."""
+    runs = [run_once("scenes", "tuning", 0, method, value, work) for method, (values, _) in METHODS.items() for value in values]
+    best = {}
+    for row in runs:
+        if row["validation"] > best.get(row["method"], {"validation": -1})["validation"]:
+            best[row["method"]] = row
+    return runs, {method: row["setting"] for method, row in best.items()}
+
+
+def tested(which, chosen, work):
+    """The runs that count, on one set."""
+    methods = dict.fromkeys(BASELINES) | {method: chosen[method] for method in TESTED[which]}
+    return [run_once(which, "test", seed, method, value, work) for seed in SEEDS for method, value in methods.items()]
+
+
+def write_csv(path, table):
+    """Replace a table in one step."""
+    text = io.StringIO()
+    table.round(4).to_csv(text, index=False, lineterminator="\n")
+    write_bytes(path, text.getvalue().encode())
+
+
+def run(arguments=None):
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is finished so far")
+    parser.add_argument("--out", type=Path, default=DATA)
+    parser.add_argument("--sets", nargs="+", default=["scenes", "omniglot"], choices=list(TESTED))
+    options = parser.parse_args(arguments)
+    if "omniglot" in options.sets and not os.environ.get("CBIRKIT_REALDATA"):
+        parser.error("the environment variable CBIRKIT_REALDATA must name the folder that holds f_handwriting_omniglot_A")
+    torch.set_num_threads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows, chosen = tuned(options.work)
+    rows += [row for which in options.sets for row in tested(which, chosen, options.work)]
+    classes = [
+        {**{k: row[k] for k in ("set", "seed", "method")}, "class": name, "map_at_r": value}
+        for row in rows
+        for name, value in row.pop("classes", {}).items()
+    ]
+    write_csv(options.out / "metric_learning_classes.csv", pd.DataFrame(classes))
+    write_csv(options.out / "metric_learning.csv", pd.DataFrame(rows).reindex(columns=COLUMNS))
+    write_bytes(options.out / "metric_start.safetensors", (options.work / "start 0.safetensors").read_bytes())
+    print(f"{sum(row['seconds'] for row in rows):.0f} seconds of one core in all")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())
