@@ -5,6 +5,7 @@ from .._optional import require
 require("ipywidgets")
 require("anywidget")
 
+from .attack_lab import AttackLab
 from .cropper import Cropper
 from .metric_lab import MetricLab
 from .picker import ImagePicker
@@ -15,6 +16,7 @@ from .thumbnails import ThumbnailCache
 from .tile_grid import Tile, TileGrid
 
 __all__ = [
+    "AttackLab",
     "Cropper",
     "ImagePicker",
     "MetricLab",

@@ -48,10 +48,10 @@ class EmbeddingNet(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, pixels):
-        """(n, 3, h, w) in [0, 1] -> (n, c), rows of length 1."""
-        images = (self._resized(pixels) - self.mean) / self.std
+        """(n, 3, h, w) in [0, 1], on any device -> (n, c), rows of length 1, on the same."""
+        images = (self._resized(pixels.to(self.mean.device)) - self.mean) / self.std
         output = self.network(images.contiguous(memory_format=torch.channels_last)).float()
-        return F.normalize(self._pool(output, self.preprocessing.shape))
+        return F.normalize(self._pool(output, self.preprocessing.shape)).to(pixels.device)
 
     def _resized(self, pixels):
         height, width = self.preprocessing.shape
