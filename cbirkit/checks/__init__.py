@@ -12,6 +12,7 @@ from cbirkit.checks.hashing import check_best_rotation, check_hamming_distances,
 from cbirkit.checks.local_features import check_ransac_step, check_root_sift, check_tf_idf
 from cbirkit.checks.measuring_protocol import check_bootstrap_interval, check_counted_results
 from cbirkit.checks.measuring_retrieval import check_average_precision, check_mended_average_precision
+from cbirkit.checks.metric_learning import check_map_at_r, check_semi_hard, check_triplet_gradient
 from cbirkit.checks.start_here import check_leave_query_out, check_precision_at_k, check_tiled_histogram
 from cbirkit.checks.transfer_learning import (
     check_better_probe,
@@ -34,6 +35,7 @@ __all__ = [
     "check_crow",
     "check_hamming_distances",
     "check_leave_query_out",
+    "check_map_at_r",
     "check_mended_average_precision",
     "check_nearest_class_mean",
     "check_precision_at_k",
@@ -41,9 +43,11 @@ __all__ = [
     "check_ransac_step",
     "check_root_sift",
     "check_seen_pixels",
+    "check_semi_hard",
     "check_stable_gem",
     "check_tf_idf",
     "check_tiled_histogram",
+    "check_triplet_gradient",
     "check_which_learn",
     "check_whitened_cosines",
     "run_check",

@@ -1,0 +1,224 @@
+"""Checks of notebook 07: MAP@R, semi-hard triplets, the gradient of the triplet loss."""
+
+import numpy as np
+
+from cbirkit.checks._run import Case, Mistake, run_check
+
+
+def check_map_at_r(answer):
+    """Check ``map_at_r(relevant)``: the mean over the first R ranks of the precision at each hit, R being the number of positives.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `relevant`, a bool array (n,): for all other images, nearest first, whether they are of the query's class. Returns
+        ``sum of the precisions at the ranks k <= R that are hits / R``; NaN where R is 0.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_map_at_r(lambda relevant: relevant.mean()).passed
+    False
+    """
+    return run_check(answer, _map_at_r, _map_cases(), mistakes=MAP_MISTAKES)
+
+
+def _map_at_r(relevant):
+    return _precision_of_hits(relevant)
+
+
+def _precision_of_hits(relevant, *, cut="R", divide="R", ordered=True, none=np.nan):
+    """MAP@R and, by its switches, what goes wrong with it."""
+    n_positives = int(relevant.sum())
+    if n_positives == 0:
+        return none
+    first = relevant[:n_positives] if cut == "R" else relevant
+    if not ordered:
+        return float(first.mean())
+    precision = first.cumsum() / np.arange(1, len(first) + 1)
+    total = (precision * first).sum() if ordered != "all ranks" else precision.sum()
+    by = {"R": n_positives, "hits": max(int(first.sum()), 1), "n": len(relevant)}[divide]
+    return float(total / by)
+
+
+def _map_cases():
+    random = np.random.RandomState(0)
+    rows = [
+        ([1, 0, 1, 1, 0, 0, 1], "the list 1011001, where R is 4"),
+        ([1, 0, 0, 0, 0, 1], "one of two positives that comes last"),
+        ([0, 0, 1], "a positive beyond rank R"),
+        ([1, 1, 0, 0], "a perfect list"),
+        ([0, 0, 0], "a query without positives"),
+    ]
+    cases = [Case((np.array(row, dtype=bool),), about) for row, about in rows]
+    for n in (8, 15, 30):
+        cases.append(Case((random.rand(n) < 0.4,), f"a random list of {n} images"))
+    return cases
+
+
+MAP_MISTAKES = (
+    Mistake(lambda r: _precision_of_hits(r, cut="all"), "That is average precision over the whole list: look at the first R ranks only."),
+    Mistake(lambda r: _precision_of_hits(r, divide="hits"), "You divided by the hits found, which rewards finding few: divide by R."),
+    Mistake(
+        lambda r: _precision_of_hits(r, ordered=False), "That is R-precision: it forgets the order; average the precision at each hit."
+    ),
+    Mistake(lambda r: _precision_of_hits(r, ordered="all ranks"), "You added the precision at every rank: only ranks that are hits count."),
+    Mistake(lambda r: _precision_of_hits(r, divide="n"), "You divided by the length of the list: divide by R."),
+    Mistake(lambda r: _precision_of_hits(r, none=0.0), "A query without positives has no score: return NaN, not 0."),
+)
+
+
+def check_semi_hard(answer):
+    """Check ``semi_hard(distances, labels, margin)``: the triplets whose negative is farther than the positive, but not by the margin.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `distances` (n, n), `labels` (n,) and `margin`; returns a bool array (n, n, n), true at [a, p, q] where a and p are two
+        different images of one class, q is of another, and ``d(a, p) < d(a, q) <= d(a, p) + margin``.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_semi_hard(lambda distances, labels, margin: distances > margin).passed
+    False
+    """
+    return run_check(answer, _semi_hard, _semi_hard_cases(), mistakes=SEMI_HARD_MISTAKES)
+
+
+def _semi_hard(distances, labels, margin):
+    return _mask(distances, labels, margin)
+
+
+def _mask(distances, labels, margin, *, which="semi-hard", itself=False, other=True, swapped=False):
+    """Triplets chosen, bool (n, n, n), and, by its switches, what goes wrong."""
+    near, far = distances[:, :, None], distances[:, None, :]  # (n, n, 1) and (n, 1, n)
+    same = labels[:, None] == labels
+    positive = same if itself else same & ~np.eye(len(labels), dtype=bool)
+    triplet = positive[:, :, None] & (~same[:, None, :] if other else np.ones_like(same)[:, None, :])
+    chosen = {
+        "semi-hard": (far > near) & (far <= near + margin),
+        "hard": far <= near,
+        "violating": far <= near + margin,
+        "farther": far > near,
+        "easy": far > near + margin,
+        "no margin": (far > near) & (far <= margin),
+    }[which]
+    made = triplet & chosen
+    return made.transpose(0, 2, 1) if swapped else made
+
+
+def _semi_hard_cases():
+    line = np.array([0.0, 1.0, 1.1, 0.5, 3.0])
+    cases = [
+        Case(
+            (np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2),
+            "five points on a line",
+        )
+    ]
+    random = np.random.RandomState(1)
+    for n, n_classes, margin in ((6, 2, 0.3), (9, 3, 0.2), (12, 3, 0.5), (8, 4, 0.1)):
+        rows = random.randn(n, 3)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        labels = random.permutation(np.arange(n) % n_classes)
+        distances = np.linalg.norm(rows[:, None] - rows, axis=2)
+        cases.append(Case((distances, labels, margin), f"{n} random embeddings of {n_classes} classes"))
+    cases.append(Case((distances, np.arange(n), 0.3), "a batch without two images of one class"))
+    return cases
+
+
+SEMI_HARD_MISTAKES = (
+    Mistake(lambda d, y, m: _mask(d, y, m, which="hard"), "Those are the hard triplets: the negative must be farther than the positive."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="violating"),
+        "You let hard triplets in: besides violating the margin, the negative must be farther than the positive.",
+    ),
+    Mistake(lambda d, y, m: _mask(d, y, m, which="farther"), "You let easy triplets in: the negative must lie within the margin."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="easy"), "Those are the easy triplets, which teach nothing: take those within the margin."
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="no margin"),
+        "The margin is measured from the positive, not from the anchor: compare with d(a, p) + margin.",
+    ),
+    Mistake(lambda d, y, m: _mask(d, y, m, itself=True), "An image is its own positive here: leave the diagonal out."),
+    Mistake(lambda d, y, m: _mask(d, y, m, other=False), "Negatives of the anchor's own class are among them: labels must differ."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, swapped=True),
+        "Positive and negative have changed places: the order is [anchor, positive, negative].",
+    ),
+)
+
+
+def check_triplet_gradient(answer):
+    """Check ``triplet_gradient(anchors, positives, negatives, margin)``: how the mean triplet loss changes with each anchor.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `anchors`, `positives`, `negatives`, each (n, d), and `margin`; returns (n, d), the gradient with respect to the anchors of
+        ``mean over the n triplets of max(0, |a - p| - |a - q| + margin)``.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_triplet_gradient(lambda anchors, positives, negatives, margin: anchors).passed
+    False
+    """
+    return run_check(answer, _triplet_gradient, _gradient_cases(), mistakes=GRADIENT_MISTAKES)
+
+
+def _triplet_gradient(anchors, positives, negatives, margin):
+    return _gradient(anchors, positives, negatives, margin)
+
+
+def _gradient(anchors, positives, negatives, margin, *, active=True, sign=1, divide="n", squared=False, negative=True):
+    """The gradient and, by its switches, what goes wrong with it."""
+    to_positive, to_negative = anchors - positives, anchors - negatives
+    near, far = (np.linalg.norm(v, axis=1, keepdims=True) for v in (to_positive, to_negative))
+    counts = (near - far + margin > 0) if active else np.ones_like(near, dtype=bool)
+    if squared:
+        direction = 2 * to_positive - 2 * to_negative
+    else:
+        direction = to_positive / near - negative * to_negative / far
+    by = {"n": len(anchors), "active": max(int(counts.sum()), 1), "one": 1}[divide]
+    return sign * counts * direction / by
+
+
+def _gradient_cases():
+    points = [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]], [[6.0, 0.0], [5.0, 0.0], [0.0, 0.5]]
+    cases = [Case((*(np.array(p) for p in points), 0.2), "three anchors at the origin, of which one triplet is active")]
+    random = np.random.RandomState(2)
+    for n, n_dims, margin in ((4, 2, 0.5), (6, 3, 1.0), (12, 5, 0.3)):
+        cases.append(Case((*random.randn(3, n, n_dims), margin), f"{n} random triplets in {n_dims} dimensions"))
+    far = random.randn(4, 2)
+    cases.append(Case((far, far + 0.1, far + 9.0, 0.2), "four easy triplets"))
+    return cases
+
+
+GRADIENT_MISTAKES = (
+    Mistake(lambda a, p, q, m: _gradient(a, p, q, m, active=False), "Easy triplets have a loss of 0 and a gradient of 0: mask them out."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m, sign=-1),
+        "The sign is turned round: the gradient points where the loss grows, away from the positive.",
+    ),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m, divide="active"),
+        "The mean is over all n triplets: divide by n, not by those that are active.",
+    ),
+    Mistake(lambda a, p, q, m: _gradient(a, p, q, m, divide="one"), "The loss is a mean: divide by the number of triplets."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m, squared=True),
+        "That is the gradient of squared distances: the gradient of |a - p| is (a - p) / |a - p|, of length 1.",
+    ),
+    Mistake(lambda a, p, q, m: _gradient(a, p, q, m, negative=False), "The negative pushes, too: subtract the unit vector from it."),
+)
