@@ -3,6 +3,8 @@
     python -m benchmarks.extraction_speed [--realdata DIR] [--threads 2] [--batch 32] [--repeat 3]
 
 Every measurement runs in a process of its own. "bare": the network alone, on batches that lie in memory ready made, as many images.
+"bare, fused": the same as the package runs it (batch normalisation folded into the convolutions, a part of the batch on each core), on resized
+images that lie in memory.
 "cbirkit": `store.embed` of the folder into an empty store: reading, hashing, decoding, resizing, the network, writing. "DataLoader": torchvision's
 `ImageFolder` and transforms in the plain loop of every tutorial, without workers and with two. "timm": timm's dataset and loader, two workers.
 Best of `--repeat`. The 2,000 photographs are 256 pixels wide; those of the 20,000 are the same with other bytes behind the end of the picture, so
@@ -58,6 +60,20 @@ def bare(encoder, folder, batch):
     return time.perf_counter() - start
 
 
+def bare_fused(encoder, folder, batch):
+    """Seconds of the package's forward pass on resized images in memory."""
+    import numpy as np
+
+    n_images = len(list((folder / "images").iterdir()))
+    random = np.random.RandomState(0)
+    prepared = [encoder.prepare(random.randint(0, 256, (256, 256, 3), dtype=np.uint8)) for _ in range(batch)]
+    encoder.transform_prepared(prepared)
+    start = time.perf_counter()
+    for _ in range(n_images // batch):
+        encoder.transform_prepared(prepared)
+    return time.perf_counter() - start
+
+
 def ours(encoder, folder, batch):
     """Seconds of `store.embed` into an empty store."""
     from cbirkit import ImageCollection
@@ -109,6 +125,7 @@ def loop(encoder, loader):
 
 WAYS = {
     "bare": bare,
+    "bare, fused": bare_fused,
     "cbirkit": ours,
     "DataLoader, no workers": lambda *given: dataloader(*given, workers=0),
     "DataLoader, 2 workers": lambda *given: dataloader(*given, workers=2),
@@ -132,7 +149,8 @@ def measure(way, encoder, folder, arguments):
     command = [sys.executable, "-m", "benchmarks.extraction_speed", "--way", way, "--encoder", encoder, "--folder", str(folder)]
     command += ["--threads", str(arguments.threads), "--batch", str(arguments.batch), "--realdata", str(arguments.realdata)]
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()[-1])
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def embed_and_count(encoder, folder, batch, store, kill_at):

@@ -27,7 +27,7 @@ _TABLE = """
 03 cnn_features          | layers, sum/max/GeM pooling, whitening, against hand-made features
 04 multi_scale           | pyramids, R-MAC, several layers; stability under zoom
 05 transfer_learning     | frozen, linear probe, what transfers to which domain
-06 domain_fine_tuning    | adapting to medical, satellite, fashion; frozen vs head vs full
+06 domain_fine_tuning    | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten
 07 metric_learning       | contrastive, triplet mining, proxies, class-disjoint evaluation
 08 self_supervised       | SimCLR/BYOL/DINO-style without labels
 09 attention             | attention pooling, salient regions, clutter
