@@ -23,6 +23,7 @@ _LAZY = {  # public name: where it lives (None: it is a submodule)
     "indexes": None,
     "learning": None,
     "metrics": None,
+    "objects": None,
     "persistence": None,
     "plots": None,
     "ranking": None,

@@ -1,0 +1,21 @@
+"""Object retrieval: images cut into regions, an embedding for each from one forward pass, and an index of regions."""
+
+from .masked_pooling import grid_weights, pool_regions, window_of
+from .proposals import SLIC, Felzenszwalb, GrabCut, Proposer, SlidingPyramid
+from .regions import Region, box_iou, keep_best, mask_iou, non_maximum_suppression
+
+__all__ = [
+    "SLIC",
+    "Felzenszwalb",
+    "GrabCut",
+    "Proposer",
+    "Region",
+    "SlidingPyramid",
+    "box_iou",
+    "grid_weights",
+    "keep_best",
+    "mask_iou",
+    "non_maximum_suppression",
+    "pool_regions",
+    "window_of",
+]

@@ -1,0 +1,218 @@
+"""`Region`: a part of an image, as a box and a mask; overlap of regions, and what to keep of many."""
+
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of an image. Make one with `from_mask` or `from_box`.
+
+    Attributes
+    ----------
+    box : tuple of 4 int
+        x0, y0, x1, y1 in pixels: columns x0 to x1 - 1, rows y0 to y1 - 1.
+    inside : ndarray of shape (y1 - y0, x1 - x0), bool
+        Which pixels of the box belong to the region.
+    shape : tuple of 2 int
+        Height and width of the image.
+    score : float
+        How much it looks like a thing, as its maker sees it; larger is more.
+
+    Examples
+    --------
+    >>> mask = np.zeros((4, 6), bool)
+    >>> mask[1:3, 2:6] = True
+    >>> region = Region.from_mask(mask)
+    >>> region.box, region.area, bool((region.mask == mask).all())
+    ((2, 1, 6, 3), 8, True)
+    """
+
+    box: tuple
+    inside: np.ndarray
+    shape: tuple
+    score: float = 0.0
+
+    @classmethod
+    def from_mask(cls, mask, score=0.0):
+        """The region of the true pixels of a mask (h, w).
+
+        Raises
+        ------
+        ValueError
+            It is no array of two axes, or no pixel is true.
+        """
+        mask = np.asarray(mask)
+        if mask.ndim != 2:
+            raise ValueError(
+                f"a mask has the shape (height, width), got {mask.shape}; give one truth value a pixel"
+            )
+        if mask.dtype.kind == "f" and not np.isfinite(mask).all():
+            raise ValueError("the mask holds NaN or infinity; give truth values, True on the object")
+        mask = mask.astype(bool)
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            raise ValueError(
+                f"the mask of shape {mask.shape} is empty; mark at least one pixel of the object"
+            )
+        x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return cls((x0, y0, x1, y1), mask[y0:y1, x0:x1].copy(), mask.shape, float(score))
+
+    @classmethod
+    def from_box(cls, box, shape, score=0.0):
+        """The region of all pixels of a box, clipped to the image.
+
+        Parameters
+        ----------
+        box : sequence of 4 numbers
+            x0, y0, x1, y1 in pixels; fractions are rounded to whole pixels.
+        shape : sequence of int
+            Height and width of the image; what follows them (channels) is passed over.
+
+        Raises
+        ------
+        ValueError
+            No such numbers, or no pixel of the image lies in the box.
+        """
+        height, width = (int(side) for side in tuple(shape)[:2])
+        numbers_ = list(box) if isinstance(box, list | tuple | np.ndarray) else []
+        real = all(
+            isinstance(v, numbers.Real) and not isinstance(v, bool) and np.isfinite(v) for v in numbers_
+        )
+        if len(numbers_) != 4 or not real:
+            raise ValueError(f"a box is four numbers x0, y0, x1, y1 in pixels, got {box!r}")
+        left, top, right, bottom = (int(np.floor(v + 0.5)) for v in numbers_)
+        if right <= left or bottom <= top:
+            raise ValueError(f"the box {tuple(numbers_)} holds no pixel; x1 must exceed x0 and y1 exceed y0")
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        if x1 <= x0 or y1 <= y0:
+            raise ValueError(
+                f"the box {tuple(numbers_)} lies outside the image of {width} x {height} pixels; "
+                "boxes are x0, y0, x1, y1 with the origin at the top left"
+            )
+        return cls((x0, y0, x1, y1), np.ones((y1 - y0, x1 - x0), bool), (height, width), float(score))
+
+    @property
+    def mask(self):
+        """ndarray (h, w) of bool, of the whole image."""
+        out = np.zeros(self.shape, dtype=bool)
+        x0, y0, x1, y1 = self.box
+        out[y0:y1, x0:x1] = self.inside
+        return out
+
+    @property
+    def area(self):
+        """Number of pixels."""
+        return int(np.count_nonzero(self.inside))
+
+    @property
+    def boxed(self):
+        """The region of the whole box."""
+        return Region(self.box, np.ones_like(self.inside), self.shape, self.score)
+
+    def __repr__(self):
+        return f"Region(box={self.box}, area={self.area}, image={self.shape[0]} x {self.shape[1]}, score={self.score:.3f})"
+
+
+def box_iou(a, b):
+    """Intersection over union of each box of `a` with each of `b`.
+
+    Parameters
+    ----------
+    a, b : array-like of shape (n, 4), (m, 4)
+        x0, y0, x1, y1.
+
+    Returns
+    -------
+    ndarray of shape (n, m), float64
+        0 where both boxes are empty.
+
+    Examples
+    --------
+    >>> box_iou([[0, 0, 2, 2]], [[1, 0, 3, 2], [5, 5, 6, 6]]).round(3).tolist()
+    [[0.333, 0.0]]
+    """
+    a, b = np.asarray(a, dtype=float).reshape(-1, 4), np.asarray(b, dtype=float).reshape(-1, 4)
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = np.maximum(high - low, 0).prod(axis=2)
+    sizes = [np.maximum(part[:, 2:] - part[:, :2], 0).prod(axis=1) for part in (a, b)]
+    union = sizes[0][:, None] + sizes[1][None] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def mask_iou(a, b):
+    """Intersection over union of two regions of one image, by their masks: float.
+
+    Raises
+    ------
+    ValueError
+        The regions are of images of different sizes.
+
+    Examples
+    --------
+    >>> one, other = (Region.from_box(box, (4, 4)) for box in ((0, 0, 2, 2), (0, 0, 4, 2)))
+    >>> mask_iou(one, other)
+    0.5
+    """
+    if tuple(a.shape) != tuple(b.shape):
+        raise ValueError(f"regions of images of {a.shape} and {b.shape} pixels; compare regions of one image")
+    x0, y0 = max(a.box[0], b.box[0]), max(a.box[1], b.box[1])
+    x1, y1 = min(a.box[2], b.box[2]), min(a.box[3], b.box[3])
+    common = 0
+    if x1 > x0 and y1 > y0:
+        parts = (r.inside[y0 - r.box[1] : y1 - r.box[1], x0 - r.box[0] : x1 - r.box[0]] for r in (a, b))
+        common = int(np.count_nonzero(np.logical_and(*parts)))
+    return common / (a.area + b.area - common)
+
+
+def non_maximum_suppression(boxes, scores, iou=0.5):
+    """Keep the best box, drop those that overlap it too much, and go on with the rest.
+
+    Parameters
+    ----------
+    boxes : array-like of shape (n, 4)
+    scores : array-like of shape (n,)
+        Equal scores: the earlier box comes first.
+    iou : float
+        Boxes that overlap a kept one by more are dropped.
+
+    Returns
+    -------
+    ndarray of int64
+        Positions kept, best first.
+
+    Examples
+    --------
+    >>> non_maximum_suppression([[0, 0, 4, 4], [0, 0, 4, 5], [8, 8, 9, 9]], [0.5, 0.9, 0.1]).tolist()
+    [1, 2]
+    """
+    order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
+    overlap = box_iou(boxes, boxes)
+    kept, free = [], np.ones(len(order), dtype=bool)
+    for position in order:
+        if free[position]:
+            kept.append(int(position))
+            free &= overlap[position] <= iou
+    return np.array(kept, dtype=np.int64)
+
+
+def keep_best(regions, *, n=None, iou=1.0):
+    """The regions of one image that have the highest scores and are not nearly the same: list of Region, best first.
+
+    Parameters
+    ----------
+    regions : list of Region
+    n : int, optional
+        How many at most.
+    iou : float
+        A region whose mask overlaps that of a better one by more is dropped; 1 keeps all.
+    """
+    kept = []
+    for region in sorted(regions, key=lambda one: -one.score):
+        if n is not None and len(kept) >= n:
+            break
+        if iou >= 1 or all(mask_iou(region, other) <= iou for other in kept):
+            kept.append(region)
+    return kept
