@@ -1,8 +1,8 @@
 """Train small embeddings with and without attacked images, attack them, and write down what is left.
 
-    OMP_NUM_THREADS=1 python tools/adversarial_runs.py --work FOLDER      # 13 minutes of one core; goes on where it was stopped
+    OMP_NUM_THREADS=1 python tools/adversarial_runs.py --work FOLDER --realdata FOLDER     # goes on where it was stopped
 
-Three ways of training, three seeds each, equal steps on the seen classes of the scenes at 32 pixels: on the images as they are, on
+Three ways of training, three seeds each, equal steps on the seen classes of the easy scenes at 32 pixels: on the images as they are, on
 images with random perturbations of the same size (the control), and on attacked images. Tested on classes that nobody trained
 on. Notebook 22 reads what this makes: `data/adversarial.csv`, one row a seed, network, defence, attack and bound, and the first
 seed's networks `data/adversarial_standard.safetensors` and `data/adversarial_defended.safetensors`, as float16.
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from adversarial_photos import photo_rows
 from safetensors.numpy import save
 from sklearn.metrics import roc_auc_score
 
@@ -25,20 +26,28 @@ from cbirkit._atomic import write_bytes
 from cbirkit.learning.projection import normalised_softmax
 from cbirkit.nets.embedding import EmbeddingNet
 
-SIZE, STEPS, EPSILON = 32, 700, 4 / 255
+SIZE, STEPS, EPSILON = 32, 250, 4 / 255
+ATTACK_STEPS = 10
 WAYS = {"standard": None, "noise": 0, "defended": 3}  # steps of the attack that trains
 LEVELS = (1, 2, 4, 8)
 DATA = Path(__file__).resolve().parents[1] / "data"
 COLUMNS = ["seed", "network", "defence", "attack", "epsilon", "value"]
 
 
+@functools.lru_cache(maxsize=1)
+def training_images(seed):
+    """Scenes of the seen classes, rendered once for all ways of a seed."""
+    scenes = datasets.load_scenes("objects", "easy", classes="seen", n_instances=60, size=SIZE, random_state=seed)
+    return [*scenes], scenes.labels
+
+
 def train(way, seed, work):
     """The trained encoder of one way and seed, and the processor seconds it took now."""
     began = time.process_time()
     encoder = encoders.Deep("conv5", weights=None, size=SIZE, device="cpu", random_state=seed)
-    images = datasets.load_scenes(classes="seen", n_instances=60, size=SIZE, random_state=seed)
     pixels_only = type(encoder.preprocessing)(SIZE, mean=(0, 0, 0), std=(1, 1, 1))  # the network normalises
-    batches = learning.ImageBatches(images, preprocessing=pixels_only, random_state=seed, progress=False)
+    images, labels = training_images(seed)
+    batches = learning.ImageBatches(images, labels, preprocessing=pixels_only, random_state=seed, progress=False)
     torch.manual_seed(seed)
     network = torch.nn.ModuleDict(
         {
@@ -58,7 +67,7 @@ class Test:
     """Queries and database of unseen classes, and recall@1 of a model on them."""
 
     def __init__(self, n_instances=8, random_state=100):
-        scenes = datasets.load_scenes(classes="unseen", n_instances=n_instances, size=SIZE, random_state=random_state)
+        scenes = datasets.load_scenes("objects", "easy", classes="unseen", n_instances=n_instances, size=SIZE, random_state=random_state)
         queries, database = scenes.split()
         everything = np.tile(np.arange(len(database)), (len(queries), 1))
         truth = datasets.scenes.class_relevance(queries, database)
@@ -74,8 +83,8 @@ class Test:
         return float((goal(torch.from_numpy(attacks.embed_pixels(model, pixels))) <= 0).float().mean())
 
 
-def attack_rows(test, model, others):
-    """(defence, attack, epsilon, recall@1) of one model; `others` are models by name to transfer from."""
+def level_rows(test, model):
+    """(defence, attack, epsilon, recall@1) of one model against noise, FGSM and PGD at every bound."""
     goal = test.goal(model)
     own = attacks.Away(attacks.embed_pixels(model, test.pixels))
     yield "none", "clean", 0, test.recall(model, test.pixels, goal)
@@ -83,24 +92,31 @@ def attack_rows(test, model, others):
         found = {
             "noise": attacks.Noise(level / 255)(model, test.pixels, goal),
             "FGSM": attacks.FGSM(level / 255)(model, test.pixels, goal),
-            "PGD": attacks.PGD(level / 255, steps=20)(model, test.pixels, goal),
-            "PGD away": attacks.PGD(level / 255, steps=20)(model, test.pixels, own),
+            "PGD": attacks.PGD(level / 255, steps=ATTACK_STEPS)(model, test.pixels, goal),
+            "PGD away": attacks.PGD(level / 255, steps=ATTACK_STEPS)(model, test.pixels, own),
         }
-        if level >= 4:
-            found["square"] = attacks.Square(level / 255, steps=200)(model, test.pixels, goal)
+        for name, one in found.items():
+            yield "none", name, level, test.recall(model, one.pixels, goal)
+
+
+def other_rows(test, model, others):
+    """By score, from other networks (models by name), and in L2."""
+    goal = test.goal(model)
+    for level in (4, 8):
+        found = {"square": attacks.Square(level / 255, steps=100)(model, test.pixels, goal)}
         for name, other in others.items():
-            found[f"from {name}"] = attacks.PGD(level / 255, steps=20)(other, test.pixels, test.goal(other))
+            found[f"from {name}"] = attacks.PGD(level / 255, steps=ATTACK_STEPS)(other, test.pixels, test.goal(other))
         for name, one in found.items():
             yield "none", name, level, test.recall(model, one.pixels, goal)
     for length in (0.25, 0.5, 1.0):
-        one = attacks.PGD(length, "l2", steps=20)(model, test.pixels, goal)
+        one = attacks.PGD(length, "l2", steps=ATTACK_STEPS)(model, test.pixels, goal)
         yield "none", "PGD L2", length, test.recall(model, one.pixels, goal)
 
 
 def masking_rows(test, model):
     """Checks that gradients are not merely hidden: more steps, no bound, and a universal perturbation beside them."""
     goal = test.goal(model)
-    for steps in (1, 5, 20, 80):
+    for steps in (1, 3, 10, 40):
         one = attacks.PGD(4 / 255, steps=steps)(model, test.pixels, goal)
         yield "none", f"PGD {steps} steps", 4, test.recall(model, one.pixels, goal)
     free = attacks.PGD(1.0, steps=50, step=4 / 255, start="clean")(model, test.pixels, goal)
@@ -115,7 +131,7 @@ def masking_rows(test, model):
 
 def defence_rows(test, model):
     """Defences without training: naive attack (made on the bare model), blocked gradient, and the adaptive attack."""
-    attack, bare = attacks.PGD(4 / 255, steps=20), test.goal(model)
+    attack, bare = attacks.PGD(4 / 255, steps=ATTACK_STEPS), test.goal(model)
     naive = attack(model, test.pixels, bare)
     changes = {"jpeg": functools.partial(attacks.jpeg, quality=50), "bit depth": functools.partial(attacks.bit_depth, bits=3)}
     for name, change in changes.items():
@@ -125,9 +141,9 @@ def defence_rows(test, model):
         adaptive = attack(guarded, test.pixels, goal)
         for how, pixels in (("clean", test.pixels), ("PGD naive", naive.pixels), ("PGD blocked", blind.pixels), ("PGD adaptive", adaptive.pixels)):
             yield name, how, 0 if how == "clean" else 4, test.recall(guarded, pixels, goal)
-    smooth = attacks.smoothed(model, 0.05, 8)
+    smooth = attacks.smoothed(model, 0.05, 4)
     goal = test.goal(smooth)
-    adaptive = attacks.PGD(4 / 255, steps=20, draws=2)(smooth, test.pixels, goal)
+    adaptive = attacks.PGD(4 / 255, steps=ATTACK_STEPS, draws=2)(smooth, test.pixels, goal)
     for how, pixels in (("clean", test.pixels), ("PGD naive", naive.pixels), ("PGD adaptive", adaptive.pixels)):
         yield "smoothing", how, 0 if how == "clean" else 4, test.recall(smooth, pixels, goal)
 
@@ -144,14 +160,14 @@ def detection_rows(test, model):
     def both(pixels):  # the mean of the image and its changed copy: what fools both is stable
         return torch.nn.functional.normalize(model(pixels) + attacks.preprocessed(model, mild)(pixels))
 
-    for level in (2, 4, 8):
-        attack = attacks.PGD(level / 255, steps=20)
+    for level in (4, 8):
+        attack = attacks.PGD(level / 255, steps=ATTACK_STEPS)
         for name, made in (("PGD", attack(model, test.pixels, goal)), ("PGD adaptive", attack(both, test.pixels, goal))):
             yield "detection AUC", name, level, auc(made.pixels)
             yield "detection recall", name, level, test.recall(model, made.pixels, goal)
 
 
-def measure(work):
+def measure(work, realdata):
     """Train all, attack all; a finished network's rows are kept in `work`."""
     made, parts = {}, []
     for seed in (0, 1, 2):
@@ -164,13 +180,17 @@ def measure(work):
         if not kept.exists():
             began, model = time.process_time(), attacks.attackable(encoder)
             others = {name: attacks.attackable(made[name, (seed + 1) % 3]) for name in ("standard", "defended")}
-            rows = [*attack_rows(test, model, others), *masking_rows(test, model)]
+            rows = [*level_rows(test, model)]
             if way != "noise":
+                rows += [*other_rows(test, model, others), *masking_rows(test, model)]
                 rows += [*defence_rows(test, model), *detection_rows(test, model)]
             pd.DataFrame([(seed, way, *row) for row in rows], columns=COLUMNS).to_csv(kept, index=False)
             print(f"{way} {seed}: attacked in {time.process_time() - began:.0f} s", flush=True)
         parts.append(pd.read_csv(kept))
-    return made, pd.concat(parts, ignore_index=True)
+    kept = work / "photos.csv"
+    if not kept.exists():
+        pd.DataFrame(photo_rows(realdata), columns=COLUMNS).to_csv(kept, index=False)
+    return made, pd.concat([*parts, pd.read_csv(kept)], ignore_index=True)
 
 
 def write(made, table, folder):
@@ -189,8 +209,9 @@ def write(made, table, folder):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and rows; kept")
+    parser.add_argument("--realdata", type=Path, required=True, help="folder with b_instance_ukbench250 and g_checkpoints")
     parser.add_argument("--out", type=Path, default=DATA)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     chosen.work.mkdir(parents=True, exist_ok=True)
-    write(*measure(chosen.work), chosen.out)
+    write(*measure(chosen.work, chosen.realdata), chosen.out)

@@ -1,0 +1,227 @@
+"""Checks of notebook 22: what survives several attacks, one step of PGD, the bug in an attack on normalised tensors."""
+
+import numpy as np
+
+from cbirkit.checks._run import Case, Mistake, run_check
+
+
+def check_robust_recall(answer):
+    """Check ``robust_recall(hits)``: the share of queries that no attack breaks.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `hits`, bool (n_attacks, n_queries): whether the first result was right under each attack; returns a float.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_robust_recall(lambda hits: hits.mean(axis=1).min()).passed
+    False
+    """
+    return run_check(answer, _robust_recall, _hit_cases(), mistakes=RECALL_MISTAKES)
+
+
+def _robust_recall(hits):
+    return float(np.asarray(hits).all(axis=0).mean())
+
+
+def _hit_cases():
+    random = np.random.RandomState(0)
+    return [
+        Case((np.array([[True, False, True], [False, True, True]]),), "two attacks that break different queries"),
+        Case((random.rand(4, 30) < 0.8,), "four attacks on thirty queries"),
+        Case((random.rand(1, 7) < 0.5,), "a single attack"),
+        Case((np.ones((3, 5), bool),), "attacks that break nothing"),
+    ]
+
+
+RECALL_MISTAKES = (
+    Mistake(
+        lambda hits: float(hits.mean(axis=1).min()),
+        "That is the best single attack; the attacker may choose another one for each query.",
+    ),
+    Mistake(lambda hits: float(hits.mean()), "That is the mean over attacks: nobody attacks with an average."),
+    Mistake(
+        lambda hits: float(hits.any(axis=0).mean()),
+        "That counts queries that survive some attack; they have to survive all: .all(axis=0).",
+    ),
+    Mistake(
+        lambda hits: float(hits.all(axis=1).mean()),
+        "That is the share of attacks that break nothing: queries are columns, so reduce over axis 0 first.",
+    ),
+    Mistake(lambda hits: int(hits.all(axis=0).sum()), "That is a number of queries; divide by how many there are."),
+)
+
+
+def check_pgd_step(answer):
+    """Check ``pgd_step(at, gradient, clean, size, epsilon)``: one step uphill in L-inf, and back to what is allowed.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `at`, `gradient` and `clean` (n, 3, h, w), float64, and two numbers; returns (n, 3, h, w): the step of `size`, within
+        `epsilon` of `clean` and within [0, 1].
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_pgd_step(lambda at, gradient, clean, size, epsilon: at + size * np.sign(gradient)).passed
+    False
+    """
+    return run_check(answer, _pgd_step, _step_cases(), mistakes=STEP_MISTAKES)
+
+
+def _pgd_step(at, gradient, clean, size, epsilon):
+    moved = at + size * np.sign(gradient)
+    return np.clip(np.clip(moved, clean - epsilon, clean + epsilon), 0, 1)
+
+
+def _step_cases():
+    random = np.random.RandomState(0)
+
+    def images(n, low, high, offset, size, epsilon, scale=1.0):
+        clean = random.uniform(low, high, (n, 3, 4, 4))
+        at = np.clip(clean + random.uniform(-offset, offset, clean.shape), 0, 1)
+        return at, scale * random.randn(*clean.shape), clean, size, epsilon
+
+    still = images(1, 0.4, 0.6, 0.02, 0.01, 0.03)
+    still[1][:] = 0
+    return [
+        Case(images(2, 0.4, 0.6, 0.0, 0.01, 0.03), "a first step from the image itself"),
+        Case(images(2, 0.4, 0.6, 0.03, 0.02, 0.03), "a step that would leave the ball"),
+        Case(images(2, 0.0, 0.05, 0.03, 0.02, 0.03), "dark images, where pixels would become negative"),
+        Case(images(1, 0.95, 1.0, 0.1, 0.2, 0.1, scale=1e-6), "bright images and tiny gradients"),
+        Case(still, "a gradient of zero"),
+        Case(images(1, 0.4, 0.6, 0.0, 0.1, 0.0), "epsilon 0, which must give the image back"),
+    ]
+
+
+STEP_MISTAKES = (
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: np.clip(at + size * np.sign(gradient), 0, 1),
+        "The pixels are valid, but nothing keeps them within epsilon of the clean image.",
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: np.clip(at + size * np.sign(gradient), clean - epsilon, clean + epsilon),
+        "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.",
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: np.clip(
+            np.clip(at + size * np.sign(gradient), at - epsilon, at + epsilon), 0, 1
+        ),
+        "You projected to a ball around the last point: it moves along. The ball stays around the clean image.",
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: _pgd_step(at, -gradient, clean, size, epsilon),
+        "That goes downhill: an attacker adds the gradient.",
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: np.clip(
+            np.clip(at + size * gradient, clean - epsilon, clean + epsilon), 0, 1
+        ),
+        "The gradient itself has any scale; in L-inf the step goes along its sign.",
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: _pgd_step(clean, gradient, clean, size, epsilon),
+        "You start from the clean image again; a step goes on from where the attack is.",
+    ),
+)
+
+
+def check_mended_attack(answer):
+    """Check ``mended_attack(normalised, gradient, epsilon, mean, std)``: FGSM on a normalised image, bounded in pixels.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `normalised` and its `gradient` (n, 3, h, w), `epsilon` in pixels of [0, 1], `mean` and `std` (3,); returns the
+        attacked image, normalised: its pixels differ by at most `epsilon` from those of the image and lie in [0, 1].
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_mended_attack(lambda normalised, gradient, epsilon, mean, std: normalised + epsilon * np.sign(gradient)).passed
+    False
+    """
+    return run_check(answer, _mended_attack, _normalised_cases(), mistakes=NORMALISED_MISTAKES)
+
+
+def _columns(mean, std):
+    return np.reshape(mean, (3, 1, 1)), np.reshape(std, (3, 1, 1))
+
+
+def _mended_attack(normalised, gradient, epsilon, mean, std):
+    middle, spread = _columns(mean, std)
+    pixels = normalised * spread + middle
+    moved = np.clip(pixels + epsilon * np.sign(gradient), 0, 1)
+    return (moved - middle) / spread
+
+
+def _normalised_cases():
+    random = np.random.RandomState(1)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+    def case(n, low, high, epsilon, mean=mean, std=std, shape=(4, 5)):
+        middle, spread = _columns(mean, std)
+        pixels = random.uniform(low, high, (n, 3, *shape))
+        return (pixels - middle) / spread, random.randn(*pixels.shape), epsilon, mean, std
+
+    uneven = np.array([0.1, 0.5, 1.0])
+    return [
+        Case(case(2, 0.3, 0.7, 8 / 255), "grey images and the mean and std of ImageNet"),
+        Case(case(2, 0.3, 0.7, 0.05, np.array([0.1, 0.5, 0.9]), uneven), "channels of very different std"),
+        Case(case(1, 0.0, 0.04, 0.05), "dark images, where pixels would become negative"),
+        Case(case(1, 0.96, 1.0, 0.05, uneven, uneven, shape=(3, 3)), "bright images of three by three pixels"),
+        Case(case(1, 0.2, 0.8, 0.0), "epsilon 0, which must change nothing"),
+    ]
+
+
+def _bounded_by_normalised(normalised, gradient, epsilon, mean, std):
+    middle, spread = _columns(mean, std)
+    return np.clip(normalised + epsilon * np.sign(gradient), -middle / spread, (1 - middle) / spread)
+
+
+def _unclipped(normalised, gradient, epsilon, mean, std):
+    return normalised + epsilon * np.sign(gradient) / _columns(mean, std)[1]
+
+
+def _multiplied(normalised, gradient, epsilon, mean, std):
+    return normalised + epsilon * np.sign(gradient) * _columns(mean, std)[1]
+
+
+NORMALISED_MISTAKES = (
+    Mistake(
+        lambda normalised, gradient, epsilon, mean, std: np.clip(normalised + epsilon * np.sign(gradient), 0, 1),
+        "That is the attack with the bug: 0 and 1 are the ends of pixels, not of normalised numbers, and epsilon is in pixels.",
+    ),
+    Mistake(
+        _bounded_by_normalised,
+        "The ends are right, but epsilon is added to normalised numbers: in pixels that is only std times as much.",
+    ),
+    Mistake(
+        lambda normalised, gradient, epsilon, mean, std: normalised + epsilon * np.sign(gradient),
+        "Nothing keeps the pixels in [0, 1], and epsilon is added to normalised numbers.",
+    ),
+    Mistake(_unclipped, "The step is right, but nothing keeps the pixels in [0, 1]."),
+    Mistake(_multiplied, "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std."),
+    Mistake(
+        lambda normalised, gradient, epsilon, mean, std: (
+            _mended_attack(normalised, gradient, epsilon, mean, std) * _columns(mean, std)[1] + _columns(mean, std)[0]
+        ),
+        "Those are pixels; normalise them again before you return them.",
+    ),
+    Mistake(
+        lambda normalised, gradient, epsilon, mean, std: _mended_attack(normalised, gradient, epsilon, np.full(3, np.mean(mean)), np.full(3, np.mean(std))),
+        "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.",
+    ),
+)
