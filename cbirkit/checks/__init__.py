@@ -5,6 +5,7 @@ wrong answer, so that Run All goes on; `Verdict.passed` says whether the answer 
 """
 
 from cbirkit.checks._run import Case, Mistake, Verdict, run_check
+from cbirkit.checks.adversarial import check_mended_attack, check_pgd_step, check_robust_recall
 from cbirkit.checks.cnn_features import check_seen_pixels, check_stable_gem
 from cbirkit.checks.cnn_weights import check_crow, check_whitened_cosines
 from cbirkit.checks.domain_fine_tuning import check_choose_alpha, check_class_split, check_which_learn
@@ -36,11 +37,14 @@ __all__ = [
     "check_hamming_distances",
     "check_leave_query_out",
     "check_map_at_r",
+    "check_mended_attack",
     "check_mended_average_precision",
     "check_nearest_class_mean",
+    "check_pgd_step",
     "check_precision_at_k",
     "check_precision_in_radius",
     "check_ransac_step",
+    "check_robust_recall",
     "check_root_sift",
     "check_seen_pixels",
     "check_semi_hard",
