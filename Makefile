@@ -1,6 +1,7 @@
 # make lab        set up .venv and open JupyterLab on the first notebook   (ARGS=--no-browser for servers)
 # make test       set up .venv and run all tests                            (ARGS="-k metrics" for some)
 # make notebooks  execute the changed notebook sources and write the .ipynb files
+# make assignments  the course as assignments for students and for nbgrader, in assignments/   (ARGS="00 01 --out DIR")
 # make clean      remove .venv
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 
-.PHONY: lab test notebooks lint clean
+.PHONY: lab test notebooks assignments lint clean
 
 lab: $(VENV)/lab.stamp
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(ARGS)
@@ -18,6 +19,9 @@ test: $(VENV)/test.stamp
 
 notebooks: $(VENV)/test.stamp
 	$(BIN)/python tools/build_notebooks.py $(ARGS)
+
+assignments: $(VENV)/lab.stamp
+	$(BIN)/cbirkit assignments $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -88,6 +88,7 @@ def build_parser():
     _add_index(commands)
     _add_search(commands)
     _add_explore(commands)
+    _add_assignments(commands)
     return parser
 
 
@@ -153,7 +154,9 @@ def _add_prefetch(commands):
     )
     parser.add_argument("--list", action="store_true", help="list data sets and weights, and which are here")
     parser.add_argument(
-        "--root", metavar="DIR", help="where data sets are kept (default: CBIRKIT_DATA, else ~/.cache/cbirkit)"
+        "--root",
+        metavar="DIR",
+        help="where data sets are kept (default: CBIRKIT_DATA, else ~/.cache/cbirkit)",
     )
 
 
@@ -226,6 +229,34 @@ def _add_explore(commands):
         help="where to write it (default: ./explore_FOLDER.ipynb); one that exists is kept",
     )
     _add_encoder(parser)
+
+
+def _add_assignments(commands):
+    def run(arguments, printer):
+        from .assignments import write_assignments
+
+        write_assignments(arguments, printer)
+        return 0
+
+    parser = _command(
+        commands,
+        "assignments",
+        summary="write the course's notebooks as assignments, for students and for nbgrader",
+        examples="  cbirkit assignments 00 01 02\n  cbirkit assignments --out ~/class\n\n"
+        "OUT/release/NAME/NAME.ipynb goes to students: no solutions, no outputs, and behind each exercise a locked cell that\n"
+        "grades it, a point a star. OUT/source has the solutions; it is what `nbgrader generate_assignment NAME` reads.",
+        run=run,
+    )
+    parser.add_argument(
+        "only", metavar="NUMBER", nargs="*", help="notebooks, by the beginning of their names (default: all)"
+    )
+    parser.add_argument(
+        "--folder", default="notebooks", metavar="DIR", help="where the notebooks are (default: ./notebooks)"
+    )
+    parser.add_argument(
+        "--out", default="assignments", metavar="DIR", help="where to write (default: ./assignments)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there and differ")
 
 
 def _add_folder(parser):

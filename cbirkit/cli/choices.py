@@ -10,7 +10,11 @@ from .say import Failure
 # core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
 _COLOR, _HOG, _VLAD = ("ColorHistogram", {}), ("HOG", {"cell": 32}), ("VLAD", {})
 ENCODERS = {
-    "deep": ((("Deep", {}),), False, "the small neural network that ships with cbirkit; needs torch, and is best on most folders"),
+    "deep": (
+        (("Deep", {}),),
+        False,
+        "the small neural network that ships with cbirkit; needs torch, and is best on most folders",
+    ),
     "color+hog": ((_COLOR, _HOG), False, "colours and outlines; quick, and fair on most folders"),
     "color+vlad": (
         (_COLOR, _VLAD),

@@ -1,0 +1,213 @@
+"""`cbirkit assignments`: students' notebooks without solutions, which nbgrader takes, validates and grades."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from cbirkit import cli
+from cbirkit.cli.assignment_cells import BEGIN, STUB, assignment_cells
+
+STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+SCRIPTS = Path(sys.executable).parent
+NBGRADER = SCRIPTS / "nbgrader"
+
+RIGHT = "    return relevant[:k].sum() / k"
+WRONG = "    return relevant[:k].sum() / len(relevant[:k])"  # divides by what came back
+ANSWERS = {
+    "right": RIGHT,
+    "wrong": WRONG,
+    "unfinished": "    raise NotImplementedError()",
+    "broken": "    return relevant[:k].sum() /",  # no Python at all
+    "hostile": f"{WRONG}\n\nfrom cbirkit import checks\nchecks.check_precision_at_k = lambda answer: type('V', (), dict(passed=True))",
+}
+
+
+def cells_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def graded(cells, role):
+    return [cell for cell in cells if cell["metadata"].get("nbgrader", {}).get(role)]
+
+
+@pytest.fixture(scope="module")
+def assignments(tmp_path_factory):
+    out = tmp_path_factory.mktemp("class")
+    assert cli.main(["assignments", "--folder", str(ROOT / "notebooks"), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_students_get_no_solution_and_no_output(assignments, stem):
+    cells = cells_of(assignments / "release" / stem / f"{stem}.ipynb")
+    text = "\n".join(cell["source"] for cell in cells)
+    assert "solution_" not in text and BEGIN not in text and "Solution (click" not in text
+    assert not any(cell.get("outputs") for cell in cells)
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    answers, checks = graded(cells, "solution"), graded(cells, "grade")
+    assert len(answers) == len(checks) >= 2
+    assert all(STUB.splitlines()[-1] in cell["source"] for cell in answers)
+    assert all(cell["metadata"]["nbgrader"]["locked"] for cell in checks)
+    assert {cell["metadata"]["nbgrader"]["points"] for cell in checks} <= {1, 2, 3}
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_instructors_version_has_every_solution_as_working_code(assignments, stem):
+    cells = cells_of(assignments / "source" / stem / f"{stem}.ipynb")
+    for cell in graded(cells, "solution"):
+        function = ast.parse(cell["source"]).body[0]
+        known = {argument.arg for argument in function.args.args}
+        used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        assert BEGIN in cell["source"] and known & used, cell["source"]
+        assert not any(name.startswith("solution_") for name in used)
+
+
+def run(source, space):
+    exec(source, space)  # noqa: S102  (it is ours)
+
+
+def test_solutions_pass_their_checks_in_the_grading_cells(assignments):
+    cells = cells_of(assignments / "source" / "00_start_here" / "00_start_here.ipynb")
+    space = {}
+    run("import numpy as np", space)
+    for answer, check in zip(graded(cells, "solution"), graded(cells, "grade"), strict=True):
+        run(answer["source"], space)
+        run(check["source"], space)
+
+
+def test_what_a_teacher_changed_is_not_overwritten(assignments, capsys):
+    path = assignments / "release" / STEMS[0] / f"{STEMS[0]}.ipynb"
+    before = path.read_bytes()
+    command = ["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(assignments)]
+    assert cli.main(command) == 0  # the same again is no loss
+    path.write_bytes(before.replace(b"precision", b"PRECISION", 1))
+    assert cli.main(command) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--folder", "nowhere"], "00_start_here"), (["99", "--folder", str(ROOT / "notebooks")], "'99'")],
+)
+def test_what_is_missing_is_named(arguments, said, tmp_path, capsys):
+    assert cli.main(["assignments", *arguments, "--out", str(tmp_path)]) == 1
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def cell(source, *tags):
+    return {
+        "cell_type": "code",
+        "id": source[:8],
+        "metadata": {"tags": list(tags)},
+        "source": source,
+        "outputs": [],
+    }
+
+
+def test_a_solution_with_other_parameter_names_gets_those_of_the_exercise():
+    exercise = (
+        'def twice(x):\n    """Double."""\n    raise NotImplementedError\n\n\nchecks.check_twice(twice)'
+    )
+    solution = "def solution_twice(given_):\n    return given_ + given_  # given_, twice\n\n\nchecks.check_twice(solution_twice)"
+    answer = assignment_cells([cell(exercise, "exercise"), cell(solution, "solution")], solutions=True)[0][
+        "source"
+    ]
+    space = {}
+    run(answer, space)
+    assert space["twice"](3) == 6 and space["twice"].__doc__ == "Double."
+
+
+def test_an_exercise_without_solution_is_refused():
+    exercise = "def twice(x):\n    raise NotImplementedError\n\n\nchecks.check_twice(twice)"
+    with pytest.raises(ValueError, match="'twice' has no solution"):
+        assignment_cells([cell(exercise, "exercise")], solutions=False)
+    with pytest.raises(ValueError, match="one function and the call of its check"):
+        assignment_cells([cell("def twice(x):\n    raise NotImplementedError", "exercise")], solutions=False)
+
+
+def small_course(folder):
+    """A course of one exercise of notebook 00, and its assignment in `folder`."""
+    course = folder / "notebooks"
+    course.mkdir()
+    wanted = [
+        c
+        for c in cells_of(ROOT / "notebooks" / "00_start_here.ipynb")
+        if "precision_at_k(" in "".join(c["source"])
+    ]
+    wanted = [c for c in wanted if set(c["metadata"].get("tags", [])) & {"exercise", "solution"}]
+    imports = {
+        "cell_type": "code",
+        "id": "imports",
+        "metadata": {},
+        "source": "import numpy as np",
+        "outputs": [],
+        "execution_count": None,
+    }
+    notebook = {"cells": [imports, *wanted], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (course / "00_small.ipynb").write_text(json.dumps(notebook))
+    assert cli.main(["assignments", "--folder", str(course), "--out", str(folder)]) == 0
+    shutil.move(folder / "release", folder / "handed_out")  # nbgrader makes its own
+    (folder / "nbgrader_config.py").write_text('c = get_config()\nc.CourseDirectory.course_id = "cbir"\n')
+
+
+def nbgrader(folder, *arguments):
+    environment = os.environ | {
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_PLATFORM_DIRS": "1",
+    }
+    return subprocess.run(
+        [NBGRADER, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    """Points of each made-up student, graded by nbgrader."""
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
+    folder = tmp_path_factory.mktemp("nbgrader")
+    small_course(folder)
+    made = nbgrader(folder, "generate_assignment", "00_small", "--create")
+    assert made.returncode == 0, made.stderr
+    for student, answer in ANSWERS.items():
+        notebook = json.loads((folder / "handed_out" / "00_small" / "00_small.ipynb").read_text())
+        for one in graded(notebook["cells"], "solution"):
+            one["source"] = one["source"].replace(
+                "    # YOUR CODE HERE\n    raise NotImplementedError()", answer
+            )
+        if student == "hostile":
+            for one in graded(notebook["cells"], "grade"):
+                one["source"] = "assert True"
+        target = folder / "submitted" / student / "00_small"
+        target.mkdir(parents=True)
+        (target / "00_small.ipynb").write_text(json.dumps(notebook))
+    done = nbgrader(folder, "autograde", "00_small")
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        return folder, {s: gradebook.find_submission("00_small", s).score for s in ANSWERS}, done
+
+
+@pytest.mark.timeout(300)
+def test_autograde_gives_points_to_right_answers_only(scores):
+    _, points, done = scores
+    assert points == {"right": 1, "wrong": 0, "unfinished": 0, "broken": 0, "hostile": 0}, done.stderr
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("student", "said"), [("right", "Success"), ("wrong", "not yet"), ("unfinished", "not attempted")]
+)
+def test_validate_tells_a_student_how_it_stands(scores, student, said):
+    folder = scores[0]
+    told = nbgrader(folder, "validate", str(folder / "submitted" / student / "00_small" / "00_small.ipynb"))
+    assert said in told.stdout + told.stderr

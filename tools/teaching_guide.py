@@ -1,0 +1,104 @@
+"""Write the table of exercises into `docs/teaching.md`: what each teaches, how long it takes, what goes wrong.
+
+    python tools/teaching_guide.py
+
+Stars come from the notebooks, typical wrong answers from the checks (those that they name), the rest from `TEACHES`. A test compares.
+"""
+
+import json
+import re
+from pathlib import Path
+from unittest import mock
+
+import course
+
+from cbirkit import checks
+from cbirkit.checks._run import Verdict
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs" / "teaching.md"
+MINUTES = {1: 10, 2: 20, 3: 40}  # by stars, for someone who knows NumPy
+SHOWN = 3  # wrong answers a row
+TEACHES = {
+    "precision_at_k": "what a cut-off is; missing results are misses",
+    "leave_query_out": "a query in the database flatters every score; compare ids, not places",
+    "tiled_histogram": "an encoder from pixels to vector: binning, layout, normalisation, uint8",
+    "average_precision": "the definition behind mAP, and its divisor",
+    "mended_average_precision": "reading somebody else's metric; tests by hand on small lists",
+    "counted_results": "query and junk are left out before ranks are counted",
+    "bootstrap_interval": "how sure a mean over queries is",
+    "root_sift": "a change of metric in three lines",
+    "tf_idf": "weights of rare and frequent words; rows of zeros",
+    "ransac_step": "homogeneous coordinates; what an inlier is",
+    "seen_pixels": "receptive fields, walked backwards",
+    "stable_gem": "pooling between average and maximum; floating point that overflows",
+    "whitened_cosines": "what may be learned from which images",
+    "crow": "weights of places and of channels, per image",
+    "nearest_class_mean": "the classifier between neighbours and probe; cosine against length",
+    "choose_strength": "tuning without the test set, by leaving one out",
+    "better_probe": "encoders that err differently help one another; open, judged by its result",
+    "class_split": "splits by class, not by image",
+    "which_learn": "names of parameters; freezing",
+    "choose_alpha": "a choice under a limit, on validation data",
+    "map_at_r": "the score of metric learning, and why it stops at R",
+    "semi_hard": "which triplets teach; masks in three dimensions",
+    "triplet_gradient": "what pulls and what pushes, by hand",
+    "hamming_distances": "XOR and counting bits; sums that leave a byte",
+    "best_rotation": "orthogonal Procrustes, the step of ITQ",
+    "precision_in_radius": "balls with nobody inside, and how protocols count them",
+    "recall_of_neighbours": "recall of neighbours is not recall of relevant images",
+    "choose_nprobe": "a setting for a target, found by bisection",
+    "graph_search": "the walk behind HNSW: a beam of ef",
+    "pgd_step": "a step and two projections: the ball and the picture",
+    "mended_attack": "normalised numbers are not pixels",
+    "robust_recall": "the worst of several attacks, query by query",
+}
+
+
+def exercises(notebook):
+    """Function, title, stars and check of each exercise of a notebook."""
+    heading, found = None, []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        heading = (re.findall(r"^## Exercise \d+ (★+) (.+)$", source, re.MULTILINE) or [heading])[-1]
+        if "exercise" in cell["metadata"].get("tags", []):
+            check, function = re.search(r"checks\.(check_\w+)\((\w+)\)\s*$", source).groups()
+            found.append((function, heading[1], len(heading[0]), check))
+    return found
+
+
+def named_mistakes(check):
+    """The sentences with which a check names wrong answers."""
+    said = []
+
+    def record(answer, trusted, cases, *, mistakes=(), **settings):
+        said.extend(mistake.sentence for mistake in mistakes)
+        return Verdict(trusted.__name__, "passed", "recorded")
+
+    function = getattr(checks, check)
+    with mock.patch.dict(function.__globals__, {"run_check": record}):
+        if "run_check" in function.__code__.co_names:
+            function(lambda *arguments: None)
+    return said
+
+
+def rows():
+    """Lines of the table."""
+    yield "| notebook | exercise | | minutes | teaches | wrong answers that come up, as the check names them |"
+    yield "|---|---|---|---|---|---|"
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        for function, title, stars, check in exercises(path):
+            wrong = (
+                "<br>".join(f"· {sentence}".replace("|", "\\|") for sentence in named_mistakes(check)[:SHOWN])
+                or "see its hints"
+            )
+            yield f"| {path.stem[:2]} | {title} | {'★' * stars} | {MINUTES[stars]} | {TEACHES[function]} | {wrong} |"
+
+
+def guide(text):
+    """The text of the guide with its table up to date."""
+    return course.replace_between(text, "exercises", "\n".join(rows()))
+
+
+if __name__ == "__main__":
+    GUIDE.write_text(guide(GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
