@@ -124,7 +124,11 @@ class DenseRows:
         shape = len(block["queries"]), stop - start
         if block["out"] is None or block["out"].shape != shape:
             block["out"] = np.empty(shape, np.float32)
-        scores = np.matmul(block["queries"], self.vectors[start:stop].T, out=block["out"])
+        scores = block["out"]
+        if len(scores) == 1:  # sooner than OpenBLAS
+            np.einsum("ij,j->i", self.vectors[start:stop], block["queries"][0], out=scores[0])
+        else:
+            np.matmul(block["queries"], self.vectors[start:stop].T, out=scores)
         if self.metric == "euclidean":
             scores += self.squared[start:stop]
         if self.alive is not None:

@@ -75,6 +75,7 @@ class IVF(BaseIndex):
         # inner products put vectors of zeros where they belong; for centres, L2 shares items out more evenly
         kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
         lists = faiss.IndexIVFFlat(faiss.IndexFlatL2(X.shape[1]), X.shape[1], n_lists, kind)
+        lists.cp.spherical = False  # centres of length 1 found less of as many items looked at when measured
         faiss_parts.quiet([lists.cp], int(check_random_state(self.random_state).randint(2**31 - 1)))
         lists.train(X)
         lists.add_with_ids(X, self._keys)
