@@ -121,3 +121,16 @@ def test_every_photograph_is_credited_in_the_data_readme():
         line = next((line for line in text.splitlines() if line.startswith(f"| {source} |")), "")
         for value in (row.file, row.licence, row.credit, row.address, row.sha256):
             assert value in line, f"data/README.md: the line of {source} lacks {value!r}"
+
+
+def test_shipped_files_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert datasets.shipped_file("tiny.safetensors").is_file()
+    with pytest.raises(FileNotFoundError, match="'tiny.csv' ships with the kit; there are .*tiny.safetensors"):
+        datasets.shipped_file("tiny.csv")
+
+
+def test_without_the_repository_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.shipped, "FOLDER", tmp_path / "data")
+    with pytest.raises(FileNotFoundError, match="install from a clone"):
+        datasets.shipped_file("tiny.safetensors")

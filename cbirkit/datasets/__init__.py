@@ -23,6 +23,7 @@ from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
 from .real_features import RealFeatures, load_real_features
 from .scenes import load_scenes
+from .shipped import shipped_file
 
 __all__ = [
     "Benchmark",
@@ -49,6 +50,7 @@ __all__ = [
     "photo_credits",
     "reference_views",
     "scenes",
+    "shipped_file",
 ]
 
 

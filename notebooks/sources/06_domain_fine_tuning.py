@@ -8,7 +8,7 @@
 # they carry from one domain to another without any training of the network.
 #
 # <!-- links:start -->
-# Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: 07_metric_learning (still to come), then [11_hashing](11_hashing.ipynb)
+# Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [07_metric_learning](07_metric_learning.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -456,7 +456,7 @@ assert mean.loc[0.5, "photographs"] > mean.loc[0, "photographs"] - 0.04
 if PROFILE == "full" and os.environ.get("CBIRKIT_REALDATA"):
     real = runpy.run_path("../tools/fine_tune_real.py")["measure"](os.environ["CBIRKIT_REALDATA"], backbone=BACKBONE)
 else:
-    real = pd.read_csv("../data/fine_tune_real.csv")
+    real = pd.read_csv(datasets.shipped_file("fine_tune_real.csv"))
 ways = ["frozen", "head", "last", "full", "full, alpha 0.5"]
 real.groupby(["domain", "split"], sort=False)[ways].mean().T.round(3).rename_axis(["domain, split"])
 
@@ -785,5 +785,5 @@ Markdown(
 #   [arXiv 1411.1792](https://arxiv.org/abs/1411.1792). Which layers transfer, taken apart one by one.
 #
 # <!-- links:start -->
-# Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: 07_metric_learning (still to come), then [11_hashing](11_hashing.ipynb)
+# Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [07_metric_learning](07_metric_learning.ipynb)
 # <!-- links:end -->
