@@ -2,6 +2,9 @@
 
 from .masked_pooling import grid_weights, pool_regions, window_of
 from .proposals import SLIC, Felzenszwalb, GrabCut, Proposer, SlidingPyramid
+from .region_queries import RegionQuery, as_region
+from .region_result import RegionRanking
+from .region_retriever import RegionRetriever
 from .regions import Region, box_iou, keep_best, mask_iou, non_maximum_suppression
 
 __all__ = [
@@ -10,7 +13,11 @@ __all__ = [
     "GrabCut",
     "Proposer",
     "Region",
+    "RegionQuery",
+    "RegionRanking",
+    "RegionRetriever",
     "SlidingPyramid",
+    "as_region",
     "box_iou",
     "grid_weights",
     "keep_best",

@@ -1,0 +1,299 @@
+"""`RegionRetriever`: search for a thing in images rather than for an image."""
+
+import time
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from ..images import ImageProblem
+from ..ranking import Ranking
+from ..retrieval.database import as_collection
+from ..retrieval.nearest import new_index
+from . import region_saving
+from .masked_pooling import pool_regions, window_of
+from .proposals import Felzenszwalb
+from .region_queries import as_region, grouped, images_holding, names_of, picture_of
+from .region_result import RegionRanking
+from .region_search import best_per_image, best_together, kept_regions
+
+
+class RegionRetriever(BaseEstimator):
+    """An index of the regions of images; an image is as near to a query as its best region.
+
+    Each image runs through the network once. A proposer cuts it into regions, and the embedding of each is the feature map averaged
+    under its mask.
+
+    Parameters
+    ----------
+    encoder : Deep
+        Or whatever has ``feature_maps(images)`` and ``preprocessing``. A larger `size` gives a finer map.
+    proposer : Proposer, optional
+        Default: ``Felzenszwalb()``. One with ``propose(image)`` that gives a list of `Region`.
+    index : estimator, optional
+        Over the embeddings of the regions. Default: ``indexes.Exact()``, which has the cosine distance.
+    whole : bool
+        Index the whole image as a region, too: then every image has at least one, and large things are not lost.
+    pooling : {"average", "gem", "max"}
+        As in `pool_regions`.
+    progress : bool
+
+    Attributes
+    ----------
+    ids : ndarray of str
+        Of the indexed images.
+    images : ImageCollection or None
+    regions_ : list of list of Region
+        Of each image, the best first; the whole image, if it is indexed, last.
+    embeddings_ : ndarray of shape (n_regions, n_dims), float32
+    owners_ : ndarray of shape (n_regions,), int64
+        Position of the image that each region belongs to, ascending.
+    problems_ : list of (str, str)
+        Images that could not be read, and why; they are not indexed.
+    seconds_ : dict
+        What `fit` took: "regions", "network", "pooling".
+
+    References
+    ----------
+    Teichmann et al., "Detect-to-Retrieve", CVPR 2019, arXiv 1812.01584.
+
+    Examples
+    --------
+    >>> from cbirkit.encoders import Deep
+    >>> from cbirkit.objects import RegionQuery, SlidingPyramid
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    >>> deep = Deep("conv5", weights=None, size=32, device="cpu")
+    >>> retriever = RegionRetriever(deep, SlidingPyramid((0.5,)), progress=False).fit(images)
+    >>> found = retriever.search(RegionQuery(images[1], (0, 0, 16, 16)), k=1)
+    >>> found.ranking.ids.tolist(), found.region().box
+    ([['1']], (0, 0, 16, 16))
+    """
+
+    def __init__(self, encoder, proposer=None, index=None, *, whole=True, pooling="average", progress=True):
+        self.encoder = encoder
+        self.proposer = proposer
+        self.index = index
+        self.whole = whole
+        self.pooling = pooling
+        self.progress = progress
+
+    def fit(self, images, y=None, *, regions=None):
+        """Cut images into regions, embed and index them.
+
+        Parameters
+        ----------
+        images : ImageCollection, folder or sequence of images
+        regions : sequence of list of Region, optional
+            One list an image, to be used instead of the proposer's.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            An encoder without feature maps, or one that cuts the borders off; regions that do not fit; no readable image.
+        """
+        self._check()
+        images = as_collection(images)
+        if regions is not None and len(regions) != len(images):
+            raise ValueError(
+                f"regions holds {len(regions)} lists and there are {len(images)} images; give one list an image"
+            )
+        self.seconds_ = dict.fromkeys(("regions", "network", "pooling"), 0.0)
+        self.problems_, kept, found, rows = [], [], [], []
+        for position in tqdm(range(len(images)), desc="regions", disable=not self.progress, leave=False):
+            try:
+                picture = images[position]
+            except ImageProblem as problem:
+                self.problems_.append((str(images.ids[position]), problem.reason))
+                continue
+            kept.append(position)
+            found.append(self._cut(picture, None if regions is None else regions[position]))
+            rows.append(self._embed(picture, found[-1], spent=self.seconds_))
+        if not sum(map(len, found)):
+            raise ValueError(
+                f"none of the {len(images)} images gave a region; pass whole=True, or another proposer"
+            )
+        self.images = images if len(kept) == len(images) else images.subset(np.array(kept))
+        return self._set(self.images.ids, found, np.concatenate(rows))
+
+    def search(self, queries, k=10, *, where=None, depth=None):
+        """Rank images by their best region.
+
+        Parameters
+        ----------
+        queries : RegionQuery, tuple of RegionQuery, or list of these
+            A tuple is one query of several parts: "this and that". Each part is answered by another region of the image, and the mean
+            of their distances counts. The image that a query is taken from, given by its id, is left out.
+        k : int
+            Images for each query, at most.
+        where : ndarray of shape (n_images,), bool, optional
+            Which images may be found, such as `holding` gives.
+        depth : int, optional
+            How many regions an index is asked for, for queries of one part; all by default. Images none of whose regions is
+            among them are not found.
+
+        Returns
+        -------
+        RegionRanking
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such query, an empty mask, a box outside its image, `where` of another length, or `k` < 1.
+        """
+        check_is_fitted(self, "embeddings_")
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ValueError(f"k must be a whole number from 1, got {k!r}")
+        allowed = self._allowed(where)
+        groups, known = grouped(queries), set(self.ids)
+        indices, near, regions = np.full((len(groups), k), -1), np.full((len(groups), k), np.inf), []
+        for number, group in enumerate(groups):
+            vectors = np.concatenate([self.embed(query) for query in group])
+            images, distances, rows = (
+                self._together(vectors) if len(group) > 1 else self._nearest(vectors, depth)
+            )
+            own = [
+                self._positions[query.image]
+                for query in group
+                if isinstance(query.image, str) and query.image in known
+            ]
+            keep = np.flatnonzero(allowed[images] & ~np.isin(images, own))[:k]
+            indices[number, : len(keep)], near[number, : len(keep)] = images[keep], distances[keep]
+            regions.append([tuple(self._flat[row] for row in rows[i]) for i in keep])
+        return RegionRanking(Ranking(names_of(groups, known), self.ids, indices, near), regions)
+
+    def embed(self, query):
+        """Embedding of a `RegionQuery`: float32 (1, n_dims)."""
+        picture = picture_of(query, self.images, set(self.ids))
+        return self._embed(picture, [as_region(query.region, picture.shape)])
+
+    def holding(self, names, *, column="classes"):
+        """Which indexed images hold all of some things, by a column of the table.
+
+        Parameters
+        ----------
+        names : str or sequence of str
+        column : str
+            Holds for each image a list, tuple or set of names, or one name.
+
+        Returns
+        -------
+        ndarray of shape (n_images,), bool
+
+        Raises
+        ------
+        ValueError
+            The images are not at hand, or nothing in the column has such a name.
+        """
+        check_is_fitted(self, "embeddings_")
+        return images_holding(self.images, names, column)
+
+    def pruned(self, n=None, *, iou=1.0):
+        """A copy with fewer regions an image: the best `n`, and of two that overlap by more than `iou` the better one.
+
+        Nothing is encoded anew. The whole image stays where it is indexed, and is not counted.
+        """
+        check_is_fitted(self, "embeddings_")
+        found, rows = kept_regions(self.regions_, int(self.whole), n=n, iou=iou)
+        other = clone(self)
+        other.images, other.problems_, other.seconds_ = self.images, self.problems_, self.seconds_
+        return other._set(self.ids, found, self.embeddings_[rows])
+
+    def save(self, folder):
+        """Write encoder, proposer, regions and embeddings to a folder, in one step; the images stay where they are.
+
+        Raises
+        ------
+        ValueError, OSError
+            A part that cannot be saved without pickle; something else is in the folder, or it cannot be written.
+        """
+        check_is_fitted(self, "embeddings_")
+        return region_saving.save(self, folder)
+
+    @classmethod
+    def load(cls, folder, images=None, *, trusted=()):
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        folder : path-like
+        images : ImageCollection, optional
+            What was indexed, to be shown and asked with. Without it a query has to bring its own picture.
+        trusted : sequence of classes
+            As in `cbirkit.persistence.load_estimator`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            No such folder; damaged; something else; `images` lacks an indexed one.
+        """
+        return region_saving.load(cls, folder, images, trusted)
+
+    def _check(self):
+        if not hasattr(self.encoder, "feature_maps") or not hasattr(self.encoder, "preprocessing"):
+            raise TypeError(
+                f"regions are pooled from feature maps, and {type(self.encoder).__name__} has none; use encoders.Deep"
+            )
+        if self.encoder.preprocessing.resize == "crop":
+            raise ValueError(
+                'this encoder cuts the borders of images off and sees no region there; pass resize="squash" to it'
+            )
+
+    def _cut(self, picture, given):
+        """Regions of an image, the best first, and all of it."""
+        began = time.perf_counter()
+        proposer = Felzenszwalb() if self.proposer is None else self.proposer
+        regions = (
+            proposer.propose(picture)
+            if given is None
+            else [as_region(region, picture.shape) for region in given]
+        )
+        regions = sorted(regions, key=lambda region: -region.score)
+        self.seconds_["regions"] += time.perf_counter() - began
+        return regions + ([as_region(None, picture.shape)] if self.whole else [])
+
+    def _embed(self, picture, regions, spent=None):
+        """float32 (n_regions, n_dims): one pass of the network, then the map under each mask."""
+        began = time.perf_counter()
+        feature_map = self.encoder.feature_maps([picture])[0]
+        between = time.perf_counter()
+        window = window_of(self.encoder.preprocessing, picture.shape)
+        rows = pool_regions(feature_map, regions, window=window, pooling=self.pooling)
+        if spent is not None:
+            spent["network"] += between - began
+            spent["pooling"] += time.perf_counter() - between
+        return rows
+
+    def _set(self, ids, regions, embeddings):
+        self.ids, self.regions_, self.embeddings_ = ids, regions, embeddings
+        self._flat = [region for mine in regions for region in mine]
+        self.owners_ = np.repeat(np.arange(len(ids)), [len(mine) for mine in regions])
+        self._positions = {name: position for position, name in enumerate(ids)}
+        self.index_ = new_index(self.index).fit(embeddings)
+        return self
+
+    def _allowed(self, where):
+        if where is None:
+            return np.ones(len(self.ids), dtype=bool)
+        where = np.asarray(where)
+        if where.dtype != bool or where.shape != (len(self.ids),):
+            raise ValueError(
+                f"where is {where.dtype} of shape {where.shape}; give one truth value for each of the {len(self.ids)} images"
+            )
+        return where
+
+    def _nearest(self, vector, depth):
+        n = len(self._flat) if depth is None else min(depth, len(self._flat))
+        distances, rows = self.index_.kneighbors(vector, n_neighbors=n)
+        images, near, best = best_per_image(distances[0], rows[0], self.owners_)
+        return images, near, best[:, None]
+
+    def _together(self, vectors):
+        distances, rows = self.index_.kneighbors(vectors, n_neighbors=len(self._flat))
+        table = np.full((len(vectors), len(self._flat)), np.inf)
+        np.put_along_axis(table, rows, distances, axis=1)
+        return best_together(table, self.owners_)

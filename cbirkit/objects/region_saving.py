@@ -1,0 +1,109 @@
+"""A region retriever as a folder: encoder, proposer, index, and regions as packed bits; no pickle, no copy of the images."""
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+
+from .._atomic import verify_manifest, write_folder
+from ..persistence import load_estimator, load_state, save_estimator, save_state
+from .regions import Region
+
+KIND = "region retriever"
+
+
+def pack(regions):
+    """Regions of all images as arrays, for `unpack`: dict of str to ndarray."""
+    flat = [region for mine in regions for region in mine]
+    bits = [np.packbits(region.inside) for region in flat]
+    return {
+        "counts": np.array([len(mine) for mine in regions], dtype=np.int64),
+        "boxes": np.array([region.box for region in flat], dtype=np.int64).reshape(-1, 4),
+        "shapes": np.array([region.shape for region in flat], dtype=np.int64).reshape(-1, 2),
+        "scores": np.array([region.score for region in flat], dtype=np.float64),
+        "sizes": np.array([len(part) for part in bits], dtype=np.int64),
+        "bits": np.concatenate(bits) if bits else np.empty(0, np.uint8),
+    }
+
+
+def unpack(packed):
+    """The inverse of `pack`.
+
+    Raises
+    ------
+    ValueError
+        The arrays do not fit one another.
+    """
+    boxes, sizes = packed["boxes"], packed["sizes"]
+    height, width = (boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0])
+    n = int(packed["counts"].sum())
+    if not len(boxes) == len(sizes) == len(packed["scores"]) == len(
+        packed["shapes"]
+    ) == n or sizes.sum() != len(packed["bits"]):
+        raise ValueError("the regions are damaged: their numbers do not fit one another; index again")
+    if (height < 1).any() or (width < 1).any() or (sizes != -(-height * width // 8)).any():
+        raise ValueError("the regions are damaged: a mask does not fit its box; index again")
+    ends, flat = np.cumsum(sizes), []
+    for i, end in enumerate(ends):
+        shape = int(height[i]), int(width[i])
+        inside = (
+            np.unpackbits(packed["bits"][end - sizes[i] : end], count=shape[0] * shape[1])
+            .reshape(shape)
+            .astype(bool)
+        )
+        flat.append(
+            Region(
+                tuple(map(int, boxes[i])),
+                inside,
+                tuple(map(int, packed["shapes"][i])),
+                float(packed["scores"][i]),
+            )
+        )
+    starts = np.concatenate([[0], np.cumsum(packed["counts"])])
+    return [flat[a:b] for a, b in itertools.pairwise(starts)]
+
+
+def save(retriever, folder):
+    """Write a fitted `RegionRetriever`."""
+    folder = Path(os.path.abspath(folder))
+    parts = {"encoder": retriever.encoder, "proposer": retriever.proposer, "index": retriever.index}
+    state = {
+        "ids": [str(name) for name in retriever.ids],
+        "regions": pack(retriever.regions_),
+        "embeddings": retriever.embeddings_,
+        "problems": [list(one) for one in retriever.problems_],
+        "settings": {"whole": retriever.whole, "pooling": retriever.pooling, "progress": retriever.progress},
+        "parts": [name for name, part in parts.items() if part is not None],
+    }
+    with write_folder(folder, kind=KIND) as partial:
+        save_state(state, partial / "regions", kind="regions", name="RegionRetriever")
+        for name in state["parts"]:
+            save_estimator(parts[name], partial / name)
+    return folder
+
+
+def load(cls, folder, images=None, trusted=()):
+    """Read what `save` wrote."""
+    folder = Path(folder)
+    verify_manifest(folder, kind=KIND)
+    state = load_state(folder / "regions", kind="regions")
+    parts = {name: load_estimator(folder / name, trusted=trusted) for name in state["parts"]}
+    retriever = cls(**{"encoder": None, "proposer": None, "index": None, **parts}, **state["settings"])
+    ids = np.array(state["ids"], dtype=object)
+    if images is not None:
+        missing = [name for name in ids if name not in images.table.index]
+        if missing:
+            raise ValueError(
+                f"{images.name!r} lacks {len(missing)} of the {len(ids)} indexed images, the first is {missing[0]!r}; "
+                "give the collection that was indexed, or load without images"
+            )
+        images = images.subset(images.positions(ids))
+    regions = unpack(state["regions"])
+    if len(regions) != len(ids) or len(state["embeddings"]) != sum(map(len, regions)):
+        raise ValueError(
+            f"{folder} is damaged: its regions, embeddings and images differ in number; index again"
+        )
+    retriever.images, retriever.seconds_ = images, {}
+    retriever.problems_ = [tuple(one) for one in state["problems"]]
+    return retriever._set(ids, regions, state["embeddings"])
