@@ -1,0 +1,100 @@
+"""What notebook 07 reads is there, fits together, and is what the tool and `data/README.md` say."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from safetensors.numpy import load_file
+
+from cbirkit import datasets, encoders, learning, metrics
+
+runs = pytest.importorskip("metric_learning_runs", reason="pytorch-metric-learning is not installed")
+FILES = ("metric_learning.csv", "metric_learning_classes.csv", "metric_start.safetensors")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return pd.read_csv(ROOT / "data" / "metric_learning.csv")
+
+
+@pytest.fixture(scope="module")
+def by_class():
+    return pd.read_csv(ROOT / "data" / "metric_learning_classes.csv")
+
+
+def test_every_run_is_there_once(table):
+    assert list(table.columns) == runs.COLUMNS
+    tests = table[table["part"] == "test"]
+    expected = {
+        (which, seed, method)
+        for which, methods in runs.TESTED.items()
+        for seed, method in itertools.product(runs.SEEDS, (*runs.BASELINES, *methods))
+    }
+    found = list(tests[["set", "seed", "method"]].itertuples(index=False, name=None))
+    assert len(found) == len(set(found)) and set(found) == expected
+    numbers = tests[["map_at_r", "p_at_1", "alignment", "uniformity"]]
+    assert np.isfinite(numbers).all(axis=None)
+    assert numbers[["map_at_r", "p_at_1"]].stack().between(0, 1).all() and (tests["uniformity"] <= 0).all()
+
+
+def test_each_loss_had_the_same_budget_and_its_best_value_was_taken(table):
+    tuning, tests = table[table["part"] == "tuning"], table[table["part"] == "test"]
+    for method, (values, _) in runs.METHODS.items():
+        tried = tuning[tuning["method"] == method]
+        assert sorted(tried["setting"]) == sorted(values) and len(values) == 3
+        best = tried.loc[tried["validation"].idxmax(), "setting"]
+        assert set(tests.loc[tests["method"] == method, "setting"]) == {best}
+
+
+def test_classes_and_runs_agree(table, by_class):
+    tests = table[table["part"] == "test"].set_index(["set", "seed", "method"])["map_at_r"]
+    means = by_class.groupby(["set", "seed", "method"])["map_at_r"].mean()
+    assert (means - tests.reindex(means.index)).abs().max() < 2e-4  # as many images of each class
+    assert by_class.groupby(["set", "seed", "method"])["class"].nunique().groupby("set").first().to_dict() == {"scenes": 16, "omniglot": 24}
+
+
+def test_no_class_is_in_two_splits(by_class):
+    train, validation = runs.scene_classes()
+    unseen = {c.name for c in datasets.scenes.scene_classes() if c.group == "unseen"}
+    assert len(train) == 24 and len(validation) == 8 and not set(train) & set(validation)
+    assert set(by_class.loc[by_class["set"] == "scenes", "class"]) == unseen and not unseen & {*train, *validation}
+    letters = by_class.loc[by_class["set"] == "omniglot", "class"]
+    assert {name.split("/")[0] for name in letters} == {runs.ALPHABETS["test"]}
+    assert len(set(runs.ALPHABETS.values())) == 3
+
+
+def test_the_start_loads_as_an_encoder(table):
+    path = ROOT / "data" / "metric_start.safetensors"
+    assert {str(v.dtype) for v in load_file(path).values()} <= {"float16", "int64"}
+    start = encoders.Deep("conv5", weights=str(path), size=runs.SIZE["scenes"], device="cpu")
+    images = runs.scenes("unseen", 6, 0)
+    score = learning.retrieval_score(start.transform(images), images.labels, metric="map@r")
+    assert score > 0.12  # an untrained one: 0.03
+
+
+def test_a_run_is_judged_as_by_loops():
+    class Rows:
+        def transform(self, images):
+            return images.rows
+
+    class Few:
+        rows = np.random.RandomState(0).normal(size=(12, 3))
+        labels = tuple("aaabbbcccddd")
+
+    numbers, classes = runs.judged(Rows(), Few())
+    X = Few.rows / np.linalg.norm(Few.rows, axis=1, keepdims=True)
+    values = {}
+    for i, label in enumerate(Few.labels):
+        order = [j for j in np.argsort(-(X @ X[i])) if j != i]
+        values.setdefault(label, []).append(metrics.map_at_r([Few.labels[j] == label for j in order]))
+    assert classes == pytest.approx({label: np.mean(v) for label, v in values.items()})
+    assert numbers["map_at_r"] == pytest.approx(np.mean([value for each in values.values() for value in each]))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_readme_has_the_checksum(name):
+    digest = hashlib.sha256((ROOT / "data" / name).read_bytes()).hexdigest()
+    assert digest in (ROOT / "data" / "README.md").read_text(), f"data/README.md has another SHA-256 of {name}: it is {digest}"
