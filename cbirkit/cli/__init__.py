@@ -88,6 +88,7 @@ def build_parser():
     _add_index(commands)
     _add_search(commands)
     _add_explore(commands)
+    _add_report(commands)
     _add_assignments(commands)
     return parser
 
@@ -227,6 +228,28 @@ def _add_explore(commands):
         "--notebook",
         metavar="FILE",
         help="where to write it (default: ./explore_FOLDER.ipynb); one that exists is kept",
+    )
+    _add_encoder(parser)
+
+
+def _add_report(commands):
+    def run(arguments, printer):
+        from .report import report_folder
+
+        report_folder(arguments, printer)
+        return 0
+
+    parser = _command(
+        commands,
+        "report",
+        summary="look at a folder of images before anything else: sizes, classes, copies, outliers, broken files",
+        examples="  cbirkit report photos\n  cbirkit report photos --html ~/photos.html --encoder color\n\n"
+        "The page is one file that needs no server and loads nothing. It holds small copies of some images.",
+        run=run,
+    )
+    _add_folder(parser)
+    parser.add_argument(
+        "--html", default="report.html", metavar="FILE", help="where to write (default: ./report.html)"
     )
     _add_encoder(parser)
 

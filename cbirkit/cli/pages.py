@@ -7,8 +7,8 @@ import json
 
 from .say import printable
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is loaded, nothing runs
-_STYLE = """
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is loaded, nothing runs
+STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;max-width:80rem}
 h1{font-size:1.2rem}
@@ -70,16 +70,16 @@ def html_page(found, thumbnails):
     """
     query, *pictures = thumbnails
     tiles = "\n".join(_tile(row, picture) for row, picture in zip(found["results"], pictures, strict=True))
-    name = _text(found["query"])
-    how = _text(
+    name = escaped(found["query"])
+    how = escaped(
         f"{found['folder']}: encoder {found['encoder']}, index {found['index']}, smaller distance is nearer"
     )
-    shown = _picture(query, "the query, " + found["query"])
+    shown = picture_html(query, "the query, " + found["query"])
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width">
-<title>Images like {name}</title><style>{_STYLE}</style></head>
+<title>Images like {name}</title><style>{STYLE}</style></head>
 <body><h1>Images that look like {name}</h1>
 <figure class="query">{shown}<figcaption>query: {name}</figcaption></figure>
 <ol>
@@ -90,13 +90,14 @@ def html_page(found, thumbnails):
 
 
 def _tile(row, picture):
-    label = f"<br>{_text(row['label'])}" if row["label"] is not None else ""
-    caption = f"{row['rank']}. distance {row['distance']:.4f}{label}<br>{_text(row['id'])}"
-    shown = _picture(picture, f"result {row['rank']}, {row['id']}")
+    label = f"<br>{escaped(row['label'])}" if row["label"] is not None else ""
+    caption = f"{row['rank']}. distance {row['distance']:.4f}{label}<br>{escaped(row['id'])}"
+    shown = picture_html(picture, f"result {row['rank']}, {row['id']}")
     return f"<li><figure>{shown}<figcaption>{caption}</figcaption></figure></li>"
 
 
-def _picture(picture, alt):
+def picture_html(picture, alt):
+    """A thumbnail (h, w, 3) uint8 inside the page, or words where there is none."""
     if picture is None:
         return '<div class="picture">cannot be read</div>'
     from PIL import Image
@@ -104,8 +105,9 @@ def _picture(picture, alt):
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<div class="picture"><img alt="{_text(alt)}" src="data:image/jpeg;base64,{data}"></div>'
+    return f'<div class="picture"><img alt="{escaped(alt)}" src="data:image/jpeg;base64,{data}"></div>'
 
 
-def _text(value):
+def escaped(value):
+    """Text of anything, escaped for HTML."""
     return html.escape(printable(value), quote=True)

@@ -1,0 +1,171 @@
+"""`survey`: the first look at a collection: sizes, classes, copies, near-copies, outliers and broken files."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .leaks import difference_hash
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 24  # products computed at a time
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `survey` found.
+
+    Attributes
+    ----------
+    images : ImageCollection
+        Those that can be read.
+    table : DataFrame
+        One row an image that can be read, by id: ``width`` and ``height`` in pixels, ``label`` where there are labels,
+        and with embeddings ``distance``: the mean cosine distance to its nearest neighbours.
+    problems : DataFrame
+        ``name`` and ``reason`` of files that cannot be read.
+    copies : list of list of str
+        Ids of images with the same content, groups of two or more, the largest first.
+    near_copies : list of list of str
+        Ids of images that look alike to `difference_hash`, copies left out but for one of each group.
+    outliers : list of str
+        Ids, the farthest from their nearest neighbours first; empty without embeddings.
+    """
+
+    images: object
+    table: pd.DataFrame
+    problems: pd.DataFrame
+    copies: list
+    near_copies: list
+    outliers: list
+
+    def class_counts(self):
+        """Images of each class, most first: a Series, empty where there are no labels."""
+        return self.table["label"].value_counts() if "label" in self.table else pd.Series(dtype=int)
+
+
+def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_outliers=12, progress=True):
+    """Look at a collection before anything is done with it.
+
+    Parameters
+    ----------
+    images : ImageCollection
+        Every image is decoded once.
+    embeddings : array (n_images, n_dims) or estimator with ``transform``, optional
+        For outliers: rows that belong to `images`, or an encoder for those that can be read.
+    max_hash_distance : int, default=6
+        Bits, of 128, in which the `difference_hash` of near-copies may differ.
+    n_neighbors : int, default=3
+        Neighbours over which an image's distance is averaged: copies of each other have near ones.
+    n_outliers : int, default=12
+    progress : bool
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    ValueError
+        No image can be read; embeddings that do not fit the collection; numbers out of range.
+
+    Notes
+    -----
+    Near-copies and outliers are candidates for a person to look at. Near-copies are joined: if a is near b and b near
+    c, all three are one group.
+
+    Examples
+    --------
+    >>> from cbirkit.images import ImageCollection
+    >>> ramp = np.repeat(np.arange(0, 240, 10, dtype=np.uint8)[None, :, None], 24, axis=0).repeat(3, axis=2)
+    >>> found = survey(ImageCollection.from_arrays([ramp, ramp, ramp[:, ::-1]]), progress=False)
+    >>> found.copies, found.table[["width", "height"]].drop_duplicates().to_numpy().tolist()
+    ([['0', '1']], [[24, 24]])
+    """
+    if not (0 <= max_hash_distance < 128) or n_neighbors < 1 or n_outliers < 0:
+        raise ValueError(
+            "max_hash_distance must lie in 0 to 127, n_neighbors be at least 1 and n_outliers at least 0, got "
+            f"{max_hash_distance}, {n_neighbors} and {n_outliers}"
+        )
+    good = images.verify(progress=progress)
+    if not len(good):
+        raise ValueError(
+            f"none of {len(images)} images can be read; the first problem: {_first(good.problems)}"
+        )
+    sizes, hashes, digests = zip(*(_facts(good, position) for position in range(len(good))), strict=True)
+    table = pd.DataFrame(sizes, columns=["width", "height"], index=pd.Index(good.ids, name="id"))
+    if "label" in good.table:
+        table["label"] = good.labels
+    copies = _groups_of_equal(good.ids, digests)
+    left_out = {name for group in copies for name in group[1:]}
+    near = _near(good.ids, hashes, max_hash_distance, left_out)
+    if embeddings is not None:
+        table["distance"] = _distances(_rows(embeddings, images, good), n_neighbors)
+    far = table.get("distance", pd.Series(dtype=float)).sort_values(ascending=False, kind="stable")
+    return Survey(good, table, good.problems, copies, near, far.index[:n_outliers].tolist())
+
+
+def _first(problems):
+    return ": ".join(map(str, problems.iloc[0])) if len(problems) else "there is no image"
+
+
+def _facts(images, position):
+    """Size, hash and digest of one image."""
+    pixels = images[position]
+    return pixels.shape[1::-1], difference_hash(pixels), images.digest(position)
+
+
+def _groups_of_equal(ids, keys):
+    groups = pd.Series(ids).groupby(pd.Series(keys), sort=False).apply(list)
+    return sorted((group for group in groups if len(group) > 1), key=len, reverse=True)
+
+
+def _near(ids, hashes, most, left_out):
+    """Groups of ids whose hashes are near, joined over chains."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = [i for i, bits in enumerate(hashes) if bits is not None and ids[i] not in left_out]
+    if len(rows) < 2:
+        return []
+    signs = np.array([hashes[i] for i in rows], dtype=np.float32) * 2 - 1  # (n, 128)
+    pairs = []
+    step = max(1, _BLOCK // len(rows))
+    for start in range(0, len(rows), step):
+        one, other = np.nonzero(signs[start : start + step] @ signs.T >= 128 - 2 * most)
+        pairs.append(np.stack([one + start, other]))
+    one, other = np.concatenate(pairs, axis=1)
+    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(rows), len(rows)))
+    return _groups_of_equal([ids[i] for i in rows], connected_components(links, directed=False)[1])
+
+
+def _rows(embeddings, images, good):
+    """Embeddings of the good images (n_good, n_dims), rows of length 1."""
+    if hasattr(embeddings, "transform"):
+        values = np.asarray(embeddings.transform(good), np.float32)
+    else:
+        values = np.asarray(embeddings, np.float32)
+        if values.ndim != 2 or len(values) != len(images):
+            raise ValueError(
+                f"embeddings have the shape {values.shape}; give one row for each of {len(images)} images"
+            )
+        values = values[images.positions(good.ids)]
+    if not np.isfinite(values).all():
+        raise ValueError("embeddings hold NaN or infinite values; leave those images out")
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+
+def _distances(rows, n_neighbors):
+    """Mean cosine distance of each row to its nearest others (n,); 0 for a single row."""
+    k = min(n_neighbors, len(rows) - 1)
+    if k == 0:
+        return np.zeros(len(rows))
+    found = np.empty(len(rows))
+    step = max(1, _BLOCK // len(rows))
+    for start in range(0, len(rows), step):
+        cosines = rows[start : start + step] @ rows.T
+        cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -np.inf  # itself
+        found[start : start + step] = 1 - np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
+    return np.maximum(found, 0)

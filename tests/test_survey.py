@@ -1,0 +1,129 @@
+"""The first look at a collection: sizes, copies, near-copies, outliers, broken files; and `cbirkit report`."""
+
+import html.parser
+
+import numpy as np
+import pytest
+from cli_samples import add_textured, failed, paint, photos, runner
+from PIL import Image
+
+from cbirkit import ImageCollection
+from cbirkit.evaluation import survey
+
+folder = pytest.fixture(photos)
+run = pytest.fixture(runner)
+
+
+def picture(seed, size=64):
+    """Coarse random grey, so that its hash has something to hold on to."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (9, 9), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((size, size)).convert("RGB"))
+
+
+def collection(*arrays, **keywords):
+    return ImageCollection.from_arrays(list(arrays), **keywords)
+
+
+def test_sizes_labels_and_classes_are_counted():
+    found = survey(collection(picture(0), picture(1, 32), picture(2), labels=["a", "b", "a"]), progress=False)
+    assert found.table["width"].tolist() == [64, 32, 64]
+    assert found.class_counts().to_dict() == {"a": 2, "b": 1}
+    assert survey(collection(picture(0)), progress=False).class_counts().empty
+
+
+def test_copies_and_near_copies_are_told_apart():
+    one = picture(0)
+    near = np.clip(one.astype(int) + np.random.default_rng(0).integers(-3, 4, one.shape), 0, 255).astype(
+        np.uint8
+    )
+    found = survey(collection(one, picture(1), one.copy(), near, picture(2)), progress=False)
+    assert found.copies == [["0", "2"]]
+    assert found.near_copies == [["0", "3"]]  # one of the copies stands for both
+
+
+def test_near_copies_are_joined_over_chains_and_plain_images_are_left_out():
+    plain = np.full((16, 16, 3), 90, np.uint8)
+    found = survey(collection(plain, plain + 1, picture(3)), progress=False)
+    assert found.copies == [] and found.near_copies == []
+    everything = survey(collection(*map(picture, range(4))), max_hash_distance=127, progress=False)
+    assert everything.near_copies == [["0", "1", "2", "3"]]
+
+
+def test_the_outlier_is_the_row_far_from_all_others():
+    rows = np.vstack([np.eye(4)[0] + 0.01 * np.random.default_rng(0).normal(size=(6, 4)), np.eye(4)[3]])
+    found = survey(collection(*map(picture, range(7))), rows, n_outliers=2, n_neighbors=2, progress=False)
+    assert found.outliers[0] == "6" and len(found.outliers) == 2
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = np.sort(1 - unit @ unit.T, axis=1)[:, 1:3].mean(axis=1)
+    np.testing.assert_allclose(found.table["distance"], expected, atol=1e-6)
+
+
+def test_one_image_alone_is_no_outlier():
+    found = survey(collection(picture(0)), np.ones((1, 3)), progress=False)
+    assert found.table["distance"].tolist() == [0] and found.near_copies == []
+
+
+def test_broken_files_are_named_and_rows_stay_with_their_images(folder):
+    (folder / "cat" / "00_broken.png").write_bytes(b"\x89PNG nothing")
+    images = ImageCollection.from_folder(folder)
+    rows = np.ones((len(images), 2))
+    rows[images.positions(["dog/5.png"])[0], 1] = -1
+    found = survey(images, rows, n_neighbors=1, progress=False)
+    assert found.problems["name"].tolist() == ["cat/00_broken.png"]
+    assert found.outliers[0] == "dog/5.png" and len(found.table) == 6
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"embeddings": np.ones((3, 2))}, "one row for each of 2 images"),
+        ({"embeddings": np.full((2, 2), np.nan)}, "NaN"),
+        ({"max_hash_distance": 128}, "max_hash_distance must lie in 0 to 127"),
+        ({"n_neighbors": 0}, "n_neighbors be at least 1"),
+    ],
+)
+def test_bad_input_is_told(keywords, words):
+    with pytest.raises(ValueError, match=words):
+        survey(collection(picture(0), picture(1)), progress=False, **keywords)
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, sources of images and visible text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.sources, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.mark.parametrize("encoder", ["color+hog", "vlad"])
+def test_the_report_is_one_page_that_loads_nothing(folder, tmp_path, run, encoder):
+    paint(folder / "dog" / "again.png", 5)  # as dog/5.png
+    (folder / "<b>broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    add_textured(folder / "cat", 8)
+    code, out, err = run("report", folder, "--html", tmp_path / "r.html", "--encoder", encoder)
+    assert code == 0 and out.strip().endswith("r.html") and "1 groups of copies" in err
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.sources and all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert "script" not in page.tags and "b" not in page.tags
+    for words in ("<b>broken.jpg", "again.png", "2 classes", "Copies: 1 group", "Unlike all others"):
+        assert words in page.text
+
+
+def test_a_folder_without_images_and_a_place_that_cannot_be_written(folder, tmp_path, run):
+    (tmp_path / "none").mkdir()
+    failed(run("report", tmp_path / "none"), "no usable image")
+    failed(run("report", folder, "--html", tmp_path / "no" / "r.html", "--encoder", "color"), "--html FILE")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.png").write_bytes(b"")
+    failed(
+        run("report", broken, "--encoder", "color", "--html", tmp_path / "r.html"), "none of|cannot be read"
+    )
