@@ -6,9 +6,11 @@ wrong answer, so that Run All goes on; `Verdict.passed` says whether the answer 
 
 from cbirkit.checks._run import Case, Mistake, Verdict, run_check
 from cbirkit.checks.adversarial import check_mended_attack, check_pgd_step, check_robust_recall
+from cbirkit.checks.approximate_search import check_choose_nprobe, check_neighbour_recall
 from cbirkit.checks.cnn_features import check_seen_pixels, check_stable_gem
 from cbirkit.checks.cnn_weights import check_crow, check_whitened_cosines
 from cbirkit.checks.domain_fine_tuning import check_choose_alpha, check_class_split, check_which_learn
+from cbirkit.checks.graph_search import check_graph_search
 from cbirkit.checks.hashing import check_best_rotation, check_hamming_distances, check_precision_in_radius
 from cbirkit.checks.local_features import check_ransac_step, check_root_sift, check_tf_idf
 from cbirkit.checks.measuring_protocol import check_bootstrap_interval, check_counted_results
@@ -30,16 +32,19 @@ __all__ = [
     "check_better_probe",
     "check_bootstrap_interval",
     "check_choose_alpha",
+    "check_choose_nprobe",
     "check_choose_strength",
     "check_class_split",
     "check_counted_results",
     "check_crow",
+    "check_graph_search",
     "check_hamming_distances",
     "check_leave_query_out",
     "check_map_at_r",
     "check_mended_attack",
     "check_mended_average_precision",
     "check_nearest_class_mean",
+    "check_neighbour_recall",
     "check_pgd_step",
     "check_precision_at_k",
     "check_precision_in_radius",
