@@ -123,7 +123,7 @@ def test_a_folder_without_images_and_a_place_that_cannot_be_written(folder, tmp_
     failed(run("report", folder, "--html", tmp_path / "no" / "r.html", "--encoder", "color"), "--html FILE")
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "a.png").write_bytes(b"")
+    (broken / "a.png").write_bytes(b"\x89PNG nothing")
     failed(
         run("report", broken, "--encoder", "color", "--html", tmp_path / "r.html"), "none of|cannot be read"
     )
