@@ -1,5 +1,6 @@
 """Object retrieval: images cut into regions, an embedding for each from one forward pass, and an index of regions."""
 
+from .learned import Segmenter, TorchvisionSegmenter, connected_regions
 from .masked_pooling import grid_weights, pool_regions, window_of
 from .proposals import SLIC, Felzenszwalb, GrabCut, Proposer, SlidingPyramid
 from .region_queries import RegionQuery, as_region
@@ -16,9 +17,12 @@ __all__ = [
     "RegionQuery",
     "RegionRanking",
     "RegionRetriever",
+    "Segmenter",
     "SlidingPyramid",
+    "TorchvisionSegmenter",
     "as_region",
     "box_iou",
+    "connected_regions",
     "grid_weights",
     "keep_best",
     "mask_iou",
