@@ -16,6 +16,7 @@ from cbirkit.checks.local_features import check_ransac_step, check_root_sift, ch
 from cbirkit.checks.measuring_protocol import check_bootstrap_interval, check_counted_results
 from cbirkit.checks.measuring_retrieval import check_average_precision, check_mended_average_precision
 from cbirkit.checks.metric_learning import check_map_at_r, check_semi_hard, check_triplet_gradient
+from cbirkit.checks.objects import check_image_distances, check_masked_pooling, check_suppressed
 from cbirkit.checks.own_data import check_copy_groups, check_mean_over_classes
 from cbirkit.checks.start_here import check_leave_query_out, check_precision_at_k, check_tiled_histogram
 from cbirkit.checks.transfer_learning import (
@@ -41,8 +42,10 @@ __all__ = [
     "check_crow",
     "check_graph_search",
     "check_hamming_distances",
+    "check_image_distances",
     "check_leave_query_out",
     "check_map_at_r",
+    "check_masked_pooling",
     "check_mean_over_classes",
     "check_mended_attack",
     "check_mended_average_precision",
@@ -57,6 +60,7 @@ __all__ = [
     "check_seen_pixels",
     "check_semi_hard",
     "check_stable_gem",
+    "check_suppressed",
     "check_tf_idf",
     "check_tiled_histogram",
     "check_triplet_gradient",

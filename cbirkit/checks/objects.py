@@ -1,0 +1,249 @@
+"""Checks of notebook 14: masked pooling, the score of an image, and non-maximum suppression."""
+
+import numpy as np
+
+from cbirkit.checks._run import Case, Mistake, run_check
+
+
+def check_masked_pooling(answer):
+    """Check ``masked_pooling(feature_map, mask)``: the mean of a feature map under a mask, of length 1.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `feature_map` (c, h, w) and `mask` (h * s, w * s), bool, not empty; returns (c,): cells weighted by the share of their
+        pixels that the mask covers.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_masked_pooling(lambda feature_map, mask: feature_map.mean(axis=(1, 2))).passed
+    False
+    """
+    return run_check(answer, _masked_pooling, _pooling_cases(), mistakes=POOLING_MISTAKES)
+
+
+def _shares(feature_map, mask):
+    """Share of each cell that the mask covers: (h, w)."""
+    (h, w), (tall, wide) = feature_map.shape[1:], mask.shape
+    return mask.reshape(h, tall // h, w, wide // w).mean(axis=(1, 3))
+
+
+def _unit(vector):
+    return vector / np.linalg.norm(vector)
+
+
+def _masked_pooling(feature_map, mask):
+    weights = _shares(feature_map, mask)
+    return _unit((feature_map * weights).sum(axis=(1, 2)) / weights.sum())
+
+
+def _pooling_cases():
+    random = np.random.RandomState(0)
+    cells = np.zeros((8, 8), bool)
+    cells[:4, 4:] = True
+    corner = np.zeros((8, 8), bool)
+    corner[3:6, 2:7] = True
+    dot = np.zeros((12, 20), bool)
+    dot[7, 13] = True
+    return [
+        Case((random.rand(3, 2, 2), cells), "a mask that is exactly one of four cells"),
+        Case((random.rand(3, 2, 2), corner), "a mask that covers its cells in part"),
+        Case((random.rand(4, 3, 5), dot), "a mask of one pixel, smaller than a cell"),
+        Case(
+            (random.rand(5, 3, 4) - 0.5, random.rand(9, 12) < 0.3),
+            "a scattered mask, and a map with values below 0",
+        ),
+        Case((random.rand(6, 4, 4), np.ones((16, 16), bool)), "a mask of the whole image"),
+    ]
+
+
+def _any_cell(feature_map, mask):
+    return _unit(feature_map[:, _shares(feature_map, mask) > 0].mean(axis=1))
+
+
+def _nearest_cell(feature_map, mask):
+    step = mask.shape[0] // feature_map.shape[1]
+    inside = mask[::step, ::step]
+    return _unit(feature_map[:, inside].mean(axis=1)) if inside.any() else np.zeros(len(feature_map))
+
+
+POOLING_MISTAKES = (
+    Mistake(
+        lambda f, m: _unit(f.mean(axis=(1, 2))), "This is the mean of the whole map: the mask is not used."
+    ),
+    Mistake(
+        _any_cell,
+        "A cell that the mask only touches counts as much as one that it fills: weight cells by the covered share.",
+    ),
+    Mistake(
+        _nearest_cell,
+        "The mask is sampled at one pixel a cell, so small things vanish: take the share of each cell.",
+    ),
+    Mistake(
+        lambda f, m: (f * _shares(f, m)).sum(axis=(1, 2)) / _shares(f, m).sum(),
+        "The vector is not of length 1: divide it by its norm.",
+    ),
+    Mistake(
+        lambda f, m: _unit((f * _shares(f, m)).max(axis=(1, 2))),
+        "This is the largest value under the mask, not the mean.",
+    ),
+    Mistake(
+        lambda f, m: _unit((_shares(f, ~m) * f).sum(axis=(1, 2))) if not m.all() else np.zeros(len(f)),
+        "This pools what lies around the mask.",
+    ),
+)
+
+
+def check_image_distances(answer):
+    """Check ``image_distances(distances, owners, n_images)``: an image is as near as its best region.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `distances` (n_regions,), `owners` (n_regions,), the number of the image that each region is of, in any order, and
+        `n_images`; returns (n_images,), infinity for an image without a region.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_image_distances(lambda distances, owners, n_images: np.zeros(n_images)).passed
+    False
+    """
+    return run_check(answer, _image_distances, _distance_cases(), mistakes=DISTANCE_MISTAKES)
+
+
+def _per_image(reduce, empty=np.inf):
+    def distances_by(distances, owners, n_images):
+        mine = [distances[owners == image] for image in range(n_images)]
+        return np.array([reduce(part) if len(part) else empty for part in mine])
+
+    return distances_by
+
+
+def _image_distances(distances, owners, n_images):
+    return _per_image(np.min)(distances, owners, n_images)
+
+
+def _distance_cases():
+    random = np.random.RandomState(1)
+    return [
+        Case((np.array([0.5, 0.2, 0.9]), np.array([0, 0, 1]), 2), "three regions of two images"),
+        Case(
+            (np.array([0.9, 0.2, 0.5, 0.1]), np.array([1, 0, 1, 0]), 2),
+            "regions that are not in the order of the images",
+        ),
+        Case((np.array([0.3, 0.4]), np.array([0, 2]), 3), "an image without a region"),
+        Case((np.array([]), np.array([], dtype=int), 2), "no region at all"),
+        Case(
+            (random.rand(60), random.randint(0, 9, 60), 10), "60 regions of ten images, the last without one"
+        ),
+    ]
+
+
+DISTANCE_MISTAKES = (
+    Mistake(
+        _per_image(np.mean),
+        "This is the mean over an image's regions: one good region is drowned by the others.",
+    ),
+    Mistake(_per_image(np.max), "This is the worst region of each image."),
+    Mistake(_per_image(lambda part: part[0]), "This is the first region of each image, not the nearest."),
+    Mistake(
+        _per_image(np.min, 0.0),
+        "An image without a region comes first with the distance 0: give it infinity.",
+    ),
+    Mistake(_per_image(np.sum), "This is the sum: images with many regions come last."),
+)
+
+
+def check_suppressed(answer):
+    """Check ``suppressed(boxes, scores, iou)``: non-maximum suppression.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `boxes` (n, 4) as x0, y0, x1, y1, `scores` (n,), all different, and `iou`; returns the positions kept, best first,
+        (n_kept,): of two boxes that overlap by more than `iou` the better one.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_suppressed(lambda boxes, scores, iou: np.argsort(-scores)).passed
+    False
+    """
+    return run_check(answer, _suppressed, _suppression_cases(), mistakes=SUPPRESSION_MISTAKES)
+
+
+def _overlap(a, b, by="union"):
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    common, sizes = np.maximum(high - low, 0).prod(), [(box[2:] - box[:2]).prod() for box in (a, b)]
+    return common / (sum(sizes) - common if by == "union" else min(sizes))
+
+
+def _suppress(boxes, scores, iou, *, by="union", against="kept", sign=-1):
+    order, kept = np.argsort(sign * scores), []
+    for number, i in enumerate(order):
+        others = {"kept": kept, "all": order[:number], "last": kept[-1:]}[against]
+        if all(_overlap(boxes[i], boxes[j], by) <= iou for j in others):
+            kept.append(int(i))
+    return np.array(kept, dtype=np.int64)
+
+
+def _suppressed(boxes, scores, iou):
+    return _suppress(boxes, scores, iou)
+
+
+def _suppression_cases():
+    random = np.random.RandomState(2)
+    chain = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], float)
+    nested = np.array([[0, 0, 20, 20], [5, 5, 9, 9], [40, 0, 50, 10]], float)
+    cases = [
+        Case((chain[:2], np.array([0.4, 0.9]), 0.3), "two boxes that overlap, the better one second"),
+        Case(
+            (chain, np.array([0.9, 0.8, 0.7]), 0.3),
+            "a chain: the second overlaps both others, which do not overlap by much",
+        ),
+        Case(
+            (nested, np.array([0.9, 0.8, 0.7]), 0.3), "a small box inside a large one: their union is large"
+        ),
+        Case(
+            (nested[[0, 2, 0]], np.array([0.9, 0.8, 0.7]), 0.5),
+            "a box, another far away, and the first again",
+        ),
+        Case((np.empty((0, 4)), np.empty(0), 0.5), "no boxes"),
+    ]
+    for iou in (0.2, 0.5):
+        low = random.rand(15, 2) * 20
+        boxes = np.concatenate([low, low + 4 + random.rand(15, 2) * 12], axis=1)
+        cases.append(Case((boxes, random.permutation(15) / 15, iou), f"15 random boxes, iou {iou}"))
+    return cases
+
+
+SUPPRESSION_MISTAKES = (
+    Mistake(lambda b, s, iou: np.argsort(-s), "Nothing is dropped: this is the order by score alone."),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, against="all"),
+        "A box that was dropped drops others: compare with the kept ones only.",
+    ),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, against="last"),
+        "A box is compared with the last one kept only: compare with all.",
+    ),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, sign=1),
+        "The worst box is kept first: sort by descending score.",
+    ),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, by="smaller"),
+        "The common area is divided by the smaller box: divide by the union.",
+    ),
+)
