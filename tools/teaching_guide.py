@@ -51,6 +51,11 @@ TEACHES = {
     "graph_search": "the walk behind HNSW: a beam of ef",
     "pgd_step": "a step and two projections: the ball and the picture",
     "mended_attack": "normalised numbers are not pixels",
+    "copy_groups": "the first look at a folder: equal contents under other names",
+    "mean_over_classes": "a mean that large classes do not drown",
+    "masked_pooling": "an average over the cells of a mask, and masks without a cell",
+    "image_distances": "an image is as good as its best region",
+    "suppressed": "many boxes, one thing",
     "robust_recall": "the worst of several attacks, query by query",
 }
 
