@@ -183,6 +183,29 @@ def test_another_index_and_a_depth(world, retriever):
     assert (retriever.search(query, k=7, depth=3).ranking.indices[0] >= 0).sum() <= 3
 
 
+def test_a_query_of_several_scales_counts_at_its_nearest(world):
+    images, masks, _ = world
+    query, found = RegionQuery(images[0], masks[0][0]), {}
+    for scales in ((1.0,), (0.5,), (1.0, 0.5)):
+        retriever = RegionRetriever(DEEP, query_scales=scales, progress=False).fit(images, regions=masks)
+        assert retriever.embed(query).shape == (len(scales), 96)
+        ranking = retriever.search(query, k=8).ranking
+        found[scales] = ranking.distances[0][np.argsort(ranking.indices[0])]
+        both = retriever.search((query, RegionQuery(images[0], masks[0][1])), k=8)
+        assert np.isfinite(both.ranking.distances).all()
+    assert np.allclose(found[1.0, 0.5], np.minimum(found[(1.0,)], found[(0.5,)]), atol=1e-6)
+    half = Deep("conv5", weights=None, size=32, device="cpu")
+    wanted = pool_regions(half.feature_maps([images[0]])[0], [Region.from_mask(masks[0][0])])
+    alone = RegionRetriever(DEEP, query_scales=(0.5,), progress=False).fit(images[:1], regions=masks[:1])
+    assert np.allclose(alone.embed(query), wanted, atol=1e-6)
+
+
+def test_scales_that_are_none_are_refused(world):
+    for scales in ((), (0.0,), "half"):
+        with pytest.raises(ValueError, match="query_scales"):
+            RegionRetriever(DEEP, query_scales=scales, progress=False).fit(world[0])
+
+
 def test_a_broken_image_is_named_and_left_out(tmp_path, world):
     from PIL import Image
 

@@ -134,6 +134,22 @@ def picture_of(query, images, known):
     return images[query.image]
 
 
+def check_settings(encoder, query_scales):
+    """Refuse an encoder that regions cannot be pooled from (TypeError, ValueError), and scales that are none (ValueError)."""
+    if not hasattr(encoder, "feature_maps") or not hasattr(encoder, "preprocessing"):
+        raise TypeError(
+            f"regions are pooled from feature maps, and {type(encoder).__name__} has none; use encoders.Deep"
+        )
+    if encoder.preprocessing.resize == "crop":
+        raise ValueError(
+            'this encoder cuts the borders of images off and sees no region there; pass resize="squash" to it'
+        )
+    if isinstance(query_scales, str) or not len(query_scales) or not all(scale > 0 for scale in query_scales):
+        raise ValueError(
+            f"query_scales must be a sequence of positive numbers, got {query_scales!r}; use (1.0,) for one scale"
+        )
+
+
 def images_holding(images, names, column):
     """Which images of a collection hold all of some things, see `RegionRetriever.holding`: ndarray of bool."""
     if images is None:

@@ -14,9 +14,9 @@ from ..retrieval.nearest import new_index
 from . import region_saving
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb
-from .region_queries import as_region, grouped, images_holding, names_of, picture_of
+from .region_queries import as_region, check_settings, grouped, images_holding, names_of, picture_of
 from .region_result import RegionRanking
-from .region_search import best_per_image, best_together, kept_regions
+from .region_search import images_together, kept_regions, nearest_images
 
 
 class RegionRetriever(BaseEstimator):
@@ -37,6 +37,9 @@ class RegionRetriever(BaseEstimator):
         Index the whole image as a region, too: then every image has at least one, and large things are not lost.
     pooling : {"average", "gem", "max"}
         As in `pool_regions`.
+    query_scales : sequence of float
+        A query is embedded at each of these multiples of the encoder's size, and the nearest counts: at 0.5 it is compared with things
+        half as large as it is. The index does not grow.
     progress : bool
 
     Attributes
@@ -70,12 +73,23 @@ class RegionRetriever(BaseEstimator):
     ([['1']], (0, 0, 16, 16))
     """
 
-    def __init__(self, encoder, proposer=None, index=None, *, whole=True, pooling="average", progress=True):
+    def __init__(
+        self,
+        encoder,
+        proposer=None,
+        index=None,
+        *,
+        whole=True,
+        pooling="average",
+        query_scales=(1.0,),
+        progress=True,
+    ):
         self.encoder = encoder
         self.proposer = proposer
         self.index = index
         self.whole = whole
         self.pooling = pooling
+        self.query_scales = query_scales
         self.progress = progress
 
     def fit(self, images, y=None, *, regions=None):
@@ -96,7 +110,8 @@ class RegionRetriever(BaseEstimator):
         TypeError, ValueError
             An encoder without feature maps, or one that cuts the borders off; regions that do not fit; no readable image.
         """
-        self._check()
+        check_settings(self.encoder, self.query_scales)
+        self.__dict__.pop("_scaled", None)
         images = as_collection(images)
         if regions is not None and len(regions) != len(images):
             raise ValueError(
@@ -152,9 +167,11 @@ class RegionRetriever(BaseEstimator):
         groups, known = grouped(queries), set(self.ids)
         indices, near, regions = np.full((len(groups), k), -1), np.full((len(groups), k), np.inf), []
         for number, group in enumerate(groups):
-            vectors = np.concatenate([self.embed(query) for query in group])
+            vectors = [self.embed(query) for query in group]
             images, distances, rows = (
-                self._together(vectors) if len(group) > 1 else self._nearest(vectors, depth)
+                images_together(self.index_, vectors, self.owners_)
+                if len(group) > 1
+                else nearest_images(self.index_, vectors[0], self.owners_, depth)
             )
             own = [
                 self._positions[query.image]
@@ -167,9 +184,10 @@ class RegionRetriever(BaseEstimator):
         return RegionRanking(Ranking(names_of(groups, known), self.ids, indices, near), regions)
 
     def embed(self, query):
-        """Embedding of a `RegionQuery`: float32 (1, n_dims)."""
+        """Embeddings of a `RegionQuery`, one a scale: float32 (n_scales, n_dims)."""
         picture = picture_of(query, self.images, set(self.ids))
-        return self._embed(picture, [as_region(query.region, picture.shape)])
+        region = [as_region(query.region, picture.shape)]
+        return np.concatenate([self._embed(picture, region, scale=scale) for scale in self.query_scales])
 
     def holding(self, names, *, column="classes"):
         """Which indexed images hold all of some things, by a column of the table.
@@ -233,16 +251,6 @@ class RegionRetriever(BaseEstimator):
         """
         return region_saving.load(cls, folder, images, trusted)
 
-    def _check(self):
-        if not hasattr(self.encoder, "feature_maps") or not hasattr(self.encoder, "preprocessing"):
-            raise TypeError(
-                f"regions are pooled from feature maps, and {type(self.encoder).__name__} has none; use encoders.Deep"
-            )
-        if self.encoder.preprocessing.resize == "crop":
-            raise ValueError(
-                'this encoder cuts the borders of images off and sees no region there; pass resize="squash" to it'
-            )
-
     def _cut(self, picture, given):
         """Regions of an image, the best first, and all of it."""
         began = time.perf_counter()
@@ -256,12 +264,13 @@ class RegionRetriever(BaseEstimator):
         self.seconds_["regions"] += time.perf_counter() - began
         return regions + ([as_region(None, picture.shape)] if self.whole else [])
 
-    def _embed(self, picture, regions, spent=None):
+    def _embed(self, picture, regions, spent=None, scale=1.0):
         """float32 (n_regions, n_dims): one pass of the network, then the map under each mask."""
         began = time.perf_counter()
-        feature_map = self.encoder.feature_maps([picture])[0]
+        encoder = self._encoder_at(scale)
+        feature_map = encoder.feature_maps([picture])[0]
         between = time.perf_counter()
-        window = window_of(self.encoder.preprocessing, picture.shape)
+        window = window_of(encoder.preprocessing, picture.shape)
         rows = pool_regions(feature_map, regions, window=window, pooling=self.pooling)
         if spent is not None:
             spent["network"] += between - began
@@ -286,14 +295,11 @@ class RegionRetriever(BaseEstimator):
             )
         return where
 
-    def _nearest(self, vector, depth):
-        n = len(self._flat) if depth is None else min(depth, len(self._flat))
-        distances, rows = self.index_.kneighbors(vector, n_neighbors=n)
-        images, near, best = best_per_image(distances[0], rows[0], self.owners_)
-        return images, near, best[:, None]
-
-    def _together(self, vectors):
-        distances, rows = self.index_.kneighbors(vectors, n_neighbors=len(self._flat))
-        table = np.full((len(vectors), len(self._flat)), np.inf)
-        np.put_along_axis(table, rows, distances, axis=1)
-        return best_together(table, self.owners_)
+    def _encoder_at(self, scale):
+        if scale == 1:
+            return self.encoder
+        kept = self.__dict__.setdefault("_scaled", {})
+        if scale not in kept:
+            size = tuple(max(1, round(side * scale)) for side in self.encoder.preprocessing.shape)
+            kept[scale] = clone(self.encoder).set_params(size=size)
+        return kept[scale]

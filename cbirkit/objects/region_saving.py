@@ -73,7 +73,9 @@ def save(retriever, folder):
         "regions": pack(retriever.regions_),
         "embeddings": retriever.embeddings_,
         "problems": [list(one) for one in retriever.problems_],
-        "settings": {"whole": retriever.whole, "pooling": retriever.pooling, "progress": retriever.progress},
+        "settings": {
+            name: getattr(retriever, name) for name in ("whole", "pooling", "query_scales", "progress")
+        },
         "parts": [name for name, part in parts.items() if part is not None],
     }
     with write_folder(folder, kind=KIND) as partial:

@@ -66,6 +66,24 @@ def best_together(distances, owners):
     return np.array([one[1] for one in found], dtype=np.int64), np.array([one[0] for one in found]), regions
 
 
+def nearest_images(index, vectors, owners, depth=None):
+    """Images by their best region, for one part of a query at several scales (n_scales, n_dims): as `best_together` gives them."""
+    n = len(owners) if depth is None else min(depth, len(owners))
+    distances, rows = (part.ravel() for part in index.kneighbors(vectors, n_neighbors=n))
+    order = np.argsort(distances, kind="stable")  # of all scales
+    images, near, best = best_per_image(distances[order], rows[order], owners)
+    return images, near, best[:, None]
+
+
+def images_together(index, parts, owners):
+    """The same for several parts, each (n_scales, n_dims)."""
+    table = np.full((len(parts), len(owners)), np.inf)
+    for number, vectors in enumerate(parts):
+        distances, rows = index.kneighbors(vectors, n_neighbors=len(owners))
+        np.minimum.at(table[number], rows, distances)
+    return best_together(table, owners)
+
+
 def kept_regions(regions, n_whole, *, n=None, iou=1.0):
     """What `RegionRetriever.pruned` keeps: regions of each image, and their rows. The last `n_whole` of each image stay."""
     found, rows, start = [], [], 0
