@@ -7,8 +7,11 @@ require("anywidget")
 
 from .attack_lab import AttackLab
 from .cropper import Cropper
+from .embedding_map import EmbeddingMap
 from .metric_lab import MetricLab
+from .object_explorer import ObjectExplorer
 from .picker import ImagePicker
+from .projection import MapQuality, map_quality, project
 from .queries import Query
 from .query_explorer import QueryExplorer
 from .status_line import StatusLine
@@ -18,12 +21,17 @@ from .tile_grid import Tile, TileGrid
 __all__ = [
     "AttackLab",
     "Cropper",
+    "EmbeddingMap",
     "ImagePicker",
+    "MapQuality",
     "MetricLab",
+    "ObjectExplorer",
     "Query",
     "QueryExplorer",
     "StatusLine",
     "ThumbnailCache",
     "Tile",
     "TileGrid",
+    "map_quality",
+    "project",
 ]

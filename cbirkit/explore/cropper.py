@@ -35,7 +35,7 @@ class Cropper(anywidget.AnyWidget):
 
     def __init__(self):
         super().__init__()
-        self._callbacks = {"crop": [], "whole": [], "file": [], "problem": []}
+        self._callbacks = {"crop": [], "point": [], "whole": [], "file": [], "problem": []}
         self._parts = None  # of a file that is arriving: [name, size, parts expected, list of bytes]
         self.on_msg(lambda _widget, content, buffers: self.receive(content, buffers))
 
@@ -62,6 +62,10 @@ class Cropper(anywidget.AnyWidget):
         """Call ``callback((x, y, width, height))`` when a region is chosen."""
         self._callbacks["crop"].append(callback)
 
+    def on_point(self, callback):
+        """Call ``callback(x, y)`` when the picture is clicked without a region; where nobody asks for that it is a problem."""
+        self._callbacks["point"].append(callback)
+
     def on_whole(self, callback):
         """Call ``callback()`` when the whole picture is asked for."""
         self._callbacks["whole"].append(callback)
@@ -78,7 +82,9 @@ class Cropper(anywidget.AnyWidget):
         """Handle a message from the page, trusting nothing in it."""
         event = content.get("event") if isinstance(content, dict) else None
         try:
-            if event == "crop":
+            if event == "crop" and self._callbacks["point"] and (point := clicked(content.get("box"))):
+                self._tell("point", *point)
+            elif event == "crop":
                 self._tell("crop", checked_box(content.get("box"), self.width, self.height))
             elif event == "whole":
                 self._tell("whole")
@@ -115,6 +121,18 @@ class Cropper(anywidget.AnyWidget):
             if len(data) != size:
                 raise ValueError(f"{name} arrived with {len(data)} of its {size} bytes; upload it again")
             self._tell("file", name, data)
+
+
+def clicked(box):
+    """Where a click without a drag was, (x, y); None for anything else.
+
+    Examples
+    --------
+    >>> clicked([5, 9, 0, 0]), clicked([5, 9, 1, 1])
+    ((5, 9), None)
+    """
+    whole = isinstance(box, list | tuple) and len(box) == 4 and all(type(value) is int for value in box)
+    return (box[0], box[1]) if whole and not box[2] and not box[3] else None
 
 
 def checked_box(box, width, height):

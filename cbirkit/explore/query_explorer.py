@@ -70,14 +70,12 @@ class QueryExplorer(VBox):
         first = next(iter(self._retrievers.values())).images
         self.queries = first if queries is None else queries
         if not len(self.queries):
-            raise ValueError(
-                "there are no images to pick a query from; pass queries=, a collection with images"
-            )
+            raise ValueError("there are no images to pick a query from; pass queries=, a collection with images")
         self._judge = Judge(by, relevance)
         if by is not None:
             self.queries.column(by), first.column(by)
         self._thumbnails = ThumbnailCache()
-        self._current, self._found, self.history = None, {}, []
+        self._current, self._found, self.history, self._listeners = None, {}, [], []
         self._make_parts(int(k))
         super().__init__(self._arranged())
         self.add_class("cbk-explorer")
@@ -153,6 +151,10 @@ class QueryExplorer(VBox):
         self.history.pop()
         self._back.disabled = not self.history
 
+    def on_show(self, callback):
+        """Call ``callback(query, found)`` with a `Query` and what the (left) retriever found, after each search."""
+        self._listeners.append(callback)
+
     def static(self, query=None):
         """The view as a picture, for places that run no JavaScript.
 
@@ -203,9 +205,8 @@ class QueryExplorer(VBox):
             description="Back", icon="arrow-left", tooltip="The query before this one", disabled=True
         )
         self._k = IntSlider(k, 1, max(48, k), description="results", continuous_update=False)
-        self._left = Dropdown(
-            options=names, value=names[0], description="left" if len(names) > 1 else "method"
-        )
+        left = "left" if len(names) > 1 else "method"
+        self._left = Dropdown(options=names, value=names[0], description=left)
         others = [("nothing", None), *((name, name) for name in names)]
         self._right = Dropdown(
             options=others, value=names[1] if len(names) > 1 else None, description="right"
@@ -243,9 +244,8 @@ class QueryExplorer(VBox):
             self._status.say(str(problem), problem=True)
         except Exception as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
             log.exception("QueryExplorer failed")
-            self._status.say(
-                f"this failed with {type(error).__name__}: {error}; the log has the details", problem=True
-            )
+            words = f"this failed with {type(error).__name__}: {error}; the log has the details"
+            self._status.say(words, problem=True)
 
     # ------------------------------------------------------------------ events
 
@@ -274,9 +274,7 @@ class QueryExplorer(VBox):
         return list(dict.fromkeys(name for name in both if name is not None))
 
     def _find(self, name, query):
-        return find(
-            self._retrievers[name], query, self._k.value, judge=self._judge, thumbnails=self._thumbnails
-        )
+        return find(self._retrievers[name], query, self._k.value, judge=self._judge, thumbnails=self._thumbnails)
 
     def _show(self, query, *, remember=True):
         """Search first, so that nothing changes on the page if that fails."""
@@ -297,3 +295,5 @@ class QueryExplorer(VBox):
             f"{name}: {one.summary}" if len(found) > 1 else one.summary for name, one in found.items()
         )
         self._status.say(f"Nearest to {query.name}{part}: {told}")
+        for listener in self._listeners:
+            listener(query, next(iter(found.values())))

@@ -1,0 +1,108 @@
+"""What is shown beside a map: the selected images a page at a time, and the neighbours of a query."""
+
+import numpy as np
+import pandas as pd
+from ipywidgets import Box, Button, Label, Layout, VBox
+
+from .projection import nearest
+from .tile_grid import Tile, TileGrid
+
+_PAGE = 24
+_SIZE = 120  # pixels of a thumbnail
+
+
+class SelectedGrid(VBox):
+    """The selected images of a map, in pages.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    thumbnails : ThumbnailCache
+    """
+
+    def __init__(self, images, thumbnails):
+        self._images, self._thumbnails = images, thumbnails
+        self._chosen, self._texts, self._page = np.empty(0, np.int64), None, 0
+        self.grid = TileGrid(tile_size=84)
+        self._back, self._next = (
+            Button(description=text, tooltip=tip, layout=Layout(width="auto"))
+            for text, tip in (("Previous", "The pictures before these"), ("Next", "The pictures after these"))
+        )
+        self._back.on_click(lambda _button: self._turn(-1))
+        self._next.on_click(lambda _button: self._turn(1))
+        self._where = Label()
+        self._row = Box([self._back, self._next, self._where]).add_class("cbk-row")
+        super().__init__([self.grid, self._row])
+
+    def show(self, chosen, texts):
+        """Show images by position; `texts` (n_images,) are their captions."""
+        self._chosen, self._texts, self._page = chosen, texts, 0
+        self._draw()
+
+    def _turn(self, by):
+        self._page += by
+        self._draw()
+
+    def _draw(self):
+        first = self._page * _PAGE
+        shown = self._chosen[first : first + _PAGE]
+        ids = self._images.ids[shown]
+        pictures = self._thumbnails.get(self._images, ids, _SIZE)
+        tiles = [
+            Tile(i, picture, f"selected {i}, {text}".strip(" ,"), text, title=f"{i}\n{text}".strip())
+            for i, picture, text in zip(ids, pictures, self._texts[shown], strict=True)
+        ]
+        self.grid.show(tiles, heading="Selected", summary=f"{len(self._chosen):,} images")
+        self._where.value = f"{first + 1:,} to {first + len(shown):,}" if len(shown) else ""
+        self._back.disabled, self._next.disabled = first == 0, first + _PAGE >= len(self._chosen)
+        self._row.layout.display = "none" if len(self._chosen) <= _PAGE else None
+
+
+class Neighbours:
+    """The nearest images by embedding, and whether they are right.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    rows : array (n_images, n_dims)
+    metric : {"cosine", "euclidean"}
+        Rows are of length 1 for cosine.
+    column : str or None
+        What a right neighbour shares.
+    """
+
+    def __init__(self, images, rows, metric, column):
+        self._images, self._rows, self._metric = images, rows, metric
+        self._values = None if column is None else pd.Series(images.column(column)).astype(object)
+
+    def of(self, at, k):
+        """Positions (k,) of the nearest others, nearest first."""
+        return nearest(self._rows, np.array([at]), k)[0] if k else np.empty(0, np.int64)
+
+    def verdicts(self, at, near):
+        """List of "right", "wrong" or, where that is not known, ""."""
+        if self._values is None or pd.isna(self._values[at]):
+            return [""] * len(near)
+        return ["right" if self._values[i] == self._values[at] else "wrong" for i in near]
+
+    def distances(self, at, near):
+        """Distances (k,) by the metric."""
+        apart = np.linalg.norm(self._rows[near].astype(np.float64) - self._rows[at], axis=1)
+        return apart**2 / 2 if self._metric == "cosine" else apart
+
+    def tiles(self, near, distances, verdicts, thumbnails):
+        """One `Tile` for each neighbour."""
+        ids = self._images.ids[near]
+        tiles = []
+        pictures = thumbnails.get(self._images, ids, _SIZE)
+        for rank, (i, picture, far, verdict) in enumerate(zip(ids, pictures, distances, verdicts, strict=True), 1):
+            value = "" if self._values is None else self._values[near[rank - 1]]
+            label = "" if pd.isna(value) else str(value)
+            told = ", ".join(filter(None, (str(i), label, f"distance {far:.3f}", verdict)))
+            tiles.append(Tile(i, picture, f"rank {rank}: {told}", label, f"{far:.3f}", told, rank, verdict))
+        return tiles
+
+
+def judged(verdicts):
+    """How many are right, or "" where nothing is known."""
+    return "" if not any(verdicts) else f"{list(verdicts).count('right')} of {len(verdicts)} right"

@@ -1,0 +1,264 @@
+"""Embeddings laid out in the plane, remembered by what they were made from; and how far such a map can be believed."""
+
+import hashlib
+import io
+from collections import OrderedDict
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from scipy.spatial import cKDTree
+from sklearn.decomposition import PCA
+from sklearn.utils import check_random_state
+
+from .._atomic import write_bytes
+from .._optional import require
+from ..plots.maps import map_trustworthiness
+
+METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+LEAST_IMAGES = {"pca": 1, "tsne": 10, "umap": 10}
+_MOST_REMEMBERED = 16  # maps, of 8 bytes a point
+_BLOCK = 2**22  # distances computed at once
+_remembered, _lock = OrderedDict(), Lock()
+_fitting = Lock()  # numba's plain thread pool ends the process if two threads use it at once
+
+
+def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=None):
+    """Lay embeddings out in the plane, at the same place each time for the same seed.
+
+    UMAP and t-SNE are remembered, so that the second call with equal values and settings costs nothing.
+
+    Parameters
+    ----------
+    embeddings : array (n_images, n_dims), float
+        Euclidean distances are kept as far as may be; give rows of length 1 for cosine.
+    method : {"umap", "tsne", "pca"}
+    random_state : int
+        A seed. UMAP then runs on one thread, the price of the same map each time.
+    n_neighbors : int, at least 2
+        UMAP's neighbours, t-SNE's perplexity; at most ``(n_images - 1) // 3`` are used.
+    cache : path-like, optional
+        Folder where maps outlive the process; without it they are kept in memory.
+
+    Returns
+    -------
+    points : array (n_images, 2), float32, no unit
+
+    Raises
+    ------
+    ValueError
+        An unknown method, a wrong shape, values that are not finite, or fewer than 10 images for UMAP or t-SNE.
+    ImportError
+        umap-learn is not installed.
+
+    Examples
+    --------
+    >>> project(np.array([[0.0, 0, 0], [4, 0, 0], [8, 0, 0]]), "pca").round(3).tolist()
+    [[-4.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
+
+    References
+    ----------
+    McInnes, Healy and Melville (2018), arXiv:1802.03426 (UMAP); van der Maaten and Hinton (2008), JMLR 9 (t-SNE).
+    """
+    embeddings = checked_embeddings(embeddings)
+    check_method(method, len(embeddings))
+    n_neighbors = max(2, min(_whole(n_neighbors, 2, "n_neighbors"), (len(embeddings) - 1) // 3))
+    seed = _whole(random_state, 0, "random_state")
+    if method == "pca":
+        return _pca(embeddings, seed)
+    key = fingerprint(embeddings, method, seed, n_neighbors)
+    points = _recall(key, cache, len(embeddings))
+    if points is None:
+        points = np.asarray(_LAYOUTS[method](embeddings, seed, n_neighbors), dtype=np.float32)
+        _keep(key, points, cache)
+    return points.copy()
+
+
+def is_remembered(embeddings, method, *, random_state=0, n_neighbors=15, cache=None):
+    """Whether `project` has the map already, so that it need not be waited for."""
+    if method == "pca":
+        return True
+    n_neighbors = max(2, min(n_neighbors, (len(embeddings) - 1) // 3))
+    return _recall(fingerprint(embeddings, method, random_state, n_neighbors), cache, len(embeddings)) is not None
+
+
+def fingerprint(embeddings, method, seed, n_neighbors):
+    """SHA-256, hexadecimal, of all that a map depends on: values, method, settings and the library's version."""
+    library = version({"umap": "umap-learn"}.get(method, "scikit-learn"))
+    told = (method, library, seed, n_neighbors, embeddings.shape, embeddings.dtype.str)
+    digest = hashlib.sha256(repr(told).encode())
+    digest.update(np.ascontiguousarray(embeddings))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class MapQuality:
+    """How far a map can be believed.
+
+    Attributes
+    ----------
+    trustworthiness : float
+        1 where the neighbours on the map are neighbours among the embeddings, about 0.5 at random; NaN for < 4 images.
+    overlap : float
+        Mean share of the k nearest by embedding that are among the k nearest on the map; NaN for one image.
+    chance : float
+        The overlap of a random map, ``k / (n_images - 1)``.
+    k, n_sampled : int
+        Neighbours that `overlap` looks at; images whose neighbours were compared.
+    """
+
+    trustworthiness: float
+    overlap: float
+    chance: float
+    k: int
+    n_sampled: int
+
+    def __str__(self):
+        if np.isnan(self.overlap):
+            return "too few images to say how far the map can be believed"
+        return (
+            f"trustworthiness {self.trustworthiness:.2f} (1 faithful, 0.5 random) · neighbour overlap "
+            f"{100 * self.overlap:.0f} % of the {self.k} nearest ({100 * self.chance:.1f} % at random)"
+        )
+
+
+def map_quality(points, embeddings, *, k=10, random_state=0):
+    """Trustworthiness and neighbour overlap of a map, on a sample of at most 1,000 images (fewer of large sets).
+
+    Parameters
+    ----------
+    points : array (n_images, 2)
+    embeddings : array (n_images, n_dims)
+        Compared by Euclidean distance.
+    k : int
+    random_state : int
+        Of the sample.
+
+    Returns
+    -------
+    MapQuality
+
+    Examples
+    --------
+    >>> line = np.arange(12.0)[:, None] ** 1.7 * [1.0, 2.0]
+    >>> quality = map_quality(line, line, k=3)
+    >>> quality.trustworthiness, quality.overlap
+    (1.0, 1.0)
+
+    References
+    ----------
+    Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
+    """
+    n, k = len(points), min(k, len(points) - 1)
+    trust = map_trustworthiness(points, embeddings, n_neighbors=k, random_state=random_state)[0]
+    if k < 1:
+        return MapQuality(trust, float("nan"), float("nan"), k, n)
+    n_sampled = min(n, 1000 if n <= 20_000 else 300)
+    chosen = check_random_state(random_state).choice(n, n_sampled, replace=False)
+    overlap = neighbour_overlap(points, embeddings, chosen, k)
+    return MapQuality(trust, float(overlap.mean()), k / (n - 1), k, n_sampled)
+
+
+def neighbour_overlap(points, embeddings, chosen, k):
+    """Share of the k nearest by embedding that are among the k nearest on the map (n_chosen,), in [0, 1]."""
+    on_map = cKDTree(points).query(points[chosen], k + 1)[1]  # (n_chosen, k + 1), itself included
+    by_embedding = nearest(embeddings, chosen, k)
+    shares = np.empty(len(chosen))
+    for row, (i, near, drawn) in enumerate(zip(chosen, by_embedding, on_map, strict=True)):
+        shares[row] = np.isin(near, drawn[drawn != i][:k]).mean()
+    return shares
+
+
+def nearest(embeddings, chosen, k):
+    """The k nearest others of some rows (n_chosen, k), int64, nearest first; ties by position."""
+    squares = np.einsum("ij,ij->i", embeddings, embeddings)
+    found = np.empty((len(chosen), k), dtype=np.int64)
+    step = max(1, _BLOCK // len(embeddings))
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        far = squares - 2 * (embeddings[rows] @ embeddings.T)  # squared distance, less a number of the row's own
+        far[np.arange(len(rows)), rows] = np.inf
+        some = np.sort(np.argpartition(far, k - 1, axis=1)[:, :k], axis=1)
+        order = np.argsort(np.take_along_axis(far, some, axis=1), axis=1, kind="stable")
+        found[start : start + step] = np.take_along_axis(some, order, axis=1)
+    return found
+
+
+def checked_embeddings(embeddings):
+    """Embeddings as float32 (n_images, n_dims); ValueError for anything else."""
+    try:
+        embeddings = np.asarray(embeddings, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
+    if embeddings.ndim != 2 or 0 in embeddings.shape:
+        raise ValueError(f"embeddings must have the shape (n_images, n_dims), got {embeddings.shape}")
+    bad = int((~np.isfinite(embeddings)).any(axis=1).sum())
+    if bad:
+        raise ValueError(f"{bad} of {len(embeddings)} embeddings are not finite; leave those images out")
+    return embeddings
+
+
+def check_method(method, n_images):
+    """Raise ValueError for an unknown method, or one that this few images are too few for."""
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)} or positions (n_images, 2), got {method!r}")
+    if n_images < LEAST_IMAGES[method]:
+        raise ValueError(f"{method} needs at least {LEAST_IMAGES[method]} images, got {n_images}; use method='pca'")
+
+
+def _whole(value, least, name):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def _pca(embeddings, seed):
+    n_components = min(2, *embeddings.shape)
+    points = np.zeros((len(embeddings), 2), dtype=np.float32)
+    if np.ptp(embeddings, axis=0).any():  # not all at one place
+        points[:, :n_components] = PCA(n_components, random_state=seed).fit_transform(embeddings)
+    return points
+
+
+def _umap(embeddings, seed, n_neighbors):
+    with _fitting:
+        umap = require("umap")
+        return umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1).fit_transform(embeddings)
+
+
+def _tsne(embeddings, seed, n_neighbors):
+    from sklearn.manifold import TSNE
+
+    return TSNE(perplexity=n_neighbors, init="pca", random_state=seed).fit_transform(embeddings)
+
+
+_LAYOUTS = {"umap": _umap, "tsne": _tsne}
+
+
+def _recall(key, cache, n_images):
+    with _lock:
+        if key in _remembered:
+            _remembered.move_to_end(key)
+            return _remembered[key]
+    path = None if cache is None else Path(cache) / f"map_{key}.npy"
+    if path is None or not path.is_file():
+        return None
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # damaged: it is made again
+        return None
+    good = points.shape == (n_images, 2) and points.dtype == np.float32 and np.isfinite(points).all()
+    return points if good else None
+
+
+def _keep(key, points, cache):
+    with _lock:
+        _remembered[key] = points
+        while len(_remembered) > _MOST_REMEMBERED:
+            _remembered.popitem(last=False)
+    if cache is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, points, allow_pickle=False)
+        write_bytes(Path(cache) / f"map_{key}.npy", buffer.getvalue())

@@ -1,0 +1,301 @@
+"""`EmbeddingMap`, driven by the messages that the page would send."""
+
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from explore_samples import HOSTILE, MeanColour, painted
+
+from cbirkit.images import ImageCollection
+
+explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+projection = sys.modules["cbirkit.explore.projection"]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return painted()
+
+
+@pytest.fixture(scope="module")
+def rows(images):
+    return MeanColour().fit(images).means
+
+
+@pytest.fixture
+def seen(images, rows):
+    return explore.EmbeddingMap(images, rows, method="pca", metric="euclidean", k=4)
+
+
+@pytest.fixture
+def slow_umap(monkeypatch):
+    """UMAP that takes until it is let go, and then gives the rows' first two columns."""
+    go = threading.Event()
+
+    def fitted(embeddings, seed, n_neighbors):
+        assert go.wait(20) and threading.current_thread() is not threading.main_thread()
+        return embeddings[:, :2]
+
+    monkeypatch.setitem(projection._LAYOUTS, "umap", fitted)
+    monkeypatch.setattr(projection, "_remembered", type(projection._remembered)())
+    return go
+
+
+def status(seen):
+    return seen._status.text, seen._status.problem
+
+
+def buffer(*positions):
+    return [memoryview(np.array(positions, "<u4").tobytes())]
+
+
+def folder(*numbers):
+    return [f"folder/{i}.jpg" for i in numbers]
+
+
+def test_the_page_gets_points_groups_and_text_as_it_stands(seen):
+    points = np.frombuffer(seen._canvas.points, "<f4").reshape(-1, 2)
+    assert points.shape == (30, 2) and np.abs(points).max() == pytest.approx(1)
+    assert list(np.frombuffer(seen._canvas.groups, np.uint8)) == [0] * 10 + [1] * 10 + [2] * 10
+    assert [one["name"] for one in seen._canvas.legend] == [HOSTILE, "group 1", "group 2"]
+    assert len({one["shape"] for one in seen._canvas.legend}) == 3 == len({one["colour"] for one in seen._canvas.legend})
+    assert "trustworthiness" in seen._canvas.summary and "neighbour overlap" in seen._canvas.summary
+    assert "30 images" in seen._canvas.title and "PCA" in seen._canvas.title
+
+
+def test_resting_on_a_point_sends_its_picture(seen, monkeypatch):
+    sent = []
+    monkeypatch.setattr(seen._canvas, "send", lambda content, buffers: sent.append((content, buffers)))
+    seen._canvas.receive({"event": "hover", "at": 3})
+    ((content, (picture,)),) = sent
+    assert content == {"event": "preview", "at": 3, "text": f"folder/3.jpg\n{HOSTILE}"}
+    assert picture[:4] == b"\x89PNG"
+
+
+def test_selecting_shows_the_images_a_page_at_a_time(seen):
+    seen._canvas.receive({"event": "select"}, buffer(5, 2, 12))
+    assert seen.selected == folder(2, 5, 12) == seen._selected.grid.ids
+    text, problem = status(seen)
+    assert text.startswith("3 images selected.") and "group 1 (1)" in text and not problem
+    seen._canvas.receive({"event": "select"}, buffer(*range(30)))
+    assert seen._selected.grid.ids == folder(*range(24)) and "30 images" in seen._selected.grid.summary
+    seen._selected._next.click()
+    assert seen._selected.grid.ids == folder(*range(24, 30)) and seen._selected._next.disabled
+    seen.selected = folder(8, 1)
+    assert seen.selected == folder(1, 8) and list(np.frombuffer(seen._canvas.chosen, "<u4")) == [1, 8]
+    seen._canvas.receive({"event": "select"}, buffer())
+    assert seen.selected == [] and seen._lists.children == ()
+    with pytest.raises(ValueError, match="no image 'nowhere'"):
+        seen.selected = ["nowhere"]
+
+
+def test_a_click_shows_the_neighbours_and_goes_on_with_the_path(seen):
+    seen._canvas.receive({"event": "pick", "at": 10})
+    assert seen.query == "folder/10.jpg" and set(seen._near.ids) == set(folder(8, 9, 11, 12))
+    marks = dict(zip(seen._near.ids, [tile["mark"] for tile in seen._near.tiles], strict=True))
+    assert marks == dict(zip(folder(8, 9, 11, 12), ["wrong", "wrong", "right", "right"], strict=True))
+    assert seen._near.summary == "2 of 4 right" and "2 of 4 right" in status(seen)[0]
+    assert sorted(seen._canvas.marks["neighbours"]) == [8, 9, 11, 12] and seen._canvas.marks["query"] == 10
+    seen._near.receive({"event": "pick", "id": "folder/12.jpg"})
+    assert seen.path == folder(10, 12) and seen._canvas.marks["path"] == [10, 12]
+    assert seen.show_query("folder/12.jpg") and seen.path == folder(10, 12)  # asked again: no step
+    for i in range(20):
+        seen.show_query(f"folder/{i}.jpg")
+    assert len(seen.path) == 12 and seen.path[-1] == "folder/19.jpg" == seen.query
+    seen.clear_path()
+    assert seen.path == [] and seen.query is None and seen._near.ids == []
+    with pytest.raises(ValueError, match="no image 'nowhere'"):
+        seen.show_query("nowhere")
+
+
+def test_cosine_and_euclidean_neighbours_differ():
+    images = painted(4)
+    rows = np.array([[1.0, 0], [10, 0], [0.9, 0.5], [0, 1]])
+    cosine = explore.EmbeddingMap(images, rows, method="pca", k=1)
+    euclidean = explore.EmbeddingMap(images, rows, method="pca", k=1, metric="euclidean")
+    assert cosine.show_query("folder/0.jpg") == ["folder/1.jpg"] and cosine._near.tiles[0]["note"] == "0.000"
+    assert euclidean.show_query("folder/0.jpg") == ["folder/2.jpg"] and euclidean._near.tiles[0]["note"] == "0.510"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, {}, {"event": "pick"}, {"event": "pick", "at": 30}, {"event": "pick", "at": True}, {"event": "hover", "at": -1},
+     {"event": "select"}, {"event": "eval", "at": 1}],
+)  # fmt: skip
+def test_messages_that_name_no_point_are_ignored(seen, caplog, message):
+    seen._canvas.receive(message)
+    assert "MapCanvas ignored a message" in caplog.text and seen.query is None and seen.selected == []
+
+
+def test_selections_that_are_no_positions_are_ignored(seen, caplog):
+    for buffers in ([b"abc"], buffer(99), [b"", b""]):
+        seen._canvas.receive({"event": "select"}, buffers)
+    assert caplog.text.count("ignored") == 3 and seen.selected == []
+
+
+def test_colours_by_column_cluster_error_values(images, rows):
+    split = images.with_columns(split=["query", "database"] * 15, number=np.arange(30) / 7, same=["x"] * 30)
+    seen = explore.EmbeddingMap(split, rows, method="pca", metric="euclidean")
+    assert seen.colour_by == "label"
+    assert list(seen._colours.options) == ["nothing", "label", "split", "number", "cluster", "error"]
+    seen.colour_by = "split"
+    assert [(one["name"], one["count"]) for one in seen._canvas.legend] == [("database", 15), ("query", 15)]
+    seen._colours.value = "error"  # what the menu does
+    assert [one["name"] for one in seen._canvas.legend] == ["nearest is right", "nearest is wrong"]
+    wrong = np.flatnonzero(np.frombuffer(seen._canvas.groups, np.uint8))
+    expected = [i for i in range(30) if min((abs(rows[i] - rows[j]).sum(), j) for j in range(30) if j != i)[1] // 10 != i // 10]
+    assert list(wrong) == expected and len(wrong)
+    seen.colour_by = "cluster"
+    assert sum(one["count"] for one in seen._canvas.legend) == 30 and len(seen._canvas.legend) == 4
+    seen.colour_by = ["a", None, "b"] * 10
+    assert seen.colour_by == "given values" in seen._colours.options
+    assert [one["name"] for one in seen._canvas.legend] == ["a", "b", "not labelled"]
+    seen.colour_by = "number"
+    assert len(seen._canvas.legend) == 17 and seen._canvas.legend[-1]["name"] == "14 others"
+    seen.colour_by = "nothing"
+    assert [one["name"] for one in seen._canvas.legend] == ["all images"]
+    with pytest.raises(ValueError, match="cannot be coloured by 'x'; choose one of 'nothing'"):
+        seen.colour_by = "x"
+    with pytest.raises(ValueError, match="got 2 values to colour 30 images by"):
+        seen.colour_by = [1, 2]
+    assert seen.colour_by == "nothing"
+
+
+def test_pca_is_shown_until_umap_is_ready(images, rows, slow_umap):
+    seen = explore.EmbeddingMap(images, rows, metric="euclidean", k=4)
+    assert seen.method == "umap" and "PCA" in seen._canvas.summary and "is being fitted" in status(seen)[0]
+    np.testing.assert_allclose(np.abs(seen.points), np.abs(explore.project(rows, "pca")), atol=1e-3)
+    assert seen.show_query("folder/3.jpg")  # all else works meanwhile
+    with pytest.raises(TimeoutError, match="not ready after 0.05 s; wait longer, or use method='pca'"):
+        seen.wait(0.05)
+    slow_umap.set()
+    assert seen.wait(20) is seen and "UMAP" in seen._canvas.summary and status(seen)[0] == "UMAP is shown."
+    np.testing.assert_array_equal(seen.points, rows[:, :2].astype(np.float32))
+    assert seen.quality.overlap == explore.map_quality(rows[:, :2], rows, k=4).overlap
+    again = explore.EmbeddingMap(images, rows, metric="euclidean", k=4)  # remembered: at once
+    assert "UMAP" in again._canvas.summary and again._layout._thread is None
+
+
+def test_another_choice_meanwhile_is_not_overwritten(images, rows, slow_umap):
+    seen = explore.EmbeddingMap(images, rows, metric="euclidean")
+    fitting = seen._layout._thread
+    seen.method = "pca"
+    slow_umap.set()
+    fitting.join(20)
+    assert seen.method == "pca" and "PCA" in seen._canvas.summary and not status(seen)[1]
+    with pytest.raises(ValueError, match="method must be one of"):
+        seen.method = "mds"
+
+
+def test_a_failure_in_the_thread_is_told_and_raised_by_wait(images, rows, monkeypatch):
+    def missing(*_how):
+        raise ImportError("umap is needed here; install it with: pip install umap-learn")
+
+    monkeypatch.setitem(projection._LAYOUTS, "umap", missing)
+    seen = explore.EmbeddingMap(images, rows + 1, metric="euclidean")
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        seen.wait(20)
+    text, problem = status(seen)
+    assert problem and text.startswith("PCA stays, for UMAP failed: umap is needed here")
+    assert seen.points.shape == (30, 2) and seen.show_query("folder/3.jpg")
+
+
+def test_given_positions_are_shown_as_they_are(images, rows):
+    positions = np.random.default_rng(0).normal(size=(30, 2))
+    seen = explore.EmbeddingMap(images, rows, method=positions, metric="euclidean")
+    np.testing.assert_array_equal(seen.points, positions.astype(np.float32))
+    seen.method = "pca"
+    seen.method = "given positions"
+    np.testing.assert_array_equal(seen.points, positions.astype(np.float32))
+
+
+def test_linked_to_an_explorer(images, rows):
+    explorer = explore.QueryExplorer(MeanColour().fit(images), k=6)
+    seen = explore.EmbeddingMap(images, rows, method="pca", metric="euclidean").link(explorer).link(explorer)
+    seen._canvas.receive({"event": "pick", "at": 20})
+    assert explorer.query == "folder/20.jpg" == seen.query
+    ids = list(explorer.ranking.ids[0])
+    assert list(images.ids[seen._canvas.marks["neighbours"]]) == ids
+    assert seen._canvas.marks["verdicts"] == [tile["mark"] for tile in explorer._grids[0].tiles]
+    assert seen._lists.children == ()  # the explorer shows them
+    explorer._grids[0].receive({"event": "pick", "id": ids[2]})
+    assert seen.query == ids[2] and seen.path == ["folder/20.jpg", ids[2]]
+    explorer.search(np.zeros((9, 9, 3), np.uint8))  # a picture that is not on the map
+    assert seen.query is None and len(seen._canvas.marks["neighbours"]) == 6 and "not on the map" in status(seen)[0]
+    explorer._retrievers["MeanColour"].slow = ValueError("out of order")
+    seen._canvas.receive({"event": "pick", "at": 2})
+    assert status(seen) == ("out of order", True)
+    with pytest.raises(TypeError, match="link expects a QueryExplorer, got dict"):
+        seen.link({})
+
+
+def test_the_picture_shows_points_query_and_selection(seen):
+    plain = seen.static()
+    assert "PCA, coloured by label" in plain.axes[0].get_label() and "trustworthiness" in plain.axes[0].get_title()
+    seen.show_query("folder/10.jpg")
+    seen.show_query("folder/20.jpg")
+    seen.selected = folder(1, 2, 3)
+    figure = seen.static()
+    told = figure.axes[0].get_label()
+    assert "The query folder/20.jpg is joined to its 4 neighbours" in told and "3 images are selected" in told
+    assert len(figure.axes[0].lines) == len(plain.axes[0].lines) + 4
+    bundle, metadata = seen._repr_mimebundle_()
+    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
+    assert metadata["image/png"]["alt"] == told
+    assert repr(seen) == "EmbeddingMap(30 images, pca, coloured by label)"
+
+
+def test_broken_images_do_not_break_the_map(tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    images = ImageCollection.from_files([tmp_path / "bad.jpg"] * 3, ids=["a", "b", "c"])
+    seen = explore.EmbeddingMap(images, np.eye(3), method="pca", k=2)
+    assert seen._preview(0) == (b"", "a")
+    seen._canvas.receive({"event": "pick", "at": 0})
+    assert sorted(seen._near.ids) == ["b", "c"] and seen._near.tiles[0]["mark"] == ""
+    assert seen.static().axes
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_very_few_images(n):
+    seen = explore.EmbeddingMap(painted(n), np.ones((n, 1)), method="pca")
+    assert len(seen.show_query("folder/0.jpg")) == n - 1
+    assert seen.static().axes and np.isfinite(np.frombuffer(seen._canvas.points, "<f4")).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"images": [1]}, TypeError, "images must be an ImageCollection, got list"),
+        ({"embeddings": np.ones((29, 3))}, ValueError, "got 29 embeddings for 30 images"),
+        ({"embeddings": np.full((30, 3), np.inf)}, ValueError, "30 of 30 embeddings are not finite"),
+        ({"embeddings": np.ones(30)}, ValueError, "must have the shape"),
+        ({"method": "mds"}, ValueError, "method must be one of"),
+        ({"method": np.ones((30, 3))}, ValueError, r"positions must be finite, of the shape \(30, 2\)"),
+        ({"method": None}, ValueError, "method must be one of pca, tsne, umap or positions"),
+        ({"metric": "hamming"}, ValueError, "metric must be 'cosine' or 'euclidean', got 'hamming'"),
+        ({"k": 0}, ValueError, "k must be a whole number of at least 1, got 0"),
+        ({"k": 2.5}, ValueError, "k must be a whole number"),
+        ({"colour_by": "taste"}, ValueError, "cannot be coloured by 'taste'"),
+        ({"colour_by": 3}, TypeError, "colour_by must be a name or one value an image, got int"),
+        ({"random_state": "x"}, ValueError, "random_state must be a whole number"),
+    ],
+)
+def test_wrong_arguments_are_named(images, rows, change, error, says):
+    given = {"images": images, "embeddings": rows, "method": "pca"} | change
+    with pytest.raises(error, match=says):
+        explore.EmbeddingMap(given.pop("images"), given.pop("embeddings"), **given)
+
+
+def test_a_query_among_many_is_quick():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(index=[f"i{i}" for i in range(20_000)])
+    images = ImageCollection.from_function(lambda i: np.zeros((8, 8, 3), np.uint8), table, key="black", name="many")
+    seen = explore.EmbeddingMap(images, rng.normal(size=(20_000, 32)), method=rng.normal(size=(20_000, 2)))
+    start = time.perf_counter()
+    seen._canvas.receive({"event": "pick", "at": 77})
+    seen._canvas.receive({"event": "select"}, buffer(*range(20_000)))
+    assert time.perf_counter() - start < 3 and len(seen.selected) == 20_000
+    assert seen.wait(60).quality.n_sampled == 1000
