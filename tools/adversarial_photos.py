@@ -19,7 +19,7 @@ from PIL import Image
 from cbirkit import attacks
 from cbirkit.encoders import Deep
 
-N_THINGS, N_QUERIES, SIDE, STEPS, LEVELS = 60, 24, 224, 5, (1, 2, 4)
+N_THINGS, N_QUERIES, SIDE, STEPS, LEVELS = 60, 24, 224, 5, (1, 2, 4, 8, 16)
 CHECKPOINT = "g_checkpoints/mobilenet_v2_tf2_dequant_torchvision.safetensors"
 
 
@@ -59,8 +59,8 @@ def photo_rows(realdata):
                 rows.append((0, name, "none", attack, level, recall(victim, made.pixels, goals[name])))
             print(f"photographs, {source}, {level}/255: {time.process_time() - began:.0f} s", flush=True)
     for name, model in models.items():
-        made = attacks.Noise(4 / 255)(model, queries, goals[name])
-        rows.append((0, name, "none", "noise", 4, recall(model, made.pixels, goals[name])))
+        made = attacks.Noise(LEVELS[-1] / 255)(model, queries, goals[name])
+        rows.append((0, name, "none", "noise", LEVELS[-1], recall(model, made.pixels, goals[name])))
     return rows
 
 

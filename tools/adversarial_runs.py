@@ -26,7 +26,7 @@ from cbirkit._atomic import write_bytes
 from cbirkit.learning.projection import normalised_softmax
 from cbirkit.nets.embedding import EmbeddingNet
 
-SIZE, STEPS, EPSILON = 32, 250, 4 / 255
+SIZE, STEPS, EPSILON = 32, 700, 4 / 255
 ATTACK_STEPS = 10
 WAYS = {"standard": None, "noise": 0, "defended": 3}  # steps of the attack that trains
 LEVELS = (1, 2, 4, 8)
