@@ -44,7 +44,7 @@ def test_each_loss_had_the_same_budget_and_its_best_value_was_taken(table):
     tuning, tests = table[table["part"] == "tuning"], table[table["part"] == "test"]
     for method, (values, _) in runs.METHODS.items():
         tried = tuning[tuning["method"] == method]
-        assert sorted(tried["setting"]) == sorted(values) and len(values) == 3
+        assert sorted(tried["setting"]) == sorted(values) and len(values) == 4
         best = tried.loc[tried["validation"].idxmax(), "setting"]
         assert set(tests.loc[tests["method"] == method, "setting"]) == {best}
 
