@@ -55,7 +55,7 @@ class RegionRetriever(BaseEstimator):
     problems_ : list of (str, str)
         Images that could not be read, and why; they are not indexed.
     seconds_ : dict
-        What `fit` took: "regions", "network", "pooling".
+        Processor time that `fit` took: "regions", "network", "pooling".
 
     References
     ----------
@@ -251,30 +251,32 @@ class RegionRetriever(BaseEstimator):
         """
         return region_saving.load(cls, folder, images, trusted)
 
+    def propose(self, picture):
+        """How this retriever cuts a picture, RGB uint8 (h, w, 3): list of Region, the best first, without the whole."""
+        proposer = Felzenszwalb() if self.proposer is None else self.proposer
+        return sorted(proposer.propose(picture), key=lambda region: -region.score)
+
     def _cut(self, picture, given):
         """Regions of an image, the best first, and all of it."""
-        began = time.perf_counter()
-        proposer = Felzenszwalb() if self.proposer is None else self.proposer
+        began = time.process_time()
         regions = (
-            proposer.propose(picture)
-            if given is None
-            else [as_region(region, picture.shape) for region in given]
+            self.propose(picture) if given is None else [as_region(region, picture.shape) for region in given]
         )
         regions = sorted(regions, key=lambda region: -region.score)
-        self.seconds_["regions"] += time.perf_counter() - began
+        self.seconds_["regions"] += time.process_time() - began
         return regions + ([as_region(None, picture.shape)] if self.whole else [])
 
     def _embed(self, picture, regions, spent=None, scale=1.0):
         """float32 (n_regions, n_dims): one pass of the network, then the map under each mask."""
-        began = time.perf_counter()
+        began = time.process_time()
         encoder = self._encoder_at(scale)
         feature_map = encoder.feature_maps([picture])[0]
-        between = time.perf_counter()
+        between = time.process_time()
         window = window_of(encoder.preprocessing, picture.shape)
         rows = pool_regions(feature_map, regions, window=window, pooling=self.pooling)
         if spent is not None:
             spent["network"] += between - began
-            spent["pooling"] += time.perf_counter() - between
+            spent["pooling"] += time.process_time() - between
         return rows
 
     def _set(self, ids, regions, embeddings):
