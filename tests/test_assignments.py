@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,8 @@ def assignments(tmp_path_factory):
 def test_students_get_no_solution_and_no_output(assignments, stem):
     cells = cells_of(assignments / "release" / stem / f"{stem}.ipynb")
     text = "\n".join(cell["source"] for cell in cells)
+    assert "../data/" not in text
+    assert "shipped_file(" not in text or re.search(r"^from cbirkit import .*\bdatasets\b", text, re.MULTILINE)
     assert "solution_" not in text and BEGIN not in text and "Solution (click" not in text
     assert not any(cell.get("outputs") for cell in cells)
     assert len({cell["id"] for cell in cells}) == len(cells)

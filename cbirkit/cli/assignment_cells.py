@@ -16,6 +16,7 @@ from cbirkit.checks import {check}
 assert (_verdict := {check}({function})).passed, _verdict"""
 _HEADING = re.compile(r"^## Exercise \d+ (★+)", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]+)\]\(\d\d_\w+\.ipynb\)")
+_SHIPPED = re.compile(r'(f?)"\.\./data/([^"]+)"')  # an assignment may lie in any folder
 _SOLUTION_NOTE = "**Solution (click to open)**"
 
 
@@ -52,7 +53,7 @@ def assignment_cells(cells, *, solutions):
         elif "exercise" in tags:
             made += _exercise(cell, source, answers, stars, solutions)
         else:
-            made.append(_plain(cell, source))
+            made.append(_plain(cell, _SHIPPED.sub(r'datasets.shipped_file(\1"\2")', source)))
     return made
 
 
