@@ -200,6 +200,15 @@ def test_a_query_of_several_scales_counts_at_its_nearest(world):
     assert np.allclose(alone.embed(query), wanted, atol=1e-6)
 
 
+def test_a_query_that_was_embedded_before_finds_the_same(retriever, world):
+    _images, masks, _ = world
+    query = RegionQuery("s/0", masks[0][0])
+    ready = retriever.embedded(query)
+    wanted, found = (retriever.search(q, k=7).ranking for q in (query, ready))
+    assert ready.vectors.shape == (1, 96) and query.vectors is None
+    assert found.ids.tolist() == wanted.ids.tolist() and np.allclose(found.distances, wanted.distances)
+
+
 def test_scales_that_are_none_are_refused(world):
     for scales in ((), (0.0,), "half"):
         with pytest.raises(ValueError, match="query_scales"):

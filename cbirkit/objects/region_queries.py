@@ -22,6 +22,8 @@ class RegionQuery:
         A box is four numbers x0, y0, x1, y1 in pixels; a mask has the shape (h, w) of the picture; None means all of it.
     name : str, optional
         What the query is called in a ranking.
+    vectors : ndarray of shape (n_scales, n_dims), optional
+        Its embeddings, where they are known already: `RegionRetriever.embedded` fills them in.
 
     Examples
     --------
@@ -32,6 +34,7 @@ class RegionQuery:
     image: Any
     region: Any = None
     name: str | None = None
+    vectors: Any = None
 
 
 def as_region(part, shape):

@@ -1,6 +1,7 @@
 """`RegionRetriever`: search for a thing in images rather than for an image."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -185,9 +186,15 @@ class RegionRetriever(BaseEstimator):
 
     def embed(self, query):
         """Embeddings of a `RegionQuery`, one a scale: float32 (n_scales, n_dims)."""
+        if query.vectors is not None:
+            return query.vectors
         picture = picture_of(query, self.images, set(self.ids))
         region = [as_region(query.region, picture.shape)]
         return np.concatenate([self._embed(picture, region, scale=scale) for scale in self.query_scales])
+
+    def embedded(self, query):
+        """The same `RegionQuery` with its embeddings, for several searches with this encoder and these scales."""
+        return replace(query, vectors=self.embed(query))
 
     def holding(self, names, *, column="classes"):
         """Which indexed images hold all of some things, by a column of the table.
