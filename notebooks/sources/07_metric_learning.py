@@ -534,11 +534,11 @@ spans = tuning.groupby("method", sort=False)["validation"].agg(["min", "max"])
 fig, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
 for place, (_, part) in enumerate(tuning.groupby("method", sort=False)):
     ax.plot(part["validation"], [place] * len(part), "o-", color=plots.style.COLOURS[0], lw=1)
-    for value, same_score in part.groupby(part["validation"].round(2))["setting"]:  # labels that would lie on one another
-        words = ", ".join(f"{setting:g}" for setting in same_score)
-        ax.annotate(words, (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    for _, near in part.groupby((part["validation"] / 0.015).round()):  # labels that would lie on one another are joined
+        words, middle_of = ", ".join(f"{setting:g}" for setting in near["setting"]), near["validation"].mean()
+        ax.annotate(words, (middle_of, place), (0, 6), textcoords="offset points", ha="center", fontsize=7)
 ax.set_yticks(range(len(spans)), spans.index)
-ax.set(xlabel="MAP@R on the validation classes; the number is the setting", ylim=(len(spans) - 0.6, -0.7))
+ax.set(xlabel="MAP@R on the validation classes; the number is the setting", xlim=0.435, ylim=(len(spans) - 0.6, -0.7))
 within = (spans["max"] - spans["min"]).median()
 told = f"Validation score of four settings of each loss; the median span is {within:.2f}."
 plots.show(plots.describe(ax, told))
