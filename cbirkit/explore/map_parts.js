@@ -105,16 +105,16 @@ function makeLegend(parent, ink, choose) {
 // Everything about the canvases: sizes, what has to be drawn, and drawing it once a frame.
 function makeStage(el, frame, view, data) {
   const base = make("canvas", "cbk-map-base", frame), top = make("canvas", "cbk-map-top", frame);
-  const paper = base.getContext("2d"), glass = top.getContext("2d");
+  const paper = base.getContext("2d", { willReadFrequently: true }), glass = top.getContext("2d");
   const kept = document.createElement("canvas"); // the last exact picture, and where the map was then
   const stage = { top, ink: readInk(el), cursor: -1, line: [], marks: null };
   let sprites = null, spriteKey = "", due = 0, stale = true, moving = false, rest = 0, was = null, ratio = 1;
 
   function exact() {
-    const r = view.radius(data.points.length / 2), key = `${r} ${ratio} ${stage.ink.back} ${JSON.stringify(data.legend)}`;
-    if (key !== spriteKey) sprites = makeAtlas(data.legend, r, ratio, stage.ink);
+    const r = view.radius(data.points.length / 2), key = `${r} ${ratio} ${base.width} ${stage.ink.back} ${JSON.stringify(data.legend)}`;
+    if (key !== spriteKey) sprites = makeStencils(data.legend, r, ratio, stage.ink, base.width);
     spriteKey = key;
-    drawPoints(paper, view, data, sprites, ratio);
+    drawPoints(paper, view, data, sprites, ratio, stage.ink);
     if (data.points.length / 2 <= MANY) return;
     Object.assign(kept, { width: base.width, height: base.height });
     kept.getContext("2d").drawImage(base, 0, 0);
