@@ -95,7 +95,7 @@ class View {
   at(points, i) { return [this.ox + points[2 * i] * this.scale, this.oy - points[2 * i + 1] * this.scale]; }
   holds(x, y, margin = 0) { return x >= margin && y >= margin && x <= this.width - margin && y <= this.height - margin; }
   radius(n) {
-    const crowded = Math.sqrt((this.width * this.height) / Math.max(n, 1)) * 0.16;
+    const crowded = Math.sqrt((this.width * this.height) / Math.max(n, 1)) * 0.22;
     const zoomed = Math.min(Math.max(this.scale / this.home, 1) ** 0.35, 4);
     return Math.round(2 * Math.min(Math.max(crowded, 2) * zoomed, Math.max(6, 2 * zoomed + 3))) / 2;
   }
