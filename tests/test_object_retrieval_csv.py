@@ -1,0 +1,48 @@
+"""The shipped numbers of object retrieval fit together, and say what notebook 14 and the documents say."""
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+SETS = {
+    "scenes": ("small", "medium", "large"),
+    "pasted": ("small", "medium", "large"),
+    "streets": ("car", "pedestrian", "sign"),
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return pd.read_csv(ROOT / "data" / "object_retrieval.csv")
+
+
+def test_every_method_was_measured_on_every_part(table):
+    for name, parts in SETS.items():
+        mine = table[table["set"] == name]
+        assert set(mine["part"]) == {"all", *parts}
+        seeds = {0, 1, 2} if name == "scenes" else {0}
+        assert set(mine["seed"]) == seeds
+        counts = mine.groupby(["seed", "encoder", "part"])["method"].agg(["size", "nunique"])
+        assert (counts == counts.iloc[0, 0]).all(axis=None)
+
+
+def test_numbers_lie_where_they_can(table):
+    assert table["mean"].between(0, 1).all() and table["overlap"].between(0, 1).all()
+    assert ((table["low"] <= table["mean"]) & (table["mean"] <= table["high"])).all()
+    assert (table.loc[table["method"] == "whole images", "vectors"] == 1).all()
+    known = table.dropna(subset=["difference"])
+    assert (known["difference_low"] <= known["difference"] + 1e-4).all()
+    assert (known["difference"] <= known["difference_high"] + 1e-4).all()
+
+
+def test_differences_are_to_one_vector_an_image(table):
+    keys = ["set", "seed", "encoder", "part"]
+    base = table[table["method"] == "whole images"].set_index(keys)["mean"].rename("base")
+    joined = table.join(base, on=keys).dropna(subset=["difference"])
+    assert (joined["mean"] - joined["base"] - joined["difference"]).abs().max() < 3e-4
+
+
+def test_small_things_gain_in_every_seed(table):
+    small = table[(table["set"] == "scenes") & (table["part"] == "small")].set_index("method")
+    for method in ("Felzenszwalb", "network", "network, scales"):
+        assert (small.loc[method, "difference_low"] > 0).all()
