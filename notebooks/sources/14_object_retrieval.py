@@ -651,22 +651,44 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 # - A right cut is not enough. Small things were missed for their scale, and asking at several scales mended much of it.
 # - Drawn scenes are easy to cut: flat grounds, clear borders. On photographs the same proposals overlap things less well.
 #
-# **Quiz.** (1) Why can a picture found at rank 1 still be "found for the wrong reason", and how did we see it? (2) An image has
-# 16 regions. What grows 16-fold, and what does not grow at all? (3) Why is each size's mAP compared with its own random
-# level? (4) Why may "this and that" not be answered by one region twice?
+# ### Ask yourself
 #
-# <details><summary>Answers</summary>
+# <details><summary>1. Why can a picture at rank 1 still be found for the wrong reason, and how did we see it?</summary>
 #
-# (1) Another region may have been near; the overlap of the found region with the thing tells. (2) Vectors, memory and the time
-# of an exact search; not the passes of the network. (3) Sizes differ in how many right scenes there are, and mAP of a random order
-# follows that number. (4) A scene with one of the two things would then score as well as one with both.
+# Another region of it may have been the near one. The overlap of the found region with the thing tells.
+#
+# </details>
+# <details><summary>2. A picture has a dozen regions. What grows twelvefold, and what does not grow at all?</summary>
+#
+# Vectors, memory and the time of an exact search grow. The passes of the network do not.
+#
+# </details>
+# <details><summary>3. Why is mAP for each size compared with a random level of its own?</summary>
+#
+# Sizes differ in how many right scenes there are, and the mAP of a random order follows that number.
+#
+# </details>
+# <details><summary>4. Why may one region not answer both parts of "this and that"?</summary>
+#
+# A scene with one thing that is a little like both would then score as well as one that holds both.
 #
 # </details>
 #
-# **Further reading.** Uijlings et al. 2013: proposals by merging, still the clearest account. Teichmann et al. 2019: regions in landmark
-# search, and how to aggregate them when they are too many. He et al. 2017 (*Mask R-CNN*, arXiv 1703.06870): boxes and masks in one network.
-# Kirillov et al. 2023 (*Segment anything*, arXiv 2304.02643): a mask for every click, where a GPU is at hand.
+# ### What breaks at a million images
 #
-# **At a million images.** Five regions each are five million vectors: an approximate index (notebook 12) asked for the nearest few
-# hundred regions (`depth=`) instead of all, codes of a few bytes (notebook 11), and masks kept on disk, for only those that are shown
-# are needed.
+# Five regions each are five million vectors: an approximate index (notebook 12) asked for the nearest few hundred regions
+# (`depth=`) instead of all, codes of a few bytes (notebook 11), and masks kept on disk, for only those that are shown are needed.
+#
+# ### Further reading
+#
+# - Uijlings et al. (2013), *Selective search for object recognition*, IJCV,
+#   [doi:10.1007/s11263-013-0620-5](https://doi.org/10.1007/s11263-013-0620-5). Proposals by merging, still the clearest account.
+# - Teichmann et al. (2019), *Detect-to-Retrieve*, CVPR, [arXiv:1812.01584](https://arxiv.org/abs/1812.01584). Regions in landmark
+#   search, and how to aggregate them when they are too many.
+# - He et al. (2017), *Mask R-CNN*, ICCV, [arXiv:1703.06870](https://arxiv.org/abs/1703.06870). Boxes and masks from one network.
+# - Kirillov et al. (2023), *Segment anything*, ICCV, [arXiv:2304.02643](https://arxiv.org/abs/2304.02643). A mask for every click,
+#   where a GPU is at hand.
+#
+# <!-- links:start -->
+# Previous: 13_on_device (still to come), then [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: 15_context_and_scenes (still to come), then [22_adversarial](22_adversarial.ipynb)
+# <!-- links:end -->
