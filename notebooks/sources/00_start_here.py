@@ -536,15 +536,15 @@ Markdown(
 # | 03 | [cnn_features](03_cnn_features.ipynb) | layers, sum/max/GeM pooling, whitening, against hand-made features | ready |
 # | 04 | multi_scale | pyramids, R-MAC, several layers; stability under zoom | to come |
 # | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain | ready |
-# | 06 | domain_fine_tuning | adapting to medical, satellite, fashion; frozen vs head vs full | to come |
-# | 07 | metric_learning | contrastive, triplet mining, proxies, class-disjoint evaluation | to come |
+# | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten | ready |
+# | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation | ready |
 # | 08 | self_supervised | SimCLR/BYOL/DINO-style without labels | to come |
 # | 09 | attention | attention pooling, salient regions, clutter | to come |
 # | 10 | transformers_and_graphs | ViT tokens; graph networks and diffusion over the neighbour graph | to come |
-# | 11 | hashing | LSH, ITQ, PQ, deep hashing; ties; bytes and latency | to come |
-# | 12 | approximate_search | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine | to come |
+# | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency | ready |
+# | 12 | [approximate_search](12_approximate_search.ipynb) | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine | ready |
 # | 13 | on_device | ONNX, int8, distillation; size, latency, neighbour overlap | to come |
-# | 14 | object_retrieval | segmentation, proposals, region indexes, small objects | to come |
+# | 14 | [object_retrieval](14_object_retrieval.ipynb) | segmentation, proposals, region indexes, small objects | ready |
 # | 15 | context_and_scenes | layout, relations, contextual re-ranking | to come |
 # | 16 | text_and_images | joint embeddings, captions, composed queries | to come |
 # | 17 | cross_domain | sketch to photo, CORAL, adversarial alignment | to come |
@@ -552,9 +552,9 @@ Markdown(
 # | 19 | active_learning | which images to label | to come |
 # | 20 | incremental | new classes, forgetting, backward-compatible embeddings | to come |
 # | 21 | explain | why similar: maps scored against masks | to come |
-# | 22 | adversarial | attacks on retrieval, adversarial training | to come |
+# | 22 | [adversarial](22_adversarial.ipynb) | attacks on retrieval, adversarial training | ready |
 # | 23 | generative | GAN-made training images, memorisation checks | to come |
-# | 24 | your_own_dataset | the whole kit on a folder of yours | to come |
+# | 24 | [your_own_dataset](24_your_own_dataset.ipynb) | the whole kit on a folder of yours | ready |
 # <!-- course:end -->
 #
 # ### Further reading

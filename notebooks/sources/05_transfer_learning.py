@@ -8,7 +8,7 @@
 # what pooled features are.
 #
 # <!-- links:start -->
-# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: 06_domain_fine_tuning (still to come), then [11_hashing](11_hashing.ipynb)
+# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -778,5 +778,5 @@ Markdown(
 #   out-of-distribution*, ICLR, [arXiv 2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune.
 #
 # <!-- links:start -->
-# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: 06_domain_fine_tuning (still to come), then [11_hashing](11_hashing.ipynb)
+# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
 # <!-- links:end -->

@@ -8,7 +8,7 @@
 # for codes.
 #
 # <!-- links:start -->
-# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [22_adversarial](22_adversarial.ipynb)
+# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [14_object_retrieval](14_object_retrieval.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -985,5 +985,5 @@ plots.show(plots.describe(ax, "Recall against ef for graphs of 6, 16 and 32 link
 #   [doi:10.1109/ICCV.2003.1238663](https://doi.org/10.1109/ICCV.2003.1238663). Where inverted lists came to images.
 #
 # <!-- links:start -->
-# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [22_adversarial](22_adversarial.ipynb)
+# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [14_object_retrieval](14_object_retrieval.ipynb)
 # <!-- links:end -->
