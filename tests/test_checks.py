@@ -137,10 +137,10 @@ def test_an_endless_loop_is_stopped():
 
 
 def test_slow_cases_share_one_time_limit():
-    cases = [Case((n,), str(n)) for n in range(100)]
+    cases = [Case((n,), str(n)) for n in range(1000)]
     began = time.monotonic()
     verdict = checks.run_check(lambda x: time.sleep(0.1) or abs(x), abs, cases, seconds=0.5)
-    assert time.monotonic() - began < 5 and "did not end" in verdict.message
+    assert time.monotonic() - began < 30 and "did not end" in verdict.message
 
 
 def test_the_verdict_says_where_the_answer_raised():

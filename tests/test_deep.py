@@ -42,7 +42,7 @@ def test_the_network_that_ships_is_the_default():
     images = pictures(3)
     deep = Deep(device="cpu")
     embeddings = deep.transform(images)
-    assert embeddings.shape == (3, deep.n_dims) and deep.preprocessing.shape == (128, 128)
+    assert embeddings.shape == (3, deep.n_dims) and deep.preprocessing.shape == (112, 112)
     np.testing.assert_allclose(embeddings, by_hand(deep, images, lambda maps: maps.mean(dim=(1, 2))), atol=1e-5)
     assert np.abs(Deep(weights=None, device="cpu").transform(images) - embeddings).max() > 1e-3
     assert deep.layers()[-1] and deep.feature_maps(images).shape == (3, deep.n_dims, 4, 4)
