@@ -258,7 +258,9 @@ def test_a_real_interrupt_and_a_real_kill(whole, script, tmp_path):
     assert kept + 4 <= killed < 24
 
     assert script().communicate(timeout=120)[0].split() == ["step"] * (24 - killed)
-    assert same(torch.load(f"{tmp_path / 'run'}.pt", weights_only=True), whole[1])
+    ended = torch.load(f"{tmp_path / 'run'}.pt", weights_only=True)  # on one thread, `whole` on as many as there are
+    assert ended.keys() == whole[1].keys()
+    assert all(torch.allclose(ended[name], whole[1][name], atol=1e-4) for name in ended)
 
 
 # ---------------------------------------------------------------------- the stop button
