@@ -1,13 +1,11 @@
 """The checks of the exercises: right answers pass, wrong ones get the sentence that names the mistake."""
 
+import importlib
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from test_checks_cnn_features import CHECKS as CNN_FEATURES
-from test_checks_domain_fine_tuning import CHECKS as DOMAIN_FINE_TUNING
-from test_checks_local_features import CHECKS as LOCAL_FEATURES
-from test_checks_measuring import CHECKS as MEASURING
 
 from cbirkit import checks
 from cbirkit.checks import Case, Mistake, start_here
@@ -40,7 +38,10 @@ START_HERE = {  # exercise: (check, its known mistakes, a right answer written i
         ),
     ),
 }
-CHECKS = START_HERE | MEASURING | LOCAL_FEATURES | DOMAIN_FINE_TUNING | CNN_FEATURES
+MODULES = [
+    importlib.import_module(path.stem) for path in sorted(Path(__file__).parent.glob("test_checks_*.py"))
+]
+CHECKS = START_HERE | {name: entry for module in MODULES for name, entry in module.CHECKS.items()}
 PAIRS = [(name, n) for name, (_, mistakes, _) in CHECKS.items() for n in range(len(mistakes))]
 
 
@@ -91,6 +92,12 @@ def test_an_untouched_stub_is_not_attempted(name):
 def test_what_is_no_answer_at_all_gets_a_sentence(name, answer, words):
     verdict = CHECKS[name][0](answer)
     assert verdict.status == "not yet" and words in verdict.message, verdict
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_first_argument_given_back_is_no_answer(name):
+    assert CHECKS[name][0](lambda *arguments: arguments[0]).status == "not yet"
 
 
 def more_mutants():

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from cbirkit import checks
 from cbirkit.checks import domain_fine_tuning
@@ -36,16 +35,3 @@ CHECKS = {
     "which_learn": (checks.check_which_learn, domain_fine_tuning.WHICH_LEARN_MISTAKES, solved_which_learn),
     "choose_alpha": (checks.check_choose_alpha, domain_fine_tuning.CHOOSE_ALPHA_MISTAKES, solved_choose_alpha),
 }
-
-
-@pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize("answer", [lambda *a: None, lambda *a: a[0], lambda: 1, lambda *a: a[99]])
-def test_nonsense_is_rejected_without_an_exception(name, answer):
-    verdict = CHECKS[name][0](answer)
-    assert verdict.status == "not yet" and verdict.message
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_there_are_mistakes_of_at_least_three_kinds_and_no_two_say_the_same(name):
-    sentences = [mistake.sentence for mistake in CHECKS[name][1]]
-    assert len(set(sentences)) == len(sentences) >= 3

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-import pytest
 from sklearn.preprocessing import normalize
 
 from cbirkit import checks
@@ -30,10 +29,3 @@ CHECKS = {
     "tf_idf": (checks.check_tf_idf, local_features.TF_IDF_MISTAKES, solved_tf_idf),
     "ransac_step": (checks.check_ransac_step, local_features.RANSAC_MISTAKES, solved_ransac_step),
 }
-
-
-@pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize("answer", [lambda *a: None, lambda *a: a[0], lambda: 1, lambda *a: a[99]])
-def test_nonsense_is_rejected_without_an_exception(name, answer):
-    verdict = CHECKS[name][0](answer)
-    assert verdict.status == "not yet" and verdict.message

@@ -45,23 +45,6 @@ CHECKS = {  # exercise: (check, its known mistakes, a right answer written indep
 }
 
 
-@pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (lambda *arguments: None, "return"),
-        (lambda *arguments: "seven", "seven"),
-        (lambda: 1, "TypeError"),
-        (lambda *arguments: arguments[99], "IndexError"),
-        (3.5, "the function itself"),
-    ],
-    ids=["none", "text", "signature", "raises", "not a function"],
-)
-def test_what_is_no_answer_at_all_gets_a_sentence(name, answer, words):
-    verdict = CHECKS[name][0](answer)
-    assert verdict.status == "not yet" and words in verdict.message, verdict
-
-
 def more_mutants():
     """Wrong answers that are not among the known mistakes: rejected all the same."""
     for name in ("average_precision", "mended_average_precision"):

@@ -1,12 +1,10 @@
 """`AttackLab`: choose a query, an aim and a bound, and see what a perturbation does to the ranked list."""
 
-import io
-import logging
-from base64 import b64encode
 
 from ipywidgets import Box, Button, Dropdown, IntSlider, Layout, VBox
 
 from .attack_view import AIMS, Victim, attack_once, draw_attack, fitting
+from .explorer import Explorer
 from .judge import Judge
 from .picker import ImagePicker
 from .queries import as_query
@@ -15,11 +13,10 @@ from .status_line import StatusLine
 from .thumbnails import ThumbnailCache, encode
 from .tile_grid import Tile, TileGrid
 
-log = logging.getLogger(__name__)
 MOST_LEVELS = 64
 
 
-class AttackLab(VBox):
+class AttackLab(Explorer):
     """Attack a query and compare what it finds before and after.
 
     The query is picked from pages of thumbnails; a click on a result makes it the target. The attack is
@@ -131,14 +128,6 @@ class AttackLab(VBox):
     def __repr__(self):
         return f"AttackLab({', '.join(self._retrievers)}; {self._heading()})"
 
-    def _repr_mimebundle_(self, **kwargs):
-        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        buffer, figure = io.BytesIO(), self.static()
-        figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-        bundle["image/png"] = b64encode(buffer.getvalue()).decode("ascii")
-        return bundle, {"image/png": {"alt": figure.axes[0].get_label()}}
-
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self, aim, epsilon, steps):
@@ -174,17 +163,9 @@ class AttackLab(VBox):
 
     _silent = True
 
-    def _guard(self, action):
-        """Do what was asked for; what goes wrong is told in the status line."""
-        if self._silent:
-            return
-        try:
-            action()
-        except (ValueError, TypeError, LookupError, OSError, ImportError) as problem:
-            self._status.say(str(problem), problem=True)
-        except Exception as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
-            log.exception("AttackLab failed")
-            self._status.say(f"this failed with {type(error).__name__}: {error}; the log has the details", problem=True)
+    def _guard(self, action, *args):
+        if not self._silent:
+            super()._guard(action, *args)
 
     def _set(self, aim, epsilon, steps):
         """Move the controls without attacking once for each."""

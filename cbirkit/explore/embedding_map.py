@@ -1,25 +1,24 @@
 """`EmbeddingMap`: a collection laid out by its embeddings, to be looked around in, selected from and asked."""
 
-import logging
 
 import numpy as np
-from ipywidgets import Box, Dropdown, Layout, VBox
+from ipywidgets import Box, Dropdown, Layout
 
+from .explorer import Explorer
 from .map_canvas import NO_MARKS, MapCanvas
 from .map_groups import NOTHING, Colouring
 from .map_layout import GIVEN, MapLayout, checked_positions, checked_rows, named
-from .map_picture import draw_map, with_picture
+from .map_picture import draw_map
 from .map_tiles import Neighbours, SelectedGrid, judged
 from .queries import Query
 from .status_line import StatusLine
 from .thumbnails import ThumbnailCache
 from .tile_grid import TileGrid
 
-log = logging.getLogger(__name__)
 _LONGEST_PATH = 12
 
 
-class EmbeddingMap(VBox):
+class EmbeddingMap(Explorer):
     """A map of a collection: rest on a point to see its image, click it for its neighbours, draw round points to see them.
 
     UMAP and t-SNE are fitted in a thread, and PCA is shown until they are ready. A map in two dimensions is an
@@ -197,10 +196,6 @@ class EmbeddingMap(VBox):
     def __repr__(self):
         return f"EmbeddingMap({len(self.images):,} images, {self.method}, coloured by {self.colour_by})"
 
-    def _repr_mimebundle_(self, **kwargs):
-        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        return with_picture(super()._repr_mimebundle_(**kwargs), self.static())
-
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self, method, colour_by):
@@ -224,15 +219,6 @@ class EmbeddingMap(VBox):
         self._on_colour = lambda _change: self._guard(self._recolour)
         self._colours.observe(self._on_colour, "value")
         self._methods.observe(lambda _change: self._guard(self._change_method), "value")
-
-    def _guard(self, action, *args):
-        try:
-            action(*args)
-        except (ValueError, TypeError, LookupError, OSError, ImportError) as problem:
-            self._say(str(problem), problem=True)
-        except Exception as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
-            log.exception("EmbeddingMap failed")
-            self._say(f"this failed with {type(error).__name__}: {error}; the log has the details", problem=True)
 
     def _say(self, text, problem=False):
         self._status.say(text, problem=problem)

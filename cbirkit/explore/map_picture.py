@@ -1,7 +1,5 @@
 """A map as a matplotlib figure, for places that run no JavaScript."""
 
-import io
-from base64 import b64encode
 from itertools import pairwise
 
 import numpy as np
@@ -52,14 +50,6 @@ def draw_map(images, points, texts, *, title, chosen, marks):
     ax.set(xlabel="map, first dimension (no unit)", ylabel="map, second dimension (no unit)")
     describe(ax, f"{title}. {told}")
     return fig
-
-
-def with_picture(bundle, figure):
-    """What a notebook keeps of a widget: its `bundle`, and beside it a picture for readers who have no kernel."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-    picture = b64encode(buffer.getvalue()).decode("ascii")
-    return bundle | {"image/png": picture}, {"image/png": {"alt": figure.axes[0].get_label()}}
 
 
 def _draw_path(ax, points, path):

@@ -1,8 +1,6 @@
 """`MetricLab`: edit a ranked list by clicking, and see every definition of retrieval quality change."""
 
-import io
 import logging
-from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import anywidget
 import pandas as pd
 import traitlets
 
+from .explorer import with_picture
 from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, Listing
 from .metric_picture import draw_lab
 from .metric_rows import DEFINITIONS, PUBLISHED, TIES, row
@@ -120,12 +119,7 @@ class MetricLab(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        figure, buffer = self.static(), io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-        data = dict(data or {}) | {"image/png": b64encode(buffer.getvalue()).decode("ascii")}
-        return data, dict(metadata) | {"image/png": {"alt": figure.axes[0].get_label()}}
+        return with_picture(super()._repr_mimebundle_(**kwargs), self.static())
 
     def __repr__(self):
         return f"MetricLab({self.items}, missing={self._listing.missing}, k={self._listing.k})"

@@ -1,13 +1,11 @@
 """`ObjectExplorer`: mark a thing on a picture, and see the images that hold it, and where."""
 
-import io
-import logging
-from base64 import b64encode
 
 from ipywidgets import Box, Checkbox, Dropdown, IntSlider, Layout, VBox
 
 from ..objects import GrabCut, Region, RegionQuery, RegionRetriever, as_region
 from .cropper import Cropper
+from .explorer import Explorer
 from .object_view import outlined, region_at, result_tiles
 from .picker import ImagePicker
 from .picture import draw_view
@@ -16,10 +14,8 @@ from .status_line import StatusLine
 from .thumbnails import ThumbnailCache, encode
 from .tile_grid import TileGrid
 
-log = logging.getLogger(__name__)
 
-
-class ObjectExplorer(VBox):
+class ObjectExplorer(Explorer):
     """Drag a box around a thing, or click on it, and see the images that hold it, with the region outlined.
 
     A click takes the smallest region that the retriever's way of cutting finds there. A box is taken as it is, or, with "cut out" ticked,
@@ -139,14 +135,6 @@ class ObjectExplorer(VBox):
     def __repr__(self):
         return f"ObjectExplorer({len(self._retriever.ids):,} images, query {self.query!r}, {self._region!r})"
 
-    def _repr_mimebundle_(self, **kwargs):
-        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        buffer, figure = io.BytesIO(), self.static()
-        figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-        bundle["image/png"] = b64encode(buffer.getvalue()).decode("ascii")
-        return bundle, {"image/png": {"alt": figure.axes[0].get_label()}}
-
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self, k):
@@ -188,17 +176,6 @@ class ObjectExplorer(VBox):
         self._cropper.on_problem(lambda sentence: self._status.say(sentence, problem=True))
         for control in (self._k, self._holds):
             control.observe(lambda _change: self._guard(self._show, self._query, self._region), "value")
-
-    def _guard(self, action, *args):
-        try:
-            action(*args)
-        except (ValueError, TypeError, LookupError, OSError, ImportError) as problem:
-            self._status.say(str(problem), problem=True)
-        except Exception as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
-            log.exception("ObjectExplorer failed")
-            self._status.say(
-                f"this failed with {type(error).__name__}: {error}; the log has the details", problem=True
-            )
 
     # ------------------------------------------------------------------ searching and showing
 

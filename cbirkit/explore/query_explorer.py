@@ -1,12 +1,10 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
-import io
-import logging
-from base64 import b64encode
 
 from ipywidgets import Box, Button, Dropdown, IntSlider, Layout, VBox
 
 from .cropper import Cropper
+from .explorer import Explorer
 from .judge import Judge
 from .picker import ImagePicker
 from .picture import draw_view
@@ -16,11 +14,10 @@ from .status_line import StatusLine
 from .thumbnails import ThumbnailCache
 from .tile_grid import TileGrid
 
-log = logging.getLogger(__name__)
 _MOST_REMEMBERED = 100
 
 
-class QueryExplorer(VBox):
+class QueryExplorer(Explorer):
     """Pick a query and see its neighbours.
 
     A query is picked from pages of thumbnails, uploaded or dropped as a file, cropped out of the query with the mouse
@@ -185,14 +182,6 @@ class QueryExplorer(VBox):
         names = ", ".join(map(repr, self._retrievers))
         return f"QueryExplorer({names}; {len(self.queries):,} queries, query {self.query!r}, k={self.k})"
 
-    def _repr_mimebundle_(self, **kwargs):
-        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        buffer, figure = io.BytesIO(), self.static()
-        figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-        bundle["image/png"] = b64encode(buffer.getvalue()).decode("ascii")
-        return bundle, {"image/png": {"alt": figure.axes[0].get_label()}}
-
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self, k):
@@ -236,16 +225,6 @@ class QueryExplorer(VBox):
         self._back.on_click(lambda _button: self._guard(self.back))
         for control in (self._k, self._left, self._right):
             control.observe(lambda _change: self._guard(self._again), "value")
-
-    def _guard(self, action, *args):
-        try:
-            action(*args)
-        except (ValueError, TypeError, LookupError, OSError, ImportError) as problem:
-            self._status.say(str(problem), problem=True)
-        except Exception as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
-            log.exception("QueryExplorer failed")
-            words = f"this failed with {type(error).__name__}: {error}; the log has the details"
-            self._status.say(words, problem=True)
 
     # ------------------------------------------------------------------ events
 
