@@ -246,7 +246,7 @@ if FOLDER is None:
 # %% [markdown]
 # ### Copies flatter
 #
-# What would the same search have scored with the copies left in? Each copy finds its original first, whatever the encoder.
+# What would the same search have scored with the copies left in? A copy finds its original first, with an encoder that knows next to nothing, too.
 
 # %%
 if labelled:
@@ -471,7 +471,7 @@ if labelled:
 # %%
 n_dims = rows[best].shape[1]
 Markdown(
-    f"Comparing all pairs for copies costs a million squared, half a billion times more than for these {len(clean)}: exact copies still "
+    f"Comparing all pairs for copies costs {(1e6 / len(clean)) ** 2:,.0f} times as much as for these {len(clean)}: exact copies still "
     "need one pass (a dict of digests), near-copies and outliers an index (notebook 12). "
     f"{n_dims} numbers an image are {n_dims * 4 * 1e6 / 1e9:.1f} GB. Nobody looks through a million images: draw a sample at random, and "
     "let the report name the classes, the copies and the strangers. Labels for a sample of a thousand give an interval that is good "
@@ -484,7 +484,7 @@ Markdown(
 # - Wu, Xiong, Yu and Lin (2018), *Unsupervised feature learning via non-parametric instance discrimination*, CVPR,
 #   [arXiv:1805.01978](https://arxiv.org/abs/1805.01978). Every image its own class: the idea behind consistency.
 # - Barz and Denzler (2020), *Do we train on test data? Purging CIFAR of near-duplicates*, Journal of Imaging,
-#   [arXiv:1902.00423](https://arxiv.org/abs/1902.00423). One test image in ten had a twin among the training images.
+#   [arXiv:1902.00423](https://arxiv.org/abs/1902.00423). What copies between test and training images did to published figures.
 # - Torralba and Efros (2011), *Unbiased look at dataset bias*, CVPR,
 #   [doi:10.1109/CVPR.2011.5995347](https://doi.org/10.1109/CVPR.2011.5995347). Every collection has a hand that shows.
 #
