@@ -9,6 +9,7 @@ from PIL import Image
 
 from cbirkit import ImageCollection
 from cbirkit.evaluation import survey
+from cbirkit.evaluation.leaks import difference_hash
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -39,6 +40,33 @@ def test_copies_and_near_copies_are_told_apart():
     found = survey(collection(one, picture(1), one.copy(), near, picture(2)), progress=False)
     assert found.copies == [["0", "2"]]
     assert found.near_copies == [["0", "3"]]  # one of the copies stands for both
+
+
+def test_each_image_is_decoded_once_and_progress_is_told(folder):
+    images, decoded, told = ImageCollection.from_folder(folder), [], []
+    read = images._source.read
+    images._source.read = lambda row: (decoded.append(row), read(row))[1]
+    survey(images, progress=lambda done, total: told.append((done, total)))
+    assert sorted(decoded) == list(range(len(images)))
+    assert told[-1] == (len(images), len(images))
+
+    def stop(done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        survey(images, progress=stop)
+
+
+def test_the_bits_of_a_group_are_those_of_its_farthest_two():
+    rng = np.random.default_rng(1)
+    one = picture(0).astype(int)
+    versions = [
+        np.clip(one + rng.integers(-n, n + 1, one.shape), 0, 255).astype(np.uint8) for n in (2, 20, 60, 90)
+    ]
+    found = survey(collection(*versions, picture(7)), max_hash_distance=20, progress=False)
+    bits = [difference_hash(image) for image in versions]
+    most = max(int((a != b).sum()) for a in bits for b in bits)
+    assert found.near_copies == [["0", "1", "2", "3"]] and found.near_bits == [most] and most > 0
 
 
 def test_near_copies_are_joined_over_chains_and_plain_images_are_left_out():

@@ -1,16 +1,20 @@
 """`survey`: the first look at a collection: sizes, classes, copies, near-copies, outliers and broken files."""
 
 import logging
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
+from ..images import ImageProblem
 from .leaks import difference_hash
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 24  # products computed at a time
+_AT_ONCE = 128  # images handed to the threads at a time, so that memory stays flat
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Survey:
         Ids of images that look alike to `difference_hash`, copies left out but for one of each group.
     outliers : list of str
         Ids, the farthest from their nearest neighbours first; empty without embeddings.
+    near_bits : list of int
+        For each of `near_copies`, the most bits, of 128, in which the hashes of two of its images differ.
     """
 
     images: object
@@ -40,6 +46,7 @@ class Survey:
     copies: list
     near_copies: list
     outliers: list
+    near_bits: list = field(default_factory=list)
 
     def class_counts(self):
         """Images of each class, most first: a Series, empty where there are no labels."""
@@ -60,7 +67,8 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
     n_neighbors : int, default=3
         Neighbours over which an image's distance is averaged: copies of each other have near ones.
     n_outliers : int, default=12
-    progress : bool
+    progress : bool or callable
+        A bar; or ``progress(n_done, n_images)`` is called as images have been looked at, and may raise to end it.
 
     Returns
     -------
@@ -89,32 +97,57 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
             "max_hash_distance must lie in 0 to 127, n_neighbors be at least 1 and n_outliers at least 0, got "
             f"{max_hash_distance}, {n_neighbors} and {n_outliers}"
         )
-    good = images.verify(progress=progress)
+    good, facts = _look_at_all(images, progress)
     if not len(good):
         raise ValueError(
             f"none of {len(images)} images can be read; the first problem: {_first(good.problems)}"
         )
-    sizes, hashes, digests = zip(*(_facts(good, position) for position in range(len(good))), strict=True)
+    sizes, hashes, digests = zip(*facts, strict=True)
     table = pd.DataFrame(sizes, columns=["width", "height"], index=pd.Index(good.ids, name="id"))
     if "label" in good.table:
         table["label"] = good.labels
     copies = _groups_of_equal(good.ids, digests)
     left_out = {name for group in copies for name in group[1:]}
-    near = _near(good.ids, hashes, max_hash_distance, left_out)
+    near, bits = _near(good.ids, hashes, max_hash_distance, left_out)
     if embeddings is not None:
         table["distance"] = _distances(_rows(embeddings, images, good), n_neighbors)
     far = table.get("distance", pd.Series(dtype=float)).sort_values(ascending=False, kind="stable")
-    return Survey(good, table, good.problems, copies, near, far.index[:n_outliers].tolist())
+    return Survey(good, table, good.problems, copies, near, far.index[:n_outliers].tolist(), bits)
 
 
 def _first(problems):
     return ": ".join(map(str, problems.iloc[0])) if len(problems) else "there is no image"
 
 
+def _look_at_all(images, progress):
+    """The images that can be read, with the problems of the others, and (size, hash, digest) of each, on several threads."""
+    facts = []
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(images), desc="survey", disable=progress is not True) as bar,
+    ):
+        for start in range(0, len(images), _AT_ONCE):
+            block = range(start, min(start + _AT_ONCE, len(images)))
+            facts += pool.map(lambda position: _facts(images, position), block)
+            bar.update(len(block))
+            if callable(progress):
+                progress(block.stop, len(images))
+    problems = [(one.name, one.reason) for one in facts if isinstance(one, ImageProblem)]
+    good = images.subset(np.array([not isinstance(one, ImageProblem) for one in facts], dtype=bool))
+    if problems:
+        log.warning("%d of %d images cannot be read, see .problems", len(problems), len(images))
+        more = pd.DataFrame(problems, columns=["name", "reason"], dtype=object)
+        good.problems = pd.concat([images.problems, more], ignore_index=True)
+    return good, [one for one in facts if not isinstance(one, ImageProblem)]
+
+
 def _facts(images, position):
-    """Size, hash and digest of one image."""
-    pixels = images[position]
-    return pixels.shape[1::-1], difference_hash(pixels), images.digest(position)
+    """Size, hash and digest of one image, or the problem that it is."""
+    try:
+        pixels = images[position]
+        return pixels.shape[1::-1], difference_hash(pixels), images.digest(position)
+    except ImageProblem as problem:
+        return problem
 
 
 def _groups_of_equal(ids, keys):
@@ -123,13 +156,13 @@ def _groups_of_equal(ids, keys):
 
 
 def _near(ids, hashes, most, left_out):
-    """Groups of ids whose hashes are near, joined over chains."""
+    """Groups of ids whose hashes are near, joined over chains; and how many bits apart the farthest of each are."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     rows = [i for i, bits in enumerate(hashes) if bits is not None and ids[i] not in left_out]
     if len(rows) < 2:
-        return []
+        return [], []
     signs = np.array([hashes[i] for i in rows], dtype=np.float32) * 2 - 1  # (n, 128)
     pairs = []
     step = max(1, _BLOCK // len(rows))
@@ -138,7 +171,17 @@ def _near(ids, hashes, most, left_out):
         pairs.append(np.stack([one + start, other]))
     one, other = np.concatenate(pairs, axis=1)
     links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(rows), len(rows)))
-    return _groups_of_equal([ids[i] for i in rows], connected_components(links, directed=False)[1])
+    groups = _groups_of_equal(np.arange(len(rows)), connected_components(links, directed=False)[1])
+    return [[ids[rows[i]] for i in group] for group in groups], [
+        _most_apart(signs[group]) for group in groups
+    ]
+
+
+def _most_apart(signs):
+    """The most bits in which two rows (n, n_bits) of -1 and 1 differ."""
+    step = max(1, _BLOCK // len(signs))
+    least = min((signs[start : start + step] @ signs.T).min() for start in range(0, len(signs), step))
+    return int(signs.shape[1] - least) // 2
 
 
 def _rows(embeddings, images, good):
