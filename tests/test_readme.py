@@ -39,6 +39,6 @@ def test_subcommands_exist():
         assert name in text
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http|#)([^)#]+)", README))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:\]\(|(?:src|href)=\")(?!http|#)([^)#\"]+)", README))))
 def test_linked_files_exist(target):
     assert (ROOT / target).exists(), f"the README links to {target}, which is not there"

@@ -169,11 +169,14 @@ async def build_all(stems, *, root=course.ROOT, jobs=2, force=False, say=print):
 
 
 def refresh_readme(root=course.ROOT, *, write=True):
-    """Bring the README's contents table up to date; return True if it was so before."""
-    path = Path(root) / "README.md"
+    """Bring the README's contents and pictures up to date; return True if they were so before."""
+    path, present = Path(root) / "README.md", course.stems_present(root)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    table = course.course_table(course.stems_present(root), folder="notebooks/")
-    new = course.replace_between(text, "contents", table)
+    new = course.replace_between(text, "contents", course.course_table(present, folder="notebooks/"))
+    built = {stem: read_built(notebook_source.notebook_path(root, stem)) for stem in present}
+    tables = gallery.readme_tables({stem: notebook for stem, notebook in built.items() if notebook is not None})
+    for marker, table in tables.items():
+        new = course.replace_between(new, marker, table)
     if new != text and write:
         write_bytes(path, new.encode())
     return new == text
@@ -199,7 +202,7 @@ def check(stems, *, root=course.ROOT):
             if not gallery.refresh(built, stem, Path(root), write=False):
                 found.append(f"{stem}: its pictures in docs/images are out of date")
     if not refresh_readme(root, write=False):
-        found.append("the contents table of README.md is out of date")
+        found.append("the contents or the pictures of README.md are out of date")
     return found
 
 
