@@ -4,8 +4,8 @@
 # **Question.** You have one photograph and a thousand others. Which of them show the same thing, and how do
 # you know that the answer is any good?
 #
-# **Time:** about half a minute to run on two cores, without a network. **Before this:** Python and a little
-# NumPy.
+# **Time:** about half a minute to run on two cores, offline. **Before this:** Python and a little NumPy. Words of the
+# field are explained where they first appear, and again in the [glossary](../docs/glossary.md).
 #
 # <!-- links:start -->
 # Next: [01_measuring_retrieval](01_measuring_retrieval.ipynb)
@@ -49,9 +49,10 @@ print("The set-up is ready." if nothing_missing else "Install what is named abov
 # asked for; their views are **distractors**, relevant to nothing. All of it is made on your machine, so the
 # answer to every question is known.
 #
-# The method below has to learn something first: a vocabulary of small image patches. It must not learn it
+# The method below has to learn something first: a vocabulary of small image patches (a *codebook*). It must not learn it
 # from the images on which it is tested, so half of the distractor pieces are set aside for that, and serve
-# for nothing else. (They come from the same 15 photographs, and share no pixel with the others.)
+# for nothing else. (They come from the same 15 photographs, and share no pixel with the others. In the table of the
+# set, `region` names the piece of every view; `instance` does so too, and is empty for distractors.)
 
 # %%
 views = datasets.load_photo_views(random_state=SEED)
@@ -62,8 +63,9 @@ views = views.with_columns(split=split)
 views
 
 # %% [markdown]
-# And now retrieval, in five lines. `VLAD` describes an image by its local patches. In notebook 03 a neural
-# network, `encoders.Deep("tiny")`, takes its place, learns from no image here, and no other line changes.
+# And now retrieval, in five lines. `VLAD` describes an image by its local patches. In
+# [notebook 03](03_cnn_features.ipynb) a neural network, `encoders.Deep("tiny")`, takes its place, learns from no
+# image here, and no other line changes.
 
 # %%
 queries, database, others = views.split(parts=("query", "database", "aside"))
@@ -95,8 +97,8 @@ plots.show(plots.ranked_list(ranking, database, queries=queries, relevance=truth
 # or asks whether the answer is right.
 #
 # The oldest $\phi$ that still earns its place is the **colour histogram** (Swain and Ballard 1991, *IJCV*,
-# doi:10.1007/BF00130487): the share of the pixels in each cell of a coarse grid of colours. It does not know
-# *where* a colour is.
+# [doi:10.1007/BF00130487](https://doi.org/10.1007/BF00130487)): the share of the pixels in each cell of a coarse grid
+# of colours. It does not know *where* a colour is.
 
 # %%
 by_colour = Retriever(encoders.ColorHistogram()).fit(database)
@@ -144,7 +146,7 @@ assert same.mean() > 0.99
 # |---|---|
 # | random | nothing; its score is the floor, and it is not 0 |
 # | colour histogram | which colours, but not where |
-# | tiny image | which colour roughly where: every image shrunk to 16 × 16 pixels (Torralba et al. 2008) |
+# | small image | which colour roughly where: every image shrunk to 16 × 16 pixels (*tiny images*, Torralba et al. 2008) |
 # | VLAD | which local patches, wherever they are and however they are turned (Jégou et al. 2010) |
 
 # %%
@@ -152,14 +154,14 @@ chance = np.random.RandomState(SEED).rand(len(queries), len(database))
 rankings = {
     "random": Ranking.from_distances(chance, queries.ids, database.ids),
     "colour histogram": colour_ranking,
-    "tiny image": Retriever(encoders.TinyImage()).fit(database).search(queries, k=None),
+    "small image": Retriever(encoders.TinyImage()).fit(database).search(queries, k=None),
     "VLAD": ranking,
 }
 
 # %% [markdown]
 # **Average precision** of a query: the mean, over its relevant images, of the precision at the rank where
 # each was found. It is 1 if all of them come first. Its mean over the queries is *mAP*. **P@1** is the share
-# of queries whose first answer is right. Notebook 01 takes both apart.
+# of queries whose first answer is right. [Notebook 01](01_measuring_retrieval.ipynb) takes both apart.
 #
 # The interval is a bootstrap (Efron 1979): draw as many queries again, with replacement, a thousand times.
 # Two queries at a time show the same piece, and where one is hard the other is too. So *pieces* are drawn,
@@ -182,7 +184,9 @@ plots.show(plots.metric_bars(scores, metrics=scored))
 # %% tags=["claim"]
 drawn = {"pieces": scores["VLAD"], "queries": evaluate(ranking, truth, metrics=scored)}
 width = {what: s.summary.loc["map", "high"] - s.summary.loc["map", "low"] for what, s in drawn.items()}
-print("width of the interval of mAP:", ", ".join(f"{value:.3f} drawing {what}" for what, value in width.items()))
+print(
+    "width of the interval of mAP:", ", ".join(f"{value:.3f} drawing {what}" for what, value in width.items())
+)
 # Measured with SEED = 0, 1, 2, 3: 1.32, 1.25, 1.30 and 1.25 times as wide.
 assert width["pieces"] > 1.1 * width["queries"]
 
@@ -201,16 +205,16 @@ paired.pairs[["a", "b", "difference", "low", "high", "p_holm"]].round(3)
 # %% tags=["claim"]
 ap = {name: score["map"] for name, score in scores.items()}
 # Measured with SEED = 0, 1, 2, 3: random .015 .015 .014 .013, colour histogram .111 .095 .093 .099,
-# tiny image .195 .183 .179 .177, VLAD .649 .618 .634 .666.
+# small image .195 .183 .179 .177, VLAD .649 .618 .634 .666.
 assert ap["random"] < 0.03
 assert ap["colour histogram"] > 3 * ap["random"]
-assert ap["tiny image"] > ap["colour histogram"] + 0.04
-assert ap["VLAD"] > ap["tiny image"] + 0.30
+assert ap["small image"] > ap["colour histogram"] + 0.04
+assert ap["VLAD"] > ap["small image"] + 0.30
 
 # %%
 Markdown(
     f"On {len(queries)} queries and {len(database)} database images, mAP is {ap['random']:.3f} by chance, "
-    f"{ap['colour histogram']:.3f} from colours, {ap['tiny image']:.3f} from colours in their places and "
+    f"{ap['colour histogram']:.3f} from colours, {ap['small image']:.3f} from colours in their places and "
     f"{ap['VLAD']:.3f} from local patches. The images are small and the warps are ours: these numbers "
     "compare methods with one another; they do not stand beside published ones."
 )
@@ -227,11 +231,11 @@ worst = per_query.sort_values(kind="stable").index[:4]
 plots.show(plots.ranked_list(ranking, database, queries=queries, relevance=truth, rows=list(worst), k=7))
 
 # %% [markdown]
-# They are smooth: there are few corners to hold on to. (Where all distances are 1.000 there was none at all,
-# and the "results" are simply the first images of the database.) Is that the reason, or just what we happen
-# to see? The set knows, for each view, the strength of all that was done to it and the *texture* of its piece
-# (its mean gradient). We ask which of these goes with average precision, by rank correlation: 0 is no
-# relation, 1 a perfect one.
+# They are smooth: there are few corners, *key points*, to hold on to. (Where all distances are 1.000 there was none
+# at all, and the "results" are simply the first images of the database.) Is that the reason, or just what we happen
+# to see? The set knows, for each view, the strength of all that was done to it and the *texture* of its piece (its
+# mean gradient). We ask which of these goes with average precision, by rank correlation: 0 is no relation, 1 a
+# perfect one.
 
 # %%
 suspects = ["texture", "rotation", "zoom", "blur", "noise", "occluder"]
@@ -242,8 +246,9 @@ print(f"{no_corner.sum()} of {len(database)} database images have no key point: 
 relation.round(2).to_frame("rank correlation with average precision")
 
 # %% [markdown]
-# Texture, and hardly anything else: the key points of SIFT do not mind being turned, but where there are
-# none, nothing can be matched. Notebook 03 looks for features that do better there.
+# Texture, and hardly anything else: the key points that VLAD rests on (SIFT, [notebook 02](02_local_features.ipynb))
+# do not mind being turned, but where there are none, nothing can be matched. [Notebook 03](03_cnn_features.ipynb)
+# asks whether the features of a network do better there.
 
 # %% tags=["claim"]
 # Measured with SEED = 0, 1, 2, 3: texture .62 .64 .61 .61; the largest of the others .16 .17 .18 .18
@@ -483,7 +488,7 @@ plots.show(plots.metric_bars(tiled_scores, metrics=scored))
 # - A method is good or bad only beside others, on the same queries, with an interval and with the chance
 #   level in sight.
 # - What learns must learn elsewhere; the query must not count as its own answer.
-# - Failures have causes that can be tested: here smooth images, which have no key points.
+# - Failures have causes that can be tested: here smooth images, which have few key points or none.
 #
 # ### Check yourself
 #
@@ -501,8 +506,8 @@ plots.show(plots.metric_bars(tiled_scores, metrics=scored))
 # </details>
 # <details><summary>3. Why may VLAD not learn its vocabulary from the database on which it is tested?</summary>
 #
-# It would be fitted to the very images it has to tell apart, and the score would be better than what a new
-# image meets.
+# It would be fitted to the very images it has to tell apart. Its score would then say little about images that are
+# new.
 #
 # </details>
 # <details><summary>4. Two queries show the same piece. Why does the bootstrap draw pieces?</summary>
@@ -520,8 +525,8 @@ gigabytes = million * n_dims * 4 / 1e9
 Markdown(
     f"A VLAD vector has {n_dims:,} numbers of 4 bytes. At a million images that is **{gigabytes:.0f} GB**, more "
     f"than most machines hold, and one query costs {million * n_dims / 1e9:.1f} billion multiplications. Shorter "
-    "vectors (notebooks 03 and 11), an index that does not look everywhere (12) and embeddings kept on disk are "
-    "the way out. And among a million images many look alike: precision falls too."
+    "vectors (notebooks [03](03_cnn_features.ipynb) and [11](11_hashing.ipynb)), an index that does not "
+    "look everywhere ([12](12_approximate_search.ipynb)) and embeddings kept on disk are the way out. And among a million images many look alike: precision falls too."
 )
 
 # %% [markdown]
@@ -570,7 +575,7 @@ Markdown(
 #   enough of them.
 # - Jégou, Douze, Schmid and Pérez (2010), *Aggregating local descriptors into a compact image
 #   representation*, CVPR, [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039). VLAD;
-#   notebook 02 builds it.
+#   [notebook 02](02_local_features.ipynb) builds it.
 # - Efron (1979), *Bootstrap methods: another look at the jackknife*, Annals of Statistics,
 #   [doi:10.1214/aos/1176344552](https://doi.org/10.1214/aos/1176344552). Where the intervals come from.
 # - Chen, Liu, Wang, Bakker, Georgiou, Fieguth, Liu and Lew (2023), *Deep learning for instance retrieval: a

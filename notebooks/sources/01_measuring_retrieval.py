@@ -4,7 +4,7 @@
 # **Question.** Two papers report mAP on the same images. When are the two numbers comparable, and when is the
 # difference real?
 #
-# **Time:** about half a minute to run on two cores, without a network. **Before this:** notebook 00.
+# **Time:** about half a minute to run on two cores, offline. **Before this:** [notebook 00](00_start_here.ipynb).
 #
 # <!-- links:start -->
 # Previous: [00_start_here](00_start_here.ipynb) · [course map](00_start_here.ipynb) · Next: [02_local_features](02_local_features.ipynb)
@@ -72,7 +72,7 @@ assert same_list["map@10/hits"] > 5 * same_list["map@10/R"]
 assert same_list["hit_rate@10"] == 1 and same_list["recall@10"] < 0.1  # both are called "Recall@10"
 
 # %% [markdown]
-# None of them is wrong. But two such numbers can be compared only if they are the same number, and this
+# None of them is wrong. But two such numbers can be compared only if they were computed in the same way, and this
 # notebook is about all that has to be the same.
 #
 # ## Background
@@ -82,8 +82,9 @@ assert same_list["hit_rate@10"] == 1 and same_list["recall@10"] < 0.1  # both ar
 #
 # $$P(k) = \frac{1}{k} \sum_{i=1}^{k} r_i \qquad\qquad \mathrm{recall}(k) = \frac{1}{R} \sum_{i=1}^{k} r_i$$
 #
-# *Average precision* takes the precision at each rank where recall grows, and divides by $R$, so that a
-# positive that is never found counts as 0 (Buckley and Voorhees 2000, *SIGIR*, doi:10.1145/345508.345543):
+# *Average precision* takes the precision at each rank where recall grows, and divides by $R$, so that a positive that
+# is never found counts as 0 (Buckley and Voorhees 2000, *SIGIR*,
+# [doi:10.1145/345508.345543](https://doi.org/10.1145/345508.345543)):
 #
 # $$AP = \frac{1}{R} \sum_{i=1}^{n} r_i \, P(i)$$
 #
@@ -154,9 +155,10 @@ print(f"{len(queries)} queries agree; scikit-learn's average precision is this o
 # %% [markdown]
 # ## Measure it
 #
-# A score needs a floor and a neighbour. Random order is the floor; colour histograms come from notebook 00
-# (on grey digits they see only how much ink there is); 8 × 8 pixels are all that these images have. VLAD, the
-# best method of notebook 00, is missing: it was made for photographs.
+# A score means little alone: it needs a floor below it and a competitor beside it. Random order is the floor; colour
+# histograms come from [notebook 00](00_start_here.ipynb) (on grey digits they see only how much ink there is); 8 × 8
+# pixels are all that these images have. VLAD, the best method of [notebook 00](00_start_here.ipynb), is missing: it
+# was made for photographs.
 
 # %%
 chance = np.random.RandomState(SEED).rand(len(queries), len(database))
@@ -185,7 +187,11 @@ assert m["8 x 8 pixels"] > m["4 x 4 pixels"] + 0.03
 
 # %% [markdown]
 # Note that chance is not 0: one image in ten is relevant. A score means little without the share of positives
-# beside it. And where does the better method fail?
+# beside it.
+#
+# ### Where it fails
+#
+# The queries on which the better method has the lowest average precision:
 
 # %%
 hardest = compared.per_query["8 x 8 pixels"].sort_values(kind="stable").index[:3]
@@ -212,7 +218,10 @@ assert goes_with["distance to own class"] < -0.7 and abs(goes_with["distance to 
 assert lowest["P@10"] > 2 * lowest["AP"]
 
 # %% [markdown]
-# Now for the traps. In each experiment the **images do not change**; only the way of measuring does.
+# ## Twelve traps
+#
+# In each of these experiments the **embedding stays what it is**; what changes is how it is measured, or what was
+# learned from the wrong images.
 #
 # ### Trap 1: the query is left in
 #
@@ -237,9 +246,9 @@ assert knows_all["left in"] == 1 and knows_all["left out"] < 0.2
 # %% [markdown]
 # ### Trap 2: the first column is dropped
 #
-# "The query finds itself first, so we drop the first column." Not where distances tie. Turn every image into
-# 12 bits, each the side of a random plane on which it lies; images with equal codes are at distance 0, and
-# any of them may come first.
+# "The query finds itself first, so we drop the first column." Not where distances tie. Turn every image into 12 bits,
+# each the side of a random plane on which it lies ([notebook 11](11_hashing.ipynb) has more of such codes); images
+# with equal codes are at distance 0, and any of them may come first.
 
 
 # %%
@@ -279,7 +288,8 @@ assert right["first column dropped"] > right["removed by id"] + 0.03
 
 # %% [markdown]
 # The dropped image was another one, and the query stayed in its own list as a hit. The same happens with exact
-# copies, with images that have no key point (notebook 00), and with an approximate index that misses the query.
+# copies, with images that have no key point ([notebook 00](00_start_here.ipynb)), and with an approximate index that
+# misses the query.
 #
 # ### Trap 3: ties in Hamming rankings
 #
@@ -360,10 +370,10 @@ assert cautious.loc["only the first", "min(k, R)"] < cautious.loc["ten results",
 # %% [markdown]
 # ### Trap 5: finite sum against trapezoid
 #
-# The official code of the Oxford and Paris benchmarks takes, at each hit, the mean of the precision before and
-# after it: the area under the curve by trapezoids. Where positives are plenty, as among the digits, that hardly
-# matters. Where they are few it does. For that we need photographs: views of pieces, as in notebook 00, only
-# milder. Half of the pieces are set aside for trap 6.
+# The official code of the Oxford and Paris benchmarks takes, at each hit, the mean of the precision before and after
+# it: the area under the curve by trapezoids. Where positives are plenty, as among the digits, that hardly matters.
+# Where they are few it does. For that we need photographs: views of pieces, as in [notebook 00](00_start_here.ipynb),
+# only milder. Half of the pieces are set aside for trap 6.
 
 # %%
 views = datasets.load_photo_views("medium", n_objects=60, n_distractors=0, image_size=64, random_state=SEED)
@@ -396,13 +406,14 @@ lower = areas["map"] - areas["trapezoid_map"]
 assert lower["views"] > 0.008 and lower["digits"] < 0.003
 
 # %% [markdown]
-# Neither is more correct; but a difference of one or two points is what papers are written about.
+# Neither is more correct; but a difference of one or two hundredths ("points") is what papers are written about.
 #
 # ### Trap 6: whitening fitted on the test images
 #
 # Whatever learns must not learn from the images it is tested on. Whitening learns directions and scales from
-# embeddings; "learned whitening" also uses labels (here: linear discriminant analysis). Each is fitted twice,
-# on the test images and on the pieces set aside.
+# embeddings, so that all directions count the same ([notebook 03](03_cnn_features.ipynb) builds it); "learned
+# whitening" also uses labels (here: linear discriminant analysis). Each is fitted twice, on the test images and on
+# the pieces set aside.
 
 # %%
 reduced = decomposition.PCA(64, random_state=SEED).fit(view_vectors[set_aside]).transform(view_vectors)
@@ -549,7 +560,7 @@ assert cover.loc["single results", "holds the true mean"] < 0.8
 # %% [markdown]
 # Both promise 95 %. The bootstrap over queries comes close; with so few queries it is still a little too narrow.
 # The short cut is far off, because the ten results of one query succeed and fail together. (Where queries share
-# an object, they do too: then draw objects, as notebook 00 does.)
+# an object, they do too: then draw objects, as [notebook 00](00_start_here.ipynb) does.)
 #
 # ### Trap 10: comparing intervals instead of queries
 #
@@ -574,14 +585,15 @@ assert (
 assert paired.pairs.loc[0, "a"] == "8 x 8 pixels"
 
 # %% [markdown]
-# With more than two methods, the p-values have to be corrected for the number of pairs; `compare` does
-# (`p_holm`), and notebook 00 shows it.
+# With more than two methods, the p-values have to be corrected for the number of pairs; `compare` does so
+# (`p_holm`), and [notebook 00](00_start_here.ipynb) shows it.
 #
 # ### Trap 11: the index misses, and the embedding gets the blame
 #
-# Large databases are searched approximately. If the score drops, is the embedding bad, or did the index not
-# find what lies nearest? Ask the exact index the same question. `overlap@10` is the share of the true ten
-# nearest neighbours that were found (the "recall" of approximate search).
+# Large databases are searched approximately ([notebook 12](12_approximate_search.ipynb)). If the score drops, is the
+# embedding bad, or did the index not find what lies nearest? Ask the exact index the same question. `overlap@10` is
+# the share of the true ten nearest neighbours that were found (the "recall" of approximate search, and a third
+# meaning of the word).
 
 # %%
 all_queries, all_database = views.split()
@@ -619,7 +631,7 @@ assert by_index.loc["IVF-PQ, 8 bytes, re-ranked", "map@10"] > by_index.loc["exac
 # of pure noise, 200 vectors of 50 random numbers, in colours that k-means finds *on the map*. The silhouette
 # (1: separate groups, 0: none) of the same groups, on the map and among the vectors, says how much is there.
 
-# %%
+# %% tags=["gallery"]
 noise = np.random.RandomState(SEED).randn(200, 50)
 on_map = manifold.TSNE(perplexity=5, max_iter=500, init="pca", random_state=SEED).fit_transform(noise)
 groups = cluster.KMeans(8, n_init=3, random_state=SEED).fit_predict(on_map)
@@ -627,6 +639,8 @@ seen = {"on the map": silhouette_score(on_map, groups), "among the vectors": sil
 print("silhouette:", ", ".join(f"{value:.2f} {name}" for name, value in seen.items()))
 fig, ax = plt.subplots(figsize=(5.4, 4), layout="constrained")
 ax = plots.embedding_map(on_map, groups, embeddings=noise, ax=ax)
+ax.get_legend().remove()
+ax.set_title(f"Groups found in pure noise, by a map (t-SNE)\n{ax.get_title()}", fontsize=10)
 ax.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
 plots.show(ax)
 
@@ -655,7 +669,7 @@ lab
 plots.show(lab.static())
 
 # %% [markdown]
-# The lab holds the golden examples by which the package is tested; each shows why published numbers disagree.
+# The lab holds the examples, worked by hand, by which the package is tested; each shows why published numbers disagree.
 
 # %%
 presets = {name: explore.MetricLab(preset=name).table["value"] for name in lab.presets}
@@ -877,11 +891,12 @@ plots.show(plots.describe(ax, words))
 #
 # - "mAP" names at least six numbers. A score without its protocol (estimator, cut-off, divisor, query, junk,
 #   ties, split, queries left out) cannot be compared with anything.
-# - The query goes by id, junk goes before ranks are counted, ties get their expectation.
-# - What learns, learns elsewhere, and near-duplicates are looked for before measuring.
-# - Queries are the witnesses: intervals are drawn over them, methods compared on them; seeds come on top.
+# - The query is removed by its id, junk before ranks are counted, and ties are scored by their expectation.
+# - What learns must learn elsewhere, and near-duplicates are looked for before measuring.
+# - Queries are the witnesses: intervals are drawn over them, and methods are compared on each of them. An interval over
+#   queries knows nothing of seeds: report several.
 #
-# Every table of this course prints its protocol. This is the one of the first table above:
+# Every score that the kit computes carries its protocol. This is the one of the table under *Measure it*:
 
 # %%
 print(compared.protocol)
