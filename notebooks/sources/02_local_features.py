@@ -4,8 +4,8 @@
 # **Question.** A thing is photographed twice, turned, tilted, half covered, in other light. Its pixels all
 # differ. What stays, and how far does retrieval come with that alone, without any training labels?
 #
-# **Time:** about one minute to run on two cores, without a network. **Before this:** 00, and 01 for what the
-# numbers mean.
+# **Time:** about one minute to run on two cores, offline. **Before this:** [notebook 00](00_start_here.ipynb), and
+# [notebook 01](01_measuring_retrieval.ipynb) for what the numbers mean.
 #
 # <!-- links:start -->
 # Previous: [01_measuring_retrieval](01_measuring_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [03_cnn_features](03_cnn_features.ipynb)
@@ -37,7 +37,7 @@ SEED = 0
 # %% [markdown]
 # ## The goal
 #
-# The images are views of pieces of 15 photographs, as in notebook 00; this time at three levels of
+# The images are views of pieces of 15 photographs, as in [notebook 00](00_start_here.ipynb); this time at three levels of
 # difficulty. Half of the distractor pieces are set aside for learning codebooks: what learns must learn
 # elsewhere.
 
@@ -87,10 +87,10 @@ plots.show(plots.ranked_list(verified.ranking, database, queries=queries, releva
 #
 # ### Key points and scale space
 #
-# Seen from twice as far, a corner covers half the pixels. So SIFT (Lowe 2004, *IJCV*,
-# doi:10.1023/B:VISI.0000029664.99615.94) looks for points at all scales. The image $I$ of shape $(h, w)$ is
-# blurred by Gaussians $G_\sigma$ of growing standard deviation $\sigma$ (pixels), and each is subtracted
-# from the next:
+# Seen from twice as far, a thing is half as wide and high. So SIFT (Lowe 2004, *IJCV*,
+# [doi:10.1023/B:VISI.0000029664.99615.94](https://doi.org/10.1023/B:VISI.0000029664.99615.94)) looks for points at
+# all scales. The image $I$ of shape $(h, w)$ is blurred by Gaussians $G_\sigma$ of growing standard deviation
+# $\sigma$ (pixels), and each is subtracted from the next; that is the *difference of Gaussians*:
 #
 # $$D_\sigma = (G_{k\sigma} - G_\sigma) * I, \qquad k = 2^{1/3}$$
 #
@@ -132,18 +132,20 @@ print("key points", keypoints.shape, "descriptors", descriptors.shape)
 plots.show(plots.describe(ax, f"An image with {len(keypoints)} key points: circles of their size and direction."), dpi=64)
 
 # %% [markdown]
-# **RootSIFT** (Arandjelović and Zisserman 2012, *CVPR*, doi:10.1109/CVPR.2012.6248018) divides a descriptor
-# $d \in \mathbb{R}^{128}$ by its sum and takes the root, $\sqrt{d / \lVert d \rVert_1}$. Euclidean
-# distances then compare histograms by Hellinger's distance, in which a few large numbers count for less.
-# You will write it below, in three lines.
+# **RootSIFT** (Arandjelović and Zisserman 2012, *CVPR*,
+# [doi:10.1109/CVPR.2012.6248018](https://doi.org/10.1109/CVPR.2012.6248018)) divides a descriptor $x \in
+# \mathbb{R}^{128}$ by its sum and takes the root, $\sqrt{x / \lVert x \rVert_1}$. Euclidean distances then compare
+# histograms by Hellinger's distance, in which a few large numbers count for less. You will write it below, in three
+# lines.
 #
 # ### From sets to one vector
 #
-# A **codebook** of $K$ words $c_1, \dots, c_K \in \mathbb{R}^{128}$ comes from k-means. A **bag of visual
-# words** (Sivic and Zisserman 2003, *ICCV*, doi:10.1109/ICCV.2003.1238663) counts: with $n_w$ of the $n$
-# descriptors of an image nearest to word $w$, and $N_w$ of $N$ images holding $w$, the weight is $v_w =
-# \frac{n_w}{n} \log \frac{N}{N_w}$. **VLAD** (Jégou et al. 2010, *CVPR*, doi:10.1109/CVPR.2010.5540039)
-# adds up where in its cell each descriptor lies: $v_w = \sum_{x \to w} (x - c_w) \in \mathbb{R}^{128}$.
+# A **codebook** of $K$ words $c_1, \dots, c_K \in \mathbb{R}^{128}$ comes from k-means. A **bag of visual words**
+# (Sivic and Zisserman 2003, *ICCV*, [doi:10.1109/ICCV.2003.1238663](https://doi.org/10.1109/ICCV.2003.1238663))
+# counts: with $n_w$ of the $n$ descriptors of an image nearest to word $w$, and $N_w$ of $N$ images holding $w$, the
+# weight is $v_w = \frac{n_w}{n} \log \frac{N}{N_w}$. **VLAD** (Jégou et al. 2010, *CVPR*,
+# [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039)) adds up where in its cell each
+# descriptor lies: $v_w = \sum_{x \to w} (x - c_w) \in \mathbb{R}^{128}$.
 
 # %% [markdown]
 # ## Build it
@@ -176,11 +178,11 @@ assert np.array_equal(pairs, rerank.match_descriptors(one[1], other[1], ratio=0.
 # %% [markdown]
 # ### RANSAC
 #
-# Matches are never all right. **RANSAC** (Fischler and Bolles 1981, *CACM*, doi:10.1145/358669.358692)
-# draws four matches, computes the homography $H \in \mathbb{R}^{3 \times 3}$ that they fix, counts how many
-# of the others agree, and begins again; the homography with the most inliers wins. `rerank.verify` does
-# this with OpenCV and refuses what cannot be a view of the same thing: matches on one line, mirror images,
-# folds.
+# Matches are never all right. **RANSAC** (Fischler and Bolles 1981, *CACM*,
+# [doi:10.1145/358669.358692](https://doi.org/10.1145/358669.358692)) draws four matches, computes the homography $H
+# \in \mathbb{R}^{3 \times 3}$ that they fix, counts how many of the others agree (the *inliers*), and begins again;
+# the homography with the most inliers wins. `rerank.verify` does this with OpenCV and refuses what cannot be a view
+# of the same thing: matches on one line, mirror images, folds.
 
 # %%
 check = rerank.verify(one, other)
@@ -218,6 +220,18 @@ summary = {
 }
 pd.Series(summary).round(3).to_frame("share with a corner error below 5 pixels")
 
+# %% [markdown]
+# One of those with many inliers, although other light and a card have changed most of its pixels:
+
+# %% tags=["gallery"]
+clear = "flower_2_1/1" if "flower_2_1/1" in recovered.index else recovered["inliers"].idxmax()
+piece = clear.split("/")[0]
+agreed = rerank.verify(reference_features[piece], local[clear])
+ends = reference_features[piece][0][agreed.matches[:, 0]], local[clear][0][agreed.matches[:, 1]]
+ax = plots.match_lines(reference[piece], queries[clear], *ends, inliers=agreed.inliers)
+ax.set_title(f"One thing, seen twice:\n{ax.get_title()}", fontsize=13)
+plots.show(ax, dpi=64)
+
 # %% tags=["claim"]
 print(f"median corner error with 12 inliers or more: {many['corner error'].median():.2f} pixels")
 # Measured with SEED = 0, 1, 2: 1.33, 0.60, 1.59 pixels for the view shown; median .60, .58, .52; shares .958,
@@ -230,9 +244,9 @@ assert summary[f"the {len(many)} with 12 inliers or more"] > 0.85
 # ### VLAD in ten lines
 #
 # Two corrections belong to it. **Intra-normalisation** (Arandjelović and Zisserman 2013, *CVPR*,
-# doi:10.1109/CVPR.2013.207) scales the sum of each word to length 1: a wall of equal windows must not drown
-# everything else. The **power law** $\mathrm{sign}(v) |v|^{p}$ (Jégou et al. 2012, *TPAMI*,
-# doi:10.1109/TPAMI.2011.235) is the older remedy for the same ill.
+# [doi:10.1109/CVPR.2013.207](https://doi.org/10.1109/CVPR.2013.207)) scales the sum of each word to length 1: a wall
+# of equal windows must not drown everything else. The **power law** $\mathrm{sign}(v) |v|^{p}$ (Jégou et al. 2012,
+# *TPAMI*, [doi:10.1109/TPAMI.2011.235](https://doi.org/10.1109/TPAMI.2011.235)) is the older remedy for the same ill.
 
 
 # %%
@@ -303,11 +317,10 @@ assert np.allclose(listed, inverted.kneighbors(query_bags[:1], 10)[0][0], atol=1
 # %% [markdown]
 # ### A hundred thousand words, and what they cost
 #
-# Large collections want large codebooks: the more words, the shorter the lists, and the better two
-# instances are told apart. K-means with 100,000 words is out of reach here; drawing descriptors at random
-# as words is free, and a graph over the words (notebook 12) finds nearly the nearest one without comparing
-# all. To have so many descriptors at all, the images set aside are rendered larger, and every extremum is
-# kept, however weak.
+# Large collections want large codebooks: the more words, the shorter the lists, and the better two instances are told
+# apart. K-means with 100,000 words is out of reach here; drawing descriptors at random as words is free, and a graph
+# over the words ([notebook 12](12_approximate_search.ipynb)) finds nearly the nearest one without comparing all. To
+# have so many descriptors at all, the images set aside are rendered larger, and every extremum is kept, however weak.
 
 # %%
 larger = {"n_objects": 50, "n_views": 6, "n_distractors": 240, "image_size": 256}
@@ -344,8 +357,8 @@ assert costs[-1][0] == 100_000 and costs[-1][-1] > 0.8
 # %% [markdown]
 # ## Measure it
 #
-# Four methods, three levels, the same queries for all: two that know only colours (see notebook 00), a bag
-# of 1,000 visual words and VLAD with 64.
+# Four methods, three levels, the same queries for all: two that know only colours (see
+# [notebook 00](00_start_here.ipynb)), a bag of 1,000 visual words, and VLAD with 64 words.
 
 # %%
 rankings, spread, vectors = {}, [], {}
@@ -353,7 +366,7 @@ for level, (asking, stored, aside) in sets.items():
     detector = Remembered(features[level])
     methods = {
         "colour histogram": encoders.ColorHistogram(),
-        "tiny image": encoders.TinyImage(),
+        "small image": encoders.TinyImage(),
         "visual words": encoders.BagOfWords(1000, detector, random_state=SEED),
         "VLAD": encoders.VLAD(64, detector, random_state=SEED),
     }
@@ -364,7 +377,7 @@ for level, (asking, stored, aside) in sets.items():
         rankings[level, name] = Ranking(asking.ids, stored.ids, found, distances)
 
 # %% [markdown]
-# The intervals are a bootstrap over *pieces*, for two queries each show the same one.
+# The intervals are a bootstrap over *pieces*, because two queries show the same piece.
 
 # %%
 truths = {level: asking.relevance(asking, stored) for level, (asking, stored, _) in sets.items()}
@@ -374,22 +387,24 @@ table.round(3)
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-for place, name in enumerate(["colour histogram", "tiny image", "visual words", "VLAD"]):
+colours = [plots.style.COLOURS[n] for n in (1, 2, 4, 3)]  # as in notebook 00
+for place, name in enumerate(["colour histogram", "small image", "visual words", "VLAD"]):
     part = table.xs(name, level=1)
     gaps = np.abs(part[["low", "high"]].to_numpy(float).T - part["mean"].to_numpy(float))
     at = np.arange(len(part)) + 0.2 * place - 0.3
-    style = {"color": plots.style.COLOURS[place], "hatch": ["", "//", "..", "xx"][place], "ec": "white"}
+    style = {"color": colours[place], "hatch": ["", "//", "..", "xx"][place], "ec": "white"}
     ax.bar(at, part["mean"].astype(float), 0.19, yerr=gaps, label=name, **style)
 ax.set(xticks=range(3), xticklabels=part.index, ylabel="mAP", ylim=(0, 1.2), xlabel="level")
 ax.legend(frameon=False, ncols=4, fontsize=9, loc="upper center")
 plots.show(plots.describe(ax, "mAP of four methods at three levels; local features fall least."))
 
 # %% [markdown]
-# Now what geometry adds, on *hard*. **Re-ranking** (Philbin et al. 2007, *CVPR*,
-# doi:10.1109/CVPR.2007.383172) verifies the first 30 results and puts those with the most inliers first.
-# **Query expansion** (Chum et al. 2007, *ICCV*, doi:10.1109/ICCV.2007.4408891) searches again with the mean
-# of the query and its first results. If those are wrong, it searches for more of the wrong; so compare
-# taking the first three, whatever they are, with taking only what was verified.
+# And what does geometry add? On *hard*: **Re-ranking** (Philbin et al. 2007, *CVPR*,
+# [doi:10.1109/CVPR.2007.383172](https://doi.org/10.1109/CVPR.2007.383172)) verifies the first 30 results and puts
+# those with the most inliers first. **Query expansion** (Chum et al. 2007, *ICCV*,
+# [doi:10.1109/ICCV.2007.4408891](https://doi.org/10.1109/ICCV.2007.4408891)) searches again with the mean of the
+# query and its first results. If those are wrong, it searches for more of the wrong; so compare taking the first
+# three, whatever they are, with taking only those that were verified.
 
 # %%
 hard = {name: r for (level, name), r in rankings.items() if level == "hard"}
@@ -420,7 +435,7 @@ def gain(level, better, worse):
     return tuple(sorted(sign * row[["difference", "low", "high"]].to_numpy(float)))
 
 
-names = [(m, w) for m in ("visual words", "VLAD") for w in ("colour histogram", "tiny image")]
+names = [(m, w) for m in ("visual words", "VLAD") for w in ("colour histogram", "small image")]
 gains = {(level, *pair): gain(level, *pair) for level in ("medium", "hard") for pair in names}
 extra = [("VLAD", "visual words"), ("VLAD + re-ranking", "VLAD"), ("VLAD + average expansion", "VLAD")]
 extra += [("VLAD + re-ranking + verified expansion", worse) for worse in ("VLAD", "VLAD + re-ranking")]
@@ -428,12 +443,12 @@ gains |= {("hard", *pair): gain("hard", *pair) for pair in extra}
 pd.DataFrame(gains, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# Every claim of this notebook about methods, in one cell: the interval of the paired difference lies above
-# zero.
+# What this notebook claims about methods stands in one cell: the interval of each of these paired differences lies above
+# zero, with a margin.
 
 # %% tags=["claim"]
 # Measured with SEED = 0, 1, 2. Lowest end of an interval of the first kind: .127, .211, .177 (medium, visual
-# words against tiny image). VLAD over visual words .150, .144, .145; re-ranking .038, .039, .056 (means .067,
+# words against small image). VLAD over visual words .150, .144, .145; re-ranking .038, .039, .056 (means .067,
 # .064, .081); verified rightly .982, .985, .996.
 for level in ("medium", "hard"):
     for pair in names:
@@ -522,7 +537,7 @@ explorer
 # The same view as a picture, for places where notebooks do not run:
 
 # %%
-plots.show(explorer.static(), dpi=56)
+plots.show(explorer.static(), dpi=64)
 
 # %% [markdown]
 # ## Exercise 1 ★ RootSIFT in three lines
@@ -562,14 +577,14 @@ def solution_root_sift(descriptors):
 checks.check_root_sift(solution_root_sift)
 
 # %% [markdown]
-# A right answer gives this picture: the largest of the 128 numbers weigh less.
+# A right answer gives this picture: the largest of the 128 numbers weigh less than before.
 
 # %%
 plain = encoders.SIFT(max_keypoints=60, root=False).describe(image)[1]
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-for rows_of, label, dash in ((plain, "SIFT", "--"), (descriptors, "RootSIFT", "-")):
+for rows_of, label, dash, colour in ((plain, "SIFT", "--", plots.style.VERMILLION), (descriptors, "RootSIFT", "-", plots.style.BLUE)):
     shares = np.sort(rows_of**2 / (rows_of**2).sum(axis=1, keepdims=True), axis=1)[:, ::-1].mean(axis=0)
-    ax.plot(np.arange(1, 129), shares.cumsum(), dash, label=label)
+    ax.plot(np.arange(1, 129), shares.cumsum(), dash, color=colour, label=label)
 ax.set(xlabel="largest numbers taken", ylabel="share of the squared length", ylim=(0, 1.02))
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "The largest numbers of SIFT hold more of its squared length than RootSIFT's."))
@@ -619,9 +634,9 @@ checks.check_tf_idf(solution_tf_idf)
 # %%
 holding = np.sort(np.asarray((database_bags > 0).sum(axis=0)).ravel())[::-1]
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
-axes[0].plot(holding)
+axes[0].plot(holding, color=plots.style.BLUE)
 axes[0].set(xlabel="word, by frequency", ylabel="images that hold it")
-axes[1].plot(np.log(len(database) / np.maximum(holding, 1)))
+axes[1].plot(np.log(len(database) / np.maximum(holding, 1)), color=plots.style.BLUE)
 axes[1].set(xlabel="word, by frequency", ylabel="log(N / N_w)")
 plots.show(plots.describe(fig, "How many images hold each word, and its weight: rare words weigh most."))
 
@@ -673,7 +688,7 @@ checks.check_ransac_step(solution_ransac_step)
 shares = np.linspace(0.1, 0.9, 81)
 draws = np.log(0.01) / np.log(1 - shares**4)
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-ax.semilogy(shares, draws)
+ax.semilogy(shares, draws, color=plots.style.BLUE)
 ax.set(xlabel="share of right matches", ylabel="samples to draw")
 plots.show(plots.describe(ax, "Samples to draw against the share of right matches: many thousands to a few."))
 
@@ -685,9 +700,9 @@ plots.show(plots.describe(ax, "Samples to draw against the share of right matche
 # - A codebook makes one vector of a set of patches: counts (visual words) or residuals (VLAD).
 # - Geometry is evidence. A dozen matches on one homography are rarely an accident, and the homography
 #   they give is right to a few pixels.
-# - Expansion gains over the first search; on top of re-ranking it has to be measured, and here it adds nothing
-#   that the interval could tell from zero.
-# - No texture, no features; repeated structure, false evidence.
+# - What query expansion adds on top of re-ranking has to be measured; here the interval above decides, and it does not
+#   always leave out zero.
+# - Where there is no texture there are no features, and repeated structure gives false evidence.
 #
 # ### Check yourself
 #
@@ -724,7 +739,7 @@ Markdown(
     f"{n_descriptors * 128 / 1e3:.0f} GB for re-ranking alone, and usual photographs ten times that. An "
     f"inverted file needs {bag_bytes:.0f} bytes an image, {bag_bytes / 1e3:.1f} GB in all; with 1,000 words its "
     "lists are hundreds of thousands of images long, hence codebooks of 100,000 words and more. VLAD of "
-    f"{retriever.embeddings.shape[1]:,} numbers has to be compressed (notebook 11). And 30 of a million are few."
+    f"{retriever.embeddings.shape[1]:,} numbers has to be compressed ([notebook 11](11_hashing.ipynb)). And the 30 results that are re-ranked are few among a million."
 )
 
 # %% [markdown]
