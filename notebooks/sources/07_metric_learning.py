@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 07 · Metric learning: can a network learn what "similar" means, for classes it has never seen?
 #
-# **Question.** So far distances came from features made for something else. What if the network is trained on the
-# distance itself: same class near, other class far? Does that help for classes that were not there in training, and
+# **Question.** So far distances came from features that were made for something else. What if the network is trained on
+# the distance itself: same class near, other class far? Does that help for classes that were not there in training, and
 # does it matter which of the many losses is used?
 #
-# **Time:** about two minutes to run on two cores, without a network. **Before this:** 01 for the numbers, 05 and 06 for
-# what transfers.
+# **Time:** about two minutes to run on two cores, offline. **Before this:**
+# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, notebooks [05](05_transfer_learning.ipynb) and
+# [06](06_domain_fine_tuning.ipynb) for what transfers and how a network is trained further.
 #
 # <!-- links:start -->
 # Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: 08_self_supervised (still to come), then [11_hashing](11_hashing.ipynb)
@@ -44,8 +45,9 @@ N_DIMS = 64
 # %% [markdown]
 # ## The goal
 #
-# Shapes of 48 classes at 32 pixels, drawn in any colour, texture and turn. The test is the 16 classes that are *unseen*.
-# Of the other 32, 24 train and 8 validate: three sets of **classes**, not of images. Each image shows a thing of its own.
+# The images are the drawn shapes of notebooks [03](03_cnn_features.ipynb) and [05](05_transfer_learning.ipynb), 48
+# classes at 32 pixels, in any colour, texture and turn. The test is the 16 classes that are *unseen*. Of the other
+# 32, 24 train and 8 validate: three sets of **classes**, not of images. Each image shows a thing of its own.
 
 # %%
 seen = [c.name for c in datasets.scenes.scene_classes() if c.group == "seen"]
@@ -77,13 +79,15 @@ pd.Series({"train": train_images, "validation": validation_images, "test": test_
 # learned anything, and `tiny`, which knows photographs.
 
 # %%
-start = encoders.Deep("conv5", weights="../data/metric_start.safetensors", size=32, device="cpu")
+start = encoders.Deep("conv5", weights=str(datasets.shipped_file("metric_start.safetensors")), size=32, device="cpu")
 untrained = encoders.Deep("conv5", weights=None, size=32, device="cpu", random_state=SEED)
 tiny = encoders.Deep("tiny", device="cpu")
 
 # %% [markdown]
 # Now 300 steps of metric learning, live: a triplet loss with semi-hard mining, both explained below. After each epoch
-# MAP@R on the *validation classes* decides whether these weights are the ones to keep.
+# MAP@R (average precision over the first R results, R the number of positives;
+# [notebook 01](01_measuring_retrieval.ipynb)) on the *validation classes* decides whether these weights are the ones
+# to keep.
 
 # %%
 changed = Augmentation(crop=(0.7, 1.0), rotate=15, colour=0.3)
@@ -110,7 +114,7 @@ truth = test_images.relevance(by="label")
 # %% [markdown]
 # A query of a class that nobody trained on, before and after; of ten queries, six gain less than this one.
 
-# %%
+# %% tags=["gallery"]
 per_query = pd.DataFrame(
     {name: evaluate(r, truth, metrics=["map@r"], n_bootstrap=0).per_query["map@r"] for name, r in rankings.items()}
 )
@@ -119,8 +123,9 @@ shown = gained.index[int(0.6 * len(gained))]
 fig, axes = plt.subplots(2, 1, figsize=(9.4, 4.2), layout="constrained")
 for ax, when in zip(axes, ("before", "after"), strict=True):
     plots.ranked_list(rankings[when], test_images, relevance=truth, rows=[shown], k=8, ax=ax)
-    ax.set_title(f"{when}: MAP@R {per_query.loc[shown, when]:.2f}", fontsize=10, loc="left")
-plots.show(fig, dpi=64)
+    words = f"{when} training on other shapes: MAP@R {per_query.loc[shown, when]:.2f}"
+    ax.set_title(words, fontsize=14, loc="left")
+plots.show(fig, dpi=72)
 
 
 # %%
@@ -151,27 +156,30 @@ pd.DataFrame(live_gains, index=["low", "after is ahead by", "high"]).T.round(3)
 assert all(low > 0.02 for low, _, _ in live_gains.values())
 
 # %% [markdown]
-# Nobody showed it these 16 shapes. It learned from 24 others that outline counts and colour, texture and turn do not. Look at the
-# curve again: the loss hardly moves. It is the mean over the triplets that the miner picks, and the miner always picks
-# unsolved ones. Watch the validation score instead.
+# Nobody showed it these 16 shapes. It learned from 24 others, whose classes differ in outline and not in colour,
+# texture or turn. Look at the curve of the training again: the loss hardly moves. It is the mean over the triplets
+# that the miner picks, and the miner always picks unsolved ones. Watch the validation score instead.
 #
 # ## Background
 #
-# An embedding is $z = f(\text{image})$ of shape $(m,)$, here scaled to length 1, so that $d(x, y) = \|z_x - z_y\|$
-# lies between 0 and 2. A **triplet** is an anchor $a$, a positive $p$ of the same class and a negative $n$ of another.
-# The **triplet loss** (Schroff, Kalenichenko and Philbin 2015, *CVPR*, arXiv 1503.03832) asks that the negative be
-# farther than the positive by a margin $\mu$; the **contrastive loss** (Hadsell, Chopra and LeCun 2006, *CVPR*,
-# doi:10.1109/CVPR.2006.100) pulls positives to 0 and pushes negatives beyond a margin $\nu$:
+# The embedding of an image $i$ is $x_i$ of shape $(d,)$, here scaled to length 1, so that the Euclidean distance
+# $D(i, j) = \lVert x_i - x_j \rVert$ lies between 0 and 2. (It ranks as the cosine distance of
+# [notebook 00](00_start_here.ipynb) does, of which $D^2$ is the double.) A **triplet** is an anchor $a$, a positive
+# $p$ of the same class and a negative $n$ of another. The **triplet loss** (Schroff, Kalenichenko and Philbin 2015,
+# *CVPR*, [arXiv:1503.03832](https://arxiv.org/abs/1503.03832)) asks that the negative be farther than the positive by
+# a **margin** $\mu$; the **contrastive loss** (Hadsell, Chopra and LeCun 2006, *CVPR*,
+# [doi:10.1109/CVPR.2006.100](https://doi.org/10.1109/CVPR.2006.100)) pulls positives to 0 and pushes negatives beyond
+# a margin $\nu$:
 #
-# $$L_{\text{triplet}} = \max\big(0,\; d(a, p) - d(a, n) + \mu\big), \qquad L_{\text{pair}} = d(a, p) + \max\big(0,\; \nu - d(a, n)\big)$$
+# $$L_{\text{triplet}} = \max\big(0,\; D(a, p) - D(a, n) + \mu\big), \qquad L_{\text{pair}} = D(a, p) + \max\big(0,\; \nu - D(a, n)\big)$$
 #
-# (Hadsell et al. square both terms; the library that is used here does not.) The others on the table below:
+# (Hadsell et al. square both terms; the library that is used here does not.) The other losses of the comparison below:
 #
 # | loss | what it compares an embedding with |
 # |---|---|
-# | multi-similarity (Wang et al. 2019, *CVPR*, arXiv 1904.06627) | all others of the batch, hard ones weighing more |
-# | proxy-anchor (Kim et al. 2020, *CVPR*, arXiv 2003.13911) | one learned vector a class, a *proxy*; hard ones weigh more |
-# | normalised softmax (Zhai and Wu 2019, *BMVC*, arXiv 1811.12649) | one learned vector a class: it is classification |
+# | multi-similarity (Wang et al. 2019, *CVPR*, [arXiv:1904.06627](https://arxiv.org/abs/1904.06627)) | all others of the batch, hard ones weighing more |
+# | proxy-anchor (Kim et al. 2020, *CVPR*, [arXiv:2003.13911](https://arxiv.org/abs/2003.13911)) | one learned vector a class, a *proxy*; hard ones weigh more |
+# | normalised softmax (Zhai and Wu 2019, *BMVC*, [arXiv:1811.12649](https://arxiv.org/abs/1811.12649)) | one learned vector a class: it is classification |
 
 # %% [markdown]
 # ## Build it
@@ -179,7 +187,7 @@ assert all(low > 0.02 for low, _, _ in live_gains.values())
 # ### Batches
 #
 # A random batch of 64 images has few pairs of one class. A **class-balanced** batch takes P classes and K images of
-# each (Hermans, Beyer and Leibe 2017, arXiv 1703.07737). In the open:
+# each (Hermans, Beyer and Leibe 2017, [arXiv:1703.07737](https://arxiv.org/abs/1703.07737)). In the open:
 
 
 # %%
@@ -212,7 +220,7 @@ plots.show(plots.contact_sheet(small, n=16, labels=small.labels, columns=8), dpi
 
 # %%
 def triplet_terms(embeddings, numbers, margin):
-    """Terms d(a, p) - d(a, n) + margin, (b, b, b), and which of them are triplets, bool (b, b, b)."""
+    """Terms D(a, p) - D(a, n) + margin, (b, b, b), and which of them are triplets, bool (b, b, b)."""
     unit = torch.nn.functional.normalize(embeddings)  # so that the gradient, too, stays on the sphere
     distances = torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist")  # (b, b)
     same = numbers[:, None] == numbers  # (b, b)
@@ -243,14 +251,14 @@ print(f"by hand {ours.item():.5f}, library {theirs.item():.5f}")
 #
 # ### What mining sees in a batch
 #
-# A batch of 16 × 4 has tens of thousands of triplets. Subtract the distances, $d(a, n) - d(a, p)$, and each falls into one of three
-# kinds: **easy** beyond the margin (loss 0, teaches nothing), **semi-hard** between 0 and the margin, **hard** below 0:
-# the negative is nearer than the positive.
+# A batch of 16 × 4 has tens of thousands of triplets. Subtract the distances, $D(a, n) - D(a, p)$, and each falls
+# into one of three kinds: **easy** beyond the margin (loss 0, teaches nothing), **semi-hard** between 0 and the
+# margin, **hard** below 0: the negative is nearer than the positive.
 
 
 # %%
 def triplet_gaps(encoder):
-    """d(a, n) - d(a, p) of all triplets of the batch, (n_triplets,)."""
+    """D(a, n) - D(a, p) of all triplets of the batch, (n_triplets,)."""
     terms, is_triplet = triplet_terms(torch.from_numpy(encoder.transform(batch_images)), numbers, MARGIN)
     return (MARGIN - terms[is_triplet]).numpy()
 
@@ -273,7 +281,7 @@ for ax, (when, g) in zip(axes, gaps.items(), strict=True):
         part = g[(g > low) & (g <= high)]
         hatch = {"hard": "//", "semi-hard": "..", "easy": ""}[kind]
         ax.hist(part, bins, color=plots.style.COLOURS[number], hatch=hatch, edgecolor="white", lw=0, label=kind)
-    ax.set(title=f"{when} training", xlabel="d(a, n) − d(a, p)")
+    ax.set(title=f"{when} training", xlabel="D(a, n) − D(a, p)")
 axes[0].set_ylabel("triplets of one batch")
 axes[0].legend(frameon=False)
 told = f"Gaps of the triplets of one batch. Easy before: {shares.loc['easy', 'before']:.0%}, after: {shares.loc['easy', 'after']:.0%}."
@@ -290,7 +298,7 @@ assert abs(len(mined[0]) - n_semi_hard) <= 0.001 * n_semi_hard + 2  # rounding a
 assert shares.loc["easy", "after"] > shares.loc["easy", "before"] + 0.2
 
 # %% [markdown]
-# The better the embedding, the fewer triplets have anything to say: without mining, most of a batch is idle. So why not
+# The better the embedding, the fewer triplets have anything to teach: without mining, most of a batch is idle. So why not
 # take the hardest ones only?
 #
 # ### Collapse, live
@@ -338,18 +346,21 @@ assert watched_score["semi-hard"] > watched_score["hardest"] + 0.02
 
 # %% [markdown]
 # The loss falls, which looks like learning, and stops *at the margin*: all distances go to 0, so that every triplet
-# costs $0 - 0 + \mu$. The hardest negative of a batch is often one that nobody could tell apart, and the
-# quickest way to make it no worse is to put everything into one point. Two signs to watch for in your own training: a loss that
-# comes to rest at the margin, and a spread that goes to 0. Cures: semi-hard mining, a start that knows something, larger batches.
+# costs $0 - 0 + \mu$. The hardest negative of a batch is often one that nobody could tell apart, and the quickest way
+# to make it no worse is to put everything into one point. Two signs to watch for in your own training: a loss that
+# comes to rest at the margin, and a spread that goes to 0. Cures: semi-hard mining, a start that knows something,
+# larger batches.
 #
 # ## Measure it: seven losses, one budget
 #
-# Papers report each new loss far ahead of the last. Musgrave, Belongie and Lim (2020, *ECCV*, arXiv 2003.08505) trained
-# them all on equal terms and found most of the progress gone: the older ones had been run with smaller networks,
-# other dimensions, fewer tries, and picked by their best epoch *on the test set*. Here the terms are equal:
+# Papers report each new loss far ahead of the last. Musgrave, Belongie and Lim (2020, *ECCV*,
+# [arXiv:2003.08505](https://arxiv.org/abs/2003.08505)) trained them all on equal terms and found most of the progress
+# gone: the older ones had been run with smaller networks, other dimensions, fewer tries, and picked by their best
+# epoch *on the test set*. Here the terms are equal:
 #
 # - one start, 64 dimensions, batches of 16 × 4, 200 steps, the same rates and augmentation;
-# - each loss may try **four** values of its main parameter (margin, threshold, scale or temperature), with seed 0, judged by the validation classes;
+# - each loss may try **four** values of its main parameter (margin, threshold, scale or temperature), with seed 0,
+#   judged by the validation classes;
 # - the epoch is chosen by the validation classes; the test classes decide nothing;
 # - three seeds: other things drawn, another start, other batches.
 #
@@ -357,8 +368,8 @@ assert watched_score["semi-hard"] > watched_score["hardest"] + 0.02
 # `data/README.md`), and the notebook reads what it wrote.
 
 # %%
-runs = pd.read_csv("../data/metric_learning.csv")
-by_class = pd.read_csv("../data/metric_learning_classes.csv")
+runs = pd.read_csv(datasets.shipped_file("metric_learning.csv"))
+by_class = pd.read_csv(datasets.shipped_file("metric_learning_classes.csv"))
 tests = runs[runs["part"] == "test"]
 BASELINES = ["untrained", "tiny, frozen", "start"]
 trained_methods = [m for m in tests["method"].unique() if m not in BASELINES]
@@ -410,9 +421,10 @@ assert (hardest["best_epoch"] == 0).all() and (hardest["spread"] < 0.15).all()
 # %% [markdown]
 # Mining the hardest collapsed in all three seeds, and the validation classes sent it back to where it began.
 #
-# **Alignment** is the mean squared distance of two embeddings of one class, **uniformity** the logarithm of the mean of
-# $e^{-2 d^2}$ over all pairs (Wang and Isola 2020, *ICML*, arXiv 2005.10242). For both, less is better, and they pull against each other: a
-# collapsed embedding has perfect alignment and the worst uniformity, 0. In the open:
+# **Alignment** is the mean squared distance of two embeddings of one class, **uniformity** the logarithm of the mean
+# of $e^{-2 D^2}$ over all pairs (Wang and Isola 2020, *ICML*, [arXiv:2005.10242](https://arxiv.org/abs/2005.10242)).
+# For both, less is better, and they pull against each other: a collapsed embedding has perfect alignment and the
+# worst uniformity, 0. In the open:
 
 
 # %%
@@ -579,8 +591,8 @@ Markdown(
 # %% [markdown]
 # ### A map before and after
 #
-# UMAP (McInnes, Healy and Melville 2018, arXiv 1802.03426) puts the test images in the plane. How far it can be
-# trusted stands above each map; it is an illustration, and no claim rests on it.
+# UMAP (McInnes, Healy and Melville 2018, [arXiv:1802.03426](https://arxiv.org/abs/1802.03426)) puts the test images
+# in the plane. How far it can be trusted stands above each map; it is an illustration, and no claim rests on it.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
@@ -596,7 +608,7 @@ plots.show(fig, dpi=64)
 # %% [markdown]
 # ### Where it fails
 #
-# The three classes with the lowest score after learning, and the two that gained most; with what each is mostly confused:
+# The three classes with the lowest score after learning and the two that gained most, and what each is mostly taken for:
 
 # %%
 by_label = per_query.groupby(test_labels)[["before", "after"]].mean()
@@ -614,7 +626,7 @@ weakest = by_label.sort_values("after").index[:3]
 most_gained = by_label.sort_values("gain").index[-2:]
 by_label.loc[[*weakest, *most_gained]].round(3)
 
-# %% tags=["gallery"]
+# %%
 losers = [per_query["after"][test_labels == label].idxmin() for label in weakest]
 plots.show(plots.ranked_list(rankings["after"], test_images, relevance=truth, rows=losers, k=8), dpi=64)
 
@@ -628,10 +640,10 @@ Markdown(
 )
 
 # %% [markdown]
-# ### Kept
+# ### Keep it
 #
-# What was learned is an encoder like any other. With its index it goes into one folder, without a pickle, and comes
-# back with the same answers.
+# What was learned is an encoder like any other. With its index it is saved in one folder, without a pickle, and loaded
+# again it gives the same answers.
 
 # %%
 shelf = Retriever(learned).fit(test_images)
@@ -658,7 +670,7 @@ explorer
 # The same view as a picture, for places where notebooks do not run:
 
 # %%
-plots.show(explorer.static(), dpi=56)
+plots.show(explorer.static(), dpi=64)
 
 # %% [markdown]
 # ## Exercise 1 ★ MAP@R
@@ -668,7 +680,8 @@ plots.show(explorer.static(), dpi=56)
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Precision at rank k is the number of hits so far divided by k. Add it up where there is a hit, up to rank R, and divide by R.
+# Precision at rank k is the number of hits so far divided by k. Add it up where there is a hit, up to rank R, and
+# divide by R.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -731,7 +744,8 @@ plots.show(plots.describe(ax, f"MAP@R of the queries, mean {per_query['before'].
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `distances[:, :, None]` is d(a, p) and `distances[:, None, :]` is d(a, n), both ready to be compared; `np.eye(n, dtype=bool)` is the diagonal.
+# `distances[:, :, None]` is D(a, p) and `distances[:, None, :]` is D(a, n), both ready to be compared; `np.eye(n,
+# dtype=bool)` is the diagonal.
 #
 # </details>
 
@@ -760,8 +774,8 @@ def solution_semi_hard(distances, labels, margin):
 checks.check_semi_hard(solution_semi_hard)
 
 # %% [markdown]
-# A right answer picks the middle part of the histograms above. For one anchor of the batch, after training: its positives, the
-# negatives that are semi-hard for at least one of them, and the others.
+# A right answer picks the middle part of the histograms above. For one anchor of the batch, after training: its
+# positives, the negatives that are semi-hard for at least one of them, and the others.
 
 # %%
 X = learned.transform(batch_images)
@@ -782,12 +796,14 @@ plots.show(plots.describe(ax, "Distances of one anchor to its positives, to semi
 # %% [markdown]
 # ## Exercise 3 ★★★ the gradient of the triplet loss
 #
-# Why does mining the hardest collapse? Look at the gradient. Without scaling to length 1, and for $n$ given triplets: how does the mean of
-# $\max(0, \|a - p\| - \|a - q\| + \mu)$ change with each anchor? Without autograd.
+# Why does mining the hardest collapse? Look at the gradient. For $n$ given triplets of vectors $a$, $p$ and $q$ (the
+# negative), not scaled to length 1: how does the mean of $\max(0, \|a - p\| - \|a - q\| + \mu)$ change with each anchor?
+# Write its gradient by hand, without autograd.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# The gradient of a length $\|v\|$ is $v / \|v\|$: always of length 1, however near the two are. Triplets with a loss of 0 have none.
+# The gradient of a length $\|v\|$ is $v / \|v\|$: always of length 1, however near the two are. Triplets with a loss
+# of 0 have none.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -820,8 +836,9 @@ def solution_triplet_gradient(anchors, positives, negatives, margin):
 checks.check_triplet_gradient(solution_triplet_gradient)
 
 # %% [markdown]
-# Minus this gradient is the way an anchor goes: one unit towards the positive, one away from the negative. In a triplet that is hard
-# the two nearly undo each other when both lie in the same direction, so the anchor does not get past the negative:
+# An anchor goes against this gradient: one unit towards the positive, one away from the negative. In a hard triplet
+# whose positive and negative lie in the same direction, the two nearly undo each other, so that the anchor does not get
+# past the negative:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8.4, 2.9), layout="constrained", sharey=True)
@@ -830,8 +847,8 @@ for ax, (kind, (p, n)) in zip(axes, cases.items(), strict=True):
     anchor = torch.zeros(2, requires_grad=True)
     value = (anchor - torch.tensor(p)).norm() - (anchor - torch.tensor(n)).norm() + 3
     (step,) = torch.autograd.grad(value, anchor)
-    for point, name, mark in ((p, "positive", "o"), (n, "negative", "X"), ([0, 0], "anchor", "s")):
-        ax.plot(*point, mark, ms=9, label=name)
+    for number, (point, name, mark) in enumerate(((p, "positive", "o"), (n, "negative", "X"), ([0, 0], "anchor", "s"))):
+        ax.plot(*point, mark, ms=9, label=name, color=plots.style.COLOURS[number])
     ax.annotate("", (-step).tolist(), (0, 0), arrowprops={"arrowstyle": "->", "lw": 2})
     ax.set(title=f"{kind}: a step of length {step.norm():.2f}", xlim=(-2, 2.6), ylim=(-0.8, 1.6), aspect="equal", xlabel="first dimension")
 axes[0].set_ylabel("second dimension")
@@ -842,11 +859,11 @@ plots.show(plots.describe(fig, "Two triplets and the step of the anchor: long wh
 # ## What we learned
 #
 # - Trained on distances, a small network finds classes that nobody showed it, far better than what it started from.
-# - Batches must hold pairs: P classes × K images. Of their triplets most are easy; semi-hard ones teach, the hardest alone let the
-#   embedding collapse, which loss and spread show.
+# - Batches must hold pairs: P classes × K images. Of their triplets most are easy; semi-hard ones teach, the hardest
+#   alone let the embedding collapse, which loss and spread show.
 # - New classes are the test: split by class, validate on other classes, and let the test decide nothing.
-# - Trained on equal terms, five of seven losses end close together; plain classification is among them, and a badly
-#   chosen setting costs more than the choice among these five.
+# - Trained on equal terms, at least five of the seven losses end close together, plain classification among them. A badly
+#   chosen setting can cost more than the choice among these.
 #
 # ### Check yourself
 #
@@ -857,18 +874,19 @@ plots.show(plots.describe(fig, "Two triplets and the step of the anchor: long wh
 # </details>
 # <details><summary>2. Why not validate on other images of the training classes?</summary>
 #
-# They tell how well the classes in hand are told apart, and go on rising while the embedding already forgets what new classes
-# would need. What is to be chosen is the embedding for classes that are not there yet.
+# They tell how well the classes in hand are told apart, and go on rising while the embedding already forgets what new
+# classes would need. What is to be chosen is the embedding for classes that are not there yet.
 #
 # </details>
 # <details><summary>3. Loss A has MAP@R .41, loss B .40, one seed each. Which do you take?</summary>
 #
-# Either. Other seeds move each by more than that, and so does one more value of a margin. Take the one that is simpler to train.
+# Either. Other seeds move each by more than that, and so does one more value of a margin. Take the one that is
+# simpler to train.
 #
 # </details>
 # <details><summary>4. A batch holds 64 classes with one image each. What does the triplet loss learn?</summary>
 #
-# Nothing: without a second image of a class there is no positive, hence no triplet. Proxy losses would learn.
+# Nothing: without a second image of a class there is no positive, hence no triplet. Losses with proxies would learn.
 #
 # </details>
 #
@@ -882,23 +900,25 @@ Markdown(
     f"With {n_images:,} images, {n_each} of each class, there are {n_triplets:.1e} triplets; a batch of 64 looks at {in_batch:,}, so "
     "nearly all of them are never met, and most of those that are met are easy. Proxies avoid the count, one vector a class, but "
     f"{n_images // n_each:,} classes × {N_DIMS} numbers have to be compared with every image of a batch, and kept up to date. Memory banks of "
-    "earlier embeddings (Wang et al. 2020, *CVPR*, arXiv 1912.06798) give more negatives than a batch holds. And whenever the network learns "
-    "on, every embedding of the database is out of date (notebook 20)."
+    "earlier embeddings (Wang et al. 2020, *CVPR*, [arXiv:1912.06798](https://arxiv.org/abs/1912.06798)) give more negatives than a batch holds. And whenever the network learns "
+    "on, every embedding of the database is out of date (notebook 20, still to come)."
 )
 
 # %% [markdown]
 # ### Further reading
 #
 # - Musgrave, Belongie and Lim (2020), *A metric learning reality check*, ECCV,
-#   [arXiv 2003.08505](https://arxiv.org/abs/2003.08505). What is left of ten years of losses when they are compared fairly.
-# - Schroff, Kalenichenko and Philbin (2015), *FaceNet*, CVPR, [arXiv 1503.03832](https://arxiv.org/abs/1503.03832). Triplets,
-#   semi-hard mining, and the first report of a collapse.
+#   [arXiv:2003.08505](https://arxiv.org/abs/2003.08505). What is left of ten years of losses when they are compared
+#   fairly.
+# - Schroff, Kalenichenko and Philbin (2015), *FaceNet*, CVPR, [arXiv:1503.03832](https://arxiv.org/abs/1503.03832).
+#   Triplets, semi-hard mining, and the first report of a collapse.
 # - Hermans, Beyer and Leibe (2017), *In defense of the triplet loss for person re-identification*,
-#   [arXiv 1703.07737](https://arxiv.org/abs/1703.07737). P × K batches, batch-hard, and how they get past the collapse.
+#   [arXiv:1703.07737](https://arxiv.org/abs/1703.07737). P × K batches, batch-hard, and how they get past the collapse.
 # - Zhai and Wu (2019), *Classification is a strong baseline for deep metric learning*, BMVC,
-#   [arXiv 1811.12649](https://arxiv.org/abs/1811.12649). The plainest loss of the table.
+#   [arXiv:1811.12649](https://arxiv.org/abs/1811.12649). The plainest loss of the table.
 # - Wang and Isola (2020), *Understanding contrastive representation learning through alignment and uniformity on the
-#   hypersphere*, ICML, [arXiv 2005.10242](https://arxiv.org/abs/2005.10242). The two numbers, and why they belong together.
+#   hypersphere*, ICML, [arXiv:2005.10242](https://arxiv.org/abs/2005.10242). The two numbers, and why they belong
+#   together.
 #
 # <!-- links:start -->
 # Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: 08_self_supervised (still to come), then [11_hashing](11_hashing.ipynb)
