@@ -191,8 +191,8 @@ print(
 assert width["pieces"] > 1.1 * width["queries"]
 
 # %% [markdown]
-# Could such differences be chance? The methods answered the same queries, so they are compared query by
-# query.
+# Could such differences be chance? The methods answered the same queries, so they are compared query by query. In the
+# table, `p_holm` says how often chance alone would give so large a difference, corrected for looking at several pairs.
 
 # %%
 paired = compare(rankings, truth, groups=asked, n_draws=2000, random_state=SEED)

@@ -140,10 +140,11 @@ plots.show(plots.describe(ax, f"An image with {len(keypoints)} key points: circl
 #
 # ### From sets to one vector
 #
-# A **codebook** of $K$ words $c_1, \dots, c_K \in \mathbb{R}^{128}$ comes from k-means. A **bag of visual words**
+# A **codebook** of $K$ words $c_1, \dots, c_K \in \mathbb{R}^{128}$ comes from k-means: centres so placed that each
+# descriptor has one close by. A **bag of visual words**
 # (Sivic and Zisserman 2003, *ICCV*, [doi:10.1109/ICCV.2003.1238663](https://doi.org/10.1109/ICCV.2003.1238663))
 # counts: with $n_w$ of the $n$ descriptors of an image nearest to word $w$, and $N_w$ of $N$ images holding $w$, the
-# weight is $v_w = \frac{n_w}{n} \log \frac{N}{N_w}$. **VLAD** (Jégou et al. 2010, *CVPR*,
+# weight is $v_w = \frac{n_w}{n} \log \frac{N}{N_w}$, which is called *tf-idf*. **VLAD** (Jégou et al. 2010, *CVPR*,
 # [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039)) adds up where in its cell each
 # descriptor lies: $v_w = \sum_{x \to w} (x - c_w) \in \mathbb{R}^{128}$.
 
@@ -179,10 +180,10 @@ assert np.array_equal(pairs, rerank.match_descriptors(one[1], other[1], ratio=0.
 # ### RANSAC
 #
 # Matches are never all right. **RANSAC** (Fischler and Bolles 1981, *CACM*,
-# [doi:10.1145/358669.358692](https://doi.org/10.1145/358669.358692)) draws four matches, computes the homography $H
-# \in \mathbb{R}^{3 \times 3}$ that they fix, counts how many of the others agree (the *inliers*), and begins again;
-# the homography with the most inliers wins. `rerank.verify` does this with OpenCV and refuses what cannot be a view
-# of the same thing: matches on one line, mirror images, folds.
+# [doi:10.1145/358669.358692](https://doi.org/10.1145/358669.358692)) draws four matches, computes the **homography**
+# $H \in \mathbb{R}^{3 \times 3}$ that they fix (the map between two views of a plane), counts how many of the others
+# agree (the *inliers*), and begins again; the homography with the most inliers wins. `rerank.verify` does this with
+# OpenCV and refuses what cannot be a view of the same thing: matches on one line, mirror images, folds.
 
 # %%
 check = rerank.verify(one, other)

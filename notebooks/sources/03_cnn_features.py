@@ -47,8 +47,8 @@ if BACKBONE == "tiny":
 # ## The goal
 #
 # `Deep("tiny")` is a network of a million weights that ships with the kit. It was *distilled*: taught to give the
-# vectors that a larger network, trained to name 1,000 kinds of things on ImageNet, gives to photographs. Nobody taught
-# it anything about the images below.
+# vectors that a larger network (MobileNetV2), trained to name 1,000 kinds of things on ImageNet, gives to
+# photographs. Nobody taught it anything about the images below.
 #
 # They ask two different questions. **Photo views** (those of [notebook 02](02_local_features.ipynb)) ask for the same
 # *thing*: pieces of photographs, turned, tilted and covered. **Shapes** ask for the same *class*: drawn objects whose

@@ -4,8 +4,9 @@
 # **Question.** When is it worth training the network on your own domain, how much of it should learn, and what does
 # it forget?
 #
-# **Time:** about two minutes to run on two cores, without a network. **Before this:** 03 for the features, 05 for what
-# they carry from one domain to another without any training of the network.
+# **Time:** about two minutes to run on two cores, offline. **Before this:** [notebook 03](03_cnn_features.ipynb) for
+# the features, [notebook 05](05_transfer_learning.ipynb) for what they carry from one domain to another while the
+# network itself is not trained.
 #
 # <!-- links:start -->
 # Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [07_metric_learning](07_metric_learning.ipynb)
@@ -45,10 +46,11 @@ PROFILE = "quick"  # "full" trains on the satellite photographs, too, if CBIRKIT
 # %% [markdown]
 # ## The goal
 #
-# The narrow domain is a thermal camera of 64 × 64 pixels: no colour, blurred outlines, hot spots that mean nothing. It is
-# drawn by the kit's generator (notebook 00 says how), so that everything about it is known. The classes are shapes.
-# Of 32 *seen* classes, 24 have labelled images to train on, 20 of each; 8 are for validation: they choose rates
-# and epochs. The 16 *unseen* classes are queries and database. No class is in two of these parts.
+# The narrow domain is a thermal camera of 64 × 64 pixels: no colour, blurred outlines, hot spots that mean nothing.
+# It is drawn by the generator of the shapes of [notebook 03](03_cnn_features.ipynb), so that everything about it is
+# known; the classes are outlines. Of 32 *seen* classes, 24 have labelled images to train on, 20 of each; 8 are for
+# validation: they choose rates and epochs. The 16 *unseen* classes are queries and database. No class is in two of
+# these parts: the split is **class-disjoint**.
 
 
 # %%
@@ -106,32 +108,34 @@ plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevan
 # %% [markdown]
 # ## Background
 #
-# A network $f_\theta$ maps an image to a feature $f_\theta(x) \in \mathbb{R}^{d}$. To adapt it to $C$ classes, a linear
-# classifier $W \in \mathbb{R}^{C \times d}$, $b \in \mathbb{R}^{C}$ is put on top, and both are trained so that the
-# right class becomes likely:
+# Let the encoder have weights $\theta$ that learn: it maps an image $I$ to an embedding $\phi_\theta(I) \in
+# \mathbb{R}^{d}$. To adapt it to $C$ classes, a linear classifier $W \in \mathbb{R}^{C \times d}$, $b \in
+# \mathbb{R}^{C}$ is put on top, and both are trained so that the right class becomes likely:
 #
-# $$L = -\log \frac{e^{z_y}}{\sum_c e^{z_c}}, \qquad z = W f_\theta(x) + b$$
+# $$L = -\log \frac{e^{z_y}}{\sum_c e^{z_c}}, \qquad z = W \phi_\theta(I) + b$$
 #
-# with $y$ the label of $x$. Afterwards $W$ and $b$ are thrown away: we wanted the features. Four ways to do it, by what
+# with $y$ the label of $I$. Afterwards $W$ and $b$ are thrown away: we wanted the embedding. Four ways to do it, by what
 # learns:
 #
 # | way | what learns | what it costs |
 # |---|---|---|
 # | **frozen** | nothing | nothing |
-# | **head** | a linear map of the features | seconds; each image is encoded once |
+# | **head** | a linear map of the embeddings | seconds; each image is encoded once |
 # | **last** | the last blocks | the forward pass of all, the backward pass of some |
 # | **full** | all weights $\theta$, at a small rate | the whole of training |
 #
 # Lower layers see edges and textures, which most domains share; upper ones see what the old classes needed (Yosinski
-# et al. 2014, *NeurIPS*, arXiv 1411.1792). Hence small rates for the network and a large one for the classifier, which
-# starts from nothing (Howard and Ruder 2018, *ACL*, arXiv 1801.06146).
+# et al. 2014, *NeurIPS*, [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)). Hence small rates for the network and a
+# large one for the classifier, which starts from nothing (Howard and Ruder 2018, *ACL*,
+# [arXiv:1801.06146](https://arxiv.org/abs/1801.06146)).
 #
 # ### What is forgotten
 #
-# Nothing in $L$ asks the network to keep what it knew. **Catastrophic forgetting** is old (see Kirkpatrick et al. 2017,
-# *PNAS*, arXiv 1612.00796, who hold on to weights that mattered). Two cheap remedies: **replay** mixes images of the
-# old domain into the training; and **WiSE-FT** (Wortsman et al. 2022, *CVPR*, arXiv 2109.01903) goes back a part of the
-# way. With the weights $\theta_0$ before and $\theta_1$ after,
+# Nothing in $L$ asks the network to keep what it knew. **Catastrophic forgetting** is old (see Kirkpatrick et al.
+# 2017, *PNAS*, [arXiv:1612.00796](https://arxiv.org/abs/1612.00796), who hold on to weights that mattered). Two cheap
+# remedies: **replay** mixes images of the old domain into the training; and **WiSE-FT** (Wortsman et al. 2022,
+# *CVPR*, [arXiv:2109.01903](https://arxiv.org/abs/2109.01903)) goes back a part of the way. With the weights
+# $\theta_0$ before and $\theta_1$ after,
 #
 # $$\theta = (1 - \alpha)\, \theta_0 + \alpha\, \theta_1, \qquad 0 \le \alpha \le 1$$
 #
@@ -237,10 +241,12 @@ print(f"frozen: {history.table['score'].iloc[0]:.3f}; rates tried: {RATES}; chos
 pd.DataFrame(tried).T.round(3).rename_axis("validation mAP")
 
 # %%
+COLOUR_OF = dict(zip(["head", "last", "full", "full, gentle", "replay", "other camera", "scratch"], plots.style.COLOURS, strict=True))
+COLOUR_OF["frozen"] = plots.style.GREY  # one colour for each way, in all figures
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 for place, (mode, rate) in enumerate(best.items()):
     table = runs[mode, rate, SEED][1].table
-    ax.plot(table["step"], table["score"], ["-", "--", "-."][place], color=plots.style.COLOURS[place], label=f"{mode}, {rate:g}")
+    ax.plot(table["step"], table["score"], ["-", "--", "-."][place], color=COLOUR_OF[mode], label=f"{mode}, {rate:g}")
 ax.set(xlabel="step", ylabel="validation mAP", ylim=(0, 1))
 ax.legend(frameon=False, title="way, rate")
 plots.show(plots.describe(ax, "Validation mAP against the steps: all three rise, the whole network most."))
@@ -253,8 +259,9 @@ assert top["full"] > top["last"] + 0.1 and top["last"] > top["head"] + 0.02
 # ### Three seeds, two domains
 #
 # One run is an anecdote. Two more seeds draw other labelled images and other batches; the rates stay. The whole
-# network is trained at its lowest rate, too, to see what that costs and saves ("full, gentle"). The *source* domain is
-# photographs: views of pieces of ten photographs, as in notebook 02, encoded at the full size that the network was made for. Five more photographs are kept aside, for replay and for choosing.
+# network is trained at its lowest rate, too, to see what that costs and saves ("full, gentle"). The *source* domain
+# is photographs: views of pieces of ten photographs, as in [notebook 02](02_local_features.ipynb), encoded at the
+# full size that the network was made for. Five more photographs are kept aside, for replay and for choosing.
 
 # %%
 views = datasets.load_photo_views("hard", n_objects=60, n_views=4, n_distractors=90, random_state=SEED)
@@ -348,7 +355,7 @@ for name in ("frozen", "full", "other camera"):
     print(f"{name}: {score:.3f} on scenes in colour, {points.loc[(name, SEED), 'thermal']:.3f} on thermal images")
 
 # %% [markdown]
-# The intervals: the same queries for both, resampled together; pieces of photographs are drawn whole.
+# And the intervals of the differences: the same queries for both, drawn together; pieces of photographs are drawn whole.
 
 
 # %%
@@ -382,18 +389,17 @@ lost = means["photographs"] - means.loc["frozen", "photographs"]
 sure = [gains["photographs", "full", seed][2] < 0 for seed in labelled]
 Markdown(
     f"Of the photographs the whole network loses {lost['full']:+.3f} mAP on the average of three runs (in {sum(sure)} of "
-    f"{len(sure)} the interval leaves out zero), at its lowest rate {lost['full, gentle']:+.3f}. It is little: the training is "
+    f"{len(sure)} the interval leaves out zero), at its lowest rate {lost['full, gentle']:+.3f}. That is little: the training is "
     f"short. The head loses {lost['head']:+.3f}, but only if its projection is put on photographs, too: the network "
-    "under it has not changed. Real photographs and longer training lose more, as the satellites below will show."
+    "under it has not changed. Real photographs and longer training lose more, as the satellite images below will show."
 )
 
 # %%
 fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 marks = dict(zip(results["method"].unique(), "os^vDX*P", strict=True))
-for place, (method, mark) in enumerate(marks.items()):
+for method, mark in marks.items():
     part = points.loc[method]
-    colour = plots.style.COLOURS[place % len(plots.style.COLOURS)]
-    ax.scatter(part["photographs"], part["thermal"], marker=mark, s=60, color=colour, ec="black", lw=0.5, label=method)
+    ax.scatter(part["photographs"], part["thermal"], marker=mark, s=60, color=COLOUR_OF[method], ec="black", lw=0.5, label=method)
 ax.set(xlabel="source: mAP on photographs", ylabel="target: mAP on thermal images")
 ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plots.show(plots.describe(ax, "Target against source mAP: the whole network is highest; replay and low rates lose less."))
@@ -418,20 +424,20 @@ for seed in tqdm(labelled, desc="seeds", unit="seed"):
 wise = pd.DataFrame(path).T.rename_axis(["seed", "alpha"])
 wise.groupby("alpha").mean().round(3)
 
-# %%
-fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
+# %% tags=["gallery"]
+fig, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
 for place, seed in enumerate(labelled):
     ax.plot(wise.loc[seed, "photographs"], wise.loc[seed, "thermal"], "-o", ms=3, color="0.7", label=None if place else "each seed")
 mean = wise.groupby("alpha").mean()
-ax.plot(mean["photographs"], mean["thermal"], "-D", color=plots.style.COLOURS[0], label="mean")
+ax.plot(mean["photographs"], mean["thermal"], "-D", color=COLOUR_OF["full"], label="mean")
 ax.plot(mean["photographs"].iloc[[0, -1]], mean["thermal"].iloc[[0, -1]], ":", color="black", label="straight")
 for alpha, row in mean.iterrows():
     ax.annotate(f"α = {alpha:g}", (row["photographs"], row["thermal"]), xytext=(6, 6), textcoords="offset points")
-for number, (other, mark) in enumerate([("replay", "P"), ("full, gentle", "v")], start=1):
+for other, mark in (("replay", "P"), ("full, gentle", "X")):
     place = points.loc[other].mean()
-    style = {"color": plots.style.COLOURS[number], "mec": "black", "ls": "", "label": other}
+    style = {"color": COLOUR_OF[other], "mec": "black", "ls": "", "label": other}
     ax.plot(place["photographs"], place["thermal"], mark, ms=9, **style)
-ax.set(xlabel="source: mAP on photographs", ylabel="target: mAP on thermal images")
+ax.set(xlabel="source: mAP on photographs", ylabel="target: mAP on thermal images", title="Half of the way back keeps most of what was learned")
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Target against source mAP along alpha: the path bends outwards, above the straight line."))
 
@@ -446,11 +452,13 @@ assert mean.loc[0.5, "photographs"] > mean.loc[0, "photographs"] - 0.04
 # %% [markdown]
 # ### A real narrow domain: satellite photographs
 #
-# RSSCN7 (Zou et al. 2015, *IEEE GRSL*, doi:10.1109/LGRS.2015.2475299): aerial photographs of 7 classes, 60 of each
-# here. Four classes learn, the images of the other three are queries and one another's database; three splits. The
-# pictures may not be passed on, so what the kit ships is the average precision of every query, made by
-# `tools/fine_tune_real.py`: three rates a method, 60 steps, the source domain measured too. With four classes to learn
-# from there is none to spare for validation, so the rates were chosen on *other images of the same four*.
+# RSSCN7 (Zou et al. 2015, *IEEE GRSL*, [doi:10.1109/LGRS.2015.2475299](https://doi.org/10.1109/LGRS.2015.2475299)):
+# aerial photographs of 7 classes, 60 of each here ([notebook 05](05_transfer_learning.ipynb) calls them *satellite*).
+# The network learns from four classes; the images of the other three are queries and one another's database. There
+# are three such splits. The images may not be passed on, so what the kit ships is the average precision of every
+# query, made by `tools/fine_tune_real.py`: three rates for each method, 60 steps, the source domain measured too.
+# With four classes to learn from there is none to spare for validation, so the rates were chosen on *other images of
+# the same four*.
 
 # %%
 if PROFILE == "full" and os.environ.get("CBIRKIT_REALDATA"):
@@ -489,10 +497,11 @@ for way in ways[1:]:
     assert min(real_gains["satellite", way, split][2] for split in range(3)) < 0  # and no way helps new classes everywhere
 
 # %% [markdown]
-# No gain to speak of: in one of three splits the last blocks and half of the way gain a little, in the others every way
-# loses. Why here and not on the thermal camera? The frozen network was good to begin with; four classes say little about
-# what tells a fifth apart, so the network learns what these four differ in, and drops the rest; and validation on
-# the same four classes recommends the largest rate. That photographs are forgotten is sure.
+# There is no gain to speak of: in one of three splits the last blocks and half of the way back gain a little, in the
+# others every way loses. Why here and not on the thermal camera? Three reasons are likely. The frozen network was
+# good to begin with; four classes say little about what tells a fifth apart, so the network learns what these four
+# differ in, and drops the rest; and validation on the same four classes recommends the largest rate. That photographs
+# are forgotten is sure.
 
 # %% [markdown]
 # ### Where it fails
@@ -509,7 +518,7 @@ plots.show(plots.ranked_list(ranked["before"], database, queries=queries, releva
 plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevance=truth, rows=losers, k=7), dpi=64)
 
 # %% [markdown]
-# And the photographs that the tuned training of the whole network lost most:
+# And the photographs that lose most when the whole network learns at the rate that was chosen for it:
 
 # %%
 before, after = (
@@ -541,7 +550,7 @@ explorer
 # The same view as a picture, for places where notebooks do not run:
 
 # %%
-plots.show(explorer.static(), dpi=56)
+plots.show(explorer.static(), dpi=60)
 
 # %% [markdown]
 # ## Exercise 1 ★ no class in two parts
@@ -583,7 +592,8 @@ def solution_class_split(labels, order, n_train, n_validation):
 checks.check_class_split(solution_class_split)
 
 # %% [markdown]
-# What a split by images would have made us believe: the same network on *new images of the classes it was trained on*.
+# A right answer splits by class. What a split by images would have made us believe: the same network on *new images of
+# the classes it was trained on*.
 
 # %%
 same_classes = camera(train_classes.tolist(), 20, 2, seed=SEED + 50)
@@ -643,8 +653,8 @@ def solution_which_learn(names, n_blocks):
 checks.check_which_learn(solution_which_learn)
 
 # %% [markdown]
-# How far did each layer move? Of the networks trained above, the distance between the weights before and after, as a
-# share of their length:
+# A right answer freezes what should not move. How far did each layer move? Of the networks trained above, the
+# distance between the weights before and after, as a share of their length:
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
@@ -652,8 +662,8 @@ began = {name: value.cpu().numpy() for name, value in base.network.state_dict().
 for place, method in enumerate(["last", "full, gentle", "full"]):
     ended = methods[method, SEED].state_
     shares = [np.linalg.norm(ended[name] - value) / np.linalg.norm(value) for name, value in began.items()]
-    ax.plot(shares, ["--", "-.", "-"][place], color=plots.style.COLOURS[place], label=method)
-ax.set(xlabel="layer, from the pixels to the feature", ylabel="share moved")
+    ax.plot(shares, ["--", "-.", "-"][place], color=COLOUR_OF[method], label=method)
+ax.set(xlabel="layer, from the pixels to the embedding", ylabel="share moved")
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "How far each layer moved: with the first frozen, zero; with a higher rate, farther."))
 
@@ -707,8 +717,8 @@ on_source = [learning.retrieval_score(in_full(e).transform(kept), kept.column("i
 may = np.array(on_source) >= on_source[0] - 0.05
 print(f"allowed: α = {', '.join(f'{alpha:g}' for alpha in ALPHAS[may])}; best of them: {ALPHAS[np.where(may, on_target, 0).argmax()]:g}")
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-ax.plot(ALPHAS, on_target, "-o", label="target (validation)")
-ax.plot(ALPHAS, on_source, "--s", label="source (validation)")
+ax.plot(ALPHAS, on_target, "-o", color=plots.style.BLUE, label="target (validation)")
+ax.plot(ALPHAS, on_source, "--s", color=plots.style.VERMILLION, label="source (validation)")
 ax.axhline(on_source[0] - 0.05, color="black", ls=":", label="most that may be lost: 0.05")
 ax.set(xlabel="α", ylabel="validation mAP", xticks=ALPHAS)
 ax.legend(frameon=False)
@@ -720,12 +730,14 @@ plots.show(plots.describe(ax, "Validation mAP of target and source against alpha
 # - Fine-tuning pays where the domain is far from what the network knows and labels exist: on the thermal camera the
 #   mAP of classes that nobody trained on doubles. On the satellite photographs, with four classes to learn from and a
 #   network that was good already, new classes lose.
-# - How much should learn: on the thermal camera the more, the better, as long as each way has its own rate. The head
-#   costs seconds and leaves the network as it is: whoever takes its projection off has what there was before.
-# - What is forgotten the target's validation does not see. Measure the source, or nobody will.
-# - Interpolating weights, replay and a small rate each buy back part of it. WiSE-FT also works on a network that somebody
-#   else has trained, and takes no training.
-# - New classes are the test. On the classes it was trained on, any of these networks looks far better.
+# - How much of the network should learn? On the thermal camera the more, the better, as long as each way has its own
+#   rate. The head costs seconds and leaves the network as it is: whoever takes its projection off has what there was
+#   before.
+# - Validation on the target does not show what is forgotten. Measure the source, or nobody will.
+# - Interpolating weights, replay and a small rate each buy back a part of it. Interpolation (WiSE-FT) also works on a
+#   network that somebody else has fine-tuned, and needs no further training.
+# - New classes are the test. On the classes it was trained on, a network looks far better. Here it learned to name
+#   classes; [notebook 07](07_metric_learning.ipynb) trains on the distances themselves.
 #
 # ### Check yourself
 #
@@ -771,18 +783,18 @@ Markdown(
 # ### Further reading
 #
 # - Wortsman et al. (2022), *Robust fine-tuning of zero-shot models*, CVPR,
-#   [arXiv 2109.01903](https://arxiv.org/abs/2109.01903). WiSE-FT: the curve that bends outwards, on many data sets.
+#   [arXiv:2109.01903](https://arxiv.org/abs/2109.01903). WiSE-FT: the curve that bends outwards, on many data sets.
 # - Kumar, Raghunathan, Jones, Ma and Liang (2022), *Fine-tuning can distort pretrained features and underperform
-#   out-of-distribution*, ICLR, [arXiv 2202.10054](https://arxiv.org/abs/2202.10054). Why a classifier that starts from
+#   out-of-distribution*, ICLR, [arXiv:2202.10054](https://arxiv.org/abs/2202.10054). Why a classifier that starts from
 #   nothing pulls the features about, and why to train it first.
 # - Howard and Ruder (2018), *Universal language model fine-tuning for text classification*, ACL,
-#   [arXiv 1801.06146](https://arxiv.org/abs/1801.06146). Rates that differ by layer, and layers let go one after
+#   [arXiv:1801.06146](https://arxiv.org/abs/1801.06146). Rates that differ by layer, and layers let go one after
 #   another; about text, and true of images.
 # - Kirkpatrick et al. (2017), *Overcoming catastrophic forgetting in neural networks*, PNAS,
-#   [arXiv 1612.00796](https://arxiv.org/abs/1612.00796). Hold on to the weights that mattered; notebook 20 goes on from
-#   there.
+#   [arXiv:1612.00796](https://arxiv.org/abs/1612.00796). Hold on to the weights that mattered; notebook 20, still to
+#   come, goes on from there.
 # - Yosinski, Clune, Bengio and Lipson (2014), *How transferable are features in deep neural networks?*, NeurIPS,
-#   [arXiv 1411.1792](https://arxiv.org/abs/1411.1792). Which layers transfer, taken apart one by one.
+#   [arXiv:1411.1792](https://arxiv.org/abs/1411.1792). Which layers transfer, taken apart one by one.
 #
 # <!-- links:start -->
 # Previous: [05_transfer_learning](05_transfer_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [07_metric_learning](07_metric_learning.ipynb)
