@@ -220,8 +220,7 @@ assert lowest["P@10"] > 2 * lowest["AP"]
 # %% [markdown]
 # ## Twelve traps
 #
-# In each of these experiments the **embedding stays what it is**; what changes is how it is measured, or what was
-# learned from the wrong images.
+# In each of these experiments the method stays **as good or as bad as it is**; only the way of measuring changes.
 #
 # ### Trap 1: the query is left in
 #

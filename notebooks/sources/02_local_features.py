@@ -696,8 +696,8 @@ plots.show(plots.describe(ax, "Samples to draw against the share of right matche
 # %% [markdown]
 # ## What we learned
 #
-# - Local patches, found at their own scale and turned to their own direction, survive what destroys every
-#   global comparison of pixels.
+# - Local patches, found at their own scale and turned to their own direction, survive much that spoils a comparison of
+#   whole images pixel by pixel.
 # - A codebook makes one vector of a set of patches: counts (visual words) or residuals (VLAD).
 # - Geometry is evidence. A dozen matches on one homography are rarely an accident, and the homography
 #   they give is right to a few pixels.

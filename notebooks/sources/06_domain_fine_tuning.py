@@ -139,8 +139,9 @@ plots.show(plots.ranked_list(ranked["after"], database, queries=queries, relevan
 #
 # $$\theta = (1 - \alpha)\, \theta_0 + \alpha\, \theta_1, \qquad 0 \le \alpha \le 1$$
 #
-# This is no average of two networks' answers, but one network, as quick as before. That it works is a fact about
-# fine-tuning: the two lie close to each other, with no hill of the loss between them.
+# This is no average of two networks' answers, but one network, as quick as before. It works because fine-tuning begins at
+# $\theta_0$: the two networks lie close to each other, with no hill of the loss between them (Neyshabur, Sedghi and Zhang
+# 2020, *NeurIPS*, [arXiv:2008.11687](https://arxiv.org/abs/2008.11687)).
 
 # %% [markdown]
 # ## Build it
