@@ -1,27 +1,22 @@
 """A real browser on a real JupyterLab, for tests: start both, open a notebook, run it, look at it.
 
-Used as ``with JupyterLab(folder) as lab, Browser() as browser: page = browser.open(lab, "a.ipynb"); page.run_all()``.
+Used as ``with JupyterLab(folder) as lab, Browser() as browser: page = browser.open(lab, "a.ipynb"); page.run_all()``,
+or all of it at once as ``with running(folder, [cell], ready=selector) as page``.
 Nothing is downloaded: the browser is the Chromium or Chrome of the machine.
 """
 
-import json
 import os
 import re
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from jupyter_server import ROOT, JupyterLab, write_notebook
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "Browser", "JupyterLab", "NotebookPage", "find_chromium", "require_browser", "running", "write_notebook"]
 _ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,7 +36,10 @@ HARMLESS = {
     r"/lab/api/(workspaces|translations)": "a fresh workspace has no saved layout, a fresh lab no language pack",
     r"WebSocket is closed before the connection is established": "Lab reconnects while a page is being left",
     r"\[virtual\]|ResizeObserver loop": "layout is measured again in the next frame",
+    r"reading 'schema'.*notebook_core": "Notebook 7 looks at the shortcuts of a plugin that is being loaded",
 }
+NAMED = {"application", "button", "checkbox", "combobox", "image", "link", "listbox", "option", "radio", "slider"}
+NAMED |= {"searchbox", "spinbutton", "textbox", "DisclosureTriangle"}  # roles that a screen reader calls by a name
 
 
 def find_chromium():
@@ -60,113 +58,6 @@ def require_browser():
         pytest.fail(f"CBIRKIT_REQUIRE_BROWSER=1, but {reason}")
     if reason:
         pytest.skip(f"no browser test: {reason}")
-
-
-def write_notebook(path, cells):
-    """Write a notebook of code cells, given as texts, that names its kernel (else JupyterLab would ask)."""
-    import nbformat
-
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)
-
-
-class JupyterLab:
-    """A JupyterLab server on a free port of this machine, with settings of its own; stopped on exit.
-
-    Parameters
-    ----------
-    folder : path
-        What it shows.
-    theme : str
-        "JupyterLab Light" or "JupyterLab Dark".
-    """
-
-    def __init__(self, folder, *, theme="JupyterLab Light"):
-        self.folder = Path(folder)
-        self.theme = theme
-        self.token = secrets.token_hex(16)
-
-    def __enter__(self):
-        self._home = tempfile.TemporaryDirectory(prefix="cbirkit-lab-", ignore_cleanup_errors=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
-        command += ["--ServerApp.port_retries=0", "--allow-root", f"--ServerApp.root_dir={self.folder}"]
-        self._log = (Path(self._home.name) / "log.txt").open("w+", encoding="utf-8")
-        self._server = subprocess.Popen(
-            command, stdout=self._log, stderr=subprocess.STDOUT, env=self._environment(), cwd=self.folder
-        )
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_exception):
-        if self._server.poll() is None:
-            try:
-                self.ask("/api/shutdown", method="POST")  # ends the kernels too
-                self._server.wait(20)
-            except (OSError, subprocess.TimeoutExpired):
-                self._server.terminate()
-                try:
-                    self._server.wait(10)
-                except subprocess.TimeoutExpired:
-                    self._server.kill()
-                    self._server.wait()
-        self._log.close()
-        self._home.cleanup()
-
-    def ask(self, path, *, method="GET", timeout=10):
-        """Answer of the server's REST interface, as JSON."""
-        headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(self.url + path, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def _environment(self):
-        home = Path(self._home.name)
-        settings = {
-            "apputils-extension/themes": {"theme": self.theme},
-            "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight stay in the page
-            "docmanager-extension/plugin": {"autosave": False},
-        }
-        for name, values in settings.items():
-            path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values))
-        page = home / "config" / "labconfig" / "page_config.json"
-        page.parent.mkdir(parents=True)
-        # The pop-up with news lies over the buttons, and asks the network.
-        page.write_text(
-            json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
-        )
-        folders = {
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "runtime",
-        }
-        folders |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-        folders |= {"IPYTHONDIR": "ipython"}
-        paths = {name: str(home / folder) for name, folder in folders.items()}
-        search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        return {**os.environ, **paths, "JUPYTER_TOKEN": self.token, "PYTHONPATH": search}
-
-    def _wait(self, seconds=60):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                return self.ask("/api/status", timeout=5)
-            except (urllib.error.URLError, OSError):
-                if self._server.poll() is not None:
-                    break
-                time.sleep(0.1)
-        self._log.seek(0)
-        raise RuntimeError(f"JupyterLab did not start:\n{self._log.read()[-3000:]}")
 
 
 class Browser:
@@ -189,12 +80,29 @@ class Browser:
         self._browser.close()
         self._driver.stop()
 
-    def open(self, lab, notebook, *, width=1280, height=900, scale=1):
+    def open(self, lab, notebook, *, front_end="lab", width=1280, height=900, scale=1):
         """Open a notebook (path below the lab's folder) in a new window; returns a `NotebookPage`."""
         context = self._browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=scale
         )
-        return NotebookPage(context.new_page(), lab, notebook)
+        return NotebookPage(context.new_page(), lab.address(notebook, front_end))
+
+
+@contextmanager
+def running(folder, cells, *, ready, front_end="lab", timeout=120, width=1400, height=1200):
+    """A notebook of these cells, open and run until what the selectors `ready` mean is there; skips without a browser.
+
+    Nothing may have failed, complained or left the machine when the tests are done with it.
+    """
+    require_browser()
+    write_notebook(Path(folder) / "notebook.ipynb", cells)
+    with JupyterLab(folder, notebook7=front_end == "notebook") as lab, Browser() as browser:
+        page = browser.open(lab, "notebook.ipynb", front_end=front_end, width=width, height=height)
+        page.lab, page.browser, page.front_end = lab, browser, front_end
+        page.run_all(*ready, timeout=timeout)
+        yield page
+        assert page.errors() == [] and page.complaints() == [] and page.dialogs == []
+        assert len(page.requests) > 20 and page.foreign_requests(lab) == []
 
 
 class NotebookPage:
@@ -203,38 +111,56 @@ class NotebookPage:
     Attributes
     ----------
     page : playwright Page
-    requests : list of str
-        Every address asked for, web sockets included.
+    requests, dialogs : list of str
+        Every address asked for, web sockets included; texts of the browser's own dialogs, which are dismissed.
     """
 
-    def __init__(self, page, lab, notebook):
+    def __init__(self, page, address):
         self.page = page
-        self.requests, self._console, self._frames = [], [], 0
+        self.requests, self.dialogs, self._console, self._frames = [], [], [], 0
         page.set_default_timeout(10_000)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self._console.append(f"uncaught: {error}"))
+        page.on("pageerror", lambda error: self._console.append(f"uncaught: {' '.join(error.stack.split())[:300]}"))
+        page.on("dialog", self._answer)
         page.on("websocket", self._watch)
-        page.goto(
-            f"{lab.url}/lab/workspaces/auto-{secrets.token_hex(3)}/tree/{notebook}?token={lab.token}&reset"
-        )
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        self._wait(
-            lambda: self._frames >= 3, 60, "the kernel's socket opened"
-        )  # before, Run All is silently lost
+        page.goto(address)
+        self._opened()
 
-    def run_all(self, *, timeout=120):
-        """Run all cells, and wait for the last one to end."""
+    def run_all(self, *ready, timeout=120):
+        """Run all cells, and wait for the last one to end, and for what the selectors `ready` mean."""
         self.choose("Edit", "Clear Outputs of All Cells")  # and their numbers, which would look like a run
         self.choose("Run", "Run All Cells")
         self._wait(
             lambda: all(re.fullmatch(r"\[\d+\]:", text) for text in self.prompts()), timeout, "all cells ran"
         )
+        for selector in ready:
+            self.page.wait_for_selector(selector, timeout=30_000)
+
+    def save(self):
+        """Write the notebook to its file."""
+        with self.page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents" in answer.url):
+            self.page.locator('.jp-Toolbar [data-command="docmanager:save"]').first.click()
+
+    def reload(self):
+        """Load the page again, as a reader would; the kernel goes on."""
+        self._frames = 0
+        self.page.reload()
+        self._opened()
 
     def choose(self, *path):
         """Click through the menus, such as ``choose("Run", "Run All Cells")``."""
         for name in path:
             self.page.get_by_role("menuitem", name=name, exact=True).click()
+
+    def restart_kernel(self, *, run_all=False):
+        """Restart the kernel, and say yes to the question whether to."""
+        self.choose("Kernel")
+        words = "^Restart Kernel and Run All Cells…" if run_all else "^Restart Kernel…"
+        self.page.get_by_role("menuitem", name=re.compile(words)).click()
+        self._frames = 0
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self._wait(lambda: self._frames >= 3, 60, "the new kernel answered")
 
     def prompts(self):
         """The text beside each code cell that is not empty: "[ ]:", "[*]:" while it runs, then its number."""
@@ -258,6 +184,27 @@ class NotebookPage:
         own = (lab.url + "/", lab.url.replace("http", "ws", 1) + "/", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
 
+    def until(self, ready, what, *, seconds=15):
+        """Wait until `ready()` is true; AssertionError with `what` went wrong, and what the status lines say."""
+        end = time.monotonic() + seconds
+        while not ready():
+            said = self.page.locator(".cbk-status").all_inner_texts()
+            assert time.monotonic() < end, f"{what}; the status says {said}, the console {self._console[-3:]}"
+            self.page.wait_for_timeout(30)
+
+    def unnamed(self, selector):
+        """What can be used or seen in a part of the page, but has no name in the browser's accessibility tree."""
+        session = self.page.context.new_cdp_session(self.page)
+        root = session.send("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+        found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})["nodeIds"]
+        trees = [session.send("Accessibility.queryAXTree", {"nodeId": node})["nodes"] for node in found]
+        shown = [node for tree in trees for node in tree if not node["ignored"] and node["role"]["value"] in NAMED]
+        assert shown, f"there is no control in {selector}"
+        wrong = [node["backendDOMNodeId"] for node in shown if not node.get("name", {}).get("value", "").strip()]
+        told = [session.send("DOM.getOuterHTML", {"backendNodeId": node})["outerHTML"][:150] for node in wrong]
+        session.detach()
+        return told
+
     def wait_for_change(self, locator, before, *, timeout=10):
         """Wait until the text contents of `locator` differ from `before`; returns them."""
         self._wait(lambda: locator.all_text_contents() != before, timeout, "the text changed")
@@ -266,12 +213,24 @@ class NotebookPage:
     def close(self):
         self.page.context.close()
 
+    def _opened(self):
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        # Before the kernel's socket is open, Run All is silently lost.
+        self._wait(lambda: self._frames >= 3, 60, "the kernel's socket opened")
+
     def _wait(self, ready, seconds, what):
         end = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > end:
                 raise TimeoutError(f"waited {seconds} s in vain until {what}; console: {self._console[-5:]}")
             self.page.wait_for_timeout(50)
+
+    def _answer(self, dialog):
+        if dialog.type == "beforeunload":  # the notebook is not saved, and the page is left on purpose
+            dialog.accept()
+        else:
+            self.dialogs.append(dialog.message)
+            dialog.dismiss()
 
     def _hear(self, message):
         if message.type == "error":

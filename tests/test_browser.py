@@ -1,7 +1,6 @@
 """The explorer in a real JupyterLab and a real Chromium: what a reader clicks, and what the browser says of it."""
 
 import shutil
-import time
 
 import pytest
 from browser import ROOT, Browser, JupyterLab, require_browser, write_notebook
@@ -48,10 +47,7 @@ def lab(browser, tmp_path_factory):
 @pytest.fixture(scope="module")
 def opened(browser, lab):
     notebook = browser.open(lab, "explorer.ipynb", width=1400, height=1100)
-    notebook.page.on("dialog", lambda dialog: (notebook.dialogs.append(dialog.message), dialog.dismiss()))
-    notebook.dialogs = []
-    notebook.run_all(timeout=60)
-    notebook.page.wait_for_selector(".cbk-lists .cbk-tile img[src^=blob]", timeout=20_000)
+    notebook.run_all(".cbk-lists .cbk-tile img[src^=blob]", timeout=60)
     yield notebook
     notebook.close()
 
@@ -90,18 +86,11 @@ def status(notebook):
     return notebook.page.locator(".cbk-status").inner_text()
 
 
-def until(notebook, ready, what, *, seconds=10):
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, f"{what}; the status line says: {status(notebook)}"
-        notebook.page.wait_for_timeout(30)
-
-
 def click_and_wait(notebook, locator):
     before, said = shown(notebook), status(notebook)
     locator.click()
     changed = lambda: shown(notebook) != before and status(notebook) != said
-    until(notebook, changed, "the click changed nothing")
+    notebook.until(changed, "the click changed nothing")
     return before
 
 
@@ -120,7 +109,7 @@ def test_a_clicked_result_becomes_the_query_and_back_undoes_it(notebook):
     assert query in status(notebook) and pictures(notebook) != images
     assert notebook.page.locator(".cbk-cropper .cbk-name").inner_text() == query
     notebook.page.get_by_role("button", name="Back").click()
-    until(notebook, lambda: shown(notebook) == before, "back did not go back")
+    notebook.until(lambda: shown(notebook) == before, "back did not go back")
     assert pictures(notebook) == images
 
 
@@ -128,11 +117,11 @@ def test_a_query_is_picked_from_another_page_by_label(notebook):
     picker = notebook.page.locator(".cbk-picker")
     first = picker.locator(".cbk-tile").first.get_attribute("data-id")
     picker.get_by_role("button", name="Next").click()
-    until(
-        notebook, lambda: picker.locator(".cbk-tile").first.get_attribute("data-id") != first, "no next page"
+    notebook.until(
+        lambda: picker.locator(".cbk-tile").first.get_attribute("data-id") != first, "no next page"
     )
     picker.locator("select").select_option(label="group 3 (10)")
-    until(notebook, lambda: picker.locator(".cbk-tile").count() == 10, "the filter does not filter")
+    notebook.until(lambda: picker.locator(".cbk-tile").count() == 10, "the filter does not filter")
     click_and_wait(notebook, picker.locator(".cbk-tile").nth(4))
     assert "folder/34.jpg" in status(notebook)
     assert picker.locator(".cbk-selected").get_attribute("data-id") == "folder/34.jpg"
@@ -151,13 +140,13 @@ def drag(notebook, start, end):
 def test_a_region_is_cropped_with_the_mouse_and_an_empty_one_refused(notebook):
     notebook.page.locator(".cbk-frame").scroll_into_view_if_needed()
     drag(notebook, (0.25, 0.25), (0.75, 0.5))
-    until(notebook, lambda: "region of 80 x 30 px at 40, 30" in status(notebook), "no region was searched")
+    notebook.until(lambda: "region of 80 x 30 px at 40, 30" in status(notebook), "no region was searched")
     assert notebook.page.locator(".cbk-rubber").is_visible()
     drag(notebook, (0.5, 0.5), (0.5, 0.5))
-    until(notebook, lambda: "the region 0 x 0 px" in status(notebook), "an empty region was not refused")
+    notebook.until(lambda: "the region 0 x 0 px" in status(notebook), "an empty region was not refused")
     assert notebook.page.locator(".cbk-status.cbk-problem").count() == 1
     notebook.page.get_by_role("button", name="Whole picture").click()
-    until(notebook, lambda: "region" not in status(notebook), "the whole picture did not come back")
+    notebook.until(lambda: "region" not in status(notebook), "the whole picture did not come back")
     assert not notebook.page.locator(".cbk-rubber").is_visible()
 
 
@@ -167,9 +156,9 @@ def test_everything_is_reached_with_the_keyboard(notebook):
     page.locator(".cbk-frame").focus()
     for key in ("ArrowRight", "Shift+ArrowDown", "ArrowDown", "Enter"):  # the first one makes a region
         page.keyboard.press(key)
-    until(notebook, lambda: "region of 80 x 62 px at 40, 32" in status(notebook), "no region by keyboard")
+    notebook.until(lambda: "region of 80 x 62 px at 40, 32" in status(notebook), "no region by keyboard")
     page.keyboard.press("Escape")
-    until(notebook, lambda: "region" not in status(notebook), "Escape did not clear the region")
+    notebook.until(lambda: "region" not in status(notebook), "Escape did not clear the region")
     ranked(notebook).first.focus()
     for key in ("ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
@@ -177,8 +166,7 @@ def test_everything_is_reached_with_the_keyboard(notebook):
     assert page.evaluate("document.activeElement.dataset.id") == third
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    until(
-        notebook,
+    notebook.until(
         lambda: shown(notebook) != before and third in status(notebook),
         "Enter on a tile did nothing",
     )
@@ -187,7 +175,7 @@ def test_everything_is_reached_with_the_keyboard(notebook):
     page.keyboard.type("dd")
     assert len(notebook.prompts()) == cells
     page.keyboard.press("Enter")
-    until(notebook, lambda: shown(notebook) == before, "Enter on the back button did nothing")
+    notebook.until(lambda: shown(notebook) == before, "Enter on the back button did nothing")
 
 
 def test_numbers_give_a_region_too(notebook):
@@ -196,7 +184,7 @@ def test_numbers_give_a_region_too(notebook):
     for label, value in (("left", 10), ("top", 20), ("width", 30), ("height", 40)):
         page.locator(".cbk-numbers").get_by_label(label).fill(str(value))
     page.get_by_role("button", name="Search region").click()
-    until(notebook, lambda: "region of 30 x 40 px at 10, 20" in status(notebook), "no region by numbers")
+    notebook.until(lambda: "region of 30 x 40 px at 10, 20" in status(notebook), "no region by numbers")
 
 
 def test_files_are_uploaded_and_broken_ones_told(notebook, tmp_path):
@@ -208,18 +196,18 @@ def test_files_are_uploaded_and_broken_ones_told(notebook, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     chooser = notebook.page.locator(".cbk-buttons input[type=file]")
     chooser.set_input_files(tmp_path / "large.png")
-    until(notebook, lambda: "Nearest to large.png" in status(notebook), "the upload did not arrive")
+    notebook.until(lambda: "Nearest to large.png" in status(notebook), "the upload did not arrive")
     assert "right" not in status(notebook)  # nothing is known of it
     before = shown(notebook)
     chooser.set_input_files(tmp_path / "broken.jpg")
-    until(notebook, lambda: status(notebook).startswith("broken.jpg: "), "a broken file was not told")
+    notebook.until(lambda: status(notebook).startswith("broken.jpg: "), "a broken file was not told")
     assert shown(notebook) == before
 
 
 def test_hostile_labels_and_names_are_only_text(notebook):
     page = notebook.page
     page.locator(".cbk-picker .cbk-tile").first.click()
-    until(notebook, lambda: "folder/0.jpg" in status(notebook), "the first picture was not picked")
+    notebook.until(lambda: "folder/0.jpg" in status(notebook), "the first picture was not picked")
     caption = ranked(notebook).first.locator(".cbk-caption")
     assert caption.text_content().startswith("<img src=x onerror=alert(1)>")
     assert page.locator(".cbk-lists .cbk-heading").nth(1).text_content().startswith("<img src=x")
@@ -229,10 +217,7 @@ def test_hostile_labels_and_names_are_only_text(notebook):
 
 
 def test_every_picture_and_control_has_a_name(notebook):
-    unnamed = """nodes => nodes.filter(node => !(node.getAttribute("aria-label") || node.alt || node.textContent.trim()
-      || node.labels?.length || node.title || node.placeholder)).map(node => node.outerHTML.slice(0, 120))"""
-    controls = ".cbk-explorer :is(img, button, select, input:not([hidden]))"
-    assert notebook.page.locator(controls).evaluate_all(unnamed) == []
+    assert notebook.unnamed(".cbk-explorer") == []
     assert notebook.page.locator(".cbk-status").get_attribute("aria-live") == "polite"
 
 
@@ -258,9 +243,8 @@ def test_nothing_was_asked_of_another_machine(notebook, lab):
 
 def test_the_cell_can_run_again_after_a_restart(notebook):
     page = notebook.page
-    notebook.choose("Kernel", "Restart Kernel and Run All Cells…")
-    page.get_by_role("button", name="Confirm Kernel Restart").click()
-    until(notebook, lambda: page.locator(".cbk-explorer").count() == 0, "the kernel did not restart")
+    notebook.restart_kernel(run_all=True)
+    notebook.until(lambda: page.locator(".cbk-explorer").count() == 0, "the kernel did not restart")
     page.wait_for_selector(".cbk-lists .cbk-tile img[src^=blob]", timeout=30_000)
     click_and_wait(notebook, ranked(notebook).last)
 
@@ -278,8 +262,7 @@ def test_start_here_opens_runs_and_its_explorer_answers(browser, lab):
     ids = "tiles => tiles.map(tile => tile.dataset.id)"
     before = tiles.evaluate_all(ids)
     tiles.last.click()
-    until(
-        notebook,
+    notebook.until(
         lambda: tiles.evaluate_all(ids) != before,
         "a click on a result of notebook 00 changed nothing",
     )

@@ -1,9 +1,7 @@
 """The embedding map in a real JupyterLab and a real Chromium: hover, click, lasso, keys, and the explorer beside it."""
 
-import time
-
 import pytest
-from browser import ROOT, Browser, JupyterLab, require_browser, write_notebook
+from browser import ROOT, running
 
 SETUP = f"""
 import sys
@@ -35,17 +33,9 @@ PLACE = """(node, i) => {
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    require_browser()
-    folder = tmp_path_factory.mktemp("notebooks")
-    write_notebook(folder / "map.ipynb", [SETUP, LINKED])
-    with JupyterLab(folder) as lab, Browser() as browser:
-        notebook = browser.open(lab, "map.ipynb", width=1400, height=1300)
-        notebook.dialogs = []
-        notebook.page.on("dialog", lambda dialog: (notebook.dialogs.append(dialog.message), dialog.dismiss()))
-        notebook.run_all(timeout=120)
-        notebook.page.wait_for_selector(".cbk-map-frame[data-drawn]", timeout=30_000)
+    cells, ready = [SETUP, LINKED], [".cbk-map-frame[data-drawn]"]
+    with running(tmp_path_factory.mktemp("notebooks"), cells, ready=ready, height=1300) as notebook:
         yield notebook
-        assert len(notebook.requests) > 20 and notebook.foreign_requests(lab) == []
 
 
 @pytest.fixture
@@ -83,13 +73,6 @@ def status(notebook, which=0):
     return the_map(notebook, which).locator("> .cbk-status").inner_text()
 
 
-def until(notebook, ready, what, seconds=15):
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, f"{what}; the status line says: {status(notebook)}"
-        notebook.page.wait_for_timeout(30)
-
-
 def drag(notebook, stops):
     notebook.page.mouse.move(*stops[0])
     notebook.page.mouse.down()
@@ -108,7 +91,7 @@ def test_resting_on_a_point_shows_its_image(notebook):
     tip = the_map(notebook, 0).locator(".cbk-map-tip")
     assert tip.is_hidden()
     notebook.page.mouse.move(*place(notebook, 23))
-    until(notebook, tip.is_visible, "nothing appeared beside the point")
+    notebook.until(tip.is_visible, "nothing appeared beside the point")
     assert tip.inner_text().startswith("folder/23.jpg\ngroup 2")
     pixels = """async image => {
       await image.decode();
@@ -119,24 +102,24 @@ def test_resting_on_a_point_shows_its_image(notebook):
     red, green, blue, _ = tip.locator("img").evaluate(pixels)
     assert abs(red - 99) < 6 and abs(green - 80) < 6 and abs(blue - 156) < 6  # the image of that point, no other
     notebook.page.mouse.move(*place(notebook, 5))  # its label is hostile text
-    until(notebook, lambda: "<img src=x" in tip.inner_text(), "the text of the other point did not appear")
+    notebook.until(lambda: "<img src=x" in tip.inner_text(), "the text of the other point did not appear")
     assert notebook.page.locator("img[src=x]").count() == 0
     notebook.page.mouse.move(2, 2)
-    until(notebook, tip.is_hidden, "the picture stayed")
+    notebook.until(tip.is_hidden, "the picture stayed")
 
 
 def test_a_click_joins_a_point_to_its_neighbours(notebook):
     notebook.page.mouse.click(*place(notebook, 35))
-    until(notebook, lambda: "Nearest to folder/35.jpg" in status(notebook), "a click asked for nothing")
+    notebook.until(lambda: "Nearest to folder/35.jpg" in status(notebook), "a click asked for nothing")
     assert sorted(shown(notebook)) == [f"folder/{i}.jpg" for i in (33, 34, 36, 37)]
     the_map(notebook, 0).locator(".cbk-lists .cbk-tile").first.click()  # on along the path
-    until(notebook, lambda: "Nearest to folder/35.jpg" not in status(notebook), "a click on a neighbour did nothing")
+    notebook.until(lambda: "Nearest to folder/35.jpg" not in status(notebook), "a click on a neighbour did nothing")
 
 
 def test_lasso_box_and_legend_select(notebook):
     stops = around(notebook, 2, 4, 1, 3)
     drag(notebook, [*stops, stops[0]])
-    until(notebook, lambda: status(notebook).startswith("9 images selected"), "the lasso selected nothing")
+    notebook.until(lambda: status(notebook).startswith("9 images selected"), "the lasso selected nothing")
     chosen = [f"folder/{10 * row + column}.jpg" for row in (1, 2, 3) for column in (2, 3, 4)]
     assert shown(notebook, grid=-1) == chosen
     press(notebook, 0, "Box")
@@ -144,11 +127,11 @@ def test_lasso_box_and_legend_select(notebook):
     notebook.page.keyboard.down("Shift")  # adds
     drag(notebook, [corners[0], corners[2]])
     notebook.page.keyboard.up("Shift")
-    until(notebook, lambda: status(notebook).startswith("11 images selected"), "the box added nothing")
+    notebook.until(lambda: status(notebook).startswith("11 images selected"), "the box added nothing")
     the_map(notebook, 0).locator(".cbk-map-group").nth(2).click()
-    until(notebook, lambda: status(notebook).startswith("10 images selected"), "the legend selected nothing")
+    notebook.until(lambda: status(notebook).startswith("10 images selected"), "the legend selected nothing")
     press(notebook, 0, "Clear")
-    until(notebook, lambda: status(notebook).startswith("0 images selected"), "the selection stayed")
+    notebook.until(lambda: status(notebook).startswith("0 images selected"), "the selection stayed")
 
 
 def test_it_moves_and_zooms(notebook):
@@ -158,7 +141,7 @@ def test_it_moves_and_zooms(notebook):
     drag(notebook, [(x, y), (x + 150, y + 20)])
     press(notebook, 0, "Lasso")
     notebook.page.mouse.click(x + 150, y + 20)
-    until(notebook, lambda: "Nearest to folder/35.jpg" in status(notebook), "the point is not where it was moved to")
+    notebook.until(lambda: "Nearest to folder/35.jpg" in status(notebook), "the point is not where it was moved to")
     top.focus()
     notebook.page.keyboard.press("0")
     x, y = place(notebook, 21)
@@ -167,9 +150,9 @@ def test_it_moves_and_zooms(notebook):
         notebook.page.mouse.wheel(0, -100)
     notebook.page.wait_for_timeout(250)
     notebook.page.mouse.click(x, y)  # what is under the mouse stays there
-    until(notebook, lambda: "Nearest to folder/21.jpg" in status(notebook), "the wheel lost the point")
+    notebook.until(lambda: "Nearest to folder/21.jpg" in status(notebook), "the wheel lost the point")
     press(notebook, 0, "Select what is shown")
-    until(notebook, lambda: "images selected" in status(notebook), "nothing was selected")
+    notebook.until(lambda: "images selected" in status(notebook), "nothing was selected")
     assert 0 < int(status(notebook).split()[0]) < 60
 
 
@@ -178,29 +161,27 @@ def test_the_keyboard_reaches_every_point(notebook):
     notebook.page.keyboard.press("Escape")
     said = the_map(notebook, 0).locator(".cbk-map-said")
     notebook.page.keyboard.press("ArrowRight")  # from nowhere to the point in the middle
-    until(notebook, lambda: said.text_content().startswith("folder/"), "the point was not told")
+    notebook.until(lambda: said.text_content().startswith("folder/"), "the point was not told")
     first = said.text_content()
     notebook.page.keyboard.press("ArrowRight")
-    until(notebook, lambda: said.text_content() != first, "the arrow went nowhere")
+    notebook.until(lambda: said.text_content() != first, "the arrow went nowhere")
     here = said.text_content().split()[0]
     notebook.page.keyboard.press("Enter")
-    until(notebook, lambda: f"Nearest to {here}" in status(notebook), "Enter picked nothing")
+    notebook.until(lambda: f"Nearest to {here}" in status(notebook), "Enter picked nothing")
     notebook.page.keyboard.press("Space")
-    until(notebook, lambda: status(notebook).startswith("1 images selected"), "Space selected nothing")
+    notebook.until(lambda: status(notebook).startswith("1 images selected"), "Space selected nothing")
     assert shown(notebook, grid=-1) == [here]
-    unnamed = """nodes => nodes.filter(node => !(node.getAttribute("aria-label") || node.textContent.trim()
-      || node.labels?.length || node.title)).map(node => node.outerHTML.slice(0, 120))"""
-    assert the_map(notebook, 0).locator(":is(button, select, .cbk-map-top)").evaluate_all(unnamed) == []
+    assert notebook.unnamed(".cbk-explorer") == []
 
 
 def test_colours_change_with_the_menu(notebook):
     menu = the_map(notebook, 0).locator("select").first
     menu.select_option("error")
-    until(notebook, lambda: "Coloured by error" in status(notebook), "the colours stayed")
+    notebook.until(lambda: "Coloured by error" in status(notebook), "the colours stayed")
     legend = the_map(notebook, 0).locator(".cbk-map-group").all_inner_texts()
     assert [text.split(" (")[0].strip() for text in legend] == ["nearest is right", "nearest is wrong"]
     menu.select_option("label")
-    until(notebook, lambda: the_map(notebook, 0).locator(".cbk-map-group").count() == 6, "the colours stayed")
+    notebook.until(lambda: the_map(notebook, 0).locator(".cbk-map-group").count() == 6, "the colours stayed")
 
 
 def test_the_explorer_follows_the_map_and_the_map_the_explorer(notebook):
@@ -208,12 +189,12 @@ def test_the_explorer_follows_the_map_and_the_map_the_explorer(notebook):
     notebook.page.mouse.click(*place(notebook, 44, 1))
     ids = "tiles => tiles.map(tile => tile.dataset.id)"
     near = explorer.locator(".cbk-lists .cbk-tile")
-    until(notebook, lambda: "folder/44.jpg" in explorer.locator("> .cbk-status").inner_text(), "the explorer did not follow")
+    notebook.until(lambda: "folder/44.jpg" in explorer.locator("> .cbk-status").inner_text(), "the explorer did not follow")
     assert len(near.evaluate_all(ids)) == 5 and "folder/44.jpg" not in near.evaluate_all(ids)
     assert "The explorer asks for folder/44.jpg; 5 of its 5 results are marked." in status(notebook, 1)
     result = near.evaluate_all(ids)[3]
     near.nth(3).click()
-    until(notebook, lambda: f"The explorer asks for {result}" in status(notebook, 1), "the map did not follow")
+    notebook.until(lambda: f"The explorer asks for {result}" in status(notebook, 1), "the map did not follow")
 
 
 @pytest.mark.parametrize("width", [800, 1600])
@@ -224,4 +205,4 @@ def test_it_fits_the_window(notebook, width):
         scroll, client = the_map(notebook, which).evaluate("node => [node.scrollWidth, node.clientWidth]")
         assert scroll <= client + 1
     notebook.page.mouse.move(*place(notebook, 59))
-    until(notebook, the_map(notebook, 0).locator(".cbk-map-tip").is_visible, "no picture after the window changed")
+    notebook.until(the_map(notebook, 0).locator(".cbk-map-tip").is_visible, "no picture after the window changed")

@@ -1,9 +1,7 @@
 """The Metric Lab in a real JupyterLab and a real Chromium: a click changes a number, and nothing complains."""
 
-import time
-
 import pytest
-from browser import Browser, JupyterLab, require_browser, write_notebook
+from browser import running
 
 CELL = """
 from cbirkit import explore
@@ -14,27 +12,12 @@ lab
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
-    require_browser()
-    folder = tmp_path_factory.mktemp("notebooks")
-    write_notebook(folder / "lab.ipynb", [CELL])
-    with JupyterLab(folder) as lab, Browser() as browser:
-        page = browser.open(lab, "lab.ipynb", width=1400, height=1200)
-        page.run_all(timeout=60)
-        page.page.wait_for_selector(".cbk-lab-tile", timeout=20_000)
+    with running(tmp_path_factory.mktemp("notebooks"), [CELL], ready=[".cbk-lab-tile"]) as page:
         yield page
-        assert page.errors() == [] and page.complaints() == []
-        assert page.foreign_requests(lab) == []
 
 
 def value(notebook, key):
     return notebook.page.locator(f'.cbk-lab tr[data-key="{key}"] .cbk-lab-number').inner_text()
-
-
-def until(notebook, ready, what):
-    end = time.monotonic() + 10
-    while not ready():
-        assert time.monotonic() < end, what
-        notebook.page.wait_for_timeout(30)
 
 
 def test_clicks_and_keys_change_the_numbers_and_the_line(notebook):
@@ -43,32 +26,29 @@ def test_clicks_and_keys_change_the_numbers_and_the_line(notebook):
     line = page.locator(".cbk-lab-line")
     assert value(notebook, "map") == "0.458" and line.inner_text() == "(1/2 + 2/4 + 3/8) / 3 = 0.458333"
     tiles.first.click()  # not relevant becomes junk: all ranks move up
-    until(notebook, lambda: value(notebook, "map") != "0.458", "a click changed no number")
+    notebook.until(lambda: value(notebook, "map") != "0.458", "a click changed no number")
     assert tiles.first.get_attribute("data-mark") == "junk" and "no rank" in tiles.first.inner_text()
     assert line.inner_text() == "(1/1 + 2/3 + 3/7) / 3 = 0.698413"
     page.keyboard.press("1")
-    until(notebook, lambda: value(notebook, "first_rank") == "1" and "4/8" in line.inner_text(), "no key")
+    notebook.until(lambda: value(notebook, "first_rank") == "1" and "4/8" in line.inner_text(), "no key")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.at") == "1"
     page.locator(".cbk-lab-gap").nth(1).click()
-    until(notebook, lambda: value(notebook, "worst_map") < value(notebook, "best_map"), "no tie was made")
+    notebook.until(lambda: value(notebook, "worst_map") < value(notebook, "best_map"), "no tie was made")
     assert page.locator(".cbk-lab-gap").nth(1).get_attribute("aria-pressed") == "true"
 
 
 def test_controls_choose_and_nothing_is_left_unnamed(notebook):
     page = notebook.page
     page.locator(".cbk-lab-preset").select_option("2 found of 20")
-    until(notebook, lambda: page.locator(".cbk-lab-tile").count() == 10, "the example was not loaded")
+    notebook.until(lambda: page.locator(".cbk-lab-tile").count() == 10, "the example was not loaded")
     assert value(notebook, "map@10/hits") == "0.750" and value(notebook, "map@10/R") == "0.075"
     page.locator('.cbk-lab tr[data-key="map@10/R"] button').click()
-    until(notebook, lambda: "/ 20 = 0.075000" in page.locator(".cbk-lab-line").inner_text(), "no explanation")
+    notebook.until(lambda: "/ 20 = 0.075000" in page.locator(".cbk-lab-line").inner_text(), "no explanation")
     page.get_by_label("k", exact=True).fill("3")
     page.keyboard.press("Enter")
-    until(notebook, lambda: page.locator('.cbk-lab tr[data-key="p@3"]').count() == 1, "k did not change")
-    unnamed = """nodes => nodes.filter(node => !(node.getAttribute("aria-label") || node.textContent.trim()
-      || node.labels?.length)).map(node => node.outerHTML.slice(0, 120))"""
-    controls = ".cbk-lab :is(button:not([hidden]), select, input)"
-    assert page.locator(controls).evaluate_all(unnamed) == []
+    notebook.until(lambda: page.locator('.cbk-lab tr[data-key="p@3"]').count() == 1, "k did not change")
+    assert notebook.unnamed(".cbk-lab") == []
 
 
 @pytest.mark.parametrize("width", [800, 1600])

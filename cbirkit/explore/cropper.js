@@ -3,14 +3,6 @@
 
 const PART = 2 ** 21; // files go in parts of 2 MiB: Jupyter closes a socket that gets more than 10 MiB at once
 
-function make(tag, className, parent, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  parent?.append(node);
-  return node;
-}
-
 function makeButton(parent, text, onClick) {
   const button = make("button", "cbk-button", parent, text);
   button.type = "button";
@@ -18,13 +10,13 @@ function makeButton(parent, text, onClick) {
   return button;
 }
 
-async function sendFile(model, file) {
+async function sendFile(send, limit, file) {
   if (!file) return;
-  const tooLarge = file.size > model.get("max_bytes"); // then Python says so; nothing is sent
+  const tooLarge = file.size > limit; // then Python says so; nothing is sent
   const parts = tooLarge ? 1 : Math.max(1, Math.ceil(file.size / PART));
   for (let part = 0; part < parts; part += 1) {
     const bytes = await file.slice(part * PART, tooLarge ? part * PART : (part + 1) * PART).arrayBuffer();
-    model.send({ event: "file", name: file.name, size: file.size, part, parts }, undefined, [bytes]);
+    send({ event: "file", name: file.name, size: file.size, part, parts }, [bytes]);
   }
 }
 
@@ -41,8 +33,8 @@ function nudge([x, y, w, h], event, width, height) {
 
 function render({ model, el }) {
   el.classList.add("cbk", "cbk-cropper");
-  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
-  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  keepKeys(el);
+  const send = makeSender(model, el);
   const frame = make("div", "cbk-frame", el);
   frame.tabIndex = 0;
   frame.setAttribute("role", "group");
@@ -61,7 +53,7 @@ function render({ model, el }) {
   chooser.accept = "image/*,.tif,.tiff,.ppm,.pgm";
   chooser.hidden = true;
   makeButton(buttons, "Upload image…", () => chooser.click());
-  const whole = makeButton(buttons, "Whole picture", () => model.send({ event: "whole" }));
+  const whole = makeButton(buttons, "Whole picture", () => send({ event: "whole" }));
 
   const details = make("details", "cbk-numbers", el);
   make("summary", "", details, "Region in pixels");
@@ -77,7 +69,8 @@ function render({ model, el }) {
   let box = null; // the one drawn; Python's comes with the trait
   let picture = null;
   const size = () => [model.get("width"), model.get("height")];
-  const search = (region) => model.send({ event: "crop", box: region });
+  const upload = (file) => sendFile(send, model.get("max_bytes"), file);
+  const search = (region) => send({ event: "crop", box: region });
 
   function drawBox() {
     const [width, height] = size();
@@ -141,7 +134,7 @@ function render({ model, el }) {
   frame.addEventListener("keydown", (event) => {
     const [width, height] = size();
     if (event.key === "Enter" && box) search(box);
-    else if (event.key === "Escape") model.send({ event: "whole" });
+    else if (event.key === "Escape") send({ event: "whole" });
     else if (event.key.startsWith("Arrow")) {
       const centre = [width >> 2, height >> 2, Math.max(1, width >> 1), Math.max(1, height >> 1)];
       box = box ? nudge(box, event, width, height) : centre;
@@ -153,9 +146,9 @@ function render({ model, el }) {
     event.preventDefault();
     search(fields.map((field) => Math.round(Number(field.value))));
   });
-  chooser.addEventListener("change", () => { sendFile(model, chooser.files[0]); chooser.value = ""; });
+  chooser.addEventListener("change", () => { upload(chooser.files[0]); chooser.value = ""; });
   el.addEventListener("dragover", (event) => event.preventDefault());
-  el.addEventListener("drop", (event) => { event.preventDefault(); sendFile(model, event.dataTransfer.files[0]); });
+  el.addEventListener("drop", (event) => { event.preventDefault(); upload(event.dataTransfer.files[0]); });
   model.on("change", draw);
   draw();
   return () => { model.off("change", draw); if (img.src) URL.revokeObjectURL(img.src); };

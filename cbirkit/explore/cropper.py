@@ -1,13 +1,13 @@
 """`Cropper`: a picture to drag a rectangle over, and the place where files are dropped."""
 
 import logging
-from pathlib import Path
 
 import anywidget
 import traitlets
 
+from .page import script, style
+
 log = logging.getLogger(__name__)
-_HERE = Path(__file__).parent
 MAX_BYTES = 64 * 2**20
 
 
@@ -23,8 +23,8 @@ class Cropper(anywidget.AnyWidget):
     (600, 0, 40, 20)
     """
 
-    _esm = (_HERE / "cropper.js").read_text(encoding="utf-8")
-    _css = (_HERE / "cropper.css").read_text(encoding="utf-8")
+    _esm = script("cropper.js")
+    _css = style("cropper.css")
     image = traitlets.Bytes(b"").tag(sync=True)
     width = traitlets.Int(1).tag(sync=True)
     height = traitlets.Int(1).tag(sync=True)

@@ -49,15 +49,15 @@ function listen(top, view, stage, act) {
 
 function render({ model, el }) {
   el.classList.add("cbk", "cbk-map");
-  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
-  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  keepKeys(el);
+  const send = makeSender(model, el);
   const bar = make("div", "cbk-map-bar", el);
   const frame = make("div", "cbk-map-frame", el);
   const view = new View();
   const data = { points: new Float32Array(0), groups: new Uint8Array(0), chosen: new Uint32Array(0), isChosen: new Uint8Array(0), legend: [] };
   const stage = makeStage(el, frame, view, data);
   const { top } = stage;
-  const tip = makeTip(frame, view, model, () => data.points);
+  const tip = makeTip(frame, view, send, () => data.points);
   const said = make("div", "cbk-map-said", el);
   said.setAttribute("aria-live", "polite");
   const summary = make("div", "cbk-map-summary", el);
@@ -79,7 +79,7 @@ function render({ model, el }) {
   }
   function choose(positions, add = false) {
     mark(add ? [...new Set([...data.chosen, ...positions])] : positions);
-    model.send({ event: "select" }, undefined, [data.chosen.slice().buffer]);
+    send({ event: "select" }, [data.chosen.slice().buffer]);
   }
   function goTo(i) {
     if (i < 0) return;
@@ -99,7 +99,7 @@ function render({ model, el }) {
     },
     click(here) {
       const i = nearestPoint(data.points, view, ...here, REACH);
-      if (i >= 0) model.send({ event: "pick", at: i });
+      if (i >= 0) send({ event: "pick", at: i });
     },
     enclose: (line, add) => choose(inside(data.points, view, line), add),
   };
@@ -117,7 +117,7 @@ function render({ model, el }) {
       view.move(...{ ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key]);
       stage.moved();
     } else if (arrow) goTo(here < 0 ? nearestPoint(data.points, view, view.width / 2, view.height / 2, 1e9) : pointTowards(data.points, view, here, event.key));
-    else if (event.key === "Enter" && here >= 0) model.send({ event: "pick", at: here });
+    else if (event.key === "Enter" && here >= 0) send({ event: "pick", at: here });
     else if (event.key === " " && here >= 0) choose(data.isChosen[here] ? [...data.chosen].filter((i) => i !== here) : [...data.chosen, here]);
     else if (event.key === "Escape") choose([]);
     else if (event.key === "0") whole();

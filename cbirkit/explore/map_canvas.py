@@ -1,14 +1,14 @@
 """`MapCanvas`: points in the plane that are hovered over, picked, and selected with a lasso or a box."""
 
 import logging
-from pathlib import Path
 
 import anywidget
 import numpy as np
 import traitlets
 
+from .page import script, style
+
 log = logging.getLogger(__name__)
-_HERE = Path(__file__).parent
 NO_MARKS = {"query": -1, "path": [], "neighbours": [], "verdicts": []}
 
 
@@ -34,12 +34,8 @@ class MapCanvas(anywidget.AnyWidget):
     [1]
     """
 
-    _esm = "\n".join(
-        (_HERE / name).read_text(encoding="utf-8") for name in ("map_points.js", "map_parts.js", "map_canvas.js")
-    )
-    _css = "\n".join(
-        (_HERE / name).read_text(encoding="utf-8") for name in ("tile_grid.css", "map_canvas.css")
-    )
+    _esm = script("map_points.js", "map_parts.js", "map_canvas.js")
+    _css = style("tile_grid.css", "map_canvas.css")
     points = traitlets.Bytes(b"").tag(sync=True)  # float32 (n, 2), little-endian, within -1 to 1
     groups = traitlets.Bytes(b"").tag(sync=True)  # uint8 (n,)
     chosen = traitlets.Bytes(b"").tag(sync=True)  # uint32 positions of the selected points

@@ -1,15 +1,7 @@
-// Parts of the map's page: the picture beside a point, the legend, and the canvases. Text goes through textContent.
+// Parts of the map's page: the picture beside a point, the legend, and the canvases.
 
 const MANY = 15_000; // more points are not drawn anew while the map moves: their picture moves, until it rests
 const MOST_PREVIEWS = 200;
-
-function make(tag, className, parent, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  parent?.append(node);
-  return node;
-}
 
 function makeButton(parent, text, title, onClick) {
   const button = make("button", "cbk-map-button", parent, text);
@@ -32,11 +24,10 @@ function readInk(el) {
 }
 
 // The small picture beside a point. One request at a time: while the mouse runs on, only the last place is asked for.
-function makeTip(frame, view, model, getPoints) {
+function makeTip(frame, view, send, getPoints) {
   const tip = make("div", "cbk-map-tip", frame);
   const img = make("img", "", tip);
   const text = make("span", "", tip);
-  img.alt = "";
   img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
   tip.hidden = true;
   const known = new Map();
@@ -46,6 +37,7 @@ function makeTip(frame, view, model, getPoints) {
   function show(i) {
     const { url, text: said } = known.get(i);
     if (url) img.src = url;
+    img.alt = `picture of ${said.split("\n")[0]}`;
     img.hidden = !url;
     text.textContent = said;
     tip.hidden = false;
@@ -61,7 +53,7 @@ function makeTip(frame, view, model, getPoints) {
     else if (asked < 0 || performance.now() - askedAt > 2000) {
       asked = wanted;
       askedAt = performance.now();
-      model.send({ event: "hover", at: wanted });
+      send({ event: "hover", at: wanted });
     }
   }
   function answer(content, buffers) {

@@ -1,17 +1,7 @@
 // The Metric Lab: a ranked list that is edited by clicking. Python owns the state and computes every number: this file
-// draws `view` and reports what was pressed. Text goes through textContent, never through innerHTML.
+// draws `view` and reports what was pressed.
 
-const SVG = "http://www.w3.org/2000/svg";
-const MARKS = { right: "M3 8.5l3.3 3.3L13 4.8", wrong: "M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", junk: "M3.5 8h9" };
 let labs = 0;
-
-function make(tag, className, parent, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  parent?.append(node);
-  return node;
-}
 
 function button(className, parent, press) {
   const node = make("button", className, parent);
@@ -26,13 +16,7 @@ function makePlace(i, send) {
   const tile = button("cbk-tile cbk-lab-tile", place, () => send({ event: "cycle", at: i }));
   tile.dataset.at = i;
   const rank = make("span", "cbk-lab-rank", tile);
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("class", "cbk-lab-mark");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  svg.append(path);
-  tile.append(svg);
+  const path = makeMark("cbk-lab-mark", tile);
   const word = make("span", "cbk-lab-word", tile);
   const gap = button("cbk-lab-gap", place, () => send({ event: "tie", at: i }));
   const term = make("span", "cbk-lab-term", place);
@@ -130,9 +114,8 @@ function keys(event, list, send) {
 
 function render({ model, el }) {
   el.classList.add("cbk", "cbk-lab");
-  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
-  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
-  const send = (message) => model.send(message);
+  keepKeys(el);
+  const send = makeSender(model, el);
   const id = `cbk-lab-${(labs += 1)}`;
   make("div", "cbk-heading", el, "Metric Lab").id = id;
   el.setAttribute("role", "group");
@@ -184,6 +167,11 @@ function render({ model, el }) {
     fillTable(view);
   }
 
+  el.addEventListener("cbk-gone", () => {
+    how.classList.add("cbk-lab-problem");
+    title.textContent = "! ";
+    line.textContent = GONE;
+  });
   model.on("change:view", draw);
   draw();
   return () => model.off("change:view", draw);

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import anywidget
 import pandas as pd
@@ -12,9 +11,9 @@ from .explorer import with_picture
 from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, Listing
 from .metric_picture import draw_lab
 from .metric_rows import DEFINITIONS, PUBLISHED, TIES, row
+from .page import script, style
 
 log = logging.getLogger(__name__)
-_HERE = Path(__file__).parent
 
 
 class MetricLab(anywidget.AnyWidget):
@@ -54,10 +53,8 @@ class MetricLab(anywidget.AnyWidget):
     (0.698, -1)
     """
 
-    _esm = (_HERE / "metric_lab.js").read_text(encoding="utf-8")
-    _css = "\n".join(
-        (_HERE / name).read_text(encoding="utf-8") for name in ("tile_grid.css", "metric_lab.css")
-    )
+    _esm = script("metric_lab.js")
+    _css = style("tile_grid.css", "metric_lab.css")
     view = traitlets.Dict().tag(sync=True)
     presets = tuple(PRESETS)
 

@@ -1,11 +1,9 @@
 """`StatusLine`: one sentence, announced to screen readers when it changes."""
 
-from pathlib import Path
-
 import anywidget
 import traitlets
 
-_HERE = Path(__file__).parent
+from .page import script, style
 
 
 class StatusLine(anywidget.AnyWidget):
@@ -19,8 +17,8 @@ class StatusLine(anywidget.AnyWidget):
     ('k=0 is too small', True)
     """
 
-    _esm = (_HERE / "status_line.js").read_text(encoding="utf-8")
-    _css = (_HERE / "status_line.css").read_text(encoding="utf-8")
+    _esm = script("status_line.js")
+    _css = style("status_line.css")
     text = traitlets.Unicode("").tag(sync=True)
     problem = traitlets.Bool(False).tag(sync=True)
 

@@ -1,25 +1,4 @@
 // A grid of pictures that are buttons. Python owns the state: this file draws it and reports what was clicked.
-// Text that comes from data goes through textContent and setAttribute, never through innerHTML.
-
-const SVG = "http://www.w3.org/2000/svg";
-const MARKS = { right: "M3 8.5l3.3 3.3L13 4.8", wrong: "M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", junk: "M3.5 8h9" };
-
-function make(tag, className, parent) {
-  const node = document.createElement(tag);
-  node.className = className;
-  parent?.append(node);
-  return node;
-}
-
-function makeMark(parent) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("class", "cbk-mark");
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS(SVG, "path"));
-  parent.append(svg);
-  return svg.firstChild;
-}
 
 // One button with its picture; fill() shows another tile in it, so that focus and scroll position stay.
 function makeTile(onPick) {
@@ -31,7 +10,7 @@ function makeTile(onPick) {
   // Tiny pictures (8 x 8 digits, say) are enlarged as pixels, not as a blur.
   img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
   const rank = make("span", "cbk-rank", picture);
-  const mark = makeMark(picture);
+  const mark = makeMark("cbk-mark", picture);
   const line = make("span", "cbk-line", button);
   const caption = make("span", "cbk-caption", line);
   const note = make("span", "cbk-note", line);
@@ -76,14 +55,14 @@ function moveFocus(event, grid) {
 
 function render({ model, el }) {
   el.classList.add("cbk", "cbk-grid");
-  // JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
-  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  keepKeys(el);
+  const send = makeSender(model, el);
   const head = make("div", "cbk-head", el);
   const heading = make("span", "cbk-heading", head);
   const summary = make("span", "cbk-summary", head);
   const grid = make("div", "cbk-tiles", el);
   grid.setAttribute("role", "group");
-  const pick = (id) => model.send({ event: "pick", id });
+  const pick = (id) => send({ event: "pick", id });
   const pool = [];
   let drawn = null;
 
@@ -94,6 +73,7 @@ function render({ model, el }) {
       tiles.forEach((tile, i) => pool[i].fill(tile));
       const buttons = pool.slice(0, tiles.length).map((tile) => tile.button);
       if (grid.children.length !== buttons.length) grid.replaceChildren(...buttons);
+      if (drawn?.[0]?.id !== tiles[0]?.id) grid.scrollTop = 0;
       drawn = tiles;
     }
     heading.textContent = model.get("heading");

@@ -2,13 +2,13 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import anywidget
 import traitlets
 
+from .page import script, style
+
 log = logging.getLogger(__name__)
-_HERE = Path(__file__).parent
 MARKS = ("", "right", "wrong", "junk")
 
 
@@ -68,8 +68,8 @@ class TileGrid(anywidget.AnyWidget):
     ['a.jpg']
     """
 
-    _esm = (_HERE / "tile_grid.js").read_text(encoding="utf-8")
-    _css = (_HERE / "tile_grid.css").read_text(encoding="utf-8")
+    _esm = script("tile_grid.js")
+    _css = style("tile_grid.css")
     tiles = traitlets.List(traitlets.Dict()).tag(sync=True)
     heading = traitlets.Unicode("").tag(sync=True)
     summary = traitlets.Unicode("").tag(sync=True)

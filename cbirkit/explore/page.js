@@ -1,0 +1,40 @@
+// What the scripts of all explorers begin with. Text goes through textContent, never through innerHTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+const MARKS = { right: "M3 8.5l3.3 3.3L13 4.8", wrong: "M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", junk: "M3.5 8h9" };
+const GONE = "The kernel behind this view has ended or was restarted: run the cell again.";
+
+function make(tag, className, parent, text = "") {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  parent?.append(node);
+  return node;
+}
+
+// A drawing of 16 by 16 with one path, whose shape says right, wrong or junk.
+function makeMark(className, parent) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", className);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(document.createElementNS(SVG, "path"));
+  parent.append(svg);
+  return svg.firstChild;
+}
+
+// JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
+function keepKeys(el) {
+  el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+}
+
+// Sends to the kernel. Where that has ended Jupyter throws; then the explorer is told.
+function makeSender(model, el) {
+  return (message, buffers = []) => {
+    try {
+      model.send(message, undefined, buffers);
+    } catch {
+      el.dispatchEvent(new CustomEvent("cbk-gone", { bubbles: true }));
+    }
+  };
+}

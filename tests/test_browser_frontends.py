@@ -1,0 +1,168 @@
+"""All explorers in JupyterLab and in Notebook 7: clicks, keys, names, two views of one explorer, a kernel that restarts."""
+
+from importlib.util import find_spec
+
+import nbformat
+import pytest
+from browser import ROOT, running
+
+SETUP = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import numpy as np
+from explore_samples import painted
+from test_attack_lab import patterned
+from test_object_explorer import fitted, things
+from cbirkit import Retriever, encoders, explore
+images = painted(45, size=(120, 160))
+retriever = Retriever(encoders.MeanColor()).fit(images)
+deep = encoders.Deep("conv5", weights=None, size=24, device="cpu")
+positions = np.stack([np.arange(45) % 9, np.arange(45) // 9], axis=1)  # image 22 is in the middle
+"""
+CELLS = {
+    "QueryExplorer": "query = explore.QueryExplorer(retriever, k=6)\nquery",
+    "MetricLab": "metric = explore.MetricLab()\nmetric",
+    "AttackLab": "attack = explore.AttackLab(Retriever(deep, progress=False).fit(patterned()), steps=3, k=4)\nattack",
+    "ObjectExplorer": "objects = explore.ObjectExplorer(fitted(things()), k=4)\nobjects",
+    "EmbeddingMap": "seen = explore.EmbeddingMap(images, retriever.embeddings, method=positions, k=4)\nseen",
+}
+AGAIN = "display(query, metric, attack, objects, seen)"
+EXPLORERS = tuple(CELLS)
+CLICKED = {
+    "QueryExplorer": ".cbk-lists .cbk-tile:last-child",
+    "MetricLab": ".cbk-lab-tile",
+    "AttackLab": ".cbk-picker .cbk-tile:nth-child(3)",
+    "ObjectExplorer": ".cbk-picker .cbk-tile:nth-child(3)",
+    "EmbeddingMap": ".cbk-map-top",  # a click in its middle
+}
+KEYS = {  # where Tab leads, and what is pressed there
+    "QueryExplorer": (".cbk-lists .cbk-tile", ("ArrowRight", "Enter")),
+    "MetricLab": (".cbk-lab-tile", ("ArrowRight", "Enter")),
+    "AttackLab": (".noUi-handle", ("ArrowRight",)),
+    "ObjectExplorer": (".cbk-frame", ("ArrowRight", "Enter")),
+    "EmbeddingMap": (".cbk-map-top", ("ArrowLeft", "ArrowLeft", "Enter")),
+}
+READY = (".cbk-lists .cbk-tile img[src^=blob]", ".cbk-lab-tile", ".cbk-frame img[src^=blob]", ".cbk-map-frame[data-drawn]")
+RING = "getComputedStyle(document.activeElement).outlineStyle"
+FOCUS = "document.activeElement.outerHTML.slice(0, 150)"
+GONE = "The kernel behind this view has ended or was restarted: run the cell again."
+
+
+@pytest.fixture(scope="module", params=["lab", "notebook"])
+def opened(request, tmp_path_factory):
+    if request.param == "notebook" and find_spec("notebook") is None:
+        pytest.skip("no browser test: Notebook 7 is not installed")
+    cells = [SETUP, *CELLS.values(), AGAIN]
+    with running(tmp_path_factory.mktemp("notebooks"), cells, ready=READY, front_end=request.param) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def notebook(opened):
+    """The open notebook; whatever a test does, nothing may break or complain."""
+    yield opened
+    assert opened.errors() == [] and opened.dialogs == [] and opened.complaints() == []
+
+
+def view(notebook, explorer, *, again=False):
+    """One explorer of the page: that of its cell, or the same once more, from the last cell."""
+    roots = notebook.page.locator(":is(.cbk-explorer, .cbk-lab)")
+    return roots.nth(EXPLORERS.index(explorer) + len(EXPLORERS) * again)
+
+
+def said(root):
+    return root.locator(".cbk-status, .cbk-lab-line").inner_text()
+
+
+def act_and_wait(notebook, root, act):
+    before = said(root)
+    act()
+    notebook.until(lambda: said(root) != before, f"nothing came of it: {before}")
+    return said(root)
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_it_answers_a_click_in_all_its_views(notebook, explorer):
+    root, other = view(notebook, explorer), view(notebook, explorer, again=True)
+    assert said(other) == said(root)
+    words = act_and_wait(notebook, root, root.locator(CLICKED[explorer]).first.click)
+    notebook.until(lambda: said(other) == words, "the second view fell behind")
+    if explorer != "EmbeddingMap":  # there a click on the same point changes nothing
+        first = other.locator(CLICKED[explorer].replace(":nth-child(3)", "")).first
+        act_and_wait(notebook, root, first.click)
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS)
+def test_the_keyboard_alone_is_enough(notebook, explorer):
+    page, root = notebook.page, view(notebook, explorer)
+    target, keys = KEYS[explorer]
+    root.locator(":is(button, select, input, [tabindex='0']):visible").first.focus()
+    for _ in range(60):
+        assert page.evaluate(RING) != "none", f"nothing shows that {page.evaluate(FOCUS)} has the focus"
+        if page.evaluate("selector => document.activeElement.matches(selector)", target):
+            break
+        page.keyboard.press("Tab")
+    else:
+        pytest.fail(f"Tab does not lead to {target}")
+    act_and_wait(notebook, root, lambda: [page.keyboard.press(key) for key in keys])
+    page.keyboard.type("dd")  # would delete the cell
+    assert len(notebook.prompts()) == len(CELLS) + 2
+
+
+def test_everything_has_a_name(notebook):
+    notebook.page.mouse.move(*middle(view(notebook, "EmbeddingMap").locator(".cbk-map-top")))  # shows a picture
+    notebook.page.wait_for_selector(".cbk-map-tip img[src^=blob]")
+    assert notebook.unnamed(".cbk-explorer, .cbk-lab") == []
+    nameless = "images => images.filter(image => image.src && !image.alt.trim()).map(image => image.outerHTML)"
+    assert notebook.page.locator(":is(.cbk-explorer, .cbk-lab) img").evaluate_all(nameless) == []
+
+
+def middle(locator):
+    locator.scroll_into_view_if_needed()
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_restarted_kernel_breaks_nothing(notebook):
+    places = ":is(.cbk-explorer, .cbk-lab) :is(.cbk-tile, .cbk-frame, .widget-slider, .cbk-map-top)"
+    offsets = """nodes => nodes.map(node => {
+      const box = node.getBoundingClientRect(), root = node.closest(".cbk-explorer, .cbk-lab").getBoundingClientRect();
+      return [box.x - root.x, box.width].map(Math.round);
+    })"""
+    before = notebook.page.locator(places).evaluate_all(offsets)
+    notebook.restart_kernel()
+    query = view(notebook, "QueryExplorer")
+    notebook.until(lambda: said(query) == GONE, "the explorer does not say that its kernel has gone")
+    assert notebook.page.locator(places).evaluate_all(offsets) == before
+    query.get_by_role("button", name="Next").click()
+    for explorer in EXPLORERS:
+        root = view(notebook, explorer)
+        root.locator(CLICKED[explorer]).first.click()
+        notebook.until(lambda root=root: said(root) == GONE, f"{explorer} does not say that its kernel has gone")
+    notebook.run_all(*READY)
+    for explorer in EXPLORERS:
+        root = view(notebook, explorer)
+        act_and_wait(notebook, root, root.locator(CLICKED[explorer]).first.click)
+
+
+def test_a_page_loaded_again_finds_its_kernel(notebook):
+    notebook.save()
+    notebook.reload()
+    root = view(notebook, "QueryExplorer")
+    root.locator(".cbk-lists .cbk-tile img[src^=blob]").first.wait_for()
+    act_and_wait(notebook, root, root.locator(CLICKED["QueryExplorer"]).first.click)
+
+
+def test_without_a_kernel_the_pictures_are_shown(opened):
+    """A notebook that somebody else saved is not trusted, and Jupyter shows its pictures in place of its widgets."""
+    saved = nbformat.read(opened.lab.folder / "notebook.ipynb", as_version=4)
+    stored = [out for cell in saved.cells for out in cell.outputs if "image/png" in out.get("data", {})]
+    assert len(stored) == 2 * len(CELLS) and all(out.metadata["image/png"]["alt"] for out in stored)
+    saved.cells[0].source += "# from somebody else"
+    nbformat.write(saved, opened.lab.folder / "theirs.ipynb")
+    theirs = opened.browser.open(opened.lab, "theirs.ipynb", front_end=opened.front_end)
+    pictures = theirs.page.locator(".jp-OutputArea-output.jp-RenderedImage img")
+    theirs.until(lambda: pictures.count() == 2 * len(CELLS), "the pictures are not shown")
+    assert all(pictures.evaluate_all("images => images.map(image => image.naturalWidth > 300)"))
+    assert theirs.complaints() == []
+    theirs.close()
