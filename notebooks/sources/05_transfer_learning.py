@@ -4,8 +4,9 @@
 # **Question.** A network that learned from photographs is given sketches, aerial images, digits, handwriting. It may
 # not learn anything new. What does it transfer to which domain, and how many labels does that save?
 #
-# **Time:** about two minutes to run on two cores, without a network. **Before this:** 00, 01 for the numbers, 03 for
-# what pooled features are.
+# **Time:** about a minute and a half to run on two cores, offline. **Before this:** [notebook 00](00_start_here.ipynb),
+# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for what pooled
+# features are.
 #
 # <!-- links:start -->
 # Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
@@ -43,9 +44,10 @@ PROFILE = "quick"  # "full": encode the real images anew, from the folder that C
 # %% [markdown]
 # ## The goal
 #
-# Sketches of shapes, with broken and shaky lines, of 16 classes. The network was distilled from one that learned on
-# photographs, and nobody ever told it what these classes are. A query, what the frozen network finds for it, and
-# below, what gradients alone (HOG) find. The query is one that the network serves about as well as most.
+# The images are sketches of the drawn shapes of [notebook 03](03_cnn_features.ipynb), with broken and shaky lines, of
+# 16 classes. The network (`tiny`) was distilled from one that learned on photographs, and nobody ever told it what
+# these classes are. It is **frozen**: it learns nothing here. Below, a query and what the network finds for it; then
+# what a grid of gradients (HOG) finds. Six queries in ten are served worse than this one, by the network.
 
 # %%
 encoder_of = {
@@ -54,6 +56,7 @@ encoder_of = {
     "colour": encoders.ColorHistogram(),
     "HOG": encoders.HOG(size=64, cell=16),
 }
+colour_of = dict(zip(encoder_of, (plots.style.BLUE, plots.style.BLACK, plots.style.VERMILLION, plots.style.PURPLE), strict=True))
 
 
 def rank(embeddings, ids):
@@ -93,10 +96,11 @@ plots.show(plots.ranked_list(goal["HOG"], sketches, relevance=truth, rows=[shown
 # %% [markdown]
 # ## Background
 #
-# A frozen network is a function $f$ that gives each image an embedding $x = f(\text{image})$ of shape $(d,)$; here
-# $d$ = 320. Razavian et al. (2014, *CVPR workshops*, arXiv 1403.6382) showed that such features, taken as they are,
-# beat most of what had been made by hand for a task. Yosinski et al. (2014, *NeurIPS*, arXiv 1411.1792) showed that
-# the further a task lies from the first one, the less the late layers are worth.
+# A frozen network is an encoder $\phi$ that gives each image $I$ an embedding $x = \phi(I)$ of shape $(d,)$; here $d
+# = 320$. Razavian et al. (2014, *CVPR workshops*, [arXiv:1403.6382](https://arxiv.org/abs/1403.6382)) showed that
+# such features, taken as they are, beat most of what had been made by hand for a task. Yosinski et al. (2014,
+# *NeurIPS*, [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)) showed that the further a task lies from the first
+# one, the less the late layers are worth.
 #
 # A **linear probe** learns only a linear layer on top. Of the labelled embeddings make a matrix $X$ of shape
 # $(n, d)$, of their labels $Y$ of shape $(n, c)$, +1 in the column of the class and −1 elsewhere, subtract
@@ -104,16 +108,18 @@ plots.show(plots.ranked_list(goal["HOG"], sketches, relevance=truth, rows=[shown
 #
 # $$W = (X^\top X + \lambda I)^{-1} X^\top Y, \qquad s(x) = (x - \bar x)\, W + \bar y$$
 #
-# $W$ has the shape $(d, c)$, $\lambda > 0$ is its strength, and the class with the largest of the $c$ scores
-# $s(x)$ is the answer. Nearest neighbours need no fit at all: the $k$ most similar labelled images vote.
+# $W$ has the shape $(d, c)$, $\lambda > 0$ is the strength that keeps it small, and the class with the largest of the
+# $c$ scores $s(x)$ is the answer. Nearest neighbours need no fit at all: the $k$ most similar labelled images vote.
 
 # %% [markdown]
 # ## Twelve domains
 #
-# Of real photographs, paintings, aerial images and letters only the embeddings ship with this course, not the
-# pictures: `datasets.load_real_features`. What can be drawn or lies in an installed package is encoded here. Mind that
-# the network, without labels, saw other photographs of the sources of *clothing*, *PACS* and *satellite*; digits,
-# letters and scenes are new to it.
+# Of real photographs, paintings, aerial images and letters only the embeddings ship with this course, not the images:
+# `datasets.load_real_features`. What can be drawn or lies in an installed package is encoded here. Mind that `tiny`,
+# when it was distilled, saw other photographs from the sources of *clothing*, *PACS* (*photo*, *art*, *cartoon*,
+# *sketch*; Li et al. 2017, *ICCV*, [arXiv:1710.03077](https://arxiv.org/abs/1710.03077)) and *satellite*, without
+# their labels; digits, *letters* (Omniglot; Lake et al. 2015, *Science*,
+# [doi:10.1126/science.aab3050](https://doi.org/10.1126/science.aab3050)) and scenes are new to it.
 
 # %%
 real = {name: datasets.load_real_features(name) for name in ("clothing", "pacs", "satellite", "omniglot")}
@@ -154,7 +160,7 @@ for name, images in made_here.items():
 
 # %% [markdown]
 # Relevant is what shows the same class (for *photo views* the same object). Chance differs from domain to domain, so
-# read each column by itself. The random network is the same network before it learned anything.
+# compare within a row, not between rows. The random network is the same network before it learned anything.
 
 # %%
 ORDER = ["photo views", "photo", "clothing", "art", "cartoon", "sketch", "satellite"]
@@ -172,18 +178,19 @@ found["mAP"].unstack().loc[ORDER, list(encoder_of)]
 # Who is first where? The height is the place among the four, the number the mAP.
 
 
-# %%
+# %% tags=["gallery"]
 means = found["mean"].astype(float).unstack().loc[ORDER, list(encoder_of)]  # (12 domains, 4 encoders)
 places = means.rank(axis=1, ascending=False)
-fig, ax = plt.subplots(figsize=(11, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
 for number, name in enumerate(encoder_of):
-    style = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number], "ms": 9}
+    style = {"color": colour_of[name], "marker": plots.style.MARKERS[number], "ms": 11}
     ax.plot(range(len(ORDER)), places[name], label=name, ls=plots.style.LINES[number], **style)
     for x, (place, value) in enumerate(zip(places[name], means[name], strict=True)):
-        ax.annotate(f"{value:.2f}", (x, place), (0, 8), textcoords="offset points", ha="center", fontsize=8)
-ax.set(ylim=(4.4, 0.5), yticks=range(1, 5), ylabel="place (1 is best)", xlabel="domain")
-ax.set_xticks(range(len(ORDER)), ORDER, rotation=25, ha="right")
-ax.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
+        ax.annotate(f"{value:.2f}", (x, place), (0, 9), textcoords="offset points", ha="center", fontsize=9)
+ax.set(ylim=(4.4, 0.5), yticks=range(1, 5), ylabel="place (1 is best)")
+ax.set_title(f"First in {(places['frozen network'] == 1).sum()} of {len(ORDER)} domains: the frozen network (numbers: mAP)", fontsize=15)
+ax.set_xticks(range(len(ORDER)), ORDER, rotation=30, ha="right", fontsize=12)
+fig.legend(frameon=False, ncols=4, loc="outside lower center", fontsize=13)
 leads = ", ".join(f"{name}: {means.loc[name].idxmax()}" for name in ORDER)
 plots.show(plots.describe(ax, f"Places of four encoders in twelve domains. First are: {leads}."))
 
@@ -256,11 +263,12 @@ pd.DataFrame(across).T.round(3)
 assert across["sketch → photo"]["map"] < min(across[c]["map"] for c in ("photo → photo", "sketch → sketch")) - 0.1
 
 # %% [markdown]
-# Within each domain the network knows its way, from one to the other it is lost. Notebook 17 takes that up.
+# Within each domain the network knows its way; from one to the other much of that is lost. Notebook 17, still to come,
+# will take that up.
 #
 # ## Build it: a linear probe
 #
-# The formula from above, in the open.
+# The formula of the background, in NumPy:
 
 
 # %%
@@ -288,9 +296,9 @@ print(f"accuracy on {len(test)} images with {len(learn)} labels: {(answers == ga
 # %% [markdown]
 # ## Measure it: how many labels?
 #
-# Both competitors get five settings to choose from and choose in the same way: by **leaving out** each labelled image
-# once. The test images decide nothing. scikit-learn's `RidgeClassifierCV` does it for the probe, in closed form, by
-# the squared error; for the neighbours it is a few lines.
+# Probe and neighbours get five settings each to choose from, and choose in the same way: by **leaving out** each
+# labelled image once. The test images decide nothing. scikit-learn's `RidgeClassifierCV` does it for the probe, in
+# closed form, by the squared error; for the neighbours it is a few lines.
 
 # %%
 STRENGTHS = np.logspace(-3, 1, 5)  # λ
@@ -341,9 +349,9 @@ curves = {
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
 for ax, (name, (_, labels)) in zip(axes, problems.items(), strict=True):
-    for number, way in enumerate(ways):
+    for number, (way, (encoder, _)) in enumerate(ways.items()):
         mean, error = curves[name, way].mean(), 1.96 * curves[name, way].std() / np.sqrt(N_DRAWS)
-        style = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number]}
+        style = {"color": plots.style.SKY if way == "neighbours" else colour_of[encoder], "marker": plots.style.MARKERS[number]}
         ax.errorbar(PER_CLASS, mean, error, label=way, ls=plots.style.LINES[number], capsize=2, **style)
     ax.axhline(1 / len(np.unique(labels)), color="0.5", lw=1, ls=":", label="chance")
     ax.set(xscale="log", xlabel="labels a class", title=name, ylim=(0, 1))
@@ -369,15 +377,15 @@ assert min(saved.values()) > 0.02  # the frozen network halves the labels, at le
 
 # %% [markdown]
 # With one label a class there is nothing to weigh, and both compare with the same few images. The more labels, the
-# more the probe learns which of the 320 numbers matter; neighbours go on trusting all of them alike.
+# more the probe can learn which of the 320 numbers matter; neighbours go on trusting all of them alike.
 #
-# ## Scratch, probe, fine-tuning
+# ### Scratch, probe, fine-tuning
 #
-# Two more ways to spend labels, on the scene sketches, in the open: a small network **from scratch**, and
-# **fine-tuning**, in which the pretrained network learns along. Fine-tuning is done in two manners: *naive*, one learning
-# rate for all weights, that of the new classifier (and, for comparison, all of them slowly); and
-# *discriminative*, the classifier fast, the backbone thirty times slower.
-# All run at 64 pixels, for time, and for the same number of steps.
+# Two more ways to spend labels, on the scene sketches: a small network trained **from scratch**, and **fine-tuning**,
+# in which the pretrained network (the *backbone*) learns along. Fine-tuning is done in three manners. *Naive*: all
+# weights at the large learning rate that suits the new classifier. *All slow*: all weights at a small rate.
+# *Discriminative*: the classifier fast, the backbone about thirty times slower. All run at 64 pixels, to save time,
+# and for the same number of steps.
 
 # %%
 STEPS = 50
@@ -463,14 +471,16 @@ Markdown(
 )
 
 # %% [markdown]
-# Small rates for what is known, or the probe first and all of it after (Kumar et al. 2022, *ICLR*, arXiv 2202.10054, show
-# why). Notebook 06 takes fine-tuning further.
+# So let what is known learn slowly; or fit the probe first and train all of it afterwards (Kumar et al. 2022, *ICLR*,
+# [arXiv:2202.10054](https://arxiv.org/abs/2202.10054), show why). [Notebook 06](06_domain_fine_tuning.ipynb) takes
+# fine-tuning further.
 #
-# ## Classification is not retrieval
+# ### Classification is not retrieval
 #
 # The scores of a probe are an embedding, too: one number for each class that it knows. Is a database better searched
 # by them? It depends on **whether the classes asked for are those that were learned**. Of the ten classes of clothes
-# five are learned, on half of their images; searched are the other half, and, apart, the five that are new.
+# five are learned, on half of their images. The other half is searched, and, by themselves, the five classes that are
+# new.
 
 
 # %%
@@ -505,8 +515,8 @@ verdict = "**negative transfer**" if gain["new"].mean() < 0 else "no transfer to
 Markdown(
     f"On classes it learned, the probe's scores gain {gain['learned'].mean():+.3f} mAP; on new ones "
     f"{gain['new'].mean():+.3f} ({gain['new'].min():+.3f} to {gain['new'].max():+.3f} in five draws of the classes): {verdict}. Whoever tunes an "
-    "embedding on the classes of the test sees the first number and gets the second. Hence metric learning (notebook "
-    "07) is scored on classes it has not seen."
+    "embedding on the classes of the test sees the first number and gets the second. Hence metric learning "
+    "([notebook 07](07_metric_learning.ipynb)) is scored on classes it has not seen."
 )
 
 # %% [markdown]
@@ -519,7 +529,7 @@ Markdown(
 lost = rankings["digits"][network]
 per_digit = evaluate(lost, truths["digits"], metrics=["map"], n_bootstrap=0).per_query["map"]
 worst = per_digit.sort_values(kind="stable").index[:3]
-plots.show(plots.ranked_list(lost, made_here["digits"], relevance=truths["digits"], rows=[*worst], k=8), dpi=64)
+plots.show(plots.ranked_list(lost, made_here["digits"], relevance=truths["digits"], rows=[*worst], k=8), dpi=72)
 
 # %% [markdown]
 # ## Try it
@@ -540,7 +550,7 @@ explorer
 # The same view as a picture, for places where notebooks do not run:
 
 # %%
-plots.show(explorer.static(), dpi=56)
+plots.show(explorer.static(), dpi=72)
 
 # %% [markdown]
 # ## Exercise 1 ★ the nearest class mean
@@ -651,8 +661,9 @@ plots.show(plots.describe(ax, "Accuracy against strength: falling on images lear
 # %% [markdown]
 # ## Exercise 3 ★★★ beat the probe at 20 labels a class
 #
-# An open one, on the aerial images. `known` and `queries` are dicts with the embeddings of "tiny", "colour", "HOG" and
-# "VLAD"; return a label for each query. You must be right on two images in a hundred more than the probe on "tiny".
+# This one is open: it is judged by its result, on the aerial images. `known` and `queries` are dicts with the
+# embeddings of "tiny", "colour", "HOG" and "VLAD"; return a label for each query. You must be right on two images in
+# a hundred more than the probe on "tiny".
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -715,13 +726,13 @@ assert joined["satellite"] > 0 > joined["clothing"]
 assert joined["scene sketches"] < 0.01
 
 # %% [markdown]
-# What helps in one domain harms in another: where colour says nothing of the class, it is noise that a probe has to
-# unlearn with the same few labels.
+# What helps in one domain harms in another. A likely reason: where colour says nothing of the class, it is noise that a
+# probe has to unlearn with the same few labels.
 #
 # ## What we learned
 #
-# - A frozen network is a strong first answer in most domains, even in some far from its own; in which, only a
-#   measurement tells. On digits, gradients that nobody trained are better.
+# - A frozen network is a strong first answer in most domains, even in some far from its own. Only a measurement tells in
+#   which. On digits, gradients that nobody trained are better.
 # - Labels are best spent on a probe first: closed form, tuned without the test set. It beats neighbours once there
 #   are several labels a class, and training from scratch by far.
 # - Fine-tuning at a large rate destroys what it was meant to build on; at small rates it can beat the probe.
@@ -744,7 +755,7 @@ assert joined["scene sketches"] < 0.01
 # <details><summary>3. You tune λ on the test images, among five values. How bad is it?</summary>
 #
 # The reported number is the best of five, hence too high, most with few test images; and the comparison with a method
-# that was not tuned so is void. Leave-one-out costs nothing here.
+# that was not tuned in the same way is void. Leave-one-out costs nothing here.
 #
 # </details>
 # <details><summary>4. A colleague fine-tunes on all classes and reports mAP on the same. What does it say of new ones?</summary>
@@ -760,8 +771,8 @@ n_dims, n_classes = clothes.shape[1], len(np.unique(garment))
 Markdown(
     f"A probe reads each embedding once: with {n_dims} numbers and {n_classes} classes, {n_dims * n_classes:,} products an image, and what it learns "
     f"from is a matrix of {n_dims} × {n_dims} whatever the number of images. Nearest neighbours compare a query with all "
-    f"of them, {n_dims * 4 * 1e6 / 1e9:.1f} GB (notebook 12). Encoding is paid once per network: change the backbone by a "
-    "step of fine-tuning, and a million images have to be encoded anew (notebook 20). And a label error rate of one in "
+    f"of them, {n_dims * 4 * 1e6 / 1e9:.1f} GB ([notebook 12](12_approximate_search.ipynb)). Encoding is paid once per network: change the backbone by a "
+    "step of fine-tuning, and a million images have to be encoded anew (notebook 20, still to come). And a label error rate of one in "
     "a hundred, harmless in a table of 200 images, is 10,000 wrong neighbours."
 )
 
@@ -769,13 +780,13 @@ Markdown(
 # ### Further reading
 #
 # - Razavian, Azizpour, Sullivan and Carlsson (2014), *CNN features off-the-shelf: an astounding baseline for
-#   recognition*, CVPR workshops, [arXiv 1403.6382](https://arxiv.org/abs/1403.6382). The finding that began it.
+#   recognition*, CVPR workshops, [arXiv:1403.6382](https://arxiv.org/abs/1403.6382). The finding that began it.
 # - Yosinski, Clune, Bengio and Lipson (2014), *How transferable are features in deep neural networks?*, NeurIPS,
-#   [arXiv 1411.1792](https://arxiv.org/abs/1411.1792). Which layers are general, layer by layer.
+#   [arXiv:1411.1792](https://arxiv.org/abs/1411.1792). Which layers are general, layer by layer.
 # - Kornblith, Shlens and Le (2019), *Do better ImageNet models transfer better?*, CVPR,
-#   [arXiv 1805.08974](https://arxiv.org/abs/1805.08974). Twelve data sets; mostly yes, and where not.
+#   [arXiv:1805.08974](https://arxiv.org/abs/1805.08974). Twelve data sets; mostly yes, and where not.
 # - Kumar, Raghunathan, Jones, Ma and Liang (2022), *Fine-tuning can distort pretrained features and underperform
-#   out-of-distribution*, ICLR, [arXiv 2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune.
+#   out-of-distribution*, ICLR, [arXiv:2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune.
 #
 # <!-- links:start -->
 # Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)

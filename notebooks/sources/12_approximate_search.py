@@ -4,8 +4,8 @@
 # **Question.** Whoever compares a query with every image pays for every image. Trees, graphs, lists and codes look at
 # few of them. What do they miss, what do they cost in memory and in time to build, and who notices?
 #
-# **Time:** about two minutes to run on two cores, without a network connection. **Before this:** 01 for the numbers, 11
-# for codes.
+# **Time:** about two minutes to run on two cores, offline. **Before this:**
+# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 11](11_hashing.ipynb) for codes.
 #
 # <!-- links:start -->
 # Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [14_object_retrieval](14_object_retrieval.ipynb)
@@ -45,8 +45,9 @@ one_thread = threadpool_limits(1)
 # %% [markdown]
 # ## The goal
 #
-# Handwritten digits by their pixels. Above, the eight nearest of the database, found by comparing the query with all of
-# them. Below, what an approximate index finds when it is asked to hurry: it looked at one of 32 lists.
+# The images are handwritten digits, compared by their pixels. Above, the eight nearest of the database, found by
+# comparing the query with all of them. Below, what an approximate index finds when it is asked to hurry: it looks at
+# one list of 32.
 
 # %%
 digits = datasets.load_digits(random_state=SEED)
@@ -77,21 +78,23 @@ Markdown(
 # %% [markdown]
 # ## Background
 #
-# Let $q$ be a query and $X$ the database, $n$ vectors of $d$ numbers. **Exact search** computes $n$ distances, $n \cdot d$
-# multiplications, and is never wrong. What an approximate index returns is judged by it. With $E_k(q)$ the $k$ nearest by
-# exact search and $A_k(q)$ the $k$ found,
+# Let $q$ be the vector of a query and $X$ the database, $n$ vectors of $d$ numbers, as in
+# [notebook 00](00_start_here.ipynb). **Exact search** computes $n$ distances, $n \cdot d$ multiplications, and is
+# never wrong. What an approximate index returns is judged by it. With $E_k(q)$ the $k$ nearest by exact search and
+# $A_k(q)$ the $k$ found,
 #
 # $$\mathrm{recall@}k(q) = \frac{|A_k(q) \cap E_k(q)|}{k}$$
 #
-# is averaged over queries. **This recall says nothing of images that look alike**: its "relevant" items are the nearest
-# *vectors*, be they right or wrong. Notebook 01's recall asks about images. An index with recall 1 makes all the errors
-# of the embedding, and none of its own.
+# is averaged over queries. **This recall says nothing of images that look alike**: its "relevant" items are the
+# nearest *vectors*, be they right or wrong. The recall of [notebook 01](01_measuring_retrieval.ipynb) asks about
+# images; what is called recall here is the `overlap@k` of its trap 11. An index with recall 1 makes all the errors of
+# the embedding, and none of its own.
 #
 # Four ways to look at few (each a class of `cbirkit.indexes`):
 #
 # | | what is built | what a search does | its knob |
 # |---|---|---|---|
-# | **Annoy** (Bernhardsson 2013) | trees of random splits | goes down all trees, compares the leaves | `search_k`: items looked at |
+# | **Annoy** ([Bernhardsson 2013](https://github.com/spotify/annoy)) | trees of random splits | goes down all trees, compares the leaves | `search_k`: items looked at |
 # | **HNSW** (Malkov and Yashunin 2018) | a graph of near items | walks from link to link towards the query | `ef_search`: best ones kept on the way |
 # | **IVF** (Sivic and Zisserman 2003) | lists, one for each centre of a $k$-means | reads the lists of the nearest centres | `nprobe`: lists read |
 # | **IVF-PQ** (Jégou et al. 2011) | the same with codes of 16 bytes | compares codes, then re-ranks the best by their vectors | `nprobe`, `rerank` |
@@ -99,11 +102,11 @@ Markdown(
 # With $L$ lists of equal length, IVF computes $L + n \cdot \mathrm{nprobe} / L$ distances. For nprobe 1 that is least at
 # $L = \sqrt n$: about $2\sqrt n$ instead of $n$.
 #
-# ## The vectors
+# ### The vectors
 #
-# Embeddings of a million photographs do not ship with a course. These are drawn as embeddings lie: clusters of unequal
-# size that overlap, each stretched along its own 24 of many directions, and a little noise everywhere. Real embeddings
-# come at the end.
+# Embeddings of a million photographs are too large to ship with a course. The vectors here are drawn at random, to
+# lie as embeddings do: in clusters of unequal size that overlap, each stretched along 24 directions of its own, with
+# a little noise everywhere. Real embeddings come at the end.
 
 
 # %%
@@ -123,7 +126,8 @@ everything, cluster_of = drawn_vectors(N + 600, np.random.default_rng(SEED))
 X, trial, asked = np.split(everything, [N, N + 300])  # to search in, to choose settings by, to report on
 
 # %% [markdown]
-# The reference, by hand and by the package. Cosine distances of vectors of length 1 order as Euclidean ones do.
+# The reference, by hand and by the package. For vectors of length 1, cosine distance and Euclidean distance give the same
+# order.
 
 # %%
 exact = indexes.Exact().fit(X)
@@ -140,7 +144,8 @@ def neighbour_recall(found, true):
 # %% [markdown]
 # ## Build it: lists
 #
-# $k$-means puts the vectors into cells; a search looks into the cells of the nearest centres. That is the whole idea.
+# $k$-means puts the vectors into cells, each with a list of what lies in it; a search looks into the cells of the nearest
+# centres. That is the whole idea.
 
 
 # %%
@@ -185,7 +190,7 @@ def draw_cells(nprobe, ax):
     ax.scatter(*plane[plane_truth[at][~found]].T, s=40, marker="x", color=plots.style.VERMILLION, label="missed")
     ax.scatter(*q, s=140, marker="*", color="black", label="query")
     looked_at = sum(len(plane_cells[c]) for c in near) / len(plane)
-    ax.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), title=f"nprobe {nprobe}: looked at {looked_at:.0%}, recall {found.mean():.1f}")
+    ax.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), title=f"{nprobe} of 12 cells: {looked_at:.0%} read, recall {found.mean():.1f}")
 
 
 # %%
@@ -260,11 +265,13 @@ for name, (one, knob, values) in KNOBS.items():
     print(f"{name} is built, {one.n_indexed_:,} vectors")
     rows += [measured(built[name], name, knob, value) for value in values]
 curves = pd.DataFrame(rows)
+NAMES = ["Annoy", "HNSW", "IVF", "IVF-PQ", "random drops", "signs", "exact"]
+COLOUR_OF, MARK_OF = (dict(zip(NAMES, looks, strict=False)) for looks in (plots.style.COLOURS, plots.style.MARKERS))  # in all figures
 
 # %% [markdown]
-# The exact ones to compare with: comparing with all, and scikit-learn's $k$-d tree, which is exact, too, and splits the
-# space as if it had few dimensions. And two without one of their halves: the codes of IVF-PQ without re-ranking, and from
-# notebook 11 the *signs* of the 128 numbers, with re-ranking of the best 100.
+# Four more to compare with. Two are exact: comparing with all, and scikit-learn's $k$-d tree, which was made for few
+# dimensions. Two lack something: IVF-PQ by its codes only, without re-ranking; and the *signs* of the 128 numbers
+# ([notebook 11](11_hashing.ipynb)), all of them compared, with the best 100 re-ranked.
 
 # %%
 tree = neighbors.KDTree(X)
@@ -334,13 +341,14 @@ Markdown(
 # %%
 fig, ax = plt.subplots(figsize=(7.6, 4), layout="constrained")
 for number, (name, some) in enumerate(curves.groupby("index", sort=False)):
-    ax.plot(some["recall"], some["qps"], color=plots.style.COLOURS[number], marker=plots.style.MARKERS[number], ls=plots.style.LINES[number], label=name)
+    ax.plot(some["recall"], some["qps"], color=COLOUR_OF[name], marker=MARK_OF[name], ls=plots.style.LINES[number], label=name)
     for end in (some.iloc[0], some.iloc[-1]):
         ax.annotate(f"{end['value']:,}", (end["recall"], end["qps"]), (3, -13 if number % 2 else 5), textcoords="offset points", fontsize=8)
 others = table.loc[[*ways], ["recall@10", "queries/s"]].astype(float)
 for name, point in others.iterrows():
     ax.plot(*point, "*", color="0.3", ms=9)
-    ax.annotate(name, point, (-6, -12), textcoords="offset points", ha="right", fontsize=8)
+    place = (6, -4) if name == "IVF-PQ, codes only" else (-6, -12)  # beside the star, inside the figure
+    ax.annotate(name, point, place, textcoords="offset points", ha="left" if place[0] > 0 else "right", fontsize=8)
 ax.set(yscale="log", xlabel="recall@10", ylabel="queries a second (one thread)")
 ax.legend(frameon=False, title="knob: values at the ends")
 plots.show(plots.describe(ax, "Queries a second against recall@10: each family falls as its knob raises recall; exact search stands at recall 1."))
@@ -358,9 +366,9 @@ assert 12 * n_bytes["IVF-PQ, codes only"] < n_bytes["exact"] < n_bytes["IVF"] < 
 assert "Annoy" not in built or n_bytes["Annoy"] > 1.5 * n_bytes["exact"]  # its trees are larger than the vectors
 
 # %% [markdown]
-# Read the figure from left to right: the last hundredths of recall cost most. Every family is a *curve*, and comparing two
-# points of two curves is no comparison of methods. Which is ahead at a given recall depends on the vectors, on $n$ and on
-# the machine.
+# Read the figure from left to right: the last hundredths of recall cost the most. Every family is a *curve*, and
+# comparing two points of two curves is no comparison of methods. Which is ahead at a given recall depends on the
+# vectors, on $n$ and on the machine.
 #
 # ### The knobs that are set before building
 #
@@ -398,11 +406,12 @@ assert (more_links.diff().dropna() > 0.005).all() and (more_bytes.diff().dropna(
 assert at_knob.loc[("IVF", 512), 1] < at_knob.loc[("IVF", 32), 1] - 0.04  # one list of 512 is a smaller part of all
 
 # %% [markdown]
-# ## Adding and removing
+# ### Adding and removing
 #
-# Collections change. `add` returns keys, `remove` takes them, and a key is never used twice. What happens inside differs:
-# IVF and IVF-PQ change their lists at once. HNSW links what is new, and goes on walking over what was removed. Annoy's
-# trees cannot change, so new items wait beside them, and are searched exhaustively until they are many enough to build anew.
+# Collections change. `add` returns keys, `remove` takes them, and a key is never used twice. What happens inside
+# differs: IVF and IVF-PQ change their lists at once. HNSW links what is new, and goes on walking over what was
+# removed. Annoy's trees cannot change, so new items wait beside them, and are searched exhaustively until they are
+# many enough to build anew.
 
 # %%
 changed = {}
@@ -419,8 +428,8 @@ for name, one in built.items():
 pd.DataFrame(changed, index=["recall, built at once", "recall, half added, some removed"]).T.round(3)
 
 # %% [markdown]
-# All of them go on. But centres are learned from what was there. Suppose the collection *drifts*: lists are learned on
-# clusters of one half, and then everything else arrives.
+# All of them go on working. But centres are learned from what was there. Suppose the collection *drifts*: lists are
+# learned on half of the clusters, and then everything else arrives.
 
 # %%
 early = cluster_of[:N] % 2 == 0
@@ -455,11 +464,11 @@ old, new = drift.loc["one half of the clusters"], drift.loc["all"]
 assert old["share looked at"] > 1.5 * new["share looked at"] and old["recall@10"] < new["recall@10"] + 0.04
 
 # %% [markdown]
-# The new clusters share the few centres that happen to lie near them, so their lists are long: the same nprobe reads about
-# twice as much, and does not find more for it. With `n_lists="auto"` the package learns the centres anew once there are four times as many
-# vectors; nobody tells it that they are *different* ones. Watch recall on fresh queries.
+# The new clusters share the few centres that happen to lie near them, so their lists are long: the same nprobe reads
+# about twice as much, and does not find more for it. With `n_lists="auto"` the package learns the centres anew once
+# there are four times as many vectors; nobody tells it that they are *different* ones. Watch recall on fresh queries.
 #
-# ## On disk, and in several processes
+# ### On disk, and in several processes
 #
 # The folder from above holds each index as its library writes it, with a description and checksums. `indexes.load(folder,
 # mmap=True)` does not read vectors, graphs and lists into memory; the operating system brings in the pages that a search
@@ -507,15 +516,16 @@ assert indexes.load(where).n_indexed_ == N
 # Ten workers that map one index need the memory of one. What they cannot do is *change* it for one another: each sees the
 # file as it was when it opened it.
 #
-# ## From ten thousand to a million
+# ### From ten thousand to a million
 #
 # The same kind of vectors, measured once, with one thread, by `benchmarks/approximate_search.py`; the numbers ship in
-# `data/approximate_search.csv`, and the machine is described in `docs/benchmarks.md`. First what happens to a setting that
-# was right for ten thousand.
+# `data/approximate_search.csv`, and the machine is described in `docs/benchmarks.md`. First what happens to a setting
+# that was right for ten thousand.
 
 # %%
-growth = pd.read_csv("../data/approximate_search.csv")
-FIXED = {"Annoy": "search_k 10000", "HNSW": "ef_search 64", "IVF": "nprobe 16", "IVFPQ": "nprobe 16, rerank 16"}
+growth = pd.read_csv(datasets.shipped_file("approximate_search.csv"))
+growth["index"] = growth["index"].replace({"Exact": "exact", "IVFPQ": "IVF-PQ", "SignBits": "signs"})
+FIXED = {"Annoy": "search_k 10000", "HNSW": "ef_search 64", "IVF": "nprobe 16", "IVF-PQ": "nprobe 16, rerank 16"}
 fixed = growth[[FIXED.get(i) == s for i, s in zip(growth["index"], growth["setting"], strict=True)]]
 by_size = fixed.pivot(index=["index", "setting"], columns="n", values="recall").droplevel("setting")
 by_size.round(3)
@@ -535,7 +545,7 @@ shapes = {"batch_qps": "queries a second, batch", "build_cpu_s": "processor seco
 fig, axes = plt.subplots(1, 3, figsize=(11.4, 3.8), layout="constrained")
 for ax, (column, label) in zip(axes, shapes.items(), strict=True):
     for number, (name, some) in enumerate(enough.groupby("index", sort=False)):
-        ax.loglog(some["n"], some[column], color=plots.style.COLOURS[number], marker=plots.style.MARKERS[number], ls=plots.style.LINES[number % 4], label=name)
+        ax.loglog(some["n"], some[column], color=COLOUR_OF[name], marker=MARK_OF[name], ls=plots.style.LINES[number % 4], label=name)
     ax.set(xlabel="vectors in the database", ylabel=label)
 axes[2].legend(frameon=False, fontsize=8, title="at recall@10 of about 0.95", title_fontsize=8, loc="upper left")
 plots.show(plots.describe(fig, "Queries a second, time to build and bytes of six indexes at 10,000, 100,000 and 1,000,000 vectors."), dpi=70)
@@ -551,31 +561,31 @@ million[[*columns]].rename(columns=columns).assign(MB=million["bytes"] / 1e6).ro
 assert trees_[1_000_000] < trees_[100_000] - 0.05 < trees_[10_000] - 0.05
 assert graph_[1_000_000] < graph_[100_000] - 0.05 and lists_[1_000_000] > 0.9
 many, one_by_one = million["batch_qps"], million["single_qps"]
-assert many["IVFPQ"] > 5 * many["Exact"] and min(many["IVF"], many["HNSW"]) > 3 * many["Exact"]
-assert many["Annoy"] < many["Exact"]  # a matrix product of all is faster than trees in 128 dimensions
-assert (one_by_one[["IVF", "IVFPQ", "HNSW"]] > 10 * one_by_one["Exact"]).all()
+assert many["IVF-PQ"] > 5 * many["exact"] and min(many["IVF"], many["HNSW"]) > 3 * many["exact"]
+assert many["Annoy"] < many["exact"]  # a matrix product of all is faster than trees in 128 dimensions
+assert (one_by_one[["IVF", "IVF-PQ", "HNSW"]] > 10 * one_by_one["exact"]).all()
 assert million["build_cpu_s"]["HNSW"] > 5 * million["build_cpu_s"]["IVF"]
 
 # %%
 Markdown(
-    f"With a million vectors the detour pays. One query at a time, lists are {one_by_one['IVF'] / one_by_one['Exact']:.0f} times as fast as exact search, "
-    f"in a batch {many['IVF'] / many['Exact']:.1f} times: a batch lets exact search read the vectors once for many queries. It even beats "
-    f"Annoy there ({many['Exact']:.0f} against {many['Annoy']:.0f} queries a second): in {N_DIMS} dimensions trees must look at very many "
+    f"With a million vectors the detour pays. One query at a time, lists are {one_by_one['IVF'] / one_by_one['exact']:.0f} times as fast as exact search, "
+    f"in a batch {many['IVF'] / many['exact']:.1f} times: a batch lets exact search read the vectors once for many queries. It even beats "
+    f"Annoy there ({many['exact']:.0f} against {many['Annoy']:.0f} queries a second): in {N_DIMS} dimensions trees must look at very many "
     f"leaves. And the graph, which is fast to ask, took {million['build_cpu_s']['HNSW'] / million['build_cpu_s']['IVF']:.0f} times as long to build as the lists."
 )
 
 # %% [markdown]
-# ## The bill for a billion, on paper
+# ### The bill for a billion, on paper
 #
 # What an index holds for one vector can be counted. Check the count against the million that was measured, then multiply.
 
 # %%
 PER_VECTOR = {  # bytes, with 8 for the key
-    "Exact": 4 * N_DIMS + 8,
+    "exact": 4 * N_DIMS + 8,
     "HNSW": 4 * N_DIMS + 8 + 4 * (2 * 16) + 4 + 8 + 4,  # 32 links below, one in sixteen has more above; level; where they begin
     "IVF": 4 * N_DIMS + 8 + 8,  # the list keeps the key, too
-    "IVFPQ": 4 * N_DIMS + 8 + 8 + 16,
-    "SignBits": 4 * N_DIMS + 16,
+    "IVF-PQ": 4 * N_DIMS + 8 + 8 + 16,
+    "signs": 4 * N_DIMS + 16,
 }
 counted = pd.Series(PER_VECTOR, name="counted")
 million_bytes = (million["bytes"] / 1e6).rename("measured")
@@ -583,31 +593,32 @@ pd.concat([counted, million_bytes], axis=1).assign(share=lambda t: t["counted"] 
 
 # %%
 BILLION, MACHINE = 1e9, 64e9  # vectors; bytes of memory of a machine
-in_memory = {name: PER_VECTOR[name] for name in ("Exact", "HNSW", "IVF")}
-in_memory |= {"IVFPQ, vectors on disk": 32, "SignBits, vectors on disk": 16}
+in_memory = {name: PER_VECTOR[name] for name in ("exact", "HNSW", "IVF")}
+in_memory |= {"IVF-PQ, vectors on disk": 32, "signs, vectors on disk": 16}
 bill = pd.DataFrame({"GB in memory": in_memory}) * BILLION / 1e9
 bill["machines of 64 GB"] = np.ceil(bill["GB in memory"] * 1e9 / MACHINE).astype(int)
 of_million = million.loc[[name.split(",")[0] for name in bill.index]]
 bill["days of one core to build"] = of_million["build_cpu_s"].to_numpy() * 1000 / 86_400
-reads_all = of_million.index.isin(["Exact", "SignBits"])
+reads_all = of_million.index.isin(["exact", "signs"])
 bill["seconds a query, all read"] = np.where(reads_all, 1000 / of_million["batch_qps"], np.nan)
 bill.round(1).astype(object).fillna("")
 
 # %% tags=["claim"]
 shares = counted / million_bytes.reindex(counted.index)
 assert shares.between(0.97, 1.03).all()
-assert bill.loc["IVFPQ, vectors on disk", "GB in memory"] * 15 < bill.loc["HNSW", "GB in memory"]
+assert bill.loc["IVF-PQ, vectors on disk", "GB in memory"] * 15 < bill.loc["HNSW", "GB in memory"]
 
 # %% [markdown]
 # Days grow a little faster than in proportion (more lists, higher graphs), so they are a lower bound. The rest is a
 # decision: vectors and graph in the memory of many machines, or codes in that of one and the vectors on disks, of which
 # re-ranking reads a few hundred a query. Either way the collection is cut into shards, each asked, the answers merged.
 #
-# ## Who notices?
+# ### Who notices?
 #
-# A missed *neighbour* is not a missed *answer*. Real photographs now, the embeddings of notebook 05 in one database: from
-# clothes to letters, right is the same class of the same set. First a control. Exact lists from which neighbours are
-# dropped **at random**, the next ones moving up.
+# A missed *neighbour* is not a missed *answer*. Now real photographs: the embeddings of
+# [notebook 05](05_transfer_learning.ipynb) and of one more set, from clothes to letters, in one database; right is
+# the same class of the same set. First a control: exact results from which neighbours are dropped **at random**, so
+# that the next ones move up.
 
 # %%
 SETS = ("clothing", "imagenet", "pacs", "satellite", "omniglot")
@@ -651,7 +662,8 @@ effects.round(3)
 kept_map = effects["map@100"] / effects.loc["exact", "map@100"].item()  # share of the exact mAP
 fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for number, (name, some) in enumerate(effects.groupby(level=0, sort=False)):
-    style = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number], "ls": plots.style.LINES[number % 4]}
+    family = "random drops" if name.startswith("dropped") else name.split(",")[0]
+    style = {"color": COLOUR_OF[family], "marker": MARK_OF[family], "ls": plots.style.LINES[number % 4]}
     ax.plot(some["recall@10"], kept_map[some.index], **style, ms=8, label=name)
 ax.axhline(1, color="0.6", lw=1, ls=":")
 ax.set(xlabel="recall@10 of neighbours", ylabel="share of the exact mAP kept", ylim=(0.5, 1.1))
@@ -672,7 +684,7 @@ assert (kept_map[effects["recall@10"] > 0.95] > 0.96).all()
 # %%
 codes = effects.loc["IVF-PQ, codes only"].iloc[0]
 Markdown(
-    f"Two kinds of missing. Where neighbours are lost **at random**, mAP goes with them: half of them gone leaves "
+    f"There are two kinds of missing. Where neighbours are lost **at random**, mAP goes with them: half of them gone leaves "
     f"{kept_map['dropped at random', 'keep 50%']:.0%} of it. A graph with few links and few trees are of this kind; whole parts of a class "
     f"may be out of reach. **Codes** have a recall of {codes['recall@10']:.2f} and keep {kept_map['IVF-PQ, codes only'].item():.0%}: they confuse items that are "
     "nearly at the same distance, and for the answer it is all the same which of these comes. **Lists** are alike: what lies in "
@@ -681,10 +693,10 @@ Markdown(
 )
 
 # %% [markdown]
-# ## Where it fails
+# ### Where it fails
 #
-# Whom does one list fail? Those at a border, as in the plane. A query's *margin* is how much farther its second centre is
-# than its first.
+# Which queries does one list fail? Those at a border, as in the plane. A query's *margin* is how much farther its
+# second centre is than its first.
 
 # %%
 to_centres = np.sort(np.sqrt(np.maximum(((asked[:, None] - own_lists) ** 2).sum(axis=2), 0)), axis=1)  # (300, 128)
@@ -699,8 +711,8 @@ by_third = thirds["recall, nprobe 1"].mean()
 assert by_third["well inside"] > by_third["at a border"] + 0.2
 
 # %% [markdown]
-# The digits that lost most, exact above hurried. Others have come in their place, farther away. Where the cell is of the
-# query's own kind, nobody notices; where the query lies at the rim of another kind, all is lost.
+# The two digits that lost most neighbours, exact search above, one list below. Others have come in their place, farther
+# away. Where the list holds the query's own kind, nobody notices; where it holds another kind, all is lost.
 
 # %%
 worst = queries.ids[np.argsort(n_found, kind="stable")[:2]]
@@ -708,12 +720,13 @@ fig, axes = plt.subplots(2, 1, figsize=(9.4, 6.4), layout="constrained")
 for ax, name in zip(axes, goal, strict=True):
     plots.ranked_list(goal[name], database, queries=queries, relevance=digit_truth, rows=list(worst), k=8, ax=ax)
     ax.set_title(name, fontsize=10, loc="left")
-plots.show(fig, dpi=60)
+plots.show(fig, dpi=76)
 
 # %% [markdown]
 # ## Try it
 #
-# Move the slider: how many cells does this query need? The title says what they cost.
+# Move the slider: how many cells does this query need? The title says what they cost: the share of the points that is
+# read.
 
 # %%
 slider = ipywidgets.IntSlider(value=2, min=1, max=12, description="nprobe", continuous_update=False)
@@ -737,10 +750,11 @@ ipywidgets.VBox([slider, picture])
 # %% [markdown]
 # The same view as a picture, for places where notebooks do not run:
 
-# %%
-fig, ax = plt.subplots(figsize=(4.2, 4.2), layout="constrained")
+# %% tags=["gallery"]
+fig, ax = plt.subplots(figsize=(4.4, 4.6), layout="constrained")
 draw_cells(2, ax)
-plots.show(plots.describe(ax, "The slider's picture at nprobe 2: two cells shaded, the query, its neighbours found and missed."), dpi=68)
+ax.legend(loc="upper left", fontsize=9)
+plots.show(plots.describe(ax, "The slider's picture at nprobe 2: two cells shaded, the query, its neighbours found and missed."), dpi=92)
 
 # %% [markdown]
 # ## Exercise 1 ★ the recall of neighbours
@@ -839,8 +853,8 @@ def solution_choose_nprobe(search, true, target, n_lists):
 checks.check_choose_nprobe(solution_choose_nprobe)
 
 # %% [markdown]
-# A right answer gives this picture: the target reached on the trial queries, at the dots, is about reached on queries that
-# had no say. "About": whoever promises 0.95 chooses by more queries, or aims a little higher.
+# A right answer gives this picture: the target reached on the trial queries, at the dots, is about reached on queries
+# that had no say. "About": whoever promises 0.95 chooses by more queries, or aims a little higher.
 
 # %%
 by_lists = {"trial": [], "asked": []}
@@ -930,8 +944,8 @@ plots.show(plots.describe(ax, "Recall against ef for graphs of 6, 16 and 32 link
 # ## What we learned
 #
 # - Exact search is the reference. Recall here is about *vectors*; what it does to answers is another measurement.
-# - Every index is a curve from fast to exact. Choose the point on trial queries, report it on others, and choose again when
-#   the collection has grown: what was right for ten thousand may be wrong for a million.
+# - Every index gives a curve from fast to exact. Choose the point on trial queries, report it on others, and choose again
+#   when the collection has grown: what was right for ten thousand may be wrong for a million.
 # - IVF is quick to build and easy to change; HNSW is fast to ask and slow to build, and its links cost memory; IVF-PQ is
 #   what fits when nothing else does, and needs re-ranking; Annoy builds files that never change, made to be shared.
 # - Up to some ten thousand vectors, none of this is needed. Exact search has no knob and no surprise.
@@ -963,22 +977,24 @@ plots.show(plots.describe(ax, "Recall against ef for graphs of 6, 16 and 32 link
 #
 # ### What breaks at a million images, and the door to a server
 #
-# What is in this notebook runs *inside* your program. That is enough for one machine, one writer, and a collection that is
-# built in the evening and asked during the day. It ends where several programs add and remove at the same time and all must
-# see it; where a search is also a question about a date, a price or a permission; where a machine may fail at night and no
-# image may be lost; where the collection is larger than a machine. Then the index belongs behind a **server** that does
-# these things: a database with a vector column (pgvector), or a vector store (Qdrant, Milvus, LanceDB and others). Inside,
-# you will meet this notebook again: HNSW and IVF-PQ, `ef`, `nprobe`, and the recall that nobody measures unless you do. Take
-# the trial queries with you.
+# Everything in this notebook runs *inside* your program. That is enough for one machine, one writer, and a collection
+# that is built in the evening and asked during the day. It ends where several programs add and remove at the same
+# time and all must see it; where a search is also a question about a date, a price or a permission; where a machine
+# may fail at night and no image may be lost; where the collection is larger than a machine. Then the index belongs
+# behind a **server** that does these things: a database with a vector column (pgvector), or a vector store (Qdrant,
+# Milvus, LanceDB and others). Inside, you will meet this notebook again: HNSW and IVF-PQ, `ef`, `nprobe`, and the
+# recall that nobody measures unless you do. Take the trial queries with you.
 #
 # ### Further reading
 #
 # - Jégou, Douze and Schmid (2011), *Product quantization for nearest neighbor search*, TPAMI,
-#   [doi:10.1109/TPAMI.2010.57](https://doi.org/10.1109/TPAMI.2010.57). Lists, codes and re-ranking: the recipe of large systems.
-# - Malkov and Yashunin (2018), *Efficient and robust approximate nearest neighbor search using hierarchical navigable small
-#   world graphs*, TPAMI, [arXiv:1603.09320](https://arxiv.org/abs/1603.09320). Why layers, and what the links should be.
-# - Douze et al. (2024), *The Faiss library*, [arXiv:2401.08281](https://arxiv.org/abs/2401.08281). How its makers choose an
-#   index; the trade-offs in one place.
+#   [doi:10.1109/TPAMI.2010.57](https://doi.org/10.1109/TPAMI.2010.57). Lists, codes and re-ranking: the recipe of
+#   large systems.
+# - Malkov and Yashunin (2018), *Efficient and robust approximate nearest neighbor search using hierarchical navigable
+#   small world graphs*, TPAMI, [arXiv:1603.09320](https://arxiv.org/abs/1603.09320). Why layers, and what the links
+#   should be.
+# - Douze et al. (2024), *The Faiss library*, [arXiv:2401.08281](https://arxiv.org/abs/2401.08281). How its makers
+#   choose an index; the trade-offs in one place.
 # - Aumüller, Bernhardsson and Faithfull (2020), *ANN-Benchmarks*, Information Systems,
 #   [arXiv:1807.05614](https://arxiv.org/abs/1807.05614). How to draw the curve of this notebook fairly.
 # - Sivic and Zisserman (2003), *Video Google: a text retrieval approach to object matching in videos*, ICCV,
