@@ -90,7 +90,7 @@ class Browser:
 
 @contextmanager
 def running(folder, cells, *, ready, front_end="lab", timeout=120, width=1400, height=1200):
-    """A notebook of these cells, open and run until what the selectors `ready` mean is there; skips without a browser.
+    """A notebook of these cells, open and run until what the selectors `ready` (or one) mean is there; skips without a browser.
 
     Nothing may have failed, complained or left the machine when the tests are done with it.
     """
@@ -99,7 +99,7 @@ def running(folder, cells, *, ready, front_end="lab", timeout=120, width=1400, h
     with JupyterLab(folder, notebook7=front_end == "notebook") as lab, Browser() as browser:
         page = browser.open(lab, "notebook.ipynb", front_end=front_end, width=width, height=height)
         page.lab, page.browser, page.front_end = lab, browser, front_end
-        page.run_all(*ready, timeout=timeout)
+        page.run_all(*([ready] if isinstance(ready, str) else ready), timeout=timeout)
         yield page
         assert page.errors() == [] and page.complaints() == [] and page.dialogs == []
         assert len(page.requests) > 20 and page.foreign_requests(lab) == []
