@@ -135,7 +135,7 @@ def _look_at_all(images, progress):
     problems = [(one.name, one.reason) for one in facts if isinstance(one, ImageProblem)]
     good = images.subset(np.array([not isinstance(one, ImageProblem) for one in facts], dtype=bool))
     if problems:
-        log.warning("%d of %d images cannot be read, see .problems", len(problems), len(images))
+        log.info("%d of %d images cannot be read, see .problems", len(problems), len(images))
         more = pd.DataFrame(problems, columns=["name", "reason"], dtype=object)
         good.problems = pd.concat([images.problems, more], ignore_index=True)
     return good, [one for one in facts if not isinstance(one, ImageProblem)]

@@ -6,6 +6,8 @@ require("ipywidgets")
 require("anywidget")
 
 from .attack_lab import AttackLab
+from .choice_row import ChoiceRow
+from .collection_explorer import CollectionExplorer
 from .cropper import Cropper
 from .embedding_map import EmbeddingMap
 from .metric_lab import MetricLab
@@ -15,11 +17,14 @@ from .projection import MapQuality, map_quality, project
 from .queries import Query
 from .query_explorer import QueryExplorer
 from .status_line import StatusLine
+from .text_table import TextTable
 from .thumbnails import ThumbnailCache
 from .tile_grid import Tile, TileGrid
 
 __all__ = [
     "AttackLab",
+    "ChoiceRow",
+    "CollectionExplorer",
     "Cropper",
     "EmbeddingMap",
     "ImagePicker",
@@ -29,6 +34,7 @@ __all__ = [
     "Query",
     "QueryExplorer",
     "StatusLine",
+    "TextTable",
     "ThumbnailCache",
     "Tile",
     "TileGrid",

@@ -52,7 +52,7 @@ def draw_view(query, results):
             **PLAIN,
         )
         for i, tile in enumerate(tiles):
-            _draw_tile(ax, tile, 2.0 + i % _COLUMNS, top + 0.4 + (i // _COLUMNS) * 1.35)
+            draw_tile(ax, tile, 2.0 + i % _COLUMNS, top + 0.4 + (i // _COLUMNS) * 1.35)
         top += n_rows * 1.35 + 0.45
     ax.autoscale(False)
     told = [
@@ -97,7 +97,8 @@ def _draw_query(ax, encoded, name, region):
             )
 
 
-def _draw_tile(ax, tile, x, y):
+def draw_tile(ax, tile, x, y):
+    """Draw a `Tile` at (x, y), 1 wide: the picture with the frame and mark of its verdict; below, rank, note and caption."""
     from matplotlib.patches import Rectangle
 
     _place(ax, tile.image, x + 0.07, y + 0.07, 0.86)
@@ -107,5 +108,6 @@ def _draw_tile(ax, tile, x, y):
     ax.add_patch(Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, **style))
     verdict_mark(ax, verdict, (x + 0.86, y + 0.14), size=7)
     under = {"fontsize": 7, "va": "top", **PLAIN}
-    ax.text(x + 0.06, y + 1.0, f"{tile.rank}.  {tile.note}", **under)
-    ax.text(x + 0.06, y + 1.15, safe_text(tile.caption, 17), color="0.3", **under)
+    note = safe_text(tile.note, 17) if tile.rank is None else f"{tile.rank}.  {tile.note}"
+    ax.text(x + 0.06, y + 1.0, note, **under)
+    ax.text(x + 0.06, y + (1.15 if note else 1.0), safe_text(tile.caption, 17), color="0.3", **under)

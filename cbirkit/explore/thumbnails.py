@@ -95,7 +95,7 @@ def encoded_thumbnail(images, image_id, size):
     try:
         return encode(images.thumbnail(image_id, size))
     except (ImageProblem, OSError) as problem:
-        log.warning("no thumbnail: %s", problem)
+        log.info("no thumbnail: %s", problem)
         return b""
 
 

@@ -1,0 +1,58 @@
+// A table of plain text. Python owns the state: this file draws it and reports which row was picked.
+
+function drawRow(body, cells, share, pick) {
+  const row = make("tr", "", body);
+  const head = make("th", "", row, pick ? "" : cells[0]);
+  head.scope = "row";
+  if (pick) {
+    const button = make("button", "", head, cells[0]);
+    button.type = "button";
+    button.addEventListener("click", pick);
+  }
+  for (const cell of cells.slice(1)) make("td", "", row, cell);
+  if (share === undefined) return;
+  const bar = make("td", "cbk-bar", row);
+  bar.setAttribute("aria-hidden", "true");
+  if (share > 0) make("span", "", bar).style.width = `${100 * share}%`;
+}
+
+function drawHead(table, columns, hasBars) {
+  const heads = make("tr", "", make("thead", "", table));
+  for (const column of columns) make("th", "", heads, column).scope = "col";
+  if (hasBars) make("td", "", heads).setAttribute("aria-hidden", "true");
+}
+
+// Arrow keys, Home and End move the focus from row to row.
+function moveRow(event, body) {
+  const buttons = [...body.querySelectorAll("button")];
+  const here = buttons.indexOf(document.activeElement);
+  const target = { Home: 0, End: buttons.length - 1, ArrowDown: here + 1, ArrowUp: here - 1 }[event.key];
+  if (here < 0 || !buttons[target]) return;
+  event.preventDefault();
+  buttons[target].focus();
+}
+
+function render({ model, el }) {
+  el.classList.add("cbk", "cbk-table");
+  keepKeys(el);
+  const send = makeSender(model, el);
+
+  function draw() {
+    const [caption, columns, rows, shares] = ["caption", "columns", "rows", "shares"].map((name) => model.get(name));
+    el.replaceChildren();
+    el.hidden = !rows.length && !caption;
+    const table = make("table", shares.length ? "cbk-bars" : "", el);
+    if (caption) make("caption", "", table, caption);
+    if (columns.length) drawHead(table, columns, shares.length);
+    const body = make("tbody", "", table);
+    const pick = (i) => model.get("pickable")[i] && (() => send({ event: "pick", row: i }));
+    rows.forEach((cells, i) => drawRow(body, cells, shares[i], pick(i)));
+    body.addEventListener("keydown", (event) => moveRow(event, body));
+  }
+
+  model.on("change", draw);
+  draw();
+  return () => model.off("change", draw);
+}
+
+export default { render };
