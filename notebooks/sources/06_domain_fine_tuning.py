@@ -4,7 +4,7 @@
 # **Question.** When is it worth training the network on your own domain, how much of it should learn, and what does
 # it forget?
 #
-# **Time:** about two minutes to run on two cores, offline. **Before this:** [notebook 03](03_cnn_features.ipynb) for
+# **Time:** two to three minutes to run on two cores, offline. **Before this:** [notebook 03](03_cnn_features.ipynb) for
 # the features, [notebook 05](05_transfer_learning.ipynb) for what they carry from one domain to another while the
 # network itself is not trained.
 #

@@ -1,11 +1,12 @@
 # %% [markdown]
-# # 14 · Object retrieval: how do you search for a thing rather than for a picture?
+# # 14 · Object retrieval: how do you search for a thing rather than for an image?
 #
-# **Question.** One vector says what a picture is like as a whole. A thing that takes up one twentieth of it hardly moves
+# **Question.** One vector says what an image is like as a whole. A thing that takes up one twentieth of it hardly moves
 # that vector. How can a search find the thing, say where it is, and what does that cost?
 #
-# **Time:** about a minute and a half to run on two cores, without a network connection. **Before this:** 01 for the numbers, 03
-# for feature maps and pooling.
+# **Time:** about a minute and a half to run on two cores, offline. **Before this:**
+# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for feature maps
+# and pooling.
 #
 # <!-- links:start -->
 # Previous: 13_on_device (still to come), then [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: 15_context_and_scenes (still to come), then [22_adversarial](22_adversarial.ipynb)
@@ -14,15 +15,14 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **cut** a picture into regions in three ways: by colour, by a network that learned to, by sliding windows;
-# - **embed** all regions of a picture from one pass of a network, by averaging its feature map under masks;
+# - **cut** an image into regions in three ways: by colour, by a network that learned to, by sliding windows;
+# - **embed** all regions of an image from one pass of a network, by averaging its feature map under masks;
 # - **search** by the best region, for one thing or for two together, and show where it was found;
 # - **measure** what that gains by the size of the thing, and what it costs in vectors and milliseconds;
 # - **tell** a wrong cut from a wrong scale, and mend the second without a larger index.
 
 # %%
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,9 +43,10 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# The searched pictures are drawn scenes of two to four things, in three sizes. A query is one thing among other stuff, with
-# a mask around it, as somebody would draw it. Right is a scene that holds **this very thing**: its shape, colours and
-# texture, turned and lit differently. Everything is known about drawn scenes, so what is found can be checked to the pixel.
+# The database holds drawn scenes of two to four things, in three sizes. A query is one thing among others, with a
+# mask around it, as somebody would draw it. Relevant is a scene that holds **this very thing**: its shape, colours
+# and texture, turned and lit differently. Everything is known about drawn scenes, so what is found can be checked to
+# the pixel.
 
 # %%
 choose = {"classes": "unseen", "n_instances": 6, "n_views": 1, "size": 128, "random_state": SEED}
@@ -58,15 +59,15 @@ truth["all"] = object_relevance(asked, database, by="instances")
 print(f"{len(queries)} queries, {len(database)} scenes, {truth['all'].n_positives.mean():.1f} right ones a query")
 
 # %% [markdown]
-# Below: one query, with its mask outlined, and what the whole vector and the regions find for it. In the lower rows the
-# outline is the region that made the picture be found.
+# Below: one query, with its mask outlined, and what one vector for each image and the regions find for it. In the
+# lower row the outline is the region by which the image was found.
 
 # %%
 encoder = Deep("tiny", layer="blocks.12", size=320, device="cpu")
 by_whole = RegionRetriever(encoder, progress=False).fit(database, regions=[[]] * len(database))
 by_region = RegionRetriever(encoder, Segmenter(device="cpu"), progress=False).fit(database)
 ready = [by_whole.embedded(query) for query in queries]  # embedded once, for all searches
-found = {"one vector a picture": by_whole.search(ready, k=len(database))}
+found = {"one vector an image": by_whole.search(ready, k=len(database))}
 found["regions"] = by_region.search(ready, k=len(database))
 
 
@@ -76,7 +77,7 @@ def judged(name):
     return evaluate(found[name].ranking, truth["all"], metrics=["map"], n_bootstrap=0).per_query["map"]
 
 
-gain = judged("regions") - judged("one vector a picture")
+gain = judged("regions") - judged("one vector an image")
 typical = int(np.argsort(gain.to_numpy())[int(0.6 * len(gain))])  # a query that gains about what most do
 
 
@@ -97,29 +98,34 @@ def draw_results(ax, result, query, n=7):
     ax.axis("off")
 
 
-# %%
-fig, axes = plt.subplots(2, 1, figsize=(9.6, 3.2), layout="constrained")
+# %% tags=["gallery"]
+fig, axes = plt.subplots(2, 1, figsize=(9.6, 3.5), layout="constrained")
 for ax, (name, result) in zip(axes, found.items(), strict=True):
     draw_results(ax, result, typical)
-    ax.set_title(f"{name}: average precision {judged(name).iloc[typical]:.2f}", fontsize=10, loc="left")
-plots.show(plots.describe(fig, "A masked thing, and the first seven scenes that one vector a picture and regions find; regions outlined."), dpi=100)
+    ax.set_title(f"{name}: average precision {judged(name).iloc[typical]:.2f}", fontsize=15, loc="left")
+plots.show(plots.describe(fig, "A masked thing, and the first seven scenes that one vector an image and regions find; regions outlined."), dpi=92)
 
 # %% [markdown]
 # ## Background
 #
-# Three papers stand behind this. **Selective search** (Uijlings et al. 2013, *IJCV*, doi 10.1007/s11263-013-0620-5) begins with
-# the small even segments of Felzenszwalb and Huttenlocher (2004, *IJCV*, doi 10.1023/B:VISI.0000022288.19776.77), joins the two
-# most similar neighbours again and again, and takes every segment on the way as a **proposal**: a region that may be a thing.
-# **U-Net** (Ronneberger et al. 2015, *MICCAI*, arXiv 1505.04597) learns from masks which pixel belongs to a thing.
-# **Detect-to-Retrieve** (Teichmann et al. 2019, *CVPR*, arXiv 1812.01584) indexes regions for the search of landmarks.
+# [Notebook 02](02_local_features.ipynb) finds a thing again by its key points and their geometry. Here a network
+# looks at regions, which also works for things without corners. Three papers stand behind this. **Selective search**
+# (Uijlings et al. 2013, *IJCV*, [doi:10.1007/s11263-013-0620-5](https://doi.org/10.1007/s11263-013-0620-5)) begins
+# with the small even segments of Felzenszwalb and Huttenlocher (2004, *IJCV*,
+# [doi:10.1023/B:VISI.0000022288.19776.77](https://doi.org/10.1023/B:VISI.0000022288.19776.77)), joins the two most
+# similar neighbours again and again, and takes every segment on the way as a **proposal**: a region that may be a
+# thing. **U-Net** (Ronneberger et al. 2015, *MICCAI*, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597)) learns
+# from masks which pixel belongs to a thing. **Detect-to-Retrieve** (Teichmann et al. 2019, *CVPR*,
+# [arXiv:1812.01584](https://arxiv.org/abs/1812.01584)) indexes regions for the search of landmarks.
 #
-# A region with the mask $m$ gets the average of the feature map $f$ of shape $(c, h, w)$, cell by cell weighted by the share
-# $m_{ij}$ of the cell that the mask covers:
+# A region with the mask $m$ gets the average of the feature map $F$ of shape $(c, h, w)$
+# ([notebook 03](03_cnn_features.ipynb)), each cell weighted by the share $m_{ij}$ of it that the mask covers. A query
+# $q$, a region itself, is compared with the regions $r$ of an image:
 #
-# $$v = \frac{\sum_{ij} m_{ij}\, f_{:,ij}}{\sum_{ij} m_{ij}}, \qquad d(q, \text{picture}) = \min_{r} \; \bigl(1 - \cos(v_q, v_r)\bigr)$$
+# $$x_r = \frac{\sum_{ij} m_{ij}\, F_{:,ij}}{\sum_{ij} m_{ij}}, \qquad D(q, \text{image}) = \min_{r} \; \bigl(1 - \cos(x_q, x_r)\bigr)$$
 #
-# The minimum runs over the regions $r$ of the picture: a picture is as near as its best region. The network runs **once a
-# picture**, however many regions there are.
+# By the minimum, an image is as near as its best region. The network runs **once for each image**, however many regions
+# there are.
 
 # %% [markdown]
 # ## Build it
@@ -151,14 +157,17 @@ for ax, title in zip(axes, ("a thing and its mask", "share of each cell", "lengt
 plots.show(plots.describe(fig, "A scene with one thing outlined; the mask on the 20 x 20 grid of the map; how long the map's vectors are."))
 
 # %% [markdown]
-# ### Three ways to cut a picture
+# ### Three ways to cut an image
 #
-# - **By colour.** Superpixels (SLIC, or Felzenszwalb's segments), joined step by step. What stands out from its surroundings
-#   ranks first. **GrabCut** needs a box, and finds what is inside: good for a query, not for a database.
-# - **By a network that learned to.** `Segmenter`, a small U-Net, was trained on scenes whose masks are known, of other
-#   classes than those here. It knows nothing of photographs; for these there is `TorchvisionSegmenter` (Mask R-CNN, DeepLab)
-#   where their weights can be had.
-# - **By not looking.** Sliding windows of three sizes: the honest baseline. Whatever does not beat it is not worth its code.
+# - **By colour.** Superpixels (SLIC, Achanta et al. 2012, *TPAMI*,
+#   [doi:10.1109/TPAMI.2012.120](https://doi.org/10.1109/TPAMI.2012.120), or Felzenszwalb's segments), joined step by
+#   step. What stands out from its surroundings ranks first. **GrabCut** (Rother et al. 2004, *ACM TOG*,
+#   [doi:10.1145/1015706.1015720](https://doi.org/10.1145/1015706.1015720)) needs a box, and finds what is inside:
+#   good for a query, not for a database.
+# - **By a network that learned to.** `Segmenter`, a small U-Net, was trained on scenes whose masks are known, of
+#   other classes than those here. It knows nothing of photographs; for these there is `TorchvisionSegmenter` (Mask
+#   R-CNN, DeepLab) where their weights can be had.
+# - **By not looking.** Sliding windows of three sizes: the honest baseline, which everything else has to beat.
 
 # %%
 cuts = {"windows": objects.SlidingPyramid(), "SLIC": objects.SLIC(), "Felzenszwalb": Felzenszwalb(), "network": Segmenter(device="cpu")}
@@ -174,7 +183,8 @@ for ax, (name, proposer) in zip(axes, cuts_drawn.items(), strict=True):
 plots.show(plots.describe(fig, "One scene cut in five ways, the first six regions of each outlined, and how many there are."))
 
 # %% [markdown]
-# How good is a cut? For every thing, the largest **overlap** (intersection over union of the masks) that any region reaches:
+# How good is a cut? For every thing, the largest **overlap** (intersection over union of the masks) that any region
+# reaches:
 
 
 # %%
@@ -202,9 +212,9 @@ pd.DataFrame(overlaps).T[list(SIZES)].round(2)
 # %% [markdown]
 # ## Measure it
 #
-# mAP by the size of the thing **in the searched scene**. Scenes that hold the thing in another size are not counted then.
-# Each column has its own random level: a size with fewer right scenes is harder to guess. Both "one vector" and regions are
-# asked with the *masked* query: what differs is the database.
+# mAP by the size of the thing **in the searched scene**. Scenes that hold the thing in another size are not counted
+# then. Each column has its own random level: a size with fewer right scenes is harder to guess. "One vector" and
+# regions are both asked with the *masked* query: what differs is the database.
 
 # %%
 noise = np.random.default_rng(SEED).random((len(queries), len(database)))
@@ -215,8 +225,8 @@ rankings["chance"] = Ranking.from_distances(noise, names, database.ids)
 
 
 def by_size(ranking):
-    """mAP x 100 for all sizes and each."""
-    return {size: 100 * evaluate(ranking, truth[size], metrics=["map"], n_bootstrap=0)["map"] for size in ("all", *SIZES)}
+    """mAP for things of all sizes together, and of each."""
+    return {size: evaluate(ranking, truth[size], metrics=["map"], n_bootstrap=0)["map"] for size in ("all", *SIZES)}
 
 
 # %%
@@ -224,35 +234,37 @@ table = pd.DataFrame({name: by_size(ranking) for name, ranking in rankings.items
 costs = {name: len(one.embeddings_) / len(database) for name, one in retrievers.items()}
 table["vectors a scene"] = pd.Series(costs)
 table["ms to cut"] = pd.Series({name: 1000 * one.seconds_["regions"] / len(database) for name, one in retrievers.items()})
-table.round(1)
+table.round({"vectors a scene": 1, "ms to cut": 1}).round(3)
 
 
 # %%
 def against(name, size, other="one vector"):
-    """Paired difference in mAP x 100 with its 95 % interval."""
+    """Paired difference of mAP and its 95 % interval: difference, low, high."""
     pair = compare({name: rankings[name], other: rankings[other]}, truth[size], n_draws=2000).pairs.iloc[0]
     sign = 1 if pair["a"] == name else -1
-    low, high = sorted((100 * sign * pair["low"], 100 * sign * pair["high"]))
-    return 100 * sign * pair["difference"], low, high
+    low, high = sorted((sign * pair["low"], sign * pair["high"]))
+    return sign * pair["difference"], low, high
 
 
 differences = {size: against("network", size) for size in ("all", *SIZES)}
-pd.DataFrame(differences, index=["network - one vector", "low", "high"]).T.round(1)
+pd.DataFrame(differences, index=["network minus one vector", "low", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: lower ends all 38, 35, 31; medium 46, 47, 45; large 53, 44, 42; small 2, 5, 1; windows 12, 11, 9 below the network
-assert differences["all"][1] > 10 and differences["medium"][1] > 10 and differences["large"][1] > 10
-assert table.loc["network", "all"] > table.loc["windows", "all"] + 5
+# seeds 0, 1, 2: lower ends all .38, .35, .31; medium .46, .47, .45; large .53, .44, .42; small .02, .05, .01; windows .12, .11,
+# .09 below the network
+assert differences["all"][1] > 0.1 and differences["medium"][1] > 0.1 and differences["large"][1] > 0.1
+assert table.loc["network", "all"] > table.loc["windows", "all"] + 0.05
 assert costs["network"] < costs["windows"] / 5
 
 # %% [markdown]
-# Regions win clearly for medium and large things, with a handful of vectors a scene. The network's few regions are worth
-# more than all the windows. But look at the small things: even the **true** regions find little. The cut is not what is wrong.
+# Regions win clearly for medium and large things, with a handful of vectors a scene. The network's few regions are
+# worth more than all the windows. But look at the small things: even the **true** regions find little. So it is not
+# the cut that is wrong.
 #
 # ### Small things: the wrong scale
 #
-# A query thing fills a good part of its picture. The same thing, small, is seen by the network at a third of that size: its
-# stripes are finer, its outline takes up fewer cells. So ask with the query *made smaller*: run its picture through the
+# A query thing fills a good part of its image. The same thing, small, is seen by the network at a third of that size: its
+# stripes are finer, its outline takes up fewer cells. So ask with the query *made smaller*: run its image through the
 # network at half the size. The index stays as it is; only the query is embedded again.
 
 # %%
@@ -273,33 +285,34 @@ fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for number, size in enumerate(SIZES):
     style = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number], "ls": plots.style.LINES[number]}
     ax.plot(scales.index, scales[size], label=f"{size} things", **style)
-ax.set(xlabel="size at which the query is asked (1: as the database)", ylabel="mAP × 100", ylim=(0, None), xticks=SCALES)
+ax.set(xlabel="size at which the query is asked (1: as the database)", ylabel="mAP", ylim=(0, None), xticks=SCALES)
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "mAP of small, medium and large things against the scale of the query: small things peak at small scales."))
 
 # %%
 more = {name: by_size(rankings[name]) for name in ("one vector, 4 scales", "network", "network, 4 scales")}
 scaled = {size: against("network, 4 scales", size, "one vector, 4 scales") for size in SIZES}
-pd.DataFrame(more).T.round(1)
+pd.DataFrame(more).T.round(3)
 
 # %% [markdown]
-# The nearest of four scales counts. That is a compromise: with four tries wrong regions come nearer, too, so it is worse than
-# the right scale alone, and better than the wrong one. Against one vector with the same four tries:
+# Asked at four scales, the query counts at its nearest one. That is a compromise: with four tries wrong regions come
+# nearer, too, so it is worse than the right scale alone, and better than the wrong one. Against one vector with the
+# same four tries:
 
 # %%
-pd.DataFrame(scaled, index=["4 scales: network - one vector", "low", "high"]).T.round(1)
+pd.DataFrame(scaled, index=["4 scales: network minus one vector", "low", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: lower end on small things 15, 29, 15; small at 0.35 gains 30, 38, 35; large at 0.35 loses 67, 59, 60
+# seeds 0, 1, 2: lower end on small things .15, .29, .15; small at 0.35 gains .30, .38, .35; large at 0.35 loses .67, .59, .60
 assert scaled["small"][1] > 0
-assert scales.loc[0.35, "small"] > scales.loc[1.0, "small"] + 10
-assert scales.loc[0.35, "large"] < scales.loc[1.0, "large"] - 10
+assert scales.loc[0.35, "small"] > scales.loc[1.0, "small"] + 0.1
+assert scales.loc[0.35, "large"] < scales.loc[1.0, "large"] - 0.1
 
 # %% [markdown]
 # ### Is what was found the thing?
 #
-# A scene can be found for the wrong reason. For each right scene: the overlap of the region that made it be found with the
-# thing itself. The vertical line is the usual bar of 0.5.
+# A scene can be found for the wrong reason. For each right scene: the overlap of the region that made it be found
+# with the thing itself. The vertical line is the usual bar of 0.5.
 
 
 # %%
@@ -335,27 +348,28 @@ assert hit["network"] > hit["windows"] + 0.2
 # %% [markdown]
 # ### Pruning: how many regions are enough?
 #
-# Felzenszwalb gives up to 16 regions a scene, sorted by how much they stand out. Keeping the best few makes the index smaller and
-# the search quicker, and nothing is encoded anew.
+# Felzenszwalb gives up to 16 regions a scene, sorted by how much they stand out. Keeping the best few makes the index
+# smaller, and nothing is encoded anew.
 
 # %%
 pruned = {}
 for n in (1, 2, 4, 8, 16):
     few = retrievers["Felzenszwalb"].pruned(n)
     score = by_size(few.search(ready, k=len(database)).ranking)["all"]
-    pruned[n] = {"mAP x 100": score, "vectors a scene": len(few.embeddings_) / len(database)}
+    pruned[n] = {"mAP": score, "vectors a scene": len(few.embeddings_) / len(database)}
 pruned = pd.DataFrame(pruned).T
-pruned.round(1)
+pruned.round(3)
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: 53.7, 52.1, 50.7 with 8 regions; 54.5, 53.2, 51.1 with 16
-assert pruned.loc[8, "mAP x 100"] > 0.9 * pruned.loc[16, "mAP x 100"]
+# seeds 0, 1, 2: .537, .521, .507 with 8 regions; .545, .532, .511 with 16
+assert pruned.loc[8, "mAP"] > 0.9 * pruned.loc[16, "mAP"]
 
 # %% [markdown]
 # ### This and that
 #
-# A query of two parts: each has to be answered by *another* region of the scene, and the mean of the two distances counts.
-# And a filter: among the scenes that are known to hold a class (by a label, a tag, an earlier pass), search for the thing.
+# A query of two parts: each has to be answered by *another* region of the scene, and the mean of the two distances
+# counts. And a filter: among the scenes that are known to hold a class (by a label, a tag, an earlier pass), search
+# for the thing.
 
 # %%
 index.query_scales = (1.0,)
@@ -376,26 +390,28 @@ pd.DataFrame({name: {"median rank": np.median(r), "first": np.mean(np.array(r) =
 # %% [markdown]
 # ### On photographs
 #
-# Three sets, measured by `benchmarks/object_retrieval.py`, which takes minutes; its table ships with the course. **Pasted**: a photograph
-# of one of 100 things (UKBench) asks for the 300 other photographs into which other views of it were pasted, at a fifth, a
-# third and half of their side. **Streets**: a masked car, pedestrian or sign of CamVid asks for frames of *other* drives that hold such a
-# thing. And the scenes above, larger, with three seeds.
+# Three sets, measured by `benchmarks/object_retrieval.py`, which takes minutes; its table ships with the course.
+# **Pasted**: a photograph of one of 100 things (UKBench; Nistér and Stewénius 2006, *CVPR*,
+# [doi:10.1109/CVPR.2006.264](https://doi.org/10.1109/CVPR.2006.264)) asks for the 300 other photographs into which
+# other views of it were pasted, at a fifth, a third and half of their side. **Streets**: a masked car, pedestrian or
+# sign of CamVid (Brostow et al. 2009, *Pattern Recognition Letters*,
+# [doi:10.1016/j.patrec.2008.04.005](https://doi.org/10.1016/j.patrec.2008.04.005)) asks for frames of *other* drives
+# that hold such a thing. And the scenes above, larger, with three seeds.
 
 # %%
-shipped = pd.read_csv(Path(datasets.__file__).parents[2] / "data" / "object_retrieval.csv")
-shipped[["mean", "low", "high", "chance", "difference", "difference_low", "difference_high"]] *= 100
+shipped = pd.read_csv(datasets.shipped_file("object_retrieval.csv"))
 scenes = shipped[(shipped["set"] == "scenes") & (shipped["part"] == "small")]
 columns = ["method", "seed", "mean", "chance", "difference", "difference_low", "difference_high", "overlap", "vectors"]
-scenes.loc[scenes["method"].isin(["whole images", "Felzenszwalb", "network", "network, scales"]), columns].round(2)
+scenes.loc[scenes["method"].isin(["whole images", "Felzenszwalb", "network", "network, scales"]), columns].round(3)
 
 # %% [markdown]
-# In each of the three seeds the paired interval on small things lies above zero; asked at four scales, the gain is several times as
-# large.
+# In each of the three seeds the paired interval on small things lies above zero; asked at four scales, the gain is
+# several times as large.
 
 # %% tags=["claim"]
-# the lower ends, x 100: Felzenszwalb 0.8, 1.1, 2.1; network 0.6, 1.4, 2.5; network, scales 13, 17, 18
+# the lower ends: Felzenszwalb .008, .011, .021; network .006, .014, .025; network, scales .13, .17, .18
 lows = scenes.set_index(["method", "seed"])["difference_low"].unstack()
-assert (lows.loc[["Felzenszwalb", "network"]] > 0).all(axis=None) and (lows.loc["network, scales"] > 5).all()
+assert (lows.loc[["Felzenszwalb", "network"]] > 0).all(axis=None) and (lows.loc["network, scales"] > 0.05).all()
 
 # %%
 real = shipped[shipped["set"].isin(["pasted", "streets"])]
@@ -405,7 +421,7 @@ order = ["small", "medium", "large", "car", "pedestrian", "sign"]
 cells = real.set_index(["method", "set", "part"])["mean"].unstack(["set", "part"])
 wanted = [("pasted", part) for part in order[:3]] + [("streets", part) for part in order[3:]]
 random_order = real.groupby(["set", "part"])["chance"].mean().rename("chance")
-pd.concat([cells.loc[keep, wanted], random_order.to_frame().T[wanted]]).round(1)
+pd.concat([cells.loc[keep, wanted], random_order.to_frame().T[wanted]]).round(3)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.3), layout="constrained")
@@ -417,32 +433,46 @@ for ax, (name, parts) in zip(axes, {"pasted": order[:3], "streets": order[3:]}.i
         style = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number], "label": method}
         ax.errorbar(np.arange(3) + 0.14 * (number - 1.5), mine["difference"], bars, ls="none", capsize=3, **style)
     ax.axhline(0, color="0.4", lw=1)
-    ax.set(title=name, xticks=range(3), xticklabels=parts, ylabel="mAP × 100, minus one vector")
+    ax.set(title=name, xticks=range(3), xticklabels=parts, ylabel="mAP, minus that of one vector")
 axes[0].legend(frameon=False)
 plots.show(plots.describe(fig, "Difference in mAP to one vector an image, with paired intervals, on pasted things by size and on streets by class."))
 
 # %% [markdown]
-# Photographs are harder, and the two pictures say different things. **Pasted** things are squares, and square windows cut them
-# better than segments of one colour, which break a photograph into its parts. The smallest are found by neither unless the query
-# is asked at several scales, and even then rarely. On **streets**, chance is high: most frames hold a car. Masks that are known
-# help for all three classes (they also tell which frames hold such things at all, so this is an upper bound), and
-# Felzenszwalb's regions help for cars only: a person of several colours, in front of a house, is no segment. Here the *cut* is what is wrong,
-# which is what Mask R-CNN, trained on photographs, is for.
+# Photographs are harder, and the two panels say different things. **Pasted** things are squares, and square windows
+# cut them better than segments of one colour, which break a photograph into its parts. The smallest are found by
+# neither unless the query is asked at several scales, and even then rarely. On **streets**, chance is high: most
+# frames hold a car. Masks that are known help for all three classes (they also tell which frames hold such things at
+# all, so this is an upper bound), and Felzenszwalb's regions help for cars only: a person of several colours, in
+# front of a house, is no segment. Here the *cut* is what is wrong, which is what Mask R-CNN, trained on photographs,
+# is for.
 
 # %% tags=["claim"]
-# shipped numbers; the lower ends of true regions on streets are 5 to 12, of windows on large pasted things 13
+# shipped numbers; the lower ends of true regions on streets are .05 to .12, of windows on large pasted things .13
 street = real[real["set"] == "streets"].set_index(["method", "part"])
 paste = real[real["set"] == "pasted"].set_index(["method", "part"])
-assert (street.loc["true regions"].loc[order[3:], "difference_low"] > 2).all()
+assert (street.loc["true regions"].loc[order[3:], "difference_low"] > 0.02).all()
 assert street.loc[("Felzenszwalb", "car"), "difference_low"] > 0 > street.loc[("Felzenszwalb", "pedestrian"), "difference_high"]
-assert paste.loc[("windows", "large"), "difference_low"] > 5
-assert paste.loc[("Felzenszwalb, scales", "medium"), "difference_low"] > 2
+assert paste.loc[("windows", "large"), "difference_low"] > 0.05
+assert paste.loc[("Felzenszwalb, scales", "medium"), "difference_low"] > 0.02
 assert paste.loc[("windows", "large"), "mean"] > paste.loc[("Felzenszwalb", "large"), "mean"]
+
+# %% [markdown]
+# ### Where it fails
+#
+# The queries that regions serve worst, and the first scenes that they find. Look at the outlines: is the region a
+# thing at all? Is it of the same colours, but another shape?
+
+# %%
+worst = judged("regions").to_numpy().argsort()[:3]
+fig, axes = plt.subplots(3, 1, figsize=(9.6, 4.6), layout="constrained")
+for ax, query in zip(axes, worst, strict=True):
+    draw_results(ax, found["regions"], int(query))
+plots.show(plots.describe(fig, "The three worst queries and the seven scenes found first for each, with the regions outlined."), dpi=84)
 
 # %% [markdown]
 # ## Try it
 #
-# Click on a thing in the query picture, or drag a box around it. "Holds" keeps scenes that are known to hold a class.
+# Click on a thing in the query image, or drag a box around it. "Holds" keeps scenes that are known to hold a class.
 # In the menu, classes have names such as `star5`.
 
 # %%
@@ -458,19 +488,6 @@ explorer
 plots.show(explorer.static(), dpi=84)
 
 # %% [markdown]
-# ## When it fails
-#
-# The queries that regions serve worst, and the first scenes that they find. Look at the outlines: is the region a thing at
-# all? Is it of the same colours, but another shape?
-
-# %% tags=["gallery"]
-worst = judged("regions").to_numpy().argsort()[:3]
-fig, axes = plt.subplots(3, 1, figsize=(9.6, 4.6), layout="constrained")
-for ax, query in zip(axes, worst, strict=True):
-    draw_results(ax, found["regions"], int(query))
-plots.show(plots.describe(fig, "The three worst queries and the seven scenes found first for each, with the regions outlined."), dpi=90)
-
-# %% [markdown]
 # ## Exercise 1 ★ masked pooling in three lines
 #
 # A feature map and a mask whose sides are whole multiples of the map's. Give the mean of the map under the mask, weighted
@@ -483,7 +500,8 @@ plots.show(plots.describe(fig, "The three worst queries and the seven scenes fou
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `mask.reshape(h, H // h, w, W // w).mean(axis=(1, 3))` gives the shares `(h, w)`; they multiply `feature_map` as they are.
+# `mask.reshape(h, H // h, w, W // w).mean(axis=(1, 3))` gives the shares `(h, w)`; they multiply `feature_map` as
+# they are.
 #
 # </details>
 
@@ -510,8 +528,8 @@ def solution_masked_pooling(map_, mask_):
 checks.check_masked_pooling(solution_masked_pooling)
 
 # %% [markdown]
-# A right answer gives this picture: how alike each cell of a scene is to the pooled vector of one thing. It lights up where the
-# thing is.
+# A right answer gives this picture: how alike each cell of a scene is to the pooled vector of one thing. It lights up
+# where the thing is.
 
 # %%
 region = things_of(example)[0]
@@ -529,8 +547,8 @@ plots.show(plots.describe(fig, "A scene with one thing outlined, and the cosine 
 # %% [markdown]
 # ## Exercise 2 ★ from regions to images
 #
-# A search gave the distance of every region. Give the distance of every *image*: that of its best region, and infinity for
-# an image without a region. The regions come in any order.
+# A search gave the distance of every region. Give the distance of every *image*: that of its best region, and
+# infinity for an image without a region. The regions come in any order.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -584,8 +602,8 @@ plots.show(plots.describe(ax, "Distances of all regions by scene, the smallest o
 # %% [markdown]
 # ## Exercise 3 ★★ non-maximum suppression
 #
-# Windows find a thing many times. Keep the best box, drop those that overlap it by more than `iou`, and go on with what is
-# left. A box that was dropped drops nobody.
+# Windows find a thing many times. Keep the best box, drop those that overlap it by more than `iou`, and go on with
+# what is left. A box that was dropped drops nobody.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -645,20 +663,22 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 # %% [markdown]
 # ## What we learned
 #
-# - One vector a picture is dominated by what fills the picture. Regions with vectors of their own find things, and say where.
+# - One vector an image is dominated by what fills the image. Regions with vectors of their own find things, and say
+#   where.
 # - All regions share one pass of the network: masked pooling costs next to nothing beside it.
-# - A good cut needs few regions: a handful from the network did what took three times as many by colour, and beat all the windows.
-# - A right cut is not enough. Small things were missed for their scale, and asking at several scales mended much of it.
-# - Drawn scenes are easy to cut: flat grounds, clear borders. On photographs the same proposals overlap things less well.
+# - A good cut needs few regions: on drawn scenes a handful from the network beat all the windows.
+# - A right cut is not enough. Small things were missed because of their scale, and asking at several scales mended
+#   much of it.
+# - Drawn scenes are easy to cut: flat grounds, clear borders. On photographs the same ways to cut gain less, or nothing.
 #
-# ### Ask yourself
+# ### Check yourself
 #
-# <details><summary>1. Why can a picture at rank 1 still be found for the wrong reason, and how did we see it?</summary>
+# <details><summary>1. Why can an image at rank 1 still be found for the wrong reason, and how did we see it?</summary>
 #
 # Another region of it may have been the near one. The overlap of the found region with the thing tells.
 #
 # </details>
-# <details><summary>2. A picture has a dozen regions. What grows twelvefold, and what does not grow at all?</summary>
+# <details><summary>2. An image has a dozen regions. What grows twelvefold, and what does not grow at all?</summary>
 #
 # Vectors, memory and the time of an exact search grow. The passes of the network do not.
 #
@@ -676,18 +696,22 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 #
 # ### What breaks at a million images
 #
-# Five regions each are five million vectors: an approximate index (notebook 12) asked for the nearest few hundred regions
-# (`depth=`) instead of all, codes of a few bytes (notebook 11), and masks kept on disk, for only those that are shown are needed.
+# Five regions for each image are five million vectors: an approximate index
+# ([notebook 12](12_approximate_search.ipynb)) asked for the nearest few hundred regions (`depth=`) instead of all,
+# codes of a few bytes ([notebook 11](11_hashing.ipynb)), and masks kept on disk, for only those that are shown are
+# needed.
 #
 # ### Further reading
 #
 # - Uijlings et al. (2013), *Selective search for object recognition*, IJCV,
-#   [doi:10.1007/s11263-013-0620-5](https://doi.org/10.1007/s11263-013-0620-5). Proposals by merging, still the clearest account.
-# - Teichmann et al. (2019), *Detect-to-Retrieve*, CVPR, [arXiv:1812.01584](https://arxiv.org/abs/1812.01584). Regions in landmark
-#   search, and how to aggregate them when they are too many.
-# - He et al. (2017), *Mask R-CNN*, ICCV, [arXiv:1703.06870](https://arxiv.org/abs/1703.06870). Boxes and masks from one network.
-# - Kirillov et al. (2023), *Segment anything*, ICCV, [arXiv:2304.02643](https://arxiv.org/abs/2304.02643). A mask for every click,
-#   where a GPU is at hand.
+#   [doi:10.1007/s11263-013-0620-5](https://doi.org/10.1007/s11263-013-0620-5). Proposals by merging, still the
+#   clearest account.
+# - Teichmann et al. (2019), *Detect-to-Retrieve*, CVPR, [arXiv:1812.01584](https://arxiv.org/abs/1812.01584). Regions
+#   in landmark search, and how to aggregate them when they are too many.
+# - He et al. (2017), *Mask R-CNN*, ICCV, [arXiv:1703.06870](https://arxiv.org/abs/1703.06870). Boxes and masks from
+#   one network.
+# - Kirillov et al. (2023), *Segment anything*, ICCV, [arXiv:2304.02643](https://arxiv.org/abs/2304.02643). A mask for
+#   every click, where a GPU is at hand.
 #
 # <!-- links:start -->
 # Previous: 13_on_device (still to come), then [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: 15_context_and_scenes (still to come), then [22_adversarial](22_adversarial.ipynb)
