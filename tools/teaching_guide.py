@@ -21,7 +21,7 @@ MINUTES = {1: 10, 2: 20, 3: 40}  # by stars, for someone who knows NumPy
 SHOWN = 3  # wrong answers a row
 TEACHES = {
     "precision_at_k": "what a cut-off is; missing results are misses",
-    "leave_query_out": "a query in the database flatters every score; compare ids, not places",
+    "leave_query_out": "a query that finds itself flatters every score; compare ids, not places",
     "tiled_histogram": "an encoder from pixels to vector: binning, layout, normalisation, uint8",
     "average_precision": "the definition behind mAP, and its divisor",
     "mended_average_precision": "reading somebody else's metric; tests by hand on small lists",
@@ -43,7 +43,7 @@ TEACHES = {
     "map_at_r": "the score of metric learning, and why it stops at R",
     "semi_hard": "which triplets teach; masks in three dimensions",
     "triplet_gradient": "what pulls and what pushes, by hand",
-    "hamming_distances": "XOR and counting bits; sums that leave a byte",
+    "hamming_distances": "XOR and counting bits; sums that do not fit into a byte",
     "best_rotation": "orthogonal Procrustes, the step of ITQ",
     "precision_in_radius": "balls with nobody inside, and how protocols count them",
     "recall_of_neighbours": "recall of neighbours is not recall of relevant images",
@@ -52,7 +52,7 @@ TEACHES = {
     "pgd_step": "a step and two projections: the ball and the picture",
     "mended_attack": "normalised numbers are not pixels",
     "copy_groups": "the first look at a folder: equal contents under other names",
-    "mean_over_classes": "a mean that large classes do not drown",
+    "mean_over_classes": "a mean in which large classes do not outweigh small ones",
     "masked_pooling": "an average over the cells of a mask, and masks without a cell",
     "image_distances": "an image is as good as its best region",
     "suppressed": "many boxes, one thing",

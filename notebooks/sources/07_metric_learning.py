@@ -5,7 +5,7 @@
 # the distance itself: same class near, other class far? Does that help for classes that were not there in training, and
 # does it matter which of the many losses is used?
 #
-# **Time:** about two minutes to run on two cores, offline. **Before this:**
+# **Time:** about one minute to run on two cores, offline. **Before this:**
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, notebooks [05](05_transfer_learning.ipynb) and
 # [06](06_domain_fine_tuning.ipynb) for what transfers and how a network is trained further.
 #
@@ -546,7 +546,8 @@ spans = tuning.groupby("method", sort=False)["validation"].agg(["min", "max"])
 fig, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
 for place, (_, part) in enumerate(tuning.groupby("method", sort=False)):
     ax.plot(part["validation"], [place] * len(part), "o-", color=plots.style.COLOURS[0], lw=1)
-    for _, near in part.groupby((part["validation"] / 0.015).round()):  # labels that would lie on one another are joined
+    part = part.sort_values("validation")
+    for _, near in part.groupby((part["validation"].diff() > 0.012).cumsum()):  # labels that would lie on one another are joined
         words, middle_of = ", ".join(f"{setting:g}" for setting in near["setting"]), near["validation"].mean()
         ax.annotate(words, (middle_of, place), (0, 6), textcoords="offset points", ha="center", fontsize=7)
 ax.set_yticks(range(len(spans)), spans.index)

@@ -4,8 +4,9 @@
 # **Question.** A picture is changed so little that nobody sees it. What does the engine find then? Which defences still
 # hold when the attacker knows of them, and what do they cost when nobody attacks?
 #
-# **Time:** about one minute on one core, without a network. **Before this:** 00, 01 for the numbers, 03 for pooled features,
-# 07 for embeddings that learn.
+# **Time:** about one minute to run on two cores, offline. **Before this:** [notebook 00](00_start_here.ipynb),
+# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for pooled
+# features, [notebook 07](07_metric_learning.ipynb) for embeddings that learn.
 #
 # <!-- links:start -->
 # Previous: 21_explain (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 23_generative (still to come), then [24_your_own_dataset](24_your_own_dataset.ipynb)
@@ -16,7 +17,7 @@
 #
 # - **write** FGSM and PGD against an embedding, bounded in pixels between 0 and 1;
 # - **push** a query away, **pull** it to a chosen image, **raise** and **bury** an item of the database;
-# - **measure** recall@1 against epsilon, with the clean cost beside every robust number;
+# - **measure** P@1 (papers on attacks write *recall@1*) against epsilon, with the clean cost beside every robust number;
 # - **break** a defence that only hides its gradient, and **run** the checks that expose one.
 
 # %%
@@ -37,17 +38,19 @@ EPSILON = 4 / 255  # largest change of a pixel; pixels lie between 0 and 1
 # %% [markdown]
 # ## The goal
 #
-# A query, what was added to it (amplified), the sum, and the ranked lists of both. No pixel changes by more than 4 of 255 grey
-# levels. The network is `tiny`, the pictures are views of photographs.
+# A query, what was added to it (amplified), the sum, and the ranked lists of both. No pixel changes by more than 4 of 255
+# grey levels. The network is `tiny`, the images are the photo views of [notebook 00](00_start_here.ipynb).
 
-# %%
+# %% tags=["gallery"]
 photos = datasets.load_photo_views("easy", n_objects=24, n_views=4, n_distractors=24, random_state=SEED)
 photo_queries, photo_database = photos.split()
 retriever = Retriever(encoders.Deep("tiny", device="cpu"), progress=False).fit(photo_database)
 settings = {"aim": "a wrong image first", "epsilon": 4, "steps": 10, "k": 6, "by": "instance"}
 lab = explore.AttackLab(retriever, queries=photo_queries, **settings)
 first_attack = lab.shown
-plots.show(lab.static())
+view = lab.static()
+view.suptitle("At most 4 of 255 grey levels, and a wrong image comes first", y=1.03, fontsize=13)
+plots.show(view)
 
 # %% tags=["claim"]
 # Holds with SEED = 0, 1, 2; the change was 4 grey levels each time.
@@ -57,31 +60,37 @@ assert first_attack.largest <= 4
 # %% [markdown]
 # ## Background
 #
-# An embedding is a function $f$ from pixels $x$ of shape $(3, h, w)$, between 0 and 1, to a vector of length 1. An attacker adds
-# a perturbation $\delta$ of the same shape, to make an objective $J$ of the embedding as large as he can:
+# Here $x$ are the *pixels* of an image, of shape $(3, h, w)$ and between 0 and 1, as papers on attacks write it, and
+# the encoder $\phi$ maps them to an embedding of length 1. An attacker adds a **perturbation** $\delta$ of the same
+# shape, so that an objective $J$ of the embedding becomes as large as possible:
 #
-# $$\max_{\delta}\; J\big(f(x + \delta)\big) \qquad \text{with } \lVert \delta \rVert_p \le \varepsilon
+# $$\max_{\delta}\; J\big(\phi(x + \delta)\big) \qquad \text{with } \lVert \delta \rVert_p \le \varepsilon
 # \text{ and } 0 \le x + \delta \le 1$$
 #
 # With $p = \infty$ no number changes by more than $\varepsilon$; with $p = 2$ the whole change has at most the length
-# $\varepsilon$. What he wants is in $J$: leave its place, $1 - \cos(f(x+\delta), f(x))$; come to a target $t$,
-# $\cos(f(x+\delta), f(t))$; or put a wrong image first: the best cosine of a wrong item minus the best of a right one.
+# $\varepsilon$. What the attacker wants is in $J$: leave one's place, $1 - \cos(\phi(x+\delta), \phi(x))$; come to a
+# target $t$, $\cos(\phi(x+\delta), \phi(t))$; or put a wrong image first: the best cosine of a wrong item minus the
+# best of a right one.
 #
-# The fast gradient sign method (FGSM; Goodfellow et al. 2015, *ICLR*, arXiv 1412.6572) takes one step along the sign of the
-# gradient. Projected gradient ascent (PGD; Madry et al. 2018, *ICLR*, arXiv 1706.06083) takes many small ones and comes back
-# into the ball after each. Retrieval was attacked so by Liu et al. (2019, *PIRE*, arXiv 1901.10650) and, to show one image and
-# find another, by Tolias et al. (2019, *ICCV*, arXiv 1908.09163).
+# The fast gradient sign method (FGSM; Goodfellow et al. 2015, *ICLR*,
+# [arXiv:1412.6572](https://arxiv.org/abs/1412.6572)) takes one step along the sign of the gradient. Projected
+# gradient ascent (PGD; Madry et al. 2018, *ICLR*, [arXiv:1706.06083](https://arxiv.org/abs/1706.06083)) takes many
+# small ones and comes back into the ball of radius $\varepsilon$ after each. Retrieval was attacked in this way by
+# Liu et al. (2019, *PIRE*, [arXiv:1901.10650](https://arxiv.org/abs/1901.10650)) and, to show one image and find
+# another, by Tolias et al. (2019, *ICCV*, [arXiv:1908.09163](https://arxiv.org/abs/1908.09163)).
 
 # %% [markdown]
-# ## Two networks
+# ### Two networks
 #
-# Small ones of five layers, trained on 32 classes of shapes at 32 × 32 pixels. *standard* learned from the images as they are,
-# *defended* from images that were attacked at every step (more below). Both ship with this course; here they meet 16 other
-# classes. Right is another thing of the same class; the other view of the same thing counts as neither.
+# Both are small, of five layers, and were trained on 32 classes of the drawn shapes of
+# [notebook 07](07_metric_learning.ipynb), at 32 × 32 pixels. *standard* learned from the images as they are,
+# *defended* from images that were attacked at every step (more below). Both ship with this course; here they meet 16
+# other classes. Right is another thing of the same class; the other view of the same thing is *junk*
+# ([notebook 01](01_measuring_retrieval.ipynb)).
 
 # %%
 encoder_of = {
-    way: encoders.Deep("conv5", f"../data/adversarial_{way}.safetensors", size=32, device="cpu")
+    way: encoders.Deep("conv5", str(datasets.shipped_file(f"adversarial_{way}.safetensors")), size=32, device="cpu")
     for way in ("standard", "defended")
 }
 model_of = {way: attacks.attackable(encoder) for way, encoder in encoder_of.items()}
@@ -93,8 +102,9 @@ pixels, items = attacks.to_pixels(queries), attacks.to_pixels(database)
 plots.show(plots.contact_sheet(queries[::6], n=16), dpi=56)
 
 # %% [markdown]
-# **Where the normalisation stands.** Networks want numbers with mean 0. Epsilon is meant in pixels. So the model that is attacked takes
-# pixels and normalises *inside*; then no attack has to think of it. It is the same function that the encoder computes:
+# **Where the normalisation stands.** Networks want numbers with mean 0. Epsilon is meant in pixels. So the model that
+# is attacked takes pixels and normalises *inside*; then no attack has to think of it. It is the same function that
+# the encoder computes:
 
 # %% tags=["claim"]
 # With SEED = 0, 1, 2 the largest difference was 4.2e-7, 3.7e-7, 3.7e-7.
@@ -168,8 +178,8 @@ def pgd(model, clean, objective, epsilon, norm="linf", steps=10):
 
 
 # %% [markdown]
-# The package's versions do the same. They also run in batches, start at random where that is wanted, and keep the bound to
-# the last bit.
+# The package's versions do the same. They also run in batches, start at random where that is wanted, and keep the
+# bound to the last bit.
 
 # %%
 victim, few = model_of["standard"], slice(0, 24)
@@ -186,8 +196,9 @@ for norm, bound in (("linf", EPSILON), ("l2", 0.5)):
     assert ((ours - kit.pixels).abs() < 1e-4).float().mean() > 0.9, norm
 
 # %% [markdown]
-# Two programs that round differently take other signs where the gradient is almost 0; hence the tolerances. Of a bound of 0
-# nothing may remain, and after one of 1 everything may be gone:
+# Two programs that round differently take other signs where the gradient is almost 0; hence the tolerances. Two
+# extremes: a bound of 0 must not change a bit, and with a bound of 1, where any image may become any other, no query
+# may survive:
 
 # %% tags=["claim"]
 # Both exactly so with SEED = 0, 1, 2.
@@ -198,10 +209,11 @@ assert hits(victim, free.pixels, goal).mean() == 0
 assert free.pixels.min() >= 0 and free.pixels.max() <= 1
 
 # %% [markdown]
-# ## Four things to want
+# ### Four aims of an attacker
 #
-# **Leave one's place.** The objective is $1 - \cos$ to the image's own embedding. At the image itself this is 0, its least value: the
-# gradient vanishes there and FGSM has nothing to go by. So PGD starts at a random point of the ball.
+# **Leave one's place.** The objective is $1 - \cos$ to the image's own embedding. At the image itself this is 0, its
+# least value: the gradient vanishes there, and FGSM has nothing to go by. So PGD starts at a random point of the
+# ball.
 
 # %%
 places = attacks.embed_pixels(victim, pixels)
@@ -242,9 +254,10 @@ assert np.median(ranks["standard"][0]) > 20 and np.median(ranks["standard"][1]) 
 assert np.median(ranks["standard"][1]) < np.median(ranks["defended"][1])
 
 # %% [markdown]
-# **Raise or bury an item.** Now the attacker owns an image of the *database*, and the queries are other people's. He knows some
-# queries of the kind, not those that will be asked. Anchors are three known queries; the rank is measured on three others.
-# To raise it he takes queries of the next class, to bury it those of its own.
+# **Raise or bury an item.** Now the attacker owns an image of the *database*, and the queries are other people's.
+# Some queries of that kind are known, but not those that will be asked: the anchors of the attack are two known queries,
+# the rank is measured on three others. To raise the item, the anchors are queries of the next class; to bury it, of
+# its own.
 
 
 # %%
@@ -277,8 +290,9 @@ before, after = steered["standard", "buried for its own class"]
 assert np.median(after) > np.median(before) + 40
 
 # %% [markdown]
-# **One perturbation for all.** A universal perturbation is learned on half of the queries and added to the other half, which it never
-# met. It needs no computation for a new image. Here with 8/255, twice the bound of the others.
+# **One perturbation for all.** A *universal* perturbation is learned on half of the queries and added to the other
+# half, which it never met. It needs no computation for a new image. Here the bound is 8/255, twice that of the table
+# below.
 
 # %%
 learned = np.arange(len(queries)) % 2 == 0
@@ -300,21 +314,28 @@ for ax, (way, (_, change)) in zip(axes, universal.items(), strict=True):
     ax.set_title(f"against {way}, amplified", fontsize=9)
     ax.axis("off")
 for way, (hit, _) in universal.items():
-    print(f"{way}: recall@1 {hit.mean():.2f} with it, {hits(model_of[way], pixels[~learned], goal_of(model_of[way]).rows(~learned)).mean():.2f} without")
+    print(f"{way}: P@1 {hit.mean():.2f} with it, {hits(model_of[way], pixels[~learned], goal_of(model_of[way]).rows(~learned)).mean():.2f} without")
 plots.show(plots.describe(fig, "Two universal perturbations: fine speckle against the standard network, coarser against the defended."))
 
 # %% [markdown]
-# One perturbation for all does far less than one for each image, even with twice the bound (the table below has the latter).
+# One perturbation for all does far less than one for each image, even with twice the bound (the table below has the
+# latter).
 #
-# **Without gradients.** A stranger can only ask and look at the scores. The square attack (Andriushchenko et al. 2020, *ECCV*, arXiv
-# 1912.00049) proposes random squares of ±ε and keeps those that help. **With another network's gradients.** Or he attacks a network of his
-# own and hopes that the result fools yours as well: transfer.
+# ### Attackers who know less
+#
+# **Without gradients.** A stranger can only ask and look at the scores (a *black-box* attack). The square attack
+# (Andriushchenko et al. 2020, *ECCV*, [arXiv:1912.00049](https://arxiv.org/abs/1912.00049)) proposes random squares
+# of ±ε and keeps those that help.
+#
+# **With another network's gradients.** Or the stranger attacks a network of their own and hopes that the result fools
+# yours as well: *transfer*.
 
 # %% [markdown]
 # ## Measure it
 #
-# One table: the share of queries whose first result is right, the baseline *random noise* of the same size, and every attack with
-# ε = 4/255 (L2: length 0.5), on the same queries. In brackets the 95 % interval over things, by bootstrap.
+# One table, the same queries for all: P@1, the share of queries whose first result is right, without an attack, with
+# *random noise* of the same size as a baseline, and under every attack with ε = 4/255 (L2: length 0.5). In brackets
+# the 95 % interval, by bootstrap over queries.
 
 
 # %%
@@ -366,25 +387,27 @@ gap = (found["defended", "PGD"].astype(float) - found["standard", "PGD"])[draws]
 assert np.quantile(gap, 0.025) > 0  # paired, over queries
 
 # %% [markdown]
-# Compare *PGD* with *PGD, away*. Both have the same bound and as many gradients. To leave one's place is not yet to lose the
-# first result: a query may move far and keep its neighbours. **Attack what is measured**, else the defence looks better than it is.
+# Compare *PGD* with *PGD, away*. Both have the same bound and the same number of gradients. To leave one's place is
+# not yet to lose the first result: a query may move far and keep its neighbours. **Attack what is measured**, or a
+# defence looks better than it is.
 #
 # ### Adversarial training, three seeds
 #
-# $$\min_\theta\; \max_{\lVert \delta \rVert_\infty \le \varepsilon} L\big(f_\theta(x + \delta)\big)$$
+# $$\min_\theta\; \max_{\lVert \delta \rVert_\infty \le \varepsilon} L\big(\phi_\theta(x + \delta)\big)$$
 #
-# $\theta$ are the weights, $L$ the loss that trains the embedding. At every training step the inner maximum is sought by a
-# PGD of three steps, so that a step costs four times as much (Madry et al. 2018; for rankings Zhou et al. 2020, *ECCV*, arXiv
-# 2002.11293). The control sees random noise of the same size instead. Three ways, three seeds and equal numbers of steps took minutes;
-# `tools/adversarial_runs.py` did it and kept the numbers in `data/adversarial.csv`.
+# $\theta$ are the weights, $L$ the loss that trains the embedding. At every training step the inner maximum is sought
+# by a PGD of three steps, so that a step costs four times as much (Madry et al. 2018; for rankings Zhou et al. 2020,
+# *ECCV*, [arXiv:2002.11293](https://arxiv.org/abs/2002.11293)). The control sees random noise of the same size
+# instead. Three ways to train, three seeds and equal numbers of steps took minutes; `tools/adversarial_runs.py` did
+# it and kept the numbers in `data/adversarial.csv`.
 
 # %%
-runs = pd.read_csv("../data/adversarial.csv")
+runs = pd.read_csv(datasets.shipped_file("adversarial.csv"))
 scene_runs = runs[runs["network"].isin(["standard", "noise", "defended"])]
 
 
 def curve(network, attack):
-    """Recall@1 by epsilon: mean, least and most over the seeds; the first row is without an attack."""
+    """P@1 by epsilon: mean, least and most over the seeds; the first row is without an attack."""
     mine = scene_runs[(scene_runs["network"] == network) & (scene_runs["defence"] == "none")]
     rows = mine[mine["attack"].isin(["clean", attack])].groupby("epsilon")["value"]
     return rows.agg(["mean", "min", "max"])
@@ -399,9 +422,9 @@ for n, (way, words) in enumerate(LABELS.items()):
     ax.fill_between(line.index, line["min"], line["max"], color=plots.style.COLOURS[n], alpha=0.15, lw=0)
 noisy = curve("standard", "noise")["mean"]
 ax.plot(noisy.index, noisy, color="0.4", ls="--", label="as they are, random noise instead of PGD")
-ax.set(xlabel="epsilon (grey levels of 255)", ylabel="recall@1", ylim=(0, None), xticks=[0, 1, 2, 4, 8])
+ax.set(xlabel="epsilon (grey levels of 255)", ylabel="P@1", ylim=(0, None), xticks=[0, 1, 2, 4, 8])
 ax.legend(frameon=False, fontsize=8)
-plots.show(plots.describe(ax, "Recall at 1 falls with epsilon; slowest for the network trained on attacked images. Noise does little."))
+plots.show(plots.describe(ax, "P@1 falls with epsilon; slowest for the network trained on attacked images. Noise does little."))
 
 # %%
 levels = scene_runs[(scene_runs["defence"] == "none") & scene_runs["attack"].isin(["clean", "PGD"])]
@@ -420,9 +443,9 @@ for seed in (0, 1, 2):
 clean = by_seed[0].unstack()
 cost = clean["standard"] - clean["defended"]
 Markdown(
-    f"**What it costs.** Without an attack the defended networks have recall@1 {clean['defended'].mean():.2f}, the standard ones "
+    f"**What it costs.** Without an attack the defended networks have P@1 {clean['defended'].mean():.2f}, the standard ones "
     f"{clean['standard'].mean():.2f}; the difference by seed is {', '.join(f'{c:+.2f}' for c in cost)}. And every training step costs four. "
-    "On real sets the price is as plain: with a ResNet-18 on CUB-200, Zhou and Patel (2022, *CVPR*, arXiv 2203.01439) report recall@1 "
+    "On real sets the price is as plain: with a ResNet-18 on CUB-200, Zhou and Patel (2022, *CVPR*, [arXiv:2203.01439](https://arxiv.org/abs/2203.01439)) report P@1 "
     "falling from 53.9 to 27.5 % for one such defence. These networks and images are small; the numbers compare ways of training "
     "with one another and do not stand beside published ones."
 )
@@ -430,9 +453,10 @@ Markdown(
 # %% [markdown]
 # ### Defences that need no training, and the attack that knows of them
 #
-# Save as JPEG, or round to a few grey levels, before encoding: the fine perturbation should go. To an attacker who asks for a gradient
-# this looks perfect, for rounding has none. But he may do the change on the way forward and *pretend* that it is not there on the
-# way back (Athalye et al. 2018, *ICML*, arXiv 1802.00420). One line:
+# Save as JPEG, or round to a few grey levels, before encoding: the fine perturbation should go. To an attacker who
+# asks for a gradient this looks perfect, for rounding has none. But an attacker who knows may do the change on the
+# way forward and *pretend* that it is not there on the way back (Athalye et al. 2018, *ICML*,
+# [arXiv:1802.00420](https://arxiv.org/abs/1802.00420)). One line:
 
 
 # %%
@@ -461,7 +485,7 @@ against_jpeg = {
     "PGD, adaptive": attack(guarded, pixels, guarded_goal).pixels,
 }
 jpeg_hits = {name: hits(guarded, images, guarded_goal) for name, images in against_jpeg.items()}
-pd.Series({name: told(hit) for name, hit in jpeg_hits.items()}, name="recall@1 with JPEG before the network").to_frame()
+pd.Series({name: told(hit) for name, hit in jpeg_hits.items()}, name="P@1 with JPEG before the network").to_frame()
 
 # %% tags=["claim"]
 # With SEED = 0, 1, 2: clean .41, .45, .48; PGD on the bare network .36, .42, .35; squares .12, .18, .14; adaptive .12, .15, .11.
@@ -472,12 +496,13 @@ assert jpeg_rate["PGD, adaptive"] < jpeg_rate["PGD on the bare network"]  # and 
 assert jpeg_rate["square (scores only)"] < jpeg_rate["PGD, blocked gradient"]  # the alarm: scores beat gradients
 
 # %% [markdown]
-# The last line of the claims is the alarm. **A black-box attack that does better than a white-box one proves that the gradient is hidden, not that
-# the network is safe.** Pretending is an approximation, too: what JPEG is worth is at most the smaller of the last two numbers of the table.
+# The last line of the claims is the alarm. **A black-box attack that does better than a white-box one (which has the
+# gradient) shows that the gradient is hidden, not that the network is safe.** Pretending is an approximation, too:
+# what JPEG is worth is at most the smaller of the last two numbers of the table.
 #
-# The three defences beside adversarial training, mean over three seeds, at ε = 4/255. *Smoothing* is the mean
-# embedding of four noisy copies, and its adaptive attack averages gradients over the noise. It comes without the proof that Cohen et al.
-# (2019, *ICML*, arXiv 1902.02918) have for classifiers.
+# Three such defences, and adversarial training beside them: means over three seeds, at ε = 4/255. *Smoothing* is the
+# mean embedding of four noisy copies, and its adaptive attack averages gradients over the noise. It comes without the
+# proof that Cohen et al. (2019, *ICML*, [arXiv:1902.02918](https://arxiv.org/abs/1902.02918)) have for classifiers.
 
 # %%
 HOW = {"clean": "clean", "PGD naive": "attacker does not know", "PGD adaptive": "attacker knows"}
@@ -499,13 +524,13 @@ for n, (how, words) in enumerate(HOW.items()):
     ax.bar(np.arange(len(order)) + 0.27 * (n - 1), heights, 0.25, label=words, **style)
 names = ["nothing", "JPEG", "3 bits", "smoothing", "adversarial\ntraining"]
 ax.set_xticks(range(len(order)), names)
-ax.set(xlabel="defence", ylabel="recall@1, mean of 3 seeds", ylim=(0, 1))
+ax.set(xlabel="defence", ylabel="P@1, mean of 3 seeds", ylim=(0, 1))
 ax.legend(frameon=False, ncols=3, fontsize=8)
-plots.show(plots.describe(ax, "Recall at 1 clean, under an attack that does not know of the defence, and one that does: the latter breaks JPEG and bits."))
+plots.show(plots.describe(ax, "P@1 clean, under an attack that does not know of the defence, and one that does: the latter breaks JPEG and bits."))
 
 # %% tags=["claim"]
 # Mean of three seeds, SEED has no part in it. JPEG .32 and .11 against .01 of nothing and .24 of adversarial training; rounding and
-# smoothing .04 and .03 when the attacker does not know, .01 and .01 when he does.
+# smoothing .04 and .03 when the attacker does not know, .01 and .01 otherwise.
 nothing_done, trained = defence_table.loc[("standard", "none")], defence_table.loc[("defended", "none")]
 saved = defence_table.loc[("standard", "jpeg")]
 assert saved["PGD naive"] > nothing_done["PGD naive"] + 0.15
@@ -518,16 +543,17 @@ for name in ("bit depth", "smoothing"):
 Markdown(
     f"**What holds?** Not smoothing, not rounding: an attack made for the bare network passes through both. JPEG stops that attack, at a "
     f"clean cost of {nothing_done['clean'] - saved['clean']:.2f} (at 32 pixels, quality 50 is coarse), and falls to "
-    f"{saved['PGD adaptive']:.2f} to an attacker who knows. Adversarial training keeps {trained['PGD adaptive']:.2f}, whether he knows or not, "
+    f"{saved['PGD adaptive']:.2f} to an attacker who knows. Adversarial training keeps {trained['PGD adaptive']:.2f}, whether the attacker knows or not, "
     f"at a clean cost of {nothing_done['clean'] - trained['clean']:.2f}."
 )
 
 # %% [markdown]
 # ### Can an attack be noticed?
 #
-# A perturbation is tuned to the exact pixels. Change the image a little, by a mild JPEG, and a clean one keeps its neighbours, an attacked one
-# may not. The share of the ten nearest that stay is the **stability**; the area under the ROC curve says how well it tells
-# attacked from clean (0.5: not at all). The attacker who knows attacks the image and its JPEG together.
+# A perturbation is tuned to the exact pixels. Change the image a little, by a mild JPEG: a clean one keeps its
+# neighbours, an attacked one may not. The share of the ten nearest that stay is the **stability**; the area under the
+# ROC curve says how well it tells attacked from clean (0.5: not at all). The attacker who knows attacks the image and
+# its JPEG together.
 
 # %%
 mild = functools.partial(attacks.jpeg, quality=75)
@@ -547,7 +573,7 @@ sets = {"clean": pixels, "PGD": made["standard"]["PGD"]}
 sets["PGD that knows"] = attacks.PGD(EPSILON, start="clean")(both, pixels, goal).pixels
 stable = {name: stability(images) for name, images in sets.items()}
 recalls = {name: hits(victim, images, goal).mean() for name, images in sets.items()}
-pd.DataFrame({"stability": {name: s.mean() for name, s in stable.items()}, "recall@1": recalls}).round(2)
+pd.DataFrame({"stability": {name: s.mean() for name, s in stable.items()}, "P@1": recalls}).round(2)
 
 # %%
 seen = scene_runs[(scene_runs["defence"] == "detection AUC") & (scene_runs["network"] == "standard")]
@@ -561,9 +587,10 @@ assert areas["mean"].loc[4, "PGD"] > areas["mean"].loc[4, "PGD adaptive"]
 # %% [markdown]
 # ### Is the gradient merely hidden?
 #
-# Checks that every robust number should pass before it is believed (Athalye et al. 2018; Tramèr et al. 2020, *NeurIPS*, arXiv
-# 2002.08347). For both networks and every seed: more steps never help the defender; scores alone, and another network's gradients, are
-# not stronger than one's own; and without a bound every query falls. (Of one step, the random start is all there is.)
+# Checks that every robust number should pass before it is believed (Athalye et al. 2018; Tramèr et al. 2020,
+# *NeurIPS*, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)). For both networks and every seed: more steps never
+# help the defender; scores alone, and another network's gradients, are not stronger than one's own; and without a
+# bound every query falls.
 
 # %%
 CHECKED = ["PGD 1 steps", "PGD 3 steps", "PGD 10 steps", "PGD 40 steps", "square", "from standard", "from defended"]
@@ -581,11 +608,12 @@ for name in CHECKED[4:]:
 assert (masking["PGD unbounded"] == 0).all()
 
 # %% [markdown]
-# ## Real photographs
+# ### Real photographs
 #
-# The same PGD on photographs of UKBench (Nistér and Stewénius 2006, *CVPR*): 24 queries against 180 images of 60 things, 224 pixels,
-# five steps, once with the gradients of `tiny`, once with those of a MobileNetV2 that learned on ImageNet. Only numbers ship, no
-# pictures; `tools/adversarial_photos.py` makes them.
+# The same PGD on photographs of UKBench (Nistér and Stewénius 2006, *CVPR*,
+# [doi:10.1109/CVPR.2006.264](https://doi.org/10.1109/CVPR.2006.264)): 24 queries against 180 images of 60 things, 224
+# pixels, five steps, once with the gradients of `tiny`, once with those of a MobileNetV2 that learned on ImageNet.
+# Only numbers ship, no pictures; `tools/adversarial_photos.py` makes them.
 
 # %%
 photo_runs = runs[runs["network"].isin(["tiny", "MobileNetV2"])]
@@ -603,7 +631,7 @@ for ax, name in zip(axes, ("tiny", "MobileNetV2"), strict=True):
         ax.plot([0, *line.index], [start, *line], label=words, **style)
     ax.set(title=f"{name} is attacked", xlabel="epsilon (grey levels of 255)", xticks=[0, 1, 2, 4, 8, 16], ylim=(0, 1.05))
     ax.legend(frameon=False, fontsize=8)
-axes[0].set_ylabel("recall@1")
+axes[0].set_ylabel("P@1")
 plots.show(plots.describe(fig, "On photographs both networks fall to 0 with their own gradients; those of the other network change nothing."))
 
 # %% tags=["claim"]
@@ -614,14 +642,15 @@ for name, other in (("tiny", "MobileNetV2"), ("MobileNetV2", "tiny")):
     assert real.loc[(name, "noise"), 16] > real.loc[(name, "PGD"), 16]
 
 # %% [markdown]
-# Both fall within a few grey levels to their own gradients. What was made for the other network changes nothing here, though `tiny`
-# was distilled from a MobileNetV2. Do not make a defence of that: without an attack recall@1 is at its ceiling, these sets are small and easy,
-# and attacks that are made to transfer (with several networks, or with a loss that is not tied to one database) do better than a plain PGD.
+# Both fall within a few grey levels to their own gradients. What was made for the other network changes nothing here,
+# though `tiny` was distilled from a MobileNetV2. That is no defence: without an attack P@1 is at its ceiling, these
+# sets are small and easy, and attacks that are made to transfer (with several networks, or with a loss that is not
+# tied to one database) do better than a plain PGD.
 #
-# ### Where the defence fails
+# ### Where it fails
 #
-# Queries that the defended network finds when nobody attacks, and loses under PGD with 4/255. The three that it loses by the widest
-# margin, as attacked pictures, with what it then finds:
+# Queries that the defended network answers rightly when nobody attacks, and loses under PGD with 4/255. The three
+# that it loses by the widest margin, as attacked, with what it then finds:
 
 # %%
 fortress = model_of["defended"]
@@ -643,14 +672,14 @@ pd.DataFrame({name: {"queries": len(m), "median margin before": np.median(m)} fo
 assert np.median(margins["lost"]) < np.median(margins["kept"])
 
 # %% [markdown]
-# What is lost stood close to the edge before: its best right item was only a little nearer than the best wrong one. Training moved
-# the edge away from most queries; it did not remove it.
+# What is lost stood close to the edge before: its best right item was only a little nearer than the best wrong one.
+# Training moved the edge away from most queries; it did not remove it.
 
 # %% [markdown]
 # ## Try it
 #
-# Choose a query, an aim and epsilon; a click on a result makes it the target. From which epsilon on does the target come first? And does the
-# perturbation look like anything?
+# Choose a query, an aim and an epsilon; a click on a result makes it the target. From which epsilon on does the
+# target come first? And does the perturbation look like anything?
 
 # %%
 far = first_attack.before.tiles[-1].id
@@ -664,10 +693,10 @@ lab
 plots.show(lab.static())
 
 # %% [markdown]
-# ## Exercise 1 ★ What survives all of it?
+# ## Exercise 1 ★ what survives all of it
 #
-# `hits` (n_attacks, n_queries) says under which attack which query still finds a right image first. An attacker may choose his
-# attack for each query anew. Return the share of queries that he cannot break.
+# `hits` (n_attacks, n_queries) says under which attack which query still finds a right image first. An attacker may
+# choose another attack for each query. Return the share of queries that none of them breaks: the *robust recall*.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -706,7 +735,7 @@ checks.check_robust_recall(solution_robust_recall)
 # %%
 ORDERED = ["clean", "random noise", "transfer", "FGSM", "square", "PGD, away", "PGD"]
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-for n, way in enumerate(model_of):
+for n, way in zip((0, 2), model_of, strict=True):  # colours as above: standard, defended
     left = np.logical_and.accumulate([found[way, name] for name in ORDERED]).mean(axis=1)
     style = {"color": plots.style.COLOURS[n], "marker": plots.style.MARKERS[n], "ls": plots.style.LINES[n]}
     ax.plot(range(len(ORDERED)), left, label=way, **style)
@@ -716,9 +745,10 @@ ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Share of queries that survive all attacks so far: it falls, furthest for the standard network."))
 
 # %% [markdown]
-# ## Exercise 2 ★★ One step of PGD
+# ## Exercise 2 ★★ one step of PGD
 #
-# In NumPy, L-inf. From `at`, one step of `size` uphill; then within `epsilon` of `clean`, and within [0, 1].
+# In NumPy, with the bound on every pixel ($p = \infty$): from `at`, take one step of `size` uphill; then come back to
+# within `epsilon` of `clean`, and to within [0, 1].
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -767,10 +797,10 @@ ax.set(xlabel="steps", ylabel="best wrong − best right cosine")
 plots.show(plots.describe(ax, "The objective of 24 queries over ten steps of PGD: most lines cross zero within a few steps."))
 
 # %% [markdown]
-# ## Exercise 3 ★★ Find the bug
+# ## Exercise 3 ★★ find the bug
 #
-# This attack was found in a repository. Its model takes *normalised* images, $(x - \mu) / \sigma$ with $\mu$ and $\sigma$ by channel.
-# It runs, and it reports a robust network. What is wrong with it, twice?
+# This attack was found in a repository. Its model takes *normalised* images, $(x - \mu) / \sigma$ with $\mu$ and
+# $\sigma$ by channel. It runs, and it reports a robust network. What is wrong with it, twice?
 #
 # ```python
 # def attack(normalised, gradient, epsilon):
@@ -813,8 +843,9 @@ def solution_mended_attack(normalised, gradient, epsilon, mean, std):
 checks.check_mended_attack(solution_mended_attack)
 
 # %% [markdown]
-# A right answer gives this picture: what the two attacks do to the pixels of one image, in grey levels. With the bug everything darker
-# than $\mu$ is lifted to it, by up to a hundred grey levels and more, and what is not cut moves only by $\sigma$ times the bound that is reported.
+# A right answer gives this picture: what the two attacks do to the pixels of one image, in grey levels. With the bug,
+# all that is darker than $\mu$ is lifted to it, by a hundred grey levels and more, and what is not cut moves only by
+# $\sigma$ times the bound that is reported.
 
 # %%
 middle, spread = (getattr(victim, name)[0].numpy() for name in ("mean", "std"))  # (3, 1, 1)
@@ -823,8 +854,8 @@ slope = uphill(victim, pixels[:1], goal.rows(slice(0, 1))).numpy()
 wrong = np.clip((one - middle) / spread + EPSILON * np.sign(slope), 0, 1) * spread + middle
 mended = np.clip(one + EPSILON * np.sign(slope), 0, 1)
 fig, ax = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-for moved, label, fill in ((wrong, "with the bug", "step"), (mended, "mended", "bar")):
-    ax.hist(255 * (moved - one).ravel(), np.arange(-130, 131, 4), histtype=fill, label=label, alpha=0.8)
+for moved, label, fill, colour in ((wrong, "with the bug", "step", plots.style.VERMILLION), (mended, "mended", "bar", plots.style.BLUE)):
+    ax.hist(255 * (moved - one).ravel(), np.arange(-130, 131, 4), histtype=fill, label=label, color=colour, alpha=0.8)
 ax.set(xlabel="change (grey levels of 255)", ylabel="numbers", yscale="log")
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels when mended, up to a hundred with the bug."))
@@ -833,30 +864,32 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 # ## What we learned
 #
 # - A few grey levels, chosen by the gradient, undo a search that random noise of the same size hardly touches.
-# - Queries and database items can both be attacked; whoever can add images can raise or bury them for queries that he does not know.
-# - Training on attacked images helps and does not end the matter. Its clean cost belongs beside its robust number.
-# - JPEG and rounding help against attackers who do not know of them. **A defence is worth what the attack that knows of it leaves.**
+# - Queries and database items can both be attacked; whoever can add images can raise or bury them for queries never seen.
+# - Training on attacked images helps, and it does not end the matter. Its clean cost belongs beside its robust number.
+# - JPEG and rounding help against attackers who do not know of them. **A defence is worth what the attack that knows
+#   of it leaves.**
 # - Bound in pixels, normalise inside the model, and run the checks on hidden gradients before you believe a number.
 #
 # ### Check yourself
 #
 # <details><summary>1. Why does FGSM fail to push an image away from its own place?</summary>
 #
-# The cosine to oneself has its top at the image: the gradient is 0 there. A random start leaves the top.
+# The cosine to oneself has its maximum at the image: the gradient is 0 there. A random start leaves the maximum.
 #
 # </details>
 # <details><summary>2. Your network holds against PGD, but the square attack breaks it. What do you conclude?</summary>
 #
-# That the gradient is hidden. A white-box attacker can do all that a black-box one can, so the PGD was badly adapted.
+# That the gradient is hidden. A white-box attacker can do all that a black-box one can, so the PGD did not fit the
+# network.
 #
 # </details>
-# <details><summary>3. Why must epsilon 255/255 lead to recall 0?</summary>
+# <details><summary>3. Why must an epsilon of 255/255 lead to a P@1 of 0?</summary>
 #
-# With such a bound any image may become any other. An attack that does not find one is a weak attack, whatever it says about the
-# defence.
+# With such a bound any image may become any other. An attack that does not find one is a weak attack, whatever it
+# says about the defence.
 #
 # </details>
-# <details><summary>4. Why is the least recall over several attacks still too friendly a number?</summary>
+# <details><summary>4. Why is the smallest P@1 over several attacks still too friendly a number?</summary>
 #
 # The attacker may choose per query: what counts is the share of queries that survive all of them.
 #
@@ -864,23 +897,25 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 #
 # ### What breaks at a million images
 #
-# The best wrong item of a million is nearer than the best of a hundred, so that a smaller epsilon is enough to put it first, while to
-# bring one *chosen* item to the top the attacker has to pass a million others. `Misrank` compares with every item at every step: on a
-# large database take the nearest few thousand. Stability needs a second search for each query. And adversarial training costs four times what
-# training costs, which is why it is rare at that size.
+# The best wrong item of a million is nearer than the best of a hundred, so that a smaller epsilon is enough to put it
+# first, while to bring one *chosen* item to the top the attacker has to pass a million others. `Misrank` compares
+# with every item at every step: on a large database take the nearest few thousand. Stability needs a second search
+# for each query. And adversarial training costs four times what training costs, which is why it is rare at that size.
 #
 # ### Further reading
 #
-# - Madry, Makelov, Schmidt, Tsipras and Vladu (2018), *Towards deep learning models resistant to adversarial attacks*, ICLR,
-#   [arXiv 1706.06083](https://arxiv.org/abs/1706.06083). PGD and adversarial training as one min-max problem.
+# - Madry, Makelov, Schmidt, Tsipras and Vladu (2018), *Towards deep learning models resistant to adversarial
+#   attacks*, ICLR, [arXiv:1706.06083](https://arxiv.org/abs/1706.06083). PGD and adversarial training as one min-max
+#   problem.
 # - Athalye, Carlini and Wagner (2018), *Obfuscated gradients give a false sense of security*, ICML,
-#   [arXiv 1802.00420](https://arxiv.org/abs/1802.00420). How defences that hide gradients fall.
+#   [arXiv:1802.00420](https://arxiv.org/abs/1802.00420). How defences that hide gradients fall.
 # - Tramèr, Carlini, Brendel and Madry (2020), *On adaptive attacks to adversarial example defenses*, NeurIPS,
-#   [arXiv 2002.08347](https://arxiv.org/abs/2002.08347). Thirteen defences, each broken by an attack made for it.
-# - Tolias, Radenović and Chum (2019), *Targeted mismatch adversarial attack: query with a flower to retrieve the tower*, ICCV,
-#   [arXiv 1908.09163](https://arxiv.org/abs/1908.09163). Retrieval, and what the attacker does not know about the victim.
+#   [arXiv:2002.08347](https://arxiv.org/abs/2002.08347). Thirteen defences, each broken by an attack made for it.
+# - Tolias, Radenović and Chum (2019), *Targeted mismatch adversarial attack: query with a flower to retrieve the
+#   tower*, ICCV, [arXiv:1908.09163](https://arxiv.org/abs/1908.09163). Retrieval, and what the attacker does not know
+#   about the victim.
 # - Zhou, Niu, Wang, Zhang and Hua (2020), *Adversarial ranking attack and defense*, ECCV,
-#   [arXiv 2002.11293](https://arxiv.org/abs/2002.11293). Raising and burying, and training against it.
+#   [arXiv:2002.11293](https://arxiv.org/abs/2002.11293). Raising and burying, and training against it.
 #
 # <!-- links:start -->
 # Previous: 21_explain (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 23_generative (still to come), then [24_your_own_dataset](24_your_own_dataset.ipynb)
