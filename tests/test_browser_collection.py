@@ -1,4 +1,4 @@
-"""The collection explorer in a real JupyterLab and a real Chromium: pages, filters, copies, broken files, classes, by mouse and by keyboard."""
+"""The collection explorer in a real JupyterLab and a real Chromium: what a reader clicks and what the keyboard does."""
 
 import pytest
 from browser import ROOT, running

@@ -273,6 +273,8 @@ def test_a_survey_made_before_is_taken(images, embeddings):
     assert seen.found is found and "outliers (12)" in names(seen) and seen.wait() is seen
     with pytest.raises(ValueError, match="other images"):
         CollectionExplorer(images[:5], found=found)
+    with pytest.raises(ValueError, match="other images"):
+        CollectionExplorer(images, found=survey(images[:20], progress=False))
     with pytest.raises(TypeError, match="Survey"):
         CollectionExplorer(images, found=found.table)
     with pytest.raises(ValueError, match="made without embeddings"):

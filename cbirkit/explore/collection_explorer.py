@@ -209,7 +209,8 @@ class CollectionExplorer(Explorer):
         super().close()
 
     def __repr__(self):
-        return f"CollectionExplorer({self.images.name!r}, {len(self.images):,} images, {self.view}, page {self.page} of {self.n_pages})"
+        where = f"{self.view}, page {self.page} of {self.n_pages}"
+        return f"CollectionExplorer({self.images.name!r}, {len(self.images):,} images, {where})"
 
     # ------------------------------------------------------------------ what it is made of
 

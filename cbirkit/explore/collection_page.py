@@ -3,6 +3,7 @@
 from ipywidgets import Box, VBox
 
 from .collection_controls import Pager
+from .collection_views import titled
 from .text_table import TextTable
 from .tile_grid import TileGrid
 
@@ -45,9 +46,8 @@ class Page(VBox):
         """Show the content of a page; `filters` are words."""
         self.pager.show(page, content.n_pages)
         single = [tiles for heading, _, tiles in content.groups if not heading]
-        heading = content.view[0].upper() + content.view[1:]
         summary = ", ".join(filter(None, (content.where, filters)))
-        self.grids[0].show(single[0] if single else [], heading=heading, summary=summary)
+        self.grids[0].show(single[0] if single else [], heading=titled(content.view), summary=summary)
         groups = self._show_groups([group for group in content.groups if group[0]])
         for widget, table in zip(self.tables, content.tables, strict=False):
             how = {"shares": table.shares, "pickable": [bool(one) for one in table.filters]}

@@ -3,6 +3,7 @@
 import textwrap
 
 from ..plots.style import BLUE, PLAIN, describe, safe_text
+from .collection_views import titled
 from .picture import draw_tile
 
 _COLUMNS = 8  # tiles in a row
@@ -26,20 +27,18 @@ def draw_content(content):
     """
     import matplotlib.pyplot as plt
 
-    parts = _groups_drawn(content)
-    tables = [table for table in content.tables if table.rows]
+    parts, tables = _groups_drawn(content), content.tables
     lines = textwrap.wrap(safe_text(content.told, 400), 100) + _part(content, parts)
-    head = 0.15 + _LINE * (1 + len(lines))
-    tall = head + sum(map(_height, parts)) + sum(_LINE * (3 + len(_rows(table))) for table in tables) + 0.1
+    top = 0.15 + _LINE * (1 + len(lines))
+    tall = top + sum(map(_height, parts)) + sum(_LINE * (3 + len(_rows(table))) for table in tables) + 0.1
     fig = plt.figure(figsize=((_COLUMNS + 0.2) * _UNIT, tall * _UNIT))
     plt.close(fig)
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, _COLUMNS + 0.2), ylim=(tall, 0), aspect="equal")
     ax.axis("off")
-    _text(ax, 0.1, 0.15, content.view[0].upper() + content.view[1:], weight="bold", fontsize=10)
+    _text(ax, 0.1, 0.15, titled(content.view), weight="bold", fontsize=10)
     for i, line in enumerate(lines, 1):
         _text(ax, 0.1, 0.15 + i * _LINE, line)
-    top = head
     for part in parts:
         _draw_group(ax, *part, top)
         top += _height(part)
@@ -72,7 +71,8 @@ def _part(content, parts):
 
 def _height(part):
     heading, summary, drawn, _ = part
-    return (_LINE if heading else 0) + (_LINE if summary else 0) + _TALL * -(-len(drawn) // _COLUMNS) + (0.25 if heading else 0.05)
+    texts, around = _LINE * (bool(heading) + bool(summary)), 0.25 if heading else 0.05
+    return texts + _TALL * -(-len(drawn) // _COLUMNS) + around
 
 
 def _rows(table):
@@ -81,7 +81,7 @@ def _rows(table):
 
 def _told(content, parts, tables):
     """The picture in words."""
-    told = [f"{content.view[0].upper()}{content.view[1:]}. {content.told}"]
+    told = [f"{titled(content.view)}. {content.told}"]
     told += [f"{heading} {summary}: {'; '.join(tile.alt for tile in drawn)}.".strip(" :") for heading, summary, drawn, _ in parts]
     told += [f"{table.caption}: {'; '.join(', '.join(row) for row in _rows(table))}." for table in tables]
     return " ".join(told + [f"{line}." for line in _part(content, parts)])

@@ -116,7 +116,8 @@ def _check_survey(images, embeddings, found):
     """Whether a survey is one, and of these images."""
     if not isinstance(found, Survey):
         raise TypeError(f"found must be a Survey, got {type(found).__name__}; see evaluation.survey")
-    if (images.table.index.get_indexer(found.table.index) < 0).any():
+    left_over = images.table.index.symmetric_difference(found.table.index).difference(found.problems["name"])
+    if len(left_over):
         raise ValueError("found= is a survey of other images; leave it out, or call evaluation.survey on these")
     if embeddings is not None and "distance" not in found.table:
         raise ValueError("found= was made without embeddings; leave it out, or make it with survey(images, embeddings)")

@@ -61,10 +61,11 @@ def class_table(counts, part, n_images, filtered):
     if not len(counts):
         if filtered:
             return f"No image{filtered} has a label.", ()
-        told = "These images have no labels: put them into one folder a class, or add them with images.with_columns(label=...)."
-        return told, ()
+        told = "These images have no labels: put them into one folder a class, or add labels with "
+        return told + "images.with_columns(label=...).", ()
     most, least = int(counts.iloc[0]), int(counts.iloc[-1])
-    each = f"{most:,} images each" if most == least else f"{least:,} ({counts.index[-1]}) to {most:,} ({counts.index[0]}) images each"
+    each = f"{least:,} ({counts.index[-1]}) to {most:,} ({counts.index[0]}) images each"
+    each = f"{most:,} images each" if most == least else each
     told = f"{len(counts):,} class{'es' if len(counts) > 1 else ''}, {each}{filtered}"
     told += f"; the largest is {most / least:.3g} times the smallest" if most > least else ""
     told += f"; {n_images - counts.sum():,} images have no label" if n_images > counts.sum() else ""
@@ -82,7 +83,8 @@ def size_tables(facts, filtered):
     counts = facts[["width", "height"]].astype(int).value_counts()
     (width, height), n = counts.index[0], int(counts.iloc[0])
     told = f"{len(facts):,} images{filtered}: width {_span(facts['width'])}, height {_span(facts['height'])}; "
-    told += f"all are {width} × {height} pixels." if len(counts) == 1 else f"the most frequent size of {len(counts):,} is {width} × {height}: {n:,} images."
+    most = f"the most frequent size of {len(counts):,} is {width} × {height}: {n:,} images."
+    told += f"all are {width} × {height} pixels." if len(counts) == 1 else most
     return told, (_frequent(counts), _sides(facts["longer_side"]), _orientations(facts["orientation"]))
 
 
@@ -134,4 +136,5 @@ def bin_edges(values):
 def _orientations(values):
     counts = pd.Series(values).value_counts()
     rows = [(name, f"{n:,}") for name, n in counts.items()]
-    return Table("Orientation", ("orientation", "images"), rows, counts.tolist(), [{"orientation": name} for name in counts.index])
+    filters = [{"orientation": name} for name in counts.index]
+    return Table("Orientation", ("orientation", "images"), rows, counts.tolist(), filters)

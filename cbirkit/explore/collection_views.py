@@ -124,7 +124,7 @@ class CollectionViews:
         """The `Content` of what is asked for; ValueError for a page that is not there."""
         kept = self.kept(asked)
         if self.found is None and asked.view not in _AT_ONCE:
-            return Content(asked.view, f"{asked.view[0].upper()}{asked.view[1:]}: {progress}.", progress, waits=True)
+            return Content(asked.view, f"{titled(asked.view)}: {progress}.", progress, waits=True)
         make = {
             "contact sheet": self._sheet, "copies": self._copies, "near-copies": self._near_copies,
             "outliers": self._outliers, "broken files": self._broken, "classes": self._classes, "sizes": self._sizes,
@@ -146,9 +146,11 @@ class CollectionViews:
         outliers = self._among(self.found.outliers, kept)
         part, where, n_pages = paged(outliers, asked.page, self._page_size, "images")
         median = self.found.table["distance"].median()
-        told = f"{_count(len(outliers), 'outlier')}{filtered}, the farthest from their nearest neighbours first; the median distance is {median:.3f}."
+        told = f"{_count(len(outliers), 'outlier')}{filtered}, the farthest from their nearest neighbours first; "
+        told += f"the median distance is {median:.3f}."
         if not len(outliers) and filtered:
-            told = f"None of the {len(self.found.outliers)} outliers has been kept{filtered}; sort the contact sheet by distance to see the farthest."
+            told = f"None of the {len(self.found.outliers)} outliers is among the images{filtered}; "
+            told += "sort the contact sheet by distance to see the farthest of those."
         ranks = range(1 + (asked.page - 1) * self._page_size, 1 + len(outliers))
         tiles = self._tiles(part, "distance", ranks)
         return Content(asked.view, told, where, (("", "", tiles),), n_pages=n_pages)
@@ -190,17 +192,17 @@ class CollectionViews:
 
     def _copies(self, asked, kept, filtered):
         groups = self._groups(self.found.copies, kept)
-        told = f"{_count(len(groups), 'group')} of copies: the same bytes." if self.found.copies else "No two files hold the same bytes."
+        told = f"{_count(len(groups), 'group')} of copies: the same bytes."
+        told = told if self.found.copies else "No two files hold the same bytes."
         return self._grouped(asked, groups, ["the same bytes"] * len(groups), told, filtered)
 
     def _near_copies(self, asked, kept, filtered):
         bits = self.found.near_bits or [None] * len(self.found.near_copies)
         groups = self._groups(list(zip(self.found.near_copies, bits, strict=True)), kept, lambda pair: pair[0])
         meanings = ["alike" if n is None else f"alike but for {n} of 128 bits of their hashes" for _, n in groups]
-        told = (
-            f"{_count(len(groups), 'group')} of images that look alike when shrunk to 8 × 8 cells; look before you delete."
-            if self.found.near_copies else "No two images look alike when shrunk to 8 × 8 cells."
-        )  # fmt: skip
+        cells = "look alike when shrunk to 8 × 8 cells"
+        told = f"{_count(len(groups), 'group')} of images that {cells}; look before you delete."
+        told = told if self.found.near_copies else f"No two images {cells}."
         return self._grouped(asked, [group for group, _ in groups], meanings, told, filtered)
 
     def _groups(self, groups, kept, ids_of=lambda group: group):
@@ -256,6 +258,11 @@ class CollectionViews:
     def _sizes(self, asked, kept, filtered):
         told, tables = size_tables(self._facts.table.iloc[kept], filtered)
         return Content(asked.view, told, tables=tables)
+
+
+def titled(view):
+    """A view's name as a heading."""
+    return view[0].upper() + view[1:]
 
 
 def paged(items, page, per_page, what):

@@ -16,7 +16,7 @@ class TextTable(anywidget.AnyWidget):
     Examples
     --------
     >>> table = TextTable()
-    >>> table.show([["cat", "12"], ["dog", "4"]], caption="Classes", columns=["class", "images"], shares=[1, 1 / 3], pickable=[True, True])
+    >>> table.show([["cat", "12"], ["dog", "4"]], caption="Classes", shares=[1, 1 / 3], pickable=[True, True])
     >>> table.on_pick(print)
     >>> table.receive({"event": "pick", "row": 1})
     1
