@@ -164,8 +164,7 @@ rankings = {
 # of queries whose first answer is right. [Notebook 01](01_measuring_retrieval.ipynb) takes both apart.
 #
 # The interval is a bootstrap (Efron 1979): draw as many queries again, with replacement, a thousand times.
-# Two queries at a time show the same piece, and where one is hard the other is too. So *pieces* are drawn,
-# not queries.
+# Each piece is asked for by two queries, and where one is hard the other is too. So *pieces* are drawn, not queries.
 
 # %%
 scored = ["map", "p@1"]

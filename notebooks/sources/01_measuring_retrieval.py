@@ -111,7 +111,7 @@ def precision_and_recall(relevant, n_positives):
 
 
 # %% [markdown]
-# On a list of eight, with the query in it and one junk:
+# On a list of ten, with the query and one junk image in it, so that eight results count:
 
 # %%
 r = what_counts(list("aqbcdjefgh"), "q", positives=set("bdh"), junk={"j"})
@@ -438,8 +438,8 @@ assert leak["PCA whitening, 16 dimensions"] > 0.01
 assert leak["PCA whitening, 128 dimensions"] < -0.05
 
 # %% [markdown]
-# With labels the leak is enormous. Without labels it is a few points for 16 dimensions, and with 128 it turns
-# round: so many directions, estimated from so few test images, amplify what is unique to each. A leak need not
+# With labels the leak is enormous. Without labels it is a few points for 16 dimensions, and with 128 the effect is
+# reversed: so many directions, estimated from so few test images, amplify what is unique to each. A leak need not
 # flatter. It makes the number mean something else, and that is enough to avoid it.
 #
 # ### Trap 7: near-duplicates between the splits

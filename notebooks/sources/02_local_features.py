@@ -378,7 +378,7 @@ for level, (asking, stored, aside) in sets.items():
         rankings[level, name] = Ranking(asking.ids, stored.ids, found, distances)
 
 # %% [markdown]
-# The intervals are a bootstrap over *pieces*, because two queries show the same piece.
+# The intervals are a bootstrap over *pieces*, because each piece is asked for by two queries.
 
 # %%
 truths = {level: asking.relevance(asking, stored) for level, (asking, stored, _) in sets.items()}

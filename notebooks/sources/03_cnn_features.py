@@ -371,8 +371,8 @@ for name in tqdm(tasks, desc="sets"):
     del rankings[name, BACKBONE]  # which is the average again
 
 # %% [markdown]
-# The fourth set is real: 1,000 photographs of clothes of ten classes. The images are not ours to ship; their
-# embeddings do (`data/README.md`). 400 images, drawn at random, are set aside; the rest are all queries and all
+# The fourth set is real: 1,000 photographs of clothes of ten classes. The images are not ours to pass on; their
+# embeddings are (`data/README.md`). 400 images, drawn at random, are set aside; the rest are all queries and all
 # database, each leaving itself out. (Other pictures of the same source were among those on which `tiny` was
 # distilled, without their labels: this set is not new to it.)
 
@@ -507,8 +507,9 @@ assert late[1] > 0.01  # the difference .031, .027, .035
 #
 # ### Pooling and whitening, three times over
 #
-# The differences are small, and one drawing of images proves little. So three: three worlds of each generated set,
-# three ways to set clothes aside. First pooling, against the average. The clothing features are those that ship.
+# The differences are small, and one drawing of images proves little. So all of it is done three times: three worlds
+# of each generated set, three ways to set clothes aside. First pooling, against the average. The clothing features
+# are those that ship.
 
 # %%
 middle = "blocks.9" if BACKBONE == "tiny" else layers[len(layers) // 2]

@@ -223,9 +223,10 @@ assert all(np.allclose(third[name], packaged[name], atol=1e-6) for name in third
 #
 # ### The same effort for each
 #
-# A rate that suits one way ruins another, so a comparison at one rate compares rates. Each way gets three rates and the
-# same number of steps; the validation classes decide, among the rates and among the epochs of each run. Of rates that
-# come within 0.01 of the best, which is nothing between runs, the smallest is taken: what moves less has less to forget.
+# A rate that suits one way ruins another, so a comparison at one rate compares rates. Each way gets three rates and
+# the same number of steps; the validation classes decide, among the rates and among the epochs of each run. Of rates
+# that come within 0.01 of the best, which is less than runs differ by, the smallest is taken: what moves less has
+# less to forget.
 
 # %%
 RATES = {"head": (3e-3, 1e-2, 3e-2), "last": (1e-3, 3e-3, 1e-2), "full": (3e-4, 1e-3, 3e-3)}
@@ -762,8 +763,8 @@ plots.show(plots.describe(ax, "Validation mAP of target and source against alpha
 # </details>
 # <details><summary>4. Interpolating a trained network with one trained from scratch gives nonsense. Why?</summary>
 #
-# Their weights have nothing to do with each other: channel 7 of one is not channel 7 of the other. WiSE-FT needs an end
-# that was made from the beginning.
+# Their weights have nothing to do with each other: channel 7 of one is not channel 7 of the other. WiSE-FT needs two
+# networks of which one was fine-tuned from the other.
 #
 # </details>
 #

@@ -304,7 +304,7 @@ assert shares.loc["easy", "after"] > shares.loc["easy", "before"] + 0.2
 # ### Collapse, live
 #
 # **Batch-hard** mining takes, for each anchor, the farthest positive and the nearest negative. Same start, same loss,
-# 150 steps; watched are the loss and the **spread**, the mean distance between two embeddings of a batch.
+# 150 steps; we watch the loss and the **spread**, the mean distance between two embeddings of a batch.
 
 # %%
 short = settings | {"progress": False, "steps": 150, "n_dims": N_DIMS}

@@ -311,7 +311,7 @@ assert scales.loc[0.35, "large"] < scales.loc[1.0, "large"] - 0.1
 # %% [markdown]
 # ### Is what was found the thing?
 #
-# A scene can be found for the wrong reason. For each right scene: the overlap of the region that made it be found
+# A scene can be found for the wrong reason. For each right scene: the overlap of the region by which it was found
 # with the thing itself. The vertical line is the usual bar of 0.5.
 
 

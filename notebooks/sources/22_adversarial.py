@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 22 · Adversarial: what can an attacker do to a search engine, and what helps?
 #
-# **Question.** A picture is changed so little that nobody sees it. What does the engine find then? Which defences still
+# **Question.** An image is changed so little that nobody sees it. What does the engine find then? Which defences still
 # hold when the attacker knows of them, and what do they cost when nobody attacks?
 #
 # **Time:** about one minute to run on two cores, offline. **Before this:** [notebook 00](00_start_here.ipynb),
