@@ -78,6 +78,7 @@ def test_the_encoder_and_index_chosen_once_are_used_again(folder, run):
 def test_what_an_encoder_learns_is_learnt_once(folder, run):
     add_textured(folder, 4)
     assert "learning vlad from 10 images" in run("index", folder, "--encoder", "vlad")[2]
+    assert "learning" not in run("report", folder, "--html", folder.parent / "r.html")[2]
     paint(folder / "later.png", 50)
     code, _, err = run("index", folder)
     assert code == 0 and "learning" not in err and "(1 encoded now)" in err and "encoder vlad" in err
@@ -133,20 +134,30 @@ def test_search_notices_that_images_came_and_went(folder, run):
     paint(folder / "cat" / "extra.png", 0)
     (folder / "dog" / "5.png").unlink()
     code, out, err = run("search", folder, "cat/0.png")
-    assert code == 0 and "1 images are new and 1 are gone" in err
+    assert code == 0 and "1 new image, 1 gone, 0 changed: bringing the index up to date" in err
     assert "cat/extra.png" in out and "dog/5.png" not in out
     assert "new" not in run("search", folder, "cat/0.png", "-k", 2)[2]
 
 
+def test_search_notices_that_a_file_was_replaced(folder, run):
+    run("index", folder)
+    assert run("search", folder, "cat/0.png", "-k", 2)[2] == ""
+    (folder / "dog" / "5.png").write_bytes((folder / "cat" / "0.png").read_bytes())
+    code, out, err = run("search", folder, "cat/0.png", "-k", 1)
+    assert code == 0 and "0 new images, 0 gone, 1 changed" in err and "dog/5.png" in out
+    assert out.splitlines()[1].split()[:2] == ["1", "0.0000"]
+    assert run("search", folder, "cat/0.png", "-k", 1)[2] == ""
+
+
 def test_search_for_more_than_there_are_gives_all(folder, run):
     code, out, err = run("search", folder, "cat/0.png", "-k", 50)
-    assert code == 0 and len(out.splitlines()) == 6 and "5 other images" in err
+    assert code == 0 and len(out.splitlines()) == 6 and "5 other images to find, fewer than the 50" in err
 
 
 def test_a_folder_of_one_image(tmp_path, run):
     paint(tmp_path / "one" / "only.png", 1)
     code, out, err = run("search", tmp_path / "one", "only.png")
-    assert code == 0 and out == "" and "0 other images" in err
+    assert code == 0 and out == "" and "indexed 1 image of" in err and "no other image to find" in err
     assert json.loads(run("search", tmp_path / "one", "only.png", "--json")[1])["results"] == []
 
 

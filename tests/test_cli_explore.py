@@ -5,7 +5,7 @@ import os
 import sys
 
 import pytest
-from cli_samples import add_textured, paint, photos, runner
+from cli_samples import add_textured, failed, paint, photos, runner
 
 from cbirkit.cli import lab
 
@@ -21,12 +21,23 @@ def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch)
     notebook = nbformat.read(tmp_path / "explore_photos.ipynb", as_version=4)
     nbformat.validate(notebook)
     codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    assert codes[-1] == "explore.QueryExplorer({'color+hog': retriever})"
+    assert notebook.cells[0].source.startswith("# Explore `photos`\n")
+    assert codes[-1] == "explore.QueryExplorer({'deep': retriever})"
     names = {}
     for source in codes[:-1]:
         exec(source, names)  # noqa: S102
     assert len(names["retriever"].ids) == 6
+    assert eval(codes[-2].splitlines()[-1], names) == "every file could be used"
     assert (folder / ".cbirkit" / "store").is_dir()
+
+
+def test_explore_refuses_an_index_that_the_notebook_could_not_write(folder, tmp_path, run):
+    (folder / ".cbirkit").write_text("in the way")
+    failed(run("explore", folder, "--no-open", "--notebook", tmp_path / "x.ipynb"), "--out DIR")
+    assert not (tmp_path / "x.ipynb").exists()
+    out = tmp_path / "kept"
+    assert run("explore", folder, "--no-open", "--notebook", tmp_path / "x.ipynb", "--out", out)[0] == 0
+    assert str(out / "store") in (tmp_path / "x.ipynb").read_text()
 
 
 def test_explore_keeps_a_notebook_that_is_there(folder, tmp_path, run):

@@ -137,7 +137,7 @@ def test_the_report_is_one_page_that_loads_nothing(folder, tmp_path, run, encode
     (folder / "<b>broken.jpg").write_bytes(b"\xff\xd8 no picture")
     add_textured(folder / "cat", 8)
     code, out, err = run("report", folder, "--html", tmp_path / "r.html", "--encoder", encoder)
-    assert code == 0 and out.strip().endswith("r.html") and "1 groups of copies" in err
+    assert code == 0 and out.strip().endswith("r.html") and "1 group of copies" in err
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert page.sources and all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert "script" not in page.tags and "b" not in page.tags

@@ -1,17 +1,15 @@
 """The command ``cbirkit``: check the set-up, get weights and data; index, search and explore a folder of images."""
 
-import argparse
 import contextlib
 import logging
 import os
 import sys
 import warnings
 
-from .choices import DEFAULT_ENCODER, ENCODERS, INDEXES
+from .parser import build_parser, parse
 from .say import Failure, Printer
 
-_EXIT = "exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted"
-_ENCODERS = "".join(f"  {name:<12}{words}\n" for name, (_, _, words) in ENCODERS.items())
+__all__ = ["build_parser", "main"]
 
 
 def main(argv=None):
@@ -33,7 +31,7 @@ def main(argv=None):
     ):  # a file name that the terminal cannot show must not end the program
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv)
     printer = Printer(quiet=arguments.quiet)
     log = logging.getLogger("cbirkit")
     if (
@@ -72,237 +70,3 @@ def _silenced():
             del os.environ["TQDM_DISABLE"]
         else:
             os.environ["TQDM_DISABLE"] = before
-
-
-def build_parser():
-    parser = argparse.ArgumentParser(
-        prog="cbirkit",
-        description="Search a folder of images by what they look like.",
-        epilog=f"{_EXIT}\nCBIRKIT_TRACEBACK=1 in the environment shows where a failure arose.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_doctor(commands)
-    _add_prefetch(commands)
-    _add_index(commands)
-    _add_search(commands)
-    _add_explore(commands)
-    _add_report(commands)
-    _add_assignments(commands)
-    return parser
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None):
-        from .. import __version__
-
-        print(f"cbirkit {__version__}")
-        parser.exit()
-
-
-def _command(commands, name, *, summary, examples, run):
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"examples:\n{examples}\n\n{_EXIT}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="no notes and no progress bars, only results"
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _add_doctor(commands):
-    def run(arguments, printer):
-        from .doctor import examine
-
-        return examine(printer)
-
-    _command(
-        commands,
-        "doctor",
-        summary="check the set-up: versions, cores, memory, GPU, disk, and how to install what is missing",
-        examples="  cbirkit doctor\n  cbirkit doctor --quiet    only what is wrong",
-        run=run,
-    )
-
-
-def _add_prefetch(commands):
-    def run(arguments, printer):
-        from .prefetching import prefetch
-
-        if not arguments.names and not arguments.list:
-            parser.error("name what to get, or give --list")
-        return prefetch(arguments, printer)
-
-    parser = _command(
-        commands,
-        "prefetch",
-        summary="get weights of networks and standard data sets while online, for a class that will not be",
-        examples="  cbirkit prefetch --list                 what can be had, how large it is, what is here already\n"
-        "  cbirkit prefetch resnet50 flowers102    weights of a backbone, and a data set\n"
-        "  cbirkit prefetch sop --root /mnt/large\n\n"
-        "A download that breaks is continued by the same command. What cannot be got is said, with what to\n"
-        "download by hand and where to put it; the rest is got all the same.",
-        run=run,
-    )
-    parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="a data set (see --list) or a backbone of encoders.Deep"
-    )
-    parser.add_argument("--list", action="store_true", help="list data sets and weights, and which are here")
-    parser.add_argument(
-        "--root",
-        metavar="DIR",
-        help="where data sets are kept (default: CBIRKIT_DATA, else ~/.cache/cbirkit)",
-    )
-
-
-def _add_index(commands):
-    def run(arguments, printer):
-        from .indexing import index_folder
-
-        index_folder(arguments, printer)
-        return 0
-
-    parser = _command(
-        commands,
-        "index",
-        summary="encode the images of a folder and keep the result, so that searches are quick",
-        examples="  cbirkit index photos\n  cbirkit index photos --encoder vlad\n"
-        "  cbirkit index /mnt/read-only --out ~/photos.cbirkit\n\n"
-        "Run it again after images came or went: only new ones are encoded. A run that was killed goes on\n"
-        f"where it stopped.\n\nencoders:\n{_ENCODERS}",
-        run=run,
-    )
-    _add_folder(parser)
-    _add_encoder(parser)
-
-
-def _add_search(commands):
-    def run(arguments, printer):
-        from .searching import search_folder
-
-        search_folder(arguments, printer)
-        return 0
-
-    parser = _command(
-        commands,
-        "search",
-        summary="find the images of a folder that look most like a given one",
-        examples="  cbirkit search photos holiday/beach.jpg\n  cbirkit search photos ~/new.png -k 5 --json\n"
-        "  cbirkit search photos ~/new.png --html found.html\n\n"
-        "IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself.\n"
-        "A folder without an index is indexed first.",
-        run=run,
-    )
-    _add_folder(parser)
-    parser.add_argument("image", metavar="IMAGE", help="the image to search for")
-    parser.add_argument("-k", type=_count, default=10, metavar="N", help="how many to find (default 10)")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    parser.add_argument("--html", metavar="FILE", help="also write a page with the images, all in one file")
-    _add_encoder(parser)
-
-
-def _add_explore(commands):
-    def run(arguments, printer):
-        from .lab import explore_folder
-
-        explore_folder(arguments, printer)
-        return 0
-
-    parser = _command(
-        commands,
-        "explore",
-        summary="write a notebook that explores a folder by clicking, and open it in JupyterLab",
-        examples="  cbirkit explore photos\n  cbirkit explore photos --no-open\n"
-        "  cbirkit explore photos --notebook ~/course/mine.ipynb",
-        run=run,
-    )
-    _add_folder(parser)
-    parser.add_argument("--no-open", action="store_true", help="only write the notebook")
-    parser.add_argument(
-        "--notebook",
-        metavar="FILE",
-        help="where to write it (default: ./explore_FOLDER.ipynb); one that exists is kept",
-    )
-    _add_encoder(parser)
-
-
-def _add_report(commands):
-    def run(arguments, printer):
-        from .report import report_folder
-
-        report_folder(arguments, printer)
-        return 0
-
-    parser = _command(
-        commands,
-        "report",
-        summary="look at a folder of images before anything else: sizes, classes, copies, outliers, broken files",
-        examples="  cbirkit report photos\n  cbirkit report photos --html ~/photos.html --encoder color\n\n"
-        "The page is one file that needs no server and loads nothing. It holds small copies of some images.",
-        run=run,
-    )
-    _add_folder(parser)
-    parser.add_argument(
-        "--html", default="report.html", metavar="FILE", help="where to write (default: ./report.html)"
-    )
-    _add_encoder(parser)
-
-
-def _add_assignments(commands):
-    def run(arguments, printer):
-        from .assignments import write_assignments
-
-        write_assignments(arguments, printer)
-        return 0
-
-    parser = _command(
-        commands,
-        "assignments",
-        summary="write the course's notebooks as assignments, for students and for nbgrader",
-        examples="  cbirkit assignments 00 01 02\n  cbirkit assignments --out ~/class\n\n"
-        "OUT/release/NAME/NAME.ipynb goes to students: no solutions, no outputs, and behind each exercise a locked cell that\n"
-        "grades it, a point a star. OUT/source has the solutions; it is what `nbgrader generate_assignment NAME` reads.",
-        run=run,
-    )
-    parser.add_argument(
-        "only", metavar="NUMBER", nargs="*", help="notebooks, by the beginning of their names (default: all)"
-    )
-    parser.add_argument(
-        "--folder", default="notebooks", metavar="DIR", help="where the notebooks are (default: ./notebooks)"
-    )
-    parser.add_argument(
-        "--out", default="assignments", metavar="DIR", help="where to write (default: ./assignments)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there and differ")
-
-
-def _add_folder(parser):
-    parser.add_argument("folder", metavar="FOLDER", help="a folder of images, searched with its sub-folders")
-    parser.add_argument("--out", metavar="DIR", help="where the index is kept (default: FOLDER/.cbirkit)")
-
-
-def _add_encoder(parser):
-    parser.add_argument(
-        "--encoder", choices=list(ENCODERS), metavar="NAME",
-        help=f"what describes an image: {', '.join(ENCODERS)} (default: as before, or {DEFAULT_ENCODER})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--index", choices=list(INDEXES), metavar="NAME",
-        help=f"how neighbours are found: {', '.join(INDEXES)} (default: as before, or exact)",
-    )  # fmt: skip
-
-
-def _count(text):
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return value

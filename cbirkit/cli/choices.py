@@ -1,11 +1,13 @@
 """What the command line offers by name: encoders and indexes; and which of them a folder uses."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
-from .say import Failure
+from .say import Failure, counted
 
 # Name: (classes of cbirkit.encoders with their arguments, whether it learns from the folder, what it is).
+# Mean precision of the first ten on satellite views and on clothes: deep 0.68 and 0.61, color+hog 0.46 and 0.24.
 # Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (7 to 10 ms an image on one
 # core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
 _COLOR, _HOG, _VLAD = ("ColorHistogram", {}), ("HOG", {"cell": 32}), ("VLAD", {})
@@ -29,8 +31,13 @@ ENCODERS = {
     "vlad": ((_VLAD,), True, "local features, aggregated, learnt from the folder"),
 }
 INDEXES = {"exact": "Exact", "annoy": "Annoy", "hnsw": "HNSW", "ivfpq": "IVFPQ"}
-DEFAULT_ENCODER = "color+hog"
+WITHOUT_TORCH = "color+hog"
 _MOST_TO_LEARN_FROM = 500  # images for a codebook
+
+
+def default_encoder():
+    """Name of the best encoder that can be had here."""
+    return "deep" if find_spec("torch") else WITHOUT_TORCH
 
 
 def checked_folder(folder):
@@ -50,7 +57,7 @@ def out_folder(arguments):
 
 
 def kept_settings(out):
-    """What the index in `out` was made with: a dict of encoder and index, empty where there is none."""
+    """What the index in `out` was made with: a dict of encoder, index and the time ``seen`` (seconds), or empty."""
     try:
         kept = json.loads((out / "settings.json").read_text("utf-8"))
         return kept if kept["encoder"] in ENCODERS and kept["index"] in INDEXES else {}
@@ -61,7 +68,7 @@ def kept_settings(out):
 def choose(arguments, out):
     """Names of encoder and index: those asked for, those used before, or the defaults."""
     kept = kept_settings(out)
-    encoder = arguments.encoder or kept.get("encoder") or DEFAULT_ENCODER
+    encoder = arguments.encoder or kept.get("encoder") or default_encoder()
     return encoder, arguments.index or kept.get("index") or "exact"
 
 
@@ -121,12 +128,12 @@ def prepared_encoder(name, images, out, printer):
         raise Failure(
             f"none of the images can be read, so {name} cannot learn; index with --encoder color to see why"
         )
-    printer.note(f"learning {name} from {len(sample):,} images; this is done once")
+    printer.note(f"learning {name} from {counted(len(sample), 'image')}; this is done once")
     try:
         encoder.fit(sample)
     except ValueError as error:
         raise Failure(
-            f"{name} cannot learn from this folder ({error}); use --encoder {DEFAULT_ENCODER}"
+            f"{name} cannot learn from this folder ({error}); use --encoder {WITHOUT_TORCH}"
         ) from error
     kept.parent.mkdir(parents=True, exist_ok=True)
     save_estimator(encoder, kept)

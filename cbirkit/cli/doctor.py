@@ -75,7 +75,9 @@ def _conclude(faults, printer):
         )
         return 1
     if not printer.quiet:
-        printer.result("\nready")
+        printer.result(
+            "\nready; next: cbirkit report FOLDER, cbirkit search FOLDER IMAGE, or the course with make lab"
+        )
     return 0
 
 

@@ -1,17 +1,19 @@
 """``cbirkit explore``: a notebook about one folder."""
 
 import contextlib
+import errno
 import importlib.util
 import json
-import re
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from .choices import ENCODERS, INDEXES, checked_folder, choose, encoder_code, out_folder, prepared_encoder
-from .say import Failure
+from .indexing import cannot_write
+from .say import Failure, counted, file_name, printable
 
-_INTRODUCTION = """# Explore a folder of images
+_INTRODUCTION = """# Explore `{name}`
 
 Run all cells (Run > Run All Cells). Click an image to search for it, drop in one of your own, or crop a
 region. The first run encodes every image; later ones only what is new."""
@@ -35,15 +37,15 @@ def explore_folder(arguments, printer):
     folder = Path(arguments.folder).expanduser().resolve()
     out = out_folder(arguments).expanduser().resolve()
     encoder, index = choose(arguments, out)
-    name = re.sub(r"[^\w.-]+", "_", folder.name) or "folder"
-    path = Path(arguments.notebook).expanduser() if arguments.notebook else Path(f"explore_{name}.ipynb")
+    path = Path(arguments.notebook or f"explore_{file_name(folder)}.ipynb").expanduser()
+    _make(out)
     if ENCODERS[encoder][1]:
         prepared_encoder(encoder, images, out, printer)
     notebook = json.dumps(_notebook(folder, out, encoder, index), indent=1) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(notebook)
-        printer.note(f"wrote {path} for {len(images):,} images")
+        printer.note(f"wrote {path} for {counted(len(images), 'image')}")
     except FileExistsError:
         printer.note(f"{path} is there already and was kept; name another with --notebook FILE, or delete it")
     except OSError as error:
@@ -53,6 +55,16 @@ def explore_folder(arguments, printer):
     printer.result(str(path))
     if not arguments.no_open:
         _open(path, printer)
+
+
+def _make(out):
+    """Make the folder that the notebook will keep embeddings in, so that it does not fail there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise cannot_write(out, error) from error
 
 
 def _open(path, printer):
@@ -75,7 +87,7 @@ def _notebook(folder, out, encoder, index):
     """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
     codes = [_imports(encoder), _images(folder), _retriever(out, encoder, index)]
     cells = [
-        _markdown(_INTRODUCTION),
+        _markdown(_INTRODUCTION.format(name=printable(folder.name).replace("`", "'"))),
         *map(_code, codes),
         _code(f"explore.QueryExplorer({{{encoder!r}: retriever}})"),
     ]
@@ -105,7 +117,9 @@ def _retriever(out, encoder, index):
         made = f"load_estimator({str(out / 'encoders' / encoder)!r})  # {made}"
     lines = [f"encoder = {made}", f"store = EmbeddingStore({str(out / 'store')!r})"]
     lines += [f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"]
-    return "\n".join([*lines, "retriever.problems  # files that could not be used"])
+    return "\n".join(
+        [*lines, 'retriever.problems if len(retriever.problems) else "every file could be used"']
+    )
 
 
 def _markdown(text):

@@ -1,16 +1,21 @@
 """What a search found, as a table, as JSON and as one self-contained HTML page."""
 
 import base64
+import errno
 import html
 import io
 import json
+import os
+import re
+from pathlib import Path
 
-from .say import printable
+from .._atomic import write_bytes
+from .say import Failure, printable
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is loaded, nothing runs
 STYLE = """
 :root{color-scheme:light dark}
-body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;max-width:80rem}
+body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem auto;padding:0 1.5rem;max-width:80rem}
 h1{font-size:1.2rem}
 ol{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:1rem;padding:0;list-style:none}
 figure{margin:0}
@@ -91,7 +96,7 @@ def html_page(found, thumbnails):
 
 def _tile(row, picture):
     label = f"<br>{escaped(row['label'])}" if row["label"] is not None else ""
-    caption = f"{row['rank']}. distance {row['distance']:.4f}{label}<br>{escaped(row['id'])}"
+    caption = f"{row['rank']}. distance {row['distance']:.4f}{label}<br>{breakable(row['id'])}"
     shown = picture_html(picture, f"result {row['rank']}, {row['id']}")
     return f"<li><figure>{shown}<figcaption>{caption}</figcaption></figure></li>"
 
@@ -106,6 +111,40 @@ def picture_html(picture, alt):
     Image.fromarray(picture).save(buffer, format="JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<div class="picture"><img alt="{escaped(alt)}" src="data:image/jpeg;base64,{data}"></div>'
+
+
+def check_place(path):
+    """A Failure if no page can be written at `path`: before the work, not after it."""
+    path = Path(path).expanduser()
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir():
+        raise _cannot_write(path, errno.EISDIR if path.is_dir() else errno.ENOENT)
+    if not os.access(folder, os.W_OK):
+        raise _cannot_write(path, errno.EACCES)
+
+
+def write_page(path, page):
+    """Write a page whole or not at all.
+
+    Raises
+    ------
+    Failure
+        It cannot be written.
+    """
+    check_place(path)
+    try:
+        write_bytes(Path(path).expanduser(), page.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise _cannot_write(path, error.errno) from error
+
+
+def _cannot_write(path, number):
+    return Failure(f"cannot write {path} ({os.strerror(number or 0)}); choose another place with --html FILE")
+
+
+def breakable(name):
+    """A file's name, escaped, with places where a line may break."""
+    return re.sub(r"([/_ -])", r"\1<wbr>", re.sub(r"(\.\w+)$", r"<wbr>\1", escaped(name)))
 
 
 def escaped(value):

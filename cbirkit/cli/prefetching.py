@@ -97,7 +97,7 @@ def _list(listed, root, printer):
         here, folder = ("yes", Path(row["folder"])) if row["here"] else ("-", None)
         on_disk = _megabytes(_size(folder)) if folder else _megabytes(1e6 * row["unpacked_megabytes"])
         printer.result(
-            f"  {name:<18}{row['n_images']:>8,}{_megabytes(1e6 * row['megabytes']):>12}{on_disk:>12}  {here:<5} {row['title']}"
+            f"  {name:<18}{_number(row['n_images']):>8}{_megabytes(1e6 * row['megabytes']):>12}{on_disk:>12}  {here:<5} {row['title']}"
         )
     folder = weights_folder()
     files = (
@@ -129,6 +129,10 @@ def weights_folder():
 
 def _size(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _number(value):
+    return f"{value:,}" if value else "-"
 
 
 def _megabytes(n_bytes):

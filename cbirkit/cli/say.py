@@ -1,5 +1,6 @@
 """What the command line prints: results on standard output, notes and errors on standard error."""
 
+import re
 import sys
 import unicodedata
 
@@ -32,6 +33,29 @@ def _escaped(character):
     return (
         f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
     )
+
+
+def counted(number, one, more=None):
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "class", "classes")
+    ('1 image', '1,200 images', '2 classes')
+    """
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def file_name(folder):
+    """The name of a folder as a part of a file name.
+
+    Examples
+    --------
+    >>> from pathlib import PurePosixPath
+    >>> file_name(PurePosixPath("/home/me/My photos (new)"))
+    'My_photos_new_'
+    """
+    return re.sub(r"[^\w.-]+", "_", folder.name) or "folder"
 
 
 class Printer:

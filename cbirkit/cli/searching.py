@@ -1,10 +1,12 @@
 """``cbirkit search``: the images of a folder that are nearest to one image."""
 
+import contextlib
+import math
 from pathlib import Path
 
 from .choices import checked_folder, choose, kept_settings, out_folder
 from .indexing import index_folder
-from .say import Failure
+from .say import Failure, counted
 
 
 def search_folder(arguments, printer):
@@ -21,8 +23,10 @@ def search_folder(arguments, printer):
     Failure
         There is no such folder or image, or the page cannot be written.
     """
-    from .pages import as_json, table_lines
+    from .pages import as_json, check_place, table_lines
 
+    if arguments.html:
+        check_place(arguments.html)
     images = checked_folder(arguments.folder)
     query = _find_query(arguments.image, arguments.folder, images)
     out = out_folder(arguments)
@@ -50,7 +54,7 @@ def _find_query(image, folder, images):
     for candidate in (Path(image).expanduser(), Path(folder).expanduser() / image):
         if candidate.is_file():
             return candidate
-    near = f"; {folder} has {len(images):,} images, the first is {images.ids[0]}"
+    near = f"; {folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
     raise Failure(f"no image {image}: it is neither a file nor the name of an image in {folder}{near}")
 
 
@@ -72,11 +76,21 @@ def _kept_retriever(out, images, names, printer):
         return None
     now, then = set(images.ids), set(retriever.ids)
     new, gone = len(now - then - set(retriever.problems["name"])), len(then - now)
-    if new or gone or retriever.images is None:
-        printer.note(f"{new} images are new and {gone} are gone: bringing the index up to date")
+    changed = sum(_touched(images.path(name)) > kept.get("seen", math.inf) for name in now & then)
+    if new or gone or changed or retriever.images is None:
+        told = f"{counted(new, 'new image')}, {gone} gone, {changed} changed"
+        printer.note(f"{told}: bringing the index up to date")
         return None
     retriever.progress = False
     return retriever
+
+
+def _touched(path):
+    """When a file was written, moved or given other rights at last, in seconds; 0 where that is not known."""
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        return max(state.st_mtime, state.st_ctime)
+    return 0
 
 
 def _search(retriever, query, k, printer):
@@ -84,7 +98,8 @@ def _search(retriever, query, k, printer):
     ranking = retriever.search(query, k=min(k, len(retriever.ids)))
     results = ranking[0]
     if len(results) < k:
-        printer.note(f"there are {len(results)} other images to find, fewer than the {k} asked for")
+        others = counted(len(results), "other image") if len(results) else "no other image"
+        printer.note(f"{others} to find, fewer than the {k} asked for")
     labels = retriever.table.get("label")
     rows = []
     for rank, name, distance in results.itertuples(index=False):
@@ -96,7 +111,7 @@ def _search(retriever, query, k, printer):
 
 def _write_page(file, found, query, images, printer):
     from ..images import ImageProblem, read_thumbnail
-    from .pages import html_page
+    from .pages import html_page, write_page
 
     def picture(name):
         try:
@@ -105,10 +120,5 @@ def _write_page(file, found, query, images, printer):
             return None
 
     page = html_page(found, [read_thumbnail(query, 240), *(picture(row["id"]) for row in found["results"])])
-    try:
-        Path(file).expanduser().write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise Failure(
-            f"cannot write {file} ({error.strerror}); choose another place with --html FILE"
-        ) from error
+    write_page(file, page)
     printer.note(f"wrote {file}")

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from .unread import first_bytes, reason_by_start
+
 MAX_PIXELS = 80_000_000  # below Pillow's own warning at 89 million; a 50-megapixel photograph passes
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
 _ORIENTATION = 0x0112  # tag of EXIF
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM")
@@ -185,7 +187,7 @@ def _reason_not_opened(source, error):
         size = None
     if size == 0:
         return "empty file"
-    return f"not an image of a known format, or damaged at its start ({type(error).__name__})"
+    return reason_by_start(first_bytes(source)) or f"not an image of a known format, or damaged at its start ({type(error).__name__})"
 
 
 def _to_pixels(image, name, max_pixels, upright=True):

@@ -1,11 +1,13 @@
 """Find image files: in a folder, or named by a table."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pandas as pd
 
 from .files import EXTENSIONS
+from .unread import first_bytes, image_without_ending, reason_by_name
 
 
 def list_images(root, recursive):
@@ -17,7 +19,7 @@ def list_images(root, recursive):
         Paths below `root` with ``/``, sorted.
     paths : list of Path
     problems : list of (name, reason)
-        Empty files and folders that may not be entered.
+        Empty files, folders that may not be entered, and photographs in formats that are not read or without an ending.
     """
     if not root.exists():
         raise FileNotFoundError(f"no such folder: {root}")
@@ -41,6 +43,8 @@ def list_images(root, recursive):
                     pending.append((name + "/", entry.path))
             elif entry.name.lower().endswith(EXTENSIONS):
                 _sort_in(entry, name, found, problems)
+            elif reason := _reason_left_out(entry):
+                problems.append((name, reason))
     found.sort()
     if not found:
         refused = f", {len(problems)} refused (the first: {': '.join(problems[0])})" if problems else ""
@@ -59,6 +63,17 @@ def _sort_in(entry, name, found, problems):
         problems.append((name, "empty file"))
     else:
         found.append((name, entry.path))
+
+
+def _reason_left_out(entry):
+    """Why a file that seems to be a photograph is left out; None for everything else."""
+    if "." in entry.name:
+        return reason_by_name(entry.name)
+    with contextlib.suppress(OSError):
+        if entry.is_file() and (kind := image_without_ending(first_bytes(Path(entry.path)))):
+            ending = {"JPEG": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
+            return f"an image without an ending; call it {printable(entry.name)}.{ending}"
+    return None
 
 
 def printable(name):

@@ -171,7 +171,7 @@ def _fill(encoder, reading, rows, flush_seconds, progress):
 
     encode, total = _ways(encoder)[1], len(reading.images)
     pending, since, n_dims = [], time.monotonic(), None
-    with tqdm(total=total, desc=type(encoder).__name__, unit="image", disable=not progress, delay=1) as bar:
+    with tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1) as bar:
         batches = ahead(reading.batches())
         try:
             for batch in batches:
@@ -194,6 +194,13 @@ def _fill(encoder, reading, rows, flush_seconds, progress):
         finally:
             batches.close()
     _flush(pending, rows)
+
+
+def _called(encoder):
+    """What the progress bar calls an encoder: a union by its parts."""
+    if isinstance(encoder, FeatureUnion):
+        return " + ".join(_called(part) for _, part in encoder.transformer_list)
+    return type(encoder).__name__
 
 
 def _flush(pending, rows):

@@ -1,0 +1,85 @@
+"""How the command line speaks: what was probably meant, which encoder it chooses, numbers with their nouns."""
+
+import pytest
+from cli_samples import photos, runner
+
+from cbirkit.cli import choices, indexing
+from cbirkit.store import embedding
+
+folder = pytest.fixture(photos)
+run = pytest.fixture(runner)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["serach", "a", "b"], "did you mean search?"),
+        (["index", "photos", "--encoder", "depe"], "did you mean deep?"),
+        (["index", "photos", "--encoder", "colour+hog"], "did you mean color+hog?"),
+        (["index", "photos", "--index", "hsnw"], "did you mean hnsw?"),
+    ],
+)
+def test_a_typo_is_told_what_was_probably_meant(arguments, meant, run):
+    code, _, err = run(*arguments)
+    assert code == 2 and err.rstrip().endswith(meant)
+
+
+def test_what_is_like_nothing_gets_the_list_only(run):
+    code, _, err = run("index", "photos", "--encoder", "resnet50")
+    assert code == 2 and "did you mean" not in err and "color+hog" in err
+
+
+def test_an_unknown_option_is_told_with_the_usage_of_its_command(folder, run):
+    code, _, err = run("index", folder, "--fast")
+    assert code == 2 and "usage: cbirkit index" in err and "cbirkit index: error" in err and "--fast" in err
+
+
+def test_the_help_begins_with_first_steps(run):
+    assert "first steps:\n  cbirkit doctor" in run("--help")[1]
+
+
+@pytest.mark.parametrize(("torch", "name"), [(object(), "deep"), (None, "color+hog")])
+def test_the_network_is_chosen_where_torch_is(torch, name, monkeypatch, run):
+    monkeypatch.setattr(choices, "find_spec", lambda module: torch)
+    assert choices.default_encoder() == name
+    assert f"default: as before, or {name})" in " ".join(run("index", "--help")[1].split())
+
+
+def test_the_encoder_that_is_chosen_is_kept(folder, run):
+    pytest.importorskip("torch")
+    assert "with encoder deep" in run("index", folder)[2]
+    assert choices.kept_settings(folder / ".cbirkit")["encoder"] == "deep"
+
+
+def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):
+    fitted = indexing._fitted
+
+    def beside(names, images, out, arguments, printer):
+        other = type(arguments)(**{**vars(arguments), "encoder": "hog", "quiet": True})
+        fitted(("hog", "exact"), images[:4], out, other, printer)
+        return fitted(names, images, out, arguments, printer)
+
+    class Store(indexing_store()):
+        def summary(self):
+            table = super().summary()
+            if not seen:
+                seen.append(True)
+                return table.iloc[:0]  # counted before the other process wrote
+            return table
+
+    seen = []
+    monkeypatch.setattr("cbirkit.store.EmbeddingStore", Store)
+    monkeypatch.setattr(indexing, "_fitted", beside)
+    assert "indexed 6 images" in (err := run("index", folder, "--encoder", "color")[2])
+    assert "(6 encoded now)" in err
+
+
+def indexing_store():
+    from cbirkit.store import EmbeddingStore
+
+    return EmbeddingStore
+
+
+def test_the_progress_bar_names_the_encoders_of_a_union():
+    assert embedding._called(choices.make_encoder("color+hog")) == "ColorHistogram + HOG"
+    assert embedding._called(choices.make_encoder("hog")) == "HOG"
