@@ -8,11 +8,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
+FIRST = notebooks/00_start_here.ipynb
+# What pip says that a person who waits wants to see; all of it is in the log.
+TELL = grep --line-buffered -oE '^ *ERROR.*|Downloading [^ ]+ \([0-9.]+ [MG]B\)|Installing collected packages'
 
 .PHONY: lab test notebooks assignments lint clean
 
 lab: $(VENV)/lab.stamp
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(ARGS)
+	@echo "Opening $(FIRST) in JupyterLab; end it with Ctrl-C."
+	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(ARGS)
@@ -38,8 +42,13 @@ $(VENV)/%.stamp: pyproject.toml
 	  echo "cbirkit needs Python 3.11 or later, got: $$($(PYTHON) --version 2>&1). Try: make $* PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv; then the same command again."; exit 1; }
-	@echo "Installing cbirkit[$(EXTRAS)] into $(VENV): about 3 GB to download on Linux (PyTorch with CUDA), less elsewhere."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[$(EXTRAS)]" || { \
+	@if ls -d $(VENV)/lib/python*/site-packages/torch >/dev/null 2>&1; then \
+	  echo "Installing into $(VENV) what is still missing of cbirkit[$(EXTRAS)]."; else \
+	  echo "Installing cbirkit[$(EXTRAS)] into $(VENV): on Linux about 3 GB to download (PyTorch with CUDA), less elsewhere."; \
+	  echo "Three minutes on a fast line, half an hour on a slow one. Details: $(VENV)/install.log"; fi
+	@rm -f $(VENV)/installed
+	@{ $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e ".[$(EXTRAS)]" && \
+	  touch $(VENV)/installed; } 2>&1 | tee $(VENV)/install.log | $(TELL); test -f $(VENV)/installed || { \
 	  echo "The installation stopped half way. Check the connection and the free disk (df -h: 8 GB are needed), then give the"; \
 	  echo "same command again: it goes on where it stopped. If it fails at the same place: make clean, and try once more."; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[annoy]" >$(VENV)/annoy.log 2>&1 || \
