@@ -102,9 +102,9 @@ plots.show(plots.ranked_list(goal["HOG"], sketches, relevance=truth, rows=[shown
 # *NeurIPS*, [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)) showed that the further a task lies from the first
 # one, the less the late layers are worth.
 #
-# A **linear probe** learns only a linear layer on top. Of the labelled embeddings make a matrix $X$ of shape
-# $(n, d)$, of their labels $Y$ of shape $(n, c)$, +1 in the column of the class and −1 elsewhere, subtract
-# their means $\bar x$ and $\bar y$, and solve ridge regression:
+# A **linear probe** learns only a linear layer on top. Put the labelled embeddings into a matrix $X$ of shape
+# $(n, d)$ and their labels into $Y$ of shape $(n, c)$, with +1 in the column of the class and −1 elsewhere. Subtract
+# the means $\bar x$ and $\bar y$, and solve ridge regression:
 #
 # $$W = (X^\top X + \lambda I)^{-1} X^\top Y, \qquad s(x) = (x - \bar x)\, W + \bar y$$
 #
@@ -639,8 +639,8 @@ def solution_choose_strength(embeddings, labels, strengths):
 checks.check_choose_strength(solution_choose_strength)
 
 # %% [markdown]
-# A right answer picks the top of the second curve here, not of the first: on what was learned, less strength is
-# always better.
+# A right answer picks the top of the second curve here, not of the first: on the images learned from, less strength is
+# never worse.
 
 # %%
 strengths = np.logspace(-4, 3, 15)
@@ -656,7 +656,7 @@ for number, (label, values) in enumerate(lines.items()):
     ax.semilogx(strengths, values, plots.style.LINES[number], color=plots.style.COLOURS[number], label=label)
 ax.set(xlabel="strength λ", ylabel="accuracy (share of images)", ylim=(0, 1.05))
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "Accuracy against strength: falling on images learned from, with a top in the middle on others."))
+plots.show(plots.describe(ax, "Accuracy against strength on images learned from, where least strength is as good as any, and on others, where it is not."))
 
 # %% [markdown]
 # ## Exercise 3 ★★★ beat the probe at 20 labels a class
