@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from jupyter_server import ROOT, JupyterLab, write_notebook
+from lab_server import ROOT, JupyterLab, write_notebook
 
 __all__ = ["ROOT", "Browser", "JupyterLab", "NotebookPage", "find_chromium", "require_browser", "running", "write_notebook"]
 _ARGS = [
@@ -137,10 +137,10 @@ class NotebookPage:
         for selector in ready:
             self.page.wait_for_selector(selector, timeout=30_000)
 
-    def save(self):
-        """Write the notebook to its file."""
+    def save(self, by="Control+s"):
+        """Write the notebook to its file, with a key pressed where the focus is."""
         with self.page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents" in answer.url):
-            self.page.locator('.jp-Toolbar [data-command="docmanager:save"]').first.click()
+            self.page.keyboard.press(by)
 
     def reload(self):
         """Load the page again, as a reader would; the kernel goes on."""
@@ -161,6 +161,14 @@ class NotebookPage:
         self._frames = 0
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
         self._wait(lambda: self._frames >= 3, 60, "the new kernel answered")
+
+    def use_theme(self, theme):
+        """Change to "JupyterLab Light" or "JupyterLab Dark"."""
+        self.choose("Settings")
+        for label in ("Theme", theme):
+            self.page.locator(f'.lm-Menu-itemLabel:text-is("{label}")').click()
+        light = str(theme.endswith("Light")).lower()
+        self.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
 
     def prompts(self):
         """The text beside each code cell that is not empty: "[ ]:", "[*]:" while it runs, then its number."""
