@@ -10,6 +10,7 @@ from PIL import Image
 from cbirkit import ImageCollection
 from cbirkit.evaluation import survey
 from cbirkit.evaluation.leaks import difference_hash
+from cbirkit.evaluation.survey import _near_pairs
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -67,6 +68,17 @@ def test_the_bits_of_a_group_are_those_of_its_farthest_two():
     bits = [difference_hash(image) for image in versions]
     most = max(int((a != b).sum()) for a in bits for b in bits)
     assert found.near_copies == [["0", "1", "2", "3"]] and found.near_bits == [most] and most > 0
+
+
+@pytest.mark.parametrize("most", [0, 6, 40])
+def test_near_pairs_are_those_of_a_loop_over_all(most):
+    rng = np.random.default_rng(most)
+    bits = rng.integers(0, 2, (60, 128)).astype(bool)
+    bits[30:] = bits[:30] ^ (rng.random((30, 128)) < rng.random((30, 1)) * 0.3)
+    expected = {(i, j) for i in range(60) for j in range(60) if (bits[i] != bits[j]).sum() <= most}
+    pairs = _near_pairs(bits, most)
+    assert len(expected) > 60 or most == 0
+    assert sorted(map(tuple, pairs.T.tolist())) == sorted(expected)
 
 
 def test_near_copies_are_joined_over_chains_and_plain_images_are_left_out():

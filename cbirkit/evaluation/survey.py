@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .._optional import require
 from ..images import ImageProblem
 from .leaks import difference_hash
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 24  # products computed at a time
+_QUERIES = 4096  # hashes compared with all others at a time
 _AT_ONCE = 128  # images handed to the threads at a time, so that memory stays flat
 
 
@@ -163,22 +165,33 @@ def _near(ids, hashes, most, left_out):
     rows = [i for i, bits in enumerate(hashes) if bits is not None and ids[i] not in left_out]
     if len(rows) < 2:
         return [], []
-    signs = np.array([hashes[i] for i in rows], dtype=np.float32) * 2 - 1  # (n, 128)
-    pairs = []
-    step = max(1, _BLOCK // len(rows))
-    for start in range(0, len(rows), step):
-        one, other = np.nonzero(signs[start : start + step] @ signs.T >= 128 - 2 * most)
-        pairs.append(np.stack([one + start, other]))
-    one, other = np.concatenate(pairs, axis=1)
+    bits = np.array([hashes[i] for i in rows], dtype=bool)  # (n, 128)
+    one, other = _near_pairs(bits, most)
     links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(rows), len(rows)))
     groups = _groups_of_equal(np.arange(len(rows)), connected_components(links, directed=False)[1])
-    return [[ids[rows[i]] for i in group] for group in groups], [
-        _most_apart(signs[group]) for group in groups
-    ]
+    return [[ids[rows[i]] for i in group] for group in groups], [_most_apart(bits[group]) for group in groups]
 
 
-def _most_apart(signs):
-    """The most bits in which two rows (n, n_bits) of -1 and 1 differ."""
+def _near_pairs(bits, most):
+    """Pairs of rows (n, 128), bool, that differ in at most so many bits, each with itself too: int64 (2, n_pairs)."""
+    faiss = require("faiss")
+    packed = np.packbits(bits, axis=1)  # (n, 16)
+    index = faiss.IndexBinaryFlat(bits.shape[1])
+    index.add(packed)
+    pairs = []
+    for start in range(0, len(packed), _QUERIES):
+        ends, _, other = index.range_search(packed[start : start + _QUERIES], most + 1)  # nearer than
+        pairs.append(
+            np.stack(
+                [np.repeat(np.arange(start, start + len(ends) - 1), np.diff(ends.astype(np.int64))), other]
+            )
+        )
+    return np.concatenate(pairs, axis=1)
+
+
+def _most_apart(bits):
+    """The most bits in which two rows (n, n_bits), bool, differ."""
+    signs = bits.astype(np.float32) * 2 - 1
     step = max(1, _BLOCK // len(signs))
     least = min((signs[start : start + step] @ signs.T).min() for start in range(0, len(signs), step))
     return int(signs.shape[1] - least) // 2
