@@ -45,7 +45,7 @@ $(VENV)/%.stamp: pyproject.toml
 	@if ls -d $(VENV)/lib/python*/site-packages/torch >/dev/null 2>&1; then \
 	  echo "Installing into $(VENV) what is still missing of cbirkit[$(EXTRAS)]."; else \
 	  echo "Installing cbirkit[$(EXTRAS)] into $(VENV): on Linux about 3 GB to download (PyTorch with CUDA), less elsewhere."; \
-	  echo "Three minutes on a fast line, half an hour on a slow one. Details: $(VENV)/install.log"; fi
+	  echo "Some minutes on a fast line, half an hour on a slow one. Details: $(VENV)/install.log"; fi
 	@rm -f $(VENV)/installed
 	@{ $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e ".[$(EXTRAS)]" && \
 	  touch $(VENV)/installed; } 2>&1 | tee $(VENV)/install.log | $(TELL); test -f $(VENV)/installed || { \
