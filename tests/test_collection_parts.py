@@ -90,7 +90,7 @@ def test_the_pictures_appear_while_images_are_looked_at(monkeypatch):
     assert seen.found is None and len(seen.shown) == 48 and seen.shown[0] == "0.png"
     assert "copies (…)" in names(seen) and "classes (2)" in names(seen)
     seen.view = "near-copies"
-    assert "being looked at: " in seen._status.text and "of 300 images" in seen._page.grids[0].summary
+    assert "must be looked at first" in seen._status.text and "of 300 images" in seen._page.grids[0].summary
     assert "being looked at" in seen.static().axes[0].get_label()
     seen.filter(label="a")
     with pytest.raises(ValueError, match="call wait"):
@@ -131,7 +131,7 @@ def test_what_fails_in_the_thread_is_told(monkeypatch):
         seen.wait(30)
     assert seen._status.problem and "these are too large" in seen._status.text
     seen.view = "copies"
-    assert "could not be looked at" in seen._status.text
+    assert "could not be looked at" in seen._page.grids[0].summary
 
 
 def test_a_single_image_and_a_grey_one():

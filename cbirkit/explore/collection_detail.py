@@ -33,7 +33,7 @@ class Detail(VBox):
         self._facts, self._views, self._thumbnails = facts, views, thumbnails
         self._at, self.image_id, self.told = None, None, ""
         self._picture, self._table = TileGrid(tile_size=240), TextTable()
-        self._picture.heading = "Click a picture to see it here, larger"
+        self._picture.summary = "Click a picture to see it here, larger."
         self._table.add_class("cbk-facts")
         super().__init__([self._picture, self._table])
         self.add_class("cbk-panel").add_class("cbk-detail")
@@ -46,7 +46,7 @@ class Detail(VBox):
         rows = self._rows(at, bool(picture))
         words = [value if name == "size" else f"{name} {value}" for name, value in rows[1:] if name not in _AT_LENGTH]
         self.told = f"{self.image_id}: {', '.join(words)}"
-        self._picture.show([Tile(self.image_id, picture, self.told, title=self.image_id)], heading="Picked")
+        self._picture.show([Tile(self.image_id, picture, self.told, title=self.image_id)], heading="Picked", summary="")
         self._table.show(rows)
 
     def refresh(self):

@@ -64,7 +64,7 @@ def _groups_drawn(content):
 def _part(content, parts):
     """Which part of a view is drawn, as a list of at most one line."""
     shown, there = sum(len(drawn) for _, _, drawn, _ in parts), sum(len(tiles) for _, _, tiles in content.groups)
-    words = [content.where] if content.n_pages > 1 else []
+    words = [content.where] if content.n_pages > 1 or content.waits else []
     words += [f"{shown} of the {there} pictures of this page are drawn"] if shown < there else []
     return ["; ".join(words)] if words else []
 

@@ -124,7 +124,7 @@ class CollectionViews:
         """The `Content` of what is asked for; ValueError for a page that is not there."""
         kept = self.kept(asked)
         if self.found is None and asked.view not in _AT_ONCE:
-            return Content(asked.view, f"{titled(asked.view)}: {progress}.", progress, waits=True)
+            return Content(asked.view, f"{titled(asked.view)}: all images must be looked at first.", progress, waits=True)
         make = {
             "contact sheet": self._sheet, "copies": self._copies, "near-copies": self._near_copies,
             "outliers": self._outliers, "broken files": self._broken, "classes": self._classes, "sizes": self._sizes,
