@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import nbformat
 import pytest
 from browser import ROOT, running
+from page_looks import faults
 
 SETUP = f"""
 import sys
@@ -117,6 +118,17 @@ def test_everything_has_a_name(notebook):
     assert notebook.page.locator(":is(.cbk-explorer, .cbk-lab) img").evaluate_all(nameless) == []
 
 
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+@pytest.mark.parametrize("width", [800, 1600])
+def test_texts_are_whole_and_clear_and_targets_large_enough(notebook, width, theme):
+    notebook.page.set_viewport_size({"width": 1400, "height": 1200})  # the menus have no room at 800 px
+    notebook.use_theme(theme)
+    notebook.page.set_viewport_size({"width": width, "height": 1200})
+    notebook.page.wait_for_timeout(300)
+    assert faults(notebook.page) == {}
+    notebook.page.set_viewport_size({"width": 1400, "height": 1200})
+
+
 def middle(locator):
     locator.scroll_into_view_if_needed()
     box = locator.bounding_box()
@@ -146,6 +158,7 @@ def test_a_restarted_kernel_breaks_nothing(notebook):
 
 
 def test_a_page_loaded_again_finds_its_kernel(notebook):
+    view(notebook, "QueryExplorer").locator(".cbk-lists .cbk-tile").first.focus()
     notebook.save()
     notebook.reload()
     root = view(notebook, "QueryExplorer")

@@ -45,7 +45,7 @@ function render({ model, el }) {
   img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
   const rubber = make("div", "cbk-rubber", frame);
   const name = make("div", "cbk-name", el);
-  make("div", "cbk-hint", el, "Drag over the picture to search for a part of it.");
+  make("div", "cbk-hint", el, model.get("hint"));
 
   const buttons = make("div", "cbk-buttons", el);
   const chooser = make("input", "", buttons);

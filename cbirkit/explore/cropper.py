@@ -31,6 +31,7 @@ class Cropper(anywidget.AnyWidget):
     name = traitlets.Unicode("").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
     box = traitlets.List(traitlets.Int()).tag(sync=True)
+    hint = traitlets.Unicode("Drag over the picture to search for a part of it.").tag(sync=True)
     max_bytes = traitlets.Int(MAX_BYTES).tag(sync=True)
 
     def __init__(self):

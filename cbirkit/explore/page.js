@@ -23,9 +23,17 @@ function makeMark(className, parent) {
   return svg.firstChild;
 }
 
-// JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no.
+// JupyterLab would take keys for the notebook (d, d deletes a cell), unless the focused node itself says no. Ctrl+S goes
+// on saving: the window hears a key before JupyterLab does.
 function keepKeys(el) {
   el.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  if (window.cbkHearsKeys) return;
+  window.cbkHearsKeys = true;
+  window.addEventListener("keydown", ({ target, ctrlKey, metaKey, key }) => {
+    if (!target.closest?.(".cbk, .cbk-explorer")) return;
+    if ((ctrlKey || metaKey) && key === "s") delete target.dataset.lmSuppressShortcuts;
+    else target.dataset.lmSuppressShortcuts = "true";
+  }, true);
 }
 
 // Sends to the kernel. Where that has ended Jupyter throws; then the explorer is told.
