@@ -13,7 +13,7 @@ folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
 
 
-def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch):
+def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch, capsys):
     nbformat = pytest.importorskip("nbformat")
     monkeypatch.chdir(tmp_path)
     code, out, err = run("explore", folder, "--no-open")
@@ -24,10 +24,15 @@ def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch)
     assert notebook.cells[0].source.startswith("# Explore `photos`\n")
     assert codes[-1] == "explore.QueryExplorer({'deep': retriever})"
     names = {}
+    (folder / "photo of the sea without an ending").write_bytes(b"\xff\xd8\xff")
     for source in codes[:-1]:
         exec(source, names)  # noqa: S102
     assert len(names["retriever"].ids) == 6
-    assert eval(codes[-2].splitlines()[-1], names) == "every file could be used"
+    assert "call it photo of the sea without an ending.jpg\n" in capsys.readouterr().out  # not cut off
+    (folder / "photo of the sea without an ending").unlink()
+    for source in codes[:-1]:
+        exec(source, names)  # noqa: S102
+    assert capsys.readouterr().out.endswith("every file could be used\n")
     assert (folder / ".cbirkit" / "store").is_dir()
 
 

@@ -50,6 +50,16 @@ def test_it_begins_with_the_whole_in_a_few_words(folder, tmp_path, run):
     assert "IMG_1.HEICHEIC is not read; save it as JPEG or PNG" in text
 
 
+def test_of_a_few_images_none_is_called_unlike_the_others(folder, tmp_path, run):
+    page = tmp_path / "r.html"
+    run("report", folder, "--html", page, "--encoder", "color")
+    assert page.read_text("utf-8").partition("Unlike all others")[2].count("<figure>") == 1
+    for path in list(folder.rglob("*.png"))[2:]:
+        path.unlink()
+    run("report", folder, "--html", page, "--encoder", "color")
+    assert "Unlike all others" not in page.read_text("utf-8")
+
+
 def test_a_folder_of_one_image(tmp_path, run):
     paint(tmp_path / "one" / "a.png", 1)
     _, _, err = run("report", tmp_path / "one", "--html", tmp_path / "r.html", "--encoder", "color")

@@ -127,6 +127,20 @@ def test_bad_input_is_told(keywords, words):
         survey(collection(picture(0), picture(1)), progress=False, **keywords)
 
 
+def test_an_encoder_is_used_in_batches(folder):
+    sizes = []
+
+    class Mean:
+        def transform(self, images):
+            sizes.append(len(images))
+            return np.array([np.asarray(image).mean(axis=(0, 1)) + 1 for image in images])
+
+    for seed in range(100, 200):
+        paint(folder / f"{seed}.png", seed)
+    found = survey(ImageCollection.from_folder(folder), Mean(), progress=False)
+    assert len(found.table["distance"]) == 106 and max(sizes) <= 64
+
+
 class Page(html.parser.HTMLParser):
     """Tags, sources of images and visible text of a page."""
 

@@ -117,9 +117,8 @@ def _retriever(out, encoder, index):
         made = f"load_estimator({str(out / 'encoders' / encoder)!r})  # {made}"
     lines = [f"encoder = {made}", f"store = EmbeddingStore({str(out / 'store')!r})"]
     lines += [f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"]
-    return "\n".join(
-        [*lines, 'retriever.problems if len(retriever.problems) else "every file could be used"']
-    )
+    lines += ["problems = retriever.problems.head(50).to_string(index=False)"]
+    return "\n".join([*lines, 'print(problems if len(retriever.problems) else "every file could be used")'])
 
 
 def _markdown(text):

@@ -154,10 +154,13 @@ def _grouped(found, groups, title, meaning):
 
 
 def _outliers(found, encoder):
-    if not found.outliers:
+    ids = found.outliers[
+        : len(found.table) // 5
+    ]  # of a few images all would be shown, and none be unlike the others
+    if not ids:
         return ""
     distance = found.table["distance"]
-    tiles = _tiles(found, found.outliers, {name: f"distance {distance[name]:.3f}" for name in found.outliers})
+    tiles = _tiles(found, ids, {name: f"distance {distance[name]:.3f}" for name in ids})
     words = escaped(f"{encoder} ({ENCODERS[encoder][2].split(';')[0]})")
     meaning = (
         "The images with the least alike around them: strange ones, but also the only ones of their kind."

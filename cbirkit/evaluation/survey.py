@@ -112,7 +112,7 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
     left_out = {name for group in copies for name in group[1:]}
     near, bits = _near(good.ids, hashes, max_hash_distance, left_out)
     if embeddings is not None:
-        table["distance"] = _distances(_rows(embeddings, images, good), n_neighbors)
+        table["distance"] = _distances(_rows(embeddings, images, good, progress), n_neighbors)
     far = table.get("distance", pd.Series(dtype=float)).sort_values(ascending=False, kind="stable")
     return Survey(good, table, good.problems, copies, near, far.index[:n_outliers].tolist(), bits)
 
@@ -197,10 +197,10 @@ def _most_apart(bits):
     return int(signs.shape[1] - least) // 2
 
 
-def _rows(embeddings, images, good):
+def _rows(embeddings, images, good, progress):
     """Embeddings of the good images (n_good, n_dims), rows of length 1."""
     if hasattr(embeddings, "transform"):
-        values = np.asarray(embeddings.transform(good), np.float32)
+        values = _encoded(embeddings, good, progress)
     else:
         values = np.asarray(embeddings, np.float32)
         if values.ndim != 2 or len(values) != len(images):
@@ -211,6 +211,17 @@ def _rows(embeddings, images, good):
     if not np.isfinite(values).all():
         raise ValueError("embeddings hold NaN or infinite values; leave those images out")
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+
+def _encoded(encoder, images, progress):
+    """Embeddings of all images (n, n_dims), batch by batch, so that a person who waits sees how far it is."""
+    from ..store import embed
+
+    found = embed(encoder, images, progress=progress)
+    if len(found.problems):
+        name, reason = found.problems.iloc[0]
+        raise ValueError(f"{name}: {reason}; it could be read a moment ago, so look at the folder again")
+    return np.asarray(found.embeddings, np.float32)
 
 
 def _distances(rows, n_neighbors):
