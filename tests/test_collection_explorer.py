@@ -152,7 +152,7 @@ def test_copies_stand_side_by_side_and_differing_labels_are_told(seen):
 def test_near_copies_tell_how_far_apart_and_which_is_larger(seen):
     seen._menu.receive({"event": "choose", "value": "near-copies"})
     assert seen.view == "near-copies" and set(seen.shown) == {"dog/01.png", "dog/larger.png"}
-    assert f"alike but for {seen.found.near_bits[0]} of 128 bits" in seen._page.grids[1].heading
+    assert f"hashes differ in up to {seen.found.near_bits[0]} of 128 bits" in seen._page.grids[1].heading
     assert "the largest is dog/larger.png, 160 × 120" in seen._page.grids[1].summary
 
 
@@ -180,7 +180,7 @@ def test_outliers_come_farthest_first(seen):
 
 def test_without_embeddings_outliers_say_how_to_have_them(images):
     seen = CollectionExplorer(images).wait()
-    assert "outliers (none)" in names(seen)
+    assert "outliers (no embeddings)" in names(seen)
     seen.view = "outliers"
     assert "Outliers need embeddings" in seen._status.text and seen.shown == []
     with pytest.raises(ValueError, match="needs embeddings"):

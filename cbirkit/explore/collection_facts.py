@@ -49,9 +49,9 @@ class Facts:
 
     @property
     def choices(self):
-        """list of str: columns worth a menu, those left out in which hardly a value occurs twice, such as paths."""
+        """list of str: columns worth a menu: not those of one value, nor those in which hardly any occurs twice, such as paths."""
         if self._choices is None:
-            self._choices = [str(name) for name in self.table if self._is_numeric(name) or self._repeats(name)]
+            self._choices = [str(name) for name in self.table if self._divides(name)]
         return self._choices
 
     def values(self, column):
@@ -152,9 +152,11 @@ class Facts:
     def _is_numeric(self, name):
         return is_numeric_dtype(self.table[name]) and not is_bool_dtype(self.table[name])
 
-    def _repeats(self, name):
+    def _divides(self, name):
         exploded = self._exploded(name)
-        return 1 <= exploded.nunique() <= max(_FEW, len(exploded) / 2)
+        n_values = exploded.nunique()
+        several = n_values > 1 or (n_values == 1 and self.missing(name).any())
+        return several and (self._is_numeric(name) or n_values <= max(_FEW, len(exploded) / 2))
 
     def _exploded(self, name):
         """Values that are there, by position; a list in a cell becomes several."""

@@ -65,7 +65,7 @@ def class_table(counts, part, n_images, filtered):
         return told + "images.with_columns(label=...).", ()
     most, least = int(counts.iloc[0]), int(counts.iloc[-1])
     each = f"{least:,} ({counts.index[-1]}) to {most:,} ({counts.index[0]}) images each"
-    each = f"{most:,} images each" if most == least else each
+    each = f"{most:,} images{' each' if len(counts) > 1 else ''}" if most == least else each
     told = f"{len(counts):,} class{'es' if len(counts) > 1 else ''}, {each}{filtered}"
     told += f"; the largest is {most / least:.3g} times the smallest" if most > least else ""
     told += f"; {n_images - counts.sum():,} images have no label" if n_images > counts.sum() else ""

@@ -106,6 +106,8 @@ class CollectionViews:
             counts |= {"broken files": len(found.problems), "sizes": len(_sizes(found))}
             counts |= {"outliers": len(found.outliers)} if "distance" in found.table else {}
         waiting = ["…" if found is None and view not in _AT_ONCE else "none" for view in VIEWS]
+        if found is not None and "distance" not in found.table:
+            waiting[VIEWS.index("outliers")] = "no embeddings"
         return [
             (f"{view} ({counts[view]:,})" if counts.get(view) else f"{view} ({other})", view)
             for view, other in zip(VIEWS, waiting, strict=True)
@@ -199,7 +201,7 @@ class CollectionViews:
     def _near_copies(self, asked, kept, filtered):
         bits = self.found.near_bits or [None] * len(self.found.near_copies)
         groups = self._groups(list(zip(self.found.near_copies, bits, strict=True)), kept, lambda pair: pair[0])
-        meanings = ["alike" if n is None else f"alike but for {n} of 128 bits of their hashes" for _, n in groups]
+        meanings = ["alike" if n is None else f"hashes differ in up to {n} of 128 bits" for _, n in groups]
         cells = "look alike when shrunk to 8 × 8 cells"
         told = f"{_count(len(groups), 'group')} of images that {cells}; look before you delete."
         told = told if self.found.near_copies else f"No two images {cells}."
