@@ -157,7 +157,7 @@ def test_search_for_more_than_there_are_gives_all(folder, run):
 def test_a_folder_of_one_image(tmp_path, run):
     paint(tmp_path / "one" / "only.png", 1)
     code, out, err = run("search", tmp_path / "one", "only.png")
-    assert code == 0 and out == "" and "indexed 1 image of" in err and "no other image to find" in err
+    assert code == 0 and out == "" and "indexed 1 image of" in err and err.endswith("no other image to find\n")
     assert json.loads(run("search", tmp_path / "one", "only.png", "--json")[1])["results"] == []
 
 

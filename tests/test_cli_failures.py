@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_samples import failed, photos, runner
 
-from cbirkit.cli import indexing
+from cbirkit.cli import indexing, report
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -86,7 +86,9 @@ def test_ctrl_c_ends_with_130(folder, run, monkeypatch):
 
     monkeypatch.setattr(indexing, "_fitted", stop)
     code, _, err = run("index", folder)
-    assert code == 130 and "interrupted" in err and "Traceback" not in err
+    assert code == 130 and "interrupted; what was done so far is kept" in err and "Traceback" not in err
+    monkeypatch.setattr(report, "_fitted", stop)
+    assert run("report", folder, "--html", folder.parent / "r.html")[::2] == (130, "cbirkit: interrupted\n")
 
 
 def test_a_missing_package_is_one_sentence(folder, run, monkeypatch):

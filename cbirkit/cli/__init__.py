@@ -42,7 +42,8 @@ def main(argv=None):
         with _silenced() if arguments.quiet else contextlib.nullcontext():
             return arguments.run(arguments, printer)
     except KeyboardInterrupt:
-        printer.error("interrupted; what was done so far is kept, and the same command goes on from there")
+        kept = "; what was done so far is kept, and the same command goes on from there"
+        printer.error("interrupted" + kept * arguments.resumes)
         return 130
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

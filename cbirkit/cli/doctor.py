@@ -70,9 +70,7 @@ def _conclude(faults, printer):
             printer.result(f"\nmissing {_GROUPS[extra]}: {'; '.join(names)}\n  install with: {line}")
     if needed:
         printer.result("\nnot ready: " + "; ".join(needed))
-        printer.result(
-            '  install with: pip install --upgrade cbirkit  (from a checkout: pip install -e ".[lab]")'
-        )
+        printer.result('  install with: pip install -e ".[lab]"  (in the folder that holds pyproject.toml)')
         return 1
     if not printer.quiet:
         printer.result(

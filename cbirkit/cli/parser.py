@@ -60,7 +60,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _command(commands, name, *, summary, examples, run):
+def _command(commands, name, *, summary, examples, run, resumes=False):
     parser = commands.add_parser(
         name,
         help=summary,
@@ -71,7 +71,7 @@ def _command(commands, name, *, summary, examples, run):
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="no notes and no progress bars, only results"
     )
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, resumes=resumes)
     return parser
 
 
@@ -108,6 +108,7 @@ def _add_prefetch(commands):
         "A download that breaks is continued by the same command. What cannot be got is said, with what to\n"
         "download by hand and where to put it; the rest is got all the same.",
         run=run,
+        resumes=True,
     )
     parser.add_argument(
         "names", metavar="NAME", nargs="*", help="a data set (see --list) or a backbone of encoders.Deep"
@@ -137,6 +138,7 @@ def _add_index(commands):
         f"where it stopped.\n\nencoders:\n{_ENCODERS}"
         'Larger networks, resnet50 say, are used from Python: encoders.Deep("resnet50").',
         run=run,
+        resumes=True,
     )
     _add_folder(parser)
     _add_encoder(parser)
@@ -158,6 +160,7 @@ def _add_search(commands):
         "IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself.\n"
         "A folder without an index is indexed first.",
         run=run,
+        resumes=True,
     )
     _add_folder(parser)
     parser.add_argument("image", metavar="IMAGE", help="the image to search for")

@@ -98,8 +98,8 @@ def _search(retriever, query, k, printer):
     ranking = retriever.search(query, k=min(k, len(retriever.ids)))
     results = ranking[0]
     if len(results) < k:
-        others = counted(len(results), "other image") if len(results) else "no other image"
-        printer.note(f"{others} to find, fewer than the {k} asked for")
+        others = f"{counted(len(results), 'other image')} to find, fewer than the {k} asked for"
+        printer.note(others if len(results) else "no other image to find")
     labels = retriever.table.get("label")
     rows = []
     for rank, name, distance in results.itertuples(index=False):
