@@ -110,6 +110,31 @@ def test_the_keyboard_alone_is_enough(notebook, explorer):
     assert len(notebook.prompts()) == len(CELLS) + 2
 
 
+def test_the_mouse_selects_on_the_map_and_crops_the_query(notebook):
+    root = view(notebook, "EmbeddingMap")
+    x, y = middle(root.locator(".cbk-map-top"))
+    round_it = [(x - 20, y), (x, y - 20), (x + 20, y), (x, y + 20), (x - 20, y)]
+    for mode, stops in (("Lasso", round_it), ("Box", [(x - 20, y - 20), (x + 20, y + 20)])):
+        root.get_by_role("button", name="Clear").click()
+        notebook.until(lambda: said(root).startswith("0 images selected"), "the selection stayed")
+        root.get_by_role("button", name=mode).click()
+        drag(notebook, stops)
+        notebook.until(lambda: said(root).startswith("1 images selected"), "the drag selected nothing")
+        assert root.locator(".cbk-lists .cbk-tile").last.get_attribute("data-id") == "folder/22.jpg"
+    root = view(notebook, "QueryExplorer")
+    x, y = middle(root.locator(".cbk-frame img"))
+    drag(notebook, [(x - 20, y - 20), (x + 20, y + 20)])
+    notebook.until(lambda: "region of" in said(root), "the drag over the query searched for nothing")
+
+
+def drag(notebook, stops):
+    notebook.page.mouse.move(*stops[0])
+    notebook.page.mouse.down()
+    for stop in stops[1:]:
+        notebook.page.mouse.move(*stop, steps=4)
+    notebook.page.mouse.up()
+
+
 def test_everything_has_a_name(notebook):
     notebook.page.mouse.move(*middle(view(notebook, "EmbeddingMap").locator(".cbk-map-top")))  # shows a picture
     notebook.page.wait_for_selector(".cbk-map-tip img[src^=blob]")

@@ -140,7 +140,7 @@ class ObjectExplorer(Explorer):
     def _make_parts(self, k):
         self._status = StatusLine()
         self._cropper = Cropper()
-        self._cropper.hint = "Click a thing on the picture, or drag a box around it."
+        self._cropper.hint = "Click a thing, or drag a box around it."
         self._grid = TileGrid(tile_size=128, heading="Images that hold it")
         self._picker = ImagePicker(self.queries, self._thumbnails, column="label")
         self._k = IntSlider(k, 1, max(48, k), description="results", continuous_update=False)
