@@ -4,8 +4,8 @@
 # **Question.** You have a folder of images and no benchmark. What is in it, which encoder suits it, where does the search
 # fail, and how do you know?
 #
-# **Time:** about a minute to run on two cores, without a network connection. **Before this:** 00 and 01; 03 for what the
-# network is.
+# **Time:** about a minute to run on two cores, offline. **Before this:** [00_start_here](00_start_here.ipynb) and
+# [01_measuring_retrieval](01_measuring_retrieval.ipynb); [03_cnn_features](03_cnn_features.ipynb) for what the network is.
 #
 # <!-- links:start -->
 # Previous: 23_generative (still to come), then [22_adversarial](22_adversarial.ipynb) · [course map](00_start_here.ipynb)
@@ -76,7 +76,7 @@ plots.show(plots.contact_sheet(images[:: max(1, len(images) // 24)].verify(progr
 # ## Background
 #
 # With labels, a search is measured as everywhere in this course: each image asks, itself left out, and **average
-# precision** says how well its class was found (notebook 01).
+# precision** says how well its class was found (notebook [01](01_measuring_retrieval.ipynb)).
 #
 # Without labels there is one thing that you do know: an image and a changed version of itself show the same. With the
 # change $t$ (a crop, a flip, another light), the encoder $\phi$ and the $n$ images $I_i$, **consistency** is the share of
@@ -85,11 +85,11 @@ plots.show(plots.contact_sheet(images[:: max(1, len(images) // 24)].verify(progr
 # $$C = \frac{1}{n} \sum_{i=1}^{n} \mathbf{1}\Big[\, i = \arg\min_j D\big(\phi(t(I_i)), \phi(I_j)\big) \Big]$$
 #
 # It is the score of an instance search that you made yourself, and the pretext of learning without labels (Wu et al. 2018,
-# *CVPR*, arXiv:1805.01978, teach a network to tell every image from every other one). It rewards what stands still under
+# *CVPR*, [arXiv:1805.01978](https://arxiv.org/abs/1805.01978), teach a network to tell every image from every other one). It rewards what stands still under
 # *your* $t$. Whether that is what your users mean by *alike*, it cannot know.
 
 # %% [markdown]
-# ## What is in it?
+# ### What is in it?
 #
 # One pass over the files: what cannot be read, how large the images are, which are the same.
 
@@ -103,37 +103,45 @@ facts = {
     "groups of near-copies": len(found.near_copies),
     "classes": len(found.class_counts()),
 }
+labelled = len(found.class_counts()) > 1
 pd.Series(facts).to_frame("number")
 
 # %%
 found.problems
 
+# %% [markdown]
+# Now look. Turn the pages, go through the views, click a class to see its images, filter by any column. In a terminal,
+# `cbirkit report FOLDER` writes the same as one HTML file.
+
 # %%
-labelled = len(found.class_counts()) > 1
-if labelled:
-    fig, ax = plt.subplots(figsize=(6.4, 0.22 * len(found.class_counts()) + 0.8), layout="constrained")
-    found.class_counts()[::-1].plot.barh(ax=ax, color=plots.style.COLOURS[0])
-    ax.set(xlabel="images", ylabel="")
-    plots.show(plots.describe(ax, "Images of each class, the most frequent class on top."), dpi=64)
+looked = explore.CollectionExplorer(images, found=found, page_size=24)
+looked
 
 # %% [markdown]
-# Copies are found by the file's content, near-copies by a **hash of differences**: is each cell of an 8 × 8 grid brighter
-# than its neighbour? Near-copies are candidates. Look before you delete.
+# Four of its views as pictures, for places where notebooks do not run. First the classes: is one much larger than the
+# others?
 
 # %%
-groups = [*found.copies[:3], *found.near_copies[:3]]
-shown = [name for group in groups for name in group[:4]]
-if shown:
-    words = [f"copy {n}" if n <= min(3, len(found.copies)) else f"near {n}" for n, g in enumerate(groups, 1) for _ in g[:4]]
-    plots.show(plots.contact_sheet(images.subset(images.positions(shown)), labels=words, columns=8), dpi=64)
+looked.view = "classes"
+plots.show(looked.static(), dpi=64)
 
 # %% [markdown]
-# Unlike all others: the images that are farthest from their three nearest neighbours, by the network. Strange ones, but
-# also the only ones of their kind.
+# **Copies** have the same content, byte for byte. **Near-copies** (the near-duplicates of notebook
+# [01](01_measuring_retrieval.ipynb)) agree in a **hash of differences**: is each cell of an 8 × 8 grid brighter than its
+# neighbour? They are candidates. Look before you delete.
 
 # %%
-far = images.subset(images.positions(found.outliers[:8]))
-plots.show(plots.contact_sheet(far, labels=[f"{d:.2f}" for d in found.table.loc[far.ids, "distance"]], columns=8), dpi=64)
+for view in ["copies", "near-copies"]:
+    looked.view = view
+    plots.show(looked.static(), dpi=64)
+
+# %% [markdown]
+# **Outliers** are the images that are farthest from their three nearest neighbours, by the network: strange ones, but also
+# the only ones of their kind.
+
+# %%
+looked.view = "outliers"
+plots.show(looked.static(), dpi=64)
 
 # %% tags=["claim"]
 # SEED = 0, 1, 2: all 12 copies are found, 11, 11, 12 of 12 small ones, and all three drawings are among the outliers.
@@ -169,8 +177,8 @@ def consistency(changed_rows, rows):
 # Copies have no place in it: a copy that is found in place of its original is no mistake. So of each group one stays.
 
 # %%
-spare = {name for group in found.copies + found.near_copies for name in group[1:]}
-clean = found.images.subset(~np.isin(found.images.ids, list(spare)))
+copies = {name for group in found.copies + found.near_copies for name in group[1:]}
+clean = found.images.subset(~np.isin(found.images.ids, list(copies)))
 others = ImageCollection.from_arrays([changed(image) for image in clean], ids=[f"changed {name}" for name in clean.ids])
 print(len(found.images), "images can be read,", len(clean), "are no copies")
 
@@ -188,7 +196,7 @@ assert consistency(vectors, vectors) > 0.99  # nothing changed, everything found
 # ## Measure it: which encoder suits this folder?
 #
 # Four candidates, with labels and without. Nothing is learned from the folder but VLAD's words, for which half of it would
-# have to be set aside; so VLAD stays out here, and notebook 02 shows how it is done.
+# have to be set aside; so VLAD stays out here, and notebook [02](02_local_features.ipynb) shows how it is done.
 
 # %%
 candidates = {
@@ -249,14 +257,12 @@ if FOLDER is None:
 # What would the same search have scored with the copies left in? A copy finds its original first, with an encoder that knows next to nothing, too.
 
 # %%
-if labelled:
-    flattered = {}
-    for name in ("colour", "network"):
-        with_copies = Retriever(candidates[name], progress=False).fit(found.images).search(found.images, k=1)
-        hits = evaluate(with_copies, found.images.relevance(by="label"), metrics=["p@1"], n_bootstrap=0).per_query["p@1"]
-        asking = hits[list(spare)] if spare else hits
-        flattered[name] = {"copies in, copies ask": asking.mean(), "copies out": scores[name]["p@1"]}
-    print(pd.DataFrame(flattered).T.rename_axis("P@1").round(3).to_string())
+flattered = {}
+for name in ("colour", "network") if labelled and copies else ():
+    with_copies = Retriever(candidates[name], progress=False).fit(found.images).search(found.images, k=1)
+    hits = evaluate(with_copies, found.images.relevance(by="label"), metrics=["p@1"], n_bootstrap=0).per_query["p@1"]
+    flattered[name] = {"copies in, copies ask": hits[list(copies)].mean(), "copies out": scores[name]["p@1"]}
+pd.DataFrame(flattered).T.rename_axis("P@1").round(3) if flattered else print("There are no copies, or no labels.")
 
 # %% tags=["claim"]
 # SEED = 0, 1, 2: copies find their original in 1.00, .96, 1.00 (colour) and all (network); copies out .66, .67, .63 (colour).
@@ -337,14 +343,14 @@ explorer
 # The same view as a picture, for places where notebooks do not run:
 
 # %%
-plots.show(explorer.static(), dpi=56)
+plots.show(explorer.static(), dpi=64)
 
 # %% [markdown]
-# ### A map of the folder
+# ### Try it: a map of the folder
 #
 # Which images lie together, and which apart? Two dimensions cannot keep what hundreds hold, so first ask how much each way
 # of laying out loses. **Neighbour overlap** is the share of the ten nearest by embedding that are among the ten nearest on
-# the map; **trustworthiness** (Venna and Kaski 2001) is 1 where nothing is near on the map that is far in truth, and about
+# the map; **trustworthiness** (Venna and Kaski 2001, *ICANN*) is 1 where nothing is near on the map that is far in truth, and about
 # a half at random.
 
 # %%
@@ -380,7 +386,9 @@ seen
 
 # %% tags=["gallery"]
 explorer.search(query)
-plots.show(seen.static(), dpi=72)
+figure = seen.static()
+figure.axes[0].set_title(f"{len(clean)} images as a map; lines join one to the {explorer.k} that are found for it", fontsize=11)
+plots.show(figure, dpi=72)
 
 # %% [markdown]
 # ## Exercise 1 ★ groups of copies
@@ -480,11 +488,11 @@ if labelled:
 # %% [markdown]
 # ## What we learned
 #
-# - Look first. Broken files, copies and strangers are in every folder, and copies make any search look good.
+# - Look first. Broken files, copies and outliers are in every folder, and copies make any search look good.
 # - With labels, measure: each image asks, itself left out, copies removed, an interval over queries.
 # - Without labels, consistency under changes that you choose orders encoders by what stands still under them. It is a
 #   hint, and looking at ranked lists is the other half.
-# - The worst queries and the confused classes say what to do next: other labels, another encoder, or training (06, 07).
+# - The worst queries and the confused classes say what to do next: other labels, another encoder, or training ([06](06_domain_fine_tuning.ipynb), [07](07_metric_learning.ipynb)).
 #
 # ### Check yourself
 #
@@ -515,9 +523,9 @@ if labelled:
 n_dims = rows[best].shape[1]
 Markdown(
     f"Comparing all pairs for copies costs {(1e6 / len(clean)) ** 2:,.0f} times as much as for these {len(clean)}: exact copies still "
-    "need one pass (a dict of digests), near-copies and outliers an index (notebook 12). "
+    "need one pass (a dict of digests), near-copies and outliers an index (notebook [12](12_approximate_search.ipynb)). "
     f"{n_dims} numbers an image are {n_dims * 4 * 1e6 / 1e9:.1f} GB. Nobody looks through a million images: draw a sample at random, and "
-    "let the report name the classes, the copies and the strangers. Labels for a sample of a thousand give an interval that is good "
+    "let the report name the classes, the copies and the outliers. Labels for a sample of a thousand give an interval that is good "
     "enough to choose an encoder."
 )
 
