@@ -1,10 +1,11 @@
 """How the command line speaks: what was probably meant, which encoder it chooses, numbers with their nouns."""
 
+import pandas as pd
 import pytest
 from cli_samples import photos, runner
 
-from cbirkit.cli import choices, indexing
-from cbirkit.store import embedding
+from cbirkit.cli import choices
+from cbirkit.store import EmbeddingStore, embedding
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -52,32 +53,15 @@ def test_the_encoder_that_is_chosen_is_kept(folder, run):
 
 
 def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):
-    fitted = indexing._fitted
+    summary, calls = EmbeddingStore.summary, []
 
-    def beside(names, images, out, arguments, printer):
-        other = type(arguments)(**{**vars(arguments), "encoder": "hog", "quiet": True})
-        fitted(("hog", "exact"), images[:4], out, other, printer)
-        return fitted(names, images, out, arguments, printer)
+    def beside(store):
+        calls.append(summary(store))
+        return pd.concat(calls[-1:] * len(calls))  # another process has written as much meanwhile
 
-    class Store(indexing_store()):
-        def summary(self):
-            table = super().summary()
-            if not seen:
-                seen.append(True)
-                return table.iloc[:0]  # counted before the other process wrote
-            return table
-
-    seen = []
-    monkeypatch.setattr("cbirkit.store.EmbeddingStore", Store)
-    monkeypatch.setattr(indexing, "_fitted", beside)
+    monkeypatch.setattr(EmbeddingStore, "summary", beside)
     assert "indexed 6 images" in (err := run("index", folder, "--encoder", "color")[2])
-    assert "(6 encoded now)" in err
-
-
-def indexing_store():
-    from cbirkit.store import EmbeddingStore
-
-    return EmbeddingStore
+    assert "(6 encoded now)" in err and len(calls) == 2
 
 
 def test_the_progress_bar_names_the_encoders_of_a_union():
