@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import sys
 
 import pytest
 from cli_samples import add_textured, failed, paint, photos, runner
 
 from cbirkit.cli import lab
+from cbirkit.cli.say import printable
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -21,7 +23,7 @@ def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch,
     notebook = nbformat.read(tmp_path / "explore_photos.ipynb", as_version=4)
     nbformat.validate(notebook)
     codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    assert notebook.cells[0].source.startswith("# Explore `photos`\n")
+    assert notebook.cells[0].source.startswith("# Explore photos\n")
     assert codes[-1] == "explore.QueryExplorer({'deep': retriever})"
     names = {}
     (folder / "photo of the sea without an ending").write_bytes(b"\xff\xd8\xff")
@@ -64,6 +66,8 @@ def test_explore_writes_any_folder_name_as_a_string(name, tmp_path, run, monkeyp
     names = {}
     exec(source.replace("ImageCollection.from_folder", "str"), names)  # noqa: S102
     assert code == 0 and names["images"] == str(tmp_path / name)
+    title = "".join(notebook["cells"][0]["source"]).split("\n")[0].removeprefix("# Explore ")
+    assert re.sub(r"\\(\W|_)", r"\1", title) == printable(name) and "$" not in title.replace("\\$", "")
 
 
 def test_explore_loads_what_an_encoder_learnt(folder, tmp_path, run):

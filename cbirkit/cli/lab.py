@@ -5,6 +5,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from .choices import ENCODERS, INDEXES, checked_folder, choose, encoder_code, ou
 from .indexing import cannot_write
 from .say import Failure, counted, file_name, printable
 
-_INTRODUCTION = """# Explore `{name}`
+_INTRODUCTION = """# Explore {name}
 
 Run all cells (Run > Run All Cells). Click an image to search for it, drop in one of your own, or crop a
 region. The first run encodes every image; later ones only what is new."""
@@ -87,7 +88,7 @@ def _notebook(folder, out, encoder, index):
     """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
     codes = [_imports(encoder), _images(folder), _retriever(out, encoder, index)]
     cells = [
-        _markdown(_INTRODUCTION.format(name=printable(folder.name).replace("`", "'"))),
+        _markdown(_INTRODUCTION.format(name=_plain(folder.name))),
         *map(_code, codes),
         _code(f"explore.QueryExplorer({{{encoder!r}: retriever}})"),
     ]
@@ -119,6 +120,11 @@ def _retriever(out, encoder, index):
     lines += [f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"]
     lines += ["problems = retriever.problems.head(50).to_string(index=False)"]
     return "\n".join([*lines, 'print(problems if len(retriever.problems) else "every file could be used")'])
+
+
+def _plain(name):
+    """A name as Markdown that shows it as it is, and breaks where the window is narrow."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(name))
 
 
 def _markdown(text):
