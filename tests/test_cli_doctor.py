@@ -39,6 +39,17 @@ def test_doctor_says_what_is_missing_and_how_to_install_it(line, words, code, ru
     assert (quiet == "") == (words == "ready") and "cores" not in quiet
 
 
+def test_a_torch_that_does_not_load_is_told(run, monkeypatch, tmp_path):
+    (tmp_path / "cbirkit_broken.py").write_text("raise ImportError('libcusparse.so.12: cannot open')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "_LOADED", ["cbirkit_broken"])
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: ['cbirkit_broken>=1; extra == "lab"'])
+    for arguments in (["doctor"], ["doctor", "--quiet"]):
+        out = run(*arguments)[1]
+        assert "cbirkit_broken is broken: libcusparse.so.12" in out
+        assert "pip install --force-reinstall cbirkit_broken\n" in out
+
+
 def test_doctor_without_an_installed_package(run, monkeypatch):
     def missing(name):
         raise doctor.importlib.metadata.PackageNotFoundError(name)

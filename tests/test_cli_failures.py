@@ -94,3 +94,11 @@ def test_ctrl_c_ends_with_130(folder, run, monkeypatch):
 def test_a_missing_package_is_one_sentence(folder, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "annoy", None)
     failed(run("index", folder, "--index", "annoy"), "pip install annoy")
+
+
+def test_a_library_that_does_not_load_leads_to_the_doctor(folder, run, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ImportError("libcusparse.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(indexing, "_fitted", broken)
+    failed(run("index", folder), "libcusparse.so.12: .* run `cbirkit doctor`")

@@ -53,7 +53,9 @@ def main(argv=None):
     except (ImportError, OSError, TypeError, ValueError) as error:  # what the package raises for bad input
         if os.environ.get("CBIRKIT_TRACEBACK"):
             raise
-        printer.error(" ".join(str(error).split()) or type(error).__name__)
+        doctor = isinstance(error, ImportError) and "install" not in str(error)
+        hint = "; run `cbirkit doctor`, it tells what is broken and how to mend it" * doctor
+        printer.error((" ".join(str(error).split()) or type(error).__name__) + hint)
     return 1
 
 

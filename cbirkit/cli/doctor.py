@@ -19,6 +19,7 @@ _MODULES = {  # distribution: the module it brings, where the names differ
     "scikit-learn": "sklearn",
     "umap-learn": "umap",
 }
+_LOADED = ["torch", "torchvision"]  # loaded too, though not needed: half of an installation is found only so
 _GROUPS = {
     "": "needed",
     "lab": "for the notebooks",
@@ -54,7 +55,7 @@ def examine(printer):
         if chosen and not printer.quiet:
             printer.result(f"\n{title}")
         for name, least in chosen:
-            version, fault = _state(name, least, load=extra == "")
+            version, fault = _state(name, least, load=extra == "" or name in _LOADED)
             if not printer.quiet:
                 printer.result(f"  {name:<24} {version or '-':<12} {fault or 'ok'}  (>= {least})")
             if fault:
@@ -68,6 +69,9 @@ def _conclude(faults, printer):
         names = [text for group, text in faults if group == extra]
         if names:
             printer.result(f"\nmissing {_GROUPS[extra]}: {'; '.join(names)}\n  install with: {line}")
+        broken = [text.split()[0] for text in names if "is broken" in text]
+        if broken:
+            printer.result(f"  what is broken, with: pip install --force-reinstall {' '.join(broken)}")
     if needed:
         printer.result("\nnot ready: " + "; ".join(needed))
         printer.result('  install with: pip install -e ".[lab]"  (in the folder that holds pyproject.toml)')
