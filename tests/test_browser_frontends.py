@@ -191,16 +191,38 @@ def test_a_page_loaded_again_finds_its_kernel(notebook):
     act_and_wait(notebook, root, root.locator(CLICKED["QueryExplorer"]).first.click)
 
 
+def saved(notebook):
+    """What its file holds after it was saved."""
+    notebook.save()
+    return nbformat.read(notebook.lab.folder / "notebook.ipynb", as_version=4)
+
+
 def test_without_a_kernel_the_pictures_are_shown(opened):
     """A notebook that somebody else saved is not trusted, and Jupyter shows its pictures in place of its widgets."""
-    saved = nbformat.read(opened.lab.folder / "notebook.ipynb", as_version=4)
-    stored = [out for cell in saved.cells for out in cell.outputs if "image/png" in out.get("data", {})]
+    theirs = saved(opened)
+    stored = [out for cell in theirs.cells for out in cell.outputs if "image/png" in out.get("data", {})]
     assert len(stored) == 2 * len(CELLS) and all(out.metadata["image/png"]["alt"] for out in stored)
-    saved.cells[0].source += "# from somebody else"
-    nbformat.write(saved, opened.lab.folder / "theirs.ipynb")
+    theirs.cells[0].source += "# from somebody else"
+    nbformat.write(theirs, opened.lab.folder / "theirs.ipynb")
     theirs = opened.browser.open(opened.lab, "theirs.ipynb", front_end=opened.front_end)
     pictures = theirs.page.locator(".jp-OutputArea-output.jp-RenderedImage img")
     theirs.until(lambda: pictures.count() == 2 * len(CELLS), "the pictures are not shown")
     assert all(pictures.evaluate_all("images => images.map(image => image.naturalWidth > 300)"))
     assert theirs.complaints() == []
     theirs.close()
+
+
+def test_a_stored_view_says_that_it_has_no_kernel(opened):
+    """Jupyter can be told to store the state of widgets in the notebook."""
+    opened.choose("Settings", "Save Widget State Automatically")
+    view(opened, "QueryExplorer").locator(".cbk-lists .cbk-tile").first.focus()
+    opened.until(lambda: "widgets" in saved(opened).metadata, "the state was not stored")
+    opened.choose("Kernel", "Shut Down Kernel")
+    stored = opened.browser.open(opened.lab, "notebook.ipynb", front_end=opened.front_end)
+    root = view(stored, "QueryExplorer")
+    root.locator(".cbk-lists .cbk-tile img[src^=blob]").first.wait_for(timeout=20_000)
+    stored.until(lambda: said(root) == GONE, "the stored explorer does not say that it has no kernel")
+    root = view(stored, "MetricLab")
+    act_and_wait(stored, root, root.locator(".cbk-lab-tile").first.click)
+    assert said(root) == GONE and stored.complaints() == []
+    stored.close()

@@ -36,13 +36,15 @@ function keepKeys(el) {
   }, true);
 }
 
-// Sends to the kernel. Where that has ended Jupyter throws; then the explorer is told.
+// Sends to the kernel. Where that has ended Jupyter throws, and a view that was stored has none: then the explorer is told.
 function makeSender(model, el) {
+  const lost = () => el.dispatchEvent(new CustomEvent("cbk-gone", { bubbles: true }));
   return (message, buffers = []) => {
+    if (el.classList.contains("jupyter-widgets-disconnected")) return lost();
     try {
-      model.send(message, undefined, buffers);
+      return model.send(message, undefined, buffers);
     } catch {
-      el.dispatchEvent(new CustomEvent("cbk-gone", { bubbles: true }));
+      return lost();
     }
   };
 }

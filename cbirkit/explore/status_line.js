@@ -23,6 +23,7 @@ function attend(root, onGone) {
   const names = new MutationObserver(() => nameControls(root));
   const kernel = new MutationObserver(() => onGone(gone()));
   nameControls(root);
+  onGone(gone()); // a view that was stored in the notebook has no kernel from the start
   keepKeys(root);
   names.observe(root, { childList: true, subtree: true });
   kernel.observe(root, { attributes: true, attributeFilter: ["class"] });
