@@ -48,6 +48,16 @@ def test_columns_of_every_kind_can_be_filtered_by():
     assert facts.text("classes", 0) == "a, b"
 
 
+def test_images_without_a_label_are_left_out_of_the_classes_alone():
+    images = ImageCollection.from_arrays([picture(i) for i in range(4)], labels=["cat", None, "dog", "cat"])
+    assert Facts(images).counts("label", np.array([True, True, False, True])).to_dict() == {"cat": 2}
+    seen = explore.CollectionExplorer(images).wait()
+    seen.view = "classes"
+    assert len(seen.kept) == 4
+    seen.filter(label=None)
+    assert seen.kept == ["1"]
+
+
 def test_many_numbers_are_offered_in_ranges_that_share_no_image():
     values = np.random.default_rng(0).integers(0, 1000, 500)
     images = ImageCollection.from_arrays([picture(0)] * 500, table=pd.DataFrame({"n": values}))

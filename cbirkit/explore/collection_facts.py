@@ -135,7 +135,8 @@ class Facts:
         """How often each value occurs among the images to `keep`, most first: Series of int by text."""
         if column not in self.table:
             return pd.Series(dtype=int)
-        return self._exploded(column)[np.flatnonzero(keep)].map(_words).value_counts()
+        values = self._exploded(column)  # none for an image without a value, several for one with a list
+        return values[values.index.isin(np.flatnonzero(keep))].map(_words).value_counts()
 
     # ------------------------------------------------------------------ columns by kind
 
