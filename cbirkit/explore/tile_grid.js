@@ -53,6 +53,13 @@ function moveFocus(event, grid) {
   buttons[target].focus();
 }
 
+// One stop of the Tab key for the whole grid: the tile that was used last, else the selected one, else the first.
+function setStop(grid, tile = null) {
+  const tiles = [...grid.children];
+  const stop = tile ?? tiles.find((one) => one === document.activeElement) ?? tiles.find((one) => one.matches(".cbk-selected")) ?? tiles[0];
+  tiles.forEach((one) => { one.tabIndex = one === stop ? 0 : -1; });
+}
+
 function render({ model, el }) {
   el.classList.add("cbk", "cbk-grid");
   keepKeys(el);
@@ -86,9 +93,11 @@ function render({ model, el }) {
       button.classList.toggle("cbk-selected", selected);
       button.setAttribute("aria-current", String(selected));
     }
+    setStop(grid);
   }
 
   grid.addEventListener("keydown", (event) => moveFocus(event, grid));
+  grid.addEventListener("focusin", (event) => setStop(grid, event.target));
   model.on("change", draw);
   draw();
   return () => {
