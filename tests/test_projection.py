@@ -73,6 +73,7 @@ def test_overlap_and_trustworthiness_by_naive_loops():
     assert "neighbour overlap" in str(quality) and "trustworthiness 0." in str(quality)
     faithful = explore.map_quality(points, np.hstack([points, np.zeros((40, 3))]), k=5)
     assert faithful.overlap == 1.0 == faithful.trustworthiness
+    assert str(explore.map_quality(points[:3], rows[:3], k=2)).startswith("too few images")
 
 
 def test_nearest_breaks_ties_by_position_and_leaves_itself_out():

@@ -116,7 +116,7 @@ class MapQuality:
     n_sampled: int
 
     def __str__(self):
-        if np.isnan(self.overlap):
+        if np.isnan(self.trustworthiness):
             return "too few images to say how far the map can be believed"
         return (
             f"trustworthiness {self.trustworthiness:.2f} (1 faithful, 0.5 random) · neighbour overlap "
