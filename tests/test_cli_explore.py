@@ -11,6 +11,7 @@ from cli_samples import add_textured, failed, paint, photos, runner
 from cbirkit.cli import lab
 from cbirkit.cli.say import printable
 
+SHOWN = ("CollectionExplorer(", "QueryExplorer({'deep': retriever})", "EmbeddingMap(")
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
 
@@ -24,15 +25,17 @@ def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch,
     nbformat.validate(notebook)
     codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert notebook.cells[0].source.startswith("# Explore photos\n")
-    assert codes[-1] == "explore.QueryExplorer({'deep': retriever})"
+    assert ["explore." + name in code for code, name in zip(codes[-3:], SHOWN, strict=True)] == [True] * 3
     names = {}
     (folder / "photo of the sea without an ending").write_bytes(b"\xff\xd8\xff")
-    for source in codes[:-1]:
+    (folder / "half.jpg").write_bytes(b"\xff\xd8\xff")
+    for source in codes:
         exec(source, names)  # noqa: S102
-    assert len(names["retriever"].ids) == 6
+    assert len(names["images"]) == 7 and len(names["retriever"].ids) == 6 == len(names["explorer"].queries)
     assert "call it photo of the sea without an ending.jpg\n" in capsys.readouterr().out  # not cut off
     (folder / "photo of the sea without an ending").unlink()
-    for source in codes[:-1]:
+    (folder / "half.jpg").unlink()
+    for source in codes[:-3]:
         exec(source, names)  # noqa: S102
     assert capsys.readouterr().out.endswith("every file could be used\n")
     assert (folder / ".cbirkit" / "store").is_dir()

@@ -16,8 +16,18 @@ from .say import Failure, counted, file_name, printable
 
 _INTRODUCTION = """# Explore {name}
 
-Run all cells (Run > Run All Cells). Click an image to search for it, drop in one of your own, or crop a
-region. The first run encodes every image; later ones only what is new."""
+Run all cells (Run > Run All Cells). The first run encodes every image; later ones only what is new."""
+_PARTS = {
+    "What is in it": "Turn the pages; see copies side by side, outliers, files that cannot be read, classes and sizes.",
+    "Search": "Click an image to search for it, drop in one of your own, or crop a region.",
+    "Map": "Rest on a point to see its image, click it and the search above asks for it, draw round some to see them all.",
+}
+_LOOK = """rows = np.zeros((len(images), retriever.embeddings.shape[1]))  # files that could not be used keep zeros
+rows[images.positions(retriever.ids)] = retriever.embeddings
+explore.CollectionExplorer(images, rows)"""
+_SEARCH = "explorer = explore.QueryExplorer({{{!r}: retriever}})\nexplorer"
+_MAP = """method = "umap" if len(retriever.ids) >= 10 else "pca"
+explore.EmbeddingMap(retriever.images, retriever.embeddings, method=method).link(explorer)"""
 
 
 def explore_folder(arguments, printer):
@@ -87,11 +97,9 @@ def _open(path, printer):
 def _notebook(folder, out, encoder, index):
     """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
     codes = [_imports(encoder), _images(folder), _retriever(out, encoder, index)]
-    cells = [
-        _markdown(_INTRODUCTION.format(name=_plain(folder.name))),
-        *map(_code, codes),
-        _code(f"explore.QueryExplorer({{{encoder!r}: retriever}})"),
-    ]
+    cells = [_markdown(_INTRODUCTION.format(name=_plain(folder.name))), *map(_code, codes)]
+    for (title, words), code in zip(_PARTS.items(), (_LOOK, _SEARCH.format(encoder), _MAP), strict=True):
+        cells += [_markdown(f"## {title}\n\n{words}"), _code(code)]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -101,15 +109,14 @@ def _notebook(folder, out, encoder, index):
 
 def _imports(encoder):
     several, learned = len(ENCODERS[encoder][0]) > 1, ENCODERS[encoder][1]
-    lines = ["from sklearn.pipeline import make_union", ""] * (several and not learned)
-    lines += ["from cbirkit import ImageCollection, Retriever, encoders, explore, indexes, plots"]
+    lines = ["import numpy as np"] + ["from sklearn.pipeline import make_union"] * (several and not learned)
+    lines += ["", "from cbirkit import ImageCollection, Retriever, encoders, explore, indexes"]
     lines += ["from cbirkit.persistence import load_estimator"] * learned
     return "\n".join([*lines, "from cbirkit.store import EmbeddingStore"])
 
 
 def _images(folder):
-    some = "images[:: -(-len(images) // 24)]"  # evenly spaced
-    return f"images = ImageCollection.from_folder({str(folder)!r})\nplots.show(plots.contact_sheet({some}))"
+    return f"images = ImageCollection.from_folder({str(folder)!r})\nimages"
 
 
 def _retriever(out, encoder, index):
