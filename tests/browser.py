@@ -80,6 +80,10 @@ class Browser:
         self._browser.close()
         self._driver.stop()
 
+    def bare_page(self):
+        """A playwright page in a window of its own, with nothing in it."""
+        return self._browser.new_context().new_page()
+
     def open(self, lab, notebook, *, front_end="lab", width=1280, height=900, scale=1):
         """Open a notebook (path below the lab's folder) in a new window; returns a `NotebookPage`."""
         context = self._browser.new_context(

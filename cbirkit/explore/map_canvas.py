@@ -35,7 +35,7 @@ class MapCanvas(anywidget.AnyWidget):
     """
 
     _esm = script("map_points.js", "map_parts.js", "map_canvas.js")
-    _css = style("tile_grid.css", "map_canvas.css")
+    _css = style("map_canvas.css")
     points = traitlets.Bytes(b"").tag(sync=True)  # float32 (n, 2), little-endian, within -1 to 1
     groups = traitlets.Bytes(b"").tag(sync=True)  # uint8 (n,)
     chosen = traitlets.Bytes(b"").tag(sync=True)  # uint32 positions of the selected points

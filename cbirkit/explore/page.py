@@ -17,14 +17,14 @@ def script(*names):
 
 
 def style(*names):
-    """One style sheet of these files.
+    """One style sheet of these files, after ``page.css``, which all share.
 
     Examples
     --------
-    >>> style("cropper.css").startswith(".cbk-cropper")
+    >>> ".cbk-cropper" in style("cropper.css")
     True
     """
-    return _joined(*names)
+    return _joined("page.css", *names)
 
 
 def _joined(*names):
