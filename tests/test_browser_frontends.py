@@ -26,8 +26,9 @@ CELLS = {
     "AttackLab": "attack = explore.AttackLab(Retriever(deep, progress=False).fit(patterned()), steps=3, k=4)\nattack",
     "ObjectExplorer": "objects = explore.ObjectExplorer(fitted(things()), k=4)\nobjects",
     "EmbeddingMap": "seen = explore.EmbeddingMap(images, retriever.embeddings, method=positions, k=4)\nseen",
+    "CollectionExplorer": "looked = explore.CollectionExplorer(images, page_size=12).wait()\nlooked",
 }
-AGAIN = "display(query, metric, attack, objects, seen)"
+AGAIN = "display(query, metric, attack, objects, seen, looked)"
 EXPLORERS = tuple(CELLS)
 CLICKED = {
     "QueryExplorer": ".cbk-lists .cbk-tile:last-child",
@@ -35,6 +36,7 @@ CLICKED = {
     "AttackLab": ".cbk-picker .cbk-tile:nth-child(3)",
     "ObjectExplorer": ".cbk-picker .cbk-tile:nth-child(3)",
     "EmbeddingMap": ".cbk-map-top",  # a click in its middle
+    "CollectionExplorer": ".cbk-sheet .cbk-tile:nth-child(3)",
 }
 KEYS = {  # where Tab leads, and what is pressed there
     "QueryExplorer": (".cbk-lists .cbk-tile", ("ArrowRight", "Enter")),
@@ -42,8 +44,9 @@ KEYS = {  # where Tab leads, and what is pressed there
     "AttackLab": (".noUi-handle", ("ArrowRight",)),
     "ObjectExplorer": (".cbk-frame", ("ArrowRight", "Enter")),
     "EmbeddingMap": (".cbk-map-top", ("ArrowLeft", "ArrowLeft", "Enter")),
+    "CollectionExplorer": (".cbk-sheet .cbk-tile", ("ArrowRight", "Enter")),
 }
-READY = (".cbk-lists .cbk-tile img[src^=blob]", ".cbk-lab-tile", ".cbk-frame img[src^=blob]", ".cbk-map-frame[data-drawn]")
+READY = (".cbk-lists .cbk-tile img[src^=blob]", ".cbk-lab-tile", ".cbk-frame img[src^=blob]", ".cbk-map-frame[data-drawn]", ".cbk-collection .cbk-tile")
 RING = "getComputedStyle(document.activeElement).outlineStyle"
 FOCUS = "document.activeElement.outerHTML.slice(0, 150)"
 GONE = "The kernel behind this view has ended or was restarted: run the cell again."
@@ -98,6 +101,7 @@ def test_the_keyboard_alone_is_enough(notebook, explorer):
     page, root = notebook.page, view(notebook, explorer)
     target, keys = KEYS[explorer]
     root.locator(":is(button, select, input, [tabindex='0']):visible").first.focus()
+    page.keyboard.press("Tab"), page.keyboard.press("Shift+Tab")  # rings are for the keyboard, not for scripts
     for _ in range(20):  # stops: a grid of pictures is one
         assert page.evaluate(RING) != "none", f"nothing shows that {page.evaluate(FOCUS)} has the focus"
         if page.evaluate("selector => document.activeElement.matches(selector)", target):
@@ -112,26 +116,27 @@ def test_the_keyboard_alone_is_enough(notebook, explorer):
 
 def test_the_mouse_selects_on_the_map_and_crops_the_query(notebook):
     root = view(notebook, "EmbeddingMap")
-    x, y = middle(root.locator(".cbk-map-top"))
-    round_it = [(x - 20, y), (x, y - 20), (x + 20, y), (x, y + 20), (x - 20, y)]
-    for mode, stops in (("Lasso", round_it), ("Box", [(x - 20, y - 20), (x + 20, y + 20)])):
+    round_it = [(-20, 0), (0, -20), (20, 0), (0, 20), (-20, 0)]
+    for mode, stops in (("Lasso", round_it), ("Box", [(-20, -20), (20, 20)])):
         root.get_by_role("button", name="Clear").click()
         notebook.until(lambda: said(root).startswith("0 images selected"), "the selection stayed")
         root.get_by_role("button", name=mode).click()
-        drag(notebook, stops)
+        drag(notebook, root.locator(".cbk-map-top"), stops)
         notebook.until(lambda: said(root).startswith("1 images selected"), "the drag selected nothing")
         assert root.locator(".cbk-lists .cbk-tile").last.get_attribute("data-id") == "folder/22.jpg"
     root = view(notebook, "QueryExplorer")
-    x, y = middle(root.locator(".cbk-frame img"))
-    drag(notebook, [(x - 20, y - 20), (x + 20, y + 20)])
+    drag(notebook, root.locator(".cbk-frame img"), [(-20, -20), (20, 20)])
     notebook.until(lambda: "region of" in said(root), "the drag over the query searched for nothing")
 
 
-def drag(notebook, stops):
-    notebook.page.mouse.move(*stops[0])
+def drag(notebook, locator, stops):
+    """Drag through places given from the middle of what is located, in pixels."""
+    x, y = middle(locator)
+    places = [(x + right, y + down) for right, down in stops]
+    notebook.page.mouse.move(*places[0])
     notebook.page.mouse.down()
-    for stop in stops[1:]:
-        notebook.page.mouse.move(*stop, steps=4)
+    for place in places[1:]:
+        notebook.page.mouse.move(*place, steps=4)
     notebook.page.mouse.up()
 
 

@@ -156,8 +156,8 @@ def draw_attack(shown, heading):
     n = max(len(shown.before.tiles), 1)
     fig = plt.figure(figsize=(max(1.25 * n, 6.6), 5.6))
     plt.close(fig)
-    grid = fig.add_gridspec(3, 1, height_ratios=[1.7, 1, 1], left=0.02, right=0.98, top=0.92, bottom=0.02, hspace=0.28)
-    fig.text(0.02, 0.965, safe_text(heading, 110), fontsize=9, weight="bold", va="center", **PLAIN)
+    grid = fig.add_gridspec(3, 1, height_ratios=[1.7, 1, 1], left=0.02, right=0.98, top=0.9, bottom=0.02, hspace=0.28)
+    fig.text(0.02, 0.975, safe_text(heading, 110), fontsize=9, weight="bold", va="center", **PLAIN)
     pictures = grid[0].subgridspec(1, 3)
     names = ("query", f"perturbation × {shown.gain:.0f}", "attacked query")
     for cell, pixels, name in zip(pictures, (shown.clean, shown.amplified, shown.attacked), names, strict=True):
