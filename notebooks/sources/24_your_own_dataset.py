@@ -143,6 +143,7 @@ for view in ["copies", "near-copies"]:
 # %%
 looked.view = "outliers"
 plots.show(looked.static(), dpi=80)
+looked.view = "contact sheet"  # where you will find it when you scroll back
 
 # %% tags=["claim"]
 # SEED = 0, 1, 2: all 12 copies are found, 11, 11, 12 of 12 small ones, and all three drawings are among the outliers.
