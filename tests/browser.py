@@ -217,11 +217,6 @@ class NotebookPage:
         session.detach()
         return told
 
-    def wait_for_change(self, locator, before, *, timeout=10):
-        """Wait until the text contents of `locator` differ from `before`; returns them."""
-        self._wait(lambda: locator.all_text_contents() != before, timeout, "the text changed")
-        return locator.all_text_contents()
-
     def close(self):
         self.page.context.close()
 

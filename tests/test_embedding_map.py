@@ -82,8 +82,8 @@ def test_selecting_shows_the_images_a_page_at_a_time(seen):
     assert text.startswith("3 images selected.") and "group 1 (1)" in text and not problem
     seen._canvas.receive({"event": "select"}, buffer(*range(30)))
     assert seen._selected.grid.ids == folder(*range(24)) and "30 images" in seen._selected.grid.summary
-    seen._selected._next.click()
-    assert seen._selected.grid.ids == folder(*range(24, 30)) and seen._selected._next.disabled
+    seen._selected.pager._next.click()
+    assert seen._selected.grid.ids == folder(*range(24, 30)) and seen._selected.pager._next.disabled
     seen.selected = folder(8, 1)
     assert seen.selected == folder(1, 8) and list(np.frombuffer(seen._canvas.chosen, "<u4")) == [1, 8]
     seen._canvas.receive({"event": "select"}, buffer())

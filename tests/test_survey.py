@@ -10,7 +10,7 @@ from PIL import Image
 from cbirkit import ImageCollection
 from cbirkit.evaluation import survey
 from cbirkit.evaluation.leaks import difference_hash
-from cbirkit.evaluation.survey import _near_pairs
+from cbirkit.evaluation.survey import _near, _near_pairs
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -79,6 +79,16 @@ def test_near_pairs_are_those_of_a_loop_over_all(most):
     pairs = _near_pairs(bits, most)
     assert len(expected) > 60 or most == 0
     assert sorted(map(tuple, pairs.T.tolist())) == sorted(expected)
+
+
+def test_thousands_of_equal_hashes_cost_no_more_than_one(monkeypatch):
+    compared = []
+    counted = lambda bits, most: compared.append(len(bits)) or _near_pairs(bits, most)  # noqa: E731
+    monkeypatch.setitem(_near.__globals__, "_near_pairs", counted)
+    one, other = np.random.default_rng(0).integers(0, 2, (2, 128)).astype(bool)
+    hashes = [one] * 3000 + [other] + [one ^ (np.arange(128) == 5)]
+    groups, apart = _near([str(i) for i in range(3002)], hashes, 6, set())
+    assert groups == [[str(i) for i in range(3002) if i != 3000]] and apart == [1] and compared == [3]
 
 
 def test_near_copies_are_joined_over_chains_and_plain_images_are_left_out():

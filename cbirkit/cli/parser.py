@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+from importlib import import_module
 
 from .choices import ENCODERS, INDEXES, default_encoder
 
@@ -75,6 +76,16 @@ def _command(commands, name, *, summary, examples, run, resumes=False):
     return parser
 
 
+def _later(module, name):
+    """A command's work, whose module is loaded when it is run, so that help comes at once."""
+
+    def run(arguments, printer):
+        getattr(import_module(module, __package__), name)(arguments, printer)
+        return 0
+
+    return run
+
+
 def _add_doctor(commands):
     def run(arguments, printer):
         from .doctor import examine
@@ -122,12 +133,6 @@ def _add_prefetch(commands):
 
 
 def _add_index(commands):
-    def run(arguments, printer):
-        from .indexing import index_folder
-
-        index_folder(arguments, printer)
-        return 0
-
     parser = _command(
         commands,
         "index",
@@ -137,7 +142,7 @@ def _add_index(commands):
         "Run it again after images came or went: only new ones are encoded. A run that was killed goes on\n"
         f"where it stopped.\n\nencoders:\n{_ENCODERS}"
         'Larger networks, resnet50 say, are used from Python: encoders.Deep("resnet50").',
-        run=run,
+        run=_later(".indexing", "index_folder"),
         resumes=True,
     )
     _add_folder(parser)
@@ -145,12 +150,6 @@ def _add_index(commands):
 
 
 def _add_search(commands):
-    def run(arguments, printer):
-        from .searching import search_folder
-
-        search_folder(arguments, printer)
-        return 0
-
     parser = _command(
         commands,
         "search",
@@ -159,7 +158,7 @@ def _add_search(commands):
         "  cbirkit search photos ~/new.png --html found.html\n\n"
         "IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself.\n"
         "A folder without an index is indexed first.",
-        run=run,
+        run=_later(".searching", "search_folder"),
         resumes=True,
     )
     _add_folder(parser)
@@ -171,19 +170,13 @@ def _add_search(commands):
 
 
 def _add_explore(commands):
-    def run(arguments, printer):
-        from .lab import explore_folder
-
-        explore_folder(arguments, printer)
-        return 0
-
     parser = _command(
         commands,
         "explore",
         summary="write a notebook that explores a folder by clicking, and open it in JupyterLab",
         examples="  cbirkit explore photos\n  cbirkit explore photos --no-open\n"
         "  cbirkit explore photos --notebook ~/course/mine.ipynb",
-        run=run,
+        run=_later(".lab", "explore_folder"),
     )
     _add_folder(parser)
     parser.add_argument("--no-open", action="store_true", help="only write the notebook")
@@ -196,19 +189,13 @@ def _add_explore(commands):
 
 
 def _add_report(commands):
-    def run(arguments, printer):
-        from .report import report_folder
-
-        report_folder(arguments, printer)
-        return 0
-
     parser = _command(
         commands,
         "report",
         summary="look at a folder of images before anything else: sizes, classes, copies, outliers, broken files",
         examples="  cbirkit report photos\n  cbirkit report photos --html ~/photos.html --encoder color\n\n"
         "The page is one file that needs no server and loads nothing. It holds small copies of some images.",
-        run=run,
+        run=_later(".report", "report_folder"),
     )
     _add_folder(parser)
     parser.add_argument(
@@ -220,12 +207,6 @@ def _add_report(commands):
 
 
 def _add_assignments(commands):
-    def run(arguments, printer):
-        from .assignments import write_assignments
-
-        write_assignments(arguments, printer)
-        return 0
-
     parser = _command(
         commands,
         "assignments",
@@ -233,7 +214,7 @@ def _add_assignments(commands):
         examples="  cbirkit assignments 00 01 02\n  cbirkit assignments --out ~/class\n\n"
         "OUT/release/NAME/NAME.ipynb goes to students: no solutions, no outputs, and behind each exercise a locked cell that\n"
         "grades it, a point a star. OUT/source has the solutions; it is what `nbgrader generate_assignment NAME` reads.",
-        run=run,
+        run=_later(".assignments", "write_assignments"),
     )
     parser.add_argument(
         "only", metavar="NUMBER", nargs="*", help="notebooks, by the beginning of their names (default: all)"

@@ -166,9 +166,10 @@ def _near(ids, hashes, most, left_out):
     if len(rows) < 2:
         return [], []
     bits = np.array([hashes[i] for i in rows], dtype=bool)  # (n, 128)
-    one, other = _near_pairs(bits, most)
-    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(rows), len(rows)))
-    groups = _groups_of_equal(np.arange(len(rows)), connected_components(links, directed=False)[1])
+    different, which = np.unique(bits, axis=0, return_inverse=True)  # thousands of equal ones would make millions of pairs
+    one, other = _near_pairs(different, most)
+    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(different), len(different)))
+    groups = _groups_of_equal(np.arange(len(rows)), connected_components(links, directed=False)[1][which.ravel()])
     return [[ids[rows[i]] for i in group] for group in groups], [_most_apart(bits[group]) for group in groups]
 
 

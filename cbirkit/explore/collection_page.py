@@ -2,8 +2,8 @@
 
 from ipywidgets import Box, VBox
 
-from .collection_controls import Pager
 from .collection_views import titled
+from .pager import Pager
 from .text_table import TextTable
 from .tile_grid import TileGrid
 

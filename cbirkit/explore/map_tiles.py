@@ -2,8 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Box, Button, Label, Layout, VBox
+from ipywidgets import VBox
 
+from .pager import Pager
 from .projection import nearest
 from .tile_grid import Tile, TileGrid
 
@@ -22,30 +23,18 @@ class SelectedGrid(VBox):
 
     def __init__(self, images, thumbnails):
         self._images, self._thumbnails = images, thumbnails
-        self._chosen, self._texts, self._page = np.empty(0, np.int64), None, 0
-        self.grid = TileGrid(tile_size=84)
-        self._back, self._next = (
-            Button(description=text, tooltip=tip, layout=Layout(width="auto"))
-            for text, tip in (("Previous", "The pictures before these"), ("Next", "The pictures after these"))
-        )
-        self._back.on_click(lambda _button: self._turn(-1))
-        self._next.on_click(lambda _button: self._turn(1))
-        self._where = Label()
-        self._row = Box([self._back, self._next, self._where]).add_class("cbk-row")
-        super().__init__([self.grid, self._row])
+        self._chosen, self._texts = np.empty(0, np.int64), None
+        self.grid, self.pager = TileGrid(tile_size=84), Pager()
+        self.pager.on_turn(self._draw)
+        super().__init__([self.grid, self.pager])
 
     def show(self, chosen, texts):
         """Show images by position; `texts` (n_images,) are their captions."""
-        self._chosen, self._texts, self._page = chosen, texts, 0
-        self._draw()
+        self._chosen, self._texts = chosen, texts
+        self._draw(1)
 
-    def _turn(self, by):
-        self._page += by
-        self._draw()
-
-    def _draw(self):
-        first = self._page * _PAGE
-        shown = self._chosen[first : first + _PAGE]
+    def _draw(self, page):
+        shown = self._chosen[(page - 1) * _PAGE : page * _PAGE]
         ids = self._images.ids[shown]
         pictures = self._thumbnails.get(self._images, ids, _SIZE)
         tiles = [
@@ -53,9 +42,7 @@ class SelectedGrid(VBox):
             for i, picture, text in zip(ids, pictures, self._texts[shown], strict=True)
         ]
         self.grid.show(tiles, heading="Selected", summary=f"{len(self._chosen):,} images")
-        self._where.value = f"{first + 1:,} to {first + len(shown):,}" if len(shown) else ""
-        self._back.disabled, self._next.disabled = first == 0, first + _PAGE >= len(self._chosen)
-        self._row.layout.display = "none" if len(self._chosen) <= _PAGE else None
+        self.pager.show(page, max(1, -(-len(self._chosen) // _PAGE)))
 
 
 class Neighbours:
