@@ -83,7 +83,7 @@ def test_near_pairs_are_those_of_a_loop_over_all(most):
 
 def test_thousands_of_equal_hashes_cost_no_more_than_one(monkeypatch):
     compared = []
-    counted = lambda bits, most: compared.append(len(bits)) or _near_pairs(bits, most)  # noqa: E731
+    counted = lambda bits, most: compared.append(len(bits)) or _near_pairs(bits, most)
     monkeypatch.setitem(_near.__globals__, "_near_pairs", counted)
     one, other = np.random.default_rng(0).integers(0, 2, (2, 128)).astype(bool)
     hashes = [one] * 3000 + [other] + [one ^ (np.arange(128) == 5)]
