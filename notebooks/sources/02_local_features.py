@@ -222,7 +222,7 @@ summary = {
 pd.Series(summary).round(3).to_frame("share with a corner error below 5 pixels")
 
 # %% [markdown]
-# One of those with many inliers, although other light and a card have changed most of its pixels:
+# One of those with many inliers, chosen by eye:
 
 # %% tags=["gallery"]
 clear = "flower_2_1/1" if "flower_2_1/1" in recovered.index else recovered["inliers"].idxmax()
