@@ -38,6 +38,7 @@ HARMLESS = {
     r"\[virtual\]|ResizeObserver loop": "layout is measured again in the next frame",
     r"reading 'schema'.*notebook_core": "Notebook 7 looks at the shortcuts of a plugin that is being loaded",
 }
+PATIENCE = 120  # seconds for what takes one: a machine may be busy with other work
 NAMED = {"application", "button", "checkbox", "combobox", "image", "link", "listbox", "option", "radio", "slider"}
 NAMED |= {"searchbox", "spinbutton", "textbox", "DisclosureTriangle"}  # roles that a screen reader calls by a name
 
@@ -93,7 +94,7 @@ class Browser:
 
 
 @contextmanager
-def running(folder, cells, *, ready, front_end="lab", timeout=120, width=1400, height=1200):
+def running(folder, cells, *, ready, front_end="lab", timeout=900, width=1400, height=1200):
     """A notebook of these cells, open and run until what the selectors `ready` (or one) mean is there; skips without a browser.
 
     Nothing may have failed, complained or left the machine when the tests are done with it.
@@ -122,7 +123,7 @@ class NotebookPage:
     def __init__(self, page, address):
         self.page = page
         self.requests, self.dialogs, self._console, self._frames = [], [], [], 0
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self._console.append(f"uncaught: {' '.join(error.stack.split())[:300]}"))
@@ -131,7 +132,7 @@ class NotebookPage:
         page.goto(address)
         self._opened()
 
-    def run_all(self, *ready, timeout=120):
+    def run_all(self, *ready, timeout=900):
         """Run all cells, and wait for the last one to end, and for what the selectors `ready` mean."""
         self.choose("Edit", "Clear Outputs of All Cells")  # and their numbers, which would look like a run
         self.choose("Run", "Run All Cells")
@@ -139,7 +140,7 @@ class NotebookPage:
             lambda: all(re.fullmatch(r"\[\d+\]:", text) for text in self.prompts()), timeout, "all cells ran"
         )
         for selector in ready:
-            self.page.wait_for_selector(selector, timeout=30_000)
+            self.page.wait_for_selector(selector, timeout=PATIENCE * 1000)
 
     def save(self, by="Control+s"):
         """Write the notebook to its file, with a key pressed where the focus is."""
@@ -164,7 +165,7 @@ class NotebookPage:
         self.page.get_by_role("menuitem", name=re.compile(words)).click()
         self._frames = 0
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
-        self._wait(lambda: self._frames >= 3, 60, "the new kernel answered")
+        self._wait(lambda: self._frames >= 3, PATIENCE, "the new kernel answered")
 
     def use_theme(self, theme):
         """Change to "JupyterLab Light" or "JupyterLab Dark"."""
@@ -196,13 +197,19 @@ class NotebookPage:
         own = (lab.url + "/", lab.url.replace("http", "ws", 1) + "/", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
 
-    def until(self, ready, what, *, seconds=15):
+    def until(self, ready, what, *, seconds=PATIENCE):
         """Wait until `ready()` is true; AssertionError with `what` went wrong, and what the status lines say."""
         end = time.monotonic() + seconds
         while not ready():
             said = self.page.locator(".cbk-status").all_inner_texts()
             assert time.monotonic() < end, f"{what}; the status says {said}, the console {self._console[-3:]}"
             self.page.wait_for_timeout(30)
+
+    def fits(self, selector):
+        """Wait until no part of `selector` is wider than the room it has; AssertionError otherwise."""
+        parts = self.page.locator(selector)
+        too_wide = "nodes => nodes.filter(node => node.scrollWidth > node.clientWidth + 1).length"
+        self.until(lambda: parts.count() and not parts.evaluate_all(too_wide), f"{selector} is wider than its room")
 
     def unnamed(self, selector):
         """What can be used or seen in a part of the page, but has no name in the browser's accessibility tree."""
@@ -221,9 +228,9 @@ class NotebookPage:
         self.page.context.close()
 
     def _opened(self):
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE * 1000)
         # Before the kernel's socket is open, Run All is silently lost.
-        self._wait(lambda: self._frames >= 3, 60, "the kernel's socket opened")
+        self._wait(lambda: self._frames >= 3, PATIENCE, "the kernel's socket opened")
 
     def _wait(self, ready, seconds, what):
         end = time.monotonic() + seconds

@@ -83,7 +83,7 @@ class JupyterLab:
             return f"{self.url}/notebooks/{notebook}?token={self.token}"
         return f"{self.url}/lab/workspaces/auto-{secrets.token_hex(3)}/tree/{notebook}?token={self.token}&reset"
 
-    def ask(self, path, *, method="GET", timeout=10):
+    def ask(self, path, *, method="GET", timeout=60):
         """Answer of the server's REST interface, as JSON."""
         headers = {"Authorization": f"token {self.token}"}
         request = urllib.request.Request(self.url + path, method=method, headers=headers)
@@ -118,11 +118,11 @@ class JupyterLab:
         search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         return {**os.environ, **paths, "JUPYTER_TOKEN": self.token, "PYTHONPATH": search}
 
-    def _wait(self, seconds=60):
+    def _wait(self, seconds=300):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
-                return self.ask("/api/status", timeout=5)
+                return self.ask("/api/status", timeout=30)
             except (urllib.error.URLError, OSError):
                 if self._server.poll() is not None:
                     break

@@ -154,8 +154,7 @@ def test_texts_are_whole_and_clear_and_targets_large_enough(notebook, width, the
     notebook.page.set_viewport_size({"width": 1400, "height": 1200})  # the menus have no room at 800 px
     notebook.use_theme(theme)
     notebook.page.set_viewport_size({"width": width, "height": 1200})
-    notebook.page.wait_for_timeout(300)
-    assert faults(notebook.page) == {}
+    notebook.until(lambda: faults(notebook.page) == {}, "texts are cut or faint, or targets small: see page_looks.faults")
     notebook.page.set_viewport_size({"width": 1400, "height": 1200})
 
 
@@ -227,7 +226,7 @@ def test_a_stored_view_says_that_it_has_no_kernel(opened):
     opened.until(lambda: len(opened.lab.ask("/api/kernels")) < before, "the kernel did not end")
     stored = opened.browser.open(opened.lab, "notebook.ipynb", front_end=opened.front_end)
     root = view(stored, "QueryExplorer")
-    root.locator(".cbk-lists .cbk-tile img[src^=blob]").first.wait_for(timeout=20_000)
+    root.locator(".cbk-lists .cbk-tile img[src^=blob]").first.wait_for(timeout=120_000)
     stored.until(lambda: said(root) == GONE, "the stored explorer does not say that it has no kernel")
     root = view(stored, "MetricLab")
     act_and_wait(stored, root, root.locator(".cbk-lab-tile").first.click)

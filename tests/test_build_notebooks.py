@@ -238,15 +238,15 @@ def test_interrupt_ends_the_kernel_and_leaves_the_old_notebook(root):
     build_process = subprocess.Popen(
         [sys.executable, tool, "--root", str(root)], stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
     build_process.send_signal(signal.SIGINT)
-    _, err = build_process.communicate(timeout=30)
+    _, err = build_process.communicate(timeout=300)
     assert build_process.returncode == 130 and "interrupted" in err
     assert notebook_source.notebook_path(root, "00_start_here").read_bytes() == before
     assert not list((root / "notebooks").glob(".*.ipynb.*"))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while _alive(int(pid.read_text())) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _alive(int(pid.read_text())), "the kernel is still running"

@@ -89,7 +89,7 @@ class Waiting:
 
     def read(self, row):
         if row >= 150:
-            assert self.go.wait(30)
+            assert self.go.wait(300)
         return picture(row)
 
 
@@ -108,7 +108,7 @@ def test_the_pictures_appear_while_images_are_looked_at(monkeypatch):
     with pytest.raises(TimeoutError, match="of 300 images after 0.01 s"):
         seen.wait(0.01)
     waiting.go.set()
-    seen.wait(60)
+    seen.wait(300)
     assert (
         len(seen.found.table) == 300
         and "copies (none)" in names(seen)
@@ -123,14 +123,14 @@ def test_a_closed_explorer_stops_looking(monkeypatch):
     seen = CollectionExplorer(waiting.images)
     seen.close()
     waiting.go.set()
-    seen._survey._thread.join(30)
+    seen._survey._thread.join(300)
     assert seen.found is None and seen._survey.n_done < 300
 
 
 def test_what_fails_in_the_thread_is_told(monkeypatch):
     class Failing:
         def transform(self, images):
-            ready.wait(30)
+            ready.wait(300)
             raise ValueError("these are too large")
 
     monkeypatch.setattr(collection_survey, "_PATIENCE", 0.05)
@@ -138,7 +138,7 @@ def test_what_fails_in_the_thread_is_told(monkeypatch):
     seen = CollectionExplorer(ImageCollection.from_arrays([picture(i) for i in range(3)]), Failing())
     ready.set()
     with pytest.raises(ValueError, match="too large"):
-        seen.wait(30)
+        seen.wait(300)
     assert seen._status.problem and "these are too large" in seen._status.text
     seen.view = "copies"
     assert "could not be looked at" in seen._page.grids[0].summary

@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import time
 
 import numpy as np
 import pandas as pd
@@ -36,7 +35,7 @@ def slow_umap(monkeypatch):
     go = threading.Event()
 
     def fitted(embeddings, seed, n_neighbors):
-        assert go.wait(20) and threading.current_thread() is not threading.main_thread()
+        assert go.wait(300) and threading.current_thread() is not threading.main_thread()
         return embeddings[:, :2]
 
     monkeypatch.setitem(projection._LAYOUTS, "umap", fitted)
@@ -172,7 +171,7 @@ def test_pca_is_shown_until_umap_is_ready(images, rows, slow_umap):
     with pytest.raises(TimeoutError, match="not ready after 0.05 s; wait longer, or use method='pca'"):
         seen.wait(0.05)
     slow_umap.set()
-    assert seen.wait(20) is seen and "UMAP" in seen._canvas.summary and status(seen)[0] == "UMAP is shown."
+    assert seen.wait(300) is seen and "UMAP" in seen._canvas.summary and status(seen)[0] == "UMAP is shown."
     np.testing.assert_array_equal(seen.points, rows[:, :2].astype(np.float32))
     assert seen.quality.overlap == explore.map_quality(rows[:, :2], rows, k=4).overlap
     again = explore.EmbeddingMap(images, rows, metric="euclidean", k=4)  # remembered: at once
@@ -184,7 +183,7 @@ def test_another_choice_meanwhile_is_not_overwritten(images, rows, slow_umap):
     fitting = seen._layout._thread
     seen.method = "pca"
     slow_umap.set()
-    fitting.join(20)
+    fitting.join(300)
     assert seen.method == "pca" and "PCA" in seen._canvas.summary and not status(seen)[1]
     with pytest.raises(ValueError, match="method must be one of"):
         seen.method = "mds"
@@ -197,7 +196,7 @@ def test_a_failure_in_the_thread_is_told_and_raised_by_wait(images, rows, monkey
     monkeypatch.setitem(projection._LAYOUTS, "umap", missing)
     seen = explore.EmbeddingMap(images, rows + 1, metric="euclidean")
     with pytest.raises(ImportError, match="pip install umap-learn"):
-        seen.wait(20)
+        seen.wait(300)
     text, problem = status(seen)
     assert problem and text.startswith("PCA stays, for UMAP failed: umap is needed here")
     assert seen.points.shape == (30, 2) and seen.show_query("folder/3.jpg")
@@ -288,13 +287,16 @@ def test_wrong_arguments_are_named(images, rows, change, error, says):
         explore.EmbeddingMap(given.pop("images"), given.pop("embeddings"), **given)
 
 
-def test_a_query_among_many_is_quick():
+def test_a_query_among_many_reads_only_what_it_shows():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(index=[f"i{i}" for i in range(20_000)])
-    images = ImageCollection.from_function(lambda i: np.zeros((8, 8, 3), np.uint8), table, key="black", name="many")
+    read = []
+    images = ImageCollection.from_function(
+        lambda i: read.append(i) or np.zeros((8, 8, 3), np.uint8), table, key="black", name="many"
+    )
     seen = explore.EmbeddingMap(images, rng.normal(size=(20_000, 32)), method=rng.normal(size=(20_000, 2)))
-    start = time.perf_counter()
+    read.clear()
     seen._canvas.receive({"event": "pick", "at": 77})
     seen._canvas.receive({"event": "select"}, buffer(*range(20_000)))
-    assert time.perf_counter() - start < 3 and len(seen.selected) == 20_000
+    assert len(seen.selected) == 20_000 and 0 < len(set(read)) < 200
     assert seen.wait(60).quality.n_sampled == 1000

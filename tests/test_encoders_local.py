@@ -1,7 +1,6 @@
 """SIFT: what OpenCV gives, RootSIFT by a loop, coordinates, limits, threads."""
 
 import threading
-import time
 
 import cv2
 import numpy as np
@@ -121,8 +120,10 @@ def test_describe_all_streams_and_stops_early():
     next(described)
     assert len(read) <= 6  # one done, and two waiting for each thread
     described.close()
-    time.sleep(0.05)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sift")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("sift"):
+            thread.join(120)
+            assert not thread.is_alive()
 
 
 def test_error_inside_a_thread_reaches_the_caller(monkeypatch):

@@ -166,13 +166,13 @@ def test_two_at_once(server, tmp_path):
 
     def slow(files, folder, progress):
         inside.set()
-        go_on.wait(10)
+        go_on.wait(120)
         unpack_all(files, folder, progress)
 
     thing = toy(server)
     first = threading.Thread(target=prepare, args=(thing, slow), kwargs={"root": tmp_path, "progress": False})
     first.start()
-    assert inside.wait(10)
+    assert inside.wait(120)
     with pytest.raises(OSError, match="another process is downloading into"):
         prepare(thing, unpack_all, root=tmp_path, progress=False)
     go_on.set()

@@ -112,7 +112,7 @@ def test_two_processes_share_one_index(kind, tmp_path):
     both.append(ask(*arguments, "in memory"))
     lines.append(both[2].stdout.readline().split())
     for process in both:
-        process.communicate("\n", timeout=60)
+        process.communicate("\n", timeout=600)
         assert process.returncode == 0
     for line in lines:
         np.testing.assert_array_equal(np.array(line[1:], int).reshape(40, 5), expected)

@@ -255,7 +255,7 @@ def test_a_real_interrupt_and_a_real_kill(script, tmp_path):
     first = script()
     assert read_lines(first, 5) == ["step"] * 5
     first.send_signal(signal.SIGINT)
-    said = first.communicate(timeout=120)[0].split()
+    said = first.communicate(timeout=900)[0].split()
     assert said[-1] == "interrupted"  # a script is told
     kept = steps_kept()
     assert kept == 5 + said.count("step")  # the step that was on its way was finished first
@@ -268,7 +268,7 @@ def test_a_real_interrupt_and_a_real_kill(script, tmp_path):
     killed = steps_kept()
     assert kept + 4 <= killed < 24
 
-    assert script().communicate(timeout=120)[0].split() == ["step"] * (24 - killed)
+    assert script().communicate(timeout=900)[0].split() == ["step"] * (24 - killed)
     assert same(torch.load(f"{tmp_path / 'run'}.pt", weights_only=True), undisturbed_on_one_thread())
 
 

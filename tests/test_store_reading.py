@@ -65,7 +65,10 @@ def test_ahead_reads_in_advance_and_stops():
 
     stream = ahead(items())
     assert next(stream) == 0
-    time.sleep(0.2)
+    for _ in range(12_000):  # until the thread has come to read ahead
+        if len(made) >= 2:
+            break
+        time.sleep(0.01)
     assert 2 <= len(made) <= 4
     stream.close()
     assert closed == [True]
