@@ -21,10 +21,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that learners give, and the sentence that names it."""
+    """A wrong answer that learners give, the sentence that names it, and the part of the points it still earns."""
 
     answer: Callable
     sentence: str
+    worth: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class Verdict:
         ``"passed"``, ``"not yet"`` or ``"not attempted"``.
     message : str
         One or two sentences: expected, got and why.
+    worth : float
+        Part of the points earned by an answer that is not right yet, from 0 to 1.
     """
 
     exercise: str
     status: str
     message: str
+    worth: float = 0.0
 
     @property
     def passed(self):
@@ -119,7 +123,10 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
             break
     if failure is None:
         return Verdict(name, "passed", f"agrees with the trusted version on {len(cases)} cases.")
-    return Verdict(name, "not yet", failure + _diagnosis(outcomes, cases, mistakes, tolerance, deadline))
+    mistake = _diagnosis(outcomes, cases, mistakes, tolerance, deadline)
+    if mistake is None:
+        return Verdict(name, "not yet", failure)
+    return Verdict(name, "not yet", f"{failure} {mistake.sentence}", mistake.worth)
 
 
 def _failure(outcome, trusted, case, tolerance, seconds):
@@ -131,26 +138,26 @@ def _failure(outcome, trusted, case, tolerance, seconds):
     expected = call(trusted, case.arguments, 60)
     if expected.error is not None:
         raise expected.error
+    if expected.value is None:
+        raise RuntimeError(f"the trusted version gave no value for {case.about}; restart the kernel and run the cell again")
     found = difference(expected.value, outcome.value, tolerance=tolerance)
     return None if found is None else f"for {case.about}, {found}."
 
 
 def _diagnosis(outcomes, cases, mistakes, tolerance, deadline):
-    """Return the sentence of the first known mistake that is like the answer on every case tried, or nothing."""
+    """Return the first known mistake that is like the answer on every case tried, or None."""
     if any(isinstance(outcome.error, OutOfTime) or outcome.changed for outcome in outcomes):
-        return ""
+        return None
     for mistake in mistakes:
         if time.monotonic() > deadline + 5:
-            return ""
+            return None
         pairs = zip(outcomes, cases, strict=False)
-        if all(
-            _alike(outcome, call(mistake.answer, case.arguments, 5), tolerance) for outcome, case in pairs
-        ):
-            return " " + mistake.sentence
-    return ""
+        if all(_alike(outcome, call(mistake.answer, case.arguments, 5), tolerance) for outcome, case in pairs):
+            return mistake
+    return None
 
 
 def _alike(outcome, other, tolerance):
     if outcome.error is not None or other.error is not None:
-        return type(outcome.error) is type(other.error)
+        return type(outcome.error).__name__ == type(other.error).__name__
     return difference(other.value, outcome.value, tolerance=tolerance) is None

@@ -1,5 +1,7 @@
 """Checks of notebook 12: recall of neighbours, choosing nprobe for a target."""
 
+import functools
+
 import numpy as np
 
 from cbirkit.checks._run import Case, Mistake, run_check
@@ -115,12 +117,12 @@ def _searcher(needs):
     """A search whose query i finds its j-th neighbour once ``needs[i, j]`` lists are looked into, and the true keys."""
     n, k = needs.shape
     true = np.arange(n * k).reshape(n, k)
+    return functools.partial(_found_with, needs, true), true
 
-    def search(nprobe):
-        found = np.where(needs <= nprobe, true, 1_000_000 + true)
-        return found[:, [1, 0, *range(2, k)]]  # not quite in order
 
-    return search, true
+def _found_with(needs, true, nprobe):
+    found = np.where(needs <= nprobe, true, 1_000_000 + true)
+    return found[:, [1, 0, *range(2, true.shape[1])]]  # not quite in order
 
 
 def _nprobe_cases():
