@@ -179,7 +179,7 @@ def test_splits():
     named = images.with_columns(split=["query"] * 5 + ["database"] * 15)
     queries, database = named.split()
     assert queries.ids.tolist() == list("01234") and len(database) == 15
-    with pytest.raises(ValueError, match="no 'train'; it has: query, database"):
+    with pytest.raises(ValueError, match="no 'train'; it has: 'query', 'database'"):
         named.split(parts=("train",))
     with pytest.raises(ValueError, match="between 0 and 1"):
         images.split(fraction=1.5)

@@ -100,7 +100,7 @@ def compare(rankings, relevance, *, metric="map", groups=None, n_draws=10_000, r
     per_query = {name: _scores(j, chosen, first.ranking.query_ids) for name, j in judged.items()}
     per_query = pd.DataFrame(per_query, index=pd.Index(first.ranking.query_ids, name="query"))
     scored = first.n_positives > 0
-    codes = group_codes(groups, len(first.ranking), scored)
+    codes = group_codes(groups, first.ranking.query_ids, scored)
     values = per_query.to_numpy()[scored]
     if not np.isfinite(values).all():
         raise ValueError(

@@ -118,7 +118,7 @@ def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=No
         warnings.warn(
             "no query has a positive in the database, so every score is NaN", UserWarning, stacklevel=2
         )
-    codes = group_codes(groups, len(ranking), scored)
+    codes = group_codes(groups, ranking.query_ids, scored)
     summary = pd.DataFrame(
         [
             _summarise(metric, columns[metric.name][scored], low_high)

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..images.tables import text_of
+from ..ranking.codes import aligned
+
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 24  # distances computed at a time
@@ -83,8 +86,8 @@ def check_leaks(train, test, *, encoder=None, max_hash_distance=10, min_cosine=0
         )
     if label is not None and label in train.table and label in test.table:
         checked.append("class")
-        shared = set(train.column(label)) & set(test.column(label))
-        rows += [("class", name, name, 0.0) for name in sorted(shared, key=str) if not pd.isna(name)]
+        shared = set(map(text_of, train.column(label))) & set(map(text_of, test.column(label)))
+        rows += [("class", name, name, 0.0) for name in sorted(shared - {""})]
     found = pd.DataFrame(rows, columns=["kind", "train", "test", "distance"])
     found.attrs["checked"] = checked
     return found
@@ -174,7 +177,7 @@ def _embeddings(encoder, train, test):
         first, second = encoder.transform(train), encoder.transform(test)
     pair = []
     for name, values, images in (("train", first, train), ("test", second, test)):
-        values = np.asarray(values, dtype=np.float32)
+        values = np.asarray(aligned(values, images.ids, f"{name} embeddings"), dtype=np.float32)
         if values.ndim != 2 or len(values) != len(images):
             raise ValueError(
                 f"{name} embeddings have the shape {values.shape}; give one row for each of {len(images)}"

@@ -3,17 +3,19 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ..ranking.codes import as_labels
+
 _BLOCK = 1 << 20  # counts drawn at a time: about 30 MB
 
 
-def group_codes(groups, n, scored):
+def group_codes(groups, ids, scored):
     """Number of the group of each scored query: its own number without `groups`.
 
     Parameters
     ----------
     groups : array-like of shape (n,), or None
-    n : int
-        Queries.
+    ids : sequence (n,)
+        Of the queries: a pandas object is matched by its index.
     scored : ndarray of bool, shape (n,)
 
     Raises
@@ -23,10 +25,10 @@ def group_codes(groups, n, scored):
     """
     if groups is None:
         return np.arange(int(scored.sum()))
-    groups = np.asarray(groups, dtype=object)
-    if groups.shape != (n,):
+    groups = as_labels(groups, ids, "groups")
+    if len(groups) != len(ids):
         raise ValueError(
-            f"groups has the shape {groups.shape} for {n} queries; give one group for each query"
+            f"groups has the shape {groups.shape} for {len(ids)} queries; give one group for each query"
         )
     import pandas as pd
 

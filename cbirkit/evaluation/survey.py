@@ -10,6 +10,8 @@ from tqdm.auto import tqdm
 
 from .._optional import require
 from ..images import ImageProblem
+from ..images.tables import text_of
+from ..ranking.codes import aligned
 from .leaks import difference_hash
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,9 @@ class Survey:
     near_bits: list = field(default_factory=list)
 
     def class_counts(self):
-        """Images of each class, most first: a Series, empty where there are no labels."""
-        return self.table["label"].value_counts() if "label" in self.table else pd.Series(dtype=int)
+        """Images of each class, most first: a Series by the class as text, empty where there are no labels."""
+        labels = self.table["label"] if "label" in self.table else pd.Series(dtype=object)
+        return labels.dropna().map(text_of).value_counts()
 
 
 def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_outliers=12, progress=True):
@@ -203,7 +206,7 @@ def _rows(embeddings, images, good, progress):
     if hasattr(embeddings, "transform"):
         values = _encoded(embeddings, good, progress)
     else:
-        values = np.asarray(embeddings, np.float32)
+        values = np.asarray(aligned(embeddings, images.ids, "embeddings"), np.float32)
         if values.ndim != 2 or len(values) != len(images):
             raise ValueError(
                 f"embeddings have the shape {values.shape}; give one row for each of {len(images)} images"

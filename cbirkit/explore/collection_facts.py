@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from ..images.tables import text_of
+
 MEASURED = ("width", "height", "pixels", "longer_side", "orientation", "distance")
 _MOST_VALUES = 100  # in a menu; the most frequent
 _FEW, _BINS = 12, 5  # a column of more different numbers is offered in so many ranges
 _NAMED = 20  # values named in a sentence
+_SEVERAL = list | tuple | set | frozenset | np.ndarray  # in one cell, such as tags
 
 
 class Facts:
@@ -123,9 +126,7 @@ class Facts:
         if column not in self.table:
             return ""
         value = self.table[column].iloc[position]
-        if _is_list(value):
-            return ", ".join(map(str, value))
-        return "" if pd.isna(value) else _words(value)
+        return _words(value)
 
     def missing(self, column):
         """Where no value is known: bool (n_images,)."""
@@ -136,7 +137,7 @@ class Facts:
         if column not in self.table:
             return pd.Series(dtype=int)
         values = self._exploded(column)  # none for an image without a value, several for one with a list
-        return values[values.index.isin(np.flatnonzero(keep))].map(_words).value_counts()
+        return values[values.index.isin(np.flatnonzero(keep))].map(text_of).value_counts()
 
     # ------------------------------------------------------------------ columns by kind
 
@@ -163,16 +164,18 @@ class Facts:
         """Values that are there, by position; a list in a cell becomes several."""
         if name not in self._texts:
             series = self.table[name].reset_index(drop=True)
-            first = series.first_valid_index()
-            if first is not None and _is_list(series[first]):
-                series = series.map(lambda cell: list(cell) if _is_list(cell) else cell).explode()
+            if not self._is_numeric(name):
+                series = series.map(lambda cell: list(cell) if isinstance(cell, _SEVERAL) else cell).explode()
             series = series.dropna()
-            self._texts[name] = series if self._is_numeric(name) else series.astype(str).astype(object)
+            self._texts[name] = series if self._is_numeric(name) else series.map(text_of).astype(object)
         return self._texts[name]
 
     def _comparable(self, name):
         series = self.table[name].reset_index(drop=True)
-        return series if self._is_numeric(name) else series.astype(str).astype(object).where(series.notna())
+        if self._is_numeric(name):
+            return series
+        numbers = pd.to_numeric(series.where(series.map(lambda one: isinstance(one, str | int | float))), errors="coerce")
+        return numbers if numbers.notna().equals(series.notna()) else series.map(text_of).where(series.notna())
 
     def _passing(self, column, value):
         series = self._column(column)
@@ -182,7 +185,7 @@ class Facts:
             return self._in_range(column, value)
         exploded = self._exploded(column)
         if not self._is_numeric(column):
-            value = str(value)
+            value = text_of(value)
         elif isinstance(value, str):
             value = pd.to_numeric(value, errors="coerce")
         passed = np.zeros(len(series), dtype=bool)
@@ -206,14 +209,8 @@ class Facts:
         return f"there are: {', '.join(known[:_NAMED])}" + (" …" if len(known) > _NAMED else "")
 
 
-def _is_list(value):
-    return isinstance(value, list | tuple | set | frozenset | np.ndarray)
-
-
 def _words(value):
-    if not isinstance(value, float | np.floating):
-        return str(value)
-    return str(int(value)) if float(value).is_integer() else f"{value:g}"
+    return f"{value:g}" if isinstance(value, float) and value % 1 > 0 else text_of(value)
 
 
 def _told(value):

@@ -106,7 +106,7 @@ def checked_input(images, embeddings, found, page_size):
         _check_survey(images, embeddings, found)
     if embeddings is None or hasattr(embeddings, "transform"):
         return embeddings
-    rows = checked_embeddings(embeddings)
+    rows = checked_embeddings(embeddings, images.ids)
     if len(rows) != len(images):
         raise ValueError(f"got {len(rows)} embeddings for {len(images)} images; give one row an image")
     return rows

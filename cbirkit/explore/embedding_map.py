@@ -76,7 +76,7 @@ class EmbeddingMap(Explorer):
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
         self.images, self._metric, self._k = images, metric, min(int(k), len(images) - 1)
-        given = None if isinstance(method, str) else checked_positions(method, len(images))
+        given = None if isinstance(method, str) else checked_positions(method, images.ids)
         how = {"random_state": random_state, "cache": cache, "k": self._k}
         self._layout = MapLayout(rows, given, on_change=self._redraw, say=self._say, **how)
         method = method if given is None else GIVEN

@@ -1,10 +1,11 @@
 """Which results are right: by a column of the collections, or by a `Relevance`."""
 
 import numpy as np
-import pandas as pd
 
 from ..images import ImageCollection
+from ..images.tables import is_several, text_of
 from ..ranking import Relevance
+from ..ranking.codes import is_missing
 
 
 class Judge:
@@ -58,7 +59,7 @@ class Judge:
             relevance, by = self._between(query.images, database)
             row = int(query.images.positions([query.name])[0])
             places = database.positions(ids)
-            if relevance is None or pd.isna(query.images.table[by].iloc[row]):
+            if relevance is None or is_missing(query.images.table[by].iloc[row]):
                 return nothing
         if row < 0:
             return nothing
@@ -76,10 +77,9 @@ class Judge:
     def caption(self, images, image_id):
         """What to write under an image: its label, else the last part of its id (all of it where that is a mere number)."""
         for name in ("label", self.column(images)):
-            if name is not None and name in images.table:
-                value = images.table[name].iloc[int(images.positions([image_id])[0])]
-                if not pd.isna(value):
-                    return str(value)
+            known = name is not None and name in images.table
+            if known and (text := text_of(images.table[name].iloc[int(images.positions([image_id])[0])])):
+                return text
         tail = image_id.rsplit("/", 1)[-1]
         return image_id if tail.isdigit() else tail
 
@@ -89,6 +89,7 @@ class Judge:
         if key not in self._made:
             by = self.column(database)
             known = by is not None and by in queries.table and by in database.table
+            known = known and (self.by is not None or not any(map(is_several, [*queries.table[by], *database.table[by]])))
             relevance = queries.relevance(queries, database, by=by) if known else None
             self._made[key] = queries, database, (relevance, by)  # kept, so that their id() stays theirs
         return self._made[key][2]

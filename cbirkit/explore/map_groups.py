@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from sklearn.cluster import MiniBatchKMeans
 
+from ..images.tables import text_of
 from ..plots.style import COLOURS, MARKERS, safe_text
+from ..ranking.codes import aligned, is_missing
 from .projection import nearest
 
 MOST_GROUPS = 16  # the others are one group of grey dots, as in plots.embedding_map
@@ -53,7 +55,7 @@ def group(values, n_images):
     if values is None:
         legend = [{"name": "all images", "count": n_images, "colour": COLOURS[0], "shape": "o"}]
         return Groups(np.zeros(n_images, np.uint8), legend, np.full(n_images, "", object))
-    texts = np.array(["not labelled" if pd.isna(one) else str(one) for one in values], dtype=object)
+    texts = np.array(["not labelled" if is_missing(one) else text_of(one) for one in values], dtype=object)
     names, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable") if len(names) > MOST_GROUPS else np.arange(len(names))
     place = np.empty(len(names), dtype=np.int64)
@@ -94,7 +96,7 @@ class Colouring:
     def choices(self):
         """list of str: what `groups` can be asked for by name."""
         table = self._images.table
-        columns = [str(name) for name in table if 2 <= table[name].astype(str).nunique() <= _MOST_VALUES]
+        columns = [name for name in table if 2 <= table[name].map(text_of).nunique() <= _MOST_VALUES]
         first = [name for name in ("label", "instance", "split", "domain") if name in columns]
         columns = first + [name for name in columns if name not in first]
         made = [CLUSTER] if len(self._images) > 2 else []
@@ -113,7 +115,7 @@ class Colouring:
                 raise ValueError(f"the points cannot be coloured by {colour_by!r}; choose one of {known}, or give values")
             return colour_by
         try:
-            values = list(colour_by)
+            values = list(aligned(colour_by, self._images.ids, "colour_by"))
         except TypeError as error:
             raise TypeError(f"colour_by must be a name or one value an image, got {type(colour_by).__name__}") from error
         if len(values) != len(self._images):
@@ -144,9 +146,13 @@ class Colouring:
 
     def _errors(self):
         """Whether the nearest other image shares the column that decides."""
-        values = pd.Series(self._images.column(self.column)).astype(object)
-        found = nearest(self._embeddings, np.arange(len(values)), 1)[:, 0]
-        same = values.to_numpy() == values.to_numpy()[found]
-        texts = np.where(same, "nearest is right", "nearest is wrong").astype(object)
-        texts[values.isna().to_numpy()] = None
+        codes = codes_of(self._images.column(self.column))
+        found = nearest(self._embeddings, np.arange(len(codes)), 1)[:, 0]
+        texts = np.where(codes == codes[found], "nearest is right", "nearest is wrong").astype(object)
+        texts[codes < 0] = None
         return texts
+
+
+def codes_of(values):
+    """A number for each value (n,), equal for equal ones, -1 where it is missing; lists are equal as a whole."""
+    return pd.factorize(np.array([None if is_missing(one) else text_of(one) for one in values], dtype=object))[0]

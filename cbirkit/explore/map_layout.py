@@ -6,6 +6,7 @@ from threading import Thread
 import numpy as np
 
 from ..images import ImageCollection
+from ..ranking.codes import aligned
 from .projection import METHODS, check_method, checked_embeddings, is_remembered, map_quality, project
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,9 @@ def named(method):
     return METHODS.get(method, "The map of given positions")
 
 
-def checked_positions(points, n_images):
-    """Given positions as float32 (n_images, 2); ValueError for anything else."""
+def checked_positions(points, ids):
+    """Given positions as float32 (n_images, 2), a DataFrame matched with the ids; ValueError for anything else."""
+    n_images, points = len(ids), aligned(points, ids, "positions")
     try:
         points = np.array(points, dtype=np.float32)
     except (TypeError, ValueError) as error:
@@ -134,7 +136,7 @@ def checked_rows(images, embeddings, metric):
     """Rows to compare by Euclidean distance, float32 (n_images, n_dims); of length 1 for cosine."""
     if not isinstance(images, ImageCollection):
         raise TypeError(f"images must be an ImageCollection, got {type(images).__name__}; see datasets.from_folder")
-    rows = checked_embeddings(embeddings)
+    rows = checked_embeddings(embeddings, images.ids)
     if len(rows) != len(images):
         raise ValueError(f"got {len(rows)} embeddings for {len(images)} images; give one row an image")
     if metric not in ("cosine", "euclidean"):

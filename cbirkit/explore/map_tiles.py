@@ -1,9 +1,10 @@
 """What is shown beside a map: the selected images a page at a time, and the neighbours of a query."""
 
 import numpy as np
-import pandas as pd
 from ipywidgets import VBox
 
+from ..images.tables import text_of
+from .map_groups import codes_of
 from .pager import Pager
 from .projection import nearest
 from .tile_grid import Tile, TileGrid
@@ -60,7 +61,8 @@ class Neighbours:
 
     def __init__(self, images, rows, metric, column):
         self._images, self._rows, self._metric = images, rows, metric
-        self._values = None if column is None else pd.Series(images.column(column)).astype(object)
+        self._texts = None if column is None else images.table[column].map(text_of).to_numpy(dtype=object)
+        self._values = None if column is None else codes_of(images.column(column))
 
     def of(self, at, k):
         """Positions (k,) of the nearest others, nearest first."""
@@ -68,7 +70,7 @@ class Neighbours:
 
     def verdicts(self, at, near):
         """List of "right", "wrong" or, where that is not known, ""."""
-        if self._values is None or pd.isna(self._values[at]):
+        if self._values is None or self._values[at] < 0:
             return [""] * len(near)
         return ["right" if self._values[i] == self._values[at] else "wrong" for i in near]
 
@@ -83,8 +85,7 @@ class Neighbours:
         tiles = []
         pictures = thumbnails.get(self._images, ids, _SIZE)
         for rank, (i, picture, far, verdict) in enumerate(zip(ids, pictures, distances, verdicts, strict=True), 1):
-            value = "" if self._values is None else self._values[near[rank - 1]]
-            label = "" if pd.isna(value) else str(value)
+            label = "" if self._texts is None else self._texts[near[rank - 1]]
             told = ", ".join(filter(None, (str(i), label, f"distance {far:.3f}", verdict)))
             tiles.append(Tile(i, picture, f"rank {rank}: {told}", label, f"{far:.3f}", told, rank, verdict))
         return tiles

@@ -5,6 +5,7 @@ import pandas as pd
 from ipywidgets import Box, Button, Dropdown, Label, Layout, Text, VBox
 from sklearn.utils import check_random_state
 
+from ..images.tables import text_of
 from .tile_grid import Tile, TileGrid
 
 _SIZE = 120  # pixels of a thumbnail
@@ -83,13 +84,13 @@ class ImagePicker(VBox):
         """Keep images with a label (None: any) whose id or label holds the text `name`."""
         texts = self._texts()
         known = [] if texts is None else pd.unique(texts)
-        if label is not None and str(label) not in known:
+        if label is not None and text_of(label) not in known:
             raise ValueError(
                 f"no image has the label {label!r}; there are: {', '.join(map(str, known[:20])) or 'none'}"
             )
         keep = np.ones(len(self.images), dtype=bool)
         if label is not None:
-            keep &= texts == str(label)
+            keep &= texts == text_of(label)
         if name:
             found = pd.Series(self.images.ids).str.contains(name, case=False, regex=False).to_numpy(bool)
             if texts is not None:
@@ -103,8 +104,7 @@ class ImagePicker(VBox):
         """Labels as text, "" where missing; None without a column."""
         if self._column is None:
             return None
-        column = self.images.table[self._column]
-        return np.where(column.isna(), "", column.astype(str)).astype(object)
+        return self.images.table[self._column].map(text_of).to_numpy(dtype=object)
 
     def _label_menu(self):
         texts = self._texts()

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from .._atomic import write_bytes
 from .._optional import require
 from ..plots.maps import map_trustworthiness
+from ..ranking.codes import aligned
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 LEAST_IMAGES = {"pca": 1, "tsne": 10, "umap": 10}
@@ -186,8 +187,9 @@ def nearest(embeddings, chosen, k):
     return found
 
 
-def checked_embeddings(embeddings):
-    """Embeddings as float32 (n_images, n_dims); ValueError for anything else."""
+def checked_embeddings(embeddings, ids=None):
+    """Embeddings as float32 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
+    embeddings = embeddings if ids is None else aligned(embeddings, ids, "embeddings")
     try:
         embeddings = np.asarray(embeddings, dtype=np.float32)
     except (TypeError, ValueError) as error:

@@ -2,18 +2,19 @@
 
 import html
 import logging
-from pathlib import Path
+import unicodedata
 
 import numpy as np
 import pandas as pd
 
 from ..ranking import Relevance
+from ..ranking.codes import aligned, as_labels, is_missing
 from .files import ImageProblem
-from .folders import list_images, paths_from_table, printable
+from .folders import absolute, list_images, paths_from_table, printable
 from .sheet import sheet_html
 from .sources import ArraySource, FileSource, FunctionSource
 from .splits import random_parts
-from .tables import checked_table, problem_table, table_for
+from .tables import checked_table, is_several, plain_column, problem_table, table_for, text_of
 from .verifying import decode_all
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class ImageCollection:
         self._source = source
         self._rows = np.arange(len(table)) if rows is None else rows  # position here -> row of the source
         self.table = checked_table(table)
+        if "mask" in self.table and self.root is None:  # else below the root
+            self.table["mask"] = [None if one is None else str(absolute(one)) for one in self.table["mask"]]
         self.problems = problem_table() if problems is None else problems
         self.name = name
 
@@ -80,7 +83,7 @@ class ImageCollection:
         """
         if labels not in ("folder", None):
             raise ValueError(f'labels must be "folder" or None, got {labels!r}')
-        root = Path(folder).expanduser()
+        root = absolute(folder)
         ids, paths, problems = list_images(root, recursive)
         table = pd.DataFrame({"path": [printable(path) for path in paths]}, index=pd.Index(ids, dtype=object))
         if labels == "folder" and any("/" in i for i in ids):
@@ -107,16 +110,7 @@ class ImageCollection:
         ValueError
             The column is missing, ids repeat, or none of the files exists.
         """
-        table, root, name = paths_from_table(table, path, root)
-        keys = table[ids if ids else path].astype(str)
-        table = table.set_index(pd.Index(keys.to_numpy(dtype=object)))
-        paths = [root / p for p in table[path].astype(str)]
-        found = np.array([p.is_file() for p in paths], dtype=bool)
-        problems = [(i, "no such file") for i in table.index[~found]]
-        if not found.any():
-            raise ValueError(f"none of the {len(table)} files in column {path!r} exists below {root}; set root=")
-        paths = [p for p, keep in zip(paths, found, strict=True) if keep]
-        table = table[found].assign(path=[str(p) for p in paths])
+        table, paths, root, name, problems = paths_from_table(table, path, root, ids)
         return cls(FileSource(paths, root), table, problems=problem_table(problems), name=name)
 
     @classmethod
@@ -137,11 +131,12 @@ class ImageCollection:
         ValueError
             Lengths differ, ids repeat, or there is no path.
         """
-        paths = [Path(p) for p in paths]
+        like, root = getattr(paths, "index", None), None if root is None else absolute(root)
+        names, paths = [printable(p) for p in paths], [absolute(p) for p in paths]
         if ids is None:
-            ids = [p.relative_to(root).as_posix() if root else str(p) for p in paths]
-        table = table_for(len(paths), table, ids).assign(path=[str(p) for p in paths])
-        return cls(FileSource(paths, None if root is None else Path(root)), table, name=name)
+            ids = names if root is None else [printable(p.relative_to(root).as_posix()) for p in paths]
+        table = table_for(len(paths), table, ids, like).assign(path=[printable(p) for p in paths])
+        return cls(FileSource(paths, root), table, name=name)
 
     @classmethod
     def from_arrays(cls, arrays, labels=None, *, ids=None, table=None, name="arrays"):
@@ -157,12 +152,13 @@ class ImageCollection:
             Default: "0", "1", …
         table : DataFrame, optional
         """
-        arrays = list(arrays)
-        table = table_for(len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids)
+        like, arrays = getattr(arrays, "index", None), list(arrays)
+        table = table_for(len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids, like)
         if labels is not None:
+            labels = plain_column(aligned(labels, table.index, "labels", like), "label")
             if len(labels) != len(arrays):
                 raise ValueError(f"got {len(labels)} labels for {len(arrays)} images")
-            table = table.assign(label=np.asarray(labels))
+            table = table.assign(label=pd.Series(labels, table.index, labels.dtype))
         return cls(ArraySource(arrays), table, name=name)
 
     @classmethod
@@ -196,7 +192,8 @@ class ImageCollection:
         return self.subset(which)
 
     def __repr__(self):
-        columns = [f"{c} ({self.table[c].nunique()})" if c in ("label", "instance", "split") else str(c) for c in self.table]
+        counts = {c: self.table[c].map(text_of)[~self.table[c].isna()].nunique() for c in ("label", "instance", "split") if c in self.table}
+        columns = [f"{c} ({counts[c]})" if c in counts else c for c in self.table]
         text = f"ImageCollection {self.name!r}: {len(self):,} images"
         text += f"; columns: {', '.join(columns)}" if columns else ""
         return text + (f"; {len(self.problems)} refused, see .problems" if len(self.problems) else "")
@@ -228,6 +225,9 @@ class ImageCollection:
         """Positions (int64) of ids; ValueError names the first unknown one."""
         ids = list(ids)
         positions = self.table.index.get_indexer(ids)
+        if (positions < 0).any():  # the same name with its accents composed
+            composed = [unicodedata.normalize("NFC", i) if isinstance(i, str) else i for i in ids]
+            positions = np.where(positions < 0, self.table.index.get_indexer(composed), positions)
         if (positions < 0).any():
             unknown = str(ids[int(np.flatnonzero(positions < 0)[0])])
             raise ValueError(f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids")
@@ -269,7 +269,9 @@ class ImageCollection:
         """Mask (h, w) of one image, from the column ``mask`` or the generator; ValueError if there is none."""
         position = self._position(which)
         if "mask" in self.table:
-            return self._named(position, self._source.read_mask, self.table["mask"].iloc[position])
+            if is_missing(file := self.table["mask"].iloc[position]):
+                raise ValueError(f"no mask is known of image {self.table.index[position]!r}; see the column 'mask'")
+            return self._named(position, self._source.read_mask, file)
         return self._named(position, self._source.make_mask, self._rows[position])
 
     # ------------------------------------------------------------------ making others of it
@@ -278,7 +280,11 @@ class ImageCollection:
         """The images that a slice, boolean mask, position array or list of ids selects, in that order."""
         if isinstance(which, slice):
             which = np.arange(len(self))[which]
-        which = np.asarray(list(which) if not isinstance(which, np.ndarray | pd.Series) else which)
+        if isinstance(which, pd.Series) and which.dtype in (bool, "boolean"):
+            if which.isna().any():
+                raise ValueError("the mask has missing values; say what they mean, such as mask.fillna(False)")
+            which = aligned(which, self.ids, "mask").to_numpy(bool)
+        which = np.asarray(list(which) if not isinstance(which, np.ndarray) else which)
         if which.dtype == bool:
             if which.shape != (len(self),):
                 raise ValueError(f"mask of shape {which.shape} for {len(self)} images; give one value an image")
@@ -302,11 +308,15 @@ class ImageCollection:
         )
 
     def with_columns(self, **columns):
-        """The same images with further (or other) columns; each has one value an image."""
+        """The same images with further (or other) columns; each has one value an image.
+
+        A pandas object or a dict is matched by its index, which must name the images or be 0, 1, 2 …
+        """
+        columns = {name: plain_column(values, name, self.ids) for name, values in columns.items()}
         for name, values in columns.items():
             if len(values) != len(self):
                 raise ValueError(f"column {name!r} has {len(values)} values for {len(self)} images")
-        return self._new(table=self.table.assign(**{k: np.asarray(v) for k, v in columns.items()}))
+        return self._new(table=self.table.assign(**{k: pd.Series(v, self.table.index, v.dtype) for k, v in columns.items()}))
 
     def split(self, by="split", *, parts=("query", "database"), fraction=None, disjoint=None, random_state=0):
         """Divide the collection.
@@ -333,17 +343,20 @@ class ImageCollection:
             The column or a part is missing, or the fraction leaves one side empty.
         """
         if fraction is not None:
-            groups = self.column(disjoint) if disjoint else None
-            strata = self.labels if "label" in self.table and not disjoint else None
-            first = random_parts(len(self), fraction, strata=strata, groups=groups, random_state=random_state)
+            by = disjoint or ("label" if "label" in self.table else None)
+            known = by and [None if is_missing(one) else text_of(one) for one in self.column(by)]
+            parts = {"groups" if disjoint else "strata": known}
+            first = random_parts(len(self), fraction, **parts, random_state=random_state)
             return self.subset(first), self.subset(~first)
         if by not in self.table:
             raise ValueError(f"no column {by!r} to split {self.name!r} by; use split(fraction=0.2) for a random split")
-        values = self.column(by)
-        empty = [p for p in parts if not (values == p).any()]
-        if empty:
-            raise ValueError(f"column {by!r} has no {empty[0]!r}; it has: {', '.join(map(str, pd.unique(values)))}")
-        return tuple(self.subset(values == p) for p in parts)
+        values = as_labels(self.column(by))
+        masks = [np.array([not is_several(one) and one == part for one in values], bool) for part in as_labels(parts)]
+        for part, mask in zip(parts, masks, strict=True):
+            if not mask.any():
+                known = ", ".join(dict.fromkeys(map(repr, values)))
+                raise ValueError(f"column {by!r} has no {part!r}; it has: {known}")
+        return tuple(map(self.subset, masks))
 
     def relevance(self, queries=None, database=None, *, by=None, keep_self=False):
         """What is relevant to what: images that share the value of a column.

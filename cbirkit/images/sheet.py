@@ -7,6 +7,7 @@ import io
 from PIL import Image
 
 from .files import ImageProblem
+from .tables import text_of
 
 
 def jpeg_bytes(pixels, quality=80):
@@ -31,7 +32,7 @@ def sheet_html(images, n=12, size=96):
 
 def _cell(images, position, size):
     name = str(images.ids[position])
-    label = str(images.table["label"].iloc[position]) if "label" in images.table else name
+    label = text_of(images.table["label"].iloc[position]) if "label" in images.table else name
     try:
         picture = f'<img src="{data_uri(images.thumbnail(position, size))}" alt="{html.escape(name, quote=True)}">'
     except ImageProblem as problem:

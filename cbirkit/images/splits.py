@@ -24,14 +24,14 @@ def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}")
     rng = check_random_state(random_state)
     if groups is not None:
-        codes, names = pd.factorize(groups)
+        codes, names = pd.factorize(np.asarray(groups, dtype=object))
         if (codes < 0).any():
             raise ValueError(f"{int((codes < 0).sum())} images have no group; select those that have one first")
         return _pick(len(names), fraction, rng, "groups")[codes]
     if strata is None:
         return _pick(n, fraction, rng, "images")
     first = np.zeros(n, dtype=bool)
-    codes = pd.factorize(strata)[0]  # missing values are the stratum -1
+    codes = pd.factorize(np.asarray(strata, dtype=object))[0]  # missing values are the stratum -1
     for code in np.unique(codes):
         members = np.flatnonzero(codes == code)
         if len(members) == 1:

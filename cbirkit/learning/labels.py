@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from ..ranking.codes import aligned, as_labels
+
 
 def labels_of(images, labels=None):
     """The labels of a collection: given, or a column of it.
@@ -19,7 +21,7 @@ def labels_of(images, labels=None):
         There is no such column.
     """
     if labels is not None and not isinstance(labels, str):
-        return labels
+        return aligned(labels, images.ids, "labels")
     name = labels or "label"
     if name not in images.table:
         raise ValueError(
@@ -60,7 +62,7 @@ def class_numbers(labels, n_images, names=None):
     >>> class_numbers(["b", "a", "b"], 3)[1].tolist()
     [1, 0, 1]
     """
-    labels = pd.Series(list(labels), dtype=object).infer_objects()
+    labels = pd.Series(as_labels(getattr(labels, "array", labels)), dtype=object).infer_objects()
     if len(labels) != n_images:
         raise ValueError(f"got {len(labels)} labels for {n_images} images; give one an image")
     missing = np.flatnonzero(labels.isna())

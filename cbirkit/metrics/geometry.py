@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..ranking.codes import as_labels, label_codes
+
 _BLOCK = 1024  # rows compared at a time, so that memory stays small
 
 
@@ -15,7 +17,7 @@ def alignment(embeddings, labels, alpha=2.0):
     embeddings : array (n_images, n_dims)
         Scaled to length 1 first, as the paper has it; a zero vector stays zero.
     labels : sequence (n_images,)
-        In the paper a pair is two views of one image: give the image's number.
+        In the paper a pair is two views of one image: give the image's number. A missing label (None, NaN) equals none.
     alpha : float
         > 0.
 
@@ -39,14 +41,15 @@ def alignment(embeddings, labels, alpha=2.0):
     >>> alignment([[1, 0], [0, 1], [0, 3]], ["a", "a", "b"])
     2.0
     """
-    rows, (labels,) = _unit(embeddings), (np.asarray(labels),)
+    rows, labels = _unit(embeddings), as_labels(labels, getattr(embeddings, "index", None))
     if len(labels) != len(rows):
         raise ValueError(f"got {len(labels)} labels for {len(rows)} embeddings; give one each")
     if not alpha > 0:
         raise ValueError(f"alpha must be a number > 0, got {alpha!r}; 2 is usual")
     total, pairs = 0.0, 0
-    for value in np.unique(labels):
-        own = rows[labels == value]
+    codes = label_codes(labels, labels)[0]
+    for code in range(codes.max(initial=-1) + 1):
+        own = rows[codes == code]
         for square in _squares(own):
             total += (square ** (alpha / 2)).sum()
         pairs += len(own) * (len(own) - 1)

@@ -1,13 +1,14 @@
 """Embeddings as a map in the plane."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.utils import check_random_state
 
 from ..images import ImageProblem
+from ..images.tables import text_of
+from ..ranking.codes import aligned, is_missing
 from .style import COLOURS, GREY, MARKERS, describe, new_axes, plain_text, safe_text
 
 _MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
@@ -53,6 +54,7 @@ def embedding_map(points, labels=None, *, thumbnails=None, embeddings=None, rand
     ----------
     Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
     """
+    labels = labels if labels is None else aligned(labels, getattr(points, "index", None), "labels")
     points, embeddings, names = _plane(points, embeddings, random_state)
     for what, given in (("labels", labels), ("thumbnails", thumbnails)):
         if given is not None and len(given) != len(points):
@@ -139,7 +141,7 @@ def _scatter(ax, points, labels):
     if labels is None:
         ax.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, lw=0)
         return [GREY] * len(points), ""
-    labels = np.array(["not labelled" if pd.isna(one) else str(one) for one in labels])
+    labels = np.array(["not labelled" if is_missing(one) else text_of(one) for one in labels])
     names, counts = np.unique(labels, return_counts=True)
     if len(names) > _MOST_NAMES:
         names = names[np.argsort(-counts, kind="stable")]

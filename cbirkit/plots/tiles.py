@@ -1,10 +1,11 @@
 """Thumbnails in rows: ranked lists and contact sheets."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 
 from ..images import ImageProblem
+from ..images.tables import text_of
+from ..ranking.codes import aligned
 from .judged import chosen_rows, positive, verdicts_of
 from .style import PLAIN, VERDICTS, describe, new_axes, safe_text
 from .tile import Tile, font_size, unit_points
@@ -110,7 +111,8 @@ def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
     total = len(images)
     if total == 0:
         raise ValueError("there are 0 images to draw; choose a folder or a subset that has some")
-    if labels is not None and labels is not False and len(labels) != total:
+    labels = labels if labels is None or labels is False else list(aligned(labels, getattr(images, "ids", None), "labels"))
+    if labels and len(labels) != total:
         raise ValueError(f"got {len(labels)} labels for {total} images; give one label for each image")
     n = min(positive(n, "n"), total)
     columns = min(positive(columns, "columns"), n)
@@ -124,7 +126,7 @@ def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
         if labels is False:
             lines = []
         else:
-            names.append(str(labels[i]) if labels is not None else _caption(images, key))
+            names.append(text_of(labels[i]) if labels is not None else _caption(images, key))
             lines = [names[-1]]
         Tile(_picture(images, key), lines, "unknown", f"image-{i}").draw(
             ax, i % columns, (i // columns) * step
@@ -173,11 +175,8 @@ def _picture(images, key):
 def _caption(images, key):
     if not hasattr(images, "table"):
         return str(key)
-    if "label" in images.table.columns:
-        value = images.table["label"].iloc[int(images.positions([key])[0])]
-        if not pd.isna(value):
-            return str(value)
-    return str(key)
+    label = images.table["label"].iloc[int(images.positions([key])[0])] if "label" in images.table else None
+    return text_of(label) or str(key)
 
 
 def _told(ranking, row, verdicts, judged):

@@ -75,7 +75,8 @@ class Relevance:
         >>> Relevance.from_labels(["q"], ["a", "b"], [1], [1, None]).n_positives.tolist()
         [1]
         """
-        query_labels, database_labels = as_labels(query_labels), as_labels(database_labels)
+        query_labels = as_labels(query_labels, query_ids, "query_labels")
+        database_labels = as_labels(database_labels, database_ids, "database_labels")
         query_ids = as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
         database_ids = as_ids(database_ids, "database_ids", len(database_labels))
         codes = label_codes(query_labels, database_labels)
@@ -84,7 +85,7 @@ class Relevance:
             return _LabelRelevance(query_ids, database_ids, keep_self, *codes, own)
         if keep_self:
             raise ValueError("keep_self=True and groups contradict each other: an image is of its own group; give one")
-        query_groups, database_groups = (as_labels(part) for part in groups)
+        query_groups, database_groups = map(as_labels, groups, (query_ids, database_ids), ("groups", "groups"))
         if (len(query_groups), len(database_groups)) != (len(query_ids), len(database_ids)):
             raise ValueError(
                 f"got {len(query_groups)} and {len(database_groups)} groups for {len(query_ids)} queries and "

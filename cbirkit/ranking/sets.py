@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .codes import aligned
+
 
 def collect_sets(query_ids, database_ids, positives, junk, grades):
     """For each query: positions of its positives (sorted), their gains, positions of its junk (sorted).
@@ -45,6 +47,7 @@ def _by_query(given, query_ids, what):
         if unknown:
             raise ValueError(f"{what} name the query {next(iter(unknown))!r}, which is not in query_ids")
         return [given.get(query, ()) for query in query_ids]
+    given = aligned(given, query_ids, what)
     if len(given) != len(query_ids):
         raise ValueError(
             f"{what} have {len(given)} entries for {len(query_ids)} queries; give one for each query"

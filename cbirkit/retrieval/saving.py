@@ -16,6 +16,7 @@ from .database import Database
 logger = logging.getLogger(__name__)
 
 KIND = "retriever"
+_SAVED = str | int | float | list | tuple | set | frozenset | dict | np.ndarray  # in a column; else as text
 
 
 def save(folder, encoder, index, database, notes):
@@ -82,21 +83,12 @@ def _database_state(database, folder):
 
 
 def _column(column):
-    """Values of a column as an array of numbers, or of plain objects."""
-    values = column.to_numpy()
-    if values.dtype.kind in "biufmM":
-        return values
-    values = column.to_numpy(dtype=object)
-    return (
-        np.array([None, *values], dtype=object)[1:] if not pd.isna(column).any() else _without_missing(values)
-    )
-
-
-def _without_missing(values):
-    plain = np.empty(len(values), dtype=object)
-    for row, value in enumerate(values):
-        plain[row] = None if value is pd.NA or value is pd.NaT else value
-    return plain
+    """Values of a column as an array of numbers or dates, or of plain objects; what is neither is kept as text."""
+    values = column.to_numpy(copy=True)
+    if values.dtype.kind not in "biufmM":
+        for row, value in enumerate(values):
+            values[row] = value if value is None or isinstance(value, _SAVED) else str(value)
+    return values
 
 
 def _files(images, folder):
