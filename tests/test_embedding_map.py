@@ -300,3 +300,35 @@ def test_a_query_among_many_reads_only_what_it_shows():
     seen._canvas.receive({"event": "select"}, buffer(*range(20_000)))
     assert len(seen.selected) == 20_000 and 0 < len(set(read)) < 200
     assert seen.wait(60).quality.n_sampled == 1000
+
+
+_SPREAD = np.random.RandomState(0).randn(40, 8)
+_ODD = {
+    "all equal": np.ones((40, 8)),
+    "equal but for float32's rounding": (1 + 1e-9 * _SPREAD).astype(np.float32),
+    "nearly equal": 1 + 1e-9 * _SPREAD,
+    "two places": np.repeat(_SPREAD[:2], 20, axis=0),
+    "one column": _SPREAD[:, :1],
+    "huge": 1e200 * _SPREAD,
+    "tiny": 1e-30 * _SPREAD,
+    "far from 0": 1e9 + _SPREAD,
+    "whole numbers": (100 * _SPREAD).astype(int),
+}
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("case", _ODD)
+def test_odd_embeddings_give_a_map(case, method):
+    points = projection.project(_ODD[case], method)
+    assert points.shape == (40, 2) and np.isfinite(points).all()
+    assert bool(np.ptp(points) == 0) == ("equal" in case and "nearly" not in case)
+
+
+@pytest.mark.parametrize("change", [lambda x: x + 1e9, lambda x: 1e30 * x, lambda x: (x + 1e2).astype(np.float32)])
+def test_neighbours_do_not_drown(change, images):
+    rows = np.random.RandomState(0).randn(30, 8)
+    expected = projection.nearest(rows.astype(np.float32), np.arange(30), 5)
+    seen = sys.modules["cbirkit.explore.map_layout"].checked_rows(images, change(rows), "euclidean")
+    np.testing.assert_array_equal(projection.nearest(seen, np.arange(30), 5), expected)
+    plain, moved = (projection.map_quality(rows[:, :2], some, k=5) for some in (rows, change(rows)))
+    assert moved.overlap == pytest.approx(plain.overlap) and moved.trustworthiness == pytest.approx(plain.trustworthiness)

@@ -197,3 +197,43 @@ def test_ivf_looks_into_the_lists_of_the_nearest_centres(metric):
         inside = np.flatnonzero(np.isin(list_of, lists))
         wanted = inside[np.argsort(far[q, inside])[:5]]
         np.testing.assert_array_equal(index.kneighbors(Q[q : q + 1], 5)[1][0], wanted)
+
+
+def _with_copies(case, seed=0):
+    """960 items and 3,000 copies of what, shuffled: X and queries that the copies are far from."""
+    X, Q = clustered(960, 60, d=64, seed=seed)
+    rng = np.random.default_rng(seed)
+    copied = {"zeros": np.zeros((1, 64)), "groups": X[:6], "query": Q[:1]}.get(case, X.mean(axis=0, keepdims=True))
+    copies = np.repeat(copied, 3000 // len(copied), axis=0)
+    copies += {"noise": 1e-6, "more noise": 1e-5}.get(case, 0) * rng.normal(size=copies.shape)
+    every = np.concatenate([X, copies]).astype(np.float32)
+    return every[rng.permutation(len(every))], Q
+
+
+def _share_found(index, exact, Q):
+    """Share of answers that are as near as the exact ones."""
+    return np.mean(index.kneighbors(Q)[0] <= exact.kneighbors(Q)[0][:, -1:] + 1e-5)
+
+
+@pytest.mark.parametrize("case", ["copies", "noise", "more noise", "groups", "query", "zeros"])
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
+def test_copies_do_not_hide_the_others(kind, case, tmp_path):
+    X, Q = _with_copies(case)
+    index, exact = make(kind).fit(X), Exact().fit(X)
+    assert _share_found(index, exact, Q) >= 0.95
+    gone = np.union1d(np.arange(0, len(X), 4), np.flatnonzero((X == X[-1]).all(axis=1))[:2])
+    assert _share_found(index.remove(gone), exact.remove(gone), Q) >= 0.95
+    index.save(tmp_path / "index")
+    assert _share_found(kind.load(tmp_path / "index"), exact, Q) >= 0.95
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW])
+def test_copies_may_arrive_later_and_be_all_there_is(kind):
+    X, Q = clustered(960, 60, d=64)
+    copies = np.repeat(X.mean(axis=0, keepdims=True), 3000, axis=0)
+    index, exact = make(kind).fit(X), Exact().fit(X)
+    index.add(copies[:2000]), exact.add(copies[:2000])
+    assert _share_found(index, exact, Q) >= 0.95
+    index.add(copies[2000:]), exact.add(copies[2000:])
+    assert _share_found(index, exact, Q) >= 0.95
+    assert set(make(kind).fit(copies[:20]).kneighbors(Q, n_neighbors=20)[1][0]) == set(range(20))

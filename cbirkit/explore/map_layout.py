@@ -7,7 +7,15 @@ import numpy as np
 
 from ..images import ImageCollection
 from ..ranking.codes import aligned
-from .projection import METHODS, check_method, checked_embeddings, is_remembered, map_quality, project
+from .projection import (
+    METHODS,
+    check_method,
+    checked_embeddings,
+    is_remembered,
+    map_quality,
+    narrowed,
+    project,
+)
 
 log = logging.getLogger(__name__)
 GIVEN = "given positions"
@@ -142,5 +150,7 @@ def checked_rows(images, embeddings, metric):
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"metric must be 'cosine' or 'euclidean', got {metric!r}")
     if metric == "cosine":
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return rows
+        largest = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64)
+        rows = rows / np.where(largest > 0, largest, 1)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return narrowed(rows)

@@ -15,13 +15,15 @@ from sklearn.utils import check_random_state
 
 from .._atomic import write_bytes
 from .._optional import require
+from ..indexes import Exact
+from ..indexes.exhaustive import leave_out
 from ..plots.maps import map_trustworthiness
 from ..ranking.codes import aligned
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 LEAST_IMAGES = {"pca": 1, "tsne": 10, "umap": 10}
 _MOST_REMEMBERED = 16  # maps, of 8 bytes a point
-_BLOCK = 2**22  # distances computed at once
+_FAR = 1e3  # times the spread: a common offset at which float32 loses neighbours
 _remembered, _lock = OrderedDict(), Lock()
 _fitting = Lock()  # numba's plain thread pool ends the process if two threads use it at once
 
@@ -51,6 +53,7 @@ def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=
     ------
     ValueError
         An unknown method, a wrong shape, values that are not finite, or fewer than 10 images for UMAP or t-SNE.
+        (Embeddings that are all equal lie at one place, whatever the method.)
     ImportError
         umap-learn is not installed.
 
@@ -63,16 +66,18 @@ def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=
     ----------
     McInnes, Healy and Melville (2018), arXiv:1802.03426 (UMAP); van der Maaten and Hinton (2008), JMLR 9 (t-SNE).
     """
-    embeddings = checked_embeddings(embeddings)
+    embeddings = narrowed(checked_embeddings(embeddings))
     check_method(method, len(embeddings))
     n_neighbors = max(2, min(_whole(n_neighbors, 2, "n_neighbors"), (len(embeddings) - 1) // 3))
     seed = _whole(random_state, 0, "random_state")
-    if method == "pca":
+    if method == "pca" or not np.ptp(embeddings, axis=0).any():  # all at one place
         return _pca(embeddings, seed)
     key = fingerprint(embeddings, method, seed, n_neighbors)
     points = _recall(key, cache, len(embeddings))
     if points is None:
         points = np.asarray(_LAYOUTS[method](embeddings, seed, n_neighbors), dtype=np.float32)
+        if not np.isfinite(points).all():
+            raise ValueError(f"{METHODS[method]} found no map of these embeddings; use method='pca'")
         _keep(key, points, cache)
     return points.copy()
 
@@ -152,7 +157,7 @@ def map_quality(points, embeddings, *, k=10, random_state=0):
     ----------
     Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
     """
-    n, k = len(points), min(k, len(points) - 1)
+    n, k, embeddings = len(points), min(k, len(points) - 1), narrowed(checked_embeddings(embeddings))
     trust = map_trustworthiness(points, embeddings, n_neighbors=k, random_state=random_state)[0]
     if k < 1:
         return MapQuality(trust, float("nan"), float("nan"), k, n)
@@ -174,24 +179,17 @@ def neighbour_overlap(points, embeddings, chosen, k):
 
 def nearest(embeddings, chosen, k):
     """The k nearest others of some rows (n_chosen, k), int64, nearest first; ties by position."""
-    squares = np.einsum("ij,ij->i", embeddings, embeddings)
-    found = np.empty((len(chosen), k), dtype=np.int64)
-    step = max(1, _BLOCK // len(embeddings))
-    for start in range(0, len(chosen), step):
-        rows = chosen[start : start + step]
-        far = squares - 2 * (embeddings[rows] @ embeddings.T)  # squared distance, less a number of the row's own
-        far[np.arange(len(rows)), rows] = np.inf
-        some = np.sort(np.argpartition(far, k - 1, axis=1)[:, :k], axis=1)
-        order = np.argsort(np.take_along_axis(far, some, axis=1), axis=1, kind="stable")
-        found[start : start + step] = np.take_along_axis(some, order, axis=1)
-    return found
+    near = Exact("euclidean").fit(embeddings).kneighbors(embeddings[chosen], k + 1)
+    return leave_out(*near, np.asarray(chosen))[1]
 
 
 def checked_embeddings(embeddings, ids=None):
-    """Embeddings as float32 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
+    """Embeddings as given, float32 or float64 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
     embeddings = embeddings if ids is None else aligned(embeddings, ids, "embeddings")
     try:
-        embeddings = np.asarray(embeddings, dtype=np.float32)
+        embeddings = np.asarray(embeddings)
+        if embeddings.dtype not in (np.float32, np.float64):
+            embeddings = embeddings.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
     if embeddings.ndim != 2 or 0 in embeddings.shape:
@@ -200,6 +198,21 @@ def checked_embeddings(embeddings, ids=None):
     if bad:
         raise ValueError(f"{bad} of {len(embeddings)} embeddings are not finite; leave those images out")
     return embeddings
+
+
+def narrowed(embeddings):
+    """Embeddings as float32, moved to their mean where float32 would lose what differs, and scaled where it overflows."""
+    wide = embeddings.astype(np.float64)
+    size = np.abs(wide).max()
+    if not 1e-15 < size < 1e15:  # squares leave float32
+        wide /= size or 1.0
+    centre = wide.mean(axis=0)
+    spread = np.abs(wide - centre).max()
+    if spread <= 4 * np.finfo(embeddings.dtype).eps * np.abs(wide).max():  # equal but for rounding
+        return np.repeat(wide[:1], len(wide), axis=0).astype(np.float32)
+    if np.abs(centre).max() > _FAR * spread:
+        wide = (wide - centre) / (spread if spread < 1e-9 else 1)
+    return wide.astype(np.float32)
 
 
 def check_method(method, n_images):
@@ -219,7 +232,7 @@ def _whole(value, least, name):
 def _pca(embeddings, seed):
     n_components = min(2, *embeddings.shape)
     points = np.zeros((len(embeddings), 2), dtype=np.float32)
-    if np.ptp(embeddings, axis=0).any():  # not all at one place
+    if np.ptp(embeddings, axis=0).any():
         points[:, :n_components] = PCA(n_components, random_state=seed).fit_transform(embeddings)
     return points
 
@@ -233,7 +246,8 @@ def _umap(embeddings, seed, n_neighbors):
 def _tsne(embeddings, seed, n_neighbors):
     from sklearn.manifold import TSNE
 
-    return TSNE(perplexity=n_neighbors, init="pca", random_state=seed).fit_transform(embeddings)
+    init = "pca" if embeddings.shape[1] > 1 else _pca(embeddings, seed) / embeddings.std() * np.float32(1e-4)
+    return TSNE(perplexity=n_neighbors, init=init, random_state=seed).fit_transform(embeddings)
 
 
 _LAYOUTS = {"umap": _umap, "tsne": _tsne}

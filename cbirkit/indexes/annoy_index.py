@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
 from cbirkit.indexes.base import MAX_DEAD, BaseIndex
+from cbirkit.indexes.copies import Copies, find_copies
 from cbirkit.indexes.distances import DenseRows
 from cbirkit.indexes.exhaustive import nearest
 from cbirkit.indexes.validation import check_count
@@ -25,7 +26,7 @@ class Annoy(BaseIndex):
     Trees cannot change once they are built. Vectors are kept beside them: items added since are searched
     exhaustively and removed ones passed over, until they are more than 10 % (and 1,000) or 30 %; then the trees are
     built anew at the next search, which takes as long as `fit`. A query for which fewer than k items are found is
-    answered exhaustively. A saved or loaded index reads its trees from the file in the folder as it needs them (on
+    answered exhaustively. Of 8 or more (nearly) equal items only one is in the trees and stands for all. A saved or loaded index reads its trees from the file in the folder as it needs them (on
     Windows, that folder cannot be replaced while it is loaded, and the trees are built anew after `save`).
 
     Parameters
@@ -76,8 +77,9 @@ class Annoy(BaseIndex):
     def _build(self):
         trees = self._new_trees()
         trees.set_seed(int(check_random_state(self.random_state).randint(1, 2**31 - 1)))
-        for row, vector in enumerate(self._vectors):
-            trees.add_item(row, vector)
+        self._copies = Copies(find_copies(self._vectors))
+        for item, row in enumerate(self._copies.heads):
+            trees.add_item(item, self._vectors[row])
         trees.build(int(self.n_trees), n_jobs=int(self.n_jobs))
         self._trees, self._n_in_trees = trees, len(self._vectors)
 
@@ -97,16 +99,16 @@ class Annoy(BaseIndex):
             self._build()
 
     def _find(self, queries, k):
-        n_alive = np.count_nonzero(self._alive[: self._n_in_trees])
-        spare = 0 if n_alive == self._n_in_trees else 8
-        n = min(self._n_in_trees, -(-k * self._n_in_trees // max(1, n_alive)) + spare)
+        n_items = self._trees.get_n_items()
+        n_alive = np.count_nonzero(self._copies.alive(self._alive[: self._n_in_trees]))
+        spare = 0 if n_alive == n_items else 8
+        n = min(n_items, -(-k * n_items // max(1, n_alive)) + spare)
         candidates = np.full((len(queries), n), -1, np.int64)
         for i, query in enumerate(queries):
             found = self._trees.get_nns_by_vector(query, n, int(self.search_k))
             candidates[i, : len(found)] = found
-        if len(self._keys) > self._n_in_trees:
-            candidates = np.hstack([candidates, self._newest(queries, k)])
-        return self._find_among(queries, candidates, k)
+        newest = [self._newest(queries, k)] if len(self._keys) > self._n_in_trees else []
+        return self._find_copies_among(queries, candidates, k, *newest)
 
     def _newest(self, queries, k):
         """Return the k nearest (or all) of the items added since the trees were built, as rows."""
@@ -130,7 +132,8 @@ class Annoy(BaseIndex):
         return {"n_in_trees": self._n_in_trees}
 
     def _payloads(self):
-        return {"vectors": self._vectors, "trees": ("ann", self._write_trees)}
+        copies = {"copies": self._copies.of} if self._copies.any else {}
+        return {"vectors": self._vectors, "trees": ("ann", self._write_trees), **copies}
 
     def _write_trees(self, path):
         try:
@@ -145,7 +148,7 @@ class Annoy(BaseIndex):
     def _map(self, path):
         trees = self._new_trees()
         trees.load(str(path))
-        if trees.get_n_items() != self._n_in_trees:
+        if trees.get_n_items() != len(self._copies.heads):
             raise ValueError("trees and keys do not agree")
         return trees
 
@@ -154,4 +157,5 @@ class Annoy(BaseIndex):
         self._n_in_trees = state["n_in_trees"]
         if not 0 <= self._n_in_trees <= len(self._keys):
             raise ValueError("trees and keys do not agree")
+        self._copies = Copies.load(paths.get("copies"), self._n_in_trees)
         self._trees = self._map(paths["trees"])

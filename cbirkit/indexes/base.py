@@ -11,6 +11,7 @@ from cbirkit.indexes.validation import check_array, check_k, check_known
 
 MAX_DEAD = 0.3  # share of removed rows above which they are dropped and a structure built anew
 _QUERY_BLOCK = 1024  # queries answered at a time, so that candidates stay few
+_CANDIDATES = 2**21  # copies compared at a time
 
 
 class BaseIndex(BaseEstimator):
@@ -298,3 +299,15 @@ class BaseIndex(BaseEstimator):
             short = np.flatnonzero(rows[:, -1] < 0)
             distances[short], rows[short] = nearest(stored, queries[short], k)
         return distances, rows
+
+    def _find_copies_among(self, queries, found, k, *more):
+        """The same of what a structure found, (n_queries, n), and of all that it stands for; `more` are rows."""
+        if not self._copies.any:
+            return self._find_among(queries, np.hstack([found, *more]) if more else found, k)
+        most = min(len(self._keys), int(self._copies.counts.max()) * found.shape[1])
+
+        def find(some):
+            rows = np.hstack([self._copies.expand(found[some]), *(part[some] for part in more)])
+            return self._find_among(queries[some], rows, k)
+
+        return in_blocks(len(queries), k, max(1, _CANDIDATES // most), find)

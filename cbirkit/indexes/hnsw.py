@@ -7,6 +7,7 @@ import numpy as np
 from cbirkit._optional import require
 from cbirkit.indexes import faiss_parts
 from cbirkit.indexes.base import MAX_DEAD, BaseIndex
+from cbirkit.indexes.copies import Copies, find_copies
 from cbirkit.indexes.validation import check_count
 
 logger = logging.getLogger(__name__)
@@ -17,8 +18,9 @@ class HNSW(BaseIndex):
 
     Found items get their distances computed anew in float64. The graph cannot forget: removed items stay in it as
     stepping stones, are never returned, and go when they are more than 30 % (then the graph is built anew at the next
-    search) or when the index is saved. A query that reaches fewer than k items is answered exhaustively. faiss builds
-    with several threads, so that two builds may differ a little; ``faiss.omp_set_num_threads(1)`` makes them equal.
+    search) or when the index is saved. A query that reaches fewer than k items is answered exhaustively. Of 8 or more
+    (nearly) equal items only one is in the graph, since copies link to nothing but each other; it stands for all. faiss
+    builds with several threads, so that two builds may differ a little; ``faiss.omp_set_num_threads(1)`` makes them equal.
 
     Parameters
     ----------
@@ -60,14 +62,18 @@ class HNSW(BaseIndex):
         kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
         graph = faiss.IndexHNSWFlat(self.n_features_in_, int(self.m), kind)
         graph.hnsw.efConstruction = int(self.ef_construction)
-        graph.add(self._vectors)
+        X = self._vectors
+        self._copies = Copies(find_copies(X))
+        graph.add(X[self._copies.heads] if self._copies.any else X)
         self._use(graph)
 
     def _use(self, graph, mapped=False):
-        # the graph holds the vectors: look at its copy and drop ours
+        # the graph holds the vectors, unless some are copies: look at its own and drop ours
         faiss = require("faiss")
         self._graph, self._mapped = graph, mapped
         n, d = graph.ntotal, graph.d
+        if self._copies.any:
+            return
         self._parts = [faiss.rev_swig_ptr(faiss.downcast_index(graph.storage).get_xb(), n * d).reshape(n, d)]
 
     def _own(self):
@@ -76,6 +82,9 @@ class HNSW(BaseIndex):
 
     def _insert(self, X, keys):
         self._graph.add(X)
+        self._copies.grow(len(X))
+        if self._copies.any:
+            self._parts.append(X)
         self._use(self._graph)
 
     def _forget(self, rows):
@@ -83,31 +92,35 @@ class HNSW(BaseIndex):
 
     def _refresh(self, compact=False):
         share = self._dead_share()
-        if share > (0 if compact else MAX_DEAD) and self.n_indexed_:
+        dead = share > (0 if compact else MAX_DEAD) and self.n_indexed_
+        if dead or self._copies.are_stale(self._vectors):
             logger.info("building the HNSW graph anew: %.0f %% of its items were removed", 100 * share)
             self._compact()
             self._build()
 
     def _find(self, queries, k):
         ef_search = max(int(self.ef_search), k)
-        share = self._dead_share()
-        if share:
+        if self._dead_share():
             faiss = require("faiss")
-            selector = faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
-            params = faiss.SearchParametersHNSW(efSearch=int(np.ceil(ef_search / (1 - share))), sel=selector)
+            alive = self._copies.alive(self._alive)
+            selector = faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
+            params = faiss.SearchParametersHNSW(efSearch=int(np.ceil(ef_search / alive.mean())), sel=selector)
         else:
             params = faiss_parts.graph_parameters(ef_search)
-        return self._find_among(queries, faiss_parts.search(self._graph, queries, k, params)[1], k)
+        found = faiss_parts.search(self._graph, queries, min(k, self._graph.ntotal), params)[1]
+        return self._find_copies_among(queries, found, k)
 
     def _payloads(self):
-        faiss = require("faiss")
-        return {"graph": ("faiss", faiss.serialize_index(self._graph))}
+        graph = {"graph": ("faiss", require("faiss").serialize_index(self._graph))}
+        return graph | ({"vectors": self._vectors, "copies": self._copies.of} if self._copies.any else {})
 
     def _restore(self, state, paths, *, mmap=False):
         faiss = require("faiss")
         graph = faiss_parts.read(paths["graph"], mmap)
         kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
+        self._copies = Copies.load(paths.get("copies"), len(self._keys))
         found = (type(graph), graph.ntotal, graph.d, graph.metric_type)
-        if found != (faiss.IndexHNSWFlat, len(self._keys), self.n_features_in_, kind):
+        wanted = (faiss.IndexHNSWFlat, len(self._copies.heads), self.n_features_in_, kind)
+        if found != wanted or bool(self._parts) != self._copies.any:
             raise ValueError("graph and keys do not agree")
         self._use(graph, mapped=mmap)

@@ -106,7 +106,10 @@ def map_trustworthiness(points, embeddings, *, n_neighbors=10, random_state=0):
     neighbours = min(n_neighbors, (n - 1) // 2)
     if neighbours < 1 or n < 4:
         return float("nan"), max(neighbours, 0), n
-    return float(trustworthiness(embeddings[chosen], points[chosen], n_neighbors=neighbours)), neighbours, n
+    # around their mean in float64: a common offset would drown the distances between neighbours
+    apart = [np.asarray(rows, np.float64)[chosen] for rows in (embeddings, points)]
+    apart = [rows - rows.mean(axis=0) for rows in apart]
+    return float(trustworthiness(*apart, n_neighbors=neighbours)), neighbours, n
 
 
 def _plane(points, embeddings, random_state):
