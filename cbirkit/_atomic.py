@@ -28,6 +28,8 @@ _MENDS = {
     errno.EBUSY: "that folder is in use, or a disk of its own; choose a folder inside it",
     errno.EEXIST: "a file stands where a folder is needed; choose another name",
     errno.ENOTDIR: "a file stands where a folder is needed; choose another name",
+    errno.EISDIR: "a folder stands where a file is needed; move it away",
+    errno.ENAMETOOLONG: "that name is too long; choose a shorter one",
 }
 
 
@@ -47,7 +49,7 @@ def plain_errors(path, verb="write"):
 
 
 def _partial(target):
-    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    return target.with_name(f".{target.name[:50]}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
 
 
 def _backup(target):
@@ -118,7 +120,7 @@ def write_bytes(path, data):
 
 
 @contextlib.contextmanager
-def write_folder(target, *, kind="folder"):
+def write_folder(target, *, kind="folder", about=None, sealed=False):
     """Give a temporary folder to fill; at the end of the block it becomes `target` in one step, with a manifest.
 
     Where `target` exists it is replaced only if an earlier ``write_folder`` made it, for the same kind, and every file in it is in its
@@ -130,6 +132,10 @@ def write_folder(target, *, kind="folder"):
     target : path-like
     kind : str
         What is saved, such as ``"retriever"``; ``verify_manifest`` compares it.
+    about : dict, optional
+        Plain values kept in the manifest.
+    sealed : bool
+        Whether the manifest says that this user wrote it on this machine.
 
     Yields
     ------
@@ -160,11 +166,11 @@ def write_folder(target, *, kind="folder"):
         if target.exists() and not os.access(target, os.W_OK):  # renaming would pass over it
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         target.parent.mkdir(parents=True, exist_ok=True)
-        sweep(target.parent, f".{target.name}.")
+        sweep(target.parent, f".{target.name[:50]}.")
         partial.mkdir()
         try:
             yield partial
-            write_manifest(partial, kind=kind)
+            write_manifest(partial, kind=kind, about=about, sealed=sealed)
             _swap(partial, target)
         except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
@@ -241,7 +247,7 @@ def _works_in(folder):
         return False
 
 
-def write_manifest(folder, *, kind="folder"):
+def write_manifest(folder, *, kind="folder", about=None, sealed=False):
     """Flush every file of `folder` to the disk and write ``manifest.json``: its kind, their sizes and SHA-256 sums."""
     folder = Path(folder)
     files = {}
@@ -252,7 +258,7 @@ def write_manifest(folder, *, kind="folder"):
             with open(path, "r+b") as file:
                 os.fsync(file.fileno())
                 files[path.relative_to(folder).as_posix()] = describe(file)
-    write_bytes(folder / MANIFEST, encode(kind, files))
+    write_bytes(folder / MANIFEST, encode(kind, files, about=about, sealed=sealed))
 
 
 def verify_manifest(folder, *, kind=None):
@@ -267,7 +273,7 @@ def verify_manifest(folder, *, kind=None):
     Returns
     -------
     dict
-        ``{"format": 1, "kind": …, "files": {relative posix path: {"sha256": …, "bytes": …}}}``
+        ``{"format": 1, "kind": …, "files": {relative posix path: {"sha256": …, "bytes": …}}, "sealed": …}``
 
     Raises
     ------
@@ -296,5 +302,5 @@ def verify_manifest(folder, *, kind=None):
             f"{str(folder)!r} holds a saved {manifest['kind']}, and a saved {kind} is wanted; give the folder it was saved to"
         )
     for name, expected in manifest["files"].items():
-        verify(folder / name, expected, what)
+        verify(folder, name, expected, what)
     return manifest

@@ -15,3 +15,9 @@ def realdata():
     if not folder.is_dir():
         pytest.skip(f"no real photographs: neither CBIRKIT_REALDATA nor {folder} is a folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def config_of_the_user(tmp_path_factory):
+    """Where the key lies that seals indexes: never in the home of whoever runs the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_damaged_bytes_reach_no_library(kind, tmp_path, monkeypatch):
     make(kind).fit(data(kind)).save(tmp_path)
     path = next(path for path in tmp_path.iterdir() if path.suffix in (".ann", ".faiss"))
     monkeypatch.setattr(kind, "_restore", None)
-    monkeypatch.setattr(saved.np, "load", None)
+    monkeypatch.setattr(saved, "read_array", None)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match=f"{path.name}' is damaged: its checksum differs"):
         indexes.load(tmp_path)
@@ -235,9 +236,28 @@ def test_files_made_with_intent_are_refused(tmp_path):
             indexes.load(tmp_path)
         put(tmp_path, name, whole[name])
     entry = {"bytes": 0, "sha256": ""}
-    (tmp_path / "manifest.json").write_bytes(_manifest.encode("index", {"../../etc/passwd": entry}))
-    with pytest.raises(ValueError, match=r"etc/passwd' is (missing|damaged)"):
-        indexes.load(tmp_path)
+    for name in ("../../etc/passwd", "/dev/zero", "C:\\a", "..", "", "a//b", "a\\..\\b", "a\0b"):
+        (tmp_path / "manifest.json").write_bytes(_manifest.encode("index", {name: entry}))
+        with pytest.raises(ValueError, match="which is not in its folder"):
+            indexes.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes are made otherwise here")
+@pytest.mark.parametrize("name", ["keys.npy", "vectors.npy", "index.json", "manifest.json"])
+def test_links_pipes_and_folders_in_place_of_files_are_refused(name, tmp_path):
+    folder, elsewhere = tmp_path / "e", tmp_path / "elsewhere"
+    Exact().fit(data(Exact)).save(folder)
+    (folder / name).rename(elsewhere)
+    for make_it in (
+        lambda path: path.symlink_to(elsewhere),
+        lambda path: path.symlink_to("/dev/zero"),
+        os.mkfifo,
+        lambda path: path.mkdir(),
+    ):
+        make_it(folder / name)
+        with pytest.raises(ValueError, match="is a link|is a folder or a device"):
+            indexes.load(folder)
+        (folder / name).rmdir() if (folder / name).is_dir() else (folder / name).unlink()
 
 
 @pytest.mark.parametrize(
@@ -245,6 +265,7 @@ def test_files_made_with_intent_are_refused(tmp_path):
     [(HNSW, "graph", "faiss"), (IVF, "lists", "faiss"), (IVFPQ, "lists", "faiss"), (Annoy, "trees", "ann")],
 )
 def test_structures_that_do_not_fit_are_refused(kind, name, suffix, tmp_path, capfd):
+    """Where they are parsed, that is, because they are trusted."""
     index = make(kind).fit(data(kind))
     index.save(tmp_path)
     smaller = make(kind).fit(data(kind, 30))
@@ -256,14 +277,70 @@ def test_structures_that_do_not_fit_are_refused(kind, name, suffix, tmp_path, ca
     for content in contents:
         put(tmp_path, f"{name}.{suffix}", content)
         with pytest.raises(ValueError, match=f"does not hold a usable {kind.__name__} index"):
-            indexes.load(tmp_path)
+            indexes.load(tmp_path, trusted=True)
+
+
+@pytest.mark.parametrize("who", ["somebody else", "nobody who can keep a key", "somebody who forged the seal"])
+@pytest.mark.parametrize("kind", [HNSW, IVF, IVFPQ, Annoy])
+def test_binary_files_that_this_user_did_not_write_are_not_parsed(kind, who, tmp_path, monkeypatch, caplog):
+    index = make(kind).fit(data(kind))
+    if who == "nobody who can keep a key":
+        (tmp_path / "file").write_text("x")
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    index.save(tmp_path / "i")
+    if who == "somebody else":
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
+    if who == "somebody who forged the seal":
+        manifest = json.loads((tmp_path / "i" / "manifest.json").read_text())
+        manifest["seal"] = manifest["seal"][::-1]
+        (tmp_path / "i" / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(kind, "_restore", lambda *args, **kwargs: pytest.fail("its files were parsed"))
+    if kind in (IVFPQ, Annoy):
+        assert same(indexes.load(tmp_path / "i"), index, data(kind)) and "is built anew" in caplog.text
+    else:
+        with pytest.raises(ValueError, match="was not saved by you on this machine.* pass trusted=True"):
+            indexes.load(tmp_path / "i")
+    again = saved.load_index(tmp_path / "i", {kind.__name__: kind}, vectors=data(kind))
+    assert same(again, index, data(kind))
+
+
+def test_the_key_is_secret_and_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(_manifest._seal, ["a"] * 32))) == 1
+    assert [path.name for path in (tmp_path / "cbirkit").iterdir()] == ["key"]
+    assert os.name == "nt" or (tmp_path / "cbirkit" / "key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2000000000000,), }",  # 7 TiB
+        "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (",  # TokenError
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
+        "[" * 9000,
+    ],
+)
+def test_a_header_is_not_believed(header, tmp_path):
+    Exact().fit(data(Exact)).save(tmp_path / "i")
+    save_state([np.zeros(3)], tmp_path / "s", kind="list")
+    text = header.encode()
+    text = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    put(tmp_path / "i", "vectors.npy", text)
+    with pytest.raises(ValueError, match="does not hold a usable Exact index"):
+        indexes.load(tmp_path / "i")
+    (tmp_path / "s" / "00000.npy").write_bytes(text)
+    _atomic.write_manifest(tmp_path / "s", kind="list")
+    with pytest.raises(ValueError, match="the list in .* cannot be loaded"):
+        load_state(tmp_path / "s", kind="list")
 
 
 def test_arrays_of_objects_are_not_unpickled(tmp_path):
     Exact().fit(data(Exact)).save(tmp_path)
     np.save(tmp_path / "keys.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     _atomic.write_manifest(tmp_path, kind="index")
-    with pytest.raises(ValueError, match="does not hold a usable Exact index.*allow_pickle=False"):
+    with pytest.raises(ValueError, match="does not hold a usable Exact index"):
         indexes.load(tmp_path)
 
 

@@ -47,7 +47,7 @@ __all__ = [
 _CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVF, IVFPQ)}
 
 
-def load(folder, *, mmap=False):
+def load(folder, *, mmap=False, trusted=False):
     """Read an index of any class from the folder it was saved to.
 
     Parameters
@@ -58,6 +58,9 @@ def load(folder, *, mmap=False):
         memory, and processes that map the same folder share what they do. `add` and `remove` first copy the
         structure into memory. (Bits, sparse vectors and keys are copied at once.) All files are still read once, to
         compare checksums. On Windows, a mapped folder cannot be replaced.
+    trusted : bool
+        Parse files of faiss and Annoy that you did not save on this machine. They crash where somebody meant them to;
+        otherwise the structure is built anew from the vectors, and where none are kept (HNSW, IVF) it is refused.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def load(folder, *, mmap=False):
     FileNotFoundError
         There is no such folder.
     ValueError
-        It holds no index, or its files are missing, damaged or foreign.
+        It holds no index, its files are missing, damaged or foreign, or it is not trusted and cannot be built anew.
     ImportError
         The library of the index is not installed, or for `mmap` too old.
 
@@ -80,7 +83,7 @@ def load(folder, *, mmap=False):
     >>> load(folder)
     Exact()
     """
-    return load_index(folder, _CLASSES, mmap=mmap)
+    return load_index(folder, _CLASSES, mmap=mmap, trusted=trusted)
 
 
 def as_index(index=None):

@@ -160,18 +160,15 @@ class BaseIndex(BaseEstimator):
         save_index(self, folder)
 
     @classmethod
-    def load(cls, folder, *, mmap=False):
+    def load(cls, folder, *, mmap=False, trusted=False):
         """Read an index of this class from a folder; see `cbirkit.indexes.load`.
-
-        The checksums find damage, not malice: faiss and Annoy parse their own binary files, so load indexes only
-        from people you trust.
 
         Raises
         ------
         FileNotFoundError, ValueError
             There is no such folder, or no usable index of this class in it.
         """
-        return load_index(folder, {cls.__name__: cls}, mmap=mmap)
+        return load_index(folder, {cls.__name__: cls}, mmap=mmap, trusted=trusted)
 
     @property
     def keys_(self):

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
+from cbirkit._manifest import read_array
 from cbirkit.indexes.base import BaseIndex
 from cbirkit.indexes.exhaustive import BLOCK_BYTES
 from cbirkit.indexes.validation import check_array, check_count, check_shape
@@ -119,7 +120,7 @@ class InvertedFile(BaseIndex):
 
     def _restore(self, state, paths, *, mmap=False):
         weights, words, starts = (
-            np.load(paths[name], allow_pickle=False) for name in ("weights", "words", "starts")
+            read_array(paths[name]) for name in ("weights", "words", "starts")
         )
         matrix = sp.csr_matrix((weights, words, starts), shape=(state["n_rows"], state["n_dims"]))
         matrix.check_format(full_check=True)

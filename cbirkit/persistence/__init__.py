@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .._atomic import verify_manifest, write_folder
+from .._manifest import read_array, reason_of
 from .code import to_json
 from .tree import Reader, Writer
 
@@ -151,9 +152,7 @@ def load_state(folder, *, kind, trusted=()):
         saved = json.loads((folder / "state.json").read_text("utf-8"))
         if saved["format"] != 1:
             raise ValueError(f"it has the format {saved['format']}; this version of cbirkit reads format 1")
-        arrays = [
-            np.load(folder / f"{number:05d}.npy", allow_pickle=False) for number in range(saved["arrays"])
-        ]
+        arrays = [read_array(folder / f"{number:05d}.npy") for number in range(saved["arrays"])]
         return Reader(arrays, trusted).value(saved["tree"])
-    except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
-        raise ValueError(f"the {kind} in {str(folder)!r} cannot be loaded: {error}") from error
+    except Exception as error:  # what a stranger wrote makes readers raise whatever they like
+        raise ValueError(f"the {kind} in {str(folder)!r} cannot be loaded: {reason_of(error)}") from error

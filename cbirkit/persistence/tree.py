@@ -15,7 +15,7 @@ from . import code
 
 _PLAIN_TYPES = {t.__name__: t for t in (bool, int, float, str)}
 _LISTS = {"tuple": tuple, "set": set, "frozenset": frozenset}
-_PATH = re.compile(r"(cbirkit|sklearn)(\.\w+)+")
+_PATH = re.compile(r"(cbirkit|sklearn)(\.(?!__)\w+)+")
 NOT_IDENTITY = {
     "memory",
     "n_jobs",
@@ -41,8 +41,7 @@ def class_path(cls):
 
 def is_ours(cls):
     """Whether objects of this class are restored without being asked to trust it."""
-    root = cls.__module__.split(".")[0]
-    return root == "cbirkit" or (root == "sklearn" and issubclass(cls, BaseEstimator))
+    return cls.__module__.split(".")[0] in ("cbirkit", "sklearn") and issubclass(cls, BaseEstimator)
 
 
 class Writer:
@@ -210,6 +209,8 @@ class Reader:
         return _simple(kind, node)
 
     def _objects(self, node):
+        if math.prod(node["shape"]) != len(node["items"]):
+            raise ValueError(f"an array of shape {node['shape']} has {len(node['items'])} items")
         array = np.empty(math.prod(node["shape"]), dtype=object)
         for i, item in enumerate(node["items"]):
             array[i] = self.value(item)
