@@ -1,7 +1,9 @@
 """Turn images into embeddings, and keep these on disk so that no image is encoded twice."""
 
+import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,13 @@ import pandas as pd
 
 from ..persistence import fingerprint
 from .embedding import Embedded, check_encoder, embed, split_pipeline
+from .reading import DigestCache, contents_key, is_settled, stamp_of
 from .rows import ShardRows
 
-__all__ = ["Embedded", "EmbeddingStore", "check_encoder", "embed", "split_pipeline"]
+__all__ = [
+    "DigestCache", "Embedded", "EmbeddingStore", "check_encoder", "contents_key", "embed", "is_settled", "split_pipeline",
+    "stamp_of",
+]  # fmt: skip
 
 _FORMAT = "embeddings 1"
 
@@ -31,6 +37,11 @@ class EmbeddingStore:
     flush_seconds : float
         After how long embeddings that are done are written at the latest.
 
+    Attributes
+    ----------
+    n_encoded : int
+        Embeddings that were computed and added through this object.
+
     Examples
     --------
     >>> import tempfile
@@ -44,8 +55,9 @@ class EmbeddingStore:
     """
 
     def __init__(self, folder, *, flush_seconds=10.0):
-        self.folder = Path(folder)
+        self.folder = Path(os.path.abspath(folder))
         self.flush_seconds = flush_seconds
+        self.n_encoded = 0
         self._verified = set()
 
     def __repr__(self):
@@ -69,11 +81,10 @@ class EmbeddingStore:
         """What is stored: a DataFrame with the columns encoder, n_images, n_dims, megabytes, folder."""
         rows = []
         for path in sorted(self.folder.glob("embeddings/*/encoder.json")):
-            shards = [np.load(p, mmap_mode="r", allow_pickle=False) for p in path.parent.glob("*.npy")]
-            n_dims = shards[0].dtype["embedding"].shape[0] if shards else 0
-            size = sum(s.nbytes for s in shards) / 1e6
-            name = json.loads(path.read_text("utf-8"))["encoder"]
-            rows.append((name, sum(map(len, shards)), n_dims, size, path.parent.name))
+            kept, name = ShardRows(path.parent, b"", self), "?"
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a text for people, which may be damaged
+                name = str(json.loads(path.read_text("utf-8"))["encoder"])
+            rows.append((name, *kept.size(), path.parent.name))
         return pd.DataFrame(rows, columns=["encoder", "n_images", "n_dims", "megabytes", "folder"])
 
     def _rows(self, encoder):
@@ -85,5 +96,5 @@ class EmbeddingStore:
         key = hashlib.sha256(f"{_FORMAT}\n{__version__}\n{identity}".encode()).hexdigest()[:32]
         about = {"encoder": repr(encoder), "fingerprint": identity, "cbirkit": __version__, "format": _FORMAT}
         return ShardRows(
-            self.folder / "embeddings" / key, json.dumps(about, indent=1).encode(), self._verified
+            self.folder / "embeddings" / key, json.dumps(about, indent=1).encode(), self
         )

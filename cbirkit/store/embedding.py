@@ -35,12 +35,15 @@ class Embedded:
         Images that could not be read.
     digests : ndarray of shape (n_good,), str
         Identify the contents of the images: equal for equal files, pixels or generator rows.
+    stamps : list, one an image of the collection
+        Size, times and inode of its file when it was read; empty where it could have changed since under the same; None for no file.
     """
 
     embeddings: np.ndarray
     positions: np.ndarray
     problems: pd.DataFrame
     digests: np.ndarray
+    stamps: list
 
 
 def embed(encoder, images, store=None, *, batch_size=64, progress=True):
@@ -102,7 +105,7 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         blocks = _through(tail, blocks, images.ids[good])
     embeddings = gather(blocks, len(keys), None if store is None else store.folder)
     digests = np.array([key.hex() for key in keys], dtype=object)
-    return Embedded(embeddings, np.array(good, dtype=np.int64), problems, digests)
+    return Embedded(embeddings, np.array(good, dtype=np.int64), problems, digests, reading.stamps)
 
 
 def split_pipeline(encoder):

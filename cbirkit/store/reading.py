@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import logging
+import os
 import queue
+import re
 import sqlite3
 import threading
 import time
@@ -46,6 +48,8 @@ class Reading:
     ----------
     keys : list of bytes or None, one an image
         Key of the contents; None where the image cannot be used.
+    stamps : list, one an image
+        What `stamp_of` said of its file before it was read; empty where that is not settled.
     problems : list of (name, reason)
     """
 
@@ -56,6 +60,7 @@ class Reading:
         self.cache_file = cache_file
         self.prepare = prepare
         self.keys = [None] * len(images)
+        self.stamps = [None] * len(images)
         self.problems = []
         self._claimed = set()
 
@@ -83,16 +88,13 @@ class Reading:
         """The pixels of an image that is to be encoded, or None."""
         try:
             path = self.images.path(position)
-            before = _stamp(path)
-            digest = cache.get(path, before)
-            if digest is None:
-                digest = self.images.digest(position)
-                cache.put(path, before, digest)
-            key = hashlib.blake2b(digest.encode(), digest_size=KEY_BYTES).digest()
+            before = stamp_of(path)
+            self.stamps[position] = () if before and not is_settled(before) else before
+            key = contents_key(self.images, position, before, cache)
             image = None
             if key not in self.known and key not in self._claimed:
                 image = self.images[position]
-                if _stamp(path) != before:
+                if stamp_of(path) != before:
                     raise ImageProblem(self.images.ids[position], "changed while it was read; run it again")
                 if self.prepare is not None:
                     image = self.prepare(image)
@@ -105,12 +107,27 @@ class Reading:
         return image
 
 
-def _stamp(path):
-    """What changes when a file does: size, times, inode; None if there is no file."""
+def stamp_of(path):
+    """What changes when a file does: size, times, inode; None for what is no file."""
     if path is None:
         return None
-    status = path.stat()
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def is_settled(stamp):
+    """Whether a stamp taken just now stands for the contents: a file that changed lately could change again under the same one."""
+    return time.time() - max(stamp[1:3]) / 1e9 >= _RACY
+
+
+def contents_key(images, position, stamp, cache):
+    """Bytes that identify the contents of one image, whose file has this stamp now."""
+    path = images.path(position)
+    digest = cache.get(path, stamp)
+    if digest is None:
+        digest = images.digest(position)
+        cache.put(path, stamp, digest)
+    return hashlib.blake2b(digest.encode(), digest_size=KEY_BYTES).digest()
 
 
 def ahead(items, depth=1):
@@ -184,11 +201,11 @@ class DigestCache:
         with self._best_effort():
             query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
             found = self._connection.execute(query, (_text(path), repr(stamp))).fetchone()
-            return found[0] if found else None
+            return found[0] if found and re.fullmatch("[0-9a-f]{32}", str(found[0])) else None
 
     def put(self, path, stamp, digest):
         """Remember a digest, unless the file changed so lately that it could change again under the same stamp."""
-        if path is None or self._connection is None or time.time() - max(stamp[1:3]) / 1e9 < _RACY:
+        if path is None or self._connection is None or not is_settled(stamp):
             return
         self._new.append((_text(path), repr(stamp), digest))
         if len(self._new) >= 1000:
@@ -209,9 +226,9 @@ class DigestCache:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
-            if not isinstance(error, sqlite3.OperationalError):  # damaged: begin anew next time
+            if not isinstance(error, sqlite3.OperationalError):  # damaged, or not ours: begin anew next time
                 with contextlib.suppress(OSError):
-                    self.file.unlink()
+                    os.replace(self.file, f"{self.file}.damaged")
 
 
 def _text(path):

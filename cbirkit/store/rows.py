@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .._atomic import plain_errors, sweep, write_bytes
+from .._manifest import read_array, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +72,15 @@ class ShardRows(MemoryRows):
     folder : Path
     about : bytes
         Text for people: which encoder this is. Written beside the shards.
-    verified : set
-        Names, sizes and times of shards whose checksums were found right before; added to.
+    store : EmbeddingStore
+        Its ``_verified`` are the names, sizes and times of shards whose checksums were found right before, its ``n_encoded`` counts.
     """
 
-    def __init__(self, folder, about, verified):
+    def __init__(self, folder, about, store):
         super().__init__()
         self.folder = Path(folder)
         self.about = about
-        self._verified = verified
+        self._store = store
         self._dtype = None
         if self.folder.is_dir():
             for path in sorted(self.folder.glob("*.npy")):
@@ -88,8 +89,9 @@ class ShardRows(MemoryRows):
     def prepare(self):
         """Make the folder, or raise an OSError that says why it cannot be written."""
         with plain_errors(self.folder):
-            if not (self.folder / "encoder.json").exists():
-                write_bytes(self.folder / "encoder.json", self.about)
+            description = self.folder / "encoder.json"
+            if not description.is_file() or description.read_bytes() != self.about:
+                write_bytes(description, self.about)
             with tempfile.TemporaryFile(dir=self.folder):
                 sweep(self.folder)
 
@@ -102,38 +104,50 @@ class ShardRows(MemoryRows):
         np.save(file, rows, allow_pickle=False)
         data = file.getbuffer()
         path = self.folder / f"{hashlib.sha256(data).hexdigest()[:40]}.npy"
-        if not path.exists():
+        if path not in self._blocks:  # one that is there and damaged is replaced
             write_bytes(path, data)
-        self._verified.add(_stamp(path))
+        self._store._verified.add(_stamp(path))
+        self._store.n_encoded += len(keys)
         self._open(path)
 
     def _open(self, path):
         try:
-            if _stamp(path) not in self._verified:
+            known = _stamp(path) in self._store._verified
+            if not known:
                 with open(path, "rb") as file:
                     if not hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem):
                         raise ValueError("its checksum differs")
-                self._verified.add(_stamp(path))
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            if self._dtype not in (None, rows.dtype):
+            rows = read_array(path, mmap=True)
+            vectors = rows["embedding"]
+            if self._dtype not in (None, rows.dtype) or rows.dtype != row_dtype(vectors.shape[1], vectors.dtype):
                 raise ValueError(f"its rows are {rows.dtype}, those of other shards {self._dtype}")
+            if not known and not np.isfinite(vectors).all():
+                raise ValueError("it holds NaN or infinity")
             keys = rows["key"].tobytes()
         except FileNotFoundError:
             return  # another process found it damaged just now
-        except (OSError, ValueError, TypeError, EOFError, KeyError, IndexError) as error:
-            logger.warning("%s is damaged (%s); its embeddings are computed again", path, error)
-            if not isinstance(error, OSError):
-                with contextlib.suppress(OSError):
+        except Exception as error:  # whatever lies there, it only costs time
+            logger.warning("%s is damaged (%s); its embeddings are computed again", path, reason_of(error))
+            with contextlib.suppress(OSError):
+                if path.is_dir():
+                    path.rmdir()
+                elif not isinstance(error, OSError):
                     path.unlink()
             return
+        self._store._verified.add(_stamp(path))
         self._dtype = rows.dtype
         number = len(self._blocks)
         self._blocks.append(path)
         for row in range(len(rows)):
             self._where.setdefault(keys[row * KEY_BYTES : (row + 1) * KEY_BYTES], (number, row))
 
+    def size(self):
+        """Number of embeddings, of their dimensions, and megabytes."""
+        n_dims = 0 if self._dtype is None else self._dtype["embedding"].shape[0]
+        return len(self._where), n_dims, sum(path.stat().st_size for path in self._blocks) / 1e6
+
     def _block(self, number):
-        return np.load(self._blocks[number], mmap_mode="r", allow_pickle=False)["embedding"]
+        return read_array(self._blocks[number], mmap=True)["embedding"]
 
 
 def _stamp(path):
