@@ -47,7 +47,7 @@ __all__ = [
 _CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVF, IVFPQ)}
 
 
-def load(folder, *, mmap=False, trusted=False):
+def load(folder, *, mmap=False, trusted=False, vectors=None):
     """Read an index of any class from the folder it was saved to.
 
     Parameters
@@ -61,6 +61,8 @@ def load(folder, *, mmap=False, trusted=False):
     trusted : bool
         Parse files of faiss and Annoy that you did not save on this machine. They crash where somebody meant them to;
         otherwise the structure is built anew from the vectors, and where none are kept (HNSW, IVF) it is refused.
+    vectors : array-like of shape (n_images, n_dims), optional
+        To build from, for indexes that keep none.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def load(folder, *, mmap=False, trusted=False):
     >>> load(folder)
     Exact()
     """
-    return load_index(folder, _CLASSES, mmap=mmap, trusted=trusted)
+    return load_index(folder, _CLASSES, mmap=mmap, trusted=trusted, vectors=vectors)
 
 
 def as_index(index=None):

@@ -127,9 +127,9 @@ def weights_digest(network):
 
 
 def file_stamp(path):
-    """What changes when a file does: size, time and inode; None if there is no such file."""
+    """What changes when a file does: size, times and inode; None if there is no such file."""
     try:
         status = os.stat(Path(path).expanduser())
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

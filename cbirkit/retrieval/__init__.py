@@ -135,8 +135,7 @@ class Retriever(BaseEstimator):
             A query is none of these.
         """
         check_is_fitted(self)
-        check_k(k, len(self.database_))
-        found = as_queries(queries, self.encoder_, self.database_, store=self.store, progress=self.progress)
+        found = as_queries(queries, self.encoder_, self.database_, k, store=self.store, progress=self.progress)
         if found.namesakes:
             logger.warning(
                 "%d queries share their id with another indexed image: it is ranked, but Relevance takes it for the "
@@ -173,6 +172,7 @@ class Retriever(BaseEstimator):
 
     def _ranked(self, queries, k, exclude_self):
         indices, distances = nearest(self.index_, self.database_, queries, k, exclude_self=exclude_self)
+        self.database_.tell_changed(indices)
         who = "query itself left out (same id and contents)" if exclude_self else "query itself not left out"
         lost = f"{queries.unreadable} queries left out as unreadable" if queries.unreadable else ""
         of = f"{len(self.ids):,} database images"
@@ -230,13 +230,15 @@ class Retriever(BaseEstimator):
             name = type(self.index_).__name__
             raise TypeError(f"{name} cannot {method} images; use index=cbirkit.indexes.Exact(), or fit again")
 
-    def save(self, folder):
+    def save(self, folder, *, about=None):
         """Save encoder, index, embeddings, ids and table (not the images) to a folder, in one step and without pickle.
 
         Parameters
         ----------
         folder : path-like
             New, empty, or holding a retriever saved before, which is replaced.
+        about : dict, optional
+            Numbers and strings to keep in its ``manifest.json``.
 
         Returns
         -------
@@ -250,21 +252,24 @@ class Retriever(BaseEstimator):
             The folder cannot be written, or holds other files; an earlier save stays.
         """
         check_is_fitted(self)
-        return saving.save(folder, self.encoder_, self.index_, self.database_, {"note": self.note_})
+        return saving.save(folder, self.encoder_, self.index_, self.database_, {"note": self.note_}, about)
 
     @classmethod
-    def load(cls, folder, images=None, *, store=None, trusted=()):
+    def load(cls, folder, images=None, *, store=None, trusted=(), trust_index=False):
         """Load a retriever saved by `save`.
 
         Parameters
         ----------
         folder : path-like
         images : ImageCollection, optional
-            The indexed images (or more). Default: their files, if all of them are where they were, or moved along with `folder`;
-            else `images` is None, and everything works but showing them.
+            The indexed images (or more). Default: their files, if all of them moved along with `folder` or are where they were;
+            else `images` is None, and everything works but showing them. False: they are not looked for. Files whose contents
+            changed since are told, and refused when they are read.
         store : EmbeddingStore, optional
         trusted : sequence of classes
             Encoder classes of your own that may be made.
+        trust_index : bool
+            Let faiss and Annoy read their files though you did not save them on this machine; else the index is built anew.
 
         Returns
         -------
@@ -277,7 +282,7 @@ class Retriever(BaseEstimator):
         ValueError
             It is damaged or something else; a class is not trusted; `images` lacks an indexed image.
         """
-        encoder, index, database, notes = saving.load(folder, images, trusted)
+        encoder, index, database, notes = saving.load(folder, images, trusted, trust_index)
         retriever = cls(encoder, clone(index, safe=False), store=store)
         retriever.encoder_, retriever.index_, retriever.database_ = encoder, index, database
         retriever.note_ = notes["note"]

@@ -1,5 +1,6 @@
 """What a retriever knows of the images it has indexed, in step with the keys of its index."""
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,7 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ..images import ImageCollection
-from .joined import join
+from .joined import as_indexed, changed, join
+
+logger = logging.getLogger(__name__)
+
+MOST_BYTES = 1 << 28  # of files that are read at once to see whether they are those that were indexed; others are when they are shown
+_MOST_COMPARED = 100  # results of a query
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +33,10 @@ class Database:
     images : ImageCollection or None
         None where the images are not at hand.
     problems : DataFrame with the columns ``name`` and ``reason``
+    stamps : ndarray of shape (n_images,), object
+        Of the files when they were read, see `cbirkit.store.Embedded`.
+    refused : dict of id to the same
+        Of files that could not be used.
     """
 
     ids: np.ndarray
@@ -36,13 +46,19 @@ class Database:
     table: pd.DataFrame
     images: ImageCollection | None
     problems: pd.DataFrame
+    stamps: np.ndarray
+    refused: dict
 
     @classmethod
     def of(cls, images, embedded, keys):
         """The images of a collection that could be embedded."""
+        every = dict(zip(map(str, images.ids), embedded.stamps, strict=True))
+        refused = {name: every.get(name) for name in embedded.problems["name"]}
+        stamps = objects([embedded.stamps[position] for position in embedded.positions])
         images = images if len(embedded.positions) == len(images) else images.subset(embedded.positions)
         problems = pd.concat([images.problems, embedded.problems], ignore_index=True)
-        return cls(images.ids, keys, embedded.embeddings, embedded.digests, images.table, images, problems)
+        digests, shown = embedded.digests, as_indexed(images, embedded.digests, stamps)
+        return cls(images.ids, keys, embedded.embeddings, digests, images.table, shown, problems, stamps, refused)
 
     def __len__(self):
         return len(self.ids)
@@ -58,14 +74,6 @@ class Database:
             found.setdefault(digest, []).append(position)
         return found
 
-    @cached_property
-    def _by_key(self):
-        table = np.full(
-            int(self.keys.max(initial=-1)) + 2, -1, dtype=np.int64
-        )  # its last entry is that of key -1
-        table[self.keys] = np.arange(len(self.keys))
-        return table
-
     def position(self, name):
         """Position of an id, -1 if it is not indexed."""
         return self._by_id.get(name, -1)
@@ -80,7 +88,7 @@ class Database:
 
     def positions_of_keys(self, keys):
         """Positions (int64, any shape) of keys of the index; -1 stays -1."""
-        return self._by_key[keys]
+        return np.where(keys < 0, -1, np.searchsorted(self.keys, keys))
 
     def find(self, names, digests, paths):
         """Which queries are images of the database: those of the same contents and the same id, or the same file.
@@ -132,15 +140,51 @@ class Database:
             pd.concat([self.table, other.table]),
             None if lost else join(self.images, other.images),
             pd.concat([self.problems, other.problems], ignore_index=True),
+            np.concatenate([self.stamps, other.stamps]),
+            self.refused | other.refused,
         )
 
     def without(self, positions):
         """This database without the images at `positions`."""
         keep = np.ones(len(self), dtype=bool)
         keep[positions] = False
-        names = ("ids", "keys", "embeddings", "digests", "table")
+        names = ("ids", "keys", "embeddings", "digests", "table", "stamps")
         kept = {name: getattr(self, name)[keep] for name in names}
         return replace(self, **kept, images=None if self.images is None else self.images.subset(keep))
+
+
+    def shown_by(self, images):
+        """This database with images that were indexed, taken from a collection that holds them; ValueError names one that it lacks."""
+        found = images.table.index.get_indexer(self.ids)
+        if (found < 0).any():
+            raise ValueError(
+                f"{images.name!r} lacks {int((found < 0).sum())} of the {len(self)} indexed images, the first is "
+                f"{self.ids[int(np.argmax(found < 0))]!r}; give the collection that was indexed, or load without images"
+            )
+        images = images.subset(found)
+        return replace(self, table=images.table, images=as_indexed(images, self.digests, self.stamps))
+
+    def tell_changed(self, indices):
+        """Warn of images among the first results (n_queries, k) that are not those that were indexed, once of each."""
+        there = np.zeros(len(self) + 1, dtype=bool)  # the last stands for -1
+        there[indices[:, :_MOST_COMPARED]] = True
+        found = [] if self.images is None else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=MOST_BYTES)
+        news = [position for position in found if position not in self._told]
+        self._told.update(news)
+        if news:
+            logger.warning(
+                "%d of the images found changed since they were indexed, the first is %s: they are found by what they were, and not "
+                "shown; index again", len(news), self.ids[news[0]],
+            )  # fmt: skip
+
+    @cached_property
+    def _told(self):
+        return set()
+
+
+def objects(values):
+    """An array of objects, one for each of the values, whatever they are."""
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def as_collection(images):

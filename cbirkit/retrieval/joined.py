@@ -1,9 +1,10 @@
-"""One collection made of several, each read from where it came from."""
+"""Collections as a retriever shows them: compared with what was indexed, and one made of several."""
 
 import numpy as np
 import pandas as pd
 
-from ..images import ImageCollection
+from ..images import ImageCollection, ImageProblem
+from ..store import DigestCache, contents_key, is_settled, stamp_of
 
 
 def join(first, second):
@@ -16,6 +17,93 @@ def join(first, second):
     problems = pd.concat([first.problems, second.problems], ignore_index=True)
     table = pd.concat([first.table, second.table])
     return ImageCollection(joined, table, rows=rows, problems=problems, name=first.name)
+
+
+def as_indexed(images, digests, stamps):
+    """The same images, but one whose file holds something else than when it was indexed is refused when it is read.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    digests : sequence of str
+        Of the contents that were indexed.
+    stamps : list
+        Of the files then; see `cbirkit.store.Embedded`.
+    """
+    if not any(stamp is not None and images.path(row) is not None for row, stamp in enumerate(stamps)):
+        return images  # nothing that could change
+    source = _Indexed(images, list(digests), list(stamps))
+    return ImageCollection(source, images.table, problems=images.problems, name=images.name)
+
+
+def changed(images, positions, *, cache=None, most_bytes=None):
+    """Positions of images whose files hold something else than when they were indexed.
+
+    Parameters
+    ----------
+    images : ImageCollection
+        Made by `as_indexed`, `join` or as a part of one; of others none has changed.
+    positions : iterable of int
+    cache : DigestCache, optional
+    most_bytes : int, optional
+        Read no more than these to compare contents; what is left is compared when it is shown.
+    """
+    found, source = [], images._source
+    for position in positions if hasattr(source, "is_other") else ():
+        other, n_read = source.is_other(images._rows[position], cache or DigestCache(None))
+        if other:
+            found.append(int(position))
+        if most_bytes is not None and (most_bytes := most_bytes - n_read) < 0:
+            break
+    return found
+
+
+class _Indexed:
+    """A source (see `cbirkit.images.sources`) that compares files with what was indexed before it reads them."""
+
+    def __init__(self, images, digests, stamps):
+        self.images, self.digests, self.stamps = images, digests, stamps
+        self.root = images.root
+
+    def is_other(self, row, cache):
+        """Whether the file holds something else now, and how many bytes were read to know it."""
+        path = self.images.path(row)
+        if path is None or self.stamps[row] is None:
+            return False, 0
+        try:
+            now = stamp_of(path)
+            if now == self.stamps[row]:
+                return False, 0
+            if contents_key(self.images, row, now, cache).hex() != self.digests[row]:
+                return True, now[0]
+        except (OSError, ImageProblem):
+            return True, 0
+        if is_settled(now):
+            self.stamps[row] = now
+        return False, now[0]
+
+    def _checked(self, row):
+        if self.is_other(row, DigestCache(None))[0] and self.images.path(row).exists():
+            raise ImageProblem(self.images.ids[row], "changed since it was indexed; index again")
+        return int(row)
+
+    def read(self, row):
+        return self.images[self._checked(row)]
+
+    def thumbnail(self, row, size):
+        return self.images.thumbnail(self._checked(row), size)
+
+    def digest(self, row):
+        return self.images.digest(int(row))
+
+    def path(self, row):
+        return self.images.path(int(row))
+
+    def make_mask(self, row):
+        return self.images.mask(int(row))
+
+    def read_mask(self, path):
+        return self.images._source.read_mask(path)
 
 
 class _Joined:
@@ -34,6 +122,11 @@ class _Joined:
     def read(self, row):
         part, position = self._find(row)
         return part[position]
+
+    def is_other(self, row, cache):
+        part, position = self._find(row)
+        other = getattr(part._source, "is_other", None)
+        return (False, 0) if other is None else other(part._rows[position], cache)
 
     def thumbnail(self, row, size):
         part, position = self._find(row)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..images import ImageCollection, ImageProblem, read_image
 from ..store import embed
+from .nearest import check_k
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Queries:
     unreadable: int = 0
 
 
-def as_queries(queries, encoder, database, *, store=None, progress=True):
+def as_queries(queries, encoder, database, k=None, *, store=None, progress=True):
     """Read, identify and encode queries.
 
     Parameters
@@ -43,6 +44,8 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
     encoder : estimator
     database : Database
         What is indexed.
+    k : int or None
+        Results wanted, checked once the queries are there and before they are encoded.
     store : EmbeddingStore, optional
         Used for collections only: single queries are not worth keeping.
 
@@ -56,6 +59,7 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
         Something else, an unknown id, no query, or an image that cannot be read (`ImageProblem`).
     """
     if isinstance(queries, ImageCollection):
+        check_k(k, len(database))
         done = embed(encoder, queries, store, progress=progress)
         ids = queries.ids[done.positions].tolist()
         paths = [queries.path(int(position)) for position in done.positions]
@@ -65,6 +69,7 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
     if not items:
         raise ValueError("there is no query: the list is empty; give at least one image or id")
     kinds = np.array([_kind(item, database) for item in items])
+    check_k(k, len(database))
     names = _unique([_name(item, number) for number, item in enumerate(items)])
     own = np.full(len(items), -1, dtype=np.int64)
     parts = []

@@ -9,9 +9,11 @@ import pandas as pd
 
 from .. import indexes
 from .._atomic import verify_manifest, write_folder
+from .._manifest import reason_of
 from ..images import ImageCollection
 from ..persistence import load_estimator, load_state, save_estimator, save_state
-from .database import Database
+from .database import MOST_BYTES, Database, objects
+from .joined import changed
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ KIND = "retriever"
 _SAVED = str | int | float | list | tuple | set | frozenset | dict | np.ndarray  # in a column; else as text
 
 
-def save(folder, encoder, index, database, notes):
+def save(folder, encoder, index, database, notes, about=None):
     """Write everything into `folder`, in one step.
 
     Parameters
@@ -30,6 +32,8 @@ def save(folder, encoder, index, database, notes):
     database : Database
     notes : dict
         Further plain values.
+    about : dict, optional
+        Plain values for the manifest, which can be read without the rest.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def save(folder, encoder, index, database, notes):
     folder = Path(os.path.abspath(folder))
     own = hasattr(index, "save")
     state = {**notes, "own_index": own, **_database_state(database, folder)}
-    with write_folder(folder, kind=KIND) as partial:
+    with write_folder(folder, kind=KIND, about=about) as partial:
         save_state(state, partial / "database", kind="database", name="Retriever")
         save_estimator(encoder, partial / "encoder")
         if own:
@@ -48,7 +52,7 @@ def save(folder, encoder, index, database, notes):
     return folder
 
 
-def load(folder, images=None, trusted=()):
+def load(folder, images=None, trusted=(), trust_index=False):
     """Read what `save` wrote: (encoder, index, database, notes).
 
     Raises
@@ -60,13 +64,23 @@ def load(folder, images=None, trusted=()):
     verify_manifest(folder, kind=KIND)
     encoder = load_estimator(folder / "encoder", trusted=trusted)
     notes = load_state(folder / "database", kind="database")
-    own = notes.pop("own_index")
-    index = indexes.load(folder / "index") if own else load_estimator(folder / "index")
-    return encoder, index, _database(notes, folder, images), notes
+    try:
+        own, files, name = notes.pop("own_index"), notes.pop("files"), notes.pop("name")
+        database = _database(notes, files)
+    except Exception as error:  # what a stranger wrote, see `load_state`
+        raise ValueError(f"the retriever in {str(folder)!r} cannot be loaded: {reason_of(error)}") from error
+    index = indexes.load(folder / "index", trusted=trust_index, vectors=database.embeddings) if own else load_estimator(folder / "index")
+    if own and not (np.array_equal(index.keys_, database.keys) and index.n_features_in_ == database.embeddings.shape[1]):
+        raise ValueError(f"the retriever in {str(folder)!r} cannot be loaded: its index does not fit its embeddings")
+    if images is None and files is not None:
+        database = _found_again(database, files, folder, name)
+    elif images is not None and images is not False:
+        database = database.shown_by(images)
+    return encoder, index, database, notes
 
 
 def _database_state(database, folder):
-    files = _files(database.images, folder)
+    files = _files(database, folder)
     columns = {str(name): _column(database.table[name]) for name in database.table}
     if files is not None:
         columns["path"] = None  # kept in `files`; here to keep its place
@@ -78,6 +92,7 @@ def _database_state(database, folder):
         "table": columns,
         "problems": database.problems.astype(str).to_numpy(dtype=object).tolist(),
         "files": files,
+        "refused": [[name, _numbers([stamp])[0].tolist()] for name, stamp in database.refused.items()],
         "name": "images" if database.images is None else database.images.name,
     }
 
@@ -91,8 +106,19 @@ def _column(column):
     return values
 
 
-def _files(images, folder):
-    """Where the image files are: below one root, given absolutely and from the folder of the retriever."""
+def _numbers(stamps):
+    """Stamps of files as int64 (n, 4); -1 where one is empty, -2 for no file."""
+    return np.array([stamp or (-1 if stamp == () else -2,) * 4 for stamp in stamps], dtype=np.int64).reshape(-1, 4)
+
+
+def _stamps(numbers):
+    """The inverse of `_numbers`, as a list."""
+    return [None if row[0] == -2 else () if row[0] == -1 else row for row in map(tuple, np.asarray(numbers).tolist())]
+
+
+def _files(database, folder):
+    """Where the image files are: below one root, given absolutely and from the folder of the retriever; and their stamps."""
+    images = database.images
     if images is None or not len(images):
         return None
     paths = [images.path(position) for position in range(len(images))]
@@ -105,49 +131,51 @@ def _files(images, folder):
     except ValueError:  # several drives of Windows
         return None
     names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
-    return {"root": root, "from_here": Path(near).as_posix(), "names": names}
+    return {"root": root, "from_here": Path(near).as_posix(), "names": names, "stamps": _numbers(database.stamps)}
 
 
-def _database(notes, folder, images):
-    """The `Database` in saved notes (its entries are taken out of them)."""
-    ids = np.array(notes.pop("ids"), dtype=object)
+def _database(notes, files):
+    """The `Database`, without images, in saved notes (its entries are taken out of them); ValueError if they do not fit one another."""
+    ids, digests = np.array(notes.pop("ids"), dtype=object), np.array(notes.pop("digests"), dtype=object)
+    keys, embeddings, n = notes.pop("keys"), notes.pop("embeddings"), len(ids)
+    if not (n == len(set(ids)) == len(digests) and keys.shape == (n,) and embeddings.shape[:1] == (n,) and embeddings.ndim == 2):
+        raise ValueError("its ids, keys, embeddings and digests differ in number")
+    if keys.dtype != np.int64 or keys[0] < 0 or (np.diff(keys) <= 0).any() or not all(isinstance(name, str) for name in ids):
+        raise ValueError("its keys are not ascending, or its ids no text")
     table = pd.DataFrame(notes.pop("table"), index=pd.Index(ids, dtype=object))
-    files, name = notes.pop("files"), notes.pop("name")
-    if images is not None:
-        images = _matched(images, ids)
-        table = images.table
-    elif files is not None:
+    stamps = [None] * n
+    if files is not None:
+        if len(files["names"]) != n or any(".." in Path(part).parts or Path(part).is_absolute() for part in files["names"]):
+            raise ValueError("its files are not below one folder")
         table["path"] = [os.path.join(files["root"], part) for part in files["names"]]
-        images = _found_again(files, ids, table, folder, name)
-        table = table if images is None else images.table
+        stamps = _stamps(files["stamps"])
     problems = pd.DataFrame(notes.pop("problems"), columns=["name", "reason"], dtype=object)
-    digests = np.array(notes.pop("digests"), dtype=object)
-    return Database(ids, notes.pop("keys"), notes.pop("embeddings"), digests, table, images, problems)
+    refused = {name: _stamps([stamp])[0] for name, stamp in notes.pop("refused")}
+    return Database(ids, keys, embeddings, digests, table, None, problems, objects(stamps), refused)
 
 
-def _matched(images, ids):
-    """The images of a collection that are indexed, in the order of the index."""
-    found = images.table.index.get_indexer(ids)
-    if (found < 0).any():
-        missing = int((found < 0).sum())
-        raise ValueError(
-            f"{images.name!r} lacks {missing} of the {len(ids)} indexed images, the first is {ids[int(np.argmax(found < 0))]!r}; "
-            "give the collection that was indexed, or load without images"
-        )
-    return images.subset(found)
-
-
-def _found_again(files, ids, table, folder, name):
-    """A collection of the image files where they were, or where they are now if they moved along with `folder`."""
-    roots = [Path(files["root"]), Path(os.path.normpath(Path(folder).absolute() / files["from_here"]))]
-    for root in roots:
+def _found_again(database, files, folder, name):
+    """The database with the image files that moved along with `folder`, or are where they were, if these are those that were indexed."""
+    roots = [Path(os.path.normpath(Path(folder).absolute() / files["from_here"])), Path(files["root"])]
+    places = []
+    for root in dict.fromkeys(roots):
         paths = [root / part for part in files["names"]]
         if root.is_dir() and all(path.is_file() for path in paths):
-            return ImageCollection.from_files(paths, table, ids=ids, root=root, name=name)
+            shown = database.shown_by(ImageCollection.from_files(paths, database.table, ids=database.ids, root=root, name=name))
+            others = changed(shown.images, range(len(shown)), most_bytes=MOST_BYTES)
+            if not others:
+                return shown
+            places.append((len(others), str(root), others, shown))
+    if places and min(places)[0] < len(database):
+        n, root, others, shown = min(places)
+        logger.warning(
+            "%d of the %d image files below %s changed since they were indexed, the first is %s: they are found by what they were, and "
+            "not shown; index again", n, len(database), root, database.ids[others[0]],
+        )  # fmt: skip
+        return shown
     logger.warning(
-        "the %d image files are not (all) below %s any more; searching works, showing does not: "
+        "the %d image files are not (all) below %s any more%s; searching works, showing does not: "
         "load(folder, images=ImageCollection.from_folder(…)) mends that",
-        len(ids),
-        files["root"],
-    )
-    return None
+        len(database), files["root"], ", where others lie now" * bool(places),
+    )  # fmt: skip
+    return database
