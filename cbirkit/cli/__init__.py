@@ -11,6 +11,8 @@ from .say import Failure, Printer
 
 __all__ = ["build_parser", "main"]
 
+_TOLD = ("cbirkit.store.rows", "cbirkit.indexes.saved")  # loggers whose warnings the commands do not say in words of their own
+
 
 def main(argv=None):
     """Run the command line.
@@ -38,6 +40,9 @@ def main(argv=None):
         not log.handlers
     ):  # the commands say it in their own words; without a handler Python would print it too
         log.addHandler(logging.NullHandler())
+    notes = _Notes(printer)
+    for name in _TOLD:
+        logging.getLogger(name).addHandler(notes)
     try:
         with _silenced() if arguments.quiet else contextlib.nullcontext():
             return arguments.run(arguments, printer)
@@ -50,13 +55,29 @@ def main(argv=None):
         return 0
     except Failure as failure:
         printer.error(str(failure))
-    except (ImportError, OSError, TypeError, ValueError) as error:  # what the package raises for bad input
+    except Exception as error:
         if os.environ.get("CBIRKIT_TRACEBACK"):
             raise
+        if not isinstance(error, (ImportError, OSError, TypeError, ValueError)):  # not what the package raises for bad input
+            error = f"{type(error).__name__}: {error}; CBIRKIT_TRACEBACK=1 in the environment shows where it arose"
         doctor = isinstance(error, ImportError) and "install" not in str(error)
         hint = "; run `cbirkit doctor`, it tells what is broken and how to mend it" * doctor
         printer.error((" ".join(str(error).split()) or type(error).__name__) + hint)
+    finally:
+        for name in _TOLD:
+            logging.getLogger(name).removeHandler(notes)
     return 1
+
+
+class _Notes(logging.Handler):
+    """Prints warnings of the package as notes."""
+
+    def __init__(self, printer):
+        super().__init__(logging.WARNING)
+        self.printer = printer
+
+    def emit(self, record):
+        self.printer.note(record.getMessage())
 
 
 @contextlib.contextmanager

@@ -1,9 +1,13 @@
 """What the command line offers by name: encoders and indexes; and which of them a folder uses."""
 
-import json
+import os
+import re
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from .._atomic import recover, write_bytes
+from .._manifest import MANIFEST, read
 from .say import Failure, counted
 
 # Name: (classes of cbirkit.encoders with their arguments, whether it learns from the folder, what it is).
@@ -33,6 +37,11 @@ ENCODERS = {
 INDEXES = {"exact": "Exact", "annoy": "Annoy", "hnsw": "HNSW", "ivfpq": "IVFPQ"}
 WITHOUT_TORCH = "color+hog"
 _MOST_TO_LEARN_FROM = 500  # images for a codebook
+_MARK = "CACHEDIR.TAG"  # bford.info/cachedir: backups pass over such folders
+_MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
+# cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
+"""
+_SAVED_NAME = re.compile(r"(manifest|state|index)\.json|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)")
 
 
 def default_encoder():
@@ -51,15 +60,67 @@ def checked_folder(folder):
 
 
 def out_folder(arguments):
-    """Where the index of a folder is kept."""
-    out = Path(arguments.out) if arguments.out else Path(arguments.folder) / ".cbirkit"
-    return out.expanduser()
+    """Where the index of a folder is kept; a `Failure` where that would touch what cbirkit did not write."""
+    out = Path(arguments.out or Path(arguments.folder) / ".cbirkit").expanduser()
+    elsewhere = "choose a new or an empty folder with --out DIR"
+    if out.is_symlink() and not arguments.out:
+        raise Failure(f"{out} is a link, which may lead anywhere; name the place itself with --out DIR")
+    if not out.is_dir():
+        return out
+    ours = False
+    for entry in _entries(out):
+        hidden = entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini")
+        ours = ours or (not hidden and _is_ours(out))  # asked late: another process may just have made it ours
+        if not ours and not hidden:
+            raise Failure(f"{out} holds {entry.name}, which cbirkit did not put there; {elsewhere}")
+        if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+            raise Failure(f"{entry.path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}")
+    return out
+
+
+def _is_ours(out):
+    mark = out / _MARK
+    return mark.is_file() and mark.stat().st_size == len(_MARK_TEXT) and mark.read_bytes() == _MARK_TEXT
+
+
+def _entries(folder):
+    """What lies below a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in list(entries):
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _entries(entry.path)
+    except FileNotFoundError:  # another process works here, too
+        return
+    except OSError as error:
+        raise Failure(f"cannot look into {folder} ({error.strerror}); keep the index elsewhere with --out DIR") from error
+
+
+def claim(out):
+    """Make the folder of an index and mark it as one."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / _MARK).exists():
+        write_bytes(out / _MARK, _MARK_TEXT)
+
+
+def save_anew(save, folder):
+    """Save into a part of an index, also where a damaged one stands in the way and nothing else lies in it."""
+    try:
+        save(folder)
+    except FileExistsError:
+        if folder.is_file():
+            folder.unlink()
+        elif all(path.is_dir() or _SAVED_NAME.fullmatch(path.name) for path in folder.rglob("*")):
+            shutil.rmtree(folder)
+        save(folder)
 
 
 def kept_settings(out):
-    """What the index in `out` was made with: a dict of encoder, index and the time ``seen`` (seconds), or empty."""
+    """What the index in `out` was made with: a dict of encoder and index, or empty."""
     try:
-        kept = json.loads((out / "settings.json").read_text("utf-8"))
+        recover(out / "retriever")
+        kept = read(out / "retriever" / MANIFEST)["about"]
         return kept if kept["encoder"] in ENCODERS and kept["index"] in INDEXES else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -115,14 +176,13 @@ def prepared_encoder(name, images, out, printer):
     -------
     fitted encoder
     """
-    encoder = make_encoder(name)
+    encoder, kept = make_encoder(name), out / "encoders" / name
     if not ENCODERS[name][1]:
         return encoder
-    from ..persistence import load_estimator, save_estimator
+    if learnt := kept_encoder(name, out, printer):
+        return learnt
+    from ..persistence import save_estimator
 
-    kept = out / "encoders" / name
-    if kept.exists():
-        return load_estimator(kept)
     sample = images[:: -(-len(images) // _MOST_TO_LEARN_FROM)].verify(progress=False)
     if not len(sample):
         raise Failure(
@@ -135,6 +195,21 @@ def prepared_encoder(name, images, out, printer):
         raise Failure(
             f"{name} cannot learn from this folder ({error}); use --encoder {WITHOUT_TORCH}"
         ) from error
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    save_estimator(encoder, kept)
+    save_anew(lambda folder: save_estimator(encoder, folder), kept)
+    return encoder
+
+
+def kept_encoder(name, out, printer):
+    """An encoder that learnt from the folder before, or None."""
+    from ..persistence import load_estimator
+
+    if not (kept := out / "encoders" / name).exists():
+        return None
+    try:
+        encoder = load_estimator(kept)
+        if repr(encoder) != repr(make_encoder(name)):
+            raise ValueError("it is another one")
+    except (OSError, ValueError) as error:
+        printer.note(f"the encoder in {kept} cannot be used ({error})")
+        return None
     return encoder

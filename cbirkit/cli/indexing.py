@@ -1,19 +1,18 @@
 """``cbirkit index``: encode the images of a folder and keep what a search needs."""
 
 import errno
-import json
 import os
 import time
 
 from .._atomic import write_bytes
-from .choices import checked_folder, choose, make_index, out_folder, prepared_encoder
+from .choices import checked_folder, choose, claim, make_index, out_folder, prepared_encoder, save_anew
 from .say import Failure, counted
 
 _MOST_NAMED = 20  # broken files named on the terminal; all are in problems.csv
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
-def index_folder(arguments, printer, images=None):
+def index_folder(arguments, printer, images=None, names=None):
     """Encode what is new in the folder, build the index and keep both.
 
     Parameters
@@ -23,6 +22,8 @@ def index_folder(arguments, printer, images=None):
     printer : cbirkit.cli.say.Printer
     images : ImageCollection, optional
         Those of the folder, where they were listed already.
+    names : tuple of str, optional
+        Encoder and index, where they were chosen already.
 
     Returns
     -------
@@ -35,20 +36,21 @@ def index_folder(arguments, printer, images=None):
     """
     images = checked_folder(arguments.folder) if images is None else images
     out = out_folder(arguments)
-    names = choose(arguments, out)
-    started, seen = time.monotonic(), time.time()
+    encoder, index = names = choose(arguments, out) if names is None else names
+    started = time.monotonic()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        claim(out)
         retriever, new = _fitted(names, images, out, arguments, printer)
-        retriever.save(out / "retriever")
-        _keep_settings(out, *names, seen)
-        retriever.problems.to_csv(out / "problems.csv", index=False, errors="backslashreplace")
+        about = {"encoder": encoder, "index": index}  # in the same step: it is never said of another index
+        save_anew(lambda folder: retriever.save(folder, about=about), out / "retriever")
+        text = retriever.problems.map(_as_cell).to_csv(index=False)
+        write_bytes(out / "problems.csv", text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise cannot_write(out, error) from error
     _name_problems(retriever.problems, out, printer)
     printer.note(
         f"indexed {counted(len(retriever.ids), 'image')} of {arguments.folder} ({new:,} encoded now) in "
-        f"{time.monotonic() - started:.1f} s with encoder {names[0]} and index {names[1]}; kept in {out}"
+        f"{time.monotonic() - started:.1f} s with encoder {encoder} and index {index}; kept in {out}"
     )
     return retriever
 
@@ -59,18 +61,16 @@ def _fitted(names, images, out, arguments, printer):
     from ..store import EmbeddingStore
 
     store = EmbeddingStore(out / "store")
-    before = int(store.summary()["n_images"].sum())
     encoder = prepared_encoder(names[0], images, out, printer)
     retriever = Retriever(encoder, make_index(names[1]), store=store, progress=not arguments.quiet).fit(
         images
     )
-    new = int(store.summary()["n_images"].sum()) - before  # another process may have added some of its own
-    return retriever, min(new, len(retriever.ids))
+    return retriever, min(store.n_encoded, len(retriever.ids))
 
 
-def _keep_settings(out, encoder, index, seen):
-    settings = {"encoder": encoder, "index": index, "seen": seen}
-    write_bytes(out / "settings.json", json.dumps(settings).encode())
+def _as_cell(text):
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if str(text).startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _name_problems(problems, out, printer):

@@ -10,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .choices import ENCODERS, INDEXES, checked_folder, choose, encoder_code, out_folder, prepared_encoder
+from .choices import ENCODERS, INDEXES, checked_folder, choose, claim, encoder_code, out_folder, prepared_encoder
 from .indexing import cannot_write
+from .pages import write_page
 from .say import Failure, counted, file_name, printable
 
 _INTRODUCTION = """# Explore {name}
@@ -53,16 +54,11 @@ def explore_folder(arguments, printer):
     if ENCODERS[encoder][1]:
         prepared_encoder(encoder, images, out, printer)
     notebook = json.dumps(_notebook(folder, out, encoder, index), indent=1) + "\n"
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(notebook)
-        printer.note(f"wrote {path} for {counted(len(images), 'image')}")
-    except FileExistsError:
+    if path.exists() and path.stat().st_size:  # an empty one was left by a full disk
         printer.note(f"{path} is there already and was kept; name another with --notebook FILE, or delete it")
-    except OSError as error:
-        raise Failure(
-            f"cannot write {path} ({error.strerror}); choose another place with --notebook FILE"
-        ) from error
+    else:
+        write_page(path, notebook, "--notebook FILE")
+        printer.note(f"wrote {path} for {counted(len(images), 'image')}")
     printer.result(str(path))
     if not arguments.no_open:
         _open(path, printer)
@@ -71,7 +67,7 @@ def explore_folder(arguments, printer):
 def _make(out):
     """Make the folder that the notebook will keep embeddings in, so that it does not fail there."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        claim(out)
         if not os.access(out, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

@@ -101,6 +101,16 @@ def _tile(row, picture):
     return f"<li><figure>{shown}<figcaption>{caption}</figcaption></figure></li>"
 
 
+def picture_or_none(read, *args):
+    """A thumbnail, or None where the image cannot be read (any more)."""
+    from ..images import ImageProblem
+
+    try:
+        return read(*args)
+    except (ImageProblem, OSError):
+        return None
+
+
 def picture_html(picture, alt):
     """A thumbnail (h, w, 3) uint8 inside the page, or words where there is none."""
     if picture is None:
@@ -113,33 +123,33 @@ def picture_html(picture, alt):
     return f'<div class="picture"><img alt="{escaped(alt)}" src="data:image/jpeg;base64,{data}"></div>'
 
 
-def check_place(path):
+def check_place(path, option="--html FILE"):
     """A Failure if no page can be written at `path`: before the work, not after it."""
     path = Path(path).expanduser()
     folder = path.parent
     if path.is_dir() or not folder.is_dir():
-        raise _cannot_write(path, errno.EISDIR if path.is_dir() else errno.ENOENT)
+        raise _cannot_write(path, errno.EISDIR if path.is_dir() else errno.ENOENT, option)
     if not os.access(folder, os.W_OK):
-        raise _cannot_write(path, errno.EACCES)
+        raise _cannot_write(path, errno.EACCES, option)
 
 
-def write_page(path, page):
-    """Write a page whole or not at all.
+def write_page(path, page, option="--html FILE"):
+    """Write a page whole or not at all; `option` is what chooses another place.
 
     Raises
     ------
     Failure
         It cannot be written.
     """
-    check_place(path)
+    check_place(path, option)
     try:
         write_bytes(Path(path).expanduser(), page.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise _cannot_write(path, error.errno) from error
+        raise _cannot_write(path, error.errno, option) from error
 
 
-def _cannot_write(path, number):
-    return Failure(f"cannot write {path} ({os.strerror(number or 0)}); choose another place with --html FILE")
+def _cannot_write(path, number, option):
+    return Failure(f"cannot write {path} ({os.strerror(number or 0)}); choose another place with {option}")
 
 
 def breakable(name):

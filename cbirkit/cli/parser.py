@@ -166,6 +166,11 @@ def _add_search(commands):
     parser.add_argument("-k", type=_count, default=10, metavar="N", help="how many to find (default 10)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.add_argument("--html", metavar="FILE", help="also write a page with the images, all in one file")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let faiss and Annoy read index files that you did not write on this machine (default: built anew)",
+    )
     _add_encoder(parser)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .choices import ENCODERS, checked_folder, default_encoder, kept_settings, make_encoder, out_folder
+from .choices import ENCODERS, checked_folder, default_encoder, kept_encoder, kept_settings, make_encoder, out_folder
 from .report_page import report_page
 from .say import Failure, counted, file_name
 
@@ -45,10 +45,8 @@ def _fitted(name, images, out, printer):
     """An encoder for the outliers; one that must learn does so from some of the images, unless it did for the index."""
     if not ENCODERS[name][1]:
         return make_encoder(name)
-    if (kept := out / "encoders" / name).exists():
-        from ..persistence import load_estimator
-
-        return load_estimator(kept)
+    if learnt := kept_encoder(name, out, printer):
+        return learnt
     some = images[:: -(-len(images) // 300)].verify(progress=False)
     printer.note(f"learning {name} from {counted(len(some), 'image')}")
     return make_encoder(name).fit(some)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from .. import __version__
 from .choices import ENCODERS
-from .pages import POLICY, STYLE, breakable, escaped, picture_html
+from .pages import POLICY, STYLE, breakable, escaped, picture_html, picture_or_none
 from .say import counted
 
 _MORE_STYLE = """
@@ -172,12 +172,13 @@ def _outliers(found, encoder):
 def _broken(found):
     if not len(found.problems):
         return "<h2>Files that cannot be read</h2><p>None.</p>\n"
-    rows = "".join(
+    rows = [
         f"<tr><td>{escaped(row.name)}</td><td>{escaped(row.reason)}</td></tr>"
-        for row in found.problems.head(_PROBLEMS).itertuples(index=False)
-    )
-    more = _more(len(found.problems) - _PROBLEMS, "files")
-    return f"<h2>Files that cannot be read</h2><table><tr><th>file</th><th>reason</th></tr>{rows}</table>{more}\n"
+        for row in found.problems.itertuples(index=False)
+    ]
+    head = "<table><tr><th>file</th><th>reason</th></tr>"
+    rest = f"<details><summary>and {len(rows) - _PROBLEMS:,} more files</summary>{head}{''.join(rows[_PROBLEMS:])}</table></details>"
+    return f"<h2>Files that cannot be read</h2>{head}{''.join(rows[:_PROBLEMS])}</table>{rest * (len(rows) > _PROBLEMS)}\n"
 
 
 def _more(number, what):
@@ -192,5 +193,5 @@ def _tiles(found, ids, captions=None):
 def _tile(found, name, caption):
     width, height = found.table.loc[name, ["width", "height"]]
     words = [escaped(caption or f"{width} × {height}"), breakable(name)]
-    shown = picture_html(found.images.thumbnail(name, _SIDE), str(name))
+    shown = picture_html(picture_or_none(found.images.thumbnail, name, _SIDE), str(name))
     return f"<li><figure>{shown}<figcaption>{'<br>'.join(words)}</figcaption></figure></li>"

@@ -55,7 +55,8 @@ def file_name(folder):
     >>> file_name(PurePosixPath("/home/me/My photos (new)"))
     'My_photos_new_'
     """
-    return re.sub(r"[^\w.-]+", "_", folder.name) or "folder"
+    name = re.sub(r"[^\w.-]+", "_", folder.name).encode()[:120]  # names of files have 255 bytes at most
+    return name.decode(errors="ignore") or "folder"
 
 
 class Printer:

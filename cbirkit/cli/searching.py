@@ -1,10 +1,9 @@
 """``cbirkit search``: the images of a folder that are nearest to one image."""
 
-import contextlib
-import math
+import os
 from pathlib import Path
 
-from .choices import checked_folder, choose, kept_settings, out_folder
+from .choices import checked_folder, choose, kept_settings, make_encoder, make_index, out_folder
 from .indexing import index_folder
 from .say import Failure, counted
 
@@ -15,7 +14,7 @@ def search_folder(arguments, printer):
     Parameters
     ----------
     arguments : argparse.Namespace
-        folder, image, k, json, html, out, encoder, index, quiet.
+        folder, image, k, json, html, out, encoder, index, trust, quiet.
     printer : cbirkit.cli.say.Printer
 
     Raises
@@ -23,6 +22,7 @@ def search_folder(arguments, printer):
     Failure
         There is no such folder or image, or the page cannot be written.
     """
+    from ..images import read_image
     from .pages import as_json, check_place, table_lines
 
     if arguments.html:
@@ -30,10 +30,11 @@ def search_folder(arguments, printer):
     images = checked_folder(arguments.folder)
     query = _find_query(arguments.image, arguments.folder, images)
     out = out_folder(arguments)
-    retriever = _kept_retriever(out, images, choose(arguments, out), printer)
+    encoder, index = names = choose(arguments, out)
+    retriever = _kept_retriever(out, images, names, arguments.trust, printer)
     if retriever is None:
-        retriever = index_folder(arguments, printer, images)
-    encoder, index = choose(arguments, out)
+        read_image(query)  # what is wrong with it is told before the work
+        retriever = index_folder(arguments, printer, images, names)
     found = {
         "query": str(arguments.image),
         "folder": str(arguments.folder),
@@ -58,8 +59,8 @@ def _find_query(image, folder, images):
     raise Failure(f"no image {image}: it is neither a file nor the name of an image in {folder}{near}")
 
 
-def _kept_retriever(out, images, names, printer):
-    """The Retriever kept in `out`; None where there is none, or it does not fit what is asked for."""
+def _kept_retriever(out, images, names, trust, printer):
+    """The Retriever kept in `out`, showing `images`; None where there is none, or it does not fit them or what is asked for."""
     from ..retrieval import Retriever
 
     kept = kept_settings(out)
@@ -70,27 +71,51 @@ def _kept_retriever(out, images, names, printer):
         printer.note(f"the index is for encoder {kept['encoder']} and index {kept['index']}: indexing anew")
         return None
     try:
-        retriever = Retriever.load(out / "retriever")
+        retriever = Retriever.load(out / "retriever", images=False, trust_index=trust)
+        if (repr(retriever.encoder_), type(retriever.index_)) != (repr(make_encoder(names[0])), type(make_index(names[1]))):
+            raise ValueError("it is not what it says")
     except (OSError, ValueError) as error:
         printer.note(f"the index in {out} cannot be used ({error}): indexing anew")
         return None
-    now, then = set(images.ids), set(retriever.ids)
-    new, gone = len(now - then - set(retriever.problems["name"])), len(then - now)
-    changed = sum(_touched(images.path(name)) > kept.get("seen", math.inf) for name in now & then)
-    if new or gone or changed or retriever.images is None:
-        told = f"{counted(new, 'new image')}, {gone} gone, {changed} changed"
+    retriever.database_, told = _compared(retriever.database_, images, out / "store" / "digests.sqlite")
+    if told:
         printer.note(f"{told}: bringing the index up to date")
         return None
     retriever.progress = False
     return retriever
 
 
-def _touched(path):
-    """When a file was written, moved or given other rights at last, in seconds; 0 where that is not known."""
-    with contextlib.suppress(OSError):
-        state = path.stat()
-        return max(state.st_mtime, state.st_ctime)
-    return 0
+def _compared(database, images, cache_file):
+    """The database showing the images of the folder, and what is new, gone or changed there since it was indexed; or empty."""
+    from ..retrieval import changed
+    from ..store import DigestCache
+
+    now, then = set(images.ids), set(database.ids)
+    new = sum(not _is_refused_still(images, name, database.refused) for name in now - then)
+    gone = then - now
+    if gone:
+        database = database.without(database.positions(sorted(gone)))
+    database = database.shown_by(images)
+    with DigestCache(cache_file) as cache:
+        others = changed(database.images, range(len(database)), cache=cache)
+    told = f"{counted(new, 'new image')}, {len(gone)} gone, {len(others)} changed"
+    return database, told if new or gone or others else ""
+
+
+def _is_refused_still(images, name, refused):
+    """Whether an image that could not be used when it was indexed still cannot."""
+    from ..images import ImageProblem
+    from ..store import stamp_of
+
+    if name not in refused:
+        return False
+    try:
+        if refused[name] and stamp_of(images.path(name)) == refused[name]:
+            return True
+        images[name]
+    except (ImageProblem, OSError):
+        return True
+    return False
 
 
 def _search(retriever, query, k, printer):
@@ -104,21 +129,16 @@ def _search(retriever, query, k, printer):
     rows = []
     for rank, name, distance in results.itertuples(index=False):
         label = None if labels is None else labels[name]
-        row = {"rank": int(rank), "id": name, "path": str(retriever.images.path(name))}
+        row = {"rank": int(rank), "id": name, "path": os.path.abspath(retriever.images.path(name))}
         rows.append(row | {"label": label if isinstance(label, str) else None, "distance": float(distance)})
     return rows
 
 
 def _write_page(file, found, query, images, printer):
-    from ..images import ImageProblem, read_thumbnail
-    from .pages import html_page, write_page
+    from ..images import read_thumbnail
+    from .pages import html_page, picture_or_none, write_page
 
-    def picture(name):
-        try:
-            return images.thumbnail(name, 240)
-        except ImageProblem:
-            return None
-
-    page = html_page(found, [read_thumbnail(query, 240), *(picture(row["id"]) for row in found["results"])])
+    pictures = [picture_or_none(images.thumbnail, row["id"], 240) for row in found["results"]]
+    page = html_page(found, [picture_or_none(read_thumbnail, query, 240), *pictures])
     write_page(file, page)
     printer.note(f"wrote {file}")

@@ -11,10 +11,11 @@ from ..store import check_encoder, embed
 from . import saving
 from .database import Database, as_collection
 from .fitting import fit_encoder, is_fitted
+from .joined import changed
 from .nearest import check_k, nearest, new_index
 from .queries import Queries, as_queries
 
-__all__ = ["Retriever", "is_fitted"]
+__all__ = ["Retriever", "changed", "is_fitted"]
 
 logger = logging.getLogger(__name__)
 

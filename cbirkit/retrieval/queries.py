@@ -110,6 +110,8 @@ def _kind(item, database):
             raise ValueError(
                 f"no indexed image and no file is called {item!r}; use one of the {len(database)} ids in .ids, or a path"
             )
+        if not Path(item).exists():
+            raise ImageProblem(os.fspath(item), "no such file")
         return "file"
     return "pixels"
 
