@@ -1,6 +1,6 @@
 """How the command line speaks: what was probably meant, which encoder it chooses, numbers with their nouns."""
 
-import pandas as pd
+import numpy as np
 import pytest
 from cli_samples import photos, runner
 
