@@ -10,7 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .choices import ENCODERS, INDEXES, checked_folder, choose, claim, encoder_code, out_folder, prepared_encoder
+from .choices import (
+    ENCODERS,
+    INDEXES,
+    checked_folder,
+    choose,
+    claim,
+    encoder_code,
+    out_folder,
+    prepared_encoder,
+)
 from .indexing import cannot_write
 from .pages import write_page
 from .say import Failure, counted, file_name, printable

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from .choices import ENCODERS, checked_folder, default_encoder, kept_encoder, kept_settings, make_encoder, out_folder
+from .choices import (
+    ENCODERS,
+    checked_folder,
+    default_encoder,
+    kept_encoder,
+    kept_settings,
+    make_encoder,
+    out_folder,
+)
 from .report_page import report_page
 from .say import Failure, counted, file_name
 

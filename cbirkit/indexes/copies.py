@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cbirkit._manifest import read_array
+
 _LEAST = 8  # rows that make a group
 _TOLERANCE = 1e-3  # of the spread of all rows
 _GROWTH = 1.1  # after which groups are looked for again
@@ -87,7 +89,7 @@ class Copies:
     @classmethod
     def load(cls, path, n_rows):
         """Read what was saved: `of`, or nothing (None) where each row stands for itself."""
-        of = np.arange(n_rows) if path is None else np.load(path, allow_pickle=False)
+        of = np.arange(n_rows) if path is None else read_array(path)
         if of.dtype != np.int64 or of.shape != (n_rows,) or ((of < 0) | (of > np.arange(n_rows))).any():
             raise ValueError("the copies do not fit the keys")
         if (of[of] != of).any():

@@ -126,7 +126,7 @@ class ShardRows(MemoryRows):
             keys = rows["key"].tobytes()
         except FileNotFoundError:
             return  # another process found it damaged just now
-        except Exception as error:  # whatever lies there, it only costs time
+        except Exception as error:  # noqa: BLE001 (whatever lies there, it only costs time)
             logger.warning("%s is damaged (%s); its embeddings are computed again", path, reason_of(error))
             with contextlib.suppress(OSError):
                 if path.is_dir():
