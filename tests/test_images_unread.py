@@ -1,9 +1,14 @@
 """Photographs that are not read are named, with what to do; nothing is left out without a word."""
 
+import os
+import socket
+
+import pandas as pd
 import pytest
 from PIL import Image
 
-from cbirkit.images import ImageCollection, ImageProblem, read_image
+from cbirkit import Retriever, encoders
+from cbirkit.images import ImageCollection, ImageProblem, read_image, read_thumbnail
 from cbirkit.images.unread import UNREAD
 
 
@@ -29,14 +34,54 @@ def test_formats_that_are_not_read_are_named(folder):
     assert not {e for e in UNREAD if e != e.lower()}
 
 
-@pytest.mark.parametrize(
-    ("format_name", "ending"),
-    [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif"), ("GIF", "gif")],
-)
-def test_an_image_without_an_ending_is_named(folder, format_name, ending):
-    Image.new("RGB", (20, 10), "blue").save(folder / "photo", format=format_name)
-    (folder / "Makefile").write_text("all:\n")
-    assert reasons(folder) == {"photo": f"an image without an ending; call it photo.{ending}"}
+@pytest.mark.parametrize("name", ["photo", "photo.001", "my.photo", "photo.HEIC", "photo.jpg~", "photo.jpg.part"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM"])
+def test_an_image_is_read_whatever_its_ending(folder, format_name, name):
+    Image.new("RGB", (20, 10), "blue").save(folder / name, format=format_name)
+    for other, text in {"Makefile": "all:\n", "a.csv": "P2 is a patient", "b.txt": "BMW", "c.xml": "<?xml", "d.html": "<html"}.items():
+        (folder / other).write_text(text)
+    images = ImageCollection.from_folder(folder)
+    assert images.ids.tolist() == ["a.jpg", name] and not len(images.problems)
+    assert images[name][5, 5, 2] > 200
+
+
+@pytest.mark.parametrize("ending", ["jpe", "jfif", "mpo", "apng", "pbm", "pgm", "pnm", "ppm", "dib", "JPG"])
+def test_rarer_endings_of_formats_that_are_read(folder, ending):
+    name = f"b.{ending}"
+    Image.new("L", (20, 10), 200).save(folder / name, format={"dib": "DIB", "apng": "PNG"}.get(ending, "PPM" if ending[0] == "p" else "JPEG"))
+    assert ImageCollection.from_folder(folder)[name].shape == (10, 20, 3)
+
+
+@pytest.mark.parametrize("format_name", ["ICO", "JPEG2000", "SGI", "PCX", "ICNS", "DDS", "EPS"])
+def test_other_images_are_named_by_what_is_in_them(folder, format_name):
+    Image.new("RGB", (64, 64), "red").save(folder / "x.001", format=format_name)
+    assert "is not read; save it as JPEG or PNG" in reasons(folder)["x.001"]
+
+
+def special(folder, kind):
+    path = folder / f"{kind}.jpg"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(os.path.relpath(path))
+        server.close()
+    else:
+        path.symlink_to("/dev/zero")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
+def test_special_files_are_refused_by_name_on_every_way_in(folder, kind):
+    path = special(folder, kind)
+    assert reasons(folder) == {path.name: f"a {kind}, not a file"}
+    images = ImageCollection.from_files([path], pd.DataFrame({"mask": [str(path)]}), ids=["x"])
+    retriever = Retriever(encoders.ColorHistogram(), progress=False).fit(ImageCollection.from_folder(folder))
+    ways = [read_image, lambda p: read_image(str(p)), lambda p: read_thumbnail(p, 32), lambda p: images["x"], lambda p: images.digest(0)]
+    ways += [lambda p: images.thumbnail(0), lambda p: images.mask(0), lambda p: retriever.search(p, k=1), lambda p: retriever.search(str(p), k=1)]
+    for way in ways:
+        with pytest.raises(ValueError, match=f"a {kind}, not a file"):
+            way(path)
 
 
 def test_a_folder_of_nothing_else_says_so(tmp_path):

@@ -1,8 +1,6 @@
 """What can be asked of an explorer: an image of a collection, a file or array of one's own, or a region of either."""
 
-import io
 import os
-import struct
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +8,11 @@ import numpy as np
 from PIL import Image
 
 from ..images import ImageCollection, ImageProblem, read_image, read_thumbnail
+from ..images.files import size_in_head
 from .cropper import checked_box
 from .thumbnails import encode
 
 PREVIEW = 480  # pixels of the longer side of the query picture that is sent to the page
-_HEAD_ERRORS = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, struct.error)
-_HEAD_ERRORS += (Image.DecompressionBombError,)
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +126,7 @@ def as_query(query, collections):
         for images in collections:
             if query in images.table.index:
                 return Query(query, images)
-        if not os.path.isfile(query):
+        if not os.path.exists(query):
             raise ValueError(
                 f"no image has the id {query!r}, and there is no such file; see explorer.queries.ids"
             )
@@ -145,8 +141,6 @@ def as_query(query, collections):
 def _size_in_head(file):
     """Width and height by the file's head, turned as EXIF says; None if it cannot be told."""
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
-    except _HEAD_ERRORS:  # an untrusted file: decoding it will say what is wrong
+        return size_in_head(file)
+    except ImageProblem:  # decoding it will say what is wrong
         return None

@@ -1,7 +1,8 @@
 """Images and what is known about them: reading untrusted files, and ordered collections."""
 
 from .collection import ImageCollection
-from .files import EXTENSIONS, MAX_PIXELS, ImageProblem, read_image, read_thumbnail, to_rgb
+from .files import MAX_PIXELS, ImageProblem, read_image, read_thumbnail, to_rgb
+from .unread import EXTENSIONS
 
 __all__ = [
     "EXTENSIONS",

@@ -1,20 +1,43 @@
 """Turn one untrusted image (file, bytes, PIL image, array) into RGB uint8 pixels, or say why it cannot be used."""
 
 import io
+import logging
 import os
 import struct
-from pathlib import Path
+import threading
+import warnings
+from contextlib import contextmanager
+from functools import lru_cache, partial
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from .unread import first_bytes, reason_by_start
+from .colour import profile_of, to_srgb
+from .unread import RAW, UNREAD, first_bytes, image_kind, reason_by_name, reason_by_start, reason_by_status
+
+log = logging.getLogger(__name__)
 
 MAX_PIXELS = 80_000_000  # below Pillow's own warning at 89 million; a 50-megapixel photograph passes
-EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
-_ORIENTATION = 0x0112  # tag of EXIF
+PIXELS_AT_ONCE = 80_000_000  # decoded at the same time by all threads together, at about 8 bytes each
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM")
+_PYTHON_PIXELS = 4_000_000  # limit of files whose decoder in Pillow is a loop in Python
+_STRIP = 1 << 20  # pixels converted at a time
+_OPEN_BYTES = 64 << 20  # a header may take so many bytes, the pixels as many and _PIXEL_BYTES each
+_PIXEL_BYTES = 32
+_WHOLE_BYTES = 256 << 20  # limit of files that their decoder takes whole
+_BLOCK = 4 << 20  # most bytes handed to a decoder at a time
+_MOST_SCANS = 100  # of a progressive JPEG; usual are ten, and each takes as long as all pixels
+_NEARLY_WHITE = 240
+_ORIENTATION = 0x0112  # tag of EXIF
+_STORED = (5, 6, 7, 8)  # orientations that exchange width and height
+_TURNS = {  # what makes pixels that are stored so upright
+    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1], 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a.swapaxes(0, 1)[::-1],
+}  # fmt: skip
+# Damaged files make Pillow warn of each wrong tag; what is wrong with them is told as an ImageProblem.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+Plugin$")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageProblem(ValueError):
@@ -67,9 +90,8 @@ def read_image(source, *, max_pixels=MAX_PIXELS, upright=True):
     """
     if isinstance(source, Image.Image):
         return _to_pixels(source, "PIL image", max_pixels, upright)
-    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read"):
-        with _open(source) as image:
-            return _to_pixels(image, _name_of(source), max_pixels, upright)
+    if _is_file(source):
+        return _read(source, max_pixels, upright)
     return to_rgb(source)
 
 
@@ -82,10 +104,24 @@ def read_thumbnail(source, size, *, max_pixels=MAX_PIXELS, upright=True):
     -------
     ndarray of shape (h, w, 3), uint8
     """
+    with DECODING.kept():  # keeps at least this size; other formats ignore it
+        return shrink(_read(source, max_pixels, upright, draft=("RGB", (2 * size, 2 * size))), size)
+
+
+def read_stored(path, *, max_pixels=MAX_PIXELS):
+    """Read a mask file (PNG, TIFF, BMP, GIF) as it is stored: (h, w) of bool or class numbers."""
+    with _open(path, formats=("PNG", "TIFF", "BMP", "GIF")) as image:
+        return _to_pixels(image, _name_of(path), max_pixels, decode=np.asarray)
+
+
+def size_in_head(source):
+    """Width and height of an image file, upright, without decoding it; ImageProblem if it cannot be opened."""
     with _open(source) as image:
-        image.draft("RGB", (2 * size, 2 * size))  # keeps at least this size; other formats ignore it
-        pixels = _to_pixels(image, _name_of(source), max_pixels, upright)
-    return shrink(pixels, size)
+        try:
+            turned = image.format != "TIFF" and image.info.get("exif") and image.getexif().get(_ORIENTATION) in _STORED
+        except _BAD_METADATA:
+            turned = False
+        return image.size[::-1] if turned else image.size
 
 
 def shrink(pixels, size):
@@ -119,18 +155,22 @@ def to_rgb(array):
     >>> to_rgb([[0.0, 1.0]])[0, 1]
     array([255, 255, 255], dtype=uint8)
     """
-    pixels = np.asarray(array)
+    try:
+        pixels = np.asarray(array)
+    except Exception as error:  # of whatever library the array is
+        raise ImageProblem("array", f"cannot be made a NumPy array ({error})") from error
+    if np.ma.is_masked(array):
+        raise ImageProblem("array", "has masked pixels; give them a value with array.filled()")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        hint = "; it looks channel-first: use array.transpose(1, 2, 0)" if pixels.shape[:1] in ((1,), (3,)) else ""
+        hint = "; it looks channel-first: use array.transpose(1, 2, 0)" if pixels.shape[:1] in ((1,), (3,), (4,)) else ""
         raise ImageProblem("array", f"expected shape (h, w), (h, w, 3) or (h, w, 4), got {np.shape(array)}{hint}")
     if pixels.size == 0:
         raise ImageProblem("array", f"has no pixels: its shape is {np.shape(array)}")
     pixels = _to_bytes(pixels)
-    if pixels.shape[2] == 4:  # (h, w, 4) -> (h, w, 3), on white
-        alpha = pixels[:, :, 3:].astype(np.uint16)
-        pixels = ((pixels[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    if pixels.shape[2] == 4:
+        return _converted(Image.fromarray(np.ascontiguousarray(pixels)))
     if pixels.shape[2] == 1:  # (h, w, 1) -> (h, w, 3)
         pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels)
@@ -142,15 +182,32 @@ def _to_bytes(pixels):
         return pixels
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
-    if pixels.dtype == np.uint16:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype.kind not in "iuf":
         raise ImageProblem("array", f"expected numbers, got dtype {pixels.dtype}")
-    top = 255 if pixels.dtype.kind in "iu" else 1
+    top = {"f": 1, "u": 65535 if pixels.dtype == np.uint16 else 255, "i": 255}[pixels.dtype.kind]
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= top):  # also catches NaN
         raise ImageProblem("array", f"{pixels.dtype} values must lie in 0..{top}, got {low} to {high}; rescale it first")
-    return pixels.astype(np.uint8) if top == 255 else (pixels * 255 + 0.5).astype(np.uint8)
+    if top == 255:
+        return pixels.astype(np.uint8)
+    scaled = np.empty(pixels.shape, np.uint8)
+    step = max(1, _STRIP // pixels[0].size)
+    for start in range(0, len(pixels), step):
+        scaled[start : start + step] = _levels(pixels[start : start + step], 0, top)
+    return scaled
+
+
+def _levels(values, low, high):
+    """Values from `low` to `high` as grey levels, uint8; what lies beyond is clipped, and NaN is black."""
+    levels = (np.asarray(values, np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    return (np.clip(np.nan_to_num(levels), 0, 255) + np.float32(0.5)).astype(np.uint8)
+
+
+# ---------------------------------------------------------------------- from a file to an opened PIL image
+
+
+def _is_file(source):
+    return isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read")
 
 
 def _name_of(source):
@@ -159,47 +216,169 @@ def _name_of(source):
     return getattr(source, "name", None) or "image bytes"
 
 
-def _open(source):
-    """Open an image without decoding it."""
-    name = _name_of(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        source = io.BytesIO(bytes(source))
-    elif isinstance(source, str | os.PathLike):
-        source = Path(source)
-        if source.is_dir():
-            raise ImageProblem(name, "is a folder, not an image; use ImageCollection.from_folder")
+@lru_cache(maxsize=10_000)  # a file is read many times and noted once
+def _note(name, text):
+    log.warning("%s: %s", name, text)
+
+
+class _Metered:
+    """A file that gives a decoder no more bytes than a picture of its size can need, so that time and memory are bounded."""
+
+    left, least, scans = _OPEN_BYTES, 512, None
+
+    def read(self, size=-1):
+        if size is None or size < 0:
+            data = super().read(_WHOLE_BYTES + 1)
+            if len(data) > _WHOLE_BYTES:
+                raise ImageProblem("file", f"is too large a file of its format (limit {_WHOLE_BYTES / 1e6:.0f} MB)")
+            return data
+        data = super().read(min(size, _BLOCK))
+        self.left -= max(len(data), self.least)
+        if self.scans is not None:
+            self.scans += data.count(b"\xff\xda")
+        if self.left < 0 or (self.scans or 0) > _MOST_SCANS:
+            raise ImageProblem("file", "takes far more data than a picture of its size")
+        return data
+
+
+class _File(_Metered, io.BufferedReader):
+    pass
+
+
+class _Bytes(_Metered, io.BytesIO):
+    pass
+
+
+def open_file(path):
+    """A file opened for reading, as `io.BufferedReader`; ImageProblem if it is special, empty, too large or not there."""
+    name = os.fspath(path)
     try:
-        return Image.open(source, formats=_FORMATS)
+        if reason := reason_by_status(os.stat(path)):
+            raise ImageProblem(name, reason)
+        return _File(io.FileIO(path))
     except FileNotFoundError:
         raise ImageProblem(name, "no such file") from None
     except PermissionError:
         raise ImageProblem(name, "may not be read (permission denied)") from None
-    except Image.DecompressionBombError:
-        raise ImageProblem(name, f"is too large (limit {MAX_PIXELS / 1e6:.0f} megapixels); scale it down") from None
-    except Exception as error:  # decoders meet hostile bytes and raise whatever they like
-        raise ImageProblem(name, _reason_not_opened(source, error)) from error
+    except (OSError, ValueError) as error:  # a name with a null byte, say, is a ValueError
+        if isinstance(error, ImageProblem):
+            raise
+        raise ImageProblem(name, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _reason_not_opened(source, error):
-    try:
-        size = source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
-    except (OSError, AttributeError):
-        size = None
-    if size == 0:
+def _bytes_of(source):
+    if hasattr(source, "read"):
+        if hasattr(source, "seek"):
+            source.seek(0)
+        source = source.read(_WHOLE_BYTES + 1)
+        if len(source) > _WHOLE_BYTES:
+            raise ImageProblem("file object", f"gives more than {_WHOLE_BYTES / 1e6:.0f} MB; give the path of the file")
+    return _Bytes(source)
+
+
+@contextmanager
+def _open(source, formats=_FORMATS):
+    """Open an image without decoding it."""
+    name = _name_of(source)
+    is_path = isinstance(source, str | os.PathLike)
+    if is_path and UNREAD.get(os.path.splitext(name)[1].lower()) == RAW:
+        raise ImageProblem(name, reason_by_name(name))  # what Pillow can read of it is a small preview
+    with open_file(source) if is_path else _bytes_of(source) as file:
+        try:
+            image = Image.open(file, formats=formats)
+        except Image.DecompressionBombError:
+            raise ImageProblem(name, f"is too large (limit {MAX_PIXELS / 1e6:.0f} megapixels); scale it down") from None
+        except ImageProblem as problem:
+            raise ImageProblem(name, problem.reason) from None
+        except Exception as error:  # decoders meet hostile bytes and raise whatever they like
+            raise ImageProblem(name, _reason_not_opened(file, error)) from error
+        yield image
+
+
+def _reason_not_opened(file, error):
+    if file.seek(0, io.SEEK_END) == 0:
         return "empty file"
-    return reason_by_start(first_bytes(source)) or f"not an image of a known format, or damaged at its start ({type(error).__name__})"
+    head = first_bytes(file)
+    if kind := image_kind(head):
+        return f"a {kind} file of a kind that is not read, or damaged at its start ({type(error).__name__})"
+    return reason_by_start(head) or f"not an image of a known format, or damaged at its start ({type(error).__name__})"
 
 
-def _to_pixels(image, name, max_pixels, upright=True):
-    """Decode an opened PIL image to RGB (h, w, 3) uint8."""
+# ---------------------------------------------------------------------- from an opened image to pixels
+
+
+class _Decoding:
+    """Lets threads decode at the same time, but no more than so many pixels together; a single larger image may.
+
+    Inside ``with gate.kept()`` a thread keeps its share until the block ends: what it made of the pixels is in memory too.
+    """
+
+    def __init__(self, pixels):
+        self.pixels, self.taken, self.most = pixels, 0, 0
+        self._free, self._mine = threading.Condition(), threading.local()
+
+    @contextmanager
+    def kept(self):
+        if getattr(self._mine, "pixels", None) is not None:
+            yield
+            return
+        self._mine.pixels = 0
+        try:
+            yield
+        finally:
+            with self._free:
+                self.taken -= self._mine.pixels
+                self._free.notify_all()
+            self._mine.pixels = None
+
+    def take(self, pixels):
+        """Wait until so many pixels may be decoded; a thread that has a share already does not wait, so none waits for ever."""
+        with self._free:
+            if not self._mine.pixels:
+                self._free.wait_for(lambda: not self.taken or self.taken + pixels <= self.pixels)
+            self.taken += pixels
+            self._mine.pixels += pixels
+            self.most = max(self.most, self.taken)
+
+
+DECODING = _Decoding(PIXELS_AT_ONCE)
+
+
+def _read(source, max_pixels, upright, draft=None):
+    """Decode a file; a JPEG that only lacks its end marker counts as whole."""
+    name = _name_of(source)
+    if hasattr(source, "read"):
+        source = _bytes_of(source).getvalue()
+    with _open(source) as image:
+        file = image.fp
+        image.draft(*draft) if draft else None
+        try:
+            return _to_pixels(image, name, max_pixels, upright)
+        except ImageProblem as problem:
+            if problem.reason != "truncated file" or image.format not in ("JPEG", "MPO"):
+                raise
+        file.seek(0)
+        data = file.getvalue() if isinstance(file, _Bytes) else io.BufferedReader.read(file)
+    # Where a decoder needs more data, what it makes depends on what comes next: with nothing missing both are equal.
+    whole = [data.rstrip(b"\xff") + filling + b"\xff\xd9" for filling in (b"", bytes(range(1, 255)))]
+    first, second = (_read(one, max_pixels, upright, draft) for one in whole)
+    if not np.array_equal(first, second):
+        raise ImageProblem(name, "truncated file")
+    _note(name, "the end marker of this JPEG file is missing; all pixels are there")
+    return first
+
+
+def _to_pixels(image, name, max_pixels, upright=True, decode=None):
+    """Decode an opened PIL image to RGB (h, w, 3) uint8, or to what `decode` makes of it."""
     width, height = image.size
     if width == 0 or height == 0:
         raise ImageProblem(name, f"has no pixels: it is {width} x {height}")
     if width * height > max_pixels:
         raise ImageProblem(name, f"is too large: {width} x {height} pixels (limit {max_pixels / 1e6:.0f} megapixels); scale it down")
     try:
-        image.load()
-        return np.ascontiguousarray(_mode_to_rgb(_upright(image) if upright else image))
+        with DECODING.kept():
+            DECODING.take(width * height)
+            return _decoded(image, name, upright) if decode is None else decode(image)
     except ImageProblem as problem:
         raise ImageProblem(name, problem.reason) from None
     except MemoryError:
@@ -209,24 +388,189 @@ def _to_pixels(image, name, max_pixels, upright=True):
         raise ImageProblem(name, reason) from error
 
 
-def _upright(image):
-    """Apply the EXIF orientation; damaged EXIF data count as none."""
+def _decoded(image, name, upright):
+    top = _prepare(image)
+    turn = _orientation(image) if image.format == "TIFF" else None  # Pillow turns TIFF itself when it loads
+    image.load()
+    if turn is None:
+        turn = {6: 8, 8: 6}.get(found := _orientation(image), found) if upright else 1
+    elif upright:
+        turn = 1
+    return _converted(image, name, turn, top)
+
+
+def _orientation(image):
+    """The EXIF orientation; damaged EXIF data count as none."""
     try:
-        if image.getexif().get(_ORIENTATION, 1) == 1:
-            return image  # exif_transpose would copy it
-        return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):  # bad metadata, good pixels
+        turn = image.getexif().get(_ORIENTATION, 1)
+        return turn if turn in _TURNS else 1
+    except _BAD_METADATA:
+        return 1
+
+
+_BAD_METADATA = (OSError, ValueError, SyntaxError, TypeError, KeyError, AttributeError, struct.error)  # bad metadata, good pixels
+
+
+def _prepare(image):
+    """Set limits and mend what Pillow leaves undone before it decodes; gives the value that is white, if it is not the usual."""
+    tile = image.tile[0] if getattr(image, "tile", None) else None
+    pixels = image.size[0] * image.size[1]
+    meter, top = getattr(image, "fp", None), None
+    if image.format == "TIFF" and tile:
+        top = _check_tiff(image, tile)
+    if image.format == "PPM" and tile and tile[0] == "ppm" and (maxval := tile[3][-1]) < 256:
+        image.tile = [(("raw", *tile[1:3], (image.mode, 0, 1)))]
+        image.info["maxval"] = top = maxval
+    elif tile and tile[0] in Image.DECODERS:
+        if pixels > _PYTHON_PIXELS:
+            raise ImageProblem("", f"is too large for its kind of {image.format}: {pixels / 1e6:.0f} megapixels "
+                                   f"(limit {_PYTHON_PIXELS / 1e6:.0f}); save it as PNG")  # fmt: skip
+        if isinstance(meter, _Metered):
+            meter.least = _PIXEL_BYTES
+    if isinstance(meter, _Metered):
+        meter.left = _OPEN_BYTES + _PIXEL_BYTES * pixels
+        meter.scans = 0 if image.format in ("JPEG", "MPO") else None
+    clear, raw = image.info.get("transparency"), tile[3] if tile else None
+    raw = raw[0] if isinstance(raw, tuple) and raw else raw
+    if image.format == "PNG" and isinstance(clear, int | tuple) and isinstance(raw, str):
+        # tRNS names a value as stored, Pillow compares it with values of 8 bits
+        scale = {"L;2": 85, "L;4": 17, "1": 255}.get(raw, 1)
+        to_8 = (lambda v: v >> 8) if raw in ("RGB;16B",) else (lambda v: v * scale)
+        image.info["transparency"] = tuple(map(to_8, clear)) if isinstance(clear, tuple) else to_8(clear)
+    return top
+
+
+def _check_tiff(image, tile):
+    """Refuse TIFF files whose pixels have no certain meaning; gives the value that is white, if it is not the usual."""
+    tags = image.tag_v2
+    as_tuple = lambda value: value if isinstance(value, tuple) else (value,)
+    kinds, bits = as_tuple(tags.get(339, 1)), as_tuple(tags.get(258, 1))
+    if 50706 in tags or (tags.get(254, 0) == 1 and 330 in tags):
+        raise ImageProblem("", reason_by_name("a.dng"))
+    if set(kinds) & {2, 5, 6} or (set(kinds) & {3} and image.mode != "F"):
+        raise ImageProblem("", "TIFF of signed or complex samples is not read; their black and white are not known: save it with unsigned ones")
+    if image.mode == "I":
+        raise ImageProblem("", f"TIFF of {max(bits)}-bit integers is not read; save it with 8 or 16 bits")
+    if tags.get(322, 1) * tags.get(323, 1) > MAX_PIXELS:
+        raise ImageProblem("", "damaged file (its tiles are larger than any picture)")
+    return 2 ** bits[0] - 1 if image.mode.startswith("I;16") and bits[0] < 16 else None
+
+
+def _strips(image):
+    """Cut a PIL image into strips of full width: (row, strip); a small one stays whole."""
+    width, height = image.size
+    step = max(1, _STRIP // width)
+    if step >= height:
+        yield 0, image
+    else:
+        for row in range(0, height, step):
+            yield row, image.crop((0, row, width, min(row + step, height)))
+
+
+def _converted(image, name="image", turn=1, top=None):
+    """A loaded PIL image of any mode as RGB (h, w, 3) uint8, turned; strip by strip, so that memory stays low."""
+    try:
+        profile = profile_of(image)
+    except _BAD_METADATA:
+        profile = None
+    to_levels = _numbers_to_levels(image, name, top)
+    ground = _ground(image)
+    width, height = image.size
+    out = np.empty((width, height, 3) if turn in _STORED else (height, width, 3), np.uint8)
+    view = _TURNS[turn](out) if turn != 1 else out  # (h, w, 3), as the strips come
+    for row, strip in _strips(image):
+        pixels = strip if to_levels is None else Image.fromarray(to_levels(np.asarray(strip)))
+        if ground is None:
+            pixels = to_srgb(_opaque(pixels), profile)
+        else:
+            alpha = _alpha(strip)
+            pixels = Image.composite(to_srgb(_opaque(pixels), profile), Image.new("RGB", strip.size, ground), alpha)
+        view[row : row + strip.size[1]] = np.asarray(pixels)
+    return out
+
+
+def _opaque(image):
+    """The colours of a PIL image without its alpha: modes that hold one, or a palette, become RGB or L."""
+    if image.mode in ("RGBa", "La"):
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    if image.mode in ("LA", "1"):
+        return image.convert("L")
+    if image.mode in ("L", "RGB", "CMYK") or image.mode not in ("RGBA", "RGBX", "P", "PA"):
         return image
+    if "transparency" in image.info:
+        image = image.copy()
+        del image.info["transparency"]
+    return image.convert("RGB")
 
 
-def _mode_to_rgb(image):
-    mode = image.mode
-    if mode.startswith("I"):  # 16-bit grey; "I" is how some Pillow versions open 16-bit PNG
-        return to_rgb(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
-    if mode == "F":
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        low, high = min(values.min(), 0.0), max(values.max(), 1.0)  # stretched only where it leaves [0, 1]
-        return to_rgb((values - low) / (high - low))
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return to_rgb(np.asarray(image.convert("RGBA")))
-    return np.asarray(image if mode == "RGB" else image.convert("RGB"))  # convert copies
+def _alpha(image):
+    """The alpha of a PIL image that has one, as an image of mode L."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8))
+    return (image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A")
+
+
+def _ground(image):
+    """The colour on which the transparent parts of a PIL image are laid: None if there are none.
+
+    White; but black where at least half of what can be seen is nearly white, and would be lost.
+    """
+    clear = image.info.get("transparency") is not None and image.mode in ("1", "L", "RGB", "P", "I;16", "I;16B")
+    if not clear and image.mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return None
+    levels, least, most = np.zeros(256, np.int64), 255, 0
+    for _, strip in _strips(image):
+        alpha = _alpha(strip)
+        low, high = alpha.getextrema()
+        least, most = min(low, least), max(high, most)
+        if high and not strip.mode.startswith("I"):
+            levels += _opaque(strip).convert("L").histogram(alpha)
+    if least == 255 or (most == 0 and image.format in ("BMP", "DIB")):  # there, a field that nobody has filled
+        return None
+    return "black" if 0 < levels.sum() <= 2 * levels[_NEARLY_WHITE:].sum() else "white"
+
+
+def _numbers_to_levels(image, name, top):
+    """For an image of numbers beyond 8 bits: what turns an array of them into grey levels; else None."""
+    invert = image.format == "TIFF" and image.tag_v2.get(262) == 0
+    if image.mode.startswith("I"):
+        low, high = 0, top or 65535
+        if image.mode == "I" and not image.format:
+            low, high = image.getextrema()
+            if low < 0 or high > 65535:
+                raise ImageProblem("", f"integers must lie in 0..255 or 0..65535, got {low} to {high}")
+            low, high = 0, 255 if high < 256 else 65535
+    elif image.mode == "F":
+        low, high = _range(image)
+        if (low, high) != (0, 1):
+            _note(name, f"values from {low:g} to {high:g} are shown as black to white")
+    elif top:
+        low, high = 0, top
+    else:
+        return None
+    return partial(_levels, low=high, high=low) if invert else partial(_levels, low=low, high=high)
+
+
+def _range(image):
+    """The values of a float image that are black and white.
+
+    0 and 1 where all lie between; else 0, or the lowest, and the first of 1, 255 and 65535 that is less than twice the
+    highest, or that. A lowest or highest value far from all others is taken for a sign that there are no data.
+    """
+
+    def extent(low, high):
+        parts = [np.asarray(strip) for _, strip in _strips(image)]
+        parts = [v[np.isfinite(v) & (v > low) & (v < high)] for v in parts]
+        return min((v.min() for v in parts if v.size), default=None), max((v.max() for v in parts if v.size), default=None)
+
+    low, high = extent(-np.inf, np.inf)
+    if low is None:
+        raise ImageProblem("", "has no finite values")
+    if 0 <= low and high <= 1:
+        return 0, 1
+    inner_low, inner_high = extent(low, high)
+    if inner_low is not None and (spread := 10 * (inner_high - inner_low)) > 0:
+        low, high = inner_low if inner_low - low > spread else low, inner_high if high - inner_high > spread else high
+    low = min(float(low), 0.0)
+    high = float(next((white for white in (1, 255, 65535) if high <= white < 2 * high), max(high, low + 1)))
+    return low, high

@@ -1,6 +1,5 @@
 """Find image files: in a folder, or named by a table."""
 
-import contextlib
 import os
 from pathlib import Path
 from unicodedata import normalize
@@ -8,13 +7,12 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from .files import EXTENSIONS
 from .tables import read_csv, text_of
-from .unread import first_bytes, image_without_ending, reason_by_name
+from .unread import EXTENSIONS, sorted_out
 
 
 def list_images(root, recursive):
-    """List the image files below a folder without opening them.
+    """List the image files below a folder; only those with an unknown ending are opened, to see how they start.
 
     Returns
     -------
@@ -22,7 +20,7 @@ def list_images(root, recursive):
         Paths below `root` with ``/``, sorted.
     paths : list of Path
     problems : list of (name, reason)
-        Empty files, folders that may not be entered, and photographs in formats that are not read or without an ending.
+        Empty and special files, folders that may not be entered, and images in formats that are not read.
     """
     if not root.exists():
         raise FileNotFoundError(f"no such folder: {root}")
@@ -44,39 +42,15 @@ def list_images(root, recursive):
             if entry.is_dir(follow_symlinks=False):
                 if recursive:
                     pending.append((name + "/", entry.path))
-            elif entry.name.lower().endswith(EXTENSIONS):
-                _sort_in(entry, name, found, problems)
-            elif reason := _reason_left_out(entry):
-                problems.append((name, reason))
+            elif (verdict := sorted_out(entry.path)) is True:
+                found.append((name, entry.path))
+            elif verdict:
+                problems.append((name, verdict))
     found.sort()
     if not found:
         refused = f", {len(problems)} refused (the first: {': '.join(problems[0])})" if problems else ""
         raise ValueError(f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}{refused}")
     return [name for name, _ in found], [Path(path) for _, path in found], sorted(problems)
-
-
-def _sort_in(entry, name, found, problems):
-    """Put one entry among the images found or among the problems."""
-    try:
-        size = entry.stat().st_size
-    except OSError as error:
-        problems.append((name, f"cannot be read ({error.strerror})"))
-        return
-    if size == 0:
-        problems.append((name, "empty file"))
-    else:
-        found.append((name, entry.path))
-
-
-def _reason_left_out(entry):
-    """Why a file that seems to be a photograph is left out; None for everything else."""
-    if "." in entry.name:
-        return reason_by_name(entry.name)
-    with contextlib.suppress(OSError):
-        if entry.is_file() and (kind := image_without_ending(first_bytes(Path(entry.path)))):
-            ending = {"JPEG": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
-            return f"an image without an ending; call it {printable(entry.name)}.{ending}"
-    return None
 
 
 def printable(name):

@@ -6,10 +6,7 @@ Each source answers, for a row number: `read`, `thumbnail`, `digest`, `path`, `m
 import hashlib
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from .files import ImageProblem, read_image, read_thumbnail, shrink
+from .files import open_file, read_image, read_stored, read_thumbnail, shrink
 
 
 def _digest(*parts):
@@ -36,11 +33,7 @@ class _Source:
     def read_mask(self, path):
         """Read a mask file as it is stored: (h, w) of bool or class numbers."""
         path = Path(path) if self.root is None else Path(self.root) / path
-        try:
-            with Image.open(path, formats=("PNG", "TIFF", "BMP", "GIF")) as image:
-                return np.asarray(image)
-        except Exception as error:  # an untrusted file, as in files.py
-            raise ImageProblem(path, f"mask {path.name} cannot be read ({error})") from error
+        return read_stored(path)
 
 
 class FileSource(_Source):
@@ -55,11 +48,8 @@ class FileSource(_Source):
         return read_thumbnail(self.paths[row], size)
 
     def digest(self, row):
-        try:
-            with open(self.paths[row], "rb") as file:
-                return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        except OSError as error:
-            raise ImageProblem(self.paths[row], f"cannot be read ({error.strerror})") from error
+        with open_file(self.paths[row]) as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
     def path(self, row):
         return Path(self.paths[row])

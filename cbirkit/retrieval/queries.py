@@ -106,7 +106,7 @@ def _kind(item, database):
             raise ValueError(
                 f"{str(item)!r} is a folder; search for ImageCollection.from_folder({str(item)!r})"
             )
-        if isinstance(item, str) and not Path(item).is_file():
+        if isinstance(item, str) and not Path(item).exists():
             raise ValueError(
                 f"no indexed image and no file is called {item!r}; use one of the {len(database)} ids in .ids, or a path"
             )
