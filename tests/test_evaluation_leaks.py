@@ -1,8 +1,11 @@
 """`check_leaks`."""
 
 import io
+from collections import Counter
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -140,3 +143,30 @@ def test_real_photographs(realdata):
     right = ("copy of " + near.train == near.test).sum()
     assert right >= 36 and (views.kind == "content").sum() == 0
     assert (views.kind == "near-duplicate (hash)").sum() <= 10
+
+
+def test_the_work_grows_with_the_images_not_their_square(monkeypatch):
+    def work(n):
+        """Comparisons of ids and reads of contents and pictures."""
+        done = Counter()
+
+        class Name(str):
+            __eq__ = str.__eq__
+
+            def __hash__(self):
+                done["ids"] += 1
+                return str.__hash__(self)
+
+        pixels = np.random.RandomState(0).randint(0, 255, (2 * n, 12, 12, 3), dtype=np.uint8)
+        train, test = (ImageCollection.from_arrays(some) for some in (pixels[:n], pixels[n:]))
+        for images, side in ((train, "a"), (test, "b")):
+            images.table.index = pd.Index([Name(f"{side}{i}") for i in range(n)])
+            for name in ("digest", "thumbnail"):
+                read = getattr(type(images), name)
+                counted = lambda *args, name=name, read=read: done.update([name]) or read(*args)
+                monkeypatch.setattr(images, name, partial(counted, images))
+        check_leaks(train, test, encoder=(pixels[:n].reshape(n, -1), pixels[n:].reshape(n, -1)))
+        return done
+
+    few, many = work(50), work(200)
+    assert few["digest"] == 100 and few["ids"] >= 100 and all(many[name] <= 6 * few[name] + 20 for name in many)

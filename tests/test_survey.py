@@ -5,12 +5,13 @@ import html.parser
 import numpy as np
 import pytest
 from cli_samples import add_textured, failed, paint, photos, runner
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cbirkit import ImageCollection
-from cbirkit.evaluation import survey
+from cbirkit.encoders import ColorHistogram, TinyImage
+from cbirkit.evaluation import check_leaks, survey
 from cbirkit.evaluation.leaks import difference_hash
-from cbirkit.evaluation.survey import _near, _near_pairs
+from cbirkit.evaluation.survey import _Facts, _near
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -62,7 +63,7 @@ def test_the_bits_of_a_group_are_those_of_its_farthest_two():
     rng = np.random.default_rng(1)
     one = picture(0).astype(int)
     versions = [
-        np.clip(one + rng.integers(-n, n + 1, one.shape), 0, 255).astype(np.uint8) for n in (2, 20, 60, 90)
+        np.clip(one + rng.integers(-n, n + 1, one.shape), 0, 255).astype(np.uint8) for n in (2, 8, 16, 40)
     ]
     found = survey(collection(*versions, picture(7)), max_hash_distance=20, progress=False)
     bits = [difference_hash(image) for image in versions]
@@ -70,33 +71,58 @@ def test_the_bits_of_a_group_are_those_of_its_farthest_two():
     assert found.near_copies == [["0", "1", "2", "3"]] and found.near_bits == [most] and most > 0
 
 
-@pytest.mark.parametrize("most", [0, 6, 40])
-def test_near_pairs_are_those_of_a_loop_over_all(most):
-    rng = np.random.default_rng(most)
-    bits = rng.integers(0, 2, (60, 128)).astype(bool)
-    bits[30:] = bits[:30] ^ (rng.random((30, 128)) < rng.random((30, 1)) * 0.3)
-    expected = {(i, j) for i in range(60) for j in range(60) if (bits[i] != bits[j]).sum() <= most}
-    pairs = _near_pairs(bits, most)
-    assert len(expected) > 60 or most == 0
-    assert sorted(map(tuple, pairs.T.tolist())) == sorted(expected)
+@pytest.mark.parametrize("n", [300, 1200])
+def test_near_equal_frames_are_compared_with_few_others(n, monkeypatch):
+    rng, tried = np.random.default_rng(0), []
+    monkeypatch.setitem(_near.__globals__, "alike", lambda one, other: tried.append(1) or True)
+    still = rng.integers(0, 2, 128).astype(bool)
+    frames = [_Facts((1, 1), still ^ (rng.random(128) < 0.01), str(i), None) for i in range(n)]
+    groups, apart = _near([str(i) for i in range(n)], frames, 6, set())
+    assert len(tried) <= 3 * n  # of n * n / 2 pairs
+    assert max(apart) <= 6 and len(groups[0]) > n / 2
+    assert len(set(sum(groups, []))) == sum(map(len, groups)) <= n
 
 
-def test_thousands_of_equal_hashes_cost_no_more_than_one(monkeypatch):
-    compared = []
-    counted = lambda bits, most: compared.append(len(bits)) or _near_pairs(bits, most)
-    monkeypatch.setitem(_near.__globals__, "_near_pairs", counted)
-    one, other = np.random.default_rng(0).integers(0, 2, (2, 128)).astype(bool)
-    hashes = [one] * 3000 + [other] + [one ^ (np.arange(128) == 5)]
-    groups, apart = _near([str(i) for i in range(3002)], hashes, 6, set())
-    assert groups == [[str(i) for i in range(3002) if i != 3000]] and apart == [1] and compared == [3]
-
-
-def test_near_copies_are_joined_over_chains_and_plain_images_are_left_out():
+def test_plain_images_are_left_out_and_hashes_alone_do_not_make_near_copies():
     plain = np.full((16, 16, 3), 90, np.uint8)
     found = survey(collection(plain, plain + 1, picture(3)), progress=False)
     assert found.copies == [] and found.near_copies == []
     everything = survey(collection(*map(picture, range(4))), max_hash_distance=127, progress=False)
-    assert everything.near_copies == [["0", "1", "2", "3"]]
+    assert everything.near_copies == []
+
+
+def thing(seed):
+    """A rectangle or an ellipse of random size, place and colour on white."""
+    r = np.random.RandomState(seed)
+    image = Image.new("RGB", (160, 160), "white")
+    x, y, w, h = *r.randint(48, 72, 2), *r.randint(24, 56, 2)
+    draw = ImageDraw.Draw(image)
+    (draw.ellipse if seed % 2 else draw.rectangle)([x, y, x + w, y + h], fill=tuple(map(int, r.randint(0, 180, 3))))
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("encoder", [None, ColorHistogram(), TinyImage()], ids=["hash", "colours", "pixels"])
+def test_things_on_white_are_no_near_copies(encoder):
+    things = collection(*map(thing, range(80)))
+    assert len(sum(survey(things, encoder, progress=False).near_copies, [])) <= 16
+    found = check_leaks(things[:40], things[40:])
+    assert len(found) <= 8
+
+
+def test_shifted_crops_are_joined_where_an_encoder_proposes_them_and_chains_are_not():
+    scenes = [Image.fromarray(picture(seed, 400)) for seed in range(12)]
+    crops = [np.asarray(scene.crop((x, x // 2, x + 250, x // 2 + 250))) for scene in scenes for x in (0, 30)]
+    images = collection(*crops)
+    assert survey(images, progress=False).near_copies == []
+    rows = np.repeat(np.eye(12), 2, axis=0)
+    pairs = [[str(i), str(i + 1)] for i in range(0, 24, 2)]
+    assert survey(images, rows, progress=False).near_copies == pairs
+    coarse = np.random.default_rng(0).integers(0, 255, (9, 68), dtype=np.uint8)
+    strip = Image.fromarray(coarse).resize((3000, 400)).convert("RGB")
+    pan = collection(*(np.asarray(strip.crop((x, 0, x + 400, 400))) for x in range(0, 2600, 40)))
+    pan_rows = np.exp(-((np.arange(65)[:, None] - np.arange(65)) ** 2) / 8)
+    longest = max(map(len, survey(pan, pan_rows, progress=False).near_copies))
+    assert 2 <= longest <= 20  # of 65: the frames that see the same
 
 
 def test_the_outlier_is_the_row_far_from_all_others():

@@ -11,13 +11,15 @@ from tqdm.auto import tqdm
 from .._optional import require
 from ..images import ImageProblem
 from ..images.tables import text_of
+from ..indexes import Exact
 from ..ranking.codes import aligned
-from .leaks import difference_hash
+from .leaks import alike, difference_hash, look, shifted
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 24  # products computed at a time
-_QUERIES = 4096  # hashes compared with all others at a time
+_PROPOSED = 5  # nearest by embedding that are compared
+_TRIED = 50  # groups that an image is compared with
 _AT_ONCE = 128  # images handed to the threads at a time, so that memory stays flat
 
 
@@ -37,7 +39,8 @@ class Survey:
     copies : list of list of str
         Ids of images with the same content, groups of two or more, the largest first.
     near_copies : list of list of str
-        Ids of images that look alike to `difference_hash`, copies left out but for one of each group.
+        Ids of images that look alike, copies left out but for one of each group; with embeddings, shifted and
+        enlarged crops too.
     outliers : list of str
         Ids, the farthest from their nearest neighbours first; empty without embeddings.
     near_bits : list of int
@@ -66,7 +69,7 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
     images : ImageCollection
         Every image is decoded once.
     embeddings : array (n_images, n_dims) or estimator with ``transform``, optional
-        For outliers: rows that belong to `images`, or an encoder for those that can be read.
+        For outliers and shifted crops: rows that belong to `images`, or an encoder for those that can be read.
     max_hash_distance : int, default=6
         Bits, of 128, in which the `difference_hash` of near-copies may differ.
     n_neighbors : int, default=3
@@ -86,8 +89,10 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
 
     Notes
     -----
-    Near-copies and outliers are candidates for a person to look at. Near-copies are joined: if a is near b and b near
-    c, all three are one group.
+    Near-copies and outliers are candidates for a person to look at. Pairs proposed by the hash are near-copies if 48 x 48
+    pixels of both agree in their details; the hashes of a group are all within `max_hash_distance`. With embeddings, of
+    images that are among each other's five nearest those are joined too of which one holds the middle of the other,
+    shifted by up to a fifth or enlarged by up to a half; mirror images are not.
 
     Examples
     --------
@@ -107,15 +112,16 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
         raise ValueError(
             f"none of {len(images)} images can be read; the first problem: {_first(good.problems)}"
         )
-    sizes, hashes, digests = zip(*facts, strict=True)
-    table = pd.DataFrame(sizes, columns=["width", "height"], index=pd.Index(good.ids, name="id"))
+    table = pd.DataFrame([one.size for one in facts], columns=["width", "height"], index=pd.Index(good.ids, name="id"))
     if "label" in good.table:
         table["label"] = good.labels
-    copies = _groups_of_equal(good.ids, digests)
+    copies = _groups_of_equal(good.ids, [one.digest for one in facts])
     left_out = {name for group in copies for name in group[1:]}
-    near, bits = _near(good.ids, hashes, max_hash_distance, left_out)
+    neighbours = ()
     if embeddings is not None:
-        table["distance"] = _distances(_rows(embeddings, images, good, progress), n_neighbors)
+        rows = _rows(embeddings, images, good, progress)
+        table["distance"], neighbours = _neighbours(rows, n_neighbors)
+    near, bits = _near(good.ids, facts, max_hash_distance, left_out, neighbours)
     far = table.get("distance", pd.Series(dtype=float)).sort_values(ascending=False, kind="stable")
     return Survey(good, table, good.problems, copies, near, far.index[:n_outliers].tolist(), bits)
 
@@ -146,11 +152,21 @@ def _look_at_all(images, progress):
     return good, [one for one in facts if not isinstance(one, ImageProblem)]
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """Of one image: width and height, `difference_hash`, digest, and 48 x 48 pixels of it."""
+
+    size: tuple
+    hash: np.ndarray | None
+    digest: str
+    look: np.ndarray
+
+
 def _facts(images, position):
-    """Size, hash and digest of one image, or the problem that it is."""
+    """Facts of one image, or the problem that it is."""
     try:
         pixels = images[position]
-        return pixels.shape[1::-1], difference_hash(pixels), images.digest(position)
+        return _Facts(pixels.shape[1::-1], difference_hash(pixels), images.digest(position), look(pixels))
     except ImageProblem as problem:
         return problem
 
@@ -160,37 +176,44 @@ def _groups_of_equal(ids, keys):
     return sorted((group for group in groups if len(group) > 1), key=len, reverse=True)
 
 
-def _near(ids, hashes, most, left_out):
-    """Groups of ids whose hashes are near, joined over chains; and how many bits apart the farthest of each are."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _near(ids, facts, most, left_out, neighbours=()):
+    """Groups of ids that look alike, and how many bits apart the hashes of the farthest two of each are.
 
-    rows = [i for i, bits in enumerate(hashes) if bits is not None and ids[i] not in left_out]
-    if len(rows) < 2:
-        return [], []
-    bits = np.array([hashes[i] for i in rows], dtype=bool)  # (n, 128)
-    different, which = np.unique(bits, axis=0, return_inverse=True)  # thousands of equal ones would make millions of pairs
-    one, other = _near_pairs(different, most)
-    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(different), len(different)))
-    groups = _groups_of_equal(np.arange(len(rows)), connected_components(links, directed=False)[1][which.ravel()])
-    return [[ids[rows[i]] for i in group] for group in groups], [_most_apart(bits[group]) for group in groups]
-
-
-def _near_pairs(bits, most):
-    """Pairs of rows (n, 128), bool, that differ in at most so many bits, each with itself too: int64 (2, n_pairs)."""
+    An image joins the first group of which no hash is farther and whose first image it looks like, so that a chain of
+    small steps does not join everything; and groups whose first images are shifted crops of each other are joined.
+    """
     faiss = require("faiss")
-    packed = np.packbits(bits, axis=1)  # (n, 16)
-    index = faiss.IndexBinaryFlat(bits.shape[1])
-    index.add(packed)
-    pairs = []
-    for start in range(0, len(packed), _QUERIES):
-        ends, _, other = index.range_search(packed[start : start + _QUERIES], most + 1)  # nearer than
-        pairs.append(
-            np.stack(
-                [np.repeat(np.arange(start, start + len(ends) - 1), np.diff(ends.astype(np.int64))), other]
-            )
-        )
-    return np.concatenate(pairs, axis=1)
+    rows = [i for i, one in enumerate(facts) if one.hash is not None and ids[i] not in left_out]
+    packed = {i: np.packbits(facts[i].hash) for i in rows}
+    firsts, groups, index = [], {}, faiss.IndexBinaryFlat(128)
+    for i in rows:
+        _, bits, near = index.range_search(packed[i][None], most + 1)  # nearer than
+        near = [firsts[at] for at in near[np.argsort(bits, kind="stable")[:_TRIED]]]
+        first = next((one for one in near if _fits(i, groups[one], facts, packed, most)), None)
+        if first is None:
+            firsts.append(i), index.add(packed[i][None])
+        groups.setdefault(i if first is None else first, []).append(i)
+    _join_shifted(groups, facts, neighbours)
+    groups = sorted((sorted(group) for group in groups.values() if len(group) > 1), key=len, reverse=True)
+    apart = [_most_apart(np.array([facts[i].hash for i in group])) for group in groups]
+    return [[ids[i] for i in group] for group in groups], apart
+
+
+def _fits(i, group, facts, packed, most):
+    bits = np.unpackbits(np.array([packed[one] for one in group]) ^ packed[i], axis=1).sum(axis=1)
+    return bits.max() <= most and alike(facts[i].look, facts[group[0]].look)
+
+
+def _join_shifted(groups, facts, neighbours):
+    """Join groups of which two images are among each other's nearest by embedding and the first look like shifted crops."""
+    first_of = {i: first for first, group in groups.items() for i in group}
+    pairs = {(i, int(j)) for i, near in enumerate(neighbours) for j in near}
+    for i, j in sorted(pair for pair in pairs if pair[0] < pair[1] and pair[::-1] in pairs):
+        one, other = first_of.get(i), first_of.get(j)
+        if None in (one, other) or one == other or not shifted(facts[one].look, facts[other].look):
+            continue
+        groups[one] += groups[other]
+        first_of |= dict.fromkeys(groups.pop(other), one)
 
 
 def _most_apart(bits):
@@ -214,7 +237,7 @@ def _rows(embeddings, images, good, progress):
         values = values[images.positions(good.ids)]
     if not np.isfinite(values).all():
         raise ValueError("embeddings hold NaN or infinite values; leave those images out")
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    return values
 
 
 def _encoded(encoder, images, progress):
@@ -228,15 +251,10 @@ def _encoded(encoder, images, progress):
     return np.asarray(found.embeddings, np.float32)
 
 
-def _distances(rows, n_neighbors):
-    """Mean cosine distance of each row to its nearest others (n,); 0 for a single row."""
-    k = min(n_neighbors, len(rows) - 1)
+def _neighbours(rows, n_neighbors):
+    """Mean cosine distance of each row to its nearest others (n,), 0 for a single row; and the nearest few, int64."""
+    k = min(max(n_neighbors, _PROPOSED), len(rows) - 1)
     if k == 0:
-        return np.zeros(len(rows))
-    found = np.empty(len(rows))
-    step = max(1, _BLOCK // len(rows))
-    for start in range(0, len(rows), step):
-        cosines = rows[start : start + step] @ rows.T
-        cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -np.inf  # itself
-        found[start : start + step] = 1 - np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
-    return np.maximum(found, 0)
+        return np.zeros(len(rows)), np.empty((1, 0), np.int64)
+    distances, near = Exact().fit(rows).kneighbors(n_neighbors=k)
+    return distances[:, :n_neighbors].mean(axis=1, dtype=np.float64), near[:, :_PROPOSED]
