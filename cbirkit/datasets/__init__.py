@@ -60,8 +60,8 @@ def from_folder(folder, *, labels="folder", recursive=True):
     Parameters
     ----------
     folder : str or path
-    labels : "folder" or None
-        "folder": the first sub-folder of each image is its label, if there are sub-folders.
+    labels : "folder", "parent" or None
+        "folder": the first sub-folder that tells images apart is the label of an image; "parent": the last.
     recursive : bool
         Whether to look into sub-folders.
 

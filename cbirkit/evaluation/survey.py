@@ -226,7 +226,7 @@ def _most_apart(bits):
 
 def _rows(embeddings, images, good, progress):
     """Embeddings of the good images (n_good, n_dims), rows of length 1."""
-    if hasattr(embeddings, "transform"):
+    if hasattr(embeddings, "transform") and not isinstance(embeddings, pd.DataFrame):  # which has one too
         values = _encoded(embeddings, good, progress)
     else:
         values = np.asarray(aligned(embeddings, images.ids, "embeddings"), np.float32)

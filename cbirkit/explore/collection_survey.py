@@ -5,6 +5,7 @@ import time
 from threading import Thread
 
 import numpy as np
+import pandas as pd
 
 from ..evaluation import Survey, survey
 from ..images import ImageCollection
@@ -104,7 +105,7 @@ def checked_input(images, embeddings, found, page_size):
         raise ValueError(f"page_size must be a whole number of at least 1, got {page_size!r}")
     if found is not None:
         _check_survey(images, embeddings, found)
-    if embeddings is None or hasattr(embeddings, "transform"):
+    if embeddings is None or (hasattr(embeddings, "transform") and not isinstance(embeddings, pd.DataFrame)):
         return embeddings
     rows = checked_embeddings(embeddings, images.ids)
     if len(rows) != len(images):

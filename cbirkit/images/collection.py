@@ -10,7 +10,7 @@ import pandas as pd
 from ..ranking import Relevance
 from ..ranking.codes import aligned, as_labels, is_missing
 from .files import ImageProblem
-from .folders import absolute, list_images, paths_from_table, printable
+from .folders import absolute, labels_of_folders, list_images, paths_from_table, printable, say_alike
 from .sheet import sheet_html
 from .sources import ArraySource, FileSource, FunctionSource
 from .splits import random_parts
@@ -64,9 +64,13 @@ class ImageCollection:
         Parameters
         ----------
         folder : str or path
-            Hidden files and folders (names that start with a dot) are left out.
-        labels : "folder" or None
-            "folder": the first sub-folder of each image is its label, if there are sub-folders.
+            Left out are hidden files and folders (names that start with a dot), and folders of file servers and operating
+            systems, such as ``@eaDir`` and ``$RECYCLE.BIN``; links are followed.
+        labels : "folder", "parent" or None
+            "folder": the first sub-folder that tells images apart is the label; folders called ``train``, ``val``, ``test``,
+            ``query``, ``database`` … are the column ``split`` instead, and the label is the folder in them.
+            "parent": the folder that holds the image. An image outside of such folders has no label (None), and where there
+            are not two different ones there is no column ``label``. ``Cat`` and ``cat`` are two classes, which the log says.
         recursive : bool
             Whether to look into sub-folders.
 
@@ -81,13 +85,13 @@ class ImageCollection:
         FileNotFoundError, NotADirectoryError, ValueError
             No such folder; a file; no image in it.
         """
-        if labels not in ("folder", None):
-            raise ValueError(f'labels must be "folder" or None, got {labels!r}')
+        if labels not in ("folder", "parent", None):
+            raise ValueError(f'labels must be "folder", "parent" or None, got {labels!r}')
         root = absolute(folder)
         ids, paths, problems = list_images(root, recursive)
-        table = pd.DataFrame({"path": [printable(path) for path in paths]}, index=pd.Index(ids, dtype=object))
-        if labels == "folder" and any("/" in i for i in ids):
-            table["label"] = np.array([i.split("/")[0] if "/" in i else None for i in ids], dtype=object)
+        columns = labels_of_folders(ids, labels) if labels else {}
+        say_alike(columns.get("label", ()))
+        table = pd.DataFrame({"path": [printable(path) for path in paths], **columns}, index=pd.Index(ids, dtype=object))
         return cls(FileSource(paths, root), table, problems=problem_table(problems), name=root.resolve().name)
 
     @classmethod
@@ -111,6 +115,7 @@ class ImageCollection:
             The column is missing, ids repeat, or none of the files exists.
         """
         table, paths, root, name, problems = paths_from_table(table, path, root, ids)
+        say_alike(table.get("label", ()))
         return cls(FileSource(paths, root), table, problems=problem_table(problems), name=name)
 
     @classmethod

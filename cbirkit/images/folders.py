@@ -1,6 +1,8 @@
 """Find image files: in a folder, or named by a table."""
 
+import logging
 import os
+from itertools import chain, count
 from pathlib import Path
 from unicodedata import normalize
 
@@ -9,6 +11,19 @@ import pandas as pd
 
 from .tables import read_csv, text_of
 from .unread import EXTENSIONS, sorted_out
+
+log = logging.getLogger(__name__)
+
+# Folders of file servers, operating systems and photo programs: thumbnails, previews and deleted files.
+_SYSTEM = {
+    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled",
+    "system volume information", "found.000", "lost+found", "__macosx", "network trash folder", "temporary items",
+    "ipod photo cache", "thumbs.db",
+}  # fmt: skip
+_LIBRARIES = (".lrdata", ".photoslibrary", ".photolibrary", ".aplibrary", ".migratedphotolibrary")
+_SPLITS = {
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
+}  # fmt: skip
 
 
 def list_images(root, recursive):
@@ -26,31 +41,98 @@ def list_images(root, recursive):
         raise FileNotFoundError(f"no such folder: {root}")
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is a file; give a folder, or read one image with images.read_image")
-    found, problems = [], []
-    pending = [("", root)]
+    found, problems, kept_out, followed = [], [], {}, set()
+    pending = [("", root, frozenset(), None)]  # with the folders around it, and by which link it was reached
     while pending:
-        prefix, folder = pending.pop()
+        prefix, folder, above, link = pending.pop()
         try:
-            entries = list(os.scandir(folder))
+            key = _key(folder)
+            if key in above or link in followed:
+                problems.append((prefix[:-1], "a link to a folder that is above it, or was listed before"))
+                continue
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             problems.append((prefix or str(root), f"folder cannot be read ({error.strerror})"))
             continue
+        followed |= {link} - {None}
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             name = prefix + printable(entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                if recursive:
-                    pending.append((name + "/", entry.path))
-            elif (verdict := sorted_out(entry.path)) is True:
-                found.append((name, entry.path))
-            elif verdict:
-                problems.append((name, verdict))
-    found.sort()
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                problems.append((name, "a link to something that is not there"))
+            elif not entry.is_dir():
+                if (verdict := sorted_out(entry.path)) is True:
+                    found.append((name, entry.path))
+                elif verdict:
+                    problems.append((name, verdict))
+            elif entry.name.lower() in _SYSTEM or entry.name.lower().endswith(_LIBRARIES):
+                kept_out.setdefault(entry.name.lower(), []).append(name)
+            elif recursive:
+                pending.append((name + "/", entry.path, above | {key}, (key, entry.name) if entry.is_symlink() else None))
+    for names in kept_out.values():
+        more = f", nor in {len(names) - 1:,} more of this name" if len(names) > 1 else ""
+        problems.append((names[0], f"a folder of the system or of a program: nothing in it is listed{more}"))
     if not found:
         refused = f", {len(problems)} refused (the first: {': '.join(problems[0])})" if problems else ""
         raise ValueError(f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}{refused}")
+    found = sorted(zip(_ids(found), (path for _, path in found), strict=True))
     return [name for name, _ in found], [Path(path) for _, path in found], sorted(problems)
+
+
+def _key(folder):
+    """What tells a folder from all others, whatever it is called."""
+    state = os.stat(folder)
+    return (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(folder)
+
+
+def _ids(found):
+    """Names with their accents composed, so that they are found by them; made unique where two files would share one."""
+    ids, taken = {}, set()
+    for name, path in sorted(found, key=lambda pair: (normalize("NFC", pair[0]) not in pair[1], os.fsencode(pair[1]))):
+        stem, ending = os.path.splitext(name)
+        forms = chain((normalize("NFC", name), name), (f"{stem} ({n}){ending}" for n in count(2)))
+        ids[path] = next(form for form in forms if form not in taken)
+        taken.add(ids[path])
+    return [ids[path] for _, path in found]
+
+
+def labels_of_folders(ids, how):
+    """What the folders of images say of them.
+
+    Folders that all images lie in say nothing. Where the next ones are called as the parts of a benchmark are (train, val,
+    test, query, database …) they are the column ``split``, and the folders in them the labels.
+
+    Parameters
+    ----------
+    ids : list of str
+        Paths with ``/``.
+    how : "folder" or "parent"
+        See `ImageCollection.from_folder`.
+
+    Returns
+    -------
+    dict of list
+        ``label`` and ``split``, those that tell images apart.
+    """
+    folders = [i.split("/")[:-1] for i in ids]
+    shared = len(os.path.commonprefix([min(folders), max(folders)]))
+    folders, columns = [parts[shared:] for parts in folders], {}
+    first = [parts[0] if parts else None for parts in folders]
+    if all(one and one.lower() in _SPLITS for one in first):
+        columns["split"], folders = first, [parts[1:] for parts in folders]
+    columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
+    return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
+
+
+def say_alike(labels):
+    """Log which labels are the same but for upper and lower case or spaces: they are taken for different classes."""
+    forms = {}
+    for label in sorted({label for label in labels if isinstance(label, str)}):
+        forms.setdefault(label.strip().casefold(), []).append(label)
+    for alike in forms.values():
+        if len(alike) > 1:
+            log.warning("%s are taken for %d classes; rename them if they are one", ", ".join(map(repr, alike)), len(alike))
 
 
 def printable(name):
