@@ -19,15 +19,61 @@ STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipy
 SCRIPTS = Path(sys.executable).parent
 NBGRADER = SCRIPTS / "nbgrader"
 
-RIGHT = "    return relevant[:k].sum() / k"
-WRONG = "    return relevant[:k].sum() / len(relevant[:k])"  # divides by what came back
-ANSWERS = {
+HEAD = "def precision_at_k(relevant, k):\n    "
+RIGHT = HEAD + "return relevant[:k].sum() / k\n"
+WRONG = HEAD + "return relevant[:k].sum() / len(relevant[:k])\n"  # divides by what came back
+STUDENTS = {  # what is written into the answer's cell
     "right": RIGHT,
     "wrong": WRONG,
-    "unfinished": "    raise NotImplementedError()",
-    "broken": "    return relevant[:k].sum() /",  # no Python at all
-    "hostile": f"{WRONG}\n\nfrom cbirkit import checks\nchecks.check_precision_at_k = lambda answer: type('V', (), dict(passed=True))",
+    "broken": HEAD + "return relevant[:k].sum() /",  # no Python at all
+    "raising": HEAD + "return relevant[99]",
+    "endless": HEAD + "while True:\n        pass",
+    "none": HEAD + "pass",
+    "deleted": "",
+    "no function": "precision_at_k = 0.5",
+    "of another type": HEAD + "return np.array(relevant[:k].sum() / k, dtype=np.float32)",
 }
+NOISES = {  # a right answer that is not silent
+    "NumPy": "np.log(np.zeros(2))",
+    "Python": "import warnings; warnings.warn('look out')",
+    "prints": "import sys; print('one', 2); print('two', file=sys.stderr)",
+    "logs": "import logging; logging.getLogger('mine').warning('look out'); HANDLED.warning('look out')",
+    "writes in C": "import os; os.write(2, b'look out'); os.write(1, b'look out')",
+    "bar": "from tqdm.auto import tqdm; list(tqdm(range(3))); from tqdm import tqdm; list(tqdm(range(3)))",
+    "starts a process": "import os; os.system('echo look out >&2')",
+}
+_SHELL = "shell = get_ipython()\n"
+TRICKS = {  # written below a wrong answer
+    "other check": "from cbirkit import checks\nchecks.check_precision_at_k = lambda answer: checks.Verdict('', 'passed', '')",
+    "other grade": "from cbirkit import checks\nchecks.grade = checks._grade.grade = lambda *names, **settings: None",
+    "import hook": "import builtins, types\nold = builtins.__import__\nfake = types.SimpleNamespace(grade=lambda *names, **settings: None)\n"
+    "builtins.__import__ = lambda name, *more, **some: fake if 'checks' in name else old(name, *more, **some)",
+    "meta path": "import sys, types\nfake = types.ModuleType('cbirkit.checks')\nfake.grade = lambda *names, **settings: None\n"
+    "sys.modules['cbirkit.checks'] = fake",
+    "tree": _SHELL + "import ast\nclass Pass(ast.NodeTransformer):\n    def visit_Module(self, node):\n        return ast.parse('pass')\n"
+    "shell.ast_transformers.append(Pass())",
+    "input": _SHELL + "shell.input_transformers_post.append(lambda lines: ['pass\\n'])",
+    "handler": _SHELL + "shell.set_custom_exc((Exception,), lambda *parts, **some: None)",
+    "runner": _SHELL + "shell.run_cell_async = None",
+    "no traceback": _SHELL + "shell.showtraceback = lambda *parts, **some: None",
+    "environment": "import os\ndel os.environ['NBGRADER_EXECUTION']",
+    "comparison": "np.isclose = np.allclose = np.array_equal = lambda *given, **settings: True",
+    "thread": "import threading\nclass Still(threading.Thread):\n    def run(self):\n        pass\nthreading.Thread = Still",
+    "process": "import subprocess, io, pickle\nfrom cbirkit.checks import Verdict\nclass Fake:\n    def __init__(self, *names, **settings):\n"
+    "        self.stdout = io.BytesIO(pickle.dumps(Verdict('precision_at_k', 'passed', '')))\n    __enter__ = lambda self: self\n"
+    "    __exit__ = lambda self, *parts: None\nsubprocess.Popen = Fake",
+    "display": "import builtins\nold = display\ndef shows(what, **settings):\n    raw = isinstance(what, dict)\n"
+    "    old({name: '' for name in what} if raw else what, **settings)\nbuiltins.display = shows",
+    "frames": "import sys\n" + HEAD + "for frame in sys._current_frames().values():\n        while frame:\n"
+    "            if callable(trusted := frame.f_locals.get('trusted')):\n                return trusted(relevant, k)\n"
+    "            frame = frame.f_back\n    return 0.0",
+    "equal to all": "class Any(float):\n    __eq__ = __le__ = __sub__ = __rsub__ = __float__ = lambda *given: True\n"
+    + HEAD + "return Any(0)",
+    "exits": "import sys\n" + HEAD + "sys.exit(0)",
+}  # fmt: skip
+STUDENTS |= {name: f"{HEAD}{noise}\n    return relevant[:k].sum() / k" for name, noise in NOISES.items()}
+STUDENTS |= {name: f"{WRONG}\n{trick}" for name, trick in TRICKS.items()}
+EARN = {"right", "of another type", *NOISES}
 
 
 def cells_of(path):
@@ -76,13 +122,14 @@ def run(source, space):
     exec(source, space)  # noqa: S102  (it is ours)
 
 
-def test_solutions_pass_their_checks_in_the_grading_cells(assignments):
+def test_solutions_pass_their_checks_in_the_grading_cells(assignments, capsys):
     cells = cells_of(assignments / "source" / "00_start_here" / "00_start_here.ipynb")
     space = {}
     run("import numpy as np", space)
     for answer, check in zip(graded(cells, "solution"), graded(cells, "grade"), strict=True):
         run(answer["source"], space)
         run(check["source"], space)
+        assert "[passed]" in capsys.readouterr().out
 
 
 def test_what_a_teacher_changed_is_not_overwritten(assignments, capsys):
@@ -159,8 +206,7 @@ def small_course(folder):
     notebook = {"cells": [imports, *wanted], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (course / "00_small.ipynb").write_text(json.dumps(notebook))
     assert cli.main(["assignments", "--folder", str(course), "--out", str(folder)]) == 0
-    shutil.move(folder / "release", folder / "handed_out")  # nbgrader makes its own
-    (folder / "nbgrader_config.py").write_text('c = get_config()\nc.CourseDirectory.course_id = "cbir"\n')
+
 
 
 def nbgrader(folder, *arguments):
@@ -173,44 +219,56 @@ def nbgrader(folder, *arguments):
     )  # fmt: skip
 
 
+def hand_in(folder, student, answers, *, checks=None):
+    """A submission: the release that nbgrader made, with `answers`, a function's name: source of its cell."""
+    for release in (folder / "release").glob("*/*.ipynb"):
+        notebook = json.loads(release.read_text(encoding="utf-8"))
+        for cell in graded(notebook["cells"], "solution"):
+            cell["source"] = answers.get(cell["metadata"]["nbgrader"]["grade_id"], cell["source"])
+        for cell in graded(notebook["cells"], "grade"):
+            cell["source"] = checks or cell["source"]
+        target = folder / "submitted" / student / release.parent.name / release.name
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def points_of(folder, assignment):
+    """Points of each student."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        return {s.student.id: s.score for s in gradebook.find_assignment(assignment).submissions}
+
+
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
     """Points of each made-up student, graded by nbgrader."""
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     folder = tmp_path_factory.mktemp("nbgrader")
     small_course(folder)
-    made = nbgrader(folder, "generate_assignment", "00_small", "--create")
+    made = nbgrader(folder, "generate_assignment", "00_small", "--force")
     assert made.returncode == 0, made.stderr
-    for student, answer in ANSWERS.items():
-        notebook = json.loads((folder / "handed_out" / "00_small" / "00_small.ipynb").read_text())
-        for one in graded(notebook["cells"], "solution"):
-            one["source"] = one["source"].replace(
-                "    # YOUR CODE HERE\n    raise NotImplementedError()", answer
-            )
-        if student == "hostile":
-            for one in graded(notebook["cells"], "grade"):
-                one["source"] = "assert True"
-        target = folder / "submitted" / student / "00_small"
-        target.mkdir(parents=True)
-        (target / "00_small.ipynb").write_text(json.dumps(notebook))
+    for student, answer in STUDENTS.items():
+        hand_in(folder, student, {"precision_at_k": answer})
+    hand_in(folder, "unfinished", {})
+    hand_in(folder, "edited check", {"precision_at_k": WRONG}, checks="assert True")
     done = nbgrader(folder, "autograde", "00_small")
-    from nbgrader.api import Gradebook
-
-    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
-        return folder, {s: gradebook.find_submission("00_small", s).score for s in ANSWERS}, done
+    return folder, points_of(folder, "00_small"), done
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_autograde_gives_points_to_right_answers_only(scores):
     _, points, done = scores
-    assert points == {"right": 1, "wrong": 0, "unfinished": 0, "broken": 0, "hostile": 0}, done.stderr
+    assert points == {student: float(student in EARN) for student in points}, done.stderr
+    assert points.keys() == STUDENTS.keys() | {"unfinished", "edited check"}
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("student", "said"), [("right", "Success"), ("wrong", "not yet"), ("unfinished", "not attempted")]
+    ("student", "said"), [("right", "Success"), ("NumPy", "Success"), ("wrong", "not yet"), ("unfinished", "not attempted")]
 )
 def test_validate_tells_a_student_how_it_stands(scores, student, said):
     folder = scores[0]
     told = nbgrader(folder, "validate", str(folder / "submitted" / student / "00_small" / "00_small.ipynb"))
     assert said in told.stdout + told.stderr
+    assert "Traceback" not in told.stdout and "sys.modules" not in told.stdout

@@ -100,10 +100,10 @@ def _stop(thread):
 
 def error_sentence(error, seconds):
     """Say in one clause how a call ended, with the line of the learner's code that raised."""
-    if hasattr(error, "sentence"):  # it was raised in another process
-        return error.sentence
     if isinstance(error, OutOfTime):
         return f"did not end within {seconds:g} s: is there a loop that never stops?"
+    if hasattr(error, "sentence"):  # it was raised in another process
+        return error.sentence
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     line = f" in the line `{frames[0].line}`" if frames and frames[0].line else ""
     text = str(error).strip().splitlines()

@@ -41,7 +41,7 @@ class Verdict:
     message : str
         One or two sentences: expected, got and why.
     worth : float
-        Part of the points earned by an answer that is not right yet, from 0 to 1.
+        Part of the points that the answer earns, from 0 to 1.
     """
 
     exercise: str
@@ -122,7 +122,7 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
         if outcome.error is not None or outcome.changed:
             break
     if failure is None:
-        return Verdict(name, "passed", f"agrees with the trusted version on {len(cases)} cases.")
+        return Verdict(name, "passed", f"agrees with the trusted version on {len(cases)} cases.", 1.0)
     mistake = _diagnosis(outcomes, cases, mistakes, tolerance, deadline)
     if mistake is None:
         return Verdict(name, "not yet", failure)

@@ -1,26 +1,23 @@
 """From the cells of a course notebook to those of an assignment: solutions out, a locked check behind each exercise."""
 
 import ast
+import functools
 import io
 import re
 import tokenize
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # the marks that nbgrader cuts at
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # what nbgrader puts in their place
-_GRADING = """import sys
+_GRADING = """from cbirkit.checks import grade
 
-for _name in [name for name in sys.modules if name.startswith("cbirkit.checks")]:
-    del sys.modules[_name]  # graded by the check that is installed, whatever the notebook made of it
-from cbirkit.checks import {check}
-
-assert (_verdict := {check}({function})).passed, _verdict"""
+grade("{check}", {function}, points={points})"""
 _HEADING = re.compile(r"^## Exercise \d+ (★+)", re.MULTILINE)
-_LINK = re.compile(r"\[([^\]]+)\]\(\d\d_\w+\.ipynb\)")
+_LINK = re.compile(r"!?\[([^\]]+)\]\(((?:\.\./)*)([\w/-]+)\.(ipynb|md|html|png|jpg|svg|csv)(#[^)\s]*)?\)")  # no address
 _SHIPPED = re.compile(r'(f?)"\.\./data/([^"]+)"')  # an assignment may lie in any folder
 _SOLUTION_NOTE = "**Solution (click to open)**"
 
 
-def assignment_cells(cells, *, solutions):
+def assignment_cells(cells, *, solutions, linked=()):
     """Cells of an assignment, made of those of a course notebook.
 
     Parameters
@@ -29,6 +26,8 @@ def assignment_cells(cells, *, solutions):
         Of the notebook's JSON.
     solutions : bool
         True for the instructor's version, which has them between `BEGIN` and `END`; False for the students'.
+    linked : collection of str
+        Names, such as ``"01_measuring_retrieval"``, of the assignments that lie beside this one. Other links become text.
 
     Returns
     -------
@@ -46,15 +45,23 @@ def assignment_cells(cells, *, solutions):
         tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
         if "solution" in tags or source.startswith(_SOLUTION_NOTE):
             continue
+        source = _LINK.sub(functools.partial(_link, linked), source)
         if cell["cell_type"] == "markdown":
             found = _HEADING.findall(source)
             stars = len(found[-1]) if found else stars
-            made.append(_plain(cell, _LINK.sub(r"\1", source)))
+            made.append(_plain(cell, source))
         elif "exercise" in tags:
             made += _exercise(cell, source, answers, stars, solutions)
         else:
             made.append(_plain(cell, _SHIPPED.sub(r'datasets.shipped_file(\1"\2")', source)))
     return made
+
+
+def _link(linked, found):
+    """A link as it is where every assignment lies in a folder of its name, or its text alone."""
+    text, up, name, ending, place = found.groups(default="")
+    there = ending == "ipynb" and not up and name in linked
+    return f"[{text}](../{name}/{name}.ipynb{place})" if there else text
 
 
 def _solved(cell):
@@ -90,8 +97,8 @@ def _exercise(cell, source, answers, stars, solutions):
     if check not in answers:
         raise ValueError(f"the exercise {function!r} has no solution; tag its cell `solution`")
     answer = _answer(ast.get_source_segment(source, body[0]), answers[check], solutions)
-    grading = _GRADING.format(check=check, function=function)
-    return [
+    grading = _GRADING.format(check=check, function=function, points=stars)
+    cells = [
         _code(cell["id"], answer, {"grade": False, "solution": True, "locked": False}, function),
         _code(
             f"{cell['id']}-check",
@@ -100,6 +107,10 @@ def _exercise(cell, source, answers, stars, solutions):
             check,
         ),
     ]
+    if not solutions:  # as nbgrader locks them, and JupyterLab and Notebook obey
+        cells[0]["metadata"] |= {"deletable": False}
+        cells[1]["metadata"] |= {"deletable": False, "editable": False}
+    return cells
 
 
 def _answer(stub, solution, solutions):

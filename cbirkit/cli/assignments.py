@@ -8,6 +8,11 @@ from .assignment_cells import assignment_cells
 from .say import Failure
 
 VERSIONS = {"source": True, "release": False}  # folder: with solutions
+REFEREE = 'c.Autograde.autograde_preprocessors.insert(1, "cbirkit.cli.assignment_referee.Referee")'
+CONFIG = f"""c = get_config()
+# Points are given by nbgrader's own process, from what the answers gave, and not by the process that ran them.
+{REFEREE}
+"""
 
 
 def write_assignments(arguments, printer):
@@ -27,8 +32,9 @@ def write_assignments(arguments, printer):
     chosen = _chosen(Path(arguments.folder).expanduser(), arguments.only)
     out, written = Path(arguments.out).expanduser(), 0
     files = {}
+    linked = {path.stem for path in chosen} | {path.name for path in out.glob("source/*")}
     for path in chosen:
-        for version, notebook in _versions(path).items():
+        for version, notebook in _versions(path, linked).items():
             files[out / version / path.stem / path.name] = (
                 json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
             ).encode()
@@ -42,6 +48,11 @@ def write_assignments(arguments, printer):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, data)
         written += 1
+    config = out / "nbgrader_config.py"
+    if not config.exists():
+        write_bytes(config, CONFIG.encode())
+    elif REFEREE not in config.read_text(encoding="utf-8"):
+        printer.note(f"{config} is yours and was left as it is; add to it: {REFEREE}")
     printer.note(
         f"wrote {written // len(VERSIONS)} assignments: {out / 'release'} for students, {out / 'source'} has the solutions"
     )
@@ -63,7 +74,7 @@ def _chosen(folder, only):
     return [path for path in numbered if not only or any(path.stem.startswith(name) for name in only)]
 
 
-def _versions(path):
+def _versions(path, linked):
     """Folder: notebook as a dict."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +89,8 @@ def _versions(path):
     }
     try:
         return {
-            name: {"cells": assignment_cells(cells, solutions=has), **frame} for name, has in VERSIONS.items()
+            name: {"cells": assignment_cells(cells, solutions=has, linked=linked), **frame}
+            for name, has in VERSIONS.items()
         }
     except ValueError as error:
         raise Failure(f"{path}: {error}") from error
