@@ -4,9 +4,10 @@ import ast
 import json
 import os
 import re
-import shutil
+import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from cbirkit.cli.assignment_cells import BEGIN, STUB, assignment_cells
 
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCRIPTS = Path(sys.executable).parent
-NBGRADER = SCRIPTS / "nbgrader"
 
 HEAD = "def precision_at_k(relevant, k):\n    "
 RIGHT = HEAD + "return relevant[:k].sum() / k\n"
@@ -37,7 +37,7 @@ NOISES = {  # a right answer that is not silent
     "NumPy": "np.log(np.zeros(2))",
     "Python": "import warnings; warnings.warn('look out')",
     "prints": "import sys; print('one', 2); print('two', file=sys.stderr)",
-    "logs": "import logging; logging.getLogger('mine').warning('look out'); HANDLED.warning('look out')",
+    "logs": "import logging; logging.getLogger('mine').warning('look out'); logging.warning('look out'); logging.warning('again')",
     "writes in C": "import os; os.write(2, b'look out'); os.write(1, b'look out')",
     "bar": "from tqdm.auto import tqdm; list(tqdm(range(3))); from tqdm import tqdm; list(tqdm(range(3)))",
     "starts a process": "import os; os.system('echo look out >&2')",
@@ -54,7 +54,6 @@ TRICKS = {  # written below a wrong answer
     "shell.ast_transformers.append(Pass())",
     "input": _SHELL + "shell.input_transformers_post.append(lambda lines: ['pass\\n'])",
     "handler": _SHELL + "shell.set_custom_exc((Exception,), lambda *parts, **some: None)",
-    "runner": _SHELL + "shell.run_cell_async = None",
     "no traceback": _SHELL + "shell.showtraceback = lambda *parts, **some: None",
     "environment": "import os\ndel os.environ['NBGRADER_EXECUTION']",
     "comparison": "np.isclose = np.allclose = np.array_equal = lambda *given, **settings: True",
@@ -104,7 +103,57 @@ def test_students_get_no_solution_and_no_output(assignments, stem):
     assert len(answers) == len(checks) >= 2
     assert all(STUB.splitlines()[-1] in cell["source"] for cell in answers)
     assert all(cell["metadata"]["nbgrader"]["locked"] for cell in checks)
+    assert not any(cell["metadata"]["editable"] or cell["metadata"]["deletable"] for cell in checks)
+    assert not any(cell["metadata"]["deletable"] for cell in answers)
+    assert all(cell["metadata"].get("editable", True) for cell in cells if cell not in checks)
+    assert all(len(cell["source"].splitlines()) == 3 and "sys." not in cell["source"] for cell in checks)
     assert {cell["metadata"]["nbgrader"]["points"] for cell in checks} <= {1, 2, 3}
+
+
+@pytest.mark.parametrize("version", ["release", "source"])
+@pytest.mark.parametrize("stem", STEMS)
+def test_links_of_an_assignment_lead_to_files_that_are_there(assignments, stem, version):
+    path = assignments / version / stem / f"{stem}.ipynb"
+    text = "\n".join(cell["source"] for cell in cells_of(path))
+    links = re.findall(r"\]\(([^)\s#]+\.\w+)(?:#[^)]*)?\)|(?:src|href)=\"([^\"]+)", text)
+    local = {link for pair in links for link in pair if link and not re.match(r"\w+:", link)} - {"doi.org"}
+    assert len([link for link in local if link.endswith(".ipynb")]) >= 2
+    assert [link for link in local if not (path.parent / link).is_file()] == []
+
+
+def test_what_is_not_written_is_not_linked(tmp_path):
+    command = ["assignments", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)]
+    assert cli.main([*command, "01"]) == 0
+    path = tmp_path / "release" / "01_measuring_retrieval" / "01_measuring_retrieval.ipynb"
+    assert ".ipynb)" not in path.read_text(encoding="utf-8")
+    assert cli.main([*command, "00"]) == 0  # beside it
+    path = tmp_path / "release" / "00_start_here" / "00_start_here.ipynb"
+    assert "](../01_measuring_retrieval/01_measuring_retrieval.ipynb)" in path.read_text(encoding="utf-8")
+    linked = [
+        ("![a](../docs/a.png) [b](https://b.org/b.md) [c](01_b.ipynb#d)", "a [b](https://b.org/b.md) [c](../01_b/01_b.ipynb#d)"),
+        ("`net['a'](b.c)` [e](../notebooks/01_b.ipynb)", "`net['a'](b.c)` e"),
+    ]
+    for before, after in linked:
+        text = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": before}
+        assert assignment_cells([text], solutions=False, linked={"01_b"})[0]["source"] == after
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_run_all_passes_over_what_is_not_solved(assignments, stem, capsys):
+    cells = cells_of(assignments / "release" / stem / f"{stem}.ipynb")
+    space = {}
+    for cell in cells:
+        if "nbgrader" in cell["metadata"]:
+            run(cell["source"], space)
+    assert capsys.readouterr().out.count("[not attempted]") == len(graded(cells, "grade"))
+
+
+def test_a_configuration_of_ones_own_is_kept_and_the_lines_are_told(tmp_path, capsys):
+    config = tmp_path / "nbgrader_config.py"
+    config.write_text("c = get_config()\n")
+    assert cli.main(["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)]) == 0
+    assert "assignment_referee.Referee" in capsys.readouterr().err
+    assert config.read_text() == "c = get_config()\n"
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -185,38 +234,35 @@ def test_an_exercise_without_solution_is_refused():
         assignment_cells([cell("def twice(x):\n    raise NotImplementedError", "exercise")], solutions=False)
 
 
-def small_course(folder):
-    """A course of one exercise of notebook 00, and its assignment in `folder`."""
+def guide(step, **names):
+    """The words of the command in docs/teaching.md that begins with `step`, with names put in."""
+    text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8").split("## Half a day")[0]
+    commands = [line.split("#")[0].split("&&")[0] for line in re.findall(r"^(?:cbirkit|nbgrader) .*", text, re.MULTILINE)]
+    command = next(command for command in commands if command.startswith(step))
+    return [names.get(word, word) for word in shlex.split(command)]
+
+
+def obey(folder, command):
+    environment = {"PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}", "JUPYTER_PLATFORM_DIRS": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    done = subprocess.run(
+        [SCRIPTS / command[0], *command[1:]], cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    return done
+
+
+def small_course(folder, stem, title):
+    """A course of a few exercises of one notebook, those whose function's name holds `title`, as assignment 00_small."""
     course = folder / "notebooks"
     course.mkdir()
-    wanted = [
-        c
-        for c in cells_of(ROOT / "notebooks" / "00_start_here.ipynb")
-        if "precision_at_k(" in "".join(c["source"])
-    ]
-    wanted = [c for c in wanted if set(c["metadata"].get("tags", [])) & {"exercise", "solution"}]
-    imports = {
-        "cell_type": "code",
-        "id": "imports",
-        "metadata": {},
-        "source": "import numpy as np",
-        "outputs": [],
-        "execution_count": None,
-    }
+    parts = [c for c in cells_of(ROOT / "notebooks" / f"{stem}.ipynb") if f"{title}(" in "".join(c["source"])]
+    wanted = [c for c in parts if set(c["metadata"].get("tags", [])) & {"exercise", "solution"}]
+    imports = cell("import numpy as np") | {"execution_count": None}
     notebook = {"cells": [imports, *wanted], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (course / "00_small.ipynb").write_text(json.dumps(notebook))
     assert cli.main(["assignments", "--folder", str(course), "--out", str(folder)]) == 0
-
-
-
-def nbgrader(folder, *arguments):
-    environment = os.environ | {
-        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
-        "JUPYTER_PLATFORM_DIRS": "1",
-    }
-    return subprocess.run(
-        [NBGRADER, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )  # fmt: skip
+    made = obey(folder, guide("nbgrader generate", **{"00_start_here": "00_small"}))
+    assert made.returncode == 0, made.stderr
 
 
 def hand_in(folder, student, answers, *, checks=None):
@@ -245,22 +291,21 @@ def scores(tmp_path_factory):
     """Points of each made-up student, graded by nbgrader."""
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     folder = tmp_path_factory.mktemp("nbgrader")
-    small_course(folder)
-    made = nbgrader(folder, "generate_assignment", "00_small", "--force")
-    assert made.returncode == 0, made.stderr
+    small_course(folder, "00_start_here", "precision_at_k")
     for student, answer in STUDENTS.items():
         hand_in(folder, student, {"precision_at_k": answer})
     hand_in(folder, "unfinished", {})
     hand_in(folder, "edited check", {"precision_at_k": WRONG}, checks="assert True")
-    done = nbgrader(folder, "autograde", "00_small")
+    done = obey(folder, guide("nbgrader autograde", **{"00_start_here": "00_small"}))
     return folder, points_of(folder, "00_small"), done
 
 
 @pytest.mark.timeout(600)
 def test_autograde_gives_points_to_right_answers_only(scores):
     _, points, done = scores
-    assert points == {student: float(student in EARN) for student in points}, done.stderr
-    assert points.keys() == STUDENTS.keys() | {"unfinished", "edited check"}
+    assert points.keys() == STUDENTS.keys() | {"unfinished", "edited check"}, done.stderr[-3000:]
+    assert {student for student in points if points[student]} == EARN
+    assert all(points[student] in (0, 1) for student in points)
 
 
 @pytest.mark.timeout(300)
@@ -268,7 +313,51 @@ def test_autograde_gives_points_to_right_answers_only(scores):
     ("student", "said"), [("right", "Success"), ("NumPy", "Success"), ("wrong", "not yet"), ("unfinished", "not attempted")]
 )
 def test_validate_tells_a_student_how_it_stands(scores, student, said):
-    folder = scores[0]
-    told = nbgrader(folder, "validate", str(folder / "submitted" / student / "00_small" / "00_small.ipynb"))
+    folder = scores[0] / "submitted" / student / "00_small"
+    told = obey(folder, guide("nbgrader validate", **{"00_start_here.ipynb": "00_small.ipynb"}))
     assert said in told.stdout + told.stderr
-    assert "Traceback" not in told.stdout and "sys.modules" not in told.stdout
+    assert "Traceback" not in told.stdout
+
+
+@pytest.mark.timeout(300)
+def test_each_bug_that_is_found_earns_its_part(tmp_path):
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
+    small_course(tmp_path, "01_measuring_retrieval", "mended_average_precision")
+    body = "hits, total = 0, 0.0\n    for rank, good in enumerate(relevant, 1):\n        {}\n    return total / {}"
+    first, last = "hits += good\n        total += good * hits / rank", "total += good * hits / rank\n        hits += good"
+    nan = "n_positives if n_positives else float('nan')"
+    answers = {"three": (first, nan), "two": (first, "(n_positives or 1)"), "one": (last, "(n_positives or 1)"), "none": (last, "max(hits, 1)")}
+    head = "def mended_average_precision(relevant, n_positives):\n    "
+    for student, parts in answers.items():
+        hand_in(tmp_path, student, {"mended_average_precision": head + body.format(*parts)})
+    obey(tmp_path, guide("nbgrader autograde", **{"00_start_here": "00_small"}))
+    points = points_of(tmp_path, "00_small")
+    assert points == {"three": 2, "two": pytest.approx(4 / 3), "one": pytest.approx(2 / 3), "none": 0}
+
+
+def autograded(stem, folder):
+    """Points, and points there are, of a submission with every solution, by the commands of the guide; and what they said."""
+    names = {"00": stem[:2], "~/class": str(folder), "00_start_here": stem}
+    said = [obey(ROOT, guide("cbirkit assignments", **names)), obey(folder, guide("nbgrader generate", **names))]
+    cells = graded(cells_of(folder / "source" / stem / f"{stem}.ipynb"), "solution")
+    hand_in(folder, "student", {cell["metadata"]["nbgrader"]["grade_id"]: cell["source"] for cell in cells})
+    said.append(obey(folder, guide("nbgrader autograde", **names)))
+    checks = graded(cells_of(folder / "release" / stem / f"{stem}.ipynb"), "grade")
+    possible = sum(check["metadata"]["nbgrader"]["points"] for check in checks)
+    return points_of(folder, stem).get("student"), possible, "".join(one.stderr[-3000:] for one in said)
+
+
+@pytest.fixture(scope="module")
+def autogrades(request, tmp_path_factory):
+    """Autogrades of the notebooks that are asked for, two at a time."""
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
+    wanted = [item.callspec.params["stem"] for item in request.session.items if "autogrades" in getattr(item, "fixturenames", ())]
+    with ThreadPoolExecutor(2) as pool:
+        yield {stem: pool.submit(autograded, stem, tmp_path_factory.mktemp(stem)) for stem in wanted}
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("stem", STEMS)
+def test_right_answers_get_all_points_by_the_commands_of_the_guide(autogrades, stem):
+    points, possible, said = autogrades[stem].result()
+    assert points == possible > 0, said

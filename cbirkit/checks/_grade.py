@@ -76,7 +76,7 @@ def verdict_on(check, record):
         try:
             return _decoded(next(outcomes))
         except (StopIteration, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
-            raise ValueError(f"what the answer gave cannot be read ({type(error).__name__})") from error
+            raise ValueError("the results of the answer did not all arrive, or cannot be read") from error
 
     return getattr(checks, check)(Elsewhere(ask))
 

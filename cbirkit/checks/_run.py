@@ -132,7 +132,7 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
 def _failure(outcome, trusted, case, tolerance, seconds):
     """Return the sentence on what is wrong with the outcome of one case, or None."""
     if outcome.error is not None:
-        return f"for {case.about}, your function {error_sentence(outcome.error, seconds)}."
+        return _sentence(f"for {case.about}, your function {error_sentence(outcome.error, seconds)}")
     if outcome.changed:
         return f"for {case.about}, your function changed its input: work on a copy, as in `x = x.copy()`."
     expected = call(trusted, case.arguments, 60)
@@ -141,7 +141,11 @@ def _failure(outcome, trusted, case, tolerance, seconds):
     if expected.value is None:
         raise RuntimeError(f"the trusted version gave no value for {case.about}; restart the kernel and run the cell again")
     found = difference(expected.value, outcome.value, tolerance=tolerance)
-    return None if found is None else f"for {case.about}, {found}."
+    return None if found is None else _sentence(f"for {case.about}, {found}")
+
+
+def _sentence(text):
+    return text if text.endswith("?") else f"{text}."
 
 
 def _diagnosis(outcomes, cases, mistakes, tolerance, deadline):
