@@ -15,6 +15,7 @@ from conftest import ROOT
 
 from cbirkit import cli
 from cbirkit.cli.assignment_cells import BEGIN, STUB, assignment_cells
+from cbirkit.cli.assignments import PREPROCESSORS
 
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCRIPTS = Path(sys.executable).parent
@@ -149,11 +150,18 @@ def test_run_all_passes_over_what_is_not_solved(assignments, stem, capsys):
 
 
 def test_a_configuration_of_ones_own_is_kept_and_the_lines_are_told(tmp_path, capsys):
-    config = tmp_path / "nbgrader_config.py"
-    config.write_text("c = get_config()\n")
+    config = tmp_path / "nbgrader_config.json"
+    config.write_text("{}")
     assert cli.main(["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)]) == 0
     assert "assignment_referee.Referee" in capsys.readouterr().err
-    assert config.read_text() == "c = get_config()\n"
+    assert config.read_text() == "{}"
+
+
+def test_nbgraders_own_steps_are_kept():
+    converters = pytest.importorskip("nbgrader.converters", reason="nbgrader is not installed: pip install nbgrader")
+    names = [one.rpartition(".")[2] for one in PREPROCESSORS]
+    names.remove("Referee")
+    assert names == [one.__name__ for one in converters.Autograde.autograde_preprocessors.default()]
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -257,7 +265,7 @@ def small_course(folder, stem, title):
     course.mkdir()
     parts = [c for c in cells_of(ROOT / "notebooks" / f"{stem}.ipynb") if f"{title}(" in "".join(c["source"])]
     wanted = [c for c in parts if set(c["metadata"].get("tags", [])) & {"exercise", "solution"}]
-    imports = cell("import numpy as np") | {"execution_count": None}
+    imports = cell("import numpy as np") | {"id": "imports", "execution_count": None}
     notebook = {"cells": [imports, *wanted], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (course / "00_small.ipynb").write_text(json.dumps(notebook))
     assert cli.main(["assignments", "--folder", str(course), "--out", str(folder)]) == 0
@@ -292,6 +300,7 @@ def scores(tmp_path_factory):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     folder = tmp_path_factory.mktemp("nbgrader")
     small_course(folder, "00_start_here", "precision_at_k")
+    (folder / "nbgrader_config.py").write_text('c = get_config()\nc.CourseDirectory.course_id = "cbir"\n')  # a teacher's own
     for student, answer in STUDENTS.items():
         hand_in(folder, student, {"precision_at_k": answer})
     hand_in(folder, "unfinished", {})
@@ -332,7 +341,7 @@ def test_each_bug_that_is_found_earns_its_part(tmp_path):
         hand_in(tmp_path, student, {"mended_average_precision": head + body.format(*parts)})
     obey(tmp_path, guide("nbgrader autograde", **{"00_start_here": "00_small"}))
     points = points_of(tmp_path, "00_small")
-    assert points == {"three": 2, "two": pytest.approx(4 / 3), "one": pytest.approx(2 / 3), "none": 0}
+    assert points == {"three": 1, "two": pytest.approx(2 / 3), "one": pytest.approx(1 / 3), "none": 0}
 
 
 def autograded(stem, folder):

@@ -140,19 +140,23 @@ MENDED_MISTAKES = (
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, count_first=False, empty=0.0),
         "The divisor is right now. But a hit has to be counted before the precision at its rank is taken.",
+        worth=1 / 3,
     ),
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, count_first=False),
         "The divisor and the empty query are right now. But a hit has to be counted before the precision at "
         "its rank is taken.",
+        worth=2 / 3,
     ),
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, divide="hits", empty=0.0),
         "The count is right now. But " + _HITS_SENTENCE[0].lower() + _HITS_SENTENCE[1:],
+        worth=1 / 3,
     ),
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, divide="hits"),
         "The count and the empty query are right now. But " + _HITS_SENTENCE[0].lower() + _HITS_SENTENCE[1:],
+        worth=2 / 3,
     ),
-    Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, empty=0.0), _NAN_SENTENCE),
+    Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, empty=0.0), _NAN_SENTENCE, worth=2 / 3),
 )

@@ -10,7 +10,7 @@ from cbirkit import checks
 class Referee(NbGraderPreprocessor):
     """Takes what each graded cell recorded of the answer, runs the check on that, and writes the outputs that earn its points.
 
-    `cbirkit assignments` writes an nbgrader_config.py that puts it behind the execution of a notebook.
+    `cbirkit assignments` writes an nbgrader_config.json that puts it behind the execution of a notebook.
     """
 
     def preprocess_cell(self, cell, resources, index):

@@ -8,11 +8,17 @@ from .assignment_cells import assignment_cells
 from .say import Failure
 
 VERSIONS = {"source": True, "release": False}  # folder: with solutions
-REFEREE = 'c.Autograde.autograde_preprocessors.insert(1, "cbirkit.cli.assignment_referee.Referee")'
-CONFIG = f"""c = get_config()
-# Points are given by nbgrader's own process, from what the answers gave, and not by the process that ran them.
-{REFEREE}
-"""
+# nbgrader's steps of autograding, with our own behind the first. It goes into JSON, which nbgrader reads beside an nbgrader_config.py of one's own.
+PREPROCESSORS = [
+    "nbgrader.preprocessors.Execute",
+    "cbirkit.cli.assignment_referee.Referee",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 
 
 def write_assignments(arguments, printer):
@@ -48,11 +54,12 @@ def write_assignments(arguments, printer):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, data)
         written += 1
-    config = out / "nbgrader_config.py"
+    config = out / "nbgrader_config.json"
+    lines = json.dumps({"Autograde": {"autograde_preprocessors": PREPROCESSORS}}, indent=1)
     if not config.exists():
-        write_bytes(config, CONFIG.encode())
-    elif REFEREE not in config.read_text(encoding="utf-8"):
-        printer.note(f"{config} is yours and was left as it is; add to it: {REFEREE}")
+        write_bytes(config, f"{lines}\n".encode())
+    elif PREPROCESSORS[1] not in config.read_text(encoding="utf-8"):
+        printer.note(f"{config} is yours and was left as it is; add to it: {lines}")
     printer.note(
         f"wrote {written // len(VERSIONS)} assignments: {out / 'release'} for students, {out / 'source'} has the solutions"
     )
