@@ -50,6 +50,8 @@ def _seen_cases():
         Case(([(3, 1, 1), (3, 2, 0)], 4), "stride 1, then stride 2"),
         Case(([(1, 1, 0), (1, 1, 0)], 3), "two convolutions 1 wide: a pixel sees itself"),
         Case(([], 3), "no layer: a pixel sees itself"),
+        Case(([(5, 2, 1), (2, 3, 2)], 0), "padding that is not half the kernel"),
+        Case(([(3, 2, 1), (5, 1, 0)], 200), "cell 200"),
     ]
     for n in random.randint(3, 8, size=8):
         layers = [(int(k), int(random.choice([1, 1, 2, 3])), int(k) // 2) for k in random.choice([1, 2, 3, 5, 7], n)]
@@ -76,6 +78,14 @@ SEEN_MISTAKES = (
     Mistake(lambda layers, cell: _walk(layers, cell, extra=1), "One too many: a kernel that begins at x ends at x + kernel - 1."),
     Mistake(lambda layers, cell: _walk(layers, cell, both=True), "The last pixel moves by the padding, too."),
     Mistake(_without_strides, "The strides are missing: position x of a layer of stride s begins at x * s in the map before it."),
+    Mistake(
+        lambda layers, cell: tuple(max(end, 0) for end in _walk(layers, cell)),
+        "You cut at the border; the pixels asked for may lie in the padding, where their numbers are negative.",
+    ),
+    Mistake(
+        lambda layers, cell: _walk([(kernel, stride, kernel // 2) for kernel, stride, _ in layers], cell),
+        "The padding need not be half the kernel: take it from the layer.",
+    ),
     Mistake(_side_only, "The size is right, the place is not: follow the cell, first = first * stride - padding."),
     Mistake(lambda layers, cell: _walk(layers, cell)[::-1], "The order is (first, last)."),
 )
@@ -98,7 +108,7 @@ def check_stable_gem(answer):
     >>> check_stable_gem(lambda maps, p: maps.mean(axis=(2, 3))).passed
     False
     """
-    return run_check(answer, _stable_gem, _gem_cases(), mistakes=GEM_MISTAKES, tolerance=1e-4)
+    return run_check(answer, _stable_gem, _gem_cases(), mistakes=GEM_MISTAKES, tolerance=1e-5)
 
 
 def _stable_gem(maps, p):
@@ -126,6 +136,14 @@ def _gem_cases():
         Case((0.01 * maps(2, 3, 4, 4), 64), "small numbers and p = 64: 0.01 to the power of 64 is 0 in float32"),
         Case((20 * maps(2, 3, 4, 4), 200), "large numbers and p = 200: 20 to the power of 200 is infinite in float32"),
     ]
+    one_silent = maps(2, 3, 2, 2)
+    one_silent[1, 1] = 0
+    cases += [
+        Case((one_silent, 3), "a map of zeros among others"),
+        Case((one_silent, np.inf), "a map of zeros among others and p = infinity"),
+        Case((maps(2, 2, 3, 3), 1000), "p = 1000: even float64 ends before 3 to the power of 1000"),
+        Case((maps(1, 1, 1, 1) + 1, 3), "a map of one cell"),
+    ]
     for p in (1, 2.5, 4, 10, np.inf):
         cases.append(Case((maps(*random.randint(1, 5, 2), *random.randint(1, 7, 2)), p), f"random maps and p = {p}"))
     return cases
@@ -150,6 +168,10 @@ def _switched_gem(maps, p, *, guard=1.0, back=True):
 
 
 GEM_MISTAKES = (
+    Mistake(
+        lambda maps, p: _plain_gem(maps.astype(np.float64), p),
+        "float64 only moves the limit: for every p, divide each map by its maximum first, and multiply by it at the end.",
+    ),
     Mistake(_plain_gem, "x ** p has left the range of float32: divide each map by its maximum first, and multiply by it at the end."),
     Mistake(
         lambda maps, p: _switched_gem(maps, p, guard=None),

@@ -46,12 +46,14 @@ def _cosines(embeddings, split, n_dims, *, fit="aside", centre=True, power=0.5, 
 def _whitening_cases():
     random = np.random.RandomState(2)
     cases = []
-    for _ in range(6):
-        d, n_dims = random.randint(4, 9), int(random.randint(2, 4))
-        split = random.permutation(np.repeat(["query", "database", "aside"], [3, 5, 30]))
+    for n_queries, n_database, all_kept in ((3, 5, False),) * 5 + ((3, 5, True), (1, 1, False)):
+        d = random.randint(4, 9)
+        n_dims = int(d if all_kept else random.randint(2, 4))
+        split = random.permutation(np.repeat(["query", "database", "aside"], [n_queries, n_database, 30]))
         embeddings = random.randn(len(split), d) @ (random.randn(d, d) * np.geomspace(3, 0.3, d)) + 2 * random.randn(d)
         embeddings[split != "aside"] += random.randn(d)  # the images asked about are not those set aside
-        cases.append(Case((embeddings, split, n_dims), f"38 random embeddings of {d} dimensions, of which {n_dims} are kept"))
+        about = f"{n_queries} queries among {len(split)} random embeddings of {d} dimensions, of which {n_dims} are kept"
+        cases.append(Case((embeddings, split, n_dims), about))
     return cases
 
 
@@ -80,6 +82,10 @@ WHITENING_MISTAKES = (
         "Those are the directions of smallest variance: `eigh` sorts upwards.",
     ),
     Mistake(lambda e, s, n: _cosines(e, s, n, unit=False), "These are dot products: scale each row to length 1 after whitening."),
+    Mistake(
+        lambda e, s, n: _cosines(e / np.linalg.norm(e, axis=1, keepdims=True), s, n),
+        "You scaled the rows to length 1 before whitening; scale them after it.",
+    ),
     Mistake(_swapped, "The shape is (n_queries, n_database)."),
 )
 
@@ -144,6 +150,7 @@ def _crow_cases():
         Case((worked,), "one image with the maps [3, 4] and [0, 2]"),
         Case((silent,), "two images with a channel that never fires, whose result is 0"),
         Case((np.zeros((1, 3, 2, 2)),), "maps of zeros, whose result is 0"),
+        Case((np.arange(6.0).reshape(1, 1, 2, 3),), "a single channel, whose weight is log(1) = 0"),
     ]
     for _ in range(6):
         shape = (*random.randint(1, 5, 1), *random.randint(2, 7, 1), *random.randint(2, 6, 2))

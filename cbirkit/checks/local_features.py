@@ -23,7 +23,7 @@ def check_root_sift(answer):
     >>> check_root_sift(lambda descriptors: np.sqrt(descriptors)).status
     'not yet'
     """
-    return run_check(answer, _root_sift, _root_cases(), mistakes=ROOT_SIFT_MISTAKES, tolerance=1e-4)
+    return run_check(answer, _root_sift, _root_cases(), mistakes=ROOT_SIFT_MISTAKES, tolerance=1e-5)
 
 
 def _root_sift(descriptors):
@@ -38,6 +38,7 @@ def _root_cases():
         Case((np.array([[1.0, 3.0], [2.0, 2.0]]),), "two descriptors of the same sum"),
         Case((np.array([[1.0, 3.0], [20.0, 20.0]]),), "two descriptors of different sums"),
         Case((np.array([[0.0, 0.0], [5.0, 0.0]]),), "a descriptor of zeros, which stays zero, and another"),
+        Case((np.array([[0.09, 0.0, 0.16], [0, 0, 0], [1e-3, 3e-3, 0]]),), "rows that sum to less than 1, one to 0"),
         Case((np.zeros((0, 128)),), "an image without key points: (0, 128) stays (0, 128)"),
     ]
     for n in random.randint(1, 9, size=6):
@@ -54,6 +55,14 @@ def _lengths(descriptors):
 
 
 ROOT_SIFT_MISTAKES = (
+    Mistake(
+        lambda d: np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1)),
+        "A row that sums to less than 1 is to be divided by its sum, too: keep only 0 from below the fraction.",
+    ),
+    Mistake(
+        lambda d: np.sqrt(d / (d.sum(axis=1, keepdims=True) + 1)),
+        "You added 1 to every sum: add at most a tiny number, which only matters where the sum is 0.",
+    ),
     Mistake(
         lambda d: _over(d, d.sum(axis=0, keepdims=True)),
         "You divided by the sums of the columns: a descriptor is a row, so sum over axis=1.",
@@ -120,8 +129,10 @@ def _tf_idf_cases():
     worked = np.array([[2, 1, 0, 0], [0, 1, 3, 0], [0, 1, 1, 4], [5, 1, 0, 1]])
     cases = [
         Case((worked,), "four images, where every image holds word 1 (so its weight is 0)"),
-        Case((np.array([[3, 0], [0, 1]]),), "two images with a word each"),
+        Case((np.diag([3, 1, 2, 5]),), "four images with a word each"),
         Case((np.array([[1, 2, 0], [0, 0, 0], [1, 0, 0]]),), "an image without words, and a word that none holds"),
+        Case((np.array([[2, 0, 1], [3, 0, 0], [1, 4, 0]]),), "an image whose only word all hold: a row of zeros"),
+        Case((np.array([[2, 1, 0]]),), "a single image, whose words all weigh log(1 / 1) = 0"),
     ]
     for _ in range(8):
         n_images, n_words = random.randint(3, 9, size=2)
@@ -136,7 +147,22 @@ def _no_guard(counts):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def _smoothed(counts):
+    weights = np.log((1 + len(counts)) / (1 + (counts > 0).sum(axis=0))) + 1
+    rows = counts * weights
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
 TF_IDF_MISTAKES = (
+    Mistake(_smoothed, "That is the smoothed idf of scikit-learn: here it is log(N / N_w), 0 for a word that all hold."),
+    Mistake(
+        lambda c: _weighted(c, unit="none") / np.maximum(np.linalg.norm(_weighted(c, unit="none"), axis=1, keepdims=True), 1),
+        "Most lengths are below 1, so that max(length, 1) scales nothing: keep only 0 from below the fraction.",
+    ),
+    Mistake(
+        lambda c: _weighted(c) / max(np.linalg.norm(_weighted(c)), 1e-12),
+        "One length of the whole table: each row has its own, axis=1.",
+    ),
     Mistake(lambda c: _weighted(c, idf="none"), "The idf is missing: a word that all images hold must weigh 0."),
     Mistake(
         lambda c: _weighted(c, idf="occurrences"),
@@ -207,8 +233,9 @@ def _step(source, target, sample, threshold, *, swap=False, divide=True, error="
 def _ransac_cases():
     random = np.random.RandomState(2)
     cases = []
-    for kind in ("shifted", "turned and scaled", "in perspective", "in perspective", "in perspective", "turned and scaled"):
-        n = random.randint(12, 30)
+    kinds = ["shifted", "turned and scaled", *["in perspective"] * 4, "turned and scaled"]
+    for kind, threshold in zip(kinds, (3.0, 2.5, 1.0, 4.0, 3.0, 2.5, 0.7), strict=True):
+        n = random.randint(12, 30) if len(cases) != 5 else 4
         source = random.uniform(0, 120, (n, 2))
         source[random.permutation(n)[:4]] = [[5, 8], [110, 12], [104, 113], [9, 101]]
         sample = np.array([np.flatnonzero((source == corner).all(1))[0] for corner in ([5, 8], [110, 12], [104, 113], [9, 101])])
@@ -221,11 +248,26 @@ def _ransac_cases():
         away = random.randn(n, 2)
         away *= random.choice([0.5, 2.3, 2.7, 3.4, 30], n)[:, None] / np.linalg.norm(away, axis=1, keepdims=True)
         away[sample] = 0
-        cases.append(Case((source, target + away, sample, 3.0), f"{n} matches, {kind}, some of them wrong"))
+        about = f"{n} matches, {kind}, {'some of them wrong' if n > 4 else 'the sample'}, and a threshold of {threshold}"
+        cases.append(Case((source, target + away, sample, threshold), about))
     return cases
 
 
+def _affine(source, target, sample, threshold):
+    linear = np.linalg.lstsq(np.c_[source[sample], np.ones(4)], target[sample], rcond=None)[0]
+    return np.linalg.norm(np.c_[source, np.ones(len(source))] @ linear - target, axis=1) <= threshold
+
+
 RANSAC_MISTAKES = (
+    Mistake(_affine, "That is an affine map, which keeps parallels; a homography has a third row, too."),
+    Mistake(
+        lambda s, t, sample, threshold: np.flatnonzero(_step(s, t, sample, threshold)),
+        "Those are the row numbers of the inliers: return true or false for every match, (n,).",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, 3.0),
+        "The threshold is an argument: compare with it, not with a number of your own.",
+    ),
     Mistake(
         lambda s, t, sample, threshold: _step(s, t, sample, threshold, divide=False),
         "The division by the third coordinate is missing: (x, y, w) stands for the point (x / w, y / w).",

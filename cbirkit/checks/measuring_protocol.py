@@ -45,6 +45,9 @@ def _counted_cases():
             (_ids("cat_1 cat_10 cat_2 cat_12"), "cat_1", ["cat_2"]),
             "the query cat_1 beside cat_10 and cat_12",
         ),
+        Case((_ids("cat_10 dog_12 cat dog"), "cat_1", ["dog_1"]), "ids that are parts of others, none to go"),
+        Case((_ids("q"), "q", ["q"]), "the query alone, which is junk as well: nothing is left"),
+        Case((_ids(""), "q", ["a"]), "no result at all"),
     ]
     random = np.random.RandomState(0)
     for n in random.randint(3, 25, size=20):
@@ -57,7 +60,13 @@ def _counted_cases():
     return cases
 
 
+def _parts_of_junk(ranked_ids, query_id, junk_ids):
+    kept = [i for i in ranked_ids if i != query_id and not any(junk in i for junk in junk_ids)]
+    return np.array(kept, dtype=object)
+
+
 COUNTED_MISTAKES = (
+    Mistake(_parts_of_junk, "`in` looks for a part of the text, and dog_1 is part of dog_12: compare whole ids."),
     Mistake(
         lambda ranked_ids, query_id, junk_ids: ranked_ids[1:][~np.isin(ranked_ids[1:], junk_ids)],
         "You dropped whatever stands first, and that may be another image: compare ids.",
@@ -135,6 +144,10 @@ def _interval_cases():
         draws = random.randint(0, n, size=(n_draws, n))
         without = f", {n_nan} more without a score" if n_nan else ""
         cases.append(Case((scores, draws), f"{n} queries{without}, drawn {n_draws} times"))
+    nothing = np.array([0.0, 0.5, np.nan, 0.0, 1.0, 0.0, 0.25, 1.0])
+    draws = random.randint(0, 7, size=(300, 7))
+    cases.append(Case((nothing, draws), "seven queries, three of which score 0, and one more without a score"))
+    cases.append(Case((np.zeros(5), draws[:, :5] % 5), "five queries that all score 0"))
     return cases
 
 
@@ -146,6 +159,17 @@ def _wrapped_error(scores, draws, *, root):
 
 def _nan_as_zero(scores, draws):
     return _interval(np.nan_to_num(scores), draws)
+
+
+def _only_found(scores, draws):
+    scored = scores[~np.isnan(scores)]
+    means = [one[one > 0].mean() if one.any() else 0.0 for one in scored[draws]]
+    return tuple(np.percentile(means, (2.5, 97.5)).tolist())
+
+
+def _one_of_the_means(scores, draws):
+    means = np.sort(scores[~np.isnan(scores)][draws].mean(axis=1))
+    return tuple(means[[int(0.025 * len(means)), int(0.975 * len(means))]].tolist())
 
 
 def _ignored(scores, draws):
@@ -173,6 +197,19 @@ INTERVAL_MISTAKES = (
     Mistake(
         lambda scores, draws: _interval(scores, draws, over=np.median),
         "That is the interval of the median; mAP is a mean.",
+    ),
+    Mistake(
+        lambda scores, draws: _interval(scores, draws, tails=(0.025, 0.975)),
+        "np.percentile counts in per cent: 2.5 and 97.5, not 0.025 and 0.975.",
+    ),
+    Mistake(_one_of_the_means, "You took two of the sorted means; np.percentile interpolates between neighbours."),
+    Mistake(
+        lambda scores, draws: _interval(np.where(scores == 0, np.nan, scores), draws),
+        "You left out the queries that score 0, too: they have positives and found none, and count; only NaN is left out.",
+    ),
+    Mistake(
+        _only_found,
+        "A query that scores 0 has positives and found none: it counts in every mean; only NaN is left out.",
     ),
     Mistake(
         lambda scores, draws: _interval(scores, draws)[::-1],

@@ -65,6 +65,9 @@ def _ap_cases():
         Case((np.zeros(5, dtype=bool), 2), "a query that finds none of its two positives"),
         Case((np.array([False, False, True]), 1), "a single positive, at rank 3"),
         Case((np.zeros(5, dtype=bool), 0), "a query without positives (R = 0): the answer is NaN"),
+        Case((np.ones(1, dtype=bool), 1), "one result, which is relevant, and R = 1"),
+        Case((np.zeros(0, dtype=bool), 2), "no result at all and R = 2: the answer is 0"),
+        Case((np.zeros(0, dtype=bool), 0), "no result at all and R = 0: the answer is NaN"),
     ]
     random = np.random.RandomState(0)
     for _ in range(30):
@@ -121,6 +124,14 @@ AVERAGE_PRECISION_MISTAKES = (
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, divide="n"),
         "You divided by the length of the list: divide by R, n_positives.",
+    ),
+    Mistake(
+        lambda relevant, n_positives: _loop(relevant[:n_positives], n_positives),
+        "You cut the list at R; average precision looks at every rank.",
+    ),
+    Mistake(
+        lambda relevant, n_positives: _loop(relevant, min(n_positives, len(relevant))) if n_positives else math.nan,
+        "You divided by min(R, length of the list): divide by R, which holds the positives that were not found, too.",
     ),
     Mistake(
         lambda relevant, n_positives: metrics.average_precision(relevant, n_positives, "trapezoid"),

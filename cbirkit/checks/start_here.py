@@ -35,6 +35,8 @@ def _precision_cases():
         Case((np.zeros(6, dtype=bool), 4), "a query that finds nothing"),
         Case((np.ones(6, dtype=bool), 4), "a query that finds only relevant images"),
         Case((np.array([False, True]), 1), "k = 1 with the first result wrong"),
+        Case((np.zeros(0, dtype=bool), 3), "no result at all and k = 3, which are three misses"),
+        Case((np.ones(300, dtype=bool), 300), "300 relevant results and k = 300"),
     ]
     random = np.random.RandomState(0)
     for _ in range(30):
@@ -67,6 +69,14 @@ PRECISION_MISTAKES = (
     ),
     Mistake(
         lambda relevant, k: relevant[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."
+    ),
+    Mistake(
+        lambda relevant, k: relevant[:k].sum() // k,
+        "`//` cuts the share down to a whole number: divide with `/`.",
+    ),
+    Mistake(
+        lambda relevant, k: relevant[:k].sum() / min(k, max(relevant.sum(), 1)),
+        "That divides by min(k, R), which forgives a query with few relevant images: divide by k.",
     ),
     Mistake(
         lambda relevant, k: relevant.mean(),
@@ -115,6 +125,10 @@ def _leave_out_cases():
         Case(("a", _ids("b c d e a"), 3), "a query that finds itself last"),
         Case(("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2), "the query cat_1 beside cat_10 and cat_12"),
         Case(("a", _ids("b a c"), 10), "k larger than the number of results"),
+        Case(("cat_12", _ids("cat_1 dog_1 cat_12 cat"), 2), "the query cat_12 beside cat_1 and cat"),
+        Case(("1", _ids("01 1 001 10"), 3), "the query 1 beside 01 and 001, which are other ids"),
+        Case(("a", _ids("a"), 2), "a query that finds nothing but itself: nothing is left"),
+        Case(("a", _ids(""), 2), "no result at all"),
     ]
     random = np.random.RandomState(0)
     for n in random.randint(2, 30, size=20):
@@ -145,6 +159,14 @@ LEAVE_OUT_MISTAKES = (
     Mistake(
         lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id],
         "The query is gone, but the list has to be cut to its first k.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][: k + 1],
+        "One result too many: `[:k]` already holds k items.",
+    ),
+    Mistake(
+        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][: k - 1],
+        "One result too few: the query is gone already, so that `[:k]` holds k others.",
     ),
     Mistake(
         lambda query_id, ranked_ids, k: ranked_ids[ranked_ids == query_id][:k],
@@ -197,6 +219,10 @@ def _cells(image, bins):
     return image.astype(np.int64) * bins // 256
 
 
+def _byte_cells(image, bins):
+    return _cells(image, bins).astype(np.uint8)
+
+
 def _tiled(image, tiles, bins, *, weight="tile", by_columns=False, cells=_cells):
     """The tiled histogram and, by its switches, what goes wrong with it."""
     histograms = []
@@ -237,6 +263,7 @@ def _tiled_cases():
             "a 7 x 5 image, which 2 x 2 tiles do not divide",
         ),
         Case((np.zeros((1, 1, 3), dtype=np.uint8), 1, 4), "a single black pixel"),
+        Case((np.full((3, 5, 3), 255, dtype=np.uint8), 2, 8), "a white image and 8 bins, of which the last is number 511"),
     ]
     for _ in range(8):
         h, w = random.randint(4, 24, size=2)
@@ -246,6 +273,11 @@ def _tiled_cases():
             Case((image, tiles, bins), f"a random {h} x {w} image, {tiles} x {tiles} tiles and {bins} bins")
         )
     return cases
+
+
+def _cropped(image, tiles, bins):
+    h, w = (side // tiles for side in image.shape[:2])
+    return _tiled(image[: h * tiles, : w * tiles], tiles, bins)
 
 
 def _one_histogram(image, tiles, bins):
@@ -288,6 +320,11 @@ TILED_MISTAKES = (
     Mistake(
         lambda image, tiles, bins: _tiled(image, tiles, bins, weight="image"),
         "Tiles of different size get different weights: divide each by its own number of pixels.",
+    ),
+    Mistake(_cropped, "Tiles of h // tiles rows leave the last pixels out: cut as np.array_split does."),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_byte_cells),
+        "The number of a bin, (r * bins + g) * bins + b, does not fit into uint8: convert to int first.",
     ),
     Mistake(_one_histogram, "Every tile has the histogram of the whole image: cut the image first."),
     Mistake(_only_whole_image, "That is one histogram of the whole image: the tiles are missing."),

@@ -832,7 +832,7 @@ checks.check_counted_results(solution_counted_results)
 #
 # `scores` holds one score for each query, NaN for a query without positives. Each row of `draws` names the
 # queries of one bootstrap draw, as positions among those that **have** a score. Return the ends of the 95 %
-# percentile interval of the mean.
+# percentile interval of the mean, as `np.percentile` finds them.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
