@@ -48,6 +48,9 @@ def _split_cases():
         Case((cats, order, 2, 1), "seven images of five classes, drawn as hen, dog, cat, fox, cow"),
         Case((cats, order, 4, 1), "the same with no class left to test on"),
         Case((cats, order, 2, 0), "the same with no validation classes"),
+        Case((cats, order, 0, 2), "the same with no class to train on"),
+        Case((cats[:1], order, 2, 1), "a single image"),
+        Case((cats[:0], order, 2, 1), "no image"),
     ]
     for n_classes in (6, 9, 12, 15):
         names = np.array([f"class {n}" for n in range(n_classes)])
@@ -100,6 +103,10 @@ CLASS_SPLIT_MISTAKES = (
     Mistake(
         lambda labels, order, n_train, n_val: _split(labels, order, n_train + 1, n_train + 1, n_train + n_val + 1),
         "There is one training class too many: order[:n_train] holds n_train classes.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, order, n_train, n_train, n_train + n_val).astype("<U4"),
+        'The array was made for texts of four letters, so that "validation" became "vali": use np.where, or dtype=object.',
     ),
     Mistake(
         lambda labels, order, n_train, n_val: _split(order, order, n_train, n_train, n_train + n_val),
@@ -163,6 +170,8 @@ def _learn_cases():
         Case((tiny, 15), "all fifteen blocks (the stem stays)"),
         Case((mixed, 3), "the same names in another order"),
         Case((_parameters(3)[2:8], 2), "the names of one block alone"),
+        Case((_parameters(3), 5), "more blocks than there are (the stem stays)"),
+        Case((["last_norm.weight", "stem.last.weight", *_parameters(2)], 1), 'names that hold "last" but do not begin with "last."'),
     ]
 
 
@@ -199,6 +208,18 @@ WHICH_LEARN_MISTAKES = (
     Mistake(
         _minus_zero,
         "With n_blocks = 0 all blocks learn: list[-0:] is the whole list; ask for numbers >= n_all - n_blocks instead.",
+    ),
+    Mistake(
+        lambda names, n: _learning(names, n, last=False) | np.array([name.startswith("last") for name in names]),
+        '"last_norm.weight" begins with "last", too: ask for "last." with the dot.',
+    ),
+    Mistake(
+        lambda names, n: _learning(names, n, last=False) | np.array(["last." in name for name in names]),
+        '"stem.last.weight" holds "last." but does not begin with it: ask with startswith.',
+    ),
+    Mistake(
+        lambda names, n: _learning(names, n) | (_numbers(names) >= _numbers(names).max() + 1 - n),
+        "Where more blocks are asked for than there are, what is in no block learns here: the stem stays frozen.",
     ),
     Mistake(_by_names, "You counted names: a block has several parameters, and all of them learn or none."),
     Mistake(lambda names, n: _learning(names, n, end=1), "One block is missing: the last n of N have the numbers N - n to N - 1."),
@@ -254,6 +275,14 @@ def _alpha_cases():
         Case((fifths[::-1].copy(), rises[::-1].copy(), np.array([0.4, 0.55, 0.66, 0.74, 0.79, 0.8]), 0.07), "alphas that go down"),
         Case((fifths, rises, np.array([0.20, 0.19, 0.17, 0.14, 0.1, 0.06]), 0.04), "a source that was poor before, with 0.04 to lose"),
     ]
+    halves = np.array([0.0, 0.5, 1.0])
+    cases += [
+        Case((halves, np.array([0.4, 0.6, 0.7]), np.array([0.75, 0.5, 0.25]), 0.25), "a loss of exactly 0.25, with 0.25 to lose"),
+        Case((halves[::-1].copy(), np.array([0.6, 0.6, 0.4]), np.full(3, 0.5), 0.1), "equal target scores at 1 and 0.5, alphas that go down"),
+        Case((halves[::-1].copy(), np.array([0.6, 0.4, 0.0]), np.array([0.1, 0.2, 0.8]), 0.1), "a target score of 0 at the only alpha allowed"),
+        Case((halves, np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.8]), 0.1), "a source score that rises by 0.6"),
+        Case((np.zeros(1), np.array([0.4]), np.array([0.8]), 0.1), "alpha = 0 alone"),
+    ]
     random = np.random.RandomState(2)
     for n in (5, 8, 11):
         alphas = np.linspace(0, 1, n)
@@ -266,13 +295,33 @@ def _start(alphas, scores):
     return scores[alphas == 0][0]
 
 
+def _loss(alphas, source):
+    return _start(alphas, source) - source
+
+
 CHOOSE_ALPHA_MISTAKES = (
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, (_loss(alphas, source) < most) | (alphas == 0)),
+        "A loss of exactly `most` is allowed: <=, not <.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, 0).argmax()]),
+        "Of equal target scores you took the first, and 0 stands for what is not allowed; alphas come in any order, and a score may be 0.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, -np.inf).argmax()]),
+        "Of equal target scores you took the first, but the alphas come in any order: take the smallest.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, np.abs(_loss(alphas, source)) <= most),
+        "A source score that rises loses nothing: compare the difference, not its absolute value.",
+    ),
     Mistake(
         lambda alphas, target, source, most: _chosen(alphas, target, np.ones(len(alphas), bool)),
         "The limit on the source is missing: leave out every alpha that loses more than `most`.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, _start(alphas, source) - source <= most, -1),
+        lambda alphas, target, source, most: _chosen(alphas, target, _loss(alphas, source) <= most, -1),
         "Of equal target scores take the smallest alpha: it is nearest to the network you know.",
     ),
     Mistake(
@@ -288,11 +337,11 @@ CHOOSE_ALPHA_MISTAKES = (
         "The loss is a difference of scores, not a share of them.",
     ),
     Mistake(
-        lambda alphas, target, source, most: float(alphas[_start(alphas, source) - source <= most].max()),
+        lambda alphas, target, source, most: float(alphas[_loss(alphas, source) <= most].max()),
         "The largest alpha allowed need not be the best one: compare the target scores of those allowed.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, source, _start(alphas, target) - target <= most),
+        lambda alphas, target, source, most: _chosen(alphas, source, _loss(alphas, target) <= most),
         "Target and source are swapped: the target is to be high, the source not to be lost.",
     ),
     Mistake(

@@ -30,17 +30,17 @@ def _map_at_r(relevant):
     return _precision_of_hits(relevant)
 
 
-def _precision_of_hits(relevant, *, cut="R", divide="R", ordered=True, none=np.nan):
+def _precision_of_hits(relevant, *, cut=0, divide="R", ordered=True, none=np.nan):
     """MAP@R and, by its switches, what goes wrong with it."""
     n_positives = int(relevant.sum())
     if n_positives == 0:
         return none
-    first = relevant[:n_positives] if cut == "R" else relevant
+    first = relevant if cut == "all" else relevant[: n_positives + cut]
     if not ordered:
         return float(first.mean())
     precision = first.cumsum() / np.arange(1, len(first) + 1)
     total = (precision * first).sum() if ordered != "all ranks" else precision.sum()
-    by = {"R": n_positives, "hits": max(int(first.sum()), 1), "n": len(relevant)}[divide]
+    by = {"R": n_positives, "R + 1": n_positives + 1, "hits": max(int(first.sum()), 1), "n": len(relevant)}[divide]
     return float(total / by)
 
 
@@ -52,15 +52,26 @@ def _map_cases():
         ([0, 0, 1], "a positive beyond rank R"),
         ([1, 1, 0, 0], "a perfect list"),
         ([0, 0, 0], "a query without positives"),
+        ([0, 1, 1, 0], "a list with a hit at rank R and one at R + 1"),
+        ([1], "a single image, which is a positive"),
+        ([0], "a single image, which is none"),
+        ([], "no other image at all"),
     ]
     cases = [Case((np.array(row, dtype=bool),), about) for row, about in rows]
-    for n in (8, 15, 30):
+    for n in (8, 15, 30, 900):
         cases.append(Case((random.rand(n) < 0.4,), f"a random list of {n} images"))
     return cases
 
 
 MAP_MISTAKES = (
     Mistake(lambda r: _precision_of_hits(r, cut="all"), "That is average precision over the whole list: look at the first R ranks only."),
+    Mistake(lambda r: _precision_of_hits(r, cut=1), "You looked at the first R + 1 ranks: `relevant[:R]` already holds R."),
+    Mistake(
+        lambda r: _precision_of_hits(r, cut=1, divide="R + 1"),
+        "You looked at R + 1 ranks and divided by R + 1: the query itself is not in the list, so that R is R.",
+    ),
+    Mistake(lambda r: _precision_of_hits(r, cut=-1), "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them."),
+    Mistake(lambda r: _precision_of_hits(r, divide="R + 1"), "You divided by R + 1: the query itself is not in the list."),
     Mistake(lambda r: _precision_of_hits(r, divide="hits"), "You divided by the hits found, which rewards finding few: divide by R."),
     Mistake(
         lambda r: _precision_of_hits(r, ordered=False), "That is R-precision: it forgets the order; average the precision at each hit."
@@ -96,16 +107,19 @@ def _semi_hard(distances, labels, margin):
     return _mask(distances, labels, margin)
 
 
-def _mask(distances, labels, margin, *, which="semi-hard", itself=False, other=True, swapped=False):
+def _mask(distances, labels, margin, *, which="semi-hard", itself=False, copies=True, other=True, swapped=False):
     """Triplets chosen, bool (n, n, n), and, by its switches, what goes wrong."""
     near, far = distances[:, :, None], distances[:, None, :]  # (n, n, 1) and (n, 1, n)
     same = labels[:, None] == labels
-    positive = same if itself else same & ~np.eye(len(labels), dtype=bool)
+    positive = same if itself else same & (~np.eye(len(labels), dtype=bool) if copies else distances > 0)
     triplet = positive[:, :, None] & (~same[:, None, :] if other else np.ones_like(same)[:, None, :])
     chosen = {
         "semi-hard": (far > near) & (far <= near + margin),
         "hard": far <= near,
         "violating": far <= near + margin,
+        "tie": (far >= near) & (far <= near + margin),
+        "below margin": (far > near) & (far < near + margin),
+        "both": (far >= near) & (far < near + margin),
         "farther": far > near,
         "easy": far > near + margin,
         "no margin": (far > near) & (far <= margin),
@@ -122,6 +136,15 @@ def _semi_hard_cases():
             "five points on a line",
         )
     ]
+    for points, labels, about in (
+        ([0, 1, -1, 3], [0, 0, 1, 1], "a negative exactly as far as the positive (a tie)"),
+        ([0, 1, 1.5, -1.25], [0, 0, 1, 1], "a negative exactly the margin farther than the positive"),
+        ([0, 0, 0.25, 2, 2], [0, 0, 1, 1, 1], "copies: two different images at a distance of 0"),
+        ([0, 0, 0, 0.5], [0, 0, 1, 1], "copies under two labels"),
+        ([0], [0], "a single image"),
+    ):
+        gaps = np.abs(np.subtract.outer(points, points)).astype(float)
+        cases.append(Case((gaps, np.array(labels), 0.5), about))
     random = np.random.RandomState(1)
     for n, n_classes, margin in ((6, 2, 0.3), (9, 3, 0.2), (12, 3, 0.5), (8, 4, 0.1)):
         rows = random.randn(n, 3)
@@ -146,6 +169,22 @@ SEMI_HARD_MISTAKES = (
     Mistake(
         lambda d, y, m: _mask(d, y, m, which="no margin"),
         "The margin is measured from the positive, not from the anchor: compare with d(a, p) + margin.",
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="tie"),
+        "A negative exactly as far as the positive is hard, not semi-hard: farther means >, not >=.",
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="below margin"),
+        "A negative exactly the margin farther belongs to it: by no more than the margin means <=, not <.",
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="both"),
+        "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin.",
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, copies=False),
+        "A copy at the distance 0 is another image and a positive: leave out the diagonal, not the distance 0.",
     ),
     Mistake(lambda d, y, m: _mask(d, y, m, itself=True), "An image is its own positive here: leave the diagonal out."),
     Mistake(lambda d, y, m: _mask(d, y, m, other=False), "Negatives of the anchor's own class are among them: labels must differ."),
@@ -200,12 +239,19 @@ def _gradient_cases():
     random = np.random.RandomState(2)
     for n, n_dims, margin in ((4, 2, 0.5), (6, 3, 1.0), (12, 5, 0.3)):
         cases.append(Case((*random.randn(3, n, n_dims), margin), f"{n} random triplets in {n_dims} dimensions"))
+    cases.append(Case((*random.randn(3, 1, 4), 5.0), "a single triplet"))
+    cases.append(Case((*random.randn(3, 3, 3), 1.0), "three triplets in three dimensions"))
     far = random.randn(4, 2)
     cases.append(Case((far, far + 0.1, far + 9.0, 0.2), "four easy triplets"))
     return cases
 
 
 GRADIENT_MISTAKES = (
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, 0.0),
+        "The margin is missing where you ask which triplets have a loss: |a - p| - |a - q| + margin > 0.",
+    ),
+    Mistake(lambda a, p, q, m: _gradient(a, p, q, m) / a.shape[1], "The mean is over triplets: do not divide by d as well."),
     Mistake(lambda a, p, q, m: _gradient(a, p, q, m, active=False), "Easy triplets have a loss of 0 and a gradient of 0: mask them out."),
     Mistake(
         lambda a, p, q, m: _gradient(a, p, q, m, sign=-1),

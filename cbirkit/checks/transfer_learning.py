@@ -8,7 +8,7 @@ from cbirkit.checks._call import call, error_sentence
 from cbirkit.checks._compare import describe
 from cbirkit.checks._run import Case, Mistake, Verdict, run_check
 
-_SECONDS = 60.0  # for all draws of the open exercise
+_SECONDS = 24.0  # for all draws of the open exercise; nbgrader stops a cell at 30
 _GAIN = 0.02  # by which the probe is to be beaten
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 
@@ -67,6 +67,10 @@ def _mean_cases():
             (np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]), np.array([7, 7, 3]), np.array([[0.9, 0.5]])),
             "a query that is nearer to the mean of a class than to any of its images",
         ),
+        Case(
+            (np.array([[10.0, 0.0], [0.0, 1.0], [0.5, 1.0]]), np.array(["x", "x", "y"]), np.array([[1.0, 0.9]])),
+            "a class of a long and a short embedding",
+        ),
     ]
     for n_classes in (2, 3, 5, 4, 6):
         centres = random.randn(n_classes, 6) * random.uniform(0.3, 3, (n_classes, 1))
@@ -75,6 +79,7 @@ def _mean_cases():
         queries = centres[random.randint(0, n_classes, 9)] + random.randn(9, 6)
         names = np.array([f"class {c}" for c in "fbdaec"[:n_classes]])
         cases.append(Case((embeddings, names[numbers], queries), f"{len(numbers)} random images of {n_classes} classes"))
+    cases.append(Case((embeddings[:3], names[[0, 0, 0]], queries[:1]), "one class and one query"))
     return cases
 
 
@@ -95,6 +100,10 @@ MEAN_MISTAKES = (
     Mistake(
         lambda e, labels, q: _by_mean(e, labels, q, names=False),
         "Those are numbers of classes: return the labels, classes[best].",
+    ),
+    Mistake(
+        lambda e, labels, q: _by_mean(_unit(e), labels, q),
+        "You scaled the images to length 1 before averaging; average them as they are, then scale the mean.",
     ),
     Mistake(lambda e, labels, q: _by_mean(e, labels, q, last=True), "That is the least similar class: take the argmax of a similarity."),
     Mistake(
@@ -122,43 +131,47 @@ def check_choose_strength(answer):
     >>> check_choose_strength(lambda embeddings, labels, strengths: strengths[0]).passed
     False
     """
-    return run_check(answer, _choose_strength, _strength_cases(), mistakes=STRENGTH_MISTAKES, seconds=40.0)
+    return run_check(answer, _choose_strength, _strength_cases(), mistakes=STRENGTH_MISTAKES, seconds=25.0)
 
 
 def _choose_strength(embeddings, labels, strengths):
     return _chosen(embeddings, labels, strengths)
 
 
-def _scores(embeddings, labels, queries, strength):
+def _scores(embeddings, labels, queries, strength, centre=None):
     """The ridge probe: scores (n_queries, n_classes) and the classes."""
     classes = np.unique(labels)
     targets = np.where(labels[:, None] == classes, 1.0, -1.0)
-    centre, middle = embeddings.mean(axis=0), targets.mean(axis=0)
+    centre, middle = embeddings.mean(axis=0) if centre is None else centre, targets.mean(axis=0)
     X = embeddings - centre
     weights = np.linalg.solve(X.T @ X + strength * np.eye(X.shape[1]), X.T @ (targets - middle))
     return (queries - centre) @ weights + middle, classes
 
 
-def _accuracy(embeddings, labels, queries, truth, strength):
-    scores, classes = _scores(embeddings, labels, queries, strength)
-    return (classes[scores.argmax(axis=1)] == truth).mean()
+def _accuracy(embeddings, labels, queries, truth, strength, *, classes=None, centre=None):
+    scores, learned = _scores(embeddings, labels, queries, strength, centre)
+    return ((learned if classes is None else classes)[scores.argmax(axis=1)] == truth).mean()
 
 
-def _held_out(embeddings, labels, strength, n_folds):
+def _held_out(embeddings, labels, strength, n_folds, *, skipped=-1, **settings):
     """Mean accuracy on images that were left out; fold of image i is i modulo `n_folds`."""
     fold = np.arange(len(labels)) % n_folds
-    hits = [
-        _accuracy(embeddings[fold != f], labels[fold != f], embeddings[fold == f], labels[fold == f], strength) * (fold == f).sum()
-        for f in range(n_folds)
-    ]
-    return round(sum(hits) / len(labels), 9)
+    parts = [(fold != f, fold == f) for f in range(n_folds) if f != skipped]
+    split = ((embeddings[learn], labels[learn], embeddings[out], labels[out]) for learn, out in parts)
+    return round(sum(_accuracy(*four, strength, **settings) * len(four[-1]) for four in split) / len(labels), 9)
 
 
 def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", best=max):
     """The strength chosen and, by its switches, what goes wrong with it."""
+    n = len(labels)
     measures = {
-        "left out": lambda s: _held_out(embeddings, labels, s, len(labels)),
+        "left out": lambda s: _held_out(embeddings, labels, s, n),
         "training": lambda s: round(_accuracy(embeddings, labels, embeddings, labels, s), 9),
+        "five folds": lambda s: _held_out(embeddings, labels, s, 5),
+        "all but the last": lambda s: _held_out(embeddings, labels, s, n, skipped=n - 1),
+        "all but the first": lambda s: _held_out(embeddings, labels, s, n, skipped=0),
+        "all classes": lambda s: _held_out(embeddings, labels, s, n, classes=np.unique(labels)),
+        "leaked mean": lambda s: _held_out(embeddings, labels, s, n, centre=embeddings.mean(axis=0)),
         "half": lambda s: _accuracy(embeddings[::2], labels[::2], embeddings[1::2], labels[1::2], s),
     }
     values = [measures[by](s) for s in strengths]
@@ -167,17 +180,16 @@ def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", bes
 
 
 def _strength_cases():
-    random = np.random.RandomState(1)
     cases = []
-    while len(cases) < 6:
+    for seed in (149, 268, 18, 10, 49, 175, 399):  # where the mistakes below choose otherwise
+        random = np.random.RandomState(seed)
         n_classes, n_dims, n_each = random.randint(2, 4), random.randint(3, 12), random.randint(5, 9)
-        labels = random.permutation(np.repeat(np.arange(n_classes), n_each))
-        embeddings = random.randn(n_classes, n_dims)[labels] * 0.7 + random.randn(len(labels), n_dims)
-        strengths = list(_STRENGTHS[:: random.choice([1, -1])])
-        values = [_held_out(embeddings, labels, s, len(labels)) for s in strengths]
-        if len(set(values)) > 2:  # so that the choice matters
-            names = np.array(["cat", "dog", "owl"])[labels]
-            cases.append(Case((embeddings, names, strengths), f"{len(labels)} random images of {n_classes} classes"))
+        numbers = random.permutation(np.r_[np.repeat(np.arange(n_classes), n_each), np.full(seed % 2, n_classes)])
+        embeddings = random.randn(n_classes + 1, n_dims)[numbers] * 0.7 + random.randn(len(numbers), n_dims)
+        names = random.permutation(["cat", "dog", "owl", "ape"])[numbers]
+        alone = ", one of which has a single image" if seed % 2 else ""
+        about = f"{len(names)} random images of {n_classes + seed % 2} classes{alone}"
+        cases.append(Case((embeddings, names, list(_STRENGTHS[:: random.choice([1, -1])])), about))
     same = np.r_[np.eye(2), np.eye(2), np.eye(2)] * 10
     for strengths in ([1.0, 0.1], [0.1, 1.0, 0.5]):
         about = f"classes so far apart that all of the strengths {strengths} are always right"
@@ -186,6 +198,20 @@ def _strength_cases():
 
 
 STRENGTH_MISTAKES = (
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="leaked mean"),
+        "The mean was taken with the image left out among the others: leave it out before the probe sees any of them.",
+    ),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="five folds"),
+        "You left out a fifth of the images at a time: leave out one, so that nearly all are learned from.",
+    ),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, by="all but the last"), "The last image was never left out: there are len(labels)."),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, by="all but the first"), "The first image was never left out: begin with 0."),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="all classes"),
+        "Without the only image of a class there is a class less: the scores belong to np.unique(labels[others]).",
+    ),
     Mistake(
         lambda e, labels, s: _chosen(e, labels, s, by="training"),
         "You judged by the images that were learned from: least strength always wins there; leave the image out before you fit.",
@@ -252,7 +278,8 @@ def _complaint(outcome, truth):
         return f"your function {error_sentence(outcome.error, _SECONDS / 3)}."
     if outcome.changed:
         return "your function changes what it is given: work on a copy."
-    if not isinstance(outcome.value, np.ndarray | list) or np.shape(outcome.value) != truth.shape:
+    listed = isinstance(outcome.value, list | tuple) or hasattr(outcome.value, "__array__")  # a pandas Series has one, too
+    if not listed or np.shape(outcome.value) != truth.shape:
         return f"expected one label for each of the {len(truth)} queries, got {describe(outcome.value)}."
     strange = sorted({str(v) for v in outcome.value} - {str(v) for v in truth})
     return f"{strange[0]!r} is no label: return labels as they are in `labels`." if strange else None

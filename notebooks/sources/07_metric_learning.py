@@ -797,8 +797,8 @@ plots.show(plots.describe(ax, "Distances of one anchor to its positives, to semi
 # %% [markdown]
 # ## Exercise 3 ★★★ the gradient of the triplet loss
 #
-# Why does mining the hardest collapse? Look at the gradient. For $n$ given triplets of vectors $a$, $p$ and $q$ (the
-# negative), not scaled to length 1: how does the mean of $\max(0, \|a - p\| - \|a - q\| + \mu)$ change with each anchor?
+# Why does mining the hardest collapse? Look at the gradient. For $n$ given triplets of three different vectors $a$, $p$ and
+# $q$ (the negative), not scaled to length 1: how does the mean of $\max(0, \|a - p\| - \|a - q\| + \mu)$ change with each anchor?
 # Write its gradient by hand, without autograd.
 #
 # <details><summary>Hint 1: the idea</summary>
