@@ -37,7 +37,7 @@ def solved_walk(vectors, links, query, entry, ef):
 
 
 CHECKS = {
-    "neighbour_recall": (checks.check_neighbour_recall, approximate_search.RECALL_MISTAKES, solved_recall),
+    "recall_of_neighbours": (checks.check_neighbour_recall, approximate_search.RECALL_MISTAKES, solved_recall),
     "choose_nprobe": (checks.check_choose_nprobe, approximate_search.NPROBE_MISTAKES, solved_nprobe),
     "graph_search": (checks.check_graph_search, graph_search.GRAPH_MISTAKES, solved_walk),
 }
@@ -56,10 +56,10 @@ def sorts_the_links_of_the_entry(vectors, links, query, entry, ef):
 
 
 MUTANTS = (
-    ("neighbour_recall", lambda found, true: np.isin(found, true).mean(axis=1)),
-    ("neighbour_recall", lambda found, true: np.full(len(true), solved_recall(found, true).mean())),
-    ("neighbour_recall", lambda found, true: 1 - solved_recall(found, true)),
-    ("neighbour_recall", lambda found, true: solved_recall(found[:, : true.shape[1]], true)),
+    ("recall_of_neighbours", lambda found, true: np.isin(found, true).mean(axis=1)),
+    ("recall_of_neighbours", lambda found, true: np.full(len(true), solved_recall(found, true).mean())),
+    ("recall_of_neighbours", lambda found, true: 1 - solved_recall(found, true)),
+    ("recall_of_neighbours", lambda found, true: solved_recall(found[:, : true.shape[1]], true)),
     (
         "choose_nprobe",
         lambda search, true, target, n: solved_recall(

@@ -8,7 +8,7 @@ from cbirkit.checks._run import Case, Mistake, run_check
 
 
 def check_neighbour_recall(answer):
-    """Check ``neighbour_recall(found, true)``: the share of the true neighbours of each query that were found.
+    """Check ``recall_of_neighbours(found, true)``: the share of the true neighbours of each query that were found.
 
     Parameters
     ----------
@@ -24,10 +24,10 @@ def check_neighbour_recall(answer):
     >>> check_neighbour_recall(lambda found, true: (found == true).mean(axis=1)).status
     'not yet'
     """
-    return run_check(answer, _neighbour_recall, _recall_cases(), mistakes=RECALL_MISTAKES)
+    return run_check(answer, _recall_of_neighbours, _recall_cases(), mistakes=RECALL_MISTAKES)
 
 
-def _neighbour_recall(found, true):
+def _recall_of_neighbours(found, true):
     return (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=1)
 
 
@@ -45,6 +45,9 @@ def _recall_cases():
         ),
         Case((np.array([[9, 8, 7, 6, 5, 4]]), np.array([[4, 5]])), "six found, among them both true ones"),
         Case((np.array([[1], [2]]), np.array([[1, 0], [5, 2]])), "one found for each, two true"),
+        Case((np.array([[5, 5, 5, 6]]), np.array([[5, 6, 7, 8]])), "a true neighbour found three times, which counts once"),
+        Case((np.full((2, 3), -1), np.array([[1, 2], [0, 3]])), "an index that found nothing: -1 everywhere"),
+        Case((np.zeros((2, 0), int), np.array([[1, 2], [0, 3]])), "lists of length 0"),
     ]
     for n in (4, 9):
         true = np.stack([random.permutation(30)[:5] for _ in range(n)])
@@ -59,6 +62,14 @@ def _by_place(found, true):
 
 
 RECALL_MISTAKES = (
+    Mistake(
+        lambda found, true: (found[:, :, None] == true[:, None]).sum(axis=(1, 2)) / true.shape[1],
+        "A neighbour that is found three times counts once: ask of each true one whether it was found.",
+    ),
+    Mistake(
+        lambda found, true: _recall_of_neighbours(found[:, : true.shape[1]], true),
+        "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.",
+    ),
     Mistake(_by_place, "You compared place by place; a neighbour counts at whatever place it is found."),
     Mistake(
         lambda found, true: np.isin(true, found).mean(axis=1),
@@ -69,11 +80,11 @@ RECALL_MISTAKES = (
         "You divided by how many were found, which is precision; divide by how many are true.",
     ),
     Mistake(
-        lambda found, true: float(_neighbour_recall(found, true).mean()),
+        lambda found, true: float(_recall_of_neighbours(found, true).mean()),
         "That is the mean over queries; return one number a query, (n,).",
     ),
     Mistake(
-        lambda found, true: _neighbour_recall(found, true).astype(bool).astype(float),
+        lambda found, true: _recall_of_neighbours(found, true).astype(bool).astype(float),
         "That is 1 as soon as one is found (a hit rate); count the share of them.",
     ),
     Mistake(
@@ -105,7 +116,7 @@ def check_choose_nprobe(answer):
 
 
 def _mean_recalls(search, true, n_lists):
-    return np.array([_neighbour_recall(search(p), true).mean() for p in range(1, n_lists + 1)])
+    return np.array([_recall_of_neighbours(search(p), true).mean() for p in range(1, n_lists + 1)])
 
 
 def _choose_nprobe(search, true, target, n_lists):
@@ -136,6 +147,9 @@ def _nprobe_cases():
         ),
         Case((*_searcher(spread), 0.91, 16), "the same, target 0.91, which takes all ten neighbours"),
         Case((*_searcher(np.ones((3, 4), int)), 0.95, 8), "everything found in the first list"),
+        Case((*_searcher(uneven), 0.0, 12), "target 0, which the first list reaches"),
+        Case((*_searcher(np.full((2, 3), 5)), 0.9, 1), "one list in all, target 0.9: out of reach"),
+        Case((*_searcher(spread), 1.0, 10), "all ten lists are needed, target 1"),
         Case((*_searcher(uneven), 0.6, 12), "an easy query, a hard one and one between: the mean counts"),
         Case(
             (*_searcher(np.where(spread > 9, 99, spread)), 0.95, 12),
@@ -155,12 +169,12 @@ def _first(good, otherwise):
 
 
 def _per_query(search, true, n_lists):
-    return np.stack([_neighbour_recall(search(p), true) for p in range(1, n_lists + 1)])
+    return np.stack([_recall_of_neighbours(search(p), true) for p in range(1, n_lists + 1)])
 
 
 def _doubling(search, true, target, n_lists):
     nprobe = 1
-    while nprobe < n_lists and _neighbour_recall(search(nprobe), true).mean() < target - 1e-12:
+    while nprobe < n_lists and _recall_of_neighbours(search(nprobe), true).mean() < target - 1e-12:
         nprobe *= 2
     return min(nprobe, n_lists)
 
@@ -188,6 +202,7 @@ NPROBE_MISTAKES = (
         _doubling,
         "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before.",
     ),
+    Mistake(lambda *a: min(_choose_nprobe(*a) + 1, a[-1]), "That is one too many: return the first that reaches the target itself."),
     Mistake(
         lambda *a: _choose_nprobe(*a) - 1,
         "That is one too few: count lists from 1, and return the first that reaches the target.",

@@ -32,9 +32,7 @@ def _graph_search(vectors, links, query, entry, ef):
     return _switched_walk(vectors, links, query, entry, ef)
 
 
-def _switched_walk(
-    vectors, links, query, entry, ef, *, patience="worst", with_entry=True, ordered=True, beam=None
-):
+def _switched_walk(vectors, links, query, entry, ef, *, patience="worst", with_entry=True, ordered=True):
     """The search and, by its switches, what goes wrong with it."""
     far = np.linalg.norm(vectors - query, axis=1)
     seen, waiting, best = {entry}, [(far[entry], entry)], [(-far[entry], entry)] if with_entry else []
@@ -45,11 +43,11 @@ def _switched_walk(
         if best and patience == "best" and gap > min(-one for one, _ in best):
             break
         for other in links[row].tolist():
-            if other not in seen and (patience != "all" or len(seen) < 10 * ef):
+            if other not in seen:
                 seen.add(other)
                 heapq.heappush(waiting, (far[other], other))
                 heapq.heappush(best, (-far[other], other))
-                if len(best) > (beam or ef):
+                if len(best) > ef:
                     heapq.heappop(best)
     rows = [row for _, row in (sorted(best, reverse=True) if ordered else best)]
     return np.array(rows, dtype=np.int64)
@@ -71,6 +69,9 @@ def _graph_cases():
             (line[:4], islands, np.array([3.0]), 0, 4),
             "two islands: nothing leads from the entry to the query's",
         ),
+        Case((line[:1], np.array([[0]]), np.array([3.0]), 0, 2), "a single point, linked to itself"),
+        Case((line, chain, np.array([5.2]), 0, 8), "eight points on a line and ef 8: all of them"),
+        Case((line, chain, np.array([2.9]), 3, 2), "a query beside the entry in the middle of the line"),
     ]
     for n, m, ef in ((60, 3, 1), (60, 3, 5), (200, 4, 10), (200, 4, 30)):
         vectors = random.normal(size=(n, 6))
@@ -123,6 +124,14 @@ GRAPH_MISTAKES = (
     Mistake(
         lambda *a: _switched_walk(*a, ordered=False),
         "That is the order of a heap; sort by distance before you return.",
+    ),
+    Mistake(
+        lambda vectors, links, query, entry, ef: _switched_walk(vectors, links, query, entry, ef + 1),
+        "That is one row too many: at most `ef`.",
+    ),
+    Mistake(
+        lambda vectors, links, query, entry, ef: _switched_walk(vectors, links, query, 0, ef),
+        "The walk begins at `entry`, not at row 0.",
     ),
     Mistake(lambda *a: _switched_walk(*a)[::-1].copy(), "That is farthest first; return the nearest first."),
 )

@@ -38,15 +38,17 @@ def _hamming_cases():
         return random.randint(0, 256, shape).astype(np.uint8)
 
     byte = np.array([[0b00000001], [0b11111111], [0b00000000]], np.uint8)
-    ends = np.array([[0] * 40, [255] * 40], np.uint8)
+    ends, half = np.array([[0] * 40, [255] * 40], np.uint8), np.array([[0] * 20, [255] * 20], np.uint8)
     same = codes(3, 8)
     return [
         Case((byte[:1], byte), "the byte 00000001 against 00000001, 11111111 and 00000000"),
         Case((codes(2, 4), codes(5, 4)), "two queries and five codes of 32 bits"),
         Case((same, same), "codes against themselves"),
+        Case((half, half), "codes of 160 bits that differ in all of them"),
         Case((ends, ends), "codes of 320 bits that differ in all of them: more than a byte can count"),
         Case((codes(4, 16), codes(1, 16)), "four queries and one code"),
         Case((codes(1, 8), codes(0, 8)), "an empty database"),
+        Case((codes(0, 8), codes(2, 8)), "no query"),
     ]
 
 
@@ -54,7 +56,16 @@ def _bytes_that_differ(queries, codes):
     return (queries[:, None] != codes[None]).sum(axis=2)
 
 
+def _share(queries, codes):
+    return _hamming_distances(queries, codes) / (8 * queries.shape[1])
+
+
 HAMMING_MISTAKES = (
+    Mistake(
+        lambda q, c: _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8),
+        "An int8 ends at 127: add up with dtype=np.int64.",
+    ),
+    Mistake(_share, "That is the share of bits that differ; return how many."),
     Mistake(
         lambda q, c: _ONES.astype(np.uint8)[q[:, None] ^ c[None]].sum(axis=2, dtype=np.uint8),
         "A byte ends at 255: add up with dtype=np.int64.",
@@ -120,6 +131,7 @@ def _rotation_cases():
     def bits(*shape):
         return np.where(random.rand(*shape) < 0.5, -1.0, 1.0)
 
+    one = bits(5, 1)
     quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
     corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]])
     turned = np.linalg.qr(random.normal(size=(6, 6)))[0]
@@ -130,6 +142,7 @@ def _rotation_cases():
         Case(
             (corners @ np.diag([1.0, -1.0]), corners), "bits with one dimension mirrored: a mirror is allowed"
         ),
+        Case((-0.5 * one, one), "codes of one bit, all turned round: R is -1"),
     ]
     for n, b in ((30, 4), (200, 8), (50, 16)):
         V = random.normal(size=(n, b)) * np.linspace(3, 0.5, b)
@@ -159,6 +172,11 @@ def _proper_rotation(V, B):
 
 
 ROTATION_MISTAKES = (
+    Mistake(lambda V, B: -_best_rotation(V, B), "The sign is turned round: V @ R is to lie close to B, not to -B."),
+    Mistake(
+        lambda V, B: _best_rotation(V / np.linalg.norm(V, axis=1, keepdims=True), B),
+        "You scaled the rows of V: R is for V as it is.",
+    ),
     Mistake(
         lambda V, B: _switched_rotation(V, B, second=True),
         "np.linalg.svd gives the right factor transposed already: R = left @ right, without another .T.",
@@ -238,6 +256,11 @@ def _radius_cases():
         ),
         Case((np.array([[0, 1, 3]]), np.array([[True, False, True]]), 0), "radius 0"),
         Case((np.array([[1, 4, 5]]), np.array([[True, False, True]]), 4), "radius 4"),
+        Case(
+            (np.array([[0, 1, 9], [1, 2, 9]]), np.array([[True, True, False], [False, False, False]]), 2),
+            "two queries, one of which has no relevant image at all: its precision is 0",
+        ),
+        Case((np.zeros((2, 0), int), np.zeros((2, 0), bool), 2), "an empty database: two balls with nobody inside"),
     ]
     for n_bits in (8, 16, 32):
         near = random.binomial(n_bits, 0.3, size=(20, 30))
@@ -246,7 +269,7 @@ def _radius_cases():
 
 
 def _switched_precision(
-    distances, relevant, radius, *, near=np.less_equal, skip=False, pooled=False, empty=0.0
+    distances, relevant, radius, *, near=np.less_equal, skip=None, pooled=False, empty=0.0, nobody=0.0
 ):
     """The precision and, by its switches, what goes wrong with it."""
     inside = near(distances, radius)
@@ -254,9 +277,9 @@ def _switched_precision(
     if pooled:
         return float(hits.sum() / max(n_inside.sum(), 1))
     values = np.where(n_inside > 0, hits / np.maximum(n_inside, 1), empty)
-    if skip:
-        values = values[n_inside > 0]
-    return float(values.mean()) if len(values) else 0.0
+    counted = {None: slice(None), "empty": n_inside > 0, "no hit": hits > 0, "no positive": relevant.any(axis=1)}
+    values = values[counted[skip]]
+    return float(values.mean()) if len(values) else nobody
 
 
 def _unguarded(distances, relevant, radius):
@@ -271,9 +294,22 @@ def _recall(distances, relevant, radius):
 
 RADIUS_MISTAKES = (
     Mistake(
-        lambda *a: _switched_precision(*a, skip=True),
+        lambda *a: _switched_precision(*a, skip="empty"),
         "You skipped the queries with nobody inside; they count 0, or long codes are rewarded for finding nothing.",
     ),
+    Mistake(
+        lambda *a: _switched_precision(*a, skip="empty", nobody=np.nan),
+        "You skipped the queries with nobody inside, and where no query is left the mean is NaN; they count 0.",
+    ),
+    Mistake(
+        lambda *a: _switched_precision(*a, skip="no positive"),
+        "You left out the queries without a relevant image: the mean is over all queries, and theirs is 0.",
+    ),
+    Mistake(
+        lambda *a: _switched_precision(*a, skip="no positive", nobody=np.nan),
+        "You left out the queries without a relevant image, and where none is left the mean is NaN: all queries count.",
+    ),
+    Mistake(lambda *a: _switched_precision(*a, skip="no hit"), "You left out the queries that find nothing right: they count 0."),
     Mistake(_unguarded, "0 / 0 is NaN: where nobody is inside, the precision counts 0."),
     Mistake(lambda *a: _switched_precision(*a, near=np.less), "The radius belongs to the ball: <=, not <."),
     Mistake(

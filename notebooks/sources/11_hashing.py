@@ -927,7 +927,7 @@ plots.show(plots.describe(ax, "Two overlapping humps: pairs of one letter differ
 # <details><summary>Hint 1: the idea</summary>
 #
 # $\lVert B - V R \rVert^2 = \text{const} - 2 \operatorname{trace}(R^\top V^\top B)$. With $V^\top B = U S T$, the
-# trace is largest when $R$ takes the columns of $U$ to the rows of $T$.
+# trace is largest when $R$ takes the columns of $U$ to the rows of $T$. $R$ stands to the right of $V$: it turns rows.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
