@@ -36,10 +36,30 @@ def _hit_cases():
         Case((random.rand(4, 30) < 0.8,), "four attacks on thirty queries"),
         Case((random.rand(1, 7) < 0.5,), "a single attack"),
         Case((np.ones((3, 5), bool),), "attacks that break nothing"),
+        Case((np.array([[True, False, True], [False, True, False]]),), "attacks that together break every query: the answer is 0"),
+        Case((np.zeros((2, 4), bool),), "attacks that break everything, each of them"),
+        Case((np.array([[True, True, True], [True, False, True]]),), "an attack that breaks nothing and one that breaks a query"),
+        Case((np.ones((1, 1), bool),), "one attack on one query"),
     ]
 
 
+def _of_survivors(hits):
+    left = hits[:, hits.all(axis=0)]
+    with np.errstate(all="ignore"):
+        return float(np.divide(left.sum(), left.size))
+
+
 RECALL_MISTAKES = (
+    Mistake(
+        _of_survivors,
+        "You averaged over the queries that survive, which gives 1, or NaN where none does: the share is of all queries.",
+    ),
+    Mistake(lambda hits: float(hits.all()), "That asks whether no query is broken at all: .all(axis=0) asks it of each query."),
+    Mistake(
+        lambda hits: float(1 - hits.all(axis=0).mean()),
+        "That is the share of queries that some attack breaks: return the share that none breaks.",
+    ),
+    Mistake(lambda hits: float(hits.mean(axis=1).prod()), "A product of means takes the attacks for independent: ask query by query."),
     Mistake(
         lambda hits: float(hits.mean(axis=1).min()),
         "That is the best single attack; the attacker may choose another one for each query.",
@@ -91,19 +111,43 @@ def _step_cases():
         at = np.clip(clean + random.uniform(-offset, offset, clean.shape), 0, 1)
         return at, scale * random.randn(*clean.shape), clean, size, epsilon
 
-    still = images(1, 0.4, 0.6, 0.02, 0.01, 0.03)
-    still[1][:] = 0
+    still, partly = images(1, 0.4, 0.6, 0.02, 0.01, 0.03), images(2, 0.4, 0.6, 0.02, 0.01, 0.03)
+    still[1][:], partly[1][:, :, :2] = 0, 0
     return [
         Case(images(2, 0.4, 0.6, 0.0, 0.01, 0.03), "a first step from the image itself"),
         Case(images(2, 0.4, 0.6, 0.03, 0.02, 0.03), "a step that would leave the ball"),
         Case(images(2, 0.0, 0.05, 0.03, 0.02, 0.03), "dark images, where pixels would become negative"),
         Case(images(1, 0.95, 1.0, 0.1, 0.2, 0.1, scale=1e-6), "bright images and tiny gradients"),
-        Case(still, "a gradient of zero"),
+        Case(still, "a gradient of zero, where nothing moves"),
+        Case(partly, "a gradient that is zero at half of the pixels"),
         Case(images(1, 0.4, 0.6, 0.0, 0.1, 0.0), "epsilon 0, which must give the image back"),
     ]
 
 
+def _signs(gradient, at_zero):
+    with np.errstate(all="ignore"):
+        return np.where(gradient == 0, at_zero, gradient / np.abs(gradient))
+
+
+_UP = "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives +1."
+_DOWN = "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives -1."
+_DIVIDED = "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np.sign."
+
 STEP_MISTAKES = (
+    *(
+        Mistake(lambda at, gradient, *others, zero=zero: _pgd_step(at, _signs(gradient, zero), *others), sentence)
+        for zero, sentence in ((1, _UP), (-1, _DOWN))
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: np.where(
+            gradient == 0, np.nan, _pgd_step(at, gradient, clean, size, epsilon)
+        ),
+        _DIVIDED,
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: _pgd_step(at, gradient, clean, epsilon, epsilon),
+        "The step has the length `size`, not `epsilon`.",
+    ),
     Mistake(
         lambda at, gradient, clean, size, epsilon: np.clip(at + size * np.sign(gradient), 0, 1),
         "The pixels are valid, but nothing keeps them within epsilon of the clean image.",
@@ -177,7 +221,10 @@ def _normalised_cases():
         return (pixels - middle) / spread, random.randn(*pixels.shape), epsilon, mean, std
 
     uneven = np.array([0.1, 0.5, 1.0])
+    still = case(2, 0.3, 0.7, 0.05)
+    still[1][:, :, 1:3] = 0
     return [
+        Case(still, "a gradient that is zero at half of the pixels, which stay"),
         Case(case(2, 0.3, 0.7, 8 / 255), "grey images and the mean and std of ImageNet"),
         Case(case(2, 0.3, 0.7, 0.05, np.array([0.1, 0.5, 0.9]), uneven), "channels of very different std"),
         Case(case(1, 0.0, 0.04, 0.05), "dark images, where pixels would become negative"),
@@ -200,6 +247,10 @@ def _multiplied(normalised, gradient, epsilon, mean, std):
 
 
 NORMALISED_MISTAKES = (
+    *(
+        Mistake(lambda x, gradient, *others, zero=zero: _mended_attack(x, _signs(gradient, zero), *others), sentence)
+        for zero, sentence in ((1, _UP), (-1, _DOWN))
+    ),
     Mistake(
         lambda normalised, gradient, epsilon, mean, std: np.clip(normalised + epsilon * np.sign(gradient), 0, 1),
         "That is the attack with the bug: 0 and 1 are the ends of pixels, not of normalised numbers, and epsilon is in pixels.",

@@ -11,7 +11,7 @@ def check_masked_pooling(answer):
     Parameters
     ----------
     answer : callable
-        Takes `feature_map` (c, h, w) and `mask` (h * s, w * s), bool, not empty; returns (c,): cells weighted by the share of their
+        Takes `feature_map` (c, h, w) and `mask` (h * s, w * t), bool, not empty; returns (c,): cells weighted by the share of their
         pixels that the mask covers.
 
     Returns
@@ -58,6 +58,10 @@ def _pooling_cases():
             "a scattered mask, and a map with values below 0",
         ),
         Case((random.rand(6, 4, 4), np.ones((16, 16), bool)), "a mask of the whole image"),
+        Case((random.rand(3, 3, 5), random.rand(6, 20) < 0.4), "a mask twice as tall and four times as wide as the map"),
+        Case((random.rand(4, 3, 3), random.rand(3, 3) < 0.5), "a mask of the size of the map"),
+        Case((random.rand(2, 1, 1), dot), "a map of one cell"),
+        Case((random.rand(3, 2, 2), random.rand(64, 64) < 0.7), "cells of 1024 pixels, more than a byte can count"),
     ]
 
 
@@ -71,7 +75,26 @@ def _nearest_cell(feature_map, mask):
     return _unit(feature_map[:, inside].mean(axis=1)) if inside.any() else np.zeros(len(feature_map))
 
 
+def _square_cells(feature_map, mask):
+    side = mask.shape[0] // feature_map.shape[1]
+    h, w = (min(n, size // side) for n, size in zip(feature_map.shape[1:], mask.shape, strict=True))
+    return _masked_pooling(feature_map[:, :h, :w], mask[: h * side, : w * side])
+
+
 POOLING_MISTAKES = (
+    Mistake(_square_cells, "Height and width may be different multiples of the map's: divide each by its own."),
+    Mistake(
+        lambda f, m: _unit((f / np.maximum(np.linalg.norm(f, axis=0), 1e-12) * _shares(f, m)).sum(axis=(1, 2))),
+        "You scaled every cell to length 1 before the mean; scale the vector after it.",
+    ),
+    Mistake(
+        lambda f, m: _unit(np.maximum((f * _shares(f, m)).sum(axis=(1, 2)), 0)),
+        "You cut values below 0 away: a map may hold some.",
+    ),
+    Mistake(
+        lambda f, m: (f * _shares(f, m)).sum(axis=(1, 2)) / np.abs((f * _shares(f, m)).sum(axis=(1, 2))).sum(),
+        "The absolute values sum to 1 (L1): divide by the L2 norm.",
+    ),
     Mistake(
         lambda f, m: _unit(f.mean(axis=(1, 2))), "This is the mean of the whole map: the mask is not used."
     ),
@@ -141,13 +164,35 @@ def _distance_cases():
         ),
         Case((np.array([0.3, 0.4]), np.array([0, 2]), 3), "an image without a region"),
         Case((np.array([]), np.array([], dtype=int), 2), "no region at all"),
+        Case((np.array([7.0]), np.array([0]), 1), "one region of one image"),
+        Case((np.array([3.0, 1.5, 2.0, 9.0]), np.array([1, 1, 1, 0]), 2), "three regions of an image, the best between the others"),
+        Case((np.array([0.0, 0.0, 0.4]), np.array([2, 2, 1]), 3), "a region at distance 0, twice"),
         Case(
             (random.rand(60), random.randint(0, 9, 60), 10), "60 regions of ten images, the last without one"
         ),
     ]
 
 
+def _last_write(distances, owners, n_images):
+    best = np.full(n_images, np.inf)
+    best[owners] = np.minimum(best[owners], distances)
+    return best
+
+
 DISTANCE_MISTAKES = (
+    Mistake(
+        _last_write,
+        "`best[owners] = …` uses an index that repeats only once, so that the last region wins: use np.minimum.at or a loop.",
+    ),
+    Mistake(_per_image(np.min, np.nan), "An image without a region has no NaN but infinity, so that it comes last."),
+    Mistake(
+        lambda d, o, n: np.where(np.isin(np.arange(n), o), _image_distances(d, o, n), d.max(initial=0)),
+        "An image without a region is as far as the farthest one: give it infinity.",
+    ),
+    Mistake(
+        lambda d, o, n: _image_distances(d, o, n)[np.unique(o)],
+        "Images without a region are missing: return one distance for each of `n_images`.",
+    ),
     Mistake(
         _per_image(np.mean),
         "This is the mean over an image's regions: one good region is drowned by the others.",
@@ -183,17 +228,18 @@ def check_suppressed(answer):
     return run_check(answer, _suppressed, _suppression_cases(), mistakes=SUPPRESSION_MISTAKES)
 
 
-def _overlap(a, b, by="union"):
+def _overlap(a, b, by="union", least=0, pixel=0):
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common, sizes = np.maximum(high - low, 0).prod(), [(box[2:] - box[:2]).prod() for box in (a, b)]
-    return common / (sum(sizes) - common if by == "union" else min(sizes))
+    common = np.maximum(high - low + pixel, least).prod()
+    sizes = [(box[2:] - box[:2] + pixel).prod() for box in (a, b)]
+    return common / {"union": sum(sizes) - common, "smaller": min(sizes), "both": sum(sizes)}[by]
 
 
-def _suppress(boxes, scores, iou, *, by="union", against="kept", sign=-1):
+def _suppress(boxes, scores, iou, *, against="kept", sign=-1, near=np.less_equal, **settings):
     order, kept = np.argsort(sign * scores), []
     for number, i in enumerate(order):
         others = {"kept": kept, "all": order[:number], "last": kept[-1:]}[against]
-        if all(_overlap(boxes[i], boxes[j], by) <= iou for j in others):
+        if all(near(_overlap(boxes[i], boxes[j], **settings), iou) for j in others):
             kept.append(int(i))
     return np.array(kept, dtype=np.int64)
 
@@ -220,6 +266,11 @@ def _suppression_cases():
             "a box, another far away, and the first again",
         ),
         Case((np.empty((0, 4)), np.empty(0), 0.5), "no boxes"),
+        Case((chain[:1], np.array([0.3]), 0.5), "a single box"),
+        Case((np.array([[0, 0, 2, 2], [0, 0, 2, 1]], float), np.array([0.9, 0.8]), 0.5), "an overlap of exactly 0.5, and iou 0.5"),
+        Case((np.array([[0, 0, 4, 4], [4, 0, 8, 4]], float), np.array([0.8, 0.9]), 0.0), "two boxes that touch, and iou 0"),
+        Case((np.array([[0, 0, 4, 4], [9, 9, 14, 14]], float), np.array([0.8, 0.9]), 0.1), "two boxes far apart in x and y"),
+        Case((chain - 20, np.array([-3.0, -1.0, -2.0]), 0.3), "coordinates and scores below 0"),
     ]
     for iou in (0.2, 0.5):
         low = random.rand(15, 2) * 20
@@ -229,6 +280,23 @@ def _suppression_cases():
 
 
 SUPPRESSION_MISTAKES = (
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, near=np.less),
+        "An overlap of exactly `iou` is not more than `iou`: such a box stays.",
+    ),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, least=-np.inf),
+        "Where boxes lie apart in x and in y, minus times minus is plus: cut width and height of the common area at 0.",
+    ),
+    Mistake(lambda b, s, iou: _suppress(b, s, iou, pixel=1), "A box from x0 to x1 is x1 - x0 wide, not x1 - x0 + 1."),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, by="both"),
+        "The union counts the common area once: subtract it from the sum of both areas.",
+    ),
+    Mistake(
+        lambda b, s, iou: np.sort(_suppress(b, s, iou)),
+        "The positions come best first, in the order in which the boxes were kept, not sorted.",
+    ),
     Mistake(lambda b, s, iou: np.argsort(-s), "Nothing is dropped: this is the order by score alone."),
     Mistake(
         lambda b, s, iou: _suppress(b, s, iou, against="all"),

@@ -44,6 +44,8 @@ def _copy_cases():
         Case((["a", "b", "c"], ["1", "2", "3"]), "three different images"),
         Case((["c", "a", "b"], ["1", "1", "1"]), "three copies of one image"),
         Case(([], []), "no image"),
+        Case((["a"], ["1"]), "a single image"),
+        Case((["e", "b", "d", "a", "c"], ["2", "1", "2", "1", "2"]), "a group of two and one of three"),
     ]
     random = np.random.RandomState(0)
     for n in (12, 30):
@@ -139,6 +141,9 @@ def _mean_cases():
         ),
         Case((np.array([0.1, 0.2, 0.3, 0.9, nan]), cats), "four cats and a dog that has nothing to find"),
         Case((np.full(5, nan), cats), "no score at all"),
+        Case((np.array([0.0, 0.0, 0.6, nan, 0.0]), cats), "four cats and a dog, three of which score 0"),
+        Case((np.array([0.25]), cats[:1]), "a single cat"),
+        Case((np.array([]), cats[:0]), "no query"),
     ]
     random = np.random.RandomState(0)
     for n in (20, 50):
@@ -170,6 +175,7 @@ def _weighted(scores, labels):
 
 
 MEAN_OVER_CLASSES_MISTAKES = (
+    Mistake(lambda s, y: _macro(s, y, s > 0), "A score of 0 is a score: leave out NaN only."),
     Mistake(
         _weighted,
         "That is the mean over queries, in which a large class is heard most: take the mean of each class first.",
