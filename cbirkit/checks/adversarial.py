@@ -51,16 +51,6 @@ def _of_survivors(hits):
 
 RECALL_MISTAKES = (
     Mistake(
-        _of_survivors,
-        "You averaged over the queries that survive, which gives 1, or NaN where none does: the share is of all queries.",
-    ),
-    Mistake(lambda hits: float(hits.all()), "That asks whether no query is broken at all: .all(axis=0) asks it of each query."),
-    Mistake(
-        lambda hits: float(1 - hits.all(axis=0).mean()),
-        "That is the share of queries that some attack breaks: return the share that none breaks.",
-    ),
-    Mistake(lambda hits: float(hits.mean(axis=1).prod()), "A product of means takes the attacks for independent: ask query by query."),
-    Mistake(
         lambda hits: float(hits.mean(axis=1).min()),
         "That is the best single attack; the attacker may choose another one for each query.",
     ),
@@ -74,6 +64,16 @@ RECALL_MISTAKES = (
         "That is the share of attacks that break nothing: queries are columns, so reduce over axis 0 first.",
     ),
     Mistake(lambda hits: int(hits.all(axis=0).sum()), "That is a number of queries; divide by how many there are."),
+    Mistake(
+        _of_survivors,
+        "You averaged over the queries that survive, which gives 1, or NaN where none does: the share is of all queries.",
+    ),
+    Mistake(lambda hits: float(hits.all()), "That asks whether no query is broken at all: .all(axis=0) asks it of each query."),
+    Mistake(
+        lambda hits: float(1 - hits.all(axis=0).mean()),
+        "That is the share of queries that some attack breaks: return the share that none breaks.",
+    ),
+    Mistake(lambda hits: float(hits.mean(axis=1).prod()), "A product of means takes the attacks for independent: ask query by query."),
 )
 
 
@@ -134,20 +134,6 @@ _DOWN = "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a com
 _DIVIDED = "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np.sign."
 
 STEP_MISTAKES = (
-    *(
-        Mistake(lambda at, gradient, *others, zero=zero: _pgd_step(at, _signs(gradient, zero), *others), sentence)
-        for zero, sentence in ((1, _UP), (-1, _DOWN))
-    ),
-    Mistake(
-        lambda at, gradient, clean, size, epsilon: np.where(
-            gradient == 0, np.nan, _pgd_step(at, gradient, clean, size, epsilon)
-        ),
-        _DIVIDED,
-    ),
-    Mistake(
-        lambda at, gradient, clean, size, epsilon: _pgd_step(at, gradient, clean, epsilon, epsilon),
-        "The step has the length `size`, not `epsilon`.",
-    ),
     Mistake(
         lambda at, gradient, clean, size, epsilon: np.clip(at + size * np.sign(gradient), 0, 1),
         "The pixels are valid, but nothing keeps them within epsilon of the clean image.",
@@ -175,6 +161,20 @@ STEP_MISTAKES = (
     Mistake(
         lambda at, gradient, clean, size, epsilon: _pgd_step(clean, gradient, clean, size, epsilon),
         "You start from the clean image again; a step goes on from where the attack is.",
+    ),
+    *(
+        Mistake(lambda at, gradient, *others, zero=zero: _pgd_step(at, _signs(gradient, zero), *others), sentence)
+        for zero, sentence in ((1, _UP), (-1, _DOWN))
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: np.where(
+            gradient == 0, np.nan, _pgd_step(at, gradient, clean, size, epsilon)
+        ),
+        _DIVIDED,
+    ),
+    Mistake(
+        lambda at, gradient, clean, size, epsilon: _pgd_step(at, gradient, clean, epsilon, epsilon),
+        "The step has the length `size`, not `epsilon`.",
     ),
 )
 
@@ -247,10 +247,6 @@ def _multiplied(normalised, gradient, epsilon, mean, std):
 
 
 NORMALISED_MISTAKES = (
-    *(
-        Mistake(lambda x, gradient, *others, zero=zero: _mended_attack(x, _signs(gradient, zero), *others), sentence)
-        for zero, sentence in ((1, _UP), (-1, _DOWN))
-    ),
     Mistake(
         lambda normalised, gradient, epsilon, mean, std: np.clip(normalised + epsilon * np.sign(gradient), 0, 1),
         "That is the attack with the bug: 0 and 1 are the ends of pixels, not of normalised numbers, and epsilon is in pixels.",
@@ -274,5 +270,9 @@ NORMALISED_MISTAKES = (
     Mistake(
         lambda normalised, gradient, epsilon, mean, std: _mended_attack(normalised, gradient, epsilon, np.full(3, np.mean(mean)), np.full(3, np.mean(std))),
         "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.",
+    ),
+    *(
+        Mistake(lambda x, gradient, *others, zero=zero: _mended_attack(x, _signs(gradient, zero), *others), sentence)
+        for zero, sentence in ((1, _UP), (-1, _DOWN))
     ),
 )

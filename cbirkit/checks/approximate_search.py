@@ -36,13 +36,8 @@ def _recall_cases():
     cases = [
         Case((np.array([[4, 7, 9]]), np.array([[4, 7, 8]])), "found 4, 7, 9 and true 4, 7, 8"),
         Case((np.array([[3, 2, 1]]), np.array([[1, 2, 3]])), "all three found, in another order"),
-        Case(
-            (np.array([[1, 2], [3, 4]]), np.array([[3, 4], [1, 2]])),
-            "two queries that found each other's neighbours",
-        ),
-        Case(
-            (np.array([[5, -1, -1, -1]]), np.array([[5, 6, 7, 8]])), "one found and nothing else, which is -1"
-        ),
+        Case((np.array([[1, 2], [3, 4]]), np.array([[3, 4], [1, 2]])), "two queries that found each other's neighbours"),
+        Case((np.array([[5, -1, -1, -1]]), np.array([[5, 6, 7, 8]])), "one found and nothing else, which is -1"),
         Case((np.array([[9, 8, 7, 6, 5, 4]]), np.array([[4, 5]])), "six found, among them both true ones"),
         Case((np.array([[1], [2]]), np.array([[1, 0], [5, 2]])), "one found for each, two true"),
         Case((np.array([[5, 5, 5, 6]]), np.array([[5, 6, 7, 8]])), "a true neighbour found three times, which counts once"),
@@ -62,14 +57,6 @@ def _by_place(found, true):
 
 
 RECALL_MISTAKES = (
-    Mistake(
-        lambda found, true: (found[:, :, None] == true[:, None]).sum(axis=(1, 2)) / true.shape[1],
-        "A neighbour that is found three times counts once: ask of each true one whether it was found.",
-    ),
-    Mistake(
-        lambda found, true: _recall_of_neighbours(found[:, : true.shape[1]], true),
-        "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.",
-    ),
     Mistake(_by_place, "You compared place by place; a neighbour counts at whatever place it is found."),
     Mistake(
         lambda found, true: np.isin(true, found).mean(axis=1),
@@ -90,6 +77,14 @@ RECALL_MISTAKES = (
     Mistake(
         lambda found, true: (found[:, :, None] == true[:, None]).any(axis=1).sum(axis=1).astype(float),
         "You counted; divide by how many true neighbours there are.",
+    ),
+    Mistake(
+        lambda found, true: (found[:, :, None] == true[:, None]).sum(axis=(1, 2)) / true.shape[1],
+        "A neighbour that is found three times counts once: ask of each true one whether it was found.",
+    ),
+    Mistake(
+        lambda found, true: _recall_of_neighbours(found[:, : true.shape[1]], true),
+        "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.",
     ),
 )
 
@@ -141,20 +136,14 @@ def _nprobe_cases():
     spread = np.arange(1, 11)[None]
     uneven = np.array([[1, 1, 1, 1], [1, 1, 6, 6], [1, 3, 6, 9]])
     cases = [
-        Case(
-            (*_searcher(spread), 0.5, 16),
-            "one more neighbour found with each list, target 0.5, which 5 lists reach exactly",
-        ),
+        Case((*_searcher(spread), 0.5, 16), "one more neighbour found with each list, target 0.5, which 5 lists reach exactly"),
         Case((*_searcher(spread), 0.91, 16), "the same, target 0.91, which takes all ten neighbours"),
         Case((*_searcher(np.ones((3, 4), int)), 0.95, 8), "everything found in the first list"),
         Case((*_searcher(uneven), 0.0, 12), "target 0, which the first list reaches"),
         Case((*_searcher(np.full((2, 3), 5)), 0.9, 1), "one list in all, target 0.9: out of reach"),
         Case((*_searcher(spread), 1.0, 10), "all ten lists are needed, target 1"),
         Case((*_searcher(uneven), 0.6, 12), "an easy query, a hard one and one between: the mean counts"),
-        Case(
-            (*_searcher(np.where(spread > 9, 99, spread)), 0.95, 12),
-            "a neighbour that no list holds, target 0.95: out of reach",
-        ),
+        Case((*_searcher(np.where(spread > 9, 99, spread)), 0.95, 12), "a neighbour that no list holds, target 0.95: out of reach"),
     ]
     for n_lists, target in ((32, 0.801), (32, 0.951), (100, 0.901)):
         needs = np.minimum(random.geometric(0.12, size=(40, 10)), n_lists)
@@ -198,15 +187,8 @@ def _by_places(search, true, target, n_lists):
 NPROBE_MISTAKES = (
     Mistake(lambda s, t, target, n: n, "All lists always reach it; return the fewest that do."),
     Mistake(_strictly, "A recall equal to the target reaches it: >=, not >."),
-    Mistake(
-        _doubling,
-        "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before.",
-    ),
-    Mistake(lambda *a: min(_choose_nprobe(*a) + 1, a[-1]), "That is one too many: return the first that reaches the target itself."),
-    Mistake(
-        lambda *a: _choose_nprobe(*a) - 1,
-        "That is one too few: count lists from 1, and return the first that reaches the target.",
-    ),
+    Mistake(_doubling, "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before."),
+    Mistake(lambda *a: _choose_nprobe(*a) - 1, "That is one too few: count lists from 1, and return the first that reaches the target."),
     Mistake(
         lambda s, t, target, n: int(_mean_recalls(s, t, n).argmax()) + 1,
         "That is where recall is highest; the target may be reached with fewer lists.",
@@ -215,15 +197,12 @@ NPROBE_MISTAKES = (
         lambda s, t, target, n: int(np.abs(_mean_recalls(s, t, n) - target).argmin()) + 1,
         "That is the recall nearest to the target, which may lie below it.",
     ),
-    Mistake(
-        _worst_query, "You asked that every query reaches the target; it is about the mean over queries."
-    ),
-    Mistake(
-        _best_query, "You stopped as soon as one query reaches the target; it is about the mean over queries."
-    ),
+    Mistake(_worst_query, "You asked that every query reaches the target; it is about the mean over queries."),
+    Mistake(_best_query, "You stopped as soon as one query reaches the target; it is about the mean over queries."),
     Mistake(_by_places, "You compared place by place; a neighbour counts at whatever place it is found."),
     Mistake(
         lambda s, t, target, n: _first(_mean_recalls(s, t, n) >= target - 1e-12, None),
         "Where no number of lists reaches the target, return n_lists.",
     ),
+    Mistake(lambda *a: min(_choose_nprobe(*a) + 1, a[-1]), "That is one too many: return the first that reaches the target itself."),
 )

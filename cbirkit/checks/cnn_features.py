@@ -78,6 +78,8 @@ SEEN_MISTAKES = (
     Mistake(lambda layers, cell: _walk(layers, cell, extra=1), "One too many: a kernel that begins at x ends at x + kernel - 1."),
     Mistake(lambda layers, cell: _walk(layers, cell, both=True), "The last pixel moves by the padding, too."),
     Mistake(_without_strides, "The strides are missing: position x of a layer of stride s begins at x * s in the map before it."),
+    Mistake(_side_only, "The size is right, the place is not: follow the cell, first = first * stride - padding."),
+    Mistake(lambda layers, cell: _walk(layers, cell)[::-1], "The order is (first, last)."),
     Mistake(
         lambda layers, cell: tuple(max(end, 0) for end in _walk(layers, cell)),
         "You cut at the border; the pixels asked for may lie in the padding, where their numbers are negative.",
@@ -86,8 +88,6 @@ SEEN_MISTAKES = (
         lambda layers, cell: _walk([(kernel, stride, kernel // 2) for kernel, stride, _ in layers], cell),
         "The padding need not be half the kernel: take it from the layer.",
     ),
-    Mistake(_side_only, "The size is right, the place is not: follow the cell, first = first * stride - padding."),
-    Mistake(lambda layers, cell: _walk(layers, cell)[::-1], "The order is (first, last)."),
 )
 
 
@@ -168,10 +168,6 @@ def _switched_gem(maps, p, *, guard=1.0, back=True):
 
 
 GEM_MISTAKES = (
-    Mistake(
-        lambda maps, p: _plain_gem(maps.astype(np.float64), p),
-        "float64 only moves the limit: for every p, divide each map by its maximum first, and multiply by it at the end.",
-    ),
     Mistake(_plain_gem, "x ** p has left the range of float32: divide each map by its maximum first, and multiply by it at the end."),
     Mistake(
         lambda maps, p: _switched_gem(maps, p, guard=None),
@@ -183,4 +179,8 @@ GEM_MISTAKES = (
     Mistake(lambda maps, p: _plain_gem(maps, p, axes=(1, 2)), "You averaged over the wrong axes: positions are axes 2 and 3."),
     Mistake(lambda maps, p: maps.mean(axis=(2, 3)), "That is the average, whatever p is."),
     Mistake(lambda maps, p: maps.max(axis=(2, 3)), "That is the maximum, whatever p is."),
+    Mistake(
+        lambda maps, p: _plain_gem(maps.astype(np.float64), p),
+        "float64 only moves the limit: for every p, divide each map by its maximum first, and multiply by it at the end.",
+    ),
 )

@@ -77,16 +77,13 @@ WHITENING_MISTAKES = (
     Mistake(lambda e, s, n: _cosines(e, s, n, centre=False), "The mean of the images set aside has to be subtracted from all rows."),
     Mistake(lambda e, s, n: _cosines(e, s, n, power=0.0), "The directions are not divided by their standard deviations."),
     Mistake(lambda e, s, n: _cosines(e, s, n, power=1.0), "You divided by variances: divide by their roots."),
-    Mistake(
-        lambda e, s, n: _cosines(e, s, n, smallest=True),
-        "Those are the directions of smallest variance: `eigh` sorts upwards.",
-    ),
+    Mistake(lambda e, s, n: _cosines(e, s, n, smallest=True), "Those are the directions of smallest variance: `eigh` sorts upwards."),
     Mistake(lambda e, s, n: _cosines(e, s, n, unit=False), "These are dot products: scale each row to length 1 after whitening."),
+    Mistake(_swapped, "The shape is (n_queries, n_database)."),
     Mistake(
         lambda e, s, n: _cosines(e / np.linalg.norm(e, axis=1, keepdims=True), s, n),
         "You scaled the rows to length 1 before whitening; scale them after it.",
     ),
-    Mistake(_swapped, "The shape is (n_queries, n_database)."),
 )
 
 
@@ -165,14 +162,8 @@ CROW_MISTAKES = (
     Mistake(lambda m: _weighted(m, spatial="plain"), "The root of S / ||S|| is missing."),
     Mistake(lambda m: _weighted(m, channel="ratio"), "The logarithm of (sum of all Q) / Q_k is missing."),
     Mistake(lambda m: _weighted(m, channel="inverse"), "The fraction is upside down: rare channels weigh more."),
-    Mistake(
-        lambda m: _weighted(m, together=True),
-        "||S|| is the length of one image's S: keep the images apart, axis=(2, 3).",
-    ),
-    Mistake(
-        lambda m: _weighted(m, channel="batch"),
-        "Q_k is counted in each image for itself, not over all images.",
-    ),
+    Mistake(lambda m: _weighted(m, together=True), "||S|| is the length of one image's S: keep the images apart, axis=(2, 3)."),
+    Mistake(lambda m: _weighted(m, channel="batch"), "Q_k is counted in each image for itself, not over all images."),
     Mistake(
         lambda m: _weighted(m, guard=False),
         "There are NaN or infinite numbers: a channel that never fires, or an empty image, divides by 0.",

@@ -73,10 +73,7 @@ def _by_counts(labels, order, n_train, n_validation):
 
 
 CLASS_SPLIT_MISTAKES = (
-    Mistake(
-        _by_counts,
-        "You counted images: n_train and n_validation are numbers of classes, and all images of a class go together.",
-    ),
+    Mistake(_by_counts, "You counted images: n_train and n_validation are numbers of classes, and all images of a class go together."),
     Mistake(_by_images, "You split the images, so that a class lies in two parts: split the classes."),
     Mistake(
         lambda labels, order, n_train, n_val: _split(labels, np.sort(order), n_train, n_train, n_train + n_val),
@@ -105,12 +102,12 @@ CLASS_SPLIT_MISTAKES = (
         "There is one training class too many: order[:n_train] holds n_train classes.",
     ),
     Mistake(
-        lambda labels, order, n_train, n_val: _split(labels, order, n_train, n_train, n_train + n_val).astype("<U4"),
-        'The array was made for texts of four letters, so that "validation" became "vali": use np.where, or dtype=object.',
-    ),
-    Mistake(
         lambda labels, order, n_train, n_val: _split(order, order, n_train, n_train, n_train + n_val),
         "That is one answer a class: return one for each image, in the order of `labels`.",
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(labels, order, n_train, n_train, n_train + n_val).astype("<U4"),
+        'The array was made for texts of four letters, so that "validation" became "vali": use np.where, or dtype=object.',
     ),
 )
 
@@ -193,21 +190,19 @@ def _minus_zero(names, n_blocks):
 
 WHICH_LEARN_MISTAKES = (
     Mistake(lambda names, n: ~_learning(names, n), "It is the other way round: True for what learns."),
-    Mistake(
-        lambda names, n: _learning(names, n, last=False),
-        'What begins with "last." comes after the blocks: it learns too.',
-    ),
-    Mistake(
-        _by_text,
-        'You compared the numbers as text, where "9" comes after "11": turn them into whole numbers with int.',
-    ),
+    Mistake(lambda names, n: _learning(names, n, last=False), 'What begins with "last." comes after the blocks: it learns too.'),
+    Mistake(_by_text, 'You compared the numbers as text, where "9" comes after "11": turn them into whole numbers with int.'),
     Mistake(
         lambda names, n: ((_numbers(names) >= 0) & (_numbers(names) < n)) | np.array([name.startswith("last.") for name in names]),
         "These are the first blocks: those near the output learn, those near the pixels stay.",
     ),
+    Mistake(_minus_zero, "With n_blocks = 0 all blocks learn: list[-0:] is the whole list; ask for numbers >= n_all - n_blocks instead."),
+    Mistake(_by_names, "You counted names: a block has several parameters, and all of them learn or none."),
+    Mistake(lambda names, n: _learning(names, n, end=1), "One block is missing: the last n of N have the numbers N - n to N - 1."),
+    Mistake(lambda names, n: _learning(names, n, end=-1), "One block too many learns: the last n of N begin with the number N - n."),
     Mistake(
-        _minus_zero,
-        "With n_blocks = 0 all blocks learn: list[-0:] is the whole list; ask for numbers >= n_all - n_blocks instead.",
+        lambda names, n: [name for name, learns in zip(names, _learning(names, n), strict=True) if learns],
+        "These are the names: return an array of True and False, one for each name.",
     ),
     Mistake(
         lambda names, n: _learning(names, n, last=False) | np.array([name.startswith("last") for name in names]),
@@ -220,13 +215,6 @@ WHICH_LEARN_MISTAKES = (
     Mistake(
         lambda names, n: _learning(names, n) | (_numbers(names) >= _numbers(names).max() + 1 - n),
         "Where more blocks are asked for than there are, what is in no block learns here: the stem stays frozen.",
-    ),
-    Mistake(_by_names, "You counted names: a block has several parameters, and all of them learn or none."),
-    Mistake(lambda names, n: _learning(names, n, end=1), "One block is missing: the last n of N have the numbers N - n to N - 1."),
-    Mistake(lambda names, n: _learning(names, n, end=-1), "One block too many learns: the last n of N begin with the number N - n."),
-    Mistake(
-        lambda names, n: [name for name, learns in zip(names, _learning(names, n), strict=True) if learns],
-        "These are the names: return an array of True and False, one for each name.",
     ),
 )
 
@@ -301,22 +289,6 @@ def _loss(alphas, source):
 
 CHOOSE_ALPHA_MISTAKES = (
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, (_loss(alphas, source) < most) | (alphas == 0)),
-        "A loss of exactly `most` is allowed: <=, not <.",
-    ),
-    Mistake(
-        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, 0).argmax()]),
-        "Of equal target scores you took the first, and 0 stands for what is not allowed; alphas come in any order, and a score may be 0.",
-    ),
-    Mistake(
-        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, -np.inf).argmax()]),
-        "Of equal target scores you took the first, but the alphas come in any order: take the smallest.",
-    ),
-    Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, np.abs(_loss(alphas, source)) <= most),
-        "A source score that rises loses nothing: compare the difference, not its absolute value.",
-    ),
-    Mistake(
         lambda alphas, target, source, most: _chosen(alphas, target, np.ones(len(alphas), bool)),
         "The limit on the source is missing: leave out every alpha that loses more than `most`.",
     ),
@@ -355,5 +327,21 @@ CHOOSE_ALPHA_MISTAKES = (
     Mistake(
         lambda alphas, target, source, most: float(target[alphas == _choose_alpha(alphas, target, source, most)][0]),
         "That is its score: return the alpha itself.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, (_loss(alphas, source) < most) | (alphas == 0)),
+        "A loss of exactly `most` is allowed: <=, not <.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, 0).argmax()]),
+        "Of equal target scores you took the first, and 0 stands for what is not allowed; alphas come in any order, and a score may be 0.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, -np.inf).argmax()]),
+        "Of equal target scores you took the first, but the alphas come in any order: take the smallest.",
+    ),
+    Mistake(
+        lambda alphas, target, source, most: _chosen(alphas, target, np.abs(_loss(alphas, source)) <= most),
+        "A source score that rises loses nothing: compare the difference, not its absolute value.",
     ),
 )

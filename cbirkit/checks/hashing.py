@@ -62,26 +62,12 @@ def _share(queries, codes):
 
 HAMMING_MISTAKES = (
     Mistake(
-        lambda q, c: _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8),
-        "An int8 ends at 127: add up with dtype=np.int64.",
-    ),
-    Mistake(_share, "That is the share of bits that differ; return how many."),
-    Mistake(
         lambda q, c: _ONES.astype(np.uint8)[q[:, None] ^ c[None]].sum(axis=2, dtype=np.uint8),
         "A byte ends at 255: add up with dtype=np.int64.",
     ),
-    Mistake(
-        _bytes_that_differ,
-        "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones.",
-    ),
-    Mistake(
-        lambda q, c: _ONES[q[:, None] & c[None]].sum(axis=2),
-        "That is AND: it counts the ones that both have. Bits that differ: ^.",
-    ),
-    Mistake(
-        lambda q, c: _ONES[q[:, None] | c[None]].sum(axis=2),
-        "That is OR; bits that differ are found by XOR: ^.",
-    ),
+    Mistake(_bytes_that_differ, "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones."),
+    Mistake(lambda q, c: _ONES[q[:, None] & c[None]].sum(axis=2), "That is AND: it counts the ones that both have. Bits that differ: ^."),
+    Mistake(lambda q, c: _ONES[q[:, None] | c[None]].sum(axis=2), "That is OR; bits that differ are found by XOR: ^."),
     Mistake(
         lambda q, c: 8 * q.shape[1] - _hamming_distances(q, c),
         "You counted the bits that agree: smaller is nearer, count those that differ.",
@@ -94,9 +80,9 @@ HAMMING_MISTAKES = (
         lambda q, c: np.abs(q[:, None].astype(np.int64) - c[None]).sum(axis=2),
         "Bytes are no numbers here: 127 and 128 differ in all eight bits.",
     ),
-    Mistake(
-        lambda q, c: _hamming_distances(q, c).T, "The shape is (n_queries, n_codes): queries are the rows."
-    ),
+    Mistake(lambda q, c: _hamming_distances(q, c).T, "The shape is (n_queries, n_codes): queries are the rows."),
+    Mistake(lambda q, c: _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8), "An int8 ends at 127: add up with dtype=np.int64."),
+    Mistake(_share, "That is the share of bits that differ; return how many."),
 )
 
 
@@ -139,9 +125,7 @@ def _rotation_cases():
     cases = [
         Case((corners @ quarter.T, corners), "bits turned by a quarter: turn them back"),
         Case((exact @ turned.T, exact), "bits under a random rotation, which can be undone exactly"),
-        Case(
-            (corners @ np.diag([1.0, -1.0]), corners), "bits with one dimension mirrored: a mirror is allowed"
-        ),
+        Case((corners @ np.diag([1.0, -1.0]), corners), "bits with one dimension mirrored: a mirror is allowed"),
         Case((-0.5 * one, one), "codes of one bit, all turned round: R is -1"),
     ]
     for n, b in ((30, 4), (200, 8), (50, 16)):
@@ -172,11 +156,6 @@ def _proper_rotation(V, B):
 
 
 ROTATION_MISTAKES = (
-    Mistake(lambda V, B: -_best_rotation(V, B), "The sign is turned round: V @ R is to lie close to B, not to -B."),
-    Mistake(
-        lambda V, B: _best_rotation(V / np.linalg.norm(V, axis=1, keepdims=True), B),
-        "You scaled the rows of V: R is for V as it is.",
-    ),
     Mistake(
         lambda V, B: _switched_rotation(V, B, second=True),
         "np.linalg.svd gives the right factor transposed already: R = left @ right, without another .T.",
@@ -189,10 +168,7 @@ ROTATION_MISTAKES = (
         lambda V, B: _switched_rotation(V, B, first=True, second=True),
         "Both factors are transposed: R = left @ right, as np.linalg.svd gives them.",
     ),
-    Mistake(
-        lambda V, B: _switched_rotation(V, B, first=True),
-        "The left factor is not to be transposed: R = left @ right.",
-    ),
+    Mistake(lambda V, B: _switched_rotation(V, B, first=True), "The left factor is not to be transposed: R = left @ right."),
     Mistake(
         _least_squares,
         "That is least squares: it fits better because it also stretches. R must be orthogonal: drop the singular values.",
@@ -202,9 +178,11 @@ ROTATION_MISTAKES = (
         lambda V, B: np.linalg.qr(V.T @ B)[0],
         "QR makes it orthogonal, too, but not the nearest: use the singular value decomposition.",
     ),
+    Mistake(_proper_rotation, "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do."),
+    Mistake(lambda V, B: -_best_rotation(V, B), "The sign is turned round: V @ R is to lie close to B, not to -B."),
     Mistake(
-        _proper_rotation,
-        "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do.",
+        lambda V, B: _best_rotation(V / np.linalg.norm(V, axis=1, keepdims=True), B),
+        "You scaled the rows of V: R is for V as it is.",
     ),
 )
 
@@ -237,10 +215,7 @@ def _precision_in_radius(distances, relevant, radius):
 def _radius_cases():
     random = np.random.RandomState(2)
     cases = [
-        Case(
-            (np.array([[0, 1, 2, 3]]), np.array([[True, False, True, True]]), 2),
-            "distances 0, 1, 2, 3 and radius 2",
-        ),
+        Case((np.array([[0, 1, 2, 3]]), np.array([[True, False, True, True]]), 2), "distances 0, 1, 2, 3 and radius 2"),
         Case(
             (np.array([[1, 9], [8, 9]]), np.array([[True, False], [True, True]]), 2),
             "two queries, one of them with nobody inside: it counts 0",
@@ -297,6 +272,14 @@ RADIUS_MISTAKES = (
         lambda *a: _switched_precision(*a, skip="empty"),
         "You skipped the queries with nobody inside; they count 0, or long codes are rewarded for finding nothing.",
     ),
+    Mistake(_unguarded, "0 / 0 is NaN: where nobody is inside, the precision counts 0."),
+    Mistake(lambda *a: _switched_precision(*a, near=np.less), "The radius belongs to the ball: <=, not <."),
+    Mistake(
+        lambda *a: _switched_precision(*a, pooled=True),
+        "Take the precision of each query first, then the mean: queries count alike.",
+    ),
+    Mistake(lambda *a: _switched_precision(*a, empty=1.0), "Where nobody is inside nothing was found: 0, not 1."),
+    Mistake(_recall, "That divides by the relevant ones, which is recall; divide by how many are inside."),
     Mistake(
         lambda *a: _switched_precision(*a, skip="empty", nobody=np.nan),
         "You skipped the queries with nobody inside, and where no query is left the mean is NaN; they count 0.",
@@ -310,14 +293,4 @@ RADIUS_MISTAKES = (
         "You left out the queries without a relevant image, and where none is left the mean is NaN: all queries count.",
     ),
     Mistake(lambda *a: _switched_precision(*a, skip="no hit"), "You left out the queries that find nothing right: they count 0."),
-    Mistake(_unguarded, "0 / 0 is NaN: where nobody is inside, the precision counts 0."),
-    Mistake(lambda *a: _switched_precision(*a, near=np.less), "The radius belongs to the ball: <=, not <."),
-    Mistake(
-        lambda *a: _switched_precision(*a, pooled=True),
-        "Take the precision of each query first, then the mean: queries count alike.",
-    ),
-    Mistake(
-        lambda *a: _switched_precision(*a, empty=1.0), "Where nobody is inside nothing was found: 0, not 1."
-    ),
-    Mistake(_recall, "That divides by the relevant ones, which is recall; divide by how many are inside."),
 )

@@ -56,14 +56,6 @@ def _lengths(descriptors):
 
 ROOT_SIFT_MISTAKES = (
     Mistake(
-        lambda d: np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1)),
-        "A row that sums to less than 1 is to be divided by its sum, too: keep only 0 from below the fraction.",
-    ),
-    Mistake(
-        lambda d: np.sqrt(d / (d.sum(axis=1, keepdims=True) + 1)),
-        "You added 1 to every sum: add at most a tiny number, which only matters where the sum is 0.",
-    ),
-    Mistake(
         lambda d: _over(d, d.sum(axis=0, keepdims=True)),
         "You divided by the sums of the columns: a descriptor is a row, so sum over axis=1.",
     ),
@@ -78,6 +70,14 @@ ROOT_SIFT_MISTAKES = (
     Mistake(
         lambda d: np.sqrt(d / d.sum(axis=1, keepdims=True)),
         "A row of zeros became NaN (0 / 0): divide by the larger of the sum and a tiny number.",
+    ),
+    Mistake(
+        lambda d: np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1)),
+        "A row that sums to less than 1 is to be divided by its sum, too: keep only 0 from below the fraction.",
+    ),
+    Mistake(
+        lambda d: np.sqrt(d / (d.sum(axis=1, keepdims=True) + 1)),
+        "You added 1 to every sum: add at most a tiny number, which only matters where the sum is 0.",
     ),
 )
 
@@ -154,6 +154,17 @@ def _smoothed(counts):
 
 
 TF_IDF_MISTAKES = (
+    Mistake(lambda c: _weighted(c, idf="none"), "The idf is missing: a word that all images hold must weigh 0."),
+    Mistake(
+        lambda c: _weighted(c, idf="occurrences"),
+        "N_w counts the images that hold the word, not how often it occurs: (counts > 0).sum(axis=0).",
+    ),
+    Mistake(lambda c: _weighted(c, idf="inverse"), "The fraction is upside down: it is log(N / N_w), never below 0."),
+    Mistake(lambda c: _weighted(c, idf="ratio"), "The logarithm of N / N_w is missing."),
+    Mistake(lambda c: _weighted(c, frequency=False), "You only asked whether a word occurs: the term frequency says how often."),
+    Mistake(lambda c: _weighted(c, unit="none"), "The rows are not of length 1: divide each by its L2 norm."),
+    Mistake(lambda c: _weighted(c, unit="sum"), "The rows sum to 1: divide by their length (L2), not by their sum."),
+    Mistake(_no_guard, "There are NaN: an image without words, or a word without images, divides 0 by 0."),
     Mistake(_smoothed, "That is the smoothed idf of scikit-learn: here it is log(N / N_w), 0 for a word that all hold."),
     Mistake(
         lambda c: _weighted(c, unit="none") / np.maximum(np.linalg.norm(_weighted(c, unit="none"), axis=1, keepdims=True), 1),
@@ -163,20 +174,6 @@ TF_IDF_MISTAKES = (
         lambda c: _weighted(c) / max(np.linalg.norm(_weighted(c)), 1e-12),
         "One length of the whole table: each row has its own, axis=1.",
     ),
-    Mistake(lambda c: _weighted(c, idf="none"), "The idf is missing: a word that all images hold must weigh 0."),
-    Mistake(
-        lambda c: _weighted(c, idf="occurrences"),
-        "N_w counts the images that hold the word, not how often it occurs: (counts > 0).sum(axis=0).",
-    ),
-    Mistake(lambda c: _weighted(c, idf="inverse"), "The fraction is upside down: it is log(N / N_w), never below 0."),
-    Mistake(lambda c: _weighted(c, idf="ratio"), "The logarithm of N / N_w is missing."),
-    Mistake(
-        lambda c: _weighted(c, frequency=False),
-        "You only asked whether a word occurs: the term frequency says how often.",
-    ),
-    Mistake(lambda c: _weighted(c, unit="none"), "The rows are not of length 1: divide each by its L2 norm."),
-    Mistake(lambda c: _weighted(c, unit="sum"), "The rows sum to 1: divide by their length (L2), not by their sum."),
-    Mistake(_no_guard, "There are NaN: an image without words, or a word without images, divides 0 by 0."),
 )
 
 
@@ -259,15 +256,6 @@ def _affine(source, target, sample, threshold):
 
 
 RANSAC_MISTAKES = (
-    Mistake(_affine, "That is an affine map, which keeps parallels; a homography has a third row, too."),
-    Mistake(
-        lambda s, t, sample, threshold: np.flatnonzero(_step(s, t, sample, threshold)),
-        "Those are the row numbers of the inliers: return true or false for every match, (n,).",
-    ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, 3.0),
-        "The threshold is an argument: compare with it, not with a number of your own.",
-    ),
     Mistake(
         lambda s, t, sample, threshold: _step(s, t, sample, threshold, divide=False),
         "The division by the third coordinate is missing: (x, y, w) stands for the point (x / w, y / w).",
@@ -299,5 +287,14 @@ RANSAC_MISTAKES = (
     Mistake(
         lambda s, t, sample, threshold: _step(s, t, sample, threshold, everyone=True),
         "You fitted to the first four matches: fit to the rows in `sample`.",
+    ),
+    Mistake(_affine, "That is an affine map, which keeps parallels; a homography has a third row, too."),
+    Mistake(
+        lambda s, t, sample, threshold: np.flatnonzero(_step(s, t, sample, threshold)),
+        "Those are the row numbers of the inliers: return true or false for every match, (n,).",
+    ),
+    Mistake(
+        lambda s, t, sample, threshold: _step(s, t, sample, 3.0),
+        "The threshold is an argument: compare with it, not with a number of your own.",
     ),
 )

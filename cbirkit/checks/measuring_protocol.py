@@ -41,10 +41,7 @@ def _counted_cases():
         Case((_ids("a b c d"), "q", ["a"]), "a query that is not among its results, and a junk"),
         Case((_ids("q a b"), "q", []), "no junk at all"),
         Case((_ids("a b q"), "q", ["a", "b"]), "nothing but junk and the query: nothing is left"),
-        Case(
-            (_ids("cat_1 cat_10 cat_2 cat_12"), "cat_1", ["cat_2"]),
-            "the query cat_1 beside cat_10 and cat_12",
-        ),
+        Case((_ids("cat_1 cat_10 cat_2 cat_12"), "cat_1", ["cat_2"]), "the query cat_1 beside cat_10 and cat_12"),
         Case((_ids("cat_10 dog_12 cat dog"), "cat_1", ["dog_1"]), "ids that are parts of others, none to go"),
         Case((_ids("q"), "q", ["q"]), "the query alone, which is junk as well: nothing is left"),
         Case((_ids(""), "q", ["a"]), "no result at all"),
@@ -66,7 +63,6 @@ def _parts_of_junk(ranked_ids, query_id, junk_ids):
 
 
 COUNTED_MISTAKES = (
-    Mistake(_parts_of_junk, "`in` looks for a part of the text, and dog_1 is part of dog_12: compare whole ids."),
     Mistake(
         lambda ranked_ids, query_id, junk_ids: ranked_ids[1:][~np.isin(ranked_ids[1:], junk_ids)],
         "You dropped whatever stands first, and that may be another image: compare ids.",
@@ -95,6 +91,7 @@ COUNTED_MISTAKES = (
         lambda ranked_ids, query_id, junk_ids: ranked_ids[np.isin(ranked_ids, [query_id, *junk_ids])],
         "You kept what should go and dropped the rest.",
     ),
+    Mistake(_parts_of_junk, "`in` looks for a part of the text, and dog_1 is part of dog_12: compare whole ids."),
 )
 
 
@@ -182,22 +179,24 @@ def _nan_kept(scores, draws):
 
 
 INTERVAL_MISTAKES = (
-    Mistake(
-        _ignored,
-        "Those are percentiles of the scores: how far apart single queries are. Take the mean of each draw first.",
-    ),
+    Mistake(_ignored, "Those are percentiles of the scores: how far apart single queries are. Take the mean of each draw first."),
     Mistake(
         lambda scores, draws: _interval(scores, draws, axis=0),
         "You took the mean over the draws; take it over the queries of each draw, axis=1.",
     ),
+    Mistake(lambda scores, draws: _interval(scores, draws, tails=(5, 95)), "That is a 90 % interval: 95 % leaves 2.5 % on either side."),
+    Mistake(lambda scores, draws: _interval(scores, draws, over=np.median), "That is the interval of the median; mAP is a mean."),
+    Mistake(lambda scores, draws: _interval(scores, draws)[::-1], "The ends are swapped: low comes first."),
     Mistake(
-        lambda scores, draws: _interval(scores, draws, tails=(5, 95)),
-        "That is a 90 % interval: 95 % leaves 2.5 % on either side.",
+        lambda scores, draws: _wrapped_error(scores, draws, root=True),
+        "That is the normal approximation, mean and standard error: use the draws.",
     ),
     Mistake(
-        lambda scores, draws: _interval(scores, draws, over=np.median),
-        "That is the interval of the median; mAP is a mean.",
+        lambda scores, draws: _wrapped_error(scores, draws, root=False),
+        "That is the spread of single queries, not of their mean: use the draws.",
     ),
+    Mistake(_nan_kept, "A query without positives is NaN: leave it out before you draw; the positions in `draws` are of the others."),
+    Mistake(_nan_as_zero, "NaN is not 0: a query without positives is left out, not scored as a failure."),
     Mistake(
         lambda scores, draws: _interval(scores, draws, tails=(0.025, 0.975)),
         "np.percentile counts in per cent: 2.5 and 97.5, not 0.025 and 0.975.",
@@ -207,28 +206,5 @@ INTERVAL_MISTAKES = (
         lambda scores, draws: _interval(np.where(scores == 0, np.nan, scores), draws),
         "You left out the queries that score 0, too: they have positives and found none, and count; only NaN is left out.",
     ),
-    Mistake(
-        _only_found,
-        "A query that scores 0 has positives and found none: it counts in every mean; only NaN is left out.",
-    ),
-    Mistake(
-        lambda scores, draws: _interval(scores, draws)[::-1],
-        "The ends are swapped: low comes first.",
-    ),
-    Mistake(
-        lambda scores, draws: _wrapped_error(scores, draws, root=True),
-        "That is the normal approximation, mean and standard error: use the draws.",
-    ),
-    Mistake(
-        lambda scores, draws: _wrapped_error(scores, draws, root=False),
-        "That is the spread of single queries, not of their mean: use the draws.",
-    ),
-    Mistake(
-        _nan_kept,
-        "A query without positives is NaN: leave it out before you draw; the positions in `draws` are of the others.",
-    ),
-    Mistake(
-        _nan_as_zero,
-        "NaN is not 0: a query without positives is left out, not scored as a failure.",
-    ),
+    Mistake(_only_found, "A query that scores 0 has positives and found none: it counts in every mean; only NaN is left out."),
 )

@@ -101,10 +101,7 @@ _HITS_SENTENCE = (
 
 AVERAGE_PRECISION_MISTAKES = (
     Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, divide="hits"), _HITS_SENTENCE),
-    Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, empty=0.0),
-        _NAN_SENTENCE,
-    ),
+    Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, empty=0.0), _NAN_SENTENCE),
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, at_all_ranks=True),
         "The precision counts only at relevant ranks; you added it at every rank.",
@@ -126,16 +123,16 @@ AVERAGE_PRECISION_MISTAKES = (
         "You divided by the length of the list: divide by R, n_positives.",
     ),
     Mistake(
+        lambda relevant, n_positives: metrics.average_precision(relevant, n_positives, "trapezoid"),
+        "That is the trapezoid of the Oxford and Paris code: take the precision at the rank, not a mean of two.",
+    ),
+    Mistake(
         lambda relevant, n_positives: _loop(relevant[:n_positives], n_positives),
         "You cut the list at R; average precision looks at every rank.",
     ),
     Mistake(
         lambda relevant, n_positives: _loop(relevant, min(n_positives, len(relevant))) if n_positives else math.nan,
         "You divided by min(R, length of the list): divide by R, which holds the positives that were not found, too.",
-    ),
-    Mistake(
-        lambda relevant, n_positives: metrics.average_precision(relevant, n_positives, "trapezoid"),
-        "That is the trapezoid of the Oxford and Paris code: take the precision at the rank, not a mean of two.",
     ),
 )
 
@@ -145,9 +142,7 @@ def _faulty(relevant, n_positives):
 
 
 MENDED_MISTAKES = (
-    Mistake(
-        _faulty, "That is the faulty function as it stood: score hits at ranks 2, 4 and 8 by hand first."
-    ),
+    Mistake(_faulty, "That is the faulty function as it stood: score hits at ranks 2, 4 and 8 by hand first."),
     Mistake(
         lambda relevant, n_positives: _loop(relevant, n_positives, count_first=False, empty=0.0),
         "The divisor is right now. But a hit has to be counted before the precision at its rank is taken.",

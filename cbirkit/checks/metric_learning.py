@@ -65,13 +65,6 @@ def _map_cases():
 
 MAP_MISTAKES = (
     Mistake(lambda r: _precision_of_hits(r, cut="all"), "That is average precision over the whole list: look at the first R ranks only."),
-    Mistake(lambda r: _precision_of_hits(r, cut=1), "You looked at the first R + 1 ranks: `relevant[:R]` already holds R."),
-    Mistake(
-        lambda r: _precision_of_hits(r, cut=1, divide="R + 1"),
-        "You looked at R + 1 ranks and divided by R + 1: the query itself is not in the list, so that R is R.",
-    ),
-    Mistake(lambda r: _precision_of_hits(r, cut=-1), "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them."),
-    Mistake(lambda r: _precision_of_hits(r, divide="R + 1"), "You divided by R + 1: the query itself is not in the list."),
     Mistake(lambda r: _precision_of_hits(r, divide="hits"), "You divided by the hits found, which rewards finding few: divide by R."),
     Mistake(
         lambda r: _precision_of_hits(r, ordered=False), "That is R-precision: it forgets the order; average the precision at each hit."
@@ -79,6 +72,13 @@ MAP_MISTAKES = (
     Mistake(lambda r: _precision_of_hits(r, ordered="all ranks"), "You added the precision at every rank: only ranks that are hits count."),
     Mistake(lambda r: _precision_of_hits(r, divide="n"), "You divided by the length of the list: divide by R."),
     Mistake(lambda r: _precision_of_hits(r, none=0.0), "A query without positives has no score: return NaN, not 0."),
+    Mistake(lambda r: _precision_of_hits(r, cut=1), "You looked at the first R + 1 ranks: `relevant[:R]` already holds R."),
+    Mistake(
+        lambda r: _precision_of_hits(r, cut=1, divide="R + 1"),
+        "You looked at R + 1 ranks and divided by R + 1: the query itself is not in the list, so that R is R.",
+    ),
+    Mistake(lambda r: _precision_of_hits(r, cut=-1), "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them."),
+    Mistake(lambda r: _precision_of_hits(r, divide="R + 1"), "You divided by R + 1: the query itself is not in the list."),
 )
 
 
@@ -131,10 +131,7 @@ def _mask(distances, labels, margin, *, which="semi-hard", itself=False, copies=
 def _semi_hard_cases():
     line = np.array([0.0, 1.0, 1.1, 0.5, 3.0])
     cases = [
-        Case(
-            (np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2),
-            "five points on a line",
-        )
+        Case((np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2), "five points on a line")
     ]
     for points, labels, about in (
         ([0, 1, -1, 3], [0, 0, 1, 1], "a negative exactly as far as the positive (a tie)"),
@@ -170,6 +167,12 @@ SEMI_HARD_MISTAKES = (
         lambda d, y, m: _mask(d, y, m, which="no margin"),
         "The margin is measured from the positive, not from the anchor: compare with d(a, p) + margin.",
     ),
+    Mistake(lambda d, y, m: _mask(d, y, m, itself=True), "An image is its own positive here: leave the diagonal out."),
+    Mistake(lambda d, y, m: _mask(d, y, m, other=False), "Negatives of the anchor's own class are among them: labels must differ."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, swapped=True),
+        "Positive and negative have changed places: the order is [anchor, positive, negative].",
+    ),
     Mistake(
         lambda d, y, m: _mask(d, y, m, which="tie"),
         "A negative exactly as far as the positive is hard, not semi-hard: farther means >, not >=.",
@@ -178,19 +181,10 @@ SEMI_HARD_MISTAKES = (
         lambda d, y, m: _mask(d, y, m, which="below margin"),
         "A negative exactly the margin farther belongs to it: by no more than the margin means <=, not <.",
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="both"),
-        "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin.",
-    ),
+    Mistake(lambda d, y, m: _mask(d, y, m, which="both"), "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin."),
     Mistake(
         lambda d, y, m: _mask(d, y, m, copies=False),
         "A copy at the distance 0 is another image and a positive: leave out the diagonal, not the distance 0.",
-    ),
-    Mistake(lambda d, y, m: _mask(d, y, m, itself=True), "An image is its own positive here: leave the diagonal out."),
-    Mistake(lambda d, y, m: _mask(d, y, m, other=False), "Negatives of the anchor's own class are among them: labels must differ."),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, swapped=True),
-        "Positive and negative have changed places: the order is [anchor, positive, negative].",
     ),
 )
 
@@ -247,11 +241,6 @@ def _gradient_cases():
 
 
 GRADIENT_MISTAKES = (
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, 0.0),
-        "The margin is missing where you ask which triplets have a loss: |a - p| - |a - q| + margin > 0.",
-    ),
-    Mistake(lambda a, p, q, m: _gradient(a, p, q, m) / a.shape[1], "The mean is over triplets: do not divide by d as well."),
     Mistake(lambda a, p, q, m: _gradient(a, p, q, m, active=False), "Easy triplets have a loss of 0 and a gradient of 0: mask them out."),
     Mistake(
         lambda a, p, q, m: _gradient(a, p, q, m, sign=-1),
@@ -267,4 +256,9 @@ GRADIENT_MISTAKES = (
         "That is the gradient of squared distances: the gradient of |a - p| is (a - p) / |a - p|, of length 1.",
     ),
     Mistake(lambda a, p, q, m: _gradient(a, p, q, m, negative=False), "The negative pushes, too: subtract the unit vector from it."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, 0.0),
+        "The margin is missing where you ask which triplets have a loss: |a - p| - |a - q| + margin > 0.",
+    ),
+    Mistake(lambda a, p, q, m: _gradient(a, p, q, m) / a.shape[1], "The mean is over triplets: do not divide by d as well."),
 )

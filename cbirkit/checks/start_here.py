@@ -50,37 +50,20 @@ PRECISION_MISTAKES = (
         lambda relevant, k: relevant[:k].sum() / len(relevant[:k]),
         "Results that are missing count as misses: divide by k, not by the number of results that came back.",
     ),
-    Mistake(
-        lambda relevant, k: relevant.sum() / k,
-        "Only the first k results count: cut the list before you count hits.",
-    ),
+    Mistake(lambda relevant, k: relevant.sum() / k, "Only the first k results count: cut the list before you count hits."),
     Mistake(
         lambda relevant, k: relevant[:k].sum() / max(relevant.sum(), 1),
         "That is recall: it divides by the number of relevant images. Precision divides by k.",
     ),
     Mistake(lambda relevant, k: relevant[:k].sum(), "That is the number of hits: divide it by k."),
-    Mistake(
-        lambda relevant, k: float(relevant[:k].any()),
-        "That is the hit rate (any hit at all): count the hits.",
-    ),
-    Mistake(
-        lambda relevant, k: relevant[: k + 1].sum() / k,
-        "One result too many: `relevant[:k]` already holds k items.",
-    ),
-    Mistake(
-        lambda relevant, k: relevant[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."
-    ),
-    Mistake(
-        lambda relevant, k: relevant[:k].sum() // k,
-        "`//` cuts the share down to a whole number: divide with `/`.",
-    ),
+    Mistake(lambda relevant, k: float(relevant[:k].any()), "That is the hit rate (any hit at all): count the hits."),
+    Mistake(lambda relevant, k: relevant[: k + 1].sum() / k, "One result too many: `relevant[:k]` already holds k items."),
+    Mistake(lambda relevant, k: relevant[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."),
+    Mistake(lambda relevant, k: relevant.mean(), "That is the share of relevant results in the whole list: it ignores k."),
+    Mistake(lambda relevant, k: relevant[:k].sum() // k, "`//` cuts the share down to a whole number: divide with `/`."),
     Mistake(
         lambda relevant, k: relevant[:k].sum() / min(k, max(relevant.sum(), 1)),
         "That divides by min(k, R), which forgives a query with few relevant images: divide by k.",
-    ),
-    Mistake(
-        lambda relevant, k: relevant.mean(),
-        "That is the share of relevant results in the whole list: it ignores k.",
     ),
 )
 
@@ -118,9 +101,7 @@ def _ids(text):
 def _leave_out_cases():
     cases = [
         Case(("a", _ids("a b c d e"), 3), "a query that finds itself first"),
-        Case(
-            ("a", _ids("copy a b c d"), 3), "a query whose exact copy stands before it, at the same distance"
-        ),
+        Case(("a", _ids("copy a b c d"), 3), "a query whose exact copy stands before it, at the same distance"),
         Case(("a", _ids("b c d e f"), 3), "a query that is not in the database"),
         Case(("a", _ids("b c d e a"), 3), "a query that finds itself last"),
         Case(("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2), "the query cat_1 beside cat_10 and cat_12"),
@@ -143,9 +124,7 @@ LEAVE_OUT_MISTAKES = (
         lambda query_id, ranked_ids, k: ranked_ids[1 : k + 1],
         "Dropping the first result removes whatever stands there, and that may be another image: compare ids.",
     ),
-    Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[:k], "The query itself is still among its own results."
-    ),
+    Mistake(lambda query_id, ranked_ids, k: ranked_ids[:k], "The query itself is still among its own results."),
     Mistake(
         lambda query_id, ranked_ids, k: ranked_ids[:k][ranked_ids[:k] != query_id],
         "You cut to k first and removed the query after, so that one result is missing: remove, then cut.",
@@ -160,6 +139,13 @@ LEAVE_OUT_MISTAKES = (
         lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id],
         "The query is gone, but the list has to be cut to its first k.",
     ),
+    Mistake(lambda query_id, ranked_ids, k: ranked_ids[ranked_ids == query_id][:k], "You kept the query and dropped the rest."),
+    Mistake(
+        lambda query_id, ranked_ids, k: np.array(
+            sorted(ranked_ids[ranked_ids != query_id])[:k], dtype=object
+        ),
+        "The order is lost: the results have to stay nearest first.",
+    ),
     Mistake(
         lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][: k + 1],
         "One result too many: `[:k]` already holds k items.",
@@ -167,16 +153,6 @@ LEAVE_OUT_MISTAKES = (
     Mistake(
         lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][: k - 1],
         "One result too few: the query is gone already, so that `[:k]` holds k others.",
-    ),
-    Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids == query_id][:k],
-        "You kept the query and dropped the rest.",
-    ),
-    Mistake(
-        lambda query_id, ranked_ids, k: np.array(
-            sorted(ranked_ids[ranked_ids != query_id])[:k], dtype=object
-        ),
-        "The order is lost: the results have to stay nearest first.",
     ),
 )
 
@@ -250,18 +226,9 @@ def _tiled_cases():
         Case((halves, 2, 2), "an image whose left half is black and right half red, 2 x 2 tiles and 2 bins"),
         Case((flag, 2, 2), "an image whose lower half is blue, 2 x 2 tiles and 2 bins"),
         Case((np.full((4, 4, 3), 255, dtype=np.uint8), 2, 4), "a white image: 255 belongs to the last bin"),
-        Case(
-            (np.full((4, 4, 3), 255, dtype=np.uint8), 1, 3),
-            "a white image and 3 bins, which do not divide 256",
-        ),
-        Case(
-            (np.full((4, 4, 3), 85, dtype=np.uint8), 1, 3),
-            "a grey image of value 85 and 3 bins: 85 * 3 // 256 is 0",
-        ),
-        Case(
-            (random.randint(0, 256, (7, 5, 3)).astype(np.uint8), 2, 4),
-            "a 7 x 5 image, which 2 x 2 tiles do not divide",
-        ),
+        Case((np.full((4, 4, 3), 255, dtype=np.uint8), 1, 3), "a white image and 3 bins, which do not divide 256"),
+        Case((np.full((4, 4, 3), 85, dtype=np.uint8), 1, 3), "a grey image of value 85 and 3 bins: 85 * 3 // 256 is 0"),
+        Case((random.randint(0, 256, (7, 5, 3)).astype(np.uint8), 2, 4), "a 7 x 5 image, which 2 x 2 tiles do not divide"),
         Case((np.zeros((1, 1, 3), dtype=np.uint8), 1, 4), "a single black pixel"),
         Case((np.full((3, 5, 3), 255, dtype=np.uint8), 2, 8), "a white image and 8 bins, of which the last is number 511"),
     ]
@@ -301,10 +268,7 @@ TILED_MISTAKES = (
         lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_cells_to_255),
         "The bins are equal parts of 0 to 256, not of 0 to 255: the bin of a value is value * bins // 256.",
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, by_columns=True),
-        "The tiles come column by column; go row by row.",
-    ),
+    Mistake(lambda image, tiles, bins: _tiled(image, tiles, bins, by_columns=True), "The tiles come column by column; go row by row."),
     Mistake(
         lambda image, tiles, bins: _tiled(image[..., ::-1], tiles, bins),
         "Red and blue are swapped: images here are RGB, and red is the slowest axis.",
@@ -321,11 +285,11 @@ TILED_MISTAKES = (
         lambda image, tiles, bins: _tiled(image, tiles, bins, weight="image"),
         "Tiles of different size get different weights: divide each by its own number of pixels.",
     ),
+    Mistake(_one_histogram, "Every tile has the histogram of the whole image: cut the image first."),
+    Mistake(_only_whole_image, "That is one histogram of the whole image: the tiles are missing."),
     Mistake(_cropped, "Tiles of h // tiles rows leave the last pixels out: cut as np.array_split does."),
     Mistake(
         lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_byte_cells),
         "The number of a bin, (r * bins + g) * bins + b, does not fit into uint8: convert to int first.",
     ),
-    Mistake(_one_histogram, "Every tile has the histogram of the whole image: cut the image first."),
-    Mistake(_only_whole_image, "That is one histogram of the whole image: the tiles are missing."),
 )

@@ -97,18 +97,15 @@ MEAN_MISTAKES = (
         lambda e, labels, q: _by_mean(e, labels, q, measure="dot"),
         "The means are not of length 1, so that long ones win: divide each mean by its length after averaging.",
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(e, labels, q, names=False),
-        "Those are numbers of classes: return the labels, classes[best].",
-    ),
-    Mistake(
-        lambda e, labels, q: _by_mean(_unit(e), labels, q),
-        "You scaled the images to length 1 before averaging; average them as they are, then scale the mean.",
-    ),
+    Mistake(lambda e, labels, q: _by_mean(e, labels, q, names=False), "Those are numbers of classes: return the labels, classes[best]."),
     Mistake(lambda e, labels, q: _by_mean(e, labels, q, last=True), "That is the least similar class: take the argmax of a similarity."),
     Mistake(
         lambda e, labels, q: _by_mean(e, np.sort(labels), q),
         "The labels have come out of step with the images: select rows with labels == c, do not sort.",
+    ),
+    Mistake(
+        lambda e, labels, q: _by_mean(_unit(e), labels, q),
+        "You scaled the images to length 1 before averaging; average them as they are, then scale the mean.",
     ),
 )
 
@@ -199,6 +196,18 @@ def _strength_cases():
 
 STRENGTH_MISTAKES = (
     Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="training"),
+        "You judged by the images that were learned from: least strength always wins there; leave the image out before you fit.",
+    ),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="half"),
+        "You left half of the images out: leave out one at a time, so that nearly all are learned from.",
+    ),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="smallest"), "Of equally good strengths take the largest: it is the simplest probe."),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="first"), "Of equally good strengths take the largest, whatever their order."),
+    Mistake(lambda e, labels, s: _chosen(e, labels, s, best=min), "That is the worst strength: take the one with most hits."),
+    Mistake(lambda e, labels, s: s.index(_chosen(e, labels, s)), "That is a position: return the strength itself."),
+    Mistake(
         lambda e, labels, s: _chosen(e, labels, s, by="leaked mean"),
         "The mean was taken with the image left out among the others: leave it out before the probe sees any of them.",
     ),
@@ -212,18 +221,6 @@ STRENGTH_MISTAKES = (
         lambda e, labels, s: _chosen(e, labels, s, by="all classes"),
         "Without the only image of a class there is a class less: the scores belong to np.unique(labels[others]).",
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="training"),
-        "You judged by the images that were learned from: least strength always wins there; leave the image out before you fit.",
-    ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="half"),
-        "You left half of the images out: leave out one at a time, so that nearly all are learned from.",
-    ),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="smallest"), "Of equally good strengths take the largest: it is the simplest probe."),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="first"), "Of equally good strengths take the largest, whatever their order."),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, best=min), "That is the worst strength: take the one with most hits."),
-    Mistake(lambda e, labels, s: s.index(_chosen(e, labels, s)), "That is a position: return the strength itself."),
 )
 
 
