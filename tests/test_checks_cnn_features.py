@@ -1,8 +1,10 @@
 """The checks of notebook 03: right answers pass, wrong ones get the sentence that names the mistake."""
 
 import numpy as np
-import pytest
 import torch
+from scipy.special import logsumexp
+from sklearn.decomposition import PCA
+from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances
 from sklearn.preprocessing import normalize
 
 from cbirkit import checks
@@ -49,24 +51,129 @@ CHECKS = {
 }
 
 
-MUTANTS = (
-    ("seen_pixels", lambda layers, cell: (0, 2)),
-    ("seen_pixels", lambda layers, cell: tuple(max(x, 0) for x in solved_seen_pixels(layers, cell))),
-    ("seen_pixels", lambda layers, cell: solved_seen_pixels(layers[-1:], cell)),
-    ("stable_gem", lambda maps, p: solved_gem(maps, min(p, 50))),
-    ("stable_gem", lambda maps, p: np.sqrt((maps.astype(float) ** 2).mean(axis=(2, 3)))),
-    ("stable_gem", lambda maps, p: normalize(solved_gem(maps, p))),
-    ("whitened_cosines", lambda e, s, n: solved_whitened_cosines(e, np.where(s == "query", "aside", s), n)),
-    ("whitened_cosines", lambda e, s, n: solved_whitened_cosines(e, s, n + 1)),
-    ("whitened_cosines", lambda e, s, n: normalize(e)[s == "query"] @ normalize(e)[s == "database"].T),
-    ("crow", lambda maps: normalize(solved_crow(maps))),
-    ("crow", lambda maps: maps.mean(axis=(2, 3))),
-    ("crow", lambda maps: solved_crow(maps) / maps[0, 0].size),
-)
+def recursive(layers, cell):
+    if not layers:
+        return cell, cell
+    kernel, stride, padding = layers[-1]
+    return recursive(layers[:-1], cell * stride - padding)[0], recursive(layers[:-1], cell * stride - padding + kernel - 1)[1]
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("name", "answer"), MUTANTS)
-def test_other_wrong_answers_are_rejected(name, answer):
-    verdict = CHECKS[name][0](answer)
-    assert verdict.status == "not yet", verdict
+def by_jump(layers, cell):
+    """Forwards: size, jump and start of the receptive field."""
+    size, jump, start = 1, 1, 0
+    for kernel, stride, padding in layers:
+        size, start, jump = size + (kernel - 1) * jump, start - padding * jump, jump * stride
+    return np.array([start + cell * jump, start + cell * jump + size - 1])
+
+
+def by_logarithms(maps, p):
+    if p == np.inf:
+        return maps.max(axis=(2, 3))
+    with np.errstate(all="ignore"):
+        logs = np.log(maps.reshape(*maps.shape[:2], -1).astype(float))
+        return np.exp((logsumexp(p * logs, axis=2) - np.log(logs.shape[2])) / p)
+
+
+def map_by_map(maps, p):
+    out = np.zeros(maps.shape[:2])
+    for n, c in np.ndindex(out.shape):
+        top = maps[n, c].max()
+        if top > 0:
+            out[n, c] = top if np.isinf(p) else top * np.mean((maps[n, c] / top) ** p) ** (1 / p)
+    return out
+
+
+def single_precision(maps, p):
+    top = maps.max(axis=(2, 3))
+    shares = maps / np.where(top > 0, top, 1)[:, :, None, None]
+    return np.float32((shares ** np.float32(p)).mean(axis=(2, 3)) ** np.float32(1 / p) * top)
+
+
+def by_sklearn(embeddings, split, n_dims):
+    pca = PCA(n_dims, whiten=True).fit(embeddings[split == "aside"])
+    return cosine_similarity(pca.transform(embeddings[split == "query"]), pca.transform(embeddings[split == "database"]))
+
+
+def by_svd(embeddings, split, n_dims):
+    aside = embeddings[split == "aside"] - embeddings[split == "aside"].mean(axis=0)
+    _, values, directions = np.linalg.svd(aside, full_matrices=False)
+    rows = (embeddings - embeddings[split == "aside"].mean(axis=0)) @ (directions[:n_dims].T / values[:n_dims])
+    return (normalize(rows[split == "query"]) @ normalize(rows[split == "database"]).T).astype(np.float32)
+
+
+def crow_by_einsum(maps):
+    S = maps.sum(axis=1)
+    weights = np.sqrt(S / np.maximum(np.linalg.norm(S, axis=(1, 2), keepdims=True), 1e-12))
+    Q = np.count_nonzero(maps, axis=(2, 3)) / maps[0, 0].size
+    with np.errstate(all="ignore"):
+        rare = np.where(Q > 0, np.log(Q.sum(axis=1, keepdims=True) / Q), 0)
+    return np.einsum("nkhw,nhw->nk", maps, weights) * rare
+
+
+def leak_of_the_mean(e, s, n):
+    return by_sklearn(np.where((s == "aside")[:, None], e, e + e[s == "aside"].mean(axis=0) - e.mean(axis=0)), s, n)
+
+
+RIGHT = {
+    "seen_pixels": (recursive, by_jump, lambda *a: list(by_jump(*a)), lambda *a: tuple(float(x) for x in by_jump(*a)), lambda *a: tuple(np.int32(by_jump(*a)))),
+    "stable_gem": (by_logarithms, map_by_map, single_precision, lambda m, p: torch.from_numpy(map_by_map(m, p)), lambda m, p: map_by_map(m, p).tolist()),
+    "whitened_cosines": (by_sklearn, by_svd, lambda *a: by_sklearn(*a).tolist(), lambda *a: torch.from_numpy(by_svd(*a))),
+    "crow": (crow_by_einsum, lambda m: crow_by_einsum(m).astype(np.float32), lambda m: solved_crow(m).tolist(), lambda m: [list(row) for row in crow_by_einsum(m)]),
+}
+
+WRONG = {
+    "seen_pixels": (
+        ("", lambda layers, cell: (0, 2)),
+        ("", lambda layers, cell: by_jump(layers[-1:], cell)),
+        ("", lambda layers, cell: by_jump(layers[:-1], cell)),
+        ("", lambda layers, cell: by_jump(layers, cell + 1)),
+        ("", lambda layers, cell: by_jump(layers, cell)[:1]),
+        ("", lambda layers, cell: range(*by_jump(layers, cell))),
+        ("", lambda layers, cell: (by_jump(layers, cell)[0], by_jump(layers, cell)[1] - 1 + (not layers))),
+        ("", lambda layers, cell: by_jump([(k, s, p + 1) for k, s, p in layers], cell)),
+        ("", lambda layers, cell: (by_jump(layers, cell)[0], sum(k - 1 for k, _, _ in layers) + by_jump(layers, cell)[0])),
+        ("", lambda layers, cell: by_jump([(k, s, (k - 1) // 2 if p else 0) for k, s, p in layers], cell)),
+        ("", lambda layers, cell: (by_jump(layers, cell)[0] + 1, by_jump(layers, cell)[1] + 1)),
+        ("", lambda layers, cell: by_jump(layers, min(cell, 100))),
+        ("changed its input", lambda layers, cell: layers.reverse() or by_jump(layers[::-1], cell)),
+    ),
+    "stable_gem": (
+        ("", lambda maps, p: map_by_map(maps, min(p, 50))),
+        ("", lambda maps, p: map_by_map(maps, min(p, 500))),
+        ("", lambda maps, p: np.sqrt((maps.astype(float) ** 2).mean(axis=(2, 3)))),
+        ("", lambda maps, p: normalize(map_by_map(maps, p))),
+        ("", lambda maps, p: map_by_map(np.maximum(maps, 1e-3), p)),
+        ("", lambda maps, p: map_by_map(maps, p)[:, :, None, None]),
+        ("", lambda maps, p: map_by_map(maps, round(p) if p < np.inf else p)),
+        ("", lambda maps, p: map_by_map(maps, p) if maps.any(axis=(2, 3)).all() else np.zeros(maps.shape[:2])),
+        ("", lambda maps, p: np.log(np.exp(p * maps).mean(axis=(2, 3))) / p),
+        ("", lambda maps, p: maps.max() * map_by_map(maps / max(maps.max(), 1e-9), p) ** (p > 0) if p < 100 else maps.max(axis=(2, 3))),
+        ("", lambda maps, p: ((maps / max(maps.max(), 1e-9)).astype(float) ** p).mean(axis=(2, 3)) ** (1 / p) * maps.max()),
+    ),
+    "whitened_cosines": (
+        ("", lambda e, s, n: by_sklearn(e, np.where(s == "query", "aside", s), n)),
+        ("", lambda e, s, n: by_sklearn(e, s, n - 1)),
+        ("", lambda e, s, n: cosine_similarity(e[s == "query"], e[s == "database"])),
+        ("", leak_of_the_mean),
+        ("", lambda e, s, n: cosine_similarity(*(PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part] - e[s == part].mean(axis=0)) for part in ("query", "database")))),
+        ("", lambda e, s, n: euclidean_distances(*(PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part]) for part in ("query", "database")))),
+        ("", lambda e, s, n: 1 - by_sklearn(e, s, n)),
+        ("", lambda e, s, n: by_sklearn(e, s, n).squeeze()),
+        ("", lambda e, s, n: np.sort(by_sklearn(e, s, n), axis=1)),
+        ("", lambda e, s, n: by_sklearn(e, s, n) @ np.eye(5)[:, :4] if (s == "database").sum() == 5 else by_sklearn(e, s, n)),
+        ("", lambda e, s, n: by_sklearn((e - e[s == "aside"].mean(0)) / e[s == "aside"].std(0), s, n)),
+    ),
+    "crow": (
+        ("", lambda maps: normalize(crow_by_einsum(maps))),
+        ("", lambda maps: maps.mean(axis=(2, 3))),
+        ("", lambda maps: crow_by_einsum(maps) / maps[0, 0].size),
+        ("", lambda maps: crow_by_einsum(maps) / np.log(2)),
+        ("", lambda maps: crow_by_einsum(maps[:, ::-1])),
+        ("", lambda maps: crow_by_einsum(np.maximum(maps, 1e-9))),
+        ("", lambda maps: np.nan_to_num(crow_by_einsum(maps)) + 1e-3),
+        ("", lambda maps: np.concatenate([crow_by_einsum(maps[:1])] * len(maps))),
+        ("", lambda maps: crow_by_einsum(maps / max(maps.max(), 1e-9))),
+        ("", lambda maps: crow_by_einsum(maps).sum(axis=0)),
+        ("", lambda maps: np.abs(crow_by_einsum(maps)) ** 0.5),
+    ),
+}

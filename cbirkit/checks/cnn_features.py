@@ -136,11 +136,12 @@ def _gem_cases():
         Case((0.01 * maps(2, 3, 4, 4), 64), "small numbers and p = 64: 0.01 to the power of 64 is 0 in float32"),
         Case((20 * maps(2, 3, 4, 4), 200), "large numbers and p = 200: 20 to the power of 200 is infinite in float32"),
     ]
-    one_silent = maps(2, 3, 2, 2)
-    one_silent[1, 1] = 0
+    one_silent, uneven = maps(2, 3, 2, 2), maps(2, 3, 4, 4)
+    one_silent[1, 1], uneven[0, 0] = 0, 0.001 * uneven[0, 0]
     cases += [
         Case((one_silent, 3), "a map of zeros among others"),
         Case((one_silent, np.inf), "a map of zeros among others and p = infinity"),
+        Case((uneven, 200), "a map of small numbers among others and p = 200: each has its own maximum"),
         Case((maps(2, 2, 3, 3), 1000), "p = 1000: even float64 ends before 3 to the power of 1000"),
         Case((maps(1, 1, 1, 1) + 1, 3), "a map of one cell"),
     ]

@@ -804,10 +804,11 @@ plots.show(plots.describe(ax, "The objective of 24 queries over ten steps of PGD
 #
 # ```python
 # def attack(normalised, gradient, epsilon):
-#     return (normalised + epsilon * gradient.sign()).clamp(0, 1)
+#     return np.clip(normalised + epsilon * np.sign(gradient), 0, 1)
 # ```
 #
-# Mend it: pixels must change by at most `epsilon` and lie in [0, 1]. Take and return normalised images.
+# Mend it, in NumPy: pixels must change by at most `epsilon` and lie in [0, 1]. Take and return normalised images, as
+# arrays.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
