@@ -64,10 +64,10 @@ def learn_by_regex(names, n_blocks):
     return [one in highest or name.startswith("last.") for one, name in zip(numbers, names, strict=True)]
 
 
-def alpha_by_sorting(alphas, target, source, most):
+def alpha_by_pairs(alphas, target, source, most):
     before = source[list(alphas).index(0)]
     allowed = [(-t, a) for a, t, s in zip(alphas, target, source, strict=True) if before - s <= most]
-    return sorted(allowed)[0][1]
+    return min(allowed)[1]
 
 
 def alpha_by_nan(alphas, target, source, most):
@@ -79,7 +79,7 @@ def alpha_by_nan(alphas, target, source, most):
 RIGHT = {
     "class_split": (split_by_loop, split_by_select, filled, lambda *a: tuple(split_by_loop(*a)), lambda *a: pd.Series(split_by_loop(*a), dtype=object)),
     "which_learn": (learn_by_regex, lambda *a: tuple(learn_by_regex(*a)), lambda *a: np.array(learn_by_regex(*a), dtype=object), lambda *a: pd.Series(learn_by_regex(*a))),
-    "choose_alpha": (alpha_by_sorting, alpha_by_nan, lambda *a: np.array(alpha_by_nan(*a)), lambda *a: np.float32(alpha_by_sorting(*a))),
+    "choose_alpha": (alpha_by_pairs, alpha_by_nan, lambda *a: np.array(alpha_by_nan(*a)), lambda *a: np.float32(alpha_by_pairs(*a))),
 }
 
 WRONG = {
@@ -114,17 +114,17 @@ WRONG = {
         ("true/false", lambda names, n: np.array(learn_by_regex(names, n)).astype(int)),
     ),
     "choose_alpha": (
-        ("<=, not <", lambda a, t, s, most: alpha_by_sorting(a, t, np.where(s[a == 0] - s == most, -9, s) if most else np.where(s < s[a == 0], -9, s), most)),
+        ("<=, not <", lambda a, t, s, most: alpha_by_pairs(a, t, np.where(s[a == 0] - s == most, -9, s) if most else np.where(s < s[a == 0], -9, s), most)),
         ("first", lambda a, t, s, most: a[np.where(s[a == 0] - s <= most, t, -1).argmax()]),
         ("first", lambda a, t, s, most: a[np.where(s[a == 0] - s <= most, t, 0).argmax()]),
-        ("", lambda a, t, s, most: alpha_by_sorting(a, t, s, abs(most) + 0.05)),
-        ("", lambda a, t, s, most: alpha_by_sorting(a, t, np.minimum(s, s[a == 0] - 0.0), most / 2)),
-        ("", lambda a, t, s, most: alpha_by_sorting(a, -t, s, most)),
-        ("", lambda a, t, s, most: alpha_by_sorting(a, t, -s, most)),
+        ("", lambda a, t, s, most: alpha_by_pairs(a, t, s, abs(most) + 0.05)),
+        ("", lambda a, t, s, most: alpha_by_pairs(a, t, np.minimum(s, s[a == 0] - 0.0), most / 2)),
+        ("", lambda a, t, s, most: alpha_by_pairs(a, -t, s, most)),
+        ("", lambda a, t, s, most: alpha_by_pairs(a, t, -s, most)),
         ("", lambda a, t, s, most: max(a[s[a == 0] - s <= most], key=lambda x: t[a == x][0] - x)),
-        ("", lambda a, t, s, most: alpha_by_sorting(a[1:], t[1:], s[1:], most) if len(a) > 1 and a[0] else alpha_by_sorting(a, t, s, most) or 0.2),
-        ("", lambda a, t, s, most: [alpha_by_sorting(a, t, s, most)]),
-        ("", lambda a, t, s, most: alpha_by_sorting(a, t, s, most) if len(a) > 1 else None),
-        ("", lambda a, t, s, most: alpha_by_sorting(a, np.round(t, 1), s, most)),
+        ("", lambda a, t, s, most: alpha_by_pairs(a[1:], t[1:], s[1:], most) if len(a) > 1 and a[0] else alpha_by_pairs(a, t, s, most) or 0.2),
+        ("", lambda a, t, s, most: [alpha_by_pairs(a, t, s, most)]),
+        ("", lambda a, t, s, most: alpha_by_pairs(a, t, s, most) if len(a) > 1 else None),
+        ("", lambda a, t, s, most: alpha_by_pairs(a, np.round(t, 1), s, most)),
     ),
 }
