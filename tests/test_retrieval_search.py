@@ -68,7 +68,7 @@ def test_same_id_with_other_contents_is_another_image(caplog):
     retriever = Retriever(Means(), exact(), progress=False).fit(collection(6))
     ranking = retriever.search(collection(6, seed=8), k=6)
     assert (ranking.indices >= 0).all()
-    assert "6 queries share their id with another indexed image" in caplog.text
+    assert "6 queries share their id with an indexed image of other contents" in caplog.text
 
 
 def test_ids_use_the_stored_embedding(retriever, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
 
-from ..ranking.ids import positions_of
+from ..ranking.ids import own_positions
 from .judge import Judged
 from .names import find_metric
 from .resample import bootstrap_means, draw_counts, group_codes, interval
@@ -172,7 +172,7 @@ def _cut(name, depth):
 
 def _check_ukbench(judged):
     ranking = judged.ranking
-    own = positions_of(ranking.query_ids, ranking.database_ids)
+    own = own_positions(ranking.own, ranking.query_ids, ranking.database_ids)
     if not judged.relevance.keep_self:
         raise ValueError("ukbench counts the query itself; build the relevance with keep_self=True")
     if not ((ranking.indices[:, :4] == own[:, None]) & (own >= 0)[:, None]).any():
@@ -235,9 +235,9 @@ def describe_rules(judged):
     ranking, relevance = judged.ranking, judged.relevance
     n_db, scored = len(ranking.database_ids), judged.n_positives > 0
     depth = "whole database" if judged.complete.all() else f"first {ranking.k:,} of {n_db:,} database items"
-    own = "no query has the id of a database item"
+    own = "no query is an item of the database"
     if relevance.n_self:
-        own = "the query itself, by its id, is deleted from the ranking"
+        own = f"the query itself{', by its id,' if relevance.by_id else ''} is deleted from the ranking"
     if relevance.n_self and relevance.keep_self:
         own = "the query itself stays in the ranking and counts"
     n_junk = int(relevance.n_junk.sum()) - (0 if relevance.keep_self else relevance.n_self)

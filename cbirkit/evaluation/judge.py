@@ -82,6 +82,7 @@ class Judged:
         self.ranking, self.notes = ranking, []
         self.relevance = self._align_queries(relevance)
         self._moved = self._align_database()
+        self._check_own()
         self.n_positives = self.relevance.n_positives
         self.relevant = np.zeros(ranking.indices.shape, dtype=bool)
         self.n_ranked = np.zeros(len(ranking), dtype=np.int64)
@@ -155,12 +156,23 @@ class Judged:
             )
         return np.append(found, -1)
 
+    def _check_own(self):
+        """Raise ValueError where the relevance takes another picture of the same id for the query itself."""
+        if self.ranking.own is None or self.relevance.keep_self or not self.relevance.by_id:
+            return
+        apart = (self.relevance.own >= 0) & (self.ranking.own < 0)
+        if apart.any():
+            raise ValueError(
+                f"{apart.sum()} queries, such as {self.ranking.query_ids[apart.argmax()]!r}, share their id with a database image of "
+                "other contents, which this relevance takes for the query itself; build it with images.relevance(queries, database)"
+            )
+
     def _find_complete(self):
         n = len(self.ranking.database_ids)
         if self._moved is None or n == len(self.relevance.database_ids):
             n_junk = self.relevance.n_junk
         else:  # how much of the junk is in this smaller database is known of the query itself only
-            own = positions_of(self.ranking.query_ids, self.ranking.database_ids) >= 0
+            own = np.isin(self.relevance.own, self._moved) & (self.relevance.own >= 0)
             n_junk = own & (not self.relevance.keep_self)
         return (self.n_seen >= n) | (self.n_ranked >= n - n_junk)
 

@@ -58,6 +58,7 @@ def check_leaks(train, test, *, encoder=None, max_hash_distance=10, min_cosine=0
 
     Notes
     -----
+    An id alone may be that of another picture, or of one that was changed: it is not one of the other kinds then.
     Contents are equal if the files are equal byte for byte (arrays: pixel for pixel); a re-saved copy is a
     near-duplicate. Rows of a near-duplicate kind are candidates for a person to look at: tiny or plain images
     of different things can look alike to both measures, and a crop or a rotation escapes the hash.

@@ -14,7 +14,7 @@ from .collection_picture import draw_content
 from .collection_survey import BackgroundSurvey, checked_input
 from .collection_views import VIEWS, Asked, CollectionViews
 from .explorer import Explorer
-from .queries import Query
+from .queries import query_of
 from .status_line import StatusLine
 from .thumbnails import ThumbnailCache
 
@@ -241,8 +241,7 @@ class CollectionExplorer(Explorer):
         for callback in self._callbacks:
             callback(image_id)
         if self._linked is not None:
-            known = image_id in self._linked.queries.table.index
-            self._linked.search(Query(image_id, self._linked.queries if known else self.images))
+            self._linked.search(query_of(image_id, self.images, self._linked.queries))
 
     def _select(self, at):
         self._detail.show(at)

@@ -10,7 +10,7 @@ from .map_groups import NOTHING, Colouring
 from .map_layout import GIVEN, MapLayout, checked_positions, checked_rows, named
 from .map_picture import draw_map
 from .map_tiles import Neighbours, SelectedGrid, judged
-from .queries import Query
+from .queries import query_of
 from .status_line import StatusLine
 from .thumbnails import ThumbnailCache
 from .tile_grid import TileGrid
@@ -230,8 +230,7 @@ class EmbeddingMap(Explorer):
         if self._linked is None:
             self.show_query(image_id)
             return
-        known = image_id in self._linked.queries.table.index
-        self._linked.search(Query(image_id, self._linked.queries if known else self.images))
+        self._linked.search(query_of(image_id, self.images, self._linked.queries))
 
     def _follow(self, query, found):
         """Mark what the linked explorer shows, as far as it is on the map."""

@@ -105,6 +105,12 @@ class Query:
             raise ImageProblem(self.name, problem.reason) from problem
 
 
+def query_of(image_id, images, queries):
+    """The `Query` for one of `images`, by its id; as one of `queries` where the same image is among those."""
+    there = int(images[[image_id]].positions_in(queries)[0])
+    return Query(image_id, images) if there < 0 else Query(str(queries.ids[there]), queries)
+
+
 def as_query(query, collections):
     """Make a `Query` of what a caller gives.
 

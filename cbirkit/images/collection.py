@@ -10,7 +10,15 @@ import pandas as pd
 from ..ranking import Relevance
 from ..ranking.codes import aligned, as_labels, is_missing
 from .files import ImageProblem
-from .folders import absolute, labels_of_folders, list_images, paths_from_table, printable, say_alike
+from .folders import (
+    absolute,
+    labels_of_folders,
+    list_images,
+    paths_from_table,
+    printable,
+    real_paths,
+    say_alike,
+)
 from .sheet import sheet_html
 from .sources import ArraySource, FileSource, FunctionSource
 from .splits import random_parts
@@ -238,6 +246,34 @@ class ImageCollection:
             raise ValueError(f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids")
         return positions.astype(np.int64)
 
+    def positions_in(self, other):
+        """Where these images are in another collection, int64 (n_images,), -1 for those that are not there.
+
+        An image is the same if the file is, or both the id and the contents; equal ids of other contents are told in the log.
+        """
+        called = other.table.index.get_indexer(self.ids).astype(np.int64)
+        if self._source is other._source:
+            return called
+        own = np.array([j if j >= 0 and self._is_same(i, other, j) else -1 for i, j in enumerate(called)], dtype=np.int64)
+        if apart := int(((called >= 0) & (own < 0)).sum()):
+            log.warning("%d images of %r share their id with another picture of %r; they are told apart by contents", apart, self.name, other.name)
+        mine, theirs = ([(images.path(i), i) for i in positions] for images, positions in ((self, np.flatnonzero(own < 0)), (other, range(len(other)))))
+        if any(path for path, _ in mine):
+            real = real_paths()
+            files = {real(path): j for path, j in reversed(theirs) if path is not None}
+            for path, i in mine:
+                own[i] = -1 if path is None else files.get(real(path), -1)
+        return own
+
+    def _is_same(self, position, other, there):
+        mine, theirs = self.path(position), other.path(there)
+        if mine is not None and mine == theirs:
+            return True
+        try:
+            return self.digest(position) == other.digest(there)
+        except ImageProblem:
+            return False
+
     def _position(self, which):
         if isinstance(which, str):
             return int(self.positions([which])[0])
@@ -373,7 +409,7 @@ class ImageCollection:
         by : str, optional
             Column; default ``instance`` if there, else ``label``. Missing values match nothing.
         keep_self : bool
-            Whether a query counts as relevant to itself (UKBench); by default it is junk, by id.
+            Whether a query counts as relevant to itself (UKBench); by default it is junk. See `positions_in` for what it is.
 
         Returns
         -------
@@ -383,9 +419,9 @@ class ImageCollection:
         database = self if database is None else database
         if by is None:
             by = "instance" if "instance" in database.table else "label"
-        return Relevance.from_labels(
-            queries.ids, database.ids, queries.column(by), database.column(by), keep_self=keep_self
-        )
+        labels = queries.column(by), database.column(by)
+        own = queries.positions_in(database)
+        return Relevance.from_labels(queries.ids, database.ids, *labels, keep_self=keep_self, own=own)
 
     def verify(self, progress=True):
         """Decode every image once, on several threads.

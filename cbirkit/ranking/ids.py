@@ -55,6 +55,18 @@ def as_ids(ids, what, n=None, prefix=""):
     return array
 
 
+def own_positions(own, query_ids, database_ids):
+    """Where each query itself is in the database: int64 (n_queries,), -1 for nowhere; None is answered by the ids."""
+    if own is None:
+        return positions_of(query_ids, database_ids)
+    own = np.asarray(own)
+    if own.shape != (len(query_ids),) or own.dtype.kind not in "iu" or (len(own) and not -1 <= own.min() <= own.max() < len(database_ids)):
+        raise ValueError(
+            f"own must be a position in the database for each of {len(query_ids)} queries, or -1, got {own.dtype} {own.shape}"
+        )
+    return own.astype(np.int64)
+
+
 def positions_of(wanted, known, what="database_ids"):
     """Position of each of `wanted` in `known`, -1 where it is not there.
 

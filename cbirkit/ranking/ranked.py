@@ -1,10 +1,10 @@
 """`Ranking`: the nearest database images of every query, nearest first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .ids import as_ids, positions_of
+from .ids import as_ids, own_positions, positions_of
 
 _BLOCK = 1 << 21  # numbers checked or sorted at a time: keeps temporary arrays near 16 MB
 
@@ -23,6 +23,8 @@ class Ranking:
         Ascending in each row; kept as float32 or float64. Padding becomes inf.
     protocol : str, default=""
         How the ranking came about (encoder, index, split); `evaluate` repeats it.
+    own : array-like of int, shape (n_queries,), optional
+        Position of the query itself in the database, -1 where it is not there. Default: the item of the same id.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class Ranking:
     indices: np.ndarray
     distances: np.ndarray
     protocol: str = ""
+    own: np.ndarray | None = None
 
     def __post_init__(self):
         query_ids = as_ids(self.query_ids, "query_ids")
@@ -63,11 +66,9 @@ class Ranking:
             distances = np.where(indices < 0, np.inf, distances).astype(distances.dtype, copy=False)
         indices, distances = indices.view(), distances.view()
         indices.flags.writeable = distances.flags.writeable = False
-        for name, value in zip(
-            ("query_ids", "database_ids", "indices", "distances"),
-            (query_ids, database_ids, indices, distances),
-            strict=True,
-        ):
+        own = None if self.own is None else own_positions(self.own, query_ids, database_ids)
+        known = {"query_ids": query_ids, "database_ids": database_ids, "indices": indices, "distances": distances, "own": own}
+        for name, value in known.items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -163,19 +164,12 @@ class Ranking:
             raise ValueError(
                 f"k={k} is outside the {self.k} ranks kept; use 1 <= k <= {self.k} or search deeper"
             )
-        return Ranking(
-            self.query_ids, self.database_ids, self.indices[:, :k], self.distances[:, :k], self.protocol
-        )
+        return replace(self, indices=self.indices[:, :k], distances=self.distances[:, :k])
 
     def select(self, queries):
         """The rows at the positions (or under the boolean mask) `queries`, as a new `Ranking`."""
-        return Ranking(
-            self.query_ids[queries],
-            self.database_ids,
-            self.indices[queries],
-            self.distances[queries],
-            self.protocol,
-        )
+        rows = {name: getattr(self, name)[queries] for name in ("query_ids", "indices", "distances")}
+        return replace(self, **rows, own=None if self.own is None else self.own[queries])
 
     def __repr__(self):
         how = f", protocol={self.protocol!r}" if self.protocol else ""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .codes import PADDING, as_labels, count_equal, label_codes
-from .ids import as_ids, positions_of
+from .ids import as_ids, own_positions
 from .sets import collect_sets
 
 _NO_SELF = -2  # equals no position, nor -1 at padding
@@ -14,7 +14,7 @@ class Relevance:
 
     Make one with `from_labels` (an item answers a query of the same label) or `from_sets` (lists for each
     query). Junk is neither right nor wrong: it is deleted from a ranking before ranks are counted. The query
-    itself, known by its **id**, is junk unless ``keep_self=True``.
+    itself, known by its **id** unless `own` says otherwise, is junk unless ``keep_self=True``.
 
     Attributes
     ----------
@@ -24,7 +24,11 @@ class Relevance:
     n_junk : ndarray of int64, shape (n_queries,)
     keep_self : bool
     n_self : int
-        Queries whose id is in the database.
+        Queries that are in the database themselves.
+    own : ndarray of int64, shape (n_queries,)
+        Where; -1 for those that are not.
+    by_id : bool
+        Whether that was told by the ids alone.
 
     Notes
     -----
@@ -42,11 +46,12 @@ class Relevance:
     [[True, False], [False, True]]
     """
 
-    def __init__(self, query_ids, database_ids, keep_self):
+    def __init__(self, query_ids, database_ids, keep_self, own):
         self.query_ids, self.database_ids, self.keep_self = query_ids, database_ids, bool(keep_self)
+        self.own, self.n_self, self.by_id = own, int((own >= 0).sum()), False
 
     @staticmethod
-    def from_labels(query_ids, database_ids, query_labels, database_labels, *, keep_self=False, groups=None):
+    def from_labels(query_ids, database_ids, query_labels, database_labels, *, keep_self=False, groups=None, own=None):
         """Positives are the items of the query's label; a missing label (None, NaN) equals none.
 
         Parameters
@@ -60,6 +65,9 @@ class Relevance:
         groups : tuple of two array-likes, shapes (n_queries,) and (n_database,), optional
             Items of the query's group are junk, whatever their label: other views of the same object where
             the label is its class, other pictures by the same camera. A missing group equals none.
+        own : array-like of int, shape (n_queries,), optional
+            Position of the query itself in the database, -1 where it is not there. Default: the item of the same id, so
+            that ids must not name different pictures.
 
         Returns
         -------
@@ -80,9 +88,9 @@ class Relevance:
         query_ids = as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
         database_ids = as_ids(database_ids, "database_ids", len(database_labels))
         codes = label_codes(query_labels, database_labels)
-        own = positions_of(query_ids, database_ids)
+        by_id, own = own is None, own_positions(own, query_ids, database_ids)
         if groups is None:
-            return _LabelRelevance(query_ids, database_ids, keep_self, *codes, own)
+            return _LabelRelevance(query_ids, database_ids, keep_self, *codes, own)._told(by_id)
         if keep_self:
             raise ValueError("keep_self=True and groups contradict each other: an image is of its own group; give one")
         query_groups, database_groups = map(as_labels, groups, (query_ids, database_ids), ("groups", "groups"))
@@ -91,10 +99,11 @@ class Relevance:
                 f"got {len(query_groups)} and {len(database_groups)} groups for {len(query_ids)} queries and "
                 f"{len(database_ids)} database items; give one for each"
             )
-        return _GroupRelevance(query_ids, database_ids, *codes, own, label_codes(query_groups, database_groups))
+        codes_of_groups = label_codes(query_groups, database_groups)
+        return _GroupRelevance(query_ids, database_ids, *codes, own, codes_of_groups)._told(by_id)
 
     @staticmethod
-    def from_sets(query_ids, database_ids, positives, junk=None, grades=None, *, keep_self=False):
+    def from_sets(query_ids, database_ids, positives, junk=None, grades=None, *, keep_self=False, own=None):
         """Positives, junk and grades listed for each query.
 
         Parameters
@@ -109,6 +118,7 @@ class Relevance:
             ``{query_id: {database_id: gain}}`` with gains >= 0; a positive that has no grade has the gain 1.
         keep_self : bool, default=False
             Let the lists decide about the query's own image; otherwise it is junk, even where it is listed.
+        own : as for `from_labels`
 
         Returns
         -------
@@ -127,11 +137,15 @@ class Relevance:
         [[2.0, 1.0, 0.0]]
         """
         query_ids, database_ids = as_ids(query_ids, "query_ids"), as_ids(database_ids, "database_ids")
-        own = positions_of(query_ids, database_ids)
+        by_id, own = own is None, own_positions(own, query_ids, database_ids)
         lists = collect_sets(query_ids, database_ids, positives, junk, grades)
         if not keep_self:
             lists = [_without_self(*entry, position) for entry, position in zip(lists, own, strict=True)]
-        return _SetRelevance(query_ids, database_ids, keep_self, lists, own)
+        return _SetRelevance(query_ids, database_ids, keep_self, lists, own)._told(by_id)
+
+    def _told(self, by_id):
+        self.by_id = by_id
+        return self
 
     def __len__(self):
         return len(self.query_ids)
@@ -165,10 +179,9 @@ class _LabelRelevance(Relevance):
     """Equal labels; codes are int32, `own` is the position of each query in the database or negative."""
 
     def __init__(self, query_ids, database_ids, keep_self, query_codes, database_codes, own):
-        super().__init__(query_ids, database_ids, keep_self)
+        super().__init__(query_ids, database_ids, keep_self, own)
         self._query_codes, self._database_codes = query_codes, np.append(database_codes, np.int32(PADDING))
         self._own = np.where(own < 0, _NO_SELF, own)
-        self.n_self = int((own >= 0).sum())
         self.n_positives = count_equal(query_codes, database_codes)
         self.n_junk = np.zeros(len(query_ids), dtype=np.int64)
         if not self.keep_self:
@@ -200,10 +213,10 @@ class _LabelRelevance(Relevance):
 
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
-        codes, own = self._query_codes[queries], self._own[queries]
+        codes, own = self._query_codes[queries], self.own[queries]
         return _LabelRelevance(
             self.query_ids[queries], self.database_ids, self.keep_self, codes, self._database_codes[:-1], own
-        )
+        )._told(self.by_id)
 
 
 class _GroupRelevance(_LabelRelevance):
@@ -235,19 +248,19 @@ class _GroupRelevance(_LabelRelevance):
 
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
-        codes, own, groups = self._query_codes[queries], self._own[queries], self._query_groups[queries]
+        codes, own, groups = self._query_codes[queries], self.own[queries], self._query_groups[queries]
         return _GroupRelevance(
             self.query_ids[queries], self.database_ids, codes, self._database_codes[:-1], own,
             (groups, self._database_groups[:-1]),
-        )  # fmt: skip
+        )._told(self.by_id)  # fmt: skip
 
 
 class _SetRelevance(Relevance):
     """`lists` holds (positions of positives, their gains, positions of junk) for each query."""
 
     def __init__(self, query_ids, database_ids, keep_self, lists, own):
-        super().__init__(query_ids, database_ids, keep_self)
-        self._lists, self._own, self.n_self = lists, own, int((own >= 0).sum())
+        super().__init__(query_ids, database_ids, keep_self, own)
+        self._lists = lists
         self.n_positives = np.array([len(positives) for positives, _, _ in lists], dtype=np.int64)
         self.n_junk = np.array([len(junk) for _, _, junk in lists], dtype=np.int64)
 
@@ -283,7 +296,8 @@ class _SetRelevance(Relevance):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
         rows = np.arange(len(self))[queries]
         lists = [self._lists[row] for row in rows]
-        return _SetRelevance(self.query_ids[rows], self.database_ids, self.keep_self, lists, self._own[rows])
+        ids = self.query_ids[rows]
+        return _SetRelevance(ids, self.database_ids, self.keep_self, lists, self.own[rows])._told(self.by_id)
 
 
 def _without_self(positives, gains, junk, own):

@@ -1,11 +1,11 @@
 """Query expansion: search again with the mean of the query and of what it found."""
 
 import numbers
+from dataclasses import replace
 
 import numpy as np
 
-from ..ranking import Ranking
-from ..ranking.ids import positions_of
+from ..ranking.ids import own_positions
 
 
 def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None):
@@ -47,6 +47,7 @@ def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None)
 
     Examples
     --------
+    >>> from cbirkit import Ranking
     >>> ranking = Ranking(["q"], ["a", "b"], [[0, 1]], [[0.0, 1.0]])
     >>> expand_queries([[1, 0]], [[1, 0], [0, 1]], ranking, n=2).round(2).tolist()
     [[0.8899999856948853, 0.44999998807907104]]
@@ -97,7 +98,7 @@ def query_expansion(queries, database, ranking, *, n=5, alpha=0.0, accepted=None
     from ..indexes import Exact
 
     expanded = expand_queries(queries, database, ranking, n=n, alpha=alpha, accepted=accepted)
-    own = positions_of(ranking.query_ids, ranking.database_ids)
+    own = own_positions(ranking.own, ranking.query_ids, ranking.database_ids)
     own = np.where((ranking.indices == own[:, None]).any(axis=1), -1, own)
     n_database = len(ranking.database_ids)
     k = min(ranking.k + 1, n_database)  # one more, for the query itself
@@ -109,7 +110,7 @@ def query_expansion(queries, database, ranking, *, n=5, alpha=0.0, accepted=None
     distances = np.take_along_axis(np.where(itself, np.inf, distances), order, axis=1)[:, : ranking.k]
     how = f"{'verified' if accepted is not None else 'average' if alpha == 0 else f'alpha={alpha:g}'} query expansion"
     protocol = "; ".join(filter(None, [ranking.protocol, f"{how}, n={n}"]))
-    return Ranking(ranking.query_ids, ranking.database_ids, indices, distances, protocol)
+    return replace(ranking, indices=indices, distances=distances, protocol=protocol)
 
 
 def _unit(vectors, name, n_rows):

@@ -2,7 +2,7 @@
 
 import numbers
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import joblib
 import numpy as np
@@ -157,5 +157,5 @@ def _reordered(ranking, verifications, n):
             distances[row, :m] = order / n - counts[order]
             distances[row, m:] += 1 - last
     protocol = "; ".join(filter(None, [ranking.protocol, f"first {n} re-ordered by RANSAC inliers"]))
-    new = Ranking(ranking.query_ids, ranking.database_ids, indices, distances, protocol)
+    new = replace(ranking, indices=indices, distances=distances, protocol=protocol)
     return SpatialRanking(new, inliers, verifications)

@@ -1,6 +1,7 @@
 """`Retriever`: encoder, embeddings and index together; from images to rankings."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -139,8 +140,8 @@ class Retriever(BaseEstimator):
         found = as_queries(queries, self.encoder_, self.database_, k, store=self.store, progress=self.progress)
         if found.namesakes:
             logger.warning(
-                "%d queries share their id with another indexed image: it is ranked, but Relevance takes it for the "
-                "query itself; give the queries other ids",
+                "%d queries share their id with an indexed image of other contents, which is ranked: to evaluate this, "
+                "build the relevance with images.relevance(queries, database), which looks at contents too",
                 found.namesakes,
             )
         return self._ranked(found, k, exclude_self)
@@ -169,7 +170,7 @@ class Retriever(BaseEstimator):
         check_k(k, len(self.database_))
         embeddings = np.atleast_2d(embeddings)
         names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
-        return self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False)
+        return replace(self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False), own=None)
 
     def _ranked(self, queries, k, exclude_self):
         indices, distances = nearest(self.index_, self.database_, queries, k, exclude_self=exclude_self)
@@ -179,7 +180,7 @@ class Retriever(BaseEstimator):
         of = f"{len(self.ids):,} database images"
         parts = (f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}", of, lost, who)
         protocol = "; ".join(" ".join(part.split()) for part in parts if part)
-        return Ranking(queries.ids, self.ids, indices, distances, protocol)
+        return Ranking(queries.ids, self.ids, indices, distances, protocol, queries.own)
 
     def add(self, images):
         """Encode and index further images; the encoder is not fitted again.
