@@ -90,6 +90,7 @@ def query_expansion(queries, database, ranking, *, n=5, alpha=0.0, accepted=None
 
     Examples
     --------
+    >>> from cbirkit import Ranking
     >>> ranking = Ranking(["q"], ["a", "b", "c"], [[0, 1, 2]], [[0.1, 0.5, 0.5]])
     >>> vectors = [[0.9, 0.4], [0.5, -0.8], [0.5, 0.8]]
     >>> query_expansion([[1, 0]], vectors, ranking, n=1).ids.tolist()
