@@ -1,5 +1,6 @@
 """`evaluate`: junk, self matches, skipped queries, cut rankings, alignment, intervals, protocol."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbirkit import Ranking, Relevance, evaluate
+from cbirkit import Ranking, Relevance, compare, evaluate
 from cbirkit.evaluation import judge
 from cbirkit.evaluation.names import find_metric
+from cbirkit.indexes import Exact
 
 EVERY = [
     "map",
@@ -235,6 +237,65 @@ def test_ties_are_averaged_on_request():
     relevance = Relevance.from_sets(["q"], list("abcdefgh"), [["a", "b", "c"]])
     result = evaluate(ranking, relevance, metrics=["map", "expected_map", "worst_map", "best_map"])
     assert result.summary["mean"].tolist() == pytest.approx([1, 0.528380, 0.275794, 1], abs=5e-7)
+
+
+TIED = ["map", "map@3", "map@3/R", "map@r", "r_precision", "p@1", "p@3", "recall@3", "hit_rate@3", "first_rank"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_expected_over_ties_is_the_mean_over_all_orders(seed):
+    rng = np.random.RandomState(seed)
+    distances, wanted = np.sort(rng.randint(0, 3, (3, 6))), [rng.choice(6, rng.randint(1, 4), replace=False) for _ in "pqr"]
+    relevance = Relevance.from_sets(list("pqr"), list("abcdef"), [["abcdef"[i] for i in some] for some in wanted])
+    found = evaluate(Ranking(list("pqr"), list("abcdef"), [range(6)] * 3, distances), relevance, metrics=TIED, ties="expected")
+    for row, far in enumerate(distances):
+        orders = [order for order in itertools.permutations(range(6)) if (np.diff(far[list(order)]) >= 0).all()]
+        every = Ranking([f"{i}" for i in range(len(orders))], list("abcdef"), orders, np.tile(np.arange(6), (len(orders), 1)))
+        same = Relevance.from_sets(every.query_ids, list("abcdef"), [["abcdef"[i] for i in wanted[row]]] * len(orders))
+        expected = evaluate(every, same, metrics=TIED, n_bootstrap=0).summary["mean"]
+        np.testing.assert_allclose(found.per_query.iloc[row][TIED], expected, rtol=1e-12)
+
+
+def _zeros_by_class(n=20):
+    """A ranking of images in folders by class, a quarter of them without key points."""
+    rng, labels = np.random.RandomState(0), np.repeat(list("ab"), n)
+    rows = rng.randn(2 * n, 4) * (rng.rand(2 * n, 1) > 0.25)
+    distances, near = Exact().fit(rows).kneighbors(n_neighbors=2 * n - 1)
+    ids = [f"{i:02}" for i in range(2 * n)]
+    return Ranking(ids, ids, near, distances), Relevance.from_labels(ids, ids, labels, labels), rows
+
+
+def test_ties_that_matter_are_told():
+    ranking, relevance, rows = _zeros_by_class()
+    with pytest.warns(UserWarning, match="queries the order of right and wrong items at equal distances matters") as told:
+        plain = evaluate(ranking, relevance, metrics=["map", "ndcg@5"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = evaluate(ranking, relevance, metrics=["map"], ties="expected")
+        evaluate(ranking, relevance, metrics=["map", "expected_map"])
+    assert f"for {len(rows)} of {len(rows)}" in plain.protocol and len(told) == 1 and "map from" in plain.protocol
+    assert expected["map"] == pytest.approx(evaluate(ranking, relevance, metrics="expected_map")["expected_map"])
+    assert expected["map"] < plain["map"] and "ties: expected over all orders" in expected.protocol
+    with pytest.warns(UserWarning, match="zeros: ties"):
+        compare({"zeros": ranking, "same": ranking}, relevance)
+    same = compare({"zeros": ranking, "same": ranking}, relevance, ties="expected")
+    assert same.summary["mean"].iloc[0] == pytest.approx(expected["map"])
+
+
+def test_ties_of_equally_right_items_are_not_told():
+    ids = list("abcd")
+    ranking = Ranking(["q"], ids, [range(4)], [[0, 0, 1, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "matter" not in evaluate(ranking, Relevance.from_sets(["q"], ids, [["a", "b"]])).protocol
+    graded = Relevance.from_sets(["q"], ids, None, grades={"q": {"a": 2, "b": 1}})
+    with pytest.warns(UserWarning, match="ndcg from"):
+        evaluate(ranking, graded, metrics=["ndcg"])
+    for metric in ("median_rank", "trapezoid_map", "ndcg", "map@3/hits", "p@3/last"):
+        with pytest.raises(ValueError, match="no closed form"):
+            evaluate(ranking, graded, metrics=[metric], ties="expected")
+    with pytest.raises(ValueError, match="ties='random'"):
+        evaluate(ranking, graded, ties="random")
 
 
 def test_first_ranks():

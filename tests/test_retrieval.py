@@ -160,3 +160,24 @@ def test_nearest_neighbors_as_index(tmp_path):
     theirs.save(tmp_path / "r")
     loaded = Retriever.load(tmp_path / "r", trusted=[Means])
     np.testing.assert_array_equal(loaded.search("i3", k=5).indices, ours.search("i3", k=5).indices)
+
+
+class Contrast:
+    """Zero where an image is plain, as an encoder of key points gives."""
+
+    def transform(self, images):
+        return np.array([np.asarray(image, float).std(axis=(0, 1)) for image in images])
+
+    def fit(self, images, y=None):
+        return self
+
+
+@pytest.mark.parametrize("tail", [[], [PCA(2)]])
+def test_images_whose_embedding_is_zero_are_named_and_searchable(tail, tmp_path):
+    images = ImageCollection.from_arrays([*(np.asarray(image) for image in noise(4)), np.full((8, 8, 3), 90, np.uint8)])
+    for store in (None, EmbeddingStore(tmp_path), EmbeddingStore(tmp_path)):
+        retriever = Retriever(make_pipeline(Contrast(), *tail) if tail else Contrast(), store=store, progress=False)
+        retriever.fit(images)
+        assert retriever.problems["name"].tolist() == ["4"] and "zero" in retriever.problems["reason"][0]
+        assert "4" in retriever.search(images[0], k=5).ids[0]
+    retriever.remove("4")

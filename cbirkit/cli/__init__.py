@@ -55,7 +55,7 @@ def main(argv=None):
         return 0
     except Failure as failure:
         printer.error(str(failure))
-    except Exception as error:  # noqa: BLE001 (told, and shown in full on demand)
+    except Exception as error:
         if os.environ.get("CBIRKIT_TRACEBACK"):
             raise
         if not isinstance(error, (ImportError, OSError, TypeError, ValueError)):  # not what the package raises for bad input

@@ -75,7 +75,7 @@ def _as_cell(text):
 
 def _name_problems(problems, out, printer):
     if len(problems):
-        printer.note(f"{counted(len(problems), 'file')} cannot be used:")
+        printer.note(f"{counted(len(problems), 'file')} cannot be used, or found by nothing in the picture:")
     for row in problems.head(_MOST_NAMED).itertuples(index=False):
         printer.note(f"  {row.name}: {row.reason}")
     if len(problems) > _MOST_NAMED:

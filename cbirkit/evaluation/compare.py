@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from ..ranking.ids import positions_of
-from .evaluate import choose_metrics, depth_note, describe_rules, format_score
+from .evaluate import choose_metrics, depth_note, describe_rules, format_score, ties_note
 from .judge import Judged
 from .resample import bootstrap_means, group_codes, holm, interval, sign_flip_test
 
@@ -55,7 +55,7 @@ class Comparison:
         return [(self.summary, True), (self.pairs, False)]
 
 
-def compare(rankings, relevance, *, metric="map", groups=None, n_draws=10_000, random_state=0):
+def compare(rankings, relevance, *, metric="map", ties="order", groups=None, n_draws=10_000, random_state=0):
     """Compare systems on the same queries: paired bootstrap interval, paired permutation test.
 
     Parameters
@@ -64,7 +64,8 @@ def compare(rankings, relevance, *, metric="map", groups=None, n_draws=10_000, r
         At least two, of the same queries in any order. Their databases may differ in order.
     relevance : Relevance
     metric : str, default="map"
-        As `evaluate` takes it.
+    ties : {"order", "expected"}
+        As `evaluate` takes them.
     groups : array-like of shape (n_queries,), optional
         In the order of the first ranking's queries: queries of one group are drawn, and change sign,
         together.
@@ -95,9 +96,15 @@ def compare(rankings, relevance, *, metric="map", groups=None, n_draws=10_000, r
     >>> result.pairs[["a", "b", "difference"]].values.tolist()
     [['good', 'bad', 0.5]]
     """
-    judged, chosen, notes = _judge_all(rankings, relevance, metric)
+    judged, chosen, notes = _judge_all(rankings, relevance, metric, ties)
     first = next(iter(judged.values()))
-    per_query = {name: _scores(j, chosen, first.ranking.query_ids) for name, j in judged.items()}
+    columns = {name: j.scores([chosen]) for name, j in judged.items()}
+    tied = {name: ties_note(j, [chosen], columns[name], ties) for name, j in judged.items()}
+    for name in [name for name, note in tied.items() if "; " in note]:
+        text = f'{name}: {tied[name]}; ties="expected" averages over their orders'
+        warnings.warn(text, UserWarning, stacklevel=2)
+    ids = first.ranking.query_ids
+    per_query = {name: _in_order(columns[name][chosen.name], j, ids) for name, j in judged.items()}
     per_query = pd.DataFrame(per_query, index=pd.Index(first.ranking.query_ids, name="query"))
     scored = first.n_positives > 0
     codes = group_codes(groups, first.ranking.query_ids, scored)
@@ -122,11 +129,11 @@ def compare(rankings, relevance, *, metric="map", groups=None, n_draws=10_000, r
     ]
     pairs = pd.DataFrame(rows)
     pairs.insert(6, "p_holm", holm(pairs["p"]))
-    protocol = "\n".join([*notes, *_describe(judged), _describe_tests(n_draws, groups, len(pairs))])
+    protocol = "\n".join([*notes, *_describe(judged, tied), _describe_tests(n_draws, groups, len(pairs))])
     return Comparison(chosen.name, summary.sort_values("mean", ascending=False), pairs, per_query, protocol)
 
 
-def _judge_all(rankings, relevance, metric):
+def _judge_all(rankings, relevance, metric, ties):
     """Every ranking judged, the metric, and its definition with what has to be said of cut rankings."""
     if not isinstance(rankings, dict) or len(rankings) < 2:
         raise ValueError(
@@ -143,7 +150,7 @@ def _judge_all(rankings, relevance, metric):
                 f"({len(odd)} in all); rank the same queries with both"
             )
     for other in judged.values():
-        chosen = choose_metrics(other, [metric])[0]
+        chosen = choose_metrics(other, [metric], ties)[0]
     depths = {name: j.ranking.k for name, j in judged.items()}
     if len(set(depths.values())) > 1 and any(j.uncertain(chosen).any() for j in judged.values()):
         least, listed = min(depths.values()), ", ".join(f"{n}: {k} ranks" for n, k in depths.items())
@@ -159,9 +166,8 @@ def _judge_all(rankings, relevance, metric):
     return judged, chosen, notes
 
 
-def _scores(judged, metric, query_ids):
+def _in_order(scores, judged, query_ids):
     """Scores in the order of `query_ids`."""
-    scores = judged.scores([metric])[metric.name]
     if np.array_equal(query_ids, judged.ranking.query_ids):
         return scores
     return scores[positions_of(query_ids, judged.ranking.query_ids)]
@@ -188,13 +194,13 @@ def _pair(values, draws, names, pair, test):
     }
 
 
-def _describe(judged):
+def _describe(judged, tied):
     """Rules of the first system; those of the others where they differ."""
     (first_name, first), *others = judged.items()
-    rules = describe_rules(first)
+    rules = describe_rules(first, tied[first_name])
     lines = list(rules)
     for name, other in others:
-        lines += [f"{name}: {line}" for line in describe_rules(other) if line not in rules]
+        lines += [f"{name}: {line}" for line in describe_rules(other, tied[name]) if line not in rules]
     if len(lines) > len(rules):
         lines.insert(0, f"rules of {first_name}, and of the others where they differ:")
     return lines

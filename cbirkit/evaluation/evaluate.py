@@ -13,6 +13,7 @@ from .judge import Judged
 from .names import find_metric
 from .resample import bootstrap_means, draw_counts, group_codes, interval
 
+_TIES_MATTER = 1e-3  # change of a query's score
 DEFAULT = ("map", "p@1", "p@10", "recall@10", "hit_rate@10")
 
 
@@ -57,7 +58,9 @@ class Evaluation:
         return f"{table}<details open><summary>protocol</summary><small>{lines}</small></details>"
 
 
-def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=None, random_state=0):
+def evaluate(
+    ranking, relevance, *, metrics=DEFAULT, ties="order", n_bootstrap=1000, groups=None, random_state=0
+):
     """Score a ranking: junk deleted, the query removed by id, queries without positives left out and counted.
 
     Parameters
@@ -71,6 +74,11 @@ def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=No
         ``ukbench``, ``expected_map``, ``worst_map``, ``best_map``, ``first_rank``, ``median_rank``. The
         default set is cut to the depth of a ranking that holds only the first k (``map`` becomes ``map@k``);
         metrics that you name never are.
+    ties : {"order", "expected"}
+        Take items at equal distances in the order of the ranking, which is often that of the files, or the expectation
+        over all of their orders: of ``map``, ``map@K``, ``map@r``, ``p@K``, ``recall@K``, ``hit_rate@K``,
+        ``r_precision``, ``ukbench`` and ``first_rank``, which have a closed form. Distances tie if they are equal to
+        the bit.
     n_bootstrap : int, default=1000
         Draws of the percentile interval; 0 leaves it out (NaN).
     groups : array-like of shape (n_queries,), optional
@@ -91,11 +99,12 @@ def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=No
     -----
     UserWarning
         The ranking ends before a metric does (``map`` of the first 10): the score is then of the ranks there
-        are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive.
+        are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive. Or the order
+        of right and wrong items at equal distances changes the score of a query by more than 0.001.
 
-    Notes
-    -----
-    Ties count in the order of the ranking, except in ``expected_map``, ``worst_map`` and ``best_map``.
+    References
+    ----------
+    McSherry and Najork, ECIR 2008, doi:10.1007/978-3-540-78646-7_38, for ties.
 
     Examples
     --------
@@ -106,13 +115,16 @@ def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=No
     2.0
     """
     judged = Judged(ranking, relevance)
-    chosen = choose_metrics(judged, metrics)
+    chosen = choose_metrics(judged, metrics, ties)
     notes = {metric.name: depth_note(judged, metric) for metric in chosen}
     for note in dict.fromkeys(filter(None, notes.values())):
         names = ", ".join(name for name in notes if notes[name] == note)
         warnings.warn(f"{names}: {note}; search deeper or name a cut-off", UserWarning, stacklevel=2)
     texts = [f"{m.name}: {m.text}" + (f" [{notes[m.name]}]" if notes[m.name] else "") for m in chosen]
     columns = judged.scores(chosen)
+    tied = ties_note(judged, chosen, columns, ties)
+    if "; " in tied and not any(metric.needs == "ties" for metric in chosen):
+        warnings.warn(f'{tied}; ties="expected" averages over their orders', UserWarning, stacklevel=2)
     scored = judged.n_positives > 0
     if not scored.any():
         warnings.warn(
@@ -131,12 +143,19 @@ def evaluate(ranking, relevance, *, metrics=DEFAULT, n_bootstrap=1000, groups=No
     summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
     columns["n_positives"] = judged.n_positives
     per_query = pd.DataFrame(columns, index=pd.Index(ranking.query_ids, name="query"))
-    texts += describe_rules(judged) + [_describe_intervals(n_bootstrap, groups)]
+    texts += describe_rules(judged, tied) + [_describe_intervals(n_bootstrap, groups)]
     return Evaluation(per_query, summary, "\n".join(texts))
 
 
-def choose_metrics(judged, names):
-    """The `Metric`s of these names, checked against the ranking."""
+def choose_metrics(judged, names, ties="order"):
+    """The `Metric`s of these names, checked against the ranking, in expectation over ties if so."""
+    if ties not in ("order", "expected"):
+        raise ValueError(f'ties={ties!r} is unknown; use "order" or "expected"')
+    chosen = _named_metrics(judged, names)
+    return [metric.in_expectation() for metric in chosen] if ties == "expected" else chosen
+
+
+def _named_metrics(judged, names):
     names = [names] if isinstance(names, str) else names
     chosen = [find_metric(name) for name in names]
     if len({metric.name for metric in chosen}) < len(chosen):
@@ -200,6 +219,28 @@ def depth_note(judged, metric):
     )
 
 
+def ties_note(judged, chosen, columns, ties):
+    """How items at equal distances count, and after a semicolon for how many queries that matters."""
+    if ties == "expected":
+        return "ties: expected over all orders of items at equal distances"
+    chosen, told = [metric for metric in chosen if metric.needs != "ties"], []
+    worst, best = judged.extremes(chosen, columns)
+    touched = np.zeros(len(judged.ranking), dtype=bool)
+    for metric in chosen:
+        low, high = (some[metric.name][judged.n_positives > 0] for some in (worst, best))
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(high - low) > _TIES_MATTER
+        if apart.any():
+            touched[judged.n_positives > 0] |= apart
+            told.append(f"{metric.name} from {low.mean():.4f} to {high.mean():.4f}")
+    if not told:
+        return "ties: in the order of the ranking"
+    return (
+        f"ties: in the order of the ranking; for {int(touched.sum()):,} of {int((judged.n_positives > 0).sum()):,} "
+        f"queries the order of right and wrong items at equal distances matters ({', '.join(told)})"
+    )
+
+
 def _intervals(chosen, columns, scored, codes, n_bootstrap, random_state):
     """(low, high) for each metric; all from the same draws."""
     out = [(np.nan, np.nan)] * len(chosen)
@@ -230,7 +271,7 @@ def _summarise(metric, values, low_high):
     return {"mean": float(centre(values)) if len(values) else np.nan, "low": low_high[0], "high": low_high[1]}
 
 
-def describe_rules(judged):
+def describe_rules(judged, ties):
     """The lines of the protocol that hold for all metrics of a result."""
     ranking, relevance = judged.ranking, judged.relevance
     n_db, scored = len(ranking.database_ids), judged.n_positives > 0
@@ -246,7 +287,7 @@ def describe_rules(judged):
         f"ranking: {depth}" + (f"; {ranking.protocol}" if ranking.protocol else ""),
         f"self: {own}",
         f"junk: {junk}",
-        "ties: in the order of the ranking",
+        ties,
         f"queries: {int(scored.sum()):,} scored, {int((~scored).sum()):,} skipped (no positives)",
     ]
     return lines + ([f"left out: {'; '.join(judged.notes)}"] if judged.notes else [])

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..metrics.hits import Hits
+from ..metrics.ties import Ties
 from ..ranking.ids import positions_of
 
 _BLOCK = 1 << 20  # ranks looked at together: temporary arrays stay near 8 MB each
@@ -49,6 +50,21 @@ class Block:
         """float (n, k), inf after the end"""
         keep = self.judged.look(self.rows, self.relevance)[1]
         return close_gaps(self.judged.ranking.distances[self.rows], keep, np.inf)
+
+    @cached_property
+    def ties(self):
+        """`Ties` of the distances."""
+        return Ties(self.distances, self.relevant)
+
+    def extremes(self, graded):
+        """Two such blocks: right items last, and first, among those of equal distance; of gains too if `graded`."""
+        for relevant, sign in ((self.ties.worst, 1), (self.ties.best, -1)):
+            other = Block(self.judged, self.rows)
+            vars(other)["hits"] = Hits(relevant, self.n_positives)
+            if graded:
+                order = np.lexsort((sign * self.gains, self.distances))
+                vars(other)["gains"] = np.take_along_axis(self.gains, order, axis=1)
+            yield other
 
 
 class Judged:
@@ -107,6 +123,20 @@ class Judged:
             for metric in metrics:
                 out[metric.name][rows] = metric.score(block)
         return out
+
+    def extremes(self, metrics, scores):
+        """Like `scores`, with right items last and first among those of equal distance: two dicts."""
+        extremes = tuple({metric.name: scores[metric.name].copy() for metric in metrics} for _ in range(2))
+        graded = any(metric.name.lower().startswith("ndcg") for metric in metrics)
+        for rows in self._row_blocks() if metrics else ():
+            block = Block(self, rows)
+            worth, tied = block.gains if graded else block.relevant, block.distances[:, 1:] == block.distances[:, :-1]
+            if not (tied & (worth[:, 1:] != worth[:, :-1])).any():
+                continue
+            for out, other in zip(extremes, block.extremes(graded), strict=True):
+                for metric in metrics:
+                    out[metric.name][rows] = metric.score(other)
+        return extremes
 
     def uncertain(self, metric):
         """Mask of the queries whose score could change if the ranking went deeper."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Metric:
     text : str
         Definition, for the protocol.
     average : {"mean", "median"}
+    expected : callable or None
+        As `score`, expected over all orders of items at equal distances, where there is a closed form.
     """
 
     name: str
@@ -37,6 +39,17 @@ class Metric:
     needs: int | str
     text: str
     average: str = "mean"
+    expected: Callable | None = None
+
+    def in_expectation(self):
+        """The same metric, expected over all orders of equal distances; ValueError where there is no closed form."""
+        if self.needs == "ties":
+            return self
+        if self.expected is None:
+            raise ValueError(
+                f'{self.name} has no closed form in expectation over ties; leave it out, or use ties="order"'
+            )
+        return replace(self, score=self.expected, text=f"{self.text}, expected over the orders of ties")
 
 
 def _map_at(k, divide):
@@ -148,6 +161,31 @@ _CUT = {  # name before the @: (k, what stands after the slash) -> parts of a Me
 _ALIASES = {"mean_rank": "first_rank", "precision": "p", "cmc": "hit_rate"}
 
 
+_TERMS = dict.fromkeys(("p", "recall", "r_precision", "ukbench"), "chances")
+_TERMS |= {"map": "precisions", "map@r": "precisions", "hit_rate": "first_hits", "first_rank": "first_hits"}
+
+
+def _in_expectation(base, k=None, divide=None):
+    """How to compute a metric in expectation over ties, or None."""
+    if base not in _TERMS or divide in ("hits", "last"):
+        return None
+
+    def score(block):
+        terms, R = getattr(block.ties, _TERMS[base]), block.n_positives  # (n, k)
+        ranks, limit = np.arange(1, terms.shape[1] + 1), R if base in ("map@r", "r_precision") else k
+        limit = 4 if base == "ukbench" else limit
+        total = terms if limit is None else np.where(ranks <= np.reshape(limit, (-1, 1)), terms, 0)
+        if base == "first_rank":
+            total = np.where(terms.any(axis=1, keepdims=True), terms * ranks, np.inf)
+        divisor = {"p": k, "ukbench": 1, "hit_rate": 1, "first_rank": 1}.get(base, R)
+        if base == "map" and k is not None and divide is None:
+            divisor = np.minimum(k, R)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(R > 0, total.sum(axis=1) / divisor, np.nan)
+
+    return score
+
+
 def find_metric(name):
     """The `Metric` called `name`.
 
@@ -169,12 +207,13 @@ def find_metric(name):
     key = str(name).strip().lower()
     key = _ALIASES.get(key, key)
     if key in _PLAIN:
-        return Metric(str(name), *_PLAIN[key])
+        return Metric(str(name), *(*_PLAIN[key], "mean")[:4], _in_expectation(key))
     match = re.fullmatch(r"([a-z_]+)@([1-9]\d{0,8})(?:/(r|hits|last))?", key)
     if match:
         base, cut, divide = match.groups()
         make, allowed = _CUT.get(_ALIASES.get(base, base), (None, ()))
         divide = "R" if divide == "r" else divide
         if make and divide in allowed:
-            return Metric(str(name), *make(int(cut), divide))
+            expected = _in_expectation(_ALIASES.get(base, base), int(cut), divide)
+            return Metric(str(name), *make(int(cut), divide), expected=expected)
     raise ValueError(f"no metric is called {name!r}; known are {KNOWN} (K is a whole number >= 1)")

@@ -46,32 +46,79 @@ def expected_average_precision(distances, relevant, n_positives=None):
     >>> [round(value, 6) for value in expected_average_precision(distances, relevant)]
     [0.552927, 0.429861, 0.684524]
     """
-    ranked, shape = as_rankings(relevant)
-    near = _check_distances(distances, np.shape(relevant)).reshape(ranked.shape)
-    hits = Hits(relevant, n_positives)
-    n_rows, k = ranked.shape
-    if ranked.size == 0:
-        empty = hits.finish(np.zeros(n_rows), hits.n_positives)
-        return empty, empty, empty
-    start = np.ones(ranked.shape, dtype=bool)  # where a group of ties begins; always at the start of a row
-    start[:, 1:] = near[:, 1:] != near[:, :-1]
-    group_start = np.flatnonzero(start)
-    size = np.diff(group_start, append=ranked.size)
-    found = np.add.reduceat(ranked.reshape(-1).astype(np.int64), group_start)
-    group = np.repeat(np.arange(len(size)), size)  # (n_rows * k,): the group each item is in
-    offset = np.arange(ranked.size) - group_start[group]
-    row_of_group, before = np.divmod(group_start, k)
-    earlier = np.cumsum(found) - found  # hits in all groups before, over all rows ...
-    earlier -= earlier[np.searchsorted(row_of_group, np.arange(n_rows))][row_of_group]  # ... and in this row
-    slope = np.divide(found - 1, size - 1, out=np.zeros(len(size)), where=size > 1)
-    terms = (
-        (found / size)[group] * (earlier[group] + 1 + offset * slope[group]) / (before[group] + offset + 1)
-    )
-    expected = hits.finish(terms.reshape(ranked.shape).sum(axis=1), hits.n_positives)
-    worst = (offset >= (size - found)[group]).reshape(ranked.shape)
-    best = (offset < found[group]).reshape(ranked.shape)
-    extremes = (average_precision(order, hits.n_positives) for order in (worst, best))
-    return expected, *(restore(values, shape) for values in extremes)
+    ties, hits = Ties(distances, relevant), Hits(relevant, n_positives)
+    expected = hits.finish(ties.precisions.sum(axis=1), hits.n_positives)
+    extremes = (average_precision(order, hits.n_positives) for order in (ties.worst, ties.best))
+    return expected, *(restore(np.reshape(values, -1), hits.shape) for values in extremes)
+
+
+class Ties:
+    """Groups of equal distance in a stack of rankings, and what is expected over all orders within them.
+
+    Parameters
+    ----------
+    distances, relevant
+        As for `expected_average_precision`.
+
+    Attributes
+    ----------
+    size, found : ndarray of int64, shape (n_groups,)
+        Items and relevant items of each group.
+    group, offset : ndarray of int64, shape (n_rankings * k,)
+        The group of each item, and its place in that, from 0.
+    before : ndarray of int64, shape (n_groups,)
+        Ranks before each group, in its ranking.
+    earlier : ndarray of int64, shape (n_groups,)
+        Relevant items on those.
+    """
+
+    def __init__(self, distances, relevant):
+        ranked, _ = as_rankings(relevant)
+        near = _check_distances(distances, np.shape(relevant)).reshape(ranked.shape)
+        self.shape, n = ranked.shape, ranked.size
+        start = np.ones(ranked.shape, dtype=bool)  # where a group of ties begins; always at the start of a row
+        start[:, 1:] = near[:, 1:] != near[:, :-1]
+        first = np.flatnonzero(start)
+        self.size = np.diff(first, append=n)
+        self.found = np.add.reduceat(ranked.reshape(-1).astype(np.int64), first) if n else first
+        self.group = np.repeat(np.arange(len(first)), self.size)
+        self.offset = np.arange(n) - first[self.group]
+        row, self.before = np.divmod(first, max(1, ranked.shape[1]))
+        earlier = np.cumsum(self.found) - self.found  # over all rows before, and in this row
+        self.earlier = earlier - earlier[np.searchsorted(row, row)]
+
+    @property
+    def chances(self):
+        """How likely each rank holds a relevant item, float64 (n_rankings, k)."""
+        return (self.found / self.size)[self.group].reshape(self.shape)
+
+    @property
+    def precisions(self):
+        """Expected precision at each rank where it holds a relevant item, 0 where not, float64 (n_rankings, k)."""
+        rest = np.divide(self.found - 1, self.size - 1, out=np.zeros(len(self.size)), where=self.size > 1)
+        hits = self.earlier[self.group] + 1 + self.offset * rest[self.group]
+        return self.chances * (hits / (self.before[self.group] + self.offset + 1)).reshape(self.shape)
+
+    @property
+    def first_hits(self):
+        """How likely each rank holds the first relevant item, float64 (n_rankings, k)."""
+        from scipy.special import gammaln
+
+        item, size, found = self.offset, self.size[self.group], self.found[self.group]
+        nothing = gammaln(size - item) - gammaln(size - item - found + 1)  # of found among the items from here on
+        nothing -= gammaln(size + 1) - gammaln(size - found + 1)
+        there = (found > 0) & (self.earlier[self.group] == 0) & (item <= size - found)
+        return np.where(there, found * np.exp(np.where(there, nothing, 0)), 0).reshape(self.shape)
+
+    @property
+    def worst(self):
+        """`relevant` with the relevant items last in each group, bool (n_rankings, k)."""
+        return (self.offset >= (self.size - self.found)[self.group]).reshape(self.shape)
+
+    @property
+    def best(self):
+        """`relevant` with the relevant items first in each group, bool (n_rankings, k)."""
+        return (self.offset < self.found[self.group]).reshape(self.shape)
 
 
 def _check_distances(distances, shape):

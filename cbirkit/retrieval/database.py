@@ -14,6 +14,7 @@ from .joined import as_indexed, changed, join
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 28  # of files that are read at once to see whether they are those that were indexed; others are when they are shown
+_SILENT = "its embedding is zero, as of an image without key points: it stays searchable, equally far from all images"
 _MOST_COMPARED = 100  # results of a query
 
 
@@ -56,7 +57,8 @@ class Database:
         refused = {name: every.get(name) for name in embedded.problems["name"]}
         stamps = objects([embedded.stamps[position] for position in embedded.positions])
         images = images if len(embedded.positions) == len(images) else images.subset(embedded.positions)
-        problems = pd.concat([images.problems, embedded.problems], ignore_index=True)
+        silent = pd.DataFrame({"name": images.ids[embedded.silent], "reason": _SILENT}, dtype=object)
+        problems = pd.concat([images.problems, embedded.problems, silent], ignore_index=True)
         digests, shown = embedded.digests, as_indexed(images, embedded.digests, stamps)
         return cls(images.ids, keys, embedded.embeddings, digests, images.table, shown, problems, stamps, refused)
 

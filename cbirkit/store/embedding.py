@@ -37,6 +37,8 @@ class Embedded:
         Identify the contents of the images: equal for equal files, pixels or generator rows.
     stamps : list, one an image of the collection
         Size, times and inode of its file when it was read; empty where it could have changed since under the same; None for no file.
+    silent : ndarray of shape (n_good,), bool
+        Whether the encoder (before trailing steps of scikit-learn) gave only zeros, as for an image without key points.
     """
 
     embeddings: np.ndarray
@@ -44,6 +46,7 @@ class Embedded:
     problems: pd.DataFrame
     digests: np.ndarray
     stamps: list
+    silent: np.ndarray
 
 
 def embed(encoder, images, store=None, *, batch_size=64, progress=True):
@@ -100,12 +103,23 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     if reading.problems:
         logger.warning("%d of %d images cannot be used, see .problems", len(problems), len(images))
     keys = [reading.keys[position] for position in good]
-    blocks = rows.blocks(keys)
+    silent = []
+    blocks = _noting_zeros(rows.blocks(keys), silent)
     if tail is not None:
         blocks = _through(tail, blocks, images.ids[good])
     embeddings = gather(blocks, len(keys), None if store is None else store.folder)
     digests = np.array([key.hex() for key in keys], dtype=object)
-    return Embedded(embeddings, np.array(good, dtype=np.int64), problems, digests, reading.stamps)
+    silent = np.concatenate(silent)
+    if silent.any():
+        logger.warning("%d of %d embeddings are zero, as of images without key points", silent.sum(), len(silent))
+    return Embedded(embeddings, np.array(good, dtype=np.int64), problems, digests, reading.stamps, silent)
+
+
+def _noting_zeros(blocks, silent):
+    """The blocks, and of each into the list which rows are zero (packed bits never are)."""
+    for block in blocks:
+        silent.append(~block.any(axis=1) & (block.dtype != np.uint8))
+        yield block
 
 
 def split_pipeline(encoder):
