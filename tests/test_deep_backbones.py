@@ -180,3 +180,43 @@ def test_tensorflow_mobilenet_differs_by_its_padding_and_preprocessing():
     assert same.shape == plain.shape and (same - plain).abs().max() > 0.1 * plain.abs().max()
     preprocessing = preprocessing_of("tf_mobilenet_v2")
     assert (preprocessing.shape, preprocessing.mean, preprocessing.resize) == ((224, 224), (0.5, 0.5, 0.5), "squash")
+
+
+def test_a_checkpoint_brings_its_preprocessing_and_padding():
+    pytest.importorskip("timm")
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    common = {"backbone": "timm/mobilenetv2_050", "weights": None, "size": 32}
+    given = {"mean": [0.5] * 3, "std": (0.5, 0.5, 0.5), "interpolation": "bilinear", "crop_ratio": 1.0, "resize": "crop"}
+    plain = Deep(**common)
+    deep = Deep(**common, **given, pad_type="same")
+    used = deep.preprocessing
+    assert (used.mean, used.std, used.interpolation, used.crop_ratio) == ((0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    assert "pad_type='same'" in repr(deep)
+    assert {type(one).__name__ for one in deep.network.modules()} - {type(one).__name__ for one in plain.network.modules()}
+    first = plain.transform([image])
+    for name, value in {**given, "pad_type": "same"}.items():
+        changed = Deep(**common).set_params(**{name: value})
+        if name != "resize":  # it is timm's default
+            assert np.abs(changed.transform([image]) - first).max() > 1e-6, name
+            assert changed._identity_state() != plain._identity_state()
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"backbone": "timm/mobilenetv2_05O"}, "timm has no model 'mobilenetv2_05O' .it has .*mobilenetv2_050"),
+        ({"backbone": "timm/mobilenetv2_050.wrong"}, "timm has no model"),
+        ({"backbone": "timm/resnet18", "pad_type": "same"}, "takes no pad_type='same'"),
+        ({"backbone": "timm/mobilenetv2_050", "pad_type": "SAME"}, "pad_type"),
+        ({"backbone": "conv5", "pad_type": "same"}, "for backbones of timm"),
+        ({"backbone": "conv5", "mean": (123.7, 116.3, 103.5)}, "divide both by 255"),
+        ({"backbone": "conv5", "std": 0.5}, "3 numbers"),
+        ({"backbone": "conv5", "interpolation": "nearest"}, "interpolation must be one of"),
+        ({"backbone": "conv5", "crop_ratio": 2}, "crop_ratio"),
+    ],
+)
+def test_wrong_checkpoint_arguments_are_one_sentence(params, says):
+    if "timm/" in params["backbone"]:
+        pytest.importorskip("timm")
+    with pytest.raises(ValueError, match=says):
+        Deep(weights=None, **params).transform([np.zeros((32, 32, 3), np.uint8)])

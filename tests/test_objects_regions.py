@@ -122,3 +122,18 @@ def test_keep_best_drops_the_worse_of_two_that_are_nearly_the_same():
     assert [r.score for r in keep_best(regions, iou=0.7)] == [0.9, 0.1]
     assert [r.score for r in keep_best(regions, n=2)] == [0.9, 0.5]
     assert keep_best([]) == []
+
+
+@pytest.mark.parametrize("wrong", [np.ones((4, 4), bool), [0, 0, 2, 2], None, (np.ones((2, 2), bool), 1)])
+def test_overlap_of_what_is_no_region_is_refused(wrong):
+    region = Region.from_box((0, 0, 2, 2), (4, 4))
+    for pair in ((wrong, region), (region, wrong)):
+        with pytest.raises(TypeError, match="mask_iou compares two Region, got"):
+            mask_iou(*pair)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((4, 4), bool), np.ones((2, 3, 4)), [[0, 0, 1]], [[0, 0, np.nan, 1]], [["a"] * 4]])
+def test_boxes_that_are_none_are_refused(wrong):
+    for pair in ((wrong, [[0, 0, 1, 1]]), ([[0, 0, 1, 1]], wrong)):
+        with pytest.raises(ValueError, match="boxes"):
+            box_iou(*pair)

@@ -22,6 +22,7 @@ _CHOICES = {
     "pooling": ("default", "average", "max", "gem", "rmac", "cls"),
     "resize": ("default", "squash", "crop", "pad"),
     "precision": ("float32", "bfloat16", "float16"),
+    "pad_type": (None, "", "same", "valid"),
 }
 
 
@@ -54,6 +55,14 @@ class Deep(TransformerMixin, BaseEstimator):
     resize : {"default", "squash", "crop", "pad"}
         How an image of another aspect ratio is fitted, see `cbirkit.nets.preprocessing`. "default": as belongs to the weights.
         ImageNet's "crop" loses the borders; "squash" keeps them, at a changed aspect.
+    mean, std : sequence of 3 float, optional
+        What the weights were trained with, of RGB values in [0, 1], if other than what belongs to the backbone.
+    interpolation : {"bilinear", "bicubic", "area"}, optional
+        Likewise, of the resizing.
+    crop_ratio : float in (0, 1], optional
+        Likewise, the share of the side that "crop" keeps (timm's ``crop_pct``).
+    pad_type : {"", "same", "valid"}, optional
+        Padding of the convolutions of a "timm/NAME" backbone: "same" for weights that come from TensorFlow.
     normalise : bool
         Scale each embedding to length 1.
     device : str
@@ -97,7 +106,8 @@ class Deep(TransformerMixin, BaseEstimator):
 
     def __init__(
         self, backbone="tiny", weights="default", *, layer=None, pooling="default", p=3.0, scales=(1.0,), size=None,
-        resize="default", normalise=True, device="auto", precision="float32", batch_size=32, random_state=0,
+        resize="default", mean=None, std=None, interpolation=None, crop_ratio=None, pad_type=None, normalise=True,
+        device="auto", precision="float32", batch_size=32, random_state=0,
     ):  # fmt: skip
         self.backbone = backbone
         self.weights = weights
@@ -107,6 +117,11 @@ class Deep(TransformerMixin, BaseEstimator):
         self.scales = scales
         self.size = size
         self.resize = resize
+        self.mean = mean
+        self.std = std
+        self.interpolation = interpolation
+        self.crop_ratio = crop_ratio
+        self.pad_type = pad_type
         self.normalise = normalise
         self.device = device
         self.precision = precision
@@ -208,7 +223,7 @@ class Deep(TransformerMixin, BaseEstimator):
 
     @property
     def preprocessing(self):
-        """What images go through at scale 1, a `cbirkit.nets.preprocessing.Preprocessing`."""
+        """What images go through at scale 1: a `cbirkit.nets.preprocessing.Preprocessing`, which tells mean, std and all that was used."""
         return preprocessings_of(self)[0]
 
     @property
@@ -252,6 +267,10 @@ class Deep(TransformerMixin, BaseEstimator):
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("batch_size", self.batch_size)
+        if self.pad_type is not None and not self.backbone.startswith("timm/"):
+            raise ValueError(
+                f'pad_type={self.pad_type!r} is for backbones of timm, got {self.backbone!r}; use "timm/NAME", or "tf_mobilenet_v2"'
+            )
         if not _is_positive(self.p):
             raise ValueError(f"p must be a positive number, got {self.p!r}; 3 is usual")
         if np.ndim(self.scales) != 1 or not len(self.scales) or not all(map(_is_positive, self.scales)):

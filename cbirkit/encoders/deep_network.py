@@ -8,17 +8,22 @@ import numpy as np
 
 def preprocessings_of(deep):
     """The `Preprocessing` of an encoder at scale 1, and a list of those at each of its scales."""
-    key = (deep.backbone, str(deep.weights), str(deep.size), deep.resize, str(deep.scales))
+    given = {name: getattr(deep, name) for name in ("size", "mean", "std", "interpolation", "crop_ratio")}
+    key = (deep.backbone, str(deep.weights), deep.resize, str(given), str(deep.scales))
     if _kept(deep).get("preprocessing", (None,))[0] != key:
         from ..nets.backbones import preprocessing_of
 
         deep._check()
         one = preprocessing_of(deep.backbone, deep.weights)
-        changes = {} if deep.size is None else {"size": deep.size}
+        changes = {name: _as_tuple(value) for name, value in given.items() if value is not None}
         changes |= {} if deep.resize == "default" else {"resize": deep.resize}
         one = dataclasses.replace(one, **changes)
         _kept(deep)["preprocessing"] = key, one, [one.scaled(factor) for factor in deep.scales]
     return _kept(deep)["preprocessing"][1:]
+
+
+def _as_tuple(value):
+    return tuple(np.asarray(value).tolist()) if np.ndim(value) == 1 else value
 
 
 def extractor_of(deep):
@@ -37,7 +42,8 @@ def extractor_of(deep):
                 "or nobody could make these embeddings again; pass random_state=0"
             )
         weights = getattr(deep, "state_", deep.weights)
-        backbone = build(deep.backbone, weights, random_state=deep.random_state, size=deep.size, layer=deep.layer)
+        more = {} if deep.pad_type is None else {"pad_type": deep.pad_type}
+        backbone = build(deep.backbone, weights, random_state=deep.random_state, size=deep.size, layer=deep.layer, **more)
         found = key, Extractor(backbone, device, deep.backbone)
         _kept(deep)["network"] = found
     return found[1]
@@ -50,6 +56,7 @@ def _kept(deep):
 def _build_key(deep):
     """All that the network depends on; a weights file by its size and times, and as it was if it is gone."""
     key = [deep.backbone, str(deep.weights), str(deep.layer), str(deep.size), str(deep.random_state), str(deep.device)]
+    key.append(str(deep.pad_type))
     if hasattr(deep, "state_"):
         return [*key, id(deep.state_)]
     if not carries_weights(deep) or deep.weights is None:
@@ -91,6 +98,7 @@ def identity_of(deep):
         "p": float(deep.p) if deep.pooling == "gem" else None,
         **{name: getattr(deep, name) for name in ("backbone", "layer", "pooling", "precision")},
         "normalise": bool(deep.normalise),
+        **({} if deep.pad_type is None else {"pad_type": deep.pad_type}),
     }
 
 

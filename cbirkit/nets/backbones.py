@@ -40,7 +40,7 @@ class Backbone:
     n_prefix: int = 0
 
 
-def build(name, weights="default", *, random_state=0, size=None, layer=None):
+def build(name, weights="default", *, random_state=0, size=None, layer=None, **arguments):
     """Build a backbone.
 
     Parameters
@@ -57,6 +57,8 @@ def build(name, weights="default", *, random_state=0, size=None, layer=None):
         Of the images; only matters to networks with position embeddings, which are interpolated.
     layer : str, optional
         Cut there instead of at the last feature map.
+    **arguments
+        Of ``timm.create_model``, for backbones of timm: ``pad_type="same"``, say.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def build(name, weights="default", *, random_state=0, size=None, layer=None):
     is_path = weights is not None and not isinstance(weights, dict) and not is_official(weights)
     weights = read_weights(weights) if is_path else weights
     with _seeded(random_state):
-        backbone = _builder(name)(name, weights, size)
+        backbone = _builder(name)(name, weights, size, **arguments)
     network = backbone.network.float().eval()
     feature_layer = layer or backbone.feature_layer
     if feature_layer:

@@ -11,13 +11,13 @@ from .trunk import without_head
 from .weights import load_into
 
 
-def build(name, weights, size):
+def build(name, weights, size, **arguments):
     """Build a model of timm without its head; parameters and errors as for `backbones.build`."""
     timm, model = require("timm"), name.removeprefix("timm/")
     if isinstance(weights, str) and weights != "default":
         raise ValueError(f"{name!r} has no weights {weights!r}; timm names them in the model: 'timm/resnet50.a1_in1k'")
     preset = preset_of(name)
-    network = _create(timm, name, model, weights == "default")
+    network = _create(timm, name, model, isinstance(weights, str), arguments)
     if size is not None and hasattr(network, "set_input_size"):
         network.set_input_size(size)
     without_head(network)
@@ -32,7 +32,10 @@ def build(name, weights, size):
 def preset_of(name, weights="default"):
     """The `Preprocessing` that timm's weights of a model were made for."""
     timm, model = require("timm"), name.removeprefix("timm/")
-    entry = timm.get_pretrained_cfg(model)
+    try:
+        entry = timm.get_pretrained_cfg(model)
+    except RuntimeError:  # an unknown tag after the point
+        entry = None
     if entry is None:
         near = ", ".join(difflib.get_close_matches(model.split(".")[0], timm.list_models(), 3, cutoff=0.0))
         raise ValueError(f"timm has no model {model!r} (it has {near} and others); timm.list_models() lists them")
@@ -47,9 +50,14 @@ def _forward_features(self, images):
     return self.forward_features(images)
 
 
-def _create(timm, name, model, pretrained):
+def _create(timm, name, model, pretrained, arguments):
     try:
-        return timm.create_model(model, pretrained=pretrained, num_classes=0)
+        return timm.create_model(model, pretrained=pretrained, num_classes=0, **arguments)
+    except (TypeError, KeyError, ValueError, AssertionError) as error:
+        if not arguments:
+            raise
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise ValueError(f"{name!r} takes no {given} ({error}); leave it out, or take another value") from error
     except RuntimeError as error:
         if "pretrained weights exist" in str(error) or "No pretrained" in str(error):
             raise ValueError(f"timm has no official weights for {model!r}; pass weights=PATH, or None for random ones") from None

@@ -64,7 +64,9 @@ class Preprocessing:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}; pass one of these")
         if not 0 < self.crop_ratio <= 1:
             raise ValueError(f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+        if np.ndim(self.mean) == 1 and max(self.mean) > 1:
+            raise ValueError(f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255")
+        if np.ndim(self.mean) != 1 or np.ndim(self.std) != 1 or len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
             raise ValueError(f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}")
 
     @property

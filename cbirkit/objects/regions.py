@@ -129,12 +129,17 @@ def box_iou(a, b):
     ndarray of shape (n, m), float64
         0 where both boxes are empty.
 
+    Raises
+    ------
+    ValueError
+        They are no boxes: masks, regions, or values that are not finite.
+
     Examples
     --------
     >>> box_iou([[0, 0, 2, 2]], [[1, 0, 3, 2], [5, 5, 6, 6]]).round(3).tolist()
     [[0.333, 0.0]]
     """
-    a, b = np.asarray(a, dtype=float).reshape(-1, 4), np.asarray(b, dtype=float).reshape(-1, 4)
+    a, b = _as_boxes(a), _as_boxes(b)
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = np.maximum(high - low, 0).prod(axis=2)
     sizes = [np.maximum(part[:, 2:] - part[:, :2], 0).prod(axis=1) for part in (a, b)]
@@ -142,11 +147,28 @@ def box_iou(a, b):
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
+def _as_boxes(boxes):
+    """Boxes as float64 (n, 4), or ValueError."""
+    array = np.asarray(boxes)
+    if array.size == 0 and array.ndim < 3:
+        return np.empty((0, 4))
+    if array.dtype.kind not in "iuf" or array.ndim not in (1, 2) or array.shape[-1] != 4:
+        raise ValueError(
+            f"boxes must be numbers (n, 4), x0, y0, x1, y1, got {array.dtype} of the shape {array.shape}; "
+            "pass region.box of regions, and compare masks by mask_iou"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("boxes hold NaN or infinity; leave those boxes out")
+    return array.astype(float).reshape(-1, 4)
+
+
 def mask_iou(a, b):
     """Intersection over union of two regions of one image, by their masks: float.
 
     Raises
     ------
+    TypeError
+        They are no `Region`: boxes, or masks.
     ValueError
         The regions are of images of different sizes.
 
@@ -156,6 +178,12 @@ def mask_iou(a, b):
     >>> mask_iou(one, other)
     0.5
     """
+    for one in (a, b):
+        if not isinstance(one, Region):
+            raise TypeError(
+                f"mask_iou compares two Region, got {type(one).__name__}; make one with Region.from_mask(mask) or "
+                "Region.from_box(box, image.shape)"
+            )
     if tuple(a.shape) != tuple(b.shape):
         raise ValueError(f"regions of images of {a.shape} and {b.shape} pixels; compare regions of one image")
     x0, y0 = max(a.box[0], b.box[0]), max(a.box[1], b.box[1])
