@@ -1,7 +1,6 @@
 """`survey`: the first look at a collection: sizes, classes, copies, near-copies, outliers and broken files."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +10,7 @@ from tqdm.auto import tqdm
 from .._optional import require
 from ..images import ImageProblem
 from ..images.tables import text_of
+from ..images.verifying import map_images
 from ..indexes import Exact
 from ..ranking.codes import aligned
 from .leaks import alike, difference_hash, look, shifted
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 1 << 24  # products computed at a time
 _PROPOSED = 5  # nearest by embedding that are compared
 _TRIED = 50  # groups that an image is compared with
-_AT_ONCE = 128  # images handed to the threads at a time, so that memory stays flat
+_AT_ONCE = 128  # images between two calls of `progress`
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,10 @@ def _first(problems):
 def _look_at_all(images, progress):
     """The images that can be read, with the problems of the others, and (size, hash, digest) of each, on several threads."""
     facts = []
-    with (
-        ThreadPoolExecutor() as pool,
-        tqdm(total=len(images), desc="survey", disable=progress is not True) as bar,
-    ):
-        for start in range(0, len(images), _AT_ONCE):
-            block = range(start, min(start + _AT_ONCE, len(images)))
-            facts += pool.map(lambda position: _facts(images, position), block)
-            bar.update(len(block))
-            if callable(progress):
-                progress(block.stop, len(images))
+    for one in tqdm(map_images(_facts, images), desc="survey", total=len(images), disable=progress is not True):
+        facts.append(one)
+        if callable(progress) and (len(facts) % _AT_ONCE == 0 or len(facts) == len(images)):
+            progress(len(facts), len(images))
     problems = [(one.name, one.reason) for one in facts if isinstance(one, ImageProblem)]
     good = images.subset(np.array([not isinstance(one, ImageProblem) for one in facts], dtype=bool))
     if problems:
@@ -163,12 +157,8 @@ class _Facts:
 
 
 def _facts(images, position):
-    """Facts of one image, or the problem that it is."""
-    try:
-        pixels = images[position]
-        return _Facts(pixels.shape[1::-1], difference_hash(pixels), images.digest(position), look(pixels))
-    except ImageProblem as problem:
-        return problem
+    pixels = images[position]
+    return _Facts(pixels.shape[1::-1], difference_hash(pixels), images.digest(position), look(pixels))
 
 
 def _groups_of_equal(ids, keys):

@@ -35,6 +35,8 @@ _TURNS = {  # what makes pixels that are stored so upright
     2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
     6: lambda a: a.swapaxes(0, 1)[:, ::-1], 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: a.swapaxes(0, 1)[::-1],
 }  # fmt: skip
+# Blocks of 16 MB, Pillow's default, stay with the thread that freed them; those beyond 32 MB go back to the system at once.
+Image.core.set_block_size(64 << 20)
 # Damaged files make Pillow warn of each wrong tag; what is wrong with them is told as an ImageProblem.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+Plugin$")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -430,6 +432,13 @@ def _prepare(image):
     if isinstance(meter, _Metered):
         meter.left = _OPEN_BYTES + _PIXEL_BYTES * pixels
         meter.scans = 0 if image.format in ("JPEG", "MPO") else None
+    if image.format == "WEBP":
+
+        def without_decoder():
+            image._decoder = None  # holds two more copies of the picture, which has left it by now
+            type(image).load_prepare(image)
+
+        image.load_prepare = without_decoder
     clear, raw = image.info.get("transparency"), tile[3] if tile else None
     raw = raw[0] if isinstance(raw, tuple) and raw else raw
     if image.format == "PNG" and isinstance(clear, int | tuple) and isinstance(raw, str):
@@ -451,6 +460,10 @@ def _check_tiff(image, tile):
         raise ImageProblem("", "TIFF of signed or complex samples is not read; their black and white are not known: save it with unsigned ones")
     if image.mode == "I":
         raise ImageProblem("", f"TIFF of {max(bits)}-bit integers is not read; save it with 8 or 16 bits")
+    if tags.get(284) == 2 and (image.mode in ("LA", "PA") or (max(bits) > 8 and tags.get(259, 1) == 1)):
+        raise ImageProblem("", "TIFF of separate planes of this kind is not read; save it with all samples of a pixel together")
+    if tile[0] == "libtiff" and tile[3][0] == "F;32BF":  # libtiff gives the order of this machine, not of the file
+        image.tile = [(*tile[:3], ("F;32NF", *tile[3][1:]))]
     if tags.get(322, 1) * tags.get(323, 1) > MAX_PIXELS:
         raise ImageProblem("", "damaged file (its tiles are larger than any picture)")
     return 2 ** bits[0] - 1 if image.mode.startswith("I;16") and bits[0] < 16 else None
@@ -559,9 +572,10 @@ def _range(image):
     """
 
     def extent(low, high):
-        parts = [np.asarray(strip) for _, strip in _strips(image)]
-        parts = [v[np.isfinite(v) & (v > low) & (v < high)] for v in parts]
-        return min((v.min() for v in parts if v.size), default=None), max((v.max() for v in parts if v.size), default=None)
+        arrays = (np.asarray(strip) for _, strip in _strips(image))
+        inside = (v[np.isfinite(v) & (v > low) & (v < high)] for v in arrays)
+        parts = [(float(v.min()), float(v.max())) for v in inside if v.size]
+        return (min(low for low, _ in parts), max(high for _, high in parts)) if parts else (None, None)
 
     low, high = extent(-np.inf, np.inf)
     if low is None:
