@@ -42,7 +42,11 @@ def read(path):
         It is damaged, foreign or of a later format.
     """
     try:
-        manifest = json.loads(plain_file(path.parent, path.name).read_bytes())
+        text = plain_file(path.parent, path.name).read_bytes()
+        try:
+            manifest = json.loads(text)
+        except ValueError:
+            raise ValueError("it is no JSON") from None
         if manifest["format"] != _FORMAT:
             raise ValueError(
                 f"it has the format {manifest['format']!r}, this cbirkit reads format {_FORMAT} (update cbirkit?)"

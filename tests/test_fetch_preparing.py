@@ -210,6 +210,26 @@ def test_damaged_pickles(tmp_path, data):
         read_cifar_batch(path)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x05Nr\xff\xff\xff\x1f.",  # LONG_BINPUT of number 2**29
+        b"\x80\x05\x96" + (2**32).to_bytes(8, "little") + b".",  # BYTEARRAY8
+        b"\x80\x04\x8e" + (2**32).to_bytes(8, "little") + b".",  # BINBYTES8
+        b"Np999999999\n.",  # PUT
+    ],
+)
+@pytest.mark.parametrize("reader", [read_plain, read_cifar_batch])
+def test_ten_bytes_do_not_take_gigabytes(data, reader, tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(data)
+    resource = pytest.importorskip("resource")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="a.pkl"):
+        reader(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200_000
+
+
 def test_a_huge_pickle_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "a.pkl"
     with path.open("wb") as file:

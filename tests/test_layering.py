@@ -9,7 +9,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "cbirkit"
 LAYERS = [  # bottom first; modules of one layer may import one another
-    ["_optional", "_atomic", "_manifest", "images", "ranking", "metrics", "persistence"],
+    ["_optional", "_atomic", "_manifest", "_progress", "images", "ranking", "metrics", "persistence"],
     ["nets"],
     ["datasets", "encoders", "indexes", "rerank", "store"],
     ["learning", "evaluation", "retrieval"],

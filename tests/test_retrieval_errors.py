@@ -33,12 +33,9 @@ def retriever(photos):
         ("cat/1.png", 2.0, ValueError, r"k=2\.0 is not a positive whole number"),
         ("cat/9.png", 1, ValueError, "no indexed image and no file is called 'cat/9.png'"),
         (Path("nowhere.png"), 1, ImageProblem, "nowhere.png: No such file"),
-        (
-            [Path("nowhere.png"), Path("other.png")],
-            1,
-            ValueError,
-            "none of the 2 images can be used; the first, 'nowhere.png'",
-        ),
+        ([Path("nowhere.png"), Path("other.png")], 1, ImageProblem, "nowhere.png: No such file"),
+        (Path("nowhere.png"), 99, ImageProblem, "nowhere.png: No such file"),  # a query first, then k
+        ("nowhere.png", 99, ValueError, "no file is called 'nowhere.png'"),
         (["cat/1.png", noise(1)[0], b"broken"], 1, ImageProblem, "not an image"),
         (b"not an image", 1, ImageProblem, "not an image of a known format"),
         ([], 1, ValueError, "there is no query"),

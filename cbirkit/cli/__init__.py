@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 
+from .._progress import bars
 from .parser import build_parser, parse
 from .say import Failure, Printer
 
@@ -27,18 +28,13 @@ def main(argv=None):
     int
         The exit code: 0 done, 1 failed, 130 interrupted. Wrong usage raises ``SystemExit(2)``.
     """
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a file name that the terminal cannot show must not end the program
+    for stream in (sys.stdout, sys.stderr):  # a file name that the terminal cannot show must not end the program
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     arguments = parse(argv)
     printer = Printer(quiet=arguments.quiet)
     log = logging.getLogger("cbirkit")
-    if (
-        not log.handlers
-    ):  # the commands say it in their own words; without a handler Python would print it too
+    if not log.handlers:  # the commands say it in their own words; without a handler Python would print it too
         log.addHandler(logging.NullHandler())
     notes = _Notes(printer)
     for name in _TOLD:
@@ -82,11 +78,11 @@ class _Notes(logging.Handler):
 
 @contextlib.contextmanager
 def _silenced():
-    """No warnings, and no progress bars in what is imported from now on."""
+    """No warnings and no progress bars, of processes started here either."""
     before = os.environ.get("TQDM_DISABLE")
     os.environ["TQDM_DISABLE"] = "1"
     try:
-        with warnings.catch_warnings():
+        with bars(False), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

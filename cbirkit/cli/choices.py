@@ -65,34 +65,22 @@ def out_folder(arguments):
     elsewhere = "choose a new or an empty folder with --out DIR"
     if out.is_symlink() and not arguments.out:
         raise Failure(f"{out} is a link, which may lead anywhere; name the place itself with --out DIR")
-    if not out.is_dir():
-        return out
-    ours = False
-    for entry in _entries(out):
-        hidden = entry.name.startswith(".") or entry.name in ("Thumbs.db", "desktop.ini")
-        ours = ours or (not hidden and _is_ours(out))  # asked late: another process may just have made it ours
-        if not ours and not hidden:
-            raise Failure(f"{out} holds {entry.name}, which cbirkit did not put there; {elsewhere}")
-        if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
-            raise Failure(f"{entry.path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}")
+    foreign = [name for name in _names(out) if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
+    mark = out / _MARK
+    if foreign and not (mark.is_file() and mark.read_bytes()[: len(_MARK_TEXT)] == _MARK_TEXT):
+        raise Failure(f"{out} holds {foreign[0]}, which cbirkit did not put there; {elsewhere}")
+    for folder, folders, files in os.walk(out):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
+                raise Failure(f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}")
     return out
 
 
-def _is_ours(out):
-    mark = out / _MARK
-    return mark.is_file() and mark.stat().st_size == len(_MARK_TEXT) and mark.read_bytes() == _MARK_TEXT
-
-
-def _entries(folder):
-    """What lies below a folder."""
+def _names(folder):
     try:
-        with os.scandir(folder) as entries:
-            for entry in list(entries):
-                yield entry
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _entries(entry.path)
-    except FileNotFoundError:  # another process works here, too
-        return
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise Failure(f"cannot look into {folder} ({error.strerror}); keep the index elsewhere with --out DIR") from error
 

@@ -6,7 +6,7 @@ import time
 
 from .._atomic import write_bytes
 from .choices import checked_folder, choose, claim, make_index, out_folder, prepared_encoder, save_anew
-from .say import Failure, counted
+from .say import Failure, counted, printable
 
 _MOST_NAMED = 20  # broken files named on the terminal; all are in problems.csv
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
@@ -69,8 +69,8 @@ def _fitted(names, images, out, arguments, printer):
 
 
 def _as_cell(text):
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if str(text).startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Text in one line that no spreadsheet takes for a formula."""
+    return f"'{printable(text)}" if str(text).startswith(("=", "+", "-", "@")) else printable(text)
 
 
 def _name_problems(problems, out, printer):

@@ -65,7 +65,8 @@ def _kept_retriever(out, images, names, trust, printer):
 
     kept = kept_settings(out)
     if not kept:
-        printer.note(f"there is no index in {out} yet: indexing first, later searches are quick")
+        what = "the index in {} cannot be used" if (out / "retriever").exists() else "there is no index in {} yet"
+        printer.note(f"{what.format(out)}: indexing first, later searches are quick")
         return None
     if (kept["encoder"], kept["index"]) != names:
         printer.note(f"the index is for encoder {kept['encoder']} and index {kept['index']}: indexing anew")

@@ -39,6 +39,7 @@ def gather_descriptors(images, detector, max_descriptors, random_state):
             room -= len(gathered[-1])
             progress.update()
             if room == 0:
+                progress.update((progress.total or 0) - progress.n)  # that is all of it
                 break
     if not any(map(len, gathered)):
         raise ValueError(f"no key points in the {len(gathered)} images; pass images with more texture, "

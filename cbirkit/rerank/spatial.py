@@ -47,7 +47,7 @@ class SpatialRanking:
         return mask
 
 
-def describe_images(images, detector=None):
+def describe_images(images, detector=None, *, progress=True):
     """Local features of every image of a collection, by id, computed once and used often.
 
     Parameters
@@ -55,6 +55,8 @@ def describe_images(images, detector=None):
     images : ImageCollection
     detector : SIFT, optional
         ``SIFT()`` if not given.
+    progress : bool
+        Show a progress bar if it takes longer than two seconds.
 
     Returns
     -------
@@ -73,11 +75,12 @@ def describe_images(images, detector=None):
         raise TypeError(f"images must be an ImageCollection, got {type(images).__name__}; "
                         "make one with cbirkit.ImageCollection.from_arrays")
     described = (SIFT() if detector is None else detector).describe_all(images)
-    waiting = tqdm(described, total=len(images), desc="local features", unit="image", leave=False, delay=2)
+    waiting = tqdm(described, total=len(images), desc="local features", unit="image", leave=False, delay=2,
+                   disable=not progress)
     return dict(zip(images.ids, waiting, strict=True))
 
 
-def verify_ranking(ranking, features, *, n=50, n_jobs=None, **verification):
+def verify_ranking(ranking, features, *, n=50, n_jobs=None, progress=True, **verification):
     """Verify the first `n` results of every query and re-order them by their inliers.
 
     Parameters
@@ -89,6 +92,8 @@ def verify_ranking(ranking, features, *, n=50, n_jobs=None, **verification):
         Results to verify; fewer where the ranking is shorter.
     n_jobs : int or None
         Threads; None or -1 uses all cores. It does not change the result.
+    progress : bool
+        Show a progress bar if it takes longer than two seconds.
     **verification
         Parameters of `verify`: ratio, mutual, threshold, max_iterations.
 
@@ -123,7 +128,8 @@ def verify_ranking(ranking, features, *, n=50, n_jobs=None, **verification):
     one_each = threadpool_limits(1, user_api="blas")  # threads of their own for products this small only wait
     with one_each, ThreadPoolExecutor(n_threads, thread_name_prefix="verify") as pool:
         found = pool.map(lambda pair: verify(features[pair[0]], features[pair[1]], **verification), pairs)
-        waiting = tqdm(found, total=len(pairs), desc="spatial verification", unit="pair", leave=False, delay=2)
+        waiting = tqdm(found, total=len(pairs), desc="spatial verification", unit="pair", leave=False, delay=2,
+                       disable=not progress)
         verifications = dict(zip(pairs, waiting, strict=True))
     return _reordered(ranking, verifications, n)
 

@@ -6,6 +6,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._progress import bars
 from ..images import ImageProblem
 from ..store import embed, split_pipeline
 
@@ -96,11 +97,13 @@ def steps_in_order(encoder):
 
 def _fit_on_images(encoder, images, progress):
     try:
-        return clone(encoder, safe=False).fit(images)
+        with bars(progress):
+            return clone(encoder, safe=False).fit(images)
     except ImageProblem as problem:
         good = images.verify(progress=progress)
         if not len(good):
             raise ValueError(
                 f"none of the {len(images)} images can be used; one of them: {problem}"
             ) from problem
-        return clone(encoder, safe=False).fit(good)
+        with bars(progress):
+            return clone(encoder, safe=False).fit(good)

@@ -10,7 +10,7 @@ from ..store import DigestCache, contents_key, is_settled, stamp_of
 def join(first, second):
     """The images of `first`, then those of `second`; ids must differ."""
     source, rows = first._source, first._rows
-    if not isinstance(source, _Joined):
+    if type(source) is not _Joined:
         source, rows = _Joined([first]), np.arange(len(first))
     joined = _Joined([*source.parts, second])
     rows = np.concatenate([rows, joined.starts[-1] + np.arange(len(second))])
@@ -58,54 +58,6 @@ def changed(images, positions, *, cache=None, most_bytes=None):
     return found
 
 
-class _Indexed:
-    """A source (see `cbirkit.images.sources`) that compares files with what was indexed before it reads them."""
-
-    def __init__(self, images, digests, stamps):
-        self.images, self.digests, self.stamps = images, digests, stamps
-        self.root = images.root
-
-    def is_other(self, row, cache):
-        """Whether the file holds something else now, and how many bytes were read to know it."""
-        path = self.images.path(row)
-        if path is None or self.stamps[row] is None:
-            return False, 0
-        try:
-            now = stamp_of(path)
-            if now == self.stamps[row]:
-                return False, 0
-            if contents_key(self.images, row, now, cache).hex() != self.digests[row]:
-                return True, now[0]
-        except (OSError, ImageProblem):
-            return True, 0
-        if is_settled(now):
-            self.stamps[row] = now
-        return False, now[0]
-
-    def _checked(self, row):
-        if self.is_other(row, DigestCache(None))[0] and self.images.path(row).exists():
-            raise ImageProblem(self.images.ids[row], "changed since it was indexed; index again")
-        return int(row)
-
-    def read(self, row):
-        return self.images[self._checked(row)]
-
-    def thumbnail(self, row, size):
-        return self.images.thumbnail(self._checked(row), size)
-
-    def digest(self, row):
-        return self.images.digest(int(row))
-
-    def path(self, row):
-        return self.images.path(int(row))
-
-    def make_mask(self, row):
-        return self.images.mask(int(row))
-
-    def read_mask(self, path):
-        return self.images._source.read_mask(path)
-
-
 class _Joined:
     """A source (see `cbirkit.images.sources`) whose rows are those of its parts, one part after the other."""
 
@@ -119,14 +71,14 @@ class _Joined:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self.parts[number], int(row - self.starts[number])
 
-    def read(self, row):
-        part, position = self._find(row)
-        return part[position]
-
     def is_other(self, row, cache):
         part, position = self._find(row)
         other = getattr(part._source, "is_other", None)
         return (False, 0) if other is None else other(part._rows[position], cache)
+
+    def read(self, row):
+        part, position = self._find(row)
+        return part[position]
 
     def thumbnail(self, row, size):
         part, position = self._find(row)
@@ -147,3 +99,39 @@ class _Joined:
     def read_mask(self, path):
         there = [p for p in self.parts if p.root is not None and (p.root / path).exists()]
         return (there or self.parts)[0]._source.read_mask(path)
+
+
+class _Indexed(_Joined):
+    """A source of one part, which compares its files with what was indexed before it reads them."""
+
+    def __init__(self, images, digests, stamps):
+        super().__init__([images])
+        self.digests, self.stamps = digests, stamps
+
+    def is_other(self, row, cache):
+        """Whether the file holds something else now, and how many bytes were read to know it."""
+        path = self.path(row)
+        if path is None or self.stamps[row] is None:
+            return False, 0
+        try:
+            now = stamp_of(path)
+            if now == self.stamps[row]:
+                return False, 0
+            if contents_key(self.parts[0], int(row), now, cache).hex() != self.digests[row]:
+                return True, now[0]
+        except (OSError, ImageProblem):
+            return True, 0
+        if is_settled(now):
+            self.stamps[row] = now
+        return False, now[0]
+
+    def read(self, row):
+        return super().read(self._checked(row))
+
+    def thumbnail(self, row, size):
+        return super().thumbnail(self._checked(row), size)
+
+    def _checked(self, row):
+        if self.is_other(row, DigestCache(None))[0] and self.path(row).exists():
+            raise ImageProblem(self.parts[0].ids[row], "changed since it was indexed; index again")
+        return row

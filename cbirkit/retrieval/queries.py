@@ -111,7 +111,7 @@ def _kind(item, database):
                 f"no indexed image and no file is called {item!r}; use one of the {len(database)} ids in .ids, or a path"
             )
         if not Path(item).exists():
-            raise ImageProblem(os.fspath(item), "no such file")
+            raise ImageProblem(os.fspath(item), "No such file or directory")
         return "file"
     return "pixels"
 

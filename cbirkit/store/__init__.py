@@ -13,10 +13,8 @@ from .embedding import Embedded, check_encoder, embed, split_pipeline
 from .reading import DigestCache, contents_key, is_settled, stamp_of
 from .rows import ShardRows
 
-__all__ = [
-    "DigestCache", "Embedded", "EmbeddingStore", "check_encoder", "contents_key", "embed", "is_settled", "split_pipeline",
-    "stamp_of",
-]  # fmt: skip
+__all__ = ["DigestCache", "Embedded", "EmbeddingStore", "check_encoder", "contents_key", "embed"]
+__all__ += ["is_settled", "split_pipeline", "stamp_of"]
 
 _FORMAT = "embeddings 1"
 
@@ -43,7 +41,7 @@ class EmbeddingStore:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, numpy as np
     >>> from sklearn.preprocessing import FunctionTransformer
     >>> from cbirkit.images import ImageCollection
     >>> store = EmbeddingStore(tempfile.mkdtemp())

@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from .._progress import bars
 from ..images import ImageCollection, ImageProblem
 from .reading import Reading, ahead
 from .rows import MemoryRows, gather
@@ -188,7 +189,8 @@ def _fill(encoder, reading, rows, flush_seconds, progress):
 
     encode, total = _ways(encoder)[1], len(reading.images)
     pending, since, n_dims = [], time.monotonic(), None
-    with tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1) as bar:
+    bar = tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1)
+    with bar, bars(progress):
         batches = ahead(reading.batches())
         try:
             for batch in batches:

@@ -7,6 +7,7 @@ else is refused. What is read is written as JSON or npy, so that nothing that is
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,11 @@ def _read(path, reader, encoding):
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path.name} is {path.stat().st_size:,} bytes, more than expected")
     try:
-        return reader(io.BytesIO(path.read_bytes()), encoding=encoding).load()
+        data = path.read_bytes()
+        for code, argument, _ in pickletools.genops(data):  # lengths beyond the end are refused, and nothing is made yet
+            if code.name.endswith("PUT") and argument > len(data):  # memory for so many would be asked for
+                raise ValueError(f"it numbers an object {argument}")
+        return reader(io.BytesIO(data), encoding=encoding).load()
     except Exception as error:  # hostile bytes make an unpickler raise whatever it likes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path.name} is not read: {reason}; plain data are expected") from error

@@ -107,6 +107,7 @@ def unpack(archive, folder, *, place=None, progress=True, most_bytes=None):
                 _write(member, folder / safe_name(target, archive.name), archive.name, budget)
                 n_files += 1
             bar.update(max(raw.tell() - bar.n, 0))
+        bar.update(size - bar.n)  # what is left of the archive names no file
     return n_files
 
 
