@@ -31,8 +31,8 @@ def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch,
     (folder / "half.jpg").write_bytes(b"\xff\xd8\xff")
     for source in codes:
         exec(source, names)  # noqa: S102
-    assert len(names["images"]) == 7 and len(names["retriever"].ids) == 6 == len(names["explorer"].queries)
-    assert "call it photo of the sea without an ending.jpg\n" in capsys.readouterr().out  # not cut off
+    assert len(names["images"]) == 8 and len(names["retriever"].ids) == 6 == len(names["explorer"].queries)
+    assert "photo of the sea without an ending a JPEG file" in capsys.readouterr().out  # not cut off
     (folder / "photo of the sea without an ending").unlink()
     (folder / "half.jpg").unlink()
     for source in codes[:-3]:

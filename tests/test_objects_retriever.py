@@ -1,17 +1,21 @@
 """`RegionRetriever`: images ranked by their best region, what is refused, and what is saved."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from cbirkit._atomic import write_manifest
 from cbirkit.encoders import ColorHistogram, Deep
-from cbirkit.images import ImageCollection
+from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.indexes import HNSW
 from cbirkit.objects import Region, RegionQuery, RegionRetriever, SlidingPyramid, as_region, pool_regions
 from cbirkit.objects.region_saving import pack, unpack
 from cbirkit.objects.region_search import best_per_image, best_together
+from cbirkit.persistence import load_state, save_state
 
 DEEP = Deep("conv5", weights=None, size=64, device="cpu")
 THINGS = {"red": (220, 30, 30), "blue": (30, 40, 220), "striped": None}
@@ -299,3 +303,40 @@ def test_encoders_that_do_not_fit_are_refused(world):
         RegionRetriever(Deep("conv5", weights=None, size=32, resize="crop")).fit(images)
     with pytest.raises(ValueError, match="one list an image"):
         RegionRetriever(DEEP).fit(images, regions=masks[:2])
+
+
+def test_pictures_that_changed_since_are_not_shown(tmp_path):
+    (tmp_path / "in").mkdir()
+    for n in range(3):
+        Image.fromarray(np.random.RandomState(n).randint(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / "in" / f"{n}.bmp")
+    fitted = RegionRetriever(DEEP, SlidingPyramid((0.5,)), progress=False).fit(tmp_path / "in")
+    fitted.save(tmp_path / "saved")
+    shutil.copy(tmp_path / "in" / "0.bmp", tmp_path / "in" / "1.bmp")
+    loaded = RegionRetriever.load(tmp_path / "saved", ImageCollection.from_folder(tmp_path / "in"))
+    for one in (fitted, loaded):
+        assert one.images["2.bmp"].shape == (40, 50, 3)
+        with pytest.raises(ImageProblem, match=r"1\.bmp: changed since it was indexed"):
+            one.images["1.bmp"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(ids=3),
+        lambda state: state.update(settings={"nonsense": 1}),
+        lambda state: state.update(embeddings=np.zeros((1, 2))),
+        lambda state: state["regions"].update(counts=-state["regions"]["counts"]),
+        lambda state: state["regions"].update(boxes=state["regions"]["boxes"] * 2**33),
+        lambda state: state["regions"].pop("bits"),
+        lambda state: state.pop("digests"),
+    ],
+)
+def test_a_forged_state_is_one_sentence(change, tmp_path, retriever):
+    folder = retriever.save(tmp_path / "regions")
+    state = load_state(folder / "regions", kind="regions")
+    change(state)
+    save_state(state, folder / "regions", kind="regions")
+    write_manifest(folder, kind="region retriever")
+    with pytest.raises(ValueError, match=r"is damaged: .*; index again") as caught:
+        RegionRetriever.load(folder)
+    assert "\n" not in str(caught.value)

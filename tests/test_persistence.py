@@ -180,3 +180,57 @@ def test_damaged_and_foreign_folders_say_so(tmp_path, data):
     save_state([1], tmp_path / "list", kind="list")
     with pytest.raises(ValueError, match="holds a saved list, and a saved estimator is wanted"):
         load_estimator(tmp_path / "list")
+
+
+# ---------------------------------------------------------------------- signed again by a stranger
+
+
+def nested(depth):
+    return '{"~": "tuple", "items": [' * depth + "]}" * depth
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        nested(100_000),
+        "[" * 100_000,
+        '{"~": "objects", "shape": [1000000000000], "items": []}',
+        '{"~": "objects", "shape": [-1], "items": []}',
+        '{"~": "array", "at": 7}',
+        '{"~": "array"}',
+        '{"~": "nonsense"}',
+        "{}",
+        '{"~": "scalar", "dtype": "<f8", "value": "zz"}',
+        '{"~": "dtype", "value": [1]}',
+        '{"~": "sparse", "format": "csr", "shape": [1000000000000, 2], "parts": [[1.0], [0], [0, 1]]}',
+        '{"~": "RandomState", "state": [1]}',
+        '{"~": "object", "class": "cbirkit.encoders.HOG"}',
+        '{"~": "object", "class": 3, "state": {}}',
+        '{"~": "object", "class": "cbirkit.encoders.HOG", "state": []}',
+    ]
+    + [
+        f'{{"~": "object", "class": "{path}", "state": {{}}}}'
+        for path in (
+            "os.system", "cbirkit.__main__.sys", "cbirkit.cli.say.Printer", "cbirkit.store.EmbeddingStore", "cbirkit._atomic.Path",
+            "cbirkit.images.sources.FileSource", "sklearn.__check_build.x", "sklearn.utils.Bunch", "cbirkit.encoders.base.np.memmap",
+            "sklearn.utils._joblib.Parallel", "cbirkit.persistence.code.sys", "cbirkit..encoders.HOG", "cbirkit.encoders", "",
+        )
+    ],
+)  # fmt: skip
+def test_a_forged_description_is_one_sentence_and_makes_estimators_only(tree, tmp_path):
+    folder = save_estimator(StandardScaler(), tmp_path / "e")
+    (folder / "state.json").write_text(f'{{"format": 1, "arrays": 0, "tree": {tree}}}')
+    _atomic.write_manifest(folder, kind="estimator")
+    with pytest.raises(ValueError, match="the estimator in .* cannot be loaded: ") as caught:
+        load_estimator(folder)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("saved", ["{", "[]", "null", '{"format": 1}', '{"format": 2, "arrays": 0, "tree": 1}',
+                                   '{"format": 1, "arrays": "x", "tree": 1}', '{"format": 1, "arrays": 1e9, "tree": 1}'])  # fmt: skip
+def test_a_forged_frame_is_one_sentence(saved, tmp_path):
+    folder = save_estimator(StandardScaler(), tmp_path / "e")
+    (folder / "state.json").write_text(saved)
+    _atomic.write_manifest(folder, kind="estimator")
+    with pytest.raises(ValueError, match="the estimator in .* cannot be loaded: "):
+        load_estimator(folder)

@@ -8,9 +8,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
+from .._manifest import reason_of
 from ..images import ImageProblem
 from ..ranking import Ranking
 from ..retrieval.database import as_collection
+from ..retrieval.joined import as_indexed, contents_of
 from ..retrieval.nearest import new_index
 from . import region_saving
 from .masked_pooling import pool_regions, window_of
@@ -111,12 +113,14 @@ class RegionRetriever(BaseEstimator):
                 f"regions holds {len(regions)} lists and there are {len(images)} images; give one list an image"
             )
         self.seconds_ = dict.fromkeys(("regions", "network", "pooling"), 0.0)
-        self.problems_, kept, found, rows = [], [], [], []
+        self.problems_, kept, found, rows, contents = [], [], [], [], []
         for position in tqdm(range(len(images)), desc="regions", disable=not self.progress, leave=False):
             try:
+                contents.append(contents_of(images, position))
                 picture = images[position]
-            except ImageProblem as problem:
-                self.problems_.append((str(images.ids[position]), problem.reason))
+            except (ImageProblem, OSError) as problem:
+                self.problems_.append((str(images.ids[position]), getattr(problem, "reason", None) or reason_of(problem)))
+                del contents[len(kept) :]
                 continue
             kept.append(position)
             found.append(self._cut(picture, None if regions is None else regions[position]))
@@ -125,7 +129,9 @@ class RegionRetriever(BaseEstimator):
             raise ValueError(
                 f"none of the {len(images)} images gave a region; pass whole=True, or another proposer"
             )
-        self.images = images if len(kept) == len(images) else images.subset(np.array(kept))
+        images = images if len(kept) == len(images) else images.subset(np.array(kept))
+        self.digests_, self._stamps = zip(*contents, strict=True)
+        self.images = as_indexed(images, self.digests_, self._stamps)
         return self._set(self.images.ids, found, np.concatenate(rows))
 
     def search(self, queries, k=10, *, where=None, depth=None):

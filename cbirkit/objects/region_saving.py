@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from .._atomic import verify_manifest, write_folder
+from .._manifest import reason_of
 from ..persistence import load_estimator, load_state, save_estimator, save_state
+from ..retrieval.joined import as_indexed
 from .regions import Region
 
 KIND = "region retriever"
@@ -37,6 +39,8 @@ def unpack(packed):
     """
     boxes, sizes = packed["boxes"], packed["sizes"]
     height, width = (boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0])
+    if np.abs(boxes).max(initial=0) > 2**30 or (packed["counts"] < 0).any():
+        raise ValueError("the regions are damaged: a box is larger than any image; index again")
     n = int(packed["counts"].sum())
     if not len(boxes) == len(sizes) == len(packed["scores"]) == len(
         packed["shapes"]
@@ -72,6 +76,8 @@ def save(retriever, folder):
         "ids": [str(name) for name in retriever.ids],
         "regions": pack(retriever.regions_),
         "embeddings": retriever.embeddings_,
+        "digests": list(retriever.digests_),
+        "are_files": [stamp is not None for stamp in retriever._stamps],
         "problems": [list(one) for one in retriever.problems_],
         "settings": {
             name: getattr(retriever, name) for name in ("whole", "pooling", "query_scales", "progress")
@@ -90,9 +96,20 @@ def load(cls, folder, images=None, trusted=()):
     folder = Path(folder)
     verify_manifest(folder, kind=KIND)
     state = load_state(folder / "regions", kind="regions")
-    parts = {name: load_estimator(folder / name, trusted=trusted) for name in state["parts"]}
-    retriever = cls(**{"encoder": None, "proposer": None, "index": None, **parts}, **state["settings"])
-    ids = np.array(state["ids"], dtype=object)
+    names = [name for name in ("encoder", "proposer", "index") if name in state["parts"]]
+    parts = {name: load_estimator(folder / name, trusted=trusted) for name in names}
+    try:
+        retriever = cls(**{"encoder": None, "proposer": None, "index": None, **parts}, **state["settings"])
+        ids, regions = np.array(state["ids"], dtype=object), unpack(state["regions"])
+        retriever.digests_, retriever.problems_ = state["digests"], [tuple(one) for one in state["problems"]]
+        retriever._stamps = [() if one else None for one in state["are_files"]]  # to be compared when they are shown
+        if not len(regions) == len(ids) == len(retriever.digests_) == len(retriever._stamps):
+            raise ValueError("its regions and images differ in number")
+        retriever._set(ids, regions, state["embeddings"])
+        if len(retriever._flat) != len(retriever.embeddings_):
+            raise ValueError("its regions and embeddings differ in number")
+    except Exception as error:
+        raise ValueError(f"{folder} is damaged: {reason_of(error)}; index again") from error
     if images is not None:
         missing = [name for name in ids if name not in images.table.index]
         if missing:
@@ -100,12 +117,6 @@ def load(cls, folder, images=None, trusted=()):
                 f"{images.name!r} lacks {len(missing)} of the {len(ids)} indexed images, the first is {missing[0]!r}; "
                 "give the collection that was indexed, or load without images"
             )
-        images = images.subset(images.positions(ids))
-    regions = unpack(state["regions"])
-    if len(regions) != len(ids) or len(state["embeddings"]) != sum(map(len, regions)):
-        raise ValueError(
-            f"{folder} is damaged: its regions, embeddings and images differ in number; index again"
-        )
+        images = as_indexed(images.subset(images.positions(ids)), retriever.digests_, retriever._stamps)
     retriever.images, retriever.seconds_ = images, {}
-    retriever.problems_ = [tuple(one) for one in state["problems"]]
-    return retriever._set(ids, regions, state["embeddings"])
+    return retriever

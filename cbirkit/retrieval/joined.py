@@ -36,6 +36,13 @@ def as_indexed(images, digests, stamps):
     return ImageCollection(source, images.table, problems=images.problems, name=images.name)
 
 
+def contents_of(images, position):
+    """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
+    stamp = stamp_of(images.path(position))
+    digest = contents_key(images, position, stamp, DigestCache(None)).hex()
+    return digest, () if stamp and not is_settled(stamp) else stamp
+
+
 def changed(images, positions, *, cache=None, most_bytes=None):
     """Positions of images whose files hold something else than when they were indexed.
 
