@@ -133,7 +133,7 @@ def test_overlap_of_what_is_no_region_is_refused(wrong):
 
 
 @pytest.mark.parametrize("wrong", [np.ones((4, 4), bool), np.ones((2, 3, 4)), [[0, 0, 1]], [[0, 0, np.nan, 1]], [["a"] * 4]])
-def test_boxes_that_are_none_are_refused(wrong):
+def test_overlap_of_what_are_no_boxes_is_refused(wrong):
     for pair in ((wrong, [[0, 0, 1, 1]]), ([[0, 0, 1, 1]], wrong)):
         with pytest.raises(ValueError, match="boxes"):
             box_iou(*pair)

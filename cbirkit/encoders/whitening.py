@@ -29,16 +29,17 @@ class _Projection(TransformerMixin, BaseEstimator):
             The embeddings have another number of dimensions than those of the fit.
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=np.float32)
+        X = check_array(X, dtype=[np.float32, np.float64])
         if X.shape[1] != len(self.mean_):
             raise ValueError(f"got embeddings of {X.shape[1]} dimensions, fitted on {len(self.mean_)}; use those of the same encoder")
-        projected = (X - self.mean_) @ self.components_.T
+        # subtracted in float64, where a large common offset costs no digits
+        projected = (X - self.mean_).astype(np.float32) @ self.components_.T
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return projected / np.where(length > 0, length, 1)
 
     def _keep(self, components, mean):
         self.components_ = np.ascontiguousarray(components, dtype=np.float32)
-        self.mean_ = mean.astype(np.float32)
+        self.mean_ = mean
         self.n_features_in_ = len(mean)
         return self
 
@@ -66,7 +67,7 @@ class PCAWhitening(_Projection):
 
     Attributes
     ----------
-    mean_ : ndarray (n_features,), float32
+    mean_ : ndarray (n_features,), float64
     components_ : ndarray (n_dims, n_features), float32
         Already divided.
     variances_ : ndarray (n_dims,), float64
@@ -110,7 +111,8 @@ class PCAWhitening(_Projection):
         X = check_array(X, dtype=np.float64, ensure_min_samples=2)
         mean = X.mean(axis=0)
         values, vectors = _principal(X - mean)
-        n_dims = self._dims(int((values > _RANK * values[0]).sum()), f"in which these {len(X)} embeddings vary")
+        least = max(_RANK * values[0], (4 * np.finfo(float).eps * np.abs(X).max()) ** 2)
+        n_dims = self._dims(int((values > least).sum()), f"in which these {len(X)} embeddings vary")
         if n_dims == 0:
             raise ValueError(f"all {len(X)} embeddings are equal, there is nothing to whiten; fit on different images")
         self.variances_ = values[:n_dims]

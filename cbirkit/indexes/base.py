@@ -11,6 +11,7 @@ from cbirkit.indexes.validation import check_array, check_k, check_known
 
 MAX_DEAD = 0.3  # share of removed rows above which they are dropped and a structure built anew
 _QUERY_BLOCK = 1024  # queries answered at a time, so that candidates stay few
+_SMALLEST = 1e-17  # squares of smaller numbers vanish in float32
 _CANDIDATES = 2**21  # copies compared at a time
 
 
@@ -49,6 +50,9 @@ class BaseIndex(BaseEstimator):
         X = self._check_rows(X, None)
         if not len(X):
             raise ValueError(f"there is nothing to index: X has shape {X.shape}; pass at least one embedding")
+        searched_whole = type(self)._find is BaseIndex._find
+        if not searched_whole and self.metric == "euclidean" and 0 < np.abs(X).max() < _SMALLEST:
+            raise ValueError("X holds values too small for float32 distances; scale the embeddings")
         self._set_rows(X, np.arange(len(X)), len(X))
         try:
             self._build()

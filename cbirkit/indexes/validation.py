@@ -62,6 +62,10 @@ def check_shape(X, n_dims=None, *, name="X"):
     """Return X as a 2-D array with `n_dims` columns, or raise TypeError or ValueError."""
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} has masked values; leave those images out, or fill them with {name}.filled(0)")
+    if hasattr(X, "detach"):
+        X = X.detach().cpu()  # a torch tensor, of whatever device
     try:
         X = np.asarray(X)
     except ValueError as error:

@@ -29,7 +29,7 @@ def alignment(embeddings, labels, alpha=2.0):
     Raises
     ------
     ValueError
-        No rows, a number of labels that differs, or an alpha out of range.
+        No rows, values that are not finite, a number of labels that differs, or an alpha out of range.
 
     References
     ----------
@@ -104,12 +104,17 @@ def _unit(embeddings):
         raise ValueError(
             f"embeddings must be an array (n_images, n_dims) with a row at least, got the shape {rows.shape}; give one row an image"
         )
+    if not np.isfinite(rows).all():
+        raise ValueError("embeddings hold NaN or infinity; leave those images out")
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    rows = rows / np.where(largest > 0, largest, 1)  # the square of what is left neither overflows nor vanishes
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(length > 0, length, 1)
 
 
 def _squares(rows):
     """Squared distances of blocks of rows to all rows, (n, n_images); of a row to itself exactly 0."""
+    rows = rows - rows.mean(axis=0)  # around their mean far less is cancelled than around 0
     lengths = (rows**2).sum(axis=1)
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(rows)))
