@@ -1,8 +1,8 @@
 """Grounds that things stand on, and backdrops behind them."""
 
-import bpy
 import numpy as np
 
+from .blender import bpy
 from .materials import Shader, linear
 
 # name: pattern, its scale, two sRGB colours, roughness, depth of the relief
@@ -58,10 +58,11 @@ def _plane(name, corners, material):
     return plane
 
 
-def add_ground(ground, backdrop, distance, seed, size=40.0):
-    """The plane z = 0, and an upright one at y = `distance`."""
+def add_ground(row, material=None, size=40.0):
+    """The plane z = 0 and an upright one behind, as the row says, or both of one material."""
     square = [(-size, -size, 0), (size, -size, 0), (size, size, 0), (-size, size, 0)]
-    _plane("ground", square, _shader(ground, GROUNDS[ground], seed))
-    wall = _plane("backdrop", square, _shader(backdrop, BACKDROPS[backdrop], seed + 1))
+    ground, backdrop, seed = row["ground"], row["backdrop"], row["ground_seed"]
+    _plane("ground", square, material or _shader(ground, GROUNDS[ground], seed))
+    wall = _plane("backdrop", square, material or _shader(backdrop, BACKDROPS[backdrop], seed + 1))
     wall.rotation_euler = (np.pi / 2, 0, 0)
-    wall.location = (0, distance, 0)
+    wall.location = (0, row["backdrop_distance"], 0)

@@ -1,8 +1,8 @@
 """Materials and patterns as Blender shaders, for objects and for grounds."""
 
-import bpy
 import numpy as np
 
+from .blender import bpy
 from .parameters import COLOURS
 
 _FINISH = {  # inputs of Blender's Principled BSDF: a value or a range
@@ -149,3 +149,11 @@ def _darkened(shader, tone, factor, share):
     shader.link(tone, a)
     shader.link(grey, b)
     return next(s for s in node.outputs if s.type == "RGBA")
+
+
+def clay():
+    """Unglazed clay, the same for everything."""
+    shader = Shader("clay")
+    shader.surface.inputs["Roughness"].default_value = 0.95
+    shader.surface.inputs["Base Color"].default_value = linear((178, 150, 130))
+    return shader.material

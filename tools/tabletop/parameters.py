@@ -4,6 +4,7 @@ Material, pattern, colours, ground, light, size and position are drawn apart fro
 so that the object fills a circle that was drawn before: only the shape tells what a picture shows.
 """
 
+import functools
 import hashlib
 
 import numpy as np
@@ -89,15 +90,16 @@ def draw_surroundings(rng, grounds=GROUNDS, backdrops=BACKDROPS):
 
 
 def draw_distractors(rng):
-    """Text of up to two plain solids beside or behind the object: solid:x:y:size:turn:look:seed, joined by ";"."""
+    """Up to two plain solids beside or behind the object."""
     found = []
     for side in rng.permutation([-1, 1])[: rng.integers(0, 3)]:
-        size, y = rng.uniform(0.3, 0.6), rng.uniform(-0.3, 2.5)
-        x = side * rng.uniform(1.15 + size, 2.4 if y < 1 else 1.6 + size)
-        look = ":".join(draw_look(rng).values())
-        solid = rng.choice(list(SOLIDS))
-        found.append(f"{solid}:{x:.2f}:{y:.2f}:{size:.2f}:{rng.integers(360)}:{look}:{rng.integers(10**6)}")
-    return ";".join(found)
+        size, y = _number(rng, 0.3, 0.6), _number(rng, -0.3, 2.5)
+        x = round(float(side * rng.uniform(1.15 + size, 2.4 if y < 1 else 1.6 + size)), 2)
+        solid = {"solid": str(rng.choice(list(SOLIDS))), "x": x, "y": y, "scale": size}
+        found.append(
+            solid | draw_look(rng) | {"turn": _number(rng, 0, 360, 0), "shape_seed": int(rng.integers(2**31))}
+        )
+    return found
 
 
 def draw_view(rng, vertices):
@@ -119,6 +121,7 @@ def draw_view(rng, vertices):
     return row | {"aperture": round(float(np.exp(rng.uniform(-1.2, 1))), 2)}
 
 
+@functools.lru_cache(maxsize=32)
 def mesh_of(category, shape_seed):
     """Vertices, faces and surfaces (`shapes.join`) of an instance."""
     return shapes.join(CATEGORIES[category](np.random.default_rng(int(shape_seed))))
@@ -133,12 +136,14 @@ def unseen_categories():
     }
 
 
-def object_row(category, instance, view):
+def row(key):
     """One picture of the part `objects`."""
+    category, instance, view = key.rsplit("_", 2)
+    category, instance, view = category.replace("_", " "), int(instance), int(view)
     thing, rng = generator("instance", category, instance), generator("view", category, instance, view)
     splits = ["query"] * N_QUERY_VIEWS + ["database"] * (N_VIEWS - N_QUERY_VIEWS - 1) + ["aside"]
-    row = {
-        "picture": f"{category} {instance} {view}".replace(" ", "_"),
+    result = {
+        "picture": key,
         "group": GROUP_OF[category],
         "category": category,
         "instance": f"{category} {instance}",
@@ -148,19 +153,13 @@ def object_row(category, instance, view):
         "seen_instance": int(instance < N_SEEN_INSTANCES),
         "shape_seed": int(thing.integers(2**31)),
     }
-    row |= draw_look(thing)
-    row |= draw_view(rng, mesh_of(category, row["shape_seed"])[0])
-    return row | draw_surroundings(rng) | draw_light(rng) | {"distractors": draw_distractors(rng)}
+    result |= draw_look(thing)
+    result |= draw_view(rng, mesh_of(category, result["shape_seed"])[0])
+    return result | draw_surroundings(rng) | draw_light(rng) | {"distractors": draw_distractors(rng)}
 
 
-def objects():
-    """All rows of the part `objects`: categories x instances x views."""
+def keys(categories=CATEGORIES, instances=range(N_INSTANCES), views=range(N_VIEWS)):
+    """Names of pictures of the part `objects`."""
     return [
-        object_row(category, instance, view)
-        for category in CATEGORIES
-        for instance in range(N_INSTANCES)
-        for view in range(N_VIEWS)
+        f"{name.replace(' ', '_')}_{i}_{view}" for name in categories for i in instances for view in views
     ]
-
-
-PARTS = {"objects": objects}

@@ -4,24 +4,13 @@ PYTHONPATH=tools python -m tabletop.sheet FOLDER SHEET.jpg [--instances 4] [--on
 """
 
 import argparse
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from .catalogue import CATEGORIES
-from .parameters import object_row
-from .render import render_object, save
+from .render import render
 
 TILE, LABEL = 128, 14
-
-
-def tile(folder, category, instance):
-    row = object_row(category, instance, 0)
-    path = Path(folder) / "objects" / row["picture"]
-    if not path.with_suffix(".png").exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(path, *render_object({name: str(value) for name, value in row.items()}))
-    return Image.open(path.with_suffix(".webp"))
 
 
 def sheet(folder, categories, n_instances, columns=4):
@@ -33,7 +22,8 @@ def sheet(folder, categories, n_instances, columns=4):
         x, y = i % columns * (n_instances * TILE + 8), i // columns * (TILE + LABEL)
         pen.text((x + 2, y + 1), category, fill="black")
         for k in range(n_instances):
-            paper.paste(tile(folder, category, k), (x + k * TILE, y + LABEL))
+            path = render("objects", f"{category.replace(' ', '_')}_{k}_0", folder)
+            paper.paste(Image.open(path), (x + k * TILE, y + LABEL))
     return paper
 
 
