@@ -240,3 +240,34 @@ def test_the_installed_command_and_python_m(folder, tmp_path):
 def test_the_command_line_itself_loads_nothing_heavy():
     lines = "import sys, cbirkit.cli as c; c.build_parser(); print({'numpy', 'torch', 'cv2'} & {*sys.modules})"
     assert shell(sys.executable, "-c", lines, cwd=ROOT).stdout.strip() == "set()"
+
+
+# ---------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_labels_of_a_file(folder, run, tmp_path, inside):
+    place = folder / "my.csv" if inside else tmp_path / "my.csv"
+    place.write_text("file,kind\n" + "".join(f"{i}.png,0{i % 2}\n" for i in range(5)))
+    given = ("--labels", place)
+    err = run("index", folder)[2]
+    assert ("my.csv knows labels of these images (kind)" in err) == inside and ("--labels my.csv" in err) == inside
+    assert run("index", folder, *given)[0] == 0
+
+    def labels(*more):
+        found = json.loads(run("search", folder, "dog/4.png", "--json", *more)[1])["results"]
+        return {one["id"]: one["label"] for one in found}
+
+    named = {"cat/0.png": "00", "cat/1.png": "01", "cat/2.png": "00", "dog/3.png": "01", "dog/5.png": None}
+    assert labels(*given) == named
+    kept = named if inside else {name: name.split("/")[0] for name in named}  # a file elsewhere is named again
+    assert labels() == kept
+    paint(folder / "cat" / "new.png", 9)
+    assert labels() == kept | {"cat/new.png": None if inside else "cat"}
+    assert run("report", folder, *given, "--encoder", "color", "--html", tmp_path / "r.html")[0] == 0
+    assert "2 classes" in (tmp_path / "r.html").read_text()
+    assert run("explore", folder, *given, "--no-open", "--notebook", tmp_path / "n.ipynb")[0] == 0
+    shown = repr("my.csv" if inside else str(place))
+    assert f"labels={shown})" in (tmp_path / "n.ipynb").read_text()
+    failed(run("index", folder, "--labels", "none.csv"), "there is no such file")
+    failed(run("report", folder, "--labels", f"{place}:sort"), "no column 'sort'")

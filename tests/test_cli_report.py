@@ -46,7 +46,7 @@ def test_it_begins_with_the_whole_in_a_few_words(folder, tmp_path, run):
     (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     run("report", folder, "--html", page, "--encoder", "color")
     text = words(page)
-    assert "1 file cannot be read. 2 groups of copies" in text and "1 image in no sub-folder" in text
+    assert "1 file cannot be read. 2 groups of copies" in text and "1 image without a class" in text
     assert "IMG_1.HEICHEIC is not read; save it as JPEG or PNG" in text
 
 

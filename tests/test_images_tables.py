@@ -414,3 +414,70 @@ def test_what_is_said_of_a_table(folder, caplog):
     with caplog.at_level(logging.WARNING):
         from_csv(folder, "path,label\n001,Cat\n002,cat\n003,cat \n0004,café\n", "cp1252")
     assert "not UTF-8" in caplog.text and "'Cat', 'cat', 'cat ' are taken for 3 classes" in caplog.text
+
+
+# ------------------------------------------------------------------ a CSV of labels in a folder
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Six pictures in one folder, and what is known of them in a table."""
+    (tmp_path / "in").mkdir()
+    for i in range(6):
+        Image.fromarray(PIXELS[i]).save(tmp_path / "in" / f"{i}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("named", ["in/{}.png", "{}.png", "{}", "./in/{}.png", "in\\{}.png"])
+@pytest.mark.parametrize("column", ["label", "class", "Species", "anything"])
+def test_labels_of_a_csv_in_the_folder(flat, named, column, caplog):
+    rows = [f"{named.format(i)},0{i % 2},{i}.5" for i in range(5)]
+    (flat / "t.csv").write_text("\n".join([f"file,{column},weight", *rows, "gone.png,01,1"]))
+    assert "label" not in ImageCollection.from_folder(flat).table
+    assert f"t.csv knows labels of these images ({column})" in caplog.text and "labels='t.csv'" in caplog.text
+    for spec in ("t.csv", f"t.csv:{column}", flat / "t.csv"):
+        images = ImageCollection.from_folder(flat, labels=spec)
+        assert images.labels.tolist() == ["00", "01", "00", "01", "00", None]
+        assert images.column("weight")[:5].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+        assert images.problems["name"].tolist() == ["gone.png"]
+    caplog.clear()
+    ImageCollection.from_folder(flat, labels=None)
+    ImageCollection.from_folder(flat, labels="t.csv")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "message"),
+    [
+        ("file,a,b\n0.png,x,y\n1.png,x,y\n2.png,z,w\n3.png,z,w\n", "t.csv", "which column.*t.csv:COLUMN; there are: a, b"),
+        ("file,label\n0.png,x\n0.png,y\n", "t.csv", "names in/0.png more than once"),
+        ("file,label\nnone.png,x\n", "t.csv", "names none of the 6 images"),
+        ("file,label\n0.png,x\n", "t.csv:species", "no column 'species' for labels.*file, label"),
+        ("file,label\n0.png,x\n", "other.csv", "no such file"),
+    ],
+)
+def test_a_csv_of_labels_that_does_not_fit_is_refused(flat, text, spec, message):
+    (flat / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        ImageCollection.from_folder(flat, labels=spec)
+
+
+def test_a_csv_that_agrees_with_the_folders_or_is_about_something_else_is_not_offered(tmp_path, caplog):
+    for name in ("a/0.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(PIXELS[0]).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text("file,label\na/0.png,a\nb/1.png,b\n")
+    (tmp_path / "u.csv").write_text("when,what\n1,a\n")
+    (tmp_path / "v.csv").write_bytes(b"PK\0\0")
+    assert ImageCollection.from_folder(tmp_path).labels.tolist() == ["a", "b"] and not caplog.text
+
+
+def test_the_real_tables_of_labels(caplog):
+    root = os.environ.get("CBIRKIT_REALDATA")
+    if not root or not os.path.isdir(root):
+        pytest.skip("no real photographs: CBIRKIT_REALDATA is no folder")
+    expected = {"a_category_clothing10": 10, "a_imagenet_superclass10": 10, "b_instance_ukbench250": 250, "c_crossdomain_pacs": 7}
+    for name, n_classes in expected.items():
+        images = ImageCollection.from_folder(os.path.join(root, name), labels="labels.csv")
+        assert f"label ({n_classes})" in repr(images) and not len(images.problems)
+    assert "split (2), label (10)" in repr(ImageCollection.from_folder(os.path.join(root, "a_cifar10_small")))

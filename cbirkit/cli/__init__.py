@@ -12,7 +12,7 @@ from .say import Failure, Printer
 
 __all__ = ["build_parser", "main"]
 
-_TOLD = ("cbirkit.store.rows", "cbirkit.indexes.saved")  # loggers whose warnings the commands do not say in words of their own
+_TOLD = ("cbirkit.store.rows", "cbirkit.indexes.saved", "cbirkit.images.folders", "cbirkit.images.tables")  # loggers whose warnings the commands do not say in words of their own
 
 
 def main(argv=None):

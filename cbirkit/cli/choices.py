@@ -49,12 +49,12 @@ def default_encoder():
     return "deep" if find_spec("torch") else WITHOUT_TORCH
 
 
-def checked_folder(folder):
-    """The images of a folder; a `Failure` where there are none."""
+def checked_folder(arguments):
+    """The images of a folder, with their labels; a `Failure` where there are none."""
     from ..images import ImageCollection
 
     try:
-        return ImageCollection.from_folder(folder)
+        return ImageCollection.from_folder(arguments.folder, labels=labels_file(arguments) or "folder")
     except (OSError, ValueError) as error:
         raise Failure(" ".join(str(error).split())) from error
 
@@ -112,6 +112,16 @@ def kept_settings(out):
         return kept if kept["encoder"] in ENCODERS and kept["index"] in INDEXES else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def labels_file(arguments):
+    """The CSV file of labels that was asked for; else the one in the folder itself that the index was made with, or None."""
+    kept = kept_settings(out_folder(arguments)).get("labels")
+    if arguments.labels and os.path.abspath(os.path.dirname(arguments.labels)) == os.path.abspath(arguments.folder):
+        return os.path.basename(arguments.labels)
+    if arguments.labels and os.path.dirname(arguments.labels):
+        return os.path.abspath(arguments.labels)
+    return arguments.labels or (kept if isinstance(kept, str) and os.path.basename(kept) == kept else None)
 
 
 def choose(arguments, out):

@@ -5,7 +5,16 @@ import os
 import time
 
 from .._atomic import write_bytes
-from .choices import checked_folder, choose, claim, make_index, out_folder, prepared_encoder, save_anew
+from .choices import (
+    checked_folder,
+    choose,
+    claim,
+    labels_file,
+    make_index,
+    out_folder,
+    prepared_encoder,
+    save_anew,
+)
 from .say import Failure, counted, printable
 
 _MOST_NAMED = 20  # broken files named on the terminal; all are in problems.csv
@@ -34,14 +43,14 @@ def index_folder(arguments, printer, images=None, names=None):
     Failure
         There is no such folder, no image in it that can be read, or the index cannot be written.
     """
-    images = checked_folder(arguments.folder) if images is None else images
+    images = checked_folder(arguments) if images is None else images
     out = out_folder(arguments)
     encoder, index = names = choose(arguments, out) if names is None else names
     started = time.monotonic()
     try:
         claim(out)
         retriever, new = _fitted(names, images, out, arguments, printer)
-        about = {"encoder": encoder, "index": index}  # in the same step: it is never said of another index
+        about = {"encoder": encoder, "index": index, "labels": labels_file(arguments)}  # in the same step: it is never said of another index
         save_anew(lambda folder: retriever.save(folder, about=about), out / "retriever")
         text = retriever.problems.map(_as_cell).to_csv(index=False)
         write_bytes(out / "problems.csv", text.encode("utf-8", "backslashreplace"))

@@ -17,6 +17,7 @@ from .choices import (
     choose,
     claim,
     encoder_code,
+    labels_file,
     out_folder,
     prepared_encoder,
 )
@@ -54,7 +55,7 @@ def explore_folder(arguments, printer):
     Failure
         There is no such folder, no image in it, or the notebook cannot be written.
     """
-    images = checked_folder(arguments.folder)
+    images = checked_folder(arguments)
     folder = Path(arguments.folder).expanduser().resolve()
     out = out_folder(arguments).expanduser().resolve()
     encoder, index = choose(arguments, out)
@@ -62,7 +63,7 @@ def explore_folder(arguments, printer):
     _make(out)
     if ENCODERS[encoder][1]:
         prepared_encoder(encoder, images, out, printer)
-    notebook = json.dumps(_notebook(folder, out, encoder, index), indent=1) + "\n"
+    notebook = json.dumps(_notebook(folder, labels_file(arguments), out, encoder, index), indent=1) + "\n"
     if path.exists() and path.stat().st_size:  # an empty one was left by a full disk
         printer.note(f"{path} is there already and was kept; name another with --notebook FILE, or delete it")
     else:
@@ -99,9 +100,9 @@ def _open(path, printer):
         raise Failure(f"JupyterLab ended with code {code}; the notebook is {path}")
 
 
-def _notebook(folder, out, encoder, index):
+def _notebook(folder, labels, out, encoder, index):
     """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
-    codes = [_imports(encoder), _images(folder), _retriever(out, encoder, index)]
+    codes = [_imports(encoder), _images(folder, labels), _retriever(out, encoder, index)]
     cells = [_markdown(_INTRODUCTION.format(name=_plain(folder.name))), *map(_code, codes)]
     for (title, words), code in zip(_PARTS.items(), (_LOOK, _SEARCH.format(encoder), _MAP), strict=True):
         cells += [_markdown(f"## {title}\n\n{words}"), _code(code)]
@@ -120,8 +121,9 @@ def _imports(encoder):
     return "\n".join([*lines, "from cbirkit.store import EmbeddingStore"])
 
 
-def _images(folder):
-    return f"images = ImageCollection.from_folder({str(folder)!r})\nimages"
+def _images(folder, labels):
+    how = f", labels={labels!r}" if labels else ""
+    return f"images = ImageCollection.from_folder({str(folder)!r}{how})\nimages"
 
 
 def _retriever(out, encoder, index):

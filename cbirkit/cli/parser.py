@@ -236,6 +236,11 @@ def _add_assignments(commands):
 def _add_folder(parser):
     parser.add_argument("folder", metavar="FOLDER", help="a folder of images, searched with its sub-folders")
     parser.add_argument("--out", metavar="DIR", help="where the index is kept (default: FOLDER/.cbirkit)")
+    parser.add_argument(
+        "--labels", metavar="FILE",
+        help="CSV file, in FOLDER or elsewhere, that names images and their labels; FILE:COLUMN if it does not call them label or "
+        "class (default: as before, or sub-folders)",
+    )  # fmt: skip
 
 
 def _add_encoder(parser, *, index=True):

@@ -32,7 +32,7 @@ def report_folder(arguments, printer):
     from ..evaluation import survey
     from .pages import check_place, write_page
 
-    images, folder = checked_folder(arguments.folder), Path(arguments.folder).expanduser().resolve()
+    images, folder = checked_folder(arguments), Path(arguments.folder).expanduser().resolve()
     path = Path(arguments.html or f"report_{file_name(folder)}.html").expanduser()
     check_place(path)
     out = out_folder(arguments)

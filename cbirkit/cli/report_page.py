@@ -124,7 +124,7 @@ def _numbers(found):
 def _classes(found):
     counts = found.class_counts()
     if not len(counts):
-        return "<h2>Classes</h2><p>No sub-folders, so no classes.</p>\n"
+        return "<h2>Classes</h2><p>No two sub-folders and no file of labels (--labels), so no classes.</p>\n"
     most = counts.iloc[0]
     rows = "".join(
         f'<tr><th scope=row>{escaped(name)}</th><td>{n:,}</td><td><span class="bar" style="width:{20 * n / most:.1f}rem"></span></td></tr>'
@@ -133,7 +133,7 @@ def _classes(found):
     each = f"{most:,}" if counts.iloc[-1] == most else f"{counts.iloc[-1]:,} to {most:,}"
     title = f"{counted(len(counts), 'class', 'classes')}, {each} images each"
     without = len(found.table) - counts.sum()
-    note = f"<p>{counted(without, 'image')} in no sub-folder, so without a class.</p>" if without else ""
+    note = f"<p>{counted(without, 'image')} without a class.</p>" if without else ""
     return f"<h2>{title}</h2><table>{rows}</table>{note}\n"
 
 

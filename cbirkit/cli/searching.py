@@ -27,7 +27,7 @@ def search_folder(arguments, printer):
 
     if arguments.html:
         check_place(arguments.html)
-    images = checked_folder(arguments.folder)
+    images = checked_folder(arguments)
     query = _find_query(arguments.image, arguments.folder, images)
     out = out_folder(arguments)
     encoder, index = names = choose(arguments, out)
@@ -121,6 +121,8 @@ def _is_refused_still(images, name, refused):
 
 def _search(retriever, query, k, printer):
     """A dict (rank, id, path, label, distance) for each result."""
+    from ..images.tables import text_of
+
     ranking = retriever.search(query, k=min(k, len(retriever.ids)))
     results = ranking[0]
     if len(results) < k:
@@ -129,9 +131,9 @@ def _search(retriever, query, k, printer):
     labels = retriever.table.get("label")
     rows = []
     for rank, name, distance in results.itertuples(index=False):
-        label = None if labels is None else labels[name]
+        label = None if labels is None else text_of(labels[name]) or None
         row = {"rank": int(rank), "id": name, "path": os.path.abspath(retriever.images.path(name))}
-        rows.append(row | {"label": label if isinstance(label, str) else None, "distance": float(distance)})
+        rows.append(row | {"label": label, "distance": float(distance)})
     return rows
 
 

@@ -60,8 +60,9 @@ def from_folder(folder, *, labels="folder", recursive=True):
     Parameters
     ----------
     folder : str or path
-    labels : "folder", "parent" or None
-        "folder": the first sub-folder that tells images apart is the label of an image; "parent": the last.
+    labels : "folder", "parent", a CSV file or None
+        "folder": the first sub-folder that tells images apart is the label of an image; "parent": the last. A CSV file that
+        names images, such as "labels.csv": its column ``label``, ``class`` … or that of "labels.csv:species".
     recursive : bool
         Whether to look into sub-folders.
 

@@ -2,6 +2,7 @@
 
 import html
 import logging
+import os
 import unicodedata
 
 import numpy as np
@@ -12,12 +13,14 @@ from ..ranking.codes import aligned, as_labels, is_missing
 from .files import ImageProblem
 from .folders import (
     absolute,
+    labels_of_file,
     labels_of_folders,
     list_images,
     paths_from_table,
     printable,
     real_paths,
     say_alike,
+    say_tables,
 )
 from .sheet import sheet_html
 from .sources import ArraySource, FileSource, FunctionSource
@@ -74,11 +77,13 @@ class ImageCollection:
         folder : str or path
             Left out are hidden files and folders (names that start with a dot), and folders of file servers and operating
             systems, such as ``@eaDir`` and ``$RECYCLE.BIN``; links are followed.
-        labels : "folder", "parent" or None
+        labels : "folder", "parent", a CSV file or None
             "folder": the first sub-folder that tells images apart is the label; folders called ``train``, ``val``, ``test``,
             ``query``, ``database`` … are the column ``split`` instead, and the label is the folder in them.
             "parent": the folder that holds the image. An image outside of such folders has no label (None), and where there
             are not two different ones there is no column ``label``. ``Cat`` and ``cat`` are two classes, which the log says.
+            A CSV file, in the folder or anywhere, that names images adds its columns; its ``label`` (or class, category …) is the
+            label, or the column named as in ``"labels.csv:species"``. The log says if there is such a file and it is not used.
         recursive : bool
             Whether to look into sub-folders.
 
@@ -93,11 +98,15 @@ class ImageCollection:
         FileNotFoundError, NotADirectoryError, ValueError
             No such folder; a file; no image in it.
         """
-        if labels not in ("folder", "parent", None):
-            raise ValueError(f'labels must be "folder", "parent" or None, got {labels!r}')
         root = absolute(folder)
         ids, paths, problems = list_images(root, recursive)
-        columns = labels_of_folders(ids, labels) if labels else {}
+        if labels in ("folder", "parent", None):
+            columns = labels_of_folders(ids, labels) if labels else {}
+            if labels:
+                say_tables(root, ids, columns.get("label"))
+        else:
+            columns, more = labels_of_file(os.fspath(labels), root, ids)
+            problems += more
         say_alike(columns.get("label", ()))
         table = pd.DataFrame({"path": [printable(path) for path in paths], **columns}, index=pd.Index(ids, dtype=object))
         return cls(FileSource(paths, root), table, problems=problem_table(problems), name=root.resolve().name)

@@ -10,7 +10,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from .tables import read_csv, text_of
+from .tables import columns_for, read_csv, text_of
 from .unread import EXTENSIONS, sorted_out
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ _SYSTEM = {
     "ipod photo cache", "thumbs.db",
 }  # fmt: skip
 _LIBRARIES = (".lrdata", ".photoslibrary", ".photolibrary", ".aplibrary", ".migratedphotolibrary")
+_MOST_TABLES, _MOST_BYTES = 5, 16_000_000  # files that are looked into for labels, and their size
 _SPLITS = {
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
 }  # fmt: skip
@@ -124,6 +125,33 @@ def labels_of_folders(ids, how):
         columns["split"], folders = first, [parts[1:] for parts in folders]
     columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
+
+
+def labels_of_file(spec, root, ids):
+    """What a CSV file says of the images in a folder, as `columns_for`, with a ``label``; ``FILE:COLUMN`` names the column."""
+    files = [(root / name, column) for name, column in ((spec, None), spec.rpartition(":")[::2])]
+    files += [(absolute(name), column) for name, column in ((spec, None), spec.rpartition(":")[::2])]
+    file, column = next(((file, column) for file, column in files if file.is_file()), (None, None))
+    if file is None:
+        raise ValueError(f'labels must be "folder", "parent", None or a CSV file, got {spec!r}; there is no such file')
+    columns, choices, problems = columns_for(file, ids, column)
+    if "label" not in columns:
+        raise ValueError(f"which column of {file.name} holds the labels? Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}")
+    return columns, problems
+
+
+def say_tables(root, ids, labels):
+    """Log which CSV files in the folder know labels other than those, if any, that were found without them."""
+    for file in sorted(file for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))[:_MOST_TABLES]:
+        try:
+            if file.stat().st_size > _MOST_BYTES:
+                continue
+            columns, choices, _ = columns_for(file, ids)
+        except (OSError, ValueError):  # a table of something else
+            continue
+        if choices and (labels is None or list(columns.get("label", ())) != list(labels)):
+            spec = file.name if "label" in columns else f"{file.name}:COLUMN"
+            log.warning("%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s", file.name, ", ".join(choices), spec, spec)
 
 
 def say_alike(labels):

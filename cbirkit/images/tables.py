@@ -4,6 +4,8 @@ import codecs
 import csv
 import io
 import logging
+from collections import Counter
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _AS_WRITTEN = ("path", "mask")  # names of files: not even the form of their accents is changed
 _TEXT = (*_AS_WRITTEN, "label", "instance", "split", "domain", "caption")  # columns of a CSV that are never numbers
+_LABELS = ("label", "labels", "class", "class_name", "category", "species", "target", "superclass", "group", "instance")
 _SEPARATORS = ",;\t|"
 
 
@@ -106,7 +109,7 @@ def read_csv(file, text=()):
     ----------
     file : Path
         UTF-8, UTF-16 with its mark, or else Windows-1252; separated by comma, semicolon, tab or ``|``.
-    text : sequence of str
+    text : sequence of str, or None for all
         Columns that stay text, with ``path``, ``label``, ``instance``, ``split``, ``domain``, ``caption`` and ``mask``.
 
     Returns
@@ -139,7 +142,58 @@ def read_csv(file, text=()):
     if len(set(names)) < len(names):
         raise ValueError(f"{file.name} has two columns called {max(names, key=names.count)!r}; rename one")
     columns = {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(names)}
-    return pd.DataFrame({name: _from_text(values, name in (*_TEXT, *text)) for name, values in columns.items()})
+    return pd.DataFrame({name: _from_text(values, text is None or name in (*_TEXT, *text)) for name, values in columns.items()})
+
+
+def columns_for(file, ids, column=None):
+    """What a CSV file says of images that it names by id, by file name or by file name without ending, where these are unique.
+
+    Parameters
+    ----------
+    file : Path
+    ids : list of str
+    column : str, optional
+        With the labels. Default: one called label, class, category … or else the only one that divides the images.
+
+    Returns
+    -------
+    columns : dict of array (n_images,)
+        With ``label`` if there is one; None where no row names an image.
+    choices : list of str
+        Columns that might be the labels; the one that was taken first.
+    problems : list of (name, reason)
+        Rows that name no image.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read, names none of the images or one twice, or has no such column.
+    """
+    texts = read_csv(file, text=None)
+    tails = [i.rsplit("/", 1)[-1] for i in ids]
+    places = {}
+    for names in (ids, tails, [tail.rpartition(".")[0] for tail in tails]):
+        counts = Counter(names)
+        places |= {name: i for i, name in enumerate(names) if counts[name] == 1 and name not in places}
+    known = {name: texts[name].map(lambda one: places.get(normalize("NFC", one if isinstance(one, str) else "").replace("\\", "/").removeprefix("./"), -1)) for name in texts}
+    path = max(known, key=lambda name: (known[name] >= 0).sum())
+    at, there = known[path].to_numpy(), (known[path] >= 0).to_numpy()
+    if not there.any():
+        raise ValueError(f"{file.name} names none of the {len(ids)} images in any column; its columns: {', '.join(texts)}")
+    if len(set(at[there])) < there.sum():
+        raise ValueError(f"{file.name} names {ids[Counter(at[there].tolist()).most_common(1)[0][0]]} more than once; give one row an image")
+    rest = texts.drop(columns=path)[there]
+    divides = [name for name in rest if 1 < rest[name].nunique() <= max(2, len(rest) / 2)]
+    named = [name for one in _LABELS for name in rest if name.lower() == one]
+    choices = [column] if column else named[:1] or divides
+    if column is not None and column not in rest:
+        raise ValueError(f"{file.name} has no column {column!r} for labels; its columns: {', '.join(texts)}")
+    columns = {name: _from_text(rest[name], name in _TEXT) for name in rest if name != "path"}
+    if len(choices) == 1:
+        columns["label"] = rest[choices[0]].to_numpy()
+    rows = pd.DataFrame(columns, index=at[there]).reindex(range(len(ids)))
+    problems = [(one or "no name", f"named by {file.name}; there is no such image") for one in texts[path][~there]]
+    return {name: rows[name].to_numpy() for name in rows}, choices or divides, problems
 
 
 def _decoded(file):

@@ -39,6 +39,7 @@ from cbirkit.images import ImageCollection
 # %%
 SEED = 0
 FOLDER = None  # the one line to change: FOLDER = "~/Pictures/birds", with a sub-folder a class, or without
+LABELS = "folder"  # or a CSV file that names images and their labels: LABELS = "labels.csv"
 
 # %% [markdown]
 # ## The goal
@@ -70,7 +71,7 @@ made = tempfile.TemporaryDirectory()  # removed again when the kernel ends
 if FOLDER is None:
     write_folder(made.name)
 folder = Path(made.name if FOLDER is None else FOLDER).expanduser()
-images = datasets.from_folder(folder)
+images = datasets.from_folder(folder, labels=LABELS)
 plots.show(plots.contact_sheet(images[:: max(1, len(images) // 24)].verify(progress=False)), dpi=64)
 
 # %% [markdown]
