@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 from cbirkit import cli
-from cbirkit.cli.assignment_cells import BEGIN, STUB, assignment_cells
+from cbirkit.cli.assignment_cells import BEGIN, DEMONSTRATION, STUB, assignment_cells
 from cbirkit.cli.assignments import PREPROCESSORS
 
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -157,10 +157,33 @@ def test_a_configuration_of_ones_own_is_kept_and_the_lines_are_told(tmp_path, ca
     assert config.read_text() == "{}"
 
 
+def test_autograding_runs_what_answers_depend_on():
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
+    import nbformat
+
+    from cbirkit.cli.assignment_referee import Needed
+
+    sources = {  # source: is run
+        "import numpy as np\nSIZE = 3": True,
+        "slow = [np.ones(SIZE) for _ in range(9)]\nfor k in slow:\n    total = k": False,
+        "offset = SIZE + 1": True,  # used by the helper
+        "def helper(x):\n    k = 2\n    return x + offset + k": True,
+        "def other(x):\n    return answer(x)": False,
+        "%matplotlib inline": False,
+        "class Unused:\n    answer = 1": False,
+    }
+    cells = [nbformat.v4.new_code_cell(source, metadata={"tags": [DEMONSTRATION]}) for source in sources]
+    marks = {"nbgrader": {"solution": True, "grade": False}}
+    answer = "def answer(relevant, k):\n    total = np.sum(relevant)\n    return helper(total) / k"
+    cells.append(nbformat.v4.new_code_cell(answer, metadata=marks))
+    cells.append(nbformat.v4.new_code_cell("mine = slow"))  # a student's own
+    Needed().preprocess(nbformat.v4.new_notebook(cells=cells), {})
+    assert ["skip-execution" not in cell.metadata.get("tags", []) for cell in cells] == [*sources.values(), True, True]
+
+
 def test_nbgraders_own_steps_are_kept():
     converters = pytest.importorskip("nbgrader.converters", reason="nbgrader is not installed: pip install nbgrader")
-    names = [one.rpartition(".")[2] for one in PREPROCESSORS]
-    names.remove("Referee")
+    names = [one.rpartition(".")[2] for one in PREPROCESSORS if "cbirkit" not in one]
     assert names == [one.__name__ for one in converters.Autograde.autograde_preprocessors.default()]
 
 

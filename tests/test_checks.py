@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from cbirkit import checks
-from cbirkit.checks import Case, Mistake, _run, start_here
+from cbirkit.checks import Case, Mistake, _grade, _run, start_here
 from cbirkit.checks._call import Outcome
 from cbirkit.checks._compare import difference, short
 
@@ -290,6 +290,7 @@ NOT_SAME = [  # expected, got, what is said
     (INF, -INF, "expected inf, got -inf"),
     (1e300, INF, "got inf"),
     (1.0, 10**400, "got 1000"),
+    (1.0, 10**5000, "got what cannot be shown"),
     (True, 1, "expected True, got 1"),
     (1.0, "1.0", "expected a single number, 1, got str '1.0'"),
     (1.0, np.array([1.0]), "an array of shape (1,)"),
@@ -297,7 +298,7 @@ NOT_SAME = [  # expected, got, what is said
     (0.25, 0.250004, "expected 0.25, got 0.250004"),
     (10**7, 10**7 + 1, "expected 10000000, got 10000001"),
     (2, 2.5, "expected 2, got 2.5"),
-    ("a" * 90 + "b", "a" * 90 + "c", "aab', got …aaa"),
+    ("a" * 90 + "b", "a" * 90 + "c", "aab', got 'aaa"),
     ("a", b"a", "b'a'"),
     ((1, 2), (1, 3), "value 2: expected 2, got 3"),
     ((1, 2), (1,), "expected 2 values"),
@@ -322,13 +323,52 @@ NOT_SAME = [  # expected, got, what is said
 ]
 
 
-@pytest.mark.parametrize(("expected", "got"), SAME, ids=repr)
+@pytest.mark.parametrize(("expected", "got"), SAME, ids=short)
 def test_what_is_right_in_another_type_is_right(expected, got):
     assert difference(expected, got, tolerance=1e-6) is None
 
 
+def travelled(value):
+    """A value as it arrives in another process."""
+    return _grade._decoded(_grade._encoded(Outcome(value), 1)).value
+
+
+@pytest.mark.parametrize(("expected", "got"), SAME, ids=short)
+def test_results_travel_as_what_they_are(expected, got):
+    assert difference(expected, travelled(got), tolerance=1e-6) is None
+
+
+class Gladly(np.ndarray):
+    __eq__ = __le__ = __sub__ = __rsub__ = lambda *given: np.True_
+
+
+ENDLESS = [1]
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize("value", [np.arange(3.0).view(Gladly), ENDLESS, print, 1j, 10**5000, {"a": {1}}, torch.ones(3, requires_grad=True)], ids=lambda value: type(value).__name__)
+def test_what_is_no_plain_value_is_equal_to_nothing(value):
+    got = travelled(value)
+    for expected in (1.0, np.ones(3), [1, 2], "a", {"a": 1}):
+        assert difference(expected, got, tolerance=1e-6)
+    assert type(value).__name__ in difference(1.0, got, tolerance=1e-6) or isinstance(value, Gladly | dict)
+
+
+@pytest.mark.parametrize(
+    "name", ["leave_query_out", "seen_pixels", "root_sift", "semi_hard", "choose_nprobe", "copy_groups", "mended_average_precision"]
+)
+def test_a_fresh_process_comes_to_the_same_verdict(name):
+    check, mistakes, answer = CHECKS[name]
+    for one in (answer, mistakes[0].answer):
+        verdict, record = _grade._from_fresh_process(check.__name__, one)
+        assert verdict == check(one) == checks.verdict_on(check.__name__, record)
+    for damaged in ("", record.partition("\n")[0], "[1]", "{", '{"value": {"array": [1], "dtype": "<U999999999", "shape": [9]}}'):
+        with pytest.raises(ValueError, match="did not all arrive"):
+            checks.verdict_on(check.__name__, damaged)
+
+
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("expected", "got", "words"), NOT_SAME, ids=repr)
+@pytest.mark.parametrize(("expected", "got", "words"), NOT_SAME, ids=short)
 def test_difference_in_words(expected, got, words):
     found = difference(expected, got, tolerance=1e-6)
     assert words in found

@@ -75,7 +75,7 @@ def verdict_on(check, record):
     def ask(arguments, seconds):
         try:
             return _decoded(next(outcomes))
-        except (StopIteration, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+        except (StopIteration, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
             raise ValueError("the results of the answer did not all arrive, or cannot be read") from error
 
     return getattr(checks, check)(Elsewhere(ask))
@@ -130,10 +130,10 @@ def _plain(value):
     if isinstance(value, dict):
         return {"dict": [[_plain(key), _plain(part)] for key, part in value.items()]}
     try:
-        array = np.asarray(value if hasattr(value, "__array__") else None)
+        array = np.asarray(value) if hasattr(value, "__array__") else None
     except (RuntimeError, TypeError):  # a tensor with a gradient, or on another device
-        array = np.asarray(None)
-    if array.dtype.kind not in "biufUO" or not hasattr(value, "__array__"):
+        array = None
+    if array is None or array.dtype.kind not in "biufUO":
         return {"other": [type(value).__name__, short(value)]}
     dtype = "O" if array.dtype.kind in "UO" else array.dtype.str
     return {"array": [_plain(part) for part in array.ravel().tolist()], "dtype": dtype, "shape": array.shape}

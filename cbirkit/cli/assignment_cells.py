@@ -8,6 +8,7 @@ import tokenize
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # the marks that nbgrader cuts at
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # what nbgrader puts in their place
+DEMONSTRATION = "demonstration"  # tag of what is neither an answer nor a check
 _GRADING = """from cbirkit.checks import grade
 
 grade("{check}", {function}, points={points})"""
@@ -149,9 +150,10 @@ def _renamed(solution, stub):
 
 
 def _plain(cell, source):
-    """A cell as it was, without outputs and tags."""
+    """A cell as it was, without outputs and the tags it had."""
     made = {"cell_type": cell["cell_type"], "id": cell["id"], "metadata": {}, "source": source}
-    return made | {"execution_count": None, "outputs": []} if cell["cell_type"] == "code" else made
+    code = {"execution_count": None, "outputs": [], "metadata": {"tags": [DEMONSTRATION]}}
+    return made | code if cell["cell_type"] == "code" else made
 
 
 def _code(name, source, roles, grade_id):

@@ -8,8 +8,9 @@ from .assignment_cells import assignment_cells
 from .say import Failure
 
 VERSIONS = {"source": True, "release": False}  # folder: with solutions
-# nbgrader's steps of autograding, with our own behind the first. It goes into JSON, which nbgrader reads beside an nbgrader_config.py of one's own.
+# nbgrader's steps of autograding, with ours around the first of them. It goes into JSON, which nbgrader reads beside an nbgrader_config.py of one's own.
 PREPROCESSORS = [
+    "cbirkit.cli.assignment_referee.Needed",
     "nbgrader.preprocessors.Execute",
     "cbirkit.cli.assignment_referee.Referee",
     "nbgrader.preprocessors.IgnorePattern",
@@ -58,7 +59,7 @@ def write_assignments(arguments, printer):
     lines = json.dumps({"Autograde": {"autograde_preprocessors": PREPROCESSORS}}, indent=1)
     if not config.exists():
         write_bytes(config, f"{lines}\n".encode())
-    elif PREPROCESSORS[1] not in config.read_text(encoding="utf-8"):
+    elif PREPROCESSORS[0] not in config.read_text(encoding="utf-8"):
         printer.note(f"{config} is yours and was left as it is; add to it: {lines}")
     printer.note(
         f"wrote {written // len(VERSIONS)} assignments: {out / 'release'} for students, {out / 'source'} has the solutions"
