@@ -135,47 +135,36 @@ _DIVIDED = "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np
 
 STEP_MISTAKES = (
     Mistake(
-        lambda at, gradient, clean, size, epsilon: np.clip(at + size * np.sign(gradient), 0, 1),
+        lambda at, g, clean, size, eps: np.clip(at + size * np.sign(g), 0, 1),
         "The pixels are valid, but nothing keeps them within epsilon of the clean image.",
     ),
     Mistake(
-        lambda at, gradient, clean, size, epsilon: np.clip(at + size * np.sign(gradient), clean - epsilon, clean + epsilon),
+        lambda at, g, clean, size, eps: np.clip(at + size * np.sign(g), clean - eps, clean + eps),
         "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.",
     ),
     Mistake(
-        lambda at, gradient, clean, size, epsilon: np.clip(
-            np.clip(at + size * np.sign(gradient), at - epsilon, at + epsilon), 0, 1
+        lambda at, g, clean, size, eps: np.clip(
+            np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1
         ),
         "You projected to a ball around the last point: it moves along. The ball stays around the clean image.",
     ),
+    Mistake(lambda at, g, clean, size, eps: _pgd_step(at, -g, clean, size, eps), "That goes downhill: an attacker adds the gradient."),
     Mistake(
-        lambda at, gradient, clean, size, epsilon: _pgd_step(at, -gradient, clean, size, epsilon),
-        "That goes downhill: an attacker adds the gradient.",
-    ),
-    Mistake(
-        lambda at, gradient, clean, size, epsilon: np.clip(
-            np.clip(at + size * gradient, clean - epsilon, clean + epsilon), 0, 1
+        lambda at, g, clean, size, eps: np.clip(
+            np.clip(at + size * g, clean - eps, clean + eps), 0, 1
         ),
         "The gradient itself has any scale; in L-inf the step goes along its sign.",
     ),
     Mistake(
-        lambda at, gradient, clean, size, epsilon: _pgd_step(clean, gradient, clean, size, epsilon),
+        lambda at, g, clean, size, eps: _pgd_step(clean, g, clean, size, eps),
         "You start from the clean image again; a step goes on from where the attack is.",
     ),
     *(
-        Mistake(lambda at, gradient, *others, zero=zero: _pgd_step(at, _signs(gradient, zero), *others), sentence)
+        Mistake(lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others), sentence)
         for zero, sentence in ((1, _UP), (-1, _DOWN))
     ),
-    Mistake(
-        lambda at, gradient, clean, size, epsilon: np.where(
-            gradient == 0, np.nan, _pgd_step(at, gradient, clean, size, epsilon)
-        ),
-        _DIVIDED,
-    ),
-    Mistake(
-        lambda at, gradient, clean, size, epsilon: _pgd_step(at, gradient, clean, epsilon, epsilon),
-        "The step has the length `size`, not `epsilon`.",
-    ),
+    Mistake(lambda at, g, clean, size, eps: np.where(g == 0, np.nan, _pgd_step(at, g, clean, size, eps)), _DIVIDED),
+    Mistake(lambda at, g, clean, size, eps: _pgd_step(at, g, clean, eps, eps), "The step has the length `size`, not `epsilon`."),
 )
 
 
@@ -248,7 +237,7 @@ def _multiplied(normalised, gradient, epsilon, mean, std):
 
 NORMALISED_MISTAKES = (
     Mistake(
-        lambda normalised, gradient, epsilon, mean, std: np.clip(normalised + epsilon * np.sign(gradient), 0, 1),
+        lambda x, g, eps, mean, std: np.clip(x + eps * np.sign(g), 0, 1),
         "That is the attack with the bug: 0 and 1 are the ends of pixels, not of normalised numbers, and epsilon is in pixels.",
     ),
     Mistake(
@@ -256,23 +245,23 @@ NORMALISED_MISTAKES = (
         "The ends are right, but epsilon is added to normalised numbers: in pixels that is only std times as much.",
     ),
     Mistake(
-        lambda normalised, gradient, epsilon, mean, std: normalised + epsilon * np.sign(gradient),
+        lambda x, g, eps, mean, std: x + eps * np.sign(g),
         "Nothing keeps the pixels in [0, 1], and epsilon is added to normalised numbers.",
     ),
     Mistake(_unclipped, "The step is right, but nothing keeps the pixels in [0, 1]."),
     Mistake(_multiplied, "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std."),
     Mistake(
-        lambda normalised, gradient, epsilon, mean, std: (
-            _mended_attack(normalised, gradient, epsilon, mean, std) * _columns(mean, std)[1] + _columns(mean, std)[0]
+        lambda x, g, eps, mean, std: (
+            _mended_attack(x, g, eps, mean, std) * _columns(mean, std)[1] + _columns(mean, std)[0]
         ),
         "Those are pixels; normalise them again before you return them.",
     ),
     Mistake(
-        lambda normalised, gradient, epsilon, mean, std: _mended_attack(normalised, gradient, epsilon, np.full(3, np.mean(mean)), np.full(3, np.mean(std))),
+        lambda x, g, eps, mean, std: _mended_attack(x, g, eps, np.full(3, np.mean(mean)), np.full(3, np.mean(std))),
         "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.",
     ),
     *(
-        Mistake(lambda x, gradient, *others, zero=zero: _mended_attack(x, _signs(gradient, zero), *others), sentence)
+        Mistake(lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others), sentence)
         for zero, sentence in ((1, _UP), (-1, _DOWN))
     ),
 )

@@ -58,32 +58,26 @@ def _by_place(found, true):
 
 RECALL_MISTAKES = (
     Mistake(_by_place, "You compared place by place; a neighbour counts at whatever place it is found."),
+    Mistake(lambda f, t: np.isin(t, f).mean(axis=1), "np.isin looked through the lists of all queries; each query has its own."),
     Mistake(
-        lambda found, true: np.isin(true, found).mean(axis=1),
-        "np.isin looked through the lists of all queries; each query has its own.",
-    ),
-    Mistake(
-        lambda found, true: (found[:, :, None] == true[:, None]).any(axis=2).mean(axis=1),
+        lambda f, t: (f[:, :, None] == t[:, None]).any(axis=2).mean(axis=1),
         "You divided by how many were found, which is precision; divide by how many are true.",
     ),
+    Mistake(lambda f, t: float(_recall_of_neighbours(f, t).mean()), "That is the mean over queries; return one number a query, (n,)."),
     Mistake(
-        lambda found, true: float(_recall_of_neighbours(found, true).mean()),
-        "That is the mean over queries; return one number a query, (n,).",
-    ),
-    Mistake(
-        lambda found, true: _recall_of_neighbours(found, true).astype(bool).astype(float),
+        lambda f, t: _recall_of_neighbours(f, t).astype(bool).astype(float),
         "That is 1 as soon as one is found (a hit rate); count the share of them.",
     ),
     Mistake(
-        lambda found, true: (found[:, :, None] == true[:, None]).any(axis=1).sum(axis=1).astype(float),
+        lambda f, t: (f[:, :, None] == t[:, None]).any(axis=1).sum(axis=1).astype(float),
         "You counted; divide by how many true neighbours there are.",
     ),
     Mistake(
-        lambda found, true: (found[:, :, None] == true[:, None]).sum(axis=(1, 2)) / true.shape[1],
+        lambda f, t: (f[:, :, None] == t[:, None]).sum(axis=(1, 2)) / t.shape[1],
         "A neighbour that is found three times counts once: ask of each true one whether it was found.",
     ),
     Mistake(
-        lambda found, true: _recall_of_neighbours(found[:, : true.shape[1]], true),
+        lambda f, t: _recall_of_neighbours(f[:, : t.shape[1]], t),
         "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.",
     ),
 )

@@ -289,59 +289,53 @@ def _loss(alphas, source):
 
 CHOOSE_ALPHA_MISTAKES = (
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, np.ones(len(alphas), bool)),
+        lambda a, t, s, most: _chosen(a, t, np.ones(len(a), bool)),
         "The limit on the source is missing: leave out every alpha that loses more than `most`.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, _loss(alphas, source) <= most, -1),
+        lambda a, t, s, most: _chosen(a, t, _loss(a, s) <= most, -1),
         "Of equal target scores take the smallest alpha: it is nearest to the network you know.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, source.max() - source <= most),
+        lambda a, t, s, most: _chosen(a, t, s.max() - s <= most),
         "The loss counts from alpha = 0, the network before, not from the best source score.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, source[0] - source <= most) if source[0] - source[0] <= most else 0.0,
+        lambda a, t, s, most: _chosen(a, t, s[0] - s <= most) if s[0] - s[0] <= most else 0.0,
         "Alpha = 0 need not come first: find it by its value.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, 1 - source / _start(alphas, source) <= most),
+        lambda a, t, s, most: _chosen(a, t, 1 - s / _start(a, s) <= most),
         "The loss is a difference of scores, not a share of them.",
     ),
     Mistake(
-        lambda alphas, target, source, most: float(alphas[_loss(alphas, source) <= most].max()),
+        lambda a, t, s, most: float(a[_loss(a, s) <= most].max()),
         "The largest alpha allowed need not be the best one: compare the target scores of those allowed.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, source, _loss(alphas, target) <= most),
+        lambda a, t, s, most: _chosen(a, s, _loss(a, t) <= most),
         "Target and source are swapped: the target is to be high, the source not to be lost.",
     ),
     Mistake(
-        lambda alphas, target, source, most: float(alphas[np.argmax(target + source)]),
+        lambda a, t, s, most: float(a[np.argmax(t + s)]),
         "The sum of both has no limit: first leave out what loses too much, then take the highest target score.",
     ),
     Mistake(
-        lambda alphas, target, source, most: int(np.flatnonzero(alphas == _choose_alpha(alphas, target, source, most))[0]),
+        lambda a, t, s, most: int(np.flatnonzero(a == _choose_alpha(a, t, s, most))[0]),
         "That is the position: return the alpha itself.",
     ),
+    Mistake(lambda a, t, s, most: float(t[a == _choose_alpha(a, t, s, most)][0]), "That is its score: return the alpha itself."),
+    Mistake(lambda a, t, s, most: _chosen(a, t, (_loss(a, s) < most) | (a == 0)), "A loss of exactly `most` is allowed: <=, not <."),
     Mistake(
-        lambda alphas, target, source, most: float(target[alphas == _choose_alpha(alphas, target, source, most)][0]),
-        "That is its score: return the alpha itself.",
-    ),
-    Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, (_loss(alphas, source) < most) | (alphas == 0)),
-        "A loss of exactly `most` is allowed: <=, not <.",
-    ),
-    Mistake(
-        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, 0).argmax()]),
+        lambda a, t, s, most: float(a[np.where(_loss(a, s) <= most, t, 0).argmax()]),
         "Of equal target scores you took the first, and 0 stands for what is not allowed; alphas come in any order, and a score may be 0.",
     ),
     Mistake(
-        lambda alphas, target, source, most: float(alphas[np.where(_loss(alphas, source) <= most, target, -np.inf).argmax()]),
+        lambda a, t, s, most: float(a[np.where(_loss(a, s) <= most, t, -np.inf).argmax()]),
         "Of equal target scores you took the first, but the alphas come in any order: take the smallest.",
     ),
     Mistake(
-        lambda alphas, target, source, most: _chosen(alphas, target, np.abs(_loss(alphas, source)) <= most),
+        lambda a, t, s, most: _chosen(a, t, np.abs(_loss(a, s)) <= most),
         "A source score that rises loses nothing: compare the difference, not its absolute value.",
     ),
 )

@@ -64,33 +64,24 @@ def _parts_of_junk(ranked_ids, query_id, junk_ids):
 
 COUNTED_MISTAKES = (
     Mistake(
-        lambda ranked_ids, query_id, junk_ids: ranked_ids[1:][~np.isin(ranked_ids[1:], junk_ids)],
+        lambda ranked, query, junk: ranked[1:][~np.isin(ranked[1:], junk)],
         "You dropped whatever stands first, and that may be another image: compare ids.",
     ),
+    Mistake(lambda ranked, query, junk: ranked[~np.isin(ranked, junk)], "The query itself is still among its own results."),
+    Mistake(lambda ranked, query, junk: ranked[ranked != query], "The junk is still there, and pushes what counts to later ranks."),
     Mistake(
-        lambda ranked_ids, query_id, junk_ids: ranked_ids[~np.isin(ranked_ids, junk_ids)],
-        "The query itself is still among its own results.",
-    ),
-    Mistake(
-        lambda ranked_ids, query_id, junk_ids: ranked_ids[ranked_ids != query_id],
-        "The junk is still there, and pushes what counts to later ranks.",
-    ),
-    Mistake(
-        lambda ranked_ids, query_id, junk_ids: np.array(
-            sorted(_counted_results(ranked_ids, query_id, junk_ids)), dtype=object
+        lambda ranked, query, junk: np.array(
+            sorted(_counted_results(ranked, query, junk)), dtype=object
         ),
         "The order is lost (a set has none): the results have to stay nearest first.",
     ),
     Mistake(
-        lambda ranked_ids, query_id, junk_ids: np.array(
-            [i for i in ranked_ids if query_id not in i and i not in junk_ids], dtype=object
+        lambda ranked, query, junk: np.array(
+            [i for i in ranked if query not in i and i not in junk], dtype=object
         ),
         "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids.",
     ),
-    Mistake(
-        lambda ranked_ids, query_id, junk_ids: ranked_ids[np.isin(ranked_ids, [query_id, *junk_ids])],
-        "You kept what should go and dropped the rest.",
-    ),
+    Mistake(lambda ranked, query, junk: ranked[np.isin(ranked, [query, *junk])], "You kept what should go and dropped the rest."),
     Mistake(_parts_of_junk, "`in` looks for a part of the text, and dog_1 is part of dog_12: compare whole ids."),
 )
 

@@ -100,38 +100,23 @@ _HITS_SENTENCE = (
 )
 
 AVERAGE_PRECISION_MISTAKES = (
-    Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, divide="hits"), _HITS_SENTENCE),
-    Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, empty=0.0), _NAN_SENTENCE),
+    Mistake(lambda r, n: _loop(r, n, divide="hits"), _HITS_SENTENCE),
+    Mistake(lambda r, n: _loop(r, n, empty=0.0), _NAN_SENTENCE),
+    Mistake(lambda r, n: _loop(r, n, at_all_ranks=True), "The precision counts only at relevant ranks; you added it at every rank."),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, at_all_ranks=True),
-        "The precision counts only at relevant ranks; you added it at every rank.",
-    ),
-    Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, at_all_ranks=True, divide="n"),
+        lambda r, n: _loop(r, n, at_all_ranks=True, divide="n"),
         "That is the mean of the precision over all ranks: take it at the relevant ranks only, and divide by R.",
     ),
+    Mistake(lambda r, n: _loop(r, n, divide="none"), "That is the sum of the precisions: divide it by R, n_positives."),
+    Mistake(lambda r, n: _loop(np.append(False, r), n), "Ranks start at 1: the first result stands at rank 1, not 2."),
+    Mistake(lambda r, n: _loop(r, n, divide="n"), "You divided by the length of the list: divide by R, n_positives."),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, divide="none"),
-        "That is the sum of the precisions: divide it by R, n_positives.",
-    ),
-    Mistake(
-        lambda relevant, n_positives: _loop(np.append(False, relevant), n_positives),
-        "Ranks start at 1: the first result stands at rank 1, not 2.",
-    ),
-    Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, divide="n"),
-        "You divided by the length of the list: divide by R, n_positives.",
-    ),
-    Mistake(
-        lambda relevant, n_positives: metrics.average_precision(relevant, n_positives, "trapezoid"),
+        lambda r, n: metrics.average_precision(r, n, "trapezoid"),
         "That is the trapezoid of the Oxford and Paris code: take the precision at the rank, not a mean of two.",
     ),
+    Mistake(lambda r, n: _loop(r[:n], n), "You cut the list at R; average precision looks at every rank."),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant[:n_positives], n_positives),
-        "You cut the list at R; average precision looks at every rank.",
-    ),
-    Mistake(
-        lambda relevant, n_positives: _loop(relevant, min(n_positives, len(relevant))) if n_positives else math.nan,
+        lambda r, n: _loop(r, min(n, len(r))) if n else math.nan,
         "You divided by min(R, length of the list): divide by R, which holds the positives that were not found, too.",
     ),
 )
@@ -144,25 +129,25 @@ def _faulty(relevant, n_positives):
 MENDED_MISTAKES = (
     Mistake(_faulty, "That is the faulty function as it stood: score hits at ranks 2, 4 and 8 by hand first."),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, count_first=False, empty=0.0),
+        lambda r, n: _loop(r, n, count_first=False, empty=0.0),
         "The divisor is right now. But a hit has to be counted before the precision at its rank is taken.",
         worth=1 / 3,
     ),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, count_first=False),
+        lambda r, n: _loop(r, n, count_first=False),
         "The divisor and the empty query are right now. But a hit has to be counted before the precision at "
         "its rank is taken.",
         worth=2 / 3,
     ),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, divide="hits", empty=0.0),
+        lambda r, n: _loop(r, n, divide="hits", empty=0.0),
         "The count is right now. But " + _HITS_SENTENCE[0].lower() + _HITS_SENTENCE[1:],
         worth=1 / 3,
     ),
     Mistake(
-        lambda relevant, n_positives: _loop(relevant, n_positives, divide="hits"),
+        lambda r, n: _loop(r, n, divide="hits"),
         "The count and the empty query are right now. But " + _HITS_SENTENCE[0].lower() + _HITS_SENTENCE[1:],
         worth=2 / 3,
     ),
-    Mistake(lambda relevant, n_positives: _loop(relevant, n_positives, empty=0.0), _NAN_SENTENCE, worth=2 / 3),
+    Mistake(lambda r, n: _loop(r, n, empty=0.0), _NAN_SENTENCE, worth=2 / 3),
 )

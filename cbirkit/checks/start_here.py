@@ -47,22 +47,22 @@ def _precision_cases():
 
 PRECISION_MISTAKES = (
     Mistake(
-        lambda relevant, k: relevant[:k].sum() / len(relevant[:k]),
+        lambda r, k: r[:k].sum() / len(r[:k]),
         "Results that are missing count as misses: divide by k, not by the number of results that came back.",
     ),
-    Mistake(lambda relevant, k: relevant.sum() / k, "Only the first k results count: cut the list before you count hits."),
+    Mistake(lambda r, k: r.sum() / k, "Only the first k results count: cut the list before you count hits."),
     Mistake(
-        lambda relevant, k: relevant[:k].sum() / max(relevant.sum(), 1),
+        lambda r, k: r[:k].sum() / max(r.sum(), 1),
         "That is recall: it divides by the number of relevant images. Precision divides by k.",
     ),
-    Mistake(lambda relevant, k: relevant[:k].sum(), "That is the number of hits: divide it by k."),
-    Mistake(lambda relevant, k: float(relevant[:k].any()), "That is the hit rate (any hit at all): count the hits."),
-    Mistake(lambda relevant, k: relevant[: k + 1].sum() / k, "One result too many: `relevant[:k]` already holds k items."),
-    Mistake(lambda relevant, k: relevant[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."),
-    Mistake(lambda relevant, k: relevant.mean(), "That is the share of relevant results in the whole list: it ignores k."),
-    Mistake(lambda relevant, k: relevant[:k].sum() // k, "`//` cuts the share down to a whole number: divide with `/`."),
+    Mistake(lambda r, k: r[:k].sum(), "That is the number of hits: divide it by k."),
+    Mistake(lambda r, k: float(r[:k].any()), "That is the hit rate (any hit at all): count the hits."),
+    Mistake(lambda r, k: r[: k + 1].sum() / k, "One result too many: `relevant[:k]` already holds k items."),
+    Mistake(lambda r, k: r[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."),
+    Mistake(lambda r, k: r.mean(), "That is the share of relevant results in the whole list: it ignores k."),
+    Mistake(lambda r, k: r[:k].sum() // k, "`//` cuts the share down to a whole number: divide with `/`."),
     Mistake(
-        lambda relevant, k: relevant[:k].sum() / min(k, max(relevant.sum(), 1)),
+        lambda r, k: r[:k].sum() / min(k, max(r.sum(), 1)),
         "That divides by min(k, R), which forgives a query with few relevant images: divide by k.",
     ),
 )
@@ -121,37 +121,31 @@ def _leave_out_cases():
 
 LEAVE_OUT_MISTAKES = (
     Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[1 : k + 1],
+        lambda query, ranked, k: ranked[1 : k + 1],
         "Dropping the first result removes whatever stands there, and that may be another image: compare ids.",
     ),
-    Mistake(lambda query_id, ranked_ids, k: ranked_ids[:k], "The query itself is still among its own results."),
+    Mistake(lambda query, ranked, k: ranked[:k], "The query itself is still among its own results."),
     Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[:k][ranked_ids[:k] != query_id],
+        lambda query, ranked, k: ranked[:k][ranked[:k] != query],
         "You cut to k first and removed the query after, so that one result is missing: remove, then cut.",
     ),
     Mistake(
-        lambda query_id, ranked_ids, k: np.array(
-            [name for name in ranked_ids if query_id not in name][:k], dtype=object
+        lambda query, ranked, k: np.array(
+            [name for name in ranked if query not in name][:k], dtype=object
         ),
         "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids with `!=`.",
     ),
+    Mistake(lambda query, ranked, k: ranked[ranked != query], "The query is gone, but the list has to be cut to its first k."),
+    Mistake(lambda query, ranked, k: ranked[ranked == query][:k], "You kept the query and dropped the rest."),
     Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id],
-        "The query is gone, but the list has to be cut to its first k.",
-    ),
-    Mistake(lambda query_id, ranked_ids, k: ranked_ids[ranked_ids == query_id][:k], "You kept the query and dropped the rest."),
-    Mistake(
-        lambda query_id, ranked_ids, k: np.array(
-            sorted(ranked_ids[ranked_ids != query_id])[:k], dtype=object
+        lambda query, ranked, k: np.array(
+            sorted(ranked[ranked != query])[:k], dtype=object
         ),
         "The order is lost: the results have to stay nearest first.",
     ),
+    Mistake(lambda query, ranked, k: ranked[ranked != query][: k + 1], "One result too many: `[:k]` already holds k items."),
     Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][: k + 1],
-        "One result too many: `[:k]` already holds k items.",
-    ),
-    Mistake(
-        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][: k - 1],
+        lambda query, ranked, k: ranked[ranked != query][: k - 1],
         "One result too few: the query is gone already, so that `[:k]` holds k others.",
     ),
 )
