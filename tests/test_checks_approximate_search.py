@@ -141,6 +141,8 @@ WRONG = {
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef)[:-1]),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)[:ef]),
+        ("ef + 1 best", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef + 1)[:ef]),
+        ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, max(ef, 2))[:ef]),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links[:, :1], q, entry, ef)),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links[:, 1:], q, entry, ef)),
         ("", lambda v, links, q, entry, ef: np.sort(solved_walk(v, links, q, entry, ef))),

@@ -107,6 +107,7 @@ WRONG = {
         ("", lambda r: first_ranks(r, r.sum(), r[: r.sum()].sum())),
         ("", lambda r: first_ranks(r, r.sum(), max(r.sum(), 1))),
         ("", lambda r: first_ranks(r, 10, r.sum())),
+        ("", lambda r: map_by_loop(r[:50])),
         ("", lambda r: first_ranks(r[::-1], r.sum(), r.sum())),
         ("", lambda r: map_by_loop(r) if r[0] else np.nan),
         ("", lambda r: float(r[: r.sum()].mean()) if r.any() else np.nan),

@@ -97,6 +97,7 @@ WRONG = {
         ("", lambda query_id, ranked_ids, k: [i for i in ranked_ids if not i.startswith(query_id)][:k]),
         ("", lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lstrip("0") != query_id][:k]),
         ("", lambda query_id, ranked_ids, k: list(dict.fromkeys(sorted(ranked_ids != query_id)))[:k]),
+        ("", lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lower() != query_id.lower()][:k]),
         ("", lambda query_id, ranked_ids, k: (ranked_ids != query_id)[:k]),
         ("", lambda query_id, ranked_ids, k: np.flatnonzero(ranked_ids != query_id)[:k]),
         ("", lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][-k:]),

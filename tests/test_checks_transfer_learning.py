@@ -195,6 +195,8 @@ WRONG = {
         ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(e, labels, 2 * one))),
         ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(normalize(e), labels, one))),
         ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(e, labels, one) / len(labels) - 0.001 * one)),
+        ("", lambda e, labels, s: loo(e, labels, sorted(s)[1:])),
+        ("", lambda e, labels, s: loo(e, labels, sorted(s)[:-1])),
         ("", lambda e, labels, s: max(s)),
         ("", lambda e, labels, s: np.median(s)),
         ("", lambda e, labels, s: max(s, key=lambda one: left_out_hits(e, labels, one))),

@@ -269,6 +269,7 @@ def _alpha_cases():
         Case((halves[::-1].copy(), np.array([0.6, 0.6, 0.4]), np.full(3, 0.5), 0.1), "equal target scores at 1 and 0.5, alphas that go down"),
         Case((halves[::-1].copy(), np.array([0.6, 0.4, 0.0]), np.array([0.1, 0.2, 0.8]), 0.1), "a target score of 0 at the only alpha allowed"),
         Case((halves, np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.8]), 0.1), "a source score that rises by 0.6"),
+        Case((halves, np.array([0.4, 0.5, 0.6]), np.array([0.8, 0.2, 0.75]), 0.1), "a source score that falls and recovers"),
         Case((np.zeros(1), np.array([0.4]), np.array([0.8]), 0.1), "alpha = 0 alone"),
     ]
     random = np.random.RandomState(2)
@@ -283,11 +284,17 @@ def _start(alphas, scores):
     return scores[alphas == 0][0]
 
 
+def _until_lost(alphas, target, source, most):
+    lost = alphas[_loss(alphas, source) > most].min(initial=np.inf)
+    return _chosen(alphas, target, alphas < lost)
+
+
 def _loss(alphas, source):
     return _start(alphas, source) - source
 
 
 CHOOSE_ALPHA_MISTAKES = (
+    Mistake(_until_lost, "You stopped at the first alpha that loses too much; a larger one may be allowed again."),
     Mistake(
         lambda a, t, s, most: _chosen(a, t, np.ones(len(a), bool)),
         "The limit on the source is missing: leave out every alpha that loses more than `most`.",

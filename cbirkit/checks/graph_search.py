@@ -54,7 +54,7 @@ def _switched_walk(vectors, links, query, entry, ef, *, patience="worst", with_e
 
 
 def _graph_cases():
-    random = np.random.RandomState(2)
+    random = np.random.RandomState(167)  # so that one more in the beam finds others
     line = np.arange(8.0)[:, None]
     chain = np.stack([np.maximum(np.arange(8) - 1, 0), np.minimum(np.arange(8) + 1, 7)], axis=1)
     islands = np.array([[1, 1], [0, 0], [3, 3], [2, 2]])
@@ -112,6 +112,10 @@ GRAPH_MISTAKES = (
     Mistake(
         lambda vectors, links, query, entry, ef: _switched_walk(vectors, links, query, entry, ef + 1),
         "That is one row too many: at most `ef`.",
+    ),
+    Mistake(
+        lambda vectors, links, query, entry, ef: _switched_walk(vectors, links, query, entry, ef + 1)[:ef],
+        "You kept ef + 1 best on the way, so that the walk goes on for longer: keep ef.",
     ),
     Mistake(
         lambda vectors, links, query, entry, ef: _switched_walk(vectors, links, query, 0, ef),

@@ -42,7 +42,7 @@ def _counted_cases():
         Case((_ids("q a b"), "q", []), "no junk at all"),
         Case((_ids("a b q"), "q", ["a", "b"]), "nothing but junk and the query: nothing is left"),
         Case((_ids("cat_1 cat_10 cat_2 cat_12"), "cat_1", ["cat_2"]), "the query cat_1 beside cat_10 and cat_12"),
-        Case((_ids("cat_10 dog_12 cat dog"), "cat_1", ["dog_1"]), "ids that are parts of others, none to go"),
+        Case((_ids("cat_10 dog_12 Cat_1 dog"), "cat_1", ["dog_1"]), "ids that are like those to go, but others"),
         Case((_ids("q"), "q", ["q"]), "the query alone, which is junk as well: nothing is left"),
         Case((_ids(""), "q", ["a"]), "no result at all"),
     ]

@@ -58,7 +58,7 @@ def _map_cases():
         ([], "no other image at all"),
     ]
     cases = [Case((np.array(row, dtype=bool),), about) for row, about in rows]
-    cases.append(Case((np.ones(300, dtype=bool),), "a perfect list of 300 images: more than a byte can count"))
+    cases.append(Case((np.arange(900) % 9 < 7,), "a list of 700 positives among 900: more than a byte can count"))
     for n in (8, 15, 30):
         cases.append(Case((random.rand(n) < 0.4,), f"a random list of {n} images"))
     return cases

@@ -106,7 +106,7 @@ def _leave_out_cases():
         Case(("a", _ids("b c d e a"), 3), "a query that finds itself last"),
         Case(("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2), "the query cat_1 beside cat_10 and cat_12"),
         Case(("a", _ids("b a c"), 10), "k larger than the number of results"),
-        Case(("cat_12", _ids("cat_1 dog_1 cat_12 cat"), 2), "the query cat_12 beside cat_1 and cat"),
+        Case(("cat_12", _ids("cat_1 Cat_12 cat_12 cat"), 3), "the query cat_12 beside cat_1 and Cat_12"),
         Case(("1", _ids("01 1 001 10"), 3), "the query 1 beside 01 and 001, which are other ids"),
         Case(("a", _ids("a"), 2), "a query that finds nothing but itself: nothing is left"),
         Case(("a", _ids(""), 2), "no result at all"),

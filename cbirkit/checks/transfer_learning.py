@@ -178,7 +178,7 @@ def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", bes
 
 def _strength_cases():
     cases = []
-    for seed in (149, 268, 18, 10, 399):  # where the mistakes below choose otherwise
+    for seed in (149, 67, 18, 10, 399):  # where the mistakes below choose otherwise
         random = np.random.RandomState(seed)
         n_classes, n_dims, n_each = random.randint(2, 4), random.randint(3, 12), random.randint(5, 9)
         numbers = random.permutation(np.r_[np.repeat(np.arange(n_classes), n_each), np.full(seed % 2, n_classes)])

@@ -683,7 +683,8 @@ plots.show(plots.describe(ax, "How far each layer moved: with the first frozen, 
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `source[alphas == 0][0]` is the score before; `alphas[allowed & (target == target[allowed].max())].min()`.
+# `source[alphas == 0][0]` is the score before; `target[allowed].max()` the best score; then `.min()` over the alphas that
+# are allowed and reach it.
 #
 # </details>
 
