@@ -119,7 +119,7 @@ WRONG = {
     "mended_attack": (
         ("np.sign", lambda x, g, *a: in_pixels(x, sign(g, 1), *a)),
         ("np.sign", lambda x, g, *a: in_pixels(x, sign(g, -1), *a)),
-        ("", lambda x, g, *a: in_pixels(x, g / np.abs(g), *a)),
+        ("0 / 0", lambda x, g, *a: in_pixels(x, g / np.abs(g), *a)),
         ("", lambda x, g, *a: in_pixels(x, -g, *a)),
         ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps, std, mean)),
         ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps / 2, mean, std)),

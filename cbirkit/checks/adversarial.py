@@ -125,13 +125,14 @@ def _step_cases():
 
 
 def _signs(gradient, at_zero):
-    with np.errstate(all="ignore"):
-        return np.where(gradient == 0, at_zero, gradient / np.abs(gradient))
+    return np.where(gradient == 0, at_zero, np.sign(gradient))
 
 
-_UP = "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives +1."
-_DOWN = "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives -1."
-_DIVIDED = "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np.sign."
+_SIGNS = {  # what a wrong sign makes of 0
+    1: "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives +1.",
+    -1: "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives -1.",
+    np.nan: "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np.sign.",
+}
 
 STEP_MISTAKES = (
     Mistake(
@@ -143,27 +144,19 @@ STEP_MISTAKES = (
         "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.",
     ),
     Mistake(
-        lambda at, g, clean, size, eps: np.clip(
-            np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1
-        ),
+        lambda at, g, clean, size, eps: np.clip(np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1),
         "You projected to a ball around the last point: it moves along. The ball stays around the clean image.",
     ),
     Mistake(lambda at, g, clean, size, eps: _pgd_step(at, -g, clean, size, eps), "That goes downhill: an attacker adds the gradient."),
     Mistake(
-        lambda at, g, clean, size, eps: np.clip(
-            np.clip(at + size * g, clean - eps, clean + eps), 0, 1
-        ),
+        lambda at, g, clean, size, eps: np.clip(np.clip(at + size * g, clean - eps, clean + eps), 0, 1),
         "The gradient itself has any scale; in L-inf the step goes along its sign.",
     ),
     Mistake(
         lambda at, g, clean, size, eps: _pgd_step(clean, g, clean, size, eps),
         "You start from the clean image again; a step goes on from where the attack is.",
     ),
-    *(
-        Mistake(lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others), sentence)
-        for zero, sentence in ((1, _UP), (-1, _DOWN))
-    ),
-    Mistake(lambda at, g, clean, size, eps: np.where(g == 0, np.nan, _pgd_step(at, g, clean, size, eps)), _DIVIDED),
+    *(Mistake(lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others), words) for zero, words in _SIGNS.items()),
     Mistake(lambda at, g, clean, size, eps: _pgd_step(at, g, clean, eps, eps), "The step has the length `size`, not `epsilon`."),
 )
 
@@ -260,8 +253,5 @@ NORMALISED_MISTAKES = (
         lambda x, g, eps, mean, std: _mended_attack(x, g, eps, np.full(3, np.mean(mean)), np.full(3, np.mean(std))),
         "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.",
     ),
-    *(
-        Mistake(lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others), sentence)
-        for zero, sentence in ((1, _UP), (-1, _DOWN))
-    ),
+    *(Mistake(lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others), words) for zero, words in _SIGNS.items()),
 )
