@@ -294,7 +294,6 @@ def _loss(alphas, source):
 
 
 CHOOSE_ALPHA_MISTAKES = (
-    Mistake(_until_lost, "You stopped at the first alpha that loses too much; a larger one may be allowed again."),
     Mistake(
         lambda a, t, s, most: _chosen(a, t, np.ones(len(a), bool)),
         "The limit on the source is missing: leave out every alpha that loses more than `most`.",
@@ -345,4 +344,5 @@ CHOOSE_ALPHA_MISTAKES = (
         lambda a, t, s, most: _chosen(a, t, np.abs(_loss(a, s)) <= most),
         "A source score that rises loses nothing: compare the difference, not its absolute value.",
     ),
+    Mistake(_until_lost, "You stopped at the first alpha that loses too much; a larger one may be allowed again."),
 )
