@@ -42,7 +42,7 @@ def to_srgb(image, profile):
     if profile is None:
         return image if image.mode == "RGB" else image.convert("RGB")
     mode = image.mode if image.mode in ("L", "CMYK") else "RGB"
-    transform = _transform(profile, mode) or _transform(profile, "RGB")
+    transform = _transform(profile, mode) or (_transform(profile, "RGB") if mode == "L" else None)
     if transform is None:
         return image if image.mode == "RGB" else image.convert("RGB")
     wanted = transform.input_mode

@@ -1,12 +1,13 @@
 """Turn one untrusted image (file, bytes, PIL image, array) into RGB uint8 pixels, or say why it cannot be used."""
 
+import ctypes
 import io
 import logging
 import os
 import struct
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 
 import numpy as np
@@ -21,7 +22,7 @@ MAX_PIXELS = 80_000_000  # below Pillow's own warning at 89 million; a 50-megapi
 PIXELS_AT_ONCE = 80_000_000  # decoded at the same time by all threads together, at about 8 bytes each
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM")
-_PYTHON_PIXELS = 4_000_000  # limit of files whose decoder in Pillow is a loop in Python
+_PYTHON_PIXELS = 2_000_000  # limit of files whose decoder in Pillow is a loop in Python
 _STRIP = 1 << 20  # pixels converted at a time
 _OPEN_BYTES = 64 << 20  # a header may take so many bytes, the pixels as many and _PIXEL_BYTES each
 _PIXEL_BYTES = 32
@@ -40,6 +41,8 @@ Image.core.set_block_size(64 << 20)
 # Damaged files make Pillow warn of each wrong tag; what is wrong with them is told as an ImageProblem.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+Plugin$")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+with suppress(OSError, AttributeError, TypeError):  # and Pillow's libtiff writes to the process's stderr
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 class ImageProblem(ValueError):
@@ -78,12 +81,21 @@ def read_image(source, *, max_pixels=MAX_PIXELS, upright=True):
     Returns
     -------
     ndarray of shape (h, w, 3), uint8
-        RGB; transparent parts lie on white; 16-bit values are divided by 257.
+        RGB in sRGB: embedded ICC profiles are converted (relative colorimetric), and so are Adobe RGB by EXIF and gAMA and cHRM
+        of a PNG; a broken profile counts as none. Transparent parts lie on white, or on black where at least half of what
+        can be seen is nearly white. 16-bit values are divided by 257, where white is zero they are inverted; floats are
+        shown from 0 to the first of 1, 255 and 65535 that is less than twice the highest value, or that.
 
     Raises
     ------
     ImageProblem
-        The image is missing, empty, truncated, too large or of an unknown format.
+        The image is missing, empty, truncated, too large, of an unknown format, or its samples have no certain meaning
+        (signed, 32-bit integers); the file is a FIFO, socket or device, or larger than a picture of its size can be.
+
+    Notes
+    -----
+    A JPEG file that only lacks its end marker is read, and a warning is logged. All threads together decode at most
+    `PIXELS_AT_ONCE` pixels at a time, or a single larger image.
 
     Examples
     --------
@@ -201,8 +213,8 @@ def _to_bytes(pixels):
 
 def _levels(values, low, high):
     """Values from `low` to `high` as grey levels, uint8; what lies beyond is clipped, and NaN is black."""
-    levels = (np.asarray(values, np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    return (np.clip(np.nan_to_num(levels), 0, 255) + np.float32(0.5)).astype(np.uint8)
+    values = np.clip(np.asarray(values, np.float32), min(low, high), max(low, high))
+    return (np.nan_to_num((values - np.float32(low)) * np.float32(255 / (high - low))) + np.float32(0.5)).astype(np.uint8)
 
 
 # ---------------------------------------------------------------------- from a file to an opened PIL image
@@ -420,9 +432,9 @@ def _prepare(image):
     meter, top = getattr(image, "fp", None), None
     if image.format == "TIFF" and tile:
         top = _check_tiff(image, tile)
-    if image.format == "PPM" and tile and tile[0] == "ppm" and (maxval := tile[3][-1]) < 256:
-        image.tile = [(("raw", *tile[1:3], (image.mode, 0, 1)))]
-        image.info["maxval"] = top = maxval
+    if image.format == "PPM" and tile and tile[0] == "ppm" and (tile[3][-1] < 256 or image.mode == "I"):
+        image.tile = [("raw", *tile[1:3], ("I;16B" if image.mode == "I" else image.mode, 0, 1))]
+        top = tile[3][-1]
     elif tile and tile[0] in Image.DECODERS:
         if pixels > _PYTHON_PIXELS:
             raise ImageProblem("", f"is too large for its kind of {image.format}: {pixels / 1e6:.0f} megapixels "
@@ -504,8 +516,7 @@ def _converted(image, name="image", turn=1, top=None):
 
 def _opaque(image):
     """The colours of a PIL image without its alpha: modes that hold one, or a palette, become RGB or L."""
-    if image.mode in ("RGBa", "La"):
-        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    image = _straight(image)
     if image.mode in ("LA", "1"):
         return image.convert("L")
     if image.mode in ("L", "RGB", "CMYK") or image.mode not in ("RGBA", "RGBX", "P", "PA"):
@@ -520,7 +531,13 @@ def _alpha(image):
     """The alpha of a PIL image that has one, as an image of mode L."""
     if image.mode.startswith("I;16"):
         return Image.fromarray(np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8))
+    image = _straight(image)
     return (image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A")
+
+
+def _straight(image):
+    """A PIL image whose colours are not multiplied by its alpha."""
+    return image.convert(image.mode.upper()) if image.mode in ("RGBa", "La") else image
 
 
 def _ground(image):
