@@ -217,3 +217,19 @@ def test_a_folder_without_images_and_a_place_that_cannot_be_written(folder, tmp_
     failed(
         run("report", broken, "--encoder", "color", "--html", tmp_path / "r.html"), "none of|cannot be read"
     )
+
+
+@pytest.mark.parametrize("progress", [False, lambda done, total: None])
+def test_no_bar_is_drawn_where_none_is_wanted(progress, capfd, monkeypatch):
+    class Loud:
+        def transform(self, images):
+            from tqdm.auto import tqdm
+
+            return np.array([image.mean(axis=(0, 1)) for image in tqdm(images, delay=0, mininterval=0)])
+
+    images = collection(*map(picture, range(6)))
+    survey(images, Loud(), progress=progress)
+    check_leaks(images[:3], images[3:], encoder=Loud(), progress=False)
+    assert capfd.readouterr() == ("", "")
+    survey(images, Loud())
+    assert capfd.readouterr() != ("", "")

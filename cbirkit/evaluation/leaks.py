@@ -7,6 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from .._optional import require
+from .._progress import bars
 from ..images.tables import text_of
 from ..indexes import Exact
 from ..ranking.codes import aligned
@@ -22,7 +23,9 @@ _FLAT = 2.0  # grey levels of contrast below which an image has no shape to hash
 KINDS = ("id", "content", "near-duplicate (hash)", "near-duplicate (embedding)", "class")
 
 
-def check_leaks(train, test, *, encoder=None, max_hash_distance=10, min_cosine=0.98, label="label"):
+def check_leaks(
+    train, test, *, encoder=None, max_hash_distance=10, min_cosine=0.98, label="label", progress=True
+):
     """Look for what a training split and a test split share: ids, contents, near-duplicates and classes.
 
     Parameters
@@ -38,6 +41,8 @@ def check_leaks(train, test, *, encoder=None, max_hash_distance=10, min_cosine=0
         Cosine similarity from which two embeddings are near-duplicates. What is near depends on the encoder.
     label : str or None, default="label"
         Column with the classes; left out if either collection lacks it.
+    progress : bool
+        Whether the encoder may draw bars.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def check_leaks(train, test, *, encoder=None, max_hash_distance=10, min_cosine=0
     if encoder is not None:
         checked.append(KINDS[3])
         rows += _near_by_embedding(
-            *_embeddings(encoder, train, test), (train.ids, test.ids), min_cosine, copies
+            *_embeddings(encoder, train, test, progress), (train.ids, test.ids), min_cosine, copies
         )
     if label is not None and label in train.table and label in test.table:
         checked.append("class")
@@ -214,7 +219,7 @@ def _near_by_hash(train, test, most, copies):
     return found
 
 
-def _embeddings(encoder, train, test):
+def _embeddings(encoder, train, test, progress):
     if isinstance(encoder, tuple):
         if len(encoder) != 2:
             raise ValueError(
@@ -222,7 +227,8 @@ def _embeddings(encoder, train, test):
             )
         first, second = encoder
     else:
-        first, second = encoder.transform(train), encoder.transform(test)
+        with bars(progress):
+            first, second = encoder.transform(train), encoder.transform(test)
     pair = []
     for name, values, images in (("train", first, train), ("test", second, test)):
         values = np.asarray(aligned(values, images.ids, f"{name} embeddings"), dtype=np.float32)

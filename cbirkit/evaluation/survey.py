@@ -234,7 +234,7 @@ def _encoded(encoder, images, progress):
     """Embeddings of all images (n, n_dims), batch by batch, so that a person who waits sees how far it is."""
     from ..store import embed
 
-    found = embed(encoder, images, progress=progress)
+    found = embed(encoder, images, progress=progress is True)
     if len(found.problems):
         name, reason = found.problems.iloc[0]
         raise ValueError(f"{name}: {reason}; it could be read a moment ago, so look at the folder again")
