@@ -1,6 +1,6 @@
 """How well proposals meet the things on photographs: mean best overlap, by the parameters of `Felzenszwalb` and `SLIC`.
 
-`python benchmarks/proposals.py REALDATA` reads ``d_masks_camvid100`` and ``m_coco131`` there. Things are the connected
+`python benchmarks/proposals.py REALDATA [STEP]` reads ``d_masks_camvid100`` and ``m_coco131`` there, every STEP-th image. Things are the connected
 parts of CamVid's classes and the objects of COCO, of 1 to 60 % of the image. Parameters are chosen on every other image
 and reported on the rest.
 """
@@ -61,7 +61,7 @@ def kept(regions, max_regions, iou, max_area):
 
 
 def main(folder, step=1):
-    """Print a table of the settings chosen, and of the best three by the even images."""
+    """Print every setting, the best by the even images first."""
     images = {"CamVid": list(camvid(folder / "d_masks_camvid100"))[::step], "COCO": list(coco(folder / "m_coco131"))[::step]}
     every = dict.fromkeys(GRID, None) | {"max_regions": 100_000, "iou": 1.0, "max_area": 1.0}
     ways = {f"Felzenszwalb({scale})": Felzenszwalb(scale, **every) for scale in (60.0, 120.0, 200.0)}

@@ -32,7 +32,7 @@ def test_the_best_region_comes_first_and_none_is_nearly_another(proposer):
     image, truth = picture()
     regions = proposer.propose(image)
     scores = [region.score for region in regions]
-    assert scores == sorted(scores, reverse=True) and len(regions) <= 16
+    assert scores == sorted(scores, reverse=True) and len(regions) <= 60
     assert mask_iou(regions[0], truth) > 0.8
     assert all(mask_iou(a, b) <= 0.7 for i, a in enumerate(regions) for b in regions[:i])
 

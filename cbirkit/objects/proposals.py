@@ -129,7 +129,7 @@ class Felzenszwalb(_Superpixels):
     """
 
     def __init__(
-        self, scale=60.0, sigma=0.8, min_size=25, *, max_regions=16, iou=0.7, min_area=0.004, max_area=0.5
+        self, scale=120.0, sigma=0.8, min_size=25, *, max_regions=60, iou=0.7, min_area=0.004, max_area=0.6
     ):
         self.scale = scale
         self.sigma = sigma
@@ -170,7 +170,7 @@ class SLIC(_Superpixels):
     """
 
     def __init__(
-        self, n_segments=80, compactness=10.0, *, max_regions=16, iou=0.7, min_area=0.004, max_area=0.5
+        self, n_segments=80, compactness=10.0, *, max_regions=60, iou=0.7, min_area=0.004, max_area=0.6
     ):
         self.n_segments = n_segments
         self.compactness = compactness
