@@ -7,7 +7,7 @@ from torchvision.ops import nms
 
 from cbirkit import checks
 from cbirkit.checks import objects
-from cbirkit.objects import Region, non_maximum_suppression, pool_regions
+from cbirkit.objects import Region, box_iou, non_maximum_suppression, pool_regions
 
 
 def solved_pooling(feature_map, mask):
@@ -75,6 +75,14 @@ def by_greedy(boxes, scores, iou):
     return kept
 
 
+def by_hint(boxes, scores, iou):
+    overlaps, kept = box_iou(boxes, boxes), []
+    for i in np.argsort(-scores):
+        if (overlaps[i, kept] <= iou).all():
+            kept.append(i)
+    return kept
+
+
 def iou_of(a, b):
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     common = max(w, 0) * max(h, 0)
@@ -103,7 +111,7 @@ RIGHT = {
         lambda d, o, n: np.array([min(d[o == i], default=np.inf) for i in range(n)]),
         lambda d, o, n: np.where(o[:, None] == np.arange(n), d[:, None], np.inf).min(axis=0, initial=np.inf),
     ),
-    "suppressed": (by_torchvision, by_greedy, lambda *a: tuple(map(int, by_greedy(*a))), lambda *a: np.array(by_greedy(*a), dtype=float)),
+    "suppressed": (by_torchvision, by_greedy, by_hint, lambda *a: tuple(map(int, by_greedy(*a))), lambda *a: np.array(by_greedy(*a), dtype=float)),
 }
 
 WRONG = {
