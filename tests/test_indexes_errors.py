@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from index_oracles import make
+from index_oracles import make, vectors
 from sklearn.exceptions import NotFittedError
 
 from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming
@@ -170,3 +170,22 @@ def test_ivfpq_without_vectors_cannot_rerank_later():
     index = make(IVFPQ, rerank=0).fit(data(IVFPQ))
     with pytest.raises(ValueError, match="fitted with rerank=0"):
         index.set_params(rerank=4).kneighbors(data(IVFPQ))
+
+
+@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
+def test_values_whose_squares_vanish_are_refused_where_float32_decides(kind):
+    X = 1e-30 * vectors()
+    with pytest.raises(ValueError, match="too small for float32"):
+        make(kind, "euclidean").fit(X)
+    near = Exact("euclidean").fit(X).kneighbors(n_neighbors=3)[1]
+    np.testing.assert_array_equal(near, Exact("euclidean").fit(1e30 * X).kneighbors(n_neighbors=3)[1])
+    assert make(kind).fit(X).kneighbors(X[:1], n_neighbors=1)[1] == 0  # scaled to length 1
+
+
+def test_masked_values_are_refused_and_tensors_taken():
+    X = vectors()
+    with pytest.raises(ValueError, match="masked"):
+        Exact().fit(np.ma.masked_array(X, X > 1))
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(X, requires_grad=True)
+    np.testing.assert_array_equal(Exact().fit(tensor).kneighbors(tensor)[1], Exact().fit(X).kneighbors(X)[1])

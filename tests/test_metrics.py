@@ -246,3 +246,14 @@ def test_empty_and_perfect():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_nearly_equal_and_huge_embeddings_keep_their_geometry():
+    rows = 1 + 1e-9 * np.random.RandomState(0).randn(30, 8)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    gaps = [np.square(a - b).sum() for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j]
+    assert metrics.alignment(rows, [0] * 30) == pytest.approx(np.mean(gaps), rel=1e-3)
+    wide = np.random.RandomState(0).randn(30, 8)
+    assert metrics.uniformity(1e200 * wide) == pytest.approx(metrics.uniformity(wide))
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.uniformity([[np.nan, 1], [1, 1]])

@@ -164,3 +164,11 @@ def test_names_of_instances_do_not_matter(views):
     a, b = LearnedWhitening(3).fit(X, y).transform(X), LearnedWhitening(3).fit(X, names).transform(X)
     np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-4)
     assert clone(LearnedWhitening(3, shrinkage=0.1)).get_params() == {"n_dims": 3, "shrinkage": 0.1}
+
+
+def test_a_large_common_offset_costs_no_digits():
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    expected = PCAWhitening(3).fit(X).transform(X)
+    np.testing.assert_allclose(PCAWhitening(3).fit(X + 1e7).transform(X + 1e7), expected, atol=1e-4)
+    with pytest.raises(ValueError, match="are equal"):
+        PCAWhitening().fit(np.full((20, 4), 0.1))
