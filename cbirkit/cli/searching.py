@@ -53,7 +53,7 @@ def search_folder(arguments, printer):
 def _find_query(image, folder, images):
     """The Path of the image to search for."""
     for candidate in (Path(image).expanduser(), Path(folder).expanduser() / image):
-        if candidate.is_file():
+        if candidate.exists() and not candidate.is_dir():
             return candidate
     near = f"; {folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
     raise Failure(f"no image {image}: it is neither a file nor the name of an image in {folder}{near}")

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from .._optional import require
 from ..images import ImageCollection, ImageProblem
+from ..images.files import DECODING
 from ..store.reading import ahead
 from .labels import class_numbers, labels_of
 from .samplers import Shuffled
@@ -197,7 +198,8 @@ class ImageBatches:
     def _resized(self, position):
         """One image as uint8 (h, w, 3), or None if it cannot be read."""
         try:
-            return self.preprocessing.resized(self.images[position])
+            with DECODING.kept():
+                return self.preprocessing.resized(self.images[position])
         except (ImageProblem, OSError) as problem:
             name = str(self.images.ids[position])
             reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None) or str(problem)
