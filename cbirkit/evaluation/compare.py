@@ -100,8 +100,8 @@ def compare(rankings, relevance, *, metric="map", ties="order", groups=None, n_d
     first = next(iter(judged.values()))
     columns = {name: j.scores([chosen]) for name, j in judged.items()}
     tied = {name: ties_note(j, [chosen], columns[name], ties) for name, j in judged.items()}
-    for name in [name for name, note in tied.items() if "; " in note]:
-        text = f'{name}: {tied[name]}; ties="expected" averages over their orders'
+    for name in [name for name, (_, matters) in tied.items() if matters]:
+        text = f'{name}: {tied[name][0]}; ties="expected" averages over their orders'
         warnings.warn(text, UserWarning, stacklevel=2)
     ids = first.ranking.query_ids
     per_query = {name: _in_order(columns[name][chosen.name], j, ids) for name, j in judged.items()}
@@ -197,10 +197,10 @@ def _pair(values, draws, names, pair, test):
 def _describe(judged, tied):
     """Rules of the first system; those of the others where they differ."""
     (first_name, first), *others = judged.items()
-    rules = describe_rules(first, tied[first_name])
+    rules = describe_rules(first, tied[first_name][0])
     lines = list(rules)
     for name, other in others:
-        lines += [f"{name}: {line}" for line in describe_rules(other, tied[name]) if line not in rules]
+        lines += [f"{name}: {line}" for line in describe_rules(other, tied[name][0]) if line not in rules]
     if len(lines) > len(rules):
         lines.insert(0, f"rules of {first_name}, and of the others where they differ:")
     return lines

@@ -13,7 +13,7 @@ from .judge import Judged
 from .names import find_metric
 from .resample import bootstrap_means, draw_counts, group_codes, interval
 
-_TIES_MATTER = 1e-3  # change of a query's score
+_TIES_MATTER = 1e-3  # change of a score
 DEFAULT = ("map", "p@1", "p@10", "recall@10", "hit_rate@10")
 
 
@@ -100,7 +100,8 @@ def evaluate(
     UserWarning
         The ranking ends before a metric does (``map`` of the first 10): the score is then of the ranks there
         are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive. Or the order
-        of right and wrong items at equal distances changes the score of a query by more than 0.001.
+        of right and wrong items at equal distances can change a mean by more than 0.001; for how many queries it
+        changes their score by as much stands in the protocol.
 
     References
     ----------
@@ -122,8 +123,8 @@ def evaluate(
         warnings.warn(f"{names}: {note}; search deeper or name a cut-off", UserWarning, stacklevel=2)
     texts = [f"{m.name}: {m.text}" + (f" [{notes[m.name]}]" if notes[m.name] else "") for m in chosen]
     columns = judged.scores(chosen)
-    tied = ties_note(judged, chosen, columns, ties)
-    if "; " in tied and not any(metric.needs == "ties" for metric in chosen):
+    tied, matters = ties_note(judged, chosen, columns, ties)
+    if matters and not any(metric.needs == "ties" for metric in chosen):
         warnings.warn(f'{tied}; ties="expected" averages over their orders', UserWarning, stacklevel=2)
     scored = judged.n_positives > 0
     if not scored.any():
@@ -220,25 +221,27 @@ def depth_note(judged, metric):
 
 
 def ties_note(judged, chosen, columns, ties):
-    """How items at equal distances count, and after a semicolon for how many queries that matters."""
+    """How items at equal distances count, with the queries for which that matters; and whether a mean moves by it."""
     if ties == "expected":
-        return "ties: expected over all orders of items at equal distances"
+        return "ties: expected over all orders of items at equal distances", False
     chosen, told = [metric for metric in chosen if metric.needs != "ties"], []
     worst, best = judged.extremes(chosen, columns)
-    touched = np.zeros(len(judged.ranking), dtype=bool)
+    touched, moves = np.zeros(len(judged.ranking), dtype=bool), False
     for metric in chosen:
         low, high = (some[metric.name][judged.n_positives > 0] for some in (worst, best))
         with np.errstate(invalid="ignore"):
             apart = np.abs(high - low) > _TIES_MATTER
         if apart.any():
             touched[judged.n_positives > 0] |= apart
+            moves |= bool(np.abs(low.mean() - high.mean()) > _TIES_MATTER)
             told.append(f"{metric.name} from {low.mean():.4f} to {high.mean():.4f}")
     if not told:
-        return "ties: in the order of the ranking"
-    return (
+        return "ties: in the order of the ranking", False
+    note = (
         f"ties: in the order of the ranking; for {int(touched.sum()):,} of {int((judged.n_positives > 0).sum()):,} "
         f"queries the order of right and wrong items at equal distances matters ({', '.join(told)})"
     )
+    return note, moves
 
 
 def _intervals(chosen, columns, scored, codes, n_bootstrap, random_state):
