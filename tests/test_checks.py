@@ -69,6 +69,7 @@ def test_each_known_mistake_is_rejected_by_its_own_sentence(name, number):
     verdict = check(mistakes[number].answer)
     assert not verdict.passed
     assert verdict.message.endswith(mistakes[number].sentence), verdict
+    assert verdict.worth == mistakes[number].worth < 1
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -239,6 +240,12 @@ def test_a_mistake_is_named_only_if_it_fits_every_case():
         "You forgot the sign."
     )
     assert "sign" not in checks.run_check(lambda x: x + (x == -2), abs, cases, mistakes=mistakes).message
+
+
+def test_where_bugs_are_to_be_found_each_earns_its_part():
+    worth = {name: {mistake.worth for mistake in mistakes} for name, (_, mistakes, _) in CHECKS.items()}
+    parts = {name: values - {0} for name, values in worth.items() if values != {0}}
+    assert parts == {"mended_average_precision": {1 / 3, 2 / 3}, "mended_attack": {1 / 2}}
 
 
 def test_a_check_without_cases_is_refused():

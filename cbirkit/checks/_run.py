@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cbirkit.checks._call import OutOfTime, call, error_sentence
-from cbirkit.checks._compare import difference, short
+from cbirkit.checks._compare import describe, difference
 
 _COLOURS = {"passed": "#117733", "not yet": "#AA4499", "not attempted": "#888888"}
 
@@ -58,9 +58,7 @@ class Verdict:
         return f"[{self.status}] {self.exercise}: {self.message}"
 
     def _repr_html_(self):
-        text = (
-            f"<b>[{self.status}]</b> <code>{html.escape(self.exercise)}</code>: {html.escape(self.message)}"
-        )
+        text = f"<b>[{self.status}]</b> <code>{html.escape(self.exercise)}</code>: {html.escape(self.message)}"
         return f'<div style="border-left: 4px solid {_COLOURS[self.status]}; padding-left: 8px">{text}</div>'
 
 
@@ -103,20 +101,13 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
         raise ValueError("a check needs at least one case; got none")
     name = trusted.__name__.lstrip("_")
     if not callable(answer):
-        return Verdict(
-            name,
-            "not yet",
-            f"give the function itself, `{name}`; got {type(answer).__name__} {short(answer)}.",
-        )
+        return Verdict(name, "not yet", f"give the function itself, `{name}`; got {describe(answer)}.")
     outcomes, failure, deadline = [], None, time.monotonic() + seconds
     for case in cases:
         outcome = call(answer, case.arguments, max(deadline - time.monotonic(), 0.1))
         if not outcomes and isinstance(outcome.error, NotImplementedError):
-            return Verdict(
-                name,
-                "not attempted",
-                "replace `raise NotImplementedError` by your answer and run the cell again.",
-            )
+            advice = "replace `raise NotImplementedError` by your answer and run the cell again."
+            return Verdict(name, "not attempted", advice)
         outcomes.append(outcome)
         failure = failure or _failure(outcome, trusted, case, tolerance, seconds)
         if outcome.error is not None or outcome.changed:

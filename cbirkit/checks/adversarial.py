@@ -236,12 +236,13 @@ NORMALISED_MISTAKES = (
     Mistake(
         _bounded_by_normalised,
         "The ends are right, but epsilon is added to normalised numbers: in pixels that is only std times as much.",
+        worth=1 / 2,
     ),
     Mistake(
         lambda x, g, eps, mean, std: x + eps * np.sign(g),
         "Nothing keeps the pixels in [0, 1], and epsilon is added to normalised numbers.",
     ),
-    Mistake(_unclipped, "The step is right, but nothing keeps the pixels in [0, 1]."),
+    Mistake(_unclipped, "The step is right, but nothing keeps the pixels in [0, 1].", worth=1 / 2),
     Mistake(_multiplied, "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std."),
     Mistake(
         lambda x, g, eps, mean, std: (

@@ -78,11 +78,7 @@ def _solved(cell):
 def _check_of(node):
     """Names of the check and of the function that a statement ``checks.check_x(y)`` gives it, or None."""
     call = node.value if isinstance(node, ast.Expr) else None
-    if (
-        isinstance(call, ast.Call)
-        and ast.unparse(call.func).startswith("checks.check_")
-        and len(call.args) == 1
-    ):
+    if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("checks.check_") and len(call.args) == 1:
         return ast.unparse(call.func).removeprefix("checks."), ast.unparse(call.args[0])
     return None
 
@@ -101,12 +97,7 @@ def _exercise(cell, source, answers, stars, solutions):
     grading = _GRADING.format(check=check, function=function, points=stars)
     cells = [
         _code(cell["id"], answer, {"grade": False, "solution": True, "locked": False}, function),
-        _code(
-            f"{cell['id']}-check",
-            grading,
-            {"grade": True, "solution": False, "locked": True, "points": stars},
-            check,
-        ),
+        _code(f"{cell['id']}-check", grading, {"grade": True, "solution": False, "locked": True, "points": stars}, check),
     ]
     if not solutions:  # as nbgrader locks them, and JupyterLab and Notebook obey
         cells[0]["metadata"] |= {"deletable": False}
@@ -132,20 +123,11 @@ def _renamed(solution, stub):
     theirs, ours = (ast.parse(text).body[0] for text in (solution, stub))
     names = {theirs.name: ours.name}
     names |= {a.arg: b.arg for a, b in zip(theirs.args.args, ours.args.args, strict=True)}
-    tokens = [
-        (
-            t.type,
-            names.get(t.string, t.string) if t.type == tokenize.NAME else t.string,
-            t.start,
-            t.end,
-            t.line,
-        )
-        for t in tokenize.generate_tokens(io.StringIO(solution).readline)
-    ]
     lines = solution.splitlines(keepends=True)
-    for kind, text, (row, start), (_, end), _ in reversed(tokens):
-        if kind == tokenize.NAME:
-            lines[row - 1] = lines[row - 1][:start] + text + lines[row - 1][end:]
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(solution).readline))):
+        if token.type == tokenize.NAME and token.string in names:
+            (row, start), (_, end) = token.start, token.end
+            lines[row - 1] = lines[row - 1][:start] + names[token.string] + lines[row - 1][end:]
     return "".join(lines)
 
 
