@@ -332,7 +332,7 @@ def scores(tmp_path_factory):
     return folder, points_of(folder, "00_small"), done
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_autograde_gives_points_to_right_answers_only(scores):
     _, points, done = scores
     assert points.keys() == STUDENTS.keys() | {"unfinished", "edited check"}, done.stderr[-3000:]
@@ -340,7 +340,7 @@ def test_autograde_gives_points_to_right_answers_only(scores):
     assert all(points[student] in (0, 1) for student in points)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("student", "said"), [("right", "Success"), ("NumPy", "Success"), ("wrong", "not yet"), ("unfinished", "not attempted")]
 )
@@ -351,7 +351,7 @@ def test_validate_tells_a_student_how_it_stands(scores, student, said):
     assert "Traceback" not in told.stdout
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_each_bug_that_is_found_earns_its_part(tmp_path):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     small_course(tmp_path, "01_measuring_retrieval", "mended_average_precision")
