@@ -33,6 +33,12 @@ _MENDS = {
 }
 
 
+def expanded(path):
+    """A Path; "~" and "~/…" begin in the home folder, "./~" is a file of that name."""
+    text = os.fspath(path)
+    return Path(os.path.expanduser(text) if text == "~" or text.startswith("~/") else text)
+
+
 @contextlib.contextmanager
 def plain_errors(path, verb="write"):
     """Turn an ``OSError`` met inside the block (full disk, no permission, …) into one that says what, where and how to mend."""

@@ -271,3 +271,17 @@ def test_labels_of_a_file(folder, run, tmp_path, inside):
     assert f"labels={shown})" in (tmp_path / "n.ipynb").read_text()
     failed(run("index", folder, "--labels", "none.csv"), "there is no such file")
     failed(run("report", folder, "--labels", f"{place}:sort"), "no column 'sort'")
+
+
+def test_a_folder_called_tilde_is_not_the_home_folder(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "~" / "a" / "e\u0301.png", 0)
+    paint(tmp_path / "~" / "b" / "2.png", 1)
+    paint(tmp_path / "home" / "mine.png", 2)
+    for command in ("index", "report"):
+        assert run(command, "./~", "--encoder", "color")[0] == 0
+    assert (tmp_path / "~" / ".cbirkit").is_dir() and not (tmp_path / "home" / ".cbirkit").exists()
+    for name in ("a/é.png", "a/e\u0301.png"):
+        assert [one["id"] for one in json.loads(run("search", "./~", name, "--json")[1])["results"]] == ["b/2.png"]
+    assert "1 image" in run("index", "~", "--encoder", "color")[2]

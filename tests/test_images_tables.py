@@ -407,7 +407,6 @@ def test_a_tilde_is_the_home_folder_only_where_a_path_begins_with_it(tmp_path, m
     for name, grey in (("~/in", 1), ("./~/in", 2), ("~in", 3)):
         assert ImageCollection.from_folder(name)[0][0, 0, 0] == grey
         assert ImageCollection.from_table(f"{name}/t.csv")[0][0, 0, 0] == grey
-        assert ImageCollection.from_files([f"{name}/1.png"])[0][0, 0, 0] == grey
 
 
 def test_what_is_said_of_a_table(folder, caplog):

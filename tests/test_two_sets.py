@@ -127,3 +127,16 @@ def test_own_is_checked_and_kept():
     assert evaluate(ranking, sets, metrics="recall@1", n_bootstrap=0).per_query["recall@1"].tolist() == [0.5, 1.0]
     grouped = Relevance.from_labels(["q"], ["q", "r"], [1], [1, 1], groups=([1], [2, 1]), own=[-1])
     assert grouped.n_positives.tolist() == [1] and grouped.n_junk.tolist() == [1]
+
+
+def test_masks_select_queries_by_their_ids():
+    ranking = Ranking.from_distances(np.eye(3), ["a", "b", "c"])
+    mask = pd.Series({"c": True, "a": False, "b": False})
+    assert ranking.select(mask).query_ids.tolist() == ["c"] == ranking.select(mask.loc[["a", "b", "c"]].to_numpy()).query_ids.tolist()
+    labels = Relevance.from_labels(ranking.query_ids, ["x"], [1, 2, 3], [3])
+    groups = Relevance.from_labels(ranking.query_ids, ["x"], [1, 2, 3], [3], groups=([1, 2, 3], [4]))
+    sets = Relevance.from_sets(ranking.query_ids, ["x"], {"c": ["x"]})
+    for relevance in (labels, groups, sets):
+        assert relevance.select(mask).n_positives.tolist() == [1]
+        with pytest.raises(ValueError, match="does not name"):
+            relevance.select(mask.set_axis(range(1, 4)))

@@ -1,9 +1,8 @@
 """``cbirkit assignments``: the course's notebooks as assignments, for students and for nbgrader."""
 
 import json
-from pathlib import Path
 
-from .._atomic import write_bytes
+from .._atomic import expanded, write_bytes
 from .assignment_cells import assignment_cells
 from .say import Failure
 
@@ -36,8 +35,8 @@ def write_assignments(arguments, printer):
     Failure
         There are no notebooks, one is not wanted or not readable, or a file is there that differs.
     """
-    chosen = _chosen(Path(arguments.folder).expanduser(), arguments.only)
-    out, written = Path(arguments.out).expanduser(), 0
+    chosen = _chosen(expanded(arguments.folder), arguments.only)
+    out, written = expanded(arguments.out), 0
     files = {}
     linked = {path.stem for path in chosen} | {path.name for path in out.glob("source/*")}
     for path in chosen:

@@ -4,9 +4,8 @@ import os
 import re
 import shutil
 from importlib.util import find_spec
-from pathlib import Path
 
-from .._atomic import recover, write_bytes
+from .._atomic import expanded, recover, write_bytes
 from .._manifest import MANIFEST, read
 from .say import Failure, counted
 
@@ -61,7 +60,7 @@ def checked_folder(arguments):
 
 def out_folder(arguments):
     """Where the index of a folder is kept; a `Failure` where that would touch what cbirkit did not write."""
-    out = Path(arguments.out or Path(arguments.folder) / ".cbirkit").expanduser()
+    out = expanded(arguments.out or os.path.join(arguments.folder, ".cbirkit"))
     elsewhere = "choose a new or an empty folder with --out DIR"
     if out.is_symlink() and not arguments.out:
         raise Failure(f"{out} is a link, which may lead anywhere; name the place itself with --out DIR")

@@ -8,8 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
+from .._atomic import expanded
 from .choices import (
     ENCODERS,
     INDEXES,
@@ -56,10 +56,10 @@ def explore_folder(arguments, printer):
         There is no such folder, no image in it, or the notebook cannot be written.
     """
     images = checked_folder(arguments)
-    folder = Path(arguments.folder).expanduser().resolve()
-    out = out_folder(arguments).expanduser().resolve()
+    folder = expanded(arguments.folder).resolve()
+    out = out_folder(arguments).resolve()
     encoder, index = choose(arguments, out)
-    path = Path(arguments.notebook or f"explore_{file_name(folder)}.ipynb").expanduser()
+    path = expanded(arguments.notebook or f"explore_{file_name(folder)}.ipynb")
     _make(out)
     if ENCODERS[encoder][1]:
         prepared_encoder(encoder, images, out, printer)

@@ -7,9 +7,8 @@ import io
 import json
 import os
 import re
-from pathlib import Path
 
-from .._atomic import write_bytes
+from .._atomic import expanded, write_bytes
 from .say import Failure, printable
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is loaded, nothing runs
@@ -125,7 +124,7 @@ def picture_html(picture, alt):
 
 def check_place(path, option="--html FILE"):
     """A Failure if no page can be written at `path`: before the work, not after it."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     folder = path.parent
     if path.is_dir() or not folder.is_dir():
         raise _cannot_write(path, errno.EISDIR if path.is_dir() else errno.ENOENT, option)
@@ -143,7 +142,7 @@ def write_page(path, page, option="--html FILE"):
     """
     check_place(path, option)
     try:
-        write_bytes(Path(path).expanduser(), page.encode("utf-8", "backslashreplace"))
+        write_bytes(expanded(path), page.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise _cannot_write(path, error.errno, option) from error
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from .._atomic import expanded
 from .say import printable
 
 # No network, no room, no such name, no torch; RuntimeError is what torchvision raises for damaged files.
@@ -124,7 +125,7 @@ def weights_folder():
     pathlib.Path
     """
     home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    return expanded(home) / "hub" / "checkpoints"
 
 
 def _size(folder):

@@ -1,7 +1,7 @@
 """``cbirkit report``: the first look at a folder of images, as one HTML file."""
 
-from pathlib import Path
 
+from .._atomic import expanded
 from .choices import (
     ENCODERS,
     checked_folder,
@@ -32,8 +32,8 @@ def report_folder(arguments, printer):
     from ..evaluation import survey
     from .pages import check_place, write_page
 
-    images, folder = checked_folder(arguments), Path(arguments.folder).expanduser().resolve()
-    path = Path(arguments.html or f"report_{file_name(folder)}.html").expanduser()
+    images, folder = checked_folder(arguments), expanded(arguments.folder).resolve()
+    path = expanded(arguments.html or f"report_{file_name(folder)}.html")
     check_place(path)
     out = out_folder(arguments)
     encoder = arguments.encoder or kept_settings(out).get("encoder") or default_encoder()

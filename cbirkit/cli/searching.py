@@ -1,8 +1,8 @@
 """``cbirkit search``: the images of a folder that are nearest to one image."""
 
 import os
-from pathlib import Path
 
+from .._atomic import expanded
 from .choices import checked_folder, choose, kept_settings, make_encoder, make_index, out_folder
 from .indexing import index_folder
 from .say import Failure, counted
@@ -52,7 +52,10 @@ def search_folder(arguments, printer):
 
 def _find_query(image, folder, images):
     """The Path of the image to search for."""
-    for candidate in (Path(image).expanduser(), Path(folder).expanduser() / image):
+    from ..images.folders import as_on_disk
+
+    for candidate in (expanded(image).absolute(), expanded(folder).absolute() / image):
+        candidate = as_on_disk(candidate) or candidate
         if candidate.exists() and not candidate.is_dir():
             return candidate
     near = f"; {folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"

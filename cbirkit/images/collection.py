@@ -4,12 +4,13 @@ import html
 import logging
 import os
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..ranking import Relevance
-from ..ranking.codes import aligned, as_labels, is_missing
+from ..ranking.codes import aligned, as_labels, index_of, is_missing, selection
 from .files import ImageProblem
 from .folders import (
     absolute,
@@ -153,8 +154,8 @@ class ImageCollection:
         ValueError
             Lengths differ, ids repeat, or there is no path.
         """
-        like, root = getattr(paths, "index", None), None if root is None else absolute(root)
-        names, paths = [printable(p) for p in paths], [absolute(p) for p in paths]
+        like, root = index_of(paths), None if root is None else absolute(root)
+        names, paths = [printable(p) for p in paths], [Path(p).absolute() for p in paths]
         if ids is None:
             ids = names if root is None else [printable(p.relative_to(root).as_posix()) for p in paths]
         table = table_for(len(paths), table, ids, like).assign(path=[printable(p) for p in paths])
@@ -174,7 +175,7 @@ class ImageCollection:
             Default: "0", "1", …
         table : DataFrame, optional
         """
-        like, arrays = getattr(arrays, "index", None), list(arrays)
+        like, arrays = index_of(arrays), list(arrays)
         table = table_for(len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids, like)
         if labels is not None:
             labels = plain_column(aligned(labels, table.index, "labels", like), "label")
@@ -330,10 +331,7 @@ class ImageCollection:
         """The images that a slice, boolean mask, position array or list of ids selects, in that order."""
         if isinstance(which, slice):
             which = np.arange(len(self))[which]
-        if isinstance(which, pd.Series) and which.dtype in (bool, "boolean"):
-            if which.isna().any():
-                raise ValueError("the mask has missing values; say what they mean, such as mask.fillna(False)")
-            which = aligned(which, self.ids, "mask").to_numpy(bool)
+        which = selection(which, self.ids)
         which = np.asarray(list(which) if not isinstance(which, np.ndarray) else which)
         if which.dtype == bool:
             if which.shape != (len(self),):

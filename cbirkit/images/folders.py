@@ -10,6 +10,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
+from .._atomic import expanded
 from .tables import columns_for, read_csv, text_of
 from .unread import EXTENSIONS, sorted_out
 
@@ -176,9 +177,8 @@ def real_paths():
 
 
 def absolute(path):
-    """A path from the root of the disk on, as a Path; "~" and "~/…" begin in the home folder, "./~" is a file of that name."""
-    text = os.fspath(path)
-    return Path(os.path.expanduser(text) if text == "~" or text.startswith("~/") else text).absolute()
+    """As `expanded`, from the root of the disk on, so that it stays the same file wherever the program goes."""
+    return expanded(path).absolute()
 
 
 def paths_from_table(table, path, root, ids=None):
@@ -208,7 +208,7 @@ def paths_from_table(table, path, root, ids=None):
         raise ValueError(f"the table {name!r} has no rows")
     root = absolute("." if root is None else root)
     names, keys = ([text_of(one) for one in table[column]] for column in (path, ids or path))
-    found = [_as_on_disk(root / part) if part else None for part in names]
+    found = [as_on_disk(root / part) if part else None for part in names]
     problems = [
         (key or f"row {number}", "no such file" if part else "no file is named")
         for number, (key, part, file) in enumerate(zip(keys, names, found, strict=True)) if file is None
@@ -223,7 +223,7 @@ def paths_from_table(table, path, root, ids=None):
     return table, paths, root, name, problems
 
 
-def _as_on_disk(path):
+def as_on_disk(path):
     """The file of this name, its accents composed or not and its folders divided by ``/`` or a backslash; None if there is none."""
     forms = (str(path), *(normalize(form, str(path)) for form in ("NFC", "NFD")))
     return next((Path(one) for form in forms for one in (form, form.replace("\\", "/")) if os.path.isfile(one)), None)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..metrics import average_precision, map_at_r
+from ..ranking.codes import aligned, index_of
 from .labels import class_numbers
 
 _BLOCK = 512  # queries ranked at a time, so that memory stays small
@@ -42,7 +43,7 @@ def retrieval_score(embeddings, labels, *, metric="map"):
     if metric not in _METRICS:
         raise ValueError(f"metric must be one of {tuple(_METRICS)}, got {metric!r}; pass one of these")
     rows = np.asarray(embeddings, dtype=np.float32)
-    _, targets = class_numbers(labels, len(rows))
+    _, targets = class_numbers(aligned(labels, index_of(embeddings), "labels"), len(rows))
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / np.where(length > 0, length, 1)
     values = []

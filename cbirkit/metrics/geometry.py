@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..ranking.codes import as_labels, label_codes
+from ..ranking.codes import as_labels, index_of, label_codes
 
 _BLOCK = 1024  # rows compared at a time, so that memory stays small
 
@@ -41,7 +41,7 @@ def alignment(embeddings, labels, alpha=2.0):
     >>> alignment([[1, 0], [0, 1], [0, 3]], ["a", "a", "b"])
     2.0
     """
-    rows, labels = _unit(embeddings), as_labels(labels, getattr(embeddings, "index", None))
+    rows, labels = _unit(embeddings), as_labels(labels, index_of(embeddings))
     if len(labels) != len(rows):
         raise ValueError(f"got {len(labels)} labels for {len(rows)} embeddings; give one each")
     if not alpha > 0:

@@ -4,11 +4,11 @@ import collections
 import hashlib
 import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from .._atomic import expanded
 from .trunk import HEADS
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts put the weights
@@ -34,7 +34,7 @@ def read_weights(path):
     ValueError
         It is no such file, damaged, or holds other things than tensors.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise FileNotFoundError(
             f'there is no weights file {str(path)!r}; give the path of a .safetensors or .pth file, "default", or None for random ones'
@@ -129,7 +129,7 @@ def weights_digest(network):
 def file_stamp(path):
     """What changes when a file does: size, times and inode; None if there is no such file."""
     try:
-        status = os.stat(Path(path).expanduser())
+        status = os.stat(expanded(path))
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

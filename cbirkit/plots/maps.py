@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from ..images import ImageProblem
 from ..images.tables import text_of
-from ..ranking.codes import aligned, is_missing
+from ..ranking.codes import aligned, index_of, is_missing
 from .style import COLOURS, GREY, MARKERS, describe, new_axes, plain_text, safe_text
 
 _MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
@@ -54,7 +54,7 @@ def embedding_map(points, labels=None, *, thumbnails=None, embeddings=None, rand
     ----------
     Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
     """
-    labels = labels if labels is None else aligned(labels, getattr(points, "index", None), "labels")
+    labels = labels if labels is None else aligned(labels, index_of(points), "labels")
     points, embeddings, names = _plane(points, embeddings, random_state)
     for what, given in (("labels", labels), ("thumbnails", thumbnails)):
         if given is not None and len(given) != len(points):

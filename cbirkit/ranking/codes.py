@@ -72,6 +72,24 @@ def aligned(values, ids, what, like=None):
     )
 
 
+def index_of(values):
+    """The index of a pandas object, None for anything else."""
+    import pandas as pd
+
+    return values.index if isinstance(values, pd.Series | pd.DataFrame) else None
+
+
+def selection(which, ids):
+    """A boolean Series as a mask in the order of the ids, see `aligned`; anything else as it is."""
+    import pandas as pd
+
+    if not isinstance(which, pd.Series) or which.dtype not in (bool, "boolean"):
+        return which
+    if which.isna().any():
+        raise ValueError("the mask has missing values; say what they mean, such as mask.fillna(False)")
+    return aligned(which, ids, "mask").to_numpy(bool)
+
+
 def as_labels(labels, ids=None, what="labels"):
     """One label an item as an object array (n,): plain values, text composed (NFC), None where it is missing.
 

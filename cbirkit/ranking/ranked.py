@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .codes import selection
 from .ids import as_ids, own_positions, positions_of
 
 _BLOCK = 1 << 21  # numbers checked or sorted at a time: keeps temporary arrays near 16 MB
@@ -168,6 +169,7 @@ class Ranking:
 
     def select(self, queries):
         """The rows at the positions (or under the boolean mask) `queries`, as a new `Ranking`."""
+        queries = selection(queries, self.query_ids)
         rows = {name: getattr(self, name)[queries] for name in ("query_ids", "indices", "distances")}
         return replace(self, **rows, own=None if self.own is None else self.own[queries])
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .codes import PADDING, as_labels, count_equal, label_codes
+from .codes import PADDING, as_labels, count_equal, label_codes, selection
 from .ids import as_ids, own_positions
 from .sets import collect_sets
 
@@ -213,6 +213,7 @@ class _LabelRelevance(Relevance):
 
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        queries = selection(queries, self.query_ids)
         codes, own = self._query_codes[queries], self.own[queries]
         return _LabelRelevance(
             self.query_ids[queries], self.database_ids, self.keep_self, codes, self._database_codes[:-1], own
@@ -248,6 +249,7 @@ class _GroupRelevance(_LabelRelevance):
 
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        queries = selection(queries, self.query_ids)
         codes, own, groups = self._query_codes[queries], self.own[queries], self._query_groups[queries]
         return _GroupRelevance(
             self.query_ids[queries], self.database_ids, codes, self._database_codes[:-1], own,
@@ -294,6 +296,7 @@ class _SetRelevance(Relevance):
 
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        queries = selection(queries, self.query_ids)
         rows = np.arange(len(self))[queries]
         lists = [self._lists[row] for row in rows]
         ids = self.query_ids[rows]

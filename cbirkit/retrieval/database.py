@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,8 @@ class Database:
 
     def position(self, name):
         """Position of an id, -1 if it is not indexed."""
+        if name not in self._by_id and isinstance(name, str):
+            name = normalize("NFC", name)
         return self._by_id.get(name, -1)
 
     def positions(self, names):

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from ..._atomic import expanded
+
 _SPARE = 64 * 2**20  # bytes left free for everything else
 
 
@@ -27,7 +29,7 @@ def data_root(root=None):
     >>> data_root("here").name
     'here'
     """
-    return Path(root or os.environ.get("CBIRKIT_DATA") or Path.home() / ".cache" / "cbirkit").expanduser()
+    return expanded(root or os.environ.get("CBIRKIT_DATA") or Path.home() / ".cache" / "cbirkit")
 
 
 def free_bytes(folder):
