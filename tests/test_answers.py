@@ -94,6 +94,24 @@ def test_an_answer_that_changes_what_it_is_given_is_told_so(name):
     assert not verdict.passed and "changed its input" in verdict.message, verdict
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [  # the mistake is told although it is written so that an edge case raises or gives NaN
+        ("average_precision", lambda r, n: (r.cumsum() / np.arange(1, len(r) + 1))[r].mean(), "divided by the number of hits"),
+        ("average_precision", lambda r, n: sum(r[: i + 1].mean() for i in np.flatnonzero(r)) / int(r.sum()), "divided by the number of hits"),
+        (
+            "precision_in_radius",
+            lambda d, r, x: sum(v := [b[a <= x].mean() for a, b in zip(d, r, strict=True) if (a <= x).any()]) / len(v),
+            "You skipped the queries with nobody inside",
+        ),
+    ],
+)
+def test_a_mistake_is_told_where_it_also_spoils_an_edge_case(name, answer, words):
+    verdict = ALL[name](answer)
+    assert not verdict.passed and words in verdict.message and verdict.worth == 0, verdict
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_exercise_has_been_tried(name):
     assert len(RIGHT[name]) >= 4 and len(WRONG[name]) >= 10

@@ -154,6 +154,7 @@ WRONG = {
         ("", lambda s, d: tuple(x + 0.001 for x in plain_interval(s, d))),
         ("score 0", over_found),
         ("score 0", lambda s, d: np.percentile(s[s > 0][d].mean(axis=1), [2.5, 97.5])),
+        ("scores 0", lambda s, d: np.percentile([one[one > 0].mean() for one in s[~np.isnan(s)][d]], [2.5, 97.5])),
         ("", lambda s, d: plain_interval(s, d[1:])),
         ("", lambda s, d: plain_interval(s, d[:, :-1])),
         ("", lambda s, d: plain_interval(s[::-1], d)),

@@ -3,7 +3,9 @@
 import html
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from cbirkit.checks._call import OutOfTime, call, error_sentence
 from cbirkit.checks._compare import describe, difference
@@ -109,12 +111,13 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
             advice = "replace `raise NotImplementedError` by your answer and run the cell again."
             return Verdict(name, "not attempted", advice)
         outcomes.append(outcome)
-        failure = failure or _failure(outcome, trusted, case, tolerance, seconds)
+        if failure is None:
+            failure, failed = _failure(outcome, trusted, case, tolerance, seconds), len(outcomes) - 1
         if outcome.error is not None or outcome.changed:
             break
     if failure is None:
         return Verdict(name, "passed", f"agrees with the trusted version on {len(cases)} cases.", 1.0)
-    mistake = _diagnosis(outcomes, cases, mistakes, tolerance, deadline)
+    mistake = _diagnosis(outcomes, failed, cases, mistakes, tolerance, deadline)
     if mistake is None:
         return Verdict(name, "not yet", failure)
     return Verdict(name, "not yet", f"{failure} {mistake.sentence}", mistake.worth)
@@ -139,17 +142,36 @@ def _sentence(text):
     return text if text.endswith("?") else f"{text}."
 
 
-def _diagnosis(outcomes, cases, mistakes, tolerance, deadline):
-    """Return the first known mistake that is like the answer on every case tried, or None."""
+def _diagnosis(outcomes, failed, cases, mistakes, tolerance, deadline):
+    """Return the first known mistake that is like the answer on every case tried, or None.
+
+    Where none is, one will do that is like it wherever it gave numbers, on the first case that failed among them: the
+    same mistake may raise or give NaN in a case at the edge, depending on how it is written. It earns no points.
+    """
     if any(isinstance(outcome.error, OutOfTime) or outcome.changed for outcome in outcomes):
         return None
+    partly = None
     for mistake in mistakes:
         if time.monotonic() > deadline + 5:
-            return None
-        pairs = zip(outcomes, cases, strict=False)
-        if all(_alike(outcome, call(mistake.answer, case.arguments, 5), tolerance) for outcome, case in pairs):
-            return mistake
-    return None
+            break
+        same = True
+        for number, (outcome, case) in enumerate(zip(outcomes, cases, strict=False)):
+            if not _alike(outcome, call(mistake.answer, case.arguments, 5), tolerance):
+                same = False
+                if number == failed or _has_numbers(outcome):
+                    break
+        else:
+            if same:
+                return mistake
+            partly = partly or replace(mistake, worth=0.0)
+    return partly
+
+
+def _has_numbers(outcome):
+    try:
+        return outcome.error is None and not np.isnan(np.asarray(outcome.value, dtype=float)).any()
+    except (TypeError, ValueError):  # text, or rows of different length
+        return True
 
 
 def _alike(outcome, other, tolerance):

@@ -132,9 +132,9 @@ def _interval_cases():
         draws = random.randint(0, n, size=(n_draws, n))
         without = f", {n_nan} more without a score" if n_nan else ""
         cases.append(Case((scores, draws), f"{n} queries{without}, drawn {n_draws} times"))
-    nothing = np.array([0.0, 0.5, np.nan, 0.0, 1.0, 0.0, 0.25, 1.0])
+    nothing = np.array([0.0, 0.5, np.nan, 0.0, 1.0, 0.75, 0.25, 1.0])
     draws = random.randint(0, 7, size=(300, 7))
-    cases.append(Case((nothing, draws), "seven queries, three of which score 0, and one more without a score"))
+    cases.append(Case((nothing, draws), "seven queries, two of which score 0, and one more without a score"))
     cases.append(Case((np.zeros(5), draws[:, :5] % 5), "five queries that all score 0"))
     return cases
 
