@@ -7,6 +7,7 @@ read from it.
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import time
@@ -75,15 +76,10 @@ def _fsync_folder(folder):
 def sweep(folder, prefix="."):
     """Remove the temporary files and folders that killed processes left in `folder` more than a day ago."""
     with contextlib.suppress(OSError):
-        for path in Path(folder).glob(f"{glob_escape(prefix)}*.partial"):
+        for path in Path(folder).glob(f"{glob.escape(prefix)}*.partial"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _DAY:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def glob_escape(text):
-    """`text` with the characters that ``glob`` reads as patterns made literal."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
 
 
 def write_bytes(path, data):

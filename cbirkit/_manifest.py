@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path, PureWindowsPath
 
 MANIFEST = "manifest.json"
@@ -73,13 +74,10 @@ def _seal(digest):
     with contextlib.suppress(OSError):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".key.{secrets.token_hex(8)}")
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
                 file.write(secrets.token_bytes(32))
-            try:
-                os.link(partial, path)  # fails where another process was first
-            finally:
-                partial.unlink()
+                file.flush()
+                os.link(file.name, path)  # fails where another process was first
     with contextlib.suppress(OSError):
         key = path.read_bytes()
         return hmac.new(key, digest.encode(), "sha256").hexdigest() if len(key) == 32 else None

@@ -12,7 +12,7 @@ from cli_samples import add_textured, failed, paint, photos, runner
 from conftest import ROOT
 from PIL import Image
 
-from cbirkit.cli import choices, indexing
+from cbirkit.cli import choices
 from cbirkit.cli.say import printable
 
 HOSTILE = ["<img src=x onerror=alert(1)>.jpg", "$x$.png", "with space & ' quotes\".jpg", "naïve 日本.png"]
@@ -89,14 +89,6 @@ def test_an_encoder_that_cannot_learn_from_a_folder_names_one_that_can(folder, r
 
 def test_quiet_says_nothing(folder, run, monkeypatch):
     assert run("index", folder, "--quiet") == (0, "", "")
-    seen, fitted = [], indexing._fitted
-    monkeypatch.setattr(
-        indexing, "_fitted", lambda *a: seen.append(os.environ.get("TQDM_DISABLE")) or fitted(*a)
-    )
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    run("index", folder, "--quiet")
-    run("index", folder)
-    assert seen == ["1", None]  # an encoder's own bars are off too, and only while it runs
 
 
 # ---------------------------------------------------------------------- search

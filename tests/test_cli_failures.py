@@ -87,7 +87,7 @@ def test_ctrl_c_ends_with_130(folder, run, monkeypatch):
     monkeypatch.setattr(indexing, "_fitted", stop)
     code, _, err = run("index", folder)
     assert code == 130 and "interrupted; what was done so far is kept" in err and "Traceback" not in err
-    monkeypatch.setattr(report, "_fitted", stop)
+    monkeypatch.setattr(report, "prepared_encoder", stop)
     assert run("report", folder, "--html", folder.parent / "r.html")[::2] == (130, "cbirkit: interrupted\n")
 
 

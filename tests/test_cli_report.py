@@ -70,7 +70,7 @@ def test_a_folder_of_one_image(tmp_path, run):
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, tmp_path, run, monkeypatch):
-    monkeypatch.setattr(report, "_fitted", lambda *_: pytest.fail("images were encoded first"))
+    monkeypatch.setattr(report, "prepared_encoder", lambda *_, **__: pytest.fail("images were encoded first"))
     failed(run("report", folder, "--html", tmp_path / "no" / "r.html"), "No such file.*--html FILE")
     failed(run("report", folder, "--html", tmp_path), "Is a directory.*--html FILE")
     monkeypatch.setattr(pages.os, "access", lambda *_: False)

@@ -78,15 +78,7 @@ class _Notes(logging.Handler):
 
 @contextlib.contextmanager
 def _silenced():
-    """No warnings and no progress bars, of processes started here either."""
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        with bars(False), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if before is None:
-            del os.environ["TQDM_DISABLE"]
-        else:
-            os.environ["TQDM_DISABLE"] = before
+    """No warnings and no progress bars."""
+    with bars(False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -64,7 +64,11 @@ def out_folder(arguments):
     elsewhere = "choose a new or an empty folder with --out DIR"
     if out.is_symlink() and not arguments.out:
         raise Failure(f"{out} is a link, which may lead anywhere; name the place itself with --out DIR")
-    foreign = [name for name in _names(out) if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
+    try:
+        names = os.listdir(out)
+    except OSError:  # none yet, a file, or not to be looked into: writing will tell
+        return out
+    foreign = [name for name in names if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
     mark = out / _MARK
     if foreign and not (mark.is_file() and mark.read_bytes()[: len(_MARK_TEXT)] == _MARK_TEXT):
         raise Failure(f"{out} holds {foreign[0]}, which cbirkit did not put there; {elsewhere}")
@@ -73,15 +77,6 @@ def out_folder(arguments):
             if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
                 raise Failure(f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}")
     return out
-
-
-def _names(folder):
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise Failure(f"cannot look into {folder} ({error.strerror}); keep the index elsewhere with --out DIR") from error
 
 
 def claim(out):
@@ -158,7 +153,7 @@ def make_index(name):
     return getattr(indexes, INDEXES[name])()
 
 
-def prepared_encoder(name, images, out, printer):
+def prepared_encoder(name, images, out, printer, *, keep=True):
     """An encoder ready for use. What it learns is kept in `out`, so that embeddings made before stay valid.
 
     Parameters
@@ -168,6 +163,8 @@ def prepared_encoder(name, images, out, printer):
         Some of them, evenly spaced, are what it learns from.
     out : pathlib.Path
     printer : cbirkit.cli.say.Printer
+    keep : bool
+        False: what it learns now is not kept.
 
     Returns
     -------
@@ -176,37 +173,27 @@ def prepared_encoder(name, images, out, printer):
     encoder, kept = make_encoder(name), out / "encoders" / name
     if not ENCODERS[name][1]:
         return encoder
-    if learnt := kept_encoder(name, out, printer):
-        return learnt
-    from ..persistence import save_estimator
+    from ..persistence import load_estimator, save_estimator
 
+    if kept.exists():
+        try:
+            if repr(learnt := load_estimator(kept)) == repr(encoder):
+                return learnt
+            printer.note(f"the encoder in {kept} is another one")
+        except (OSError, ValueError) as error:
+            printer.note(f"the encoder in {kept} cannot be used ({error})")
     sample = images[:: -(-len(images) // _MOST_TO_LEARN_FROM)].verify(progress=False)
     if not len(sample):
         raise Failure(
             f"none of the images can be read, so {name} cannot learn; index with --encoder color to see why"
         )
-    printer.note(f"learning {name} from {counted(len(sample), 'image')}; this is done once")
+    printer.note(f"learning {name} from {counted(len(sample), 'image')}{'; this is done once' * keep}")
     try:
         encoder.fit(sample)
     except ValueError as error:
         raise Failure(
             f"{name} cannot learn from this folder ({error}); use --encoder {WITHOUT_TORCH}"
         ) from error
-    save_anew(lambda folder: save_estimator(encoder, folder), kept)
-    return encoder
-
-
-def kept_encoder(name, out, printer):
-    """An encoder that learnt from the folder before, or None."""
-    from ..persistence import load_estimator
-
-    if not (kept := out / "encoders" / name).exists():
-        return None
-    try:
-        encoder = load_estimator(kept)
-        if repr(encoder) != repr(make_encoder(name)):
-            raise ValueError("it is another one")
-    except (OSError, ValueError) as error:
-        printer.note(f"the encoder in {kept} cannot be used ({error})")
-        return None
+    if keep:
+        save_anew(lambda folder: save_estimator(encoder, folder), kept)
     return encoder

@@ -1,16 +1,7 @@
 """``cbirkit report``: the first look at a folder of images, as one HTML file."""
 
-
 from .._atomic import expanded
-from .choices import (
-    ENCODERS,
-    checked_folder,
-    default_encoder,
-    kept_encoder,
-    kept_settings,
-    make_encoder,
-    out_folder,
-)
+from .choices import checked_folder, default_encoder, kept_settings, out_folder, prepared_encoder
 from .report_page import report_page
 from .say import Failure, counted, file_name
 
@@ -38,7 +29,8 @@ def report_folder(arguments, printer):
     out = out_folder(arguments)
     encoder = arguments.encoder or kept_settings(out).get("encoder") or default_encoder()
     try:
-        found = survey(images, _fitted(encoder, images, out, printer), progress=not arguments.quiet)
+        fitted = prepared_encoder(encoder, images, out, printer, keep=False)
+        found = survey(images, fitted, progress=not arguments.quiet)
     except ValueError as error:
         raise Failure(" ".join(str(error).split())) from error
     write_page(path, report_page(str(arguments.folder), found, encoder))
@@ -47,14 +39,3 @@ def report_folder(arguments, printer):
         f"{counted(len(found.copies), 'group')} of copies, {len(found.near_copies)} of near-copies"
     )
     printer.result(str(path))
-
-
-def _fitted(name, images, out, printer):
-    """An encoder for the outliers; one that must learn does so from some of the images, unless it did for the index."""
-    if not ENCODERS[name][1]:
-        return make_encoder(name)
-    if learnt := kept_encoder(name, out, printer):
-        return learnt
-    some = images[:: -(-len(images) // 300)].verify(progress=False)
-    printer.note(f"learning {name} from {counted(len(some), 'image')}")
-    return make_encoder(name).fit(some)

@@ -9,7 +9,7 @@ import numpy as np
 from .._atomic import verify_manifest, write_folder
 from .._manifest import reason_of
 from ..persistence import load_estimator, load_state, save_estimator, save_state
-from ..retrieval.joined import as_indexed
+from ..retrieval.joined import as_indexed, indexed_among
 from .regions import Region
 
 KIND = "region retriever"
@@ -111,12 +111,6 @@ def load(cls, folder, images=None, trusted=()):
     except Exception as error:
         raise ValueError(f"{folder} is damaged: {reason_of(error)}; index again") from error
     if images is not None:
-        missing = [name for name in ids if name not in images.table.index]
-        if missing:
-            raise ValueError(
-                f"{images.name!r} lacks {len(missing)} of the {len(ids)} indexed images, the first is {missing[0]!r}; "
-                "give the collection that was indexed, or load without images"
-            )
-        images = as_indexed(images.subset(images.positions(ids)), retriever.digests_, retriever._stamps)
+        images = as_indexed(indexed_among(images, ids), retriever.digests_, retriever._stamps)
     retriever.images, retriever.seconds_ = images, {}
     return retriever

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..images import ImageCollection
-from .joined import as_indexed, changed, join
+from .joined import as_indexed, changed, indexed_among, join
 
 logger = logging.getLogger(__name__)
 
@@ -160,14 +160,8 @@ class Database:
 
     def shown_by(self, images):
         """This database with images that were indexed, taken from a collection that holds them; ValueError names one that it lacks."""
-        found = images.table.index.get_indexer(self.ids)
-        if (found < 0).any():
-            raise ValueError(
-                f"{images.name!r} lacks {int((found < 0).sum())} of the {len(self)} indexed images, the first is "
-                f"{self.ids[int(np.argmax(found < 0))]!r}; give the collection that was indexed, or load without images"
-            )
-        images = images.subset(found)
-        return replace(self, table=images.table, images=as_indexed(images, self.digests, self.stamps))
+        images = as_indexed(indexed_among(images, self.ids), self.digests, self.stamps)
+        return replace(self, table=images.table, images=images)
 
     def tell_changed(self, indices):
         """Warn of images among the first results (n_queries, k) that are not those that were indexed, once of each."""

@@ -19,6 +19,17 @@ def join(first, second):
     return ImageCollection(joined, table, rows=rows, problems=problems, name=first.name)
 
 
+def indexed_among(images, ids):
+    """The images of a collection that were indexed, in their order; ValueError names one that it lacks."""
+    found = images.table.index.get_indexer(ids)
+    if (found < 0).any():
+        raise ValueError(
+            f"{images.name!r} lacks {int((found < 0).sum())} of the {len(ids)} indexed images, the first is "
+            f"{ids[int(np.argmax(found < 0))]!r}; give the collection that was indexed, or load without images"
+        )
+    return images.subset(found)
+
+
 def as_indexed(images, digests, stamps):
     """The same images, but one whose file holds something else than when it was indexed is refused when it is read.
 
@@ -83,25 +94,14 @@ class _Joined:
         other = getattr(part._source, "is_other", None)
         return (False, 0) if other is None else other(part._rows[position], cache)
 
-    def read(self, row):
-        part, position = self._find(row)
-        return part[position]
+    def _asked(name):
+        def ask(self, row, *args):
+            part, position = self._find(row)
+            return getattr(part, name)(position, *args)
 
-    def thumbnail(self, row, size):
-        part, position = self._find(row)
-        return part.thumbnail(position, size)
+        return ask
 
-    def digest(self, row):
-        part, position = self._find(row)
-        return part.digest(position)
-
-    def path(self, row):
-        part, position = self._find(row)
-        return part.path(position)
-
-    def make_mask(self, row):
-        part, position = self._find(row)
-        return part.mask(position)
+    read, thumbnail, digest, path, make_mask = map(_asked, ("__getitem__", "thumbnail", "digest", "path", "mask"))
 
     def read_mask(self, path):
         there = [p for p in self.parts if p.root is not None and (p.root / path).exists()]

@@ -92,7 +92,7 @@ def _database_state(database, folder):
         "table": columns,
         "problems": database.problems.astype(str).to_numpy(dtype=object).tolist(),
         "files": files,
-        "refused": [[name, _numbers([stamp])[0].tolist()] for name, stamp in database.refused.items()],
+        "refused": {name: _plain(stamp) for name, stamp in database.refused.items()},
         "name": "images" if database.images is None else database.images.name,
     }
 
@@ -106,14 +106,12 @@ def _column(column):
     return values
 
 
-def _numbers(stamps):
-    """Stamps of files as int64 (n, 4); -1 where one is empty, -2 for no file."""
-    return np.array([stamp or (-1 if stamp == () else -2,) * 4 for stamp in stamps], dtype=np.int64).reshape(-1, 4)
+def _plain(stamp):
+    return stamp if stamp is None else list(stamp)  # a tuple takes more room
 
 
-def _stamps(numbers):
-    """The inverse of `_numbers`, as a list."""
-    return [None if row[0] == -2 else () if row[0] == -1 else row for row in map(tuple, np.asarray(numbers).tolist())]
+def _stamp(plain):
+    return plain if plain is None else tuple(plain)
 
 
 def _files(database, folder):
@@ -131,7 +129,7 @@ def _files(database, folder):
     except ValueError:  # several drives of Windows
         return None
     names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
-    return {"root": root, "from_here": Path(near).as_posix(), "names": names, "stamps": _numbers(database.stamps)}
+    return {"root": root, "from_here": Path(near).as_posix(), "names": names, "stamps": [_plain(stamp) for stamp in database.stamps]}
 
 
 def _database(notes, files):
@@ -148,9 +146,9 @@ def _database(notes, files):
         if len(files["names"]) != n or any(".." in Path(part).parts or Path(part).is_absolute() for part in files["names"]):
             raise ValueError("its files are not below one folder")
         table["path"] = [os.path.join(files["root"], part) for part in files["names"]]
-        stamps = _stamps(files["stamps"])
+        stamps = [_stamp(plain) for plain in files["stamps"]]
     problems = pd.DataFrame(notes.pop("problems"), columns=["name", "reason"], dtype=object)
-    refused = {name: _stamps([stamp])[0] for name, stamp in notes.pop("refused")}
+    refused = {name: _stamp(plain) for name, plain in notes.pop("refused").items()}
     return Database(ids, keys, embeddings, digests, table, None, problems, objects(stamps), refused)
 
 

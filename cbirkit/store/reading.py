@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import logging
 import os
-import queue
 import re
 import sqlite3
-import threading
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..images import ImageProblem
@@ -135,38 +135,17 @@ def ahead(items, depth=1):
 
     An exception in the iterator is raised here; when this generator is closed the thread ends after the item it is at.
     """
-    ready, stop = queue.Queue(maxsize=depth), threading.Event()
-
-    def put(thing):
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(thing, timeout=0.1)
-                return True
-        return False
-
-    def work():
+    done = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="cbirkit-reader") as thread:  # what is opened in a thread is closed in it
         try:
-            with contextlib.closing(items):
-                for item in items:
-                    if not put((item, None)):
-                        return
-            put((None, StopIteration()))
-        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
-            put((None, error))
-
-    thread = threading.Thread(target=work, name="cbirkit-reader", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+            waiting = deque(thread.submit(next, items, done) for _ in range(depth + 1))
+            while (item := waiting.popleft().result()) is not done:
+                waiting.append(thread.submit(next, items, done))
+                yield item
+        finally:
+            for later in waiting:
+                later.cancel()
+            thread.submit(getattr(items, "close", list)).result()
 
 
 class DigestCache:
