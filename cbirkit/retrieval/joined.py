@@ -113,7 +113,12 @@ class _Indexed(_Joined):
 
     def __init__(self, images, digests, stamps):
         super().__init__([images])
-        self.digests, self.stamps = digests, stamps
+        self.digests, self.stamps, self._paths = digests, stamps, {}
+
+    def path(self, row):
+        if row not in self._paths:  # made once: a search for one query should not wait for them
+            self._paths[row] = super().path(row)
+        return self._paths[row]
 
     def is_other(self, row, cache):
         """Whether the file holds something else now, and how many bytes were read to know it."""
