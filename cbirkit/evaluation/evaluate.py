@@ -100,8 +100,8 @@ def evaluate(
     UserWarning
         The ranking ends before a metric does (``map`` of the first 10): the score is then of the ranks there
         are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive. Or the order
-        of right and wrong items at equal distances can change a mean by more than 0.001; for how many queries it
-        changes their score by as much stands in the protocol.
+        of right and wrong items at equal distances can change a mean by more than half of its standard error over
+        queries; for how many queries it changes their score by more than 0.001 stands in the protocol.
 
     References
     ----------
@@ -233,7 +233,9 @@ def ties_note(judged, chosen, columns, ties):
             apart = np.abs(high - low) > _TIES_MATTER
         if apart.any():
             touched[judged.n_positives > 0] |= apart
-            moves |= bool(np.abs(low.mean() - high.mean()) > _TIES_MATTER)
+            with np.errstate(invalid="ignore"):
+                error = columns[metric.name][judged.n_positives > 0].std() / np.sqrt(len(low))
+            moves |= bool(np.abs(low.mean() - high.mean()) > max(_TIES_MATTER, error / 2))
             told.append(f"{metric.name} from {low.mean():.4f} to {high.mean():.4f}")
     if not told:
         return "ties: in the order of the ranking", False
