@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import gzip
 import inspect
 import json
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tabletop import parameters, scenes, shapes, tables
+from PIL import Image
+from tabletop import pack, parameters, scenes, shapes, tables
 from tabletop.camera import Camera, enclosing_circle
 from tabletop.catalogue import CATEGORIES, GROUPS
 
@@ -134,6 +136,35 @@ def test_table_holds_a_row_a_picture(tmp_path, monkeypatch):
     assert [row["picture"] for row in rows] == ["mug_0_0", "cake_1_2"]
     assert json.loads(rows[0]["distractors"]) == parameters.row("mug_0_0")["distractors"]
     assert float(rows[1]["camera_y"]) == parameters.row("cake_1_2")["camera_y"]
+
+
+def test_packing_finds_every_picture_again_and_adds_what_masks_tell(tmp_path, monkeypatch):
+    keys, source = ["scene_000", "scene_001"], tmp_path / "scenes"
+    monkeypatch.setitem(tables.PARTS, "scenes", (lambda: keys, scenes.row))
+    source.mkdir()
+    masks = np.zeros((2, scenes.HEIGHT, scenes.WIDTH), np.uint8)
+    masks[0, 10:14, 20:25] = 2
+    for number, key in enumerate(keys):
+        Image.fromarray(np.full((scenes.HEIGHT, scenes.WIDTH, 3), 90 * number, np.uint8)).save(
+            source / f"{key}.webp"
+        )
+        Image.fromarray(masks[number]).save(source / f"{key}.png")
+    pack.pack("scenes", tmp_path, tmp_path / "packed")
+    with gzip.open(tmp_path / "packed" / "scenes.csv.gz", "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in ("image", "mask"):
+        data = (tmp_path / "packed" / f"scenes.{name}s").read_bytes()
+        parts = [data[int(r[f"{name}_start"]) :][: int(r[f"{name}_bytes"])] for r in rows]
+        assert parts == [
+            (source / (key + {"image": ".webp", "mask": ".png"}[name])).read_bytes() for key in keys
+        ]
+        assert sum(map(len, parts)) == len(data)
+    first, second = json.loads(rows[0]["objects"])[:2]
+    assert first["box"] is None and first["visible"] == 0
+    assert second["box"] == [20, 10, 25, 14] and second["visible"] == round(20 / second["area"], 3)
+    (source / "scene_001.png").unlink()
+    with pytest.raises(FileNotFoundError, match="1 pictures of scenes are not rendered, scene_001 first"):
+        pack.pack("scenes", tmp_path, tmp_path / "packed")
 
 
 @pytest.mark.parametrize("module", ["render", "sheet", "materials"])

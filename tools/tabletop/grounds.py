@@ -7,8 +7,8 @@ from .materials import Shader, linear
 
 # name: pattern, its scale, two sRGB colours, roughness, depth of the relief
 GROUNDS = {
-    "oak": ("grain", 1.1, (196, 150, 98), (160, 112, 66), 0.45, 0.0),
-    "walnut": ("grain", 0.9, (104, 70, 46), (62, 40, 28), 0.35, 0.0),
+    "oak": ("grain", 2.0, (196, 150, 98), (160, 112, 66), 0.45, 0.0),
+    "walnut": ("grain", 1.7, (104, 70, 46), (62, 40, 28), 0.35, 0.0),
     "marble": ("marble", 0.5, (226, 224, 220), (150, 150, 154), 0.15, 0.0),
     "tiles": ("checker", 0.42, (214, 206, 190), (120, 132, 140), 0.25, 0.0),
     "gingham": ("gingham", 0.55, (236, 230, 222), (170, 60, 62), 0.95, 0.0),
@@ -23,7 +23,7 @@ BACKDROPS = {
     "wallpaper": ("stripes", 0.5, (206, 196, 176), (168, 176, 168), 0.9, 0.0),
     "brick wall": ("bricks", 0.9, (150, 82, 64), (196, 190, 180), 0.9, 0.0),
     "tiled wall": ("checker", 0.5, (222, 226, 226), (176, 200, 206), 0.25, 0.0),
-    "planks": ("grain", 0.6, (150, 116, 84), (112, 84, 60), 0.6, 0.0),
+    "planks": ("grain", 1.2, (150, 116, 84), (112, 84, 60), 0.6, 0.0),
     "dotted wall": ("dots", 0.7, (176, 190, 206), (226, 222, 214), 0.9, 0.0),
     "hedge": ("noise", 1.0, (60, 92, 44), (112, 142, 74), 1.0, 0.0),
     "dusk": ("noise", 0.12, (74, 84, 116), (190, 150, 132), 1.0, 0.0),
@@ -34,7 +34,10 @@ def _shader(name, recipe, seed):
     pattern, scale, first, second, roughness, relief = recipe
     rng = np.random.default_rng(seed)
     turn = (0, 0, rng.uniform(-0.4, 0.4))
-    shader = Shader(name, turn=turn, offset=tuple(rng.uniform(-20, 20, 3)), scale=rng.uniform(0.85, 1.2))
+    scale_by = rng.uniform(0.85, 1.2) * np.array(
+        (1, 0.2, 1) if pattern == "grain" else (1, 1, 1)
+    )  # wood is long
+    shader = Shader(name, turn=turn, offset=tuple(rng.uniform(-20, 20, 3)), scale=scale_by)
     tint = rng.uniform(0.86, 1.08, 3) * rng.uniform(0.8, 1.05)
     first, second = (linear(np.clip(np.asarray(colour) * tint, 0, 255)) for colour in (first, second))
     shader.surface.inputs["Roughness"].default_value = roughness

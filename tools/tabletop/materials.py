@@ -31,7 +31,7 @@ class Shader:
         self.surface = self.material.node_tree.nodes["Principled BSDF"]
         mapping = self.node("Mapping")
         mapping.inputs["Rotation"].default_value = turn
-        mapping.inputs["Scale"].default_value = (scale,) * 3
+        mapping.inputs["Scale"].default_value = np.broadcast_to(scale, 3).tolist()
         mapping.inputs["Location"].default_value = offset
         self.link(self.node("TexCoord").outputs[coordinates], mapping.inputs["Vector"])
         self.vector = mapping.outputs["Vector"]

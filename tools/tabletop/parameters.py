@@ -15,6 +15,10 @@ from .catalogue import CATEGORIES, GROUP_OF, GROUPS
 
 SEED = 1
 N_INSTANCES, N_SEEN_INSTANCES, N_VIEWS, N_QUERY_VIEWS = 6, 4, 8, 2
+RADII = (
+    0.18,
+    0.46,
+)  # of the circle around an object; so wide that the area of a thing tells little about what it is
 MATERIALS = ("ceramic", "wood", "metal", "plastic", "glass", "fabric")
 PATTERNS = ("plain", "stripes", "dots", "checker", "noise", "marble")
 COLOURS = {
@@ -102,23 +106,24 @@ def draw_distractors(rng):
     return found
 
 
-def draw_view(rng, vertices):
-    """Turn of the object and the camera that sees it within a circle drawn before, whatever the object is."""
+def draw_view(rng, vertices, circle=None):
+    """Turn of the object and the camera that sees it within a circle (x, y, radius), drawn whatever the object is."""
     azimuth, elevation, lens = _number(rng, -60, 60, 1), _number(rng, 18, 50, 1), _number(rng, 40, 90, 1)
-    radius = _number(rng, 0.3, 0.46, 3)
-    circle = (
+    radius = round(float(np.exp(rng.uniform(*np.log(RADII)))), 3)
+    drawn = (
         _number(rng, radius - 0.48, 0.48 - radius, 3),
         _number(rng, radius - 0.48, 0.48 - radius, 3),
         radius,
     )
+    circle = circle or drawn
     camera = frame(shapes.Part(vertices, []).turn("z", azimuth).vertices, elevation, lens, circle)
-    row = {"azimuth": azimuth, "elevation": elevation, "lens": lens}
-    row |= dict(zip(("circle_x", "circle_y", "circle_radius"), circle, strict=True))
-    row |= {
+    result = {"azimuth": azimuth, "elevation": elevation, "lens": lens}
+    result |= dict(zip(("circle_x", "circle_y", "circle_radius"), circle, strict=True))
+    result |= {
         f"camera_{axis}": round(float(value), 4) for axis, value in zip("xyz", camera.position, strict=True)
     }
-    row |= {f"shift_{axis}": round(value, 4) for axis, value in zip("xy", camera.shift, strict=True)}
-    return row | {"aperture": round(float(np.exp(rng.uniform(-1.2, 1))), 2)}
+    result |= {f"shift_{axis}": round(value, 4) for axis, value in zip("xy", camera.shift, strict=True)}
+    return result | {"aperture": round(float(np.exp(rng.uniform(-1.2, 1))), 2)}
 
 
 @functools.lru_cache(maxsize=32)
@@ -136,8 +141,8 @@ def unseen_categories():
     }
 
 
-def row(key):
-    """One picture of the part `objects`."""
+def row(key, circle=None):
+    """One picture of the part `objects`; `circle` (x, y, radius) in place of the drawn one."""
     category, instance, view = key.rsplit("_", 2)
     category, instance, view = category.replace("_", " "), int(instance), int(view)
     thing, rng = generator("instance", category, instance), generator("view", category, instance, view)
@@ -154,7 +159,7 @@ def row(key):
         "shape_seed": int(thing.integers(2**31)),
     }
     result |= draw_look(thing)
-    result |= draw_view(rng, mesh_of(category, result["shape_seed"])[0])
+    result |= draw_view(rng, mesh_of(category, result["shape_seed"])[0], circle)
     return result | draw_surroundings(rng) | draw_light(rng) | {"distractors": draw_distractors(rng)}
 
 

@@ -4,13 +4,25 @@ PYTHONPATH=tools python -m tabletop.sheet FOLDER SHEET.jpg [--instances 4] [--on
 """
 
 import argparse
+from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from .catalogue import CATEGORIES
-from .render import render
+from .parameters import row
+from .render import render_object, save
 
 TILE, LABEL = 128, 14
+
+
+def tile(folder, category, instance):
+    """Path of the first view of an instance, large, in the middle and alone."""
+    key = f"{category.replace(' ', '_')}_{instance}_0"
+    path = Path(folder) / "sheet" / f"{key}.webp"
+    if not path.with_suffix(".png").exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path, *render_object(row(key, circle=(0, 0, 0.46)) | {"distractors": []}, samples=8))
+    return path
 
 
 def sheet(folder, categories, n_instances, columns=4):
@@ -22,8 +34,7 @@ def sheet(folder, categories, n_instances, columns=4):
         x, y = i % columns * (n_instances * TILE + 8), i // columns * (TILE + LABEL)
         pen.text((x + 2, y + 1), category, fill="black")
         for k in range(n_instances):
-            path = render("objects", f"{category.replace(' ', '_')}_{k}_0", folder)
-            paper.paste(Image.open(path), (x + k * TILE, y + LABEL))
+            paper.paste(Image.open(tile(folder, category, k)), (x + k * TILE, y + LABEL))
     return paper
 
 

@@ -38,12 +38,17 @@ PARTS = {
 }
 
 
+def cells_of(row):
+    """A row as it stands in the table: lists as JSON."""
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()}
+
+
 def write_table(part, path):
     keys, row = PARTS[part]
     with open(path, "w", newline="") as file:
         writer = None
         for key in keys():
-            cells = {n: json.dumps(v) if isinstance(v, list) else v for n, v in row(key).items()}
+            cells = cells_of(row(key))
             if writer is None:
                 writer = csv.DictWriter(file, list(cells))
                 writer.writeheader()
