@@ -24,7 +24,7 @@ def pencil(rng):
     lead = lathe([(r * 0.33, length + 0.38), (0.01, length + 0.6)], 16)
     ferrule = lathe([(r * 1.06, 0.08), (r * 1.06, 0.34), (0, 0.34)], 24).paint("accent")
     rubber = ball(r, r, 0.14).move(z=0.06)
-    tilt = rng.uniform(58, 70)
+    tilt = rng.uniform(74, 82)
     return [p.turn("y", tilt).turn("z", -10) for p in (body, wood, lead, ferrule, rubber)]
 
 
@@ -86,7 +86,7 @@ def die(rng):
         (7 - right, [("y", -90)]),
     ):
         for x, y in spots[int(number)]:
-            spot = ball(0.22, 0.22, 0.05).move(0.54 * x, 0.54 * y, 1)
+            spot = ball(0.22, 0.22, 0.05).move(0.54 * x, 0.54 * y, 1).paint("plain")
             for axis, degrees in turns:
                 spot = spot.turn(axis, degrees)
             parts.append(spot)

@@ -66,7 +66,7 @@ def carrot(rng):
 
 
 def mushroom(rng):
-    h, r = rng.uniform(0.9, 1.3), rng.uniform(1, 1.25)
+    h, r = rng.uniform(1.3, 1.7), rng.uniform(0.9, 1.1)
     stem = round_lathe([(0.45, 0), (0.4, 0.2), (0.3, h * 0.7), (0.34, h)])
     cap = round_lathe(
         [(0.3, h + 0.05), (r * 0.9, h - 0.1), (r, h + 0.05), (r * 0.75, h + 0.55), (0.03, h + 0.85)]

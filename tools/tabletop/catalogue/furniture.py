@@ -90,7 +90,7 @@ def bed(rng):
         box(w, length, 0.22).move(z=0.25),
         *_legs(w / 2 - 0.08, length / 2 - 0.08, 0.3, 0.08, square=True),
     ]
-    boards = [box(w + 0.1, 0.1, head).move(y=length / 2), box(w + 0.1, 0.1, head * 0.6).move(y=-length / 2)]
+    boards = [box(w + 0.1, 0.1, head).move(y=length / 2), box(w + 0.1, 0.1, head * 0.45).move(y=-length / 2)]
     mattress = pillow(w * 0.97, length * 0.97, 0.36, 0.25).move(z=0.58)
     cover = pillow(w * 1.04, length * 0.66, 0.4, 0.25).move(0, -length * 0.15, 0.6).paint("accent")
     n = 2 if w > 1.4 else 1
