@@ -8,6 +8,7 @@ from .catalogue import CATEGORIES, GROUP_OF, GROUPS
 from .parameters import draw_light, draw_look, draw_surroundings, generator, mesh_of
 
 WIDTH, HEIGHT = 192, 144
+FINER = 4  # outlines are drawn larger, for a drawn polygon is half a pixel too wide
 N_SCENES = 420
 SIZES = {
     "small": (0.045, 0.075),
@@ -128,9 +129,9 @@ def _bear(thing, bearer, relation):
 
 
 def silhouette(camera, vertices, faces):
-    """Mask (HEIGHT, WIDTH) of an object as if nothing stood before it."""
-    points = camera.project(vertices) * WIDTH * (1, -1) + (WIDTH / 2, HEIGHT / 2)
-    paper = Image.new("1", (WIDTH, HEIGHT))
+    """Mask (FINER * HEIGHT, FINER * WIDTH) of an object as if nothing stood before it."""
+    points = FINER * (camera.project(vertices) * WIDTH * (1, -1) + (WIDTH / 2, HEIGHT / 2))
+    paper = Image.new("1", (FINER * WIDTH, FINER * HEIGHT))
     pen = ImageDraw.Draw(paper)
     for face in faces:
         pen.polygon([tuple(points[i]) for i in face], fill=1)
@@ -146,7 +147,7 @@ def _areas(camera, things):
     for thing, outline, away in zip(things, outlines, distance, strict=True):
         nearer = [o for o, d in zip(outlines, distance, strict=True) if d < away]
         free = outline & ~np.any(nearer, axis=0) if nearer else outline
-        thing["area"] = int(outline.sum())
+        thing["area"] = round(float(outline.sum()) / FINER**2, 1)
         thing["free"] = float(free.sum() / max(outline.sum(), 1))
 
 
