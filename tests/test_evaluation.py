@@ -135,6 +135,19 @@ def test_no_positives_at_all_warns():
     assert result.summary["mean"].isna().all() and (result.summary.n_skipped == 1).all()
 
 
+def test_labels_that_say_nothing_are_told():
+    ids = list("abcd")
+    ranking = Ranking.from_distances(1 - np.eye(4)[::-1], ids, ids, exclude_self=True)
+    for labels, nothing in ((["x"] * 4, True), (["x", "x", "x", None], False), (["x", "x", "x", "y"], False)):
+        for relevance in (Relevance.from_labels(ids, ids, labels, labels), Relevance.from_sets(ids, ids, [ids] * 4)):
+            expected = nothing or not hasattr(relevance, "_query_codes")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                protocols = [evaluate(ranking, relevance, n_bootstrap=0).protocol, compare({"a": ranking, "b": ranking}, relevance).protocol]
+            assert any("are the labels right" in str(one.message) for one in caught) == expected
+            assert ["any ranking is perfect" in protocol for protocol in protocols] == [expected] * 2
+
+
 def test_empty_ranking():
     ranking = Ranking([], ["a"], np.empty((0, 1), int), np.empty((0, 1)))
     with pytest.warns(UserWarning, match="no query has a positive"):
@@ -326,6 +339,8 @@ def test_bad_requests():
         evaluate(ranking, relevance, groups=[1, 2])
     with pytest.raises(ValueError, match="missing values"):
         evaluate(ranking, relevance, groups=[None] * 12)
+    with pytest.raises(ValueError, match="^groups must be text or numbers"):
+        evaluate(ranking, relevance, groups=[["x"]] * 12)
     with pytest.raises(KeyError, match="not asked for"):
         evaluate(ranking, relevance)["ndcg"]
 

@@ -51,13 +51,13 @@ def test_nothing_shared_gives_no_rows():
 def test_every_kind_is_found():
     pictures = scenes(6)
     train = ImageCollection.from_arrays(pictures, labels=["a", "a", "b", "b", "c", None], ids=list("uvwxyz"))
-    tests = [scenes(1, seed=9)[0], pictures[1], saved_again(pictures[2])]
-    test = ImageCollection.from_arrays(tests, labels=["d", "a", None], ids=["u", "copy", "jpeg"])
+    tests = [scenes(1, seed=9)[0], pictures[1], saved_again(pictures[2]), pictures[5]]
+    test = ImageCollection.from_arrays(tests, labels=["d", "a", None, None], ids=["u", "copy", "jpeg", "z"])
     found = check_leaks(train, test, encoder=Tiny())
     listed = {kind: rows[["train", "test"]].values.tolist() for kind, rows in found.groupby("kind")}
     assert listed == {
-        "id": [["u", "u"]],
-        "content": [["v", "copy"]],
+        "id": [["z", "z"]],  # u is another picture
+        "content": [["v", "copy"], ["z", "z"]],
         "near-duplicate (hash)": [["w", "jpeg"]],
         "near-duplicate (embedding)": [["w", "jpeg"]],
         "class": [["a", "a"]],

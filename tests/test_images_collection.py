@@ -162,8 +162,9 @@ def test_selecting():
         images[6]
     with pytest.raises(ValueError, match="mask of shape"):
         images[np.array([True])]
-    with pytest.raises(TypeError, match="mask, positions or ids"):
-        images[[0.5]]
+    for wrong in ([0.5], True, None, 0.5, np.True_):
+        with pytest.raises(TypeError, match="mask, positions or ids"):
+            images[wrong]
 
 
 def test_splits():
@@ -254,7 +255,8 @@ def write(root, *names):
     "system",
     ["@eaDir", "#recycle", "#snapshot", "@Recycle", "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "__MACOSX",
      "lost+found", ".@__thumb", ".thumbnails", ".ipynb_checkpoints", ".AppleDouble", "iPod Photo Cache", "Catalog Previews.lrdata",
-     "Photos Library.photoslibrary", "@EADIR"],
+     "Photos Library.photoslibrary", "@EADIR", "FOUND.012", "~snapshot", "A.lrlibrary", "A.cocatalog", "A.imovielibrary",
+     "TheVolumeSettingsFolder", "@database", "CaptureOne"],
 )  # fmt: skip
 def test_folders_of_the_system_are_no_classes(tmp_path, system):
     write(tmp_path, "cat/1.png", "dog/1.png", f"{system}/1.png", f"cat/{system}/1.png/small.png", "cat/._1.png")
@@ -309,7 +311,10 @@ def test_names_that_differ_only_in_form_stay_apart(tmp_path):
         (["test/1.png", "train/1.png"], {"split": ["test", "train"]}),
         (["test/1.png", "train/cat/1.png", "train/dog/1.png"], {"label": [None, "cat", "dog"], "split": ["test", "train", "train"]}),
         (["bus/1.png", "train/1.png"], {"label": ["bus", "train"]}),
-        (["1.png", "test/1.png", "train/1.png"], {"label": [None, "test", "train"]}),
+        (["1.png", "test/1.png", "train/1.png"], {"split": [None, "test", "train"]}),
+        (["1.png", "test/cat/1.png", "train/dog/1.png"], {"label": [None, "cat", "dog"], "split": [None, "test", "train"]}),
+        (["test/in/all/cat/1.png", "train/in/all/dog/1.png"], {"label": ["cat", "dog"], "split": ["test", "train"]}),
+        (["test/cat/1.png", "train/cat/1.png"], {"split": ["test", "train"]}),
     ],
 )  # fmt: skip
 def test_what_folders_say_of_their_images(tmp_path, names, columns):
@@ -318,6 +323,24 @@ def test_what_folders_say_of_their_images(tmp_path, names, columns):
     assert images.ids.tolist() == names
     assert {name: images.column(name).tolist() for name in set(images.table) - {"path"}} == columns
     assert set(ImageCollection.from_folder(tmp_path, labels=None).table) == {"path"}
+
+
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [
+        (["images/1.png", "images/2.png", "masks/1.png"], "1 images in masks are called"),
+        (["images/1.jpg", "labels/1_P.png"], "1 images in labels are called"),
+        (["train/1.png", "trainannot/1.png", "test/2.png", "testannot/2.png"], "2 images in testannot, trainannot are called"),
+        (["SegmentationClass/in/1.png", "JPEGImages/in/1.jpg"], "SegmentationClass/in are called"),
+        (["train/cat/1.png", "test/cat/1.png", "docs/1.png"], "test, train are taken for classes, as docs is"),
+        (["bus/1.png", "train/1.png"], ""),
+        (["masks/1.png", "faces/2.png"], ""),
+    ],
+)  # fmt: skip
+def test_folders_that_may_be_no_classes_are_told(tmp_path, names, word, caplog):
+    write(tmp_path, *names)
+    ImageCollection.from_folder(tmp_path)
+    assert word in caplog.text if word else not caplog.text
 
 
 def test_the_parent_as_label_and_names_that_look_alike(tmp_path, caplog):

@@ -82,6 +82,8 @@ def test_sources_other_than_paths():
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).save(buffer, "PNG")
     data = buffer.getvalue()
+    with pytest.raises(ImageProblem, match='gives text; open the file with "rb"'):
+        read_image(io.StringIO("text"))
     for source in (data, io.BytesIO(data), Image.fromarray(PHOTO), PHOTO):
         assert np.array_equal(read_image(source), PHOTO)
 

@@ -9,6 +9,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from cbirkit import Ranking, Relevance, Retriever, encoders, evaluate, explore, plots
@@ -108,12 +109,32 @@ def test_csv_oddities_that_are_read(folder):
     assert ImageCollection.from_table(folder / "t.csv").ids.tolist() == ["001"]
 
 
+@pytest.mark.parametrize(("given", "asked"), [("é.png", "e\u0301.png"), ("e\u0301.png", "é.png")])
+def test_ids_match_however_their_accents_are_written(given, asked):
+    images = ImageCollection.from_arrays(PIXELS[:2], ids=[given, "b"], labels=["x", "x"])
+    retriever = Retriever(encoders.TinyImage(4), progress=False).fit(images)
+    assert np.array_equal(images[asked], PIXELS[0]) and images[["b", asked]].ids.tolist() == ["b", given]
+    assert images.with_columns(n=pd.Series([2, 1], index=["b", asked])).column("n").tolist() == [1, 2]
+    assert images.with_columns(n={asked: 1, "b": 2}).column("n").tolist() == [1, 2]
+    assert retriever.search(asked, k=1).ids.tolist() == [["b"]] and np.array_equal(retriever.embedding(asked), retriever.embeddings[0])
+    ranking = retriever.search(images, k=None)
+    other = Relevance.from_labels([asked, "b"], [asked, "b"], ["x", "x"], ["x", "x"])
+    assert evaluate(ranking, other, metrics="map", n_bootstrap=0)["map"] == 1.0 and ranking.row(asked)["id"].tolist() == ["b"]
+    for positives in ([[asked], []], {asked: [asked]}):
+        assert Relevance.from_sets([given, "b"], [given, "b"], positives, keep_self=True).n_positives.tolist() == [1, 0]
+    assert ImageCollection.from_arrays(PIXELS[:2], ids=[asked, "b"]).positions_in(images).tolist() == [0, 1]
+    retriever.remove(asked)
+    assert retriever.ids.tolist() == ["b"]
+
+
 def test_names_match_however_accents_and_folders_are_written(tmp_path):
     (tmp_path / "e\u0301").mkdir()
     Image.fromarray(PIXELS[0]).save(tmp_path / "e\u0301" / "o\u0308.png")
     for name in ("é/ö.png", "e\u0301/o\u0308.png", "é\\ö.png"):
         images = ImageCollection.from_table(pd.DataFrame({"path": [name]}), root=tmp_path)
         assert np.array_equal(images[0], PIXELS[0])
+        assert images.with_columns(mask=[name]).mask(0).shape == (16, 16, 3)  # a mask is any stored picture
+        assert images.with_columns(mask=[""]).table["mask"].tolist() == [None]
     assert ImageCollection.from_folder(tmp_path).ids.tolist() == ["é/ö.png"]
     assert ImageCollection.from_folder(tmp_path)["e\u0301/o\u0308.png"].shape == (16, 16, 3)
 
@@ -133,6 +154,10 @@ MISSING = {
     "dates": pd.to_datetime(["2020-01-01"] * 2 + [None] * 2 + ["2021-01-01", None]),
     "long numbers": [2**53 + 1, 2**53 + 1, None, nan, 2**53, None],
     "mixed": ["a", "a", nan, None, 2.5, pd.NA],
+    "empty text": ["a", "a", "", None, "b", ""],
+    "NumPy's text": np.array(["a", "a", "", "", "b", ""]),
+    "0-d arrays": [*map(np.array, "aa"), None, nan, np.array("b"), None],
+    "tensors": [torch.tensor(1), torch.tensor(1), None, None, torch.tensor(2), None],
 }
 
 
@@ -185,6 +210,7 @@ def test_missing_labels_outside_of_collections(labels):
 
 def test_labels_that_look_alike_but_are_of_two_types_are_refused():
     one, other = [1, 2], ["1", "2"]
+    assert text_of(b"a") == "a"  # as it is saved, so that it is no bytes afterwards
     for first, second in [(one, other), (np.array(one, float), other), ([b"a"], ["a"]), ([True], ["True"]), ([1, "1"], [])]:
         with pytest.raises(ValueError, match="two types"):
             Relevance.from_labels(None, None, first, second)
@@ -279,13 +305,37 @@ def test_masks_groups_and_embeddings_are_matched_too():
     assert Relevance.from_sets(["q0", "q1"], ["a", "b"], positives).relevant([[0], [0]]).ravel().tolist() == [True, False]
 
 
+def test_distances_and_embeddings_are_matched_by_name():
+    table = pd.DataFrame([[0.0, 1, 2], [3, 0.0, 1]], index=["q2", "q1"], columns=["c", "a", "b"])
+    for given in (table, table.loc[["q1", "q2"], ["b", "c", "a"]]):
+        ranking = Ranking.from_distances(given, ["q1", "q2"], ["a", "b", "c"])
+        assert ranking.ids.tolist() == [["a", "b", "c"], ["c", "a", "b"]]
+    for names in ((None, None), (["q1", "q3"], ["a", "b", "c"]), (["q1", "q2"], ["a", "b", "d"])):
+        with pytest.raises(ValueError, match="index of .*distances .*does not name"):
+            Ranking.from_distances(table, *names)
+    assert Ranking.from_distances(pd.DataFrame(np.eye(2))).ids.tolist() == [["1", "0"], ["0", "1"]]
+    retriever = Retriever(encoders.TinyImage(4), progress=False).fit(IMAGES)
+    rows = pd.DataFrame(retriever.embeddings, index=IDS)[::-1]
+    assert retriever.search_embeddings(rows, 1, ids=IDS).ids.ravel().tolist() == IDS
+    assert retriever.search_embeddings(rows, 1).ids.ravel().tolist() == IDS[::-1]
+    with pytest.raises(ValueError, match="index of embeddings"):
+        retriever.search_embeddings(rows, 1, ids=list("abcdef"))
+
+
 def test_numbered_images_are_matched_by_number_only_where_that_says_one_thing():
     images = ImageCollection.from_arrays(PIXELS)
     series = pd.Series(list("abcdef"))
     assert images[3:].with_columns(label=series[3:]).labels.tolist() == list("def")
     assert images[3:].with_columns(label=pd.Series(list("xyz"))).labels.tolist() == list("xyz")
-    with pytest.raises(ValueError, match="does not name"):  # by number or by place?
-        images[[2, 1, 0]].with_columns(label=pd.Series(list("xyz")))
+    for some, values in ((images[[2, 1, 0]], series[:3]), (images, series[::-1]), (images[3:], series[[5, 3, 4]])):
+        for take in (lambda values, some=some: some.with_columns(label=values), lambda values, some=some: some[values == "a"]):
+            with pytest.raises(ValueError, match="does not name"):  # by number or by place?
+                take(values)
+    for order in ([5, 4, 3, 2, 1, 0], [1, 0, 2, 3, 4, 5], [7, 3, 2, 1, 0, 9]):  # sorted or drawn, and the pictures read in that order
+        for wrong in ({"labels": series.set_axis(order)}, {"table": pd.DataFrame({"label": series.set_axis(order)})}):
+            with pytest.raises(ValueError, match="does not name"):
+                ImageCollection.from_arrays(PIXELS, **wrong)
+    assert images[[1, 4]].with_columns(label=series.drop(2)).labels.tolist() == ["b", "e"]
     table = pd.DataFrame({"pixels": list(PIXELS), "label": list("abcdef")})[::-2]
     assert ImageCollection.from_arrays(table["pixels"], labels=table["label"]).labels.tolist() == list("fdb")
     with pytest.raises(TypeError, match="single text"):

@@ -110,6 +110,9 @@ def test_from_distances_excludes_the_query_by_id_not_by_rank():
     [
         (([[1, np.nan]],), "'q0'.*NaN"),
         (([1, 2],), "n_queries, n_database"),
+        (([[1, 2, "x"]],), "distances are <U.*; give real numbers"),
+        (([[1, None]],), "distances are object; give real numbers"),
+        (([[1j, 2]],), "distances are complex.*; give real numbers"),
         (([[1, 2]], ["q", "r"]), "2 ids for 1"),
         (([[1, 2]], ["q"], ["a"]), "1 ids for 2"),
     ],
@@ -246,7 +249,7 @@ def test_bad_sets_are_refused(arguments, message):
 def test_bad_labels_and_indices_are_refused():
     with pytest.raises(ValueError, match="query_ids has 1 ids for 2 items"):
         Relevance.from_labels(["q"], DB, [1, 2], [1, 2, 3, 4])
-    with pytest.raises(ValueError, match="one label for each item"):
+    with pytest.raises(ValueError, match="^labels must be text or numbers, one label for each item; choose"):
         Relevance.from_labels(["q"], DB, [[1]], [1, 2, 3, 4])
     relevance = Relevance.from_labels(["q"], DB, [1], [1, 2, 3, 4])
     with pytest.raises(ValueError, match="one row for each query"):

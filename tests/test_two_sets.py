@@ -86,6 +86,27 @@ def test_the_very_same_picture_is_left_out(tmp_path, make):
     assert same.n_positives.tolist() == [4] * 5 and same.own.tolist() == [4, 3, 2, 1, 0]
 
 
+def test_the_same_pixels_as_file_as_array_and_made(tmp_path):
+    kinds = [make(VIEWS[0], tmp_path, "database") for make in (folder, arrays, generator)]
+    kinds = [ImageCollection(each._source, each.table.set_axis(kinds[0].ids).assign(group=list("xxyyy")), name="same") for each in kinds]
+    scores = set()
+    for database in kinds:
+        retriever = Retriever(encoders.TinyImage(4), progress=False).fit(database)
+        for queries in kinds:
+            assert queries.positions_in(database).tolist() == list(range(5))
+            found, truth = retriever.search(queries, k=None), database.relevance(queries, database, by="group")
+            assert found.own.tolist() == truth.own.tolist() == list(range(5))
+            scores.add(round(evaluate(found, truth, metrics="map", n_bootstrap=0)["map"], 6))
+    assert len(scores) == 1
+
+
+def test_a_ranking_of_other_pictures_under_the_ids_of_the_relevance_is_refused():
+    queries, database = (ImageCollection.from_arrays(view, labels=[0, 0, 0, 1, 1]) for view in VIEWS)
+    found = [Retriever(encoders.TinyImage(4), progress=False).fit(each).search(queries, k=None) for each in (queries, database)]
+    with pytest.raises(ValueError, match="of the collections that were searched"):
+        compare(dict(zip("ab", found, strict=True)), queries.relevance())
+
+
 def test_one_file_under_two_ids_is_itself(tmp_path):
     written(VIEWS[0], tmp_path, "all")
     os.symlink(tmp_path / "all", tmp_path / "link")
@@ -110,6 +131,7 @@ def test_explorers_ask_for_the_picture_that_was_clicked():
     shown = explore.EmbeddingMap(queries, np.eye(5), method="pca").wait(60).link(explorer)
     shown._pick(2)
     assert [np.array_equal(query.picture(), VIEWS[0][2]) for query in asked] == [True, True]
+    assert shown.query == "2" and shown._canvas.marks["neighbours"] == []  # what is found is not on the map, but other pictures of its ids
     explore.CollectionExplorer(database[1:]).wait().link(explorer)._pick("2")
     assert asked[-1].images is explorer.queries and asked[-1].name == "2"
 

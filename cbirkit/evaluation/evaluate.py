@@ -14,6 +14,7 @@ from .names import find_metric
 from .resample import bootstrap_means, draw_counts, group_codes, interval
 
 _TIES_MATTER = 1e-3  # change of a score
+_NOTHING = "every database item is relevant to every query, so that any ranking is perfect"
 DEFAULT = ("map", "p@1", "p@10", "recall@10", "hit_rate@10")
 
 
@@ -99,7 +100,7 @@ def evaluate(
     -----
     UserWarning
         The ranking ends before a metric does (``map`` of the first 10): the score is then of the ranks there
-        are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive. Or the order
+        are, what lies deeper counts as not found, and the protocol says so. Or no query has a positive, or each has every item. Or the order
         of right and wrong items at equal distances can change a mean by more than half of its standard error over
         queries; for how many queries it changes their score by more than 0.001 stands in the protocol.
 
@@ -131,6 +132,8 @@ def evaluate(
         warnings.warn(
             "no query has a positive in the database, so every score is NaN", UserWarning, stacklevel=2
         )
+    if judged.says_nothing:
+        warnings.warn(f"{_NOTHING}; are the labels right?", UserWarning, stacklevel=2)
     codes = group_codes(groups, ranking.query_ids, scored)
     summary = pd.DataFrame(
         [
@@ -295,6 +298,7 @@ def describe_rules(judged, ties):
         ties,
         f"queries: {int(scored.sum()):,} scored, {int((~scored).sum()):,} skipped (no positives)",
     ]
+    lines += [_NOTHING] if judged.says_nothing else []
     return lines + ([f"left out: {'; '.join(judged.notes)}"] if judged.notes else [])
 
 

@@ -111,6 +111,13 @@ class Judged:
         self.complete = self._find_complete()
 
     @cached_property
+    def says_nothing(self):
+        """Whether every database item that is not junk is relevant to every query, so that all rankings are perfect."""
+        relevance, scored = self.relevance, self.n_positives > 0
+        full = relevance.n_positives + relevance.n_junk >= len(relevance.database_ids)
+        return bool(scored.any() and full[scored].all() and self.n_positives.max() > 1)
+
+    @cached_property
     def n_missing(self):
         """Positives of each query that its row does not hold."""
         return self.n_positives - count_true(self.relevant)
@@ -188,13 +195,14 @@ class Judged:
 
     def _check_own(self):
         """Raise ValueError where the relevance takes another picture of the same id for the query itself."""
-        if self.ranking.own is None or self.relevance.keep_self or not self.relevance.by_id:
+        if self.ranking.own is None or self.relevance.keep_self:
             return
         apart = (self.relevance.own >= 0) & (self.ranking.own < 0)
         if apart.any():
             raise ValueError(
                 f"{apart.sum()} queries, such as {self.ranking.query_ids[apart.argmax()]!r}, share their id with a database image of "
-                "other contents, which this relevance takes for the query itself; build it with images.relevance(queries, database)"
+                "other contents, which this relevance takes for the query itself; build it with images.relevance(queries, database) "
+                "of the collections that were searched"
             )
 
     def _find_complete(self):

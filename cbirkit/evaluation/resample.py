@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..ranking.codes import as_labels
+from ..ranking.codes import as_labels, label_codes
 
 _BLOCK = 1 << 20  # counts drawn at a time: about 30 MB
 
@@ -32,7 +32,7 @@ def group_codes(groups, ids, scored):
         )
     import pandas as pd
 
-    codes = pd.factorize(groups[scored])[0]
+    codes = label_codes(groups[scored], groups[:0], "groups")[0]
     if len(codes) and codes.min() < 0:
         raise ValueError("groups has missing values; give every query a group")
     return pd.factorize(codes)[0]

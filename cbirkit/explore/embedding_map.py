@@ -234,9 +234,8 @@ class EmbeddingMap(Explorer):
 
     def _follow(self, query, found):
         """Mark what the linked explorer shows, as far as it is on the map."""
-        index = self.images.table.index
-        at = int(index.get_indexer([query.name])[0]) if query.images is not None else -1
-        places = index.get_indexer([tile.id for tile in found.tiles])
+        at = int(query.images[[query.name]].positions_in(self.images)[0]) if query.images is not None else -1
+        places = found.images[[tile.id for tile in found.tiles]].positions_in(self.images)
         kept = [(int(place), tile.mark) for place, tile in zip(places, found.tiles, strict=True) if place >= 0]
         self._mark(at, [place for place, _ in kept], [mark for _, mark in kept])
         where = "" if at >= 0 else " It is not on the map itself."

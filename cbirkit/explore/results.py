@@ -19,6 +19,8 @@ class Found:
 
     Attributes
     ----------
+    images : ImageCollection
+        Searched.
     ranking : Ranking
     tiles : list of Tile
     judged : str
@@ -27,6 +29,7 @@ class Found:
         Of the search, the encoding of the query included.
     """
 
+    images: ImageCollection
     ranking: Ranking
     tiles: list
     judged: str
@@ -59,7 +62,7 @@ def find(retriever, query, k, *, judge, thumbnails):
     own = query.box is None and query.images is not None and query.name in images.table.index
     if len(images) == own:  # an image alone has no neighbours
         none = Ranking([query.name], images.ids, np.empty((1, 0), np.int64), np.empty((1, 0)))
-        return Found(none, [], "no other image to find", 0.0)
+        return Found(images, none, [], "no other image to find", 0.0)
     start = time.perf_counter()
     ranking = retriever.search(asked, min(k, len(images) - own))
     spent = 1000 * (time.perf_counter() - start)
@@ -72,7 +75,7 @@ def find(retriever, query, k, *, judge, thumbnails):
     rows = zip(ids, thumbnails.get(images, ids, _SIZE), distances, verdicts, strict=True)
     tiles = [_tile(rank, *row, judge.caption(images, row[0])) for rank, row in enumerate(rows, start=1)]
     judged = "" if n_positives is None else f"{verdicts.count('right')} of {n_positives} right ones found"
-    return Found(ranking, tiles, judged, spent)
+    return Found(images, ranking, tiles, judged, spent)
 
 
 def _tile(rank, image_id, picture, distance, verdict, label):

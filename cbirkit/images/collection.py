@@ -3,7 +3,6 @@
 import html
 import logging
 import os
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ..ranking import Relevance
 from ..ranking.codes import aligned, as_labels, index_of, is_missing, selection
+from ..ranking.ids import positions_of
 from .files import ImageProblem
 from .folders import (
     absolute,
@@ -21,6 +21,7 @@ from .folders import (
     printable,
     real_paths,
     say_alike,
+    say_masks,
     say_tables,
 )
 from .sheet import sheet_html
@@ -76,8 +77,9 @@ class ImageCollection:
         Parameters
         ----------
         folder : str or path
-            Left out are hidden files and folders (names that start with a dot), and folders of file servers and operating
-            systems, such as ``@eaDir`` and ``$RECYCLE.BIN``; links are followed.
+            Left out are hidden files and folders (names that start with a dot), and folders of file servers, operating
+            systems and photo programs, such as ``@eaDir`` and ``$RECYCLE.BIN``; links are followed. Folders of masks beside
+            images are not left out, but the log says so: open the folder of the images.
         labels : "folder", "parent", a CSV file or None
             "folder": the first sub-folder that tells images apart is the label; folders called ``train``, ``val``, ``test``,
             ``query``, ``database`` … are the column ``split`` instead, and the label is the folder in them.
@@ -103,6 +105,7 @@ class ImageCollection:
         ids, paths, problems = list_images(root, recursive)
         if labels in ("folder", "parent", None):
             columns = labels_of_folders(ids, labels) if labels else {}
+            say_masks(ids)
             if labels:
                 say_tables(root, ids, columns.get("label"))
         else:
@@ -170,7 +173,7 @@ class ImageCollection:
         arrays : sequence of arrays (h, w), (h, w, 3) or (h, w, 4), or of PIL images
             See `to_rgb` for the values allowed.
         labels : sequence, optional
-            Becomes the column ``label``.
+            One an image; None, NaN and the empty text stand for no label. Becomes the column ``label``.
         ids : sequence of str, optional
             Default: "0", "1", …
         table : DataFrame, optional
@@ -248,9 +251,8 @@ class ImageCollection:
         """Positions (int64) of ids; ValueError names the first unknown one."""
         ids = list(ids)
         positions = self.table.index.get_indexer(ids)
-        if (positions < 0).any():  # the same name with its accents composed
-            composed = [unicodedata.normalize("NFC", i) if isinstance(i, str) else i for i in ids]
-            positions = np.where(positions < 0, self.table.index.get_indexer(composed), positions)
+        if (positions < 0).any():  # the same names with their accents composed
+            positions = positions_of(ids, self.ids, "ids")
         if (positions < 0).any():
             unknown = str(ids[int(np.flatnonzero(positions < 0)[0])])
             raise ValueError(f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids")
@@ -261,12 +263,14 @@ class ImageCollection:
 
         An image is the same if the file is, or both the id and the contents; equal ids of other contents are told in the log.
         """
-        called = other.table.index.get_indexer(self.ids).astype(np.int64)
+        called = positions_of(self.ids, other.ids)
         if self._source is other._source:
             return called
         own = np.array([j if j >= 0 and self._is_same(i, other, j) else -1 for i, j in enumerate(called)], dtype=np.int64)
         if apart := int(((called >= 0) & (own < 0)).sum()):
             log.warning("%d images of %r share their id with another picture of %r; they are told apart by contents", apart, self.name, other.name)
+        if (own >= 0).all():
+            return own
         mine, theirs = ([(images.path(i), i) for i in positions] for images, positions in ((self, np.flatnonzero(own < 0)), (other, range(len(other)))))
         if any(path for path, _ in mine):
             real = real_paths()
@@ -280,7 +284,16 @@ class ImageCollection:
         if mine is not None and mine == theirs:
             return True
         try:
-            return self.digest(position) == other.digest(there)
+            return self.digest(position) == other.digest(there) or self.shows(position, other, there)
+        except ImageProblem:
+            return False
+
+    def shows(self, position, other, there):
+        """Whether the image has the very pixels of one of another collection, where not both are files: digests do not tell then."""
+        if None not in (self.path(position), other.path(there)):
+            return False
+        try:
+            return np.array_equal(self[position], other[there])
         except ImageProblem:
             return False
 
@@ -332,6 +345,8 @@ class ImageCollection:
         if isinstance(which, slice):
             which = np.arange(len(self))[which]
         which = selection(which, self.ids)
+        if not hasattr(which, "__iter__"):
+            raise TypeError(f"select images by a mask, positions or ids, got {which!r}")
         which = np.asarray(list(which) if not isinstance(which, np.ndarray) else which)
         if which.dtype == bool:
             if which.shape != (len(self),):

@@ -285,6 +285,8 @@ def _bytes_of(source):
         if hasattr(source, "seek"):
             source.seek(0)
         source = source.read(_WHOLE_BYTES + 1)
+        if isinstance(source, str):
+            raise ImageProblem("file object", 'gives text; open the file with "rb"')
         if len(source) > _WHOLE_BYTES:
             raise ImageProblem("file object", f"gives more than {_WHOLE_BYTES / 1e6:.0f} MB; give the path of the file")
     return _Bytes(source)

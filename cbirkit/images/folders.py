@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
@@ -19,10 +20,11 @@ log = logging.getLogger(__name__)
 # Folders of file servers, operating systems and photo programs: thumbnails, previews and deleted files.
 _SYSTEM = {
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled",
-    "system volume information", "found.000", "lost+found", "__macosx", "network trash folder", "temporary items",
-    "ipod photo cache", "thumbs.db",
+    "@database", "@sharebin", "~snapshot", "system volume information", "lost+found", "__macosx", "network trash folder",
+    "temporary items", "thevolumesettingsfolder", "ipod photo cache", "thumbs.db", "captureone",
 }  # fmt: skip
-_LIBRARIES = (".lrdata", ".photoslibrary", ".photolibrary", ".aplibrary", ".migratedphotolibrary")
+_SYSTEM_NAMES = re.compile(r"found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)")
+_MASKS = re.compile(r"(segmentation_?)?(masks?|labels?|annotations?)|\w*annot|segmentation\w*|ground_?truth|gt")
 _MOST_TABLES, _MOST_BYTES = 5, 16_000_000  # files that are looked into for labels, and their size
 _SPLITS = {
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
@@ -69,7 +71,7 @@ def list_images(root, recursive):
                     found.append((name, entry.path))
                 elif verdict:
                     problems.append((name, verdict))
-            elif entry.name.lower() in _SYSTEM or entry.name.lower().endswith(_LIBRARIES):
+            elif entry.name.lower() in _SYSTEM or _SYSTEM_NAMES.fullmatch(entry.name.lower()):
                 kept_out.setdefault(entry.name.lower(), []).append(name)
             elif recursive:
                 pending.append((name + "/", entry.path, above | {key}, (key, entry.name) if entry.is_symlink() else None))
@@ -103,8 +105,8 @@ def _ids(found):
 def labels_of_folders(ids, how):
     """What the folders of images say of them.
 
-    Folders that all images lie in say nothing. Where the next ones are called as the parts of a benchmark are (train, val,
-    test, query, database …) they are the column ``split``, and the folders in them the labels.
+    Folders that all images lie in say nothing. Where all of the next ones are called as the parts of a benchmark are (train,
+    val, test, query, database …) they are the column ``split``, and the folders in them the labels.
 
     Parameters
     ----------
@@ -118,14 +120,22 @@ def labels_of_folders(ids, how):
     dict of list
         ``label`` and ``split``, those that tell images apart.
     """
-    folders = [i.split("/")[:-1] for i in ids]
-    shared = len(os.path.commonprefix([min(folders), max(folders)]))
-    folders, columns = [parts[shared:] for parts in folders], {}
+    folders, columns = _apart([i.split("/")[:-1] for i in ids]), {}
     first = [parts[0] if parts else None for parts in folders]
-    if all(one and one.lower() in _SPLITS for one in first):
-        columns["split"], folders = first, [parts[1:] for parts in folders]
+    names = set(first) - {None}
+    if parts := {one for one in names if one.lower() in _SPLITS}:
+        if parts == names:
+            columns["split"], folders = first, _apart([parts[1:] for parts in folders])
+        elif len(parts) > 1:
+            log.warning("%s are taken for classes, as %s is: open one of them alone if they are parts of a benchmark", ", ".join(sorted(parts)), min(names - parts))
     columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
+
+
+def _apart(folders):
+    """Folders without those that all of them begin with."""
+    shared = len(os.path.commonprefix([min(folders), max(folders)]))
+    return [parts[shared:] for parts in folders]
 
 
 def labels_of_file(spec, root, ids):
@@ -153,6 +163,16 @@ def say_tables(root, ids, labels):
         if choices and (labels is None or list(columns.get("label", ())) != list(labels)):
             spec = file.name if "label" in columns else f"{file.name}:COLUMN"
             log.warning("%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s", file.name, ", ".join(choices), spec, spec)
+
+
+def say_masks(ids):
+    """Log which folders look like masks of the images beside them: called so, with files called as those are."""
+    paths = [(os.path.dirname(i), os.path.basename(i).rsplit(".", 1)[0]) for i in ids]
+    masks = {folder for folder, _ in paths if any(map(_MASKS.fullmatch, folder.lower().split("/")))}
+    stems = {stem for folder, stem in paths if folder not in masks} if masks else ()
+    hit = [folder for folder, stem in paths if folder in masks and (stem in stems or stem.rpartition("_")[0] in stems)]
+    if hit:
+        log.warning("%d images in %s are called as others are: if they are masks, open the folder of the images alone", len(hit), ", ".join(sorted(set(hit))[:3]))
 
 
 def say_alike(labels):

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 from .files import open_file, read_image, read_stored, read_thumbnail, shrink
+from .folders import as_on_disk
 
 
 def _digest(*parts):
@@ -33,7 +34,7 @@ class _Source:
     def read_mask(self, path):
         """Read a mask file as it is stored: (h, w) of bool or class numbers."""
         path = Path(path) if self.root is None else Path(self.root) / path
-        return read_stored(path)
+        return read_stored(as_on_disk(path) or path)
 
 
 class FileSource(_Source):

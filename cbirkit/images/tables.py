@@ -70,7 +70,7 @@ def plain_column(values, name, ids=None):
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
         return np.asarray(values)
     if name in _AS_WRITTEN:
-        return pd.Series([None if is_missing(one) else one for one in values], dtype=object).to_numpy()
+        return pd.Series([None if is_missing(one) or isinstance(one, str) and not one else one for one in values], dtype=object).to_numpy()
     array = as_labels(values.array if isinstance(values, pd.Series) else values, what=f"column {name!r}")
     kinds = set(map(type, array))
     if kinds <= {float, type(None)} and float in kinds:
@@ -99,6 +99,8 @@ def text_of(value):
         return ", ".join(map(text_of, value))
     if is_missing(value):
         return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
 
 

@@ -1,10 +1,11 @@
 """Labels: one value an item, missing ones told apart, as whole numbers where many are compared."""
 
 import numbers
-import unicodedata
 from collections.abc import Mapping
 
 import numpy as np
+
+from .ids import composed, positions_of
 
 NO_LABEL_QUERY, NO_LABEL_DATABASE, PADDING = -1, -2, -3  # codes that match nothing
 
@@ -40,7 +41,8 @@ def aligned(values, ids, what, like=None):
     TypeError
         A single text.
     ValueError
-        An index that neither names the items nor is 0, 1, 2 …, or that may be meant either way.
+        An index that neither names the items nor is 0, 1, 2 …, or that may be meant either way: numbers in another order
+        than that of ids which are texts, as of a table that was sorted.
 
     Examples
     --------
@@ -56,10 +58,11 @@ def aligned(values, ids, what, like=None):
         return values
     by_position = values.index.equals(pd.RangeIndex(len(values)))
     names = pd.Index([] if ids is None else ids, dtype=object)
-    for known in () if ids is None or (by_position and len(values) != len(names)) else (values.index, values.index.map(str)):
-        if not known.is_unique or (at := known.get_indexer(names)).min(initial=0) < 0:
+    forms = () if ids is None or (by_position and len(values) != len(names)) else ((values.index, True), (values.index.map(str), False))
+    for known, as_given in forms:
+        if not known.is_unique or (at := positions_of(names, known)).min(initial=0) < 0:
             continue
-        if by_position and (at != np.arange(len(at))).any():
+        if (by_position or not as_given) and (np.diff(at) < 0).any():
             break
         return values.iloc[at]
     else:
@@ -91,7 +94,7 @@ def selection(which, ids):
 
 
 def as_labels(labels, ids=None, what="labels"):
-    """One label an item as an object array (n,): plain values, text composed (NFC), None where it is missing.
+    """One label an item as an object array (n,): plain values, text composed (NFC), None where it is missing or an empty text.
 
     Raises
     ------
@@ -118,17 +121,19 @@ def as_labels(labels, ids=None, what="labels"):
 
 
 def _plain(value):
-    """Text composed, a NumPy scalar as Python's own."""
+    """Text composed, None for the empty one; a NumPy scalar, or a tensor of one number, as Python's own."""
     if isinstance(value, str):
-        return str(value) if value.isascii() else unicodedata.normalize("NFC", value)
+        return str(composed(value)) or None
     if isinstance(value, np.datetime64):
         import pandas as pd
 
         return pd.Timestamp(value)
-    return value.item() if isinstance(value, np.generic) else value
+    if hasattr(value, "ndim") and hasattr(value, "item"):
+        return value.item() if value.ndim == 0 else np.asarray(value)
+    return value
 
 
-def label_codes(query_labels, database_labels):
+def label_codes(query_labels, database_labels, what="labels"):
     """Labels as int32 codes of queries and database items; missing ones get codes that match nothing.
 
     Raises
@@ -141,7 +146,7 @@ def label_codes(query_labels, database_labels):
     try:
         codes, values = pd.factorize(np.concatenate([query_labels, database_labels]))
     except TypeError as error:
-        raise ValueError(f"labels must be text or numbers, one label for each item ({error}); choose another column") from error
+        raise ValueError(f"{what} must be text or numbers, one label for each item; choose another column") from error
     _check_kinds(values)
     codes = codes.astype(np.int32)
     query_codes, database_codes = codes[: len(query_labels)], codes[len(query_labels) :]

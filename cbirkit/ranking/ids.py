@@ -1,6 +1,7 @@
 """Ids: the names by which queries and database images are told apart."""
 
 import math
+import unicodedata
 
 import numpy as np
 
@@ -67,8 +68,13 @@ def own_positions(own, query_ids, database_ids):
     return own.astype(np.int64)
 
 
+def composed(value):
+    """A text with its accents composed (NFC); anything else as it is."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) and not value.isascii() else value
+
+
 def positions_of(wanted, known, what="database_ids"):
-    """Position of each of `wanted` in `known`, -1 where it is not there.
+    """Position of each of `wanted` in `known`, as it is written or else with the accents of both composed; -1 where it is not there.
 
     Parameters
     ----------
@@ -94,6 +100,9 @@ def positions_of(wanted, known, what="database_ids"):
         else:
             where = {value: position for position, value in enumerate(known)}
         out[:] = [where.get(value, -1) for value in wanted]
+        if any(at < 0 and not str(value).isascii() for at, value in zip(out, wanted, strict=True)):
+            where = {composed(value): position for position, value in reversed(list(enumerate(known)))}
+            out[:] = [where.get(composed(value), -1) if at < 0 else at for at, value in zip(out, wanted, strict=True)]
     except TypeError as error:
         raise TypeError(f"{what} must be strings or integers ({error})") from error
     return out

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .codes import selection
+from .codes import aligned, index_of, selection
 from .ids import as_ids, own_positions, positions_of
 
 _BLOCK = 1 << 21  # numbers checked or sorted at a time: keeps temporary arrays near 16 MB
@@ -79,6 +79,7 @@ class Ranking:
         Parameters
         ----------
         distances : array-like of float, shape (n_queries, n_database)
+            Rows and columns of a DataFrame are matched with the ids by name.
         query_ids : sequence of ids, optional
             By default ``"q0"``, ``"q1"``, ...; with `exclude_self`, the ids of the database.
         database_ids : sequence of ids, optional
@@ -102,7 +103,11 @@ class Ranking:
         >>> Ranking.from_distances([[0.3, 0.1, 0.3]], k=2).ids.tolist()
         [['1', '0']]
         """
+        if index_of(distances) is not None:
+            distances = aligned(aligned(distances, query_ids, "distances").T, database_ids, "the columns of distances").T
         table = np.asarray(distances)
+        if table.dtype.kind not in "biuf":
+            raise ValueError(f"distances are {table.dtype}; give real numbers")
         if table.ndim != 2:
             raise ValueError(f"distances has the shape {table.shape}; give (n_queries, n_database)")
         database_ids = as_ids(database_ids, "database_ids", table.shape[1])

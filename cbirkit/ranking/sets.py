@@ -3,6 +3,7 @@
 import numpy as np
 
 from .codes import aligned
+from .ids import positions_of
 
 
 def collect_sets(query_ids, database_ids, positives, junk, grades):
@@ -43,10 +44,12 @@ def _by_query(given, query_ids, what):
     if given is None:
         return [()] * len(query_ids)
     if isinstance(given, dict):
-        unknown = set(given) - set(query_ids)
-        if unknown:
-            raise ValueError(f"{what} name the query {next(iter(unknown))!r}, which is not in query_ids")
-        return [given.get(query, ()) for query in query_ids]
+        entries, found = [()] * len(query_ids), positions_of(list(given), query_ids, "query_ids")
+        for position, (query, entry) in zip(found, given.items(), strict=True):
+            if position < 0:
+                raise ValueError(f"{what} name the query {query!r}, which is not in query_ids")
+            entries[position] = entry
+        return entries
     given = aligned(given, query_ids, what)
     if len(given) != len(query_ids):
         raise ValueError(
@@ -72,6 +75,7 @@ class _Reader:
             bad = (found < 0) | (found >= self.n)
         else:
             found = np.array([self.where.get(item, -1) for item in items], dtype=np.int64)
+            found = positions_of(items, self.ids) if (found < 0).any() else found
             bad = found < 0
         if bad.any():
             raise ValueError(

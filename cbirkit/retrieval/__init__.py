@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ..ranking import Ranking
+from ..ranking.codes import aligned
 from ..store import check_encoder, embed
 from . import saving
 from .database import Database, as_collection
@@ -152,6 +153,7 @@ class Retriever(BaseEstimator):
         Parameters
         ----------
         embeddings : array-like of shape (n_queries, n_dims) or (n_dims,)
+            A DataFrame is matched with `ids` by its index.
         k : int or None
         ids : list of str, optional
             Names of the queries; default ``"query-0"`` …
@@ -168,6 +170,8 @@ class Retriever(BaseEstimator):
         """
         check_is_fitted(self)
         check_k(k, len(self.database_))
+        if ids is not None and np.ndim(embeddings) == 2:
+            embeddings = aligned(embeddings, ids, "embeddings")
         embeddings = np.atleast_2d(embeddings)
         names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
         return replace(self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False), own=None)

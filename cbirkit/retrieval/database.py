@@ -4,12 +4,12 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
 from ..images import ImageCollection
+from ..ranking.ids import composed
 from .joined import as_indexed, changed, indexed_among, join
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ class Database:
 
     @cached_property
     def _by_id(self):
-        return {name: position for position, name in enumerate(self.ids)}
+        exact = {name: position for position, name in enumerate(self.ids)}
+        return {composed(name): position for name, position in exact.items()} | exact
 
     @cached_property
     def _by_digest(self):
@@ -79,9 +80,7 @@ class Database:
 
     def position(self, name):
         """Position of an id, -1 if it is not indexed."""
-        if name not in self._by_id and isinstance(name, str):
-            name = normalize("NFC", name)
-        return self._by_id.get(name, -1)
+        return self._by_id.get(name, self._by_id.get(composed(name), -1))
 
     def positions(self, names):
         """Positions (int64) of ids; ValueError names the first that is not indexed."""
@@ -95,14 +94,14 @@ class Database:
         """Positions (int64, any shape) of keys of the index; -1 stays -1."""
         return np.where(keys < 0, -1, np.searchsorted(self.keys, keys))
 
-    def find(self, names, digests, paths):
+    def find(self, names, digests, images):
         """Which queries are images of the database: those of the same contents and the same id, or the same file.
 
         Parameters
         ----------
         names : list of str or None
         digests : sequence of str
-        paths : list of Path or None
+        images : ImageCollection of the queries
 
         Returns
         -------
@@ -112,13 +111,13 @@ class Database:
             How many share an id, but not the contents, with an image of the database.
         """
         own, namesakes = np.full(len(names), -1, dtype=np.int64), 0
-        for number, (name, digest, path) in enumerate(zip(names, digests, paths, strict=True)):
+        for number, (name, digest) in enumerate(zip(names, digests, strict=True)):
             same = self._by_digest.get(digest, [])
             called = self.position(name)
-            if called in same:
+            if called in same or (called >= 0 and self.images is not None and images.shows(number, self.images, called)):
                 own[number] = called
                 continue
-            own[number] = next((p for p in same if self._is_file(p, path)), -1)
+            own[number] = next((p for p in same if self._is_file(p, images.path(number))), -1)
             namesakes += called >= 0
         return own, namesakes
 

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from ..images import ImageCollection, ImageProblem
+from ..images.folders import as_on_disk
+from ..ranking.ids import positions_of
 from ..store import DigestCache, contents_key, is_settled, stamp_of
 
 
@@ -21,7 +23,7 @@ def join(first, second):
 
 def indexed_among(images, ids):
     """The images of a collection that were indexed, in their order; ValueError names one that it lacks."""
-    found = images.table.index.get_indexer(ids)
+    found = positions_of(ids, images.ids)
     if (found < 0).any():
         raise ValueError(
             f"{images.name!r} lacks {int((found < 0).sum())} of the {len(ids)} indexed images, the first is "
@@ -104,7 +106,7 @@ class _Joined:
     read, thumbnail, digest, path, make_mask = map(_asked, ("__getitem__", "thumbnail", "digest", "path", "mask"))
 
     def read_mask(self, path):
-        there = [p for p in self.parts if p.root is not None and (p.root / path).exists()]
+        there = [p for p in self.parts if p.root is not None and as_on_disk(p.root / path)]
         return (there or self.parts)[0]._source.read_mask(path)
 
 

@@ -62,8 +62,7 @@ def as_queries(queries, encoder, database, k=None, *, store=None, progress=True)
         check_k(k, len(database))
         done = embed(encoder, queries, store, progress=progress)
         ids = queries.ids[done.positions].tolist()
-        paths = [queries.path(int(position)) for position in done.positions]
-        own, namesakes = database.find(ids, done.digests, paths)
+        own, namesakes = database.find(ids, done.digests, queries.subset(done.positions))
         return Queries(ids, done.embeddings, own, namesakes, len(done.problems))
     items = _listed(queries)
     if not items:
@@ -129,8 +128,7 @@ def _encode(items, names, encoder, database):
     done = embed(encoder, images, progress=False)
     if len(done.problems):
         raise ImageProblem(*done.problems.iloc[0])
-    paths = [images.path(position) for position in range(len(images))]
-    return done.embeddings, database.find([None] * len(items), done.digests, paths)[0]
+    return done.embeddings, database.find([None] * len(items), done.digests, images)[0]
 
 
 def _pixels(item):

@@ -11,6 +11,7 @@ from .. import indexes
 from .._atomic import verify_manifest, write_folder
 from .._manifest import reason_of
 from ..images import ImageCollection
+from ..images.tables import text_of
 from ..persistence import load_estimator, load_state, save_estimator, save_state
 from .database import MOST_BYTES, Database, objects
 from .joined import changed
@@ -102,7 +103,7 @@ def _column(column):
     values = column.to_numpy(copy=True)
     if values.dtype.kind not in "biufmM":
         for row, value in enumerate(values):
-            values[row] = value if value is None or isinstance(value, _SAVED) else str(value)
+            values[row] = value if value is None or isinstance(value, _SAVED) else text_of(value)
     return values
 
 
