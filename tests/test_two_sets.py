@@ -103,7 +103,7 @@ def test_the_same_pixels_as_file_as_array_and_made(tmp_path):
 def test_a_ranking_of_other_pictures_under_the_ids_of_the_relevance_is_refused():
     queries, database = (ImageCollection.from_arrays(view, labels=[0, 0, 0, 1, 1]) for view in VIEWS)
     found = [Retriever(encoders.TinyImage(4), progress=False).fit(each).search(queries, k=None) for each in (queries, database)]
-    with pytest.raises(ValueError, match="of the collections that were searched"):
+    with pytest.raises(ValueError, match="of what was searched"):
         compare(dict(zip("ab", found, strict=True)), queries.relevance())
 
 

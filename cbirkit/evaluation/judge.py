@@ -201,8 +201,7 @@ class Judged:
         if apart.any():
             raise ValueError(
                 f"{apart.sum()} queries, such as {self.ranking.query_ids[apart.argmax()]!r}, share their id with a database image of "
-                "other contents, which this relevance takes for the query itself; build it with images.relevance(queries, database) "
-                "of the collections that were searched"
+                "other contents, which this relevance takes for the query itself; build it with images.relevance(queries, database) of what was searched"
             )
 
     def _find_complete(self):

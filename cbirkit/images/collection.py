@@ -284,11 +284,11 @@ class ImageCollection:
         if mine is not None and mine == theirs:
             return True
         try:
-            return self.digest(position) == other.digest(there) or self.shows(position, other, there)
+            return self.digest(position) == other.digest(there) or self._shows(position, other, there)
         except ImageProblem:
             return False
 
-    def shows(self, position, other, there):
+    def _shows(self, position, other, there):
         """Whether the image has the very pixels of one of another collection, where not both are files: digests do not tell then."""
         if None not in (self.path(position), other.path(there)):
             return False

@@ -114,7 +114,7 @@ class Database:
         for number, (name, digest) in enumerate(zip(names, digests, strict=True)):
             same = self._by_digest.get(digest, [])
             called = self.position(name)
-            if called in same or (called >= 0 and self.images is not None and images.shows(number, self.images, called)):
+            if called in same or (called >= 0 and self.images is not None and images._shows(number, self.images, called)):
                 own[number] = called
                 continue
             own[number] = next((p for p in same if self._is_file(p, images.path(number))), -1)
