@@ -64,6 +64,22 @@ def test_transparent_parts_lie_on_white(tmp_path):
     assert (read_image(save(tmp_path, "la.png", grey)) == 40).all()
 
 
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "array", "16 bits"])
+@pytest.mark.parametrize("levels", [(255, 0), (255, 128), (250, 0), (0, 0), (255, 255)])
+def test_different_drawings_on_nothing_stay_different(form, levels, tmp_path):
+    def drawing(x):
+        pixels = np.zeros((64, 64, 4), np.uint8)
+        pixels[20:60, 10:50], pixels[:12, x : x + 12] = (*levels[:1] * 3, 255), (*levels[1:] * 3, 255)
+        if form == "16 bits":  # black is nothing, by tRNS
+            grey = np.where(pixels[..., 3], np.maximum(pixels[..., 0], 1), 0).astype(np.uint16) * 257
+            return save(tmp_path, f"{x}.png", grey, transparency=0)
+        return pixels if form == "array" else save(tmp_path, f"{x}.{form.lower()}", pixels, lossless=True)
+
+    one, other = (read_image(drawing(x)) for x in (2, 40))
+    assert np.abs(one.astype(int) - other).max() > 60
+    assert levels != (0, 0) or form == "16 bits" or one.max() == 255  # black drawings stay on white
+
+
 def test_one_bit_images(tmp_path):
     bits = np.array([[True, False]])
     assert read_image(save(tmp_path, "a.png", bits))[0, :, 0].tolist() == [255, 0]
@@ -95,6 +111,10 @@ def test_to_rgb_of_every_kind():
     assert to_rgb(np.array([[65535]], np.uint16)).max() == 255
     assert (to_rgb(np.zeros((1, 1, 4), np.uint8)) == 255).all()  # wholly transparent: white
     assert to_rgb(np.zeros((1, 1))).shape == (1, 1, 3)
+    for kind in ("u2", "i2", "i4", "u8", "f2", "f4", "f8"):
+        values = (np.arange(63).reshape(7, 9) / (63 if kind[0] == "f" else 1)).astype(kind)
+        for top in (1, 1000) if kind == "u2" else (1,):
+            assert np.array_equal(*(to_rgb((values * top).astype(order + kind)) for order in "<>"))
 
 
 @pytest.mark.parametrize(

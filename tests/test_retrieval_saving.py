@@ -178,3 +178,19 @@ def test_encoder_that_cannot_be_saved_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"Means\.network_ is a logging\.Logger, which cannot be saved"):
         retriever.save(tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_remembered_unless_another_is_given(retriever, tmp_path):
+    retriever.save(tmp_path / "r")
+    assert [Retriever.load(tmp_path / "r", progress=given, trusted=[Means]).progress for given in (None, True)] == [False, True]
+
+
+@pytest.mark.parametrize("query", ["one", "some", "collection"])
+def test_a_query_by_id_that_changed_since_is_told(retriever, photos, caplog, query):
+    name = retriever.ids[0]
+    Image.fromarray(255 - np.asarray(Image.open(photos / name))).save(photos / name)
+    retriever.search(retriever.images.subset([1]) if query == "collection" else name if query == "one" else [retriever.ids[1], name], k=1)
+    assert (name in caplog.text) == (query != "collection")
+    caplog.clear()
+    retriever.search(name, k=1)
+    assert (name in caplog.text) == (query == "collection")  # once

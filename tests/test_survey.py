@@ -109,6 +109,15 @@ def test_things_on_white_are_no_near_copies(encoder):
     assert len(found) <= 8
 
 
+def test_smooth_pictures_of_other_colours_are_no_near_copies():
+    rng, ramp = np.random.RandomState(0), np.linspace(0, 1, 100)[:, None, None]
+    ends = rng.randint(0, 255, (60, 2, 3))
+    skies = [np.broadcast_to(a * (1 - ramp) + b * ramp, (100, 150, 3)).astype(np.uint8) for a, b in ends]
+    found = survey(collection(*skies, skies[0] // 2 * 2), progress=False)
+    assert [sorted(group) for group in found.near_copies if "60" in group] == [["0", "60"]]
+    assert sum(map(len, found.near_copies)) <= 10
+
+
 def test_shifted_crops_are_joined_where_an_encoder_proposes_them_and_chains_are_not():
     scenes = [Image.fromarray(picture(seed, 400)) for seed in range(12)]
     crops = [np.asarray(scene.crop((x, x // 2, x + 250, x // 2 + 250))) for scene in scenes for x in (0, 30)]

@@ -92,7 +92,8 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
     Near-copies and outliers are candidates for a person to look at. Pairs proposed by the hash are near-copies if 48 x 48
     pixels of both agree in their details; the hashes of a group are all within `max_hash_distance`. With embeddings, of
     images that are among each other's five nearest those are joined too of which one holds the middle of the other,
-    shifted by up to a fifth or enlarged by up to a half; mirror images are not.
+    shifted by up to a quarter or enlarged by up to a half; mirror images and things on plain
+    ground are not.
 
     Examples
     --------

@@ -29,7 +29,7 @@ _PIXEL_BYTES = 32
 _WHOLE_BYTES = 256 << 20  # limit of files that their decoder takes whole
 _BLOCK = 4 << 20  # most bytes handed to a decoder at a time
 _MOST_SCANS = 100  # of a progressive JPEG; usual are ten, and each takes as long as all pixels
-_NEARLY_WHITE = 240
+_GROUNDS, _NEAR = (255, 0, 128, 192, 64), 15  # grey levels, the first of equally good ones is taken; how far is lost on them
 _ORIENTATION = 0x0112  # tag of EXIF
 _STORED = (5, 6, 7, 8)  # orientations that exchange width and height
 _TURNS = {  # what makes pixels that are stored so upright
@@ -82,8 +82,8 @@ def read_image(source, *, max_pixels=MAX_PIXELS, upright=True):
     -------
     ndarray of shape (h, w, 3), uint8
         RGB in sRGB: embedded ICC profiles are converted (relative colorimetric), and so are Adobe RGB by EXIF and gAMA and cHRM
-        of a PNG; a broken profile counts as none. Transparent parts lie on white, or on black where at least half of what
-        can be seen is nearly white. 16-bit values are divided by 257, where white is zero they are inverted; floats are
+        of a PNG; a broken profile counts as none. Transparent parts lie on white, or, where a tenth of what can be seen
+        is nearly white, on black or a grey that is rare in it. 16-bit values are divided by 257, where white is zero they are inverted; floats are
         shown from 0 to the first of 1, 255 and 65535 that is less than twice the highest value, or that.
 
     Raises
@@ -192,6 +192,7 @@ def to_rgb(array):
 
 def _to_bytes(pixels):
     """Scale values of any supported type to uint8."""
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == bool:
@@ -501,7 +502,7 @@ def _converted(image, name="image", turn=1, top=None):
     except _BAD_METADATA:
         profile = None
     to_levels = _numbers_to_levels(image, name, top)
-    ground = _ground(image)
+    ground = _ground(image, to_levels)
     width, height = image.size
     out = np.empty((width, height, 3) if turn in _STORED else (height, width, 3), np.uint8)
     view = _TURNS[turn](out) if turn != 1 else out  # (h, w, 3), as the strips come
@@ -511,7 +512,7 @@ def _converted(image, name="image", turn=1, top=None):
             pixels = to_srgb(_opaque(pixels), profile)
         else:
             alpha = _alpha(strip)
-            pixels = Image.composite(to_srgb(_opaque(pixels), profile), Image.new("RGB", strip.size, ground), alpha)
+            pixels = Image.composite(to_srgb(_opaque(pixels), profile), Image.new("RGB", strip.size, (ground,) * 3), alpha)
         view[row : row + strip.size[1]] = np.asarray(pixels)
     return out
 
@@ -542,10 +543,10 @@ def _straight(image):
     return image.convert(image.mode.upper()) if image.mode in ("RGBa", "La") else image
 
 
-def _ground(image):
-    """The colour on which the transparent parts of a PIL image are laid: None if there are none.
+def _ground(image, to_levels):
+    """The grey level on which the transparent parts of a PIL image are laid: None if there are none.
 
-    White; but black where at least half of what can be seen is nearly white, and would be lost.
+    White; but where a tenth of what can be seen is nearly white, and would be lost: the one of five to which least is near.
     """
     clear = image.info.get("transparency") is not None and image.mode in ("1", "L", "RGB", "P", "I;16", "I;16B")
     if not clear and image.mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
@@ -555,11 +556,13 @@ def _ground(image):
         alpha = _alpha(strip)
         low, high = alpha.getextrema()
         least, most = min(low, least), max(high, most)
-        if high and not strip.mode.startswith("I"):
-            levels += _opaque(strip).convert("L").histogram(alpha)
+        if high:
+            shown = _opaque(strip) if to_levels is None else Image.fromarray(to_levels(np.asarray(strip)))
+            levels += shown.convert("L").histogram(alpha)
     if least == 255 or (most == 0 and image.format in ("BMP", "DIB")):  # there, a field that nobody has filled
         return None
-    return "black" if 0 < levels.sum() <= 2 * levels[_NEARLY_WHITE:].sum() else "white"
+    near = {ground: levels[max(0, ground - _NEAR) : ground + _NEAR + 1].sum() for ground in _GROUNDS}
+    return 255 if 10 * near[255] <= levels.sum() else min(near, key=near.get)
 
 
 def _numbers_to_levels(image, name, top):

@@ -26,7 +26,8 @@ class Annoy(BaseIndex):
     Trees cannot change once they are built. Vectors are kept beside them: items added since are searched
     exhaustively and removed ones passed over, until they are more than 10 % (and 1,000) or 30 %; then the trees are
     built anew at the next search, which takes as long as `fit`. A query for which fewer than k items are found is
-    answered exhaustively. Of 8 or more (nearly) equal items only one is in the trees and stands for all. A saved or loaded index reads its trees from the file in the folder as it needs them (on
+    answered exhaustively. Of 8 or more (nearly) equal items, and of a tight cluster of 32 or more, only one is in the
+    trees and stands for all. A saved or loaded index reads its trees from the file in the folder as it needs them (on
     Windows, that folder cannot be replaced while it is loaded, and the trees are built anew after `save`).
 
     Parameters
@@ -102,7 +103,7 @@ class Annoy(BaseIndex):
         n_items = self._trees.get_n_items()
         n_alive = np.count_nonzero(self._copies.alive(self._alive[: self._n_in_trees]))
         spare = 0 if n_alive == n_items else 8
-        n = min(n_items, -(-k * n_items // max(1, n_alive)) + spare)
+        n = min(n_items, -(-self._copies.wanted(k) * n_items // max(1, n_alive)) + spare)
         candidates = np.full((len(queries), n), -1, np.int64)
         for i, query in enumerate(queries):
             found = self._trees.get_nns_by_vector(query, n, int(self.search_k))

@@ -307,8 +307,13 @@ class BaseIndex(BaseEstimator):
             return self._find_among(queries, np.hstack([found, *more]) if more else found, k)
         most = min(len(self._keys), int(self._copies.counts.max()) * found.shape[1])
 
+        order = np.argsort(self._copies.counts[found].sum(axis=1))  # those with few candidates do not wait for others
+
         def find(some):
+            some = order[some]
             rows = np.hstack([self._copies.expand(found[some]), *(part[some] for part in more)])
             return self._find_among(queries[some], rows, k)
 
-        return in_blocks(len(queries), k, max(1, _CANDIDATES // most), find)
+        distances, rows = in_blocks(len(queries), k, max(1, min(32, _CANDIDATES // most)), find)
+        back = np.argsort(order)
+        return distances[back], rows[back]

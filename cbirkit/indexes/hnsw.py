@@ -19,8 +19,8 @@ class HNSW(BaseIndex):
     Found items get their distances computed anew in float64. The graph cannot forget: removed items stay in it as
     stepping stones, are never returned, and go when they are more than 30 % (then the graph is built anew at the next
     search) or when the index is saved. A query that reaches fewer than k items is answered exhaustively. Of 8 or more
-    (nearly) equal items only one is in the graph, since copies link to nothing but each other; it stands for all. faiss
-    builds with several threads, so that two builds may differ a little; ``faiss.omp_set_num_threads(1)`` makes them equal.
+    (nearly) equal items, and of a tight cluster of 32 or more, only one is in the graph, since copies link to nothing but
+    each other; it stands for all, whose distances are computed where it is found. faiss builds with several threads, so that two builds may differ a little; ``faiss.omp_set_num_threads(1)`` makes them equal.
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ class HNSW(BaseIndex):
         graph.hnsw.efConstruction = int(self.ef_construction)
         X = self._vectors
         self._copies = Copies(find_copies(X))
+        if self._copies.any and not X.flags.owndata:  # but the graph before
+            self._parts = [X.copy()]
         graph.add(X[self._copies.heads] if self._copies.any else X)
         self._use(graph)
 
@@ -99,7 +101,8 @@ class HNSW(BaseIndex):
             self._build()
 
     def _find(self, queries, k):
-        ef_search = max(int(self.ef_search), k)
+        n = min(self._copies.wanted(k), self._graph.ntotal)
+        ef_search = max(int(self.ef_search), n)
         if self._dead_share():
             faiss = require("faiss")
             alive = self._copies.alive(self._alive)
@@ -107,7 +110,7 @@ class HNSW(BaseIndex):
             params = faiss.SearchParametersHNSW(efSearch=int(np.ceil(ef_search / alive.mean())), sel=selector)
         else:
             params = faiss_parts.graph_parameters(ef_search)
-        found = faiss_parts.search(self._graph, queries, min(k, self._graph.ntotal), params)[1]
+        found = faiss_parts.search(self._graph, queries, n, params)[1]
         return self._find_copies_among(queries, found, k)
 
     def _payloads(self):

@@ -178,7 +178,7 @@ class Retriever(BaseEstimator):
 
     def _ranked(self, queries, k, exclude_self):
         indices, distances = nearest(self.index_, self.database_, queries, k, exclude_self=exclude_self)
-        self.database_.tell_changed(indices)
+        self.database_.tell_changed(np.column_stack([queries.own, indices]))
         who = "query itself left out (same id and contents)" if exclude_self else "query itself not left out"
         lost = f"{queries.unreadable} queries left out as unreadable" if queries.unreadable else ""
         of = f"{len(self.ids):,} database images"
@@ -258,10 +258,10 @@ class Retriever(BaseEstimator):
             The folder cannot be written, or holds other files; an earlier save stays.
         """
         check_is_fitted(self)
-        return saving.save(folder, self.encoder_, self.index_, self.database_, {"note": self.note_}, about)
+        return saving.save(folder, self.encoder_, self.index_, self.database_, {"note": self.note_, "progress": self.progress}, about)
 
     @classmethod
-    def load(cls, folder, images=None, *, store=None, trusted=(), trust_index=False):
+    def load(cls, folder, images=None, *, store=None, progress=None, trusted=(), trust_index=False):
         """Load a retriever saved by `save`.
 
         Parameters
@@ -272,6 +272,8 @@ class Retriever(BaseEstimator):
             else `images` is None, and everything works but showing them. False: they are not looked for. Files whose contents
             changed since are told, and refused when they are read.
         store : EmbeddingStore, optional
+        progress : bool, optional
+            Default: as it was saved.
         trusted : sequence of classes
             Encoder classes of your own that may be made.
         trust_index : bool
@@ -289,7 +291,8 @@ class Retriever(BaseEstimator):
             It is damaged or something else; a class is not trusted; `images` lacks an indexed image.
         """
         encoder, index, database, notes = saving.load(folder, images, trusted, trust_index)
-        retriever = cls(encoder, clone(index, safe=False), store=store)
+        progress = notes.get("progress", True) if progress is None else progress
+        retriever = cls(encoder, clone(index, safe=False), store=store, progress=progress)
         retriever.encoder_, retriever.index_, retriever.database_ = encoder, index, database
         retriever.note_ = notes["note"]
         return retriever

@@ -163,7 +163,7 @@ class Database:
         return replace(self, table=images.table, images=images)
 
     def tell_changed(self, indices):
-        """Warn of images among the first results (n_queries, k) that are not those that were indexed, once of each."""
+        """Warn of images among the queries and first results (n_queries, 1 + k) that are not those that were indexed, once of each."""
         there = np.zeros(len(self) + 1, dtype=bool)  # the last stands for -1
         there[indices[:, :_MOST_COMPARED]] = True
         found = [] if self.images is None else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=MOST_BYTES)
@@ -171,7 +171,7 @@ class Database:
         self._told.update(news)
         if news:
             logger.warning(
-                "%d of the images found changed since they were indexed, the first is %s: they are found by what they were, and not "
+                "%d of the images found or asked for by id changed since they were indexed, the first is %s: they are found by what they were, and not "
                 "shown; index again", len(news), self.ids[news[0]],
             )  # fmt: skip
 
