@@ -73,8 +73,8 @@ verified = rerank.verify_ranking(ranking, local, n=30)
 
 # %%
 per_query = {
-    "before": evaluate(ranking, truth, metrics=["map"], n_bootstrap=0).per_query["map"],
-    "after": evaluate(verified.ranking, truth, metrics=["map"], n_bootstrap=0).per_query["map"],
+    "before": evaluate(ranking, truth, metrics=["map"], ties="expected", n_bootstrap=0).per_query["map"],
+    "after": evaluate(verified.ranking, truth, metrics=["map"], ties="expected", n_bootstrap=0).per_query["map"],
 }
 shown = (per_query["after"] - per_query["before"]).idxmax()  # the query that gains most
 plots.show(plots.ranked_list(ranking, database, queries=queries, relevance=truth, rows=[shown], k=7))
@@ -382,7 +382,8 @@ for level, (asking, stored, aside) in sets.items():
 
 # %%
 truths = {level: asking.relevance(asking, stored) for level, (asking, stored, _) in sets.items()}
-scores = {key: evaluate(r, truths[key[0]], metrics=["map"], groups=asked) for key, r in rankings.items()}
+how = {"ties": "expected", "groups": asked}
+scores = {key: evaluate(r, truths[key[0]], metrics=["map"], **how) for key, r in rankings.items()}
 table = pd.DataFrame({key: s.summary.loc["map", ["mean", "low", "high"]] for key, s in scores.items()}).T
 table.round(3)
 
@@ -421,7 +422,7 @@ right = truth.gains(verified.ranking.indices)[trusted] > 0
 print(f"{trusted.sum()} results were verified, {right.mean():.1%} of them rightly")
 
 # %%
-hard_scores = {name: evaluate(r, truth, metrics=["map", "p@1"], groups=asked) for name, r in hard.items()}
+hard_scores = {name: evaluate(r, truth, metrics=["map", "p@1"], **how) for name, r in hard.items()}
 means = {name: s.summary["mean"] for name, s in hard_scores.items()}
 pd.DataFrame(means).T.round(3)
 
@@ -431,7 +432,7 @@ def gain(level, better, worse):
     """Paired difference of mAP between two methods on one level: mean, low, high."""
     chosen = hard if level == "hard" else {name: r for (where, name), r in rankings.items() if where == level}
     both = {name: chosen[name] for name in (better, worse)}
-    row = compare(both, truths[level], groups=asked, n_draws=2000, random_state=SEED).pairs.iloc[0]
+    row = compare(both, truths[level], **how, n_draws=2000, random_state=SEED).pairs.iloc[0]
     sign = 1 if row["a"] == better else -1
     return tuple(sorted(sign * row[["difference", "low", "high"]].to_numpy(float)))
 
@@ -475,7 +476,7 @@ Markdown(
 # **Texture-poor pieces.** The queries with the lowest average precision after re-ranking:
 
 # %%
-final = evaluate(verified.ranking, truth, metrics=["map"], n_bootstrap=0).per_query["map"]
+final = evaluate(verified.ranking, truth, metrics=["map"], ties="expected", n_bootstrap=0).per_query["map"]
 worst = final.sort_values(kind="stable").index[:3]
 plots.show(plots.ranked_list(verified.ranking, database, queries=queries, relevance=truth, rows=[*worst], k=7))
 

@@ -117,7 +117,8 @@ rankings |= {("photo views", label): one.search(queries, k=None) for label, one 
 # %%
 def average_precision(name, label):
     """Average precision of each query."""
-    return evaluate(rankings[name, label], tasks[name][3], metrics=["map"], n_bootstrap=0).per_query["map"]
+    scores = evaluate(rankings[name, label], tasks[name][3], metrics=["map"], ties="expected", n_bootstrap=0)
+    return scores.per_query["map"]
 
 
 # %%
@@ -402,7 +403,8 @@ truths = {name: task[3] for name, task in tasks.items()} | {"clothing": same_cla
 groups = {name: task[4] for name, task in tasks.items()} | {"clothing": None}
 cells = {}
 for (name, label), ranking in rankings.items():
-    score = evaluate(ranking, truths[name], metrics=["map"], groups=groups[name]).summary.loc["map"]
+    score = evaluate(ranking, truths[name], metrics=["map"], ties="expected", groups=groups[name])
+    score = score.summary.loc["map"]
     cells[label, name] = f"{score['mean']:.3f} [{score['low']:.2f}, {score['high']:.2f}]"
 ways = [f"{BACKBONE}, {label}" for label in pools]
 table = pd.Series(cells).unstack().reindex(index=["colour", "small image", "HOG", "VLAD", "random network", *ways])
@@ -416,7 +418,8 @@ table[list(truths)].fillna("·")
 # %%
 def gain(better, worse, relevance, group=None):
     """Paired difference of mAP between two rankings: low, difference, high."""
-    row = compare({"a": better, "b": worse}, relevance, groups=group, n_draws=2000, random_state=SEED).pairs.iloc[0]
+    how = {"ties": "expected", "groups": group, "n_draws": 2000, "random_state": SEED}
+    row = compare({"a": better, "b": worse}, relevance, **how).pairs.iloc[0]
     sign = 1 if row["a"] == "a" else -1
     return tuple(sorted(sign * row[["difference", "low", "high"]].to_numpy(float)))
 

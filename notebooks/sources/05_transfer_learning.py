@@ -165,8 +165,9 @@ for name, images in made_here.items():
 # %%
 ORDER = ["photo views", "photo", "clothing", "art", "cartoon", "sketch", "satellite"]
 ORDER += ["scene sketches", "thermal scenes", "scenes", "letters", "digits"]
+how = {"metrics": ["map"], "ties": "expected", "random_state": SEED}
 summaries = {
-    (name, e): evaluate(rankings[name][e], truths[name], metrics=["map"], random_state=SEED).summary.loc["map"]
+    (name, e): evaluate(rankings[name][e], truths[name], **how).summary.loc["map"]
     for name in ORDER
     for e in encoder_of
 }
@@ -200,7 +201,7 @@ def ahead(name, better, worse):
     """Paired difference of mAP of two encoders in one domain: low end, mean, high end."""
     chosen = {e: rankings[name][e] for e in (better, worse)}
     groups = made_here[name].column("instance") if name == "photo views" else None
-    row = compare(chosen, truths[name], groups=groups, n_draws=2000, random_state=SEED).pairs.iloc[0]
+    row = compare(chosen, truths[name], ties="expected", groups=groups, n_draws=2000, random_state=SEED).pairs.iloc[0]
     sign = 1 if row["a"] == better else -1
     return tuple(sorted(sign * row[["difference", "low", "high"]].to_numpy(float)))
 
