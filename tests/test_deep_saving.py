@@ -191,7 +191,7 @@ def test_the_store_prepares_images_while_it_reads(folder, tmp_path):
     watched = Watched("conv5", None, size=32, device="cpu")
     images = ImageCollection.from_folder(folder)
     done = embed(watched, images, progress=False)
-    assert places == {"prepare": {"cbirkit-reader"}, "encode": {threading.current_thread().name}}
+    assert places == {"prepare": {"cbirkit-reader_0"}, "encode": {threading.current_thread().name}}
     np.testing.assert_allclose(done.embeddings, small().transform(images), atol=1e-5)
 
 

@@ -77,10 +77,10 @@ per_query = {
     "after": evaluate(verified.ranking, truth, metrics=["map"], ties="expected", n_bootstrap=0).per_query["map"],
 }
 shown = (per_query["after"] - per_query["before"]).idxmax()  # the query that gains most
-plots.show(plots.ranked_list(ranking, database, queries=queries, relevance=truth, rows=[shown], k=7))
+plots.show(plots.ranked_list(ranking, database, queries=queries, relevance=truth, rows=[shown], k=7), dpi=80)
 
 # %%
-plots.show(plots.ranked_list(verified.ranking, database, queries=queries, relevance=truth, rows=[shown], k=7))
+plots.show(plots.ranked_list(verified.ranking, database, queries=queries, relevance=truth, rows=[shown], k=7), dpi=80)
 
 # %% [markdown]
 # ## Background
@@ -112,7 +112,7 @@ for column in range(5):
 for ax in axes.ravel():
     ax.axis("off")
 words = "Above: one image, blurred more and more. Below: differences of neighbours, with blobs at each scale."
-plots.show(plots.describe(fig, words), dpi=60)
+plots.show(plots.describe(fig, words), dpi=54)
 
 # %% [markdown]
 # Below, the strongest key points that SIFT finds in it: a circle is the patch, its radius the scale, the
@@ -188,7 +188,7 @@ assert np.array_equal(pairs, rerank.match_descriptors(one[1], other[1], ratio=0.
 # %%
 check = rerank.verify(one, other)
 ends = one[0][check.matches[:, 0]], other[0][check.matches[:, 1]]
-plots.show(plots.match_lines(image, queries[shown], *ends, inliers=check.inliers), dpi=64)
+plots.show(plots.match_lines(image, queries[shown], *ends, inliers=check.inliers), dpi=60)
 
 # %% [markdown]
 # Is this homography the right one? Here the truth is known. Take the points of the reference that truly lie
@@ -478,7 +478,7 @@ Markdown(
 # %%
 final = evaluate(verified.ranking, truth, metrics=["map"], ties="expected", n_bootstrap=0).per_query["map"]
 worst = final.sort_values(kind="stable").index[:3]
-plots.show(plots.ranked_list(verified.ranking, database, queries=queries, relevance=truth, rows=[*worst], k=7))
+plots.show(plots.ranked_list(verified.ranking, database, queries=queries, relevance=truth, rows=[*worst], k=7), dpi=72)
 
 # %%
 n_points = pd.Series({name: len(local[name][1]) for name in queries.ids})
@@ -504,7 +504,7 @@ deceived, deceiver = queries.ids[row], verified.ranking.ids[row, column]
 proof = verified.verifications[deceived, deceiver]
 ends = local[deceived][0][proof.matches[:, 0]], local[deceiver][0][proof.matches[:, 1]]
 print(f"{deceived} and {deceiver}: {proof.n_inliers} inliers, and yet not the same piece")
-plots.show(plots.match_lines(queries[deceived], database[deceiver], *ends, inliers=proof.inliers), dpi=64)
+plots.show(plots.match_lines(queries[deceived], database[deceiver], *ends, inliers=proof.inliers), dpi=52)
 
 # %% [markdown]
 # Where dozens of matches agree to a pixel, doubt the label before the geometry. If the pair above shows *grass*:
@@ -539,7 +539,7 @@ explorer
 # The same view as a picture, for places where notebooks do not run:
 
 # %%
-plots.show(explorer.static(), dpi=64)
+plots.show(explorer.static(), dpi=56)
 
 # %% [markdown]
 # ## Exercise 1 ★ RootSIFT in three lines
