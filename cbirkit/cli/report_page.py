@@ -50,7 +50,7 @@ def report_page(folder, found, encoder):
             found,
             found.near_copies,
             "Near-copies",
-            "They look alike when shrunk to 8 × 8 cells; look before you delete",
+            "They look alike, pixel for pixel; look before you delete",
         ),
     ]
     return f"""<!DOCTYPE html>

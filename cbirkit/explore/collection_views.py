@@ -12,6 +12,7 @@ VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "
 _AT_ONCE = ("contact sheet", "classes")  # views that need no survey
 _SIZE = 160  # pixels of a thumbnail
 _IN_GROUP = 24  # images of a group that are shown
+_SAME_CUT = 16  # bits in which the hashes of two versions of one picture differ at most, if it was not cut
 _ROWS = 50  # of a table on one page
 
 
@@ -201,10 +202,9 @@ class CollectionViews:
     def _near_copies(self, asked, kept, filtered):
         bits = self.found.near_bits or [None] * len(self.found.near_copies)
         groups = self._groups(list(zip(self.found.near_copies, bits, strict=True)), kept, lambda pair: pair[0])
-        meanings = ["alike" if n is None else f"hashes differ in up to {n} of 128 bits" for _, n in groups]
-        cells = "look alike when shrunk to 8 × 8 cells"
-        told = f"{_count(len(groups), 'group')} of images that {cells}; look before you delete."
-        told = told if self.found.near_copies else f"No two images {cells}."
+        meanings = ["alike" if n is None else _apart(n) for _, n in groups]
+        told = f"{_count(len(groups), 'group')} of images that look alike, pixel for pixel; look before you delete."
+        told = told if self.found.near_copies else "No two images look alike, pixel for pixel."
         return self._grouped(asked, [group for group, _ in groups], meanings, told, filtered)
 
     def _groups(self, groups, kept, ids_of=lambda group: group):
@@ -293,3 +293,8 @@ def _count(number, one):
 def _tail(image_id):
     """The last part of a name."""
     return image_id.rsplit("/", 1)[-1]
+
+
+def _apart(bits):
+    """What the hashes of a group's images say: beyond a few bits they are other cuts of one picture."""
+    return f"hashes differ in up to {bits} of 128 bits" if bits <= _SAME_CUT else "shifted, or cut out differently"
