@@ -55,7 +55,8 @@ def write_assignments(arguments, printer):
         write_bytes(path, data)
         written += 1
     config = out / "nbgrader_config.json"
-    lines = json.dumps({"Autograde": {"autograde_preprocessors": PREPROCESSORS}}, indent=1)
+    settings = {"Autograde": {"autograde_preprocessors": PREPROCESSORS}, "Execute": {"iopub_timeout": 120}}  # 4 s end a busy machine's run
+    lines = json.dumps(settings, indent=1)
     if not config.exists():
         write_bytes(config, f"{lines}\n".encode())
     elif PREPROCESSORS[0] not in config.read_text(encoding="utf-8"):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from .blender import bpy, mathutils
 
-SAMPLES = 16  # denoised; 64 look the same
+SAMPLES = 8
 
 
 def start(width, height, seed, samples=SAMPLES):
