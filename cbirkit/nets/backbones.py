@@ -46,7 +46,7 @@ def build(name, weights="default", *, random_state=0, size=None, layer=None, **a
     Parameters
     ----------
     name : str
-        "tiny"; "conv5"; a classification model of torchvision ("resnet50", "vit_b_16", …); "timm/NAME"; or "tf_mobilenet_v2":
+        "lite0"; "tiny"; "conv5"; a classification model of torchvision ("resnet50", "vit_b_16", …); "timm/NAME"; or "tf_mobilenet_v2":
         torchvision's mobilenet_v2 with TensorFlow's padding and preprocessing, for converted weights.
     weights : "default", None, path or dict
         "default": the official ones, or some of torchvision's by their name ("IMAGENET1K_V1"). None: random. Else a file for
@@ -97,7 +97,11 @@ def official_identity(name, weights="default"):
         from .tiny import tiny_identity
 
         return tiny_identity()
-    if is_official(weights) and name not in ("tiny", "conv5") and not name.startswith("timm/"):
+    if name == "lite0" and isinstance(weights, str) and weights == "default":
+        from .from_timm import LITE0_SHA256
+
+        return f"lite0 {LITE0_SHA256}"
+    if is_official(weights) and name not in ("lite0", "tiny", "conv5") and not name.startswith("timm/"):
         from .from_torchvision import official_weights
 
         return official_weights(name, weights)[1]
@@ -110,6 +114,8 @@ def preprocessing_of(name, weights="default"):
         from .tiny import TINY_PREPROCESSING as found
     elif name == "conv5":
         from .conv5 import CONV5_PREPROCESSING as found
+    elif name == "lite0":
+        from .from_timm import LITE0_PREPROCESSING as found
     else:
         found = _module(name).preset_of(name, weights if is_official(weights) else "default")
     return found
@@ -129,6 +135,10 @@ def _seeded(random_state):
 def _builder(name):
     if name in ("tiny", "conv5"):
         return {"tiny": _tiny, "conv5": _conv5}[name]
+    if name == "lite0":
+        from .from_timm import build_lite0
+
+        return build_lite0
     return _module(name).build
 
 

@@ -38,7 +38,7 @@ def official_file(url, backbone):
     if not path.exists():
         _download(url, path, backbone)
     wanted = _HASH.search(path.name)
-    if wanted and not _sha256(path, path.stat().st_mtime_ns).startswith(wanted.group(1)):
+    if wanted and not sha256(path, path.stat().st_mtime_ns).startswith(wanted.group(1)):
         raise ValueError(f"{str(path)!r} is damaged (its checksum does not match its name); delete it and run this again")
     return path
 
@@ -46,7 +46,8 @@ def official_file(url, backbone):
 _KNOWN = {}  # checksums of files that did not change
 
 
-def _sha256(path, changed):
+def sha256(path, changed):
+    """Checksum of a file, which is read again only if `changed`, its time, is another one."""
     if (path, changed) not in _KNOWN:
         with open(path, "rb") as file:
             _KNOWN[path, changed] = hashlib.file_digest(file, "sha256").hexdigest()
