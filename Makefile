@@ -19,7 +19,7 @@ lab: $(VENV)/lab.stamp
 	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 notebooks: $(VENV)/test.stamp
 	$(BIN)/python tools/build_notebooks.py $(ARGS)

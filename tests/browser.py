@@ -143,9 +143,20 @@ class NotebookPage:
             self.page.wait_for_selector(selector, timeout=PATIENCE * 1000)
 
     def save(self, by="Control+s"):
-        """Write the notebook to its file, with a key pressed where the focus is."""
-        with self.page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents" in answer.url):
-            self.page.keyboard.press(by)
+        """Write the notebook to its file, with a key pressed where the focus is; pressed again where nobody listened yet."""
+        from playwright.sync_api import TimeoutError
+
+        def saving(answer):
+            return answer.request.method == "PUT" and "/api/contents" in answer.url
+
+        for seconds in (PATIENCE / 6, PATIENCE / 6, PATIENCE):
+            try:
+                with self.page.expect_response(saving, timeout=1000 * seconds):
+                    self.page.keyboard.press(by)
+                return
+            except TimeoutError:
+                if seconds == PATIENCE:
+                    raise
 
     def reload(self):
         """Load the page again, as a reader would; the kernel goes on."""
