@@ -309,7 +309,7 @@ def test_every_set_is_listed_documented_and_says_where_it_comes_from(tmp_path, m
 
 
 def test_by_name(tmp_path):
-    with pytest.raises(ValueError, match="no data set 'mnist'; there are: cifar10, "):
+    with pytest.raises(ValueError, match="no data set 'mnist'; there are: clothing, "):
         fetch.fetch_by_name("mnist")
     with pytest.raises(DownloadFailed, match="cbirkit prefetch sop"):
         fetch.fetch_by_name("sop", root=tmp_path, download=False)

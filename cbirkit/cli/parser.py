@@ -115,6 +115,7 @@ def _add_prefetch(commands):
         summary="get weights of networks and standard data sets while online, for a class that will not be",
         examples="  cbirkit prefetch --list                 what can be had, how large it is, what is here already\n"
         "  cbirkit prefetch resnet50 flowers102    weights of a backbone, and a data set\n"
+        "  cbirkit prefetch photos                 three sets of photographs that are free to use, 740 MB\n"
         "  cbirkit prefetch sop --root /mnt/large\n\n"
         "A download that breaks is continued by the same command. What cannot be got is said, with what to\n"
         "download by hand and where to put it; the rest is got all the same.",

@@ -8,6 +8,7 @@ from .say import printable
 
 # No network, no room, no such name, no torch; RuntimeError is what torchvision raises for damaged files.
 _FAILURES = (ImportError, OSError, RuntimeError, TypeError, ValueError)
+_PHOTOS = ["clothing", "flowers", "ucmerced"]  # what the name "photos" stands for: free for everybody
 _MOST_LISTED = 30  # files of weights
 
 
@@ -33,7 +34,8 @@ def prefetch(arguments, printer):
         _list(listed, root, printer)
     if not arguments.names:
         return 0
-    wanted = list(dict.fromkeys(arguments.names))
+    several = [(_PHOTOS if name == "photos" else [name]) for name in arguments.names]
+    wanted = list(dict.fromkeys(name for names in several for name in names))
     _note_disk(listed, [name for name in wanted if name in listed.index], root, printer)
     failed = []
     for name in wanted:

@@ -11,7 +11,7 @@ from functools import partial
 
 import pandas as pd
 
-from . import cifar10, class_folders, cub200, holidays, oxford, revisited, sop, stl10, ukbench
+from . import cifar10, class_folders, cub200, holidays, oxford, photos, revisited, sop, stl10, ukbench
 from .cifar10 import fetch_cifar10
 from .class_folders import fetch_caltech101, fetch_eurosat
 from .cub200 import fetch_cub200
@@ -19,6 +19,7 @@ from .disk import data_root
 from .download import DownloadFailed
 from .holidays import fetch_holidays
 from .oxford import fetch_flowers102, fetch_oxford_pets
+from .photos import fetch_clothing, fetch_flowers, fetch_ucmerced
 from .preparing import folder_of, is_ready
 from .result import Benchmark
 from .revisited import fetch_revisited
@@ -33,14 +34,17 @@ __all__ = [
     "fetch_by_name",
     "fetch_caltech101",
     "fetch_cifar10",
+    "fetch_clothing",
     "fetch_cub200",
     "fetch_eurosat",
+    "fetch_flowers",
     "fetch_flowers102",
     "fetch_holidays",
     "fetch_oxford_pets",
     "fetch_revisited",
     "fetch_sop",
     "fetch_stl10",
+    "fetch_ucmerced",
     "fetch_ukbench",
     "fetchable",
 ]
@@ -49,6 +53,9 @@ __all__ = [
 def _known():
     """Name: (what is to be known of it, the function that fetches it)."""
     pairs = [
+        (photos.CLOTHING, fetch_clothing),
+        (photos.FLOWERS, fetch_flowers),
+        (photos.UCMERCED, fetch_ucmerced),
         (cifar10.SET, fetch_cifar10),
         (oxford.PETS, fetch_oxford_pets),
         (oxford.FLOWERS, fetch_flowers102),
