@@ -5,7 +5,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from cbirkit.cli import main
+from cbirkit.cli import choices, main
 
 
 def paint(path, seed, size=(40, 32)):
@@ -29,6 +29,11 @@ def photos(tmp_path):
     for seed in range(6):
         paint(tmp_path / "photos" / ("cat" if seed < 3 else "dog") / f"{seed}.png", seed)
     return tmp_path / "photos"
+
+
+def quick(monkeypatch):
+    """A quick encoder by default, for tests of something else; an autouse fixture in the test modules."""
+    monkeypatch.setattr(choices, "default_encoder", lambda: "color")
 
 
 def runner(capsys):

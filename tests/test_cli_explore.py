@@ -11,7 +11,7 @@ from cli_samples import add_textured, failed, paint, photos, runner
 from cbirkit.cli import lab
 from cbirkit.cli.say import printable
 
-SHOWN = ("CollectionExplorer(", "QueryExplorer({'deep': retriever})", "EmbeddingMap(")
+SHOWN = ("CollectionExplorer(", "QueryExplorer({'lite0': retriever})", "EmbeddingMap(")
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import add_textured, failed, paint, photos, runner
+from cli_samples import add_textured, failed, paint, photos, quick, runner
 
 from cbirkit import Retriever, _atomic
 from cbirkit.cli import choices, report
@@ -15,6 +15,7 @@ from cbirkit.images import ImageCollection
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
+quick = pytest.fixture(autouse=True)(quick)
 RAW = ("Traceback", "pickle", "Expecting", "EOF", "Errno", "memory-mapped", "NoneType", "object")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import runner
+from cli_samples import quick, runner
 from PIL import Image
 
 from cbirkit import Retriever
@@ -16,6 +16,7 @@ from cbirkit.cli import searching
 from cbirkit.store import reading
 
 run = pytest.fixture(runner)
+quick = pytest.fixture(autouse=True)(quick)
 
 
 @pytest.fixture

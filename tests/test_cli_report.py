@@ -5,13 +5,14 @@ import os
 import re
 
 import pytest
-from cli_samples import failed, paint, photos, runner
+from cli_samples import failed, paint, photos, quick, runner
 
 from cbirkit import _atomic
 from cbirkit.cli import pages, report
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
+quick = pytest.fixture(autouse=True)(quick)
 
 
 def words(path):

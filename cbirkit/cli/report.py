@@ -1,7 +1,7 @@
 """``cbirkit report``: the first look at a folder of images, as one HTML file."""
 
 from .._atomic import expanded
-from .choices import checked_folder, default_encoder, kept_settings, out_folder, prepared_encoder
+from .choices import checked_folder, choose, out_folder, prepared_encoder
 from .report_page import report_page
 from .say import Failure, counted, file_name
 
@@ -27,7 +27,7 @@ def report_folder(arguments, printer):
     path = expanded(arguments.html or f"report_{file_name(folder)}.html")
     check_place(path)
     out = out_folder(arguments)
-    encoder = arguments.encoder or kept_settings(out).get("encoder") or default_encoder()
+    encoder, _ = choose(arguments, out, printer)
     try:
         fitted = prepared_encoder(encoder, images, out, printer, keep=False)
         found = survey(images, fitted, progress=not arguments.quiet)

@@ -5,7 +5,7 @@ import datetime
 from collections import Counter
 
 from .. import __version__
-from .choices import ENCODERS
+from .choices import recipe
 from .pages import POLICY, STYLE, breakable, escaped, picture_html, picture_or_none
 from .say import counted
 
@@ -161,7 +161,7 @@ def _outliers(found, encoder):
         return ""
     distance = found.table["distance"]
     tiles = _tiles(found, ids, {name: f"distance {distance[name]:.3f}" for name in ids})
-    words = escaped(f"{encoder} ({ENCODERS[encoder][2].split(';')[0]})")
+    words = escaped(f"{encoder} ({recipe(encoder)[2].split(';')[0]})")
     meaning = (
         "The images with the least alike around them: strange ones, but also the only ones of their kind."
     )

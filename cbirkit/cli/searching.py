@@ -30,7 +30,7 @@ def search_folder(arguments, printer):
     images = checked_folder(arguments)
     query = _find_query(arguments.image, arguments.folder, images)
     out = out_folder(arguments)
-    encoder, index = names = choose(arguments, out)
+    encoder, index = names = choose(arguments, out, printer)
     retriever = _kept_retriever(out, images, names, arguments.trust, printer)
     if retriever is None:
         read_image(query)  # what is wrong with it is told before the work

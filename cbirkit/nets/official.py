@@ -1,7 +1,6 @@
 """Official weights of torchvision: from the cache, or downloaded once."""
 
 import contextlib
-import hashlib
 import http.client
 import re
 import socket
@@ -9,6 +8,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+from .names import sha256
 
 _SECONDS = 30.0  # without an answer; a connection that is swallowed would hang for ever
 _HASH = re.compile(r"-([0-9a-f]{8,})\.")  # torchvision's names carry the first digits of the SHA-256
@@ -43,17 +44,6 @@ def official_file(url, backbone):
     return path
 
 
-_KNOWN = {}  # checksums of files that did not change
-
-
-def sha256(path, changed):
-    """Checksum of a file, which is read again only if `changed`, its time, is another one."""
-    if (path, changed) not in _KNOWN:
-        with open(path, "rb") as file:
-            _KNOWN[path, changed] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _KNOWN[path, changed]
-
-
 def _download(url, path, backbone):
     path.parent.mkdir(parents=True, exist_ok=True)
     wanted = _HASH.search(path.name)
@@ -74,7 +64,7 @@ def unreachable(backbone, error, by_hand):
     return ConnectionError(
         f"the official weights of {backbone!r} are not on this machine and cannot be downloaded ({reason}); "
         f"run `cbirkit prefetch {backbone}` while online, or {by_hand}, "
-        'or pass weights=PATH of a file of yours, or use the backbone "tiny", which needs no download'
+        'or pass weights=PATH of a file of yours, or use "lite0" or "tiny", which need no download'
     )
 
 
