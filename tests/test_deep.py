@@ -170,6 +170,7 @@ def test_random_weights_depend_on_the_seed_only():
 def test_it_is_a_light_estimator():
     deep = Deep("resnet50", pooling="gem", p=2.5)
     assert repr(deep) == "Deep(backbone='resnet50', p=2.5, pooling='gem')"
+    assert repr(Deep()) == "Deep(backbone='lite0')" and repr(Deep(size=64)) == "Deep(backbone='lite0', size=64)"
     assert clone(deep).get_params() == deep.get_params()
     assert deep.fit() is deep and "_cache" not in vars(deep)  # nothing was built or fetched
 

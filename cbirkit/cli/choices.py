@@ -11,6 +11,7 @@ from .._manifest import MANIFEST, read
 from .say import Failure, counted
 
 # Name: (classes of cbirkit.encoders with their arguments, whether it learns from the folder, what it is).
+# Mean precision of the first ten on satellite views and on clothes: lite0 0.63 and 0.62, color+hog 0.46 and 0.24.
 # Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (7 to 10 ms an image on one
 # core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
 _COLOR, _HOG, _VLAD = ("ColorHistogram", {}), ("HOG", {"cell": 32}), ("VLAD", {})

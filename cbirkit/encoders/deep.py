@@ -288,7 +288,11 @@ class Deep(TransformerMixin, BaseEstimator):
         return other
 
     def __repr__(self, N_CHAR_MAX=700):
-        return super().__repr__(N_CHAR_MAX) + (".with_state(…)" if getattr(self, "_trained", False) else "")
+        text = super().__repr__(N_CHAR_MAX)
+        if "backbone=" not in text:  # the default is named too: whoever reads a protocol wants to know the network
+            name, _, rest = text.partition("(")
+            text = f"{name}(backbone={self.backbone!r}{'' if rest == ')' else ', '}{rest}"
+        return text + (".with_state(…)" if getattr(self, "_trained", False) else "")
 
     def __getstate__(self):
         state = {name: value for name, value in super().__getstate__().items() if name != "_cache"}
