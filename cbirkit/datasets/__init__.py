@@ -27,6 +27,7 @@ from .photographs import photo_credits
 from .real_features import RealFeatures, load_real_features
 from .scenes import load_scenes
 from .shipped import shipped_file
+from .tabletop import load_tabletop
 
 __all__ = [
     "Benchmark",
@@ -53,6 +54,7 @@ __all__ = [
     "load_photo_views",
     "load_real_features",
     "load_scenes",
+    "load_tabletop",
     "photo_credits",
     "reference_views",
     "scenes",

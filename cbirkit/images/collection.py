@@ -421,7 +421,7 @@ class ImageCollection:
                 raise ValueError(f"column {by!r} has no {part!r}; it has: {known}")
         return tuple(map(self.subset, masks))
 
-    def relevance(self, queries=None, database=None, *, by=None, keep_self=False):
+    def relevance(self, queries=None, database=None, *, by=None, junk=None, keep_self=False):
         """What is relevant to what: images that share the value of a column.
 
         Parameters
@@ -430,6 +430,9 @@ class ImageCollection:
             Default: this collection.
         by : str, optional
             Column; default ``instance`` if there, else ``label``. Missing values match nothing.
+        junk : str, optional
+            Column; images that share its value with the query are junk, whatever they show: with ``by="label", junk="instance"``
+            other views of the query's own object count neither as right nor as wrong.
         keep_self : bool
             Whether a query counts as relevant to itself (UKBench); by default it is junk. See `positions_in` for what it is.
 
@@ -442,8 +445,9 @@ class ImageCollection:
         if by is None:
             by = "instance" if "instance" in database.table else "label"
         labels = queries.column(by), database.column(by)
+        groups = junk and (queries.column(junk), database.column(junk))
         own = queries.positions_in(database)
-        return Relevance.from_labels(queries.ids, database.ids, *labels, keep_self=keep_self, own=own)
+        return Relevance.from_labels(queries.ids, database.ids, *labels, keep_self=keep_self, groups=groups, own=own)
 
     def verify(self, progress=True):
         """Decode every image once, on several threads.

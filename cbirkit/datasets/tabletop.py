@@ -1,0 +1,105 @@
+"""The tabletop world: rendered pictures of everyday objects, about which everything is known."""
+
+import hashlib
+import io
+import json
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ..images import ImageCollection
+from ..images.files import read_image
+from .shipped import shipped_file
+
+PARTS = ("objects", "scenes", "domains")
+_LISTS = ("box", "distractors", "objects", "relations", "captions")  # columns that are JSON in the file
+_PLACES = ("image_start", "image_bytes", "mask_start", "mask_bytes")
+
+
+def load_tabletop(part="objects"):
+    """Pictures of the tabletop world, made with a path tracer: they look like photographs, and are none.
+
+    Material, pattern, colours, ground, light, size and position were drawn independently of the category.
+
+    Parameters
+    ----------
+    part : {"objects", "scenes", "domains"}
+        "objects": 64 categories x 6 instances x 8 views, 128 x 128 pixels, one object each and up to two plain solids beside it.
+        "scenes": 420 pictures of 144 x 192 pixels (h, w) with three to seven objects in five places.
+        "domains": 192 views of "objects" again, as a line drawing, at night, and in clay, without colour and pattern.
+
+    Returns
+    -------
+    ImageCollection
+        RGB uint8; ``mask(i)`` (h, w) is 0 around the objects, 1 for the first of them, 2 for the second … (in "objects" from 2 on
+        the solids). Ids are the names of the pictures. Columns of "objects" and "domains":
+
+        ``label``, ``group``, ``instance``
+            Category, one of 7 groups of categories, and the object itself: "mug", "kitchenware", "mug 3".
+        ``split``, ``view``
+            "query" (views 0 and 1), "database" (2 to 6) or "aside" (7: to validate with).
+        ``seen_category``, ``seen_instance``
+            False for a quarter of each group, and for instances 4 and 5: nothing that is tested on them learns from them.
+        ``material``, ``pattern``, ``colour``, ``accent``
+            Words of the surface; ``shape_seed`` is that of its shape.
+        ``box``
+            [left, top, right, bottom] in pixels, the last two excluded; ``circle_x``, ``circle_y``, ``circle_radius``: the circle around
+            the object, as fractions of the side from the middle of the picture.
+        ``azimuth``, ``elevation``, ``lens``, ``camera_x`` …, ``ground``, ``backdrop``, ``lamp_azimuth`` …, ``fill``, ``distractors``
+            Turn of the object and camera (degrees, millimetres), surroundings, light.
+        ``domain``, ``photograph``
+            Of "domains": "drawing", "night" or "clay", and the picture of "objects" that shows the same view.
+
+        Columns of "scenes": ``split`` ("correlated": most objects are at home in the place; "independent"), ``context`` (the place),
+        ``objects`` (a list with a dict each: category, group, colour, material, pattern, size, box, visible …), ``relations``
+        (triples such as [0, "left of", 2] of positions in that list), ``captions`` (three sentences), camera, surroundings, light.
+
+    Raises
+    ------
+    ValueError
+        Unknown part, or a damaged file.
+    FileNotFoundError
+        The package was installed without the repository, which holds the pictures.
+
+    Notes
+    -----
+    By instance: ``objects.relevance(queries, database, by="instance")``. By category, with other views of the same object
+    as junk, so that nobody is paid for finding the object itself: ``by="label", junk="instance"``.
+    How the pictures were made, and how hard they are: ``data/README.md`` and ``docs/benchmarks.md``.
+
+    Examples
+    --------
+    >>> objects = load_tabletop()
+    >>> queries, database = objects.split()
+    >>> len(objects), len(queries), len(database), objects[0].shape
+    (3072, 768, 1920, (128, 128, 3))
+    """
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+    table = pd.read_csv(shipped_file(f"tabletop/{part}.csv.gz"), dtype={"picture": str}, keep_default_na=False)
+    for name in table.columns.intersection(_LISTS):
+        table[name] = table[name].map(json.loads)
+    for name in table.columns.intersection(["seen_category", "seen_instance"]):
+        table[name] = table[name].astype(bool)
+    places, files = table[[*_PLACES]].to_numpy(), {}
+    for column, kind in ((0, "images"), (2, "masks")):
+        files[kind] = shipped_file(f"tabletop/{part}.{kind}")
+        if files[kind].stat().st_size != places[-1, column] + places[-1, column + 1]:
+            raise ValueError(f"{str(files[kind])!r} is damaged or of another version than its table; get the folder data/ again")
+    table = table.drop(columns=[*_PLACES]).rename(columns={"category": "label"}).set_index("picture", drop=True).rename_axis(None)
+    table.index = table.index.astype(object)
+
+    def part_of(kind, start, size):
+        with open(files[kind], "rb") as file:
+            file.seek(int(start))
+            return file.read(int(size))
+
+    def picture(row):
+        return read_image(part_of("images", *places[row, :2]))
+
+    def mask(row):
+        return np.asarray(Image.open(io.BytesIO(part_of("masks", *places[row, 2:]))))
+
+    digest = hashlib.sha256(files["images"].read_bytes()).hexdigest()
+    return ImageCollection.from_function(picture, table, key=f"tabletop {part} {digest}", name=f"tabletop {part}", read_mask=mask)

