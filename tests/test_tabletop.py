@@ -1,5 +1,7 @@
 """The rendered world as it ships: what can be read of it, and that only the shape of an object tells what it is."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -133,3 +135,9 @@ def test_what_is_not_there_or_damaged_is_said(tmp_path, monkeypatch):
 
 def test_all_parts_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "data" / "tabletop").iterdir()) <= 12_000_000
+
+
+def test_data_readme_has_the_checksums():
+    readme = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "data" / "tabletop").iterdir():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, f"data/README.md has another SHA-256 of {path.name}"
