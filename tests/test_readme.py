@@ -9,7 +9,10 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_python_blocks_run(tmp_path, monkeypatch):
+NUMBER = re.compile(r"\d+\.\d+")
+
+
+def test_python_blocks_run_and_print_what_is_said(tmp_path, monkeypatch, capsys):
     from PIL import Image
 
     photos = tmp_path / "my_photos"
@@ -17,12 +20,21 @@ def test_python_blocks_run(tmp_path, monkeypatch):
     for i, colour in enumerate(["red", "darkred", "blue", "navy"] * 3):
         Image.new("RGB", (40 + i, 30), colour).save(photos / f"{i}.jpg")
     monkeypatch.chdir(tmp_path)
-    blocks = [code for language, code in BLOCKS if language == "python"]
-    assert len(blocks) >= 2
-    namespace = {}
-    for code in blocks:
-        exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102 (running it is the test)
-    assert namespace["ranking"].k == 10
+    assert [language for language, _ in BLOCKS if language in ("python", "text")] == ["python", "text", "python"]
+    (first, said, second) = (code for language, code in BLOCKS if language in ("python", "text"))
+    names = {}
+    exec(compile(first, "README.md", "exec"), names)  # noqa: S102 (running it is the test)
+    printed = capsys.readouterr().out
+    assert NUMBER.sub("", printed).split() == NUMBER.sub("", said).split()
+    ours, theirs = ([float(value) for value in NUMBER.findall(text)] for text in (printed, said))
+    assert ours == pytest.approx(theirs, abs=0.02)  # processors and versions differ a little
+    assert names["ranking"].k == 10
+    exec(compile(second, "README.md", "exec"), names)  # noqa: S102
+    assert ".jpg" in capsys.readouterr().out
+
+    by_colour = names["Retriever"](names["encoders"].ColorHistogram(), progress=False).fit(names["database"])
+    colour = names["evaluate"](by_colour.search(names["queries"], k=10), names["truth"])["map@10"]
+    assert ours[0] >= 0.8 and colour < ours[0] - 0.2  # the network finds the right ones; it takes more than colour
 
 
 def test_make_targets_exist():
