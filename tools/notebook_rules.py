@@ -3,7 +3,7 @@
 import ast
 
 MAX_LINES = 15
-TAGS = {"claim", "exercise", "gallery", "solution"}
+TAGS = {"claim", "exercise", "extra", "gallery", "solution"}
 _OWN_SCOPE = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)
 
 
