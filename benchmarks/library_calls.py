@@ -1,4 +1,9 @@
-"""What a search costs by calling the library itself: used by `approximate_search.py`."""
+"""What a search costs by calling the library itself: used by `approximate_search.py`.
+
+    python benchmarks/library_calls.py            # exact search, with and without BLAS, by size of batch
+
+Microseconds of processor time per query of one thread, for 100,000 and 1,000,000 vectors (those of `index_speed.py`).
+"""
 
 import time
 
@@ -59,3 +64,41 @@ def overhead(name, index, X, queries, k, n_single):
             way()
             taken[key].append(1e6 * (time.process_time() - start) / n)
     return {key: float(np.median(values)) for key, values in taken.items()}
+
+
+def exact_with_and_without_blas(n, k=10, batches=(1, 20, 300)):
+    """Print what exact search costs: `Exact`, and faiss with its BLAS threshold as it is and at 1."""
+    import faiss
+    from index_speed import clustered
+
+    from cbirkit import indexes
+
+    faiss.omp_set_num_threads(1)
+    X, queries = (unit(part) for part in clustered(n, max(batches)))
+    ours, default = indexes.Exact().fit(X).kneighbors, faiss.cvar.distance_compute_blas_threshold
+    theirs = library("Exact", None, X, k)
+    for m in batches:
+        for name, search, threshold in (
+            ("Exact", lambda q: ours(q, k), default),
+            (f"faiss, threshold {default}", theirs, default),
+            ("faiss, threshold 1", theirs, 1),
+        ):
+            faiss.cvar.distance_compute_blas_threshold = threshold
+            times = []
+            for _ in range(3):
+                start = time.process_time()
+                search(queries[:m])
+                times.append(time.process_time() - start)
+            print(
+                f"{n:>9,} vectors, {m:>3} at once, {name:<24} {1e6 * np.median(times) / m:>8,.0f} us",
+                flush=True,
+            )
+        faiss.cvar.distance_compute_blas_threshold = default
+
+
+if __name__ == "__main__":
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        for size in (100_000, 1_000_000):
+            exact_with_and_without_blas(size)

@@ -244,3 +244,19 @@ def test_plots_of_real_photographs(realdata):
     ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=3)
     ax.figure.savefig(io.BytesIO())
     assert len(ax.images) == 27 and "wrong" in {gid.split("-")[0] for gid in marks(ax)}
+
+
+def test_a_decision_chain_shows_each_question_with_both_answers_and_every_choice():
+    steps = [("Few?", "yes", "compare $all$"), ("Does it fit?", "no", "codes")]
+    ax = plots.decision_chain(steps, "a graph")
+    words = [text.get_text() for text in ax.texts if text.get_text()]
+    assert words == ["Few?", "compare $all$", "yes", "no", "Does it fit?", "codes", "no", "yes", "a graph"]
+    told = plots.alt_text(ax)
+    assert "Few? If yes: compare $all$." in told and told.endswith("Otherwise: a graph.")
+    assert plots.show(ax)[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("steps", [[], [("Few?", "perhaps", "all")]])
+def test_a_decision_chain_needs_questions_that_are_answered(steps):
+    with pytest.raises(ValueError, match="yes"):
+        plots.decision_chain(steps, "else")

@@ -7,6 +7,7 @@ language what was drawn; `show(ax)` displays the figure in a notebook with that 
 
 from .bars import metric_bars
 from .curves import precision_recall
+from .diagrams import decision_chain
 from .maps import embedding_map
 from .matches import match_lines
 from .style import alt_text, describe, show
@@ -16,6 +17,7 @@ from .training import learning_curve
 __all__ = [
     "alt_text",
     "contact_sheet",
+    "decision_chain",
     "describe",
     "embedding_map",
     "learning_curve",
