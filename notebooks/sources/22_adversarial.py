@@ -39,7 +39,7 @@ EPSILON = 4 / 255  # largest change of a pixel; pixels lie between 0 and 1
 # ## The goal
 #
 # A query, what was added to it (amplified), the sum, and the ranked lists of both. No pixel changes by more than 4 of 255
-# grey levels. The network is `tiny`, the images are the photo views of [notebook 00](00_start_here.ipynb).
+# grey levels. The network is `tiny`, the images are the photo views of [notebook 02](02_local_features.ipynb).
 
 # %% tags=["gallery"]
 photos = datasets.load_photo_views("easy", n_objects=24, n_views=4, n_distractors=24, random_state=SEED)
