@@ -256,6 +256,23 @@ def test_a_decision_chain_shows_each_question_with_both_answers_and_every_choice
     assert plots.show(ax)[1:4] == b"PNG"
 
 
+def test_a_pipeline_has_an_arrow_between_neighbours_and_from_each_chain_to_the_joint():
+    ax = plots.pipeline([["query $q$", "φ", "q\n(d,)"], ["database", "φ"]], ["sort", "first k"])
+    ends = {
+        (tuple(map(float, text.xy)), tuple(map(float, text.get_position())))
+        for text in ax.texts
+        if hasattr(text, "xy")
+    }
+    assert ends == {
+        ((0, 0), (1, 0)), ((1, 0), (2, 0)), ((2, 0), (3, -0.5)), ((3, -0.5), (4, -0.5)),
+        ((1, -1), (2, -1)), ((2, -1), (3, -0.5)),
+    }  # fmt: skip
+    assert plots.alt_text(ax) == "query $q$, φ, q (d,); database, φ. Then: sort, first k."
+    assert plots.show(ax)[1:4] == b"PNG"
+    with pytest.raises(ValueError, match="at least one step"):
+        plots.pipeline([["query"], []], ["sort"])
+
+
 @pytest.mark.parametrize("steps", [[], [("Few?", "perhaps", "all")]])
 def test_a_decision_chain_needs_questions_that_are_answered(steps):
     with pytest.raises(ValueError, match="yes"):

@@ -7,7 +7,7 @@ language what was drawn; `show(ax)` displays the figure in a notebook with that 
 
 from .bars import metric_bars
 from .curves import precision_recall
-from .diagrams import decision_chain
+from .diagrams import decision_chain, pipeline
 from .maps import embedding_map
 from .matches import match_lines
 from .style import alt_text, describe, show
@@ -23,6 +23,7 @@ __all__ = [
     "learning_curve",
     "match_lines",
     "metric_bars",
+    "pipeline",
     "precision_recall",
     "ranked_list",
     "show",

@@ -1,5 +1,7 @@
 """Diagrams of ideas: boxes and arrows, no data."""
 
+from itertools import pairwise
+
 from .style import BLACK, GREY, describe, new_axes, plain_text
 
 _QUESTION = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": BLACK}
@@ -50,3 +52,51 @@ def decision_chain(steps, otherwise, *, ax=None):
     ax.axis("off")
     told = [f"{question} If {answer}: {choice}." for question, answer, choice in steps]
     return describe(ax, " ".join([*told, f"Otherwise: {otherwise}."]))
+
+
+def pipeline(chains, joined, *, ax=None):
+    """Draw chains of steps, one below the other and each from left to right, that meet in one chain.
+
+    Parameters
+    ----------
+    chains : list of list of str
+        The steps of each chain; line breaks are kept.
+    joined : list of str
+        The steps that follow when they have met.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        A chain has no step.
+
+    Examples
+    --------
+    >>> ax = pipeline([["query", "vector"], ["database", "vectors"]], ["distances"])
+    >>> [text.get_text() for text in ax.texts]
+    ['query', 'vector', 'distances', 'database', 'vectors', 'distances']
+    """
+    if not chains or not joined or not all(chains):
+        raise ValueError("chains and joined must hold at least one step each")
+    longest, middle = max(map(len, chains)), -(len(chains) - 1) / 2
+    width = longest + len(joined)
+    ax = new_axes(ax, (1.5 * width, 0.9 * len(chains)))
+    look = {"ha": "center", "va": "center", "fontsize": 10, "bbox": _ANSWER}
+    after = [(step, (longest + column, middle)) for column, step in enumerate(joined)]
+    for row, chain in enumerate(chains):
+        steps = [(step, (longest - len(chain) + column, -row)) for column, step in enumerate(chain)]
+        steps += after[:1] if row else after
+        ax.text(*steps[0][1], steps[0][0], zorder=3 + width, **look)
+        for column, ((_, before), (step, place)) in enumerate(pairwise(steps), start=1):
+            # The arrow starts under the box before, which is drawn later, and its head is at the box of its own.
+            arrow = {"arrowstyle": "<|-", "color": BLACK, "shrinkA": 0, "shrinkB": 0}
+            ax.annotate(step, before, place, arrowprops=arrow, zorder=3 + width - column, **look)
+    plain_text(*ax.texts)
+    ax.set(xlim=(-0.55, width - 0.45), ylim=(0.45 - len(chains), 0.45))
+    ax.axis("off")
+    told = [", ".join(" ".join(step.split()) for step in chain) for chain in chains]
+    return describe(ax, f"{'; '.join(told)}. Then: {', '.join(' '.join(step.split()) for step in joined)}.")

@@ -64,8 +64,8 @@ print(len(queries), "queries,", len(database), "database images,", len(others), 
 familiar = ["mug", "teapot", "chair", "locomotive"]
 chosen = ours & objects.table["label"].isin(familiar) & (objects.table["split"] != "aside")
 examples = objects[chosen.to_numpy()]
-captions = examples.table["label"] + ", " + examples.table["split"]
-plots.show(plots.contact_sheet(examples, n=28, labels=list(captions), columns=7))
+captions = np.where(examples.column("split") == "query", "query", examples.labels)
+plots.show(plots.contact_sheet(examples, n=28, labels=captions, columns=7), dpi=100)
 
 # %% [markdown]
 # **Before you go on, predict.** Four methods will answer the same queries:
@@ -80,19 +80,9 @@ plots.show(plots.contact_sheet(examples, n=28, labels=list(captions), columns=7)
 # Whatever the method, a search takes the same steps:
 
 # %%
-fig, ax = plt.subplots(figsize=(8, 1.7), layout="constrained")
-steps = "query image;encoder $\\phi$;$q$  (d,);database images;encoder $\\phi$;$X$  (n, d)"
-steps = [*steps.split(";"), "distances (n,)", "sort", "nearest k"]
-places = [(0, 1), (1, 1), (2, 1), (0, 0), (1, 0), (2, 0), (3, 0.5), (4, 0.5), (5, 0.5)]
-look = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round", "fc": "white"}}
-labels = [ax.text(*place, step, **look) for step, place in zip(steps, places, strict=True)]
-ax.axis([-0.6, 5.4, -0.4, 1.4])
-ax.axis("off")
-fig.canvas.draw()  # now the boxes know their places, and arrows can end at them
-for i, j in [(0, 1), (1, 2), (2, 6), (3, 4), (4, 5), (5, 6), (6, 7), (7, 8)]:
-    ends = {"patchA": labels[i].get_bbox_patch(), "patchB": labels[j].get_bbox_patch()}
-    ax.annotate("", places[j], places[i], arrowprops={"arrowstyle": "->", **ends})
-plots.show(plots.describe(ax, "Queries and database go through one encoder; distances are sorted."))
+of_query = ["query image\n(h, w, 3)", "encoder φ", "embedding q\n(d,)"]
+of_database = ["n database\nimages", "encoder φ", "embeddings X\n(n, d)"]
+plots.show(plots.pipeline([of_query, of_database], ["distances\n(n,)", "sort", "nearest k"]))
 
 # %% [markdown]
 # And now retrieval, in five lines. The encoder is `lite0`, short for EfficientNet-Lite0, the network that this course
@@ -106,13 +96,13 @@ plots.show(plots.describe(ax, "Queries and database go through one encoder; dist
 retriever = Retriever(encoders.Deep("lite0")).fit(database)
 ranking = retriever.search(queries, k=None)  # None: rank the whole database
 truth = queries.relevance(queries, database)  # the same object
-asked = queries.column("instance")  # the object that each query shows
-print(evaluate(ranking, truth, groups=asked))
+query_objects = queries.column("instance")  # the object that each query shows
+print(evaluate(ranking, truth, groups=query_objects))
 
 # %%
 shown = queries.ids[np.isin(queries.labels, familiar)][::2]
-one_row = {"queries": queries, "relevance": truth, "k": 7}
-plots.show(plots.ranked_list(ranking, database, rows=list(shown), **one_row))
+list_options = {"queries": queries, "relevance": truth, "k": 7}
+plots.show(plots.ranked_list(ranking, database, rows=list(shown), **list_options))
 
 # %% [markdown]
 # ## Background
@@ -177,7 +167,7 @@ assert same.mean() > 0.99
 # | colour histogram | which colours, but not where | |
 # | small image | which colour roughly where (Torralba et al. 2008, [doi:10.1109/TPAMI.2008.128](https://doi.org/10.1109/TPAMI.2008.128)) | |
 # | VLAD | which local patches, wherever they are (Jégou et al. 2010, below) | pictures of other objects |
-# | lite0 | patterns of patterns, in many layers (Tan and Le 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946)) | ImageNet |
+# | lite0 | edges, textures and parts, in many layers (Tan and Le 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946)) | ImageNet |
 #
 # VLAD needs a vocabulary of patches (a *codebook*). It must not learn it from the images on which it is tested: hence
 # the pictures of other objects.
@@ -188,7 +178,7 @@ assert same.mean() > 0.99
 #
 # The interval is a bootstrap (Efron 1979, [doi:10.1214/aos/1176344552](https://doi.org/10.1214/aos/1176344552)): draw
 # as many again, with replacement, a thousand times. Each object is shown by two queries, and where one is hard the
-# other may be too. So *objects* are drawn, not queries (`groups=asked`).
+# other may be too. So *objects* are drawn, not queries (`groups=query_objects`).
 
 # %%
 chance = np.random.RandomState(SEED).rand(len(queries), len(database))
@@ -203,8 +193,9 @@ rankings = {
 
 # %%
 scored = ["map", "p@1"]
-how = {"metrics": scored, "ties": "expected", "groups": asked}  # equal distances: their mean score
-scores = {name: evaluate(r, truth, **how) for name, r in rankings.items()}
+# Where distances are equal, the score is the mean over their orders.
+options = {"metrics": scored, "ties": "expected", "groups": query_objects}
+scores = {name: evaluate(r, truth, **options) for name, r in rankings.items()}
 plots.show(plots.metric_bars(scores, metrics=scored))
 
 # %% [markdown]
@@ -229,7 +220,7 @@ assert ap["lite0"] > ap["VLAD"] + 0.25
 
 # %%
 worst = scores["lite0"].per_query["map"].sort_values(kind="stable").index[:4]
-plots.show(plots.ranked_list(ranking, database, rows=list(worst), **one_row))
+plots.show(plots.ranked_list(ranking, database, rows=list(worst), **list_options))
 
 # %% [markdown]
 # Look at the wrong answers: other objects, often on the same ground. Is that a rule, or only what we happen to see?
@@ -240,16 +231,16 @@ plots.show(plots.ranked_list(ranking, database, rows=list(worst), **one_row))
 
 # %%
 same_ground = queries.relevance(queries, database, by="ground", junk="instance")
-ground_how = {"metrics": ["p@1"], "ties": "expected", "groups": asked}
-by_ground = {name: evaluate(r, same_ground, **ground_how) for name, r in rankings.items()}
+first_only = options | {"metrics": ["p@1"]}
+by_ground = {name: evaluate(r, same_ground, **first_only) for name, r in rankings.items()}
 plots.show(plots.metric_bars(by_ground))
 
 # %% tags=["claim"]
-by_luck = np.mean(same_ground.n_positives / (len(database) - same_ground.n_junk))
+chance_level = np.mean(same_ground.n_positives / (len(database) - same_ground.n_junk))
 for name in ("colour histogram", "small image", "VLAD", "lite0"):
     first_wrong = by_ground[name].summary.loc["p@1"]
-    print(f"{name}: {first_wrong['mean'] / by_luck:.1f} times as often as by chance")
-    assert first_wrong["low"] > 1.5 * by_luck
+    print(f"{name}: {first_wrong['mean'] / chance_level:.1f} times as often as by chance")
+    assert first_wrong["low"] > 1.5 * chance_level
 
 # %% [markdown]
 # So it is a rule, and for the network as much as for the others: an embedding describes the *whole picture*, and
@@ -285,12 +276,12 @@ for name, whole in {"colour histogram": by_colour, "lite0": retriever}.items():
     for what, change in {"cut out": cut_out, "rest in grey": painted}.items():
         found = Retriever(whole.encoder).fit(change(database)).search(change(queries), k=None)
         versions[f"{name}, {what}"] = found
-version_scores = {name: evaluate(r, truth, **how) for name, r in versions.items()}
+version_scores = {name: evaluate(r, truth, **options) for name, r in versions.items()}
 plots.show(plots.metric_bars(version_scores, metrics=scored))
 
 # %% tags=["claim"]
 network = {name: r for name, r in versions.items() if name.startswith("lite0")}
-gains = compare(network, truth, groups=asked, n_draws=2000, random_state=SEED).pairs
+gains = compare(network, truth, groups=query_objects, n_draws=2000, random_state=SEED).pairs
 score_of = {name: score["map"] for name, score in version_scores.items()}
 for name in ("lite0", "colour histogram"):
     for what in ("cut out", "rest in grey"):
@@ -350,7 +341,7 @@ mine.problems
 own_retriever = Retriever(encoders.Deep("lite0")).fit(mine)
 k = max(1, min(10, len(mine) - 1))
 found = own_retriever.search(mine, k=k)  # each image is a query, itself left out
-plots.show(plots.ranked_list(found, mine, rows=range(0, len(mine), max(1, len(mine) // 3)), k=7))
+plots.show(plots.ranked_list(found, mine, rows=range(0, len(mine), max(1, len(mine) // 2)), k=7))
 if "label" in mine.table:
     print(evaluate(found, mine.relevance(), metrics=["p@1"], groups=mine.labels))
 else:
@@ -359,7 +350,7 @@ else:
 # %% [markdown]
 # ## Exercise 1 ★ precision at k
 #
-# Write the share of the first `k` results that are relevant. `relevant` is a vector of true and false,
+# Write the fraction of the first `k` results that are relevant. `relevant` is a vector of true and false,
 # nearest first.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -377,7 +368,7 @@ else:
 
 # %% tags=["exercise"]
 def precision_at_k(relevant, k):
-    """Share of relevant results among the first k: relevant (n,) bool, k int -> float."""
+    """Fraction of relevant results among the first k: relevant (n,) bool, k int -> float."""
     raise NotImplementedError
 
 
@@ -450,8 +441,8 @@ def solution_leave_query_out(query_id, ranked_ids, k):
 checks.check_leave_query_out(solution_leave_query_out)
 
 # %% [markdown]
-# What it is worth: images of the database search for their like by colour, once with the query left in and once
-# left out.
+# What it is worth: images of the database search for others of their object by colour, once with the query left in
+# and once left out.
 
 # %% tags=["claim"]
 insiders = database[::4]
@@ -524,7 +515,7 @@ for title, prepare in {"whole picture": list, "cut out": cut_out}.items():
             for one_set in both_sets
         ]
         tiled = Ranking(queries.ids, database.ids, *nearest(*tiled_rows, k=len(database)))
-        tiled_scores[f"{title}, {n_tiles} × {n_tiles} tiles"] = evaluate(tiled, truth, **how)
+        tiled_scores[f"{title}, {n_tiles} × {n_tiles} tiles"] = evaluate(tiled, truth, **options)
 plots.show(plots.metric_bars(tiled_scores, metrics=scored))
 
 # %% [markdown]

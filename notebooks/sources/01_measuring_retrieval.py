@@ -158,8 +158,8 @@ print(f"{len(queries)} queries agree; scikit-learn's average precision is this o
 #
 # A score means little alone: it needs a floor below it and a competitor beside it. Random order is the floor; colour
 # histograms come from [notebook 00](00_start_here.ipynb) (on grey digits they see only how much ink there is); 8 × 8
-# pixels are all that these images have. VLAD, the best method of [notebook 00](00_start_here.ipynb), is missing: it
-# was made for photographs.
+# pixels are all that these images have. VLAD and the network of [notebook 00](00_start_here.ipynb) are missing: they
+# were made for photographs.
 
 # %%
 chance = np.random.RandomState(SEED).rand(len(queries), len(database))
@@ -290,7 +290,7 @@ assert right["first column dropped"] > right["removed by id"] + 0.03
 
 # %% [markdown]
 # The dropped image was another one, and the query stayed in its own list as a hit. The same happens with exact
-# copies, with images that have no key point ([notebook 00](00_start_here.ipynb)), and with an approximate index that
+# copies, with images that have no key point ([notebook 02](02_local_features.ipynb)), and with an approximate index that
 # misses the query.
 #
 # ### Trap 3: ties in Hamming rankings
@@ -374,8 +374,8 @@ assert cautious.loc["only the first", "min(k, R)"] < cautious.loc["ten results",
 #
 # The official code of the Oxford and Paris benchmarks takes, at each hit, the mean of the precision before and after
 # it: the area under the curve by trapezoids. Where positives are plenty, as among the digits, that hardly matters.
-# Where they are few it does. For that we need photographs: views of pieces, as in [notebook 00](00_start_here.ipynb),
-# only milder. Half of the pieces are set aside for trap 6.
+# Where they are few it does. For that we need photographs: *views*, pieces of 15 real photographs, rotated, zoomed,
+# blurred, recoloured and partly covered. Half of the pieces are set aside for trap 6.
 
 # %%
 views = datasets.load_photo_views("medium", n_objects=60, n_distractors=0, image_size=64, random_state=SEED)
