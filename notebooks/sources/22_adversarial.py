@@ -4,7 +4,7 @@
 # **Question.** An image is changed so little that nobody sees it. What does the engine find then? Which defences still
 # hold when the attacker knows of them, and what do they cost when nobody attacks?
 #
-# **Time:** about one minute to run on two cores, offline. **Before this:** [notebook 00](00_start_here.ipynb),
+# **Time:** about one minute to run on one core, offline; two hours to work through. **Before this:** [notebook 00](00_start_here.ipynb),
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for pooled
 # features, [notebook 07](07_metric_learning.ipynb) for embeddings that learn.
 #
@@ -18,7 +18,8 @@
 # - **write** FGSM and PGD against an embedding, bounded in pixels between 0 and 1;
 # - **push** a query away, **pull** it to a chosen image, **raise** and **bury** an item of the database;
 # - **measure** P@1 (papers on attacks write *recall@1*) against epsilon, with the clean cost beside every robust number;
-# - **break** a defence that only hides its gradient, and **run** the checks that expose one.
+# - **break** a defence that only hides its gradient, and **run** the checks that expose one;
+# - **report** *robust recall*: what is left of P@1 when the attacker picks the best of many attacks for each query.
 
 # %%
 import functools
@@ -127,6 +128,26 @@ def goal_of(model):
 def hits(model, images, goal):
     """Whether the first result is right, bool (n,)."""
     return goal(torch.from_numpy(attacks.embed_pixels(model, images))).numpy() <= 0
+
+
+# %% [markdown]
+# **Intervals draw classes.** The networks have met none of these 16 classes, and what we say about them should hold
+# for other new classes. So the bootstrap draws whole classes with replacement, not single queries.
+
+# %%
+assert (queries.labels.reshape(16, 6) == queries.labels[::6, None]).all()  # six queries per class
+draws = np.random.default_rng(SEED).integers(0, 16, (2000, 16))
+
+
+def resampled(values):
+    """Means over classes drawn with replacement, (2000,); values (n,) in the order of the queries."""
+    return np.reshape(values, (16, -1)).mean(axis=1)[draws].mean(axis=1)
+
+
+def with_interval(values):
+    """The mean, and its 95 % interval over classes."""
+    low, high = np.quantile(resampled(values), (0.025, 0.975))
+    return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f})"
 
 
 # %% [markdown]
@@ -290,36 +311,68 @@ before, after = steered["standard", "buried for its own class"]
 assert np.median(after) > np.median(before) + 40
 
 # %% [markdown]
-# **One perturbation for all.** A *universal* perturbation is learned on half of the queries and added to the other
-# half, which it never met. It needs no computation for a new image. Here the bound is 8/255, twice that of the table
+# **One perturbation for all.** A *universal perturbation* (Moosavi-Dezfooli et al. 2017, *CVPR*,
+# [arXiv:1610.08401](https://arxiv.org/abs/1610.08401)) is learned on half of the queries and added to the other half,
+# which it has never met. It needs no computation for a new image. Here the bound is 8/255, twice that of the table
 # below.
+#
+# We try two objectives, with the same bound and the same number of gradients. `Misrank` is what is measured: a wrong
+# item first. `Away` only moves every embedding away from its own place. **Before you run the cell:** which of the two
+# does more harm to queries that it was not learned on?
 
 # %%
 learned = np.arange(len(queries)) % 2 == 0
 WIDE = 8 / 255
-
-
-def universal_hits(model):
-    """Hits of the queries that the perturbation was not learned on, and the perturbation."""
-    goal = goal_of(model)
-    change = attacks.Universal(WIDE, epochs=20).fit(model, pixels[learned], goal.rows(learned), random_state=SEED)
-    return hits(model, attacks.perturbed(pixels[~learned], change, WIDE), goal.rows(~learned)), change
+draw = torch.Generator().manual_seed(SEED)
+signs = torch.randint(2, pixels[:1].shape, generator=draw) * 2 - 1  # (1, 3, h, w)
 
 
 # %%
-universal = {way: universal_hits(model) for way, model in model_of.items()}
+def universal(model):
+    """Perturbations (1, 3, h, w) by the name of the objective; random signs are a control."""
+    change = {"none": 0 * signs, "random signs": WIDE * signs}
+    away = attacks.Away(attacks.embed_pixels(model, pixels))
+    for name, aim in (("Misrank", goal_of(model)), ("Away", away)):
+        fit = attacks.Universal(WIDE, epochs=20).fit
+        change[name] = fit(model, pixels[learned], aim.rows(learned), random_state=SEED)
+    return change
+
+
+# %%
+changes = {way: universal(model) for way, model in model_of.items()}
+universal_hits, rows = {}, {}
+for way, model in model_of.items():
+    for name, change in changes[way].items():
+        moved = attacks.perturbed(pixels, change, WIDE)
+        hit = universal_hits[way, name] = hits(model, moved, goal_of(model))
+        rows[way, name] = [with_interval(hit[learned]), with_interval(hit[~learned])]
+pd.DataFrame(rows, ["queries it was learned on", "queries it never met"]).T
+
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(5, 2.6), layout="constrained")
-for ax, (way, (_, change)) in zip(axes, universal.items(), strict=True):
-    ax.imshow((0.5 + change[0] / (2 * WIDE)).permute(1, 2, 0).numpy())
-    ax.set_title(f"against {way}, amplified", fontsize=9)
+for ax, name in zip(axes, ("Misrank", "Away"), strict=True):
+    ax.imshow((0.5 + changes["standard"][name][0] / (2 * WIDE)).permute(1, 2, 0).numpy())
+    ax.set_title(f"learned with {name}, amplified", fontsize=9)
     ax.axis("off")
-for way, (hit, _) in universal.items():
-    print(f"{way}: P@1 {hit.mean():.2f} with it, {hits(model_of[way], pixels[~learned], goal_of(model_of[way]).rows(~learned)).mean():.2f} without")
-plots.show(plots.describe(fig, "Two universal perturbations: fine speckle against the standard network, coarser against the defended."))
+caption = "Two universal perturbations against the standard network, one per objective."
+plots.show(plots.describe(fig, caption))
+
+# %% tags=["claim"]
+weak, strong = (universal_hits["standard", name] for name in ("Misrank", "Away"))
+assert weak[learned].mean() < weak[~learned].mean() - 0.2  # Misrank fits the queries that it saw
+assert strong[~learned].mean() < weak[~learned].mean() - 0.1
+assert np.quantile(resampled(weak[~learned].astype(float) - strong[~learned]), 0.025) > 0  # paired
 
 # %% [markdown]
-# One perturbation for all does far less than one for each image, even with twice the bound (the table below has the
-# latter).
+# Against the standard network, `Misrank` breaks many of the queries that it was learned on and hardly any other. A
+# likely reason: it looks at two items per query, the best right one and the best wrong one, and these differ from
+# query to query. `Away` needs no particular item, and what moves all embeddings at once also moves new ones. Had we
+# stopped at `Misrank`, we would have called the standard network robust against universal perturbations. **A weak
+# attack that fails proves nothing.** That holds for the defended network too: the table says how far these two
+# attacks get, not how far every attack would.
+
+# %% [markdown]
+# Even `Away` does less than one perturbation per image, which the table below has, at half the bound.
 #
 # ### Attackers who know less
 #
@@ -335,7 +388,7 @@ plots.show(plots.describe(fig, "Two universal perturbations: fine speckle agains
 #
 # One table, the same queries for all: P@1, the share of queries whose first result is right, without an attack, with
 # *random noise* of the same size as a baseline, and under every attack with ε = 4/255 (L2: length 0.5). In brackets
-# the 95 % interval, by bootstrap over queries.
+# the 95 % interval, by bootstrap over classes.
 
 
 # %%
@@ -365,31 +418,24 @@ found = {
 
 
 # %%
-draws = np.random.default_rng(SEED).integers(0, len(queries), (2000, len(queries)))
-
-
-def told(hit):
-    low, high = np.quantile(hit[draws].mean(axis=1), (0.025, 0.975))
-    return f"{hit.mean():.2f} ({low:.2f} to {high:.2f})"
-
-
-pd.Series({pair: told(hit) for pair, hit in found.items()}).unstack(level=0).loc[list(made["standard"]), list(made)]
+table = pd.Series({pair: with_interval(hit) for pair, hit in found.items()}).unstack(level=0)
+table.loc[list(made["standard"]), list(made)]
 
 # %% tags=["claim"]
-# With SEED = 0, 1, 2: standard .66, .62, .69 clean, .66, .59, .71 with noise, 0 with PGD; low ends of the gap .18, .21, .17.
 rate = {pair: hit.mean() for pair, hit in found.items()}
 assert rate["standard", "PGD"] < 0.6 * rate["standard", "clean"]
 assert rate["standard", "random noise"] > 0.8 * rate["standard", "clean"]
 for way in model_of:
     assert rate[way, "PGD"] <= min(rate[way, name] for name in ("FGSM", "PGD, away", "transfer"))
-    assert universal[way][0].mean() > rate[way, "PGD"] + 0.05
-gap = (found["defended", "PGD"].astype(float) - found["standard", "PGD"])[draws].mean(axis=1)
-assert np.quantile(gap, 0.025) > 0  # paired, over queries
+    assert universal_hits[way, "Away"][~learned].mean() > rate[way, "PGD"] + 0.05
+gap = resampled(found["defended", "PGD"].astype(float) - found["standard", "PGD"])
+assert np.quantile(gap, 0.025) > 0  # paired, over classes
 
 # %% [markdown]
 # Compare *PGD* with *PGD, away*. Both have the same bound and the same number of gradients. To leave one's place is
-# not yet to lose the first result: a query may move far and keep its neighbours. **Attack what is measured**, or a
-# defence looks better than it is.
+# not yet to lose the first result: a query may move far and keep its neighbours. For one image at a time `Misrank`,
+# which is what is measured, is the stronger objective; for one perturbation for all it was the weaker one. **No attack
+# is the strongest everywhere**, and a defence that met only one of them looks better than it is.
 #
 # ### Adversarial training, three seeds
 #
@@ -454,98 +500,201 @@ Markdown(
 # ### Defences that need no training, and the attack that knows of them
 #
 # Save as JPEG, or round to a few grey levels, before encoding: the fine perturbation should go. To an attacker who
-# asks for a gradient this looks perfect, for rounding has none. But an attacker who knows may do the change on the
-# way forward and *pretend* that it is not there on the way back (Athalye et al. 2018, *ICML*,
-# [arXiv:1802.00420](https://arxiv.org/abs/1802.00420)). One line:
+# asks for a gradient this looks perfect, for the gradient of rounding is 0 almost everywhere. The **backward pass
+# differentiable approximation** (BPDA; Athalye et al. 2018, *ICML*,
+# [arXiv:1802.00420](https://arxiv.org/abs/1802.00420)) gets around it: apply the defence on the forward pass, and on
+# the backward pass differentiate something smooth that is close to it. JPEG returns almost the image that it was
+# given, so the identity will do. One line:
 
 
 # %%
 rough = functools.partial(attacks.jpeg, quality=50)
 
 
-def pretended(images):
-    """JPEG forward, the identity backward."""
+def bpda(images):
+    """JPEG on the forward pass, the identity on the backward pass."""
     return images + (rough(images.detach()) - images).detach()
 
 
-guarded = attacks.preprocessed(victim, rough)  # the package's: gradient="identity"
+# %%
+guarded = attacks.preprocessed(victim, rough)  # the package's BPDA: gradient="identity"
 blocked = attacks.preprocessed(victim, rough, gradient="none")
 guarded_goal = goal_of(guarded)
-in_the_open = uphill(lambda images: victim(pretended(images)), pixels[few], guarded_goal.rows(few))
+in_the_open = uphill(lambda images: victim(bpda(images)), pixels[few], guarded_goal.rows(few))
 assert torch.allclose(in_the_open, uphill(guarded, pixels[few], guarded_goal.rows(few)), atol=1e-6)
 assert uphill(blocked, pixels[few], guarded_goal.rows(few)).abs().max() == 0
 
 # %%
 attack = attacks.PGD(EPSILON, steps=20, start="clean")
+scores_only = attacks.Square(EPSILON, steps=150)
 against_jpeg = {
     "clean": pixels,
     "PGD on the bare network": made["standard"]["PGD"],
     "PGD, blocked gradient": attack(blocked, pixels, guarded_goal).pixels,
-    "square (scores only)": attacks.Square(EPSILON, steps=150)(guarded, pixels, guarded_goal, random_state=SEED).pixels,
-    "PGD, adaptive": attack(guarded, pixels, guarded_goal).pixels,
+    "square (scores only)": scores_only(guarded, pixels, guarded_goal, random_state=SEED).pixels,
+    "PGD with BPDA": attack(guarded, pixels, guarded_goal).pixels,
 }
+
+# %%
 jpeg_hits = {name: hits(guarded, images, guarded_goal) for name, images in against_jpeg.items()}
-pd.Series({name: told(hit) for name, hit in jpeg_hits.items()}, name="P@1 with JPEG before the network").to_frame()
+jpeg_column = {name: with_interval(hit) for name, hit in jpeg_hits.items()}
+pd.Series(jpeg_column, name="P@1 with JPEG before the network").to_frame()
 
 # %% tags=["claim"]
-# With SEED = 0, 1, 2: clean .41, .45, .48; PGD on the bare network .36, .42, .35; squares .12, .18, .14; adaptive .12, .15, .11.
 jpeg_rate = {name: hit.mean() for name, hit in jpeg_hits.items()}
-assert jpeg_rate["PGD, blocked gradient"] == jpeg_rate["clean"]  # no gradient, no attack: it looks perfect
-assert jpeg_rate["PGD on the bare network"] > rate["standard", "PGD"]  # it helps against who does not know of it
-assert jpeg_rate["PGD, adaptive"] < jpeg_rate["PGD on the bare network"]  # and is broken by who does
-assert jpeg_rate["square (scores only)"] < jpeg_rate["PGD, blocked gradient"]  # the alarm: scores beat gradients
+unaware, blind = jpeg_rate["PGD on the bare network"], jpeg_rate["PGD, blocked gradient"]
+assert blind == jpeg_rate["clean"]  # no gradient, no attack: it looks perfect
+assert unaware > rate["standard", "PGD"] + 0.1  # JPEG helps against who does not know of it
+assert jpeg_rate["PGD with BPDA"] < unaware - 0.1  # and is broken by who does
+assert jpeg_rate["square (scores only)"] < blind - 0.1  # the alarm: scores beat gradients
 
 # %% [markdown]
 # The last line of the claims is the alarm. **A black-box attack that does better than a white-box one (which has the
-# gradient) shows that the gradient is hidden, not that the network is safe.** Pretending is an approximation, too:
-# what JPEG is worth is at most the smaller of the last two numbers of the table.
+# gradient) shows that the gradient is hidden, not that the network is safe.**
 #
-# Three such defences, and adversarial training beside them: means over three seeds, at ε = 4/255. *Smoothing* is the
-# mean embedding of four noisy copies, and its adaptive attack averages gradients over the noise. It comes without the
-# proof that Cohen et al. (2019, *ICML*, [arXiv:1902.02918](https://arxiv.org/abs/1902.02918)) have for classifiers.
+# ### The worst case over all attacks
+#
+# BPDA is an approximation, and it is one attack from one starting point. An attacker has time for many, and keeps for
+# each query the one that works. **Robust recall@1** (*robust accuracy*, where classifiers are attacked) is the fraction
+# of queries whose first result is right under *every* perturbation within ε. Nobody can try them all. What can be
+# measured is the fraction that survives all attacks tried: an upper bound, and a closer one with every attack.
+#
+# So every defence meets the same attacks: those made for the bare network and for the other network, the attack of the
+# table above, PGD with two step sizes from several random starts (*restarts*), `Away`, and the square attack. Each runs
+# only on the queries that have survived so far.
+#
+# *Smoothing* takes the mean embedding of four noisy copies. A random defence needs the **expectation over
+# transformations** (EOT; Athalye, Engstrom, Ilyas and Kwok 2018, *ICML*,
+# [arXiv:1707.07397](https://arxiv.org/abs/1707.07397)): the gradient averaged over draws of the noise. It is judged
+# with noise that is the same every time and unknown to the attacker; otherwise queries would get lost by chance, merely
+# because many attacks are tried. Smoothing of embeddings comes without the proof that Cohen et al. (2019, *ICML*,
+# [arXiv:1902.02918](https://arxiv.org/abs/1902.02918)) have for classifiers.
+
 
 # %%
-HOW = {"clean": "clean", "PGD naive": "attacker does not know", "PGD adaptive": "attacker knows"}
-mine = scene_runs[scene_runs["network"].isin(["standard", "defended"]) & scene_runs["attack"].isin(list(HOW))]
+def judged_smoothing(images):
+    """Smoothing with the same noise at every call."""
+    return attacks.smoothed(victim, 0.05, 4, random_state=SEED)(images)
+
+
+smoothing = attacks.smoothed(victim, 0.05, 4, random_state=SEED + 1)  # new noise at every call
+three_bits = attacks.preprocessed(victim, functools.partial(attacks.bit_depth, bits=3))
+
+# %%
+DEFENCES = {  # the model that is attacked, the one that is judged
+    "nothing": (victim, victim),
+    "JPEG": (guarded, guarded),
+    "3 bits": (three_bits, three_bits),
+    "smoothing": (smoothing, judged_smoothing),
+    "adversarial training": (model_of["defended"], model_of["defended"]),
+}
+
+
+# %%
+def suite(n_draws):
+    """(objective, attack) one after the other; each has another random start."""
+    coarse = attacks.PGD(EPSILON, steps=20, draws=n_draws)
+    fine = attacks.PGD(EPSILON, steps=40, step=EPSILON / 10, draws=n_draws)
+    square = attacks.Square(EPSILON, steps=300)
+    return [("Misrank", fine), ("Misrank", coarse)] * 6 + [("Away", coarse), ("Misrank", square)]
+
+
+# %%
+def survivors(model, judge, alive, n_draws):
+    """Which of the queries that are alive, bool (n,), survive the suite as well."""
+    away = attacks.Away(attacks.embed_pixels(judge, pixels))
+    goals = {"Misrank": goal_of(judge), "Away": away}
+    for start, (aim, attack) in enumerate(suite(n_draws)):
+        if alive.any():
+            moved, rows = pixels.clone(), goals[aim].rows(alive)
+            made_now = attack(model, pixels[alive], rows, random_state=100 * SEED + start)
+            moved[alive] = made_now.pixels
+            alive = alive & hits(judge, moved, goals["Misrank"])
+    return alive
+
+
+# %%
+HOW = ["clean", "attacker does not know", "one adaptive attack", "worst case over all"]
+robust = {}
+for name, (model, judge) in DEFENCES.items():
+    earlier = made["defended" if name == "adversarial training" else "standard"]
+    n_draws = 2 if name == "smoothing" else 1  # EOT
+    adaptive, aim = attacks.PGD(EPSILON, steps=20, start="clean", draws=n_draws), goal_of(judge)
+    images = [pixels, earlier["PGD"], adaptive(model, pixels, aim).pixels]
+    clean, unaware, one = (hits(judge, at, aim) for at in images)
+    alive = hits(judge, earlier["transfer"], aim) & clean & unaware & one
+    worst = survivors(model, judge, alive, n_draws)
+    robust[name] = dict(zip(HOW, [clean, unaware, one, worst], strict=True))
+pd.DataFrame(robust).T.map(with_interval)
+
+# %%
+fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
+for n, how in enumerate(HOW):
+    samples = np.array([resampled(robust[name][how]) for name in DEFENCES])  # (5, 2000)
+    heights, ends = samples.mean(axis=1), np.quantile(samples, (0.025, 0.975), axis=1)
+    style = {"color": plots.style.COLOURS[n], "hatch": ("", "//", "xx", "..")[n], "edgecolor": "white"}
+    ax.bar(np.arange(5) + 0.2 * (n - 1.5), heights, 0.19, yerr=abs(ends - heights), label=how, **style)
+ax.set_xticks(range(5), [name.replace(" t", "\nt") for name in DEFENCES])
+ax.set(xlabel="defence", ylabel="P@1", ylim=(0, 1))
+ax.legend(frameon=False, ncols=2, fontsize=9)
+plots.show(plots.describe(ax, "P@1 of five defences, clean and under three attackers, with intervals."))
+
+# %% tags=["claim"]
+left = {name: by_how["worst case over all"] for name, by_how in robust.items()}
+assert left["JPEG"].mean() < robust["JPEG"]["one adaptive attack"].mean() - 0.02
+for name in ("nothing", "3 bits", "smoothing"):
+    assert left[name].mean() < 0.05, name
+assert left["adversarial training"].mean() > left["JPEG"].mean() + 0.05
+gap = resampled(left["adversarial training"].astype(float) - left["JPEG"])
+assert np.quantile(gap, 0.025) > 0  # paired, over classes
+
+# %%
+robust_rate = pd.DataFrame(robust).map(np.mean)  # rows: how, columns: defences
+cost = robust_rate.loc["clean", "nothing"] - robust_rate.loc["clean"]
+worst = robust_rate.loc[HOW[3]]
+Markdown(
+    "**What holds?** Not rounding, not smoothing: an attack made for the bare network passes through "
+    f"both. JPEG stops that attack, at a clean cost of {cost['JPEG']:.2f} (at 32 pixels, quality 50 is "
+    f"coarse). One adaptive attack leaves {robust_rate.loc[HOW[2], 'JPEG']:.2f} of P@1, all of them "
+    f"together {worst['JPEG']:.2f}. Adversarial training keeps {worst['adversarial training']:.2f}, at a "
+    f"clean cost of {cost['adversarial training']:.2f}."
+)
+
+# %% [markdown]
+# **What a stronger evaluation would add.** *AutoAttack* (Croce and Hein 2020, *ICML*,
+# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)) is the standard suite for classifiers, with nothing to tune. Its
+# *APGD* is a PGD with momentum that halves its step where progress stalls and goes on from the best point; we chose two
+# step sizes by hand. Beside it stand FAB, which looks for the smallest perturbation that works, and a square attack of
+# 5,000 scores per query. Its losses need class scores; here `Misrank` would take their place. *Adaptive attacks* (Tramèr
+# et al. 2020, *NeurIPS*, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)) are built for one defence by somebody who
+# has studied it: for JPEG a differentiable JPEG on the backward pass instead of the identity. No suite contains them.
+# Either can only lower the numbers above.
+#
+# **Three training runs.** In our longer run (`tools/adversarial_runs.py`) three standard and three defended networks
+# met *one* adaptive attack of ten steps. The last column is therefore too high, as the table above has shown; the
+# order of the defences is what to look at.
+
+# %%
+RECORDED = dict(zip(["clean", "PGD naive", "PGD adaptive"], HOW, strict=False))
+mine = scene_runs[scene_runs["network"].isin(["standard", "defended"])]
+mine = mine[mine["attack"].isin(list(RECORDED))]
 defences = mine[mine["defence"].isin(["jpeg", "bit depth", "smoothing"])]
-defence_means = defences.groupby(["network", "defence", "attack"])["value"].mean().unstack()[list(HOW)]
+defence_means = defences.groupby(["network", "defence", "attack"])["value"].mean().unstack()[list(RECORDED)]
 bare = by_seed.groupby("network").mean().loc[["standard", "defended"], [0, 4]]
 bare = pd.DataFrame({"clean": bare[0], "PGD naive": bare[4], "PGD adaptive": bare[4]})
 bare.index = pd.MultiIndex.from_product([bare.index, ["none"]], names=["network", "defence"])
 defence_table = pd.concat([bare, defence_means]).sort_index(level=0, ascending=False, sort_remaining=False)
-defence_table.rename(columns=HOW).round(2)
-
-# %%
-order = [("standard", d) for d in ("none", "jpeg", "bit depth", "smoothing")] + [("defended", "none")]
-fig, ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-for n, (how, words) in enumerate(HOW.items()):
-    heights = [defence_table.loc[pair, how] for pair in order]
-    style = {"color": plots.style.COLOURS[n], "hatch": ("", "//", "xx")[n], "edgecolor": "white"}
-    ax.bar(np.arange(len(order)) + 0.27 * (n - 1), heights, 0.25, label=words, **style)
-names = ["nothing", "JPEG", "3 bits", "smoothing", "adversarial\ntraining"]
-ax.set_xticks(range(len(order)), names)
-ax.set(xlabel="defence", ylabel="P@1, mean of 3 seeds", ylim=(0, 1))
-ax.legend(frameon=False, ncols=3, fontsize=8)
-plots.show(plots.describe(ax, "P@1 clean, under an attack that does not know of the defence, and one that does: the latter breaks JPEG and bits."))
+defence_table.rename(columns=RECORDED).round(2)
 
 # %% tags=["claim"]
-# Mean of three seeds, SEED has no part in it. JPEG .32 and .11 against .01 of nothing and .24 of adversarial training; rounding and
-# smoothing .04 and .03 when the attacker does not know, .01 and .01 otherwise.
-nothing_done, trained = defence_table.loc[("standard", "none")], defence_table.loc[("defended", "none")]
-saved = defence_table.loc[("standard", "jpeg")]
+# A recorded run of three seeds; SEED has no part in it.
+pairs = [("standard", "none"), ("defended", "none"), ("standard", "jpeg")]
+nothing_done, trained, saved = (defence_table.loc[pair] for pair in pairs)
 assert saved["PGD naive"] > nothing_done["PGD naive"] + 0.15
 assert saved["PGD adaptive"] < saved["PGD naive"] - 0.1
 assert saved["PGD adaptive"] < trained["PGD adaptive"] - 0.05
 for name in ("bit depth", "smoothing"):
     assert defence_table.loc[("standard", name), "PGD naive"] < 0.15, name
-
-# %%
-Markdown(
-    f"**What holds?** Not smoothing, not rounding: an attack made for the bare network passes through both. JPEG stops that attack, at a "
-    f"clean cost of {nothing_done['clean'] - saved['clean']:.2f} (at 32 pixels, quality 50 is coarse), and falls to "
-    f"{saved['PGD adaptive']:.2f} to an attacker who knows. Adversarial training keeps {trained['PGD adaptive']:.2f}, whether the attacker knows or not, "
-    f"at a clean cost of {nothing_done['clean'] - trained['clean']:.2f}."
-)
 
 # %% [markdown]
 # ### Can an attack be noticed?
@@ -587,8 +736,7 @@ assert areas["mean"].loc[4, "PGD"] > areas["mean"].loc[4, "PGD adaptive"]
 # %% [markdown]
 # ### Is the gradient merely hidden?
 #
-# Checks that every robust number should pass before it is believed (Athalye et al. 2018; Tramèr et al. 2020,
-# *NeurIPS*, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)). For both networks and every seed: more steps never
+# Checks that every robust number should pass before it is believed (Athalye et al. 2018; Tramèr et al. 2020). For both networks and every seed: more steps never
 # help the defender; scores alone, and another network's gradients, are not stronger than one's own; and without a
 # bound every query falls.
 
@@ -632,20 +780,29 @@ for ax, name in zip(axes, ("tiny", "MobileNetV2"), strict=True):
     ax.set(title=f"{name} is attacked", xlabel="epsilon (grey levels of 255)", xticks=[0, 1, 2, 4, 8, 16], ylim=(0, 1.05))
     ax.legend(frameon=False, fontsize=8)
 axes[0].set_ylabel("P@1")
-plots.show(plots.describe(fig, "On photographs both networks fall to 0 with their own gradients; those of the other network change nothing."))
+plots.show(plots.describe(fig, "P@1 on photographs by epsilon, own gradients and those of the other network."))
 
 # %% tags=["claim"]
-# Nothing here depends on SEED: 1.0 clean, with noise of 16/255 and with the other's gradients; .08 and 0 at 4/255.
-for name, other in (("tiny", "MobileNetV2"), ("MobileNetV2", "tiny")):
+# A recorded run; SEED has no part in it.
+PAIRS = (("tiny", "MobileNetV2"), ("MobileNetV2", "tiny"))
+for name, other in PAIRS:
     assert real.loc[(name, "PGD"), 4] < 0.5 * real.loc[(name, "clean"), 0]
-    assert real.loc[(name, f"from {other}"), 16] > real.loc[(name, "PGD"), 1]
-    assert real.loc[(name, "noise"), 16] > real.loc[(name, "PGD"), 16]
+    assert real.loc[(name, f"from {other}"), 16] > real.loc[(name, "PGD"), 4] + 0.2
+    assert real.loc[(name, "noise"), 16] > real.loc[(name, "PGD"), 16] + 0.2
+
+# %%
+sentences = [
+    f"P@1 of {name} is {real.loc[(name, 'clean'), 0]:.2f} without an attack, "
+    f"{real.loc[(name, 'PGD'), 4]:.2f} with its own gradients at 4/255, and "
+    f"{real.loc[(name, f'from {other}'), 16]:.2f} with those of {other} at 16/255."
+    for name, other in PAIRS
+]
+Markdown(" ".join(sentences))
 
 # %% [markdown]
-# Both fall within a few grey levels to their own gradients. What was made for the other network changes nothing here,
-# though `tiny` was distilled from a MobileNetV2. That is no defence: without an attack P@1 is at its ceiling, these
-# sets are small and easy, and attacks that are made to transfer (with several networks, or with a loss that is not
-# tied to one database) do better than a plain PGD.
+# That attacks made for the other network do so little here is no defence: these sets are small and easy, and attacks
+# that are made to transfer (with several networks, or with a loss that is not tied to one database) do better than a
+# plain PGD.
 #
 # ### Where it fails
 #
@@ -696,7 +853,8 @@ plots.show(lab.static())
 # ## Exercise 1 ★ what survives all of it
 #
 # `hits` (n_attacks, n_queries) says under which attack which query still finds a right image first. An attacker may
-# choose another attack for each query. Return the share of queries that none of them breaks: the *robust recall*.
+# choose another attack for each query. Return the fraction of queries that none of them breaks: the robust recall, as
+# defined above, over these attacks.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -867,8 +1025,9 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 # - A few grey levels, chosen by the gradient, undo a search that random noise of the same size hardly touches.
 # - Queries and database items can both be attacked; whoever can add images can raise or bury them for queries never seen.
 # - Training on attacked images helps, and it does not end the matter. Its clean cost belongs beside its robust number.
-# - JPEG and rounding help against attackers who do not know of them. **A defence is worth what the attack that knows
-#   of it leaves.**
+# - JPEG helps against attackers who do not know of it. **A defence is worth at most what the worst case over all
+#   attacks that know of it leaves**: BPDA where the gradient is hidden, EOT where the defence is random, restarts.
+# - A weak attack that fails proves nothing: the objective alone decided whether a universal perturbation worked.
 # - Bound in pixels, normalise inside the model, and run the checks on hidden gradients before you believe a number.
 #
 # ### Check yourself
@@ -892,7 +1051,8 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 # </details>
 # <details><summary>4. Why is the smallest P@1 over several attacks still too friendly a number?</summary>
 #
-# The attacker may choose per query: what counts is the share of queries that survive all of them.
+# The attacker may choose per query: what counts is the fraction of queries that survive all of them. Even that is an
+# upper bound of robust recall, for there are attacks that nobody has tried.
 #
 # </details>
 #
@@ -909,7 +1069,10 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 #   attacks*, ICLR, [arXiv:1706.06083](https://arxiv.org/abs/1706.06083). PGD and adversarial training as one min-max
 #   problem.
 # - Athalye, Carlini and Wagner (2018), *Obfuscated gradients give a false sense of security*, ICML,
-#   [arXiv:1802.00420](https://arxiv.org/abs/1802.00420). How defences that hide gradients fall.
+#   [arXiv:1802.00420](https://arxiv.org/abs/1802.00420). How defences that hide gradients fall; BPDA.
+# - Croce and Hein (2020), *Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+#   attacks*, ICML, [arXiv:2003.01690](https://arxiv.org/abs/2003.01690). AutoAttack, and how many published numbers it
+#   lowers.
 # - Tramèr, Carlini, Brendel and Madry (2020), *On adaptive attacks to adversarial example defenses*, NeurIPS,
 #   [arXiv:2002.08347](https://arxiv.org/abs/2002.08347). Thirteen defences, each broken by an attack made for it.
 # - Tolias, Radenović and Chum (2019), *Targeted mismatch adversarial attack: query with a flower to retrieve the
