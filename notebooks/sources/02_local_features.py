@@ -21,6 +21,7 @@
 #   step adds.
 
 # %%
+import importlib
 import time
 
 import cv2
@@ -95,11 +96,12 @@ plots.show(plots.ranked_list(verified.ranking, database, queries=queries, releva
 # $$D_\sigma = (G_{k\sigma} - G_\sigma) * I, \qquad k = 2^{1/3}$$
 #
 # A **key point** is a pixel of some $D_\sigma$ that is larger, or smaller, than its 26 neighbours in place
-# and scale. Its $\sigma$ is the size of the patch to be described, so that the patch grows with the thing.
+# and scale. The patch to be described is a multiple of its $\sigma$ wide, so that it grows with the thing.
 # One **octave** is a doubling of $\sigma$; then the image is halved.
 
 # %%
-image = datasets.reference_views(queries)[shown.split("/")[0]]
+reference = datasets.reference_views(queries)
+image = reference[shown.split("/")[0]]
 grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
 sigmas = 1.6 * 2 ** (np.arange(6) / 3)  # (6,)
 octave = np.stack([cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in sigmas])  # (6, h, w)
@@ -115,21 +117,90 @@ words = "Above: one image, blurred more and more. Below: differences of neighbou
 plots.show(plots.describe(fig, words), dpi=54)
 
 # %% [markdown]
-# Below, the strongest key points that SIFT finds in it: a circle is the patch, its radius the scale, the
-# line the main direction of its gradients. The patch is turned by that direction before it is described, so
-# a turned image gives the same descriptor: 4 × 4 cells of 8 gradient directions, 128 numbers.
+# On the left, the strongest key points that SIFT finds in it. The circle is *not* the patch: its radius is $\sigma$, and
+# the line is the main direction of the gradients. The patch is much larger, as the right side shows for a few of
+# them: a **window** of 4 × 4 cells, each 3 $\sigma$ wide, so 12 $\sigma$ in all. It is turned by the main direction
+# before it is described, so that a turned image gives the same descriptor: 4 × 4 cells of 8 gradient directions,
+# 128 numbers.
+
+
+# %%
+def window(keypoint, half_width=6, n_cells=4):
+    """Lines (2 * n_cells + 2, 2, 2) of the grid of cells around a key point: line, end, x and y."""
+    x, y, size, angle = keypoint
+    edge = half_width * size / 2  # size is the diameter of the circle, 2 σ
+    ticks = np.linspace(-edge, edge, n_cells + 1)
+    rows = [[[-edge, t], [edge, t]] for t in ticks]
+    columns = [[[t, -edge], [t, edge]] for t in ticks]
+    turn = np.deg2rad(angle)
+    turned = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    return np.array(rows + columns) @ turned + [x, y]
+
 
 # %%
 keypoints, descriptors = encoders.SIFT(max_keypoints=60).describe(image)
-fig, ax = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
-ax.imshow(image)
-for x, y, size, angle in keypoints:
-    ax.add_patch(plt.Circle((x, y), size / 2, fill=False, color=plots.style.COLOURS[1], lw=1))
-    turn = np.deg2rad(angle)
-    ax.plot([x, x + size / 2 * np.cos(turn)], [y, y + size / 2 * np.sin(turn)], color="white", lw=1)
-ax.axis("off")
-print("key points", keypoints.shape, "descriptors", descriptors.shape)
-plots.show(plots.describe(ax, f"An image with {len(keypoints)} key points: circles of their size and direction."), dpi=64)
+large_ones = keypoints[np.argsort(-keypoints[:, 2])][3:40:12]
+fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+for ax, some in zip(axes, (keypoints, large_ones), strict=True):
+    ax.imshow(image)
+    for x, y, size, angle in some:
+        ax.add_patch(plt.Circle((x, y), size / 2, fill=False, color=plots.style.COLOURS[1]))
+        end = size / 2 * np.exp(1j * np.deg2rad(angle))
+        ax.plot([x, x + end.real], [y, y + end.imag], color="white", lw=1)
+    ax.set(xlim=(-0.5, 127.5), ylim=(127.5, -0.5), xlabel="x (pixels)", ylabel="y (pixels)")
+axes[1].plot(*np.concatenate([window(one) for one in large_ones]).T, color=plots.style.SKY, lw=1)
+words = "Key points as circles of radius σ; on the right a few of them with windows 12 σ wide."
+plots.show(plots.describe(fig, words), dpi=64)
+
+# %% [markdown] tags=["extra"]
+# ### How far does a descriptor see? (extra)
+#
+# Destroy all pixels outside a square around a key point, turned as the key point is, with noise, and
+# describe the point again. If the circle were the patch, a square of half-width 1 $\sigma$ would be enough. The
+# control: how similar are the descriptors of two *different* key points of an image?
+
+
+# %% tags=["extra"]
+def damaged(shade, noise, point, half_width):
+    """A grey image (h, w), noise outside a turned square around a key point; half_width in σ."""
+    y, x = np.mgrid[: shade.shape[0], : shade.shape[1]]
+    dx, dy, turn = x - point.pt[0], y - point.pt[1], np.deg2rad(point.angle)
+    along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
+    outside = np.maximum(np.abs(along), np.abs(across)) > half_width * point.size / 2
+    return np.where(outside, noise, shade)
+
+
+def cosine(a, b):
+    """Cosine of two vectors (d,)."""
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+# %% tags=["extra"]
+sift, survived = cv2.SIFT_create(20), []
+for name in reference.ids[::4]:
+    shade = cv2.cvtColor(reference[name], cv2.COLOR_RGB2GRAY)
+    noise = np.random.RandomState(SEED).randint(0, 256, shade.shape).astype(np.uint8)
+    points, whole = sift.detectAndCompute(shade, None)
+    for i, point in enumerate(points):
+        if min(*point.pt, *(127 - np.array(point.pt))) > 3 * point.size:  # the window lies inside
+            row = {"image": name, "another point": cosine(whole[i], whole[i - len(points) // 2])}
+            for width in (1, 2, 4, 6, 7.5):
+                broken = damaged(shade, noise, point, width)
+                row[f"{width} σ"] = cosine(whole[i], sift.compute(broken, [point])[1][0])
+            survived.append(row)
+
+# %% tags=["extra", "claim"]
+by_image = pd.DataFrame(survived).groupby("image").mean()
+left = by_image.mean()
+print(f"cosine with the whole descriptor, {len(survived)} key points of {len(by_image)} images")
+print(by_image.agg(["mean", "min", "max"]).T.round(2).to_string())
+assert left["1 σ"] < left["another point"] + 0.1  # the circle alone is worth as little
+assert left["1 σ"] + 0.2 < left["6 σ"] and left["7.5 σ"] > 0.95
+
+# %% [markdown] tags=["extra"]
+# (The mean over images, and the lowest and highest image.) What lies inside the circle says hardly anything about the
+# descriptor. The window decides, and half a cell beyond it, since each gradient is divided among the cells next to it.
+# So a key point close to the edge of a thing also describes what stands behind the thing.
 
 # %% [markdown]
 # **RootSIFT** (Arandjelović and Zisserman 2012, *CVPR*,
@@ -167,7 +238,6 @@ def match(a, b, ratio):
     return np.stack([np.flatnonzero(kept), nearest[kept]], axis=1)
 
 
-reference = datasets.reference_views(queries)
 reference_features = rerank.describe_images(reference)
 one, other = reference_features[shown.split("/")[0]], local[shown]
 pairs = match(one[1], other[1], ratio=0.85)
@@ -459,6 +529,49 @@ assert gains["hard", "VLAD", "visual words"][0] > 0.05
 assert gains["hard", "VLAD + re-ranking", "VLAD"][0] > 0.01
 assert right.mean() > 0.9
 
+# %% [markdown]
+# **At equal size.** The VLAD above has eight times as many numbers as the bag of words. Does it win because it is
+# longer? Compare 1,000 words with VLAD of 8 words (1,024 numbers), and 4,000 with 32 (4,096 numbers). Counts get
+# their best weight, too: the power ½ damps a word that fills an image (Jégou et al. 2009, *CVPR*,
+# [doi:10.1109/CVPR.2009.5206609](https://doi.org/10.1109/CVPR.2009.5206609)), if that is better on *medium*.
+
+
+# %%
+def ranked_by(encoder, level):
+    asking, stored, aside = sets[level]
+    encoder.set_params(detector=Remembered(features[level]), random_state=SEED).fit(aside)
+    rows_q, rows_d = encoder.transform(asking), encoder.transform(stored)
+    distances, found = Exact().fit(rows_d).kneighbors(rows_q, len(stored))
+    return Ranking(asking.ids, stored.ids, found, distances)
+
+
+def score_on_medium(power, n_words):
+    counted = ranked_by(encoders.BagOfWords(n_words, power=power), "medium")
+    return evaluate(counted, truths["medium"], metrics="map", **how)["map"]
+
+
+# %%
+rows = []
+for n_words, n_centres in ((1000, 8), (4000, 32)):
+    on_medium = {power: score_on_medium(power, n_words) for power in (1.0, 0.5)}
+    power = max(on_medium, key=on_medium.get)
+    pair = f"VLAD, {n_centres} words", f"{n_words:,} words"
+    hard[pair[0]] = ranked_by(encoders.VLAD(n_centres), "hard")
+    hard[pair[1]] = ranked_by(encoders.BagOfWords(n_words, power=power), "hard")
+    means_of = [evaluate(hard[name], truth, metrics="map", **how)["map"] for name in pair]
+    rows.append([*pair, power, *means_of, *gain("hard", *pair)])
+columns = ["a", "b", "power of b", "mAP of a", "mAP of b", "low", "difference", "high"]
+equal_size = pd.DataFrame(rows, columns=columns).set_index(["a", "b"])
+equal_size.round(3)
+
+# %% tags=["claim"]
+assert equal_size["low"].iloc[1] > 0.02  # at about 4,000 numbers
+
+# %% [markdown]
+# (Intervals of the paired difference on *hard*, drawn by piece.) A large part of VLAD's lead in the table further up is
+# its length and the plain weight of the counts. Read the rest from the intervals: where one contains zero, these queries
+# cannot tell the two methods apart.
+
 # %%
 best = hard_scores["VLAD + re-ranking + verified expansion"]["map"]
 low, middle, high = gains["hard", "VLAD + re-ranking + verified expansion", "VLAD + re-ranking"]
@@ -523,6 +636,43 @@ ax.axvline(8, color="0.4", ls="--", lw=1, label="trusted from here on")
 ax.set(xlabel="inliers (matches)", ylabel="verified pairs", yscale="log")
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Inliers of right and of wrong pairs: wrong ones rarely have more than eight."))
+
+# %% [markdown] tags=["extra"]
+# ### What is used today (extra)
+#
+# SIFT with a ratio test is the baseline; learned features and learned matchers find more matches where viewpoint and
+# light change a lot. **ALIKED** (Zhao et al. 2023, *IEEE TIM*, [arXiv:2304.03608](https://arxiv.org/abs/2304.03608)) and
+# **XFeat** (Potje et al. 2024, *CVPR*, [arXiv:2404.19174](https://arxiv.org/abs/2404.19174)) learn where to look and how to
+# describe; **LightGlue** (Lindenberger et al. 2023, *ICCV*, [arXiv:2306.13643](https://arxiv.org/abs/2306.13643)) is a
+# transformer that sees all key points of both images at once and decides which belong together, in place of the ratio
+# test. RANSAC stays. The cell below is **not run** for this page: it needs a package and, once, a connection for the
+# weights. It compares the inliers of both on the pair from above.
+
+
+# %% tags=["extra"]
+def lightglue_pairs(*two_images, n_points=1024):
+    """Matched points (n, 2) and (n, 2), in pixels, of two RGB images by ALIKED and LightGlue."""
+    try:
+        glue, utils = map(importlib.import_module, ("lightglue", "lightglue.utils"))
+        extractor = glue.ALIKED(max_num_keypoints=n_points).eval()  # fetches weights at first use
+        matcher = glue.LightGlue(features="aliked").eval()
+    except (ImportError, OSError) as error:
+        how_to = "online, once: pip install git+https://github.com/cvg/LightGlue, then run again"
+        raise RuntimeError(f"no ALIKED and LightGlue here ({error}); {how_to}") from error
+    found = [extractor.extract(utils.numpy_image_to_torch(one)) for one in two_images]
+    pairs = utils.rbd(matcher({"image0": found[0], "image1": found[1]}))["matches"].numpy()
+    return [utils.rbd(one)["keypoints"].numpy()[pairs[:, n]] for n, one in enumerate(found)]
+
+
+# %% tags=["extra"]
+ONLINE = False  # True: fetch and run
+if ONLINE:
+    ends = lightglue_pairs(image, queries[shown])
+    inliers = cv2.findHomography(*ends, cv2.RANSAC, 3.0)[1].ravel() > 0
+    print(f"{inliers.sum()} inliers of {len(inliers)} matches; SIFT had {check.n_inliers}")
+    plots.show(plots.match_lines(image, queries[shown], *ends, inliers=inliers), dpi=60)
+else:
+    print("not run: set ONLINE = True where there is a connection")
 
 # %% [markdown]
 # ## Try it
