@@ -38,9 +38,10 @@ SEED = 0
 # %% [markdown]
 # ## The goal
 #
-# The images are views of pieces of 15 photographs, as in [notebook 00](00_start_here.ipynb); this time at three levels of
-# difficulty. Half of the distractor pieces are set aside for learning codebooks: what learns must learn
-# elsewhere.
+# Our images are *views*: pieces of 15 real photographs, rotated, zoomed, tilted, blurred, recoloured and partly covered,
+# at three levels of difficulty. Two views are **relevant** to each other if they show the same piece. Some pieces have no
+# query; their views are **distractors**, relevant to nothing. Half of the distractor pieces are set aside for learning
+# codebooks: what learns must learn elsewhere.
 
 
 # %%
