@@ -38,7 +38,7 @@ from cbirkit.evaluation import compare, evaluate, survey
 from cbirkit.store import EmbeddingStore
 
 # %% [markdown]
-# Four lines are yours to change, and everything below follows them.
+# The last four of these lines are yours to change. Everything below follows them.
 
 # %%
 SEED = 0
@@ -49,7 +49,8 @@ NETWORK = "lite0"  # or "tiny"; online also "resnet50", "timm/NAME" …
 
 # %% [markdown]
 # `lite0` was trained on the photographs of ImageNet, and has met none of the rendered pictures used here. Ask the same about
-# your folder: pictures from the web may be among those that a network has learned from.
+# your folder: pictures from the web may be among those that a network has learned from. Online, one line gives you a stronger
+# network, such as DINOv2: `NETWORK = "timm/vit_small_patch14_dinov2.lvd142m"` (not run here).
 #
 # ## The goal
 #
@@ -237,8 +238,8 @@ if FOLDER is None:
     print(f"second shots: {len(second & near)} of {len(second)} are near-copies")
 
 # %% [markdown]
-# Two limits to keep in mind. Strangers that come in numbers are each other's neighbours: no list of outliers shows the blank
-# pages. And most bursts are no near-copies, because a tilted second shot does not fit the first pixel by pixel.
+# Keep two limits in mind. Strangers of one kind are each other's neighbours, so the list does not show the blank pages. And
+# most second shots are no near-copies: tilted, they do not fit the first pixel by pixel.
 
 # %% tags=["claim"]
 if as_shipped:
