@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,25 @@ def test_a_run_is_judged_as_by_loops():
         values.setdefault(label, []).append(metrics.map_at_r([Few.labels[j] == label for j in order]))
     assert classes == pytest.approx({label: np.mean(v) for label, v in values.items()})
     assert numbers["map_at_r"] == pytest.approx(np.mean([value for each in values.values() for value in each]))
+
+
+def test_one_method_can_be_run_again_and_all_other_rows_stay(table, by_class, tmp_path, monkeypatch):
+    out, again = tmp_path / "out", "tiny, frozen"
+    out.mkdir()
+    for name in FILES:
+        shutil.copy(ROOT / "data" / name, out)
+    made = []
+    monkeypatch.setenv("CBIRKIT_REALDATA", "is not read")
+    monkeypatch.setattr(runs, "images_of", lambda which, seed: (None, None, which))
+    monkeypatch.setattr(runs, "baseline", lambda *made_from: made.append(made_from[:3]))
+    monkeypatch.setattr(runs, "judged", lambda encoder, which: ({"map_at_r": 0.5}, {f"class of {which}": 0.5}))
+    assert runs.run(["--work", str(tmp_path / "work"), "--out", str(out), "--only", again]) == 0
+    assert made == [(again, seed, which) for which in runs.STEPS for seed in runs.SEEDS]
+    for name, before in zip(FILES, (table, by_class), strict=False):
+        after = pd.read_csv(out / name)
+        pd.testing.assert_frame_equal(*(t[t["method"] != again].reset_index(drop=True) for t in (before, after)), check_dtype=False)
+        assert (after.loc[after["method"] == again, "map_at_r"] == 0.5).all()
+    assert (out / FILES[2]).read_bytes() == (ROOT / "data" / FILES[2]).read_bytes()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,4 +1,4 @@
-"""Train embeddings with seven losses on equal terms, test them on classes that nobody trained on, and write down the result.
+"""Train embeddings with nine losses on equal terms, test them on classes that nobody trained on, and write down the result.
 
     CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/metric_learning_runs.py --work WORK   # goes on where it was stopped
 
@@ -8,6 +8,10 @@ is the test, at 48 pixels (of 32 and 48 the validation alphabet chose: .530 and 
 64 dimensions, batches of 16 classes x 4 images, steps and rates; the epoch is chosen on the validation classes. Each
 loss may try four values of its main parameter, on the scenes of seed 0; the one with the best validation MAP@R is
 kept, for Omniglot, too, where one loss of each kind is trained. The test classes decide nothing.
+
+``--only METHOD ...`` runs these alone and takes all other rows from the tables in the output folder, as when `tiny.safetensors` changed:
+
+    CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/metric_learning_runs.py --work NEW --only "tiny, frozen"
 
 Notebook 07 reads what this makes: `data/metric_learning.csv`, one row a run; `data/metric_learning_classes.csv`, MAP@R of each
 test class; and the network that seed 0 starts from, `data/metric_start.safetensors`, as float16.
@@ -70,6 +74,8 @@ METHODS = {  # name: values of the main parameter, and (value, number of classes
         lambda v, n: (losses.MultiSimilarityLoss(alpha=2, beta=50, base=v), miners.MultiSimilarityMiner(0.1)),
     ),
     "proxy-anchor": ((4, 8, 16, 32), lambda v, n: (losses.ProxyAnchorLoss(n, N_DIMS, margin=0.1, alpha=v), None)),
+    "SupCon": ((0.05, 0.1, 0.2, 0.4), lambda v, n: (losses.SupConLoss(temperature=v), None)),
+    "ArcFace": ((4, 8, 16, 64), lambda v, n: (losses.ArcFaceLoss(n, N_DIMS, margin=28.6, scale=v), None)),  # degrees: 0.5, as in the paper
     "normalised softmax": ((0.05, 0.1, 0.2, 0.4), lambda v, n: (losses.NormalizedSoftmaxLoss(n, N_DIMS, temperature=v), None)),
 }
 TESTED = {"scenes": tuple(METHODS), "omniglot": ("contrastive", "triplet, semi-hard", "normalised softmax")}
@@ -149,9 +155,29 @@ def judged(encoder, test):
     return {name: float(v) for name, v in numbers.items()}, pd.Series(each).groupby(labels).mean().to_dict()
 
 
+def kept_path(work, which, part, seed, method, value):
+    """Where a finished run is kept."""
+    return work / f"{which} {part} {seed} {method} {value}.json"
+
+
+def take_over(data, work, only):
+    """Keep the rows of all methods but `only` of the tables in `data` as if they had been run here."""
+    by_class = pd.read_csv(data / "metric_learning_classes.csv").set_index(["set", "seed", "method"]).sort_index()
+    values = {method: {float(v): v for v in tried} for method, (tried, _) in METHODS.items()}
+    for row in pd.read_csv(data / "metric_learning.csv").to_dict("records"):
+        if row["method"] in only:
+            continue
+        row = {name: None if pd.isna(v) else v for name, v in row.items()}
+        row["setting"] = values.get(row["method"], {None: None})[row["setting"]]  # 4, not 4.0: it is part of the name
+        if row["part"] == "test":
+            row["classes"] = by_class.loc[(row["set"], row["seed"], row["method"])].set_index("class")["map_at_r"].to_dict()
+        kept = kept_path(work, *(row[name] for name in ("set", "part", "seed", "method", "setting")))
+        write_bytes(kept, json.dumps(row).encode())
+
+
 def run_once(which, part, seed, method, value, work):
     """One run, or what an earlier call kept of it: a dict of `COLUMNS`, and ``classes``."""
-    kept = work / f"{which} {part} {seed} {method} {value}.json"
+    kept = kept_path(work, which, part, seed, method, value)
     if not kept.exists():
         began = time.process_time()
         train, validation, test = images_of(which, seed)
@@ -202,11 +228,14 @@ def run(arguments=None):
     parser.add_argument("--work", type=Path, required=True, help="folder for what is finished so far")
     parser.add_argument("--out", type=Path, default=DATA)
     parser.add_argument("--sets", nargs="+", default=["scenes", "omniglot"], choices=list(STEPS))
+    parser.add_argument("--only", nargs="+", metavar="METHOD", choices=[*BASELINES, *METHODS], help="others: rows that --out has")
     options = parser.parse_args(arguments)
     if "omniglot" in options.sets and not os.environ.get("CBIRKIT_REALDATA"):
         parser.error("the environment variable CBIRKIT_REALDATA must name the folder that holds f_handwriting_omniglot_A")
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.only:
+        take_over(options.out, options.work, options.only)
     rows, chosen = tuned(options.work)
     rows += [row for which in options.sets for row in tested(which, chosen, options.work)]
     classes = [
@@ -216,7 +245,8 @@ def run(arguments=None):
     ]
     write_csv(options.out / "metric_learning_classes.csv", pd.DataFrame(classes))
     write_csv(options.out / "metric_learning.csv", pd.DataFrame(rows).reindex(columns=COLUMNS))
-    write_bytes(options.out / "metric_start.safetensors", (options.work / "start 0.safetensors").read_bytes())
+    if (options.work / "start 0.safetensors").exists():
+        write_bytes(options.out / "metric_start.safetensors", (options.work / "start 0.safetensors").read_bytes())
     print(f"{sum(row['seconds'] for row in rows):.0f} seconds of one core in all")
     return 0
 
