@@ -119,8 +119,8 @@ plots.show(plots.describe(fig, words), dpi=54)
 
 # %% [markdown]
 # On the left, the strongest key points that SIFT finds in it. The circle is *not* the patch: its radius is $\sigma$, and
-# the line is the main direction of the gradients. The patch is much larger, as the right side shows for a few of
-# them: a **window** of 4 × 4 cells, each 3 $\sigma$ wide, so 12 $\sigma$ in all. It is turned by the main direction
+# the line is the main direction of the gradients. The patch is much larger, as the right side shows for three
+# of them: a **window** of 4 × 4 cells, each 3 $\sigma$ wide, so 12 $\sigma$ in all. It is turned by the main direction
 # before it is described, so that a turned image gives the same descriptor: 4 × 4 cells of 8 gradient directions,
 # 128 numbers.
 
@@ -140,17 +140,22 @@ def window(keypoint, half_width=6, n_cells=4):
 
 # %%
 keypoints, descriptors = encoders.SIFT(max_keypoints=60).describe(image)
-large_ones = keypoints[np.argsort(-keypoints[:, 2])][3:40:12]
+room = np.minimum(keypoints[:, :2], 127 - keypoints[:, :2]).min(axis=1)  # to the nearest edge
+whole = keypoints[room > 3 * keypoints[:, 2]]  # their windows lie inside the image
+three = whole[np.argsort(-whole[:, 2])[:6][[0, 1, -1]]]
+print("key points", keypoints.shape, "descriptors", descriptors.shape)
+
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
-for ax, some in zip(axes, (keypoints, large_ones), strict=True):
+for ax, some in zip(axes, (keypoints, three), strict=True):
     ax.imshow(image)
     for x, y, size, angle in some:
         ax.add_patch(plt.Circle((x, y), size / 2, fill=False, color=plots.style.COLOURS[1]))
         end = size / 2 * np.exp(1j * np.deg2rad(angle))
         ax.plot([x, x + end.real], [y, y + end.imag], color="white", lw=1)
     ax.set(xlim=(-0.5, 127.5), ylim=(127.5, -0.5), xlabel="x (pixels)", ylabel="y (pixels)")
-axes[1].plot(*np.concatenate([window(one) for one in large_ones]).T, color=plots.style.SKY, lw=1)
-words = "Key points as circles of radius σ; on the right a few of them with windows 12 σ wide."
+axes[1].plot(*np.concatenate([window(one) for one in three]).T, color=plots.style.SKY, lw=1)
+words = "Key points as circles of radius σ; on the right three of them with windows 12 σ wide."
 plots.show(plots.describe(fig, words), dpi=64)
 
 # %% [markdown] tags=["extra"]
