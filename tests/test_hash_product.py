@@ -56,6 +56,33 @@ def test_it_is_the_quantiser_of_faiss(X):
     np.testing.assert_allclose(np.take_along_axis(mine, found, axis=1) ** 2, squared, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_codes", [1, 3, 4])
+def test_four_bits_pack_two_pieces_into_a_byte(X, n_codes):
+    quantiser = ProductQuantiser(n_codes, n_bits=4).fit(X)
+    codes = quantiser.transform(X)
+    assert codes.shape == (400, (n_codes + 1) // 2) and quantiser.centroids_.shape[1] == 16
+    width = quantiser.centroids_.shape[2]
+    for row, code, decoded in list(zip(X, codes, quantiser.decode(codes), strict=True))[:40]:
+        for number in range(n_codes):
+            gaps = np.square(quantiser.centroids_[number] - piece(row, number, width)).sum(axis=1)
+            chosen = code[number // 2] >> 4 if number % 2 else code[number // 2] & 15
+            assert gaps[chosen] <= gaps.min() + 1e-5
+            np.testing.assert_array_equal(decoded[number * width : (number + 1) * width], quantiser.centroids_[number, chosen][: 12 - number * width])
+    far = np.linalg.norm(X[:6, None] - quantiser.decode(codes), axis=2)
+    np.testing.assert_allclose(quantiser.distances(X[:6], codes), far, atol=1e-4)
+    with pytest.raises(ValueError, match="n_bits=5 is not known; use 8 or 4"):
+        ProductQuantiser(4, n_bits=5).fit(X)
+
+
+def test_too_few_embeddings_are_told(X, caplog):
+    ProductQuantiser(4, n_bits=4).fit(np.tile(X, (2, 1)))  # 800 for 16
+    assert not caplog.records
+    ProductQuantiser(4, n_bits=4).fit(X)
+    ProductQuantiser(4).fit(X)
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "400 embeddings for 16 centroids", "400 embeddings for 256 centroids"]
+
+
 def test_more_bytes_come_nearer(X):
     errors = []
     for n_codes in (1, 2, 4, 12):
@@ -102,7 +129,7 @@ def test_wrong_inputs_are_named(X):
 
 def test_clone_save_and_retriever(X, tmp_path):
     quantiser = clone(ProductQuantiser(4, random_state=3)).fit(X)
-    assert quantiser.get_params() == {"n_codes": 4, "random_state": 3}
+    assert quantiser.get_params() == {"n_codes": 4, "n_bits": 8, "random_state": 3}
     np.testing.assert_array_equal(clone(quantiser).fit(X).transform(X), quantiser.transform(X))
     loaded = load_estimator(save_estimator(quantiser, tmp_path / "q"))
     np.testing.assert_array_equal(loaded.transform(X), quantiser.transform(X))

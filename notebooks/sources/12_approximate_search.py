@@ -528,7 +528,8 @@ for ax, (how, title) in zip(axes, titles.items(), strict=True):
     for number, name in enumerate(["exact", *KNOBS]):
         some = sift_curves[sift_curves["index"] == name]
         style = {"color": COLOUR_OF[name], "marker": MARK_OF[name], "ls": plots.style.LINES[number]}
-        ax.plot(some["recall"], some[how], **style, label=name)
+        size = 10 if name == "exact" else 6
+        ax.plot(some["recall"], some[how], **style, ms=size, label=name)
     ax.set(yscale="log", xlabel="recall@10, by distance", title=title)
 axes[0].set_ylabel("queries a second (one thread)")
 axes[1].legend(frameon=False, fontsize=9)
@@ -544,18 +545,21 @@ lists_of.T.round(3)
 # %% tags=["claim"]
 best = sift_curves.groupby("index")["recall"].max()
 assert best[list(KNOBS)].min() > 0.95 and best["exact"] == 1
-assert (abs(sift_table["recall"] - chosen["validation"]) < 0.04).all()  # what was chosen holds on new photographs
+missed = (0.95 - sift_table["recall"]).drop(["exact", "IVF-PQ, codes only"])  # on the test photographs
+assert missed.max() < 0.06  # the choice holds, roughly
 assert lists_of.loc[1, "SIFT descriptors"] < lists_of.loc[1, "clustered vectors"] - 0.05
 assert best["IVF-PQ, codes only"] < best["IVF-PQ"] - 0.1  # codes need re-ranking here, too
 
 # %%
-one_list, photos_lists = lists_of.loc[1], sift_table["setting"].drop("exact")
+one_list, worst_test = lists_of.loc[1], sift_table["recall"][missed.idxmax()]
 faster = (sift_table["single"] / sift_table.loc["exact", "single"]).drop(["exact", "IVF-PQ, codes only"])
 Markdown(
     f"What holds: every family reaches 0.95, and codes without re-ranking stop at {best['IVF-PQ, codes only']:.2f}. What "
     f"does not: one list finds {one_list.iloc[1]:.2f} of the neighbours here and {one_list.iloc[0]:.2f} on the clustered "
-    "vectors. Drawn clusters flatter an index that looks into one of them. At 0.95, one query at a time, the families "
-    f"are {faster.min():.1f} ({faster.idxmin()}) to {faster.max():.1f} times ({faster.idxmax()}) as fast as exact search."
+    "vectors. Drawn clusters flatter an index that looks into one of them. The settings that reached 0.95 on the five "
+    f"validation photographs give {worst_test:.3f} or more on the ten others; choose by more of them where a promise hangs on it. "
+    f"With these settings, one query at a time, the families are {faster.min():.1f} ({faster.idxmin()}) to {faster.max():.1f} times "
+    f"({faster.idxmax()}) as fast as `Exact`."
 )
 
 # %% [markdown]
