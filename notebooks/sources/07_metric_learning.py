@@ -5,7 +5,7 @@
 # the distance itself: same class near, other class far? Does that help for classes that were not there in training, and
 # does it matter which of the many losses is used?
 #
-# **Time:** about one minute to run on two cores, offline. **Before this:**
+# **Time:** about two minutes to run on two cores, offline. **Before this:**
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, notebooks [05](05_transfer_learning.ipynb) and
 # [06](06_domain_fine_tuning.ipynb) for what transfers and how a network is trained further.
 #
@@ -423,9 +423,9 @@ Markdown(
 )
 
 # %% [markdown]
-# ## Measure it: nine losses, one budget
+# Is the lower rate a cure, then, or only slower? Find out: give it a third of the rate and three times as many steps,
+# and watch where the loss and the spread come to rest.
 #
-
 # ## Measure it: nine losses, one budget
 #
 # Papers report each new loss far ahead of the last. Musgrave, Belongie and Lim (2020, *ECCV*,
