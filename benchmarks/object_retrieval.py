@@ -8,8 +8,10 @@ are those that hold the very thing. All classes are unseen ones. **pasted**: a q
 one thing was pasted, three sizes of each. **streets**: a query is a masked car, pedestrian or sign of one of 100 frames of CamVid
 (FOLDER/d_masks_camvid100); right are the frames of *other* drives that hold such a thing, those of its own drive are not counted.
 
-Rows of the same set, seed and part are over the same queries. `difference` is to "whole images" of the same encoder (the query's region
-against one vector an image), with a paired 95 % bootstrap interval; `chance` is the mAP of a random order. Methods named "scales" ask with the query at four
+Each method is measured at two layers of the network. The even queries choose, for each method and part, the better one (`validation` is their
+mAP): rows whose `encoder` is "own" are those, and `layer` says which it was. Everything else is over the odd queries, the same in all rows of
+a set, seed and part. `difference` is to "whole images" of the same encoder ("own": at its own layer), the query's region against one vector
+an image, with a paired 95 % bootstrap interval; `chance` is the mAP of a random order. Methods named "scales" ask with the query at four
 sizes (1, 0.7, 0.5, 0.35) and keep the nearest. `overlap` is the mean intersection over union of
 the region found in each right image with the thing there. A finished set is kept, and not measured again.
 """
@@ -44,7 +46,7 @@ from cbirkit.objects.region_search import nearest_images
 
 SCALES = (1.0, 0.7, 0.5, 0.35)  # at which a query is asked, where the name of a method says "scales"
 SIZES = ("small", "medium", "large")
-ENCODERS = {"middle": {"layer": "blocks.12", "size": 320}, "last": {"size": 320}}
+ENCODERS = {"middle": {"layer": "blocks.10", "size": 320}, "last": {"size": 320}}
 PROPOSERS = {
     "windows": SlidingPyramid(),
     "SLIC": SLIC(),
@@ -172,10 +174,32 @@ def streets(folder, least=60):
     return queries, database, true, parts, lambda query, image: held[asked[query][0]][image]
 
 
-def measure(label, seed, encoder_name, made):
-    """Rows of the table, for one set and encoder."""
-    queries, database, true, parts, truth = made
-    encoder, n = Kept(Deep("tiny", device="cpu", **ENCODERS[encoder_name])), len(database)
+def measure(label, seed, made):
+    """Rows of the table, for one set."""
+    queries, _, _, parts, truth = made
+    at = {name: searched(label, encoder, made) for name, encoder in ENCODERS.items()}
+    reports = np.arange(len(queries)) % 2 == 1
+    rows = []
+    for part, relevance in parts.items():
+        scores = {
+            name: {method: _score(one.ranking.select(~reports), relevance) for method, one in found.items()}
+            for name, (found, _) in at.items()
+        }
+        best = {method: max(at, key=lambda name, m=method: scores[name][m]) for method in at["last"][0]}
+        ways = {name: {method: name for method in found} for name, (found, _) in at.items()} | {"own": best}
+        for encoder, layers in ways.items():
+            found = {method: at[layer][0][method] for method, layer in layers.items()}
+            for row in _scores(part, relevance, found, truth, reports):
+                layer = layers[row["method"]]
+                told = {"layer": layer, "validation": scores[layer][row["method"]], **at[layer][1][row["method"]]}
+                rows.append({"set": label, "seed": seed, "encoder": encoder} | row | told)
+    return rows
+
+
+def searched(label, layer, made):
+    """Results and costs of every method at one layer."""
+    queries, database, true, _, _ = made
+    encoder, n = Kept(Deep("tiny", device="cpu", **layer)), len(database)
     ways = {"whole images": [[]] * n} | dict.fromkeys(PROPOSERS) | {"true regions": true}
     ways = {name: way for name, way in ways.items() if name != "network" or label == "scenes"}
     found, costs, network = {}, {}, 0.0
@@ -183,19 +207,19 @@ def measure(label, seed, encoder_name, made):
         retriever = RegionRetriever(encoder, PROPOSERS.get(name), progress=False).fit(database, regions=given)
         network = network or 1000 * retriever.seconds_["network"] / n  # later ones find the maps made
         found[name] = retriever.search(queries, k=n)
-        costs[name] = _costs(retriever, queries)
+        costs[name] = _costs(retriever, queries) | {"ms_network": network}
         if name == "whole images":
             whole = [RegionQuery(query.image, name=query.name) for query in queries]
             found["whole pictures"], costs["whole pictures"] = retriever.search(whole, k=n), costs[name]
         if name in ("whole images", "Felzenszwalb", "network"):
             retriever.query_scales = SCALES
-            found[f"{name}, scales"], costs[f"{name}, scales"] = (
-                retriever.search(queries, k=n),
-                _costs(retriever, queries),
-            )
-    rows = [row for part, relevance in parts.items() for row in _scores(part, relevance, found, truth)]
-    same = {"set": label, "seed": seed, "encoder": encoder_name, "ms_network": network}
-    return [same | row | costs[row["method"]] for row in rows]
+            found[f"{name}, scales"] = retriever.search(queries, k=n)
+            costs[f"{name}, scales"] = _costs(retriever, queries) | {"ms_network": network}
+    return found, costs
+
+
+def _score(ranking, relevance):
+    return evaluate(ranking, relevance, metrics=["map"], n_bootstrap=0)["map"]
 
 
 def _costs(retriever, queries, n=50):
@@ -210,10 +234,10 @@ def _costs(retriever, queries, n=50):
     return {"vectors": len(retriever.embeddings_) / n_images, "ms_search": search, "ms_regions": cutting}
 
 
-def _scores(part, relevance, found, truth):
-    rankings = {name: result.ranking for name, result in found.items()}
+def _scores(part, relevance, found, truth, reports):
+    rankings = {name: result.ranking.select(reports) for name, result in found.items()}
     first = next(iter(rankings.values()))
-    scored = np.flatnonzero(relevance.n_positives > 0)
+    scored = np.flatnonzero((relevance.n_positives > 0) & reports)
     noise = np.random.default_rng(0).random((len(first), len(first.database_ids)))
     chance = evaluate(
         Ranking.from_distances(noise, first.query_ids, first.database_ids),
@@ -272,8 +296,7 @@ def main():
         if len(done[(done["set"] == label) & (done["seed"] == seed)]):
             continue
         made = scenes(seed) if label == "scenes" else {"pasted": pasted, "streets": streets}[label](folder)
-        names = ["middle"] if label == "scenes" else list(ENCODERS)
-        rows = [row for name in names for row in measure(label, seed, name, made)]
+        rows = measure(label, seed, made)
         done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
         text = io.StringIO()
         done.round(4).to_csv(text, index=False)

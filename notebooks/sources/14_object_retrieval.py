@@ -63,7 +63,7 @@ print(f"{len(queries)} queries, {len(database)} scenes, {truth['all'].n_positive
 # lower row the outline is the region by which the image was found.
 
 # %%
-encoder = Deep("tiny", layer="blocks.12", size=320, device="cpu")
+encoder = Deep("tiny", layer="blocks.10", size=320, device="cpu")
 by_whole = RegionRetriever(encoder, progress=False).fit(database, regions=[[]] * len(database))
 by_region = RegionRetriever(encoder, Segmenter(device="cpu"), progress=False).fit(database)
 ready = [by_whole.embedded(query) for query in queries]  # embedded once, for all searches
@@ -250,8 +250,6 @@ differences = {size: against("network", size) for size in ("all", *SIZES)}
 pd.DataFrame(differences, index=["network minus one vector", "low", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: lower ends all .38, .35, .31; medium .46, .47, .45; large .53, .44, .42; small .02, .05, .01; windows .12, .11,
-# .09 below the network
 assert differences["all"][1] > 0.1 and differences["medium"][1] > 0.1 and differences["large"][1] > 0.1
 assert table.loc["network", "all"] > table.loc["windows", "all"] + 0.05
 assert costs["network"] < costs["windows"] / 5
@@ -303,7 +301,6 @@ pd.DataFrame(more).T.round(3)
 pd.DataFrame(scaled, index=["4 scales: network minus one vector", "low", "high"]).T.round(3)
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: lower end on small things .15, .29, .15; small at 0.35 gains .30, .38, .35; large at 0.35 loses .67, .59, .60
 assert scaled["small"][1] > 0
 assert scales.loc[0.35, "small"] > scales.loc[1.0, "small"] + 0.1
 assert scales.loc[0.35, "large"] < scales.loc[1.0, "large"] - 0.1
@@ -342,7 +339,6 @@ ax.legend(frameon=False, loc="lower left")
 plots.show(plots.describe(ax, "Share of right scenes whose found region overlaps the thing by at least so much, for three ways to cut."))
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: network 0.91, 0.91, 0.92; windows 0.11, 0.09, 0.11
 assert hit["network"] > hit["windows"] + 0.2
 
 # %% [markdown]
@@ -361,7 +357,6 @@ pruned = pd.DataFrame(pruned).T
 pruned.round(3)
 
 # %% tags=["claim"]
-# seeds 0, 1, 2: .537, .521, .507 with 8 regions; .545, .532, .511 with 16
 assert pruned.loc[8, "mAP"] > 0.9 * pruned.loc[16, "mAP"]
 
 # %% [markdown]
@@ -373,7 +368,7 @@ assert pruned.loc[8, "mAP"] > 0.9 * pruned.loc[16, "mAP"]
 
 # %%
 index.query_scales = (1.0,)
-pairs = [i for i, held in enumerate(database.column("instances")) if len(held) > 1][:30]
+pairs = [i for i, held in enumerate(database.column("instances")) if len(held) > 1]
 both, single = [], []
 for i in pairs:
     parts = [asked.column("instances").tolist().index((name,)) for name in database.column("instances")[i][:2]]
@@ -382,10 +377,21 @@ for i in pairs:
 ranks = {}
 for name, wanted in (("this", single), ("this and that", both)):
     ranks[name] = [int(np.flatnonzero(index.search(q, k=len(database)).ranking.indices[0] == i)[0]) + 1 for i, q in zip(pairs, wanted, strict=True)]
+
+# %%
 held = index.holding(database.column("classes")[pairs[0]][0])
 filtered = index.search(single[0], k=5, where=held)
 print(f"{held.sum()} of {len(held)} scenes hold the class {database.column('classes')[pairs[0]][0]!r}; found among them:", *filtered.ranking.ids[0][:3])
-pd.DataFrame({name: {"median rank": np.median(r), "first": np.mean(np.array(r) == 1)} for name, r in ranks.items()}).T
+first = {name: np.array(r) == 1 for name, r in ranks.items()}
+print(f"{len(pairs)} scenes, each asked for by what it holds")
+pd.DataFrame({name: {"median rank": np.median(r), "found first": first[name].mean()} for name, r in ranks.items()}).T
+
+# %% tags=["claim"]
+gained = first["this and that"].astype(float) - first["this"]
+drawn = np.random.RandomState(SEED).randint(len(pairs), size=(2000, len(pairs)))
+low, high = np.percentile(gained[drawn].mean(axis=1), [2.5, 97.5])
+print(f"found first more often by two parts than by one: {gained.mean():+.2f} ({low:+.2f} to {high:+.2f})")
+assert low > 0
 
 # %% [markdown]
 # ### On photographs
@@ -396,27 +402,25 @@ pd.DataFrame({name: {"median rank": np.median(r), "first": np.mean(np.array(r) =
 # other views of it were pasted, at a fifth, a third and half of their side. **Streets**: a masked car, pedestrian or
 # sign of CamVid (Brostow et al. 2009, *Pattern Recognition Letters*,
 # [doi:10.1016/j.patrec.2008.04.005](https://doi.org/10.1016/j.patrec.2008.04.005)) asks for frames of *other* drives
-# that hold such a thing. And the scenes above, larger, with three seeds.
+# that hold such a thing. And the scenes above, larger, with three seeds. What is best for regions need not be best
+# for whole images, so **each method has its own layer** of two: the even queries choose it, the odd ones report.
 
 # %%
 shipped = pd.read_csv(datasets.shipped_file("object_retrieval.csv"))
-scenes = shipped[(shipped["set"] == "scenes") & (shipped["part"] == "small")]
-columns = ["method", "seed", "mean", "chance", "difference", "difference_low", "difference_high", "overlap", "vectors"]
+own = shipped[shipped["encoder"] == "own"]
+scenes = own[(own["set"] == "scenes") & (own["part"] == "small")]
+columns = ["method", "seed", "layer", "mean", "chance", "difference", "difference_low", "difference_high", "overlap", "vectors"]
 scenes.loc[scenes["method"].isin(["whole images", "Felzenszwalb", "network", "network, scales"]), columns].round(3)
 
 # %% [markdown]
-# In each of the three seeds the paired interval on small things lies above zero; asked at four scales, the gain is
-# several times as large.
-
-# %% tags=["claim"]
-# the lower ends: Felzenszwalb .008, .011, .021; network .006, .014, .025; network, scales .13, .17, .18
+# %% tags=["record"]
 lows = scenes.set_index(["method", "seed"])["difference_low"].unstack()
-assert (lows.loc[["Felzenszwalb", "network"]] > 0).all(axis=None) and (lows.loc["network, scales"] > 0.05).all()
+assert (lows.loc["network, scales"] > 0.02).all()
 
 # %%
-real = shipped[shipped["set"].isin(["pasted", "streets"])]
+real = own[own["set"].isin(["pasted", "streets"])]
 keep = ["whole images", "whole images, scales", "windows", "Felzenszwalb", "Felzenszwalb, scales", "true regions"]
-real = real[real["method"].isin(keep) & (real["encoder"] == "middle")]
+real = real[real["method"].isin(keep)]
 order = ["small", "medium", "large", "car", "pedestrian", "sign"]
 cells = real.set_index(["method", "set", "part"])["mean"].unstack(["set", "part"])
 wanted = [("pasted", part) for part in order[:3]] + [("streets", part) for part in order[3:]]
@@ -438,23 +442,21 @@ axes[0].legend(frameon=False)
 plots.show(plots.describe(fig, "Difference in mAP to one vector an image, with paired intervals, on pasted things by size and on streets by class."))
 
 # %% [markdown]
-# Photographs are harder, and the two panels say different things. **Pasted** things are squares, and square windows
-# cut them better than segments of one colour, which break a photograph into its parts. The smallest are found by
-# neither unless the query is asked at several scales, and even then rarely. On **streets**, chance is high: most
-# frames hold a car. Masks that are known help for all three classes (they also tell which frames hold such things at
-# all, so this is an upper bound), and Felzenszwalb's regions help for cars only: a person of several colours, in
-# front of a house, is no segment. Here the *cut* is what is wrong, which is what Mask R-CNN, trained on photographs,
-# is for.
+# Photographs are harder, and the two panels say different things. **Pasted** objects are squares, and square windows
+# cut them at least as well as segments of one colour. The smallest are found by neither unless the query is asked at
+# several scales, and even then rarely; for the others the scales gain most. One vector is stronger here than a single
+# layer for every method would show: at its own layer it finds large objects well. On **streets**, chance is high: most
+# frames hold a car. Masks that are known help for all three classes (they also tell which frames hold such objects at
+# all, so this is an upper bound); Felzenszwalb's regions help for none: a car or a person of several colours, in front
+# of a house, is no segment. Here the *cut* is what is wrong, which is what Mask R-CNN, trained on photographs, is for.
 
-# %% tags=["claim"]
-# shipped numbers; the lower ends of true regions on streets are .05 to .12, of windows on large pasted things .13
+# %% tags=["record"]
 street = real[real["set"] == "streets"].set_index(["method", "part"])
 paste = real[real["set"] == "pasted"].set_index(["method", "part"])
-assert (street.loc["true regions"].loc[order[3:], "difference_low"] > 0.02).all()
-assert street.loc[("Felzenszwalb", "car"), "difference_low"] > 0 > street.loc[("Felzenszwalb", "pedestrian"), "difference_high"]
+assert (street.loc["true regions"].loc[order[3:], "difference_low"] > 0).all()
+assert (street.loc["Felzenszwalb"].loc[order[3:], "difference_high"] < 0).all()
 assert paste.loc[("windows", "large"), "difference_low"] > 0.05
-assert paste.loc[("Felzenszwalb, scales", "medium"), "difference_low"] > 0.02
-assert paste.loc[("windows", "large"), "mean"] > paste.loc[("Felzenszwalb", "large"), "mean"]
+assert paste.loc[("Felzenszwalb, scales", "medium"), "difference_low"] > 0.1
 
 # %% [markdown]
 # ### Where it fails
