@@ -195,8 +195,7 @@ for row, channel in zip(axes, strongest.std(axis=0).argsort()[::-1][:4], strict=
 plots.show(plots.describe(fig, "Four channels, one in each row: the images on which it responds most, with the cell framed."), dpi=64)
 
 # %% [markdown]
-# Each row has something in common: round rims, straight edges, and more than once the *card* that hides a part of some
-# views. Remember the card.
+# In nearly every image the *card* that hides a part of some views is what the channel responds to. Remember the card.
 #
 # ### What one cell can see
 #
@@ -667,11 +666,11 @@ for seed in seeds:
     assert whitened[middle, 64, "clothing", seed][1] > change[64] + 0.02  # half-way through the network less
 
 # %% [markdown]
-# Whitening makes all directions equally loud. In the last layer training has made loud what tells kinds of objects
-# apart, and the directions of small variance are quiet for a reason: the more of them whitening turns up, the more it
-# costs on photographs of clothes. Half-way through the network, at the same number of dimensions, it costs less and on
-# some sets gains: there a few directions, such as how bright and how coarse, drown the rest. No setting is good for
-# all: choose it on queries that you do not report.
+# Whitening makes all directions equally loud. On photographs of clothes that costs in the last layer, the more the more
+# dimensions it turns up: training has made loud what tells kinds of objects apart, and the directions of small variance
+# are quiet for a reason. Half-way through the network, at the same number of dimensions, it costs next to nothing. On
+# the other two sets the picture differs: on tabletop both layers gain a little, on photo views the last one does. No
+# setting is good for all: choose it on queries that you do not report.
 #
 # ### Larger images, several scales
 #
@@ -746,8 +745,7 @@ ax.legend(frameon=False, loc="lower right")
 plots.show(plots.describe(ax, "mAP by photograph for VLAD and the network; textures are hardest for the network."), dpi=64)
 
 # %% [markdown]
-# And the question of [notebook 00](00_start_here.ipynb): there, VLAD failed on smooth pieces, which have few key
-# points. Does the network do better there?
+# VLAD rests on key points, of which smooth pieces have few. Does the network do better there?
 
 # %%
 texture = queries.column("texture").astype(float)
@@ -1017,8 +1015,8 @@ plots.show(plots.describe(fig, "Six queries and the weight of each place of thei
 #   rendered objects its last maps are a good general answer to "alike?", far above colour and the same network untrained.
 # - A cell could see hundreds of pixels and mostly sees the middle of them. `tiny` has $5 \times 5$ cells.
 # - GeM gains a hundredth or two on classes, nothing sure on instances: measure before you believe.
-# - Whitening, compared with PCA at equal dimensions, costs classes the more the more dimensions it makes equal. It
-#   learns, so it needs images of its own.
+# - Whitening, compared with PCA at equal dimensions, costs much on clothes and gains a little elsewhere. It learns, so it
+#   needs images of its own.
 # - The same *instance* under strong warps is better found by local features. The network knows kinds of objects, and was
 #   never taught to ignore a rotation or a card.
 #
