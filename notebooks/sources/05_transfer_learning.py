@@ -236,7 +236,7 @@ for name in ("sketch", "drawings", "letters"):
     order = "ahead of" if low > 0 else "behind" if high < 0 else "not to be told from"
     words.append(f"on *{name}* it is {order} HOG ({middle:+.3f}, {low:+.3f} to {high:+.3f})")
 Markdown(
-    f"Far from photographs the network's lead shrinks: {'; '.join(words)}. On *digits* of 8 × 8 pixels plain gradients have "
+    f"How far a domain looks from photographs does not tell who wins: {'; '.join(words)}. On *digits* of 8 × 8 pixels plain gradients have "
     f"{means.loc['digits', 'HOG']:.2f}, the network {means.loc['digits', network]:.2f}, and the same "
     f"network before it learned anything {means.loc['digits', 'random network']:.2f}. On *satellite*, where fields are green and car parks "
     "grey, colour beats gradients; on *clothing* it is the other way round. **Measure in your own domain; a ranking of methods "

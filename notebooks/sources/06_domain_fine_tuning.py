@@ -432,10 +432,9 @@ ax.plot(mean["photographs"], mean["thermal"], "-D", color=COLOUR_OF["full"], lab
 ax.plot(mean["photographs"].iloc[[0, -1]], mean["thermal"].iloc[[0, -1]], ":", color="black", label="straight")
 for alpha, row in mean.iterrows():
     ax.annotate(f"α = {alpha:g}", (row["photographs"], row["thermal"]), xytext=(6, 6), textcoords="offset points")
-for other, mark in (("replay", "P"), ("full, fast", "X")):
-    place = points.loc[other].mean()
-    style = {"color": COLOUR_OF[other], "mec": "black", "ls": "", "label": other}
-    ax.plot(place["photographs"], place["thermal"], mark, ms=9, **style)
+place = points.loc["replay"].mean()
+style = {"color": COLOUR_OF["replay"], "mec": "black", "ls": "", "label": "replay"}
+ax.plot(place["photographs"], place["thermal"], "P", ms=9, **style)
 ax.set(xlabel="source: mAP on photographs", ylabel="target: mAP on thermal images", title="Half of the way back keeps most of what was learned")
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Target against source mAP along alpha: the path bends outwards, above the straight line."))
@@ -709,12 +708,12 @@ checks.check_choose_alpha(solution_choose_alpha)
 
 # %% [markdown]
 # A right answer gives this picture. The target is validated on the 8 thermal classes, the source on the photographs kept
-# aside: neither has a query or a database image of the test. The network is the one trained at the highest rate, which
-# forgets most, so that the limit is felt.
+# aside: neither has a query or a database image of the test. The network is the one trained at the middle rate, which
+# forgets more than the one chosen above.
 
 # %%
-hottest = runs["full", max(RATES["full"]), SEED][0]
-steps_back = [learning.interpolate(base, hottest, float(alpha)) for alpha in ALPHAS]
+forgetful = runs["full", RATES["full"][1], SEED][0]
+steps_back = [learning.interpolate(base, forgetful, float(alpha)) for alpha in ALPHAS]
 on_target = np.array([learning.retrieval_score(e.transform(validation), validation.labels) for e in steps_back])
 on_source = np.array([learning.retrieval_score(in_full(e).transform(kept), kept.column("instance")) for e in steps_back])
 MOST = 0.02
