@@ -4,7 +4,7 @@
 # **Question.** When is it worth training the network on your own domain, how much of it should learn, and what does
 # it forget?
 #
-# **Time:** two to three minutes to run on two cores, offline. **Before this:** [notebook 03](03_cnn_features.ipynb) for
+# **Time:** about four minutes to run on two cores, offline. **Before this:** [notebook 03](03_cnn_features.ipynb) for
 # the features, [notebook 05](05_transfer_learning.ipynb) for what they carry from one domain to another while the
 # network itself is not trained.
 #
@@ -733,9 +733,10 @@ ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 plots.show(plots.describe(ax, "mAP of target and source against alpha, with the least that the source must keep."))
 
 # %% [markdown]
-# Compare the two curves of the source. They come from different photographs, five to validate and ten to test, and a
-# limit kept on the one need not be kept on the other: with so few photographs a validation curve may even rise where
-# the test falls. Choose a limit that leaves room for that.
+# Compare the two curves of the source. On the five photographs set aside validation *rises* with α, so that the limit
+# never bites; on the ten photographs of the test the same networks lose. A limit protects only as far as its validation
+# images stand for what must be kept: use more of them, from more photographs, or choose a smaller α than it allows. To
+# see a limit that bites, call your function with the grey curve as `source`.
 
 # %% [markdown]
 # ## What we learned
