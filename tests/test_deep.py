@@ -42,10 +42,10 @@ def test_the_network_that_ships_is_the_default():
     images = pictures(3)
     deep = Deep("tiny", device="cpu")
     embeddings = deep.transform(images)
-    assert embeddings.shape == (3, deep.n_dims) and deep.preprocessing.shape == (112, 112)
+    assert embeddings.shape == (3, deep.n_dims) and deep.preprocessing.shape == (160, 160)
     np.testing.assert_allclose(embeddings, by_hand(deep, images, lambda maps: maps.mean(dim=(1, 2))), atol=1e-5)
     assert np.abs(Deep("tiny", weights=None, device="cpu").transform(images) - embeddings).max() > 1e-3
-    assert deep.layers()[-1] and deep.feature_maps(images).shape == (3, deep.n_dims, 4, 4)
+    assert deep.layers()[-1] and deep.feature_maps(images).shape == (3, deep.n_dims, 5, 5)
     with pytest.raises(ValueError, match='"tiny" has no weights'):
         Deep("tiny", "IMAGENET1K_V1").transform(images)
 

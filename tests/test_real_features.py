@@ -182,23 +182,26 @@ def tool():
 @pytest.mark.parametrize("name", SETS)
 def test_images_give_these_features_again(name, realdata, tool):
     features = datasets.load_real(name)
-    some = np.linspace(0, len(features) - 1, 4).astype(int)
+    some = np.linspace(0, len(features) - 1, 12).astype(int)
     images = features.images(realdata).subset(some)
     assert list(images.ids) == list(features.ids[some])
     for group in tool.encoders_of(name, realdata):
         for label, encoder in group.items():
-            assert isinstance(encoder, BaseEstimator) and features.recipes[label] == tool.recipe_of(encoder)
-            if label != "VLAD" and hasattr(encoder, "steps"):  # a projection to fewer numbers hardly moves cosines
+            assert isinstance(encoder, BaseEstimator) and features.recipes[label].split("[:")[0] == tool.recipe_of(encoder)
+            if label != "VLAD" and hasattr(encoder, "steps"):  # a projection to fewer numbers nearly keeps the order of cosines
                 ours, shipped = encoder[0].transform(images), features.embeddings(label)[some]
+                if label == "random":
+                    ours, shipped = (X - X.mean(axis=0) for X in (ours, shipped))
                 shipped = shipped / np.linalg.norm(shipped, axis=1, keepdims=True)
-                assert np.abs(shipped @ shipped.T - ours @ ours.T).max() < 0.08, label
+                pairs = np.triu_indices(len(some), 1)
+                assert np.corrcoef((shipped @ shipped.T)[pairs], (ours @ ours.T)[pairs])[0, 1] > 0.85, label
             elif label != "VLAD":  # which takes long to learn
                 ours, shipped = encoder.transform(images), features.embeddings(label)[some]
                 apart = ours - ours.mean(axis=0)  # also where images hardly differ, what differs is kept
                 assert np.linalg.norm(shipped - shipped.mean(axis=0) - apart) < 0.05 * np.linalg.norm(apart), label
                 lengths = np.linalg.norm(shipped, axis=1, keepdims=True)
                 shipped = shipped / np.where(lengths > 0, lengths, 1)
-                assert np.abs(shipped @ shipped.T - ours @ ours.T)[~np.eye(4, dtype=bool)].max() < 2e-3, label
+                assert np.abs(shipped @ shipped.T - ours @ ours.T)[~np.eye(len(some), dtype=bool)].max() < 2e-3, label
                 assert np.abs((ours * shipped).sum(1)[lengths[:, 0] > 0] - 1).max() < 2e-3, label
 
 

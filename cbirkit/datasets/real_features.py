@@ -111,7 +111,7 @@ class RealFeatures:
 
         They were stored in eight bits a number (layers in sixteen): lengths are 1 to within 1 %, cosines right to within 0.002.
         Those of "random" hardly differ from one another; of them, the differences to their mean were stored. Those of deep networks'
-        last layers are projected from 1,280 to 256 numbers, which moves cosines by about 0.01.
+        last layers are projected from 1,280 to 256 or 128 numbers, which raises cosines by up to 0.3 and keeps their order nearly.
 
         Raises
         ------

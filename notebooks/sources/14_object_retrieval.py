@@ -412,7 +412,6 @@ scenes = own[(own["set"] == "scenes") & (own["part"] == "small")]
 columns = ["method", "seed", "layer", "mean", "chance", "difference", "difference_low", "difference_high", "overlap", "vectors"]
 scenes.loc[scenes["method"].isin(["whole images", "Felzenszwalb", "network", "network, scales"]), columns].round(3)
 
-# %% [markdown]
 # %% tags=["record"]
 lows = scenes.set_index(["method", "seed"])["difference_low"].unstack()
 assert (lows.loc["network, scales"] > 0.02).all()
