@@ -198,7 +198,7 @@ def test_images_give_these_features_again(name, realdata, tool):
             elif label != "VLAD":  # which takes long to learn
                 ours, shipped = encoder.transform(images), features.embeddings(label)[some]
                 apart = ours - ours.mean(axis=0)  # also where images hardly differ, what differs is kept
-                assert np.linalg.norm(shipped - shipped.mean(axis=0) - apart) < 0.05 * np.linalg.norm(apart), label
+                assert np.linalg.norm(shipped - shipped.mean(axis=0) - apart) < 0.1 * np.linalg.norm(apart), label
                 lengths = np.linalg.norm(shipped, axis=1, keepdims=True)
                 shipped = shipped / np.where(lengths > 0, lengths, 1)
                 assert np.abs(shipped @ shipped.T - ours @ ours.T)[~np.eye(len(some), dtype=bool)].max() < 2e-3, label
