@@ -103,7 +103,7 @@ def largest_objects(folder, files):
     return [found.get(file, "nothing") for file in files]
 
 
-def captions_of(folder, name, table):
+def captions_of(folder, name):
     """Captions, one row each, and their embeddings; the sentences of COCO (CC BY 4.0) ship, those of Flickr8k do not."""
     from sentence_transformers import SentenceTransformer
 
@@ -173,7 +173,7 @@ def write_set(folder, name, out):
             print(f"{name}: {label} {codes.shape}, {time.process_time() - start:.0f} s of CPU time", flush=True)
         files.append(f"{name}{'_more' if number else ''}.safetensors")
         if name in ("coco", "flickr8k"):
-            captions, X = captions_of(folder, name, images.table)
+            captions, X = captions_of(folder, name)
             arrays["captions/codes"], arrays["captions/scale"] = quantise(X)
             recipes["captions"] = f"SentenceTransformer('{MINILM}') -> TruncatedSVD({KEPT_OF_CAPTIONS})"
         write_bytes(out / files[-1], save(arrays))
