@@ -743,7 +743,7 @@ plots.show(plots.describe(ax, "mAP of target and source against alpha, with the 
 #
 # - Fine-tuning pays where the domain is far from what the network knows and labels exist: on the thermal camera the
 #   mAP of classes that nobody trained on doubles. On the satellite photographs, with four classes to learn from and a
-#   network that was good already, new classes lose.
+#   network that was good already, no way of training gained on new classes, and training all of it lost.
 # - How much of the network should learn? On the thermal camera the more, the better, as long as each way has its own
 #   rate. The head costs seconds and leaves the network as it is: whoever takes its projection off has what there was
 #   before.

@@ -815,7 +815,7 @@ assert bill.loc["IVF-PQ, vectors on disk", "GB in memory"] * 15 < bill.loc["HNSW
 # %%
 SETS = ("clothing", "flowers", "pacs", "satellite", "omniglot")
 real = {name: datasets.load_real(name) for name in SETS}
-R = np.concatenate([features.embeddings("tiny") for features in real.values()])  # (3562, 320)
+R = np.concatenate([features.embeddings("tiny") for features in real.values()])  # (3416, 256)
 labels = np.concatenate([[f"{name}: {label}" for label in features.labels] for name, features in real.items()])
 ids = np.array([f"{name}/{one}" for name, features in real.items() for one in features.ids])
 picked = np.isin(np.arange(len(R)), np.random.default_rng(SEED).permutation(len(R))[:600])
