@@ -148,7 +148,9 @@ def measure(name, n, rows, options):
             row = {"n": n, "index": name, "setting": told(setting), **about}
             row["validation_recall"] = float(recall(index.kneighbors(trial, K, False), trial_truth))
             row |= speeds(index, asked, truth)
-            row["bytes"] = about["structure_bytes"] if setting.get("rerank") == 0 else about["bytes"]
+            row["bytes"] = (
+                about["structure_bytes"] if setting.get("rerank") == 0 else about["bytes"]
+            )
             row["target"] = int(
                 row["validation_recall"] >= TARGET and not any(r["target"] for r in done.values())
             )
@@ -157,7 +159,10 @@ def measure(name, n, rows, options):
             rows.append(row)
             done[row["setting"]] = row
             write(rows, options.csv)
-            print({key: round(v, 4) if isinstance(v, float) else v for key, v in row.items()}, flush=True)
+            print(
+                {key: round(v, 4) if isinstance(v, float) else v for key, v in row.items()},
+                flush=True,
+            )
         if row["validation_recall"] >= ENOUGH:
             return
 
@@ -212,7 +217,10 @@ def write(rows, path):
     writer.writeheader()
     for row in sorted(rows, key=lambda row: (row["n"], order[row["index"]])):
         writer.writerow(
-            {k: f"{v:.5g}" if isinstance(v, float) and "bytes" not in k else v for k, v in row.items()}
+            {
+                k: f"{v:.5g}" if isinstance(v, float) and "bytes" not in k else v
+                for k, v in row.items()
+            }
         )
     write_bytes(path, text.getvalue().encode())
 
@@ -225,10 +233,18 @@ def show(rows):
     print("|---|---|---|---|---|---|---|---|---|")
     chosen = [row for row in rows if row["target"]]
     for r in chosen:
-        cells = [f"{r['n']:,}", r["index"], r["setting"], f"{r['recall']:.3f}", f"{r['batch_qps']:,.0f}"]
+        cells = [
+            f"{r['n']:,}",
+            r["index"],
+            r["setting"],
+            f"{r['recall']:.3f}",
+            f"{r['batch_qps']:,.0f}",
+        ]
         cells += [f"{r['single_qps']:,.0f}", f"{r['build_s']:.1f} ({r['build_cpu_s']:.1f})"]
         print(
-            "| " + " | ".join(cells) + f" | {r['bytes'] / 2**20:.1f} | {r['structure_bytes'] / 2**20:.1f} |"
+            "| "
+            + " | ".join(cells)
+            + f" | {r['bytes'] / 2**20:.1f} | {r['structure_bytes'] / 2**20:.1f} |"
         )
     print(
         "\n| n | index | batch us, ours / library | more | single us, ours / library | more |\n|---|---|---|---|---|---|"
@@ -246,7 +262,9 @@ def parse():
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("csv", type=Path, help="where results go, and are read from")
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for what is made on the way"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--indexes", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--build-threads", type=int, default=2)
@@ -262,7 +280,8 @@ if __name__ == "__main__":
     options.work.mkdir(parents=True, exist_ok=True)
     faiss.omp_set_num_threads(1)
     print(
-        f"one thread of {os.cpu_count()} cores; faiss {faiss.__version__}, {platform.machine()}", flush=True
+        f"one thread of {os.cpu_count()} cores; faiss {faiss.__version__}, {platform.machine()}",
+        flush=True,
     )
     with threadpool_limits(1):
         rows = read(options.csv)

@@ -95,12 +95,18 @@ def told(found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--repeat", type=int, default=15)
     arguments = parser.parse_args()
-    print("| images | opens, s | " + " | ".join([*MEASURES, *(f"{name}, busy" for name in MEASURES)]) + " | read, s | compared, s |")
+    print(
+        "| images | opens, s | "
+        + " | ".join([*MEASURES, *(f"{name}, busy" for name in MEASURES)])
+        + " | read, s | compared, s |"
+    )
     with tempfile.TemporaryDirectory() as folder, Browser() as browser:
         for n in arguments.sizes:
             setup = SETUP.format(n=n, folder=str(Path(arguments.folder).resolve()))
@@ -109,7 +115,9 @@ def main():
                 notebook = browser.open(lab, f"{n}.ipynb", width=1400, height=1200)
                 print(row(notebook, n, arguments.repeat), flush=True)
                 if notebook.errors() or notebook.complaints():
-                    raise SystemExit(f"the page complained: {notebook.errors()} {notebook.complaints()}")
+                    raise SystemExit(
+                        f"the page complained: {notebook.errors()} {notebook.complaints()}"
+                    )
                 notebook.close()
 
 
@@ -126,10 +134,23 @@ def row(notebook, n, repeat):
     busy = told(measure(page, repeat)) if looking else ["ready"] * len(MEASURES)
     page.locator(".jp-CodeCell .cm-content").last.click()
     page.keyboard.press("Control+Enter")
-    notebook.until(lambda: output.count() == 2 and output.last.inner_text().strip(), "the survey did not end", seconds=1800)
+    notebook.until(
+        lambda: output.count() == 2 and output.last.inner_text().strip(),
+        "the survey did not end",
+        seconds=1800,
+    )
     page.wait_for_timeout(2000)
     read, compared = output.last.inner_text().split()
-    return " | ".join([f"| {n:,}", opened, *told(measure(page, repeat)), *busy, f"{read} ({n / float(read):.0f} a second)", f"{compared} |"])
+    return " | ".join(
+        [
+            f"| {n:,}",
+            opened,
+            *told(measure(page, repeat)),
+            *busy,
+            f"{read} ({n / float(read):.0f} a second)",
+            f"{compared} |",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -26,11 +26,16 @@ CHECKPOINTS = {
     "SqueezeNet 1.0": ("squeezenet1_0", "squeezenet1_0_deepcompression_torchvision.safetensors"),
     "MobileNetV2": ("tf_mobilenet_v2", "mobilenet_v2_tf2_dequant_torchvision.safetensors"),
 }
-NAMES = {"SqueezeNet 1.0": "squeezenet1_0", "MobileNetV2": "mobilenet_v2", "colour": "hsv_hist256_hellinger"}  # in baselines.json
+NAMES = {
+    "SqueezeNet 1.0": "squeezenet1_0",
+    "MobileNetV2": "mobilenet_v2",
+    "colour": "hsv_hist256_hellinger",
+}  # in baselines.json
 
 
 def tasks(realdata):
     """Name: (collection, its column of classes, mask of the queries, mask of the database, path in baselines.json)."""
+
     def whole(folder, by, *keys):
         images = open_set(realdata / folder)
         everything = np.ones(len(images), bool)
@@ -40,8 +45,19 @@ def tasks(realdata):
     domain = pacs.column("domain")
     split = cifar.column("split")
     across = {
-        f"PACS {name}→photo": (pacs, "class", domain == key, domain == "photo", ("c_crossdomain_pacs mAP", f"{key}->photo"))
-        for name, key in {"photo": "photo", "art": "art_painting", "cartoon": "cartoon", "sketch": "sketch"}.items()
+        f"PACS {name}→photo": (
+            pacs,
+            "class",
+            domain == key,
+            domain == "photo",
+            ("c_crossdomain_pacs mAP", f"{key}->photo"),
+        )
+        for name, key in {
+            "photo": "photo",
+            "art": "art_painting",
+            "cartoon": "cartoon",
+            "sketch": "sketch",
+        }.items()
     }
     return {
         "clothing": whole("a_category_clothing10", "class", "a_category_clothing10"),
@@ -83,7 +99,9 @@ def baseline(measured, keys, system):
 def score(embeddings, images, by, asks, asked):
     """mAP and P@1, percent, with half the 95 % interval of the former."""
     queries, database = images[asks], images[asked]
-    distances, indices = Exact("cosine").fit(embeddings[asked]).kneighbors(embeddings[asks], int(asked.sum()))
+    distances, indices = (
+        Exact("cosine").fit(embeddings[asked]).kneighbors(embeddings[asks], int(asked.sum()))
+    )
     ranking = Ranking(queries.ids, database.ids, indices, distances)
     found = evaluate(ranking, images.relevance(queries, database, by=by), metrics=["map", "p@1"])
     half = 50 * (found.summary.loc["map", "high"] - found.summary.loc["map", "low"])
@@ -105,12 +123,30 @@ def run(realdata, only, kept):
         for task, (images, by, asks, asked, keys) in every_task.items():
             if id(images) not in encoded:
                 start = time.process_time()
-                encoded[id(images)] = encoder.transform(images), 1000 * (time.process_time() - start) / len(images)
+                encoded[id(images)] = (
+                    encoder.transform(images),
+                    1000 * (time.process_time() - start) / len(images),
+                )
             embeddings, cpu = encoded[id(images)]
-            row = {"set": task, "encoder": name, **score(embeddings, images, by, asks, asked), "ms CPU": cpu}
-            row["met"] = task == "ImageNet groups" and isinstance(encoder, Deep) and encoder.weights is not None
+            row = {
+                "set": task,
+                "encoder": name,
+                **score(embeddings, images, by, asks, asked),
+                "ms CPU": cpu,
+            }
+            row["met"] = (
+                task == "ImageNet groups"
+                and isinstance(encoder, Deep)
+                and encoder.weights is not None
+            )
             rows.append(row | {"baselines.json": baseline(measured, keys, name)})
-            print(", ".join(f"{key} {value:.2f}" if isinstance(value, float) else str(value) for key, value in rows[-1].items()), flush=True)
+            print(
+                ", ".join(
+                    f"{key} {value:.2f}" if isinstance(value, float) else str(value)
+                    for key, value in rows[-1].items()
+                ),
+                flush=True,
+            )
         if kept:
             pd.DataFrame(rows).to_csv(kept, index=False)
     summarise(pd.DataFrame(rows))
@@ -128,18 +164,26 @@ def summarise(table):
         if column == "mAP" and "lite0" in wide:
             print(f"of lite0's mean: {(mean / mean['lite0']).round(3).to_dict()}")
     off = (table["mAP"] - table["baselines.json"]).abs()
-    print(f"\nfurthest from baselines.json: {off.groupby(table['encoder']).max().round(2).to_dict()}")
+    print(
+        f"\nfurthest from baselines.json: {off.groupby(table['encoder']).max().round(2).to_dict()}"
+    )
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "realdata"
-    parser.add_argument("--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside)))
+    parser.add_argument(
+        "--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside))
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="encoders of these names")
     parser.add_argument("--csv", type=Path, help="keep the rows in this file")
     arguments = parser.parse_args()
     if not (arguments.realdata / "baselines.json").is_file():
-        parser.error(f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR")
+        parser.error(
+            f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR"
+        )
     return arguments
 
 

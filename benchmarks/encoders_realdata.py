@@ -77,8 +77,14 @@ def measure(encoder, images, by):
         "P@1": 100 * found["p@1"],
     }
     if by == "group":
-        row["N-S"] = evaluate(ranking, images.relevance(by=by, keep_self=True), metrics="ukbench", n_bootstrap=0)["ukbench"]
-    row |= {"dims": embeddings.shape[1], "zero": int((~embeddings.any(axis=1)).sum()), "images/s": len(images) / seconds}
+        row["N-S"] = evaluate(
+            ranking, images.relevance(by=by, keep_self=True), metrics="ukbench", n_bootstrap=0
+        )["ukbench"]
+    row |= {
+        "dims": embeddings.shape[1],
+        "zero": int((~embeddings.any(axis=1)).sum()),
+        "images/s": len(images) / seconds,
+    }
     return row | {"ms CPU": 1000 * cpu / len(images)}
 
 
@@ -87,19 +93,27 @@ def baselines(realdata, name):
     measured = json.loads((realdata / "baselines.json").read_text())[name]
     keys = {"mAP": "mAP", "P@1": "P@1", "N-S score (0-4, self included)": "N-S"}
     return {
-        f"baselines.json: {system}": {keys[key]: value for key, value in scores.items() if key in keys}
+        f"baselines.json: {system}": {
+            keys[key]: value for key, value in scores.items() if key in keys
+        }
         for system, scores in measured.items()
     }
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "realdata"
-    parser.add_argument("--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside)))
+    parser.add_argument(
+        "--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside))
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="encoders whose name starts so")
     arguments = parser.parse_args()
     if not (arguments.realdata / "baselines.json").is_file():
-        parser.error(f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR")
+        parser.error(
+            f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR"
+        )
     return arguments
 
 
@@ -117,16 +131,31 @@ def run(arguments):
         for name, by in SETS.items():
             row = measure(encoder, open_set(arguments.realdata / name), by) | {"fit s": fit_seconds}
             tables[name][label] = row
-            print(f"{name}  {label.strip()}: {', '.join(f'{key} {value:.4g}' for key, value in row.items())}", flush=True)
+            print(
+                f"{name}  {label.strip()}: {', '.join(f'{key} {value:.4g}' for key, value in row.items())}",
+                flush=True,
+            )
     for name, rows in tables.items():
         print(f"\n{name}\n{as_text(rows | baselines(arguments.realdata, name))}")
-    print(f"\n+-: half the 95 % bootstrap interval over queries; zero: images without an embedding; {os.cpu_count()} cores")
+    print(
+        f"\n+-: half the 95 % bootstrap interval over queries; zero: images without an embedding; {os.cpu_count()} cores"
+    )
 
 
 def as_text(rows):
     """Lay out rows {label: {column: number}} as a table."""
     table = pd.DataFrame.from_dict(rows, orient="index")
-    digits = {"mAP": 2, "+-": 2, "P@1": 1, "N-S": 3, "dims": 0, "zero": 0, "images/s": 0, "ms CPU": 1, "fit s": 1}
+    digits = {
+        "mAP": 2,
+        "+-": 2,
+        "P@1": 1,
+        "N-S": 3,
+        "dims": 0,
+        "zero": 0,
+        "images/s": 0,
+        "ms CPU": 1,
+        "fit s": 1,
+    }
     formatters = {key: f"{{:.{n}f}}".format for key, n in digits.items() if key in table}
     return table.to_string(na_rep="", formatters=formatters)
 

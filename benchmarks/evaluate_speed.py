@@ -121,7 +121,9 @@ def metric_learning_contender(folder):
     )  # vectors it does not look at
 
     def run():
-        found = calculator.get_accuracy(query, query_labels, reference, labels, ref_includes_query=False)
+        found = calculator.get_accuracy(
+            query, query_labels, reference, labels, ref_includes_query=False
+        )
         return {ours: float(found[theirs]) for theirs, ours in names.items()}
 
     return run
@@ -167,7 +169,9 @@ def measure(name, folder, repeat):
     """Run one contender; what the child process prints."""
     import warnings
 
-    warnings.simplefilter("ignore")  # both say that a ranking of the first k does not hold every positive
+    warnings.simplefilter(
+        "ignore"
+    )  # both say that a ranking of the first k does not hold every positive
     run = CONTENDERS[name](folder)
     before, seconds = peak_mb(), []
     for _ in range(repeat):
@@ -203,8 +207,12 @@ def report(rows, args):
     )
     whole, scores = rows["cbirkit"]["seconds"], rows["cbirkit, scores only"]["seconds"]
     for name, row in rows.items():
-        found = "".join(f"{row['found'][m]:13.4f}" if m in row["found"] else f"{'-':>13}" for m in METRICS)
-        times = f"{row['seconds']:9.3f}{row['seconds'] / whole:11.1f}{row['seconds'] / scores:15.1f}"
+        found = "".join(
+            f"{row['found'][m]:13.4f}" if m in row["found"] else f"{'-':>13}" for m in METRICS
+        )
+        times = (
+            f"{row['seconds']:9.3f}{row['seconds'] / whole:11.1f}{row['seconds'] / scores:15.1f}"
+        )
         print(f"{name:26}{times}{row['peak_mb']:9.0f}{row['input_mb']:10.0f}{found}")
 
 
@@ -216,9 +224,20 @@ def main():
     if args.contender:
         print(json.dumps(measure(args.contender[0], Path(args.contender[1]), args.repeat)))
         return
-    sizes = ["--queries", args.queries, "--database", args.database, "--k", args.k, "--repeat", args.repeat]
+    sizes = [
+        "--queries",
+        args.queries,
+        "--database",
+        args.database,
+        "--k",
+        args.k,
+        "--repeat",
+        args.repeat,
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        child("--generate", folder, *sizes)  # in a process of its own: peaks are inherited by children
+        child(
+            "--generate", folder, *sizes
+        )  # in a process of its own: peaks are inherited by children
         rows = {
             name: json.loads(child("--contender", name, folder, *sizes).splitlines()[-1])
             for name in CONTENDERS

@@ -98,7 +98,9 @@ ACTIONS = {
           field.dispatchEvent(new Event("change", { bubbles: true }));
         })""",
     },
-    "MetricLab": {"a result judged": """(i) => changed(".cbk-lab-table", () => all(".cbk-lab-tile")[i % 4].click())"""},
+    "MetricLab": {
+        "a result judged": """(i) => changed(".cbk-lab-table", () => all(".cbk-lab-tile")[i % 4].click())"""
+    },
     "AttackLab": {"a query picked": PICK},
     "ObjectExplorer": {"a query picked": PICK, "a box drawn": CROP},
 }
@@ -111,7 +113,9 @@ def measure(page, actions, folder, repeat):
     for name, script in actions.items():
         log.write_text("")
         times = []
-        for i in range(repeat):  # each at another place: a click on the same one again changes nothing
+        for i in range(
+            repeat
+        ):  # each at another place: a click on the same one again changes nothing
             times.append(page.evaluate(f"i => {{ {TOOLS} return ({script})(i); }}", i))
             page.wait_for_timeout(300)
         found[name] = times, [float(line) for line in log.read_text().split()]
@@ -130,16 +134,28 @@ def try_out(browser, explorer, n, repeat):
             notebook = browser.open(lab, "notebook.ipynb", width=1280, height=1000)
             notebook.run_all(":is(.cbk-lists .cbk-tile img[src^=blob], .cbk-lab-tile)", timeout=500)
             notebook.page.wait_for_timeout(2000)
-            for name, (page, kernel) in measure(notebook.page, ACTIONS[explorer], folder, repeat).items():
+            for name, (page, kernel) in measure(
+                notebook.page, ACTIONS[explorer], folder, repeat
+            ).items():
                 print(f"| {explorer}, {name} | {n:,} | {told(page)} | {told(kernel)} |", flush=True)
             if notebook.errors() or notebook.complaints():
-                raise SystemExit(f"the page complained: {notebook.errors()} {notebook.complaints()}")
+                raise SystemExit(
+                    f"the page complained: {notebook.errors()} {notebook.complaints()}"
+                )
             notebook.close()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="of the QueryExplorer")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[1_000, 10_000, 100_000],
+        help="of the QueryExplorer",
+    )
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--only", choices=ACTIONS)
     arguments = parser.parse_args()

@@ -33,7 +33,9 @@ def make_folder(realdata, folder, copies):
     photographs = [path for name in SETS for path in sorted((realdata / name).rglob("*.jpg"))]
     for copy in range(copies):
         for number, path in enumerate(photographs):
-            (target / f"{copy:02d}_{number:05d}.jpg").write_bytes(path.read_bytes() + f"{copy:04d}".encode() * bool(copy))
+            (target / f"{copy:02d}_{number:05d}.jpg").write_bytes(
+                path.read_bytes() + f"{copy:04d}".encode() * bool(copy)
+            )
     return len(photographs) * copies
 
 
@@ -49,7 +51,10 @@ def bare(encoder, folder, batch):
     """Seconds of the forward pass alone."""
     import torch
 
-    network, side = encoder.network.to(memory_format=torch.channels_last), encoder.preprocessing.shape
+    network, side = (
+        encoder.network.to(memory_format=torch.channels_last),
+        encoder.preprocessing.shape,
+    )
     n_images = len(list((folder / "images").iterdir()))
     pixels = torch.randn(batch, 3, *side).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -66,7 +71,9 @@ def bare_fused(encoder, folder, batch):
 
     n_images = len(list((folder / "images").iterdir()))
     random = np.random.RandomState(0)
-    prepared = [encoder.prepare(random.randint(0, 256, (256, 256, 3), dtype=np.uint8)) for _ in range(batch)]
+    prepared = [
+        encoder.prepare(random.randint(0, 256, (256, 256, 3), dtype=np.uint8)) for _ in range(batch)
+    ]
     encoder.transform_prepared(prepared)
     start = time.perf_counter()
     for _ in range(n_images // batch):
@@ -79,10 +86,18 @@ def ours(encoder, folder, batch):
     from cbirkit import ImageCollection
     from cbirkit.store import EmbeddingStore, embed
 
-    encoder.transform([next(iter(ImageCollection.from_folder(folder / "images")))])  # the network is built
+    encoder.transform(
+        [next(iter(ImageCollection.from_folder(folder / "images")))]
+    )  # the network is built
     with tempfile.TemporaryDirectory(dir=folder) as store:
         start = time.perf_counter()
-        embed(encoder, ImageCollection.from_folder(folder / "images"), EmbeddingStore(store), batch_size=batch, progress=False)
+        embed(
+            encoder,
+            ImageCollection.from_folder(folder / "images"),
+            EmbeddingStore(store),
+            batch_size=batch,
+            progress=False,
+        )
         return time.perf_counter() - start
 
 
@@ -92,7 +107,11 @@ def dataloader(encoder, folder, batch, workers):
     from torchvision import datasets, transforms
 
     wanted = encoder.preprocessing
-    steps = [transforms.Resize(wanted.shape), transforms.ToTensor(), transforms.Normalize(wanted.mean, wanted.std)]
+    steps = [
+        transforms.Resize(wanted.shape),
+        transforms.ToTensor(),
+        transforms.Normalize(wanted.mean, wanted.std),
+    ]
     data = datasets.ImageFolder(folder, transforms.Compose(steps))
     return loop(encoder, torch.utils.data.DataLoader(data, batch_size=batch, num_workers=workers))
 
@@ -140,14 +159,43 @@ def measure_here(arguments):
     torch.set_num_threads(arguments.threads)
     encoder = make_encoder(arguments.encoder, arguments.realdata, arguments.batch)
     seconds = WAYS[arguments.way](encoder, arguments.folder, arguments.batch)
-    cpu = sum(getattr(resource.getrusage(who), field) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN) for field in ("ru_utime", "ru_stime"))
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    cpu = sum(
+        getattr(resource.getrusage(who), field)
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        for field in ("ru_utime", "ru_stime")
+    )
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "cpu": cpu,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 def measure(way, encoder, folder, arguments):
     """One measurement in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.extraction_speed", "--way", way, "--encoder", encoder, "--folder", str(folder)]
-    command += ["--threads", str(arguments.threads), "--batch", str(arguments.batch), "--realdata", str(arguments.realdata)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.extraction_speed",
+        "--way",
+        way,
+        "--encoder",
+        encoder,
+        "--folder",
+        str(folder),
+    ]
+    command += [
+        "--threads",
+        str(arguments.threads),
+        "--batch",
+        str(arguments.batch),
+        "--realdata",
+        str(arguments.realdata),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
@@ -169,25 +217,58 @@ def embed_and_count(encoder, folder, batch, store, kill_at):
         return encode(self, prepared)
 
     cls.transform_prepared = counted
-    embed(encoder, ImageCollection.from_folder(folder / "images"), EmbeddingStore(store, flush_seconds=1), batch_size=batch, progress=False)
+    embed(
+        encoder,
+        ImageCollection.from_folder(folder / "images"),
+        EmbeddingStore(store, flush_seconds=1),
+        batch_size=batch,
+        progress=False,
+    )
     return seen
 
 
 def killed_and_resumed(folder, n_images, arguments):
     """Kill an extraction at 40 %, run it again; return the images that the second run encoded."""
     with tempfile.TemporaryDirectory(dir=folder) as store:
-        command = [sys.executable, "-m", "benchmarks.extraction_speed", "--way", "count", "--encoder", "tiny", "--folder", str(folder)]
-        command += ["--store", store, "--batch", str(arguments.batch), "--realdata", str(arguments.realdata)]
-        first = subprocess.run([*command, "--kill-at", str(int(0.4 * n_images))], check=False, capture_output=True)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.extraction_speed",
+            "--way",
+            "count",
+            "--encoder",
+            "tiny",
+            "--folder",
+            str(folder),
+        ]
+        command += [
+            "--store",
+            store,
+            "--batch",
+            str(arguments.batch),
+            "--realdata",
+            str(arguments.realdata),
+        ]
+        first = subprocess.run(
+            [*command, "--kill-at", str(int(0.4 * n_images))], check=False, capture_output=True
+        )
         assert first.returncode == -signal.SIGKILL, first.stderr.decode()
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        return int(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[
+                -1
+            ]
+        )
 
 
 def main():
     arguments = parse()
     if arguments.way == "count":
         encoder = make_encoder(arguments.encoder, arguments.realdata, arguments.batch)
-        print(embed_and_count(encoder, arguments.folder, arguments.batch, arguments.store, arguments.kill_at))
+        print(
+            embed_and_count(
+                encoder, arguments.folder, arguments.batch, arguments.store, arguments.kill_at
+            )
+        )
         return
     if arguments.way:
         measure_here(arguments)
@@ -198,23 +279,35 @@ def main():
         for encoder in ("mobilenet_v2", "tiny"):
             rates = {}
             for way in WAYS:
-                runs = [measure(way, encoder, scratch / "few", arguments) for _ in range(arguments.repeat)]
+                runs = [
+                    measure(way, encoder, scratch / "few", arguments)
+                    for _ in range(arguments.repeat)
+                ]
                 best = min(runs, key=lambda run: run["seconds"])
                 rates[way] = n_images / best["seconds"]
                 share = f"{100 * rates[way] / rates['bare']:.0f} % of bare"
-                print(f"{encoder}, {way}: {rates[way]:.0f} images/s ({share}), peak {best['peak_mb']:.0f} MB", flush=True)
+                print(
+                    f"{encoder}, {way}: {rates[way]:.0f} images/s ({share}), peak {best['peak_mb']:.0f} MB",
+                    flush=True,
+                )
         rest = killed_and_resumed(scratch / "few", n_images, arguments)
         print(f"killed after {int(0.4 * n_images)} of {n_images}: the second run encoded {rest}")
         few = measure("cbirkit", "tiny", scratch / "few", arguments)["peak_mb"]
         n_many = make_folder(arguments.realdata, scratch / "many", 10)
         many = measure("cbirkit", "tiny", scratch / "many", arguments)["peak_mb"]
-        print(f"peak memory, tiny: {few:.0f} MB for {n_images} images, {many:.0f} MB for {n_many}: {100 * (many / few - 1):+.1f} %")
+        print(
+            f"peak memory, tiny: {few:.0f} MB for {n_images} images, {many:.0f} MB for {n_many}: {100 * (many / few - 1):+.1f} %"
+        )
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "realdata"
-    parser.add_argument("--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside)))
+    parser.add_argument(
+        "--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside))
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=3)

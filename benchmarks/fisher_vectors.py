@@ -16,13 +16,20 @@ from cbirkit.indexes import Exact
 
 def measure(seed):
     """mAP of each encoder on one set, and what the comparison says."""
-    views = datasets.load_photo_views("hard", n_objects=50, n_views=6, n_distractors=200, random_state=seed)
+    views = datasets.load_photo_views(
+        "hard", n_objects=50, n_views=6, n_distractors=200, random_state=seed
+    )
     pieces = views.column("region")
     spare = np.unique(pieces[pd.isna(views.column("instance"))])
     split = np.where(np.isin(pieces, spare[::2]), "aside", views.column("split"))
-    aside, queries, database = views.with_columns(split=split).split(parts=("aside", "query", "database"))
+    aside, queries, database = views.with_columns(split=split).split(
+        parts=("aside", "query", "database")
+    )
     rankings = {}
-    for encoder in (encoders.VLAD(64, random_state=seed), encoders.FisherVector(64, random_state=seed)):
+    for encoder in (
+        encoders.VLAD(64, random_state=seed),
+        encoders.FisherVector(64, random_state=seed),
+    ):
         encoder.fit(aside)
         index = Exact().fit(encoder.transform(database))
         distances, found = index.kneighbors(encoder.transform(queries), len(database))
@@ -31,7 +38,9 @@ def measure(seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     for seed in parser.parse_args().seeds:
         print(f"seed {seed}\n{measure(seed)}\n")

@@ -27,7 +27,14 @@ import pandas as pd
 
 from benchmarks.encoders_realdata import open_set
 from cbirkit import Ranking, Relevance, evaluate
-from cbirkit.encoders import ITQ, Deep, PCAHash, ProductQuantiser, RandomProjectionHash, SpectralHash
+from cbirkit.encoders import (
+    ITQ,
+    Deep,
+    PCAHash,
+    ProductQuantiser,
+    RandomProjectionHash,
+    SpectralHash,
+)
 from cbirkit.evaluation.resample import bootstrap_means
 from cbirkit.indexes import Exact, Hamming
 from cbirkit.learning import HashHead
@@ -85,7 +92,10 @@ def hashes(n_bits):
 
 def rankings(A, A_labels, Q, B, searched):
     """All rankings by (method, bits); `searched` makes one of an index and its rows, or of a table of distances."""
-    out = {("all numbers", 0): searched(Exact(), B, Q), ("chance", 0): searched(np.zeros((len(Q), len(B))))}
+    out = {
+        ("all numbers", 0): searched(Exact(), B, Q),
+        ("chance", 0): searched(np.zeros((len(Q), len(B)))),
+    }
     for n_bits in BITS:
         for method, hashed in hashes(n_bits).items():
             codes = hashed.fit(A, A_labels).transform(B)
@@ -111,7 +121,10 @@ def measure(X, labels, ids, masks):
         return Ranking(ids[asked], ids[stored], keys, distances)
 
     found = rankings(X[learn], labels[learn], X[asked], X[stored], searched)
-    scores = {key: evaluate(one, truth, metrics=["expected_map"], n_bootstrap=0) for key, one in found.items()}
+    scores = {
+        key: evaluate(one, truth, metrics=["expected_map"], n_bootstrap=0)
+        for key, one in found.items()
+    }
     return pd.DataFrame({key: score.per_query["expected_map"] for key, score in scores.items()})
 
 
@@ -131,13 +144,26 @@ def summarise(name, tables):
     print("| bits | " + " | ".join(METHODS) + " |")
     for n_bits in BITS:
         print(f"| {n_bits} | " + " | ".join(cell((method, n_bits)) for method in METHODS) + " |")
-    print("share of the mAP of all numbers, 64 bits:", {m: round(mean[m, 64] / mean[whole], 3) for m in METHODS})
-    for better, worse in (("PCA", "LSH"), ("ITQ", "LSH"), ("learned", "ITQ"), ("PQ", "ITQ asymmetric")):
+    print(
+        "share of the mAP of all numbers, 64 bits:",
+        {m: round(mean[m, 64] / mean[whole], 3) for m in METHODS},
+    )
+    for better, worse in (
+        ("PCA", "LSH"),
+        ("ITQ", "LSH"),
+        ("learned", "ITQ"),
+        ("PQ", "ITQ asymmetric"),
+    ):
         for n_bits in BITS:
             gap = draws[better, n_bits] - draws[worse, n_bits]
             low, high = 100 * gap.quantile([0.025, 0.975])
-            above = sum(table[better, n_bits].mean() > table[worse, n_bits].mean() for table in tables)
-            print(f"{better} over {worse}, {n_bits} bits: [{low:+.1f}, {high:+.1f}], above in {above} of {len(tables)}", flush=True)
+            above = sum(
+                table[better, n_bits].mean() > table[worse, n_bits].mean() for table in tables
+            )
+            print(
+                f"{better} over {worse}, {n_bits} bits: [{low:+.1f}, {high:+.1f}], above in {above} of {len(tables)}",
+                flush=True,
+            )
 
 
 def milliseconds(search, n_queries, calls=1, repeats=5):
@@ -154,7 +180,9 @@ def milliseconds(search, n_queries, calls=1, repeats=5):
 def nearest(distances, k=10):
     """The k nearest of a table of distances, in order."""
     some = np.argpartition(distances, k, axis=1)[:, :k]
-    return np.take_along_axis(some, np.argsort(np.take_along_axis(distances, some, axis=1), axis=1), axis=1)
+    return np.take_along_axis(
+        some, np.argsort(np.take_along_axis(distances, some, axis=1), axis=1), axis=1
+    )
 
 
 def ways(n, n_dims=1280):
@@ -174,7 +202,10 @@ def ways(n, n_dims=1280):
         "64 bits, `Hamming`": (8, lambda m: hamming[64].kneighbors(codes[64][:m], 10)),
         "64 bits, faiss's binary index": (8, lambda m: binary.search(codes[64][:m], 10)),
         "128 bits, `Hamming`": (16, lambda m: hamming[128].kneighbors(codes[128][:m], 10)),
-        "64 bits, hashing of the query included": (8, lambda m: hamming[64].kneighbors(itq.transform(X[:m]), 10)),
+        "64 bits, hashing of the query included": (
+            8,
+            lambda m: hamming[64].kneighbors(itq.transform(X[:m]), 10),
+        ),
         "64 bits, asymmetric": (8, lambda m: nearest(itq.distances(X[:m], codes[64]))),
         "8 bytes, PQ tables": (8, lambda m: nearest(pq.distances(X[:m], codes[64]))),
     }
@@ -182,14 +213,18 @@ def ways(n, n_dims=1280):
 
 def latency(n):
     """Print bytes and milliseconds of each way to search n images."""
-    print(f"| {n:,} images | bytes an image | MB a million | ms a query, 100 at once | ms, one at a time |")
+    print(
+        f"| {n:,} images | bytes an image | MB a million | ms a query, 100 at once | ms, one at a time |"
+    )
     for name, (size, search) in ways(n).items():
         batch, single = milliseconds(search, 100), milliseconds(search, 1, calls=10)
         print(f"| {name} | {size:,} | {size:,} | {batch:.2f} | {single:.2f} |", flush=True)
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--realdata", type=Path, default=os.environ.get("CBIRKIT_REALDATA"))
     parser.add_argument("--halves", type=int, default=3)
     parser.add_argument("--keep", type=Path)
@@ -198,7 +233,9 @@ def parse():
     parser.add_argument("--n", type=int, default=100_000)
     arguments = parser.parse_args()
     if not arguments.latency and not (arguments.realdata and Path(arguments.realdata).is_dir()):
-        parser.error(f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR")
+        parser.error(
+            f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR"
+        )
     return arguments
 
 
@@ -209,7 +246,10 @@ def run(arguments):
         return
     for name in arguments.only:
         X, labels, ids, asks = embedded(name, Path(arguments.realdata), arguments.keep)
-        summarise(name, [measure(X, labels, ids, masks) for masks in splits(labels, asks, arguments.halves)])
+        summarise(
+            name,
+            [measure(X, labels, ids, masks) for masks in splits(labels, asks, arguments.halves)],
+        )
 
 
 if __name__ == "__main__":

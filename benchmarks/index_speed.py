@@ -57,7 +57,9 @@ def recall(found, truth):
 def speeds(search, queries, n_single=200):
     """Return keys of a batch, and queries a second in a batch and one at a time."""
     keys, batch = best_of(lambda: search(queries))
-    _, single = best_of(lambda: [search(queries[i : i + 1]) for i in range(min(n_single, len(queries)))])
+    _, single = best_of(
+        lambda: [search(queries[i : i + 1]) for i in range(min(n_single, len(queries)))]
+    )
     return keys, len(queries) / batch, min(n_single, len(queries)) / single
 
 
@@ -94,7 +96,9 @@ def kit_indexes(skip):
 
 def measure(X, queries, k, skip):
     """Print the first table; return the fitted indexes and the true neighbours (n_queries, k)."""
-    print("| index | build s | batch q/s | single q/s | recall@10 | saved MB |\n|---|---|---|---|---|---|")
+    print(
+        "| index | build s | batch q/s | single q/s | recall@10 | saved MB |\n|---|---|---|---|---|---|"
+    )
     fitted, truth = {}, None
     for name, index in kit_indexes(skip).items():
         try:
@@ -127,7 +131,10 @@ def measure_hamming(X, queries, k, truth):
         near = np.argsort(-np.einsum("nkd,nd->nk", unit[keys], q), axis=1)[:, :k]
         return np.take_along_axis(keys, near, axis=1)
 
-    for name, search, extra in [("Hamming", plain, 0), ("Hamming, re-rank 100", reranked, X.nbytes)]:
+    for name, search, extra in [
+        ("Hamming", plain, 0),
+        ("Hamming, re-rank 100", reranked, X.nbytes),
+    ]:
         keys, batch, single = speeds(search, queries)
         row(name, build, batch, single, recall(keys, truth), saved_size(index) + extra)
 
@@ -157,10 +164,14 @@ def measure_overhead(fitted, X, queries, k):
     if "IVFPQ, rerank 0" in fitted:
         nprobe = faiss.SearchParametersIVF(nprobe=16)
         direct["IVFPQ, rerank 0"] = ("IndexIVFPQ", fitted["IVFPQ, rerank 0"]._lists, nprobe)
-    print("\n| index | beside | batch us/query, ours / faiss | single us, ours / faiss |\n|---|---|---|---|")
+    print(
+        "\n| index | beside | batch us/query, ours / faiss | single us, ours / faiss |\n|---|---|---|---|"
+    )
     for name, (beside, index, params) in direct.items():
         ours = speeds(lambda q, name=name: fitted[name].kneighbors(q, k, False), queries)[1:]
-        theirs = speeds(lambda q, index=index, params=params: index.search(q, k, params=params)[1], q)[1:]
+        theirs = speeds(
+            lambda q, index=index, params=params: index.search(q, k, params=params)[1], q
+        )[1:]
         cells = [f"{1e6 / o:,.0f} / {1e6 / t:,.0f}" for o, t in zip(ours, theirs, strict=True)]
         print(f"| {name} | {beside} | {cells[0]} | {cells[1]} |", flush=True)
 
@@ -172,7 +183,9 @@ def parse():
     parser.add_argument("--dims", type=int, default=128)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1, help="of BLAS and of faiss")
-    parser.add_argument("--skip", nargs="*", default=[], help="leave out indexes whose name holds a word")
+    parser.add_argument(
+        "--skip", nargs="*", default=[], help="leave out indexes whose name holds a word"
+    )
     return parser.parse_args()
 
 

@@ -38,7 +38,9 @@ def library(name, index, X, k):
         return lambda q: both.search(q, k, params=params)
     if name == "Annoy":
         trees, search_k = index._trees, index.search_k
-        return lambda q: [trees.get_nns_by_vector(row, k, search_k, include_distances=True) for row in q]
+        return lambda q: [
+            trees.get_nns_by_vector(row, k, search_k, include_distances=True) for row in q
+        ]
     return None
 
 

@@ -32,29 +32,44 @@ class Remembered:
         self.found = found
 
     def describe_all(self, images, order=None):
-        yield from (self.found[name] for name in (images.ids if order is None else images.ids[order]))
+        yield from (
+            self.found[name] for name in (images.ids if order is None else images.ids[order])
+        )
 
 
 def open_sets(realdata):
     """(queries, database) of both protocols."""
-    small = ImageCollection.from_table(realdata / "b_instance_ukbench250" / "labels.csv", path="file")
-    large = ImageCollection.from_table(realdata / "b_instance_ukbench_orig640" / "labels.csv", path="file")
-    originals = {Path(str(name)).name: i for i, name in enumerate(large.column("file") if "file" in large.table else large.ids)}
+    small = ImageCollection.from_table(
+        realdata / "b_instance_ukbench250" / "labels.csv", path="file"
+    )
+    large = ImageCollection.from_table(
+        realdata / "b_instance_ukbench_orig640" / "labels.csv", path="file"
+    )
+    originals = {
+        Path(str(name)).name: i
+        for i, name in enumerate(large.column("file") if "file" in large.table else large.ids)
+    }
     names = [Path(str(name)).name for name in small.ids]
     chosen = [originals.get(name) for name in names]
 
     def read(i):
         return small[i] if chosen[i] is None else large[chosen[i]]
 
-    mixed = ImageCollection.from_function(read, small.table, key="ukbench250 with originals", name="ukbench mixed")
+    mixed = ImageCollection.from_function(
+        read, small.table, key="ukbench250 with originals", name="ukbench mixed"
+    )
     asking = mixed[np.array([i is not None for i in chosen])]
     return {"ukbench250": (small, small), "orig640 against 1000": (asking, mixed)}
 
 
 def train_features(realdata, most):
     """Training photographs and their features."""
-    unlabelled = ImageCollection.from_table(realdata / "i_unlabelled_photos" / "labels.csv", path="file")
-    train = unlabelled.subset(np.isin(unlabelled.column("source"), TRAIN_SOURCES))[:: max(1, 1554 // most)]
+    unlabelled = ImageCollection.from_table(
+        realdata / "i_unlabelled_photos" / "labels.csv", path="file"
+    )
+    train = unlabelled.subset(np.isin(unlabelled.column("source"), TRAIN_SOURCES))[
+        :: max(1, 1554 // most)
+    ]
     return train, rerank.describe_images(train, SIFT(max_keypoints=500))
 
 
@@ -80,41 +95,70 @@ def measure(queries, database, fitted, features, depth):
     rankings["  + verified expansion"] = rerank.query_expansion(
         *vectors["VLAD 64"], verified.ranking, n=4, accepted=verified.accepted(8)
     )
-    rankings["VLAD 64 + average expansion"] = rerank.query_expansion(*vectors["VLAD 64"], rankings["VLAD 64"], n=3)
+    rankings["VLAD 64 + average expansion"] = rerank.query_expansion(
+        *vectors["VLAD 64"], rankings["VLAD 64"], n=3
+    )
     truth = queries.relevance(queries, database, by="group")
     full = queries.relevance(queries, database, by="group", keep_self=True)
     groups, rows = queries.column("group"), {}
     for name, ranking in rankings.items():
         line = evaluate(ranking, truth, metrics=["map"], groups=groups).summary.loc["map"]
         score = evaluate(ranking, full, metrics=["ukbench"], n_bootstrap=0)["ukbench"]
-        rows[name] = {"mAP": 100 * line["mean"], "low": 100 * line["low"], "high": 100 * line["high"], "N-S": score}
-    pair = compare({n: rankings[n] for n in ("VLAD 64 + re-ranking", "VLAD 64")}, truth, groups=groups, n_draws=2000).pairs
+        rows[name] = {
+            "mAP": 100 * line["mean"],
+            "low": 100 * line["low"],
+            "high": 100 * line["high"],
+            "N-S": score,
+        }
+    pair = compare(
+        {n: rankings[n] for n in ("VLAD 64 + re-ranking", "VLAD 64")},
+        truth,
+        groups=groups,
+        n_draws=2000,
+    ).pairs
     print(pd.DataFrame(rows).T.round(2).to_string())
     print(pair[["a", "b", "difference", "low", "high", "p"]].round(3).to_string(index=False))
     print(f"verified {len(verified.verifications)} pairs in {seconds:.0f} s\n", flush=True)
 
 
 def run():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "realdata"
-    parser.add_argument("--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside)))
+    parser.add_argument(
+        "--realdata", type=Path, default=Path(os.environ.get("CBIRKIT_REALDATA", beside))
+    )
     parser.add_argument("--depth", type=int, default=20)
-    parser.add_argument("--train", type=int, default=777, help="photographs to learn codebooks from")
-    parser.add_argument("--words", type=int, nargs="*", default=[100_000], help="sizes of the sampled codebooks")
+    parser.add_argument(
+        "--train", type=int, default=777, help="photographs to learn codebooks from"
+    )
+    parser.add_argument(
+        "--words", type=int, nargs="*", default=[100_000], help="sizes of the sampled codebooks"
+    )
     arguments = parser.parse_args()
     if not (arguments.realdata / "b_instance_ukbench250").is_dir():
-        parser.error(f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR")
+        parser.error(
+            f"no real photographs in {arguments.realdata}; pass their folder with --realdata DIR"
+        )
     train, remembered = train_features(arguments.realdata, arguments.train)
-    sparse = {f"sampled words {n:,} + inverted file": (SparseBagOfWords, n) for n in arguments.words}
+    sparse = {
+        f"sampled words {n:,} + inverted file": (SparseBagOfWords, n) for n in arguments.words
+    }
     kinds = {"visual words 1,000": (BagOfWords, 1000), **sparse, "VLAD 64": (VLAD, 64)}
     fitted = {"colour histogram": ColorHistogram(), "tiny image": TinyImage()}
     for name, (kind, n_words) in kinds.items():
         began = time.perf_counter()
         fitted[name] = kind(n_words, Remembered(remembered)).fit(train)
-        print(f"{name}: fitted on {len(train)} photographs in {time.perf_counter() - began:.0f} s", flush=True)
+        print(
+            f"{name}: fitted on {len(train)} photographs in {time.perf_counter() - began:.0f} s",
+            flush=True,
+        )
     features = {}
     for name, (queries, database) in open_sets(arguments.realdata).items():
-        news = queries if features else database  # the second database differs from the first in its queries
+        news = (
+            queries if features else database
+        )  # the second database differs from the first in its queries
         features = features | rerank.describe_images(news, SIFT(max_keypoints=500))
         for encoder in fitted.values():
             if hasattr(encoder, "detector"):

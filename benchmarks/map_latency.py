@@ -105,20 +105,25 @@ FRAMES = {
 
 def measure(page, repeat):
     """Milliseconds by name of what is measured: all of them for events, of each frame for movements."""
+
     def run(script, place=None):
         return page.evaluate(f"given => {{ {TOOLS} return ({script})(given); }}", place)
 
     found = {name: run(script) for name, script in FRAMES.items()}
     for name, script in MEASURES.items():
         found[name] = []
-        for i in range(repeat):  # each at another point: a click on the same one again changes nothing
+        for i in range(
+            repeat
+        ):  # each at another point: a click on the same one again changes nothing
             found[name].append(run(script, [-0.3 + 0.1 * (i % 6), -0.3 + 0.12 * (i // 6 % 5)]))
             page.wait_for_timeout(150)
     return found
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--repeat", type=int, default=15)
     arguments = parser.parse_args()
@@ -133,11 +138,16 @@ def main():
                 notebook.page.locator(".cbk-map-top").scroll_into_view_if_needed()
                 notebook.page.wait_for_timeout(4000)
                 found = measure(notebook.page, arguments.repeat)
-                cells = [f"{np.median(times):.0f} ({np.percentile(times, 90):.0f})" for times in found.values()]
+                cells = [
+                    f"{np.median(times):.0f} ({np.percentile(times, 90):.0f})"
+                    for times in found.values()
+                ]
                 made = notebook.page.locator(".jp-OutputArea-output pre").first.inner_text()
                 print(f"| {n:,} | " + " | ".join(cells) + f" |  {made.strip()}", flush=True)
                 if notebook.errors() or notebook.complaints():
-                    raise SystemExit(f"the page complained: {notebook.errors()} {notebook.complaints()}")
+                    raise SystemExit(
+                        f"the page complained: {notebook.errors()} {notebook.complaints()}"
+                    )
                 notebook.close()
 
 

@@ -44,7 +44,12 @@ from cbirkit.objects import (
 )
 from cbirkit.objects.region_search import nearest_images
 
-SCALES = (1.0, 0.7, 0.5, 0.35)  # at which a query is asked, where the name of a method says "scales"
+SCALES = (
+    1.0,
+    0.7,
+    0.5,
+    0.35,
+)  # at which a query is asked, where the name of a method says "scales"
 SIZES = ("small", "medium", "large")
 ENCODERS = {"middle": {"layer": "blocks.10", "size": 320}, "last": {"size": 320}}
 PROPOSERS = {
@@ -85,8 +90,13 @@ def scenes(seed, n_instances=8):
         "size": 128,
         "random_state": seed,
     }
-    database, asked = datasets.load_scenes("multi", **choose), datasets.load_scenes("clutter", **choose)
-    queries = [RegionQuery(asked[i], asked.mask(i) > 0, name=str(asked.ids[i])) for i in range(len(asked))]
+    database, asked = (
+        datasets.load_scenes("multi", **choose),
+        datasets.load_scenes("clutter", **choose),
+    )
+    queries = [
+        RegionQuery(asked[i], asked.mask(i) > 0, name=str(asked.ids[i])) for i in range(len(asked))
+    ]
     masks = [database.mask(i) for i in range(len(database))]
     there = [dict(zip(names, range(1, 9), strict=False)) for names in database.column("instances")]
     wanted = asked.column("instances")
@@ -95,9 +105,20 @@ def scenes(seed, n_instances=8):
         mask = masks[image] == there[image][wanted[query][0]]
         return [Region.from_mask(mask)] if mask.any() else []
 
-    true = [[Region.from_mask(mask == number) for number in np.unique(mask) if number] for mask in masks]
-    parts = {size: object_relevance(asked, database, by="instances", size=size) for size in (None, *SIZES)}
-    return queries, database, true, {size or "all": relevance for size, relevance in parts.items()}, truth
+    true = [
+        [Region.from_mask(mask == number) for number in np.unique(mask) if number] for mask in masks
+    ]
+    parts = {
+        size: object_relevance(asked, database, by="instances", size=size)
+        for size in (None, *SIZES)
+    }
+    return (
+        queries,
+        database,
+        true,
+        {size or "all": relevance for size, relevance in parts.items()},
+        truth,
+    )
 
 
 def pasted(folder, n=100):
@@ -148,7 +169,9 @@ def streets(folder, least=60):
     drive = np.array([Path(name).name[:6] for name in table["file"]])
     held, queries, parts, asked = {}, [], {}, []
     for name, number in (("car", 8), ("pedestrian", 9), ("sign", 6)):
-        held[name] = [[r for r in connected_regions(m == number, m) if r.area >= least] for m in masks]
+        held[name] = [
+            [r for r in connected_regions(m == number, m) if r.area >= least] for m in masks
+        ]
         for i, regions in enumerate(held[name]):
             if regions:
                 queries.append(
@@ -168,7 +191,10 @@ def streets(folder, least=60):
         ]
         junk = [np.flatnonzero(drive == drive[own]) for _, own in asked]
         parts[part] = Relevance.from_sets(
-            [q.name for q in queries], database.ids, [np.array(r, dtype=np.int64) for r in rows], junk
+            [q.name for q in queries],
+            database.ids,
+            [np.array(r, dtype=np.int64) for r in rows],
+            junk,
         )
     true = [[r for name in held for r in held[name][i]] for i in range(len(masks))]
     return queries, database, true, parts, lambda query, image: held[asked[query][0]][image]
@@ -182,16 +208,27 @@ def measure(label, seed, made):
     rows = []
     for part, relevance in parts.items():
         scores = {
-            name: {method: _score(one.ranking.select(~reports), relevance) for method, one in found.items()}
+            name: {
+                method: _score(one.ranking.select(~reports), relevance)
+                for method, one in found.items()
+            }
             for name, (found, _) in at.items()
         }
-        best = {method: max(at, key=lambda name, m=method: scores[name][m]) for method in at["last"][0]}
-        ways = {name: {method: name for method in found} for name, (found, _) in at.items()} | {"own": best}
+        best = {
+            method: max(at, key=lambda name, m=method: scores[name][m]) for method in at["last"][0]
+        }
+        ways = {name: {method: name for method in found} for name, (found, _) in at.items()} | {
+            "own": best
+        }
         for encoder, layers in ways.items():
             found = {method: at[layer][0][method] for method, layer in layers.items()}
             for row in _scores(part, relevance, found, truth, reports):
                 layer = layers[row["method"]]
-                told = {"layer": layer, "validation": scores[layer][row["method"]], **at[layer][1][row["method"]]}
+                told = {
+                    "layer": layer,
+                    "validation": scores[layer][row["method"]],
+                    **at[layer][1][row["method"]],
+                }
                 rows.append({"set": label, "seed": seed, "encoder": encoder} | row | told)
     return rows
 
@@ -204,13 +241,20 @@ def searched(label, layer, made):
     ways = {name: way for name, way in ways.items() if name != "network" or label == "scenes"}
     found, costs, network = {}, {}, 0.0
     for name, given in ways.items():
-        retriever = RegionRetriever(encoder, PROPOSERS.get(name), progress=False).fit(database, regions=given)
-        network = network or 1000 * retriever.seconds_["network"] / n  # later ones find the maps made
+        retriever = RegionRetriever(encoder, PROPOSERS.get(name), progress=False).fit(
+            database, regions=given
+        )
+        network = (
+            network or 1000 * retriever.seconds_["network"] / n
+        )  # later ones find the maps made
         found[name] = retriever.search(queries, k=n)
         costs[name] = _costs(retriever, queries) | {"ms_network": network}
         if name == "whole images":
             whole = [RegionQuery(query.image, name=query.name) for query in queries]
-            found["whole pictures"], costs["whole pictures"] = retriever.search(whole, k=n), costs[name]
+            found["whole pictures"], costs["whole pictures"] = (
+                retriever.search(whole, k=n),
+                costs[name],
+            )
         if name in ("whole images", "Felzenszwalb", "network"):
             retriever.query_scales = SCALES
             found[f"{name}, scales"] = retriever.search(queries, k=n)
@@ -231,7 +275,11 @@ def _costs(retriever, queries, n=50):
     search = 1000 * (time.process_time() - began) / len(asked)
     n_images = len(retriever.ids)
     cutting = 1000 * retriever.seconds_["regions"] / n_images
-    return {"vectors": len(retriever.embeddings_) / n_images, "ms_search": search, "ms_regions": cutting}
+    return {
+        "vectors": len(retriever.embeddings_) / n_images,
+        "ms_search": search,
+        "ms_regions": cutting,
+    }
 
 
 def _scores(part, relevance, found, truth, reports):
@@ -275,7 +323,10 @@ def _overlap(result, relevance, truth, scored):
         for rank in np.flatnonzero(gains[query] > 0):
             things = truth(query, int(result.ranking.indices[query, rank]))
             out.append(
-                max((mask_iou(result.regions[query][rank][0], thing) for thing in things), default=np.nan)
+                max(
+                    (mask_iou(result.regions[query][rank][0], thing) for thing in things),
+                    default=np.nan,
+                )
             )
     return float(np.nanmean(out))
 
@@ -289,13 +340,21 @@ def main():
         "--sets", nargs="*", default=["scenes 0", "scenes 1", "scenes 2", "pasted", "streets"]
     )
     options, folder = parser.parse_args(), os.environ.get("CBIRKIT_REALDATA", "")
-    done = pd.read_csv(options.out) if Path(options.out).exists() else pd.DataFrame({"set": [], "seed": []})
+    done = (
+        pd.read_csv(options.out)
+        if Path(options.out).exists()
+        else pd.DataFrame({"set": [], "seed": []})
+    )
     for wanted in options.sets:
         label, _, seed = wanted.partition(" ")
         seed, began = int(seed or 0), time.process_time()
         if len(done[(done["set"] == label) & (done["seed"] == seed)]):
             continue
-        made = scenes(seed) if label == "scenes" else {"pasted": pasted, "streets": streets}[label](folder)
+        made = (
+            scenes(seed)
+            if label == "scenes"
+            else {"pasted": pasted, "streets": streets}[label](folder)
+        )
         rows = measure(label, seed, made)
         done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
         text = io.StringIO()

@@ -41,7 +41,10 @@ def coco(folder):
                     ImageDraw.Draw(drawn).polygon(polygon, fill=1)
                 masks.append(np.asarray(drawn))
         if masks:
-            yield np.asarray(Image.open(folder / "images" / entry["file_name"]).convert("RGB")), things(masks)
+            yield (
+                np.asarray(Image.open(folder / "images" / entry["file_name"]).convert("RGB")),
+                things(masks),
+            )
 
 
 def things(masks):
@@ -62,24 +65,35 @@ def kept(regions, max_regions, iou, max_area):
 
 def main(folder, step=1):
     """Print every setting, the best by the even images first."""
-    images = {"CamVid": list(camvid(folder / "d_masks_camvid100"))[::step], "COCO": list(coco(folder / "m_coco131"))[::step]}
+    images = {
+        "CamVid": list(camvid(folder / "d_masks_camvid100"))[::step],
+        "COCO": list(coco(folder / "m_coco131"))[::step],
+    }
     every = dict.fromkeys(GRID, None) | {"max_regions": 100_000, "iou": 1.0, "max_area": 1.0}
-    ways = {f"Felzenszwalb({scale})": Felzenszwalb(scale, **every) for scale in (60.0, 120.0, 200.0)}
+    ways = {
+        f"Felzenszwalb({scale})": Felzenszwalb(scale, **every) for scale in (60.0, 120.0, 200.0)
+    }
     ways |= {f"SLIC({n})": SLIC(n, **every) for n in (50, 80)}
     found = {}
     for name, pairs in images.items():
         for at, (image, wanted) in enumerate(tqdm(pairs, desc=name)):
-            overlaps = {("SlidingPyramid", ""): best_overlaps(SlidingPyramid().propose(image), wanted)}
+            overlaps = {
+                ("SlidingPyramid", ""): best_overlaps(SlidingPyramid().propose(image), wanted)
+            }
             for way, proposer in ways.items():
                 regions = proposer.propose(image)
                 for values in itertools.product(*GRID.values()):
                     overlaps[way, values] = best_overlaps(kept(regions, *values), wanted)
             for key, values in overlaps.items():
                 found.setdefault(key, {}).setdefault((name, at % 2), []).extend(values)
-    rows = {key: {half: np.mean(values) for half, values in one.items()} for key, one in found.items()}
+    rows = {
+        key: {half: np.mean(values) for half, values in one.items()} for key, one in found.items()
+    }
     chosen = sorted(rows, key=lambda key: -(rows[key]["CamVid", 0] + rows[key]["COCO", 0]))
     for key in chosen:
-        told = "  ".join(f"{name} {rows[key][name, 0]:.3f} | {rows[key][name, 1]:.3f}" for name in images)
+        told = "  ".join(
+            f"{name} {rows[key][name, 0]:.3f} | {rows[key][name, 1]:.3f}" for name in images
+        )
         print(f"{key[0]:20} {key[1]!s:18} chosen on | reported on:  {told}")
 
 

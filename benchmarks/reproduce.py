@@ -39,7 +39,10 @@ def parts_of(name, data):
 def judgements(name, data, queries, database):
     """Pairs of protocol and `Relevance`."""
     if hasattr(data, "protocols"):
-        return [(protocol, data.relevance(queries, database, protocol=protocol)) for protocol in data.protocols]
+        return [
+            (protocol, data.relevance(queries, database, protocol=protocol))
+            for protocol in data.protocols
+        ]
     return [("", data.relevance(queries, database, keep_self=name == "ukbench"))]
 
 
@@ -55,12 +58,19 @@ def run(options):
     print(ranking.protocol)
     for protocol, relevance in judgements(options.name, data, queries, database):
         found = evaluate(ranking, relevance, metrics=METRICS.get(options.name, ["map", "p@1"]))
-        print(f"{options.name} {protocol}: " + ", ".join(f"{name} {found[name]:.4f}" for name in found.summary.index))
+        print(
+            f"{options.name} {protocol}: "
+            + ", ".join(f"{name} {found[name]:.4f}" for name in found.summary.index)
+        )
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=list(fetchable().index), metavar="NAME", help=", ".join(fetchable().index))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "name", choices=list(fetchable().index), metavar="NAME", help=", ".join(fetchable().index)
+    )
     parser.add_argument("--backbone", default="tiny")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--pooling", default="default")

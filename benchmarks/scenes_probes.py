@@ -74,7 +74,8 @@ def probe_embeddings(images):
         "area": np.array([[scenes.full_masks(images, i)[0].sum()] for i in range(len(images))]),
         "position": np.stack([images.column("x"), images.column("y")], axis=1),
         "background": TinyImage(16).transform(without_object(images)),
-        "context": (context[:, None] == np.unique(context)) + 1e-6 * rng.normal(size=(len(images), 6)),
+        "context": (context[:, None] == np.unique(context))
+        + 1e-6 * rng.normal(size=(len(images), 6)),
         "tiny": TinyImage(16).transform(images),
         "hog": HOG(size=64, cell=8).transform(images),
         "silhouette": HOG(size=64, cell=8).transform(silhouettes(images)),
@@ -94,7 +95,13 @@ def small_cnn(n_classes, seed=0):
     def block(n_in, n_out, stride):
         return [nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
 
-    body = [*block(3, 24, 2), *block(24, 48, 2), *block(48, 48, 1), *block(48, 96, 2), *block(96, 96, 1)]
+    body = [
+        *block(3, 24, 2),
+        *block(24, 48, 2),
+        *block(48, 48, 1),
+        *block(48, 96, 2),
+        *block(96, 96, 1),
+    ]
     encoder = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 64))
     return encoder, nn.Linear(64, n_classes)
 
@@ -171,7 +178,9 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--n-instances", type=int, default=30)
-    parser.add_argument("--n-train", type=int, default=120, help="instances of each of the 32 seen classes")
+    parser.add_argument(
+        "--n-train", type=int, default=120, help="instances of each of the 32 seen classes"
+    )
     parser.add_argument("--cnn-steps", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -189,7 +198,8 @@ def main():
         for name in rows[0]:
             values = [row[name] for row in rows]
             print(
-                f"  {name:12s} {np.mean(values):5.1f}   {'  '.join(f'{v:5.1f}' for v in values)}", flush=True
+                f"  {name:12s} {np.mean(values):5.1f}   {'  '.join(f'{v:5.1f}' for v in values)}",
+                flush=True,
             )
 
 

@@ -23,7 +23,9 @@ def opencv_loop(images, n_threads):
     cv2.setNumThreads(n_threads)
     try:
         sift = cv2.SIFT_create(nfeatures=1000)
-        return sum(len(sift.detectAndCompute(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), None)[0]) for i in images)
+        return sum(
+            len(sift.detectAndCompute(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), None)[0]) for i in images
+        )
     finally:
         cv2.setNumThreads(before)
 
@@ -34,7 +36,9 @@ def ours(images, n_jobs):
 
 
 def run():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--repeat", type=int, default=3)
@@ -48,14 +52,18 @@ def run():
         "cbirkit SIFT, n_jobs=1": lambda: ours(images, 1),
         f"cbirkit SIFT, n_jobs={cores}": lambda: ours(images, cores),
     }
-    print(f"{len(images)} images of {arguments.size} x {arguments.size} pixels, {cores} cores, OpenCV {cv2.__version__}")
+    print(
+        f"{len(images)} images of {arguments.size} x {arguments.size} pixels, {cores} cores, OpenCV {cv2.__version__}"
+    )
     for name, way in ways.items():
         best = float("inf")
         for _ in range(arguments.repeat):
             began = time.perf_counter()
             found = way()
             best = min(best, time.perf_counter() - began)
-        print(f"{name:30s} {len(images) / best:7.1f} images/s  ({found / len(images):.0f} key points an image)")
+        print(
+            f"{name:30s} {len(images) / best:7.1f} images/s  ({found / len(images):.0f} key points an image)"
+        )
 
 
 if __name__ == "__main__":

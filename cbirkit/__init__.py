@@ -37,7 +37,9 @@ __all__ = list(_LAZY) + ["__version__"]
 
 def __getattr__(name):
     if name not in _LAZY:
-        raise AttributeError(f"module 'cbirkit' has no attribute {name!r}; it has {', '.join(sorted(_LAZY))}")
+        raise AttributeError(
+            f"module 'cbirkit' has no attribute {name!r}; it has {', '.join(sorted(_LAZY))}"
+        )
     home = _LAZY[name]
     module = importlib.import_module(f"cbirkit.{home or name}")
     value = module if home is None else getattr(module, name)

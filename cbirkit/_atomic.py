@@ -16,12 +16,18 @@ from pathlib import Path
 
 from ._manifest import MANIFEST, describe, encode, read, verify
 
-_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what desktops put into folders that were looked at
+_LITTER = {
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+}  # what desktops put into folders that were looked at
 _DAY = 86400.0  # temporary names older than this were left by a killed process
 
 _MENDS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
-    getattr(errno, "EDQUOT", None): "the disk quota is used up; free some space or choose another folder",
+    getattr(
+        errno, "EDQUOT", None
+    ): "the disk quota is used up; free some space or choose another folder",
     errno.EACCES: "no permission to write there; choose a folder of your own or change its permissions",
     errno.EPERM: "no permission to write there; choose a folder of your own or change its permissions",
     errno.EROFS: "that disk is read-only; choose a folder that can be written",
@@ -47,7 +53,9 @@ def plain_errors(path, verb="write"):
         yield
     except OSError as error:
         # numpy's tofile says how many items it wrote, and drops the number of the error
-        number = errno.ENOSPC if error.errno is None and "requested and" in str(error) else error.errno
+        number = (
+            errno.ENOSPC if error.errno is None and "requested and" in str(error) else error.errno
+        )
         if number is None or number not in _MENDS or getattr(error, "plain", False):
             raise
         told = type(error)(f"cannot {verb} {str(path)!r}: {_MENDS[number]}")
@@ -219,18 +227,26 @@ def _refuse_foreign(target, kind):
         return
     told = repr(str(target))
     if not target.is_dir():
-        raise FileExistsError(f"{told} is a file, and a folder is to be written there; choose another name")
+        raise FileExistsError(
+            f"{told} is a file, and a folder is to be written there; choose another name"
+        )
     if _works_in(target):
-        raise FileExistsError(f"{told} would be replaced, and this process works in it; choose a new folder")
+        raise FileExistsError(
+            f"{told} would be replaced, and this process works in it; choose a new folder"
+        )
     manifest = {"kind": kind, "files": {}}
     with contextlib.suppress(FileNotFoundError):
         try:
             manifest = read(target / MANIFEST)
         except ValueError as error:
-            raise FileExistsError(f"{told} is not replaced: {error}; choose a new folder") from error
+            raise FileExistsError(
+                f"{told} is not replaced: {error}; choose a new folder"
+            ) from error
         manifest["files"][MANIFEST] = None
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    foreign = sorted(name for name in found - {*manifest["files"]} if Path(name).name not in _LITTER)
+    foreign = sorted(
+        name for name in found - {*manifest["files"]} if Path(name).name not in _LITTER
+    )
     if foreign:
         raise FileExistsError(
             f"{told} holds {foreign[0]!r}, which cbirkit did not save there and would be lost; "

@@ -26,10 +26,14 @@ def describe(file):
 
 def encode(kind, files, *, about=None, sealed=False):
     """The manifest as bytes; `files` maps relative posix paths to what `describe` says of them, `about` holds further plain values."""
-    manifest = {"format": _FORMAT, "kind": kind, "files": files} | ({"about": about} if about else {})
+    manifest = {"format": _FORMAT, "kind": kind, "files": files} | (
+        {"about": about} if about else {}
+    )
     digest = _digest(manifest)
     seal = _seal(digest) if sealed else None
-    return json.dumps({**manifest, "sha256": digest} | ({"seal": seal} if seal else {}), indent=1).encode()
+    return json.dumps(
+        {**manifest, "sha256": digest} | ({"seal": seal} if seal else {}), indent=1
+    ).encode()
 
 
 def read(path):
@@ -56,7 +60,10 @@ def read(path):
         if digest != _digest(manifest):
             raise ValueError("its checksum differs")
         manifest["sealed"] = seal is not None and hmac.compare_digest(seal, _seal(digest) or "")
-        _ = manifest["kind"], [(entry["bytes"], entry["sha256"]) for entry in manifest["files"].values()]
+        _ = (
+            manifest["kind"],
+            [(entry["bytes"], entry["sha256"]) for entry in manifest["files"].values()],
+        )
     except FileNotFoundError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
@@ -70,7 +77,11 @@ def _digest(manifest):
 
 def _seal(digest):
     """What only this user can write under a manifest; None where no key can be kept."""
-    path = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "cbirkit" / "key"
+    path = (
+        Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
+        / "cbirkit"
+        / "key"
+    )
     with contextlib.suppress(OSError):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +115,9 @@ def read_array(path, *, mmap=False):
     import numpy as np
 
     array = np.lib.format.open_memmap(path, mode="r")
-    return np.asarray(array) if mmap else np.array(array)  # without the class memmap, whose every slice takes longer
+    return (
+        np.asarray(array) if mmap else np.array(array)
+    )  # without the class memmap, whose every slice takes longer
 
 
 def reason_of(error):
@@ -122,10 +135,14 @@ def verify(folder, name, expected, what):
                 if describe(file) == expected:
                     return
     except FileNotFoundError:
-        raise ValueError(f"{str(folder / name)!r} is missing; restore it or save the {what} again") from None
+        raise ValueError(
+            f"{str(folder / name)!r} is missing; restore it or save the {what} again"
+        ) from None
     except OSError as error:
         raise ValueError(f"{str(folder / name)!r} cannot be read ({reason_of(error)})") from error
-    differs = "checksum" if size == expected["bytes"] else f"size ({size} bytes, not {expected['bytes']})"
+    differs = (
+        "checksum" if size == expected["bytes"] else f"size ({size} bytes, not {expected['bytes']})"
+    )
     raise ValueError(
         f"{str(path)!r} is damaged: its {differs} differs from the manifest's; save the {what} again"
     )

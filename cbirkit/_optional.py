@@ -39,4 +39,6 @@ def require(module):
     except ImportError as error:
         top = module.split(".")[0]
         how = _INSTALL.get(top, f"pip install {top}")
-        raise ImportError(f"{top} is needed here and could not be imported ({error}); install it with: {how}") from error
+        raise ImportError(
+            f"{top} is needed here and could not be imported ({error}); install it with: {how}"
+        ) from error

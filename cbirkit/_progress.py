@@ -26,7 +26,9 @@ def bars(shown):
     with _LOCK:
         _blocks.append(tqdm.__init__)
         original = _blocks[0]
-        tqdm.__init__ = lambda self, *args, **kwargs: original(self, *args, **{**kwargs, "disable": True})
+        tqdm.__init__ = lambda self, *args, **kwargs: original(
+            self, *args, **{**kwargs, "disable": True}
+        )
     try:
         yield
     finally:

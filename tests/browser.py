@@ -16,7 +16,16 @@ from pathlib import Path
 import pytest
 from lab_server import ROOT, JupyterLab, write_notebook
 
-__all__ = ["ROOT", "Browser", "JupyterLab", "NotebookPage", "find_chromium", "require_browser", "running", "write_notebook"]
+__all__ = [
+    "ROOT",
+    "Browser",
+    "JupyterLab",
+    "NotebookPage",
+    "find_chromium",
+    "require_browser",
+    "running",
+    "write_notebook",
+]
 _ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,8 +48,24 @@ HARMLESS = {
     r"reading 'schema'.*notebook_core": "Notebook 7 looks at the shortcuts of a plugin that is being loaded",
 }
 PATIENCE = 120  # seconds for what takes one: a machine may be busy with other work
-NAMED = {"application", "button", "checkbox", "combobox", "image", "link", "listbox", "option", "radio", "slider"}
-NAMED |= {"searchbox", "spinbutton", "textbox", "DisclosureTriangle"}  # roles that a screen reader calls by a name
+NAMED = {
+    "application",
+    "button",
+    "checkbox",
+    "combobox",
+    "image",
+    "link",
+    "listbox",
+    "option",
+    "radio",
+    "slider",
+}
+NAMED |= {
+    "searchbox",
+    "spinbutton",
+    "textbox",
+    "DisclosureTriangle",
+}  # roles that a screen reader calls by a name
 
 
 def find_chromium():
@@ -51,7 +76,9 @@ def find_chromium():
 
 def require_browser():
     """Skip the test that calls this, with the reason, where no browser can be driven; fail if one is demanded."""
-    missing = [name for name in ("playwright", "jupyterlab", "anywidget") if find_spec(name) is None]
+    missing = [
+        name for name in ("playwright", "jupyterlab", "anywidget") if find_spec(name) is None
+    ]
     reason = f"not installed: {', '.join(missing)}" if missing else ""
     if not reason and find_chromium() is None:
         reason = "no chromium, chromium-browser or google-chrome on the PATH"
@@ -126,7 +153,10 @@ class NotebookPage:
         page.set_default_timeout(PATIENCE * 1000)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self._console.append(f"uncaught: {' '.join(error.stack.split())[:300]}"))
+        page.on(
+            "pageerror",
+            lambda error: self._console.append(f"uncaught: {' '.join(error.stack.split())[:300]}"),
+        )
         page.on("dialog", self._answer)
         page.on("websocket", self._watch)
         page.goto(address)
@@ -134,10 +164,14 @@ class NotebookPage:
 
     def run_all(self, *ready, timeout=900):
         """Run all cells, and wait for the last one to end, and for what the selectors `ready` mean."""
-        self.choose("Edit", "Clear Outputs of All Cells")  # and their numbers, which would look like a run
+        self.choose(
+            "Edit", "Clear Outputs of All Cells"
+        )  # and their numbers, which would look like a run
         self.choose("Run", "Run All Cells")
         self._wait(
-            lambda: all(re.fullmatch(r"\[\d+\]:", text) for text in self.prompts()), timeout, "all cells ran"
+            lambda: all(re.fullmatch(r"\[\d+\]:", text) for text in self.prompts()),
+            timeout,
+            "all cells ran",
         )
         for selector in ready:
             self.page.wait_for_selector(selector, timeout=PATIENCE * 1000)
@@ -201,7 +235,9 @@ class NotebookPage:
 
     def complaints(self):
         """Errors in the browser's console that are not on the list of harmless ones."""
-        return [text for text in self._console if not any(re.search(known, text) for known in HARMLESS)]
+        return [
+            text for text in self._console if not any(re.search(known, text) for known in HARMLESS)
+        ]
 
     def foreign_requests(self, lab):
         """Requests that left this machine: there must be none."""
@@ -213,25 +249,46 @@ class NotebookPage:
         end = time.monotonic() + seconds
         while not ready():
             said = self.page.locator(".cbk-status").all_inner_texts()
-            assert time.monotonic() < end, f"{what}; the status says {said}, the console {self._console[-3:]}"
+            assert time.monotonic() < end, (
+                f"{what}; the status says {said}, the console {self._console[-3:]}"
+            )
             self.page.wait_for_timeout(30)
 
     def fits(self, selector):
         """Wait until no part of `selector` is wider than the room it has; AssertionError otherwise."""
         parts = self.page.locator(selector)
         too_wide = "nodes => nodes.filter(node => node.scrollWidth > node.clientWidth + 1).length"
-        self.until(lambda: parts.count() and not parts.evaluate_all(too_wide), f"{selector} is wider than its room")
+        self.until(
+            lambda: parts.count() and not parts.evaluate_all(too_wide),
+            f"{selector} is wider than its room",
+        )
 
     def unnamed(self, selector):
         """What can be used or seen in a part of the page, but has no name in the browser's accessibility tree."""
         session = self.page.context.new_cdp_session(self.page)
         root = session.send("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
-        found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})["nodeIds"]
-        trees = [session.send("Accessibility.queryAXTree", {"nodeId": node})["nodes"] for node in found]
-        shown = [node for tree in trees for node in tree if not node["ignored"] and node["role"]["value"] in NAMED]
+        found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})[
+            "nodeIds"
+        ]
+        trees = [
+            session.send("Accessibility.queryAXTree", {"nodeId": node})["nodes"] for node in found
+        ]
+        shown = [
+            node
+            for tree in trees
+            for node in tree
+            if not node["ignored"] and node["role"]["value"] in NAMED
+        ]
         assert shown, f"there is no control in {selector}"
-        wrong = [node["backendDOMNodeId"] for node in shown if not node.get("name", {}).get("value", "").strip()]
-        told = [session.send("DOM.getOuterHTML", {"backendNodeId": node})["outerHTML"][:150] for node in wrong]
+        wrong = [
+            node["backendDOMNodeId"]
+            for node in shown
+            if not node.get("name", {}).get("value", "").strip()
+        ]
+        told = [
+            session.send("DOM.getOuterHTML", {"backendNodeId": node})["outerHTML"][:150]
+            for node in wrong
+        ]
         session.detach()
         return told
 
@@ -247,11 +304,15 @@ class NotebookPage:
         end = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > end:
-                raise TimeoutError(f"waited {seconds} s in vain until {what}; console: {self._console[-5:]}")
+                raise TimeoutError(
+                    f"waited {seconds} s in vain until {what}; console: {self._console[-5:]}"
+                )
             self.page.wait_for_timeout(50)
 
     def _answer(self, dialog):
-        if dialog.type == "beforeunload":  # the notebook is not saved, and the page is left on purpose
+        if (
+            dialog.type == "beforeunload"
+        ):  # the notebook is not saved, and the page is left on purpose
             dialog.accept()
         else:
             self.dialogs.append(dialog.message)

@@ -21,7 +21,9 @@ def add_textured(folder, n):
     """Images with key points to find."""
     for seed in range(n):
         coarse = np.random.default_rng(seed).integers(0, 255, (24, 24, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((192, 192), Image.Resampling.BICUBIC).save(folder / f"n{seed}.png")
+        Image.fromarray(coarse).resize((192, 192), Image.Resampling.BICUBIC).save(
+            folder / f"n{seed}.png"
+        )
 
 
 def photos(tmp_path):

@@ -32,7 +32,9 @@ class MeanColour:
         means = np.array([image.reshape(-1, 3).mean(0) for image in images])  # (n, 3)
         distances = np.linalg.norm(means[:, None] - self.means[None], axis=2)
         ids = queries.ids if own else None
-        return Ranking.from_distances(distances, ids, self.images.ids, k=k, exclude_self=exclude_self and own)
+        return Ranking.from_distances(
+            distances, ids, self.images.ids, k=k, exclude_self=exclude_self and own
+        )
 
 
 def painted(n=30, size=(24, 32)):
@@ -54,5 +56,11 @@ def jpeg(pixels=None, **options):
 def upload(cropper, data, name="mine.jpg", part=16):
     chunks = [data[i : i + part] for i in range(0, len(data), part)] or [b""]
     for i, chunk in enumerate(chunks):
-        message = {"event": "file", "name": name, "size": len(data), "part": i, "parts": len(chunks)}
+        message = {
+            "event": "file",
+            "name": name,
+            "size": len(data),
+            "part": i,
+            "parts": len(chunks),
+        }
         cropper.receive(message, [memoryview(chunk)])

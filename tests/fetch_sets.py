@@ -37,7 +37,9 @@ def _python2(value):
         made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         return made + b"(K\x01" + shape + kind + b"\x89" + _python2(value.tobytes()) + b"tb"
     if isinstance(value, dict):
-        return b"}(" + b"".join(_python2(key) + _python2(item) for key, item in value.items()) + b"u"
+        return (
+            b"}(" + b"".join(_python2(key) + _python2(item) for key, item in value.items()) + b"u"
+        )
     if isinstance(value, list):
         return b"](" + b"".join(map(_python2, value)) + b"e"
     if isinstance(value, int):
@@ -122,7 +124,9 @@ def flowers(n_images=9):
         return buffer.getvalue()
 
     return {
-        "102flowers.tgz": make_tar({f"jpg/image_{i:05d}.jpg": jpeg(i) for i in range(1, n_images + 1)}),
+        "102flowers.tgz": make_tar(
+            {f"jpg/image_{i:05d}.jpg": jpeg(i) for i in range(1, n_images + 1)}
+        ),
         "imagelabels.mat": mat(labels=[1, 1, 2, 2, 3, 3, 102, 102, 102]),
         "setid.mat": mat(trnid=[1, 3], valid=[2, 4], tstid=[5, 6, 7, 8, 9]),
     }
@@ -143,7 +147,9 @@ def caltech(sizes=None):
     inner["101_ObjectCategories/BACKGROUND_Google/tmp"] = b"litter"
     files = {
         "caltech-101/101_ObjectCategories.tar.gz": make_tar(inner),
-        "caltech-101/Annotations.tar": make_tar({"Annotations/accordion/annotation_0001.mat": b"x"}, "w"),
+        "caltech-101/Annotations.tar": make_tar(
+            {"Annotations/accordion/annotation_0001.mat": b"x"}, "w"
+        ),
         "caltech-101/show_annotation.m": b"% code",
         "__MACOSX/caltech-101/._101_ObjectCategories.tar.gz": b"litter",
         "caltech-101/._101_ObjectCategories.tar.gz": b"litter",
@@ -153,7 +159,9 @@ def caltech(sizes=None):
 
 def eurosat(sizes=None):
     sizes = {"AnnualCrop": 10, "Forest": 6, "SeaLake": 5} if sizes is None else sizes
-    files = {f"2750/{c}/{c}_{i}.jpg": jpeg(i, (8, 8)) for c, n in sizes.items() for i in range(1, n + 1)}
+    files = {
+        f"2750/{c}/{c}_{i}.jpg": jpeg(i, (8, 8)) for c, n in sizes.items() for i in range(1, n + 1)
+    }
     return {"EuroSAT.zip": make_zip({**files, "2750/.DS_Store": b"litter"})}
 
 
@@ -165,7 +173,11 @@ def ukbench(n_images=8, orientation=None):
     files |= {f"thumbnails/ukbench{i:05d}.th.jpg": jpeg(i) for i in range(n_images)}
     return {
         "ukbench.zip": make_zip(
-            {**files, "index.html": b"<html></html>", "find_duplicates.sh": b"#!/bin/sh\nrm -rf /\n"}
+            {
+                **files,
+                "index.html": b"<html></html>",
+                "find_duplicates.sh": b"#!/bin/sh\nrm -rf /\n",
+            }
         )
     }
 
@@ -200,7 +212,14 @@ def cub200():
         "attributes.txt": b"1 x",
     }
     tables = {
-        name: [] for name in ("images", "image_class_labels", "classes", "train_test_split", "bounding_boxes")
+        name: []
+        for name in (
+            "images",
+            "image_class_labels",
+            "classes",
+            "train_test_split",
+            "bounding_boxes",
+        )
     }
     number = 0
     for code, name in enumerate(names, 1):
@@ -213,7 +232,10 @@ def cub200():
             tables["image_class_labels"].append(f"{number} {code}")
             tables["train_test_split"].append(f"{number} {int(i == 0)}")
             tables["bounding_boxes"].append(f"{number} 1.0 2.0 10.0 {number}.0")
-    files |= {f"CUB_200_2011/{name}.txt": "\n".join(lines).encode() + b"\n" for name, lines in tables.items()}
+    files |= {
+        f"CUB_200_2011/{name}.txt": "\n".join(lines).encode() + b"\n"
+        for name, lines in tables.items()
+    }
     return {"CUB_200_2011.tgz": make_tar(files)}
 
 

@@ -34,7 +34,9 @@ def good_files(random):
             for option in options:
                 file = io.BytesIO()
                 with contextlib.suppress(Exception):  # most do not go together
-                    (base.convert("L") if mode in ("I", "I;16", "F") else base).convert(mode).save(file, kind, **option)
+                    (base.convert("L") if mode in ("I", "I;16", "F") else base).convert(mode).save(
+                        file, kind, **option
+                    )
                     yield kind, file.getvalue()
 
 
@@ -48,11 +50,15 @@ def mutated(data, random):
         data[at:at] = data[: random.integers(len(data))]
     elif how == 2:
         at = random.integers(min(len(data), 400))
-        data[at : at + 4] = random.choice([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\1\0\0"])
+        data[at : at + 4] = random.choice(
+            [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\1\0\0"]
+        )
     elif how == 3:
         data += bytes(random.integers(1 << 16))
     else:
-        for at in random.integers(min(len(data), 600 if how == 4 else len(data)), size=1 + random.integers(20)):
+        for at in random.integers(
+            min(len(data), 600 if how == 4 else len(data)), size=1 + random.integers(20)
+        ):
             data[at] = random.integers(256)
     return bytes(data)
 

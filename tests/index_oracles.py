@@ -32,7 +32,9 @@ def naive_distance(a, b, metric):
 
 def naive_neighbours(items, query, k, metric):
     """Return the k nearest (distance, key) of a dict {key: vector}; ties by key."""
-    return sorted((np.float32(naive_distance(query, item, metric)), key) for key, item in items.items())[:k]
+    return sorted(
+        (np.float32(naive_distance(query, item, metric)), key) for key, item in items.items()
+    )[:k]
 
 
 def naive_distances(X, Q, metric):

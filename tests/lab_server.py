@@ -20,7 +20,11 @@ def write_notebook(path, cells):
     import nbformat
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(notebook, path)
 
 
@@ -49,11 +53,26 @@ class JupyterLab:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", self.application, "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
-        command += ["--ServerApp.port_retries=0", "--allow-root", f"--ServerApp.root_dir={self.folder}"]
+        command = [
+            sys.executable,
+            "-m",
+            self.application,
+            "--no-browser",
+            "--ip=127.0.0.1",
+            f"--port={port}",
+        ]
+        command += [
+            "--ServerApp.port_retries=0",
+            "--allow-root",
+            f"--ServerApp.root_dir={self.folder}",
+        ]
         self._log = (Path(self._home.name) / "log.txt").open("w+", encoding="utf-8")
         self._server = subprocess.Popen(
-            command, stdout=self._log, stderr=subprocess.STDOUT, env=self._environment(), cwd=self.folder
+            command,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=self._environment(),
+            cwd=self.folder,
         )
         try:
             self._wait()
@@ -94,7 +113,9 @@ class JupyterLab:
         home = Path(self._home.name)
         settings = {
             "apputils-extension/themes": {"theme": self.theme},
-            "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight stay in the page
+            "notebook-extension/tracker": {
+                "windowingMode": "none"
+            },  # cells out of sight stay in the page
             "docmanager-extension/plugin": {"autosave": False},
         }
         for name, values in settings.items():
@@ -105,14 +126,19 @@ class JupyterLab:
         page.parent.mkdir(parents=True)
         # The pop-up with news lies over the buttons, and asks the network.
         page.write_text(
-            json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
+            json.dumps(
+                {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+            )
         )
         folders = {
             "JUPYTER_CONFIG_DIR": "config",
             "JUPYTER_DATA_DIR": "data",
             "JUPYTER_RUNTIME_DIR": "runtime",
         }
-        folders |= {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+        folders |= {
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
         folders |= {"IPYTHONDIR": "ipython"}
         paths = {name: str(home / folder) for name, folder in folders.items()}
         search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -46,4 +46,6 @@ def weights(network):
 
 def same(first, second):
     """Whether two copies are equal to the bit."""
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )

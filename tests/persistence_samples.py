@@ -18,7 +18,9 @@ class Thumb(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, images):
-        return np.stack([np.resize(image[:, :, 0], self.size).astype(np.float32) for image in images])
+        return np.stack(
+            [np.resize(image[:, :, 0], self.size).astype(np.float32) for image in images]
+        )
 
 
 class Odd:

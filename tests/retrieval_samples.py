@@ -60,7 +60,9 @@ def exact():
 
 def collection(n=8, seed=0, prefix="i"):
     labels = [f"class {i % 3}" for i in range(n)]
-    return ImageCollection.from_arrays(noise(n, seed), labels, ids=[f"{prefix}{i}" for i in range(n)])
+    return ImageCollection.from_arrays(
+        noise(n, seed), labels, ids=[f"{prefix}{i}" for i in range(n)]
+    )
 
 
 def write_photos(tmp_path):

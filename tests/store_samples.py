@@ -28,7 +28,10 @@ class Means(TransformerMixin, BaseEstimator):
         time.sleep(self.pause)
         with open(os.environ["CBIRKIT_TEST_COUNT"], "a") as file:
             file.write(f"{len(images)}\n")
-        rows = [np.resize(image.astype(np.float32), (12, 30)).mean(axis=1) ** self.power for image in images]
+        rows = [
+            np.resize(image.astype(np.float32), (12, 30)).mean(axis=1) ** self.power
+            for image in images
+        ]
         return np.stack(rows)  # (n, 12)
 
 

@@ -38,7 +38,9 @@ def test_three_ways_and_three_seeds_at_every_bound(table):
     bare = table[(table["defence"] == "none") & table["network"].isin(adversarial_runs.WAYS)]
     for attack in ("noise", "FGSM", "PGD", "PGD away"):
         seeds = bare[bare["attack"] == attack].groupby(["network", "epsilon"])["seed"].agg(set)
-        assert set(seeds.index) == {(way, level) for way in adversarial_runs.WAYS for level in adversarial_runs.LEVELS}
+        assert set(seeds.index) == {
+            (way, level) for way in adversarial_runs.WAYS for level in adversarial_runs.LEVELS
+        }
         assert all(found == SEEDS for found in seeds)
 
 
@@ -51,9 +53,15 @@ def test_each_defence_was_attacked_with_and_without_knowledge_of_it(table, defen
 
 
 def test_photographs_were_attacked_with_both_networks(table):
-    photos = table[table["network"].isin(["tiny", "MobileNetV2"])].set_index(["network", "attack", "epsilon"])["value"]
+    photos = table[table["network"].isin(["tiny", "MobileNetV2"])].set_index(
+        ["network", "attack", "epsilon"]
+    )["value"]
     for name, other in (("tiny", "MobileNetV2"), ("MobileNetV2", "tiny")):
-        assert (name, "clean", 0) in photos.index and (name, "noise", adversarial_photos.LEVELS[-1]) in photos.index
+        assert (name, "clean", 0) in photos.index and (
+            name,
+            "noise",
+            adversarial_photos.LEVELS[-1],
+        ) in photos.index
         for level in adversarial_photos.LEVELS:
             assert {(name, "PGD", level), (name, f"from {other}", level)} <= set(photos.index)
 
@@ -62,10 +70,22 @@ def test_the_networks_are_what_the_first_rows_were_measured_on(table):
     test = adversarial_runs.Test()
     embeddings = []
     for way in ("standard", "defended"):
-        encoder = Deep("conv5", DATA / f"adversarial_{way}.safetensors", size=adversarial_runs.SIZE, device="cpu")
+        encoder = Deep(
+            "conv5",
+            DATA / f"adversarial_{way}.safetensors",
+            size=adversarial_runs.SIZE,
+            device="cpu",
+        )
         model = adversarial_runs.attacks.attackable(encoder)
         embeddings.append(adversarial_runs.attacks.embed_pixels(model, test.pixels))
         goal = test.goal(model)
-        clean = table[(table["network"] == way) & (table["seed"] == 0) & (table["attack"] == "clean") & (table["defence"] == "none")]
-        assert test.recall(model, test.pixels, goal) == pytest.approx(clean["value"].item(), abs=0.025)  # float16, rounding
+        clean = table[
+            (table["network"] == way)
+            & (table["seed"] == 0)
+            & (table["attack"] == "clean")
+            & (table["defence"] == "none")
+        ]
+        assert test.recall(model, test.pixels, goal) == pytest.approx(
+            clean["value"].item(), abs=0.025
+        )  # float16, rounding
     assert np.isfinite(embeddings).all() and not np.allclose(*embeddings, atol=0.05)

@@ -14,9 +14,15 @@ from test_checks import CHECKS, MODULES
 
 from cbirkit import checks
 
-ALL = {name: entry[0] for name, entry in CHECKS.items()} | {"better_probe": checks.check_better_probe}
-RIGHT = {name: answers for module in MODULES for name, answers in getattr(module, "RIGHT", {}).items()}
-WRONG = {name: answers for module in MODULES for name, answers in getattr(module, "WRONG", {}).items()}
+ALL = {name: entry[0] for name, entry in CHECKS.items()} | {
+    "better_probe": checks.check_better_probe
+}
+RIGHT = {
+    name: answers for module in MODULES for name, answers in getattr(module, "RIGHT", {}).items()
+}
+WRONG = {
+    name: answers for module in MODULES for name, answers in getattr(module, "WRONG", {}).items()
+}
 RIGHT_ONES = [(name, n) for name in RIGHT for n in range(len(RIGHT[name]))]
 WRONG_ONES = [(name, n) for name in WRONG for n in range(len(WRONG[name]))]
 
@@ -41,7 +47,9 @@ def as_other_sequence(value):
 STYLES = {
     "whole numbers as floats": as_floats,
     "other sequences": as_other_sequence,
-    "NumPy scalars and single precision": lambda value: np.float32(value) if isinstance(value, float) else value,
+    "NumPy scalars and single precision": lambda value: (
+        np.float32(value) if isinstance(value, float) else value
+    ),
     "a view": lambda value: value[::-1].copy()[::-1] if isinstance(value, np.ndarray) else value,
 }
 
@@ -73,7 +81,11 @@ def spoil(arguments):
     """Change the first argument that can be changed; say whether there is one."""
     for one in arguments:
         if isinstance(one, np.ndarray) and one.size:
-            one[...] = one.ravel()[::-1].reshape(one.shape) if len(set(one.ravel().tolist())) > 1 else one.dtype.type(0)
+            one[...] = (
+                one.ravel()[::-1].reshape(one.shape)
+                if len(set(one.ravel().tolist())) > 1
+                else one.dtype.type(0)
+            )
             return True
         if isinstance(one, list) and one:
             one.pop()
@@ -98,11 +110,22 @@ def test_an_answer_that_changes_what_it_is_given_is_told_so(name):
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
     [  # the mistake is told although it is written so that an edge case raises or gives NaN
-        ("average_precision", lambda r, n: (r.cumsum() / np.arange(1, len(r) + 1))[r].mean(), "divided by the number of hits"),
-        ("average_precision", lambda r, n: sum(r[: i + 1].mean() for i in np.flatnonzero(r)) / int(r.sum()), "divided by the number of hits"),
+        (
+            "average_precision",
+            lambda r, n: (r.cumsum() / np.arange(1, len(r) + 1))[r].mean(),
+            "divided by the number of hits",
+        ),
+        (
+            "average_precision",
+            lambda r, n: sum(r[: i + 1].mean() for i in np.flatnonzero(r)) / int(r.sum()),
+            "divided by the number of hits",
+        ),
         (
             "precision_in_radius",
-            lambda d, r, x: sum(v := [b[a <= x].mean() for a, b in zip(d, r, strict=True) if (a <= x).any()]) / len(v),
+            lambda d, r, x: (
+                sum(v := [b[a <= x].mean() for a, b in zip(d, r, strict=True) if (a <= x).any()])
+                / len(v)
+            ),
             "You skipped the queries with nobody inside",
         ),
     ],

@@ -40,8 +40,12 @@ def test_every_setting_is_one_of_the_benchmarks_and_stands_there_once(table, too
 
 def test_every_index_reaches_the_target_at_every_size(table, tool):
     reached = table[table["target"] == 1]
-    assert reached.groupby("index")["n"].apply(sorted).to_dict() == {name: SIZES for name in tool["STEPS"]}
-    assert (reached["validation_recall"] >= tool["TARGET"]).all() and (reached["recall"] > 0.93).all()
+    assert reached.groupby("index")["n"].apply(sorted).to_dict() == {
+        name: SIZES for name in tool["STEPS"]
+    }
+    assert (reached["validation_recall"] >= tool["TARGET"]).all() and (
+        reached["recall"] > 0.93
+    ).all()
     exact = table[table["index"] == "Exact"]
     assert (exact["recall"] == 1).all()
     assert table[["batch_qps", "single_qps", "bytes", "structure_bytes"]].gt(0).all(axis=None)
@@ -49,7 +53,9 @@ def test_every_index_reaches_the_target_at_every_size(table, tool):
 
 def test_the_benchmark_goes_on_where_it_was_stopped(tool, tmp_path, monkeypatch, capsys):
     rows, measure = [], tool["measure"]
-    options = type("Options", (), {"work": tmp_path, "csv": tmp_path / "some.csv", "build_threads": 1})
+    options = type(
+        "Options", (), {"work": tmp_path, "csv": tmp_path / "some.csv", "build_threads": 1}
+    )
     parts = {
         "N_QUERIES": 20,
         "N_SINGLE": 2,

@@ -71,7 +71,9 @@ TRICKS = {  # written below a wrong answer
     + HEAD + "return Any(0)",
     "exits": "import sys\n" + HEAD + "sys.exit(0)",
 }  # fmt: skip
-STUDENTS |= {name: f"{HEAD}{noise}\n    return relevant[:k].sum() / k" for name, noise in NOISES.items()}
+STUDENTS |= {
+    name: f"{HEAD}{noise}\n    return relevant[:k].sum() / k" for name, noise in NOISES.items()
+}
 STUDENTS |= {name: f"{WRONG}\n{trick}" for name, trick in TRICKS.items()}
 EARN = {"right", "of another type", *NOISES}
 
@@ -96,7 +98,9 @@ def test_students_get_no_solution_and_no_output(assignments, stem):
     cells = cells_of(assignments / "release" / stem / f"{stem}.ipynb")
     text = "\n".join(cell["source"] for cell in cells)
     assert "../data/" not in text
-    assert "shipped_file(" not in text or re.search(r"^from cbirkit import .*\bdatasets\b", text, re.MULTILINE)
+    assert "shipped_file(" not in text or re.search(
+        r"^from cbirkit import .*\bdatasets\b", text, re.MULTILINE
+    )
     assert "solution_" not in text and BEGIN not in text and "Solution (click" not in text
     assert not any(cell.get("outputs") for cell in cells)
     assert len({cell["id"] for cell in cells}) == len(cells)
@@ -107,7 +111,9 @@ def test_students_get_no_solution_and_no_output(assignments, stem):
     assert not any(cell["metadata"]["editable"] or cell["metadata"]["deletable"] for cell in checks)
     assert not any(cell["metadata"]["deletable"] for cell in answers)
     assert all(cell["metadata"].get("editable", True) for cell in cells if cell not in checks)
-    assert all(len(cell["source"].splitlines()) == 3 and "sys." not in cell["source"] for cell in checks)
+    assert all(
+        len(cell["source"].splitlines()) == 3 and "sys." not in cell["source"] for cell in checks
+    )
     assert {cell["metadata"]["nbgrader"]["points"] for cell in checks} <= {1, 2, 3}
 
 
@@ -117,7 +123,9 @@ def test_links_of_an_assignment_lead_to_files_that_are_there(assignments, stem, 
     path = assignments / version / stem / f"{stem}.ipynb"
     text = "\n".join(cell["source"] for cell in cells_of(path))
     links = re.findall(r"\]\(([^)\s#]+\.\w+)(?:#[^)]*)?\)|(?:src|href)=\"([^\"]+)", text)
-    local = {link for pair in links for link in pair if link and not re.match(r"\w+:", link)} - {"doi.org"}
+    local = {link for pair in links for link in pair if link and not re.match(r"\w+:", link)} - {
+        "doi.org"
+    }
     assert len([link for link in local if link.endswith(".ipynb")]) >= 2
     assert [link for link in local if not (path.parent / link).is_file()] == []
 
@@ -129,9 +137,14 @@ def test_what_is_not_written_is_not_linked(tmp_path):
     assert ".ipynb)" not in path.read_text(encoding="utf-8")
     assert cli.main([*command, "00"]) == 0  # beside it
     path = tmp_path / "release" / "00_start_here" / "00_start_here.ipynb"
-    assert "](../01_measuring_retrieval/01_measuring_retrieval.ipynb)" in path.read_text(encoding="utf-8")
+    assert "](../01_measuring_retrieval/01_measuring_retrieval.ipynb)" in path.read_text(
+        encoding="utf-8"
+    )
     linked = [
-        ("![a](../docs/a.png) [b](https://b.org/b.md) [c](01_b.ipynb#d)", "a [b](https://b.org/b.md) [c](../01_b/01_b.ipynb#d)"),
+        (
+            "![a](../docs/a.png) [b](https://b.org/b.md) [c](01_b.ipynb#d)",
+            "a [b](https://b.org/b.md) [c](../01_b/01_b.ipynb#d)",
+        ),
         ("`net['a'](b.c)` [e](../notebooks/01_b.ipynb)", "`net['a'](b.c)` e"),
     ]
     for before, after in linked:
@@ -152,7 +165,10 @@ def test_run_all_passes_over_what_is_not_solved(assignments, stem, capsys):
 def test_a_configuration_of_ones_own_is_kept_and_the_lines_are_told(tmp_path, capsys):
     config = tmp_path / "nbgrader_config.json"
     config.write_text("{}")
-    assert cli.main(["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)]) == 0
+    assert (
+        cli.main(["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)])
+        == 0
+    )
     assert "assignment_referee.Referee" in capsys.readouterr().err
     assert config.read_text() == "{}"
 
@@ -172,17 +188,25 @@ def test_autograding_runs_what_answers_depend_on():
         "%matplotlib inline": False,
         "class Unused:\n    answer = 1": False,
     }
-    cells = [nbformat.v4.new_code_cell(source, metadata={"tags": [DEMONSTRATION]}) for source in sources]
+    cells = [
+        nbformat.v4.new_code_cell(source, metadata={"tags": [DEMONSTRATION]}) for source in sources
+    ]
     marks = {"nbgrader": {"solution": True, "grade": False}}
     answer = "def answer(relevant, k):\n    total = np.sum(relevant)\n    return helper(total) / k"
     cells.append(nbformat.v4.new_code_cell(answer, metadata=marks))
     cells.append(nbformat.v4.new_code_cell("mine = slow"))  # a student's own
     Needed().preprocess(nbformat.v4.new_notebook(cells=cells), {})
-    assert ["skip-execution" not in cell.metadata.get("tags", []) for cell in cells] == [*sources.values(), True, True]
+    assert ["skip-execution" not in cell.metadata.get("tags", []) for cell in cells] == [
+        *sources.values(),
+        True,
+        True,
+    ]
 
 
 def test_nbgraders_own_steps_are_kept():
-    converters = pytest.importorskip("nbgrader.converters", reason="nbgrader is not installed: pip install nbgrader")
+    converters = pytest.importorskip(
+        "nbgrader.converters", reason="nbgrader is not installed: pip install nbgrader"
+    )
     names = [one.rpartition(".")[2] for one in PREPROCESSORS if "cbirkit" not in one]
     assert names == [one.__name__ for one in converters.Autograde.autograde_preprocessors.default()]
 
@@ -226,7 +250,10 @@ def test_what_a_teacher_changed_is_not_overwritten(assignments, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--folder", "nowhere"], "00_start_here"), (["99", "--folder", str(ROOT / "notebooks")], "'99'")],
+    [
+        (["--folder", "nowhere"], "00_start_here"),
+        (["99", "--folder", str(ROOT / "notebooks")], "'99'"),
+    ],
 )
 def test_what_is_missing_is_named(arguments, said, tmp_path, capsys):
     assert cli.main(["assignments", *arguments, "--out", str(tmp_path)]) == 1
@@ -245,13 +272,11 @@ def cell(source, *tags):
 
 
 def test_a_solution_with_other_parameter_names_gets_those_of_the_exercise():
-    exercise = (
-        'def twice(x):\n    """Double."""\n    raise NotImplementedError\n\n\nchecks.check_twice(twice)'
-    )
+    exercise = 'def twice(x):\n    """Double."""\n    raise NotImplementedError\n\n\nchecks.check_twice(twice)'
     solution = "def solution_twice(given_):\n    return given_ + given_  # given_, twice\n\n\nchecks.check_twice(solution_twice)"
-    answer = assignment_cells([cell(exercise, "exercise"), cell(solution, "solution")], solutions=True)[0][
-        "source"
-    ]
+    answer = assignment_cells(
+        [cell(exercise, "exercise"), cell(solution, "solution")], solutions=True
+    )[0]["source"]
     space = {}
     run(answer, space)
     assert space["twice"](3) == 6 and space["twice"].__doc__ == "Double."
@@ -262,20 +287,31 @@ def test_an_exercise_without_solution_is_refused():
     with pytest.raises(ValueError, match="'twice' has no solution"):
         assignment_cells([cell(exercise, "exercise")], solutions=False)
     with pytest.raises(ValueError, match="one function and the call of its check"):
-        assignment_cells([cell("def twice(x):\n    raise NotImplementedError", "exercise")], solutions=False)
+        assignment_cells(
+            [cell("def twice(x):\n    raise NotImplementedError", "exercise")], solutions=False
+        )
 
 
 def guide(step, **names):
     """The words of the command in docs/teaching.md that begins with `step`, with names put in."""
     text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8").split("## Half a day")[0]
-    commands = [line.split("#")[0].split("&&")[0] for line in re.findall(r"^(?:cbirkit|nbgrader) .*", text, re.MULTILINE)]
+    commands = [
+        line.split("#")[0].split("&&")[0]
+        for line in re.findall(r"^(?:cbirkit|nbgrader) .*", text, re.MULTILINE)
+    ]
     command = next(command for command in commands if command.startswith(step))
     return [names.get(word, word) for word in shlex.split(command)]
 
 
 def obey(folder, command):
-    environment = {"PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}", "JUPYTER_PLATFORM_DIRS": "1", "OMP_NUM_THREADS": "1"}
-    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    environment = {
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment |= {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    }
     done = subprocess.run(
         [SCRIPTS / command[0], *command[1:]], cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
     )  # fmt: skip
@@ -286,7 +322,11 @@ def small_course(folder, stem, title):
     """A course of a few exercises of one notebook, those whose function's name holds `title`, as assignment 00_small."""
     course = folder / "notebooks"
     course.mkdir()
-    parts = [c for c in cells_of(ROOT / "notebooks" / f"{stem}.ipynb") if f"{title}(" in "".join(c["source"])]
+    parts = [
+        c
+        for c in cells_of(ROOT / "notebooks" / f"{stem}.ipynb")
+        if f"{title}(" in "".join(c["source"])
+    ]
     wanted = [c for c in parts if set(c["metadata"].get("tags", [])) & {"exercise", "solution"}]
     imports = cell("import numpy as np") | {"id": "imports", "execution_count": None}
     notebook = {"cells": [imports, *wanted], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
@@ -323,7 +363,9 @@ def scores(tmp_path_factory):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     folder = tmp_path_factory.mktemp("nbgrader")
     small_course(folder, "00_start_here", "precision_at_k")
-    (folder / "nbgrader_config.py").write_text('c = get_config()\nc.CourseDirectory.course_id = "cbir"\n')  # a teacher's own
+    (folder / "nbgrader_config.py").write_text(
+        'c = get_config()\nc.CourseDirectory.course_id = "cbir"\n'
+    )  # a teacher's own
     for student, answer in STUDENTS.items():
         hand_in(folder, student, {"precision_at_k": answer})
     hand_in(folder, "unfinished", {})
@@ -342,7 +384,13 @@ def test_autograde_gives_points_to_right_answers_only(scores):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("student", "said"), [("right", "Success"), ("NumPy", "Success"), ("wrong", "not yet"), ("unfinished", "not attempted")]
+    ("student", "said"),
+    [
+        ("right", "Success"),
+        ("NumPy", "Success"),
+        ("wrong", "not yet"),
+        ("unfinished", "not attempted"),
+    ],
 )
 def test_validate_tells_a_student_how_it_stands(scores, student, said):
     folder = scores[0] / "submitted" / student / "00_small"
@@ -356,36 +404,66 @@ def test_each_bug_that_is_found_earns_its_part(tmp_path):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     small_course(tmp_path, "01_measuring_retrieval", "mended_average_precision")
     body = "hits, total = 0, 0.0\n    for rank, good in enumerate(relevant, 1):\n        {}\n    return total / {}"
-    first, last = "hits += good\n        total += good * hits / rank", "total += good * hits / rank\n        hits += good"
+    first, last = (
+        "hits += good\n        total += good * hits / rank",
+        "total += good * hits / rank\n        hits += good",
+    )
     nan = "n_positives if n_positives else float('nan')"
-    answers = {"three": (first, nan), "two": (first, "(n_positives or 1)"), "one": (last, "(n_positives or 1)"), "none": (last, "max(hits, 1)")}
+    answers = {
+        "three": (first, nan),
+        "two": (first, "(n_positives or 1)"),
+        "one": (last, "(n_positives or 1)"),
+        "none": (last, "max(hits, 1)"),
+    }
     head = "def mended_average_precision(relevant, n_positives):\n    "
     for student, parts in answers.items():
         hand_in(tmp_path, student, {"mended_average_precision": head + body.format(*parts)})
     obey(tmp_path, guide("nbgrader autograde", **{"00_start_here": "00_small"}))
     points = points_of(tmp_path, "00_small")
-    assert points == {"three": 1, "two": pytest.approx(2 / 3), "one": pytest.approx(1 / 3), "none": 0}
+    assert points == {
+        "three": 1,
+        "two": pytest.approx(2 / 3),
+        "one": pytest.approx(1 / 3),
+        "none": 0,
+    }
 
 
 def autograded(stem, folder):
     """Points, and points there are, of a submission with every solution, by the commands of the guide; and what they said."""
     names = {"00": stem[:2], "~/class": str(folder), "00_start_here": stem}
-    said = [obey(ROOT, guide("cbirkit assignments", **names)), obey(folder, guide("nbgrader generate", **names))]
+    said = [
+        obey(ROOT, guide("cbirkit assignments", **names)),
+        obey(folder, guide("nbgrader generate", **names)),
+    ]
     cells = graded(cells_of(folder / "source" / stem / f"{stem}.ipynb"), "solution")
-    hand_in(folder, "student", {cell["metadata"]["nbgrader"]["grade_id"]: cell["source"] for cell in cells})
+    hand_in(
+        folder,
+        "student",
+        {cell["metadata"]["nbgrader"]["grade_id"]: cell["source"] for cell in cells},
+    )
     said.append(obey(folder, guide("nbgrader autograde", **names)))
     checks = graded(cells_of(folder / "release" / stem / f"{stem}.ipynb"), "grade")
     possible = sum(check["metadata"]["nbgrader"]["points"] for check in checks)
-    return points_of(folder, stem).get("student"), possible, "".join(one.stderr[-3000:] for one in said)
+    return (
+        points_of(folder, stem).get("student"),
+        possible,
+        "".join(one.stderr[-3000:] for one in said),
+    )
 
 
 @pytest.fixture(scope="module")
 def autogrades(request, tmp_path_factory):
     """Autogrades of the notebooks that are asked for, two at a time."""
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
-    wanted = [item.callspec.params["stem"] for item in request.session.items if "autogrades" in getattr(item, "fixturenames", ())]
+    wanted = [
+        item.callspec.params["stem"]
+        for item in request.session.items
+        if "autogrades" in getattr(item, "fixturenames", ())
+    ]
     with ThreadPoolExecutor(2) as pool:
-        yield {stem: pool.submit(autograded, stem, tmp_path_factory.mktemp(stem)) for stem in wanted}
+        yield {
+            stem: pool.submit(autograded, stem, tmp_path_factory.mktemp(stem)) for stem in wanted
+        }
 
 
 @pytest.mark.timeout(1800)

@@ -18,14 +18,21 @@ def patterned(n=16, size=(24, 32), seed=0):
     """Coarse random patterns, four of a label, ids with a folder, as every explorer meets them."""
     draw = np.random.default_rng(seed)
     base = draw.integers(40, 216, (n // 4, size[0] // 4, size[1] // 4, 3))
-    arrays = [np.clip(np.kron(base[i // 4], np.ones((4, 4, 1))) + draw.normal(0, 12, (*size, 3)), 0, 255) for i in range(n)]
+    arrays = [
+        np.clip(np.kron(base[i // 4], np.ones((4, 4, 1))) + draw.normal(0, 12, (*size, 3)), 0, 255)
+        for i in range(n)
+    ]
     labels = [HOSTILE if i < 4 else f"group {i // 4}" for i in range(n)]
-    return ImageCollection.from_arrays([a.astype(np.uint8) for a in arrays], labels, ids=[f"p/{i}.jpg" for i in range(n)])
+    return ImageCollection.from_arrays(
+        [a.astype(np.uint8) for a in arrays], labels, ids=[f"p/{i}.jpg" for i in range(n)]
+    )
 
 
 @pytest.fixture(scope="module")
 def retriever():
-    return Retriever(encoders.Deep("conv5", weights=None, size=24, device="cpu"), progress=False).fit(patterned())
+    return Retriever(
+        encoders.Deep("conv5", weights=None, size=24, device="cpu"), progress=False
+    ).fit(patterned())
 
 
 @pytest.fixture
@@ -41,7 +48,9 @@ def test_what_is_shown_is_what_the_encoder_finds_for_the_file(lab, retriever):
     assert [tile.id for tile in shown.after.tiles] == expected
     before = retriever.search(lab.query, k=4)
     assert [tile.id for tile in shown.before.tiles] == before.ids[0].tolist()
-    cosine = float(np.prod(retriever.encoder_.transform([shown.clean, shown.attacked]), axis=0).sum())
+    cosine = float(
+        np.prod(retriever.encoder_.transform([shown.clean, shown.attacked]), axis=0).sum()
+    )
     assert shown.cosine == pytest.approx(cosine, abs=1e-5) and shown.cosine < 0.9999
 
 
@@ -54,7 +63,11 @@ def test_the_picture_of_the_perturbation_is_grey_where_nothing_changed(lab):
 def test_epsilon_or_steps_of_zero_change_nothing(lab):
     for settings in ({"epsilon": 0}, {"epsilon": 8, "steps": 0}):
         shown = lab.attack(**settings)
-        assert np.array_equal(shown.attacked, shown.clean) and shown.largest == 0 and shown.cosine == pytest.approx(1)
+        assert (
+            np.array_equal(shown.attacked, shown.clean)
+            and shown.largest == 0
+            and shown.cosine == pytest.approx(1)
+        )
         assert [t.id for t in shown.before.tiles] == [t.id for t in shown.after.tiles]
 
 
@@ -110,14 +123,19 @@ def test_bad_arguments_are_refused(retriever):
 
 
 def test_pictures_of_ones_own_grey_and_large_ones_too(lab):
-    for image in (np.zeros((20, 30), np.uint8), np.random.default_rng(0).integers(0, 256, (30, 900, 3), dtype=np.uint8)):
+    for image in (
+        np.zeros((20, 30), np.uint8),
+        np.random.default_rng(0).integers(0, 256, (30, 900, 3), dtype=np.uint8),
+    ):
         shown = lab.attack(image, epsilon=4, steps=2)
         assert shown.clean.ndim == 3 and max(shown.clean.shape) <= 512 and 0 < shown.largest <= 4
         assert len(shown.after.tiles) == 4 and {t.mark for t in shown.after.tiles} == {""}
 
 
 def test_two_networks_are_attacked_in_turn(retriever):
-    other = Retriever(encoders.Deep("conv5", weights=None, size=24, device="cpu", random_state=1), progress=False)
+    other = Retriever(
+        encoders.Deep("conv5", weights=None, size=24, device="cpu", random_state=1), progress=False
+    )
     lab = AttackLab({"one": retriever, "two": other.fit(patterned())}, steps=3)
     first = lab.shown.cosine
     lab._name.value = "two"

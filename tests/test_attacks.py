@@ -69,13 +69,23 @@ def test_projection_agrees_with_naive_loops():
     clean = pixels_of(4)
     moved = clean + torch.from_numpy(draw.normal(0, 0.4, clean.shape)).float()
     for epsilon in (0.1, 0.7):
-        cube, round_ = (Ball(clean, epsilon, norm).project(moved).numpy() for norm in ("linf", "l2"))
+        cube, round_ = (
+            Ball(clean, epsilon, norm).project(moved).numpy() for norm in ("linf", "l2")
+        )
         for x, y, square, ball in zip(clean.numpy(), moved.numpy(), cube, round_, strict=True):
-            naive = [min(max(b, max(a - epsilon, 0)), min(a + epsilon, 1)) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
+            naive = [
+                min(max(b, max(a - epsilon, 0)), min(a + epsilon, 1))
+                for a, b in zip(x.ravel(), y.ravel(), strict=True)
+            ]
             assert np.allclose(square.ravel(), naive, atol=1e-6)
-            length = sum(float(b - a) ** 2 for a, b in zip(x.ravel(), y.ravel(), strict=True)) ** 0.5
+            length = (
+                sum(float(b - a) ** 2 for a, b in zip(x.ravel(), y.ravel(), strict=True)) ** 0.5
+            )
             scale = min(1.0, epsilon / length)
-            naive = [min(max(a + scale * (b - a), 0), 1) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
+            naive = [
+                min(max(a + scale * (b - a), 0), 1)
+                for a, b in zip(x.ravel(), y.ravel(), strict=True)
+            ]
             assert np.allclose(ball.ravel(), naive, atol=3e-5)
 
 
@@ -83,7 +93,9 @@ def test_projection_agrees_with_naive_loops():
 def test_what_is_inside_is_not_moved(norm):
     clean = pixels_of(2)
     inside = (clean + 0.01).clamp(0, 1)
-    assert torch.allclose(Ball(clean, 5 if norm == "l2" else 0.1, norm).project(inside), inside, atol=1e-7)
+    assert torch.allclose(
+        Ball(clean, 5 if norm == "l2" else 0.1, norm).project(inside), inside, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -98,7 +110,11 @@ def test_pgd_is_the_naive_loop(model, norm):
             one(model(x)).sum().backward()
             way = x.grad.sign() if norm == "linf" else x.grad / x.grad.norm()
             change = x.detach() + size * way - clean[[i]]
-            change = change.clamp(-epsilon, epsilon) if norm == "linf" else change * min(1, epsilon / change.norm())
+            change = (
+                change.clamp(-epsilon, epsilon)
+                if norm == "linf"
+                else change * min(1, epsilon / change.norm())
+            )
             x = (clean[[i]] + change).clamp(0, 1)
             best = max(best, (one(model(x)).item(), x[0]), key=lambda pair: pair[0])
         assert made.after[i] == pytest.approx(best[0], abs=1e-4)
@@ -118,7 +134,8 @@ def test_fgsm_is_one_step_along_the_sign_of_the_gradient(model):
 @pytest.mark.parametrize("start", ["clean", "random"])
 def test_more_steps_are_never_weaker_and_nothing_is_weaker_than_the_image(model, norm, start):
     found = [
-        attacks.PGD(0.2, norm, steps=steps, start=start)(model, pixels_of(), misranking(model)) for steps in (1, 2, 5, 20)
+        attacks.PGD(0.2, norm, steps=steps, start=start)(model, pixels_of(), misranking(model))
+        for steps in (1, 2, 5, 20)
     ]
     assert (found[0].after >= found[0].before).all() and (found[-1].after > found[0].before).all()
     for fewer, more in itertools.pairwise(found):
@@ -127,13 +144,21 @@ def test_more_steps_are_never_weaker_and_nothing_is_weaker_than_the_image(model,
 
 def test_reported_objective_is_that_of_the_returned_pixels(model):
     goal = misranking(model)
-    for attack in (attacks.PGD(0.1), attacks.FGSM(0.1), attacks.Square(0.1, steps=30), attacks.Noise(0.1)):
+    for attack in (
+        attacks.PGD(0.1),
+        attacks.FGSM(0.1),
+        attacks.Square(0.1, steps=30),
+        attacks.Noise(0.1),
+    ):
         made = attack(model, pixels_of(), goal)
         assert np.allclose(goal(model(made.pixels)).numpy(), made.after, atol=1e-6)
         assert np.allclose(goal(model(pixels_of())).numpy(), made.before, atol=1e-6)
 
 
-@pytest.mark.parametrize("attack", [attacks.PGD(0.1), attacks.PGD(0.5, "l2"), attacks.Square(0.1, steps=20), attacks.Noise(0.1)])
+@pytest.mark.parametrize(
+    "attack",
+    [attacks.PGD(0.1), attacks.PGD(0.5, "l2"), attacks.Square(0.1, steps=20), attacks.Noise(0.1)],
+)
 def test_an_image_fares_the_same_in_any_batch(model, attack):
     clean, goal = pixels_of(), misranking(model)
     together = attack(model, clean, goal)
@@ -145,7 +170,10 @@ def test_an_image_fares_the_same_in_any_batch(model, attack):
 
 
 def test_random_starts_follow_the_seed(model):
-    one, two, again = (attacks.PGD(0.1, steps=1)(model, pixels_of(), misranking(model), random_state=s) for s in (0, 1, 0))
+    one, two, again = (
+        attacks.PGD(0.1, steps=1)(model, pixels_of(), misranking(model), random_state=s)
+        for s in (0, 1, 0)
+    )
     assert torch.equal(one.pixels, again.pixels) and not torch.equal(one.pixels, two.pixels)
 
 
@@ -166,7 +194,9 @@ def test_towards_brings_an_image_to_a_chosen_one_and_an_item_up_or_down(model):
     item = clean[:1]
     for goal, sign in ((attacks.Towards(queries[None]), 1), (attacks.Away(queries[None]), -1)):
         moved = attacks.PGD(0.2)(model, item, goal)
-        change = (attacks.embed_pixels(model, moved.pixels) - attacks.embed_pixels(model, item)) @ queries.T
+        change = (
+            attacks.embed_pixels(model, moved.pixels) - attacks.embed_pixels(model, item)
+        ) @ queries.T
         assert sign * change.mean() > 1e-4
 
 
@@ -175,12 +205,20 @@ def test_misrank_is_positive_exactly_where_the_first_result_is_wrong(model):
     database, rows = draw.normal(size=(9, 4)), draw.normal(size=(30, 4))
     gains, junk = draw.random((30, 9)) < 0.4, draw.random((30, 9)) < 0.2
     gains[:, 0], junk[:, 0], gains[:, 1], junk[:, 1] = True, False, False, False
-    values = attacks.Misrank(database, gains, junk)(torch.nn.functional.normalize(torch.from_numpy(rows).float())).numpy()
+    values = attacks.Misrank(database, gains, junk)(
+        torch.nn.functional.normalize(torch.from_numpy(rows).float())
+    ).numpy()
     for i, row in enumerate(rows):
-        cosines = {j: row @ d / np.linalg.norm(row) / np.linalg.norm(d) for j, d in enumerate(database) if not junk[i, j]}
+        cosines = {
+            j: row @ d / np.linalg.norm(row) / np.linalg.norm(d)
+            for j, d in enumerate(database)
+            if not junk[i, j]
+        }
         first = max(cosines, key=cosines.get)
         assert (values[i] > 0) == (not gains[i, first])
-        best = [max(c for j, c in cosines.items() if gains[i, j] == right) for right in (False, True)]
+        best = [
+            max(c for j, c in cosines.items() if gains[i, j] == right) for right in (False, True)
+        ]
         assert values[i] == pytest.approx(best[0] - best[1], abs=1e-5)
 
 
@@ -194,7 +232,11 @@ def test_score_alone_raises_the_objective_more_than_noise(model):
     goal = misranking(model)
     square, noise, pgd = (
         attack(model, pixels_of(), goal).after.mean()
-        for attack in (attacks.Square(0.1, steps=200), attacks.Noise(0.1), attacks.PGD(0.1, steps=40))
+        for attack in (
+            attacks.Square(0.1, steps=200),
+            attacks.Noise(0.1),
+            attacks.PGD(0.1, steps=40),
+        )
     )
     assert noise < square <= pgd + 0.02
 
@@ -220,7 +262,10 @@ BAD = {
     "grey image": (lambda: attacks.to_pixels([np.zeros((4, 4), np.uint8)]), "RGB uint8"),
     "RGBA image": (lambda: attacks.to_pixels([np.zeros((4, 4, 4), np.uint8)]), "RGB uint8"),
     "float image": (lambda: attacks.to_pixels([np.zeros((4, 4, 3))]), "RGB uint8"),
-    "two sizes": (lambda: attacks.to_pixels([np.zeros((4, n, 3), np.uint8) for n in (4, 5)]), "differ in size"),
+    "two sizes": (
+        lambda: attacks.to_pixels([np.zeros((4, n, 3), np.uint8) for n in (4, 5)]),
+        "differ in size",
+    ),
     "no image": (lambda: attacks.to_pixels([]), "at least one"),
     "grey levels": (lambda: attacks.PGD(8), "8 / 255"),
     "negative": (lambda: attacks.FGSM(-0.1), "at least 0"),
@@ -247,7 +292,9 @@ def test_bad_input_is_refused_in_a_sentence(name):
         action()
 
 
-@pytest.mark.parametrize("attack", [attacks.PGD(0.1), attacks.FGSM(0.1), attacks.Square(0.1), attacks.Noise(0.1)])
+@pytest.mark.parametrize(
+    "attack", [attacks.PGD(0.1), attacks.FGSM(0.1), attacks.Square(0.1), attacks.Noise(0.1)]
+)
 @pytest.mark.parametrize(
     ("pixels", "words"),
     [

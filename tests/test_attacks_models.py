@@ -16,7 +16,9 @@ from cbirkit.nets.preprocessing import Preprocessing
 def smooth_images(n=4, shape=(40, 56), seed=0):
     """Blurred noise, which resizing does not alias."""
     rough = torch.rand(n, 3, 6, 8, generator=torch.Generator().manual_seed(seed))
-    return attacks.to_images(torch.nn.functional.interpolate(rough, shape, mode="bilinear").clamp(0, 1))
+    return attacks.to_images(
+        torch.nn.functional.interpolate(rough, shape, mode="bilinear").clamp(0, 1)
+    )
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
@@ -34,7 +36,9 @@ def test_normalisation_is_inside():
     network = torch.nn.Identity()
     net = EmbeddingNet(network, Preprocessing(4, mean=(0.5, 0.25, 0), std=(0.5, 1, 2)))
     pixels = torch.rand(2, 3, 4, 4)
-    expected = torch.stack([(pixels[:, 0] - 0.5) / 0.5, pixels[:, 1] - 0.25, pixels[:, 2] / 2], dim=1).mean(dim=(2, 3))
+    expected = torch.stack(
+        [(pixels[:, 0] - 0.5) / 0.5, pixels[:, 1] - 0.25, pixels[:, 2] / 2], dim=1
+    ).mean(dim=(2, 3))
     assert torch.allclose(net(pixels), torch.nn.functional.normalize(expected), atol=1e-6)
 
 
@@ -77,24 +81,38 @@ def test_a_peers_attack_arrives_at_the_same_pixels(norm, backbone):
     else:
         model = attacks.attackable(Deep("conv5", weights=None, size=32, device="cpu"))
         clean = attacks.to_pixels(smooth_images(5, (32, 32)))
-        database = attacks.embed_pixels(model, attacks.to_pixels(smooth_images(6, (32, 32), seed=4)))
+        database = attacks.embed_pixels(
+            model, attacks.to_pixels(smooth_images(6, (32, 32), seed=4))
+        )
         goal = attacks.Misrank(database, np.eye(5, 6))
 
     class Logits(torch.nn.Module):
         def forward(self, pixels):
             cosines = model(pixels) @ goal.database.T
-            right, wrong = (cosines.masked_fill(~mask, -2).amax(dim=1) for mask in (goal.right, goal.wrong))
+            right, wrong = (
+                cosines.masked_fill(~mask, -2).amax(dim=1) for mask in (goal.right, goal.wrong)
+            )
             return torch.stack([right, wrong], dim=1)
 
     epsilon, size, steps = (8 / 255, 2 / 255, 6) if norm == "linf" else (0.5, 0.125, 6)
     peer = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[norm]
     peer = peer(abs_stepsize=size, steps=steps, random_start=False)
     wrapped = foolbox.PyTorchModel(Logits().eval(), bounds=(0, 1), device="cpu")
-    theirs = peer.run(wrapped, clean, foolbox.criteria.Misclassification(torch.zeros(5, dtype=torch.long)), epsilon=epsilon)
+    theirs = peer.run(
+        wrapped,
+        clean,
+        foolbox.criteria.Misclassification(torch.zeros(5, dtype=torch.long)),
+        epsilon=epsilon,
+    )
     ours = attacks.PGD(epsilon, norm, steps=steps, step=size, start="clean")(model, clean, goal)
     value = goal(model(theirs)).detach().numpy()
-    assert np.allclose(ours.after, value, atol=2e-3 * np.ptp(ours.before) + 1e-4) or (ours.after >= value - 1e-5).all()
-    last = np.isclose(ours.after, value, atol=1e-5)  # where our best point is the last, as theirs is
+    assert (
+        np.allclose(ours.after, value, atol=2e-3 * np.ptp(ours.before) + 1e-4)
+        or (ours.after >= value - 1e-5).all()
+    )
+    last = np.isclose(
+        ours.after, value, atol=1e-5
+    )  # where our best point is the last, as theirs is
     assert last.mean() >= 0.6
     near = (ours.pixels - theirs).abs()[torch.from_numpy(last)]
     assert (near < 1e-4).float().mean() > 0.99
@@ -105,7 +123,9 @@ def test_straight_through_changes_forward_only():
     for gradient, expected in (("identity", 1.0), ("none", 0.0)):
         out = StraightThrough(functools.partial(attacks.bit_depth, bits=2), gradient)(pixels)
         assert torch.allclose(out, attacks.bit_depth(pixels.detach(), 2), atol=1e-6)
-        assert torch.allclose(torch.autograd.grad(out.sum(), pixels)[0], torch.full_like(pixels, expected))
+        assert torch.allclose(
+            torch.autograd.grad(out.sum(), pixels)[0], torch.full_like(pixels, expected)
+        )
     with pytest.raises(ValueError, match="identity"):
         attacks.preprocessed(Small(), attacks.jpeg, gradient="true")
 
@@ -113,7 +133,10 @@ def test_straight_through_changes_forward_only():
 def test_bit_depth_and_jpeg_change_what_they_should():
     pixels = pixels_of(2, side=16)
     levels = attacks.bit_depth(pixels, 3) * 7
-    assert torch.allclose(levels, levels.round(), atol=1e-5) and (attacks.bit_depth(pixels, 3) - pixels).abs().max() <= 1 / 14 + 1e-6
+    assert (
+        torch.allclose(levels, levels.round(), atol=1e-5)
+        and (attacks.bit_depth(pixels, 3) - pixels).abs().max() <= 1 / 14 + 1e-6
+    )
     assert torch.allclose(attacks.bit_depth(pixels, 8), pixels, atol=1e-6)
     photo = attacks.to_pixels(smooth_images(2))
     good, bad = ((attacks.jpeg(photo, quality=q) - photo).abs().mean() for q in (95, 10))
@@ -124,7 +147,9 @@ def test_a_blocked_gradient_only_looks_like_a_defence():
     model, clean = Small(), pixels_of()
     change = functools.partial(attacks.bit_depth, bits=4)
     attack = attacks.PGD(0.1, steps=10, start="clean")
-    blocked, adaptive = (attacks.preprocessed(model, change, gradient=g) for g in ("none", "identity"))
+    blocked, adaptive = (
+        attacks.preprocessed(model, change, gradient=g) for g in ("none", "identity")
+    )
     goal = misranking(adaptive)
     assert np.array_equal(attack(blocked, clean, goal).after, attack(blocked, clean, goal).before)
     assert (attack(adaptive, clean, goal).after > attack(adaptive, clean, goal).before).all()
@@ -133,7 +158,10 @@ def test_a_blocked_gradient_only_looks_like_a_defence():
 def test_smoothing_with_no_noise_is_the_model_and_draws_follow_the_seed():
     model, clean = Small(), pixels_of()
     assert torch.allclose(attacks.smoothed(model, 0, 3)(clean), model(clean), atol=1e-6)
-    one, two = attacks.smoothed(model, 0.2, 4, random_state=1), attacks.smoothed(model, 0.2, 4, random_state=1)
+    one, two = (
+        attacks.smoothed(model, 0.2, 4, random_state=1),
+        attacks.smoothed(model, 0.2, 4, random_state=1),
+    )
     first = one(clean)
     assert torch.equal(first, two(clean)) and not torch.equal(first, one(clean))
     with pytest.raises(ValueError, match="sigma"):
@@ -146,7 +174,10 @@ def test_stability_against_a_naive_loop():
     change = functools.partial(attacks.bit_depth, bits=1)
     found = attacks.neighbour_stability(model, clean, database, changes=[change], k=4)
     for i in range(4):
-        lists = [set(np.argsort(-(model(p[[i]])[0].numpy() @ database.T))[:4]) for p in (clean, change(clean))]
+        lists = [
+            set(np.argsort(-(model(p[[i]])[0].numpy() @ database.T))[:4])
+            for p in (clean, change(clean))
+        ]
         assert found[i] == len(lists[0] & lists[1]) / 4
     same = attacks.neighbour_stability(model, clean, database, changes=[lambda p: p], k=4)
     assert same.tolist() == [1, 1, 1, 1]
@@ -174,7 +205,11 @@ def test_adversarial_loss_trains_on_harder_images_within_the_bound():
     torch.manual_seed(0)
     network, batch = Net().train(), (pixels_of(8), torch.arange(8) % 2)
     value, numbers = attacks.adversarial_loss(loss, epsilon=0.1, steps=4)(network, batch)
-    assert [training for training, _ in seen] == [False] * 4 + [True] and network.training and numbers == {"one": 1.0}
+    assert (
+        [training for training, _ in seen] == [False] * 4 + [True]
+        and network.training
+        and numbers == {"one": 1.0}
+    )
     assert network.norm.num_batches_tracked == 1  # crafting left the running averages alone
     change = (seen[-1][1] - batch[0]).abs().max()
     assert 0.05 < change <= 0.1 + 1e-6 and seen[-1][1].min() >= 0 and seen[-1][1].max() <= 1
@@ -199,13 +234,27 @@ def test_adversarial_training_makes_a_network_harder_to_attack():
         return torch.nn.functional.cross_entropy(network(batch[0].flatten(1) - 0.5), batch[1])
 
     right = {}
-    for name, one in (("plain", loss), ("defended", attacks.adversarial_loss(loss, epsilon=0.05, steps=2))):
+    for name, one in (
+        ("plain", loss),
+        ("defended", attacks.adversarial_loss(loss, epsilon=0.05, steps=2)),
+    ):
         torch.manual_seed(0)
         network = torch.nn.Linear(12, 2)
         batches = list(zip(pixels.split(64), targets.split(64), strict=True))
-        learning.train(network, batches, one, epochs=60, learning_rate=0.3, device="cpu", progress=False, weight_decay=0.0)
+        learning.train(
+            network,
+            batches,
+            one,
+            epochs=60,
+            learning_rate=0.3,
+            device="cpu",
+            progress=False,
+            weight_decay=0.0,
+        )
         at = pixels.clone().requires_grad_(True)
         loss(network, (at, targets)).backward()
         attacked = pixels + 0.05 * at.grad.sign()
-        right[name] = (network(attacked.flatten(1) - 0.5).argmax(dim=1) == targets).float().mean().item()
+        right[name] = (
+            (network(attacked.flatten(1) - 0.5).argmax(dim=1) == targets).float().mean().item()
+        )
     assert right["defended"] > right["plain"] + 0.2, right

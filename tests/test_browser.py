@@ -140,10 +140,14 @@ def drag(notebook, start, end):
 def test_a_region_is_cropped_with_the_mouse_and_an_empty_one_refused(notebook):
     notebook.page.locator(".cbk-frame").scroll_into_view_if_needed()
     drag(notebook, (0.25, 0.25), (0.75, 0.5))
-    notebook.until(lambda: "region of 80 x 30 px at 40, 30" in status(notebook), "no region was searched")
+    notebook.until(
+        lambda: "region of 80 x 30 px at 40, 30" in status(notebook), "no region was searched"
+    )
     assert notebook.page.locator(".cbk-rubber").is_visible()
     drag(notebook, (0.5, 0.5), (0.5, 0.5))
-    notebook.until(lambda: "the region 0 x 0 px" in status(notebook), "an empty region was not refused")
+    notebook.until(
+        lambda: "the region 0 x 0 px" in status(notebook), "an empty region was not refused"
+    )
     assert notebook.page.locator(".cbk-status.cbk-problem").count() == 1
     notebook.page.get_by_role("button", name="Whole picture").click()
     notebook.until(lambda: "region" not in status(notebook), "the whole picture did not come back")
@@ -154,9 +158,16 @@ def test_everything_is_reached_with_the_keyboard(notebook):
     page = notebook.page
     cells = len(notebook.prompts())
     page.locator(".cbk-frame").focus()
-    for key in ("ArrowRight", "Shift+ArrowDown", "ArrowDown", "Enter"):  # the first one makes a region
+    for key in (
+        "ArrowRight",
+        "Shift+ArrowDown",
+        "ArrowDown",
+        "Enter",
+    ):  # the first one makes a region
         page.keyboard.press(key)
-    notebook.until(lambda: "region of 80 x 62 px at 40, 32" in status(notebook), "no region by keyboard")
+    notebook.until(
+        lambda: "region of 80 x 62 px at 40, 32" in status(notebook), "no region by keyboard"
+    )
     page.keyboard.press("Escape")
     notebook.until(lambda: "region" not in status(notebook), "Escape did not clear the region")
     ranked(notebook).first.focus()
@@ -184,7 +195,9 @@ def test_numbers_give_a_region_too(notebook):
     for label, value in (("left", 10), ("top", 20), ("width", 30), ("height", 40)):
         page.locator(".cbk-numbers").get_by_label(label).fill(str(value))
     page.get_by_role("button", name="Search region").click()
-    notebook.until(lambda: "region of 30 x 40 px at 10, 20" in status(notebook), "no region by numbers")
+    notebook.until(
+        lambda: "region of 30 x 40 px at 10, 20" in status(notebook), "no region by numbers"
+    )
 
 
 def test_files_are_uploaded_and_broken_ones_told(notebook, tmp_path):
@@ -200,7 +213,9 @@ def test_files_are_uploaded_and_broken_ones_told(notebook, tmp_path):
     assert "right" not in status(notebook)  # nothing is known of it
     before = shown(notebook)
     chooser.set_input_files(tmp_path / "broken.jpg")
-    notebook.until(lambda: status(notebook).startswith("broken.jpg: "), "a broken file was not told")
+    notebook.until(
+        lambda: status(notebook).startswith("broken.jpg: "), "a broken file was not told"
+    )
     assert shown(notebook) == before
 
 
@@ -226,11 +241,17 @@ def test_it_fits_the_window(notebook, width, columns):
     notebook.page.set_viewport_size({"width": width, "height": 1100})
     notebook.fits(".cbk-explorer")
     grids = notebook.page.locator(".cbk-lists .cbk-grid")
-    notebook.until(lambda: len({round(grid.bounding_box()["x"]) for grid in grids.all()}) == columns, "wrong columns")
+    notebook.until(
+        lambda: len({round(grid.bounding_box()["x"]) for grid in grids.all()}) == columns,
+        "wrong columns",
+    )
 
 
 def test_the_page_answers_in_time(notebook):
-    times = [notebook.page.evaluate(CLICK_TO_CHANGE, [".cbk-lists .cbk-tile", 5 - i % 2]) for i in range(15)]
+    times = [
+        notebook.page.evaluate(CLICK_TO_CHANGE, [".cbk-lists .cbk-tile", 5 - i % 2])
+        for i in range(15)
+    ]
     assert sorted(times)[7] < 150, times
 
 

@@ -41,7 +41,9 @@ def test_a_click_picks_another_query_and_a_result_becomes_the_target(notebook):
     tile = grid(notebook, 1).locator(".cbk-tile").nth(3)
     target = tile.get_attribute("data-id")
     tile.click()
-    notebook.until(lambda: f"the target first ({target})" in status(notebook), "no target was chosen")
+    notebook.until(
+        lambda: f"the target first ({target})" in status(notebook), "no target was chosen"
+    )
     chosen = notebook.page.locator(".cbk-controls select").nth(1)  # network, then aim
     shown = chosen.evaluate("node => node.selectedOptions[0].textContent")
     assert shown.replace("\N{NO-BREAK SPACE}", " ") == "the target first"
@@ -52,7 +54,9 @@ def test_the_keyboard_moves_epsilon(notebook):
     handle.focus()
     before = status(notebook)
     notebook.page.keyboard.press("ArrowRight")
-    notebook.until(lambda: "5/255" in status(notebook) and status(notebook) != before, "epsilon did not change")
+    notebook.until(
+        lambda: "5/255" in status(notebook) and status(notebook) != before, "epsilon did not change"
+    )
 
 
 @pytest.mark.parametrize("width", [800, 1600])

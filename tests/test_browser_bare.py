@@ -38,7 +38,9 @@ def picture():
 
 def made(kind):
     if kind == "TileGrid":
-        return explore.TileGrid([explore.Tile(f"{i}.png", picture(), mark="right") for i in range(3)], heading="Found")
+        return explore.TileGrid(
+            [explore.Tile(f"{i}.png", picture(), mark="right") for i in range(3)], heading="Found"
+        )
     if kind == "Cropper":
         cropper = explore.Cropper()
         cropper.show(picture(), 80, 60, name="a.png", box=(10, 10, 20, 20))
@@ -82,12 +84,30 @@ def browser():
 )
 def test_it_draws_and_answers(browser, kind, clicked, event):
     widget, page, complaints = made(kind), browser.bare_page(), []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.set_content(f"<!doctype html><style>{DARK}</style><body class='vscode-dark'></body>")
-    names = [name for name in widget.trait_names(sync=True) if not name.startswith("_") and name not in ("layout", "tooltip", "tabbable")]
-    page.evaluate(HOST, {"script": widget._esm, "style": widget._css, "traits": {name: plain(getattr(widget, name)) for name in names}})
+    names = [
+        name
+        for name in widget.trait_names(sync=True)
+        if not name.startswith("_") and name not in ("layout", "tooltip", "tabbable")
+    ]
+    page.evaluate(
+        HOST,
+        {
+            "script": widget._esm,
+            "style": widget._css,
+            "traits": {name: plain(getattr(widget, name)) for name in names},
+        },
+    )
     page.locator(clicked).click()
     assert [message["event"] for message in page.evaluate("sent")] == ([event] if event else [])
-    assert page.locator(".cbk").evaluate("node => getComputedStyle(node).color") == "rgb(204, 204, 204)" and complaints == []
+    assert (
+        page.locator(".cbk").evaluate("node => getComputedStyle(node).color")
+        == "rgb(204, 204, 204)"
+        and complaints == []
+    )
     page.context.close()

@@ -22,7 +22,9 @@ def opened(tmp_path_factory):
     photos = tmp_path_factory.mktemp("photos")
     write_photos(photos)
     cell = CELL.format(tests=str(ROOT / "tests"), folder=str(photos))
-    with running(tmp_path_factory.mktemp("notebooks"), [cell], ready=f"{SHEET} img[src^=blob]") as notebook:
+    with running(
+        tmp_path_factory.mktemp("notebooks"), [cell], ready=f"{SHEET} img[src^=blob]"
+    ) as notebook:
         yield notebook
 
 
@@ -33,7 +35,10 @@ def notebook(opened):
     show_all = opened.page.get_by_role("button", name="Show all")
     if show_all.is_enabled():
         show_all.click()
-    opened.until(lambda: shown(opened)[1:3] != [] and "of 33 images" in heading(opened), "not all images came back")
+    opened.until(
+        lambda: shown(opened)[1:3] != [] and "of 33 images" in heading(opened),
+        "not all images came back",
+    )
     opened.page.get_by_label("page", exact=True).fill("1")
     opened.page.keyboard.press("Enter")
     opened.until(lambda: "1 to 12" in heading(opened), "the first page did not come back")
@@ -45,7 +50,9 @@ def choose(notebook, view):
     if view == "copies":
         button = notebook.page.locator(".cbk-choices button[data-value=copies]")
     button.click()
-    notebook.until(lambda: button.get_attribute("aria-pressed") == "true", f"the view {view} was not shown")
+    notebook.until(
+        lambda: button.get_attribute("aria-pressed") == "true", f"the view {view} was not shown"
+    )
 
 
 def heading(notebook):
@@ -53,7 +60,9 @@ def heading(notebook):
 
 
 def shown(notebook, selector=SHEET):
-    return notebook.page.locator(selector).evaluate_all("tiles => tiles.map(tile => tile.dataset.id)")
+    return notebook.page.locator(selector).evaluate_all(
+        "tiles => tiles.map(tile => tile.dataset.id)"
+    )
 
 
 def status(notebook):
@@ -72,7 +81,9 @@ def test_pages_are_turned_by_mouse_and_by_keyboard(notebook):
     assert page.get_by_role("button", name="Next").is_disabled() and len(shown(notebook)) == 9
     page.get_by_label("page", exact=True).focus()
     page.keyboard.press("ArrowDown")
-    notebook.until(lambda: "13 to 24 of 33" in heading(notebook), "the field for the page does not count")
+    notebook.until(
+        lambda: "13 to 24 of 33" in heading(notebook), "the field for the page does not count"
+    )
     page.get_by_role("button", name="Previous").click()
     notebook.until(lambda: shown(notebook) == first, "there is no way back")
 
@@ -90,10 +101,16 @@ def test_a_click_shows_the_picture_and_what_is_known(notebook):
     page = notebook.page
     tile = page.locator(SHEET).nth(3)
     tile.click()
-    notebook.until(lambda: status(notebook).startswith(tile.get_attribute("data-id")), "nothing was told")
+    notebook.until(
+        lambda: status(notebook).startswith(tile.get_attribute("data-id")), "nothing was told"
+    )
     facts = page.locator(".cbk-facts tr").all_inner_texts()
     assert any("60 × 30 pixels" in row for row in facts) and any(HOSTILE in row for row in facts)
-    assert page.locator(".cbk-detail img").get_attribute("alt").startswith(tile.get_attribute("data-id"))
+    assert (
+        page.locator(".cbk-detail img")
+        .get_attribute("alt")
+        .startswith(tile.get_attribute("data-id"))
+    )
     assert tile.get_attribute("aria-current") == "true"
     tile.focus()
     page.keyboard.press("ArrowRight")
@@ -129,9 +146,15 @@ def test_copies_stand_side_by_side_in_a_frame(notebook):
     assert one["y"] == other["y"] and one["x"] + one["width"] <= other["x"]
     words = page.locator(".cbk-group .cbk-head").inner_text()
     assert "Group 1 of 1: 2 images, the same bytes" in words and "labels differ: cat, dog" in words
-    assert page.locator(".cbk-group").evaluate("node => getComputedStyle(node).borderLeftStyle") == "solid"
+    assert (
+        page.locator(".cbk-group").evaluate("node => getComputedStyle(node).borderLeftStyle")
+        == "solid"
+    )
     choose(notebook, "near-copies")
-    notebook.until(lambda: "the largest is dog/larger.png" in page.locator(".cbk-group").inner_text(), "no near-copies")
+    notebook.until(
+        lambda: "the largest is dog/larger.png" in page.locator(".cbk-group").inner_text(),
+        "no near-copies",
+    )
     page.locator(".cbk-group .cbk-tile").first.click()
     notebook.until(lambda: "looks like" in status(notebook), "a click in a group does nothing")
 
@@ -141,7 +164,9 @@ def test_broken_files_are_listed_as_text(notebook):
     rows = notebook.page.locator(".cbk-tables tbody tr")
     notebook.until(lambda: rows.count() == 2, "the broken files are not listed")
     texts = rows.all_inner_texts()
-    assert any(NAMED in text for text in texts) and any("nothing.jpg" in text and "empty file" in text for text in texts)
+    assert any(NAMED in text for text in texts) and any(
+        "nothing.jpg" in text and "empty file" in text for text in texts
+    )
     assert notebook.page.locator(".cbk-tables thead th").all_inner_texts() == ["file", "reason"]
     assert notebook.page.locator("img[src=x]").count() == 0
 
@@ -149,9 +174,13 @@ def test_broken_files_are_listed_as_text(notebook):
 def test_a_class_is_picked_with_the_keyboard(notebook):
     page = notebook.page
     choose(notebook, "classes")
-    notebook.until(lambda: page.locator(".cbk-tables tbody tr").count() == 3, "the classes are not listed")
+    notebook.until(
+        lambda: page.locator(".cbk-tables tbody tr").count() == 3, "the classes are not listed"
+    )
     assert page.locator(".cbk-tables tbody tr").first.inner_text().split("\t")[:2] == ["dog", "12"]
-    wide = page.locator(".cbk-bar span").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    wide = page.locator(".cbk-bar span").evaluate_all(
+        "bars => bars.map(bar => bar.getBoundingClientRect().width)"
+    )
     assert wide[0] > wide[1] > wide[2] > 0
     page.locator(".cbk-tables tbody button").first.focus()
     page.keyboard.press("ArrowDown")
@@ -167,7 +196,9 @@ def test_outliers_and_sizes(notebook):
     notebook.until(lambda: shown(notebook)[:1] == ["dog/10.png"], "the outlier does not come first")
     assert page.locator(f"{SHEET} .cbk-rank").first.inner_text() == "1"
     choose(notebook, "sizes")
-    notebook.until(lambda: page.locator(".cbk-tables .cbk-table").count() == 3, "the sizes are not listed")
+    notebook.until(
+        lambda: page.locator(".cbk-tables .cbk-table").count() == 3, "the sizes are not listed"
+    )
     page.locator(".cbk-tables tbody button").filter(has_text="160 × 120").click()
     notebook.until(lambda: shown(notebook) == ["dog/larger.png"], "the size was not shown")
 
@@ -175,7 +206,10 @@ def test_outliers_and_sizes(notebook):
 def test_every_control_and_picture_has_a_name(notebook):
     for view in ("contact sheet", "near-copies", "classes", "sizes", "broken files"):
         choose(notebook, view)
-        notebook.until(lambda: notebook.unnamed(".cbk-explorer") == [], f"something has no name in the view {view}")
+        notebook.until(
+            lambda: notebook.unnamed(".cbk-explorer") == [],
+            f"something has no name in the view {view}",
+        )
 
 
 @pytest.mark.parametrize("width", [800, 1600])
@@ -185,5 +219,8 @@ def test_it_fits_the_window(notebook, width):
     for view in ("contact sheet", "near-copies", "broken files", "classes", "sizes"):
         choose(notebook, view)
         notebook.fits(".cbk-explorer")
-    beside = notebook.page.locator(".cbk-detail").bounding_box(), notebook.page.locator(".cbk-lists").bounding_box()
+    beside = (
+        notebook.page.locator(".cbk-detail").bounding_box(),
+        notebook.page.locator(".cbk-lists").bounding_box(),
+    )
     assert (beside[0]["x"] < beside[1]["x"]) == (width == 1600)

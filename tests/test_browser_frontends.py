@@ -46,7 +46,13 @@ KEYS = {  # where Tab leads, and what is pressed there
     "EmbeddingMap": (".cbk-map-top", ("ArrowLeft", "ArrowLeft", "Enter")),
     "CollectionExplorer": (".cbk-sheet .cbk-tile", ("ArrowRight", "Enter")),
 }
-READY = (".cbk-lists .cbk-tile img[src^=blob]", ".cbk-lab-tile", ".cbk-frame img[src^=blob]", ".cbk-map-frame[data-drawn]", ".cbk-collection .cbk-tile")
+READY = (
+    ".cbk-lists .cbk-tile img[src^=blob]",
+    ".cbk-lab-tile",
+    ".cbk-frame img[src^=blob]",
+    ".cbk-map-frame[data-drawn]",
+    ".cbk-collection .cbk-tile",
+)
 RING = "getComputedStyle(document.activeElement).outlineStyle"
 FOCUS = "document.activeElement.outerHTML.slice(0, 150)"
 GONE = "The kernel behind this view has ended or was restarted: run the cell again."
@@ -57,7 +63,9 @@ def opened(request, tmp_path_factory):
     if request.param == "notebook" and find_spec("notebook") is None:
         pytest.skip("no browser test: Notebook 7 is not installed")
     cells = [SETUP, *CELLS.values(), AGAIN]
-    with running(tmp_path_factory.mktemp("notebooks"), cells, ready=READY, front_end=request.param) as notebook:
+    with running(
+        tmp_path_factory.mktemp("notebooks"), cells, ready=READY, front_end=request.param
+    ) as notebook:
         yield notebook
 
 
@@ -101,9 +109,14 @@ def test_the_keyboard_alone_is_enough(notebook, explorer):
     page, root = notebook.page, view(notebook, explorer)
     target, keys = KEYS[explorer]
     root.locator(":is(button, select, input, [tabindex='0']):visible").first.focus()
-    page.keyboard.press("Tab"), page.keyboard.press("Shift+Tab")  # rings are for the keyboard, not for scripts
+    (
+        page.keyboard.press("Tab"),
+        page.keyboard.press("Shift+Tab"),
+    )  # rings are for the keyboard, not for scripts
     for _ in range(20):  # stops: a grid of pictures is one
-        assert page.evaluate(RING) != "none", f"nothing shows that {page.evaluate(FOCUS)} has the focus"
+        assert page.evaluate(RING) != "none", (
+            f"nothing shows that {page.evaluate(FOCUS)} has the focus"
+        )
         if page.evaluate("selector => document.activeElement.matches(selector)", target):
             break
         page.keyboard.press("Tab")
@@ -122,11 +135,15 @@ def test_the_mouse_selects_on_the_map_and_crops_the_query(notebook):
         notebook.until(lambda: said(root).startswith("0 images selected"), "the selection stayed")
         root.get_by_role("button", name=mode).click()
         drag(notebook, root.locator(".cbk-map-top"), stops)
-        notebook.until(lambda: said(root).startswith("1 images selected"), "the drag selected nothing")
+        notebook.until(
+            lambda: said(root).startswith("1 images selected"), "the drag selected nothing"
+        )
         assert root.locator(".cbk-lists .cbk-tile").last.get_attribute("data-id") == "folder/22.jpg"
     root = view(notebook, "QueryExplorer")
     drag(notebook, root.locator(".cbk-frame img"), [(-20, -20), (20, 20)])
-    notebook.until(lambda: "region of" in said(root), "the drag over the query searched for nothing")
+    notebook.until(
+        lambda: "region of" in said(root), "the drag over the query searched for nothing"
+    )
 
 
 def drag(notebook, locator, stops):
@@ -141,7 +158,9 @@ def drag(notebook, locator, stops):
 
 
 def test_everything_has_a_name(notebook):
-    notebook.page.mouse.move(*middle(view(notebook, "EmbeddingMap").locator(".cbk-map-top")))  # shows a picture
+    notebook.page.mouse.move(
+        *middle(view(notebook, "EmbeddingMap").locator(".cbk-map-top"))
+    )  # shows a picture
     notebook.page.wait_for_selector(".cbk-map-tip img[src^=blob]")
     assert notebook.unnamed(".cbk-explorer, .cbk-lab") == []
     nameless = "images => images.filter(image => image.src && !image.alt.trim()).map(image => image.outerHTML)"
@@ -151,10 +170,15 @@ def test_everything_has_a_name(notebook):
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 @pytest.mark.parametrize("width", [800, 1600])
 def test_texts_are_whole_and_clear_and_targets_large_enough(notebook, width, theme):
-    notebook.page.set_viewport_size({"width": 1400, "height": 1200})  # the menus have no room at 800 px
+    notebook.page.set_viewport_size(
+        {"width": 1400, "height": 1200}
+    )  # the menus have no room at 800 px
     notebook.use_theme(theme)
     notebook.page.set_viewport_size({"width": width, "height": 1200})
-    notebook.until(lambda: faults(notebook.page) == {}, "texts are cut or faint, or targets small: see page_looks.faults")
+    notebook.until(
+        lambda: faults(notebook.page) == {},
+        "texts are cut or faint, or targets small: see page_looks.faults",
+    )
     notebook.page.set_viewport_size({"width": 1400, "height": 1200})
 
 
@@ -173,13 +197,18 @@ def test_a_restarted_kernel_breaks_nothing(notebook):
     before = notebook.page.locator(places).evaluate_all(offsets)
     notebook.restart_kernel()
     query = view(notebook, "QueryExplorer")
-    notebook.until(lambda: said(query) == GONE, "the explorer does not say that its kernel has gone")
+    notebook.until(
+        lambda: said(query) == GONE, "the explorer does not say that its kernel has gone"
+    )
     assert notebook.page.locator(places).evaluate_all(offsets) == before
     query.get_by_role("button", name="Next").click()
     for explorer in EXPLORERS:
         root = view(notebook, explorer)
         root.locator(CLICKED[explorer]).first.click()
-        notebook.until(lambda root=root: said(root) == GONE, f"{explorer} does not say that its kernel has gone")
+        notebook.until(
+            lambda root=root: said(root) == GONE,
+            f"{explorer} does not say that its kernel has gone",
+        )
     notebook.run_all(*READY)
     for explorer in EXPLORERS:
         root = view(notebook, explorer)
@@ -204,7 +233,9 @@ def saved(notebook):
 def test_without_a_kernel_the_pictures_are_shown(opened):
     """A notebook that somebody else saved is not trusted, and Jupyter shows its pictures in place of its widgets."""
     theirs = saved(opened)
-    stored = [out for cell in theirs.cells for out in cell.outputs if "image/png" in out.get("data", {})]
+    stored = [
+        out for cell in theirs.cells for out in cell.outputs if "image/png" in out.get("data", {})
+    ]
     assert len(stored) == 2 * len(CELLS) and all(out.metadata["image/png"]["alt"] for out in stored)
     theirs.cells[0].source += "# from somebody else"
     nbformat.write(theirs, opened.lab.folder / "theirs.ipynb")
@@ -227,7 +258,9 @@ def test_a_stored_view_says_that_it_has_no_kernel(opened):
     stored = opened.browser.open(opened.lab, "notebook.ipynb", front_end=opened.front_end)
     root = view(stored, "QueryExplorer")
     root.locator(".cbk-lists .cbk-tile img[src^=blob]").first.wait_for(timeout=120_000)
-    stored.until(lambda: said(root) == GONE, "the stored explorer does not say that it has no kernel")
+    stored.until(
+        lambda: said(root) == GONE, "the stored explorer does not say that it has no kernel"
+    )
     root = view(stored, "MetricLab")
     act_and_wait(stored, root, root.locator(".cbk-lab-tile").first.click)
     assert said(root) == GONE and stored.complaints() == []

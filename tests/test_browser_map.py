@@ -100,9 +100,13 @@ def test_resting_on_a_point_shows_its_image(notebook):
       return [...canvas.getContext("2d").getImageData(0, 0, 1, 1).data];
     }"""
     red, green, blue, _ = tip.locator("img").evaluate(pixels)
-    assert abs(red - 99) < 6 and abs(green - 80) < 6 and abs(blue - 156) < 6  # the image of that point, no other
+    assert (
+        abs(red - 99) < 6 and abs(green - 80) < 6 and abs(blue - 156) < 6
+    )  # the image of that point, no other
     notebook.page.mouse.move(*place(notebook, 5))  # its label is hostile text
-    notebook.until(lambda: "<img src=x" in tip.inner_text(), "the text of the other point did not appear")
+    notebook.until(
+        lambda: "<img src=x" in tip.inner_text(), "the text of the other point did not appear"
+    )
     assert notebook.page.locator("img[src=x]").count() == 0
     notebook.page.mouse.move(2, 2)
     notebook.until(tip.is_hidden, "the picture stayed")
@@ -110,16 +114,23 @@ def test_resting_on_a_point_shows_its_image(notebook):
 
 def test_a_click_joins_a_point_to_its_neighbours(notebook):
     notebook.page.mouse.click(*place(notebook, 35))
-    notebook.until(lambda: "Nearest to folder/35.jpg" in status(notebook), "a click asked for nothing")
+    notebook.until(
+        lambda: "Nearest to folder/35.jpg" in status(notebook), "a click asked for nothing"
+    )
     assert sorted(shown(notebook)) == [f"folder/{i}.jpg" for i in (33, 34, 36, 37)]
     the_map(notebook, 0).locator(".cbk-lists .cbk-tile").first.click()  # on along the path
-    notebook.until(lambda: "Nearest to folder/35.jpg" not in status(notebook), "a click on a neighbour did nothing")
+    notebook.until(
+        lambda: "Nearest to folder/35.jpg" not in status(notebook),
+        "a click on a neighbour did nothing",
+    )
 
 
 def test_lasso_box_and_legend_select(notebook):
     stops = around(notebook, 2, 4, 1, 3)
     drag(notebook, [*stops, stops[0]])
-    notebook.until(lambda: status(notebook).startswith("9 images selected"), "the lasso selected nothing")
+    notebook.until(
+        lambda: status(notebook).startswith("9 images selected"), "the lasso selected nothing"
+    )
     chosen = [f"folder/{10 * row + column}.jpg" for row in (1, 2, 3) for column in (2, 3, 4)]
     assert shown(notebook, grid=-1) == chosen
     press(notebook, 0, "Box")
@@ -127,9 +138,13 @@ def test_lasso_box_and_legend_select(notebook):
     notebook.page.keyboard.down("Shift")  # adds
     drag(notebook, [corners[0], corners[2]])
     notebook.page.keyboard.up("Shift")
-    notebook.until(lambda: status(notebook).startswith("11 images selected"), "the box added nothing")
+    notebook.until(
+        lambda: status(notebook).startswith("11 images selected"), "the box added nothing"
+    )
     the_map(notebook, 0).locator(".cbk-map-group").nth(2).click()
-    notebook.until(lambda: status(notebook).startswith("10 images selected"), "the legend selected nothing")
+    notebook.until(
+        lambda: status(notebook).startswith("10 images selected"), "the legend selected nothing"
+    )
     press(notebook, 0, "Clear")
     notebook.until(lambda: status(notebook).startswith("0 images selected"), "the selection stayed")
 
@@ -141,7 +156,10 @@ def test_it_moves_and_zooms(notebook):
     drag(notebook, [(x, y), (x + 150, y + 20)])
     press(notebook, 0, "Lasso")
     notebook.page.mouse.click(x + 150, y + 20)
-    notebook.until(lambda: "Nearest to folder/35.jpg" in status(notebook), "the point is not where it was moved to")
+    notebook.until(
+        lambda: "Nearest to folder/35.jpg" in status(notebook),
+        "the point is not where it was moved to",
+    )
     top.focus()
     notebook.page.keyboard.press("0")
     x, y = place(notebook, 21)
@@ -150,7 +168,9 @@ def test_it_moves_and_zooms(notebook):
         notebook.page.mouse.wheel(0, -100)
     notebook.page.wait_for_timeout(250)
     notebook.page.mouse.click(x, y)  # what is under the mouse stays there
-    notebook.until(lambda: "Nearest to folder/21.jpg" in status(notebook), "the wheel lost the point")
+    notebook.until(
+        lambda: "Nearest to folder/21.jpg" in status(notebook), "the wheel lost the point"
+    )
     press(notebook, 0, "Select what is shown")
     notebook.until(lambda: "images selected" in status(notebook), "nothing was selected")
     assert 0 < int(status(notebook).split()[0]) < 60
@@ -169,7 +189,9 @@ def test_the_keyboard_reaches_every_point(notebook):
     notebook.page.keyboard.press("Enter")
     notebook.until(lambda: f"Nearest to {here}" in status(notebook), "Enter picked nothing")
     notebook.page.keyboard.press("Space")
-    notebook.until(lambda: status(notebook).startswith("1 images selected"), "Space selected nothing")
+    notebook.until(
+        lambda: status(notebook).startswith("1 images selected"), "Space selected nothing"
+    )
     assert shown(notebook, grid=-1) == [here]
     assert notebook.unnamed(".cbk-explorer") == []
 
@@ -179,9 +201,14 @@ def test_colours_change_with_the_menu(notebook):
     menu.select_option("error")
     notebook.until(lambda: "Coloured by error" in status(notebook), "the colours stayed")
     legend = the_map(notebook, 0).locator(".cbk-map-group").all_inner_texts()
-    assert [text.split(" (")[0].strip() for text in legend] == ["nearest is right", "nearest is wrong"]
+    assert [text.split(" (")[0].strip() for text in legend] == [
+        "nearest is right",
+        "nearest is wrong",
+    ]
     menu.select_option("label")
-    notebook.until(lambda: the_map(notebook, 0).locator(".cbk-map-group").count() == 6, "the colours stayed")
+    notebook.until(
+        lambda: the_map(notebook, 0).locator(".cbk-map-group").count() == 6, "the colours stayed"
+    )
 
 
 def test_the_explorer_follows_the_map_and_the_map_the_explorer(notebook):
@@ -189,12 +216,19 @@ def test_the_explorer_follows_the_map_and_the_map_the_explorer(notebook):
     notebook.page.mouse.click(*place(notebook, 44, 1))
     ids = "tiles => tiles.map(tile => tile.dataset.id)"
     near = explorer.locator(".cbk-lists .cbk-tile")
-    notebook.until(lambda: "folder/44.jpg" in explorer.locator("> .cbk-status").inner_text(), "the explorer did not follow")
+    notebook.until(
+        lambda: "folder/44.jpg" in explorer.locator("> .cbk-status").inner_text(),
+        "the explorer did not follow",
+    )
     assert len(near.evaluate_all(ids)) == 5 and "folder/44.jpg" not in near.evaluate_all(ids)
-    assert "The explorer asks for folder/44.jpg; 5 of its 5 results are marked." in status(notebook, 1)
+    assert "The explorer asks for folder/44.jpg; 5 of its 5 results are marked." in status(
+        notebook, 1
+    )
     result = near.evaluate_all(ids)[3]
     near.nth(3).click()
-    notebook.until(lambda: f"The explorer asks for {result}" in status(notebook, 1), "the map did not follow")
+    notebook.until(
+        lambda: f"The explorer asks for {result}" in status(notebook, 1), "the map did not follow"
+    )
 
 
 @pytest.mark.parametrize("width", [800, 1600])
@@ -202,4 +236,7 @@ def test_it_fits_the_window(notebook, width):
     notebook.page.set_viewport_size({"width": width, "height": 1300})
     notebook.fits(".cbk-explorer:has(> .cbk-map)")
     notebook.page.mouse.move(*place(notebook, 59))
-    notebook.until(the_map(notebook, 0).locator(".cbk-map-tip").is_visible, "no picture after the window changed")
+    notebook.until(
+        the_map(notebook, 0).locator(".cbk-map-tip").is_visible,
+        "no picture after the window changed",
+    )

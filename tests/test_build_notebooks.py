@@ -83,7 +83,9 @@ def test_builds_once_then_only_what_changed(root, capsys):
     assert notebook.cells[-1].outputs[0].text == "[0 1 2]\n"
     assert build(root) == 0 and "up to date" in capsys.readouterr().out
     assert build(root, "--force") == 0 and "forced" in capsys.readouterr().out
-    assert notebook_source.notebook_path(root, "00_start_here").read_bytes() == first, "not deterministic"
+    assert notebook_source.notebook_path(root, "00_start_here").read_bytes() == first, (
+        "not deterministic"
+    )
 
     source = notebook_source.source_path(root, "00_start_here")
     source.write_text(source.read_text().replace("# # Start here", "# # Begin here"))
@@ -134,7 +136,8 @@ def test_readme_and_links_are_generated(root, capsys):
     assert build(root) == 0
     assert "then [02_local_features](02_local_features.ipynb)" in built(root).cells[0].source
     assert (
-        "Previous: 01_measuring_retrieval (still to come)" in built(root, "02_local_features").cells[0].source
+        "Previous: 01_measuring_retrieval (still to come)"
+        in built(root, "02_local_features").cells[0].source
     )
 
 
@@ -189,7 +192,8 @@ def test_jupyterlab_opens_the_pair_and_saves_both(root):
     write(root, HEAD + "# %%\nclass checks:\n    check_double = print\n\n" + EXERCISE)
     assert build(root) == 0
     source, target = (
-        f(root, "00_start_here") for f in (notebook_source.source_path, notebook_source.notebook_path)
+        f(root, "00_start_here")
+        for f in (notebook_source.source_path, notebook_source.notebook_path)
     )
     os.utime(source, (0, 0))  # as after a clone: the notebook looks much newer than its source
     manager = jupytext.TextFileContentsManager()
@@ -197,7 +201,9 @@ def test_jupyterlab_opens_the_pair_and_saves_both(root):
     model = manager.get("notebooks/00_start_here.ipynb")
     solution = model["content"]["cells"][-1]
     assert solution["outputs"] and solution["metadata"]["jupyter"]["source_hidden"]
-    assert [cell["id"] for cell in model["content"]["cells"]] == [cell.id for cell in built(root).cells]
+    assert [cell["id"] for cell in model["content"]["cells"]] == [
+        cell.id for cell in built(root).cells
+    ]
 
     edited = notebook_source.read_source(source)
     model["content"]["cells"][0]["source"] += "\n\nA new sentence."
@@ -233,7 +239,10 @@ def test_interrupt_ends_the_kernel_and_leaves_the_old_notebook(root):
     before = notebook_source.notebook_path(root, "00_start_here").read_bytes()
     pid = root / "pid"
     first = HEAD.replace("import numpy as np", "import os\nimport time\nfrom pathlib import Path")
-    write(root, first + f"# %%\nn = Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(100)\n")
+    write(
+        root,
+        first + f"# %%\nn = Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(100)\n",
+    )
     tool = str(ROOT / "tools" / "build_notebooks.py")
     build_process = subprocess.Popen(
         [sys.executable, tool, "--root", str(root)], stderr=subprocess.PIPE, text=True

@@ -49,7 +49,8 @@ START_HERE = {  # exercise: (check, its known mistakes, a right answer written i
     ),
 }
 MODULES = [
-    importlib.import_module(path.stem) for path in sorted(Path(__file__).parent.glob("test_checks_*.py"))
+    importlib.import_module(path.stem)
+    for path in sorted(Path(__file__).parent.glob("test_checks_*.py"))
 ]
 CHECKS = START_HERE | {name: entry for module in MODULES for name, entry in module.CHECKS.items()}
 PAIRS = [(name, n) for name, (_, mistakes, _) in CHECKS.items() for n in range(len(mistakes))]
@@ -117,14 +118,26 @@ def more_mutants():
     yield "precision_at_k", lambda relevant, k: round(relevant[:k].sum() / k, 1)
     yield "precision_at_k", lambda relevant, k: sorted(relevant)[:k].count(True) / k
     yield "precision_at_k", lambda relevant, k: relevant[-k:].sum() / k
-    yield "leave_query_out", lambda query_id, ranked_ids, k: np.unique(ranked_ids[ranked_ids != query_id])[:k]
+    yield (
+        "leave_query_out",
+        lambda query_id, ranked_ids, k: np.unique(ranked_ids[ranked_ids != query_id])[:k],
+    )
     yield (
         "leave_query_out",
         lambda query_id, ranked_ids, k: np.delete(ranked_ids, list(ranked_ids).index(query_id))[:k],
     )
-    yield "tiled_histogram", lambda image, tiles, bins: np.ones(tiles**2 * bins**3) / (tiles**2 * bins**3)
-    yield "tiled_histogram", lambda image, tiles, bins: start_here._tiled(image[:, ::-1], tiles, bins)
-    yield "tiled_histogram", lambda image, tiles, bins: np.sqrt(start_here._tiled(image, tiles, bins))
+    yield (
+        "tiled_histogram",
+        lambda image, tiles, bins: np.ones(tiles**2 * bins**3) / (tiles**2 * bins**3),
+    )
+    yield (
+        "tiled_histogram",
+        lambda image, tiles, bins: start_here._tiled(image[:, ::-1], tiles, bins),
+    )
+    yield (
+        "tiled_histogram",
+        lambda image, tiles, bins: np.sqrt(start_here._tiled(image, tiles, bins)),
+    )
 
 
 @pytest.mark.parametrize(("name", "answer"), list(more_mutants()))
@@ -163,7 +176,9 @@ def test_cases_share_one_time_limit(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(_run, "call", call)
     monkeypatch.setattr(_run.time, "monotonic", lambda: clock[0])
-    assert checks.run_check(lambda x: x, abs, [Case((n,), str(n)) for n in range(4)], seconds=10).passed
+    assert checks.run_check(
+        lambda x: x, abs, [Case((n,), str(n)) for n in range(4)], seconds=10
+    ).passed
     assert given[::2] == [10, 6, 2, 0.1]  # each answer is followed by a call of the trusted version
 
 
@@ -174,7 +189,9 @@ NOISES = {
     "log": lambda: logging.getLogger("learner").warning("look out"),
     "old log": lambda: OLD_LOG.warning("look out"),
     "C": lambda: os.write(2, b"look out"),
-    "child": lambda: subprocess.run([sys.executable, "-c", "import sys; sys.stderr.write('look out')"], check=True),
+    "child": lambda: subprocess.run(
+        [sys.executable, "-c", "import sys; sys.stderr.write('look out')"], check=True
+    ),
     "tqdm": lambda: list(tqdm(range(3))),
 }
 OLD_LOG = logging.getLogger("with a handler that holds the stream")
@@ -239,11 +256,16 @@ def test_a_mistake_is_named_only_if_it_fits_every_case():
     assert checks.run_check(lambda x: x, abs, cases, mistakes=mistakes).message.endswith(
         "You forgot the sign."
     )
-    assert "sign" not in checks.run_check(lambda x: x + (x == -2), abs, cases, mistakes=mistakes).message
+    assert (
+        "sign"
+        not in checks.run_check(lambda x: x + (x == -2), abs, cases, mistakes=mistakes).message
+    )
 
 
 def test_where_bugs_are_to_be_found_each_earns_its_part():
-    worth = {name: {mistake.worth for mistake in mistakes} for name, (_, mistakes, _) in CHECKS.items()}
+    worth = {
+        name: {mistake.worth for mistake in mistakes} for name, (_, mistakes, _) in CHECKS.items()
+    }
     parts = {name: values - {0} for name, values in worth.items() if values != {0}}
     assert parts == {"mended_average_precision": {1 / 3, 2 / 3}, "mended_attack": {1 / 2}}
 
@@ -322,7 +344,11 @@ NOT_SAME = [  # expected, got, what is said
     (np.arange(2.0), np.arange(2) + 0j, "complex"),
     (np.arange(2.0), ["0", "1"], "got text"),
     (np.arange(20), np.arange(20)[::-1], "expected 0, got 19 at [0] (20 of 20 differ)"),
-    (np.arange(20.0), np.r_[np.arange(19.0), 19.0001], "expected 19, got 19.0001 at [19] (1 of 20 differ)"),
+    (
+        np.arange(20.0),
+        np.r_[np.arange(19.0), 19.0001],
+        "expected 19, got 19.0001 at [19] (1 of 20 differ)",
+    ),
     (np.full(8, 1 / 3), np.r_[np.full(7, 1 / 3), 1 / 3 + 1e-5], "0.33334333"),
     (np.array([0.0, NAN]), np.array([0.0, 0.0]), "nan"),
     (np.array([INF]), np.array([-INF]), "expected [inf], got [-inf]"),
@@ -353,23 +379,52 @@ ENDLESS = [1]
 ENDLESS.append(ENDLESS)
 
 
-@pytest.mark.parametrize("value", [np.arange(3.0).view(Gladly), ENDLESS, print, 1j, 10**5000, {"a": {1}}, torch.ones(3, requires_grad=True)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(3.0).view(Gladly),
+        ENDLESS,
+        print,
+        1j,
+        10**5000,
+        {"a": {1}},
+        torch.ones(3, requires_grad=True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_plain_value_is_equal_to_nothing(value):
     got = travelled(value)
     for expected in (1.0, np.ones(3), [1, 2], "a", {"a": 1}):
         assert difference(expected, got, tolerance=1e-6)
-    assert type(value).__name__ in difference(1.0, got, tolerance=1e-6) or isinstance(value, Gladly | dict)
+    assert type(value).__name__ in difference(1.0, got, tolerance=1e-6) or isinstance(
+        value, Gladly | dict
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["leave_query_out", "seen_pixels", "root_sift", "semi_hard", "choose_nprobe", "copy_groups", "mended_average_precision"]
+    "name",
+    [
+        "leave_query_out",
+        "seen_pixels",
+        "root_sift",
+        "semi_hard",
+        "choose_nprobe",
+        "copy_groups",
+        "mended_average_precision",
+    ],
 )
 def test_a_fresh_process_comes_to_the_same_verdict(name):
     check, mistakes, answer = CHECKS[name]
     for one in (answer, mistakes[0].answer):
         verdict, record = _grade._from_fresh_process(check.__name__, one)
         assert verdict == check(one) == checks.verdict_on(check.__name__, record)
-    for damaged in ("", record.partition("\n")[0], "[1]", "{", '{"value": {"array": [1], "dtype": "<U999999999", "shape": [9]}}'):
+    for damaged in (
+        "",
+        record.partition("\n")[0],
+        "[1]",
+        "{",
+        '{"value": {"array": [1], "dtype": "<U999999999", "shape": [9]}}',
+    ):
         with pytest.raises(ValueError, match="did not all arrive"):
             checks.verdict_on(check.__name__, damaged)
 

@@ -24,7 +24,9 @@ def solved_attack(normalised, gradient, epsilon, mean, std):
         for channel in range(3):
             pixels = normalised[image, channel] * std[channel] + mean[channel]
             moved = pixels + epsilon * np.sign(gradient[image, channel])
-            out[image, channel] = (np.minimum(np.maximum(moved, 0), 1) - mean[channel]) / std[channel]
+            out[image, channel] = (np.minimum(np.maximum(moved, 0), 1) - mean[channel]) / std[
+                channel
+            ]
     return out
 
 
@@ -82,8 +84,20 @@ RIGHT = {
         lambda hits: np.float32((hits.sum(axis=0) == len(hits)).mean()),
         lambda hits: sum(all(query) for query in zip(*hits.tolist(), strict=True)) / len(hits[0]),
     ),
-    "pgd_step": (other_order, one_range, by_tensors, lambda *a: one_range(*a).tolist(), lambda *a: other_order(*a).astype(np.float32)),
-    "mended_attack": (in_pixels, between_ends, channels_last, lambda *a: torch.from_numpy(in_pixels(*a)), lambda *a: in_pixels(*a).tolist()),
+    "pgd_step": (
+        other_order,
+        one_range,
+        by_tensors,
+        lambda *a: one_range(*a).tolist(),
+        lambda *a: other_order(*a).astype(np.float32),
+    ),
+    "mended_attack": (
+        in_pixels,
+        between_ends,
+        channels_last,
+        lambda *a: torch.from_numpy(in_pixels(*a)),
+        lambda *a: in_pixels(*a).tolist(),
+    ),
 }
 
 WRONG = {
@@ -110,10 +124,25 @@ WRONG = {
         ("", lambda at, g, clean, size, eps: other_order(at, g, clean, size, size)),
         ("", lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps) - clean),
         ("", lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps + size)),
-        ("", lambda at, g, clean, size, eps: other_order(at, g / np.linalg.norm(g) if g.any() else g, clean, size, eps) * 0.999),
+        (
+            "",
+            lambda at, g, clean, size, eps: (
+                other_order(at, g / np.linalg.norm(g) if g.any() else g, clean, size, eps) * 0.999
+            ),
+        ),
         ("", lambda at, g, clean, size, eps: np.clip(at + np.clip(size * g, -eps, eps), 0, 1)),
-        ("", lambda at, g, clean, size, eps: np.clip(clean + np.clip(size * np.sign(g), -eps, eps), 0, 1)),
-        ("", lambda at, g, clean, size, eps: np.clip(at + size * np.tanh(1e3 * g), np.maximum(clean - eps, 0), np.minimum(clean + eps, 1))),
+        (
+            "",
+            lambda at, g, clean, size, eps: np.clip(
+                clean + np.clip(size * np.sign(g), -eps, eps), 0, 1
+            ),
+        ),
+        (
+            "",
+            lambda at, g, clean, size, eps: np.clip(
+                at + size * np.tanh(1e3 * g), np.maximum(clean - eps, 0), np.minimum(clean + eps, 1)
+            ),
+        ),
         ("changed its input", lambda at, g, *a: at.__iadd__(np.sign(g))),
     ),
     "mended_attack": (
@@ -125,7 +154,12 @@ WRONG = {
         ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps / 2, mean, std)),
         ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps / 255, mean, std)),
         ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps, mean[::-1], std[::-1])),
-        ("", lambda x, g, eps, mean, std: (np.clip((x * std + mean + eps * np.sign(g)), 0, 1) - mean) / std),
+        (
+            "",
+            lambda x, g, eps, mean, std: (
+                (np.clip((x * std + mean + eps * np.sign(g)), 0, 1) - mean) / std
+            ),
+        ),
         ("", lambda x, g, eps, mean, std: np.clip(in_pixels(x, g, eps, mean, std), 0, 1)),
         ("", lambda x, g, eps, mean, std: np.clip(in_pixels(x, g, eps, mean, std), -1, 1)),
         ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps, mean, std) - x),

@@ -17,7 +17,9 @@ def solved_nprobe(search, true, target, n_lists):
     while low < high:
         middle = (low + high) // 2
         low, high = (
-            (low, middle) if solved_recall(search(middle), true).mean() >= target else (middle + 1, high)
+            (low, middle)
+            if solved_recall(search(middle), true).mean() >= target
+            else (middle + 1, high)
         )
     return low
 
@@ -36,8 +38,16 @@ def solved_walk(vectors, links, query, entry, ef):
 
 
 CHECKS = {
-    "recall_of_neighbours": (checks.check_neighbour_recall, approximate_search.RECALL_MISTAKES, solved_recall),
-    "choose_nprobe": (checks.check_choose_nprobe, approximate_search.NPROBE_MISTAKES, solved_nprobe),
+    "recall_of_neighbours": (
+        checks.check_neighbour_recall,
+        approximate_search.RECALL_MISTAKES,
+        solved_recall,
+    ),
+    "choose_nprobe": (
+        checks.check_choose_nprobe,
+        approximate_search.NPROBE_MISTAKES,
+        solved_nprobe,
+    ),
     "graph_search": (checks.check_graph_search, graph_search.GRAPH_MISTAKES, solved_walk),
 }
 
@@ -97,13 +107,34 @@ def two_rounds(vectors, links, query, entry, ef):
 
 
 def by_dot_product(vectors, links, query, entry, ef):
-    return solved_walk(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), links, query, entry, ef)
+    return solved_walk(
+        vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9),
+        links,
+        query,
+        entry,
+        ef,
+    )
 
 
 RIGHT = {
-    "recall_of_neighbours": (by_isin, by_looking_up, lambda f, t: tuple(by_isin(f, t)), lambda f, t: np.float32(by_isin(f, t))),
-    "choose_nprobe": (one_by_one, by_searchsorted, lambda *a: float(one_by_one(*a)), lambda *a: np.array(one_by_one(*a))),
-    "graph_search": (squared_gaps, lambda *a: np.array(squared_gaps(*a), dtype=np.int32), lambda *a: tuple(squared_gaps(*a)), lambda *a: solved_walk(*a).astype(float)),
+    "recall_of_neighbours": (
+        by_isin,
+        by_looking_up,
+        lambda f, t: tuple(by_isin(f, t)),
+        lambda f, t: np.float32(by_isin(f, t)),
+    ),
+    "choose_nprobe": (
+        one_by_one,
+        by_searchsorted,
+        lambda *a: float(one_by_one(*a)),
+        lambda *a: np.array(one_by_one(*a)),
+    ),
+    "graph_search": (
+        squared_gaps,
+        lambda *a: np.array(squared_gaps(*a), dtype=np.int32),
+        lambda *a: tuple(squared_gaps(*a)),
+        lambda *a: solved_walk(*a).astype(float),
+    ),
 }
 
 WRONG = {
@@ -111,28 +142,96 @@ WRONG = {
         ("", lambda found, true: np.isin(found, true).mean(axis=1)),
         ("", lambda found, true: np.full(len(true), solved_recall(found, true).mean())),
         ("", lambda found, true: 1 - solved_recall(found, true)),
-        ("three times", lambda found, true: [np.isin(f, t).sum() / len(t) for f, t in zip(found, true, strict=True)]),
-        ("", lambda found, true: [len(set(f) & set(t)) / max(len(set(f) | set(t)), 1) for f, t in zip(found, true, strict=True)]),
-        ("", lambda found, true: [len(set(f) & set(t)) / len(f) for f, t in zip(found, true, strict=True)]),
-        ("", lambda found, true: [len(set(f) & set(t)) / min(max(len(f), 1), len(t)) for f, t in zip(found, true, strict=True)]),
-        ("", lambda found, true: [len(set(f) & set(t)) / max(np.sum(f >= 0), 1) for f, t in zip(found, true, strict=True)]),
-        ("", lambda found, true: [len(set(f) & set(t)) // len(t) for f, t in zip(found, true, strict=True)]),
+        (
+            "three times",
+            lambda found, true: [
+                np.isin(f, t).sum() / len(t) for f, t in zip(found, true, strict=True)
+            ],
+        ),
+        (
+            "",
+            lambda found, true: [
+                len(set(f) & set(t)) / max(len(set(f) | set(t)), 1)
+                for f, t in zip(found, true, strict=True)
+            ],
+        ),
+        (
+            "",
+            lambda found, true: [
+                len(set(f) & set(t)) / len(f) for f, t in zip(found, true, strict=True)
+            ],
+        ),
+        (
+            "",
+            lambda found, true: [
+                len(set(f) & set(t)) / min(max(len(f), 1), len(t))
+                for f, t in zip(found, true, strict=True)
+            ],
+        ),
+        (
+            "",
+            lambda found, true: [
+                len(set(f) & set(t)) / max(np.sum(f >= 0), 1)
+                for f, t in zip(found, true, strict=True)
+            ],
+        ),
+        (
+            "",
+            lambda found, true: [
+                len(set(f) & set(t)) // len(t) for f, t in zip(found, true, strict=True)
+            ],
+        ),
         ("", lambda found, true: (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=0)),
         ("", lambda found, true: [float(t[0] in f) for f, t in zip(found, true, strict=True)]),
-        ("length 0", lambda found, true: [np.isin(t, f).mean() if len(f) else np.nan for f, t in zip(found, true, strict=True)]),
+        (
+            "length 0",
+            lambda found, true: [
+                np.isin(t, f).mean() if len(f) else np.nan for f, t in zip(found, true, strict=True)
+            ],
+        ),
     ),
     "choose_nprobe": (
-        ("", lambda search, true, target, n: solved_recall(search(solved_nprobe(search, true, target, n)), true).mean()),
+        (
+            "",
+            lambda search, true, target, n: solved_recall(
+                search(solved_nprobe(search, true, target, n)), true
+            ).mean(),
+        ),
         ("", lambda search, true, target, n: min(n, int(np.ceil(target * n)))),
         ("", lambda search, true, target, n: solved_nprobe(search, true[:1], target, n)),
         ("", lambda search, true, target, n: one_by_one(search, true[:, :1], target, n)),
         ("", lambda search, true, target, n: one_by_one(search, true, target, n - 1)),
         ("", lambda search, true, target, n: one_by_one(search, true, target + 0.05, n)),
-        ("", lambda search, true, target, n: next(p for p in range(2, n + 1) if np.mean(by_isin(search(p), true)) >= target)),
-        ("", lambda search, true, target, n: next((p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) >= target), -1)),
-        ("", lambda search, true, target, n: max(p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) <= target or p == 1)),
-        ("", lambda search, true, target, n: sum(np.mean(by_isin(search(p), true)) < target for p in range(1, n + 1))),
-        ("", lambda search, true, target, n: next((p for p in range(1, n + 1) if np.median(by_isin(search(p), true)) >= target), n)),
+        (
+            "",
+            lambda search, true, target, n: next(
+                p for p in range(2, n + 1) if np.mean(by_isin(search(p), true)) >= target
+            ),
+        ),
+        (
+            "",
+            lambda search, true, target, n: next(
+                (p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) >= target), -1
+            ),
+        ),
+        (
+            "",
+            lambda search, true, target, n: max(
+                p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) <= target or p == 1
+            ),
+        ),
+        (
+            "",
+            lambda search, true, target, n: sum(
+                np.mean(by_isin(search(p), true)) < target for p in range(1, n + 1)
+            ),
+        ),
+        (
+            "",
+            lambda search, true, target, n: next(
+                (p for p in range(1, n + 1) if np.median(by_isin(search(p), true)) >= target), n
+            ),
+        ),
     ),
     "graph_search": (
         ("", sorts_the_links_of_the_entry),
@@ -141,13 +240,19 @@ WRONG = {
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef)[:-1]),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)[:ef]),
-        ("ef + 1 best", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef + 1)[:ef]),
+        (
+            "ef + 1 best",
+            lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef + 1)[:ef],
+        ),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, max(ef, 2))[:ef]),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links[:, :1], q, entry, ef)),
         ("", lambda v, links, q, entry, ef: solved_walk(v, links[:, 1:], q, entry, ef)),
         ("", lambda v, links, q, entry, ef: np.sort(solved_walk(v, links, q, entry, ef))),
         ("", lambda v, links, q, entry, ef: v[solved_walk(v, links, q, entry, ef)]),
-        ("", lambda v, links, q, entry, ef: np.unique(solved_walk(v, links, q, entry, 1).repeat(ef))),
+        (
+            "",
+            lambda v, links, q, entry, ef: np.unique(solved_walk(v, links, q, entry, 1).repeat(ef)),
+        ),
         ("", lambda v, links, q, entry, ef: np.resize(solved_walk(v, links, q, entry, ef), ef)),
     ),
 }

@@ -46,7 +46,11 @@ def solved_crow(maps):
 CHECKS = {
     "seen_pixels": (checks.check_seen_pixels, cnn_features.SEEN_MISTAKES, solved_seen_pixels),
     "stable_gem": (checks.check_stable_gem, cnn_features.GEM_MISTAKES, solved_gem),
-    "whitened_cosines": (checks.check_whitened_cosines, cnn_weights.WHITENING_MISTAKES, solved_whitened_cosines),
+    "whitened_cosines": (
+        checks.check_whitened_cosines,
+        cnn_weights.WHITENING_MISTAKES,
+        solved_whitened_cosines,
+    ),
     "crow": (checks.check_crow, cnn_weights.CROW_MISTAKES, solved_crow),
 }
 
@@ -55,7 +59,9 @@ def recursive(layers, cell):
     if not layers:
         return cell, cell
     kernel, stride, padding = layers[-1]
-    return recursive(layers[:-1], cell * stride - padding)[0], recursive(layers[:-1], cell * stride - padding + kernel - 1)[1]
+    return recursive(layers[:-1], cell * stride - padding)[0], recursive(
+        layers[:-1], cell * stride - padding + kernel - 1
+    )[1]
 
 
 def by_jump(layers, cell):
@@ -91,14 +97,20 @@ def single_precision(maps, p):
 
 def by_sklearn(embeddings, split, n_dims):
     pca = PCA(n_dims, whiten=True).fit(embeddings[split == "aside"])
-    return cosine_similarity(pca.transform(embeddings[split == "query"]), pca.transform(embeddings[split == "database"]))
+    return cosine_similarity(
+        pca.transform(embeddings[split == "query"]), pca.transform(embeddings[split == "database"])
+    )
 
 
 def by_svd(embeddings, split, n_dims):
     aside = embeddings[split == "aside"] - embeddings[split == "aside"].mean(axis=0)
     _, values, directions = np.linalg.svd(aside, full_matrices=False)
-    rows = (embeddings - embeddings[split == "aside"].mean(axis=0)) @ (directions[:n_dims].T / values[:n_dims])
-    return (normalize(rows[split == "query"]) @ normalize(rows[split == "database"]).T).astype(np.float32)
+    rows = (embeddings - embeddings[split == "aside"].mean(axis=0)) @ (
+        directions[:n_dims].T / values[:n_dims]
+    )
+    return (normalize(rows[split == "query"]) @ normalize(rows[split == "database"]).T).astype(
+        np.float32
+    )
 
 
 def crow_by_einsum(maps):
@@ -111,14 +123,40 @@ def crow_by_einsum(maps):
 
 
 def leak_of_the_mean(e, s, n):
-    return by_sklearn(np.where((s == "aside")[:, None], e, e + e[s == "aside"].mean(axis=0) - e.mean(axis=0)), s, n)
+    return by_sklearn(
+        np.where((s == "aside")[:, None], e, e + e[s == "aside"].mean(axis=0) - e.mean(axis=0)),
+        s,
+        n,
+    )
 
 
 RIGHT = {
-    "seen_pixels": (recursive, by_jump, lambda *a: list(by_jump(*a)), lambda *a: tuple(float(x) for x in by_jump(*a)), lambda *a: tuple(np.int32(by_jump(*a)))),
-    "stable_gem": (by_logarithms, map_by_map, single_precision, lambda m, p: torch.from_numpy(map_by_map(m, p)), lambda m, p: map_by_map(m, p).tolist()),
-    "whitened_cosines": (by_sklearn, by_svd, lambda *a: by_sklearn(*a).tolist(), lambda *a: torch.from_numpy(by_svd(*a))),
-    "crow": (crow_by_einsum, lambda m: crow_by_einsum(m).astype(np.float32), lambda m: solved_crow(m).tolist(), lambda m: [list(row) for row in crow_by_einsum(m)]),
+    "seen_pixels": (
+        recursive,
+        by_jump,
+        lambda *a: list(by_jump(*a)),
+        lambda *a: tuple(float(x) for x in by_jump(*a)),
+        lambda *a: tuple(np.int32(by_jump(*a))),
+    ),
+    "stable_gem": (
+        by_logarithms,
+        map_by_map,
+        single_precision,
+        lambda m, p: torch.from_numpy(map_by_map(m, p)),
+        lambda m, p: map_by_map(m, p).tolist(),
+    ),
+    "whitened_cosines": (
+        by_sklearn,
+        by_svd,
+        lambda *a: by_sklearn(*a).tolist(),
+        lambda *a: torch.from_numpy(by_svd(*a)),
+    ),
+    "crow": (
+        crow_by_einsum,
+        lambda m: crow_by_einsum(m).astype(np.float32),
+        lambda m: solved_crow(m).tolist(),
+        lambda m: [list(row) for row in crow_by_einsum(m)],
+    ),
 }
 
 WRONG = {
@@ -129,10 +167,27 @@ WRONG = {
         ("", lambda layers, cell: by_jump(layers, cell + 1)),
         ("", lambda layers, cell: by_jump(layers, cell)[:1]),
         ("", lambda layers, cell: range(*by_jump(layers, cell))),
-        ("", lambda layers, cell: (by_jump(layers, cell)[0], by_jump(layers, cell)[1] - 1 + (not layers))),
+        (
+            "",
+            lambda layers, cell: (
+                by_jump(layers, cell)[0],
+                by_jump(layers, cell)[1] - 1 + (not layers),
+            ),
+        ),
         ("", lambda layers, cell: by_jump([(k, s, p + 1) for k, s, p in layers], cell)),
-        ("", lambda layers, cell: (by_jump(layers, cell)[0], sum(k - 1 for k, _, _ in layers) + by_jump(layers, cell)[0])),
-        ("", lambda layers, cell: by_jump([(k, s, (k - 1) // 2 if p else 0) for k, s, p in layers], cell)),
+        (
+            "",
+            lambda layers, cell: (
+                by_jump(layers, cell)[0],
+                sum(k - 1 for k, _, _ in layers) + by_jump(layers, cell)[0],
+            ),
+        ),
+        (
+            "",
+            lambda layers, cell: by_jump(
+                [(k, s, (k - 1) // 2 if p else 0) for k, s, p in layers], cell
+            ),
+        ),
         ("", lambda layers, cell: (by_jump(layers, cell)[0] + 1, by_jump(layers, cell)[1] + 1)),
         ("", lambda layers, cell: by_jump(layers, min(cell, 100))),
         ("changed its input", lambda layers, cell: layers.reverse() or by_jump(layers[::-1], cell)),
@@ -145,23 +200,71 @@ WRONG = {
         ("", lambda maps, p: map_by_map(np.maximum(maps, 1e-3), p)),
         ("", lambda maps, p: map_by_map(maps, p)[:, :, None, None]),
         ("", lambda maps, p: map_by_map(maps, round(p) if p < np.inf else p)),
-        ("", lambda maps, p: map_by_map(maps, p) if maps.any(axis=(2, 3)).all() else np.zeros(maps.shape[:2])),
+        (
+            "",
+            lambda maps, p: (
+                map_by_map(maps, p) if maps.any(axis=(2, 3)).all() else np.zeros(maps.shape[:2])
+            ),
+        ),
         ("", lambda maps, p: np.log(np.exp(p * maps).mean(axis=(2, 3))) / p),
-        ("", lambda maps, p: maps.max() * map_by_map(maps / max(maps.max(), 1e-9), p) ** (p > 0) if p < 100 else maps.max(axis=(2, 3))),
-        ("", lambda maps, p: ((maps / max(maps.max(), 1e-9)).astype(float) ** p).mean(axis=(2, 3)) ** (1 / p) * maps.max()),
+        (
+            "",
+            lambda maps, p: (
+                maps.max() * map_by_map(maps / max(maps.max(), 1e-9), p) ** (p > 0)
+                if p < 100
+                else maps.max(axis=(2, 3))
+            ),
+        ),
+        (
+            "",
+            lambda maps, p: (
+                ((maps / max(maps.max(), 1e-9)).astype(float) ** p).mean(axis=(2, 3)) ** (1 / p)
+                * maps.max()
+            ),
+        ),
     ),
     "whitened_cosines": (
         ("", lambda e, s, n: by_sklearn(e, np.where(s == "query", "aside", s), n)),
         ("", lambda e, s, n: by_sklearn(e, s, n - 1)),
         ("", lambda e, s, n: cosine_similarity(e[s == "query"], e[s == "database"])),
         ("", leak_of_the_mean),
-        ("", lambda e, s, n: cosine_similarity(*(PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part] - e[s == part].mean(axis=0)) for part in ("query", "database")))),
-        ("", lambda e, s, n: euclidean_distances(*(PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part]) for part in ("query", "database")))),
+        (
+            "",
+            lambda e, s, n: cosine_similarity(
+                *(
+                    PCA(n, whiten=True)
+                    .fit(e[s == "aside"])
+                    .transform(e[s == part] - e[s == part].mean(axis=0))
+                    for part in ("query", "database")
+                )
+            ),
+        ),
+        (
+            "",
+            lambda e, s, n: euclidean_distances(
+                *(
+                    PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part])
+                    for part in ("query", "database")
+                )
+            ),
+        ),
         ("", lambda e, s, n: 1 - by_sklearn(e, s, n)),
         ("", lambda e, s, n: by_sklearn(e, s, n).squeeze()),
         ("", lambda e, s, n: np.sort(by_sklearn(e, s, n), axis=1)),
-        ("", lambda e, s, n: by_sklearn(e, s, n) @ np.eye(5)[:, :4] if (s == "database").sum() == 5 else by_sklearn(e, s, n)),
-        ("", lambda e, s, n: by_sklearn((e - e[s == "aside"].mean(0)) / e[s == "aside"].std(0), s, n)),
+        (
+            "",
+            lambda e, s, n: (
+                by_sklearn(e, s, n) @ np.eye(5)[:, :4]
+                if (s == "database").sum() == 5
+                else by_sklearn(e, s, n)
+            ),
+        ),
+        (
+            "",
+            lambda e, s, n: by_sklearn(
+                (e - e[s == "aside"].mean(0)) / e[s == "aside"].std(0), s, n
+            ),
+        ),
     ),
     "crow": (
         ("", lambda maps: normalize(crow_by_einsum(maps))),

@@ -31,16 +31,26 @@ def solved_radius(distances, relevant, radius):
 CHECKS = {
     "hamming_distances": (checks.check_hamming_distances, hashing.HAMMING_MISTAKES, solved_hamming),
     "best_rotation": (checks.check_best_rotation, hashing.ROTATION_MISTAKES, solved_rotation),
-    "precision_in_radius": (checks.check_precision_in_radius, hashing.RADIUS_MISTAKES, solved_radius),
+    "precision_in_radius": (
+        checks.check_precision_in_radius,
+        hashing.RADIUS_MISTAKES,
+        solved_radius,
+    ),
 }
 
 
 def by_bits(queries, codes):
-    return (np.unpackbits(queries, axis=1)[:, None] != np.unpackbits(codes, axis=1)[None]).sum(axis=2)
+    return (np.unpackbits(queries, axis=1)[:, None] != np.unpackbits(codes, axis=1)[None]).sum(
+        axis=2
+    )
 
 
 def by_scipy(queries, codes):
-    return cdist(np.unpackbits(queries, axis=1), np.unpackbits(codes, axis=1), "hamming") * 8 * queries.shape[1]
+    return (
+        cdist(np.unpackbits(queries, axis=1), np.unpackbits(codes, axis=1), "hamming")
+        * 8
+        * queries.shape[1]
+    )
 
 
 def by_products(queries, codes):
@@ -67,7 +77,11 @@ def radius_of_nan(distances, relevant, radius):
 
 
 def over(distances, relevant, radius, queries):
-    return solved_radius(distances[queries], relevant[queries], radius) if queries.any() else float("nan")
+    return (
+        solved_radius(distances[queries], relevant[queries], radius)
+        if queries.any()
+        else float("nan")
+    )
 
 
 RIGHT = {
@@ -77,17 +91,41 @@ RIGHT = {
         by_products,
         lambda q, c: np.unpackbits(q[:, None] ^ c[None], axis=2).sum(axis=2),
         lambda q, c: np.bitwise_count(q[:, None] ^ c[None]).sum(axis=2, dtype=np.uint16),
-        lambda q, c: [[int.from_bytes(a.tobytes()).__xor__(int.from_bytes(b.tobytes())).bit_count() for b in c] for a in q] or by_bits(q, c),
+        lambda q, c: (
+            [
+                [
+                    int.from_bytes(a.tobytes()).__xor__(int.from_bytes(b.tobytes())).bit_count()
+                    for b in c
+                ]
+                for a in q
+            ]
+            or by_bits(q, c)
+        ),
     ),
-    "best_rotation": (other_side, lambda V, B: polar(V.T @ B)[0], lambda V, B: solved_rotation(V, B).tolist(), lambda V, B: np.float32(other_side(V, B))),
-    "precision_in_radius": (radius_by_masks, radius_of_nan, lambda *a: np.array(radius_of_nan(*a)), lambda *a: np.float32(radius_by_masks(*a))),
+    "best_rotation": (
+        other_side,
+        lambda V, B: polar(V.T @ B)[0],
+        lambda V, B: solved_rotation(V, B).tolist(),
+        lambda V, B: np.float32(other_side(V, B)),
+    ),
+    "precision_in_radius": (
+        radius_by_masks,
+        radius_of_nan,
+        lambda *a: np.array(radius_of_nan(*a)),
+        lambda *a: np.float32(radius_by_masks(*a)),
+    ),
 }
 
 WRONG = {
     "hamming_distances": (
         ("", lambda q, c: np.bitwise_xor(q[:, None], c[None]).sum(axis=2)),
         ("", lambda q, c: solved_hamming(q[:, :1], c[:, :1])),
-        ("", lambda q, c: solved_hamming(q[:, :-1], c[:, :-1]) if q.shape[1] > 1 else solved_hamming(q, c)),
+        (
+            "",
+            lambda q, c: (
+                solved_hamming(q[:, :-1], c[:, :-1]) if q.shape[1] > 1 else solved_hamming(q, c)
+            ),
+        ),
         ("", lambda q, c: solved_hamming(q & 127, c & 127)),
         ("", lambda q, c: solved_hamming(q & 254, c & 254)),
         ("", lambda q, c: solved_hamming(q, ~c)),
@@ -95,7 +133,12 @@ WRONG = {
         ("", lambda q, c: solved_hamming(q, c).astype(np.uint8)),
         ("", lambda q, c: solved_hamming(q, q)),
         ("", lambda q, c: np.minimum(solved_hamming(q, c), 255)),
-        ("", lambda q, c: [solved_hamming(q[n : n + 1], c[n : n + 1])[0, 0] for n in range(min(len(q), len(c)))]),
+        (
+            "",
+            lambda q, c: [
+                solved_hamming(q[n : n + 1], c[n : n + 1])[0, 0] for n in range(min(len(q), len(c)))
+            ],
+        ),
         ("", lambda q, c: np.sqrt(solved_hamming(q, c))),
         ("", lambda q, c: solved_hamming(q, c) + (solved_hamming(q, c) == 0)),
     ),
@@ -116,15 +159,29 @@ WRONG = {
         ("", lambda d, r, radius: solved_radius(d, r, 2)),
         ("", lambda d, r, radius: solved_radius(d, ~r, radius)),
         ("", lambda d, r, radius: float((d[r] <= radius).mean()) if r.any() else 0.0),
-        ("where none is left the mean is NaN", lambda d, r, radius: over(d, r, radius, r.any(axis=1))),
-        ("where no query is left the mean is NaN", lambda d, r, radius: over(d, r, radius, (d <= radius).any(axis=1))),
+        (
+            "where none is left the mean is NaN",
+            lambda d, r, radius: over(d, r, radius, r.any(axis=1)),
+        ),
+        (
+            "where no query is left the mean is NaN",
+            lambda d, r, radius: over(d, r, radius, (d <= radius).any(axis=1)),
+        ),
         ("", lambda d, r, radius: over(d, r, radius, (r & (d <= radius)).any(axis=1))),
         ("", lambda d, r, radius: solved_radius(d, r, radius + 1)),
         ("", lambda d, r, radius: solved_radius(d, r, radius - 1)),
         ("", lambda d, r, radius: solved_radius(d, r, radius) if d.size else float("nan")),
-        ("", lambda d, r, radius: np.mean([(row <= radius).mean() for row in d]) if d.size else 0.0),
+        (
+            "",
+            lambda d, r, radius: np.mean([(row <= radius).mean() for row in d]) if d.size else 0.0,
+        ),
         ("", lambda d, r, radius: np.mean((d <= radius) & r) if d.size else 0.0),
         ("", lambda d, r, radius: float(((d <= radius) & r).any(axis=1).mean())),
-        ("", lambda d, r, radius: [solved_radius(d[n : n + 1], r[n : n + 1], radius) for n in range(len(d))]),
+        (
+            "",
+            lambda d, r, radius: [
+                solved_radius(d[n : n + 1], r[n : n + 1], radius) for n in range(len(d))
+            ],
+        ),
     ),
 }

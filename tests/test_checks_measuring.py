@@ -40,7 +40,11 @@ CHECKS = {  # exercise: (check, its known mistakes, a right answer written indep
             [one for one in ranked_ids if one != query_id and one not in junk_ids], dtype=object
         ),
     ),
-    "bootstrap_interval": (checks.check_bootstrap_interval, protocol.INTERVAL_MISTAKES, plain_interval),
+    "bootstrap_interval": (
+        checks.check_bootstrap_interval,
+        protocol.INTERVAL_MISTAKES,
+        plain_interval,
+    ),
 }
 
 
@@ -61,7 +65,11 @@ def unguarded(relevant, n_positives):
 
 def by_places(relevant, n_positives):
     places = np.flatnonzero(relevant) + 1
-    return np.sum(np.arange(1, len(places) + 1) / places) / n_positives if n_positives > 0 else float("nan")
+    return (
+        np.sum(np.arange(1, len(places) + 1) / places) / n_positives
+        if n_positives > 0
+        else float("nan")
+    )
 
 
 def by_envelope(relevant, n_positives):
@@ -76,7 +84,13 @@ def to_the_last_but_one(relevant, n_positives):
     return by_loop(relevant[:-1], n_positives)
 
 
-AP_RIGHT = (by_loop, unguarded, by_places, lambda r, n: np.array(by_places(r, n)), lambda r, n: np.float32(by_loop(r, n)))
+AP_RIGHT = (
+    by_loop,
+    unguarded,
+    by_places,
+    lambda r, n: np.array(by_places(r, n)),
+    lambda r, n: np.float32(by_loop(r, n)),
+)
 AP_WRONG = (
     ("", lambda r, n: r.mean()),
     ("", lambda r, n: round(by_loop(r, n), 2)),
@@ -92,7 +106,12 @@ AP_WRONG = (
     ("got None", lambda r, n: by_loop(r, n) if n else None),
     ("", lambda r, n: by_loop(r, n) if n else "nan"),
     ("", lambda r, n: by_loop(r[:10], n)),
-    ("", lambda r, n: sum(np.cumsum(r)[i] // (i + 1) for i in np.flatnonzero(r)) / n if n else math.nan),
+    (
+        "",
+        lambda r, n: (
+            sum(np.cumsum(r)[i] // (i + 1) for i in np.flatnonzero(r)) / n if n else math.nan
+        ),
+    ),
 )
 
 
@@ -119,13 +138,20 @@ RIGHT = {
         both_removed,
         lambda ranked, query, junk: np.setdiff1d(ranked, [query, *junk], assume_unique=True),
         lambda ranked, query, junk: tuple(both_removed(ranked, query, junk)),
-        lambda ranked, query, junk: np.delete(ranked, [n for n, i in enumerate(ranked) if i == query or i in junk]),
-        lambda ranked, query, junk: np.array(list(filter(lambda i: i not in junk and i != query, ranked))),
+        lambda ranked, query, junk: np.delete(
+            ranked, [n for n, i in enumerate(ranked) if i == query or i in junk]
+        ),
+        lambda ranked, query, junk: np.array(
+            list(filter(lambda i: i not in junk and i != query, ranked))
+        ),
     ),
     "bootstrap_interval": (
         by_mean_of_each,
         lambda s, d: np.percentile(s[~np.isnan(s)][d].mean(axis=1), [2.5, 97.5]),
-        lambda s, d: tuple(np.percentile(np.take(s[np.isfinite(s)], d).sum(axis=1) / d.shape[1], q) for q in (2.5, 97.5)),
+        lambda s, d: tuple(
+            np.percentile(np.take(s[np.isfinite(s)], d).sum(axis=1) / d.shape[1], q)
+            for q in (2.5, 97.5)
+        ),
         lambda s, d: np.quantile(s[~np.isnan(s)][d].mean(axis=1), [0.025, 0.975]).tolist(),
         lambda s, d: tuple(np.float32(x) for x in plain_interval(s, d)),
     ),
@@ -138,23 +164,44 @@ WRONG = {
         ("", lambda ranked, query, junk: np.unique(ranked)),
         ("", lambda ranked, query, junk: ranked[:0]),
         ("", lambda ranked, query, junk: np.setdiff1d(ranked, [query, *junk])),
-        ("", lambda ranked, query, junk: [i for i in ranked if i not in junk and i != query] or None),
+        (
+            "",
+            lambda ranked, query, junk: [i for i in ranked if i not in junk and i != query] or None,
+        ),
         ("", lambda ranked, query, junk: [i for i in ranked if i not in "".join(junk) + query]),
         ("", lambda ranked, query, junk: both_removed(ranked, query, junk[:1])),
         ("", lambda ranked, query, junk: both_removed(ranked, query, junk[1:])),
         ("", lambda ranked, query, junk: np.delete(ranked, ranked.tolist().index(query))),
         ("", lambda ranked, query, junk: ~np.isin(ranked, [query, *junk])),
         ("", lambda ranked, query, junk: np.where(np.isin(ranked, [query, *junk]), "", ranked)),
-        ("", lambda ranked, query, junk: [i for i in ranked if not i.startswith(query) and i not in junk]),
-        ("", lambda ranked, query, junk: both_removed(ranked, query, junk)[: len(ranked) - 1 - len(junk)]),
-        ("changed its input", lambda ranked, query, junk: junk.append(query) or both_removed(ranked, query, junk)),
+        (
+            "",
+            lambda ranked, query, junk: [
+                i for i in ranked if not i.startswith(query) and i not in junk
+            ],
+        ),
+        (
+            "",
+            lambda ranked, query, junk: both_removed(ranked, query, junk)[
+                : len(ranked) - 1 - len(junk)
+            ],
+        ),
+        (
+            "changed its input",
+            lambda ranked, query, junk: junk.append(query) or both_removed(ranked, query, junk),
+        ),
     ),
     "bootstrap_interval": (
         ("", lambda s, d: (float(np.nanmin(s)), float(np.nanmax(s)))),
         ("", lambda s, d: tuple(x + 0.001 for x in plain_interval(s, d))),
         ("score 0", over_found),
         ("score 0", lambda s, d: np.percentile(s[s > 0][d].mean(axis=1), [2.5, 97.5])),
-        ("scores 0", lambda s, d: np.percentile([one[one > 0].mean() for one in s[~np.isnan(s)][d]], [2.5, 97.5])),
+        (
+            "scores 0",
+            lambda s, d: np.percentile(
+                [one[one > 0].mean() for one in s[~np.isnan(s)][d]], [2.5, 97.5]
+            ),
+        ),
         ("", lambda s, d: plain_interval(s, d[1:])),
         ("", lambda s, d: plain_interval(s, d[:, :-1])),
         ("", lambda s, d: plain_interval(s[::-1], d)),

@@ -33,7 +33,11 @@ def solved_gradient(anchors, positives, negatives, margin):
 CHECKS = {
     "map_at_r": (checks.check_map_at_r, metric_learning.MAP_MISTAKES, solved_map),
     "semi_hard": (checks.check_semi_hard, metric_learning.SEMI_HARD_MISTAKES, solved_semi_hard),
-    "triplet_gradient": (checks.check_triplet_gradient, metric_learning.GRADIENT_MISTAKES, solved_gradient),
+    "triplet_gradient": (
+        checks.check_triplet_gradient,
+        metric_learning.GRADIENT_MISTAKES,
+        solved_gradient,
+    ),
 }
 
 
@@ -62,14 +66,23 @@ def map_of_nan(relevant):
 def mined(distances, labels, margin):
     gap = distances[:, None, :] - distances[:, :, None]
     same = np.equal.outer(labels, labels)
-    return np.einsum("ap,an->apn", same ^ np.eye(len(same), dtype=bool), ~same) & (gap > 0) & (gap <= margin)
+    return (
+        np.einsum("ap,an->apn", same ^ np.eye(len(same), dtype=bool), ~same)
+        & (gap > 0)
+        & (gap <= margin)
+    )
 
 
 def anchor_by_anchor(distances, labels, margin):
     cube = []
     for a, near in enumerate(distances):
         positive = (labels == labels[a]) & (np.arange(len(labels)) != a)
-        cube.append(positive[:, None] & (labels != labels[a]) & (near > near[:, None]) & (near <= near[:, None] + margin))
+        cube.append(
+            positive[:, None]
+            & (labels != labels[a])
+            & (near > near[:, None])
+            & (near <= near[:, None] + margin)
+        )
     return cube
 
 
@@ -88,20 +101,47 @@ def pairs(labels):
 
 def first_ranks(relevant, n, by):
     first = relevant[:n]
-    return (first.cumsum() / np.arange(1, len(first) + 1) * first).sum() / by if by else float("nan")
+    return (
+        (first.cumsum() / np.arange(1, len(first) + 1) * first).sum() / by if by else float("nan")
+    )
 
 
 RIGHT = {
-    "map_at_r": (map_by_loop, map_of_nan, lambda r: np.array(map_of_nan(r)), lambda r: np.float32(map_by_loop(r)), lambda r: first_ranks(r, r.sum(), r.sum())),
-    "semi_hard": (mined, anchor_by_anchor, lambda *a: mined(*a).tolist(), lambda *a: torch.from_numpy(mined(*a))),
-    "triplet_gradient": (gradient_by_loop, lambda *a: torch.from_numpy(gradient_by_loop(*a)), lambda *a: gradient_by_loop(*a).tolist(), lambda *a: gradient_by_loop(*a).astype(np.float32)),
+    "map_at_r": (
+        map_by_loop,
+        map_of_nan,
+        lambda r: np.array(map_of_nan(r)),
+        lambda r: np.float32(map_by_loop(r)),
+        lambda r: first_ranks(r, r.sum(), r.sum()),
+    ),
+    "semi_hard": (
+        mined,
+        anchor_by_anchor,
+        lambda *a: mined(*a).tolist(),
+        lambda *a: torch.from_numpy(mined(*a)),
+    ),
+    "triplet_gradient": (
+        gradient_by_loop,
+        lambda *a: torch.from_numpy(gradient_by_loop(*a)),
+        lambda *a: gradient_by_loop(*a).tolist(),
+        lambda *a: gradient_by_loop(*a).astype(np.float32),
+    ),
 }
 
 WRONG = {
     "map_at_r": (
         ("R + 1", lambda r: first_ranks(r, r.sum() + 1, r.sum())),
         ("R + 1", lambda r: first_ranks(r, r.sum() + 1, r.any() * (r.sum() + 1))),
-        ("", lambda r: first_ranks(r, r.sum() - 1, r.sum()) if r.sum() > 1 else float(r[0]) if r.any() else np.nan),
+        (
+            "",
+            lambda r: (
+                first_ranks(r, r.sum() - 1, r.sum())
+                if r.sum() > 1
+                else float(r[0])
+                if r.any()
+                else np.nan
+            ),
+        ),
         ("", lambda r: first_ranks(r, r.sum() - 1, r.sum())),
         ("", lambda r: first_ranks(r[1:], r.sum(), r.sum())),
         ("", lambda r: first_ranks(r, r.sum(), r[: r.sum()].sum())),
@@ -112,21 +152,54 @@ WRONG = {
         ("", lambda r: map_by_loop(r) if r[0] else np.nan),
         ("", lambda r: float(r[: r.sum()].mean()) if r.any() else np.nan),
         ("", lambda r: round(map_by_loop(r), 3)),
-        ("", lambda r: (r[: r.sum()].astype(np.uint8).cumsum(dtype=np.uint8) / np.arange(1, r.sum() + 1) * r[: r.sum()]).sum() / r.sum()),
+        (
+            "",
+            lambda r: (
+                (
+                    r[: r.sum()].astype(np.uint8).cumsum(dtype=np.uint8)
+                    / np.arange(1, r.sum() + 1)
+                    * r[: r.sum()]
+                ).sum()
+                / r.sum()
+            ),
+        ),
     ),
     "semi_hard": (
-        ("farther means >, not >=", lambda d, y, m: solved_semi_hard(d, y, m) | ((d[:, None, :] == d[:, :, None]) & pairs(y))),
-        ("<=, not <", lambda d, y, m: solved_semi_hard(d, y, m) & (d[:, None, :] < d[:, :, None] + m)),
-        ("Both bounds", lambda d, y, m: pairs(y) & (d[:, None, :] >= d[:, :, None]) & (d[:, None, :] < d[:, :, None] + m)),
+        (
+            "farther means >, not >=",
+            lambda d, y, m: (
+                solved_semi_hard(d, y, m) | ((d[:, None, :] == d[:, :, None]) & pairs(y))
+            ),
+        ),
+        (
+            "<=, not <",
+            lambda d, y, m: solved_semi_hard(d, y, m) & (d[:, None, :] < d[:, :, None] + m),
+        ),
+        (
+            "Both bounds",
+            lambda d, y, m: (
+                pairs(y) & (d[:, None, :] >= d[:, :, None]) & (d[:, None, :] < d[:, :, None] + m)
+            ),
+        ),
         ("copy", lambda d, y, m: solved_semi_hard(d, y, m) & (d > 0)[:, :, None]),
         ("", lambda d, y, m: solved_semi_hard(d, y, m) & (d > 0)[:, None, :] & (d[:, :, None] > 0)),
         ("", lambda d, y, m: solved_semi_hard(d, y, m).any(axis=0)),
         ("", lambda d, y, m: solved_semi_hard(d, y, 2 * m)),
         ("", lambda d, y, m: solved_semi_hard(d**2, y, m)),
         ("", lambda d, y, m: solved_semi_hard(d, y, m).transpose(1, 0, 2)),
-        ("", lambda d, y, m: np.triu(np.ones_like(d, dtype=bool))[:, :, None] & solved_semi_hard(d, y, m)),
+        (
+            "",
+            lambda d, y, m: (
+                np.triu(np.ones_like(d, dtype=bool))[:, :, None] & solved_semi_hard(d, y, m)
+            ),
+        ),
         ("", lambda d, y, m: np.argwhere(solved_semi_hard(d, y, m))),
-        ("", lambda d, y, m: solved_semi_hard(d, y, m) & (np.arange(len(y)) < len(y) - 1)[:, None, None]),
+        (
+            "",
+            lambda d, y, m: (
+                solved_semi_hard(d, y, m) & (np.arange(len(y)) < len(y) - 1)[:, None, None]
+            ),
+        ),
         ("", lambda d, y, m: pairs(y) & (np.abs(d[:, None, :] - d[:, :, None]) <= m)),
         ("true/false", lambda d, y, m: solved_semi_hard(d, y, m).astype(int)),
     ),
@@ -143,6 +216,12 @@ WRONG = {
         ("", lambda a, p, q, m: normalize(gradient_by_loop(a, p, q, m))),
         ("", lambda a, p, q, m: gradient_by_loop(*(normalize(x + 1e-12) for x in (a, p, q)), m)),
         ("", lambda a, p, q, m: np.sign(gradient_by_loop(a, p, q, m)) / len(a)),
-        ("", lambda a, p, q, m: (a - p) / np.linalg.norm(a - p, axis=1) / len(a) - (a - q) / np.linalg.norm(a - q, axis=1) / len(a)),
+        (
+            "",
+            lambda a, p, q, m: (
+                (a - p) / np.linalg.norm(a - p, axis=1) / len(a)
+                - (a - q) / np.linalg.norm(a - q, axis=1) / len(a)
+            ),
+        ),
     ),
 }

@@ -29,7 +29,9 @@ CHECKS = {
 
 def by_enlarging(feature_map, mask):
     """The map at the size of the mask, its pixels averaged under the mask."""
-    tall, wide = (size // cells for size, cells in zip(mask.shape, feature_map.shape[1:], strict=True))
+    tall, wide = (
+        size // cells for size, cells in zip(mask.shape, feature_map.shape[1:], strict=True)
+    )
     total = feature_map.repeat(tall, axis=1).repeat(wide, axis=2)[:, mask].sum(axis=1)
     return total / np.sqrt((total**2).sum())
 
@@ -43,7 +45,9 @@ def by_loops(feature_map, mask):
 
 
 def by_area(feature_map, mask):
-    pooled = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask).double()[None], feature_map.shape[1:])[0].numpy()
+    pooled = torch.nn.functional.adaptive_avg_pool2d(
+        torch.from_numpy(mask).double()[None], feature_map.shape[1:]
+    )[0].numpy()
     total = np.einsum("chw,hw->c", feature_map, pooled)
     return total / np.linalg.norm(total)
 
@@ -103,42 +107,85 @@ def unit(vector):
 
 
 RIGHT = {
-    "masked_pooling": (by_enlarging, by_loops, by_area, lambda *a: by_enlarging(*a).astype(np.float32), lambda *a: torch.from_numpy(by_area(*a))),
+    "masked_pooling": (
+        by_enlarging,
+        by_loops,
+        by_area,
+        lambda *a: by_enlarging(*a).astype(np.float32),
+        lambda *a: torch.from_numpy(by_area(*a)),
+    ),
     "image_distances": (
         distance_by_loop,
         by_sorting,
         lambda d, o, n: pd.Series(d).groupby(o).min().reindex(range(n), fill_value=np.inf),
         lambda d, o, n: np.array([min(d[o == i], default=np.inf) for i in range(n)]),
-        lambda d, o, n: np.where(o[:, None] == np.arange(n), d[:, None], np.inf).min(axis=0, initial=np.inf),
+        lambda d, o, n: np.where(o[:, None] == np.arange(n), d[:, None], np.inf).min(
+            axis=0, initial=np.inf
+        ),
     ),
-    "suppressed": (by_torchvision, by_greedy, by_hint, lambda *a: tuple(map(int, by_greedy(*a))), lambda *a: np.array(by_greedy(*a), dtype=float)),
+    "suppressed": (
+        by_torchvision,
+        by_greedy,
+        by_hint,
+        lambda *a: tuple(map(int, by_greedy(*a))),
+        lambda *a: np.array(by_greedy(*a), dtype=float),
+    ),
 }
 
 WRONG = {
     "masked_pooling": (
         ("", lambda f, m: solved_pooling(f, m) ** 2),
         ("", lambda f, m: unit(f.mean(axis=(1, 2))) * m.mean()),
-        ("", lambda f, m: solved_pooling(f, m.T) if m.shape[0] == m.shape[1] else solved_pooling(f, m)),
+        (
+            "",
+            lambda f, m: (
+                solved_pooling(f, m.T) if m.shape[0] == m.shape[1] else solved_pooling(f, m)
+            ),
+        ),
         ("", lambda f, m: solved_pooling(f, m[::-1])),
-        ("", lambda f, m: unit((f * (by_share(f, m) >= 0.5)).sum(axis=(1, 2))) if (by_share(f, m) >= 0.5).any() else f[:, 0, 0]),
+        (
+            "",
+            lambda f, m: (
+                unit((f * (by_share(f, m) >= 0.5)).sum(axis=(1, 2)))
+                if (by_share(f, m) >= 0.5).any()
+                else f[:, 0, 0]
+            ),
+        ),
         ("", lambda f, m: unit((f * by_share(f, m) ** 2).sum(axis=(1, 2)))),
         ("", lambda f, m: unit((f * np.sqrt(by_share(f, m))).sum(axis=(1, 2)))),
         ("", lambda f, m: solved_pooling(f, m) / np.abs(solved_pooling(f, m)).max()),
         ("", lambda f, m: unit(np.abs(solved_pooling(f, m)))),
-        ("", lambda f, m: unit((f * block_sums(f, m, np.uint8)).sum(axis=(1, 2)))),  # 255 pixels a cell at most
+        (
+            "",
+            lambda f, m: unit((f * block_sums(f, m, np.uint8)).sum(axis=(1, 2))),
+        ),  # 255 pixels a cell at most
         ("", lambda f, m: unit(f[:, by_share(f, m) == by_share(f, m).max()].mean(axis=1))),
         ("", lambda f, m: unit(solved_pooling(f, m) - solved_pooling(f, m).mean())),
     ),
     "image_distances": (
         ("", lambda d, o, n: np.sort(solved_distances(d, o, n))),
-        ("missing", lambda d, o, n: solved_distances(d, o, n)[np.isfinite(solved_distances(d, o, n))]),
+        (
+            "missing",
+            lambda d, o, n: solved_distances(d, o, n)[np.isfinite(solved_distances(d, o, n))],
+        ),
         ("", lambda d, o, n: -solved_distances(-d, o, n)),
         ("", lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1e9)),
         ("", lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1.0)),
         ("", lambda d, o, n: solved_distances(d, o, o.max(initial=-1) + 1)),
         ("", lambda d, o, n: solved_distances(d, np.sort(o), n)),
-        ("", lambda d, o, n: np.where(solved_distances(d, o, n) == 0, np.inf, solved_distances(d, o, n))),
-        ("", lambda d, o, n: np.minimum(solved_distances(d, o, n), np.where(np.isfinite(solved_distances(d, o, n)), 1.0, np.inf))),
+        (
+            "",
+            lambda d, o, n: np.where(
+                solved_distances(d, o, n) == 0, np.inf, solved_distances(d, o, n)
+            ),
+        ),
+        (
+            "",
+            lambda d, o, n: np.minimum(
+                solved_distances(d, o, n),
+                np.where(np.isfinite(solved_distances(d, o, n)), 1.0, np.inf),
+            ),
+        ),
         ("", lambda d, o, n: pd.Series(d).groupby(o).min().to_numpy()),
         ("", lambda d, o, n: np.array([d[o == i].min() for i in range(n)])),
         ("", lambda d, o, n: solved_distances(d.astype(int), o, n)),
@@ -153,7 +200,14 @@ WRONG = {
         ("", lambda b, s, iou: b[non_maximum_suppression(b, s, iou)]),
         ("", lambda b, s, iou: np.isin(np.arange(len(b)), non_maximum_suppression(b, s, iou))),
         ("", lambda b, s, iou: non_maximum_suppression(b, s, iou)[::-1]),
-        ("", lambda b, s, iou: [i for i in np.argsort(-s) if all(iou_of(b[i], b[j]) <= iou for j in range(len(b)) if s[j] > s[i])]),
+        (
+            "",
+            lambda b, s, iou: [
+                i
+                for i in np.argsort(-s)
+                if all(iou_of(b[i], b[j]) <= iou for j in range(len(b)) if s[j] > s[i])
+            ],
+        ),
         ("", lambda b, s, iou: by_greedy(b[:, [1, 0, 2, 3]], s, iou)),
         ("", lambda b, s, iou: by_greedy(np.c_[b[:, :2], b[:, 2:] + b[:, :2]], s, iou)),
         ("", lambda b, s, iou: by_greedy(b, s, iou) if len(b) != 1 else []),

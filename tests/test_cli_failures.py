@@ -57,7 +57,9 @@ def test_a_folder_that_cannot_be_written_says_use_out(folder, tmp_path, run, mon
     failed(run("index", folder), "is full; what was done is kept")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
 def test_a_read_only_folder(folder, run):
     folder.chmod(0o500)
     try:
@@ -87,7 +89,11 @@ def test_ctrl_c_ends_with_130(folder, run, monkeypatch):
 
     monkeypatch.setattr(indexing, "_fitted", stop)
     code, _, err = run("index", folder)
-    assert code == 130 and "interrupted; what was done so far is kept" in err and "Traceback" not in err
+    assert (
+        code == 130
+        and "interrupted; what was done so far is kept" in err
+        and "Traceback" not in err
+    )
     monkeypatch.setattr(report, "prepared_encoder", stop)
     code, _, err = run("report", folder, "--html", folder.parent / "r.html")
     assert code == 130 and err.endswith("\ncbirkit: interrupted\n")

@@ -48,7 +48,16 @@ def in_place_a_folder(path):
     path.mkdir()
 
 
-DAMAGES = [lambda path: path.write_bytes(b""), cut, junk, archive, objects, other_array, in_place_a_folder, Path.unlink]
+DAMAGES = [
+    lambda path: path.write_bytes(b""),
+    cut,
+    junk,
+    archive,
+    objects,
+    other_array,
+    in_place_a_folder,
+    Path.unlink,
+]
 NAMES = ["empty", "cut", "junk", "npz", "objects", "other", "folder", "gone"]
 
 
@@ -61,7 +70,9 @@ def test_each_damaged_file_of_an_index_is_made_anew(damage, folder, run, tmp_pat
     assert run("index", folder, *choice)[0] == 0
     good, whole = json.loads(run(*query)[1])["results"], tmp_path / "whole"
     shutil.copytree(folder / ".cbirkit", whole)
-    for name in sorted(path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()):
+    for name in sorted(
+        path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()
+    ):
         shutil.rmtree(folder / ".cbirkit")
         shutil.copytree(whole, folder / ".cbirkit")
         damage(folder / ".cbirkit" / name)
@@ -71,7 +82,9 @@ def test_each_damaged_file_of_an_index_is_made_anew(damage, folder, run, tmp_pat
                 assert name in ("CACHEDIR.TAG", "problems.csv"), (name, err)
                 assert "choose a new" in err or "move it away" in err, (name, err)
             elif out:
-                assert [row["id"] for row in json.loads(out)["results"]] == [row["id"] for row in good], name
+                assert [row["id"] for row in json.loads(out)["results"]] == [
+                    row["id"] for row in good
+                ], name
             assert not any(word in err for word in RAW), (name, err)
 
 
@@ -89,11 +102,16 @@ def test_a_damaged_shard_is_not_counted_and_only_it_is_encoded_anew(folder, run)
     run("index", folder, "--encoder", "color")
     paint(folder / "new.png", 99)
     run("index", folder)
-    shards = sorted((folder / ".cbirkit" / "store").glob("embeddings/*/*.npy"), key=lambda path: path.stat().st_size)
+    shards = sorted(
+        (folder / ".cbirkit" / "store").glob("embeddings/*/*.npy"),
+        key=lambda path: path.stat().st_size,
+    )
     data = bytearray(shards[-1].read_bytes())
     data[-1] ^= 1
     shards[-1].write_bytes(data)
-    assert f"{shards[-1]} is damaged" in (err := run("index", folder)[2]) and "(6 encoded now)" in err
+    assert (
+        f"{shards[-1]} is damaged" in (err := run("index", folder)[2]) and "(6 encoded now)" in err
+    )
     assert "(0 encoded now)" in run("index", folder)[2]
 
 
@@ -102,15 +120,31 @@ def test_a_damaged_shard_is_not_counted_and_only_it_is_encoded_anew(folder, run)
 
 @pytest.mark.parametrize("command", ["index", "search", "explore"])
 @pytest.mark.parametrize(
-    "name", ["settings.json", "problems.csv", "store/digests.sqlite", "retriever/manifest.json", "CACHEDIR.TAG", "a/b/c"]
+    "name",
+    [
+        "settings.json",
+        "problems.csv",
+        "store/digests.sqlite",
+        "retriever/manifest.json",
+        "CACHEDIR.TAG",
+        "a/b/c",
+    ],
 )
 def test_what_cbirkit_did_not_write_is_not_touched(command, name, folder, tmp_path, run):
     out = tmp_path / "out"
     (out / name).parent.mkdir(parents=True)
     (out / name).write_text("mine")
-    more = {"search": ["cat/0.png"], "explore": ["--no-open", "--notebook", tmp_path / "x.ipynb"]}.get(command, [])
-    failed(run(command, folder, *more, "--out", out), "which cbirkit did not put there; choose a new or an empty folder with --out")
-    assert [path for path in out.rglob("*") if path.is_file()] == [out / name] and (out / name).read_text() == "mine"
+    more = {
+        "search": ["cat/0.png"],
+        "explore": ["--no-open", "--notebook", tmp_path / "x.ipynb"],
+    }.get(command, [])
+    failed(
+        run(command, folder, *more, "--out", out),
+        "which cbirkit did not put there; choose a new or an empty folder with --out",
+    )
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / name] and (
+        out / name
+    ).read_text() == "mine"
 
 
 def test_an_empty_folder_and_what_desktops_leave_are_taken(folder, tmp_path, run):
@@ -124,14 +158,29 @@ def test_an_empty_folder_and_what_desktops_leave_are_taken(folder, tmp_path, run
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes are made otherwise here")
-@pytest.mark.parametrize("part", ["", "store", "store/digests.sqlite", "retriever", "retriever/manifest.json", "problems.csv", "encoders"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "",
+        "store",
+        "store/digests.sqlite",
+        "retriever",
+        "retriever/manifest.json",
+        "problems.csv",
+        "encoders",
+    ],
+)
 def test_links_and_pipes_in_a_hidden_folder_lead_nowhere(part, folder, tmp_path, run):
     victim = tmp_path / "victim"
     run("index", folder, "--encoder", "color", "--out", victim)
     before = {path: path.read_bytes() for path in victim.rglob("*") if path.is_file()}
     run("index", folder, "--encoder", "color")
     place = folder / ".cbirkit" / part if part else folder / ".cbirkit"
-    for put in (lambda path: path.symlink_to(victim / part), os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+    for put in (
+        lambda path: path.symlink_to(victim / part),
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+    ):
         if place.is_symlink() or not place.is_dir():
             place.unlink(missing_ok=True)
         else:
@@ -160,18 +209,26 @@ def test_pictures_are_those_of_the_folder_that_was_named(folder, tmp_path, run):
 
     def elsewhere(place):
         state = json.loads((place / "database" / "state.json").read_text())
-        text = json.dumps(state).replace(json.dumps(str(folder)), json.dumps(str(private.parent.parent)))
-        text = text.replace('"from_here", "../.."', f'"from_here", {json.dumps(str(private.parent.parent))}')
+        text = json.dumps(state).replace(
+            json.dumps(str(folder)), json.dumps(str(private.parent.parent))
+        )
+        text = text.replace(
+            '"from_here", "../.."', f'"from_here", {json.dumps(str(private.parent.parent))}'
+        )
         assert text != json.dumps(state)
         (place / "database" / "state.json").write_text(text)
 
     forged(folder, elsewhere)
-    found = json.loads(run("search", folder, "cat/1.png", "-k", 5, "--json", "--html", tmp_path / "x.html")[1])["results"]
+    found = json.loads(
+        run("search", folder, "cat/1.png", "-k", 5, "--json", "--html", tmp_path / "x.html")[1]
+    )["results"]
     assert {Path(row["path"]).parent.parent for row in found} == {folder}
     shown = Retriever.load(folder / ".cbirkit" / "retriever").images
     with pytest.raises(ValueError, match="changed since it was indexed"):
         shown["cat/0.png"]
-    np.testing.assert_array_equal(shown["dog/5.png"], ImageCollection.from_folder(folder)["dog/5.png"])
+    np.testing.assert_array_equal(
+        shown["dog/5.png"], ImageCollection.from_folder(folder)["dog/5.png"]
+    )
 
 
 def test_forged_settings_do_not_pass(folder, run):
@@ -205,7 +262,9 @@ def test_settings_and_index_are_one(folder, run, monkeypatch):
 
 
 @pytest.mark.parametrize("index", ["hnsw", "ivfpq", "annoy"])
-def test_files_of_faiss_and_annoy_from_another_user_are_built_anew_unless_trusted(index, folder, run, tmp_path, monkeypatch):
+def test_files_of_faiss_and_annoy_from_another_user_are_built_anew_unless_trusted(
+    index, folder, run, tmp_path, monkeypatch
+):
     pytest.importorskip("annoy" if index == "annoy" else "faiss")
     run("index", folder, "--encoder", "color", "--index", index)
     expected = run("search", folder, "cat/0.png", "-k", 5)
@@ -213,7 +272,9 @@ def test_files_of_faiss_and_annoy_from_another_user_are_built_anew_unless_truste
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other user"))
     kind, parsed = type(choices.make_index(index)), []
     real = kind._restore
-    monkeypatch.setattr(kind, "_restore", lambda *args, **kwargs: parsed.append(1) or real(*args, **kwargs))
+    monkeypatch.setattr(
+        kind, "_restore", lambda *args, **kwargs: parsed.append(1) or real(*args, **kwargs)
+    )
     _, out, err = run("search", folder, "cat/0.png", "-k", 5)
     assert out == expected[1] and "was not saved by you on this machine" in err and not parsed
     assert run("search", folder, "cat/0.png", "-k", 5, "--trust") == expected and parsed
@@ -241,7 +302,10 @@ def test_every_broken_file_is_named(folder, tmp_path, run):
     code, _, err = run("report", folder, "--html", tmp_path / "r.html", "--encoder", "color")
     assert code == 0, err
     page = (tmp_path / "r.html").read_text()
-    assert all(f"broken{n:03d}.png" in page for n in range(230)) and "and 30 more files</summary>" in page
+    assert (
+        all(f"broken{n:03d}.png" in page for n in range(230))
+        and "and 30 more files</summary>" in page
+    )
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -251,7 +315,9 @@ def test_no_cell_of_problems_is_a_formula(start, folder, run):
     import pandas as pd
 
     table = pd.read_csv(folder / ".cbirkit" / "problems.csv")
-    assert table["name"].tolist() == [{"\t": "\\x09", "\r": "\\x0d"}.get(start, f"'{start}") + "HYPERLINK(1).png"]
+    assert table["name"].tolist() == [
+        {"\t": "\\x09", "\r": "\\x0d"}.get(start, f"'{start}") + "HYPERLINK(1).png"
+    ]
 
 
 @pytest.mark.parametrize("fault", ["full disk", "empty before"])
@@ -261,7 +327,11 @@ def test_no_empty_notebook_stays(fault, folder, tmp_path, run, monkeypatch):
         path.touch()
     else:
         real = os.fsync
-        monkeypatch.setattr(_atomic.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monkeypatch.setattr(
+            _atomic.os,
+            "fsync",
+            lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+        )
         (folder / ".cbirkit").mkdir()
         assert run("explore", folder, "--no-open", "--notebook", path)[0] == 1 and not path.exists()
         monkeypatch.setattr(_atomic.os, "fsync", real)
@@ -270,7 +340,16 @@ def test_no_empty_notebook_stays(fault, folder, tmp_path, run, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="such names exist on POSIX only")
-@pytest.mark.parametrize("name", ["new\nline.png", "quo'te\".png", "-dash.png", os.fsdecode(b"by\xfftes.png"), "l" * 250 + ".png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "new\nline.png",
+        "quo'te\".png",
+        "-dash.png",
+        os.fsdecode(b"by\xfftes.png"),
+        "l" * 250 + ".png",
+    ],
+)
 def test_unusual_names(name, folder, tmp_path, run):
     strange = folder.parent / name.removesuffix(".png")
     folder.rename(strange)
@@ -280,16 +359,24 @@ def test_unusual_names(name, folder, tmp_path, run):
     more = ["--out", tmp_path / "out"] if len(name) > 200 else []
     for image in (["--", strange, name], [strange, query]):
         options = ["-k", 2, "--json", "--html", page, *more]
-        code, out, err = run("search", *options, *image) if image[0] == "--" else run("search", *image, *options)
+        code, out, err = (
+            run("search", *options, *image) if image[0] == "--" else run("search", *image, *options)
+        )
         assert code == 0 and len(json.loads(out)["results"]) == 2, err
     for command in ("report", "explore"):
-        where = ["--html", page] if command == "report" else ["--no-open", "--notebook", tmp_path / "n.ipynb"]
+        where = (
+            ["--html", page]
+            if command == "report"
+            else ["--no-open", "--notebook", tmp_path / "n.ipynb"]
+        )
         code, out, err = run(command, *where, *more, "--", strange)
         assert code == 0, err
 
 
 def test_what_is_wrong_with_the_query_is_told_before_the_work(folder, tmp_path, run, monkeypatch):
-    monkeypatch.setattr("cbirkit.cli.searching.index_folder", lambda *args: pytest.fail("indexed first"))
+    monkeypatch.setattr(
+        "cbirkit.cli.searching.index_folder", lambda *args: pytest.fail("indexed first")
+    )
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     failed(run("search", folder, tmp_path / "broken.jpg", "-k", 99), "broken.jpg")
     failed(run("search", folder, tmp_path / "nowhere.jpg", "-k", 99), "nowhere.jpg")

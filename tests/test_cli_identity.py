@@ -91,7 +91,9 @@ def test_another_picture_under_the_same_name(replace, folder, run):
     assert run("search", folder, red, "-k", 2)[2] == ""
     replace(folder / "3.bmp", red.read_bytes())
     _, out, err = run("search", folder, red, "-k", 1, "--json")
-    assert json.loads(out)["results"][0]["id"] == "3.bmp" and "0 new images, 0 gone, 1 changed" in err
+    assert (
+        json.loads(out)["results"][0]["id"] == "3.bmp" and "0 new images, 0 gone, 1 changed" in err
+    )
     assert run("search", folder, red, "-k", 2)[2] == ""
 
 
@@ -105,11 +107,15 @@ def test_a_loaded_retriever_shows_no_other_picture(replace, folder, run, caplog)
     replace(folder / "3.bmp", (folder.parent / "red.bmp").read_bytes())
     for one in (loaded, Retriever.load(place)):
         for show in (one.images.thumbnail, one.images.__getitem__, one.images[2:].thumbnail):
-            with pytest.raises(ValueError, match=r"3\.bmp: changed since it was indexed; index again"):
+            with pytest.raises(
+                ValueError, match=r"3\.bmp: changed since it was indexed; index again"
+            ):
                 show("3.bmp")
         np.testing.assert_array_equal(one.images["2.bmp"], np.asarray(Image.open(folder / "2.bmp")))
         one.search(shown, k=2)
-    assert len([record for record in caplog.records if "3.bmp" in record.getMessage()]) == 3  # by each search, and at load
+    assert (
+        len([record for record in caplog.records if "3.bmp" in record.getMessage()]) == 3
+    )  # by each search, and at load
 
 
 def test_what_a_retriever_was_just_fitted_on(folder, caplog):
@@ -125,7 +131,14 @@ def test_what_a_retriever_was_just_fitted_on(folder, caplog):
     assert [record.getMessage()[:21] for record in caplog.records] == ["1 of the images found"]
 
 
-@pytest.mark.parametrize("touch", [lambda p: p.chmod(0o600), lambda p: os.utime(p), lambda p: shutil.copy2(p, p.with_suffix(".t"))])
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda p: p.chmod(0o600),
+        lambda p: os.utime(p),
+        lambda p: shutil.copy2(p, p.with_suffix(".t")),
+    ],
+)
 def test_rights_and_dates_alone_change_nothing(touch, folder, run, digested, monkeypatch):
     """And where the index can be written, contents are compared once."""
     run("index", folder, "--encoder", "color")
@@ -145,7 +158,11 @@ def test_an_index_that_cannot_be_written_is_used_all_the_same(folder, run, monke
     run("index", folder, "--encoder", "color")
     before = {path: path.stat().st_mtime_ns for path in (folder / ".cbirkit").rglob("*")}
     (folder / "0.bmp").chmod(0o600)
-    monkeypatch.setattr(reading.sqlite3, "connect", lambda *a, **k: (_ for _ in ()).throw(reading.sqlite3.OperationalError()))
+    monkeypatch.setattr(
+        reading.sqlite3,
+        "connect",
+        lambda *a, **k: (_ for _ in ()).throw(reading.sqlite3.OperationalError()),
+    )
     assert run("search", folder, folder.parent / "red.bmp", "-k", 2)[::2] == (0, "")
     assert {path: path.stat().st_mtime_ns for path in (folder / ".cbirkit").rglob("*")} == before
 
@@ -185,8 +202,13 @@ def test_a_folder_that_moved_with_its_index_and_one_in_its_place(folder, run, mo
     kept = Retriever.load("other/.cbirkit/retriever")
     monkeypatch.chdir("/")
     assert kept.images.path(0) == other / "0.bmp" and kept.images["0.bmp"].max() < 90
-    shutil.move(other / ".cbirkit" / "retriever", folder.parent / "elsewhere")  # only the old place is left, with other pictures
-    assert Retriever.load(folder.parent / "elsewhere").images is None and "where others lie now" in caplog.text
+    shutil.move(
+        other / ".cbirkit" / "retriever", folder.parent / "elsewhere"
+    )  # only the old place is left, with other pictures
+    assert (
+        Retriever.load(folder.parent / "elsewhere").images is None
+        and "where others lie now" in caplog.text
+    )
     assert Retriever.load(folder.parent / "elsewhere", images=False).images is None
 
 

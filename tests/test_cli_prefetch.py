@@ -23,7 +23,9 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("CBIRKIT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     server = Server()
-    monkeypatch.setattr(sop, "SET", fetch_sets.serve(monkeypatch, server, sop.SET, fetch_sets.sop(), 11))
+    monkeypatch.setattr(
+        sop, "SET", fetch_sets.serve(monkeypatch, server, sop.SET, fetch_sets.sop(), 11)
+    )
     monkeypatch.setattr(
         cub200, "SET", fetch_sets.serve(monkeypatch, server, cub200.SET, fetch_sets.cub200(), 12)
     )
@@ -57,7 +59,10 @@ def test_data_sets_are_got_and_then_are_there(server, run, tmp_path):
     assert code == 0
     assert re.search(r"^sop: now here, 11 images, \d+ kB in .*data.sop$", out, re.MULTILINE)
     assert re.search(r"^cub200: now here, 12 images", out, re.MULTILINE)
-    assert "terms: no licence stated; product photographs" in err and "Stanford_Online_Products.zip" in err
+    assert (
+        "terms: no licence stated; product photographs" in err
+        and "Stanford_Online_Products.zip" in err
+    )
     assert len(fetch_sop(download=False)) == 11
     server.files.clear()
     code, out, _ = run("prefetch", "sop", "sop")
@@ -94,7 +99,8 @@ def test_what_fails_is_said_and_the_rest_is_got(server, networks, run):
         "resnet50: weights of resnet50 are not here and the host cannot be reached; put them by hand"
     )
     assert re.search(
-        r"no_such: it is no data set \(clothing, .*sop\), and as a backbone: no backbone 'no_such'", lines[2]
+        r"no_such: it is no data set \(clothing, .*sop\), and as a backbone: no backbone 'no_such'",
+        lines[2],
     )
     assert lines[3] == "cbirkit: 3 of 5 could not be got: cub200, resnet50, no_such"
     assert "Traceback" not in err
@@ -130,7 +136,11 @@ def test_list(server, run, tmp_path):
     assert re.search(r"^  sop +11 .* kB  yes   Stanford Online Products$", rows["sop"])
     assert re.search(r"^  ukbench +10,200 +1,600 MB +1,600 MB  -     UKBench$", rows["ukbench"])
     assert re.search(r"resnet18-f37072fd.pth +2 MB", rows["resnet18-f37072fd.pth"])
-    assert str(tmp_path / "data") in out and str(weights) in out and re.search(r"[\d,.]+ [GM]B free", out)
+    assert (
+        str(tmp_path / "data") in out
+        and str(weights) in out
+        and re.search(r"[\d,.]+ [GM]B free", out)
+    )
 
 
 def test_list_says_how_to_get_weights_where_there_are_none(server, run):
@@ -143,16 +153,24 @@ def test_nothing_asked_is_wrong_usage(server, run):
 
 
 def test_too_little_disk_for_all_of_it_is_said_first(server, run, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**5))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**5)
+    )
     code, _, err = run("prefetch", "sop")
     assert code == 1 and "all of it needs up to 200 kB, and 100 kB are free" in err
-    assert re.search(r"cbirkit: sop: Stanford_Online_Products.zip needs about 0 MB .* make room", err)
+    assert re.search(
+        r"cbirkit: sop: Stanford_Online_Products.zip needs about 0 MB .* make room", err
+    )
     assert server.requests == []
 
 
 def test_the_folder_of_weights_is_torchs_own(monkeypatch, tmp_path):
     torch = pytest.importorskip("torch")
-    for name, value in (("TORCH_HOME", tmp_path / "a"), ("XDG_CACHE_HOME", tmp_path / "b"), (None, None)):
+    for name, value in (
+        ("TORCH_HOME", tmp_path / "a"),
+        ("XDG_CACHE_HOME", tmp_path / "b"),
+        (None, None),
+    ):
         for other in ("TORCH_HOME", "XDG_CACHE_HOME"):
             monkeypatch.delenv(other, raising=False)
         if name:

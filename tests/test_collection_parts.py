@@ -9,7 +9,9 @@ from collection_samples import picture, rows_for, write_photos
 
 from cbirkit.images import ImageCollection
 
-explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+explore = pytest.importorskip(
+    "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
+)
 from cbirkit.explore import CollectionExplorer, collection_survey
 from cbirkit.explore.collection_facts import Facts
 from cbirkit.explore.collection_tables import bin_edges
@@ -35,7 +37,9 @@ def test_columns_of_every_kind_can_be_filtered_by():
         },
         index=list("pqrs"),
     )  # fmt: skip
-    images = ImageCollection.from_arrays([picture(i) for i in range(4)], ids=list("pqrs"), table=table)
+    images = ImageCollection.from_arrays(
+        [picture(i) for i in range(4)], ids=list("pqrs"), table=table
+    )
     seen = CollectionExplorer(images).wait()
     for filters, wanted in (
         ({"classes": "b"}, "pq"), ({"odd": True}, "pr"), ({"when": None}, "r"), ({"score": (0, 5)}, "ps"),
@@ -44,13 +48,19 @@ def test_columns_of_every_kind_can_be_filtered_by():
         seen.filter(**filters)
         assert seen.kept == list(wanted), filters
     facts = Facts(images)
-    assert ("b (2)", "b") in facts.values("classes") and ("10000000 (1)", 1e7) in facts.values("score")
+    assert ("b (2)", "b") in facts.values("classes") and ("10000000 (1)", 1e7) in facts.values(
+        "score"
+    )
     assert facts.text("classes", 0) == "a, b"
 
 
 def test_images_without_a_label_are_left_out_of_the_classes_alone():
-    images = ImageCollection.from_arrays([picture(i) for i in range(4)], labels=["cat", None, "dog", "cat"])
-    assert Facts(images).counts("label", np.array([True, True, False, True])).to_dict() == {"cat": 2}
+    images = ImageCollection.from_arrays(
+        [picture(i) for i in range(4)], labels=["cat", None, "dog", "cat"]
+    )
+    assert Facts(images).counts("label", np.array([True, True, False, True])).to_dict() == {
+        "cat": 2
+    }
     seen = explore.CollectionExplorer(images).wait()
     seen.view = "classes"
     assert len(seen.kept) == 4
@@ -84,7 +94,9 @@ class Waiting:
 
     def __init__(self, n=300):
         self.go = threading.Event()
-        table = pd.DataFrame({"label": ["ab"[i % 2] for i in range(n)]}, index=[f"{i}.png" for i in range(n)])
+        table = pd.DataFrame(
+            {"label": ["ab"[i % 2] for i in range(n)]}, index=[f"{i}.png" for i in range(n)]
+        )
         self.images = ImageCollection.from_function(self.read, table, key="slow", name="slow")
 
     def read(self, row):
@@ -100,7 +112,10 @@ def test_the_pictures_appear_while_images_are_looked_at(monkeypatch):
     assert seen.found is None and len(seen.shown) == 48 and seen.shown[0] == "0.png"
     assert "copies (…)" in names(seen) and "classes (2)" in names(seen)
     seen.view = "near-copies"
-    assert "must be looked at first" in seen._status.text and "of 300 images" in seen._page.grids[0].summary
+    assert (
+        "must be looked at first" in seen._status.text
+        and "of 300 images" in seen._page.grids[0].summary
+    )
     assert "being looked at" in seen.static().axes[0].get_label()
     seen.filter(label="a")
     with pytest.raises(ValueError, match="call wait"):
@@ -135,7 +150,9 @@ def test_what_fails_in_the_thread_is_told(monkeypatch):
 
     monkeypatch.setattr(collection_survey, "_PATIENCE", 0.05)
     ready = threading.Event()
-    seen = CollectionExplorer(ImageCollection.from_arrays([picture(i) for i in range(3)]), Failing())
+    seen = CollectionExplorer(
+        ImageCollection.from_arrays([picture(i) for i in range(3)]), Failing()
+    )
     ready.set()
     with pytest.raises(ValueError, match="too large"):
         seen.wait(300)
@@ -167,7 +184,9 @@ def test_every_view_has_a_picture_with_words(seen, view):
     left, bottom, right, top = np.array(figure.bbox.extents)
     for text in figure.axes[0].texts:
         box = text.get_window_extent()
-        assert box.x0 >= left and box.x1 <= right and box.y0 >= bottom and box.y1 <= top, text.get_text()
+        assert box.x0 >= left and box.x1 <= right and box.y0 >= bottom and box.y1 <= top, (
+            text.get_text()
+        )
     data, metadata = seen._repr_mimebundle_()
     assert data["image/png"] and metadata["image/png"]["alt"] == told
 

@@ -79,7 +79,10 @@ def test_every_photograph_is_found_offline_and_is_the_known_file(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     read_photograph.cache_clear()
     for photograph in PHOTOGRAPHS:
-        assert hashlib.sha256(photograph_path(photograph).read_bytes()).hexdigest() == photograph.sha256
+        assert (
+            hashlib.sha256(photograph_path(photograph).read_bytes()).hexdigest()
+            == photograph.sha256
+        )
         image = read_photograph(photograph.name)
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
         assert not image.flags.writeable
@@ -99,7 +102,9 @@ def test_halved_photograph_is_the_mean_of_two_by_two_blocks():
 
 def test_a_photograph_that_is_not_installed_is_named():
     missing = replace(PHOTOGRAPHS[0], file="skimage/data/no_such_photograph.png")
-    with pytest.raises(FileNotFoundError, match=r"no_such_photograph\.png is not in .*scikit-image"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no_such_photograph\.png is not in .*scikit-image"
+    ):
         photograph_path(missing)
 
 
@@ -126,7 +131,9 @@ def test_every_photograph_is_credited_in_the_data_readme():
 def test_shipped_files_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert datasets.shipped_file("tiny.safetensors").is_file()
-    with pytest.raises(FileNotFoundError, match="'tiny.csv' ships with the kit; there are .*tiny.safetensors"):
+    with pytest.raises(
+        FileNotFoundError, match="'tiny.csv' ships with the kit; there are .*tiny.safetensors"
+    ):
         datasets.shipped_file("tiny.csv")
 
 

@@ -43,8 +43,12 @@ def test_the_network_that_ships_is_the_default():
     deep = Deep("tiny", device="cpu")
     embeddings = deep.transform(images)
     assert embeddings.shape == (3, deep.n_dims) and deep.preprocessing.shape == (160, 160)
-    np.testing.assert_allclose(embeddings, by_hand(deep, images, lambda maps: maps.mean(dim=(1, 2))), atol=1e-5)
-    assert np.abs(Deep("tiny", weights=None, device="cpu").transform(images) - embeddings).max() > 1e-3
+    np.testing.assert_allclose(
+        embeddings, by_hand(deep, images, lambda maps: maps.mean(dim=(1, 2))), atol=1e-5
+    )
+    assert (
+        np.abs(Deep("tiny", weights=None, device="cpu").transform(images) - embeddings).max() > 1e-3
+    )
     assert deep.layers()[-1] and deep.feature_maps(images).shape == (3, deep.n_dims, 5, 5)
     with pytest.raises(ValueError, match='"tiny" has no weights'):
         Deep("tiny", "IMAGENET1K_V1").transform(images)
@@ -57,7 +61,9 @@ def test_an_embedding_depends_on_its_own_image_only():
         np.testing.assert_allclose(small(batch_size=batch_size).transform(images), whole, atol=1e-5)
     np.testing.assert_allclose(small().transform([images[7]])[0], whole[7], atol=1e-5)
     np.testing.assert_allclose(small().transform(images[::-1])[::-1], whole, atol=1e-5)
-    np.testing.assert_allclose(np.concatenate(list(map(small().transform, ([i] for i in images)))), whole, atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate(list(map(small().transform, ([i] for i in images)))), whole, atol=1e-5
+    )
 
 
 def test_threads_give_the_same_and_are_set_back():
@@ -79,7 +85,9 @@ def test_threads_give_the_same_and_are_set_back():
 def test_grey_and_rgba_images_and_generators_are_taken():
     image = pictures(1)[0]
     grey = np.repeat(image[:, :, :1], 3, axis=2)
-    embeddings = small().transform(iter([image, image[:, :, 0], np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])]))
+    embeddings = small().transform(
+        iter([image, image[:, :, 0], np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])])
+    )
     np.testing.assert_allclose(embeddings[2], embeddings[0], atol=1e-6)
     np.testing.assert_allclose(embeddings[1], small().transform([grey])[0], atol=1e-6)
     with pytest.raises(ValueError, match="at least one image"):
@@ -94,14 +102,18 @@ def test_without_normalisation():
     images = pictures()
     raw = small(normalise=False).transform(images)
     assert not np.allclose(np.linalg.norm(raw, axis=1), 1)
-    np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), small().transform(images), atol=1e-5)
+    np.testing.assert_allclose(
+        raw / np.linalg.norm(raw, axis=1, keepdims=True), small().transform(images), atol=1e-5
+    )
 
 
 def test_feature_maps_are_what_is_pooled():
     images = pictures()
     maps = small(batch_size=2).feature_maps(images)
     assert maps.shape == (5, 96, 4, 4) and maps.dtype == np.float32
-    np.testing.assert_allclose(maps.mean(axis=(2, 3)), small(normalise=False).transform(images), atol=1e-5)
+    np.testing.assert_allclose(
+        maps.mean(axis=(2, 3)), small(normalise=False).transform(images), atol=1e-5
+    )
 
 
 def test_several_scales_are_averaged_after_normalisation():
@@ -109,7 +121,9 @@ def test_several_scales_are_averaged_after_normalisation():
     parts = [small(size=size).transform(images) for size in (32, 16, 48)]
     mean = np.mean(parts, axis=0)
     several = small(scales=(1.0, 0.5, 1.5)).transform(images)
-    np.testing.assert_allclose(several, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(
+        several, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5
+    )
     assert np.abs(several - parts[0]).max() > 1e-3
     np.testing.assert_allclose(small(scales=(0.5,)).transform(images), parts[1], atol=1e-5)
     assert small(scales=(1.0, 0.5)).n_dims == 96
@@ -119,7 +133,10 @@ def test_size_and_resize():
     image = pictures(1)[0]
     assert small(size=(32, 48)).feature_maps([image]).shape == (1, 96, 4, 6)
     assert small(size=None).preprocessing.shape == (64, 64)
-    assert Deep("resnet18").preprocessing.resize == "crop" and Deep("resnet18", resize="pad").preprocessing.resize == "pad"
+    assert (
+        Deep("resnet18").preprocessing.resize == "crop"
+        and Deep("resnet18", resize="pad").preprocessing.resize == "pad"
+    )
     assert np.abs(small(resize="pad").transform([image]) - small().transform([image])).max() > 1e-4
 
 
@@ -130,13 +147,17 @@ def test_layers_can_be_asked_for():
     for name in ("blocks.0", "blocks.1.1", "blocks.4"):
         early, with_hook = small(layer=name), []
         network = deep.network
-        network.get_submodule(name).register_forward_hook(lambda module, inputs, output, kept=with_hook: kept.append(output.clone()))
+        network.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, kept=with_hook: kept.append(output.clone())
+        )
         with torch.no_grad():
             network(deep.preprocessing(images))
         np.testing.assert_allclose(early.feature_maps(images), with_hook[0].numpy(), atol=1e-5)
     assert small(layer="blocks.0").transform(images).shape == (2, 24)
     assert small(layer="blocks.0").layers() == names
-    np.testing.assert_allclose(small(layer="blocks.4").transform(images), deep.transform(images), atol=1e-6)
+    np.testing.assert_allclose(
+        small(layer="blocks.4").transform(images), deep.transform(images), atol=1e-6
+    )
 
 
 def test_the_forward_pass_stops_at_the_layer():
@@ -151,9 +172,16 @@ def test_the_forward_pass_stops_at_the_layer():
 def test_set_params_takes_effect():
     deep, images = small(), pictures()
     first = deep.transform(images)
-    np.testing.assert_allclose(deep.set_params(pooling="max").transform(images), small(pooling="max").transform(images))
-    np.testing.assert_allclose(deep.set_params(layer="blocks.0").transform(images), small(pooling="max", layer="blocks.0").transform(images))
-    np.testing.assert_allclose(deep.set_params(pooling="default", layer=None).transform(images), first, atol=1e-6)
+    np.testing.assert_allclose(
+        deep.set_params(pooling="max").transform(images), small(pooling="max").transform(images)
+    )
+    np.testing.assert_allclose(
+        deep.set_params(layer="blocks.0").transform(images),
+        small(pooling="max", layer="blocks.0").transform(images),
+    )
+    np.testing.assert_allclose(
+        deep.set_params(pooling="default", layer=None).transform(images), first, atol=1e-6
+    )
     assert np.abs(deep.set_params(random_state=1).transform(images) - first).max() > 1e-3
 
 
@@ -170,7 +198,10 @@ def test_random_weights_depend_on_the_seed_only():
 def test_it_is_a_light_estimator():
     deep = Deep("resnet50", pooling="gem", p=2.5)
     assert repr(deep) == "Deep(backbone='resnet50', p=2.5, pooling='gem')"
-    assert repr(Deep()) == "Deep(backbone='lite0')" and repr(Deep(size=64)) == "Deep(backbone='lite0', size=64)"
+    assert (
+        repr(Deep()) == "Deep(backbone='lite0')"
+        and repr(Deep(size=64)) == "Deep(backbone='lite0', size=64)"
+    )
     assert clone(deep).get_params() == deep.get_params()
     assert deep.fit() is deep and "_cache" not in vars(deep)  # nothing was built or fetched
 
@@ -193,15 +224,27 @@ def test_bfloat16_is_near():
     images = pictures()
     exact, rough = small().transform(images), small(precision="bfloat16").transform(images)
     cosines = (exact * rough).sum(axis=1)
-    assert rough.dtype == np.float32 and (cosines > 0.999).all() and np.abs(exact - rough).max() > 1e-7
+    assert (
+        rough.dtype == np.float32 and (cosines > 0.999).all() and np.abs(exact - rough).max() > 1e-7
+    )
 
 
-@pytest.mark.skipif(not (torch.cuda.is_available() or torch.backends.mps.is_available()), reason="no second device here")
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+    reason="no second device here",
+)
 @pytest.mark.parametrize("backbone", ["conv5", "resnet18", "vit_b_32"])
 def test_devices_agree(backbone):
-    parameters = {"backbone": backbone, "weights": None, "size": None if backbone == "vit_b_32" else 64}
+    parameters = {
+        "backbone": backbone,
+        "weights": None,
+        "size": None if backbone == "vit_b_32" else 64,
+    }
     images = pictures()
-    near = (Deep(**parameters, device="cpu").transform(images) * Deep(**parameters, device="auto").transform(images)).sum(axis=1)
+    near = (
+        Deep(**parameters, device="cpu").transform(images)
+        * Deep(**parameters, device="auto").transform(images)
+    ).sum(axis=1)
     assert (near > 0.9999).all()
 
 

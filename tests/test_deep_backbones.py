@@ -39,7 +39,13 @@ HEADS = {  # from what `build` gives to the logits of the whole model
 @pytest.mark.parametrize("name", HEADS)
 def test_the_head_of_torchvision_on_our_map_gives_its_logits(name):
     torch.manual_seed(0)
-    options = {"image_size": 64} if name.startswith("vit") else {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    options = (
+        {"image_size": 64}
+        if name.startswith("vit")
+        else {"aux_logits": False, "init_weights": True}
+        if name == "googlenet"
+        else {}
+    )
     model = torchvision.models.get_model(name, weights=None, **options).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # as trained ones have
@@ -90,7 +96,9 @@ def small_vit(monkeypatch):
 
     def get_model(name, weights, image_size):
         assert (name, weights) == ("vit_b_32", None)
-        return torchvision.models.VisionTransformer(image_size, 32, num_layers=4, num_heads=2, hidden_dim=48, mlp_dim=96)
+        return torchvision.models.VisionTransformer(
+            image_size, 32, num_layers=4, num_heads=2, hidden_dim=48, mlp_dim=96
+        )
 
     monkeypatch.setattr(torchvision.models, "get_model", get_model)
 
@@ -107,14 +115,20 @@ def test_vision_transformer(small_vit):
     assert tokens.shape == (3, 1 + 4, 48)
     np.testing.assert_allclose(deep.transform(images), unit(tokens[:, 0].numpy()), atol=1e-5)
     deep.set_params(pooling="average")
-    np.testing.assert_allclose(deep.transform(images), unit(tokens[:, 1:].mean(dim=1).numpy()), atol=1e-5)
+    np.testing.assert_allclose(
+        deep.transform(images), unit(tokens[:, 1:].mean(dim=1).numpy()), atol=1e-5
+    )
     maps = deep.feature_maps(images)
     assert maps.shape == (3, 48, 2, 2)
     np.testing.assert_allclose(maps[:, :, 1, 0], tokens[:, 3].numpy(), atol=1e-4)
-    assert [name for name in deep.layers() if name.endswith("encoder_layer_1")] == ["encoder.layers.encoder_layer_1"]
+    assert [name for name in deep.layers() if name.endswith("encoder_layer_1")] == [
+        "encoder.layers.encoder_layer_1"
+    ]
     early = deep.set_params(layer="encoder.layers.encoder_layer_1", pooling="cls").transform(images)
     assert early.shape == (3, 48) and np.abs(early - unit(tokens[:, 0].numpy())).max() > 1e-3
-    with pytest.raises(ValueError, match=r"cannot take images of 32 x 32 pixels \(.*\); use the size \(64, 64\)"):
+    with pytest.raises(
+        ValueError, match=r"cannot take images of 32 x 32 pixels \(.*\); use the size \(64, 64\)"
+    ):
         deep.set_params(scales=(1.0, 0.5)).transform(images)
     with pytest.raises(ValueError, match="square images only"):
         deep.set_params(scales=(1.0,), size=(64, 96)).transform(images)
@@ -122,10 +136,18 @@ def test_vision_transformer(small_vit):
 
 def test_position_embeddings_are_interpolated_for_another_size(small_vit):
     state = torchvision.models.get_model("vit_b_32", weights=None, image_size=64).state_dict()
-    state["encoder.pos_embedding"] = torch.arange(5.0).view(1, 5, 1).repeat(1, 1, 48)  # class token 0, patches 1 2 / 3 4
+    state["encoder.pos_embedding"] = (
+        torch.arange(5.0).view(1, 5, 1).repeat(1, 1, 48)
+    )  # class token 0, patches 1 2 / 3 4
     larger = build("vit_b_32", state, size=128).network.encoder.pos_embedding[0, :, 0]
     assert larger[0] == 0 and larger[[1, 4, 13, 16]].tolist() == pytest.approx([1, 2, 3, 4])
-    assert build("vit_b_32", state, size=64).network.encoder.pos_embedding[0, :, 0].tolist() == [0, 1, 2, 3, 4]
+    assert build("vit_b_32", state, size=64).network.encoder.pos_embedding[0, :, 0].tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_swin_gives_maps_with_channels_last():
@@ -134,14 +156,20 @@ def test_swin_gives_maps_with_channels_last():
     assert deep.feature_maps(images).shape == (2, 768, 2, 2)
     names = deep.layers()
     assert names[-1] == "norm" and "features.1" in names and "features.0.0" not in names
-    assert Deep("swin_t", weights=None, size=64, layer="features.1", device="cpu").feature_maps(images).shape == (2, 96, 16, 16)
+    assert Deep("swin_t", weights=None, size=64, layer="features.1", device="cpu").feature_maps(
+        images
+    ).shape == (2, 96, 16, 16)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_byobnet", "test_nfnet"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_vit", "test_efficientnet", "test_byobnet", "test_nfnet"]
+)
 def test_timm_pools_alike(name):
     timm = pytest.importorskip("timm")
     model = timm.create_model(name, pretrained=False, num_classes=0).eval()
-    deep = Deep(f"timm/{name}", weights=None, normalise=False, device="cpu").with_state(model.state_dict())
+    deep = Deep(f"timm/{name}", weights=None, normalise=False, device="cpu").with_state(
+        model.state_dict()
+    )
     images = pictures(2)
     with torch.no_grad():
         truth = model(deep.preprocessing(images)).numpy()
@@ -159,7 +187,11 @@ def test_timm_takes_another_size():
 def test_same_padding(side, kernel):
     """TensorFlow: ceil(side / 2) outputs; of an odd number of missing pixels the larger part is at the right and the bottom."""
     maps = torch.rand(1, 2, side, side + 1)
-    network = same_padding(torch.nn.Sequential(torch.nn.Conv2d(2, 3, kernel, stride=2, padding=kernel // 2, bias=False)))
+    network = same_padding(
+        torch.nn.Sequential(
+            torch.nn.Conv2d(2, 3, kernel, stride=2, padding=kernel // 2, bias=False)
+        )
+    )
     oracle = torch.zeros(1, 3, math.ceil(side / 2), math.ceil((side + 1) / 2))
     starts = [max(0, (math.ceil(n / 2) - 1) * 2 + kernel - n) // 2 for n in (side, side + 1)]
     for y in range(oracle.shape[2]):
@@ -168,7 +200,11 @@ def test_same_padding(side, kernel):
                 for j in range(kernel):
                     row, column = 2 * y + i - starts[0], 2 * x + j - starts[1]
                     if 0 <= row < side and 0 <= column < side + 1:
-                        oracle[0, :, y, x] += (network[0].weight[:, :, i, j] * maps[0, :, row, column]).sum(dim=1).detach()
+                        oracle[0, :, y, x] += (
+                            (network[0].weight[:, :, i, j] * maps[0, :, row, column])
+                            .sum(dim=1)
+                            .detach()
+                        )
     torch.testing.assert_close(network(maps), oracle)
 
 
@@ -176,23 +212,43 @@ def test_tensorflow_mobilenet_differs_by_its_padding_and_preprocessing():
     state = torchvision.models.mobilenet_v2(weights=None).state_dict()
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        same, plain = (build(name, state).network.eval()(images) for name in ("tf_mobilenet_v2", "mobilenet_v2"))
+        same, plain = (
+            build(name, state).network.eval()(images)
+            for name in ("tf_mobilenet_v2", "mobilenet_v2")
+        )
     assert same.shape == plain.shape and (same - plain).abs().max() > 0.1 * plain.abs().max()
     preprocessing = preprocessing_of("tf_mobilenet_v2")
-    assert (preprocessing.shape, preprocessing.mean, preprocessing.resize) == ((224, 224), (0.5, 0.5, 0.5), "squash")
+    assert (preprocessing.shape, preprocessing.mean, preprocessing.resize) == (
+        (224, 224),
+        (0.5, 0.5, 0.5),
+        "squash",
+    )
 
 
 def test_a_checkpoint_brings_its_preprocessing_and_padding():
     pytest.importorskip("timm")
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     common = {"backbone": "timm/mobilenetv2_050", "weights": None, "size": 32}
-    given = {"mean": [0.5] * 3, "std": (0.5, 0.5, 0.5), "interpolation": "bilinear", "crop_ratio": 1.0, "resize": "crop"}
+    given = {
+        "mean": [0.5] * 3,
+        "std": (0.5, 0.5, 0.5),
+        "interpolation": "bilinear",
+        "crop_ratio": 1.0,
+        "resize": "crop",
+    }
     plain = Deep(**common)
     deep = Deep(**common, **given, pad_type="same")
     used = deep.preprocessing
-    assert (used.mean, used.std, used.interpolation, used.crop_ratio) == ((0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    assert (used.mean, used.std, used.interpolation, used.crop_ratio) == (
+        (0.5,) * 3,
+        (0.5,) * 3,
+        "bilinear",
+        1.0,
+    )
     assert "pad_type='same'" in repr(deep)
-    assert {type(one).__name__ for one in deep.network.modules()} - {type(one).__name__ for one in plain.network.modules()}
+    assert {type(one).__name__ for one in deep.network.modules()} - {
+        type(one).__name__ for one in plain.network.modules()
+    }
     first = plain.transform([image])
     for name, value in {**given, "pad_type": "same"}.items():
         changed = Deep(**common).set_params(**{name: value})
@@ -204,7 +260,10 @@ def test_a_checkpoint_brings_its_preprocessing_and_padding():
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"backbone": "timm/mobilenetv2_05O"}, "timm has no model 'mobilenetv2_05O' .it has .*mobilenetv2_050"),
+        (
+            {"backbone": "timm/mobilenetv2_05O"},
+            "timm has no model 'mobilenetv2_05O' .it has .*mobilenetv2_050",
+        ),
         ({"backbone": "timm/mobilenetv2_050.wrong"}, "timm has no model"),
         ({"backbone": "timm/resnet18", "pad_type": "same"}, "takes no pad_type='same'"),
         ({"backbone": "timm/mobilenetv2_050", "pad_type": "SAME"}, "pad_type"),

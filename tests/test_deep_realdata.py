@@ -19,8 +19,17 @@ POINTS = 0.5  # of 100
 def encoder(name, realdata):
     files = realdata / "g_checkpoints"
     if name == "mobilenet_v2":
-        return Deep("tf_mobilenet_v2", files / "mobilenet_v2_tf2_dequant_torchvision.safetensors", device="cpu")
-    return Deep("squeezenet1_0", files / "squeezenet1_0_deepcompression_torchvision.safetensors", resize="squash", device="cpu")
+        return Deep(
+            "tf_mobilenet_v2",
+            files / "mobilenet_v2_tf2_dequant_torchvision.safetensors",
+            device="cpu",
+        )
+    return Deep(
+        "squeezenet1_0",
+        files / "squeezenet1_0_deepcompression_torchvision.safetensors",
+        resize="squash",
+        device="cpu",
+    )
 
 
 def percent(queries, database, query_labels, labels, same):
@@ -37,11 +46,19 @@ def percent(queries, database, query_labels, labels, same):
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
 def test_satellite(name, realdata):
     folder = realdata / "f_satellite_rsscn7"
-    expected = json.loads((realdata / "baselines.json").read_text())["f_satellite_rsscn7"][name]["mAP"]
+    expected = json.loads((realdata / "baselines.json").read_text())["f_satellite_rsscn7"][name][
+        "mAP"
+    ]
     table = pd.read_csv(folder / "labels.csv")
-    done = embed(encoder(name, realdata), ImageCollection.from_files([folder / f for f in table["file"]]), progress=False)
+    done = embed(
+        encoder(name, realdata),
+        ImageCollection.from_files([folder / f for f in table["file"]]),
+        progress=False,
+    )
     labels = table["class"].to_numpy()
-    assert percent(done.embeddings, done.embeddings, labels, labels, True) == pytest.approx(expected, abs=POINTS)
+    assert percent(done.embeddings, done.embeddings, labels, labels, True) == pytest.approx(
+        expected, abs=POINTS
+    )
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
@@ -49,7 +66,11 @@ def test_photographs_and_sketches(name, realdata):
     folder = realdata / "c_crossdomain_pacs"
     expected = json.loads((realdata / "baselines.json").read_text())["c_crossdomain_pacs mAP"]
     table = pd.read_csv(folder / "labels.csv").query("domain in ('photo', 'sketch')")
-    done = embed(encoder(name, realdata), ImageCollection.from_files([folder / f for f in table["file"]]), progress=False)
+    done = embed(
+        encoder(name, realdata),
+        ImageCollection.from_files([folder / f for f in table["file"]]),
+        progress=False,
+    )
     labels, photo = table["class"].to_numpy(), (table["domain"] == "photo").to_numpy()
     photos, sketches = done.embeddings[photo], done.embeddings[~photo]
     within = percent(photos, photos, labels[photo], labels[photo], True)

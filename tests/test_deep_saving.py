@@ -71,7 +71,10 @@ def test_fingerprints_of_official_weights_need_no_network(monkeypatch):
     from cbirkit.nets import backbones
 
     monkeypatch.setattr(backbones, "build", None)
-    names = [fingerprint(Deep(*a)) for a in (("resnet50",), ("resnet50", "IMAGENET1K_V1"), ("resnet18",), ("tiny",))]
+    names = [
+        fingerprint(Deep(*a))
+        for a in (("resnet50",), ("resnet50", "IMAGENET1K_V1"), ("resnet18",), ("tiny",))
+    ]
     assert len(set(names)) == 4
     assert fingerprint(Deep("resnet50", "IMAGENET1K_V2")) == names[0]  # what "default" is
 
@@ -84,7 +87,11 @@ def test_official_weights_are_not_saved_but_others_are():
 def test_weights_of_a_file_count_by_contents(weights_file, trained, tmp_path):
     copied = tmp_path / "copy.pth"
     copied.write_bytes(weights_file.read_bytes())
-    assert fingerprint(small(weights=weights_file)) == fingerprint(small(weights=copied)) == fingerprint(trained)
+    assert (
+        fingerprint(small(weights=weights_file))
+        == fingerprint(small(weights=copied))
+        == fingerprint(trained)
+    )
     assert fingerprint(trained) != fingerprint(small())
 
 
@@ -92,11 +99,17 @@ def test_trained_weights_stay_with_clones_and_copies_until_others_are_set(traine
     images = pictures(3)
     embeddings = trained.transform(images)
     assert np.abs(embeddings - small().transform(images)).max() > 1e-3
-    for other in (clone(trained), copy.deepcopy(trained), clone(make_pipeline(trained, PCA(2))).steps[0][1]):
+    for other in (
+        clone(trained),
+        copy.deepcopy(trained),
+        clone(make_pipeline(trained, PCA(2))).steps[0][1],
+    ):
         np.testing.assert_array_equal(other.transform(images), embeddings)
         assert repr(other).endswith(".with_state(…)")
     pooled = clone(trained).set_params(pooling="max", normalise=False).transform(images)
-    np.testing.assert_allclose(pooled, trained.set_params(normalise=False).feature_maps(images).max(axis=(2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(
+        pooled, trained.set_params(normalise=False).feature_maps(images).max(axis=(2, 3)), rtol=1e-4
+    )
     back = clone(trained).set_params(weights=None, normalise=True)
     np.testing.assert_allclose(back.transform(images), small().transform(images), atol=1e-6)
     assert not repr(back).endswith(".with_state(…)")
@@ -137,7 +150,9 @@ def test_round_trip_of_random_weights(folder, tmp_path):
 
 
 def test_round_trip_of_a_file_that_is_gone_afterwards(weights_file, folder, tmp_path):
-    loaded = check_round_trip(small(weights=weights_file), folder, tmp_path, spoil=weights_file.unlink)
+    loaded = check_round_trip(
+        small(weights=weights_file), folder, tmp_path, spoil=weights_file.unlink
+    )
     assert not repr(loaded.encoder_).endswith(".with_state(…)")
     second = tmp_path / "second"
     loaded.save(second)  # and once more, from what was loaded
@@ -153,14 +168,25 @@ def test_one_extraction_serves_every_tail(folder, tmp_path, monkeypatch):
     images, store = ImageCollection.from_folder(folder), EmbeddingStore(tmp_path / "store")
     encoded = []
     original = Deep.transform_prepared
-    monkeypatch.setattr(Deep, "transform_prepared", lambda self, prepared: encoded.append(len(prepared)) or original(self, prepared))
+    monkeypatch.setattr(
+        Deep,
+        "transform_prepared",
+        lambda self, prepared: encoded.append(len(prepared)) or original(self, prepared),
+    )
     first = Retriever(small(), store=store, progress=False).fit(images)
     assert sum(encoded) == 12
-    for tail in ([PCAWhitening(4)], [PCAWhitening(6)], [PCAWhitening(8), PCA(3)], [Normalizer(), PCAWhitening(5, power=0.5)]):
+    for tail in (
+        [PCAWhitening(4)],
+        [PCAWhitening(6)],
+        [PCAWhitening(8), PCA(3)],
+        [Normalizer(), PCAWhitening(5, power=0.5)],
+    ):
         pipeline = make_pipeline(small(), *tail)
         retriever = Retriever(pipeline, store=store, progress=False).fit(images)
         chain = make_pipeline(*map(clone, tail)).fit(first.embeddings)
-        np.testing.assert_allclose(retriever.embeddings, chain.transform(first.embeddings), atol=1e-4)
+        np.testing.assert_allclose(
+            retriever.embeddings, chain.transform(first.embeddings), atol=1e-4
+        )
     assert sum(encoded) == 12
     assert len(store.summary()) == 1
 
@@ -196,7 +222,10 @@ def test_the_store_prepares_images_while_it_reads(folder, tmp_path):
 
 
 def test_an_interrupted_extraction_does_only_the_rest(folder, tmp_path, monkeypatch):
-    images, store = ImageCollection.from_folder(folder), EmbeddingStore(tmp_path / "store", flush_seconds=0)
+    images, store = (
+        ImageCollection.from_folder(folder),
+        EmbeddingStore(tmp_path / "store", flush_seconds=0),
+    )
     encoded, original = [], Deep.transform_prepared
 
     def killed(self, prepared):
@@ -208,7 +237,9 @@ def test_an_interrupted_extraction_does_only_the_rest(folder, tmp_path, monkeypa
     monkeypatch.setattr(Deep, "transform_prepared", killed)
     with pytest.raises(KeyboardInterrupt):
         store.embed(small(), images, batch_size=2, progress=False)
-    monkeypatch.setattr(Deep, "transform_prepared", lambda self, p: encoded.append(len(p)) or original(self, p))
+    monkeypatch.setattr(
+        Deep, "transform_prepared", lambda self, p: encoded.append(len(p)) or original(self, p)
+    )
     done = store.embed(small(), images, batch_size=2, progress=False)
     assert sum(encoded) == 12 and encoded == [2] * 6
     np.testing.assert_allclose(done.embeddings, small().transform(images), atol=1e-5)

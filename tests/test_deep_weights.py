@@ -37,7 +37,10 @@ def test_every_kind_of_file_gives_the_same(state, tmp_path):
     images = pictures()
     save_file(state, tmp_path / "a.safetensors")
     torch.save(state, tmp_path / "b.pt")
-    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "c.pth")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}},
+        tmp_path / "c.pth",
+    )
     torch.save({"model": {**state, "classifier.weight": torch.zeros(5, 96)}}, tmp_path / "d.pth")
     encoders = [small(weights=path) for path in sorted(tmp_path.iterdir())]
     encoders += [small(weights=str(tmp_path / "a.safetensors")), small().with_state(state)]
@@ -49,10 +52,15 @@ def test_every_kind_of_file_gives_the_same(state, tmp_path):
 
 
 def test_half_precision_files_are_used_as_float32(state, tmp_path):
-    save_file({name: v.bfloat16() if v.is_floating_point() else v for name, v in state.items()}, tmp_path / "half.safetensors")
+    save_file(
+        {name: v.bfloat16() if v.is_floating_point() else v for name, v in state.items()},
+        tmp_path / "half.safetensors",
+    )
     deep = small(weights=tmp_path / "half.safetensors")
     assert {p.dtype for p in deep.network.parameters()} == {torch.float32}
-    cosines = (deep.transform(pictures()) * small().with_state(state).transform(pictures())).sum(axis=1)
+    cosines = (deep.transform(pictures()) * small().with_state(state).transform(pictures())).sum(
+        axis=1
+    )
     assert (cosines > 0.999).all()
 
 
@@ -75,7 +83,9 @@ def test_counters_of_batches_change_nothing(state, tmp_path):
         if name.endswith("num_batches_tracked"):
             state[name] = state[name] + 5
     assert fingerprint(small().with_state(state)) == fingerprint(with_counters)
-    bare = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    bare = {
+        name: value for name, value in state.items() if not name.endswith("num_batches_tracked")
+    }
     assert fingerprint(small().with_state(bare)) == fingerprint(with_counters)
 
 
@@ -128,7 +138,10 @@ def test_missing_and_unfitting_weights(state, tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no weights file .*"default", or None'):
         small(weights=tmp_path / "none.pth").transform(pictures(1))
     torch.save(state, tmp_path / "conv5.pth")
-    with pytest.raises(ValueError, match=r"do not fit resnet18 \(.* unknown, such as 'blocks.0.0.weight'; .* missing"):
+    with pytest.raises(
+        ValueError,
+        match=r"do not fit resnet18 \(.* unknown, such as 'blocks.0.0.weight'; .* missing",
+    ):
         Deep("resnet18", tmp_path / "conv5.pth").transform(pictures(1))
     with pytest.raises(ValueError, match=r"1 of another shape, such as 'blocks.0.0.weight'"):
         small().with_state({**state, "blocks.0.0.weight": torch.zeros(24, 3, 5, 5)})
@@ -136,7 +149,9 @@ def test_missing_and_unfitting_weights(state, tmp_path):
         small().with_state({**state, "extra": torch.zeros(1)})
     with pytest.raises(ValueError, match="no official weights"):
         Deep("conv5").transform(pictures(1))
-    with pytest.raises(ValueError, match=r"has no weights 'IMAGENET1K_V9'; there are IMAGENET1K_V1"):
+    with pytest.raises(
+        ValueError, match=r"has no weights 'IMAGENET1K_V9'; there are IMAGENET1K_V1"
+    ):
         Deep("resnet18", "IMAGENET1K_V9").transform(pictures(1))
 
 
@@ -183,7 +198,9 @@ def test_official_weights_are_downloaded_once(served, cache):
     embeddings = deep.transform(images)
     assert [p.name for p in cache.iterdir()] == [served.name]
     served.unlink()  # offline from here on
-    np.testing.assert_array_equal(Deep("squeezenet1_1", size=64, device="cpu").transform(images), embeddings)
+    np.testing.assert_array_equal(
+        Deep("squeezenet1_1", size=64, device="cpu").transform(images), embeddings
+    )
     same = Deep("squeezenet1_1", cache / served.name, size=64, device="cpu")
     np.testing.assert_array_equal(same.transform(images), embeddings)
 
@@ -198,12 +215,20 @@ def test_a_download_that_is_damaged_leaves_nothing(served, cache):
 def test_a_damaged_file_in_the_cache_is_named(served, cache):
     cache.mkdir(parents=True)
     (cache / served.name).write_bytes(served.read_bytes()[:-1] + b"!")
-    with pytest.raises(ValueError, match=rf"{served.name}' is damaged \(its checksum does not match its name\); delete it"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{served.name}' is damaged \(its checksum does not match its name\); delete it",
+    ):
         Deep("squeezenet1_1").transform(pictures(1))
 
 
 @pytest.mark.parametrize(
-    "error", [urllib.error.URLError("no such host"), ConnectionResetError("reset"), TimeoutError("timed out")]
+    "error",
+    [
+        urllib.error.URLError("no such host"),
+        ConnectionResetError("reset"),
+        TimeoutError("timed out"),
+    ],
 )
 def test_offline_says_what_to_do(error, cache, monkeypatch):
     def unreachable(*args, **kwargs):
@@ -213,13 +238,24 @@ def test_offline_says_what_to_do(error, cache, monkeypatch):
     with pytest.raises(ConnectionError) as caught:
         Deep("resnet50").transform(pictures(1))
     message = str(caught.value)
-    assert "'resnet50' are not on this machine" in message and "cbirkit prefetch resnet50" in message
-    assert "resnet50-11ad3fa6.pth" in message and str(cache) in message and "weights=PATH" in message and '"tiny"' in message
+    assert (
+        "'resnet50' are not on this machine" in message and "cbirkit prefetch resnet50" in message
+    )
+    assert (
+        "resnet50-11ad3fa6.pth" in message
+        and str(cache) in message
+        and "weights=PATH" in message
+        and '"tiny"' in message
+    )
     assert not list(cache.glob("*"))
 
 
 def test_a_host_without_the_file_counts_as_unreachable(cache, monkeypatch, tmp_path):
-    monkeypatch.setattr(from_torchvision, "_entry", lambda name, weights: Entry((tmp_path / "gone-12345678.pth").as_uri()))
+    monkeypatch.setattr(
+        from_torchvision,
+        "_entry",
+        lambda name, weights: Entry((tmp_path / "gone-12345678.pth").as_uri()),
+    )
     with pytest.raises(ConnectionError, match="cbirkit prefetch squeezenet1_1"):
         Deep("squeezenet1_1").transform(pictures(1))
 
@@ -242,7 +278,11 @@ def test_timm_offline_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(ConnectionError) as caught:
         Deep("timm/test_resnet.r160_in1k").transform(pictures(1))
     message = str(caught.value)
-    assert "cbirkit prefetch timm/test_resnet.r160_in1k" in message and "model.safetensors" in message and "weights=PATH" in message
+    assert (
+        "cbirkit prefetch timm/test_resnet.r160_in1k" in message
+        and "model.safetensors" in message
+        and "weights=PATH" in message
+    )
     with pytest.raises(ValueError, match="timm has no model 'test_resnot'"):
         Deep("timm/test_resnot").transform(pictures(1))
     with pytest.raises(ValueError, match="timm names them in the model"):

@@ -10,7 +10,9 @@ from explore_samples import HOSTILE, MeanColour, painted
 
 from cbirkit.images import ImageCollection
 
-explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+explore = pytest.importorskip(
+    "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
+)
 projection = sys.modules["cbirkit.explore.projection"]
 
 
@@ -60,14 +62,20 @@ def test_the_page_gets_points_groups_and_text_as_it_stands(seen):
     assert points.shape == (30, 2) and np.abs(points).max() == pytest.approx(1)
     assert list(np.frombuffer(seen._canvas.groups, np.uint8)) == [0] * 10 + [1] * 10 + [2] * 10
     assert [one["name"] for one in seen._canvas.legend] == [HOSTILE, "group 1", "group 2"]
-    assert len({one["shape"] for one in seen._canvas.legend}) == 3 == len({one["colour"] for one in seen._canvas.legend})
+    assert (
+        len({one["shape"] for one in seen._canvas.legend})
+        == 3
+        == len({one["colour"] for one in seen._canvas.legend})
+    )
     assert "trustworthiness" in seen._canvas.summary and "neighbour overlap" in seen._canvas.summary
     assert "30 images" in seen._canvas.title and "PCA" in seen._canvas.title
 
 
 def test_resting_on_a_point_sends_its_picture(seen, monkeypatch):
     sent = []
-    monkeypatch.setattr(seen._canvas, "send", lambda content, buffers: sent.append((content, buffers)))
+    monkeypatch.setattr(
+        seen._canvas, "send", lambda content, buffers: sent.append((content, buffers))
+    )
     seen._canvas.receive({"event": "hover", "at": 3})
     ((content, (picture,)),) = sent
     assert content == {"event": "preview", "at": 3, "text": f"folder/3.jpg\n{HOSTILE}"}
@@ -80,11 +88,16 @@ def test_selecting_shows_the_images_a_page_at_a_time(seen):
     text, problem = status(seen)
     assert text.startswith("3 images selected.") and "group 1 (1)" in text and not problem
     seen._canvas.receive({"event": "select"}, buffer(*range(30)))
-    assert seen._selected.grid.ids == folder(*range(24)) and "30 images" in seen._selected.grid.summary
+    assert (
+        seen._selected.grid.ids == folder(*range(24)) and "30 images" in seen._selected.grid.summary
+    )
     seen._selected.pager._next.click()
     assert seen._selected.grid.ids == folder(*range(24, 30)) and seen._selected.pager._next.disabled
     seen.selected = folder(8, 1)
-    assert seen.selected == folder(1, 8) and list(np.frombuffer(seen._canvas.chosen, "<u4")) == [1, 8]
+    assert seen.selected == folder(1, 8) and list(np.frombuffer(seen._canvas.chosen, "<u4")) == [
+        1,
+        8,
+    ]
     seen._canvas.receive({"event": "select"}, buffer())
     assert seen.selected == [] and seen._lists.children == ()
     with pytest.raises(ValueError, match="no image 'nowhere'"):
@@ -95,9 +108,14 @@ def test_a_click_shows_the_neighbours_and_goes_on_with_the_path(seen):
     seen._canvas.receive({"event": "pick", "at": 10})
     assert seen.query == "folder/10.jpg" and set(seen._near.ids) == set(folder(8, 9, 11, 12))
     marks = dict(zip(seen._near.ids, [tile["mark"] for tile in seen._near.tiles], strict=True))
-    assert marks == dict(zip(folder(8, 9, 11, 12), ["wrong", "wrong", "right", "right"], strict=True))
+    assert marks == dict(
+        zip(folder(8, 9, 11, 12), ["wrong", "wrong", "right", "right"], strict=True)
+    )
     assert seen._near.summary == "2 of 4 right" and "2 of 4 right" in status(seen)[0]
-    assert sorted(seen._canvas.marks["neighbours"]) == [8, 9, 11, 12] and seen._canvas.marks["query"] == 10
+    assert (
+        sorted(seen._canvas.marks["neighbours"]) == [8, 9, 11, 12]
+        and seen._canvas.marks["query"] == 10
+    )
     seen._near.receive({"event": "pick", "id": "folder/12.jpg"})
     assert seen.path == folder(10, 12) and seen._canvas.marks["path"] == [10, 12]
     assert seen.show_query("folder/12.jpg") and seen.path == folder(10, 12)  # asked again: no step
@@ -115,8 +133,14 @@ def test_cosine_and_euclidean_neighbours_differ():
     rows = np.array([[1.0, 0], [10, 0], [0.9, 0.5], [0, 1]])
     cosine = explore.EmbeddingMap(images, rows, method="pca", k=1)
     euclidean = explore.EmbeddingMap(images, rows, method="pca", k=1, metric="euclidean")
-    assert cosine.show_query("folder/0.jpg") == ["folder/1.jpg"] and cosine._near.tiles[0]["note"] == "0.000"
-    assert euclidean.show_query("folder/0.jpg") == ["folder/2.jpg"] and euclidean._near.tiles[0]["note"] == "0.510"
+    assert (
+        cosine.show_query("folder/0.jpg") == ["folder/1.jpg"]
+        and cosine._near.tiles[0]["note"] == "0.000"
+    )
+    assert (
+        euclidean.show_query("folder/0.jpg") == ["folder/2.jpg"]
+        and euclidean._near.tiles[0]["note"] == "0.510"
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +150,9 @@ def test_cosine_and_euclidean_neighbours_differ():
 )  # fmt: skip
 def test_messages_that_name_no_point_are_ignored(seen, caplog, message):
     seen._canvas.receive(message)
-    assert "MapCanvas ignored a message" in caplog.text and seen.query is None and seen.selected == []
+    assert (
+        "MapCanvas ignored a message" in caplog.text and seen.query is None and seen.selected == []
+    )
 
 
 def test_selections_that_are_no_positions_are_ignored(seen, caplog):
@@ -136,16 +162,32 @@ def test_selections_that_are_no_positions_are_ignored(seen, caplog):
 
 
 def test_colours_by_column_cluster_error_values(images, rows):
-    split = images.with_columns(split=["query", "database"] * 15, number=np.arange(30) / 7, same=["x"] * 30)
+    split = images.with_columns(
+        split=["query", "database"] * 15, number=np.arange(30) / 7, same=["x"] * 30
+    )
     seen = explore.EmbeddingMap(split, rows, method="pca", metric="euclidean")
     assert seen.colour_by == "label"
-    assert list(seen._colours.options) == ["nothing", "label", "split", "number", "cluster", "error"]
+    assert list(seen._colours.options) == [
+        "nothing",
+        "label",
+        "split",
+        "number",
+        "cluster",
+        "error",
+    ]
     seen.colour_by = "split"
-    assert [(one["name"], one["count"]) for one in seen._canvas.legend] == [("database", 15), ("query", 15)]
+    assert [(one["name"], one["count"]) for one in seen._canvas.legend] == [
+        ("database", 15),
+        ("query", 15),
+    ]
     seen._colours.value = "error"  # what the menu does
     assert [one["name"] for one in seen._canvas.legend] == ["nearest is right", "nearest is wrong"]
     wrong = np.flatnonzero(np.frombuffer(seen._canvas.groups, np.uint8))
-    expected = [i for i in range(30) if min((abs(rows[i] - rows[j]).sum(), j) for j in range(30) if j != i)[1] // 10 != i // 10]
+    expected = [
+        i
+        for i in range(30)
+        if min((abs(rows[i] - rows[j]).sum(), j) for j in range(30) if j != i)[1] // 10 != i // 10
+    ]
     assert list(wrong) == expected and len(wrong)
     seen.colour_by = "cluster"
     assert sum(one["count"] for one in seen._canvas.legend) == 30 and len(seen._canvas.legend) == 4
@@ -165,13 +207,23 @@ def test_colours_by_column_cluster_error_values(images, rows):
 
 def test_pca_is_shown_until_umap_is_ready(images, rows, slow_umap):
     seen = explore.EmbeddingMap(images, rows, metric="euclidean", k=4)
-    assert seen.method == "umap" and "PCA" in seen._canvas.summary and "is being fitted" in status(seen)[0]
+    assert (
+        seen.method == "umap"
+        and "PCA" in seen._canvas.summary
+        and "is being fitted" in status(seen)[0]
+    )
     np.testing.assert_allclose(np.abs(seen.points), np.abs(explore.project(rows, "pca")), atol=1e-3)
     assert seen.show_query("folder/3.jpg")  # all else works meanwhile
-    with pytest.raises(TimeoutError, match="not ready after 0.05 s; wait longer, or use method='pca'"):
+    with pytest.raises(
+        TimeoutError, match="not ready after 0.05 s; wait longer, or use method='pca'"
+    ):
         seen.wait(0.05)
     slow_umap.set()
-    assert seen.wait(300) is seen and "UMAP" in seen._canvas.summary and status(seen)[0] == "UMAP is shown."
+    assert (
+        seen.wait(300) is seen
+        and "UMAP" in seen._canvas.summary
+        and status(seen)[0] == "UMAP is shown."
+    )
     np.testing.assert_array_equal(seen.points, rows[:, :2].astype(np.float32))
     assert seen.quality.overlap == explore.map_quality(rows[:, :2], rows, k=4).overlap
     again = explore.EmbeddingMap(images, rows, metric="euclidean", k=4)  # remembered: at once
@@ -213,7 +265,11 @@ def test_given_positions_are_shown_as_they_are(images, rows):
 
 def test_linked_to_an_explorer(images, rows):
     explorer = explore.QueryExplorer(MeanColour().fit(images), k=6)
-    seen = explore.EmbeddingMap(images, rows, method="pca", metric="euclidean").link(explorer).link(explorer)
+    seen = (
+        explore.EmbeddingMap(images, rows, method="pca", metric="euclidean")
+        .link(explorer)
+        .link(explorer)
+    )
     seen._canvas.receive({"event": "pick", "at": 20})
     assert explorer.query == "folder/20.jpg" == seen.query
     ids = list(explorer.ranking.ids[0])
@@ -223,7 +279,11 @@ def test_linked_to_an_explorer(images, rows):
     explorer._grids[0].receive({"event": "pick", "id": ids[2]})
     assert seen.query == ids[2] and seen.path == ["folder/20.jpg", ids[2]]
     explorer.search(np.zeros((9, 9, 3), np.uint8))  # a picture that is not on the map
-    assert seen.query is None and len(seen._canvas.marks["neighbours"]) == 6 and "not on the map" in status(seen)[0]
+    assert (
+        seen.query is None
+        and len(seen._canvas.marks["neighbours"]) == 6
+        and "not on the map" in status(seen)[0]
+    )
     explorer._retrievers["MeanColour"].slow = ValueError("out of order")
     seen._canvas.receive({"event": "pick", "at": 2})
     assert status(seen) == ("out of order", True)
@@ -233,13 +293,19 @@ def test_linked_to_an_explorer(images, rows):
 
 def test_the_picture_shows_points_query_and_selection(seen):
     plain = seen.static()
-    assert "PCA, coloured by label" in plain.axes[0].get_label() and "trustworthiness" in plain.axes[0].get_title()
+    assert (
+        "PCA, coloured by label" in plain.axes[0].get_label()
+        and "trustworthiness" in plain.axes[0].get_title()
+    )
     seen.show_query("folder/10.jpg")
     seen.show_query("folder/20.jpg")
     seen.selected = folder(1, 2, 3)
     figure = seen.static()
     told = figure.axes[0].get_label()
-    assert "The query folder/20.jpg is joined to its 4 neighbours" in told and "3 images are selected" in told
+    assert (
+        "The query folder/20.jpg is joined to its 4 neighbours" in told
+        and "3 images are selected" in told
+    )
     assert len(figure.axes[0].lines) == len(plain.axes[0].lines) + 4
     bundle, metadata = seen._repr_mimebundle_()
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
@@ -268,12 +334,24 @@ def test_very_few_images(n):
     [
         ({"images": [1]}, TypeError, "images must be an ImageCollection, got list"),
         ({"embeddings": np.ones((29, 3))}, ValueError, "got 29 embeddings for 30 images"),
-        ({"embeddings": np.full((30, 3), np.inf)}, ValueError, "30 of 30 embeddings are not finite"),
+        (
+            {"embeddings": np.full((30, 3), np.inf)},
+            ValueError,
+            "30 of 30 embeddings are not finite",
+        ),
         ({"embeddings": np.ones(30)}, ValueError, "must have the shape"),
         ({"method": "mds"}, ValueError, "method must be one of"),
-        ({"method": np.ones((30, 3))}, ValueError, r"positions must be finite, of the shape \(30, 2\)"),
+        (
+            {"method": np.ones((30, 3))},
+            ValueError,
+            r"positions must be finite, of the shape \(30, 2\)",
+        ),
         ({"method": None}, ValueError, "method must be one of pca, tsne, umap or positions"),
-        ({"metric": "hamming"}, ValueError, "metric must be 'cosine' or 'euclidean', got 'hamming'"),
+        (
+            {"metric": "hamming"},
+            ValueError,
+            "metric must be 'cosine' or 'euclidean', got 'hamming'",
+        ),
         ({"k": 0}, ValueError, "k must be a whole number of at least 1, got 0"),
         ({"k": 2.5}, ValueError, "k must be a whole number"),
         ({"colour_by": "taste"}, ValueError, "cannot be coloured by 'taste'"),
@@ -294,7 +372,9 @@ def test_a_query_among_many_reads_only_what_it_shows():
     images = ImageCollection.from_function(
         lambda i: read.append(i) or np.zeros((8, 8, 3), np.uint8), table, key="black", name="many"
     )
-    seen = explore.EmbeddingMap(images, rng.normal(size=(20_000, 32)), method=rng.normal(size=(20_000, 2)))
+    seen = explore.EmbeddingMap(
+        images, rng.normal(size=(20_000, 32)), method=rng.normal(size=(20_000, 2))
+    )
     read.clear()
     seen._canvas.receive({"event": "pick", "at": 77})
     seen._canvas.receive({"event": "select"}, buffer(*range(20_000)))
@@ -324,11 +404,15 @@ def test_odd_embeddings_give_a_map(case, method):
     assert bool(np.ptp(points) == 0) == ("equal" in case and "nearly" not in case)
 
 
-@pytest.mark.parametrize("change", [lambda x: x + 1e9, lambda x: 1e30 * x, lambda x: (x + 1e2).astype(np.float32)])
+@pytest.mark.parametrize(
+    "change", [lambda x: x + 1e9, lambda x: 1e30 * x, lambda x: (x + 1e2).astype(np.float32)]
+)
 def test_neighbours_do_not_drown(change, images):
     rows = np.random.RandomState(0).randn(30, 8)
     expected = projection.nearest(rows.astype(np.float32), np.arange(30), 5)
     seen = sys.modules["cbirkit.explore.map_layout"].checked_rows(images, change(rows), "euclidean")
     np.testing.assert_array_equal(projection.nearest(seen, np.arange(30), 5), expected)
     plain, moved = (projection.map_quality(rows[:, :2], some, k=5) for some in (rows, change(rows)))
-    assert moved.overlap == pytest.approx(plain.overlap) and moved.trustworthiness == pytest.approx(plain.trustworthiness)
+    assert moved.overlap == pytest.approx(plain.overlap) and moved.trustworthiness == pytest.approx(
+        plain.trustworthiness
+    )

@@ -23,7 +23,10 @@ IMAGES = [checkers(seed) for seed in range(6)]
 
 
 def nearest_by_loop(descriptor, codebook):
-    distances = [sum((float(a) - float(b)) ** 2 for a, b in zip(descriptor, word, strict=True)) for word in codebook]
+    distances = [
+        sum((float(a) - float(b)) ** 2 for a, b in zip(descriptor, word, strict=True))
+        for word in codebook
+    ]
     return distances.index(min(distances))
 
 
@@ -36,15 +39,22 @@ def unit(values):
 @pytest.mark.parametrize("power", [1.0, 0.5])
 def test_bag_of_words_is_the_loop(idf, power):
     encoder = BagOfWords(15, idf=idf, power=power).fit(IMAGES)
-    words = [[nearest_by_loop(d, encoder.codebook_) for d in SIFT().describe(image)[1]] for image in IMAGES]
+    words = [
+        [nearest_by_loop(d, encoder.codebook_) for d in SIFT().describe(image)[1]]
+        for image in IMAGES
+    ]
     weights = [1.0] * 15
     if idf:
-        weights = [1 + math.log(7 / (1 + sum(word in image for image in words))) for word in range(15)]
+        weights = [
+            1 + math.log(7 / (1 + sum(word in image for image in words))) for word in range(15)
+        ]
         assert max(weights) > 1.2, "the data cannot show the weights"
     np.testing.assert_allclose(encoder.idf_, weights, rtol=1e-6)
     for image, result in zip(words, encoder.transform(IMAGES), strict=True):
         frequencies = [(image.count(word) / len(image)) ** power for word in range(15)]
-        expected = unit([frequency * weight for frequency, weight in zip(frequencies, weights, strict=True)])
+        expected = unit(
+            [frequency * weight for frequency, weight in zip(frequencies, weights, strict=True)]
+        )
         np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
@@ -59,15 +69,21 @@ def test_vlad_is_the_loop(intra, power, root):
             word = nearest_by_loop(descriptor, encoder.codebook_)
             for i in range(128):
                 blocks[word][i] += descriptor[i] - float(encoder.codebook_[word, i])
-        blocks = [[math.copysign(abs(value) ** power, value) for value in block] for block in blocks]
+        blocks = [
+            [math.copysign(abs(value) ** power, value) for value in block] for block in blocks
+        ]
         if intra:
             blocks = [unit(block) for block in blocks]
-        np.testing.assert_allclose(result, unit([value for block in blocks for value in block]), atol=2e-5)
+        np.testing.assert_allclose(
+            result, unit([value for block in blocks for value in block]), atol=2e-5
+        )
 
 
 @pytest.mark.parametrize("encoder", [BagOfWords(10), VLAD(3)], ids=repr)
 def test_image_without_key_points_is_a_zero_vector(encoder):
-    embeddings = encoder.fit(IMAGES).transform([np.zeros((50, 50, 3), np.uint8), IMAGES[0], np.ones((1, 1, 3), np.uint8)])
+    embeddings = encoder.fit(IMAGES).transform(
+        [np.zeros((50, 50, 3), np.uint8), IMAGES[0], np.ones((1, 1, 3), np.uint8)]
+    )
     assert not embeddings[0].any() and not embeddings[2].any()
     assert np.linalg.norm(embeddings[1]) == pytest.approx(1, abs=1e-5)
 
@@ -77,13 +93,18 @@ def test_fit_is_repeatable_and_follows_random_state(make):
     first, second = (make(6, random_state=3).fit(IMAGES).codebook_ for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, make(6, random_state=4).fit(IMAGES).codebook_)
-    threads = make(6, SIFT(n_jobs=1), random_state=3).fit(ImageCollection.from_arrays(IMAGES)).codebook_
+    threads = (
+        make(6, SIFT(n_jobs=1), random_state=3).fit(ImageCollection.from_arrays(IMAGES)).codebook_
+    )
     np.testing.assert_array_equal(first, threads)
 
 
 @pytest.mark.parametrize("make", [BagOfWords, VLAD])
 def test_codebook_larger_than_the_descriptors(make):
-    with pytest.raises(ValueError, match=r"n_words=5000 needs at least as many descriptors, got \d+; .*n_words <= \d+"):
+    with pytest.raises(
+        ValueError,
+        match=r"n_words=5000 needs at least as many descriptors, got \d+; .*n_words <= \d+",
+    ):
         make(5000).fit(IMAGES)
 
 
@@ -100,7 +121,9 @@ def test_as_many_words_as_descriptors(make):
     n_descriptors = sum(len(SIFT().describe(image)[1]) for image in IMAGES[:2])
     embeddings = make(n_descriptors).fit(IMAGES[:2]).transform(IMAGES)
     assert np.isfinite(embeddings).all()
-    if make is VLAD:  # each descriptor is its own word: no residual, and rounding noise is not blown up
+    if (
+        make is VLAD
+    ):  # each descriptor is its own word: no residual, and rounding noise is not blown up
         assert not embeddings[:2].any() and embeddings[2:].any(axis=1).all()
 
 
@@ -191,20 +214,31 @@ def test_wrong_detector():
 @pytest.mark.parametrize(("make", "n_words"), [(BagOfWords, 150), (VLAD, 16)])
 def test_turned_views_are_found(make, n_words):
     """Views turned by a quarter: SIFT must find their object, raw pixels must not."""
-    objects = [cv2.GaussianBlur(checkers(100 + seed, (128, 128)), (0, 0), 1.5) for seed in range(12)]
+    objects = [
+        cv2.GaussianBlur(checkers(100 + seed, (128, 128)), (0, 0), 1.5) for seed in range(12)
+    ]
     turned = [np.rot90(image) for image in objects]
     encoder = make(n_words).fit([checkers(seed, (128, 128)) for seed in range(40)])
-    right = (encoder.transform(turned) @ encoder.transform(objects).T).argmax(axis=1) == np.arange(12)
-    tiny = (TinyImage().transform(turned) @ TinyImage().transform(objects).T).argmax(axis=1) == np.arange(12)
+    right = (encoder.transform(turned) @ encoder.transform(objects).T).argmax(axis=1) == np.arange(
+        12
+    )
+    tiny = (TinyImage().transform(turned) @ TinyImage().transform(objects).T).argmax(
+        axis=1
+    ) == np.arange(12)
     assert right.mean() >= 0.9 and tiny.mean() <= 0.5
 
 
 def test_real_photographs(realdata):
     """Ten objects in four real views, codebooks from street scenes; chance is 3 in 39."""
     detector = SIFT(300, max_side=320)
-    photographs = ImageCollection.from_table(realdata / "b_instance_ukbench_orig640" / "labels.csv", path="file")
+    photographs = ImageCollection.from_table(
+        realdata / "b_instance_ukbench_orig640" / "labels.csv", path="file"
+    )
     train = ImageCollection.from_folder(realdata / "d_masks_camvid100" / "images")
-    trials = ((BagOfWords(300, detector, max_descriptors=10_000), 0.7), (VLAD(16, detector, max_descriptors=10_000), 0.9))
+    trials = (
+        (BagOfWords(300, detector, max_descriptors=10_000), 0.7),
+        (VLAD(16, detector, max_descriptors=10_000), 0.9),
+    )
     for encoder, least in trials:
         embeddings = encoder.fit(train).transform(photographs)
         similarity = embeddings @ embeddings.T

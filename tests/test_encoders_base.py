@@ -42,7 +42,11 @@ ODD_SIZES = [(1, 1), (1, 7), (7, 1), (2, 300), (5, 5), (96, 128), (129, 31), (30
 @pytest.mark.parametrize("encoder", EVERY, ids=repr)
 def test_any_sizes_give_finite_float32(encoder):
     images = [checkers(seed, shape) for seed, shape in enumerate(ODD_SIZES)]
-    images += [np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8), checkers(9)[:, :, 0]]
+    images += [
+        np.zeros((40, 40, 3), np.uint8),
+        np.full((40, 40, 3), 255, np.uint8),
+        checkers(9)[:, :, 0],
+    ]
     images += [Image.fromarray(checkers(10))]
     embeddings = clone(encoder).fit([checkers(20), checkers(21)]).transform(images)
     assert embeddings.dtype == np.float32 and embeddings.shape[0] == len(images)
@@ -59,10 +63,16 @@ def test_collection_list_generator_and_array_agree(encoder):
     encoder = clone(encoder).fit(ImageCollection.from_arrays(list(images)))
     expected = encoder.transform(images)
     assert len(np.unique(expected, axis=0)) == 4  # otherwise this test could not fail
-    for same in (list(images), ImageCollection.from_arrays(list(images)), (image for image in images)):
+    for same in (
+        list(images),
+        ImageCollection.from_arrays(list(images)),
+        (image for image in images),
+    ):
         np.testing.assert_array_equal(encoder.transform(same), expected)
     one_by_one = np.concatenate([encoder.transform([image]) for image in images])
-    np.testing.assert_array_equal(one_by_one, expected)  # an embedding depends on its own image only
+    np.testing.assert_array_equal(
+        one_by_one, expected
+    )  # an embedding depends on its own image only
 
 
 @pytest.mark.parametrize("encoder", EVERY, ids=repr)
@@ -109,12 +119,23 @@ def test_pipeline_and_nested_parameters():
     pipeline = make_pipeline(BagOfWords(16, SIFT(n_jobs=1)), PCA(3))
     pipeline.set_params(bagofwords__n_words=10, bagofwords__detector__root=False)
     assert pipeline.fit_transform(images).shape == (8, 3)
-    assert pipeline[0].codebook_.shape == (10, 128) and pipeline[0].codebook_.max() > 1  # plain SIFT, not root
+    assert (
+        pipeline[0].codebook_.shape == (10, 128) and pipeline[0].codebook_.max() > 1
+    )  # plain SIFT, not root
     assert clone(pipeline).get_params()["bagofwords__detector__root"] is False
 
 
 def test_names_are_exported():
-    assert {"MeanColor", "ColorHistogram", "TinyImage", "HOG", "LBP", "SIFT", "BagOfWords", "VLAD"} <= set(dir(encoders))
+    assert {
+        "MeanColor",
+        "ColorHistogram",
+        "TinyImage",
+        "HOG",
+        "LBP",
+        "SIFT",
+        "BagOfWords",
+        "VLAD",
+    } <= set(dir(encoders))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +223,9 @@ def test_grey_and_rgba_images_are_converted():
     pixels = checkers(0)[:, :, 0]
     alpha = np.dstack([pixels, pixels, pixels, np.full_like(pixels, 255)])
     for same in (pixels, alpha, pixels / 255):
-        np.testing.assert_allclose(TinyImage().transform([same]), TinyImage().transform([np.dstack([pixels] * 3)]))
+        np.testing.assert_allclose(
+            TinyImage().transform([same]), TinyImage().transform([np.dstack([pixels] * 3)])
+        )
 
 
 def test_stack_without_and_with_a_length():
@@ -220,4 +243,6 @@ def test_l2_normalise_keeps_zero():
 
 def test_resize_takes_slivers_and_one_pixel():
     assert resize(np.zeros((1, 40_000, 3), np.uint8), 16, 16).shape == (16, 16, 3)
-    np.testing.assert_array_equal(resize(np.full((1, 1, 3), 7, np.uint8), 5, 3), np.full((3, 5, 3), 7))
+    np.testing.assert_array_equal(
+        resize(np.full((1, 1, 3), 7, np.uint8), 5, 3), np.full((3, 5, 3), 7)
+    )

@@ -18,7 +18,9 @@ def histogram_by_loop(image, to_unit, bins):
     """Count pixels one by one; `to_unit` turns 8-bit r, g, b into three exact numbers in [0, 1]."""
     counts = np.zeros(bins)
     for r, g, b in image.reshape(-1, 3).tolist():
-        cell = tuple(min(int(value * n), n - 1) for value, n in zip(to_unit(r, g, b), bins, strict=True))
+        cell = tuple(
+            min(int(value * n), n - 1) for value, n in zip(to_unit(r, g, b), bins, strict=True)
+        )
         counts[cell] += 1
     return (counts / counts.sum()).ravel()
 
@@ -43,15 +45,35 @@ def hsv_exact(r, g, b):
 def test_exact_hsv_agrees_with_colorsys():
     for r, g, b in noise(0).reshape(-1, 3).tolist():
         exact = [float(value) for value in hsv_exact(r, g, b)]
-        np.testing.assert_allclose(exact, colorsys.rgb_to_hsv(r / 255, g / 255, b / 255), atol=1e-12)
+        np.testing.assert_allclose(
+            exact, colorsys.rgb_to_hsv(r / 255, g / 255, b / 255), atol=1e-12
+        )
 
 
-EDGES = (0, 1, 42, 51, 63, 64, 85, 127, 128, 170, 191, 192, 204, 254, 255)  # many ratios on edges of bins
+EDGES = (
+    0,
+    1,
+    42,
+    51,
+    63,
+    64,
+    85,
+    127,
+    128,
+    170,
+    191,
+    192,
+    204,
+    254,
+    255,
+)  # many ratios on edges of bins
 
 
 @pytest.mark.parametrize("bins", [(16, 4, 4), (12, 5, 3), (1, 1, 1), (36, 10, 10)])
 def test_hsv_histogram_is_the_loop_over_colorsys(bins):
-    every_edge = np.array(list(itertools.product(EDGES, repeat=3)), dtype=np.uint8).reshape(-1, 15, 3)
+    every_edge = np.array(list(itertools.product(EDGES, repeat=3)), dtype=np.uint8).reshape(
+        -1, 15, 3
+    )
     for image in (noise(1), noise(2, (40, 50, 3)), every_edge):
         expected = histogram_by_loop(image, hsv_exact, bins)
         result = ColorHistogram("hsv", bins, hellinger=False).transform([image])[0]
@@ -64,7 +86,9 @@ def test_rgb_histogram_is_the_loop(bins):
 
     ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
     for image in (noise(3), ramp):
-        expected = histogram_by_loop(image, lambda *rgb: [Fraction(value, 255) for value in rgb], bins)
+        expected = histogram_by_loop(
+            image, lambda *rgb: [Fraction(value, 255) for value in rgb], bins
+        )
         result = ColorHistogram("rgb", bins, hellinger=False).transform([image])[0]
         np.testing.assert_allclose(result, expected, atol=1e-7)
 
@@ -129,11 +153,14 @@ def test_blocks_do_not_change_the_histogram(monkeypatch):
 
 def test_bins_may_be_a_list():
     np.testing.assert_array_equal(
-        ColorHistogram(bins=[16, 4, 4]).transform([noise(7)]), ColorHistogram().transform([noise(7)])
+        ColorHistogram(bins=[16, 4, 4]).transform([noise(7)]),
+        ColorHistogram().transform([noise(7)]),
     )
 
 
 def test_mean_color_is_the_loop():
     image = noise(8)
-    expected = [sum(pixel[c] for pixel in image.reshape(-1, 3).tolist()) / (9 * 13 * 255) for c in range(3)]
+    expected = [
+        sum(pixel[c] for pixel in image.reshape(-1, 3).tolist()) / (9 * 13 * 255) for c in range(3)
+    ]
     np.testing.assert_allclose(MeanColor().transform([image])[0], expected, rtol=1e-6)

@@ -10,7 +10,9 @@ from cbirkit.encoders import SIFT, FisherVector
 from cbirkit.persistence import fingerprint, load_estimator, save_estimator
 
 RNG = np.random.default_rng(0)
-IMAGES = [np.kron(RNG.integers(0, 256, (8, 8)), np.ones((16, 16))).astype(np.uint8) for _ in range(6)]
+IMAGES = [
+    np.kron(RNG.integers(0, 256, (8, 8)), np.ones((16, 16))).astype(np.uint8) for _ in range(6)
+]
 
 
 def naive(descriptors, encoder):
@@ -26,7 +28,9 @@ def naive(descriptors, encoder):
             z = (x - mean) / np.sqrt(variance)
             sums[0] += share - weight
             sums[1] += share * z
-            sums[2] += share * (1 - z**2) / np.sqrt(2)  # scikit-image's sign: the gradient is downhill
+            sums[2] += (
+                share * (1 - z**2) / np.sqrt(2)
+            )  # scikit-image's sign: the gradient is downhill
         for part, total in zip(parts, sums, strict=True):
             part.append(np.atleast_1d(total) / (len(reduced) * np.sqrt(weight)))
     vector = np.concatenate([np.concatenate(part) for part in parts])
@@ -72,13 +76,26 @@ def test_estimator_manners(tmp_path):
     save_estimator(encoder, tmp_path / "saved")
     loaded = load_estimator(tmp_path / "saved")
     np.testing.assert_array_equal(encoder.transform(IMAGES), loaded.transform(IMAGES))
-    assert fingerprint(encoder) == fingerprint(loaded) != fingerprint(clone(encoder).set_params(random_state=1).fit(IMAGES))
+    assert (
+        fingerprint(encoder)
+        == fingerprint(loaded)
+        != fingerprint(clone(encoder).set_params(random_state=1).fit(IMAGES))
+    )
 
 
 def test_finds_most_medium_views():
     views = datasets.load_photo_views("medium", n_objects=20, n_views=4, n_distractors=20)
     queries, database = views.split()
-    others = datasets.load_photo_views("medium", n_objects=20, n_views=3, n_distractors=2, random_state=5)
-    retriever = Retriever(FisherVector(16, n_dims=32), progress=False).fit(database, encoder_images=others)
-    found = evaluate(retriever.search(queries, k=None), views.relevance(queries, database), metrics=["map"], n_bootstrap=0)
+    others = datasets.load_photo_views(
+        "medium", n_objects=20, n_views=3, n_distractors=2, random_state=5
+    )
+    retriever = Retriever(FisherVector(16, n_dims=32), progress=False).fit(
+        database, encoder_images=others
+    )
+    found = evaluate(
+        retriever.search(queries, k=None),
+        views.relevance(queries, database),
+        metrics=["map"],
+        n_bootstrap=0,
+    )
     assert found["map"] > 0.8

@@ -41,7 +41,9 @@ def test_root_sift_is_the_loop():
     _, rooted = SIFT().describe(pixels)
     for descriptor, result in zip(raw.tolist(), rooted, strict=True):
         total = sum(descriptor)
-        np.testing.assert_allclose(result, [(value / total) ** 0.5 for value in descriptor], atol=1e-6)
+        np.testing.assert_allclose(
+            result, [(value / total) ** 0.5 for value in descriptor], atol=1e-6
+        )
     np.testing.assert_allclose(np.linalg.norm(rooted, axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(root_sift(np.zeros((2, 128), np.float32)), np.zeros((2, 128)))
 
@@ -53,7 +55,9 @@ def test_max_keypoints_keeps_the_strongest(limit):
     few = SIFT(limit).describe(pixels)
     assert len(few[0]) == limit < len(everything[0])
     table, _ = opencv(pixels)
-    allowed = {tuple(row) for row in table[table[:, 4] >= table[limit - 1, 4], :4].astype(np.float32)}
+    allowed = {
+        tuple(row) for row in table[table[:, 4] >= table[limit - 1, 4], :4].astype(np.float32)
+    }
     assert {tuple(row) for row in few[0]} <= allowed
 
 
@@ -71,12 +75,18 @@ def test_key_points_are_told_in_pixels_of_the_image_as_given():
 def test_large_photograph_is_scaled_down(monkeypatch):
     seen = []
     original = SIFT._describe
-    monkeypatch.setattr(SIFT, "_describe", lambda self, pixels, scale: seen.append(pixels.shape) or original(self, pixels, scale))
+    monkeypatch.setattr(
+        SIFT,
+        "_describe",
+        lambda self, pixels, scale: seen.append(pixels.shape) or original(self, pixels, scale),
+    )
     small = checkers(3, (96, 128))
     large = np.repeat(np.repeat(small, 20, axis=0), 20, axis=1)  # 1920 x 2560
     keypoints, descriptors = SIFT().describe(large)
     assert seen == [(480, 640)] and len(keypoints)
-    assert keypoints[:, 0].max() > 1300 and keypoints[:, 0].max() < 2560 and len(descriptors) <= 1000
+    assert (
+        keypoints[:, 0].max() > 1300 and keypoints[:, 0].max() < 2560 and len(descriptors) <= 1000
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (3, 3), (15, 15)])
@@ -90,7 +100,10 @@ def test_too_small_or_plain_images_have_none(shape):
 def test_lower_contrast_threshold_finds_more():
     faint_to_strong = np.linspace(0.05, 1, 160)  # contrast grows from left to right
     pixels = (checkers(4).astype(float) * faint_to_strong).astype(np.uint8)
-    counts = [len(SIFT(None, contrast_threshold=threshold).describe(pixels)[0]) for threshold in (0.01, 0.04, 0.1)]
+    counts = [
+        len(SIFT(None, contrast_threshold=threshold).describe(pixels)[0])
+        for threshold in (0.01, 0.04, 0.1)
+    ]
     assert counts[0] > counts[1] > counts[2]
 
 

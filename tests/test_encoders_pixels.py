@@ -11,16 +11,22 @@ def test_is_the_centred_block_mean():
     means = np.zeros((4, 4, 3))
     for row in range(4):
         for column in range(4):
-            means[row, column] = image[3 * row : 3 * row + 3, 5 * column : 5 * column + 5].mean(axis=(0, 1))
+            means[row, column] = image[3 * row : 3 * row + 3, 5 * column : 5 * column + 5].mean(
+                axis=(0, 1)
+            )
     expected = means - means.mean()
     length = np.linalg.norm(expected)
     result = TinyImage(4).transform([image])[0].reshape(4, 4, 3)
-    np.testing.assert_allclose(result, expected / length, atol=1.0 / length)  # the means are rounded to 8 bits
+    np.testing.assert_allclose(
+        result, expected / length, atol=1.0 / length
+    )  # the means are rounded to 8 bits
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_plain_grey_image_is_exactly_zero(value):
-    np.testing.assert_array_equal(TinyImage().transform([np.full((33, 47, 3), value, np.uint8)]), np.zeros((1, 768)))
+    np.testing.assert_array_equal(
+        TinyImage().transform([np.full((33, 47, 3), value, np.uint8)]), np.zeros((1, 768))
+    )
 
 
 def test_plain_colour_is_kept():

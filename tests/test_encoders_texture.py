@@ -15,19 +15,27 @@ def noise(seed, shape):
 @pytest.mark.parametrize(("size", "cell", "orientations"), [(128, 16, 9), (32, 8, 6)])
 def test_hog_is_skimage(size, cell, orientations):
     image = noise(0, (2 * size, 3 * size, 3))
-    small = image.reshape(size, 2, size, 3, 3).mean(axis=(1, 3)).round().astype(np.uint8)  # block mean
+    small = (
+        image.reshape(size, 2, size, 3, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    )  # block mean
     direct = hog(small, orientations, (cell, cell), (2, 2), block_norm="L2-Hys", channel_axis=-1)
     result = HOG(size, cell, orientations=orientations).transform([image])[0]
-    np.testing.assert_allclose(result, direct / np.linalg.norm(direct), atol=2e-3)  # 8-bit rounding of the means
     np.testing.assert_allclose(
-        HOG(size, cell, orientations=orientations).transform([small])[0], direct / np.linalg.norm(direct), atol=1e-6
+        result, direct / np.linalg.norm(direct), atol=2e-3
+    )  # 8-bit rounding of the means
+    np.testing.assert_allclose(
+        HOG(size, cell, orientations=orientations).transform([small])[0],
+        direct / np.linalg.norm(direct),
+        atol=1e-6,
     )
     assert result.shape == ((size // cell - 1) ** 2 * 4 * orientations,)
 
 
 @pytest.mark.parametrize("value", [0, 90])
 def test_hog_of_a_plain_image_is_zero(value):
-    np.testing.assert_array_equal(HOG().transform([np.full((50, 50, 3), value, np.uint8)]), np.zeros((1, 1764)))
+    np.testing.assert_array_equal(
+        HOG().transform([np.full((50, 50, 3), value, np.uint8)]), np.zeros((1, 1764))
+    )
 
 
 @pytest.mark.parametrize(("radii", "grid"), [((1, 2), 2), ((3,), 1), ((1,), 3)])
@@ -62,14 +70,21 @@ def _tile(position, length, grid):
 
 def test_lbp_scales_large_images_down():
     image = noise(2, (300, 512, 3))
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (256, 150), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (256, 150), interpolation=cv2.INTER_AREA
+    )
     np.testing.assert_allclose(LBP().transform([image]), LBP().transform([small]), atol=1e-6)
-    assert not np.allclose(LBP().transform([image]), LBP(max_side=512).transform([image]), atol=1e-3)
+    assert not np.allclose(
+        LBP().transform([image]), LBP(max_side=512).transform([image]), atol=1e-3
+    )
 
 
 def test_textures_are_told_apart():
     rng = np.random.default_rng(3)
-    stripes = [np.roll(np.tile(np.repeat([0, 200], 4), (64, 8)), shift, axis=1).astype(np.uint8) for shift in (0, 3)]
+    stripes = [
+        np.roll(np.tile(np.repeat([0, 200], 4), (64, 8)), shift, axis=1).astype(np.uint8)
+        for shift in (0, 3)
+    ]
     grains = [rng.integers(0, 200, (64, 64)).astype(np.uint8) for _ in range(2)]
     similarity = LBP(grid=1).transform(stripes + grains) @ LBP(grid=1).transform(stripes + grains).T
     assert min(similarity[0, 1], similarity[2, 3]) > similarity[:2, 2:].max() + 0.1

@@ -42,7 +42,9 @@ def test_environment_yml_agrees_with_pyproject():
 def test_binder_like_services_build_from_the_root():
     """The rules of repo2docker, "Configuration files"."""
     for folder in ("binder", ".binder"):
-        assert not (ROOT / folder).exists(), f"with {folder}/ the files of the root would not be read"
+        assert not (ROOT / folder).exists(), (
+            f"with {folder}/ the files of the root would not be read"
+        )
     first = "Dockerfile Project.toml JuliaProject.toml REQUIRE DESCRIPTION install.R runtime.txt default.nix"
     for name in first.split():
         assert not (ROOT / name).exists(), f"{name} would be read instead of environment.yml"

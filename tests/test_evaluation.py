@@ -49,17 +49,24 @@ def case(n_queries=12, n_database=30, n_labels=4, seed=0, k=None):
 def naive_ap(ids, positives, junk):
     ids = [i for i in ids if i not in junk]
     hits = [rank for rank, i in enumerate(ids, start=1) if i in positives]
-    return sum(n / rank for n, rank in enumerate(hits, start=1)) / len(positives) if positives else np.nan
+    return (
+        sum(n / rank for n, rank in enumerate(hits, start=1)) / len(positives)
+        if positives
+        else np.nan
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_average_precision_with_junk_and_self_against_a_loop(data):
     database = [f"i{n}" for n in range(7)]
-    queries = data.draw(st.lists(st.sampled_from([*database, "new"]), unique=True, min_size=1, max_size=4))
+    queries = data.draw(
+        st.lists(st.sampled_from([*database, "new"]), unique=True, min_size=1, max_size=4)
+    )
     kinds = [data.draw(st.lists(st.sampled_from("+-j"), min_size=7, max_size=7)) for _ in queries]
     listed = {
-        c: [[i for i, kind in zip(database, row, strict=True) if kind == c] for row in kinds] for c in "+j"
+        c: [[i for i, kind in zip(database, row, strict=True) if kind == c] for row in kinds]
+        for c in "+j"
     }
     table = np.array([data.draw(st.permutations(range(7))) for _ in queries], dtype=float)
     ranking = Ranking.from_distances(table, queries, database)
@@ -81,8 +88,12 @@ def test_average_precision_with_junk_and_self_against_a_loop(data):
 def test_junk_is_deleted_before_ranks_are_counted():
     ranking = Ranking(["q"], list("abcd"), [[0, 1, 2, 3]], [[0, 1, 2, 3]])
     relevance = Relevance.from_sets(["q"], list("abcd"), [["c"]], junk=[["a"]])
-    result = evaluate(ranking, relevance, metrics=["map", "p@2", "first_rank", "ndcg@2", "expected_map"])
-    assert result.per_query.loc["q"].tolist() == pytest.approx([0.5, 0.5, 2, 1 / np.log2(3), 0.5, 1])
+    result = evaluate(
+        ranking, relevance, metrics=["map", "p@2", "first_rank", "ndcg@2", "expected_map"]
+    )
+    assert result.per_query.loc["q"].tolist() == pytest.approx(
+        [0.5, 0.5, 2, 1 / np.log2(3), 0.5, 1]
+    )
     assert "junk: 1 items over all queries, deleted before ranks are counted" in result.protocol
 
 
@@ -96,7 +107,10 @@ def test_the_query_is_removed_by_id_not_by_rank():
     kept = evaluate(
         ranking, Relevance.from_labels(["b"], list("abc"), ["x"], ["x", "x", "y"], keep_self=True)
     )
-    assert kept.per_query.n_positives.tolist() == [2] and "stays in the ranking and counts" in kept.protocol
+    assert (
+        kept.per_query.n_positives.tolist() == [2]
+        and "stays in the ranking and counts" in kept.protocol
+    )
 
 
 def test_a_query_left_in_the_database_lifts_a_random_embedding_to_one():
@@ -116,7 +130,13 @@ def test_a_query_left_in_the_database_lifts_a_random_embedding_to_one():
 def test_queries_without_positives_are_nan_left_out_and_counted():
     ranking = Ranking(["p", "q"], list("ab"), [[0, 1], [0, 1]], [[0, 1], [0, 1]])
     relevance = Relevance.from_sets(["p", "q"], list("ab"), [["b"], []])
-    names = [name for name in EVERY if "3" not in name] + ["p@2", "recall@2", "hit_rate@2", "ndcg@2", "map@2"]
+    names = [name for name in EVERY if "3" not in name] + [
+        "p@2",
+        "recall@2",
+        "hit_rate@2",
+        "ndcg@2",
+        "map@2",
+    ]
     result = evaluate(ranking, relevance, metrics=names)
     assert result.per_query.loc["q", names].isna().all()
     assert result.per_query.loc["p", names].notna().all()
@@ -138,14 +158,26 @@ def test_no_positives_at_all_warns():
 def test_labels_that_say_nothing_are_told():
     ids = list("abcd")
     ranking = Ranking.from_distances(1 - np.eye(4)[::-1], ids, ids, exclude_self=True)
-    for labels, nothing in ((["x"] * 4, True), (["x", "x", "x", None], False), (["x", "x", "x", "y"], False)):
-        for relevance in (Relevance.from_labels(ids, ids, labels, labels), Relevance.from_sets(ids, ids, [ids] * 4)):
+    for labels, nothing in (
+        (["x"] * 4, True),
+        (["x", "x", "x", None], False),
+        (["x", "x", "x", "y"], False),
+    ):
+        for relevance in (
+            Relevance.from_labels(ids, ids, labels, labels),
+            Relevance.from_sets(ids, ids, [ids] * 4),
+        ):
             expected = nothing or not hasattr(relevance, "_query_codes")
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                protocols = [evaluate(ranking, relevance, n_bootstrap=0).protocol, compare({"a": ranking, "b": ranking}, relevance).protocol]
+                protocols = [
+                    evaluate(ranking, relevance, n_bootstrap=0).protocol,
+                    compare({"a": ranking, "b": ranking}, relevance).protocol,
+                ]
             assert any("are the labels right" in str(one.message) for one in caught) == expected
-            assert ["any ranking is perfect" in protocol for protocol in protocols] == [expected] * 2
+            assert ["any ranking is perfect" in protocol for protocol in protocols] == [
+                expected
+            ] * 2
 
 
 def test_empty_ranking():
@@ -171,7 +203,8 @@ def test_every_metric_has_a_definition_in_the_protocol():
     ):
         assert rule in result.protocol
     noted = Ranking(
-        *(getattr(ranking, f) for f in ("query_ids", "database_ids", "indices", "distances")), "HOG; test"
+        *(getattr(ranking, f) for f in ("query_ids", "database_ids", "indices", "distances")),
+        "HOG; test",
     )
     assert "ranking: whole database; HOG; test" in evaluate(noted, relevance).protocol
 
@@ -180,7 +213,9 @@ def test_blocks_do_not_change_the_scores(monkeypatch):
     ranking, relevance = case()
     whole = evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query
     monkeypatch.setattr(judge, "_BLOCK", 60)
-    pd.testing.assert_frame_equal(whole, evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query)
+    pd.testing.assert_frame_equal(
+        whole, evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query
+    )
 
 
 def test_the_order_of_queries_and_database_does_not_matter():
@@ -194,7 +229,9 @@ def test_the_order_of_queries_and_database_does_not_matter():
         where[ranking.indices[rows]],
         ranking.distances[rows],
     )
-    one, other = (evaluate(r, relevance, metrics=EVERY, n_bootstrap=0).per_query for r in (ranking, moved))
+    one, other = (
+        evaluate(r, relevance, metrics=EVERY, n_bootstrap=0).per_query for r in (ranking, moved)
+    )
     pd.testing.assert_frame_equal(one, other.loc[one.index])
 
 
@@ -252,19 +289,51 @@ def test_ties_are_averaged_on_request():
     assert result.summary["mean"].tolist() == pytest.approx([1, 0.528380, 0.275794, 1], abs=5e-7)
 
 
-TIED = ["map", "map@3", "map@3/R", "map@r", "r_precision", "p@1", "p@3", "recall@3", "hit_rate@3", "first_rank"]
+TIED = [
+    "map",
+    "map@3",
+    "map@3/R",
+    "map@r",
+    "r_precision",
+    "p@1",
+    "p@3",
+    "recall@3",
+    "hit_rate@3",
+    "first_rank",
+]
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_expected_over_ties_is_the_mean_over_all_orders(seed):
     rng = np.random.RandomState(seed)
-    distances, wanted = np.sort(rng.randint(0, 3, (3, 6))), [rng.choice(6, rng.randint(1, 4), replace=False) for _ in "pqr"]
-    relevance = Relevance.from_sets(list("pqr"), list("abcdef"), [["abcdef"[i] for i in some] for some in wanted])
-    found = evaluate(Ranking(list("pqr"), list("abcdef"), [range(6)] * 3, distances), relevance, metrics=TIED, ties="expected")
+    distances, wanted = (
+        np.sort(rng.randint(0, 3, (3, 6))),
+        [rng.choice(6, rng.randint(1, 4), replace=False) for _ in "pqr"],
+    )
+    relevance = Relevance.from_sets(
+        list("pqr"), list("abcdef"), [["abcdef"[i] for i in some] for some in wanted]
+    )
+    found = evaluate(
+        Ranking(list("pqr"), list("abcdef"), [range(6)] * 3, distances),
+        relevance,
+        metrics=TIED,
+        ties="expected",
+    )
     for row, far in enumerate(distances):
-        orders = [order for order in itertools.permutations(range(6)) if (np.diff(far[list(order)]) >= 0).all()]
-        every = Ranking([f"{i}" for i in range(len(orders))], list("abcdef"), orders, np.tile(np.arange(6), (len(orders), 1)))
-        same = Relevance.from_sets(every.query_ids, list("abcdef"), [["abcdef"[i] for i in wanted[row]]] * len(orders))
+        orders = [
+            order
+            for order in itertools.permutations(range(6))
+            if (np.diff(far[list(order)]) >= 0).all()
+        ]
+        every = Ranking(
+            [f"{i}" for i in range(len(orders))],
+            list("abcdef"),
+            orders,
+            np.tile(np.arange(6), (len(orders), 1)),
+        )
+        same = Relevance.from_sets(
+            every.query_ids, list("abcdef"), [["abcdef"[i] for i in wanted[row]]] * len(orders)
+        )
         expected = evaluate(every, same, metrics=TIED, n_bootstrap=0).summary["mean"]
         np.testing.assert_allclose(found.per_query.iloc[row][TIED], expected, rtol=1e-12)
 
@@ -280,14 +349,22 @@ def _zeros_by_class(n=20):
 
 def test_ties_that_matter_are_told():
     ranking, relevance, rows = _zeros_by_class()
-    with pytest.warns(UserWarning, match="queries the order of right and wrong items at equal distances matters") as told:
+    with pytest.warns(
+        UserWarning, match="queries the order of right and wrong items at equal distances matters"
+    ) as told:
         plain = evaluate(ranking, relevance, metrics=["map", "ndcg@5"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         expected = evaluate(ranking, relevance, metrics=["map"], ties="expected")
         evaluate(ranking, relevance, metrics=["map", "expected_map"])
-    assert f"for {len(rows)} of {len(rows)}" in plain.protocol and len(told) == 1 and "map from" in plain.protocol
-    assert expected["map"] == pytest.approx(evaluate(ranking, relevance, metrics="expected_map")["expected_map"])
+    assert (
+        f"for {len(rows)} of {len(rows)}" in plain.protocol
+        and len(told) == 1
+        and "map from" in plain.protocol
+    )
+    assert expected["map"] == pytest.approx(
+        evaluate(ranking, relevance, metrics="expected_map")["expected_map"]
+    )
     assert expected["map"] < plain["map"] and "ties: expected over all orders" in expected.protocol
     with pytest.warns(UserWarning, match="zeros: ties"):
         compare({"zeros": ranking, "same": ranking}, relevance)
@@ -300,7 +377,10 @@ def test_ties_of_equally_right_items_are_not_told():
     ranking = Ranking(["q"], ids, [range(4)], [[0, 0, 1, 1]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "matter" not in evaluate(ranking, Relevance.from_sets(["q"], ids, [["a", "b"]])).protocol
+        assert (
+            "matter"
+            not in evaluate(ranking, Relevance.from_sets(["q"], ids, [["a", "b"]])).protocol
+        )
     graded = Relevance.from_sets(["q"], ids, None, grades={"q": {"a": 2, "b": 1}})
     with pytest.warns(UserWarning, match="ndcg from"):
         evaluate(ranking, graded, metrics=["ndcg"])
@@ -348,7 +428,11 @@ def test_bad_requests():
 def test_repr_and_html_are_escaped():
     ranking, relevance = case()
     hostile = Ranking(
-        ranking.query_ids, ranking.database_ids, ranking.indices, ranking.distances, "<script>x</script>"
+        ranking.query_ids,
+        ranking.database_ids,
+        ranking.indices,
+        ranking.distances,
+        "<script>x</script>",
     )
     result = evaluate(hostile, relevance)
     assert "map" in repr(result) and "junk: none" in repr(result)

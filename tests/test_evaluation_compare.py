@@ -16,7 +16,9 @@ def systems(n_queries=40, strengths=(0.0, 0.0, 1.5), seed=0):
     labels, database_labels = rng.randint(0, 3, n_queries), rng.randint(0, 3, 30)
     same = labels[:, None] == database_labels
     rankings = {
-        f"s{n}": Ranking.from_distances(rng.randn(n_queries, 30) - strength * same, queries, database)
+        f"s{n}": Ranking.from_distances(
+            rng.randn(n_queries, 30) - strength * same, queries, database
+        )
         for n, strength in enumerate(strengths)
     }
     return rankings, Relevance.from_labels(queries, database, labels, database_labels)
@@ -27,14 +29,18 @@ def test_a_better_system_is_found_and_equal_ones_are_not():
     result = compare(rankings, relevance, n_draws=2000)
     assert result.summary.index[0] == "s2" and result.metric == "map"
     for name, ranking in rankings.items():
-        assert result.summary.loc[name, "mean"] == pytest.approx(evaluate(ranking, relevance)["map"])
+        assert result.summary.loc[name, "mean"] == pytest.approx(
+            evaluate(ranking, relevance)["map"]
+        )
     pairs = result.pairs.set_index(result.pairs.a + ">" + result.pairs.b)
     assert (pairs.difference >= 0).all() and (pairs.p_holm >= pairs.p).all()
     equal = pairs[~pairs.index.str.startswith("s2")].iloc[0]
     assert equal.p > 0.05 and equal.low < 0 < equal.high
     better = pairs[pairs.index.str.startswith("s2")]
     assert (
-        (better.p_holm < 0.01).all() and (better.low > 0).all() and (better.a_better > better.b_better).all()
+        (better.p_holm < 0.01).all()
+        and (better.low > 0).all()
+        and (better.a_better > better.b_better).all()
     )
     assert (pairs.a_better + pairs.b_better + pairs.equal == 40).all()
     assert "p_holm corrects for 3 pairs" in result.protocol and "40 scored" in result.protocol
@@ -42,7 +48,9 @@ def test_a_better_system_is_found_and_equal_ones_are_not():
 
 def test_a_ranking_against_itself():
     rankings, relevance = systems(strengths=(1.0,))
-    row = compare({"one": rankings["s0"], "two": rankings["s0"]}, relevance, n_draws=200).pairs.iloc[0]
+    row = compare(
+        {"one": rankings["s0"], "two": rankings["s0"]}, relevance, n_draws=200
+    ).pairs.iloc[0]
     assert (row.difference, row.low, row.high, row.p, row.p_holm, row.equal) == (0, 0, 0, 1, 1, 40)
 
 
@@ -62,7 +70,9 @@ def test_paired_intervals_are_narrower_than_those_of_each_system():
     labels = np.arange(20) % 2
     noise = rng.randn(60, 20)
     rankings = {
-        name: Ranking.from_distances(noise + 0.05 * rng.randn(60, 20) - hard * labels, queries, database)
+        name: Ranking.from_distances(
+            noise + 0.05 * rng.randn(60, 20) - hard * labels, queries, database
+        )
         for name in "ab"
     }
     relevance = Relevance.from_labels(queries, database, [1] * 60, labels)
@@ -74,7 +84,9 @@ def test_paired_intervals_are_narrower_than_those_of_each_system():
 def test_groups_change_sign_together():
     rankings, relevance = systems(n_queries=12, strengths=(0.0, 3.0))
     groups = ["a"] * 6 + ["b"] * 6
-    alone, grouped = (compare(rankings, relevance, groups=g, n_draws=5000).pairs.p[0] for g in (None, groups))
+    alone, grouped = (
+        compare(rankings, relevance, groups=g, n_draws=5000).pairs.p[0] for g in (None, groups)
+    )
     assert alone < 0.01 and grouped == 0.5  # two groups: 2 of the 4 patterns are as extreme
 
 
@@ -83,7 +95,10 @@ def test_groups_change_sign_together():
     [
         (lambda r: {"s0": r["s0"]}, "at least two systems"),
         (lambda r: list(r.values()), "at least two systems"),
-        (lambda r: {"s0": r["s0"], "s1": r["s1"].select(slice(30))}, "do not rank the same queries: 'q3"),
+        (
+            lambda r: {"s0": r["s0"], "s1": r["s1"].select(slice(30))},
+            "do not rank the same queries: 'q3",
+        ),
         (
             lambda r: {"s0": r["s0"], "s1": r["s1"].top(5)},
             r"deeper ranking \(s0: 30 ranks, s1: 5 ranks\).*top\(5\)",
@@ -117,7 +132,10 @@ def test_skipped_queries_are_left_out_of_both():
         for name, order in [("x", [0, 1]), ("y", [1, 0])]
     }
     result = compare(rankings, relevance, n_draws=50)
-    assert result.summary.n_scored.tolist() == [1, 1] and result.summary.n_skipped.tolist() == [1, 1]
+    assert result.summary.n_scored.tolist() == [1, 1] and result.summary.n_skipped.tolist() == [
+        1,
+        1,
+    ]
     assert result.pairs.difference[0] == 0.5 and result.per_query.loc["q"].isna().all()
 
 

@@ -21,7 +21,8 @@ def case(n_queries=12, n_database=30, n_labels=4, seed=0, k=None):
 def test_a_cut_ranking_is_never_silent():
     ranking, relevance = case(k=5)
     with pytest.warns(
-        UserWarning, match="^map, trapezoid_map: .*first 5 of 30 database items for 12 of 12 queries"
+        UserWarning,
+        match="^map, trapezoid_map: .*first 5 of 30 database items for 12 of 12 queries",
     ) as caught:
         result = evaluate(ranking, relevance, metrics=["map", "trapezoid_map", "p@5"])
     assert len(caught) == 1 and str(caught[0].message).startswith("map, trapezoid_map: computed")
@@ -45,14 +46,18 @@ def test_the_default_metrics_fit_the_depth():
         assert list(evaluate(*case()).summary.index) == list(DEFAULT)
         ids = [f"{i}" for i in range(20)]
         labels = np.arange(20) % 2
-        with_self = Ranking.from_distances(np.abs(np.subtract.outer(range(20), range(20))), ids, ids, k=6)
+        with_self = Ranking.from_distances(
+            np.abs(np.subtract.outer(range(20), range(20))), ids, ids, k=6
+        )
         result = evaluate(with_self, Relevance.from_labels(ids, ids, labels, labels))
         assert "map@5" in result.summary.index  # one of the six is the query
 
 
 def test_cutoffs_beyond_the_ranking():
     ranking, relevance = case(k=5)
-    with pytest.raises(ValueError, match="p@6 needs 6 ranks, the ranking has 5; search with k >= 6"):
+    with pytest.raises(
+        ValueError, match="p@6 needs 6 ranks, the ranking has 5; search with k >= 6"
+    ):
         evaluate(ranking, relevance, metrics=["p@6"])
     whole, relevance = case(n_database=5)  # the whole database is there: p@6 is known
     positives = relevance.n_positives[relevance.n_positives > 0]
@@ -73,7 +78,10 @@ def test_deep_enough_is_not_called_cut():
     ranking = Ranking(["q"], list("abc"), [[0, 1]], [[0, 1]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert evaluate(ranking, relevance, metrics=["map", "recall@2", "ndcg", "first_rank"])["map"] == 0.5
+        assert (
+            evaluate(ranking, relevance, metrics=["map", "recall@2", "ndcg", "first_rank"])["map"]
+            == 0.5
+        )
     with pytest.warns(UserWarning, match="ties may go on"):
         evaluate(ranking, relevance, metrics=["expected_map"])
 
@@ -83,9 +91,9 @@ def test_intervals_cover_the_truth_and_follow_the_seed():
     inside = 0
     for seed in range(100):
         ranking, relevance = coin_ranking(np.random.RandomState(seed).rand(60) < 0.3)
-        row = evaluate(ranking, relevance, metrics="p@1", n_bootstrap=300, random_state=seed).summary.loc[
-            "p@1"
-        ]
+        row = evaluate(
+            ranking, relevance, metrics="p@1", n_bootstrap=300, random_state=seed
+        ).summary.loc["p@1"]
         inside += row.low <= 0.3 <= row.high
     assert 86 <= inside <= 100
     first, again, other = (evaluate(*case(), random_state=seed).summary for seed in (0, 0, 1))

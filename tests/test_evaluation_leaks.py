@@ -19,7 +19,8 @@ def scenes(n, seed=0):
     rng = np.random.RandomState(seed)
     small = rng.randint(0, 255, (n, 6, 8, 3), dtype=np.uint8)
     return [
-        np.asarray(Image.fromarray(picture).resize((128, 96), Image.Resampling.BICUBIC)) for picture in small
+        np.asarray(Image.fromarray(picture).resize((128, 96), Image.Resampling.BICUBIC))
+        for picture in small
     ]
 
 
@@ -34,15 +35,20 @@ class Tiny:
 
     def transform(self, images):
         small = [
-            np.asarray(Image.fromarray(image).resize((8, 8)), dtype=np.float32).ravel() for image in images
+            np.asarray(Image.fromarray(image).resize((8, 8)), dtype=np.float32).ravel()
+            for image in images
         ]
         return np.stack(small) - np.mean(small, axis=1, keepdims=True)
 
 
 def test_nothing_shared_gives_no_rows():
     pictures = scenes(40)
-    train = ImageCollection.from_arrays(pictures[:20], labels=["a"] * 20, ids=[f"t{i}" for i in range(20)])
-    test = ImageCollection.from_arrays(pictures[20:], labels=["b"] * 20, ids=[f"u{i}" for i in range(20)])
+    train = ImageCollection.from_arrays(
+        pictures[:20], labels=["a"] * 20, ids=[f"t{i}" for i in range(20)]
+    )
+    test = ImageCollection.from_arrays(
+        pictures[20:], labels=["b"] * 20, ids=[f"u{i}" for i in range(20)]
+    )
     found = check_leaks(train, test, encoder=Tiny())
     assert len(found) == 0 and list(found.columns) == ["kind", "train", "test", "distance"]
     assert found.attrs["checked"] == list(KINDS)
@@ -50,9 +56,13 @@ def test_nothing_shared_gives_no_rows():
 
 def test_every_kind_is_found():
     pictures = scenes(6)
-    train = ImageCollection.from_arrays(pictures, labels=["a", "a", "b", "b", "c", None], ids=list("uvwxyz"))
+    train = ImageCollection.from_arrays(
+        pictures, labels=["a", "a", "b", "b", "c", None], ids=list("uvwxyz")
+    )
     tests = [scenes(1, seed=9)[0], pictures[1], saved_again(pictures[2]), pictures[5]]
-    test = ImageCollection.from_arrays(tests, labels=["d", "a", None, None], ids=["u", "copy", "jpeg", "z"])
+    test = ImageCollection.from_arrays(
+        tests, labels=["d", "a", None, None], ids=["u", "copy", "jpeg", "z"]
+    )
     found = check_leaks(train, test, encoder=Tiny())
     listed = {kind: rows[["train", "test"]].values.tolist() for kind, rows in found.groupby("kind")}
     assert listed == {
@@ -108,7 +118,8 @@ def test_difference_hash():
 def test_plain_images_are_not_called_duplicates():
     plain = [np.full((32, 32, 3), value, dtype=np.uint8) for value in (10, 200)]
     train, test = (
-        ImageCollection.from_arrays([image], ids=[name]) for image, name in zip(plain, "ab", strict=True)
+        ImageCollection.from_arrays([image], ids=[name])
+        for image, name in zip(plain, "ab", strict=True)
     )
     assert len(check_leaks(train, test)) == 0
 
@@ -169,4 +180,8 @@ def test_the_work_grows_with_the_images_not_their_square(monkeypatch):
         return done
 
     few, many = work(50), work(200)
-    assert few["digest"] == 100 and few["ids"] >= 100 and all(many[name] <= 6 * few[name] + 20 for name in many)
+    assert (
+        few["digest"] == 100
+        and few["ids"] >= 100
+        and all(many[name] <= 6 * few[name] + 20 for name in many)
+    )

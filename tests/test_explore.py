@@ -14,7 +14,9 @@ from PIL import Image
 from cbirkit import Retriever, encoders
 from cbirkit.images import ImageCollection, ImageProblem
 
-explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+explore = pytest.importorskip(
+    "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,8 @@ def test_what_is_shown_is_what_the_retriever_says(explorer, images):
     assert [tile["mark"] for tile in tiles] == marks
     assert explorer._picker.grid.selected == "folder/17.jpg" and explorer.ranking is ranking
     assert (
-        f"{marks.count('right')} of 9 right ones found" in status(explorer)[0] and "ms" in status(explorer)[0]
+        f"{marks.count('right')} of 9 right ones found" in status(explorer)[0]
+        and "ms" in status(explorer)[0]
     )
     assert explorer.timings["MeanColour"] > 0
 
@@ -71,12 +74,17 @@ def test_what_is_shown_is_what_the_retriever_says(explorer, images):
 def test_picking_from_the_page_and_the_same_again(explorer):
     explorer._picker.grid.receive({"event": "pick", "id": "folder/5.jpg"})
     explorer._picker.grid.receive({"event": "pick", "id": "folder/5.jpg"})
-    assert explorer.query == "folder/5.jpg" and [q.name for q in explorer.history] == ["folder/0.jpg"]
+    assert explorer.query == "folder/5.jpg" and [q.name for q in explorer.history] == [
+        "folder/0.jpg"
+    ]
 
 
 def test_a_region_and_the_whole_again(explorer):
     explorer._cropper.receive({"event": "crop", "box": [4, 4, 100, 8]})
-    assert explorer._cropper.box == [4, 4, 28, 8] and "region of 28 x 8 px at 4, 4" in status(explorer)[0]
+    assert (
+        explorer._cropper.box == [4, 4, 28, 8]
+        and "region of 28 x 8 px at 4, 4" in status(explorer)[0]
+    )
     assert explorer._grids[0].tiles[0]["mark"] == "junk"  # the picture that the region was cut from
     explorer._cropper.receive({"event": "whole"})
     assert explorer._cropper.box == [] and len(explorer.history) == 2
@@ -96,16 +104,23 @@ def test_an_empty_region_changes_nothing_but_the_status(explorer):
 
 def test_an_upload_is_searched_cropped_and_gone_back_to(explorer):
     upload(explorer._cropper, jpeg(np.full((40, 60, 3), (250, 80, 5), np.uint8)), name=HOSTILE)
-    assert explorer.query == HOSTILE and explorer._grids[0].ids[0] in ("folder/29.jpg", "folder/28.jpg")
+    assert explorer.query == HOSTILE and explorer._grids[0].ids[0] in (
+        "folder/29.jpg",
+        "folder/28.jpg",
+    )
     assert {tile["mark"] for tile in explorer._grids[0].tiles} == {
         ""
     } and explorer._picker.grid.selected == ""
     explorer._cropper.receive({"event": "crop", "box": [0, 0, 5, 5]})
     explorer.back()
-    assert explorer.query == HOSTILE and explorer._cropper.box == [] and explorer._cropper.width == 60
+    assert (
+        explorer.query == HOSTILE and explorer._cropper.box == [] and explorer._cropper.width == 60
+    )
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", jpeg()[:150]], ids=["empty", "text", "truncated"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", jpeg()[:150]], ids=["empty", "text", "truncated"]
+)
 def test_a_broken_upload_is_one_sentence(explorer, data):
     before = explorer._grids[0].ids
     upload(explorer._cropper, data, name="holiday.jpg")
@@ -137,7 +152,9 @@ def test_two_side_by_side(images):
 
 def test_queries_of_their_own(images):
     queries, database = images[::3], images[np.arange(30) % 3 > 0]
-    explorer = explore.QueryExplorer(MeanColour().fit(database), queries=queries, query="folder/27.jpg", k=5)
+    explorer = explore.QueryExplorer(
+        MeanColour().fit(database), queries=queries, query="folder/27.jpg", k=5
+    )
     assert explorer.query == "folder/27.jpg" and explorer.ranking.query_ids[0] == "folder/27.jpg"
     assert [t["mark"] for t in explorer._grids[0].tiles].count("right") == 5
     explorer._grids[0].receive({"event": "pick", "id": explorer._grids[0].ids[0]})
@@ -167,7 +184,9 @@ def test_search_from_python(explorer, tmp_path):
         assert explorer.search(query, box=(0, 0, 4, 4)).k == 6
     explorer.query = "folder/8.jpg"
     assert explorer.query == "folder/8.jpg" and len(explorer.history) == 6
-    with pytest.raises(ValueError, match="no image has the id 'nowhere.jpg', and there is no such file"):
+    with pytest.raises(
+        ValueError, match="no image has the id 'nowhere.jpg', and there is no such file"
+    ):
         explorer.search("nowhere.jpg")
     with pytest.raises(ImageProblem, match="bytes: "):
         explorer.search(b"junk")
@@ -183,7 +202,10 @@ def test_search_from_python(explorer, tmp_path):
 def test_a_defect_is_told_and_logged(explorer, caplog):
     explorer._retrievers["MeanColour"].slow = RuntimeError("out of order")
     explorer._picker.grid.receive({"event": "pick", "id": "folder/5.jpg"})
-    assert status(explorer) == ("this failed with RuntimeError: out of order; the log has the details", True)
+    assert status(explorer) == (
+        "this failed with RuntimeError: out of order; the log has the details",
+        True,
+    )
     assert "Traceback" in caplog.text and explorer.query == "folder/0.jpg"
 
 
@@ -214,7 +236,10 @@ def test_the_real_retriever(images, tmp_path):
     explorer.search("folder/3.jpg")
     assert len(explorer._grids[0].ids) == 29 and "folder/3.jpg" not in explorer._grids[0].ids
     explorer._cropper.receive({"event": "crop", "box": [1, 1, 5, 5]})
-    assert explorer._grids[0].ids[0] == "folder/3.jpg" and explorer._grids[0].tiles[0]["mark"] == "junk"
+    assert (
+        explorer._grids[0].ids[0] == "folder/3.jpg"
+        and explorer._grids[0].tiles[0]["mark"] == "junk"
+    )
     explorer._picker.grid.receive({"event": "pick", "id": "bad.jpg"})
     text, problem = status(explorer)
     assert problem and text.startswith("bad.jpg: ") and explorer.query == "folder/3.jpg"
@@ -245,7 +270,9 @@ def test_the_static_picture_is_the_same_view(explorer):
     for buffer in buffers:
         explorer.search("folder/20.jpg")
         explorer.static().savefig(buffer, metadata={"Software": None})
-    assert buffers[0].getvalue() == buffers[1].getvalue()  # no time taken in it: notebooks stay the same
+    assert (
+        buffers[0].getvalue() == buffers[1].getvalue()
+    )  # no time taken in it: notebooks stay the same
 
 
 def test_a_notebook_keeps_a_picture_beside_the_widget(explorer):
@@ -258,12 +285,18 @@ def test_a_notebook_keeps_a_picture_beside_the_widget(explorer):
 
 def test_scripts_and_styles_are_whole_in_themselves():
     """Any front end that runs anywidget can show them: nothing is loaded, neither by address nor by a module loader."""
-    files = [file for kind in ("*.js", "*.css") for file in Path(explore.__file__).parent.glob(kind)]
+    files = [
+        file for kind in ("*.js", "*.css") for file in Path(explore.__file__).parent.glob(kind)
+    ]
     assert len(files) > 10
     for file in files:
         text = file.read_text(encoding="utf-8")
         assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), file.name
-        foreign = re.findall(r"@import|url\(|^import |import\(|require\(|define\(|innerHTML =|\bjQuery\b", text, re.MULTILINE)
+        foreign = re.findall(
+            r"@import|url\(|^import |import\(|require\(|define\(|innerHTML =|\bjQuery\b",
+            text,
+            re.MULTILINE,
+        )
         assert foreign == [], file.name
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 from cbirkit.images import ImageCollection
 from cbirkit.ranking import Relevance
 
-explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+explore = pytest.importorskip(
+    "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
+)
 from cbirkit.explore.cropper import MAX_BYTES, checked_box
 from cbirkit.explore.judge import Judge
 
@@ -87,7 +89,9 @@ def test_a_grid_ignores_messages_that_pick_nothing(message):
 
 
 def test_a_tile_says_which_marks_there_are():
-    with pytest.raises(ValueError, match="mark of tile 'a' must be one of .*'right'.* got 'perhaps'"):
+    with pytest.raises(
+        ValueError, match="mark of tile 'a' must be one of .*'right'.* got 'perhaps'"
+    ):
         explore.TileGrid([explore.Tile("a", b"", mark="perhaps")])
 
 
@@ -148,7 +152,9 @@ def test_a_bad_upload_is_told(change, says):
     cropper, problems, files = explore.Cropper(), [], []
     cropper.on_problem(problems.append)
     cropper.on_file(lambda *file: files.append(file))
-    cropper.receive({"event": "file", "name": "a.jpg", "size": 3, "part": 0, "parts": 1} | change, [b"abc"])
+    cropper.receive(
+        {"event": "file", "name": "a.jpg", "size": 3, "part": 0, "parts": 1} | change, [b"abc"]
+    )
     assert len(problems) == 1 and says in problems[0] and not files
 
 
@@ -184,7 +190,10 @@ def test_verdicts_by_label_instance_and_relevance(images):
     ids = ["folder/2.jpg", "folder/15.jpg", "folder/1.jpg"]
     assert judge.verdicts(query, images, ids) == (["right", "wrong", "junk"], 9)
     pairs = images.with_columns(instance=np.arange(30) // 2)
-    assert judge.verdicts(explore.Query("folder/1.jpg", pairs), pairs, ids) == (["wrong", "wrong", "junk"], 1)
+    assert judge.verdicts(explore.Query("folder/1.jpg", pairs), pairs, ids) == (
+        ["wrong", "wrong", "junk"],
+        1,
+    )
     assert Judge("label").verdicts(explore.Query("folder/1.jpg", pairs), pairs, ids)[0] == [
         "right",
         "wrong",
@@ -203,10 +212,15 @@ def test_nothing_is_judged_where_nothing_is_known(images):
     partly = bare.with_columns(label=np.array(["a", None, "a"], dtype=object))
     assert Judge().verdicts(explore.Query("1", bare), bare, ["0", "2"]) == (["", ""], None)
     assert Judge().verdicts(explore.Query("1", partly), partly, ["0", "2"]) == (["", ""], None)
-    assert Judge().verdicts(explore.Query("0", partly), partly, ["1", "2"]) == (["wrong", "right"], 1)
+    assert Judge().verdicts(explore.Query("0", partly), partly, ["1", "2"]) == (
+        ["wrong", "right"],
+        1,
+    )
     assert Judge().verdicts(explore.Query("up", source=jpeg()), partly, ["1"]) == ([""], None)
     assert Judge().caption(partly, "1") == "1" and Judge().caption(partly, "0") == "a"
-    nameless = ImageCollection.from_arrays([np.zeros((4, 4))] * 2, ids=["coffee_1/0", "cat/tom.jpg"])
+    nameless = ImageCollection.from_arrays(
+        [np.zeros((4, 4))] * 2, ids=["coffee_1/0", "cat/tom.jpg"]
+    )
     assert [Judge().caption(nameless, i) for i in nameless.ids] == ["coffee_1/0", "tom.jpg"]
 
 

@@ -12,7 +12,15 @@ from PIL import Image
 from test_revisitop import DataOnly, judge, rank
 
 from cbirkit import Ranking, datasets, evaluate
-from cbirkit.datasets.fetch import DownloadFailed, cub200, holidays, revisited, sop, transfer, ukbench
+from cbirkit.datasets.fetch import (
+    DownloadFailed,
+    cub200,
+    holidays,
+    revisited,
+    sop,
+    transfer,
+    ukbench,
+)
 
 
 @pytest.fixture
@@ -25,14 +33,18 @@ def server(monkeypatch):
 
 def use(monkeypatch, server, module, bodies, n_images, attribute="SET"):
     monkeypatch.setattr(
-        module, attribute, fetch_sets.serve(monkeypatch, server, getattr(module, attribute), bodies, n_images)
+        module,
+        attribute,
+        fetch_sets.serve(monkeypatch, server, getattr(module, attribute), bodies, n_images),
     )
 
 
 def perfect(relevance):
     """The ranking that a flawless system would give, of all database items."""
     everything = np.tile(np.arange(len(relevance.database_ids)), (len(relevance), 1))
-    return Ranking.from_distances(-relevance.gains(everything), relevance.query_ids, relevance.database_ids)
+    return Ranking.from_distances(
+        -relevance.gains(everything), relevance.query_ids, relevance.database_ids
+    )
 
 
 # ---------------------------------------------------------------------- UKBench
@@ -45,10 +57,15 @@ def test_ukbench(server, monkeypatch, tmp_path):
     assert list(images.column("instance")) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert images[0].shape == (48, 64, 3), "as stored: the EXIF orientation is not applied"
     assert images.thumbnail(0, 32).shape == (24, 32, 3)
-    assert sorted(p.name for p in (tmp_path / "ukbench" / "ready").iterdir()) == ["ready.json", *images.ids]
+    assert sorted(p.name for p in (tmp_path / "ukbench" / "ready").iterdir()) == [
+        "ready.json",
+        *images.ids,
+    ]
     relevance = images.relevance(keep_self=True)
     assert relevance.n_positives.tolist() == [4] * 8
-    assert evaluate(perfect(relevance), relevance, metrics=["ukbench"], n_bootstrap=0)["ukbench"] == 4
+    assert (
+        evaluate(perfect(relevance), relevance, metrics=["ukbench"], n_bootstrap=0)["ukbench"] == 4
+    )
     assert json.loads((tmp_path / "ukbench" / "checksums.json").read_text())["ukbench.zip"][
         "from"
     ].startswith(server.url)
@@ -101,7 +118,9 @@ def test_holidays_upright(small_holidays, tmp_path):
     degrees = {"100000.jpg": 90, "100101.jpg": 270, "100102.jpg": 180}
     assert list(turned.database.column("turned")) == [degrees.get(i, 0) for i in stored.ids]
     for i in stored.ids:
-        expected = np.asarray(Image.fromarray(stored[i]).rotate(-degrees.get(i, 0), expand=True))  # clockwise
+        expected = np.asarray(
+            Image.fromarray(stored[i]).rotate(-degrees.get(i, 0), expand=True)
+        )  # clockwise
         assert np.array_equal(turned.database[i], expected)
         small = turned.database.thumbnail(i, 32)
         assert (
@@ -117,7 +136,13 @@ def test_holidays_upright(small_holidays, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "table", [b"{}", b'{"100000.jpg": 45}', b'{"100000.jpg": 90, "x.jpg": 90}', b"!!python/object:os.system"]
+    "table",
+    [
+        b"{}",
+        b'{"100000.jpg": 45}',
+        b'{"100000.jpg": 90, "x.jpg": 90}',
+        b"!!python/object:os.system",
+    ],
 )
 def test_a_table_of_turns_that_is_none(small_holidays, server, monkeypatch, tmp_path, table):
     use(monkeypatch, server, holidays, {"holidays-rotate.yaml": table}, 0, "UPRIGHT")
@@ -141,12 +166,20 @@ def truth_of(**changes):
         {"bbx": [10.4, 5.6, 90.5, 61.5], "easy": [0, 1], "hard": [2], "junk": [3]},
         {"bbx": [-3, 0, 500, 500], "easy": [], "hard": [5], "junk": []},
     ]
-    return {"imlist": names, "qimlist": ["all_souls_000013", "bodleian_000107"], "gnd": gnd, **changes}
+    return {
+        "imlist": names,
+        "qimlist": ["all_souls_000013", "bodleian_000107"],
+        "gnd": gnd,
+        **changes,
+    }
 
 
 def pictures(names, folder=""):
     return make_tar(
-        {f"{folder}{name}.jpg": jpeg(seed, (120, 90), orientation=3) for seed, name in enumerate(names)}
+        {
+            f"{folder}{name}.jpg": jpeg(seed, (120, 90), orientation=3)
+            for seed, name in enumerate(names)
+        }
     )
 
 
@@ -184,7 +217,9 @@ def test_revisited_protocols(small_oxford, tmp_path):
     assert fewer.n_positives.tolist() == [1] and fewer.relevant([[0, 1, 2]]).tolist() == [
         [True, False, False]
     ]
-    with pytest.raises(ValueError, match="no protocol 'Hard' in roxford5k; there are: easy, medium, hard"):
+    with pytest.raises(
+        ValueError, match="no protocol 'Hard' in roxford5k; there are: easy, medium, hard"
+    ):
         oxford.relevance(protocol="Hard")
     with pytest.raises(ValueError, match="no image 'oxford_000000'"):
         oxford.relevance(database[:1], database)
@@ -207,7 +242,9 @@ def test_revisited_queries_are_cropped_as_pillow_crops_the_stored_pixels(small_o
     assert cropped.table[["x0", "y0", "x1", "y1"]].iloc[0].tolist() == truth_of()["gnd"][0]["bbx"]
 
 
-def test_nothing_of_revisited_is_kept_as_a_pickle_and_other_images_are_left_out(small_oxford, tmp_path):
+def test_nothing_of_revisited_is_kept_as_a_pickle_and_other_images_are_left_out(
+    small_oxford, tmp_path
+):
     datasets.fetch_revisited("roxford5k", root=tmp_path, progress=False)
     left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert not [name for name in left if name.endswith((".pkl", ".tgz"))]
@@ -231,7 +268,9 @@ def test_a_ground_truth_that_names_a_function_runs_nothing(
 ):
     bodies = {
         **small_oxford,
-        "gnd_roxford5k.pkl": pickle.dumps({**truth_of(), "x": Evil(str(tmp_path / "evil"))}, protocol),
+        "gnd_roxford5k.pkl": pickle.dumps(
+            {**truth_of(), "x": Evil(str(tmp_path / "evil"))}, protocol
+        ),
     }
     served = fetch_sets.serve(monkeypatch, server, revisited.SETS["roxford5k"], bodies, 8)
     monkeypatch.setitem(revisited.SETS, "roxford5k", served)
@@ -259,10 +298,15 @@ ENTRY = truth_of()["gnd"]
         ({"gnd": [{**ENTRY[0], "bbx": [float("nan"), 1, 2, 3]}, ENTRY[1]]}, "has no box"),
         ({"qimlist": ["../../evil", "b"]}, "no plain names"),
         ({"qimlist": ["oxford_000000", "b"]}, "names an image twice"),
-        ({"imlist": [f"oxford_{i:06d}" for i in range(7)]}, "there are 9 names in the ground truth, not 8"),
+        (
+            {"imlist": [f"oxford_{i:06d}" for i in range(7)]},
+            "there are 9 names in the ground truth, not 8",
+        ),
     ],
 )
-def test_a_ground_truth_that_is_wrong_is_named(small_oxford, server, monkeypatch, tmp_path, changes, words):
+def test_a_ground_truth_that_is_wrong_is_named(
+    small_oxford, server, monkeypatch, tmp_path, changes, words
+):
     bodies = {**small_oxford, "gnd_roxford5k.pkl": pickle.dumps(truth_of(**changes))}
     served = fetch_sets.serve(monkeypatch, server, revisited.SETS["roxford5k"], bodies, 8)
     monkeypatch.setitem(revisited.SETS, "roxford5k", served)
@@ -281,7 +325,10 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
         json.loads((folder / "reference_numbers.json").read_text())[name],
     )
     names, stub = truth["qimlist"] + truth["imlist"], jpeg(0, (4, 4))
-    files = {f"paris/{i.split('_')[1]}/{i}.jpg" if name == "rparis6k" else f"{i}.jpg": stub for i in names}
+    files = {
+        f"paris/{i.split('_')[1]}/{i}.jpg" if name == "rparis6k" else f"{i}.jpg": stub
+        for i in names
+    }
     half = len(files) // 2
     archives = [item.name for item in revisited.SETS[name].downloads[1:]]
     parts = (
@@ -295,7 +342,9 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
     }
     n_images = revisited.SETS[name].n_images
     monkeypatch.setitem(
-        revisited.SETS, name, fetch_sets.serve(monkeypatch, server, revisited.SETS[name], bodies, n_images)
+        revisited.SETS,
+        name,
+        fetch_sets.serve(monkeypatch, server, revisited.SETS[name], bodies, n_images),
     )
     benchmark = datasets.fetch_revisited(name, root=tmp_path, progress=False)
     assert len(benchmark.queries) == 70 and len(benchmark.database) == len(truth["imlist"])
@@ -304,7 +353,9 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
         everything = np.tile(np.arange(len(truth["imlist"])), (70, 1))
         assert np.array_equal(relevance.gains(everything), official.gains(everything))
         assert np.array_equal(relevance.junk(everything), official.junk(everything))
-        result = evaluate(rank(truth, "biased"), relevance, metrics=["trapezoid_map"], n_bootstrap=0)
+        result = evaluate(
+            rank(truth, "biased"), relevance, metrics=["trapezoid_map"], n_bootstrap=0
+        )
         assert 100 * result["trapezoid_map"] == pytest.approx(
             reference["cases"]["biased"][letter]["mAP"], abs=1e-6
         )
@@ -361,7 +412,9 @@ def test_sop(server, monkeypatch, tmp_path):
     )
     assert list(test.labels) == ["chair"] * 2 + ["coffee_maker"] * 3
     assert test.relevance().n_positives.tolist() == [1, 1, 2, 2, 2], "by product, not by category"
-    assert images.ids[0] == "bicycle_final/11108501_1.JPG" and len(images.verify(progress=False)) == 11
+    assert (
+        images.ids[0] == "bicycle_final/11108501_1.JPG" and len(images.verify(progress=False)) == 11
+    )
 
 
 def test_sop_falls_back_to_the_next_address(server, monkeypatch, tmp_path):

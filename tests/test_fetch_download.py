@@ -260,14 +260,19 @@ def test_sizes_are_believed_up_to_the_double(tmp_path):
 def test_only_web_and_ftp_addresses(tmp_path):
     (tmp_path / "secret").write_text("x")
     with pytest.raises(DownloadFailed, match="http, https or ftp"):
-        fetch(item((tmp_path / "secret").as_uri().replace("file:///", "file://host/")), tmp_path / "to")
+        fetch(
+            item((tmp_path / "secret").as_uri().replace("file:///", "file://host/")),
+            tmp_path / "to",
+        )
 
 
 def test_a_host_that_is_gone_costs_two_attempts(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     calls, real = [], transfer.urllib.request.urlopen
-    monkeypatch.setattr(transfer.urllib.request, "urlopen", lambda *a, **k: calls.append(1) or real(*a, **k))
+    monkeypatch.setattr(
+        transfer.urllib.request, "urlopen", lambda *a, **k: calls.append(1) or real(*a, **k)
+    )
     with pytest.raises(DownloadFailed, match="refused"):
         fetch(item(f"http://127.0.0.1:{port}/a.bin"), tmp_path)
     assert len(calls) == 2
@@ -297,7 +302,9 @@ def test_the_first_file_is_recorded_and_another_one_later_refused(server, tmp_pa
     assert entry["from"] == thing.urls[0] and re.fullmatch(r"\d{4}-\d\d-\d\d", entry["date"])
     path.unlink()
     server.add("a.bin", BODY[::-1])
-    with pytest.raises(DownloadFailed, match="recorded when it first arrived on .*delete that entry"):
+    with pytest.raises(
+        DownloadFailed, match="recorded when it first arrived on .*delete that entry"
+    ):
         fetch(thing, tmp_path)
     assert only(tmp_path) == ["checksums.json"]
     checksums.forget(tmp_path, "a.bin")
@@ -316,7 +323,9 @@ def test_a_damaged_record_counts_as_none(tmp_path):
 
 
 def test_too_little_disk_is_said_before_anything_is_sent(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6)
+    )
     with pytest.raises(
         OSError, match=r"a.bin needs about 500 MB .* 1 MB free; make room.*CBIRKIT_DATA"
     ) as caught:
@@ -339,7 +348,9 @@ def _full_write(part, file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
 def test_a_folder_that_may_not_be_written(server, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError):
@@ -379,7 +390,10 @@ def test_ftp_is_resumed(ftp, tmp_path, checksum):
 
 @pytest.mark.parametrize("ftp", [{"break_after": [100_000], "resumes": False}], indirect=True)
 def test_ftp_without_resume_starts_again(ftp, tmp_path):
-    assert fetch(item(f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY and ftp.starts == [0, 0]
+    assert fetch(item(f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY and ftp.starts == [
+        0,
+        0,
+    ]
 
 
 def test_ftp_part_that_is_complete(ftp, tmp_path):
@@ -394,7 +408,9 @@ def test_ftp_without_the_file_goes_to_the_next_mirror(ftp, server, tmp_path):
         fetch(item(f"{ftp.url}/pub/none"), tmp_path / "other")
 
 
-def test_a_part_from_one_mirror_is_continued_from_another_if_a_checksum_will_tell(ftp, server, tmp_path):
+def test_a_part_from_one_mirror_is_continued_from_another_if_a_checksum_will_tell(
+    ftp, server, tmp_path
+):
     broken = server.add("a.bin", BODY, break_after=[100_000, *[0] * 9])
     assert fetch(item(broken, f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY
     assert ftp.starts == [100_000]
@@ -412,4 +428,6 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_by_hand_says_where_no_checksum_is_known(tmp_path):
-    assert "no checksum of it is published" in download.by_hand(item("http://x/a", checksum=None), tmp_path)
+    assert "no checksum of it is published" in download.by_hand(
+        item("http://x/a", checksum=None), tmp_path
+    )

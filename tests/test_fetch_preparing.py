@@ -58,13 +58,16 @@ def test_made_once(server, tmp_path):
     ready = prepare(thing, unpack_all, root=tmp_path, progress=False)
     assert ready == tmp_path / "toy" / "ready" and is_ready(thing, tmp_path)
     assert (
-        sorted(p.name for p in ready.iterdir()) == ["a.jpg", "b.jpg", "ready.json"] and litter(tmp_path) == []
+        sorted(p.name for p in ready.iterdir()) == ["a.jpg", "b.jpg", "ready.json"]
+        and litter(tmp_path) == []
     )
 
     def never(*_):
         raise AssertionError("made again")
 
-    assert prepare(thing, never, root=tmp_path, download=False) == ready and len(server.requests) == 1
+    assert (
+        prepare(thing, never, root=tmp_path, download=False) == ready and len(server.requests) == 1
+    )
 
 
 def test_from_a_file_put_there_by_hand(server, tmp_path):
@@ -74,7 +77,9 @@ def test_from_a_file_put_there_by_hand(server, tmp_path):
         prepare(thing, unpack_all, root=tmp_path, progress=False)
     assert repr(str(tmp_path / "toy")) in str(caught.value)
     (tmp_path / "toy" / "toy.tgz").write_bytes(ARCHIVE)
-    assert (prepare(thing, unpack_all, root=tmp_path, download=False, progress=False) / "a.jpg").is_file()
+    assert (
+        prepare(thing, unpack_all, root=tmp_path, download=False, progress=False) / "a.jpg"
+    ).is_file()
 
 
 def test_offline_names_the_command(server, tmp_path):
@@ -116,7 +121,9 @@ prepare(thing, killed, root=root, progress=False)
 def test_a_process_killed_while_unpacking_leaves_nothing_that_counts(server, tmp_path):
     thing = toy(server)
     url, checksum = thing.downloads[0].urls[0], thing.downloads[0].checksum
-    done = subprocess.run([sys.executable, "-c", KILLED, url, checksum, str(tmp_path)], cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, url, checksum, str(tmp_path)], cwd=ROOT, check=False
+    )
     assert done.returncode == 9 and not is_ready(thing, tmp_path)
     assert len(list((tmp_path / "toy").glob(".ready.*.partial"))) == 1
     prepare(thing, unpack_all, root=tmp_path, progress=False)
@@ -126,7 +133,8 @@ def test_a_process_killed_while_unpacking_leaves_nothing_that_counts(server, tmp
 def test_an_archive_that_is_none_without_a_published_checksum_is_set_aside(server, tmp_path):
     thing = toy(server, b"no archive at all", checksum=None)
     with pytest.raises(
-        DownloadFailed, match="Toy is not as expected: toy.tgz is damaged, cut short, or no archive.*rejected"
+        DownloadFailed,
+        match="Toy is not as expected: toy.tgz is damaged, cut short, or no archive.*rejected",
     ):
         prepare(thing, unpack_all, root=tmp_path, progress=False)
     server.add("toy.tgz", ARCHIVE)
@@ -170,7 +178,9 @@ def test_two_at_once(server, tmp_path):
         unpack_all(files, folder, progress)
 
     thing = toy(server)
-    first = threading.Thread(target=prepare, args=(thing, slow), kwargs={"root": tmp_path, "progress": False})
+    first = threading.Thread(
+        target=prepare, args=(thing, slow), kwargs={"root": tmp_path, "progress": False}
+    )
     first.start()
     assert inside.wait(120)
     with pytest.raises(OSError, match="another process is downloading into"):
@@ -191,7 +201,9 @@ def test_plain_pickles(tmp_path):
         assert read_plain(path) == value
 
 
-@pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), {1, 2}.__class__, os.system, Benchmark])
+@pytest.mark.parametrize(
+    "value", [np.float64(1), np.zeros(2), {1, 2}.__class__, os.system, Benchmark]
+)
 @pytest.mark.parametrize("reader", [read_plain, read_cifar_batch])
 def test_what_names_something_is_refused(tmp_path, value, reader):
     path = tmp_path / "a.pkl"
@@ -201,7 +213,8 @@ def test_what_names_something_is_refused(tmp_path, value, reader):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"junk", pickle.dumps([1])[:-1], b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.", b"N."]
+    "data",
+    [b"", b"junk", pickle.dumps([1])[:-1], b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.", b"N."],
 )
 def test_damaged_pickles(tmp_path, data):
     path = tmp_path / "a.pkl"
@@ -264,7 +277,13 @@ def _table(ids):
 def test_digests_tell_boxes_and_turns_apart(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg(0))
-    options = [{}, {"boxes": [(0, 0, 5, 5)]}, {"boxes": [(0, 0, 5, 6)]}, {"turns": [90]}, {"turns": [180]}]
+    options = [
+        {},
+        {"boxes": [(0, 0, 5, 5)]},
+        {"boxes": [(0, 0, 5, 6)]},
+        {"turns": [90]},
+        {"turns": [180]},
+    ]
     digests = {StoredFiles([path], tmp_path, **option).digest(0) for option in options}
     assert len(digests) == len(options)
 
@@ -297,13 +316,18 @@ def test_every_set_is_listed_documented_and_says_where_it_comes_from(tmp_path, m
                 f"{item.name}: its checksum is not in data/README.md"
             )
             kind, _, digits = (item.checksum or f"md5:{0:032x}").partition(":")
-            assert len(digits) == {"md5": 32, "sha256": 64}[kind] and set(digits) <= set("0123456789abcdef")
+            assert len(digits) == {"md5": 32, "sha256": 64}[kind] and set(digits) <= set(
+                "0123456789abcdef"
+            )
     functions = {getattr(call, "func", call) for _, call in known.values()}
-    assert functions == {getattr(datasets, name) for name in dir(datasets) if name.startswith("fetch_")}
+    assert functions == {
+        getattr(datasets, name) for name in dir(datasets) if name.startswith("fetch_")
+    }
     for function in functions:
         text = function.__doc__
         assert all(
-            word in text for word in ("root : ", "download : ", "progress : ", "Returns", "References")
+            word in text
+            for word in ("root : ", "download : ", "progress : ", "Returns", "References")
         )
         assert "split" in text.lower() or "protocol" in text.lower()
 
@@ -319,4 +343,6 @@ def test_listing_survives_damage(tmp_path):
     for text in ("", "[]", '{"layout": 1}'):
         (tmp_path / "sop" / "ready").mkdir(parents=True, exist_ok=True)
         (tmp_path / "sop" / "ready" / "ready.json").write_text(text)
-        assert datasets.fetchable(tmp_path).loc["sop", "here"] == (text == json.dumps({"layout": 1}))
+        assert datasets.fetchable(tmp_path).loc["sop", "here"] == (
+            text == json.dumps({"layout": 1})
+        )

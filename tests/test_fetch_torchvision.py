@@ -35,13 +35,19 @@ def md5_of(data):
 
 def test_addresses_and_checksums_are_torchvisions():
     def facts(data_set):
-        return [(item.name, item.urls[0], item.checksum.removeprefix("md5:")) for item in data_set.downloads]
+        return [
+            (item.name, item.urls[0], item.checksum.removeprefix("md5:"))
+            for item in data_set.downloads
+        ]
 
     for data_set, known in ((cifar10.SET, KNOWN.CIFAR10), (stl10.SET, KNOWN.STL10)):
         assert facts(data_set) == [(known.filename, known.url, known.tgz_md5)]
     assert [fact[1:] for fact in facts(oxford.PETS)] == list(KNOWN.OxfordIIITPet._RESOURCES)
     flowers = KNOWN.Flowers102
-    expected = [(name, flowers._download_url_prefix + name, md5) for name, md5 in flowers._file_dict.values()]
+    expected = [
+        (name, flowers._download_url_prefix + name, md5)
+        for name, md5 in flowers._file_dict.values()
+    ]
     assert facts(oxford.FLOWERS) == expected
     for data_set, known in (
         (class_folders.CALTECH, KNOWN.Caltech101),
@@ -60,13 +66,19 @@ def small_cifar10(server, monkeypatch):
     monkeypatch.setattr(
         cifar10,
         "SET",
-        fetch_sets.serve(monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, len(labels)),
+        fetch_sets.serve(
+            monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, len(labels)
+        ),
     )
     for part in ("train_list", "test_list"):
         monkeypatch.setattr(
-            KNOWN.CIFAR10, part, [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.CIFAR10, part)]
+            KNOWN.CIFAR10,
+            part,
+            [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.CIFAR10, part)],
         )
-    monkeypatch.setattr(KNOWN.CIFAR10, "meta", {**KNOWN.CIFAR10.meta, "md5": md5_of(inner["batches.meta"])})
+    monkeypatch.setattr(
+        KNOWN.CIFAR10, "meta", {**KNOWN.CIFAR10.meta, "md5": md5_of(inner["batches.meta"])}
+    )
     return archive, pixels, labels
 
 
@@ -81,7 +93,9 @@ def test_cifar10_is_what_torchvision_reads(small_cifar10, server, tmp_path):
     names = [part.classes[code] for part in parts for code in part.targets]
     assert list(images.labels) == names
     for row, (image, _) in enumerate(pair for part in parts for pair in part):
-        assert np.array_equal(images[row], np.asarray(image)) and np.array_equal(images[row], pixels[row])
+        assert np.array_equal(images[row], np.asarray(image)) and np.array_equal(
+            images[row], pixels[row]
+        )
     assert images[0].dtype == np.uint8 and images[0].flags.writeable
     assert images.ids[0] == "train/00000" and images.ids[-1] == "test/00039"
     assert not list((tmp_path / "data").rglob("*batch*")), "the pickles are not kept"
@@ -105,10 +119,17 @@ def test_cifar10_protocols(small_cifar10, tmp_path):
     for protocol, (n_queries, n_database, n_train) in counts.items():
         images = fetch(protocol=protocol)
         queries, database = images.split()
-        assert (len(queries), len(database), images.table["train"].sum()) == (n_queries, n_database, n_train)
+        assert (len(queries), len(database), images.table["train"].sum()) == (
+            n_queries,
+            n_database,
+            n_train,
+        )
         assert not (images.table["train"] & (images.table["split"] == "query")).any()
         assert queries.table["label"].value_counts().nunique() == 1
-        assert images.relevance(queries, database).n_positives.tolist() == [n_database // 2] * n_queries
+        assert (
+            images.relevance(queries, database).n_positives.tolist()
+            == [n_database // 2] * n_queries
+        )
     assert (fetch(protocol="54k").table["split"] == "train").sum() == 20
     assert set(fetch(protocol="official").split()[0].column("official")) == {"test"}
     base = fetch().table
@@ -163,11 +184,15 @@ def test_cifar10_never_runs_what_a_batch_names(server, monkeypatch, tmp_path):
 def test_stl10_is_what_torchvision_reads(server, monkeypatch, tmp_path):
     archive, inner = fetch_sets.stl10()
     monkeypatch.setattr(
-        stl10, "SET", fetch_sets.serve(monkeypatch, server, stl10.SET, {"stl10_binary.tar.gz": archive}, 13)
+        stl10,
+        "SET",
+        fetch_sets.serve(monkeypatch, server, stl10.SET, {"stl10_binary.tar.gz": archive}, 13),
     )
     for part in ("train_list", "test_list"):
         monkeypatch.setattr(
-            KNOWN.STL10, part, [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.STL10, part)]
+            KNOWN.STL10,
+            part,
+            [[name, md5_of(inner[name])] for name, _ in getattr(KNOWN.STL10, part)],
         )
     images = datasets.fetch_stl10(root=tmp_path / "data", progress=False)
     (tmp_path / "c.tgz").write_bytes(archive)
@@ -176,7 +201,9 @@ def test_stl10_is_what_torchvision_reads(server, monkeypatch, tmp_path):
     queries, database = images.split()
     for part, mine in (("train", database), ("test", queries)):
         truth = KNOWN.STL10(tmp_path / "torchvision", split=part)
-        assert len(truth) == len(mine) and list(mine.labels) == [truth.classes[code] for code in truth.labels]
+        assert len(truth) == len(mine) and list(mine.labels) == [
+            truth.classes[code] for code in truth.labels
+        ]
         for row, (image, _) in enumerate(truth):
             assert np.array_equal(mine[row], np.asarray(image))
     more = datasets.fetch_stl10(unlabelled=True, root=tmp_path / "data", progress=False)
@@ -198,11 +225,17 @@ def test_oxford_pets(server, monkeypatch, tmp_path):
     )
     images = datasets.fetch_oxford_pets(root=tmp_path, progress=False)
     queries, database = images.split()
-    assert list(database.ids) == ["Abyssinian_1.jpg", "american_bulldog_10.jpg", "yorkshire_terrier_3.jpg"]
+    assert list(database.ids) == [
+        "Abyssinian_1.jpg",
+        "american_bulldog_10.jpg",
+        "yorkshire_terrier_3.jpg",
+    ]
     assert list(queries.labels) == ["Abyssinian", "Yorkshire Terrier", "American Bulldog"]
     assert list(queries.column("species")) == ["Cat", "Dog", "Dog"]
     assert images.relevance(queries, database).n_positives.tolist() == [1, 1, 1]
-    assert set(database.column("official")) == {"trainval"} and set(queries.column("official")) == {"test"}
+    assert set(database.column("official")) == {"trainval"} and set(queries.column("official")) == {
+        "test"
+    }
     assert images[0].shape == (18, 24, 3) and len(images.verify(progress=False)) == 6
     assert [int(images.mask(i).max()) for i in range(3)] == [1, 2, 3]
     assert not list(tmp_path.rglob("._*")) and not list(tmp_path.rglob("*.tar.gz"))
@@ -210,7 +243,9 @@ def test_oxford_pets(server, monkeypatch, tmp_path):
 
 def test_flowers102(server, monkeypatch, tmp_path):
     bodies = fetch_sets.flowers()  # once: mat files carry the time they were written
-    monkeypatch.setattr(oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, bodies, 9))
+    monkeypatch.setattr(
+        oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, bodies, 9)
+    )
     table = {
         key: (name, md5_of(bodies[name]) if name.endswith(".mat") else md5)
         for key, (name, md5) in KNOWN.Flowers102._file_dict.items()
@@ -256,7 +291,11 @@ def test_eurosat(server, monkeypatch, tmp_path):
     )
     images = datasets.fetch_eurosat(root=tmp_path, progress=False)
     queries, database = images.split()
-    assert queries.table["label"].value_counts().to_dict() == {"AnnualCrop": 2, "Forest": 1, "SeaLake": 1}
+    assert queries.table["label"].value_counts().to_dict() == {
+        "AnnualCrop": 2,
+        "Forest": 1,
+        "SeaLake": 1,
+    }
     assert len(database) == 17 and "Forest/Forest_6.jpg" in images.ids
     assert images.table.equals(datasets.fetch_eurosat(root=tmp_path, progress=False).table)
 
@@ -285,6 +324,10 @@ def test_a_fetched_set_is_evaluated_as_any_other(server, monkeypatch, tmp_path):
     )
     images = datasets.fetch_eurosat(root=tmp_path, progress=False)
     queries, database = images.split()
-    ranking = Retriever(encoders.TinyImage(), progress=False).fit(database).search(queries, k=len(database))
+    ranking = (
+        Retriever(encoders.TinyImage(), progress=False)
+        .fit(database)
+        .search(queries, k=len(database))
+    )
     result = evaluate(ranking, images.relevance(queries, database), metrics=["map"], n_bootstrap=0)
     assert 0 < result["map"] <= 1

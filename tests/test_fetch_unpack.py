@@ -33,7 +33,9 @@ def unpacked(data, tmp_path, **options):
 
 
 def tree(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 @pytest.mark.parametrize("kind", PACKERS)
@@ -52,7 +54,10 @@ def test_members_can_be_left_out_and_placed_elsewhere(kind, tmp_path):
 
 
 def test_names_are_cleaned(tmp_path):
-    assert unpacked(make_tar({"./x//y.txt": b"1", "back\\slash.txt": b"2"}, folders=False), tmp_path) == 2
+    assert (
+        unpacked(make_tar({"./x//y.txt": b"1", "back\\slash.txt": b"2"}, folders=False), tmp_path)
+        == 2
+    )
     assert tree(tmp_path / "out") == {"x/y.txt": b"1", "back/slash.txt": b"2"}
 
 
@@ -72,7 +77,8 @@ def test_truncated_archives_are_named_damaged(kind, share, tmp_path):
     if kind == "tar" and share > 0.9:
         pytest.skip("a plain tar file ends in zeros that nothing is lost with")
     with pytest.raises(
-        DamagedArchive, match="archive is damaged, cut short, or no archive|archive is damaged or cut short"
+        DamagedArchive,
+        match="archive is damaged, cut short, or no archive|archive is damaged or cut short",
     ):
         unpacked(data[: int(len(data) * share)], tmp_path)
 
@@ -95,7 +101,8 @@ def test_the_checksum_at_the_end_of_a_compressed_tar_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"x", b"<html>gone</html>" * 100, b"PK\3\4nonsense", b"\x1f\x8bnonsense", bytes(2000)]
+    "data",
+    [b"", b"x", b"<html>gone</html>" * 100, b"PK\3\4nonsense", b"\x1f\x8bnonsense", bytes(2000)],
 )
 def test_what_is_no_archive(data, tmp_path):
     with pytest.raises(DamagedArchive):
@@ -247,7 +254,9 @@ def test_encrypted_zips_are_no_crash(tmp_path):
 
 
 def test_a_zip_that_does_not_fit_is_said_before_unpacking(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    )
     with pytest.raises(OSError, match="unpacking archive needs about") as caught:
         unpacked(make_zip(FILES), tmp_path)
     assert caught.value.errno == errno.ENOSPC and not (tmp_path / "out").exists()
@@ -262,7 +271,9 @@ def test_a_full_disk_is_not_blamed_on_the_archive(tmp_path, monkeypatch):
     real = open
     monkeypatch.setattr(
         "builtins.open",
-        lambda path, mode="r", *a, **k: full(path, mode) if mode == "wb" else real(path, mode, *a, **k),
+        lambda path, mode="r", *a, **k: (
+            full(path, mode) if mode == "wb" else real(path, mode, *a, **k)
+        ),
     )
     with pytest.raises(OSError, match="the disk is full"):
         unpack(archive, tmp_path / "out", progress=False)

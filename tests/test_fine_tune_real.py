@@ -24,14 +24,19 @@ def test_the_readme_gives_its_checksum():
 
 def test_every_query_of_every_split_was_scored_by_every_way(table):
     assert table.columns.tolist() == TOOL["COLUMNS"]
-    assert table.groupby(["split", "domain"]).size().unstack().to_dict("list") == {"photographs": [80] * 3, "satellite": [180] * 3}
+    assert table.groupby(["split", "domain"]).size().unstack().to_dict("list") == {
+        "photographs": [80] * 3,
+        "satellite": [180] * 3,
+    }
     assert not table.duplicated(["split", "domain", "query"]).any()
     precisions = table[["frozen", *TOOL["RATES"], TOOL["WISE"]]].to_numpy()
     assert ((precisions >= 0) & (precisions <= 1)).all()
 
 
 def test_the_frozen_network_scores_photographs_the_same_in_every_split(table):
-    frozen = table[table["domain"] == "photographs"].pivot_table(index="query", columns="split", values="frozen")
+    frozen = table[table["domain"] == "photographs"].pivot_table(
+        index="query", columns="split", values="frozen"
+    )
     assert (frozen.nunique(axis=1) == 1).all()
 
 

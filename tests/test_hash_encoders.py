@@ -24,12 +24,18 @@ def named(hashes):
 def X():
     """Correlated vectors (80, 24) of very different variances, far from 0."""
     random = np.random.default_rng(0)
-    return ((random.normal(size=(80, 24)) * np.geomspace(5, 0.2, 24)) @ random.normal(size=(24, 24)) + 7).astype(np.float32)
+    return (
+        (random.normal(size=(80, 24)) * np.geomspace(5, 0.2, 24)) @ random.normal(size=(24, 24)) + 7
+    ).astype(np.float32)
 
 
 def differing(one, other):
     """Bits that differ, by a loop over single bits."""
-    return sum((int(a) >> bit) & 1 != (int(b) >> bit) & 1 for a, b in zip(one, other, strict=True) for bit in range(8))
+    return sum(
+        (int(a) >> bit) & 1 != (int(b) >> bit) & 1
+        for a, b in zip(one, other, strict=True)
+        for bit in range(8)
+    )
 
 
 @named(HASHES)
@@ -71,8 +77,12 @@ def test_asymmetric_distances_are_those_of_a_loop(hashed, X):
     numbers, bits = hashed.project(queries), np.unpackbits(codes, axis=1)
     for q in range(5):
         for d in range(80):
-            loop = sum(abs(float(z)) for z, b in zip(numbers[q], bits[d], strict=True) if (z > 0) != b)
-            np.testing.assert_allclose(got[q, d], loop, rtol=1e-3, atol=1e-3 * np.abs(numbers[q]).sum())
+            loop = sum(
+                abs(float(z)) for z, b in zip(numbers[q], bits[d], strict=True) if (z > 0) != b
+            )
+            np.testing.assert_allclose(
+                got[q, d], loop, rtol=1e-3, atol=1e-3 * np.abs(numbers[q]).sum()
+            )
     own = hashed.distances(X, codes)
     assert (np.diag(own) <= 1e-4 * np.abs(hashed.project(X)).sum(axis=1)).all()
 
@@ -80,7 +90,9 @@ def test_asymmetric_distances_are_those_of_a_loop(hashed, X):
 def test_asymmetric_distances_are_hamming_distances_where_all_numbers_are_one(X, monkeypatch):
     hashed = PCAHash(16).fit(X)
     codes = hashed.transform(X)
-    monkeypatch.setattr(PCAHash, "_project", lambda self, X: np.unpackbits(codes, axis=1) * np.float32(2) - 1)
+    monkeypatch.setattr(
+        PCAHash, "_project", lambda self, X: np.unpackbits(codes, axis=1) * np.float32(2) - 1
+    )
     loop = [[differing(a, b) for b in codes] for a in codes]
     np.testing.assert_allclose(hashed.distances(X, codes), loop, atol=1e-5)
 
@@ -106,7 +118,9 @@ def test_random_projections_are_those_of_faiss(X, n_bits):
     codes = hashed.transform(X)
     for query in range(9):
         ours = [differing(codes[query], codes[key]) for key in found[query]]
-        assert np.abs(np.array(ours) - far[query]).max() <= 1  # a number next to 0 may be rounded to either side
+        assert (
+            np.abs(np.array(ours) - far[query]).max() <= 1
+        )  # a number next to 0 may be rounded to either side
         assert (ours == far[query]).mean() > 0.9
 
 
@@ -122,7 +136,10 @@ def test_random_bits_differ_as_often_as_the_angle_says():
 
 
 def test_centring_spreads_embeddings_that_lie_in_one_corner(X):
-    plain, centred = (RandomProjectionHash(64, centre=c).fit(np.abs(X) + 100).transform(np.abs(X) + 100) for c in (False, True))
+    plain, centred = (
+        RandomProjectionHash(64, centre=c).fit(np.abs(X) + 100).transform(np.abs(X) + 100)
+        for c in (False, True)
+    )
     share = [np.unpackbits(codes, axis=1).mean(axis=0) for codes in (plain, centred)]
     assert np.abs(share[0] - 0.5).mean() > 0.4 and np.abs(share[1] - 0.5).mean() < 0.2
 
@@ -133,7 +150,9 @@ def test_pca_bits_are_the_signs_of_scikit_learns_components(X):
     theirs = PCA(16, svd_solver="full").fit(X).transform(X)
     ours = PCAHash(16).fit(X).project(X)
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-2)
-    agree = (np.sign(ours) == np.sign(theirs)).mean(axis=0)  # a direction may be turned round as a whole
+    agree = (np.sign(ours) == np.sign(theirs)).mean(
+        axis=0
+    )  # a direction may be turned round as a whole
     assert np.maximum(agree, 1 - agree).min() > 0.97
 
 
@@ -141,13 +160,24 @@ def test_the_rotation_of_itq(X):
     hashed = ITQ(16, n_iter=40).fit(X)
     np.testing.assert_allclose(hashed.components_ @ hashed.components_.T, np.eye(16), atol=1e-5)
     principal = PCAHash(16).fit(X).components_
-    np.testing.assert_allclose(hashed.components_ @ principal.T @ principal, hashed.components_, atol=1e-4)
-    assert (np.diff(hashed.errors_) <= 1e-12).all() and hashed.errors_[-1] < 0.95 * hashed.errors_[0]
-    numbers = hashed.project(X).astype(np.float64)  # those of one step further than the last of errors_
+    np.testing.assert_allclose(
+        hashed.components_ @ principal.T @ principal, hashed.components_, atol=1e-4
+    )
+    assert (np.diff(hashed.errors_) <= 1e-12).all() and hashed.errors_[-1] < 0.95 * hashed.errors_[
+        0
+    ]
+    numbers = hashed.project(X).astype(
+        np.float64
+    )  # those of one step further than the last of errors_
     numbers /= np.sqrt(np.square(numbers).mean())
     after = np.square(np.where(numbers > 0, 1, -1) - numbers).mean()
     assert after <= hashed.errors_[-1] + 1e-6
-    assert after < np.square(np.sign(V := PCAHash(16).fit(X).project(X)) - V / np.sqrt(np.square(V).mean())).mean()
+    assert (
+        after
+        < np.square(
+            np.sign(V := PCAHash(16).fit(X).project(X)) - V / np.sqrt(np.square(V).mean())
+        ).mean()
+    )
 
 
 def test_itq_by_a_loop_that_turns_until_nothing_changes(X):
@@ -173,7 +203,9 @@ def test_itq_comes_nearer_to_its_bits_than_that_of_faiss(X):
         np.square(np.where(n > 0, 1, -1) - n / np.sqrt(np.square(n).mean())).mean()
         for n in (ITQ(16).fit(X).project(X), theirs.apply(V).astype(np.float64), V)
     ]
-    assert error[0] < 1.02 * error[1] and error[0] < 0.9 * error[2]  # measured: .28, .35, .44; the error of theirs goes up and down
+    assert (
+        error[0] < 1.02 * error[1] and error[0] < 0.9 * error[2]
+    )  # measured: .28, .35, .44; the error of theirs goes up and down
 
 
 def test_waves_of_spectral_hashing_by_loops(X):
@@ -181,19 +213,31 @@ def test_waves_of_spectral_hashing_by_loops(X):
     V = (X - X.mean(axis=0)).astype(np.float64) @ PCAHash(24).fit(X).components_.T
     low, width = V.min(axis=0), V.max(axis=0) - V.min(axis=0)
     waves = sorted((m / width[j], j, m) for j in range(24) for m in range(1, 41))[:40]
-    assert [(j, m) for _, j, m in waves] == list(zip(hashed.directions_.tolist(), hashed.modes_.tolist(), strict=True))
-    oracle = np.array([[np.sin(np.pi / 2 + m * np.pi * (v[j] - low[j]) / width[j]) for _, j, m in waves] for v in V])
+    assert [(j, m) for _, j, m in waves] == list(
+        zip(hashed.directions_.tolist(), hashed.modes_.tolist(), strict=True)
+    )
+    oracle = np.array(
+        [
+            [np.sin(np.pi / 2 + m * np.pi * (v[j] - low[j]) / width[j]) for _, j, m in waves]
+            for v in V
+        ]
+    )
     np.testing.assert_allclose(hashed.project(X), oracle, atol=2e-3)
 
 
 def test_few_images_for_the_bits(X):
     for hashed in (PCAHash(16), ITQ(16)):
-        with pytest.raises(ValueError, match="n_bits=16 exceeds the 9 directions in which these 10 embeddings vary; use fewer bits"):
+        with pytest.raises(
+            ValueError,
+            match="n_bits=16 exceeds the 9 directions in which these 10 embeddings vary; use fewer bits",
+        ):
             hashed.fit(X[:10])
     for hashed in (RandomProjectionHash(16), SpectralHash(16)):
         assert hashed.fit(X[:10]).transform(X).shape == (80, 2)
     assert SpectralHash(64).fit(X[:2]).transform(X[:2]).shape == (2, 8)
-    assert RandomProjectionHash(8).fit(X[:1]).transform(X[:1]).tolist() == [[0]]  # it is its own mean
+    assert RandomProjectionHash(8).fit(X[:1]).transform(X[:1]).tolist() == [
+        [0]
+    ]  # it is its own mean
     with pytest.raises(ValueError, match="minimum of 2"):
         PCAHash(8).fit(X[:1])
 
@@ -207,7 +251,9 @@ def test_constant_dimensions_change_nothing(hashed, X):
     else:
         assert (np.unpackbits(codes[0] ^ codes[1]).mean()) < 0.01
     if not isinstance(hashed, RandomProjectionHash):
-        with pytest.raises(ValueError, match="all 5 embeddings are equal, there is nothing to hash"):
+        with pytest.raises(
+            ValueError, match="all 5 embeddings are equal, there is nothing to hash"
+        ):
             clone(hashed).fit(np.ones((5, 20)))
 
 
@@ -246,10 +292,16 @@ def test_a_retriever_fits_searches_saves_and_loads(hashed, tmp_path):
     retriever = Retriever(encoder, Hamming(), progress=False).fit(images)
     assert retriever.embeddings.dtype == np.uint8 and retriever.embeddings.shape == (40, 1)
     found = retriever.search(images, k=5)
-    codes = clone(hashed).fit(Means().transform(list(images))).transform(Means().transform(list(images)))
+    codes = (
+        clone(hashed)
+        .fit(Means().transform(list(images)))
+        .transform(Means().transform(list(images)))
+    )
     np.testing.assert_array_equal(retriever.embeddings, codes)
     for row, (near, keys) in enumerate(zip(found.distances, found.indices, strict=True)):
-        loop = sorted((differing(codes[row], code), key) for key, code in enumerate(codes) if key != row)[:5]
+        loop = sorted(
+            (differing(codes[row], code), key) for key, code in enumerate(codes) if key != row
+        )[:5]
         assert loop == list(zip(near.tolist(), keys.tolist(), strict=True))
     retriever.save(tmp_path / "r")
     loaded = Retriever.load(tmp_path / "r", images, trusted=[Means])
@@ -275,7 +327,9 @@ def test_tie_aware_scores_of_a_hamming_ranking_are_the_mean_over_shuffles():
     names = [str(n) for n in range(100)]
     ranking = Ranking(names[:20], names[20:], keys, distances)
     relevance = Relevance.from_labels(names[:20], names[20:], labels[:20], labels[20:])
-    scores = evaluate(ranking, relevance, metrics=["expected_map", "worst_map", "best_map", "map"], n_bootstrap=0)
+    scores = evaluate(
+        ranking, relevance, metrics=["expected_map", "worst_map", "best_map", "map"], n_bootstrap=0
+    )
     right = labels[20:][keys] == labels[:20, None]
     drawn = []
     for _ in range(1000):

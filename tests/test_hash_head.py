@@ -22,7 +22,9 @@ def drawn(n_classes=8, n_each=12, seed=0):
     random = np.random.RandomState(seed)
     labels = np.repeat(np.arange(n_classes), n_each)
     X = random.normal(0, 2.0, (len(labels), 24))
-    X[:, :4] = random.normal(0, 1.5, (n_classes, 4))[labels] + random.normal(0, 0.3, (len(labels), 4))
+    X[:, :4] = random.normal(0, 1.5, (n_classes, 4))[labels] + random.normal(
+        0, 0.3, (len(labels), 4)
+    )
     return X.astype(np.float32), labels
 
 
@@ -42,7 +44,10 @@ def test_it_learns_what_counts_and_new_classes_gain():
     unlearned = ITQ(16).fit(X[known])
     assert head.accuracy_ > 0.8
     for rows in (known, ~known):
-        assert mean_ap(head.transform(X[rows]), labels[rows]) > mean_ap(unlearned.transform(X[rows]), labels[rows]) + 0.1
+        assert (
+            mean_ap(head.transform(X[rows]), labels[rows])
+            > mean_ap(unlearned.transform(X[rows]), labels[rows]) + 0.1
+        )
 
 
 def test_before_the_first_step_codes_are_those_of_itq_or_of_random_directions():
@@ -59,23 +64,31 @@ def test_loss_by_hand():
     with torch.no_grad():
         network["classifier"].weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.5]]))
     numbers = torch.tensor([[0.5, -2.0]], requires_grad=True)
-    value, told = straight_through_loss(lambda _, z: z, penalty=0.1, scale=4, label_smoothing=0)(network, (numbers, torch.tensor([0])))
+    value, told = straight_through_loss(lambda _, z: z, penalty=0.1, scale=4, label_smoothing=0)(
+        network, (numbers, torch.tensor([0]))
+    )
     cosines = np.array([1, -1]) / np.sqrt(2)  # of the signs (1, -1) with (1, 0) and (0, 1)
     entropy = -4 * cosines[0] + np.log(np.exp(4 * cosines).sum())
     pull = (0.5**3 + 1.0**3) / 2
     assert value.item() == pytest.approx(entropy + 0.1 * pull, abs=1e-5)
     assert told["penalty"].item() == pytest.approx(pull) and told["accuracy"].item() == 1
     value.backward()
-    signs = torch.tensor([[1.0, -1.0]], requires_grad=True)  # the gradient is that at the signs, plus that of the penalty
+    signs = torch.tensor(
+        [[1.0, -1.0]], requires_grad=True
+    )  # the gradient is that at the signs, plus that of the penalty
     straight = torch.nn.functional.normalize(signs) @ torch.eye(2)
     torch.nn.functional.cross_entropy(4 * straight, torch.tensor([0])).backward()
-    slope = torch.tensor([[-3 * 0.5**2, -3 * 1.0**2]]) / 2 * 0.1  # of ||z| - 1|^3: 0.5 is drawn up, -2 towards -1
+    slope = (
+        torch.tensor([[-3 * 0.5**2, -3 * 1.0**2]]) / 2 * 0.1
+    )  # of ||z| - 1|^3: 0.5 is drawn up, -2 towards -1
     torch.testing.assert_close(numbers.grad, signs.grad + slope, atol=1e-5, rtol=1e-5)
 
 
 def test_the_penalty_draws_numbers_to_one():
     X, labels = drawn()
-    gap = [np.abs(np.abs(HashHead(16, penalty=p).fit(X, labels).project(X)) - 1).mean() for p in (0, 3)]
+    gap = [
+        np.abs(np.abs(HashHead(16, penalty=p).fit(X, labels).project(X)) - 1).mean() for p in (0, 3)
+    ]
     assert gap[1] < 0.7 * gap[0]
 
 
@@ -85,10 +98,19 @@ def test_it_is_reproducible_clones_and_leaves_the_generators_alone():
     one = HashHead(16, **QUICK).fit(X, labels.astype(str))
     other = clone(one).fit(X, labels.astype(str))
     np.testing.assert_array_equal(one.weights_, other.weights_)
-    assert (one.weights_ != clone(one).set_params(random_state=1).fit(X, labels.astype(str)).weights_).any()
-    assert torch.equal(torch.get_rng_state(), before[0]) and (np.random.get_state()[1] == before[1]).all()
+    assert (
+        one.weights_ != clone(one).set_params(random_state=1).fit(X, labels.astype(str)).weights_
+    ).any()
+    assert (
+        torch.equal(torch.get_rng_state(), before[0])
+        and (np.random.get_state()[1] == before[1]).all()
+    )
     assert one.classes_.tolist() == [str(n) for n in range(8)]
-    assert one.weights_.shape == (16, 24) and one.bias_.shape == (16,) and one.weights_.dtype == np.float32
+    assert (
+        one.weights_.shape == (16, 24)
+        and one.bias_.shape == (16,)
+        and one.weights_.dtype == np.float32
+    )
 
 
 def test_fitting_with_validation_checkpoint_and_history(tmp_path):
@@ -100,7 +122,9 @@ def test_fitting_with_validation_checkpoint_and_history(tmp_path):
         return -len(seen)  # the first is the best
 
     head = HashHead(16, **QUICK)
-    history = fit_hash_head(head, X, labels, validate=validate, options=Options(progress=False, device="cpu"))
+    history = fit_hash_head(
+        head, X, labels, validate=validate, options=Options(progress=False, device="cpu")
+    )
     assert isinstance(history, History) and {"accuracy", "penalty"} <= set(history.table)
     np.testing.assert_array_equal(head.transform(X), ITQ(16, random_state=0).fit(X).transform(X))
     assert len(seen) == 7
@@ -116,13 +140,18 @@ def test_asymmetric_distances():
     head = HashHead(16, **QUICK).fit(X, labels)
     codes = head.transform(X)
     numbers, bits = head.project(X[:4]), np.unpackbits(codes, axis=1)
-    loop = [[sum(abs(z) for z, b in zip(row, code, strict=True) if (z > 0) != b) for code in bits] for row in numbers]
+    loop = [
+        [sum(abs(z) for z, b in zip(row, code, strict=True) if (z > 0) != b) for code in bits]
+        for row in numbers
+    ]
     np.testing.assert_allclose(head.distances(X[:4], codes), loop, atol=1e-3)
 
 
 def test_wrong_inputs_are_named():
     X, labels = drawn()
-    with pytest.raises(ValueError, match="all 96 embeddings have the label 'a'; give at least two classes"):
+    with pytest.raises(
+        ValueError, match="all 96 embeddings have the label 'a'; give at least two classes"
+    ):
         HashHead(16).fit(X, ["a"] * 96)
     with pytest.raises(ValueError, match="got 95 labels for 96 images"):
         HashHead(16).fit(X, labels[1:])
@@ -151,7 +180,9 @@ def test_a_retriever_with_a_fitted_head_saves_and_loads(tmp_path):
     images = collection(30)
     vectors = Means().transform(list(images))
     head = HashHead(16, **QUICK).fit(vectors, images.labels)
-    retriever = Retriever(Pipeline([("means", Means()), ("hash", head)]), Hamming(), progress=False).fit(images)
+    retriever = Retriever(
+        Pipeline([("means", Means()), ("hash", head)]), Hamming(), progress=False
+    ).fit(images)
     np.testing.assert_array_equal(retriever.embeddings, head.transform(vectors))
     found = retriever.search(images, k=4)
     retriever.save(tmp_path / "r")

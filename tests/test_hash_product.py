@@ -23,12 +23,17 @@ def piece(row, number, width):
     return [row[i] if i < len(row) else 0.0 for i in range(number * width, (number + 1) * width)]
 
 
-@pytest.mark.parametrize(("n_codes", "width"), [(4, 3), (5, 3), (12, 1), (1, 12)])  # 5 pieces of 3: filled up with zeros
+@pytest.mark.parametrize(
+    ("n_codes", "width"), [(4, 3), (5, 3), (12, 1), (1, 12)]
+)  # 5 pieces of 3: filled up with zeros
 def test_codes_and_distances_by_loops(X, n_codes, width):
     quantiser = ProductQuantiser(n_codes).fit(X)
     codes = quantiser.transform(X)
     assert codes.shape == (400, n_codes) and codes.dtype == np.uint8
-    assert quantiser.centroids_.shape == (n_codes, 256, width) and quantiser.centroids_.dtype == np.float32
+    assert (
+        quantiser.centroids_.shape == (n_codes, 256, width)
+        and quantiser.centroids_.dtype == np.float32
+    )
     for row, code in list(zip(X, codes, strict=True))[:40]:
         for number in range(n_codes):
             gaps = np.square(quantiser.centroids_[number] - piece(row, number, width)).sum(axis=1)
@@ -40,7 +45,9 @@ def test_codes_and_distances_by_loops(X, n_codes, width):
             parts = [quantiser.centroids_[n][codes[d, n]] for n in range(n_codes)]
             np.testing.assert_array_equal(np.concatenate(parts)[:12], decoded[d])
             asked = np.concatenate([piece(X[q] * 1.2, n, width) for n in range(n_codes)])
-            assert got[q, d] == pytest.approx(np.linalg.norm(asked - np.concatenate(parts)), abs=1e-4)
+            assert got[q, d] == pytest.approx(
+                np.linalg.norm(asked - np.concatenate(parts)), abs=1e-4
+            )
 
 
 def test_it_is_the_quantiser_of_faiss(X):
@@ -49,7 +56,9 @@ def test_it_is_the_quantiser_of_faiss(X):
     index.pq.cp.seed = int(np.random.RandomState(7).randint(2**31 - 1))
     index.pq.cp.min_points_per_centroid = 1
     index.train(X)
-    np.testing.assert_allclose(faiss.vector_to_array(index.pq.centroids), ours.centroids_.ravel(), atol=1e-5)
+    np.testing.assert_allclose(
+        faiss.vector_to_array(index.pq.centroids), ours.centroids_.ravel(), atol=1e-5
+    )
     index.add(X)
     squared, found = index.search(X[:9], 400)
     mine = ours.distances(X[:9], ours.transform(X))
@@ -67,7 +76,10 @@ def test_four_bits_pack_two_pieces_into_a_byte(X, n_codes):
             gaps = np.square(quantiser.centroids_[number] - piece(row, number, width)).sum(axis=1)
             chosen = code[number // 2] >> 4 if number % 2 else code[number // 2] & 15
             assert gaps[chosen] <= gaps.min() + 1e-5
-            np.testing.assert_array_equal(decoded[number * width : (number + 1) * width], quantiser.centroids_[number, chosen][: 12 - number * width])
+            np.testing.assert_array_equal(
+                decoded[number * width : (number + 1) * width],
+                quantiser.centroids_[number, chosen][: 12 - number * width],
+            )
     far = np.linalg.norm(X[:6, None] - quantiser.decode(codes), axis=2)
     np.testing.assert_allclose(quantiser.distances(X[:6], codes), far, atol=1e-4)
     with pytest.raises(ValueError, match="n_bits=5 is not known; use 8 or 4"):
@@ -80,7 +92,9 @@ def test_too_few_embeddings_are_told(X, caplog):
     ProductQuantiser(4, n_bits=4).fit(X)
     ProductQuantiser(4).fit(X)
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
-        "400 embeddings for 16 centroids", "400 embeddings for 256 centroids"]
+        "400 embeddings for 16 centroids",
+        "400 embeddings for 256 centroids",
+    ]
 
 
 def test_more_bytes_come_nearer(X):
@@ -95,7 +109,9 @@ def test_few_images_and_constant_dimensions(X):
     few = ProductQuantiser(4).fit(X[:5])
     np.testing.assert_allclose(few.decode(few.transform(X[:5])), X[:5], atol=1e-3)
     one = ProductQuantiser(4).fit(X[:1])
-    np.testing.assert_allclose(one.decode(one.transform(X[1:4])), np.repeat(X[:1], 3, axis=0), atol=1e-2)
+    np.testing.assert_allclose(
+        one.decode(one.transform(X[1:4])), np.repeat(X[:1], 3, axis=0), atol=1e-2
+    )
     flat = np.hstack([X[:, :6], np.ones((400, 6), np.float32)])
     quantiser = ProductQuantiser(4).fit(flat)
     np.testing.assert_allclose(quantiser.decode(quantiser.transform(flat))[:, 6:], 1, atol=1e-2)
@@ -133,7 +149,9 @@ def test_clone_save_and_retriever(X, tmp_path):
     np.testing.assert_array_equal(clone(quantiser).fit(X).transform(X), quantiser.transform(X))
     loaded = load_estimator(save_estimator(quantiser, tmp_path / "q"))
     np.testing.assert_array_equal(loaded.transform(X), quantiser.transform(X))
-    np.testing.assert_array_equal(loaded.distances(X, loaded.transform(X)), quantiser.distances(X, quantiser.transform(X)))
+    np.testing.assert_array_equal(
+        loaded.distances(X, loaded.transform(X)), quantiser.distances(X, quantiser.transform(X))
+    )
     images = collection(20)
     retriever = Retriever(make_pipeline(Means(), ProductQuantiser(3)), progress=False).fit(images)
     assert retriever.embeddings.dtype == np.uint8 and retriever.embeddings.shape == (20, 3)

@@ -31,7 +31,13 @@ def folder(tmp_path):
 
 def test_folder_with_classes(folder):
     images = ImageCollection.from_folder(folder)
-    assert images.ids.tolist() == ["cat/1.png", "cat/2.png", "cat/broken.jpg", "dog/4.PNG", "dog/deep/3.png"]
+    assert images.ids.tolist() == [
+        "cat/1.png",
+        "cat/2.png",
+        "cat/broken.jpg",
+        "dog/4.PNG",
+        "dog/deep/3.png",
+    ]
     assert images.labels.tolist() == ["cat", "cat", "cat", "dog", "dog"]
     assert images.problems.to_dict("records") == [{"name": "dog/empty.png", "reason": "empty file"}]
     assert np.array_equal(images["dog/deep/3.png"], picture(2))
@@ -75,7 +81,9 @@ def test_listing_a_folder_opens_no_file_and_looks_into_each_folder_once(tmp_path
     calls = []
     scandir, opened = os.scandir, open
     monkeypatch.setattr(os, "scandir", lambda folder: calls.append("scandir") or scandir(folder))
-    monkeypatch.setattr("builtins.open", lambda *args, **kwargs: calls.append("open") or opened(*args, **kwargs))
+    monkeypatch.setattr(
+        "builtins.open", lambda *args, **kwargs: calls.append("open") or opened(*args, **kwargs)
+    )
     images = ImageCollection.from_folder(tmp_path / "all")
     assert len(images) == 1000 and images.table["label"].nunique() == 20
     assert calls == ["scandir"] * 21
@@ -100,14 +108,19 @@ def test_one_image(tmp_path):
 
 
 def test_table(folder):
-    table = pd.DataFrame({"file": ["cat/1.png", "dog/4.PNG", "gone.png"], "kind": ["a", "b", "a"], "key": [7, 8, 9]})
+    table = pd.DataFrame(
+        {"file": ["cat/1.png", "dog/4.PNG", "gone.png"], "kind": ["a", "b", "a"], "key": [7, 8, 9]}
+    )
     table.to_csv(folder / "labels.csv", index=False)
     for given in (folder / "labels.csv", str(folder / "labels.csv")):
         images = ImageCollection.from_table(given, "file", ids="key")
         assert images.ids.tolist() == ["7", "8"] and images.column("kind").tolist() == ["a", "b"]
         assert images.problems["name"].tolist() == ["9"]
         assert np.array_equal(images["7"], picture(0))
-    assert ImageCollection.from_table(table, "file", root=folder).ids.tolist() == ["cat/1.png", "dog/4.PNG"]
+    assert ImageCollection.from_table(table, "file", root=folder).ids.tolist() == [
+        "cat/1.png",
+        "dog/4.PNG",
+    ]
 
 
 def test_tables_that_do_not_work(folder):
@@ -124,7 +137,9 @@ def test_tables_that_do_not_work(folder):
 
 
 def test_arrays_and_generators():
-    arrays = ImageCollection.from_arrays([picture(0), picture(1, (5, 6)), np.zeros((4, 4))], labels=["a", "b", "a"])
+    arrays = ImageCollection.from_arrays(
+        [picture(0), picture(1, (5, 6)), np.zeros((4, 4))], labels=["a", "b", "a"]
+    )
     assert arrays.ids.tolist() == ["0", "1", "2"] and arrays[2].shape == (4, 4, 3)
     calls = []
 
@@ -132,7 +147,9 @@ def test_arrays_and_generators():
         calls.append(row)
         return picture(row)
 
-    made = ImageCollection.from_function(read, pd.DataFrame(index=["x", "y", "z"]), key="g1 seed=0", name="made")
+    made = ImageCollection.from_function(
+        read, pd.DataFrame(index=["x", "y", "z"]), key="g1 seed=0", name="made"
+    )
     part = made[["z", "x"]]
     assert calls == [] and np.array_equal(part[0], picture(2)) and calls == [2]
     assert part.digest("z") == made.digest(2) and calls == [2]
@@ -190,11 +207,16 @@ def test_splits():
 
 
 def test_relevance_takes_instance_then_label_and_leaves_the_query_out():
-    images = ImageCollection.from_arrays([picture(i) for i in range(4)], labels=["a", "a", "a", None])
+    images = ImageCollection.from_arrays(
+        [picture(i) for i in range(4)], labels=["a", "a", "a", None]
+    )
     order = np.arange(4)[None].repeat(4, axis=0)
     by_label = images.relevance()
     assert by_label.n_positives.tolist() == [2, 2, 2, 0]
-    assert by_label.gains(order)[0].tolist() == [0, 1, 1, 0] and by_label.junk(order)[0].tolist() == [True] + [False] * 3
+    assert (
+        by_label.gains(order)[0].tolist() == [0, 1, 1, 0]
+        and by_label.junk(order)[0].tolist() == [True] + [False] * 3
+    )
     assert images.relevance(keep_self=True).n_positives.tolist()[:3] == [3, 3, 3]
     objects = images.with_columns(instance=[1, 1, 2, 2])
     assert objects.relevance().n_positives.tolist() == [1, 1, 1, 1]
@@ -212,14 +234,20 @@ def test_masks(tmp_path):
     with pytest.raises(ValueError, match="column 'mask'"):
         ImageCollection.from_arrays([picture(0)]).mask(0)
     made = ImageCollection.from_function(
-        picture, pd.DataFrame(index=["x"]), key="k", name="n", read_mask=lambda row: np.ones((12, 10), bool)
+        picture,
+        pd.DataFrame(index=["x"]),
+        key="k",
+        name="n",
+        read_mask=lambda row: np.ones((12, 10), bool),
     )
     assert made.mask("x").all()
 
 
 def test_the_contact_sheet_escapes_text_and_survives_broken_images(tmp_path):
     bad = "<script>alert(1)</script>"
-    images = ImageCollection.from_arrays([picture(0)], labels=[bad], ids=['"><img src=x onerror=alert(1)>'])
+    images = ImageCollection.from_arrays(
+        [picture(0)], labels=[bad], ids=['"><img src=x onerror=alert(1)>']
+    )
     text = images._repr_html_()
     assert "<script" not in text and "<img src=x" not in text and "data:image/jpeg;base64," in text
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no")
@@ -245,7 +273,9 @@ def test_repr_says_what_is_there(folder):
 def write(root, *names):
     """Pictures of these names, each different."""
     for seed, name in enumerate(names):
-        path = os.path.join(os.fsencode(root), name if isinstance(name, bytes) else os.fsencode(name))
+        path = os.path.join(
+            os.fsencode(root), name if isinstance(name, bytes) else os.fsencode(name)
+        )
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             Image.fromarray(picture(seed)).save(file, "PNG")
@@ -259,9 +289,19 @@ def write(root, *names):
      "TheVolumeSettingsFolder", "@database", "CaptureOne"],
 )  # fmt: skip
 def test_folders_of_the_system_are_no_classes(tmp_path, system):
-    write(tmp_path, "cat/1.png", "dog/1.png", f"{system}/1.png", f"cat/{system}/1.png/small.png", "cat/._1.png")
+    write(
+        tmp_path,
+        "cat/1.png",
+        "dog/1.png",
+        f"{system}/1.png",
+        f"cat/{system}/1.png/small.png",
+        "cat/._1.png",
+    )
     images = ImageCollection.from_folder(tmp_path)
-    assert images.ids.tolist() == ["cat/1.png", "dog/1.png"] and images.labels.tolist() == ["cat", "dog"]
+    assert images.ids.tolist() == ["cat/1.png", "dog/1.png"] and images.labels.tolist() == [
+        "cat",
+        "dog",
+    ]
     named = [] if system.startswith(".") else [system]  # hidden ones go without saying
     assert images.problems["name"].tolist() == named
     write(tmp_path / system, "in/2.png")  # asked for by name, it is read
@@ -272,7 +312,12 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     write(tmp_path, "store/cat/1.png", "store/dog/deep/1.png", "set/owl/1.png")
     for name in ("cat", "dog"):
         os.symlink(tmp_path / "store" / name, tmp_path / "set" / name)
-    for name, target in (("owl/up", ".."), ("owl/self", "."), ("gone", "nowhere"), ("gone.png", "nowhere.png")):
+    for name, target in (
+        ("owl/up", ".."),
+        ("owl/self", "."),
+        ("gone", "nowhere"),
+        ("gone.png", "nowhere.png"),
+    ):
         os.symlink(target, tmp_path / "set" / name)
     images = ImageCollection.from_folder(tmp_path / "set")
     assert images.ids.tolist() == ["cat/1.png", "dog/deep/1.png", "owl/1.png"]
@@ -293,10 +338,16 @@ def test_folders_that_link_to_one_another_do_not_multiply(tmp_path, n):
 def test_names_that_differ_only_in_form_stay_apart(tmp_path):
     write(tmp_path, "é/1.png", "e\u0301/1.png", "e\u0301/2.png", b"z/a\xff.png", r"z/a\xff.png")
     images = ImageCollection.from_folder(tmp_path)
-    assert sorted(images.ids) == sorted(["é/1.png", "e\u0301/1.png", "é/2.png", r"z/a\xff.png", r"z/a\xff (2).png"])
+    assert sorted(images.ids) == sorted(
+        ["é/1.png", "e\u0301/1.png", "é/2.png", r"z/a\xff.png", r"z/a\xff (2).png"]
+    )
     assert len({images.digest(i) for i in images.ids}) == 5 and set(images.labels) == {"é", "z"}
-    assert np.array_equal(images["é/1.png"], picture(0)) and np.array_equal(images["e\u0301/1.png"], picture(1))
-    assert np.array_equal(images["e\u0301/2.png"], picture(2)) and np.array_equal(images[r"z/a\xff.png"], picture(4))
+    assert np.array_equal(images["é/1.png"], picture(0)) and np.array_equal(
+        images["e\u0301/1.png"], picture(1)
+    )
+    assert np.array_equal(images["e\u0301/2.png"], picture(2)) and np.array_equal(
+        images[r"z/a\xff.png"], picture(4)
+    )
 
 
 @pytest.mark.parametrize(

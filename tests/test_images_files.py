@@ -10,11 +10,19 @@ from PIL import Image
 from cbirkit.images import ImageProblem, read_image, read_thumbnail, to_rgb
 
 RNG = np.random.default_rng(0)
-PHOTO = np.asarray(Image.fromarray(RNG.integers(0, 256, (6, 8, 3), np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
+PHOTO = np.asarray(
+    Image.fromarray(RNG.integers(0, 256, (6, 8, 3), np.uint8)).resize(
+        (64, 48), Image.Resampling.BICUBIC
+    )
+)
 
 
 def save(tmp_path, name, array_or_image, **options):
-    image = array_or_image if isinstance(array_or_image, Image.Image) else Image.fromarray(array_or_image)
+    image = (
+        array_or_image
+        if isinstance(array_or_image, Image.Image)
+        else Image.fromarray(array_or_image)
+    )
     image.save(tmp_path / name, **options)
     return tmp_path / name
 
@@ -45,11 +53,17 @@ def test_16_bit_grey_keeps_the_high_byte(tmp_path):
 def test_float_tiff_in_unit_range_and_beyond(tmp_path):
     inside = save(tmp_path, "in.tiff", np.array([[0.0, 0.5, 1.0]], np.float32))
     beyond = save(tmp_path, "out.tiff", np.array([[0.0, 5.0, 10.0]], np.float32))
-    assert read_image(inside)[0, :, 0].tolist() == [0, 128, 255] == read_image(beyond)[0, :, 0].tolist()
+    assert (
+        read_image(inside)[0, :, 0].tolist()
+        == [0, 128, 255]
+        == read_image(beyond)[0, :, 0].tolist()
+    )
 
 
 def test_cmyk_is_converted(tmp_path):
-    pixels = read_image(save(tmp_path, "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95))
+    pixels = read_image(
+        save(tmp_path, "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95)
+    )
     assert pixels[0, 0, 0] > 200 and pixels[0, 0, 1:].max() < 60  # red
 
 
@@ -59,7 +73,9 @@ def test_transparent_parts_lie_on_white(tmp_path):
     assert (read_image(save(tmp_path, "clear.png", clear)) == 255).all()
     assert (read_image(save(tmp_path, "half.png", half)) == 127).all()
     palette = clear.convert("P")
-    assert (read_image(save(tmp_path, "p.png", palette, transparency=palette.getpixel((0, 0)))) == 255).all()
+    assert (
+        read_image(save(tmp_path, "p.png", palette, transparency=palette.getpixel((0, 0)))) == 255
+    ).all()
     grey = Image.new("LA", (4, 4), (40, 255))
     assert (read_image(save(tmp_path, "la.png", grey)) == 40).all()
 
@@ -69,11 +85,20 @@ def test_transparent_parts_lie_on_white(tmp_path):
 def test_different_drawings_on_nothing_stay_different(form, levels, tmp_path):
     def drawing(x):
         pixels = np.zeros((64, 64, 4), np.uint8)
-        pixels[20:60, 10:50], pixels[:12, x : x + 12] = (*levels[:1] * 3, 255), (*levels[1:] * 3, 255)
+        pixels[20:60, 10:50], pixels[:12, x : x + 12] = (
+            (*levels[:1] * 3, 255),
+            (*levels[1:] * 3, 255),
+        )
         if form == "16 bits":  # black is nothing, by tRNS
-            grey = np.where(pixels[..., 3], np.maximum(pixels[..., 0], 1), 0).astype(np.uint16) * 257
+            grey = (
+                np.where(pixels[..., 3], np.maximum(pixels[..., 0], 1), 0).astype(np.uint16) * 257
+            )
             return save(tmp_path, f"{x}.png", grey, transparency=0)
-        return pixels if form == "array" else save(tmp_path, f"{x}.{form.lower()}", pixels, lossless=True)
+        return (
+            pixels
+            if form == "array"
+            else save(tmp_path, f"{x}.{form.lower()}", pixels, lossless=True)
+        )
 
     one, other = (read_image(drawing(x)) for x in (2, 40))
     assert np.abs(one.astype(int) - other).max() > 60
@@ -85,7 +110,10 @@ def test_one_bit_images(tmp_path):
     assert read_image(save(tmp_path, "a.png", bits))[0, :, 0].tolist() == [255, 0]
 
 
-@pytest.mark.parametrize("orientation,undo", [(3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1)), (8, np.rot90)])
+@pytest.mark.parametrize(
+    "orientation,undo",
+    [(3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1)), (8, np.rot90)],
+)
 def test_exif_orientation_is_applied_once(tmp_path, orientation, undo):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -172,7 +200,9 @@ def test_fifty_megapixels_are_read(tmp_path):
 
 
 def test_postscript_is_not_let_near_a_decoder(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"
+    )
     with pytest.raises(ImageProblem, match="EPS is not read"):
         read_image(tmp_path / "a.png")
 

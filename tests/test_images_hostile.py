@@ -23,11 +23,19 @@ from cbirkit.images import ImageProblem, files, read_image, read_thumbnail, to_r
 from cbirkit.images.colour import _ADOBE, _D65, _SRGB, _made_profile
 
 RNG = np.random.default_rng(0)
-PHOTO = np.asarray(Image.fromarray(RNG.integers(0, 256, (6, 8, 3), np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
+PHOTO = np.asarray(
+    Image.fromarray(RNG.integers(0, 256, (6, 8, 3), np.uint8)).resize(
+        (64, 48), Image.Resampling.BICUBIC
+    )
+)
 GREY = PHOTO[:, :, 1]
 WIDE = GREY.astype(np.uint16) * 257
 DISPLAY_P3 = (0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
-SPACES = {"P3": (_D65, DISPLAY_P3, None), "Adobe": (_D65, _ADOBE, 2.2), "linear": (_D65, _SRGB, 1.0)}
+SPACES = {
+    "P3": (_D65, DISPLAY_P3, None),
+    "Adobe": (_D65, _ADOBE, 2.2),
+    "linear": (_D65, _SRGB, 1.0),
+}
 
 
 def saved(image, kind="PNG", **options):
@@ -38,7 +46,10 @@ def saved(image, kind="PNG", **options):
 
 def off(data, wanted, **options):
     """Largest and mean error in grey levels."""
-    error = np.abs(read_image(data, **options).astype(int) - (wanted if np.ndim(wanted) == 3 else np.asarray(wanted)[..., None]))
+    error = np.abs(
+        read_image(data, **options).astype(int)
+        - (wanted if np.ndim(wanted) == 3 else np.asarray(wanted)[..., None])
+    )
     return error.max(), error.mean()
 
 
@@ -52,12 +63,22 @@ def in_space(pixels, profile):
 # ---------------------------------------------------------------------- colours
 
 
-@pytest.mark.parametrize("kind,options", [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 98, "subsampling": 0})])
+@pytest.mark.parametrize(
+    "kind,options",
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("WEBP", {"lossless": True}),
+        ("JPEG", {"quality": 98, "subsampling": 0}),
+    ],
+)
 @pytest.mark.parametrize("space", SPACES)
 def test_embedded_profiles_are_converted_in_every_format(tmp_path, kind, options, space):
     profile = _made_profile(*SPACES[space])
     mild = (60 + PHOTO * 0.5).astype(np.uint8)  # inside every gamut
-    (tmp_path / "a.x").write_bytes(data := saved(in_space(mild, profile), kind, icc_profile=profile, **options))
+    (tmp_path / "a.x").write_bytes(
+        data := saved(in_space(mild, profile), kind, icc_profile=profile, **options)
+    )
     assert off(data, mild)[1] < 2 < off(saved(in_space(mild, profile), kind, **options), mild)[1]
     images = ImageCollection.from_folder(tmp_path)
     for seen in (images[0], images.thumbnail(0, 64), read_image(Image.open(io.BytesIO(data)))):
@@ -71,11 +92,19 @@ def test_profiles_of_grey_palette_and_transparent_pictures():
     clear = colours.convert("RGBA")
     assert np.array_equal(read_image(saved(clear, icc_profile=profile)), wanted)
     clear.putpixel((0, 0), (1, 2, 3, 0))
-    assert (seen := read_image(saved(clear, icc_profile=profile)))[0, 0].tolist() == [255] * 3 and np.array_equal(seen[1:], wanted[1:])
+    assert (seen := read_image(saved(clear, icc_profile=profile)))[0, 0].tolist() == [
+        255
+    ] * 3 and np.array_equal(seen[1:], wanted[1:])
     few = colours.quantize(16)
-    assert np.array_equal(read_image(saved(few, icc_profile=profile)), read_image(saved(few.convert("RGB"), icc_profile=profile)))
+    assert np.array_equal(
+        read_image(saved(few, icc_profile=profile)),
+        read_image(saved(few.convert("RGB"), icc_profile=profile)),
+    )
     grey = colours.convert("L")
-    assert np.array_equal(read_image(saved(grey, icc_profile=profile)), read_image(saved(grey.convert("RGB"), icc_profile=profile)))
+    assert np.array_equal(
+        read_image(saved(grey, icc_profile=profile)),
+        read_image(saved(grey.convert("RGB"), icc_profile=profile)),
+    )
 
 
 def test_no_profile_an_srgb_one_and_a_broken_one_leave_the_pixels(caplog):
@@ -83,7 +112,11 @@ def test_no_profile_an_srgb_one_and_a_broken_one_leave_the_pixels(caplog):
     for profile in (None, srgb, _made_profile(_D65, _SRGB, None)):
         assert off(saved(Image.fromarray(PHOTO), icc_profile=profile), PHOTO) == (0, 0)
     assert not caplog.records
-    for broken in (b"nothing" * 30, srgb[:200], _made_profile(_D65, _ADOBE, 2.2).replace(b"RGB XYZ", b"CMYKXYZ")):
+    for broken in (
+        b"nothing" * 30,
+        srgb[:200],
+        _made_profile(_D65, _ADOBE, 2.2).replace(b"RGB XYZ", b"CMYKXYZ"),
+    ):
         assert off(saved(Image.fromarray(PHOTO), icc_profile=broken), PHOTO) == (0, 0)
     assert "colour profile is broken" in caplog.text
 
@@ -100,12 +133,21 @@ def test_adobe_rgb_by_exif_and_gamma_and_primaries_of_png():
     def with_chunks(gamma, primaries=None):
         data = saved(other)
         chunks = [(b"gAMA", struct.pack(">I", round(gamma * 1e5)))]
-        chunks += [(b"cHRM", struct.pack(">8I", *(round(v * 1e5) for v in primaries)))] if primaries else []
-        made = b"".join(struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
+        chunks += (
+            [(b"cHRM", struct.pack(">8I", *(round(v * 1e5) for v in primaries)))]
+            if primaries
+            else []
+        )
+        made = b"".join(
+            struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
+            for t, d in chunks
+        )
         return read_image(data[:33] + made + data[33:])
 
     assert np.abs(with_chunks(1 / 2.2, (*_D65, *_ADOBE)).astype(int) - by_profile).mean() < 3
-    assert np.array_equal(with_chunks(0.45455), read_image(saved(other)))  # what nearly every PNG with gAMA says
+    assert np.array_equal(
+        with_chunks(0.45455), read_image(saved(other))
+    )  # what nearly every PNG with gAMA says
     assert with_chunks(1.0).mean() > read_image(saved(other)).mean() + 20  # linear light
     for nonsense in ((0,) * 8, (_D65 * 4)):
         assert np.array_equal(with_chunks(1.0, nonsense), read_image(saved(other)))
@@ -116,7 +158,9 @@ def test_cmyk_with_a_profile_that_is_not_cmyk_and_without():
     for kind in ("JPEG", "TIFF"):
         plain = read_image(saved(ink, kind))
         assert np.abs(plain.astype(int) - PHOTO).mean() < 12
-        assert np.array_equal(read_image(saved(ink, kind, icc_profile=_made_profile(*SPACES["P3"]))), plain)
+        assert np.array_equal(
+            read_image(saved(ink, kind, icc_profile=_made_profile(*SPACES["P3"]))), plain
+        )
 
 
 # ---------------------------------------------------------------------- samples
@@ -132,7 +176,9 @@ def tiff(values, photometric=1, bits=8, kind=1, order="<", more=()):
     out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
     for tag, form, value in sorted(tags):
         value = start if tag == 273 else value
-        out += struct.pack(order + "HHI", tag, form, 1) + struct.pack(order + ("HH" if form == 3 else "I"), *([value, 0] if form == 3 else [value]))
+        out += struct.pack(order + "HHI", tag, form, 1) + struct.pack(
+            order + ("HH" if form == 3 else "I"), *([value, 0] if form == 3 else [value])
+        )
     return out + b"\0" * 4 + data
 
 
@@ -160,7 +206,9 @@ def test_samples_of_tiff_are_right_or_refused_with_a_reason(what):
     try:
         error = np.abs(read_image(ODD[what])[..., 0].astype(int) - GREY)[~HOLE].max()
     except ImageProblem as problem:
-        assert "is not read" in problem.reason and ("signed" in what or "32 bits" in what or "double" in what or "big" in what)
+        assert "is not read" in problem.reason and (
+            "signed" in what or "32 bits" in what or "double" in what or "big" in what
+        )
     else:
         assert error <= 1
 
@@ -169,13 +217,24 @@ def test_tiff_written_by_another_library():
     tifffile = pytest.importorskip("tifffile")
     refused = 0
     for values, order, compression, plane in itertools.product(
-        (PHOTO, PHOTO.astype("u2") * 257, UNIT, np.dstack([GREY, GREY * 0 + 255])), "<>", (None, "zlib"), ("contig", "separate")
+        (PHOTO, PHOTO.astype("u2") * 257, UNIT, np.dstack([GREY, GREY * 0 + 255])),
+        "<>",
+        (None, "zlib"),
+        ("contig", "separate"),
     ):
         if values.ndim == 2 and plane == "separate":
             continue
         pixels = np.ascontiguousarray(np.moveaxis(values, 2, 0)) if plane == "separate" else values
-        colours = {"photometric": "rgb"} if values.shape[2:] == (3,) else {"photometric": "minisblack"}
-        more = {"planarconfig": plane, "extrasamples": ["unassalpha"]} if values.shape[2:] == (2,) else {"planarconfig": plane} if values.ndim == 3 else {}
+        colours = (
+            {"photometric": "rgb"} if values.shape[2:] == (3,) else {"photometric": "minisblack"}
+        )
+        more = (
+            {"planarconfig": plane, "extrasamples": ["unassalpha"]}
+            if values.shape[2:] == (2,)
+            else {"planarconfig": plane}
+            if values.ndim == 3
+            else {}
+        )
         file = io.BytesIO()
         tifffile.imwrite(file, pixels, byteorder=order, compression=compression, **colours, **more)
         try:
@@ -189,12 +248,19 @@ def png(depth, colour, values, clear=b""):
     """A PNG written by hand: values (h, w) or (h, w, c) of so many bits."""
     rows = values.reshape(len(values), -1)
     if depth < 8:
-        rows = [np.packbits((row[:, None] >> np.arange(depth)[::-1] & 1).astype(np.uint8)).tobytes() for row in rows]
+        rows = [
+            np.packbits((row[:, None] >> np.arange(depth)[::-1] & 1).astype(np.uint8)).tobytes()
+            for row in rows
+        ]
     else:
         rows = [row.astype(">u2" if depth == 16 else "u1").tobytes() for row in rows]
     parts = {b"IHDR": struct.pack(">2I5B", values.shape[1], values.shape[0], depth, colour, 0, 0, 0), b"tRNS": clear,
              b"IDAT": zlib.compress(b"".join(b"\0" + row for row in rows)), b"IEND": b""}  # fmt: skip
-    made = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts.items() if d or t != b"tRNS"]
+    made = [
+        struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
+        for t, d in parts.items()
+        if d or t != b"tRNS"
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(made)
 
 
@@ -202,15 +268,28 @@ def png(depth, colour, values, clear=b""):
 def test_png_of_every_depth_with_and_without_a_transparent_value(depth):
     top = 2**depth - 1
     values = np.round(GREY / 255 * top).astype(np.uint32)
-    clear = top if depth < 4 else int(values[0, 0])  # much white that can be seen would not be laid on white
+    clear = (
+        top if depth < 4 else int(values[0, 0])
+    )  # much white that can be seen would not be laid on white
     wanted = np.round(values * (255 / top))
     assert off(png(depth, 0, values), wanted)[0] <= 1
-    assert off(png(depth, 0, values, struct.pack(">H", clear)), np.where(values == clear, 255, wanted))[0] <= 1
+    assert (
+        off(
+            png(depth, 0, values, struct.pack(">H", clear)), np.where(values == clear, 255, wanted)
+        )[0]
+        <= 1
+    )
     if depth >= 8:
         colours = PHOTO.astype(np.uint32) * (257 if depth == 16 else 1)
         at = (PHOTO == PHOTO[0, 0]).all(axis=2)[..., None]
         assert off(png(depth, 2, colours), PHOTO)[0] <= 1
-        assert off(png(depth, 2, colours, struct.pack(">3H", *map(int, colours[0, 0]))), np.where(at, 255, PHOTO))[0] <= 1
+        assert (
+            off(
+                png(depth, 2, colours, struct.pack(">3H", *map(int, colours[0, 0]))),
+                np.where(at, 255, PHOTO),
+            )[0]
+            <= 1
+        )
         opaque = np.full((*GREY.shape, 1), top, np.uint32)
         assert off(png(depth, 6, np.dstack([colours, opaque])), PHOTO)[0] <= 1
         assert off(png(depth, 4, np.dstack([values, opaque])), GREY)[0] <= 1
@@ -221,15 +300,39 @@ def test_portable_maps_of_every_maximum(top):
     for plain, colour in itertools.product((True, False), (True, False)):
         values = np.round((PHOTO if colour else GREY) / 255 * top).astype(int)
         head = f"P{2 + colour + 3 * (not plain)}\n64 48\n{top}\n".encode()
-        body = " ".join(map(str, values.ravel())).encode() if plain else values.astype("u1" if top < 256 else ">u2").tobytes()
+        body = (
+            " ".join(map(str, values.ravel())).encode()
+            if plain
+            else values.astype("u1" if top < 256 else ">u2").tobytes()
+        )
         assert off(head + body, np.round(values * (255 / top)))[0] <= 1
 
 
 @pytest.mark.parametrize("alpha,same", [(255, True), (0, True), (128, False)])
 def test_bmp_whose_alpha_nobody_filled(alpha, same):
     pixels = np.dstack([PHOTO[..., ::-1], np.full(GREY.shape, alpha, np.uint8)])[::-1].tobytes()
-    head = struct.pack("<IiiHHIIiiII4I4s", 124, 64, 48, 1, 32, 3, len(pixels), 0, 0, 0, 0, 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs")
-    data = b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + head.ljust(124, b"\0") + pixels
+    head = struct.pack(
+        "<IiiHHIIiiII4I4s",
+        124,
+        64,
+        48,
+        1,
+        32,
+        3,
+        len(pixels),
+        0,
+        0,
+        0,
+        0,
+        0xFF0000,
+        0xFF00,
+        0xFF,
+        0xFF000000,
+        b"BGRs",
+    )
+    data = (
+        b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + head.ljust(124, b"\0") + pixels
+    )
     assert np.array_equal(read_image(data), PHOTO) == same
 
 
@@ -238,12 +341,24 @@ def test_bmp_whose_alpha_nobody_filled(alpha, same):
 def test_every_orientation_in_every_format_and_as_stored(kind, turn):
     exif = Image.Exif()
     exif[0x0112] = turn
-    data = saved(Image.fromarray(PHOTO), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
-    upright = np.asarray(Image.fromarray(read_image(saved(Image.fromarray(PHOTO), kind, **({"lossless": True} if kind == "WEBP" else {})))))
+    data = saved(
+        Image.fromarray(PHOTO), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})
+    )
+    upright = np.asarray(
+        Image.fromarray(
+            read_image(
+                saved(
+                    Image.fromarray(PHOTO), kind, **({"lossless": True} if kind == "WEBP" else {})
+                )
+            )
+        )
+    )
     turned = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
               6: np.rot90(upright, -1), 7: np.rot90(upright[::-1, ::-1], 1)[::-1], 8: np.rot90(upright)}[turn]  # fmt: skip
     assert np.array_equal(read_image(data, upright=False), upright)
-    assert np.array_equal(read_image(data), turned if turn != 7 else upright[::-1, ::-1].swapaxes(0, 1))
+    assert np.array_equal(
+        read_image(data), turned if turn != 7 else upright[::-1, ::-1].swapaxes(0, 1)
+    )
     assert files.size_in_head(data) == read_image(data).shape[1::-1]
 
 
@@ -255,12 +370,41 @@ def test_drawings_on_nothing_keep_their_shape(white, ground, mode):
         pixels = np.zeros((64, 64, 4), np.uint8)
         pixels[part] = [white, white, white, 255]
         image = Image.fromarray(pixels)
-        seen.append(to_rgb(pixels) if mode == "array" else read_image(saved(image if mode == "RGBA" else image.convert(mode))))
-        assert abs(int(seen[-1][0, 0, 0]) - ground) < 2 and abs(int(seen[-1][part][0, 0, 0]) - white) < 2
+        seen.append(
+            to_rgb(pixels)
+            if mode == "array"
+            else read_image(saved(image if mode == "RGBA" else image.convert(mode)))
+        )
+        assert (
+            abs(int(seen[-1][0, 0, 0]) - ground) < 2
+            and abs(int(seen[-1][part][0, 0, 0]) - white) < 2
+        )
     assert not np.array_equal(*seen)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "I;16B", "F"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "1",
+        "L",
+        "LA",
+        "La",
+        "P",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBa",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+        "LAB",
+        "HSV",
+        "I",
+        "I;16",
+        "I;16B",
+        "F",
+    ],
+)
 def test_pil_images_of_every_mode(mode):
     base = Image.fromarray(PHOTO)
     if mode in ("I", "I;16", "I;16B", "F"):
@@ -270,7 +414,9 @@ def test_pil_images_of_every_mode(mode):
         return
     steps = {"La": "LA", "RGBa": "RGBA", "PA": "P"}
     image = base.convert("RGBA" if mode == "RGBa" else steps.get(mode, "RGB")).convert(mode)
-    wanted = np.asarray(base.convert("L").convert("RGB") if mode in ("1", "L", "LA", "La") else base).astype(int)
+    wanted = np.asarray(
+        base.convert("L").convert("RGB") if mode in ("1", "L", "LA", "La") else base
+    ).astype(int)
     assert np.abs(read_image(image) - wanted).mean() < (140 if mode in ("1", "P", "PA") else 4)
 
 
@@ -280,7 +426,9 @@ def test_arrays_of_every_type():
         assert np.array_equal(to_rgb(PHOTO.astype(dtype)), PHOTO)
     for dtype in (np.float16, np.float32, np.float64):
         assert np.abs(to_rgb((PHOTO / 255).astype(dtype)).astype(int) - PHOTO).max() <= 1
-    assert np.array_equal(to_rgb(torch.from_numpy(PHOTO.copy())), PHOTO) and np.array_equal(to_rgb(pandas.DataFrame(GREY))[..., 0], GREY)
+    assert np.array_equal(to_rgb(torch.from_numpy(PHOTO.copy())), PHOTO) and np.array_equal(
+        to_rgb(pandas.DataFrame(GREY))[..., 0], GREY
+    )
     for bad, words in (
         (np.ma.masked_less(GREY, 90), "masked"), (np.full((4, 4), np.nan), "0..1"), (torch.zeros(4, 9, 9), "channel-first"),
         (torch.zeros(4, 4, requires_grad=True), "NumPy array"), ([[1], [1, 2]], "NumPy array"), (GREY.astype(complex), "numbers"),
@@ -292,9 +440,13 @@ def test_arrays_of_every_type():
 # ---------------------------------------------------------------------- ends
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 98}, {"optimize": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 98}, {"optimize": True}]
+)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_without_its_end_marker_is_read_with_a_note_and_a_truncated_one_is_not(tmp_path, caplog, mode, options):
+def test_a_jpeg_without_its_end_marker_is_read_with_a_note_and_a_truncated_one_is_not(
+    tmp_path, caplog, mode, options
+):
     image = Image.fromarray(np.tile(PHOTO, (3, 3, 1))).convert(mode)
     data = saved(image, "JPEG", **options)
     whole = read_image(data)
@@ -311,7 +463,9 @@ def test_a_jpeg_without_its_end_marker_is_read_with_a_note_and_a_truncated_one_i
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "MPO", "PPM"])
 def test_what_follows_the_pixels_does_not_matter(kind):
-    options = {"save_all": True, "append_images": [Image.fromarray(PHOTO[::-1])]} if kind == "MPO" else {}
+    options = (
+        {"save_all": True, "append_images": [Image.fromarray(PHOTO[::-1])]} if kind == "MPO" else {}
+    )
     data = saved(Image.fromarray(PHOTO), kind, **options)
     whole = read_image(data)
     cut = {"PNG": 12, "GIF": 1, "MPO": 2}.get(kind, 0)
@@ -324,12 +478,24 @@ def test_what_follows_the_pixels_does_not_matter(kind):
 
 def test_files_of_every_format_odd_and_mutated_are_read_or_refused():
     program = Path(__file__).with_name("hostile_files.py")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["." if not p else p for p in sys.path]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, program, "500"], capture_output=True, text=True, env=environment, check=False)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(["." if not p else p for p in sys.path]),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, program, "500"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     found = json.loads(done.stdout)
-    assert found["read"] > 200 and found["refused"] > 200 and found["read"] + found["refused"] == 1000
+    assert (
+        found["read"] > 200 and found["refused"] > 200 and found["read"] + found["refused"] == 1000
+    )
     assert found["peak"] < 1_500_000_000
 
 
@@ -346,14 +512,20 @@ def sparse(folder, name, head, size):
 ])  # fmt: skip
 def test_files_are_not_read_further_than_a_picture_goes(tmp_path, monkeypatch, name, head, size):
     given = []
-    monkeypatch.setattr(files._File, "read", lambda self, n=-1: given.append(d := files._Metered.read(self, n)) or d)
+    monkeypatch.setattr(
+        files._File, "read", lambda self, n=-1: given.append(d := files._Metered.read(self, n)) or d
+    )
     path = sparse(tmp_path, name, head, size)
     tracemalloc.start()
     with pytest.raises(ImageProblem) as caught:
         read_image(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert sum(map(len, given)) <= files._OPEN_BYTES + files._BLOCK and len(given) < 200_000 and peak < 300e6
+    assert (
+        sum(map(len, given)) <= files._OPEN_BYTES + files._BLOCK
+        and len(given) < 200_000
+        and peak < 300e6
+    )
     if size > files.MAX_PIXELS * 20:
         with pytest.raises(ImageProblem, match="too large a file"):
             ImageCollection.from_files([path]).digest(0)
@@ -368,10 +540,33 @@ def test_scans_of_a_jpeg_are_counted():
         read_image(data[:-2] + scan * 5000 + b"\xff\xd9")
 
 
-@pytest.mark.parametrize("mode,kind", [("RGB", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("F", "TIFF"), ("RGBA", "WEBP"), ("I;16", "TIFF")])
+@pytest.mark.parametrize(
+    "mode,kind",
+    [
+        ("RGB", "PNG"),
+        ("RGBA", "PNG"),
+        ("LA", "PNG"),
+        ("P", "PNG"),
+        ("F", "TIFF"),
+        ("RGBA", "WEBP"),
+        ("I;16", "TIFF"),
+    ],
+)
 def test_bytes_a_pixel(mode, kind):
-    options = {"transparency": bytes(range(256))} if mode == "P" else {"lossless": True, "method": 0} if kind == "WEBP" else {}
-    data = saved(Image.new("L", (3000, 2000), 7).convert(mode) if mode in "PF" else Image.new(mode, (3000, 2000), 7), kind, **options)
+    options = (
+        {"transparency": bytes(range(256))}
+        if mode == "P"
+        else {"lossless": True, "method": 0}
+        if kind == "WEBP"
+        else {}
+    )
+    data = saved(
+        Image.new("L", (3000, 2000), 7).convert(mode)
+        if mode in "PF"
+        else Image.new(mode, (3000, 2000), 7),
+        kind,
+        **options,
+    )
     tracemalloc.start()
     read_image(data)
     peak = tracemalloc.get_traced_memory()[1]
@@ -388,7 +583,9 @@ def test_threads_share_a_budget_of_pixels(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "DECODING", gate)
     monkeypatch.setattr(os, "cpu_count", lambda: 28)
     images = ImageCollection.from_folder(tmp_path)
-    assert len(images.verify(progress=False)) == 24 and len(survey(images, progress=False).table) == 24
+    assert (
+        len(images.verify(progress=False)) == 24 and len(survey(images, progress=False).table) == 24
+    )
     assert 120_000 <= gate.most <= 250_000 and gate.taken == 0
     with pytest.raises(ImageProblem), gate.kept():
         read_image(b"none")
@@ -406,7 +603,10 @@ def test_a_picture_beyond_the_budget_is_decoded_alone_and_nothing_waits_for_ever
             gate.take(pixels)  # a second of the same thread does not wait
             order.append(pixels)
 
-    threads = [threading.Thread(target=one, args=(pixels,), daemon=True) for pixels in (500, 30, 40, 500, 20)]
+    threads = [
+        threading.Thread(target=one, args=(pixels,), daemon=True)
+        for pixels in (500, 30, 40, 500, 20)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -69,7 +69,10 @@ def test_csv_of_any_make(folder, encoding, separator, end):
     ],
 )
 def test_numbers_only_where_nothing_is_lost(folder, values, expected):
-    lines = [f'{name},"{value}","{value}"' for name, value in zip(["001", "002", "003"], values, strict=True)]
+    lines = [
+        f'{name},"{value}","{value}"'
+        for name, value in zip(["001", "002", "003"], values, strict=True)
+    ]
     images = from_csv(folder, "\n".join(["path,label,other", *lines]))
     got = images.column("other").tolist()
     assert [None if is_missing(value) else value for value in got] == expected
@@ -113,16 +116,30 @@ def test_csv_oddities_that_are_read(folder):
 def test_ids_match_however_their_accents_are_written(given, asked):
     images = ImageCollection.from_arrays(PIXELS[:2], ids=[given, "b"], labels=["x", "x"])
     retriever = Retriever(encoders.TinyImage(4), progress=False).fit(images)
-    assert np.array_equal(images[asked], PIXELS[0]) and images[["b", asked]].ids.tolist() == ["b", given]
-    assert images.with_columns(n=pd.Series([2, 1], index=["b", asked])).column("n").tolist() == [1, 2]
+    assert np.array_equal(images[asked], PIXELS[0]) and images[["b", asked]].ids.tolist() == [
+        "b",
+        given,
+    ]
+    assert images.with_columns(n=pd.Series([2, 1], index=["b", asked])).column("n").tolist() == [
+        1,
+        2,
+    ]
     assert images.with_columns(n={asked: 1, "b": 2}).column("n").tolist() == [1, 2]
-    assert retriever.search(asked, k=1).ids.tolist() == [["b"]] and np.array_equal(retriever.embedding(asked), retriever.embeddings[0])
+    assert retriever.search(asked, k=1).ids.tolist() == [["b"]] and np.array_equal(
+        retriever.embedding(asked), retriever.embeddings[0]
+    )
     ranking = retriever.search(images, k=None)
     other = Relevance.from_labels([asked, "b"], [asked, "b"], ["x", "x"], ["x", "x"])
-    assert evaluate(ranking, other, metrics="map", n_bootstrap=0)["map"] == 1.0 and ranking.row(asked)["id"].tolist() == ["b"]
+    assert evaluate(ranking, other, metrics="map", n_bootstrap=0)["map"] == 1.0 and ranking.row(
+        asked
+    )["id"].tolist() == ["b"]
     for positives in ([[asked], []], {asked: [asked]}):
-        assert Relevance.from_sets([given, "b"], [given, "b"], positives, keep_self=True).n_positives.tolist() == [1, 0]
-    assert ImageCollection.from_arrays(PIXELS[:2], ids=[asked, "b"]).positions_in(images).tolist() == [0, 1]
+        assert Relevance.from_sets(
+            [given, "b"], [given, "b"], positives, keep_self=True
+        ).n_positives.tolist() == [1, 0]
+    assert ImageCollection.from_arrays(PIXELS[:2], ids=[asked, "b"]).positions_in(
+        images
+    ).tolist() == [0, 1]
     retriever.remove(asked)
     assert retriever.ids.tolist() == ["b"]
 
@@ -133,7 +150,11 @@ def test_names_match_however_accents_and_folders_are_written(tmp_path):
     for name in ("é/ö.png", "e\u0301/o\u0308.png", "é\\ö.png"):
         images = ImageCollection.from_table(pd.DataFrame({"path": [name]}), root=tmp_path)
         assert np.array_equal(images[0], PIXELS[0])
-        assert images.with_columns(mask=[name]).mask(0).shape == (16, 16, 3)  # a mask is any stored picture
+        assert images.with_columns(mask=[name]).mask(0).shape == (
+            16,
+            16,
+            3,
+        )  # a mask is any stored picture
         assert images.with_columns(mask=[""]).table["mask"].tolist() == [None]
     assert ImageCollection.from_folder(tmp_path).ids.tolist() == ["é/ö.png"]
     assert ImageCollection.from_folder(tmp_path)["e\u0301/o\u0308.png"].shape == (16, 16, 3)
@@ -162,7 +183,9 @@ MISSING = {
 
 
 def frame_of(labels):
-    return pd.DataFrame({"label": pd.Series(labels, dtype=object if isinstance(labels, list) else None)})
+    return pd.DataFrame(
+        {"label": pd.Series(labels, dtype=object if isinstance(labels, list) else None)}
+    )
 
 
 COLLECTIONS = {
@@ -186,7 +209,10 @@ def test_missing_labels_match_nothing(make, labels):
     seen.filter(label=None)
     assert seen.shown == [str(images.ids[i]) for i in (2, 3, 5)]
     shown = explore.EmbeddingMap(images, ROWS, method="pca").wait(60)
-    assert [(one["name"] == "not labelled", one["count"]) for one in shown._colouring.groups("label").legend].count((True, 3)) == 1
+    assert [
+        (one["name"] == "not labelled", one["count"])
+        for one in shown._colouring.groups("label").legend
+    ].count((True, 3)) == 1
     assert check_leaks(images[:2], images[2:], max_hash_distance=-1).empty
     few, many = images.split(fraction=0.5)
     assert len(few) + len(many) == 6
@@ -196,7 +222,14 @@ def test_missing_labels_match_nothing(make, labels):
 
 @pytest.mark.parametrize("labels", MISSING.values(), ids=MISSING)
 def test_missing_labels_outside_of_collections(labels):
-    assert Relevance.from_labels(None, None, labels, labels).n_positives.tolist() == [2, 2, 0, 0, 1, 0]
+    assert Relevance.from_labels(None, None, labels, labels).n_positives.tolist() == [
+        2,
+        2,
+        0,
+        0,
+        1,
+        0,
+    ]
     groups = Relevance.from_labels(IDS, IDS, ["x"] * 6, ["x"] * 6, groups=(labels, labels))
     assert groups.n_positives.tolist() == [4, 4, 5, 5, 5, 5]
     rows = [[1, 0], [0, 1], *[[1, 0]] * 4]
@@ -205,21 +238,46 @@ def test_missing_labels_outside_of_collections(labels):
         class_numbers(labels, 6)
     ranking = Ranking.from_distances(1 - np.eye(6))
     with pytest.raises(ValueError, match="groups has missing values"):
-        evaluate(ranking, Relevance.from_labels(ranking.query_ids, None, list("aabbcc"), list("aabbcc")), groups=labels)
+        evaluate(
+            ranking,
+            Relevance.from_labels(ranking.query_ids, None, list("aabbcc"), list("aabbcc")),
+            groups=labels,
+        )
 
 
 def test_labels_that_look_alike_but_are_of_two_types_are_refused():
     one, other = [1, 2], ["1", "2"]
     assert text_of(b"a") == "a"  # as it is saved, so that it is no bytes afterwards
-    for first, second in [(one, other), (np.array(one, float), other), ([b"a"], ["a"]), ([True], ["True"]), ([1, "1"], [])]:
+    for first, second in [
+        (one, other),
+        (np.array(one, float), other),
+        ([b"a"], ["a"]),
+        ([True], ["True"]),
+        ([1, "1"], []),
+    ]:
         with pytest.raises(ValueError, match="two types"):
             Relevance.from_labels(None, None, first, second)
-    same = [one, np.array(one, np.int8), np.array(one, float), pd.array(one, dtype="Int64"), pd.Categorical(one)]
-    texts = [other, np.array(other), pd.array(other, dtype="string"), pd.Categorical(other), [np.str_("1"), "2"]]
+    same = [
+        one,
+        np.array(one, np.int8),
+        np.array(one, float),
+        pd.array(one, dtype="Int64"),
+        pd.Categorical(one),
+    ]
+    texts = [
+        other,
+        np.array(other),
+        pd.array(other, dtype="string"),
+        pd.Categorical(other),
+        [np.str_("1"), "2"],
+    ]
     for alike in (same, texts):
         for first in alike:
             for second in alike:
-                assert Relevance.from_labels(None, None, first, second).n_positives.tolist() == [1, 1]
+                assert Relevance.from_labels(None, None, first, second).n_positives.tolist() == [
+                    1,
+                    1,
+                ]
     assert Relevance.from_labels(None, None, ["e\u0301"], ["é"]).n_positives.tolist() == [1]
 
 
@@ -237,16 +295,24 @@ def coloured(values):
 
 def of_relevance(values):
     found = Relevance.from_labels(IDS, ["x"], values, ["of p"]).n_positives
-    return [f"of {IDS[int(i)]}" if n else "" for i, n in enumerate(found)][:1] + [f"of {i}" for i in IDS[1:]]
+    return [f"of {IDS[int(i)]}" if n else "" for i, n in enumerate(found)][:1] + [
+        f"of {i}" for i in IDS[1:]
+    ]
 
 
 def scored_groups(values):
     """The interval of a bootstrap over two groups depends on who is in which."""
-    ranking = Ranking.from_distances(np.abs(np.arange(6)[:, None] - np.arange(6)), IDS, IDS, exclude_self=True)
+    ranking = Ranking.from_distances(
+        np.abs(np.arange(6)[:, None] - np.arange(6)), IDS, IDS, exclude_self=True
+    )
     truth = Relevance.from_labels(IDS, IDS, list("aababb"), list("aababb"))
     return [
-        evaluate(ranking, truth, metrics="map", groups=values).summary.loc["map", ["low", "high"]].tolist(),
-        compare({"a": ranking, "b": ranking.top(5)}, truth, groups=values, metric="p@1").summary["low"].tolist(),
+        evaluate(ranking, truth, metrics="map", groups=values)
+        .summary.loc["map", ["low", "high"]]
+        .tolist(),
+        compare({"a": ranking, "b": ranking.top(5)}, truth, groups=values, metric="p@1")
+        .summary["low"]
+        .tolist(),
     ]
 
 
@@ -256,11 +322,15 @@ def drawn(values):
 
 TAKERS = {
     "with_columns": lambda values: IMAGES.with_columns(label=values).labels.tolist(),
-    "from_arrays": lambda values: ImageCollection.from_arrays(PIXELS, labels=values, ids=IDS).labels.tolist(),
+    "from_arrays": lambda values: ImageCollection.from_arrays(
+        PIXELS, labels=values, ids=IDS
+    ).labels.tolist(),
     "table": lambda values: ImageCollection.from_arrays(
         PIXELS, ids=IDS, table=pd.DataFrame({"label": values})
     ).labels.tolist(),
-    "from_files": lambda values: ImageCollection.from_files(IDS, pd.DataFrame({"label": values})).labels.tolist(),
+    "from_files": lambda values: ImageCollection.from_files(
+        IDS, pd.DataFrame({"label": values})
+    ).labels.tolist(),
     "EmbeddingMap": coloured,
     "Relevance": of_relevance,
     "contact_sheet": drawn,
@@ -272,10 +342,20 @@ TAKERS = {
 @pytest.mark.filterwarnings("ignore:.*Matplotlib.*")
 def test_a_series_is_matched_by_its_index_or_refused(take):
     expected = SERIES.tolist()
-    assert take(SHUFFLED) == take(SHUFFLED.to_dict() if take is not TAKERS["table"] else SHUFFLED) == expected
-    assert take(SERIES.to_numpy()) == take(SERIES.reset_index(drop=True)) == take(SERIES) == expected
+    assert (
+        take(SHUFFLED)
+        == take(SHUFFLED.to_dict() if take is not TAKERS["table"] else SHUFFLED)
+        == expected
+    )
+    assert (
+        take(SERIES.to_numpy()) == take(SERIES.reset_index(drop=True)) == take(SERIES) == expected
+    )
     assert take(pd.concat([SHUFFLED, pd.Series({"z": "more"})])) == expected
-    for wrong in (SERIES.set_axis(range(10, 16)), SERIES.set_axis(list("pqrstt")), SERIES.set_axis(list("abcdef"))):
+    for wrong in (
+        SERIES.set_axis(range(10, 16)),
+        SERIES.set_axis(list("pqrstt")),
+        SERIES.set_axis(list("abcdef")),
+    ):
         with pytest.raises(ValueError, match="index of .* does not name"):
             take(wrong)
 
@@ -288,21 +368,43 @@ def test_masks_groups_and_embeddings_are_matched_too():
     with pytest.raises(ValueError, match="missing values"):
         IMAGES[pd.Series([True, None] * 3, dtype="boolean")]
     groups = pd.Series(list("xxyyzz"), index=IDS)
-    assert scored_groups(groups) == scored_groups(groups.loc[list("utsrqp")]) == scored_groups(groups.tolist())
+    assert (
+        scored_groups(groups)
+        == scored_groups(groups.loc[list("utsrqp")])
+        == scored_groups(groups.tolist())
+    )
     assert scored_groups(groups) != scored_groups(list("xyzxyz"))
     with pytest.raises(ValueError, match="does not name"):
         scored_groups(groups.set_axis(range(1, 7)))
     frame = pd.DataFrame(ROWS, index=IDS).loc[list("utsrqp")]
     plain = explore.EmbeddingMap(IMAGES, ROWS, method="pca").wait(60)
-    assert np.array_equal(explore.EmbeddingMap(IMAGES, frame, method="pca").wait(60).points, plain.points)
-    assert survey(IMAGES, frame, progress=False).table.equals(survey(IMAGES, ROWS, progress=False).table)
-    assert explore.CollectionExplorer(IMAGES, frame).wait().found.table.equals(survey(IMAGES, ROWS, progress=False).table)
-    assert check_leaks(IMAGES, IMAGES, encoder=(ROWS, frame), max_hash_distance=-1).query("kind == 'content'").shape[0] == 6
-    for take in (lambda f: explore.EmbeddingMap(IMAGES, f, method="pca"), lambda f: survey(IMAGES, f, progress=False)):
+    assert np.array_equal(
+        explore.EmbeddingMap(IMAGES, frame, method="pca").wait(60).points, plain.points
+    )
+    assert survey(IMAGES, frame, progress=False).table.equals(
+        survey(IMAGES, ROWS, progress=False).table
+    )
+    assert (
+        explore.CollectionExplorer(IMAGES, frame)
+        .wait()
+        .found.table.equals(survey(IMAGES, ROWS, progress=False).table)
+    )
+    assert (
+        check_leaks(IMAGES, IMAGES, encoder=(ROWS, frame), max_hash_distance=-1)
+        .query("kind == 'content'")
+        .shape[0]
+        == 6
+    )
+    for take in (
+        lambda f: explore.EmbeddingMap(IMAGES, f, method="pca"),
+        lambda f: survey(IMAGES, f, progress=False),
+    ):
         with pytest.raises(ValueError, match="does not name"):
             take(frame.set_axis(range(1, 7)))
     positives = pd.Series({"q1": ["b"], "q0": ["a"]})
-    assert Relevance.from_sets(["q0", "q1"], ["a", "b"], positives).relevant([[0], [0]]).ravel().tolist() == [True, False]
+    assert Relevance.from_sets(["q0", "q1"], ["a", "b"], positives).relevant(
+        [[0], [0]]
+    ).ravel().tolist() == [True, False]
 
 
 def test_distances_and_embeddings_are_matched_by_name():
@@ -327,17 +429,33 @@ def test_numbered_images_are_matched_by_number_only_where_that_says_one_thing():
     series = pd.Series(list("abcdef"))
     assert images[3:].with_columns(label=series[3:]).labels.tolist() == list("def")
     assert images[3:].with_columns(label=pd.Series(list("xyz"))).labels.tolist() == list("xyz")
-    for some, values in ((images[[2, 1, 0]], series[:3]), (images, series[::-1]), (images[3:], series[[5, 3, 4]])):
-        for take in (lambda values, some=some: some.with_columns(label=values), lambda values, some=some: some[values == "a"]):
+    for some, values in (
+        (images[[2, 1, 0]], series[:3]),
+        (images, series[::-1]),
+        (images[3:], series[[5, 3, 4]]),
+    ):
+        for take in (
+            lambda values, some=some: some.with_columns(label=values),
+            lambda values, some=some: some[values == "a"],
+        ):
             with pytest.raises(ValueError, match="does not name"):  # by number or by place?
                 take(values)
-    for order in ([5, 4, 3, 2, 1, 0], [1, 0, 2, 3, 4, 5], [7, 3, 2, 1, 0, 9]):  # sorted or drawn, and the pictures read in that order
-        for wrong in ({"labels": series.set_axis(order)}, {"table": pd.DataFrame({"label": series.set_axis(order)})}):
+    for order in (
+        [5, 4, 3, 2, 1, 0],
+        [1, 0, 2, 3, 4, 5],
+        [7, 3, 2, 1, 0, 9],
+    ):  # sorted or drawn, and the pictures read in that order
+        for wrong in (
+            {"labels": series.set_axis(order)},
+            {"table": pd.DataFrame({"label": series.set_axis(order)})},
+        ):
             with pytest.raises(ValueError, match="does not name"):
                 ImageCollection.from_arrays(PIXELS, **wrong)
     assert images[[1, 4]].with_columns(label=series.drop(2)).labels.tolist() == ["b", "e"]
     table = pd.DataFrame({"pixels": list(PIXELS), "label": list("abcdef")})[::-2]
-    assert ImageCollection.from_arrays(table["pixels"], labels=table["label"]).labels.tolist() == list("fdb")
+    assert ImageCollection.from_arrays(
+        table["pixels"], labels=table["label"]
+    ).labels.tolist() == list("fdb")
     with pytest.raises(TypeError, match="single text"):
         images.with_columns(label="abcdef")
 
@@ -375,7 +493,9 @@ def test_columns_of_any_type_break_no_view(tmp_path, column, values):
     texts = [text_of(value) for value in images.table[column]]
     assert "6 images" in repr(images) and images._repr_html_().count("<figure") == 6
     assert sum(map(len, images.split(fraction=0.5, random_state=1))) == 6
-    assert survey(images, progress=False).class_counts().sum() == (column == "label") * sum(map(bool, texts))
+    assert survey(images, progress=False).class_counts().sum() == (column == "label") * sum(
+        map(bool, texts)
+    )
     seen = explore.CollectionExplorer(images, ROWS).wait()
     for view in ("classes", "contact sheet"):
         seen.view = view
@@ -398,7 +518,9 @@ def test_columns_of_any_type_break_no_view(tmp_path, column, values):
     explore.QueryExplorer(retriever).search("1")
     retriever.save(tmp_path / "saved")
     assert [text_of(value) for value in Retriever.load(tmp_path / "saved").table[column]] == texts
-    several = any(isinstance(value, list | dict | set | np.ndarray) for value in images.table[column])
+    several = any(
+        isinstance(value, list | dict | set | np.ndarray) for value in images.table[column]
+    )
     if several:
         with pytest.raises(ValueError, match="one label for each item"):
             images.relevance(by=column)
@@ -444,7 +566,9 @@ def test_the_working_directory_may_change(tmp_path, monkeypatch):
             if "mask" in images.table:
                 assert images.mask(0)[0, 0] == 50, name
             assert images.root is None or images.root.is_absolute()
-    assert made["root"].ids.tolist() == ["0.png"] and made["from_files"].ids.tolist() == ["photos/0.png"]
+    assert made["root"].ids.tolist() == ["0.png"] and made["from_files"].ids.tolist() == [
+        "photos/0.png"
+    ]
 
 
 def test_a_tilde_is_the_home_folder_only_where_a_path_begins_with_it(tmp_path, monkeypatch):
@@ -462,7 +586,9 @@ def test_a_tilde_is_the_home_folder_only_where_a_path_begins_with_it(tmp_path, m
 def test_what_is_said_of_a_table(folder, caplog):
     with caplog.at_level(logging.WARNING):
         from_csv(folder, "path,label\n001,Cat\n002,cat\n003,cat \n0004,café\n", "cp1252")
-    assert "not UTF-8" in caplog.text and "'Cat', 'cat', 'cat ' are taken for 3 classes" in caplog.text
+    assert (
+        "not UTF-8" in caplog.text and "'Cat', 'cat', 'cat ' are taken for 3 classes" in caplog.text
+    )
 
 
 # ------------------------------------------------------------------ a CSV of labels in a folder
@@ -483,7 +609,10 @@ def test_labels_of_a_csv_in_the_folder(flat, named, column, caplog):
     rows = [f"{named.format(i)},0{i % 2},{i}.5" for i in range(5)]
     (flat / "t.csv").write_text("\n".join([f"file,{column},weight", *rows, "gone.png,01,1"]))
     assert "label" not in ImageCollection.from_folder(flat).table
-    assert f"t.csv knows labels of these images ({column})" in caplog.text and "labels='t.csv'" in caplog.text
+    assert (
+        f"t.csv knows labels of these images ({column})" in caplog.text
+        and "labels='t.csv'" in caplog.text
+    )
     for spec in ("t.csv", f"t.csv:{column}", flat / "t.csv"):
         images = ImageCollection.from_folder(flat, labels=spec)
         assert images.labels.tolist() == ["00", "01", "00", "01", "00", None]
@@ -498,7 +627,11 @@ def test_labels_of_a_csv_in_the_folder(flat, named, column, caplog):
 @pytest.mark.parametrize(
     ("text", "spec", "message"),
     [
-        ("file,a,b\n0.png,x,y\n1.png,x,y\n2.png,z,w\n3.png,z,w\n", "t.csv", "which column.*t.csv:COLUMN; there are: a, b"),
+        (
+            "file,a,b\n0.png,x,y\n1.png,x,y\n2.png,z,w\n3.png,z,w\n",
+            "t.csv",
+            "which column.*t.csv:COLUMN; there are: a, b",
+        ),
         ("file,label\n0.png,x\n0.png,y\n", "t.csv", "names in/0.png more than once"),
         ("file,label\nnone.png,x\n", "t.csv", "names none of the 6 images"),
         ("file,label\n0.png,x\n", "t.csv:species", "no column 'species' for labels.*file, label"),
@@ -511,7 +644,9 @@ def test_a_csv_of_labels_that_does_not_fit_is_refused(flat, text, spec, message)
         ImageCollection.from_folder(flat, labels=spec)
 
 
-def test_a_csv_that_agrees_with_the_folders_or_is_about_something_else_is_not_offered(tmp_path, caplog):
+def test_a_csv_that_agrees_with_the_folders_or_is_about_something_else_is_not_offered(
+    tmp_path, caplog
+):
     for name in ("a/0.png", "b/1.png"):
         (tmp_path / name).parent.mkdir()
         Image.fromarray(PIXELS[0]).save(tmp_path / name)
@@ -525,8 +660,15 @@ def test_the_real_tables_of_labels(caplog):
     root = os.environ.get("CBIRKIT_REALDATA")
     if not root or not os.path.isdir(root):
         pytest.skip("no real photographs: CBIRKIT_REALDATA is no folder")
-    expected = {"a_category_clothing10": 10, "a_imagenet_superclass10": 10, "b_instance_ukbench250": 250, "c_crossdomain_pacs": 7}
+    expected = {
+        "a_category_clothing10": 10,
+        "a_imagenet_superclass10": 10,
+        "b_instance_ukbench250": 250,
+        "c_crossdomain_pacs": 7,
+    }
     for name, n_classes in expected.items():
         images = ImageCollection.from_folder(os.path.join(root, name), labels="labels.csv")
         assert f"label ({n_classes})" in repr(images) and not len(images.problems)
-    assert "split (2), label (10)" in repr(ImageCollection.from_folder(os.path.join(root, "a_cifar10_small")))
+    assert "split (2), label (10)" in repr(
+        ImageCollection.from_folder(os.path.join(root, "a_cifar10_small"))
+    )

@@ -34,21 +34,34 @@ def test_formats_that_are_not_read_are_named(folder):
     assert not {e for e in UNREAD if e != e.lower()}
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.001", "my.photo", "photo.HEIC", "photo.jpg~", "photo.jpg.part"])
+@pytest.mark.parametrize(
+    "name", ["photo", "photo.001", "my.photo", "photo.HEIC", "photo.jpg~", "photo.jpg.part"]
+)
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM"])
 def test_an_image_is_read_whatever_its_ending(folder, format_name, name):
     Image.new("RGB", (20, 10), "blue").save(folder / name, format=format_name)
-    for other, text in {"Makefile": "all:\n", "a.csv": "P2 is a patient", "b.txt": "BMW", "c.xml": "<?xml", "d.html": "<html"}.items():
+    for other, text in {
+        "Makefile": "all:\n",
+        "a.csv": "P2 is a patient",
+        "b.txt": "BMW",
+        "c.xml": "<?xml",
+        "d.html": "<html",
+    }.items():
         (folder / other).write_text(text)
     images = ImageCollection.from_folder(folder)
     assert images.ids.tolist() == ["a.jpg", name] and not len(images.problems)
     assert images[name][5, 5, 2] > 200
 
 
-@pytest.mark.parametrize("ending", ["jpe", "jfif", "mpo", "apng", "pbm", "pgm", "pnm", "ppm", "dib", "JPG"])
+@pytest.mark.parametrize(
+    "ending", ["jpe", "jfif", "mpo", "apng", "pbm", "pgm", "pnm", "ppm", "dib", "JPG"]
+)
 def test_rarer_endings_of_formats_that_are_read(folder, ending):
     name = f"b.{ending}"
-    Image.new("L", (20, 10), 200).save(folder / name, format={"dib": "DIB", "apng": "PNG"}.get(ending, "PPM" if ending[0] == "p" else "JPEG"))
+    Image.new("L", (20, 10), 200).save(
+        folder / name,
+        format={"dib": "DIB", "apng": "PNG"}.get(ending, "PPM" if ending[0] == "p" else "JPEG"),
+    )
     assert ImageCollection.from_folder(folder)[name].shape == (10, 20, 3)
 
 
@@ -76,9 +89,22 @@ def test_special_files_are_refused_by_name_on_every_way_in(folder, kind):
     path = special(folder, kind)
     assert reasons(folder) == {path.name: f"a {kind}, not a file"}
     images = ImageCollection.from_files([path], pd.DataFrame({"mask": [str(path)]}), ids=["x"])
-    retriever = Retriever(encoders.ColorHistogram(), progress=False).fit(ImageCollection.from_folder(folder))
-    ways = [read_image, lambda p: read_image(str(p)), lambda p: read_thumbnail(p, 32), lambda p: images["x"], lambda p: images.digest(0)]
-    ways += [lambda p: images.thumbnail(0), lambda p: images.mask(0), lambda p: retriever.search(p, k=1), lambda p: retriever.search(str(p), k=1)]
+    retriever = Retriever(encoders.ColorHistogram(), progress=False).fit(
+        ImageCollection.from_folder(folder)
+    )
+    ways = [
+        read_image,
+        lambda p: read_image(str(p)),
+        lambda p: read_thumbnail(p, 32),
+        lambda p: images["x"],
+        lambda p: images.digest(0),
+    ]
+    ways += [
+        lambda p: images.thumbnail(0),
+        lambda p: images.mask(0),
+        lambda p: retriever.search(p, k=1),
+        lambda p: retriever.search(str(p), k=1),
+    ]
     for way in ways:
         with pytest.raises(ValueError, match=f"a {kind}, not a file"):
             way(path)
@@ -86,7 +112,9 @@ def test_special_files_are_refused_by_name_on_every_way_in(folder, kind):
 
 def test_a_folder_of_nothing_else_says_so(tmp_path):
     (tmp_path / "1.heic").write_bytes(b"x")
-    with pytest.raises(ValueError, match="1 refused .the first: 1.heic: HEIC is not read; save it as JPEG"):
+    with pytest.raises(
+        ValueError, match="1 refused .the first: 1.heic: HEIC is not read; save it as JPEG"
+    ):
         ImageCollection.from_folder(tmp_path)
 
 

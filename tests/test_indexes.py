@@ -54,7 +54,9 @@ def test_keys_are_arrival_numbers_and_never_used_twice(kind):
     assert index.add(X[10:12]).tolist() == [10, 11]
     index.remove([11, 3])
     assert index.add(X[12:14]).tolist() == [12, 13] and index.add(X[:0]).tolist() == []
-    assert index.keys_.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13] and index.n_indexed_ == 12
+    assert (
+        index.keys_.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13] and index.n_indexed_ == 12
+    )
     index.remove(index.keys_)
     assert index.n_indexed_ == 0 and index.add(X[:3]).tolist() == [14, 15, 16]
     assert set(index.kneighbors(X[:1], 3)[1][0]) == {14, 15, 16}
@@ -78,7 +80,9 @@ def test_add_and_remove_agree_with_a_dictionary(kind, metric, seed):
     rng = np.random.default_rng(seed)
 
     def draw(n):
-        X = rng.integers(-3, 4, size=(n, 6)).astype(np.float32)  # a coarse grid: many ties and duplicates
+        X = rng.integers(-3, 4, size=(n, 6)).astype(
+            np.float32
+        )  # a coarse grid: many ties and duplicates
         return np.packbits(X > 0, axis=1) if kind is Hamming else X
 
     X = draw(40)
@@ -107,7 +111,9 @@ def check_against(index, items, queries, metric, exact):
     hits = 0
     for query, row_d, row_k in zip(queries, distances, keys, strict=True):
         truth = naive_neighbours(items, query, k, metric)
-        assert len(set(row_k)) == k and set(row_k) <= set(items)  # none that was removed, and k of them
+        assert len(set(row_k)) == k and set(row_k) <= set(
+            items
+        )  # none that was removed, and k of them
         own = [naive_distance(query, items[key], metric) for key in row_k]
         np.testing.assert_allclose(row_d, own, rtol=1e-6, atol=2e-7)
         hits += np.sum(row_d <= truth[-1][0] + 1e-6)

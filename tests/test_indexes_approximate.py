@@ -151,7 +151,9 @@ def test_building_anew_is_logged_and_happens_once(kind, word, caplog):
 @pytest.mark.parametrize("kind", [Annoy, IVF, IVFPQ])
 def test_the_same_seed_builds_the_same(kind):
     X, Q = clustered(1000, 20)
-    first, again, other = (make(kind, random_state=seed).fit(X).kneighbors(Q, 50) for seed in (3, 3, 4))
+    first, again, other = (
+        make(kind, random_state=seed).fit(X).kneighbors(Q, 50) for seed in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[1] != other[1]).any()
 
@@ -166,7 +168,9 @@ for index in (HNSW(), IVF(), IVFPQ()):
     assert index.kneighbors(X[60:70], 1)[1].ravel().tolist() == list(range(60, 70)), index
     index.kneighbors()
 """
-    subprocess.run([sys.executable, "-c", code], check=True)  # the patch stays for the life of a process
+    subprocess.run(
+        [sys.executable, "-c", code], check=True
+    )  # the patch stays for the life of a process
 
 
 if __name__ == "__main__":
@@ -176,7 +180,9 @@ if __name__ == "__main__":
     for name, (kind, params, least) in CASES.items():
         for metric in ("cosine", "euclidean"):
             found = [recall_of(kind, params, metric, seed) for seed in range(10)]
-            print(f"{name:20s} {metric:10s} worst {min(found):.3f} mean {np.mean(found):.3f} asked {least}")
+            print(
+                f"{name:20s} {metric:10s} worst {min(found):.3f} mean {np.mean(found):.3f} asked {least}"
+            )
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -203,9 +209,13 @@ def _with_copies(case, seed=0):
     """960 items and 3,000 copies of what, shuffled: X and queries that the copies are far from."""
     X, Q = clustered(960, 60, d=64, seed=seed)
     rng = np.random.default_rng(seed)
-    copied = {"bursts": X[:60], "zeros": np.zeros((1, 64)), "groups": X[:6], "query": Q[:1]}.get(case, X.mean(axis=0, keepdims=True))
+    copied = {"bursts": X[:60], "zeros": np.zeros((1, 64)), "groups": X[:6], "query": Q[:1]}.get(
+        case, X.mean(axis=0, keepdims=True)
+    )
     copies = np.repeat(copied, 3000 // len(copied), axis=0)
-    copies += {"bursts": 1e-3}.get(case, case if isinstance(case, float) else 0) * rng.normal(size=copies.shape)
+    copies += {"bursts": 1e-3}.get(case, case if isinstance(case, float) else 0) * rng.normal(
+        size=copies.shape
+    )
     every = np.concatenate([X, copies]).astype(np.float32)
     return every[rng.permutation(len(every))], Q
 
@@ -215,7 +225,9 @@ def _share_found(index, exact, Q):
     return np.mean(index.kneighbors(Q)[0] <= exact.kneighbors(Q)[0][:, -1:] + 1e-5)
 
 
-@pytest.mark.parametrize("case", ["copies", 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, "groups", "bursts", "query", "zeros"])
+@pytest.mark.parametrize(
+    "case", ["copies", 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, "groups", "bursts", "query", "zeros"]
+)
 @pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
 def test_copies_do_not_hide_the_others(kind, case, tmp_path):
     X, Q = _with_copies(case)

@@ -68,7 +68,9 @@ def test_wrong_shapes(kind):
     index.fit(X)
     wide = np.hstack([X, X])
     for call in (index.kneighbors, index.add):
-        with pytest.raises(ValueError, match=f"has {wide.shape[1]} dimensions, the index holds {X.shape[1]}"):
+        with pytest.raises(
+            ValueError, match=f"has {wide.shape[1]} dimensions, the index holds {X.shape[1]}"
+        ):
             call(wide)
     assert index.n_indexed_ == 30 and index.add(X[:1]).tolist() == [30]
 
@@ -133,7 +135,11 @@ def test_removing_unknown_keys_removes_nothing(kind):
 @pytest.mark.parametrize(
     ("kind", "params", "message"),
     [
-        (Exact, {"metric": "manhattan"}, "metric='manhattan' is not known; use one of cosine, euclidean"),
+        (
+            Exact,
+            {"metric": "manhattan"},
+            "metric='manhattan' is not known; use one of cosine, euclidean",
+        ),
         (Exact, {"block_bytes": 0}, "block_bytes=0 is too small"),
         (HNSW, {"m": 1}, "m=1 is too small"),
         (HNSW, {"ef_search": 0}, "ef_search=0 is too small"),
@@ -178,7 +184,9 @@ def test_values_whose_squares_vanish_are_refused_where_float32_decides(kind):
     with pytest.raises(ValueError, match="too small for float32"):
         make(kind, "euclidean").fit(X)
     near = Exact("euclidean").fit(X).kneighbors(n_neighbors=3)[1]
-    np.testing.assert_array_equal(near, Exact("euclidean").fit(1e30 * X).kneighbors(n_neighbors=3)[1])
+    np.testing.assert_array_equal(
+        near, Exact("euclidean").fit(1e30 * X).kneighbors(n_neighbors=3)[1]
+    )
     assert make(kind).fit(X).kneighbors(X[:1], n_neighbors=1)[1] == 0  # scaled to length 1
 
 
@@ -188,4 +196,6 @@ def test_masked_values_are_refused_and_tensors_taken():
         Exact().fit(np.ma.masked_array(X, X > 1))
     torch = pytest.importorskip("torch")
     tensor = torch.tensor(X, requires_grad=True)
-    np.testing.assert_array_equal(Exact().fit(tensor).kneighbors(tensor)[1], Exact().fit(X).kneighbors(X)[1])
+    np.testing.assert_array_equal(
+        Exact().fit(tensor).kneighbors(tensor)[1], Exact().fit(X).kneighbors(X)[1]
+    )

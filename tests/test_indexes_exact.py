@@ -23,7 +23,9 @@ def test_exact_agrees_with_naive_loops(metric, d):
     assert distances.dtype == np.float32 and keys.dtype == np.int64
     assert (np.sort(keys, axis=1) == np.arange(50)).all()
     assert (np.diff(distances, axis=1) >= 0).all()
-    np.testing.assert_allclose(distances, np.take_along_axis(truth, keys, axis=1), rtol=1e-6, atol=2e-7)
+    np.testing.assert_allclose(
+        distances, np.take_along_axis(truth, keys, axis=1), rtol=1e-6, atol=2e-7
+    )
 
 
 @given(data=st.data(), k=st.integers(1, 12), n_bytes=st.sampled_from([40, 600, 10**6]))
@@ -35,7 +37,9 @@ def test_exact_euclidean_ties_go_to_the_smaller_key(data, k, n_bytes):
     Q = np.array(data.draw(st.lists(points, min_size=1, max_size=5)), float)
     distances, keys = Exact("euclidean", block_bytes=n_bytes).fit(X).kneighbors(Q, k)
     for q, row_d, row_k in zip(Q, distances, keys, strict=True):
-        assert list(zip(row_d, row_k, strict=True)) == naive_neighbours(dict(enumerate(X)), q, k, "euclidean")
+        assert list(zip(row_d, row_k, strict=True)) == naive_neighbours(
+            dict(enumerate(X)), q, k, "euclidean"
+        )
 
 
 @given(
@@ -47,20 +51,24 @@ def test_exact_euclidean_ties_go_to_the_smaller_key(data, k, n_bytes):
 @settings(max_examples=60, deadline=None)
 def test_hamming_agrees_with_naive_loops_and_ties_go_to_the_smaller_key(data, k, n_bytes, block):
     n = data.draw(st.integers(k, 40))
-    X = np.frombuffer(data.draw(st.binary(min_size=n * n_bytes, max_size=n * n_bytes)), np.uint8).reshape(
-        n, -1
-    )
-    Q = np.frombuffer(data.draw(st.binary(min_size=3 * n_bytes, max_size=3 * n_bytes)), np.uint8).reshape(
-        3, -1
-    )
+    X = np.frombuffer(
+        data.draw(st.binary(min_size=n * n_bytes, max_size=n * n_bytes)), np.uint8
+    ).reshape(n, -1)
+    Q = np.frombuffer(
+        data.draw(st.binary(min_size=3 * n_bytes, max_size=3 * n_bytes)), np.uint8
+    ).reshape(3, -1)
     distances, keys = Hamming(block_bytes=block).fit(X).kneighbors(Q, k)
     assert distances.dtype == np.float32
     for q, row_d, row_k in zip(Q, distances, keys, strict=True):
-        assert list(zip(row_d, row_k, strict=True)) == naive_neighbours(dict(enumerate(X)), q, k, "hamming")
+        assert list(zip(row_d, row_k, strict=True)) == naive_neighbours(
+            dict(enumerate(X)), q, k, "hamming"
+        )
 
 
 def test_hamming_of_all_bits_of_long_codes():
-    X = np.vstack([np.zeros(9000, np.uint8), np.full(9000, 255, np.uint8)])  # more than 16 bits count to
+    X = np.vstack(
+        [np.zeros(9000, np.uint8), np.full(9000, 255, np.uint8)]
+    )  # more than 16 bits count to
     distances, keys = Hamming().fit(X).kneighbors(X[:1], 2)
     assert distances.tolist() == [[0, 72000]] and keys.tolist() == [[0, 1]]
 
@@ -112,7 +120,10 @@ def test_exact_at_any_scale(metric, scale):
     truth = naive_distances(X, X, metric)
     np.testing.assert_array_equal(keys, np.argsort(truth, axis=1)[:, :5])
     np.testing.assert_allclose(
-        distances[:, 1:], np.sort(truth, axis=1)[:, 1:5], rtol=1e-5, atol=1e-7 * (metric == "cosine")
+        distances[:, 1:],
+        np.sort(truth, axis=1)[:, 1:5],
+        rtol=1e-5,
+        atol=1e-7 * (metric == "cosine"),
     )
     assert (distances[:, 0] == 0).all()
 
@@ -145,7 +156,11 @@ def test_zero_vectors_are_at_cosine_distance_1_from_all(kind, n):
     X[[3, 7]] = 0
     index = make(kind).fit(X)
     distances, keys = index.kneighbors(X[:3], n)
-    assert {3, 7} == set(keys[0, -2:]) and (distances[:, -2:] == 1).all() and distances[:, -3].max() < 1
+    assert (
+        {3, 7} == set(keys[0, -2:])
+        and (distances[:, -2:] == 1).all()
+        and distances[:, -3].max() < 1
+    )
     assert (index.kneighbors(X[3:4], n)[0] == 1).all()
     if kind is IVFPQ:
         distances, keys = make(kind, rerank=0).fit(X).kneighbors(X[:3], n)

@@ -22,7 +22,8 @@ def data(kind, n=60, seed=0):
 
 def same(first, second, X):
     return all(
-        np.array_equal(a, b) for a, b in zip(first.kneighbors(X, 9), second.kneighbors(X, 9), strict=True)
+        np.array_equal(a, b)
+        for a, b in zip(first.kneighbors(X, 9), second.kneighbors(X, 9), strict=True)
     )
 
 
@@ -84,7 +85,9 @@ def test_saving_over_an_index_replaces_it_and_leaves_nothing_behind(kind, tmp_pa
     Exact().fit(data(Exact)).save(tmp_path)  # another class
     files = {path.name for path in tmp_path.iterdir()}
     assert files == {"manifest.json", "index.json", "keys.npy", "vectors.npy"}
-    assert [path.name for path in tmp_path.parent.iterdir() if tmp_path.name in path.name] == [tmp_path.name]
+    assert [path.name for path in tmp_path.parent.iterdir() if tmp_path.name in path.name] == [
+        tmp_path.name
+    ]
     assert isinstance(indexes.load(tmp_path), Exact)
     assert same(new, old.fit(data(kind, 90, seed=2)), data(kind))  # a saved index can still be used
 
@@ -135,7 +138,9 @@ def test_every_single_bit_of_the_description_counts(name, tmp_path):
 
 
 def test_missing_and_foreign_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no folder .*; give the folder that the index"):
+    with pytest.raises(
+        FileNotFoundError, match="there is no folder .*; give the folder that the index"
+    ):
         indexes.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="is not a saved index: it has no manifest.json"):
         indexes.load(tmp_path)
@@ -168,7 +173,9 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path):
     with pytest.raises(FileExistsError, match="is a file, and a folder is to be written there"):
         index.save(tmp_path / "holiday.jpg")
     save_state([1], tmp_path / "list", kind="list")
-    with pytest.raises(FileExistsError, match="holds a saved list, which a saved index would replace"):
+    with pytest.raises(
+        FileExistsError, match="holds a saved list, which a saved index would replace"
+    ):
         index.save(tmp_path / "list")
     assert load_state(tmp_path / "list", kind="list") == [1]
     index.save(tmp_path / "index")
@@ -202,7 +209,8 @@ def test_descriptions_made_with_intent_are_refused(tmp_path):
     rewrite(tmp_path, **good)
     assert isinstance(indexes.load(tmp_path), Exact)
     with pytest.raises(
-        ValueError, match="holds an index of class 'Exact', not Hamming; cbirkit.indexes.load reads every"
+        ValueError,
+        match="holds an index of class 'Exact', not Hamming; cbirkit.indexes.load reads every",
     ):
         Hamming.load(tmp_path)
 
@@ -262,7 +270,12 @@ def test_links_pipes_and_folders_in_place_of_files_are_refused(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "name", "suffix"),
-    [(HNSW, "graph", "faiss"), (IVF, "lists", "faiss"), (IVFPQ, "lists", "faiss"), (Annoy, "trees", "ann")],
+    [
+        (HNSW, "graph", "faiss"),
+        (IVF, "lists", "faiss"),
+        (IVFPQ, "lists", "faiss"),
+        (Annoy, "trees", "ann"),
+    ],
 )
 def test_structures_that_do_not_fit_are_refused(kind, name, suffix, tmp_path, capfd):
     """Where they are parsed, that is, because they are trusted."""
@@ -273,16 +286,23 @@ def test_structures_that_do_not_fit_are_refused(kind, name, suffix, tmp_path, ca
     if suffix == "faiss":
         import faiss
 
-        contents += [bytes(smaller._payloads()[name][1]), bytes(faiss.serialize_index(faiss.IndexFlatL2(16)))]
+        contents += [
+            bytes(smaller._payloads()[name][1]),
+            bytes(faiss.serialize_index(faiss.IndexFlatL2(16))),
+        ]
     for content in contents:
         put(tmp_path, f"{name}.{suffix}", content)
         with pytest.raises(ValueError, match=f"does not hold a usable {kind.__name__} index"):
             indexes.load(tmp_path, trusted=True)
 
 
-@pytest.mark.parametrize("who", ["somebody else", "nobody who can keep a key", "somebody who forged the seal"])
+@pytest.mark.parametrize(
+    "who", ["somebody else", "nobody who can keep a key", "somebody who forged the seal"]
+)
 @pytest.mark.parametrize("kind", [HNSW, IVF, IVFPQ, Annoy])
-def test_binary_files_that_this_user_did_not_write_are_not_parsed(kind, who, tmp_path, monkeypatch, caplog):
+def test_binary_files_that_this_user_did_not_write_are_not_parsed(
+    kind, who, tmp_path, monkeypatch, caplog
+):
     index = make(kind).fit(data(kind))
     if who == "nobody who can keep a key":
         (tmp_path / "file").write_text("x")
@@ -294,11 +314,17 @@ def test_binary_files_that_this_user_did_not_write_are_not_parsed(kind, who, tmp
         manifest = json.loads((tmp_path / "i" / "manifest.json").read_text())
         manifest["seal"] = manifest["seal"][::-1]
         (tmp_path / "i" / "manifest.json").write_text(json.dumps(manifest))
-    monkeypatch.setattr(kind, "_restore", lambda *args, **kwargs: pytest.fail("its files were parsed"))
+    monkeypatch.setattr(
+        kind, "_restore", lambda *args, **kwargs: pytest.fail("its files were parsed")
+    )
     if kind in (IVFPQ, Annoy):
-        assert same(indexes.load(tmp_path / "i"), index, data(kind)) and "is built anew" in caplog.text
+        assert (
+            same(indexes.load(tmp_path / "i"), index, data(kind)) and "is built anew" in caplog.text
+        )
     else:
-        with pytest.raises(ValueError, match="was not saved by you on this machine.* pass trusted=True"):
+        with pytest.raises(
+            ValueError, match="was not saved by you on this machine.* pass trusted=True"
+        ):
             indexes.load(tmp_path / "i")
     again = saved.load_index(tmp_path / "i", {kind.__name__: kind}, vectors=data(kind))
     assert same(again, index, data(kind))

@@ -33,7 +33,13 @@ def fail(monkeypatch, step, at, number):
 
 
 # a save flushes keys, structure, index.json and the manifest; renames the manifest, the old folder and the new one
-STEPS = [("mkdir", 1), ("replace", 1), ("rename", 1), ("rename", 2), *(("fsync", at) for at in (1, 2, 3, 4))]
+STEPS = [
+    ("mkdir", 1),
+    ("replace", 1),
+    ("rename", 1),
+    ("rename", 2),
+    *(("fsync", at) for at in (1, 2, 3, 4)),
+]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -42,20 +48,30 @@ def test_a_failing_step_leaves_the_old_index(kind, step, at, tmp_path, monkeypat
     old, new = make(kind).fit(data(kind, seed=1)), make(kind).fit(data(kind, 90, seed=2))
     old.save(tmp_path / "index")
     calls = fail(monkeypatch, step, at, errno.EACCES)
-    with pytest.raises(PermissionError, match="cannot write .*index': no permission to write there; choose"):
+    with pytest.raises(
+        PermissionError, match="cannot write .*index': no permission to write there; choose"
+    ):
         new.save(tmp_path / "index")
     assert len(calls) >= at
     monkeypatch.undo()
-    assert same(indexes.load(tmp_path / "index"), old, data(kind)) and os.listdir(tmp_path) == ["index"]
+    assert same(indexes.load(tmp_path / "index"), old, data(kind)) and os.listdir(tmp_path) == [
+        "index"
+    ]
     assert same(new, make(kind).fit(data(kind, 90, seed=2)), data(kind))
     new.save(tmp_path / "index")
-    assert same(indexes.load(tmp_path / "index"), new, data(kind)) and os.listdir(tmp_path) == ["index"]
+    assert same(indexes.load(tmp_path / "index"), new, data(kind)) and os.listdir(tmp_path) == [
+        "index"
+    ]
 
 
 @pytest.mark.parametrize("kind", [Exact, HNSW, Annoy])
-@pytest.mark.parametrize(("number", "told"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")])
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")]
+)
 @pytest.mark.parametrize("step", ["mkdir", "fsync", "replace"])
-def test_a_full_or_read_only_disk_leaves_the_old_index(kind, number, told, step, tmp_path, monkeypatch):
+def test_a_full_or_read_only_disk_leaves_the_old_index(
+    kind, number, told, step, tmp_path, monkeypatch
+):
     old = make(kind).fit(data(kind, seed=1))
     old.save(tmp_path / "index")
     fail(monkeypatch, step, 1, number)
@@ -63,11 +79,15 @@ def test_a_full_or_read_only_disk_leaves_the_old_index(kind, number, told, step,
         make(kind).fit(data(kind, 90, seed=2)).save(tmp_path / "index")
     assert caught.value.errno == number
     monkeypatch.undo()
-    assert same(indexes.load(tmp_path / "index"), old, data(kind)) and os.listdir(tmp_path) == ["index"]
+    assert same(indexes.load(tmp_path / "index"), old, data(kind)) and os.listdir(tmp_path) == [
+        "index"
+    ]
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("most", [100, 500, 3000])  # within index.json, the first payload, the structure
+@pytest.mark.parametrize(
+    "most", [100, 500, 3000]
+)  # within index.json, the first payload, the structure
 def test_files_that_may_not_grow_leave_the_old_index(kind, most, tmp_path):
     # a limit of the operating system: writing stops half way, and Annoy's own writing meets it too
     resource = pytest.importorskip("resource")
@@ -76,11 +96,15 @@ def test_files_that_may_not_grow_leave_the_old_index(kind, most, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
     try:
-        with pytest.raises(OSError, match="cannot write .*index': (the disk is full|a file would be larger)"):
+        with pytest.raises(
+            OSError, match="cannot write .*index': (the disk is full|a file would be larger)"
+        ):
             new.save(tmp_path / "index")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert same(indexes.load(tmp_path / "index"), old, data(kind)) and os.listdir(tmp_path) == ["index"]
+    assert same(indexes.load(tmp_path / "index"), old, data(kind)) and os.listdir(tmp_path) == [
+        "index"
+    ]
     assert same(new, make(kind).fit(data(kind, 3000, seed=2)), data(kind))
 
 
@@ -134,7 +158,9 @@ def test_a_process_killed_at_any_step_leaves_the_old_index_or_the_new(tmp_path):
     assert os.listdir(tmp_path) == ["index"] and indexes.load(tmp_path / "index").n_indexed_ == 60
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere"
+)
 def test_a_folder_that_may_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
     try:

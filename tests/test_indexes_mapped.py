@@ -23,7 +23,8 @@ def data(kind, n=500, d=16, seed=0):
 
 def same(first, second, X, k=9):
     return all(
-        np.array_equal(a, b) for a, b in zip(first.kneighbors(X, k), second.kneighbors(X, k), strict=True)
+        np.array_equal(a, b)
+        for a, b in zip(first.kneighbors(X, k), second.kneighbors(X, k), strict=True)
     )
 
 
@@ -35,7 +36,9 @@ def test_a_mapped_index_answers_as_the_one_in_memory(kind, tmp_path):
         mapped = load(tmp_path, mmap=True)
         assert type(mapped) is kind and mapped.keys_.tolist() == index.keys_.tolist()
         assert same(mapped, index, data(kind, 40, seed=1))
-        assert np.array_equal(mapped.kneighbors(n_neighbors=3)[1], index.kneighbors(n_neighbors=3)[1])
+        assert np.array_equal(
+            mapped.kneighbors(n_neighbors=3)[1], index.kneighbors(n_neighbors=3)[1]
+        )
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -95,7 +98,9 @@ def ask(folder, queries, warm, how):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is counted as Linux tells it")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is counted as Linux tells it"
+)
 @pytest.mark.parametrize("kind", MAPPED)
 def test_two_processes_share_one_index(kind, tmp_path):
     light = {HNSW: {"m": 4, "ef_construction": 8}, Annoy: {"n_trees": 4}, IVF: {"n_lists": 16}}
@@ -108,7 +113,9 @@ def test_two_processes_share_one_index(kind, tmp_path):
     expected = index.kneighbors(X[:40], 5)[1]
     arguments = tmp_path / "index", tmp_path / "queries.npy", tmp_path / "small"
     both = [ask(*arguments, "mapped"), ask(*arguments, "mapped")]
-    lines = [process.stdout.readline().split() for process in both]  # both are alive and hold the index
+    lines = [
+        process.stdout.readline().split() for process in both
+    ]  # both are alive and hold the index
     both.append(ask(*arguments, "in memory"))
     lines.append(both[2].stdout.readline().split())
     for process in both:
@@ -138,7 +145,9 @@ def test_preselection_leaves_out_no_true_neighbour():
     pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 24)).astype(np.float32)
-    X[200:260] = X[0] + 1e-7 * rng.normal(size=(60, 24))  # nearer to one another than float32 scores can tell
+    X[200:260] = X[0] + 1e-7 * rng.normal(
+        size=(60, 24)
+    )  # nearer to one another than float32 scores can tell
     for metric in ("cosine", "euclidean"):
         rows = X / np.linalg.norm(X, axis=1, keepdims=True) if metric == "cosine" else X
         candidates = np.stack([rng.permutation(400)[:300] for _ in range(20)])
@@ -192,7 +201,11 @@ def test_a_search_leaves_queries_alone_and_takes_any_layout(kind, metric):
 @pytest.mark.parametrize("n", [1, 3])
 def test_queries_that_are_no_embeddings_are_refused_one_at_a_time_too(kind, n):
     index = make(kind).fit(data(kind))
-    for value, words in ((np.nan, "NaN or infinity"), (np.inf, "NaN or infinity"), (1e30, "too large")):
+    for value, words in (
+        (np.nan, "NaN or infinity"),
+        (np.inf, "NaN or infinity"),
+        (1e30, "too large"),
+    ):
         query = np.ones((n, 16), np.float32)
         query[-1, 2] = value
         with pytest.raises(ValueError, match=f"row {n - 1} of X holds .*{words}"):

@@ -16,7 +16,9 @@ def sparse(n, seed=0, n_words=300):
 
 def images(n=6, seed=0):
     rng = np.random.default_rng(seed)
-    return [np.kron(rng.integers(0, 256, (8, 8)), np.ones((16, 16))).astype(np.uint8) for _ in range(n)]
+    return [
+        np.kron(rng.integers(0, 256, (8, 8)), np.ones((16, 16))).astype(np.uint8) for _ in range(n)
+    ]
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2**26])
@@ -59,7 +61,9 @@ def test_saving_and_loading(tmp_path):
     index.save(tmp_path / "index")
     again = indexes.load(tmp_path / "index")
     assert isinstance(again, InvertedFile)
-    for one, other in zip(index.kneighbors(queries, 29), again.kneighbors(queries, 29), strict=True):
+    for one, other in zip(
+        index.kneighbors(queries, 29), again.kneighbors(queries, 29), strict=True
+    ):
         assert np.array_equal(one, other)
     assert again.add(database[:1]).tolist() == [30]
 
@@ -79,14 +83,20 @@ def test_bad_input_is_refused():
 def test_sparse_bags_equal_dense_bags():
     kinds = {"n_words": 25, "random_state": 0}
     dense = BagOfWords(**kinds).fit(images()).transform(images(seed=1))
-    bags = SparseBagOfWords(**kinds, codebook="kmeans", assignment="exact").fit(images()).transform(images(seed=1))
+    bags = (
+        SparseBagOfWords(**kinds, codebook="kmeans", assignment="exact")
+        .fit(images())
+        .transform(images(seed=1))
+    )
     assert sp.issparse(bags) and np.allclose(bags.toarray(), dense, atol=1e-5)
 
 
 def test_the_graph_finds_nearly_every_nearest_word():
     bags = SparseBagOfWords(200, random_state=0).fit(images(12))
     rng = np.random.default_rng(0)
-    sample = bags.codebook_[rng.integers(0, 200, 400)] + rng.normal(0, 0.02, (400, 128)).astype(np.float32)
+    sample = bags.codebook_[rng.integers(0, 200, 400)] + rng.normal(0, 0.02, (400, 128)).astype(
+        np.float32
+    )
     graph = bags.assign(sample)
     assert (graph == bags.set_params(assignment="exact").assign(sample)).mean() > 0.9
 

@@ -9,7 +9,16 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "cbirkit"
 LAYERS = [  # bottom first; modules of one layer may import one another
-    ["_optional", "_atomic", "_manifest", "_progress", "images", "ranking", "metrics", "persistence"],
+    [
+        "_optional",
+        "_atomic",
+        "_manifest",
+        "_progress",
+        "images",
+        "ranking",
+        "metrics",
+        "persistence",
+    ],
     ["nets"],
     ["datasets", "encoders", "indexes", "rerank", "store"],
     ["learning", "evaluation", "retrieval"],
@@ -53,7 +62,9 @@ def test_no_upward_import(path):
     assert own in LEVEL, f"{own} has no layer: add it to LAYERS in this test and to the design"
     for other in imports_of(path):
         if other in LEVEL:
-            assert LEVEL[other] <= LEVEL[own], f"{path.name} (layer of {own}) imports {other}, which lies above it"
+            assert LEVEL[other] <= LEVEL[own], (
+                f"{path.name} (layer of {own}) imports {other}, which lies above it"
+            )
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path):
@@ -69,7 +80,9 @@ def test_the_reader_of_imports_sees_every_form(tmp_path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_heavy_packages_are_never_imported_at_module_level(path):
-    allowed = {"explore": {"ipywidgets", "anywidget"}, "nets": {"torch"}}.get(module_of(path), set())
+    allowed = {"explore": {"ipywidgets", "anywidget"}, "nets": {"torch"}}.get(
+        module_of(path), set()
+    )
     for node in ast.parse(path.read_text()).body:
         names = []
         if isinstance(node, ast.Import):
@@ -78,7 +91,9 @@ def test_heavy_packages_are_never_imported_at_module_level(path):
             names = [node.module]
         for name in names:
             top = name.split(".")[0]
-            assert top not in HEAVY or top in allowed, f"{path.name} imports {top} at module level; use _optional.require"
+            assert top not in HEAVY or top in allowed, (
+                f"{path.name} imports {top} at module level; use _optional.require"
+            )
 
 
 def test_nobody_imports_the_networks_at_module_level():
@@ -87,14 +102,23 @@ def test_nobody_imports_the_networks_at_module_level():
         if module_of(path) != "nets":
             for node in ast.parse(path.read_text()).body:
                 if isinstance(node, ast.ImportFrom):
-                    named = {node.module or "", *(alias.name for alias in node.names)} if node.level else {node.module}
-                    assert not any(name.split(".")[0] == "nets" for name in named), f"{path.name} imports cbirkit.nets at module level"
+                    named = (
+                        {node.module or "", *(alias.name for alias in node.names)}
+                        if node.level
+                        else {node.module}
+                    )
+                    assert not any(name.split(".")[0] == "nets" for name in named), (
+                        f"{path.name} imports cbirkit.nets at module level"
+                    )
 
 
 def test_only_explore_knows_widgets():
     for path in FILES:
         if module_of(path) != "explore":
-            assert "import ipywidgets" not in path.read_text() and "import anywidget" not in path.read_text()
+            assert (
+                "import ipywidgets" not in path.read_text()
+                and "import anywidget" not in path.read_text()
+            )
 
 
 def test_import_is_light():

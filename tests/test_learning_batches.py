@@ -64,7 +64,10 @@ def test_classes_are_numbered_in_their_order(images):
     ((_, y),) = batches
     assert y.tolist() == [2] * 10 + [0] * 10 + [1] * 10
     by_column = ImageBatches(
-        images.with_columns(other=np.arange(30) % 2), "other", preprocessing=SMALL, sampler=InOrder(30)
+        images.with_columns(other=np.arange(30) % 2),
+        "other",
+        preprocessing=SMALL,
+        sampler=InOrder(30),
     )
     assert by_column.targets.tolist() == [0, 1] * 15
     mixed = ImageBatches(
@@ -133,7 +136,9 @@ def test_pixels_are_decoded_once(images):
 
 @pytest.mark.parametrize("memory", [2.0, 0])
 def test_broken_images_are_named_and_left_out(folder, memory, caplog):
-    batches = ImageBatches(folder, labels=range(12), preprocessing=SMALL, batch_size=4, memory=memory)
+    batches = ImageBatches(
+        folder, labels=range(12), preprocessing=SMALL, batch_size=4, memory=memory
+    )
     with caplog.at_level(logging.WARNING):
         seen = [y for epoch in (0, 1) for x, ys in listed(batches, epoch) for y in ys]
     assert not {3, 7} & set(seen) and len(seen) == (16 if memory else 20)
@@ -201,13 +206,19 @@ def draw(sampler, targets, seed=0):
 
 def test_shuffled_uses_each_image_once():
     batches = draw(Shuffled(4), np.zeros(13))
-    assert [len(batch) for batch in batches] == [4, 4, 4] and len(set(np.concatenate(batches))) == 12
+    assert [len(batch) for batch in batches] == [4, 4, 4] and len(
+        set(np.concatenate(batches))
+    ) == 12
     assert [len(batch) for batch in draw(Shuffled(64), np.zeros(13))] == [13]
     assert Shuffled(4).n_batches(np.zeros(0)) == 0 and draw(Shuffled(4), np.zeros(0)) == []
 
 
 def test_in_order():
-    assert [batch.tolist() for batch in draw(InOrder(4), np.zeros(9))] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert [batch.tolist() for batch in draw(InOrder(4), np.zeros(9))] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8],
+    ]
     assert InOrder(4).n_batches(np.zeros(8)) == 2 and draw(InOrder(4), np.zeros(0)) == []
 
 
@@ -219,7 +230,9 @@ def test_class_balanced_batches_hold_p_classes_of_k_images():
     for batch in batches:
         classes, counts = np.unique(targets[batch], return_counts=True)
         assert len(classes) == 4 and set(counts) == {3} and len(set(batch)) == 12
-    drawn = np.bincount([c for batch in draw(ClassBalanced(4, 3, 300), targets) for c in targets[batch[::3]]])
+    drawn = np.bincount(
+        [c for batch in draw(ClassBalanced(4, 3, 300), targets) for c in targets[batch[::3]]]
+    )
     assert drawn.max() - drawn.min() <= 1  # classes take turns, however large they are
     uses = np.bincount(np.concatenate(draw(ClassBalanced(6, 3, 40), targets)), minlength=100)
     for c in range(6):
@@ -234,9 +247,14 @@ def test_class_balanced_with_small_classes():
             sorted(set(found)) == [0, 1] and found.count(0) == 4
         )  # repeats; the single image of class 2 is left out
         assert set(batch[np.array(found) == 0]) == {0, 1}
-    assert {targets[i] for batch in draw(ClassBalanced(3, 1, 5), targets) for i in batch} == {0, 1, 2}
+    assert {targets[i] for batch in draw(ClassBalanced(3, 1, 5), targets) for i in batch} == {
+        0,
+        1,
+        2,
+    }
     with pytest.raises(
-        ValueError, match="n_classes=3 exceeds the 2 classes that have at least 2 images; use n_classes <= 2"
+        ValueError,
+        match="n_classes=3 exceeds the 2 classes that have at least 2 images; use n_classes <= 2",
     ):
         draw(ClassBalanced(3, 2), targets)
     with pytest.raises(ValueError, match="no class has 2 images"):
@@ -272,14 +290,24 @@ def test_nothing_changes_nothing(pixels):
 
 @pytest.mark.parametrize(
     "change",
-    [{"crop": (0.3, 0.9)}, {"rotate": 30}, {"flip": 0.5}, {"colour": 0.4}, {"grey": 0.5}, {"erase": 0.9}],
+    [
+        {"crop": (0.3, 0.9)},
+        {"rotate": 30},
+        {"flip": 0.5},
+        {"colour": 0.4},
+        {"grey": 0.5},
+        {"erase": 0.9},
+    ],
 )
 def test_each_change_is_random_by_its_seed_and_stays_in_range(pixels, change):
     before = pixels.clone()
     first, again, other = (augmented(pixels, seed, **change) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert (
-        first.shape == pixels.shape and first.dtype == torch.float32 and 0 <= first.min() and first.max() <= 1
+        first.shape == pixels.shape
+        and first.dtype == torch.float32
+        and 0 <= first.min()
+        and first.max() <= 1
     )
     assert torch.equal(pixels, before)  # the batch that came in is not written to
 
@@ -288,18 +316,24 @@ def test_flips_move_pixels_exactly(pixels):
     flipped = augmented(pixels, flip=1.0)
     assert torch.equal(flipped, pixels.flip(-1))
     some = augmented(pixels, flip=0.5)
-    assert all(torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(some, pixels, strict=True))
+    assert all(
+        torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(some, pixels, strict=True)
+    )
 
 
 def test_the_whole_image_as_crop_is_the_image(pixels):
-    torch.testing.assert_close(augmented(pixels, crop=(1.0, 1.0), ratio=1.0), pixels, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        augmented(pixels, crop=(1.0, 1.0), ratio=1.0), pixels, atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(
         augmented(pixels, crop=(1.0, 1.0), ratio=1.0, flip=1.0), pixels.flip(-1), atol=1e-5, rtol=0
     )
 
 
 def test_a_crop_shows_a_part_of_the_image_with_its_sides():
-    rows, columns = torch.meshgrid(torch.linspace(0, 1, 50), torch.linspace(0, 1, 80), indexing="ij")
+    rows, columns = torch.meshgrid(
+        torch.linspace(0, 1, 50), torch.linspace(0, 1, 80), indexing="ij"
+    )
     ramp = torch.stack([columns, rows, rows * 0]).expand(200, 3, 50, 80)
     cropped = augmented(ramp, crop=(0.2, 0.6), ratio=1.5)
     wide, high = (
@@ -323,7 +357,9 @@ def test_a_rotation_keeps_the_shape_of_things_in_a_frame_that_is_not_square():
             x.square() + y.square() < 81
         )  # without what is mirrored in from outside
         assert bar.sum().item() == pytest.approx(48, rel=0.1)
-        moments = torch.stack([(bar * x * x).sum(), (bar * x * y).sum(), (bar * y * y).sum()]) / bar.sum()
+        moments = (
+            torch.stack([(bar * x * x).sum(), (bar * x * y).sum(), (bar * y * y).sum()]) / bar.sum()
+        )
         values, vectors = torch.linalg.eigh(moments[[0, 1, 1, 2]].view(2, 2))
         assert values.sqrt().tolist() == pytest.approx([4 / 12**0.5, 12 / 12**0.5], rel=0.1)
         angles.append(abs(vectors[0, 1].item()))
@@ -341,7 +377,9 @@ def test_colours_by_hand(pixels):
     luma = (contrasted * grey).sum(dim=1, keepdim=True)
     torch.testing.assert_close(made, (luma + s * (contrasted - luma)).clamp(0, 1))
     no_colour = augmented(pixels, grey=1.0)
-    torch.testing.assert_close(no_colour, (pixels * grey).sum(dim=1, keepdim=True).expand_as(pixels))
+    torch.testing.assert_close(
+        no_colour, (pixels * grey).sum(dim=1, keepdim=True).expand_as(pixels)
+    )
 
 
 def test_an_erased_rectangle_has_one_colour_and_a_bounded_area(pixels):

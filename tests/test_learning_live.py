@@ -14,7 +14,10 @@ from cbirkit.learning import live
 
 def train(**settings):
     return learning.train(
-        make_network(), make_batches(), cross_entropy, **{"epochs": 3, "validate": accuracy, **settings}
+        make_network(),
+        make_batches(),
+        cross_entropy,
+        **{"epochs": 3, "validate": accuracy, **settings},
     )
 
 
@@ -44,16 +47,19 @@ def test_a_notebook_has_one_output_that_is_renewed(shown):
     history = train()
     assert len(shown) == 1 + 18 + 4 + 1  # the first, a bar each step, a curve each epoch, the last
     steps = [data["text/html"] for data, _ in shown[1:-1]]
-    assert sum("<progress" in text for text in steps) == len(steps) and 'value="7" max="18"' in " ".join(
+    assert sum("<progress" in text for text in steps) == len(
         steps
-    )
+    ) and 'value="7" max="18"' in " ".join(steps)
     assert "epoch 2, step 7 of 18; loss" in " ".join(steps)
     assert sum("data:image/png;base64," in text for text in steps) == len(
         steps
     )  # the curve stays in sight between epochs
     assert 'alt="Training over 2 epochs. The loss goes from' in " ".join(steps)
     data, metadata = shown[-1]
-    assert data["image/png"].startswith(b"\x89PNG") and metadata["image/png"]["alt"] == data["text/plain"]
+    assert (
+        data["image/png"].startswith(b"\x89PNG")
+        and metadata["image/png"]["alt"] == data["text/plain"]
+    )
     assert data["text/plain"].startswith(str(history)) and "the best is" in data["text/plain"]
     assert " s" not in str(history).split(";")[0].replace("epochs", "")  # no times in what stays
 
@@ -77,7 +83,10 @@ def test_the_output_of_an_interrupted_run_says_so(shown, monkeypatch):
         return cross_entropy(network, batch)
 
     learning.train(make_network(), make_batches(), loss, epochs=3)
-    assert "1 epochs, interrupted; the weights are those of step 8, the last" in shown[-1][0]["text/plain"]
+    assert (
+        "1 epochs, interrupted; the weights are those of step 8, the last"
+        in shown[-1][0]["text/plain"]
+    )
 
 
 def test_elsewhere_it_logs_a_line_an_epoch(caplog, capsys):

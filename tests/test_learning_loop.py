@@ -39,7 +39,9 @@ def test_the_loss_goes_down_and_the_history_tells_it():
     history = train(network, epochs=25, learning_rate=1e-2, validate=accuracy)
     table = history.table
     assert table["loss"].iloc[-1] < 0.5 * table["loss"].iloc[1]
-    assert history.best_score > 0.9 and history.best_score == pytest.approx(float(accuracy(network)))
+    assert history.best_score > 0.9 and history.best_score == pytest.approx(
+        float(accuracy(network))
+    )
     assert table["epoch"].tolist() == list(range(26)) and table["step"].tolist() == [
         6 * epoch for epoch in range(26)
     ]
@@ -56,8 +58,15 @@ def test_the_loss_column_is_the_mean_over_the_batches():
         return network.weight.sum() * 0 + value, {"twice": 2 * value}
 
     history = train(torch.nn.Linear(1, 1), [0, 1], loss, epochs=2)
-    assert history.table["loss"].tolist() == [2.0, 4.0] and history.table["twice"].tolist() == [4.0, 8.0]
-    assert history.best_epoch is None and np.isnan(history.best_score) and history.table["score"].isna().all()
+    assert history.table["loss"].tolist() == [2.0, 4.0] and history.table["twice"].tolist() == [
+        4.0,
+        8.0,
+    ]
+    assert (
+        history.best_epoch is None
+        and np.isnan(history.best_score)
+        and history.table["score"].isna().all()
+    )
 
 
 def test_one_step_is_that_of_torch():
@@ -125,7 +134,9 @@ def test_dicts_and_named_tuples_reach_the_loss():
 @pytest.mark.parametrize("n_steps", [5, 10, 37, 100])
 def test_schedules_are_those_of_torch(n_steps):
     for name, make in {
-        "one_cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, n_steps, cycle_momentum=False),
+        "one_cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(
+            o, 1.0, n_steps, cycle_momentum=False
+        ),
         "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, n_steps),
     }.items():
         optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -168,7 +179,11 @@ def test_the_rate_of_each_step_reaches_the_optimiser():
 
 def test_rates_by_the_beginning_of_the_name():
     network = torch.nn.ModuleDict(
-        {"body": torch.nn.Linear(2, 2), "body2": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)}
+        {
+            "body": torch.nn.Linear(2, 2),
+            "body2": torch.nn.Linear(2, 2),
+            "head": torch.nn.Linear(2, 2),
+        }
     )
     before = weights(network)
 
@@ -177,7 +192,10 @@ def test_rates_by_the_beginning_of_the_name():
 
     rates = {"": 1e-3, "body": 1e-2, "head.bias": 1e-1}
     train(network, [0], loss, epochs=1, learning_rate=rates, schedule="constant", weight_decay=0.0)
-    moved = {name: (value - before[name]).abs().max().item() for name, value in network.state_dict().items()}
+    moved = {
+        name: (value - before[name]).abs().max().item()
+        for name, value in network.state_dict().items()
+    }
     expected = {
         "body.weight": 1e-2,
         "body.bias": 1e-2,
@@ -197,7 +215,10 @@ def test_a_long_gradient_is_clipped():
 
     network = torch.nn.Linear(1, 1, bias=False)
     before = network.weight.item()
-    sgd = {"optimiser": lambda network: torch.optim.SGD(network.parameters(), lr=1.0), "schedule": "constant"}
+    sgd = {
+        "optimiser": lambda network: torch.optim.SGD(network.parameters(), lr=1.0),
+        "schedule": "constant",
+    }
     train(network, [0], loss, epochs=1, clip_norm=0.5, **sgd)
     assert network.weight.item() == pytest.approx(before - 0.5, abs=1e-5)
 
@@ -211,7 +232,9 @@ def test_frozen_layers_keep_weights_and_statistics():
     before = weights(network)
     train(network, epochs=2)
     after = weights(network)
-    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(("0.", "1.")))
+    assert all(
+        torch.equal(before[name], after[name]) for name in before if name.startswith(("0.", "1."))
+    )
     assert not torch.equal(before["4.weight"], after["4.weight"])
 
 
@@ -223,7 +246,9 @@ def test_statistics_of_batch_normalisation_are_a_choice(choice, moves):
     after = weights(network)
     for name in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
         assert torch.equal(before[name], after[name]) != moves
-    assert not torch.equal(before["1.weight"], after["1.weight"])  # its own weights learn either way
+    assert not torch.equal(
+        before["1.weight"], after["1.weight"]
+    )  # its own weights learn either way
 
 
 def test_batch_normalisation_without_weights_follows_the_choice_alone():
@@ -257,7 +282,14 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run():
         return next(values)
 
     history = train(network, epochs=20, validate=validate, patience=3)
-    assert history.table["score"].tolist() == [0.1, 0.2, 0.7, 0.5, 0.7, 0.6]  # the second 0.7 is no better
+    assert history.table["score"].tolist() == [
+        0.1,
+        0.2,
+        0.7,
+        0.5,
+        0.7,
+        0.6,
+    ]  # the second 0.7 is no better
     assert (history.best_epoch, history.best_score, history.stopped) == (2, 0.7, "patience")
     assert same(weights(network), kept[2]) and not same(kept[2], kept[5])
 
@@ -272,7 +304,12 @@ def test_where_nothing_helps_the_weights_are_those_before_training():
 
 @pytest.mark.parametrize(
     "value, error",
-    [(float("nan"), ValueError), (float("inf"), ValueError), ("good", TypeError), (None, TypeError)],
+    [
+        (float("nan"), ValueError),
+        (float("inf"), ValueError),
+        ("good", TypeError),
+        (None, TypeError),
+    ],
 )
 def test_a_score_that_is_no_number_is_refused(value, error):
     with pytest.raises(error, match="validate gave .* after epoch 1; let it return"):
@@ -298,7 +335,10 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(bad):
     ) as caught:
         train(network, epochs=3, loss=loss)
     assert same(weights(network), kept)
-    assert caught.value.history.table["step"].tolist() == [6] and caught.value.history.stopped == "diverged"
+    assert (
+        caught.value.history.table["step"].tolist() == [6]
+        and caught.value.history.stopped == "diverged"
+    )
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights():
@@ -397,7 +437,11 @@ def test_nothing_learns():
         ({"epochs": 1, "weight_decay": -1}, ValueError, "weight_decay must be a number >= 0"),
         ({"epochs": 1, "clip_norm": 0}, ValueError, "clip_norm must be a number > 0"),
         ({"epochs": 1, "schedule": "step"}, ValueError, "schedule must be one of"),
-        ({"epochs": 1, "schedule": lambda step, n: -1.0}, ValueError, "the schedule gave -1.0 at step 0"),
+        (
+            {"epochs": 1, "schedule": lambda step, n: -1.0},
+            ValueError,
+            "the schedule gave -1.0 at step 0",
+        ),
         ({"epochs": 1, "batch_norm": "off"}, ValueError, "batch_norm must be one of"),
         ({"epochs": 1, "precision": "float16"}, ValueError, "precision must be one of"),
         ({"epochs": 1, "device": "tpu9"}, ValueError, "device"),
@@ -422,4 +466,7 @@ def test_options_and_single_settings_go_together():
         options=learning.Options(steps=3, learning_rate=0.5, schedule="constant"),
         steps=7,
     )
-    assert history.table["step"].tolist() == [6, 7] and history.table["learning_rate"].tolist() == [0.5, 0.5]
+    assert history.table["step"].tolist() == [6, 7] and history.table["learning_rate"].tolist() == [
+        0.5,
+        0.5,
+    ]

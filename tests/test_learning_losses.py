@@ -18,7 +18,8 @@ def images():
     random = np.random.RandomState(0)
     patterns = random.randint(0, 256, (4, 8, 8, 3))
     arrays = [
-        np.clip(patterns[n % 4] + random.normal(0, 60, (8, 8, 3)), 0, 255).astype(np.uint8) for n in range(48)
+        np.clip(patterns[n % 4] + random.normal(0, 60, (8, 8, 3)), 0, 255).astype(np.uint8)
+        for n in range(48)
     ]
     return ImageCollection.from_arrays(arrays, labels=np.arange(48) % 4)
 
@@ -42,7 +43,9 @@ def test_triplets_of_class_balanced_batches(images):
         rows = functional.normalize(network(pixels))
         distances = torch.cdist(rows, rows)
         same = targets[:, None] == targets[None, :]
-        hardest = (distances * same).amax(dim=1) - (distances + 10 * same).amin(dim=1) + 0.2  # batch-hard
+        hardest = (
+            (distances * same).amax(dim=1) - (distances + 10 * same).amin(dim=1) + 0.2
+        )  # batch-hard
         return hardest.relu().mean(), {"active": (hardest > 0).float().mean()}
 
     table = train(
@@ -91,7 +94,9 @@ def test_proxies_learn_and_are_part_of_a_checkpoint(images, tmp_path):
     def network():
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            return torch.nn.ModuleDict({"body": make_network(), "proxies": torch.nn.Embedding(4, 8)})
+            return torch.nn.ModuleDict(
+                {"body": make_network(), "proxies": torch.nn.Embedding(4, 8)}
+            )
 
     batches = ImageBatches(images, preprocessing=SMALL, batch_size=16)
     settings = {
@@ -105,7 +110,9 @@ def test_proxies_learn_and_are_part_of_a_checkpoint(images, tmp_path):
     train(resumed, batches, loss, **settings)
     table = train(whole, batches, loss, **{**settings, "checkpoint": None})
     assert calls["n"] == 20 + 45 - 19 + 45
-    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True)
+    )
     assert table["loss"].iloc[-1] < 0.5 * table["loss"].iloc[0]
 
 
@@ -120,6 +127,9 @@ def test_distillation_from_outputs_computed_once(images):
 
     student = make_network(6, seed=1)
     table = train(
-        student, ImageBatches(images, range(48), preprocessing=SMALL, batch_size=16), loss, epochs=40
+        student,
+        ImageBatches(images, range(48), preprocessing=SMALL, batch_size=16),
+        loss,
+        epochs=40,
     )
     assert table["loss"].iloc[-1] < 0.1 * table["loss"].iloc[0]

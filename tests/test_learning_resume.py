@@ -110,7 +110,9 @@ def test_a_run_killed_again_and_again(whole, tmp_path):
         with pytest.raises(Killed):
             train(make_network(), tmp_path / "run", loss=killing_forever(at))
     network = make_network()
-    assert without_times(train(network, tmp_path / "run", loss=killing_forever(1000))).equals(whole[0])
+    assert without_times(train(network, tmp_path / "run", loss=killing_forever(1000))).equals(
+        whole[0]
+    )
     assert same(weights(network), whole[1])
 
 
@@ -141,7 +143,9 @@ def test_without_validation_and_with_momentum(tmp_path):
     with pytest.raises(Killed):
         train(make_network(), tmp_path / "run", loss=dying, **settings)
     history = train(killed, tmp_path / "run", loss=dying, **settings)
-    assert same(weights(killed), weights(whole)) and without_times(history).equals(without_times(expected))
+    assert same(weights(killed), weights(whole)) and without_times(history).equals(
+        without_times(expected)
+    )
 
 
 def test_patience_is_remembered(tmp_path):
@@ -160,7 +164,11 @@ def test_patience_is_remembered(tmp_path):
     with pytest.raises(Killed):
         train(make_network(), tmp_path / "run", loss=loss, validate=validate, patience=2)
     history = train(make_network(), tmp_path / "run", loss=loss, validate=validate, patience=2)
-    assert (history.stopped, history.best_epoch, history.table["step"].iloc[-1]) == ("patience", 1, 18)
+    assert (history.stopped, history.best_epoch, history.table["step"].iloc[-1]) == (
+        "patience",
+        1,
+        18,
+    )
 
 
 def test_a_loader_that_draws_from_numpy(tmp_path):
@@ -218,7 +226,9 @@ def script(tmp_path):
     """A function that starts training in another process."""
     file = tmp_path / "script.py"
     here = Path(__file__).resolve()
-    file.write_text(textwrap.dedent(SCRIPT.format(paths=[str(here.parent), str(here.parent.parent)])))
+    file.write_text(
+        textwrap.dedent(SCRIPT.format(paths=[str(here.parent), str(here.parent.parent)]))
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def start():
@@ -269,7 +279,9 @@ def test_a_real_interrupt_and_a_real_kill(script, tmp_path):
     assert kept + 4 <= killed < 24
 
     assert script().communicate(timeout=900)[0].split() == ["step"] * (24 - killed)
-    assert same(torch.load(f"{tmp_path / 'run'}.pt", weights_only=True), undisturbed_on_one_thread())
+    assert same(
+        torch.load(f"{tmp_path / 'run'}.pt", weights_only=True), undisturbed_on_one_thread()
+    )
 
 
 # ---------------------------------------------------------------------- the stop button
@@ -299,9 +311,13 @@ def test_the_stop_button_keeps_what_was_learned(notebook, whole, tmp_path):
     history = train(network, tmp_path / "run", loss=loss)
     assert history.stopped == "interrupted" and loss.calls["n"] == 15
     assert history.table["epoch"].tolist() == [0, 1, 2]
-    assert history.best_score == pytest.approx(float(accuracy(network)))  # the best epoch's weights are back
+    assert history.best_score == pytest.approx(
+        float(accuracy(network))
+    )  # the best epoch's weights are back
     assert signal.getsignal(signal.SIGINT) is before
-    after = train(network, tmp_path / "run", loss=loss)  # the cell is run again, on the same network
+    after = train(
+        network, tmp_path / "run", loss=loss
+    )  # the cell is run again, on the same network
     assert loss.calls["n"] == 24 and after.stopped == "finished"
     assert same(weights(network), whole[1]) and without_times(after).equals(whole[0])
 
@@ -457,4 +473,6 @@ def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path):
     from safetensors.torch import load_file
 
     tensors = load_file(tmp_path / "run" / "tensors.safetensors")
-    assert {"network.0.weight", "best.0.weight", "optimiser.0.exp_avg", "random.torch"} <= set(tensors)
+    assert {"network.0.weight", "best.0.weight", "optimiser.0.exp_avg", "random.torch"} <= set(
+        tensors
+    )

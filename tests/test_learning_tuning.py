@@ -39,7 +39,9 @@ def draw(n_per_class, seed):
         part = (shape[..., None] > 0) + random.normal(0, 0.1, (32, 32, 3))
         arrays.append(np.clip(first + (second - first) * part, 0, 255).astype(np.uint8))
         labels.append(label)
-    return ImageCollection.from_arrays(arrays, labels=labels, ids=[f"{seed}-{n}" for n in range(len(arrays))])
+    return ImageCollection.from_arrays(
+        arrays, labels=labels, ids=[f"{seed}-{n}" for n in range(len(arrays))]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,8 @@ def test_the_score_is_the_mean_of_average_precision_with_the_query_left_out():
     for query in range(40):
         others = [i for i in range(40) if i != query]
         cosines = [
-            rows[query] @ rows[i] / np.linalg.norm(rows[query]) / np.linalg.norm(rows[i]) for i in others
+            rows[query] @ rows[i] / np.linalg.norm(rows[query]) / np.linalg.norm(rows[i])
+            for i in others
         ]
         relevant = [labels[others[i]] == labels[query] for i in np.argsort(cosines)[::-1]]
         if any(relevant):
@@ -95,7 +98,9 @@ def test_the_score_of_large_few_and_no_images(monkeypatch):
     whole = retrieval_score(rows, labels)
     monkeypatch.setattr("cbirkit.learning.scoring._BLOCK", 7)
     assert retrieval_score(rows, labels) == pytest.approx(whole)
-    assert np.isnan(retrieval_score(rows[:5], labels[:5])) and np.isnan(retrieval_score(np.zeros((0, 3)), []))
+    assert np.isnan(retrieval_score(rows[:5], labels[:5])) and np.isnan(
+        retrieval_score(np.zeros((0, 3)), [])
+    )
     assert retrieval_score([[0, 0], [0, 0], [1, 0]], ["a", "a", "b"]) == 1.0  # zero vectors
     with pytest.raises(ValueError, match="got 3 labels for 50 images"):
         retrieval_score(rows, labels[:3])
@@ -181,12 +186,16 @@ def test_the_scale_reaches_the_loss(images, base, mode):
         tune(base, images, mode=mode, steps=1, augment=None, scale=s)[1].table["loss"].iloc[0]
         for s in (1e-6, 10.0)
     ]
-    assert losses[0] == pytest.approx(np.log(3), abs=1e-4) and losses[1] != pytest.approx(np.log(3), abs=1e-2)
+    assert losses[0] == pytest.approx(np.log(3), abs=1e-4) and losses[1] != pytest.approx(
+        np.log(3), abs=1e-2
+    )
 
 
 def test_what_a_projection_refuses(rows):
     (train, labels), (test, _) = rows
-    with pytest.raises(ValueError, match="all 300 embeddings have the label 7; give at least two classes"):
+    with pytest.raises(
+        ValueError, match="all 300 embeddings have the label 7; give at least two classes"
+    ):
         LinearProjection().fit(train, np.full(300, 7))
     with pytest.raises(ValueError, match="got 3 labels for 300"):
         LinearProjection().fit(train, labels[:3])
@@ -211,10 +220,15 @@ def test_full_changes_all_weights_and_keeps_the_statistics(images, base):
 
 
 def test_full_brings_classes_together(images, test_images, base):
-    settings = {"epochs": 30, "batch_norm": "update", "learning_rate": {"backbone": 3e-3, "classifier": 1e-2}}
+    settings = {
+        "epochs": 30,
+        "batch_norm": "update",
+        "learning_rate": {"backbone": 3e-3, "classifier": 1e-2},
+    }
     tuned, history = tune(base, images, mode="full", **settings)
     before, after = (
-        retrieval_score(encoder.transform(test_images), test_images.labels) for encoder in (base, tuned)
+        retrieval_score(encoder.transform(test_images), test_images.labels)
+        for encoder in (base, tuned)
     )
     assert after > before + 0.05  # networks 0 to 2: .442 to .545, .389 to .638, .394 to .710
     assert history.table["accuracy"].iloc[-1] > 0.8 > history.table["accuracy"].iloc[0]
@@ -244,7 +258,9 @@ def test_last_leaves_the_first_layers_to_the_bit(images, base):
 
 def test_head_leaves_the_encoder_to_the_bit(images, test_images, base):
     tuned, history = tune(base, images, mode="head", epochs=20)
-    assert isinstance(tuned, Pipeline) and tuned[0] is base and isinstance(tuned[-1], LinearProjection)
+    assert (
+        isinstance(tuned, Pipeline) and tuned[0] is base and isinstance(tuned[-1], LinearProjection)
+    )
     assert (
         split_pipeline(tuned)[0] is base
     )  # its embeddings are kept in a store, and not made anew for the projection
@@ -259,7 +275,10 @@ def test_head_leaves_the_encoder_to_the_bit(images, test_images, base):
 def test_a_head_goes_on_any_encoder(images):
     colours = make_pipeline(encoders.MeanColor())
     tuned, history = tune(colours, images, mode="head", steps=6, n_dims=2)
-    assert [type(step).__name__ for step in tuned.named_steps.values()] == ["MeanColor", "LinearProjection"]
+    assert [type(step).__name__ for step in tuned.named_steps.values()] == [
+        "MeanColor",
+        "LinearProjection",
+    ]
     assert tuned.transform(images).shape == (36, 2) and history.table["step"].iloc[-1] == 6
 
 
@@ -345,7 +364,10 @@ def test_broken_images_are_named_and_left_out(tmp_path, base, images, caplog):
         with caplog.at_level(logging.WARNING):
             tune(base, folder, mode=mode, epochs=1, batch_size=4)
         assert (
-            sum("05.png cannot be read and is left out" in record.getMessage() for record in caplog.records)
+            sum(
+                "05.png cannot be read and is left out" in record.getMessage()
+                for record in caplog.records
+            )
             == 1
         )
         caplog.clear()
@@ -374,14 +396,19 @@ def test_parts_stand_in_the_order_of_their_use():
     names = [name for name, _ in parts_in_order(network, torch.ones(1, 3, 4))]
     assert names == ["", "first", "attention", "attention.out_proj", "last"]
     unfreeze(network, torch.ones(1, 3, 4), 20 / 124)
-    assert [n for n, p in network.named_parameters() if p.requires_grad] == ["last.weight", "last.bias"]
+    assert [n for n, p in network.named_parameters() if p.requires_grad] == [
+        "last.weight",
+        "last.bias",
+    ]
     unfreeze(network, torch.ones(1, 3, 4), 21 / 124)
     assert {n.split(".")[0] for n, p in network.named_parameters() if p.requires_grad} == {
         "last",
         "attention",
     }
     unfreeze(network, torch.ones(1, 3, 4), "attention")
-    assert {n.split(".")[0] for n, p in network.named_parameters() if p.requires_grad} == {"attention"}
+    assert {n.split(".")[0] for n, p in network.named_parameters() if p.requires_grad} == {
+        "attention"
+    }
     unfreeze(network, torch.ones(1, 3, 4), 1.0)
     assert not network.unused.weight.requires_grad and network.token.requires_grad
 
@@ -413,7 +440,10 @@ def test_between_two_encoders(images, base):
                 assert torch.equal(mixed[name], (second if alpha else first)[name])
             else:
                 torch.testing.assert_close(
-                    mixed[name], (1 - alpha) * first[name] + alpha * second[name], atol=1e-7, rtol=1e-6
+                    mixed[name],
+                    (1 - alpha) * first[name] + alpha * second[name],
+                    atol=1e-7,
+                    rtol=1e-6,
                 )
     assert not changed(first, state(interpolate(base, after, 0)))
     np.testing.assert_array_equal(
@@ -486,10 +516,13 @@ def test_other_refusals(images, base):
             tune(base, images, **change)
     with pytest.raises(ValueError, match="images holds no image"):
         tune(base, images[:0])
-    with pytest.raises(TypeError, match="images must be an ImageCollection with labels, got a list"):
+    with pytest.raises(
+        TypeError, match="images must be an ImageCollection with labels, got a list"
+    ):
         tune(base, [images[0]])
     with pytest.raises(
-        TypeError, match='mode="full" trains the network of a Deep encoder, got a MeanColor; use mode="head"'
+        TypeError,
+        match='mode="full" trains the network of a Deep encoder, got a MeanColor; use mode="head"',
     ):
         tune(encoders.MeanColor(), images, mode="full")
     with pytest.raises(TypeError, match="is no encoder"):

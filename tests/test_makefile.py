@@ -55,14 +55,19 @@ def test_what_is_there_already_is_not_announced_again(venv):
 def test_a_failure_leaves_no_stamp_and_says_why(venv):
     code, out = make(venv, f"{venv}/lab.stamp", FAIL="1")
     assert code != 0 and not (venv / "lab.stamp").exists()
-    assert "ERROR: [Errno 28] No space left on device" in out and "give the\nsame command again" in out
+    assert (
+        "ERROR: [Errno 28] No space left on device" in out and "give the\nsame command again" in out
+    )
 
 
 def test_lab_opens_the_first_notebook_with_and_without_a_browser(venv):
     (venv / "lab.stamp").touch()
     os.utime(venv / "lab.stamp", (2e9, 2e9))
     done = subprocess.run(
-        ["make", "-n", "-C", str(ROOT), f"VENV={venv}", "lab"], capture_output=True, text=True, check=True
+        ["make", "-n", "-C", str(ROOT), f"VENV={venv}", "lab"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     opened = re.search(r"default_url=/lab/tree/(\S+)", done.stdout)[1]
     assert (ROOT / opened).is_file() and opened.endswith("00_start_here.ipynb")

@@ -75,11 +75,15 @@ def test_the_line_of_arithmetic_gives_the_value(definition):
 
 def test_expected_is_the_mean_over_all_orders_within_ties():
     listing = Listing((1, 0, 1, 0, 0, 1), (True, False, True, True, False), missing=1)
-    orders = itertools.product(*(itertools.permutations(group) for group in ([1, 0], [1, 0, 0], [1])))
+    orders = itertools.product(
+        *(itertools.permutations(group) for group in ([1, 0], [1, 0, 0], [1]))
+    )
     scores = [metrics.average_precision(sum(order, ()), 4) for order in orders]
     lab = MetricLab(listing.items, ties=listing.ties, missing=1)
     assert lab["expected_map"] == pytest.approx(np.mean(scores))
-    assert lab["worst_map"] == pytest.approx(min(scores)) and lab["best_map"] == pytest.approx(max(scores))
+    assert lab["worst_map"] == pytest.approx(min(scores)) and lab["best_map"] == pytest.approx(
+        max(scores)
+    )
 
 
 def test_junk_is_deleted_before_ranks_are_counted():

@@ -7,7 +7,13 @@ from pytorch_metric_learning import losses, miners
 from sklearn.pipeline import make_pipeline
 
 from cbirkit import ImageCollection, Retriever, encoders, learning
-from cbirkit.learning import EmbeddingHead, MetricLearning, learn_metric, metric_loss, retrieval_score
+from cbirkit.learning import (
+    EmbeddingHead,
+    MetricLearning,
+    learn_metric,
+    metric_loss,
+    retrieval_score,
+)
 from cbirkit.learning.metric_loss import describe_settings
 from cbirkit.metrics import map_at_r
 from cbirkit.persistence import fingerprint, load_estimator, save_estimator
@@ -23,7 +29,9 @@ def drawn(names, n_each=12, seed=0):
     labels = np.repeat(list(names), n_each)
     means = {name: np.random.RandomState(ord(name)).uniform(-40, 40, 6) for name in names}
     pixels = random.normal(128, 40, (len(labels), 6, 6))
-    pixels[:, 2] = 128 + np.stack([means[label] for label in labels]) + random.normal(0, 6, (len(labels), 6))
+    pixels[:, 2] = (
+        128 + np.stack([means[label] for label in labels]) + random.normal(0, 6, (len(labels), 6))
+    )
     arrays = np.repeat(np.clip(pixels, 0, 255).astype(np.uint8)[..., None], 3, axis=3)
     ids = [f"{label}{n}" for n, label in enumerate(labels)]
     return ImageCollection.from_arrays(arrays, labels=labels.tolist(), ids=ids)
@@ -72,7 +80,9 @@ def distance(a, b):
 
 def triplets(labels):
     n = range(len(labels))
-    return [(a, p, q) for a in n for p in n for q in n if a != p and labels[a] == labels[p] != labels[q]]
+    return [
+        (a, p, q) for a in n for p in n for q in n if a != p and labels[a] == labels[p] != labels[q]
+    ]
 
 
 def test_triplet_loss_with_semi_hard_mining_by_loops():
@@ -83,7 +93,9 @@ def test_triplet_loss_with_semi_hard_mining_by_loops():
         if near < far <= near + 0.2:
             terms.append(near - far + 0.2)
     terms = [term for term in terms if term > 0]  # the mean is over those that are not zero
-    loss = metric_loss(lambda net, x: x, losses.TripletMarginLoss(0.2), miners.TripletMarginMiner(0.2, "semihard"))
+    loss = metric_loss(
+        lambda net, x: x, losses.TripletMarginLoss(0.2), miners.TripletMarginMiner(0.2, "semihard")
+    )
     value, numbers = loss(None, (rows, labels))
     assert float(value.detach()) == pytest.approx(np.mean(terms), rel=1e-4)
     assert numbers["mined"] == len(terms)
@@ -100,7 +112,9 @@ def test_contrastive_loss_by_loops():
                 d = float(distance(rows[i], rows[j]))
                 near.append(d) if labels[i] == labels[j] else far.append(max(0.0, 1.0 - d))
     far = [term for term in far if term > 0]
-    value, numbers = metric_loss(lambda net, x: x, losses.ContrastiveLoss(0, 1.0))(None, (rows, labels))
+    value, numbers = metric_loss(lambda net, x: x, losses.ContrastiveLoss(0, 1.0))(
+        None, (rows, labels)
+    )
     assert float(value.detach()) == pytest.approx(np.mean(near) + np.mean(far), rel=1e-4)
     assert "mined" not in numbers
 
@@ -113,13 +127,17 @@ def test_normalised_softmax_is_that_of_the_package():
         classifier.weight.copy_(theirs.W.T)
     ours = learning.projection.normalised_softmax(lambda net, x: x, scale=10.0, label_smoothing=0.0)
     expected = ours(torch.nn.ModuleDict({"classifier": classifier}), (rows, labels))[0]
-    found = metric_loss(lambda net, x: x, theirs)(torch.nn.ModuleDict({"loss": theirs}), (rows, labels))[0]
+    found = metric_loss(lambda net, x: x, theirs)(
+        torch.nn.ModuleDict({"loss": theirs}), (rows, labels)
+    )[0]
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_nothing_mined_is_no_error():
     rows = torch.eye(4).requires_grad_(True)
-    loss = metric_loss(lambda net, x: x, losses.TripletMarginLoss(0.2), miners.TripletMarginMiner(0.2, "hard"))
+    loss = metric_loss(
+        lambda net, x: x, losses.TripletMarginLoss(0.2), miners.TripletMarginMiner(0.2, "hard")
+    )
     far = torch.stack([rows[0], rows[0], rows[1], rows[1]])
     value, numbers = loss(None, (far, torch.tensor([0, 0, 1, 1])))
     assert float(value) == 0 and numbers["mined"] == 0
@@ -130,8 +148,14 @@ def test_settings_tell_margins_apart_and_not_what_was_noted_of_a_batch():
     miner = miners.TripletMarginMiner(0.2, "semihard")
     before = describe_settings(miner)
     miner(*(part.detach() for part in unit_rows()))
-    assert describe_settings(miner) == before != describe_settings(miners.TripletMarginMiner(0.3, "semihard"))
-    assert describe_settings(losses.ProxyAnchorLoss(3, 4, alpha=8)) != describe_settings(losses.ProxyAnchorLoss(3, 4))
+    assert (
+        describe_settings(miner)
+        == before
+        != describe_settings(miners.TripletMarginMiner(0.3, "semihard"))
+    )
+    assert describe_settings(losses.ProxyAnchorLoss(3, 4, alpha=8)) != describe_settings(
+        losses.ProxyAnchorLoss(3, 4)
+    )
 
 
 # ---------------------------------------------------------------------- the head
@@ -141,8 +165,14 @@ def test_a_head_starts_with_principal_directions_and_its_module_computes_the_sam
     X = np.random.RandomState(0).normal(size=(30, 8)).astype(np.float32)
     directions = np.linalg.svd(X, full_matrices=False)[2][:3]
     expected = X @ directions.T
-    np.testing.assert_allclose(EmbeddingHead(3).fit(X).transform(X), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
-    np.testing.assert_allclose(EmbeddingHead().fit(X).transform(X), X / np.linalg.norm(X, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(
+        EmbeddingHead(3).fit(X).transform(X),
+        expected / np.linalg.norm(expected, axis=1, keepdims=True),
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        EmbeddingHead().fit(X).transform(X), X / np.linalg.norm(X, axis=1, keepdims=True), atol=1e-6
+    )
     for head in (EmbeddingHead(3).fit(X), EmbeddingHead(3, hidden=7, random_state=1).fit(X)):
         with torch.no_grad():
             rows = torch.nn.functional.normalize(head.module()(torch.from_numpy(X))).numpy()
@@ -173,11 +203,15 @@ def test_heads_that_cannot_be_are_refused():
 )
 def test_new_classes_gain(pixels, images, validation, new, loss, miner):
     settings = {**SMALL, "n_dims": 12, "validation": validation, "epochs": 40}
-    learned, history = learn_metric(pixels, images, loss, miner=miner, learning_rate=1e-2, **settings)
+    learned, history = learn_metric(
+        pixels, images, loss, miner=miner, learning_rate=1e-2, **settings
+    )
     assert score(learned, new) > score(pixels, new) + 0.1
     assert learned.transform(new).shape == (len(new), 12)
     assert score(learned, validation) == pytest.approx(history.best_score, abs=1e-6)
-    assert {"spread", "score"} <= set(history.table) and ("mined" in history.table) == (miner is not None)
+    assert {"spread", "score"} <= set(history.table) and ("mined" in history.table) == (
+        miner is not None
+    )
 
 
 def test_the_validation_score_is_map_at_r(new, pixels):
@@ -194,10 +228,20 @@ def test_the_validation_score_is_map_at_r(new, pixels):
 
 def test_before_the_first_step_only_dimensions_are_lost(network, images):
     learned, _ = learn_metric(
-        network, images, losses.ContrastiveLoss(), mode="full", n_dims=8, steps=1, learning_rate=1e-12, batch_norm="frozen", **SMALL
+        network,
+        images,
+        losses.ContrastiveLoss(),
+        mode="full",
+        n_dims=8,
+        steps=1,
+        learning_rate=1e-12,
+        batch_norm="frozen",
+        **SMALL,
     )
     X = network.transform(images)
-    np.testing.assert_allclose(learned.transform(images), EmbeddingHead(8).fit(X).transform(X), atol=1e-4)
+    np.testing.assert_allclose(
+        learned.transform(images), EmbeddingHead(8).fit(X).transform(X), atol=1e-4
+    )
 
 
 def test_a_network_learns_end_to_end_and_the_one_given_stays(network, images):
@@ -214,20 +258,35 @@ def test_a_network_learns_end_to_end_and_the_one_given_stays(network, images):
 
 
 def test_without_dimensions_there_is_no_head_on_a_network(network, images):
-    learned, _ = learn_metric(network, images, losses.ContrastiveLoss(), mode="full", steps=1, **SMALL)
-    assert isinstance(learned, encoders.Deep) and learned.transform(images).shape[1] == network.n_dims
+    learned, _ = learn_metric(
+        network, images, losses.ContrastiveLoss(), mode="full", steps=1, **SMALL
+    )
+    assert (
+        isinstance(learned, encoders.Deep) and learned.transform(images).shape[1] == network.n_dims
+    )
 
 
 def test_patience_stops(pixels, images, validation):
     still = lambda rows, targets, mined: 0 * rows.sum()
-    _, history = learn_metric(pixels, images, still, validation=validation, epochs=50, patience=2, weight_decay=0.0, **SMALL)
+    _, history = learn_metric(
+        pixels,
+        images,
+        still,
+        validation=validation,
+        epochs=50,
+        patience=2,
+        weight_decay=0.0,
+        **SMALL,
+    )
     assert history.stopped == "patience" and history.best_epoch == 0
 
 
 @pytest.mark.parametrize("mode", ["head", "full"])
 def test_what_was_learned_is_saved_with_a_retriever(mode, network, images, new, tmp_path):
     loss, miner = losses.TripletMarginLoss(0.2), miners.BatchHardMiner()
-    learned, _ = learn_metric(network, images, loss, miner=miner, mode=mode, n_dims=8, hidden=10, steps=3, **SMALL)
+    learned, _ = learn_metric(
+        network, images, loss, miner=miner, mode=mode, n_dims=8, hidden=10, steps=3, **SMALL
+    )
     retriever = Retriever(learned).fit(new)
     before = retriever.search(new, k=5)
     retriever.save(tmp_path / "saved")
@@ -243,7 +302,9 @@ def test_a_head_needs_no_images_where_embeddings_are_stored(pixels, images):
     learned, _ = learn_metric(pixels, images, losses.ContrastiveLoss(), n_dims=4, steps=1, **SMALL)
     front, tail = split_pipeline(learned)
     assert tail is not None
-    np.testing.assert_allclose(tail.transform(front.transform(images)), learned.transform(images), atol=1e-6)
+    np.testing.assert_allclose(
+        tail.transform(front.transform(images)), learned.transform(images), atol=1e-6
+    )
 
 
 class Killed(Exception):
@@ -268,13 +329,22 @@ class Mortal(torch.nn.Module):
 
 @pytest.mark.parametrize("mode", ["head", "full"])
 def test_a_killed_run_is_gone_on_with(mode, network, images, validation, tmp_path):
-    settings = {**SMALL, "mode": mode, "validation": validation, "n_dims": 8, "epochs": 2, "save_seconds": 0}
+    settings = {
+        **SMALL,
+        "mode": mode,
+        "validation": validation,
+        "n_dims": 8,
+        "epochs": 2,
+        "save_seconds": 0,
+    }
     Mortal.calls = 9
     whole, expected = learn_metric(network, images, Mortal(), **settings)
     Mortal.calls = 0
     with pytest.raises(Killed):
         learn_metric(network, images, Mortal(), checkpoint=tmp_path / "run", **settings)
-    learned, history = learn_metric(network, images, Mortal(), checkpoint=tmp_path / "run", **settings)
+    learned, history = learn_metric(
+        network, images, Mortal(), checkpoint=tmp_path / "run", **settings
+    )
     assert history.table.drop(columns="seconds").equals(expected.table.drop(columns="seconds"))
     np.testing.assert_array_equal(learned.transform(images), whole.transform(images))
     with pytest.raises(ValueError, match="another loss function"):
@@ -289,10 +359,22 @@ def test_a_killed_run_is_gone_on_with(mode, network, images, validation, tmp_pat
     [
         ({"mode": "last"}, ValueError, "mode must be one of"),
         ({"loss": "triplet"}, TypeError, "loss must be a loss of pytorch-metric-learning"),
-        ({"loss": losses.ProxyAnchorLoss(9, 4), "n_dims": 4}, ValueError, "made for 9 classes, there are 16"),
-        ({"loss": losses.NormalizedSoftmaxLoss(16, 5), "n_dims": 4}, ValueError, "made for 5 dimensions, there are 4"),
+        (
+            {"loss": losses.ProxyAnchorLoss(9, 4), "n_dims": 4},
+            ValueError,
+            "made for 9 classes, there are 16",
+        ),
+        (
+            {"loss": losses.NormalizedSoftmaxLoss(16, 5), "n_dims": 4},
+            ValueError,
+            "made for 5 dimensions, there are 4",
+        ),
         ({"n_classes": 17}, ValueError, "n_classes=17 exceeds the 16 classes"),
-        ({"validation": drawn("aXY", seed=5)}, ValueError, "1 classes are both trained on and used for validation, the first is 'a'"),
+        (
+            {"validation": drawn("aXY", seed=5)},
+            ValueError,
+            "1 classes are both trained on and used for validation, the first is 'a'",
+        ),
         ({"validation": drawn("X", seed=5)}, ValueError, "only one class"),
         ({"n_dims": 1000}, ValueError, "n_dims=1000 must lie between"),
         ({"mode": "full"}, TypeError, "trains the network of a Deep encoder"),
@@ -307,5 +389,7 @@ def test_errors(changes, error, words, pixels, images):
 
 def test_options_can_be_kept(pixels, images):
     options = MetricLearning(n_dims=4, **SMALL)
-    learned, _ = learn_metric(make_pipeline(pixels), images, losses.ContrastiveLoss(), options=options, steps=2)
+    learned, _ = learn_metric(
+        make_pipeline(pixels), images, losses.ContrastiveLoss(), options=options, steps=2
+    )
     assert learned.transform(images).shape == (len(images), 4)

@@ -12,7 +12,9 @@ from safetensors.numpy import load_file
 
 from cbirkit import datasets, encoders, learning, metrics
 
-runs = pytest.importorskip("metric_learning_runs", reason="pytorch-metric-learning is not installed")
+runs = pytest.importorskip(
+    "metric_learning_runs", reason="pytorch-metric-learning is not installed"
+)
 FILES = ("metric_learning.csv", "metric_learning_classes.csv", "metric_start.safetensors")
 
 
@@ -38,7 +40,10 @@ def test_every_run_is_there_once(table):
     assert len(found) == len(set(found)) and set(found) == expected
     numbers = tests[["map_at_r", "p_at_1", "alignment", "uniformity"]]
     assert np.isfinite(numbers).all(axis=None)
-    assert numbers[["map_at_r", "p_at_1"]].stack().between(0, 1).all() and (tests["uniformity"] <= 0).all()
+    assert (
+        numbers[["map_at_r", "p_at_1"]].stack().between(0, 1).all()
+        and (tests["uniformity"] <= 0).all()
+    )
 
 
 def test_each_loss_had_the_same_budget_and_its_best_value_was_taken(table):
@@ -54,14 +59,19 @@ def test_classes_and_runs_agree(table, by_class):
     tests = table[table["part"] == "test"].set_index(["set", "seed", "method"])["map_at_r"]
     means = by_class.groupby(["set", "seed", "method"])["map_at_r"].mean()
     assert (means - tests.reindex(means.index)).abs().max() < 2e-4  # as many images of each class
-    assert by_class.groupby(["set", "seed", "method"])["class"].nunique().groupby("set").first().to_dict() == {"scenes": 16, "omniglot": 24}
+    assert by_class.groupby(["set", "seed", "method"])["class"].nunique().groupby(
+        "set"
+    ).first().to_dict() == {"scenes": 16, "omniglot": 24}
 
 
 def test_no_class_is_in_two_splits(by_class):
     train, validation = runs.scene_classes()
     unseen = {c.name for c in datasets.scenes.scene_classes() if c.group == "unseen"}
     assert len(train) == 24 and len(validation) == 8 and not set(train) & set(validation)
-    assert set(by_class.loc[by_class["set"] == "scenes", "class"]) == unseen and not unseen & {*train, *validation}
+    assert set(by_class.loc[by_class["set"] == "scenes", "class"]) == unseen and not unseen & {
+        *train,
+        *validation,
+    }
     letters = by_class.loc[by_class["set"] == "omniglot", "class"]
     assert {name.split("/")[0] for name in letters} == {runs.ALPHABETS["test"]}
     assert len(set(runs.ALPHABETS.values())) == 3
@@ -90,12 +100,18 @@ def test_a_run_is_judged_as_by_loops():
     values = {}
     for i, label in enumerate(Few.labels):
         order = [j for j in np.argsort(-(X @ X[i])) if j != i]
-        values.setdefault(label, []).append(metrics.map_at_r([Few.labels[j] == label for j in order]))
+        values.setdefault(label, []).append(
+            metrics.map_at_r([Few.labels[j] == label for j in order])
+        )
     assert classes == pytest.approx({label: np.mean(v) for label, v in values.items()})
-    assert numbers["map_at_r"] == pytest.approx(np.mean([value for each in values.values() for value in each]))
+    assert numbers["map_at_r"] == pytest.approx(
+        np.mean([value for each in values.values() for value in each])
+    )
 
 
-def test_one_method_can_be_run_again_and_all_other_rows_stay(table, by_class, tmp_path, monkeypatch):
+def test_one_method_can_be_run_again_and_all_other_rows_stay(
+    table, by_class, tmp_path, monkeypatch
+):
     out, again = tmp_path / "out", "tiny, frozen"
     out.mkdir()
     for name in FILES:
@@ -104,12 +120,17 @@ def test_one_method_can_be_run_again_and_all_other_rows_stay(table, by_class, tm
     monkeypatch.setenv("CBIRKIT_REALDATA", "is not read")
     monkeypatch.setattr(runs, "images_of", lambda which, seed: (None, None, which))
     monkeypatch.setattr(runs, "baseline", lambda *made_from: made.append(made_from[:3]))
-    monkeypatch.setattr(runs, "judged", lambda encoder, which: ({"map_at_r": 0.5}, {f"class of {which}": 0.5}))
+    monkeypatch.setattr(
+        runs, "judged", lambda encoder, which: ({"map_at_r": 0.5}, {f"class of {which}": 0.5})
+    )
     assert runs.run(["--work", str(tmp_path / "work"), "--out", str(out), "--only", again]) == 0
     assert made == [(again, seed, which) for which in runs.STEPS for seed in runs.SEEDS]
     for name, before in zip(FILES, (table, by_class), strict=False):
         after = pd.read_csv(out / name)
-        pd.testing.assert_frame_equal(*(t[t["method"] != again].reset_index(drop=True) for t in (before, after)), check_dtype=False)
+        pd.testing.assert_frame_equal(
+            *(t[t["method"] != again].reset_index(drop=True) for t in (before, after)),
+            check_dtype=False,
+        )
         assert (after.loc[after["method"] == again, "map_at_r"] == 0.5).all()
     assert (out / FILES[2]).read_bytes() == (ROOT / "data" / FILES[2]).read_bytes()
 
@@ -117,4 +138,6 @@ def test_one_method_can_be_run_again_and_all_other_rows_stay(table, by_class, tm
 @pytest.mark.parametrize("name", FILES)
 def test_the_readme_has_the_checksum(name):
     digest = hashlib.sha256((ROOT / "data" / name).read_bytes()).hexdigest()
-    assert digest in (ROOT / "data" / "README.md").read_text(), f"data/README.md has another SHA-256 of {name}: it is {digest}"
+    assert digest in (ROOT / "data" / "README.md").read_text(), (
+        f"data/README.md has another SHA-256 of {name}: it is {digest}"
+    )

@@ -21,7 +21,9 @@ def test_average_precision_golden():
     assert average_precision(relevant, estimator="trapezoid") == pytest.approx(0.332341, abs=5e-7)
 
 
-@pytest.mark.parametrize(("normalize", "value"), [("hits", 0.75), ("min(k, R)", 0.15), ("R", 0.075)])
+@pytest.mark.parametrize(
+    ("normalize", "value"), [("hits", 0.75), ("min(k, R)", 0.15), ("R", 0.075)]
+)
 def test_average_precision_at_k_golden(normalize, value):
     relevant = np.isin(np.arange(1, 11), [1, 4])
     assert average_precision_at_k(relevant, 10, 20, normalize) == pytest.approx(value, abs=1e-12)
@@ -92,12 +94,17 @@ def test_all_metrics_against_loops(relevant, unseen, k):
         expected = naive_average_precision(relevant, positives, estimator)
         assert same(average_precision(relevant, positives, estimator), expected)
     total = naive_average_precision(first, 1)
-    for name, divisor in (("min(k, R)", min(k, positives)), ("R", positives), ("hits", max(1, sum(first)))):
+    for name, divisor in (
+        ("min(k, R)", min(k, positives)),
+        ("R", positives),
+        ("hits", max(1, sum(first))),
+    ):
         expected = total / divisor if positives else math.nan
         assert same(average_precision_at_k(relevant, k, positives, name), expected)
     assert same(metrics.precision_at_k(relevant, k, positives), nan or sum(first) / k)
     assert same(
-        metrics.recall_at_k(relevant, k, positives), nan or (sum(first) / positives if positives else 0)
+        metrics.recall_at_k(relevant, k, positives),
+        nan or (sum(first) / positives if positives else 0),
     )
     assert same(metrics.hit_rate_at_k(relevant, k, positives), nan or float(any(first)))
     expected = naive_average_precision(relevant[:positives], positives)
@@ -123,19 +130,30 @@ def test_ndcg_against_a_loop(gains, k, gain):
     best = dcg(sorted(gains, reverse=True))
     assert same(metrics.dcg_at_k(gains, k, gain=gain), dcg(gains))
     assert same(metrics.ndcg_at_k(gains, k, gain=gain), dcg(gains) / best if best else math.nan)
-    assert same(metrics.ndcg_at_k(gains[:1], k, gains, gain), dcg(gains[:1]) / best if best else math.nan)
+    assert same(
+        metrics.ndcg_at_k(gains[:1], k, gains, gain), dcg(gains[:1]) / best if best else math.nan
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6), st.integers(0, 2))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6), st.integers(0, 2)
+)
 def test_expected_average_precision_is_the_mean_over_all_orders_within_ties(items, unseen):
     items = sorted(items, key=lambda item: item[0])
     positives = sum(hit for _, hit in items) + unseen
-    groups = [[hit for d, hit in items if d == distance] for distance in sorted({d for d, _ in items})]
+    groups = [
+        [hit for d, hit in items if d == distance] for distance in sorted({d for d, _ in items})
+    ]
     orders = itertools.product(*(list(itertools.permutations(group)) for group in groups))
-    values = [naive_average_precision([hit for part in order for hit in part], positives) for order in orders]
+    values = [
+        naive_average_precision([hit for part in order for hit in part], positives)
+        for order in orders
+    ]
     found = expected_average_precision([d for d, _ in items], [hit for _, hit in items], positives)
-    assert found == pytest.approx((np.mean(values), min(values), max(values)), abs=1e-12, nan_ok=True)
+    assert found == pytest.approx(
+        (np.mean(values), min(values), max(values)), abs=1e-12, nan_ok=True
+    )
 
 
 def test_expected_average_precision_is_the_mean_over_many_shuffles():
@@ -207,7 +225,9 @@ def test_expected_does_not_depend_on_the_order_within_ties(relevant, random):
 def test_empty_and_perfect():
     assert math.isnan(average_precision([]))
     assert average_precision([], 3) == 0
-    assert average_precision(np.empty((2, 0)), [0, 1]).tolist() == pytest.approx([math.nan, 0], nan_ok=True)
+    assert average_precision(np.empty((2, 0)), [0, 1]).tolist() == pytest.approx(
+        [math.nan, 0], nan_ok=True
+    )
     assert average_precision(np.empty((0, 5))).shape == (0,)
     assert expected_average_precision([], [], 2) == (0, 0, 0)
     assert average_precision([1, 1, 1]) == average_precision([1, 1, 1], estimator="trapezoid") == 1
@@ -251,7 +271,9 @@ def test_bad_input(call, message):
 def test_nearly_equal_and_huge_embeddings_keep_their_geometry():
     rows = 1 + 1e-9 * np.random.RandomState(0).randn(30, 8)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    gaps = [np.square(a - b).sum() for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j]
+    gaps = [
+        np.square(a - b).sum() for i, a in enumerate(unit) for j, b in enumerate(unit) if i != j
+    ]
     assert metrics.alignment(rows, [0] * 30) == pytest.approx(np.mean(gaps), rel=1e-3)
     wide = np.random.RandomState(0).randn(30, 8)
     assert metrics.uniformity(1e200 * wide) == pytest.approx(metrics.uniformity(wide))

@@ -26,12 +26,20 @@ def by_pairs(rows, labels, alpha, t):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 25), st.integers(1, 6), st.floats(0.5, 3), st.floats(0.5, 4))
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 25),
+    st.integers(1, 6),
+    st.floats(0.5, 3),
+    st.floats(0.5, 4),
+)
 def test_as_loops_over_pairs(seed, n, n_dims, alpha, t):
     random = np.random.RandomState(seed)
     rows, labels = random.normal(size=(n, n_dims)), random.randint(0, 4, n)
     expected = by_pairs(rows, labels, alpha, t)
-    assert alignment(rows, labels, alpha) == pytest.approx(expected[0], rel=1e-6, abs=1e-6, nan_ok=True)
+    assert alignment(rows, labels, alpha) == pytest.approx(
+        expected[0], rel=1e-6, abs=1e-6, nan_ok=True
+    )
     assert uniformity(rows, t) == pytest.approx(expected[1], rel=1e-6, abs=1e-6)
 
 
@@ -54,7 +62,9 @@ def test_order_and_length_do_not_matter():
 
 def test_bounds():
     same = np.ones((6, 3))
-    assert alignment(same, list("aabbcc")) == 0 and uniformity(same) == 0  # collapsed: aligned, and useless
+    assert (
+        alignment(same, list("aabbcc")) == 0 and uniformity(same) == 0
+    )  # collapsed: aligned, and useless
     assert alignment([[1, 0], [-1, 0]], ["a", "a"]) == 4  # opposite
     assert uniformity(np.eye(8)) == pytest.approx(-4)
     spread = np.random.RandomState(0).normal(size=(500, 64))

@@ -96,7 +96,9 @@ def test_differs_from_torchmetrics():
     assert math.isnan(average_precision(nothing.numpy()))
     # 4. its nDCG has linear gains only
     gains = torch.tensor([3, 2, 0, 1, 2])
-    theirs = functional.retrieval_normalized_dcg(torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5]), gains).item()
+    theirs = functional.retrieval_normalized_dcg(
+        torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5]), gains
+    ).item()
     assert theirs == pytest.approx(metrics.ndcg_at_k(gains.numpy(), gain="linear"), abs=1e-6)
 
 
@@ -109,8 +111,15 @@ def accuracy_calculator(distances, query_labels, database_labels, k):
     def search(query, num_k, reference, ref_includes_query):
         return None, order[:, :num_k]
 
-    names = ("precision_at_1", "r_precision", "mean_average_precision", "mean_average_precision_at_r")
-    calculator = module.AccuracyCalculator(include=names, k=k, knn_func=search, device=torch.device("cpu"))
+    names = (
+        "precision_at_1",
+        "r_precision",
+        "mean_average_precision",
+        "mean_average_precision_at_r",
+    )
+    calculator = module.AccuracyCalculator(
+        include=names, k=k, knn_func=search, device=torch.device("cpu")
+    )
     empty = [torch.zeros(len(labels), 1) for labels in (query_labels, database_labels)]
     return calculator.get_accuracy(
         empty[0],
@@ -146,6 +155,8 @@ def test_agrees_with_pytorch_metric_learning():
     cut = np.nanmean(average_precision_at_k(relevant, 10, n_positives, "R"))
     assert cut == pytest.approx(theirs["mean_average_precision"], abs=1e-9)
     # ... but divides R-precision by min(k, R), as it warns: a shallow search looks better than it is
-    shallow = relevant[:, :10].sum(axis=1)[n_positives > 0] / np.minimum(10, n_positives[n_positives > 0])
+    shallow = relevant[:, :10].sum(axis=1)[n_positives > 0] / np.minimum(
+        10, n_positives[n_positives > 0]
+    )
     assert theirs["r_precision"] == pytest.approx(shallow.mean(), abs=1e-9)
     assert np.nanmean(metrics.r_precision(relevant[:, :10], n_positives)) < theirs["r_precision"]

@@ -1,6 +1,5 @@
 """The rules of a notebook: a good one passes, each broken rule is named."""
 
-
 import notebook_rules
 import notebook_source
 import pytest
@@ -32,12 +31,21 @@ def test_rules_accept_a_good_notebook(read):
         (HEAD + '# %% tags=["claim"]\nprint(1)\n', "asserts nothing"),
         (HEAD + "# %%\nx = = 1\n", "not plain Python"),
         (HEAD.replace("SEED = 0", ""), "SEED = 0 is missing"),
-        (HEAD + EXERCISE.replace("raise NotImplementedError", "return x"), "raise NotImplementedError"),
-        (HEAD + EXERCISE.replace("<details><summary>Hint 2", "<summary>Hint 2"), "two <details> hints"),
+        (
+            HEAD + EXERCISE.replace("raise NotImplementedError", "return x"),
+            "raise NotImplementedError",
+        ),
+        (
+            HEAD + EXERCISE.replace("<details><summary>Hint 2", "<summary>Hint 2"),
+            "two <details> hints",
+        ),
         (HEAD + EXERCISE.replace("solution_double", "double"), "shares double"),
         (HEAD + EXERCISE.replace("Solution (click to open)", ""), "Solution (click to open)"),
         (HEAD + EXERCISE.replace("checks.check_double(solution_double)", ""), "not checked"),
-        (HEAD + EXERCISE.split("# %% [markdown]\n# **Sol")[0], "1 exercises but 0 checked solutions"),
+        (
+            HEAD + EXERCISE.split("# %% [markdown]\n# **Sol")[0],
+            "1 exercises but 0 checked solutions",
+        ),
         (HEAD + EXERCISE + "# %%\nprint(solution_double(2))\n", "shares solution_double"),
     ],
 )

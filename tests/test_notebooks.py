@@ -31,7 +31,11 @@ def run_of(stem):
 
 
 def files_below(folder):
-    return {path for path in folder.rglob("*") if path.is_file() and ".ipynb_checkpoints" not in path.parts}
+    return {
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and ".ipynb_checkpoints" not in path.parts
+    }
 
 
 def committed(stem):
@@ -54,15 +58,21 @@ def shown(cell):
 @pytest.mark.timeout(5400)
 def test_source_runs_and_its_claims_hold(stem):
     notebook, left = run_of(stem)
-    assert cells_tagged(notebook, "claim"), "a notebook without a claim teaches nothing that could be wrong"
-    assert not left, f"{stem} leaves files beside the notebooks: {sorted(path.name for path in left)}"
+    assert cells_tagged(notebook, "claim"), (
+        "a notebook without a claim teaches nothing that could be wrong"
+    )
+    assert not left, (
+        f"{stem} leaves files beside the notebooks: {sorted(path.name for path in left)}"
+    )
 
 
 @pytest.mark.timeout(5400)
 def test_stubs_are_not_attempted_and_solutions_pass(stem):
     notebook = run_of(stem)[0]
     exercises = cells_tagged(notebook, "exercise")
-    solutions = [cell for cell in cells_tagged(notebook, "solution") if "checks.check_" in cell.source]
+    solutions = [
+        cell for cell in cells_tagged(notebook, "solution") if "checks.check_" in cell.source
+    ]
     assert 2 <= len(exercises) <= 4
     assert all("[not attempted]" in shown(cell) for cell in exercises)
     assert all("[passed]" in shown(cell) for cell in solutions)
@@ -74,7 +84,9 @@ def test_committed_outputs_are_those_of_a_run(stem):
     ours = [cell for cell in cleaned.cells if cell.cell_type == "code"]
     theirs = [cell for cell in committed(stem).cells if cell.cell_type == "code"]
     kinds = [[sorted(o.get("data", {"stream": 0})) for o in cell.outputs] for cell in ours]
-    assert kinds == [[sorted(o.get("data", {"stream": 0})) for o in cell.outputs] for cell in theirs]
+    assert kinds == [
+        [sorted(o.get("data", {"stream": 0})) for o in cell.outputs] for cell in theirs
+    ]
 
 
 def test_notebook_agrees_with_its_source(stem):
@@ -99,10 +111,14 @@ def test_notebook_is_small_and_has_outputs(stem):
     path = notebook_source.notebook_path(ROOT, stem)
     notebook = committed(stem)
     assert path.stat().st_size <= notebook_outputs.MAX_BYTES
-    assert any("image/png" in o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", []))
+    assert any(
+        "image/png" in o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])
+    )
     assert "widgets" not in notebook.metadata
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
-    assert all(cell.metadata["jupyter"]["source_hidden"] for cell in cells_tagged(notebook, "solution"))
+    assert all(
+        cell.metadata["jupyter"]["source_hidden"] for cell in cells_tagged(notebook, "solution")
+    )
 
 
 def test_figures_have_alternative_text(stem):
@@ -143,4 +159,6 @@ def test_skeleton_is_complete(stem):
     assert len(re.findall(r"<summary>\d\. ", text)) >= 4, (
         "the self-quiz has four questions with folded answers"
     )
-    assert 3 <= len(re.findall(r"doi\.org/|arxiv\.org/abs/", text.split("Further reading")[-1])) <= 6
+    assert (
+        3 <= len(re.findall(r"doi\.org/|arxiv\.org/abs/", text.split("Further reading")[-1])) <= 6
+    )

@@ -28,7 +28,9 @@ def things(n=6):
         for name, (left, top) in zip(held, (PLACES[i % 3], PLACES[(i + 1) % 3]), strict=True):
             image[(x - left - 10) ** 2 + (y - top - 10) ** 2 < 90] = COLOURS[name]
         made.append((image, held))
-    table = pd.DataFrame({"classes": [held for _, held in made]}, index=[f"p/{i}.png" for i in range(n)])
+    table = pd.DataFrame(
+        {"classes": [held for _, held in made]}, index=[f"p/{i}.png" for i in range(n)]
+    )
     return ImageCollection.from_function(lambda row: made[row][0], table, key="discs", name="discs")
 
 
@@ -52,7 +54,9 @@ def test_what_is_shown_is_what_the_retriever_finds(explorer, retriever):
     found = explorer.search(region=(6, 8, 26, 28))
     wanted = retriever.search(RegionQuery("p/0.png", (6, 8, 26, 28)), k=4)
     assert found.ranking.ids.tolist() == wanted.ranking.ids.tolist()
-    assert explorer._grid.ids == wanted.ranking.ids[0].tolist() and "p/0.png" not in explorer._grid.ids
+    assert (
+        explorer._grid.ids == wanted.ranking.ids[0].tolist() and "p/0.png" not in explorer._grid.ids
+    )
     x0, y0, x1, y1 = wanted.region().box
     assert f"region {x1 - x0} x {y1 - y0} px at {x0}, {y0}" in explorer._tiles[0].alt
 
@@ -156,7 +160,9 @@ def test_outlines_follow_the_region():
     assert (picture[49, 100] == AROUND).all() and (picture[52, 100] == AROUND).all()
     assert (picture[80, 100] == 90).all() and (picture[30, 30] == 90).all()
     whole = outlined(
-        np.full((200, 200, 3), 90, np.uint8), [Region.from_box((0, 0, 200, 200), (200, 200))], size=200
+        np.full((200, 200, 3), 90, np.uint8),
+        [Region.from_box((0, 0, 200, 200), (200, 200))],
+        size=200,
     )
     assert (whole[0, 100] == OUTLINE).all() and (whole[100, 100] == 90).all()
     dot = outlined(

@@ -47,7 +47,10 @@ def test_its_own_layer_is_the_better_of_two_on_the_queries_that_choose(table):
     others = table[table["encoder"] != "own"]
     best = others.groupby(keys)["validation"].max()
     own = table[table["encoder"] == "own"].set_index(keys)
-    assert set(others["encoder"]) == {"middle", "last"} and (others["encoder"] == others["layer"]).all()
+    assert (
+        set(others["encoder"]) == {"middle", "last"}
+        and (others["encoder"] == others["layer"]).all()
+    )
     assert (own["validation"] == best.loc[own.index]).all()
     same = table[table["encoder"] == table["layer"]].set_index([*keys, "layer"])["mean"]
     own = own.reset_index().set_index([*keys, "layer"])
@@ -55,6 +58,8 @@ def test_its_own_layer_is_the_better_of_two_on_the_queries_that_choose(table):
 
 
 def test_small_things_gain_in_every_seed(table):
-    small = table[(table["set"] == "scenes") & (table["part"] == "small") & (table["encoder"] == "own")].set_index("method")
+    small = table[
+        (table["set"] == "scenes") & (table["part"] == "small") & (table["encoder"] == "own")
+    ].set_index("method")
     for method in ("network, scales",):
         assert (small.loc[method, "difference_low"] > 0).all()

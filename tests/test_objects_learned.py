@@ -24,7 +24,9 @@ def scenes():
 
 
 def things(images, i):
-    return [Region.from_mask(images.mask(i) == number) for number in np.unique(images.mask(i)) if number]
+    return [
+        Region.from_mask(images.mask(i) == number) for number in np.unique(images.mask(i)) if number
+    ]
 
 
 def overlap(proposer, images):
@@ -33,7 +35,8 @@ def overlap(proposer, images):
     for i in range(len(images)):
         found = proposer.propose(images[i])
         best += [
-            max((mask_iou(region, thing) for region in found), default=0.0) for thing in things(images, i)
+            max((mask_iou(region, thing) for region in found), default=0.0)
+            for thing in things(images, i)
         ]
     return np.mean(best)
 
@@ -107,9 +110,14 @@ def test_a_retriever_with_the_segmenter_is_saved_without_its_network(tmp_path):
     from cbirkit.encoders import Deep
 
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    retriever = RegionRetriever(Deep("conv5", weights=None, size=32), Segmenter(), progress=False).fit(images)
+    retriever = RegionRetriever(
+        Deep("conv5", weights=None, size=32), Segmenter(), progress=False
+    ).fit(images)
     other = RegionRetriever.load(retriever.save(tmp_path / "regions"))
-    assert isinstance(other.proposer, Segmenter) and other.proposer.get_params() == Segmenter().get_params()
+    assert (
+        isinstance(other.proposer, Segmenter)
+        and other.proposer.get_params() == Segmenter().get_params()
+    )
 
 
 @pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "lraspp_mobilenet_v3_large"])

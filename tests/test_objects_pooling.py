@@ -19,7 +19,10 @@ def naive_weights(mask, grid, window):
     for row, column in zip(*np.nonzero(mask), strict=True):
         for dy in (np.arange(fine) + 0.5) / fine:
             for dx in (np.arange(fine) + 0.5) / fine:
-                y, x = (row + dy - y0) / (y1 - y0) * grid[0], (column + dx - x0) / (x1 - x0) * grid[1]
+                y, x = (
+                    (row + dy - y0) / (y1 - y0) * grid[0],
+                    (column + dx - x0) / (x1 - x0) * grid[1],
+                )
                 if 0 <= y < grid[0] and 0 <= x < grid[1]:
                     counts[int(y), int(x)] += 1
     return counts / fine**2 / ((x1 - x0) * (y1 - y0) / np.prod(grid))
@@ -30,7 +33,9 @@ def test_weights_are_the_covered_shares_of_the_cells(window):
     mask = np.random.default_rng(1).random((7, 9)) < 0.4
     region = Region.from_mask(mask)
     assert np.allclose(
-        grid_weights([region], (3, 4), window=window)[0], naive_weights(mask, (3, 4), window), atol=0.02
+        grid_weights([region], (3, 4), window=window)[0],
+        naive_weights(mask, (3, 4), window),
+        atol=0.02,
     )
 
 
@@ -46,8 +51,14 @@ def test_a_mask_made_of_cells_pools_those_cells(feature_map, pooling):
     cells[1, 2] = cells[2, 2] = cells[3, 5] = True
     region = Region.from_mask(np.kron(cells, np.ones((3, 3), bool)))
     chosen = feature_map[:, cells]
-    wanted = {"average": chosen.mean(1), "gem": (chosen**3).mean(1) ** (1 / 3), "max": chosen.max(1)}[pooling]
-    assert np.allclose(pool_regions(feature_map, [region], pooling=pooling, normalise=False)[0], wanted)
+    wanted = {
+        "average": chosen.mean(1),
+        "gem": (chosen**3).mean(1) ** (1 / 3),
+        "max": chosen.max(1),
+    }[pooling]
+    assert np.allclose(
+        pool_regions(feature_map, [region], pooling=pooling, normalise=False)[0], wanted
+    )
     assert np.linalg.norm(pool_regions(feature_map, [region], pooling=pooling)[0]) == pytest.approx(
         1, abs=1e-6
     )
@@ -55,12 +66,16 @@ def test_a_mask_made_of_cells_pools_those_cells(feature_map, pooling):
 
 def test_a_region_of_one_pixel_has_the_embedding_of_its_cell(feature_map):
     region = Region.from_box((7, 5, 8, 6), (8, 12))
-    assert np.allclose(pool_regions(feature_map, [region], normalise=False)[0], feature_map[:, 2, 3])
+    assert np.allclose(
+        pool_regions(feature_map, [region], normalise=False)[0], feature_map[:, 2, 3]
+    )
 
 
 def test_no_region_gives_no_row_and_a_map_of_zeros_stays_zero(feature_map):
     assert pool_regions(feature_map, []).shape == (0, 5)
-    assert pool_regions(np.zeros((5, 2, 2)), [Region.from_box((0, 0, 2, 2), (4, 4))]).tolist() == [[0.0] * 5]
+    assert pool_regions(np.zeros((5, 2, 2)), [Region.from_box((0, 0, 2, 2), (4, 4))]).tolist() == [
+        [0.0] * 5
+    ]
 
 
 def test_bad_input_is_refused_in_words(feature_map):

@@ -42,7 +42,8 @@ def test_windows_cover_every_pixel_and_lie_inside():
         regions = SlidingPyramid().propose(np.zeros((*shape, 3), np.uint8))
         assert np.any([region.mask for region in regions], axis=0).all()
         assert all(
-            0 <= r.box[0] < r.box[2] <= shape[1] and 0 <= r.box[1] < r.box[3] <= shape[0] for r in regions
+            0 <= r.box[0] < r.box[2] <= shape[1] and 0 <= r.box[1] < r.box[3] <= shape[0]
+            for r in regions
         )
 
 
@@ -59,7 +60,9 @@ def test_an_image_of_one_colour_raises_nothing(proposer):
         regions = proposer.propose(np.full((*shape, 3), 90, np.uint8))
         assert all(region.shape == shape and region.area for region in regions)
     if isinstance(proposer, (SLIC, Felzenszwalb)):
-        assert Felzenszwalb().propose(np.full((40, 40, 3), 90, np.uint8)) == []  # nothing stands out
+        assert (
+            Felzenszwalb().propose(np.full((40, 40, 3), 90, np.uint8)) == []
+        )  # nothing stands out
 
 
 @pytest.mark.parametrize("proposer", EVERY, ids=lambda p: type(p).__name__)

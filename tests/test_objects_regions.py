@@ -112,19 +112,26 @@ def test_suppression_agrees_with_a_plain_loop(iou):
         low = rng.integers(0, 8, (15, 2))
         boxes = np.concatenate([low, low + rng.integers(2, 8, (15, 2))], axis=1)
         scores = rng.integers(0, 5, 15) / 5  # with ties
-        assert non_maximum_suppression(boxes, scores, iou).tolist() == naive_suppression(boxes, scores, iou)
+        assert non_maximum_suppression(boxes, scores, iou).tolist() == naive_suppression(
+            boxes, scores, iou
+        )
     assert non_maximum_suppression(np.empty((0, 4)), []).tolist() == []
 
 
 def test_keep_best_drops_the_worse_of_two_that_are_nearly_the_same():
     boxes = [(0, 0, 4, 4), (0, 0, 4, 5), (6, 6, 9, 9)]
-    regions = [Region.from_box(box, (9, 9), score) for box, score in zip(boxes, (0.5, 0.9, 0.1), strict=True)]
+    regions = [
+        Region.from_box(box, (9, 9), score)
+        for box, score in zip(boxes, (0.5, 0.9, 0.1), strict=True)
+    ]
     assert [r.score for r in keep_best(regions, iou=0.7)] == [0.9, 0.1]
     assert [r.score for r in keep_best(regions, n=2)] == [0.9, 0.5]
     assert keep_best([]) == []
 
 
-@pytest.mark.parametrize("wrong", [np.ones((4, 4), bool), [0, 0, 2, 2], None, (np.ones((2, 2), bool), 1)])
+@pytest.mark.parametrize(
+    "wrong", [np.ones((4, 4), bool), [0, 0, 2, 2], None, (np.ones((2, 2), bool), 1)]
+)
 def test_overlap_of_what_is_no_region_is_refused(wrong):
     region = Region.from_box((0, 0, 2, 2), (4, 4))
     for pair in ((wrong, region), (region, wrong)):
@@ -132,7 +139,10 @@ def test_overlap_of_what_is_no_region_is_refused(wrong):
             mask_iou(*pair)
 
 
-@pytest.mark.parametrize("wrong", [np.ones((4, 4), bool), np.ones((2, 3, 4)), [[0, 0, 1]], [[0, 0, np.nan, 1]], [["a"] * 4]])
+@pytest.mark.parametrize(
+    "wrong",
+    [np.ones((4, 4), bool), np.ones((2, 3, 4)), [[0, 0, 1]], [[0, 0, np.nan, 1]], [["a"] * 4]],
+)
 def test_overlap_of_what_are_no_boxes_is_refused(wrong):
     for pair in ((wrong, [[0, 0, 1, 1]]), ([[0, 0, 1, 1]], wrong)):
         with pytest.raises(ValueError, match="boxes"):

@@ -12,7 +12,14 @@ from cbirkit._atomic import write_manifest
 from cbirkit.encoders import ColorHistogram, Deep
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.indexes import HNSW
-from cbirkit.objects import Region, RegionQuery, RegionRetriever, SlidingPyramid, as_region, pool_regions
+from cbirkit.objects import (
+    Region,
+    RegionQuery,
+    RegionRetriever,
+    SlidingPyramid,
+    as_region,
+    pool_regions,
+)
 from cbirkit.objects.region_saving import pack, unpack
 from cbirkit.objects.region_search import best_per_image, best_together
 from cbirkit.persistence import load_state, save_state
@@ -42,7 +49,9 @@ def world():
     table = pd.DataFrame(
         {"classes": [list(pair) for pair in pairs]}, index=[f"s/{i}" for i in range(len(made))]
     )
-    images = ImageCollection.from_function(lambda row: made[row][0], table, key="things", name="things")
+    images = ImageCollection.from_function(
+        lambda row: made[row][0], table, key="things", name="things"
+    )
     return images, [masks for _, masks in made], pairs
 
 
@@ -55,7 +64,9 @@ def retriever(world):
 def test_every_region_has_the_embedding_of_its_mask(retriever, world):
     images, masks, _ = world
     for i in range(len(images)):
-        regions = [Region.from_mask(mask) for mask in masks[i]] + [Region.from_box((0, 0, 64, 64), (64, 64))]
+        regions = [Region.from_mask(mask) for mask in masks[i]] + [
+            Region.from_box((0, 0, 64, 64), (64, 64))
+        ]
         wanted = pool_regions(DEEP.feature_maps([images[i]])[0], regions)
         assert np.allclose(retriever.embeddings_[retriever.owners_ == i], wanted, atol=1e-6)
     assert retriever.embeddings_.shape == (24, 96) and retriever.seconds_["network"] > 0
@@ -80,17 +91,25 @@ def test_a_thing_is_found_and_where_it_is(retriever, world):
     _images, masks, pairs = world
     for name in THINGS:
         holder = next(i for i, pair in enumerate(pairs) if name in pair)
-        found = retriever.search(RegionQuery(f"s/{holder}", masks[holder][pairs[holder].index(name)]), k=3)
+        found = retriever.search(
+            RegionQuery(f"s/{holder}", masks[holder][pairs[holder].index(name)]), k=3
+        )
         images = found.ranking.indices[0]
         assert all(name in pairs[i] for i in images)
-        there = [mask for mask, held in zip(masks[images[0]], pairs[images[0]], strict=True) if held == name]
+        there = [
+            mask
+            for mask, held in zip(masks[images[0]], pairs[images[0]], strict=True)
+            if held == name
+        ]
         assert any((found.region().mask == mask).all() for mask in there)
 
 
 def test_a_picture_of_ones_own_is_not_left_out(retriever, world):
     images, masks, _ = world
     found = retriever.search(RegionQuery(images[0], masks[0][0]), k=1)
-    assert found.ranking.ids[0, 0] == "s/0" and found.ranking.distances[0, 0] == pytest.approx(0, abs=1e-5)
+    assert found.ranking.ids[0, 0] == "s/0" and found.ranking.distances[0, 0] == pytest.approx(
+        0, abs=1e-5
+    )
     assert found.ranking.query_ids.tolist() == ["query 0"]
 
 
@@ -110,7 +129,10 @@ def naive_together(table, owners):
     out = []
     for image in np.unique(owners):
         mine = np.flatnonzero(owners == image)
-        ways = [np.mean([table[p, r] for p, r in enumerate(way)]) for way in permutations(mine, len(table))]
+        ways = [
+            np.mean([table[p, r] for p, r in enumerate(way)])
+            for way in permutations(mine, len(table))
+        ]
         if ways:
             out.append((min(ways), image))
     return sorted(out)
@@ -131,7 +153,9 @@ def test_parts_get_regions_of_their_own_at_the_least_cost():
 
 
 def test_equal_distances_keep_the_order_of_the_database():
-    images, _near, regions = best_per_image(np.zeros(4), np.array([3, 0, 2, 1]), np.array([0, 0, 1, 2]))
+    images, _near, regions = best_per_image(
+        np.zeros(4), np.array([3, 0, 2, 1]), np.array([0, 0, 1, 2])
+    )
     assert images.tolist() == [0, 1, 2] and regions.tolist() == [0, 2, 3]
 
 
@@ -144,7 +168,10 @@ def test_only_images_that_hold_something_are_searched(retriever, world):
     ]
     found = retriever.search(RegionQuery("s/1", masks[1][0]), k=8, where=where)
     assert set(found.ranking.indices[0]) - {-1} == set(np.flatnonzero(where))
-    assert len(found.regions[0]) == where.sum() and (found.ranking.indices[0, where.sum() :] == -1).all()
+    assert (
+        len(found.regions[0]) == where.sum()
+        and (found.ranking.indices[0, where.sum() :] == -1).all()
+    )
     with pytest.raises(ValueError, match="no image holds 'green'"):
         retriever.holding("green")
     with pytest.raises(ValueError, match="one truth value for each of the 8"):
@@ -191,7 +218,9 @@ def test_a_query_of_several_scales_counts_at_its_nearest(world):
     images, masks, _ = world
     query, found = RegionQuery(images[0], masks[0][0]), {}
     for scales in ((1.0,), (0.5,), (1.0, 0.5)):
-        retriever = RegionRetriever(DEEP, query_scales=scales, progress=False).fit(images, regions=masks)
+        retriever = RegionRetriever(DEEP, query_scales=scales, progress=False).fit(
+            images, regions=masks
+        )
         assert retriever.embed(query).shape == (len(scales), 96)
         ranking = retriever.search(query, k=8).ranking
         found[scales] = ranking.distances[0][np.argsort(ranking.indices[0])]
@@ -200,7 +229,9 @@ def test_a_query_of_several_scales_counts_at_its_nearest(world):
     assert np.allclose(found[1.0, 0.5], np.minimum(found[(1.0,)], found[(0.5,)]), atol=1e-6)
     half = Deep("conv5", weights=None, size=32, device="cpu")
     wanted = pool_regions(half.feature_maps([images[0]])[0], [Region.from_mask(masks[0][0])])
-    alone = RegionRetriever(DEEP, query_scales=(0.5,), progress=False).fit(images[:1], regions=masks[:1])
+    alone = RegionRetriever(DEEP, query_scales=(0.5,), progress=False).fit(
+        images[:1], regions=masks[:1]
+    )
     assert np.allclose(alone.embed(query), wanted, atol=1e-6)
 
 
@@ -210,7 +241,9 @@ def test_a_query_that_was_embedded_before_finds_the_same(retriever, world):
     ready = retriever.embedded(query)
     wanted, found = (retriever.search(q, k=7).ranking for q in (query, ready))
     assert ready.vectors.shape == (1, 96) and query.vectors is None
-    assert found.ids.tolist() == wanted.ids.tolist() and np.allclose(found.distances, wanted.distances)
+    assert found.ids.tolist() == wanted.ids.tolist() and np.allclose(
+        found.distances, wanted.distances
+    )
 
 
 def test_scales_that_are_none_are_refused(world):
@@ -227,7 +260,9 @@ def test_a_broken_image_is_named_and_left_out(tmp_path, world):
         Image.fromarray(images[i]).save(tmp_path / f"{i}.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:80])
     got = RegionRetriever(DEEP, SlidingPyramid((0.5,)), progress=False).fit(tmp_path)
-    assert got.ids.tolist() == ["0.png", "2.png"] and [name for name, _ in got.problems_] == ["1.png"]
+    assert got.ids.tolist() == ["0.png", "2.png"] and [name for name, _ in got.problems_] == [
+        "1.png"
+    ]
 
 
 def test_saved_and_loaded_it_finds_the_same(tmp_path, retriever, world):
@@ -308,7 +343,9 @@ def test_encoders_that_do_not_fit_are_refused(world):
 def test_pictures_that_changed_since_are_not_shown(tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(3):
-        Image.fromarray(np.random.RandomState(n).randint(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / "in" / f"{n}.bmp")
+        Image.fromarray(np.random.RandomState(n).randint(0, 255, (40, 50, 3), np.uint8)).save(
+            tmp_path / "in" / f"{n}.bmp"
+        )
     fitted = RegionRetriever(DEEP, SlidingPyramid((0.5,)), progress=False).fit(tmp_path / "in")
     fitted.save(tmp_path / "saved")
     shutil.copy(tmp_path / "in" / "0.bmp", tmp_path / "in" / "1.bmp")

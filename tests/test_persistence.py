@@ -51,7 +51,9 @@ def test_round_trip(estimator, data, tmp_path):
 def test_cbirkit_encoder_in_a_pipeline(tmp_path):
     encoders = pytest.importorskip("cbirkit.encoders")
     images = [np.random.RandomState(i).randint(0, 256, (24, 20, 3), np.uint8) for i in range(12)]
-    pipeline = make_pipeline(encoders.ColorHistogram(), PCA(8, whiten=True), Normalizer()).fit(images)
+    pipeline = make_pipeline(encoders.ColorHistogram(), PCA(8, whiten=True), Normalizer()).fit(
+        images
+    )
     loaded = load_estimator(save_estimator(pipeline, tmp_path / "e"))
     np.testing.assert_array_equal(loaded.transform(images), pipeline.transform(images))
     assert fingerprint(loaded) == fingerprint(pipeline)
@@ -72,7 +74,13 @@ def test_values_come_back_exactly(tmp_path):
 
     value = {
         "float": [0.1, float("nan"), float("inf"), -0.0, 1e-320],
-        "scalars": [np.float32(0.1), np.int64(-3), np.bool_(True), np.str_("ä"), np.datetime64("2026-01-02")],
+        "scalars": [
+            np.float32(0.1),
+            np.int64(-3),
+            np.bool_(True),
+            np.str_("ä"),
+            np.datetime64("2026-01-02"),
+        ],
         "tuple": (1, ("a", None)),
         ("key", 1): {2, 3},
         "objects": np.array([["a", None], [1.5, (1,)]], dtype=object),

@@ -36,7 +36,11 @@ def test_fingerprint_changes_with_what_matters_only(data):
     other.mean_[0] = np.nextafter(other.mean_[0], np.inf)
     assert fingerprint(other) != same
     assert fingerprint(KMeans(3, verbose=1)) == fingerprint(KMeans(3))
-    assert fingerprint(Thumb(batch_size=1)) == fingerprint(Thumb(batch_size=9)) != fingerprint(Thumb(size=5))
+    assert (
+        fingerprint(Thumb(batch_size=1))
+        == fingerprint(Thumb(batch_size=9))
+        != fingerprint(Thumb(size=5))
+    )
 
 
 def test_fingerprint_does_not_depend_on_the_order_of_dicts():
@@ -106,7 +110,9 @@ def test_what_cannot_be_identified_is_an_error():
 def test_getstate_is_the_hook_for_compiled_state(tmp_path):
     loaded = load_estimator(save_estimator(Hooked(3).fit(None), tmp_path / "e"), trusted=[Hooked])
     assert loaded.transform([1, 2]) == [3, 6]
-    assert fingerprint(loaded) == fingerprint(Hooked(3).fit(None)) != fingerprint(Hooked(4).fit(None))
+    assert (
+        fingerprint(loaded) == fingerprint(Hooked(3).fit(None)) != fingerprint(Hooked(4).fit(None))
+    )
 
 
 class Hooked(BaseEstimator):

@@ -55,7 +55,9 @@ def test_saving_replaces_an_earlier_save_but_nothing_else(tmp_path):
     (folder / "holiday.jpg").write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="holds 'holiday.jpg'"):
         save_estimator(PCA(4), folder)
-    assert (folder / "holiday.jpg").read_bytes() == b"mine" and load_estimator(folder).n_components == 3
+    assert (folder / "holiday.jpg").read_bytes() == b"mine" and load_estimator(
+        folder
+    ).n_components == 3
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileExistsError, match="is a file"):
         save_estimator(PCA(4), tmp_path / "file")
@@ -70,7 +72,9 @@ def test_kill_between_the_two_renames_is_mended(tmp_path):
 def test_write_bytes_is_all_or_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a" / "b"
     _atomic.write_bytes(path, [b"on", b"e"])
-    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
+    )
     with pytest.raises(OSError, match="cannot write .* the disk is full"):
         _atomic.write_bytes(path, b"two")
     assert path.read_bytes() == b"one" and len(list(path.parent.iterdir())) == 1
@@ -108,7 +112,10 @@ def test_every_bit_of_the_manifest_counts(tmp_path):
         (b"{}", "is damaged or foreign"),
         (b"\xff\xfe\xed", "is damaged or foreign"),
         (b'{"name": "an app", "files": ["holiday.jpg"]}', "is damaged or foreign"),
-        (b'{"format": 99}', r"it has the format 99, this cbirkit reads format 1 \(update cbirkit\?\)"),
+        (
+            b'{"format": 99}',
+            r"it has the format 99, this cbirkit reads format 1 \(update cbirkit\?\)",
+        ),
         (b'{"format": 1, "kind": "estimator", "files": {}}', "is damaged or foreign"),
         (_manifest.encode("estimator", ["holiday.jpg"]), "is damaged or foreign"),
         (_manifest.encode("estimator", {"state.json": {"bytes": 1}}), "is damaged or foreign"),
@@ -119,7 +126,9 @@ def test_a_manifest_that_is_none_is_neither_read_nor_replaced(text, message, tmp
     (folder / "manifest.json").write_bytes(text)
     with pytest.raises(ValueError, match=f"manifest.json' .*{message}"):
         load_estimator(folder)
-    with pytest.raises(FileExistsError, match=f"is not replaced: .*{message}.*; choose a new folder"):
+    with pytest.raises(
+        FileExistsError, match=f"is not replaced: .*{message}.*; choose a new folder"
+    ):
         save_estimator(PCA(3), folder)
     assert (folder / "manifest.json").read_bytes() == text and (folder / "state.json").exists()
 
@@ -129,13 +138,17 @@ def test_a_wrong_size_is_found_without_hashing(tmp_path, monkeypatch):
     with open(folder / "state.json", "ab") as file:
         file.write(b" ")
     monkeypatch.setattr(_manifest.hashlib, "file_digest", None)
-    with pytest.raises(ValueError, match=r"state.json' is damaged: its size \(\d+ bytes, not \d+\) differs"):
+    with pytest.raises(
+        ValueError, match=r"state.json' is damaged: its size \(\d+ bytes, not \d+\) differs"
+    ):
         load_estimator(folder)
 
 
 def test_a_save_of_another_kind_is_not_replaced(tmp_path):
     folder = save_estimator(PCA(2), tmp_path / "e")
-    with pytest.raises(FileExistsError, match="holds a saved estimator, which a saved list would replace"):
+    with pytest.raises(
+        FileExistsError, match="holds a saved estimator, which a saved list would replace"
+    ):
         save_state([1], folder, kind="list")
     assert load_estimator(folder).n_components == 2
 
@@ -197,7 +210,9 @@ def test_a_save_within_a_save_tells_the_folder_that_was_asked_for(tmp_path, monk
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError) as caught, _atomic.write_folder(tmp_path / "outer") as folder:
         save_estimator(PCA(2), folder / "inner")
-    assert str(caught.value).startswith(f"cannot write {str(tmp_path / 'outer')!r}: the disk is full; ")
+    assert str(caught.value).startswith(
+        f"cannot write {str(tmp_path / 'outer')!r}: the disk is full; "
+    )
     assert caught.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
 
 
@@ -207,7 +222,9 @@ def test_an_array_that_does_not_fit_on_the_disk_is_told(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="cannot write .*e': (the disk is full|a file would be larger)"):
+        with pytest.raises(
+            OSError, match="cannot write .*e': (the disk is full|a file would be larger)"
+        ):
             save_estimator(scaler, tmp_path / "e")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

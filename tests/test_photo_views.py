@@ -17,7 +17,11 @@ GOLDEN_HOMOGRAPHY = [
     [-0.1688562, 1.1523291, 3.8149518],
     [-0.0001978, 0.0004225, 1.0],
 ]
-GOLDEN_MEANS = [146.33, 110.34, 145.62]  # version 2: rocket.jpg is Adobe RGB and read so, which moved the distractors
+GOLDEN_MEANS = [
+    146.33,
+    110.34,
+    145.62,
+]  # version 2: rocket.jpg is Adobe RGB and read so, which moved the distractors
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +142,9 @@ def test_keypoints_of_a_hard_pair_obey_the_homography(hard):
     """SIFT knows nothing of how the set was made: its inliers must fall within two pixels of the known place."""
     sift, matcher, checked = cv2.SIFT_create(), cv2.BFMatcher(cv2.NORM_L2, crossCheck=True), 0
     for first in range(0, 150, 5):
-        (points_a, a), (points_b, b) = (sift.detectAndCompute(hard[i], None) for i in (first, first + 1))
+        (points_a, a), (points_b, b) = (
+            sift.detectAndCompute(hard[i], None) for i in (first, first + 1)
+        )
         if a is None or b is None:
             continue
         matches = matcher.match(a, b)
@@ -208,7 +214,9 @@ def mean_average_precision(views, embed):
     wanted, there = queries.column("instance"), database.column("instance")
     scores = []
     for row, name in zip(q @ d.T, wanted, strict=True):
-        places = np.flatnonzero(np.array([t == name for t in there[np.argsort(-row, kind="stable")]]))
+        places = np.flatnonzero(
+            np.array([t == name for t in there[np.argsort(-row, kind="stable")]])
+        )
         scores.append(np.mean((np.arange(len(places)) + 1) / (places + 1)))
     return float(np.mean(scores))
 
@@ -227,7 +235,9 @@ def colour(image):
 def test_pixels_and_colour_are_far_from_perfect_and_levels_are_ordered():
     """Full sets, seeds 0 to 2: tiny 90 / 43 / 18, colour 42 / 20 / 10 (mAP × 100)."""
     half = {"n_objects": 60, "n_distractors": 120}
-    tinies = {level: mean_average_precision(load_photo_views(level, **half), tiny) for level in LEVELS}
+    tinies = {
+        level: mean_average_precision(load_photo_views(level, **half), tiny) for level in LEVELS
+    }
     assert tinies["easy"] > 0.8 and 0.3 < tinies["medium"] < 0.65 and 0.08 < tinies["hard"] < 0.35
     assert 0.03 < mean_average_precision(load_photo_views("hard", **half), colour) < 0.25
 

@@ -46,16 +46,27 @@ def test_ranked_list_draws_query_and_results_with_their_marks(images, ranking):
     ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=["a", "d"], k=3)
     assert len(ax.images) == 2 * (1 + 3)
     # a: b, c are cats, d is not; d: c is not, e is (equal distances keep the order), then b
-    assert marks(ax) == ["right-0-1", "right-0-2", "right-1-2", "wrong-0-3", "wrong-1-1", "wrong-1-3"]
+    assert marks(ax) == [
+        "right-0-1",
+        "right-0-2",
+        "right-1-2",
+        "wrong-0-3",
+        "wrong-1-1",
+        "wrong-1-3",
+    ]
     texts = [text.get_text() for text in ax.texts]
     assert {"1: 1.000", "3: 3.000", "2 of 2 found", "1 of 1 found"} <= set(texts)
     queries = [patch for patch in ax.patches if str(patch.get_gid()).startswith("query")]
     assert [patch.get_gid() for patch in queries] == ["query-0", "query-3"]
     right = next(
-        p for p in ax.patches if p.get_edgecolor()[:3] == matplotlib.colors.to_rgb(VERDICTS["right"][0])
+        p
+        for p in ax.patches
+        if p.get_edgecolor()[:3] == matplotlib.colors.to_rgb(VERDICTS["right"][0])
     )
     wrong = next(
-        p for p in ax.patches if p.get_edgecolor()[:3] == matplotlib.colors.to_rgb(VERDICTS["wrong"][0])
+        p
+        for p in ax.patches
+        if p.get_edgecolor()[:3] == matplotlib.colors.to_rgb(VERDICTS["wrong"][0])
     )
     assert right.get_linestyle() != wrong.get_linestyle()
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["relevant", "not relevant"]
@@ -118,7 +129,8 @@ def test_ranked_list_refuses_what_does_not_fit(images, ranking, change, words):
 def test_ranked_list_says_that_a_query_image_is_not_known(images):
     ranking = Ranking(["elsewhere"], images.ids, [[0]], [[0.0]])
     with pytest.raises(
-        ValueError, match="no image is known for query 'elsewhere'; pass the query images as queries="
+        ValueError,
+        match="no image is known for query 'elsewhere'; pass the query images as queries=",
     ):
         plots.ranked_list(ranking, images)
 
@@ -185,7 +197,9 @@ def test_match_lines_tells_inliers_from_outliers():
     keypoints = np.array([[1, 2, 5, 90], [10, 20, 5, 0], [30, 30, 5, 0]])
     ax = plots.match_lines(a, b, keypoints, keypoints[:, :2] / 3, inliers=[1, 0, 1])
     groups = {c.get_gid(): c for c in ax.collections if c.get_gid()}
-    assert len(groups["inliers"].get_segments()) == 2 and len(groups["outliers"].get_segments()) == 1
+    assert (
+        len(groups["inliers"].get_segments()) == 2 and len(groups["outliers"].get_segments()) == 1
+    )
     assert groups["inliers"].get_linestyle() != groups["outliers"].get_linestyle()
     assert groups["inliers"].get_linewidth()[0] > groups["outliers"].get_linewidth()[0]
     left = ax.images[0].get_array().shape[1] - 20
@@ -207,12 +221,16 @@ def test_match_lines_draws_a_part_of_many_and_none_of_none():
 def test_alt_text_tells_what_was_drawn(images, ranking):
     ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=["a"], k=3)
     assert (
-        plots.alt_text(ax) == "Ranked list of 1 query, nearest first. Query a: relevant at ranks 1, 2 of 3."
+        plots.alt_text(ax)
+        == "Ranked list of 1 query, nearest first. Query a: relevant at ranks 1, 2 of 3."
     )
     axes = plt.subplots(1, 2)[1]
     plots.contact_sheet(images, ax=axes[0])
     plots.describe(axes[1], "Nothing.")
-    assert plots.alt_text(axes[0].figure) == "Contact sheet of 6 of 6 images: cat, dog, $dog$. Nothing."
+    assert (
+        plots.alt_text(axes[0].figure)
+        == "Contact sheet of 6 of 6 images: cat, dog, $dog$. Nothing."
+    )
 
 
 def test_show_gives_a_png_with_the_description(images):
@@ -238,7 +256,9 @@ def test_show_hands_the_alternative_text_to_the_notebook(images, monkeypatch):
 
 def test_plots_of_real_photographs(realdata):
     images = ImageCollection.from_folder(realdata / "a_category_clothing10")[::25]
-    features = np.array([images.thumbnail(i, 32).reshape(-1, 3).mean(axis=0) for i in range(len(images))])
+    features = np.array(
+        [images.thumbnail(i, 32).reshape(-1, 3).mean(axis=0) for i in range(len(images))]
+    )
     distances = np.linalg.norm(features[:, None] - features[None], axis=2)
     ranking = Ranking.from_distances(distances, images.ids, images.ids, exclude_self=True)
     ax = plots.ranked_list(ranking, images, relevance=images.relevance(), rows=3)
@@ -250,7 +270,17 @@ def test_a_decision_chain_shows_each_question_with_both_answers_and_every_choice
     steps = [("Few?", "yes", "compare $all$"), ("Does it fit?", "no", "codes")]
     ax = plots.decision_chain(steps, "a graph")
     words = [text.get_text() for text in ax.texts if text.get_text()]
-    assert words == ["Few?", "compare $all$", "yes", "no", "Does it fit?", "codes", "no", "yes", "a graph"]
+    assert words == [
+        "Few?",
+        "compare $all$",
+        "yes",
+        "no",
+        "Does it fit?",
+        "codes",
+        "no",
+        "yes",
+        "a graph",
+    ]
     told = plots.alt_text(ax)
     assert "Few? If yes: compare $all$." in told and told.endswith("Otherwise: a graph.")
     assert plots.show(ax)[1:4] == b"PNG"

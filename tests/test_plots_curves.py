@@ -64,21 +64,26 @@ def test_interpolated_precision_deletes_junk_counts_what_is_cut_off_and_skips():
 
 def test_precision_recall_draws_lines_bands_and_says_how(images, ranking):
     truth = images.relevance()
-    ax = plots.precision_recall({"one $a$": ranking, "two": (ranking.top(2), truth)}, truth, n_bootstrap=50)
+    ax = plots.precision_recall(
+        {"one $a$": ranking, "two": (ranking.top(2), truth)}, truth, n_bootstrap=50
+    )
     assert len(ax.lines) == 2 and len(ax.collections) == 2
     assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
     assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
     assert "interpolated" in ax.get_ylabel() and "not reached" in ax.get_xlabel()
     legend = ax.get_legend().get_texts()
     assert (
-        legend[0].get_text() == "one $a$, 5 queries, 1 without positives" and not legend[0].get_parse_math()
+        legend[0].get_text() == "one $a$, 5 queries, 1 without positives"
+        and not legend[0].get_parse_math()
     )
     assert "not reached" not in plots.precision_recall(ranking, truth, n_bootstrap=0).get_xlabel()
 
 
 def test_precision_recall_band_holds_the_mean_and_repeats(images, ranking):
     truth = images.relevance()
-    one, two = (plots.precision_recall((ranking, truth), n_bootstrap=200, random_state=5) for _ in range(2))
+    one, two = (
+        plots.precision_recall((ranking, truth), n_bootstrap=200, random_state=5) for _ in range(2)
+    )
     vertices = one.collections[0].get_paths()[0].vertices
     assert np.array_equal(vertices, two.collections[0].get_paths()[0].vertices)
     x, mean = one.lines[0].get_data()
@@ -100,7 +105,9 @@ def test_precision_recall_refuses_what_has_no_curve(ranking):
 def summary(scale=1.0):
     index = ["map", "p@1", "ukbench"]
     return (
-        pd.DataFrame({"mean": [0.5, 0.6, 3.1], "low": [0.4, 0.5, 3.0], "high": [0.7, 0.7, 3.2]}, index=index)
+        pd.DataFrame(
+            {"mean": [0.5, 0.6, 3.1], "low": [0.4, 0.5, 3.0], "high": [0.7, 0.7, 3.2]}, index=index
+        )
         * scale
     )
 
@@ -130,7 +137,11 @@ def test_embedding_map_marks_labels_and_prints_trustworthiness():
     X = rng.normal(size=(60, 8)).astype(np.float32)
     ax = plots.embedding_map(X, ["a"] * 30 + ["b"] * 29 + [None])
     assert "trustworthiness 0." in ax.get_title() and "% of the variance" in ax.get_xlabel()
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a (30)", "b (29)", "not labelled (1)"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "a (30)",
+        "b (29)",
+        "not labelled (1)",
+    ]
     drawn = [c for c in ax.collections if len(c.get_offsets())]
     assert sum(len(c.get_offsets()) for c in drawn) == 60
     shapes = [tuple(c.get_paths()[0].vertices.ravel().round(3)) for c in drawn]

@@ -33,9 +33,9 @@ def test_both_curves_and_the_best_epoch(history):
     ax = plots.learning_curve(history)
     (right,) = [other for other in ax.figure.axes if other is not ax]
     assert points(ax.lines[0]) == [[1, 2], [2, 1], [3, 0.667]]
-    assert points(right.lines[0]) == [[0, 0.2], [1, 0.5], [2, 0.9], [3, 0.7]] and points(right.lines[1]) == [
-        [2, 0.9]
-    ]
+    assert points(right.lines[0]) == [[0, 0.2], [1, 0.5], [2, 0.9], [3, 0.7]] and points(
+        right.lines[1]
+    ) == [[2, 0.9]]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "training loss",
         "validation score",
@@ -46,7 +46,9 @@ def test_both_curves_and_the_best_epoch(history):
         "training loss",
         "validation score",
     )
-    assert ax.lines[0].get_linestyle() != right.lines[0].get_linestyle()  # told apart without colours, too
+    assert (
+        ax.lines[0].get_linestyle() != right.lines[0].get_linestyle()
+    )  # told apart without colours, too
     assert plots.alt_text(ax) == (
         "Training over 3 epochs. The loss goes from 2 to 0.667. The validation score goes from 0.2 to 0.7; the best is 0.9, after epoch 2."
     )
@@ -82,7 +84,10 @@ def test_what_is_refused(history):
 
 
 def test_the_history_tells_itself(history):
-    assert str(history) == "3 epochs; best score 0.9000 after epoch 2; the weights are those of the last step"
+    assert (
+        str(history)
+        == "3 epochs; best score 0.9000 after epoch 2; the weights are those of the last step"
+    )
     assert "seconds" not in history._repr_html_() and "0.667" in history._repr_html_().replace(
         "0.6667", "0.667"
     )

@@ -14,7 +14,12 @@ def maps():
 
 
 def loop(maps, function):
-    return np.array([[function([float(v) for row in one for v in row]) for one in image] for image in maps.tolist()])
+    return np.array(
+        [
+            [function([float(v) for row in one for v in row]) for one in image]
+            for image in maps.tolist()
+        ]
+    )
 
 
 def test_average_and_max(maps):
@@ -37,7 +42,9 @@ def test_gem_lies_between_average_and_max(maps):
 def test_gem_takes_negative_values_for_eps_and_does_not_overflow():
     maps = torch.tensor([[[[-5.0, -1.0], [-2.0, -3.0]]]])
     assert gem_pool(maps, eps=1e-3).item() == pytest.approx(1e-3)
-    assert gem_pool(maps.abs() * 1e20, 10.0).item() == pytest.approx(1e20 * ((5.0**10 + 1 + 2.0**10 + 3.0**10) / 4) ** 0.1, rel=1e-4)
+    assert gem_pool(maps.abs() * 1e20, 10.0).item() == pytest.approx(
+        1e20 * ((5.0**10 + 1 + 2.0**10 + 3.0**10) / 4) ** 0.1, rel=1e-4
+    )
 
 
 def test_gem_learns_p(maps):
@@ -45,7 +52,9 @@ def test_gem_learns_p(maps):
     torch.testing.assert_close(module(maps), gem_pool(maps, 2.0))
     module(maps).sum().backward()
     step = 1e-2
-    slope = (gem_pool(maps.double(), 2.0 + step).sum() - gem_pool(maps.double(), 2.0 - step).sum()) / (2 * step)
+    slope = (
+        gem_pool(maps.double(), 2.0 + step).sum() - gem_pool(maps.double(), 2.0 - step).sum()
+    ) / (2 * step)
     assert module.p.grad.item() == pytest.approx(slope.item(), rel=1e-2)
     assert "p=2" in repr(module)
 
@@ -59,7 +68,16 @@ def test_rmac_is_the_sum_of_normalised_maxima_of_its_regions(maps):
     total = np.zeros((2, 3))
     for top, left, side in rmac_regions(5, 7):
         for n in range(2):
-            vector = np.array([max(maps[n, c, y, x].item() for y in range(top, top + side) for x in range(left, left + side)) for c in range(3)])
+            vector = np.array(
+                [
+                    max(
+                        maps[n, c, y, x].item()
+                        for y in range(top, top + side)
+                        for x in range(left, left + side)
+                    )
+                    for c in range(3)
+                ]
+            )
             total[n] += vector / np.linalg.norm(vector)
     np.testing.assert_allclose(rmac_pool(maps), total, rtol=1e-5)
 

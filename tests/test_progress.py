@@ -45,7 +45,9 @@ def test_libraries_are_silent_too(progress, capsys):
 
 def test_quiet_commands_draw_nothing(folder, run, monkeypatch):
     add_textured(folder, 4)
-    monkeypatch.setattr(codebook, "tqdm", lambda *args, **kwargs: tqdm(*args, **{**kwargs, "delay": 0}))
+    monkeypatch.setattr(
+        codebook, "tqdm", lambda *args, **kwargs: tqdm(*args, **{**kwargs, "delay": 0})
+    )
     assert "local descriptors" in run("index", folder, "--encoder", "bow")[2]
     for encoder in ("vlad", "color+vlad"):
         assert run("index", folder, "--quiet", "--encoder", encoder) == (0, "", "")
@@ -84,7 +86,12 @@ def ended(monkeypatch):
 
 
 def test_a_full_budget_of_descriptors_ends_at_all(ended):
-    textured = [np.kron(np.random.RandomState(n).randint(0, 256, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8) for n in range(9)]
+    textured = [
+        np.kron(np.random.RandomState(n).randint(0, 256, (16, 16, 3)), np.ones((8, 8, 1))).astype(
+            np.uint8
+        )
+        for n in range(9)
+    ]
     encoders.BagOfWords(n_words=4, max_descriptors=60).fit(ImageCollection.from_arrays(textured))
     assert (9, 9) in ended and all(n == total for n, total in ended)
 

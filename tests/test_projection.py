@@ -8,7 +8,9 @@ import pytest
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 
-explore = pytest.importorskip("cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError)
+explore = pytest.importorskip(
+    "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
+)
 projection = sys.modules["cbirkit.explore.projection"]
 
 
@@ -18,7 +20,10 @@ def blobs(n=60, n_dims=8, seed=0):
 
 
 def test_pca_keeps_the_distances_of_a_plane():
-    flat = np.random.default_rng(0).normal(size=(40, 2)) @ np.linalg.qr(np.random.default_rng(1).normal(size=(9, 9)))[0][:2]
+    flat = (
+        np.random.default_rng(0).normal(size=(40, 2))
+        @ np.linalg.qr(np.random.default_rng(1).normal(size=(9, 9)))[0][:2]
+    )
     points = explore.project(flat, "pca")
     assert points.shape == (40, 2) and points.dtype == np.float32
     np.testing.assert_allclose(pairwise_distances(points), pairwise_distances(flat), atol=1e-4)
@@ -28,7 +33,9 @@ def test_pca_keeps_the_distances_of_a_plane():
 def test_a_seed_gives_the_same_map_and_clusters_stay_together(method, monkeypatch):
     rows, maps = blobs(), []
     for _ in range(2):
-        monkeypatch.setattr(projection, "_remembered", type(projection._remembered)())  # fitted anew
+        monkeypatch.setattr(
+            projection, "_remembered", type(projection._remembered)()
+        )  # fitted anew
         maps.append(explore.project(rows, method, random_state=3))
     np.testing.assert_array_equal(*maps)
     assert np.isfinite(maps[0]).all() and maps[0].dtype == np.float32
@@ -38,7 +45,9 @@ def test_a_seed_gives_the_same_map_and_clusters_stay_together(method, monkeypatc
 
 def test_a_map_is_fitted_once_and_again_when_anything_changes(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setitem(projection._LAYOUTS, "umap", lambda rows, *how: calls.append(how) or rows[:, :2])
+    monkeypatch.setitem(
+        projection._LAYOUTS, "umap", lambda rows, *how: calls.append(how) or rows[:, :2]
+    )
     monkeypatch.setattr(projection, "_remembered", type(projection._remembered)())
     rows = blobs()
     first = explore.project(rows, cache=tmp_path)
@@ -65,10 +74,16 @@ def test_overlap_and_trustworthiness_by_naive_loops():
     quality = explore.map_quality(points, rows, k=5)
     shares = []
     for i in range(40):
-        by_row = [j for j in np.argsort(((rows - rows[i]) ** 2).sum(1), kind="stable") if j != i][:5]
-        on_map = [j for j in np.argsort(((points - points[i]) ** 2).sum(1), kind="stable") if j != i][:5]
+        by_row = [j for j in np.argsort(((rows - rows[i]) ** 2).sum(1), kind="stable") if j != i][
+            :5
+        ]
+        on_map = [
+            j for j in np.argsort(((points - points[i]) ** 2).sum(1), kind="stable") if j != i
+        ][:5]
         shares.append(len(set(by_row) & set(on_map)) / 5)
-    assert quality.overlap == pytest.approx(np.mean(shares)) and quality.chance == pytest.approx(5 / 39)
+    assert quality.overlap == pytest.approx(np.mean(shares)) and quality.chance == pytest.approx(
+        5 / 39
+    )
     assert quality.trustworthiness == pytest.approx(trustworthiness(rows, points, n_neighbors=5))
     assert "neighbour overlap" in str(quality) and "trustworthiness 0." in str(quality)
     faithful = explore.map_quality(points, np.hstack([points, np.zeros((40, 3))]), k=5)
@@ -84,13 +99,28 @@ def test_nearest_breaks_ties_by_position_and_leaves_itself_out():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: explore.project(blobs(), "mds"), "method must be one of pca, tsne, umap .* got 'mds'"),
-        (lambda: explore.project(blobs(9), "umap"), "umap needs at least 10 images, got 9; use method='pca'"),
-        (lambda: explore.project(np.full((12, 3), np.nan), "pca"), "12 of 12 embeddings are not finite"),
+        (
+            lambda: explore.project(blobs(), "mds"),
+            "method must be one of pca, tsne, umap .* got 'mds'",
+        ),
+        (
+            lambda: explore.project(blobs(9), "umap"),
+            "umap needs at least 10 images, got 9; use method='pca'",
+        ),
+        (
+            lambda: explore.project(np.full((12, 3), np.nan), "pca"),
+            "12 of 12 embeddings are not finite",
+        ),
         (lambda: explore.project(np.zeros(12), "pca"), r"shape \(n_images, n_dims\), got \(12,\)"),
         (lambda: explore.project([["a"]], "pca"), "embeddings must be numbers"),
-        (lambda: explore.project(blobs(), "umap", random_state=None), "random_state must be a whole number"),
-        (lambda: explore.project(blobs(), "umap", n_neighbors=1), "n_neighbors must be .* at least 2, got 1"),
+        (
+            lambda: explore.project(blobs(), "umap", random_state=None),
+            "random_state must be a whole number",
+        ),
+        (
+            lambda: explore.project(blobs(), "umap", n_neighbors=1),
+            "n_neighbors must be .* at least 2, got 1",
+        ),
     ],
 )
 def test_projections_name_what_is_wrong(make, says):

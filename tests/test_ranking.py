@@ -11,7 +11,9 @@ DB = ["a", "b", "c", "d"]
 
 
 def make(indices=((1, 0, 3),), distances=((0.1, 0.2, 0.2),), queries=("q",), database=DB):
-    return Ranking(list(queries), list(database), [list(r) for r in indices], [list(r) for r in distances])
+    return Ranking(
+        list(queries), list(database), [list(r) for r in indices], [list(r) for r in distances]
+    )
 
 
 def test_fields_and_access():
@@ -135,7 +137,9 @@ def test_from_distances_k_beyond_the_database():
 def test_from_distances_is_a_stable_sort(data):
     n, m = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9))
     table = np.array(
-        data.draw(st.lists(st.lists(st.integers(0, 3), min_size=m, max_size=m), min_size=n, max_size=n))
+        data.draw(
+            st.lists(st.lists(st.integers(0, 3), min_size=m, max_size=m), min_size=n, max_size=n)
+        )
     )
     k = data.draw(st.integers(0, m))
     ranking = Ranking.from_distances(table, k=k)
@@ -200,7 +204,10 @@ def test_sets_by_id_by_position_and_by_dict_agree():
     as_dict = Relevance.from_sets(["p", "q"], DB, {"p": ["c", "a"]}, {"p": ["b"]})
     for relevance in (as_ids, as_positions, as_dict):
         assert relevance.n_positives.tolist() == [2, 0]
-        assert relevance.gains([[0, 1, 2, 3], [0, 1, 2, 3]]).tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
+        assert relevance.gains([[0, 1, 2, 3], [0, 1, 2, 3]]).tolist() == [
+            [1, 0, 1, 0],
+            [0, 0, 0, 0],
+        ]
         assert relevance.junk([[0, 1], [0, 1]]).tolist() == [[False, True], [False, False]]
 
 
@@ -249,7 +256,9 @@ def test_bad_sets_are_refused(arguments, message):
 def test_bad_labels_and_indices_are_refused():
     with pytest.raises(ValueError, match="query_ids has 1 ids for 2 items"):
         Relevance.from_labels(["q"], DB, [1, 2], [1, 2, 3, 4])
-    with pytest.raises(ValueError, match="^labels must be text or numbers, one label for each item; choose"):
+    with pytest.raises(
+        ValueError, match="^labels must be text or numbers, one label for each item; choose"
+    ):
         Relevance.from_labels(["q"], DB, [[1]], [1, 2, 3, 4])
     relevance = Relevance.from_labels(["q"], DB, [1], [1, 2, 3, 4])
     with pytest.raises(ValueError, match="one row for each query"):

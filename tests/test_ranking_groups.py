@@ -16,7 +16,9 @@ ITEMS = st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=8)
 def test_groups_against_a_naive_loop(queries, database, shared):
     """`shared` queries have the id of the database item of the same number, be it alike or not."""
     database_ids = [f"d{i}" for i in range(len(database))]
-    query_ids = [f"d{i}" if i < min(shared, len(database)) else f"q{i}" for i in range(len(queries))]
+    query_ids = [
+        f"d{i}" if i < min(shared, len(database)) else f"q{i}" for i in range(len(queries))
+    ]
     relevance = Relevance.from_labels(
         query_ids, database_ids, [q[0] for q in queries], [d[0] for d in database],
         groups=([q[1] for q in queries], [d[1] for d in database]),

@@ -41,7 +41,11 @@ def test_matches_agree_with_a_naive_loop(ratio, mutual):
 
 def test_matching_without_or_with_one_descriptor():
     none, one, many = np.zeros((0, 128)), np.ones((1, 128)), RNG.normal(size=(5, 128))
-    assert rerank.match_descriptors(none, many).shape == rerank.match_descriptors(many, none).shape == (0, 2)
+    assert (
+        rerank.match_descriptors(none, many).shape
+        == rerank.match_descriptors(many, none).shape
+        == (0, 2)
+    )
     assert rerank.match_descriptors(many, one).shape == (1, 2)  # no second nearest: only mutual
 
 
@@ -75,7 +79,9 @@ def test_every_inlier_lands_within_the_threshold():
     a, b = pair(50, n_wrong=20, seed=5)
     noisy = b[0] + np.random.default_rng(1).normal(0, 1, b[0].shape)
     found = rerank.verify(a, (noisy, b[1]), threshold=3)
-    errors = transfer_errors(found.homography, a[0][found.matches[:, 0]], noisy[found.matches[:, 1]])
+    errors = transfer_errors(
+        found.homography, a[0][found.matches[:, 0]], noisy[found.matches[:, 1]]
+    )
     assert (errors[found.inliers] <= 3).all() and found.n_inliers >= 25
 
 
@@ -130,12 +136,19 @@ def test_a_hard_view_is_recovered_within_pixels():
     references = rerank.describe_images(reference_views(views))
     features = rerank.describe_images(views)
     errors = []
-    for name, region, true in zip(views.ids, views.column("region"), views.column("homography"), strict=True):
+    for name, region, true in zip(
+        views.ids, views.column("region"), views.column("homography"), strict=True
+    ):
         found = rerank.verify(references[region], features[name])
         if found.n_inliers >= 12:
-            corners = np.array([[0, 0, 1], [128, 0, 1], [128, 128, 1], [0, 128, 1.0]]) @ np.linalg.inv(true).T
+            corners = (
+                np.array([[0, 0, 1], [128, 0, 1], [128, 128, 1], [0, 128, 1.0]])
+                @ np.linalg.inv(true).T
+            )
             target = np.array([[0, 0], [128, 0], [128, 128], [0, 128.0]])
-            errors.append(transfer_errors(found.homography, corners[:, :2] / corners[:, 2:], target).mean())
+            errors.append(
+                transfer_errors(found.homography, corners[:, :2] / corners[:, 2:], target).mean()
+            )
     assert len(errors) >= 12 and np.median(errors) < 2.5
 
 
@@ -156,7 +169,9 @@ def scene():
 
 
 def test_verified_results_come_first_and_the_rest_stay():
-    ranking = Ranking(["q"], ["other", "empty", "same", "far"], [[0, 1, 2, 3]], [[0.1, 0.2, 0.3, 0.9]])
+    ranking = Ranking(
+        ["q"], ["other", "empty", "same", "far"], [[0, 1, 2, 3]], [[0.1, 0.2, 0.3, 0.9]]
+    )
     found = rerank.verify_ranking(ranking, scene(), n=3)
     assert found.ranking.ids.tolist() == [["same", "other", "empty", "far"]]
     assert found.inliers.tolist() == [[30, 0, 0]]
@@ -211,15 +226,21 @@ def test_expansion_agrees_with_a_naive_loop(alpha):
 def test_a_query_without_accepted_results_stays():
     queries, database = unit(RNG.normal(size=(2, 5))), unit(RNG.normal(size=(7, 5)))
     ranking = Ranking.from_distances(1 - queries @ database.T)
-    again = rerank.query_expansion(queries, database, ranking, accepted=np.zeros(ranking.indices.shape, bool))
+    again = rerank.query_expansion(
+        queries, database, ranking, accepted=np.zeros(ranking.indices.shape, bool)
+    )
     assert np.array_equal(again.indices, ranking.indices)
 
 
 def test_a_query_that_was_left_out_stays_out():
     vectors = unit(RNG.normal(size=(8, 5)))
-    ranking = Ranking.from_distances(1 - vectors @ vectors.T, database_ids=list("abcdefgh"), exclude_self=True)
+    ranking = Ranking.from_distances(
+        1 - vectors @ vectors.T, database_ids=list("abcdefgh"), exclude_self=True
+    )
     again = rerank.query_expansion(vectors, vectors, ranking, n=2)
-    assert again.k == 7 and not any(q in row for q, row in zip(again.query_ids, again.ids, strict=True))
+    assert again.k == 7 and not any(
+        q in row for q, row in zip(again.query_ids, again.ids, strict=True)
+    )
 
 
 @pytest.mark.parametrize(

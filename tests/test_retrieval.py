@@ -93,7 +93,9 @@ def test_encoder_that_learns_is_fitted_and_the_protocol_says_on_what(photos):
         np.testing.assert_allclose(
             retriever.embeddings, clone(encoder).fit(images).transform(images), rtol=1e-3, atol=1e-4
         )
-        other = Retriever(encoder, exact(), progress=False).fit(images, encoder_images=collection(9, seed=5))
+        other = Retriever(encoder, exact(), progress=False).fit(
+            images, encoder_images=collection(9, seed=5)
+        )
         assert "encoder fitted on 9 images given for it" in other.search("i0", k=2).protocol
         assert not np.allclose(other.embeddings, retriever.embeddings)
 
@@ -104,7 +106,9 @@ def test_fitted_encoder_stays_as_it_is():
     retriever = Retriever(encoder, progress=False).fit(collection())
     assert retriever.encoder_ is encoder and "fitted on" not in retriever.search("i0", k=1).protocol
     np.testing.assert_array_equal(encoder[-1].mean_, mean)
-    with pytest.raises(ValueError, match="Pipeline is fitted already .* encoder_images would not be used"):
+    with pytest.raises(
+        ValueError, match="Pipeline is fitted already .* encoder_images would not be used"
+    ):
         Retriever(encoder).fit(collection(), encoder_images=collection())
 
 
@@ -134,7 +138,10 @@ def test_pipeline_is_encoded_once(photos, monkeypatch, tmp_path):
         (Means(), True),
         (Centred(), False),
         (make_pipeline(Means(), Normalizer()), True),
-        (make_pipeline(Means(), PCA(2), Normalizer()), False),  # scikit-learn asks the last step only
+        (
+            make_pipeline(Means(), PCA(2), Normalizer()),
+            False,
+        ),  # scikit-learn asks the last step only
         (make_pipeline(Means(), "passthrough", None), True),
         (type("Bare", (), {"transform": lambda self, x: x})(), True),
     ],
@@ -151,10 +158,13 @@ def test_nearest_neighbors_as_index(tmp_path):
     theirs = Retriever(Means(), NearestNeighbors(), progress=False).fit(images)
     ours = Retriever(Means(), exact(), progress=False).fit(images)
     for k in (4, 15, None):
-        np.testing.assert_array_equal(theirs.search(images, k=k).indices, ours.search(images, k=k).indices)
+        np.testing.assert_array_equal(
+            theirs.search(images, k=k).indices, ours.search(images, k=k).indices
+        )
     for method, argument in (("add", collection(2, prefix="n")), ("remove", "i0")):
         with pytest.raises(
-            TypeError, match=f"NearestNeighbors cannot {method} images; use index=cbirkit.indexes.Exact"
+            TypeError,
+            match=f"NearestNeighbors cannot {method} images; use index=cbirkit.indexes.Exact",
         ):
             getattr(theirs, method)(argument)
     theirs.save(tmp_path / "r")
@@ -174,10 +184,17 @@ class Contrast:
 
 @pytest.mark.parametrize("tail", [[], [PCA(2)]])
 def test_images_whose_embedding_is_zero_are_named_and_searchable(tail, tmp_path):
-    images = ImageCollection.from_arrays([*(np.asarray(image) for image in noise(4)), np.full((8, 8, 3), 90, np.uint8)])
+    images = ImageCollection.from_arrays(
+        [*(np.asarray(image) for image in noise(4)), np.full((8, 8, 3), 90, np.uint8)]
+    )
     for store in (None, EmbeddingStore(tmp_path), EmbeddingStore(tmp_path)):
-        retriever = Retriever(make_pipeline(Contrast(), *tail) if tail else Contrast(), store=store, progress=False)
+        retriever = Retriever(
+            make_pipeline(Contrast(), *tail) if tail else Contrast(), store=store, progress=False
+        )
         retriever.fit(images)
-        assert retriever.problems["name"].tolist() == ["4"] and "zero" in retriever.problems["reason"][0]
+        assert (
+            retriever.problems["name"].tolist() == ["4"]
+            and "zero" in retriever.problems["reason"][0]
+        )
         assert "4" in retriever.search(images[0], k=5).ids[0]
     retriever.remove("4")

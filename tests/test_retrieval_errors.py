@@ -34,7 +34,12 @@ def retriever(photos):
         ("cat/9.png", 1, ValueError, "no indexed image and no file is called 'cat/9.png'"),
         (Path("nowhere.png"), 1, ImageProblem, "nowhere.png: No such file"),
         ([Path("nowhere.png"), Path("other.png")], 1, ImageProblem, "nowhere.png: No such file"),
-        (Path("nowhere.png"), 99, ImageProblem, "nowhere.png: No such file"),  # a query first, then k
+        (
+            Path("nowhere.png"),
+            99,
+            ImageProblem,
+            "nowhere.png: No such file",
+        ),  # a query first, then k
         ("nowhere.png", 99, ValueError, "no file is called 'nowhere.png'"),
         (["cat/1.png", noise(1)[0], b"broken"], 1, ImageProblem, "not an image"),
         (b"not an image", 1, ImageProblem, "not an image of a known format"),
@@ -60,7 +65,12 @@ def test_folder_as_query(retriever, photos):
 
 
 def test_tiny_and_grey_queries(retriever):
-    for query in (np.zeros((1, 1), np.uint8), np.zeros((1, 1, 3)), np.zeros((5, 2)), Image.new("L", (3, 3))):
+    for query in (
+        np.zeros((1, 1), np.uint8),
+        np.zeros((1, 1, 3)),
+        np.zeros((5, 2)),
+        Image.new("L", (3, 3)),
+    ):
         assert retriever.search(query, k=2).indices.shape == (1, 2)
 
 
@@ -98,9 +108,9 @@ def test_not_fitted(use):
 def test_real_photographs(realdata, tmp_path):
     encoders = pytest.importorskip("cbirkit.encoders")
     folder = realdata / "b_instance_ukbench250"
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))[
-        :40
-    ]
+    paths = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    )[:40]
     images = ImageCollection.from_files(paths, root=folder)
     encoder = make_pipeline(encoders.ColorHistogram(), PCA(8, whiten=True), Normalizer())
     retriever = Retriever(encoder, progress=False).fit(images)

@@ -85,7 +85,8 @@ def test_without_the_images_search_still_works(retriever, tmp_path, photos, capl
     assert mended.images.ids.tolist() == mended.ids.tolist() == retriever.ids.tolist()[1:]
     np.testing.assert_array_equal(mended.images["dog/0.png"], kept)
     with pytest.raises(
-        ValueError, match=r"lacks 1 of the 6 indexed images, the first is 'dog/4.png'; give the collection"
+        ValueError,
+        match=r"lacks 1 of the 6 indexed images, the first is 'dog/4.png'; give the collection",
     ):
         Retriever.load(tmp_path / "again", images=again[again.ids != "dog/4.png"], trusted=[Means])
 
@@ -146,7 +147,9 @@ def test_damage_and_strangers_are_told(retriever, tmp_path):
         Retriever.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="is not a saved retriever"):
         Retriever.load(tmp_path)
-    with pytest.raises(ValueError, match="holds a saved estimator, and a saved retriever is wanted"):
+    with pytest.raises(
+        ValueError, match="holds a saved estimator, and a saved retriever is wanted"
+    ):
         Retriever.load(tmp_path / "r" / "encoder")
 
 
@@ -175,21 +178,33 @@ def test_encoder_that_cannot_be_saved_is_named(tmp_path):
     encoder = Means()
     encoder.network_ = logging.getLogger("x")
     retriever = Retriever(encoder, progress=False).fit(collection())
-    with pytest.raises(ValueError, match=r"Means\.network_ is a logging\.Logger, which cannot be saved"):
+    with pytest.raises(
+        ValueError, match=r"Means\.network_ is a logging\.Logger, which cannot be saved"
+    ):
         retriever.save(tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_is_remembered_unless_another_is_given(retriever, tmp_path):
     retriever.save(tmp_path / "r")
-    assert [Retriever.load(tmp_path / "r", progress=given, trusted=[Means]).progress for given in (None, True)] == [False, True]
+    assert [
+        Retriever.load(tmp_path / "r", progress=given, trusted=[Means]).progress
+        for given in (None, True)
+    ] == [False, True]
 
 
 @pytest.mark.parametrize("query", ["one", "some", "collection"])
 def test_a_query_by_id_that_changed_since_is_told(retriever, photos, caplog, query):
     name = retriever.ids[0]
     Image.fromarray(255 - np.asarray(Image.open(photos / name))).save(photos / name)
-    retriever.search(retriever.images.subset([1]) if query == "collection" else name if query == "one" else [retriever.ids[1], name], k=1)
+    retriever.search(
+        retriever.images.subset([1])
+        if query == "collection"
+        else name
+        if query == "one"
+        else [retriever.ids[1], name],
+        k=1,
+    )
     assert (name in caplog.text) == (query != "collection")
     caplog.clear()
     retriever.search(name, k=1)

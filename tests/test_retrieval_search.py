@@ -47,11 +47,14 @@ def test_query_of_the_database_is_left_out_by_id():
     ranking = retriever.search(images[3:9], k=5)
     for row, own in enumerate(range(3, 9)):
         assert (
-            ranking.indices[row].tolist() == by_hand(retriever.embeddings, retriever.embeddings[own], own)[:5]
+            ranking.indices[row].tolist()
+            == by_hand(retriever.embeddings, retriever.embeddings[own], own)[:5]
         )
     kept = retriever.search(images[3:9], k=5, exclude_self=False)
     assert kept.indices[:, 0].tolist() == list(range(3, 9))
-    assert "query itself left out" in ranking.protocol and "query itself not left out" in kept.protocol
+    assert (
+        "query itself left out" in ranking.protocol and "query itself not left out" in kept.protocol
+    )
 
 
 def test_a_duplicate_is_not_dropped_in_place_of_the_query():
@@ -75,20 +78,31 @@ def test_ids_use_the_stored_embedding(retriever, monkeypatch):
     monkeypatch.setattr(Means, "transform", None)
     ranking = retriever.search(["dog/4.png", "cat/1.png"], k=3)
     assert ranking.query_ids.tolist() == ["dog/4.png", "cat/1.png"]
-    assert ranking.indices[0].tolist() == by_hand(retriever.embeddings, retriever.embeddings[5], 5)[:3]
+    assert (
+        ranking.indices[0].tolist() == by_hand(retriever.embeddings, retriever.embeddings[5], 5)[:3]
+    )
 
 
 def test_every_kind_of_query_finds_the_same(retriever, photos):
     path = photos / "dog" / "2.png"
     pixels = np.asarray(Image.open(path))
     expected = by_hand(retriever.embeddings, retriever.embeddings[4])
-    outside = [Image.open(path), pixels, path.read_bytes(), io.BytesIO(path.read_bytes()), pixels[None]]
+    outside = [
+        Image.open(path),
+        pixels,
+        path.read_bytes(),
+        io.BytesIO(path.read_bytes()),
+        pixels[None],
+    ]
     for query in outside:  # pixels have no id: nothing is left out
         ranking = retriever.search(query, k=None)
         assert ranking.query_ids.tolist() == ["query-0"] and ranking.indices[0].tolist() == expected
     for query in (path, str(path)):  # the very file that is indexed
         ranking = retriever.search(query, k=6)
-        assert ranking.query_ids.tolist() == [str(path)] and ranking.indices[0].tolist() == expected[1:]
+        assert (
+            ranking.query_ids.tolist() == [str(path)]
+            and ranking.indices[0].tolist() == expected[1:]
+        )
         assert retriever.search(query, k=1, exclude_self=False).ids[0, 0] == "dog/2.png"
 
 
@@ -110,7 +124,9 @@ def test_mixed_list(retriever, photos):
         0,
     ]  # 7 of 7, or without the query itself
     for row, single in enumerate([new, "cat/3.png", photos / "dog" / "0.png"]):
-        np.testing.assert_array_equal(ranking.indices[row], retriever.search(single, k=7).indices[0])
+        np.testing.assert_array_equal(
+            ranking.indices[row], retriever.search(single, k=7).indices[0]
+        )
 
 
 def test_full_ranking():
@@ -159,10 +175,15 @@ def test_add_and_remove_keep_ids_and_keys_in_step(index):
     assert retriever.remove(["i3", "i11"]).add(second) is retriever
     retriever.remove("n0").add(collection(2, seed=6, prefix="m"))
     expected = (
-        [f"i{i}" for i in range(20) if i not in (3, 11)] + [f"n{i}" for i in range(1, 10)] + ["m0", "m1"]
+        [f"i{i}" for i in range(20) if i not in (3, 11)]
+        + [f"n{i}" for i in range(1, 10)]
+        + ["m0", "m1"]
     )
     assert (
-        retriever.ids.tolist() == retriever.images.ids.tolist() == retriever.table.index.tolist() == expected
+        retriever.ids.tolist()
+        == retriever.images.ids.tolist()
+        == retriever.table.index.tolist()
+        == expected
     )
     assert retriever.table.label["n4"] == "class 1"
     np.testing.assert_array_equal(retriever.embeddings, Means().transform(list(retriever.images)))
@@ -177,7 +198,9 @@ def test_add_and_remove_keep_ids_and_keys_in_step(index):
 
 def test_added_images_keep_their_files(retriever, photos, tmp_path):
     Image.fromarray(noise(1, seed=9)[0]).save(tmp_path / "new.png")
-    retriever.add(ImageCollection.from_files([tmp_path / "new.png"], ids=["new"])).remove("cat/1.png")
+    retriever.add(ImageCollection.from_files([tmp_path / "new.png"], ids=["new"])).remove(
+        "cat/1.png"
+    )
     assert retriever.images.path("new") == tmp_path / "new.png"
     assert retriever.images.path("dog/0.png") == photos / "dog" / "0.png"
     assert retriever.images.thumbnail("new", 6).shape == (5, 6, 3)

@@ -13,7 +13,12 @@ import pytest
 
 from cbirkit import Ranking, Relevance, evaluate
 
-BONUS = {"random": (0, 0, 0), "biased": (0.9, 0.45, 0.3), "weak": (0.35, 0.15, 0.1), "perfect": (2, 2, -2)}
+BONUS = {
+    "random": (0, 0, 0),
+    "biased": (0.9, 0.45, 0.3),
+    "weak": (0.35, 0.15, 0.1),
+    "perfect": (2, 2, -2),
+}
 PROTOCOLS = {  # what counts, what is junk
     "E": (("easy",), ("junk", "hard")),
     "M": (("easy", "hard"), ("junk",)),
@@ -57,7 +62,10 @@ def rank(truth, case):
 
 def judge(truth, protocol):
     positives, junk = (
-        [np.concatenate([np.array(known[kind], dtype=int) for kind in kinds]) for known in truth["gnd"]]
+        [
+            np.concatenate([np.array(known[kind], dtype=int) for kind in kinds])
+            for known in truth["gnd"]
+        ]
         for kinds in PROTOCOLS[protocol]
     )
     return Relevance.from_sets(truth["qimlist"], truth["imlist"], positives, junk)
@@ -67,7 +75,12 @@ def judge(truth, protocol):
 def test_official_numbers(benchmark, case):
     truth, reference = benchmark
     ranking = rank(truth, case)
-    names = ["trapezoid_map", "map", *(f"p@{k}/last" for k in CUTOFFS), *(f"p@{k}" for k in CUTOFFS)]
+    names = [
+        "trapezoid_map",
+        "map",
+        *(f"p@{k}/last" for k in CUTOFFS),
+        *(f"p@{k}" for k in CUTOFFS),
+    ]
     for protocol, expected in reference["cases"][case].items():
         relevance = judge(truth, protocol)
         result = evaluate(ranking, relevance, metrics=names, n_bootstrap=0)
@@ -89,7 +102,9 @@ def test_division_by_k_differs_where_a_query_has_few_positives(benchmark):
     truth, _ = benchmark
     relevance = judge(truth, "E")
     fewest = relevance.n_positives[relevance.n_positives > 0].min()
-    result = evaluate(rank(truth, "perfect"), relevance, metrics=["p@10", "p@10/last"], n_bootstrap=0)
+    result = evaluate(
+        rank(truth, "perfect"), relevance, metrics=["p@10", "p@10/last"], n_bootstrap=0
+    )
     assert result["p@10/last"] == 1
     assert (result["p@10"] < 1) == (fewest < 10)
 

@@ -16,7 +16,12 @@ CLASSES = scene_classes()
 def test_six_families_of_eight_classes_two_thirds_of_each_seen():
     assert Counter(c.family for c in classes_of("all")) == dict.fromkeys(FAMILIES, 8)
     assert len(FAMILIES) == 6 and len({c.name for c in CLASSES}) == len(CLASSES)
-    assert Counter(c.group for c in CLASSES) == {"seen": 32, "unseen": 16, "generic": 32, "clutter": 6}
+    assert Counter(c.group for c in CLASSES) == {
+        "seen": 32,
+        "unseen": 16,
+        "generic": 32,
+        "clutter": 6,
+    }
     assert sorted(Counter(c.family for c in classes_of("unseen")).values()) == [2, 2, 3, 3, 3, 3]
     assert [c.index for c in CLASSES] == list(range(len(CLASSES)))
     assert not {c.family for c in classes_of("generic")} & set(FAMILIES)
@@ -59,7 +64,9 @@ def test_distance_field_against_a_naive_loop(name):
     rng = np.random.default_rng(0)
     for row, column in rng.integers(CELLS // 4, 3 * CELLS // 4, size=(12, 2)):
         point = (np.array([column, row]) + 0.5) * (2 * HALF / CELLS) - HALF
-        expected = min(naive_distance(loops, point), REACH) * (1 if naive_inside(loops, point) else -1)
+        expected = min(naive_distance(loops, point), REACH) * (
+            1 if naive_inside(loops, point) else -1
+        )
         assert field[row, column] == pytest.approx(expected, abs=0.004)
 
 
@@ -82,7 +89,11 @@ def test_holes_are_outside():
 
 def test_no_two_classes_look_the_same():
     """At best overlap of any two upright classes, a part of the area still differs."""
-    masks = np.stack([distance_field(c.index) > 0 for c in classes_of("all")]).reshape(48, -1).astype(float)
+    masks = (
+        np.stack([distance_field(c.index) > 0 for c in classes_of("all")])
+        .reshape(48, -1)
+        .astype(float)
+    )
     common = masks @ masks.T
     overlap = common / (masks.sum(1)[:, None] + masks.sum(1) - common)
     np.fill_diagonal(overlap, 0)

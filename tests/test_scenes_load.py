@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from cbirkit.datasets import load_digits, load_scenes
-from cbirkit.datasets.scenes import KINDS, class_relevance, full_masks, object_relevance, relation_relevance
+from cbirkit.datasets.scenes import (
+    KINDS,
+    class_relevance,
+    full_masks,
+    object_relevance,
+    relation_relevance,
+)
 from cbirkit.datasets.scenes.domains import DOMAINS
 
 SMALL = {"classes": ["star5", "blob3", "ringed2", "limbed4"], "n_instances": 3, "n_views": 2}
@@ -38,7 +44,9 @@ def table_digest(images):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tables_are_the_same_everywhere(kind):
-    known = SMALL | ({"classes": ["star5", "ringed2", "limbed4", "star4"]} if kind == "relations" else {})
+    known = SMALL | (
+        {"classes": ["star5", "ringed2", "limbed4", "star4"]} if kind == "relations" else {}
+    )
     assert table_digest(load_scenes(kind, "hard", **known)) == DIGESTS[kind]
 
 
@@ -114,7 +122,9 @@ def test_sketches_of_six_instances_in_ten_show_inner_edges():
 def test_images_are_made_when_read_and_copies_are_given(monkeypatch):
     made = []
     real = DOMAINS["photo"]
-    monkeypatch.setitem(DOMAINS, "photo", lambda *arguments: made.append(arguments[1]) or real(*arguments))
+    monkeypatch.setitem(
+        DOMAINS, "photo", lambda *arguments: made.append(arguments[1]) or real(*arguments)
+    )
     images = load_scenes(**SMALL)
     assert made == []
     first = images[4]
@@ -133,7 +143,9 @@ def test_a_collection_survives_pickling():
 def test_size_changes_the_sampling_not_the_scene(size):
     images, other = load_scenes(**SMALL), load_scenes(size=size, **SMALL)
     assert other[0].shape == (size, size, 3) and other.mask(0).shape == (size, size)
-    assert other.mask(0).astype(bool).mean() == pytest.approx(images.mask(0).astype(bool).mean(), abs=0.03)
+    assert other.mask(0).astype(bool).mean() == pytest.approx(
+        images.mask(0).astype(bool).mean(), abs=0.03
+    )
     assert np.abs(other[0].mean(axis=(0, 1)) - images[0].mean(axis=(0, 1))).max() < 6
     assert np.allclose(other.column("x") / size, images.column("x") / 64, atol=1e-5)
 
@@ -160,7 +172,9 @@ def test_bad_arguments_are_refused_in_one_sentence(arguments, error, words):
 def test_a_single_class_and_a_single_image():
     for kind in ("objects", "clutter", "multi", "context"):
         images = load_scenes(kind, classes=["star5"], n_instances=1, n_views=1)
-        assert len(images) == 1 and images[0].shape[2] == 3 and len(images.column("classes")[0]) == 1
+        assert (
+            len(images) == 1 and images[0].shape[2] == 3 and len(images.column("classes")[0]) == 1
+        )
 
 
 # ------------------------------------------------------------------ relevance
@@ -185,7 +199,10 @@ def test_cross_domain_relevance_counts_other_instances_only():
 
 
 def test_object_relevance_against_a_naive_loop():
-    queries, database = load_scenes(**SMALL), load_scenes("multi", classes=SMALL["classes"], n_instances=4)
+    queries, database = (
+        load_scenes(**SMALL),
+        load_scenes("multi", classes=SMALL["classes"], n_instances=4),
+    )
     everything = np.tile(np.arange(len(database)), (len(queries), 1))
     for by, size in [("classes", None), ("instances", None), ("classes", "small")]:
         relevance = object_relevance(queries, database, by=by, size=size)

@@ -10,7 +10,9 @@ from cbirkit.datasets import load_scenes
 
 
 def load_probes():
-    spec = importlib.util.spec_from_file_location("scenes_probes", ROOT / "benchmarks" / "scenes_probes.py")
+    spec = importlib.util.spec_from_file_location(
+        "scenes_probes", ROOT / "benchmarks" / "scenes_probes.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -26,13 +28,17 @@ def unseen():
 
 @pytest.fixture(scope="module")
 def scores(unseen):
-    return {name: probes.class_map(e, unseen) for name, e in probes.probe_embeddings(unseen).items()}
+    return {
+        name: probes.class_map(e, unseen) for name, e in probes.probe_embeddings(unseen).items()
+    }
 
 
 def test_map_of_a_perfect_and_a_hopeless_embedding(unseen):
     one_hot = (unseen.labels[:, None] == np.unique(unseen.labels)).astype(float)
     assert probes.class_map(one_hot, unseen) == 100
-    by_instance = (unseen.column("instance")[:, None] == np.unique(unseen.column("instance"))).astype(float)
+    by_instance = (
+        unseen.column("instance")[:, None] == np.unique(unseen.column("instance"))
+    ).astype(float)
     noise = 1e-6 * np.random.default_rng(0).normal(size=by_instance.shape)
     assert (
         probes.class_map(by_instance + noise, unseen) < 9

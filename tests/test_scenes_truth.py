@@ -34,7 +34,10 @@ def test_rows_and_splits(objects):
     assert set(table.loc[~table["seen"], "split"]) == {"query", "database"}
     assert (table.loc[table["split"] == "query", "view"] == 0).all()
     assert (
-        table.groupby("instance")["split"].nunique()[table.loc[table["seen"], "instance"].unique()].max() == 1
+        table.groupby("instance")["split"]
+        .nunique()[table.loc[table["seen"], "instance"].unique()]
+        .max()
+        == 1
     )
     queries, database = objects.split()
     assert (len(queries), len(database)) == (96, 96)
@@ -48,7 +51,9 @@ def test_rows_and_splits(objects):
 def test_all_classes_have_the_same_area(objects):
     """In pixels of whole masks, relative to the area that the stated size gives: no class is larger."""
     ratios = {}
-    for i, (label, extent) in enumerate(zip(objects.labels, objects.column("half_extent"), strict=True)):
+    for i, (label, extent) in enumerate(
+        zip(objects.labels, objects.column("half_extent"), strict=True)
+    ):
         expected = np.pi * (extent / 1.4 * 32) ** 2
         ratios.setdefault(label, []).append(full_masks(objects, i)[0].sum() / expected)
     means = np.array([np.mean(r) for r in ratios.values()])
@@ -59,13 +64,20 @@ def test_all_classes_have_the_same_area(objects):
 @pytest.mark.parametrize("column", ["color", "texture", "size", "context"])
 def test_attributes_are_drawn_without_regard_to_the_class(objects, column):
     """Chi-square over its degrees of freedom is about 1 for independent columns; views share colour and texture."""
-    table = objects.table[objects.table["view"] == 0] if column in ("color", "texture") else objects.table
+    table = (
+        objects.table[objects.table["view"] == 0]
+        if column in ("color", "texture")
+        else objects.table
+    )
     counts = table.groupby(["family", column]).size().unstack(fill_value=0).to_numpy()
     expected = counts.sum(1, keepdims=True) * counts.sum(0) / counts.sum()
     degrees = (counts.shape[0] - 1) * (counts.shape[1] - 1)
     assert ((counts - expected) ** 2 / expected).sum() / degrees < 1.7
     words = {"color": 8, "texture": 6, "size": 3, "context": 6}
-    assert counts.shape[1] == words[column] and counts.sum(0).min() > 0.5 * counts.sum() / words[column]
+    assert (
+        counts.shape[1] == words[column]
+        and counts.sum(0).min() > 0.5 * counts.sum() / words[column]
+    )
 
 
 def test_only_the_context_kind_ties_the_ground_to_the_class(objects):
@@ -104,7 +116,9 @@ def test_visible_masks_are_part_of_whole_masks_and_agree_with_the_column(hard, m
                 )
     assert (hard.column("visible")[hard.column("occlusion") > 0.1] < 0.95).all()
     shown = hard.table[
-        (hard.table["occlusion"] == 0) & hard.table["x"].between(28, 36) & hard.table["y"].between(28, 36)
+        (hard.table["occlusion"] == 0)
+        & hard.table["x"].between(28, 36)
+        & hard.table["y"].between(28, 36)
     ]
     assert shown["visible"].min() > 0.97
 
@@ -133,7 +147,9 @@ def test_ground_and_object_differ(objects):
     for level, strength in LEVELS.items():
         assert load_scenes(level=level, n_instances=4).column("contrast").min() >= strength.contrast
     inside = [objects[i][objects.mask(i) > 0].mean(axis=0) for i in range(0, len(objects), 10)]
-    ground = [np.median(objects[i][:, :4].reshape(-1, 3), axis=0) for i in range(0, len(objects), 10)]
+    ground = [
+        np.median(objects[i][:, :4].reshape(-1, 3), axis=0) for i in range(0, len(objects), 10)
+    ]
     distance = np.linalg.norm(np.subtract(inside, ground), axis=1) / 255 / np.sqrt(3)
     assert np.quantile(distance, 0.05) > 0.12 and np.median(distance) > 0.25
 
@@ -164,7 +180,9 @@ def test_relation_scenes_show_their_label():
         scenes.labels, scenes.column("classes"), scenes.column("relations"), strict=True
     ):
         assert groups[a] == groups[b]  # unseen classes do not appear among seen ones
-        assert label in {" ".join(t) for t in relations} and label.startswith(a) and label.endswith(b)
+        assert (
+            label in {" ".join(t) for t in relations} and label.startswith(a) and label.endswith(b)
+        )
     assert (scenes.column("clutter") == 1).all()
 
 
@@ -172,7 +190,9 @@ def test_multi_scenes(multi):
     counts = np.array([len(names) for names in multi.column("classes")])
     assert set(counts) == {2, 3, 4}
     groups = {c.name: c.group for c in scene_classes()}
-    for i, (names, sizes) in enumerate(zip(multi.column("classes"), multi.column("sizes"), strict=True)):
+    for i, (names, sizes) in enumerate(
+        zip(multi.column("classes"), multi.column("sizes"), strict=True)
+    ):
         assert names[0] == multi.labels[i] and len(set(names)) == len(names)
         assert len({groups[name] for name in names}) == 1
         areas = full_masks(multi, i).sum(axis=(1, 2))
@@ -181,7 +201,9 @@ def test_multi_scenes(multi):
             ("small", "medium", "large").index(s) for s in sizes
         )
     assert set(multi.table.groupby("label")["size"].nunique()) == {3}
-    assert np.mean([v for row in multi.column("visibles") for v in row]) > 0.95  # they rarely overlap
+    assert (
+        np.mean([v for row in multi.column("visibles") for v in row]) > 0.95
+    )  # they rarely overlap
 
 
 def test_captions_name_what_is_there(objects, multi):
@@ -193,7 +215,8 @@ def test_captions_name_what_is_there(objects, multi):
     for row in multi.table.head(40).itertuples():
         assert len(row.captions) >= 3
         assert all(
-            phrase[name] in row.captions[0] and phrase[name] in row.captions[2] for name in row.classes
+            phrase[name] in row.captions[0] and phrase[name] in row.captions[2]
+            for name in row.classes
         )
         assert all(color in row.captions[1] for color in row.colors)
         assert len(row.captions) == 3 + len(row.relations)
@@ -226,7 +249,9 @@ def test_levels_keep_to_their_table(level):
 
 def test_kinds_keep_to_their_table():
     clutter = load_scenes("clutter", n_instances=3).table
-    assert clutter["clutter"].between(3, 5).all() and clutter["half_extent"].between(0.26, 0.385).all()
+    assert (
+        clutter["clutter"].between(3, 5).all() and clutter["half_extent"].between(0.26, 0.385).all()
+    )
     assert set(KINDS) == {"objects", "clutter", "multi", "relations", "context"}
     for kind, made in KINDS.items():
         assert load_scenes(kind, classes=["star5", "star4"], n_instances=1)[0].shape == (

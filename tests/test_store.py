@@ -118,7 +118,9 @@ def test_equal_contents_are_encoded_once(store, encoded):
     for run in (embed, store.embed):
         result = run(Means(), images, batch_size=2)
         assert encoded() == 3
-        np.testing.assert_array_equal(result.embeddings, Means().transform([images[i] for i in range(5)]))
+        np.testing.assert_array_equal(
+            result.embeddings, Means().transform([images[i] for i in range(5)])
+        )
         encoded()
         assert result.digests[0] == result.digests[2] == result.digests[4] != result.digests[1]
 
@@ -161,7 +163,9 @@ def test_large_results_are_mapped(store, monkeypatch):
 
 
 def test_packed_bits_stay_bytes(store):
-    bits = FunctionTransformer(lambda images: np.stack([np.packbits(i[0, :8, 0] > 127) for i in images]))
+    bits = FunctionTransformer(
+        lambda images: np.stack([np.packbits(i[0, :8, 0] > 127) for i in images])
+    )
     assert store.embed(bits, noise(3)).embeddings.dtype == np.uint8
 
 

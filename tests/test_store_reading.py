@@ -107,7 +107,12 @@ def giving(function):
         (giving(lambda x: np.zeros((1, 3))), noise(2), ValueError, r"shape \(1, 3\) for 2 images"),
         (giving(lambda x: np.zeros(2)), noise(2), ValueError, r"shape \(2,\) for 2 images"),
         (giving(lambda x: np.zeros((2, 0))), noise(2), ValueError, r"shape \(2, 0\)"),
-        (giving(lambda x: np.full((2, 3), "a")), noise(2), ValueError, "its transform must give numbers"),
+        (
+            giving(lambda x: np.full((2, 3), "a")),
+            noise(2),
+            ValueError,
+            "its transform must give numbers",
+        ),
         (
             giving(lambda x: np.array([[1.0], [np.nan]])),
             noise(2),
@@ -181,7 +186,9 @@ def test_file_that_changes_while_it_is_read_is_a_problem(tmp_path, store, monkey
 
     monkeypatch.setattr(ImageCollection, "digest", digest)
     result = store.embed(Means(), images)
-    assert result.problems.values.tolist() == [["001.png", "changed while it was read; run it again"]]
+    assert result.problems.values.tolist() == [
+        ["001.png", "changed while it was read; run it again"]
+    ]
 
 
 def test_unfingerprintable_encoder_works_without_a_store(store):

@@ -55,7 +55,14 @@ def start(tmp_path, photos, folder, out, pause):
     program = tmp_path / "worker.py"
     program.write_text(WORKER.format(tests=str(Path(__file__).parent)))
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(program), str(photos), str(folder), str(tmp_path / out), str(pause)]
+    command = [
+        sys.executable,
+        str(program),
+        str(photos),
+        str(folder),
+        str(tmp_path / out),
+        str(pause),
+    ]
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
 
@@ -120,8 +127,12 @@ def fail_after(monkeypatch, n, number):
 
 def test_full_disk_is_one_sentence_and_loses_nothing(store, encoded, monkeypatch):
     images = ImageCollection.from_arrays(noise(40))
-    fail_after(monkeypatch, 6, errno.ENOSPC)  # encoder.json and two shards, a file and a folder each
-    with pytest.raises(OSError, match="cannot write .* the disk is full; free some space") as caught:
+    fail_after(
+        monkeypatch, 6, errno.ENOSPC
+    )  # encoder.json and two shards, a file and a folder each
+    with pytest.raises(
+        OSError, match="cannot write .* the disk is full; free some space"
+    ) as caught:
         store.embed(Means(), images, batch_size=8)
     assert caught.value.errno == errno.ENOSPC and "\n" not in str(caught.value)
     assert not list(store.folder.rglob("*.partial"))
@@ -153,7 +164,9 @@ def test_folder_without_permission(store, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(PermissionError, match="no permission to write there; choose a folder of your own"):
+    with pytest.raises(
+        PermissionError, match="no permission to write there; choose a folder of your own"
+    ):
         store.embed(Means(), noise(3))
 
 

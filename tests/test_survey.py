@@ -28,7 +28,9 @@ def collection(*arrays, **keywords):
 
 
 def test_sizes_labels_and_classes_are_counted():
-    found = survey(collection(picture(0), picture(1, 32), picture(2), labels=["a", "b", "a"]), progress=False)
+    found = survey(
+        collection(picture(0), picture(1, 32), picture(2), labels=["a", "b", "a"]), progress=False
+    )
     assert found.table["width"].tolist() == [64, 32, 64]
     assert found.class_counts().to_dict() == {"a": 2, "b": 1}
     assert survey(collection(picture(0)), progress=False).class_counts().empty
@@ -36,9 +38,9 @@ def test_sizes_labels_and_classes_are_counted():
 
 def test_copies_and_near_copies_are_told_apart():
     one = picture(0)
-    near = np.clip(one.astype(int) + np.random.default_rng(0).integers(-3, 4, one.shape), 0, 255).astype(
-        np.uint8
-    )
+    near = np.clip(
+        one.astype(int) + np.random.default_rng(0).integers(-3, 4, one.shape), 0, 255
+    ).astype(np.uint8)
     found = survey(collection(one, picture(1), one.copy(), near, picture(2)), progress=False)
     assert found.copies == [["0", "2"]]
     assert found.near_copies == [["0", "3"]]  # one of the copies stands for both
@@ -63,7 +65,8 @@ def test_the_bits_of_a_group_are_those_of_its_farthest_two():
     rng = np.random.default_rng(1)
     one = picture(0).astype(int)
     versions = [
-        np.clip(one + rng.integers(-n, n + 1, one.shape), 0, 255).astype(np.uint8) for n in (2, 8, 16, 40)
+        np.clip(one + rng.integers(-n, n + 1, one.shape), 0, 255).astype(np.uint8)
+        for n in (2, 8, 16, 40)
     ]
     found = survey(collection(*versions, picture(7)), max_hash_distance=20, progress=False)
     bits = [difference_hash(image) for image in versions]
@@ -97,11 +100,15 @@ def thing(seed):
     image = Image.new("RGB", (160, 160), "white")
     x, y, w, h = *r.randint(48, 72, 2), *r.randint(24, 56, 2)
     draw = ImageDraw.Draw(image)
-    (draw.ellipse if seed % 2 else draw.rectangle)([x, y, x + w, y + h], fill=tuple(map(int, r.randint(0, 180, 3))))
+    (draw.ellipse if seed % 2 else draw.rectangle)(
+        [x, y, x + w, y + h], fill=tuple(map(int, r.randint(0, 180, 3)))
+    )
     return np.asarray(image)
 
 
-@pytest.mark.parametrize("encoder", [None, ColorHistogram(), TinyImage()], ids=["hash", "colours", "pixels"])
+@pytest.mark.parametrize(
+    "encoder", [None, ColorHistogram(), TinyImage()], ids=["hash", "colours", "pixels"]
+)
 def test_things_on_white_are_no_near_copies(encoder):
     things = collection(*map(thing, range(80)))
     assert sum(map(len, survey(things, encoder, progress=False).near_copies)) <= 16
@@ -112,7 +119,9 @@ def test_things_on_white_are_no_near_copies(encoder):
 def test_smooth_pictures_of_other_colours_are_no_near_copies():
     rng, ramp = np.random.RandomState(0), np.linspace(0, 1, 100)[:, None, None]
     ends = rng.randint(0, 255, (60, 2, 3))
-    skies = [np.broadcast_to(a * (1 - ramp) + b * ramp, (100, 150, 3)).astype(np.uint8) for a, b in ends]
+    skies = [
+        np.broadcast_to(a * (1 - ramp) + b * ramp, (100, 150, 3)).astype(np.uint8) for a, b in ends
+    ]
     found = survey(collection(*skies, skies[0] // 2 * 2), progress=False)
     assert [sorted(group) for group in found.near_copies if "60" in group] == [["0", "60"]]
     assert sum(map(len, found.near_copies)) <= 10
@@ -120,7 +129,11 @@ def test_smooth_pictures_of_other_colours_are_no_near_copies():
 
 def test_shifted_crops_are_joined_where_an_encoder_proposes_them_and_chains_are_not():
     scenes = [Image.fromarray(picture(seed, 400)) for seed in range(12)]
-    crops = [np.asarray(scene.crop((x, x // 2, x + 250, x // 2 + 250))) for scene in scenes for x in (0, 30)]
+    crops = [
+        np.asarray(scene.crop((x, x // 2, x + 250, x // 2 + 250)))
+        for scene in scenes
+        for x in (0, 30)
+    ]
     images = collection(*crops)
     assert survey(images, progress=False).near_copies == []
     rows = np.repeat(np.eye(12), 2, axis=0)
@@ -135,8 +148,12 @@ def test_shifted_crops_are_joined_where_an_encoder_proposes_them_and_chains_are_
 
 
 def test_the_outlier_is_the_row_far_from_all_others():
-    rows = np.vstack([np.eye(4)[0] + 0.01 * np.random.default_rng(0).normal(size=(6, 4)), np.eye(4)[3]])
-    found = survey(collection(*map(picture, range(7))), rows, n_outliers=2, n_neighbors=2, progress=False)
+    rows = np.vstack(
+        [np.eye(4)[0] + 0.01 * np.random.default_rng(0).normal(size=(6, 4)), np.eye(4)[3]]
+    )
+    found = survey(
+        collection(*map(picture, range(7))), rows, n_outliers=2, n_neighbors=2, progress=False
+    )
     assert found.outliers[0] == "6" and len(found.outliers) == 2
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     expected = np.sort(1 - unit @ unit.T, axis=1)[:, 1:3].mean(axis=1)
@@ -210,21 +227,33 @@ def test_the_report_is_one_page_that_loads_nothing(folder, tmp_path, run, encode
     code, out, err = run("report", folder, "--html", tmp_path / "r.html", "--encoder", encoder)
     assert code == 0 and out.strip().endswith("r.html") and "1 group of copies" in err
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert page.sources and all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert page.sources and all(
+        source.startswith("data:image/jpeg;base64,") for source in page.sources
+    )
     assert "script" not in page.tags and "b" not in page.tags
-    for words in ("<b>broken.jpg", "again.png", "2 classes", "Copies: 1 group", "Unlike all others"):
+    for words in (
+        "<b>broken.jpg",
+        "again.png",
+        "2 classes",
+        "Copies: 1 group",
+        "Unlike all others",
+    ):
         assert words in page.text
 
 
 def test_a_folder_without_images_and_a_place_that_cannot_be_written(folder, tmp_path, run):
     (tmp_path / "none").mkdir()
     failed(run("report", tmp_path / "none"), "no usable image")
-    failed(run("report", folder, "--html", tmp_path / "no" / "r.html", "--encoder", "color"), "--html FILE")
+    failed(
+        run("report", folder, "--html", tmp_path / "no" / "r.html", "--encoder", "color"),
+        "--html FILE",
+    )
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.png").write_bytes(b"\x89PNG nothing")
     failed(
-        run("report", broken, "--encoder", "color", "--html", tmp_path / "r.html"), "none of|cannot be read"
+        run("report", broken, "--encoder", "color", "--html", tmp_path / "r.html"),
+        "none of|cannot be read",
     )
 
 
@@ -234,7 +263,9 @@ def test_no_bar_is_drawn_where_none_is_wanted(progress, capfd, monkeypatch):
         def transform(self, images):
             from tqdm.auto import tqdm
 
-            return np.array([image.mean(axis=(0, 1)) for image in tqdm(images, delay=0, mininterval=0)])
+            return np.array(
+                [image.mean(axis=(0, 1)) for image in tqdm(images, delay=0, mininterval=0)]
+            )
 
     images = collection(*map(picture, range(6)))
     survey(images, Loud(), progress=progress)

@@ -11,7 +11,11 @@ from cbirkit import Ranking, datasets, encoders, evaluate
 from cbirkit.datasets import shipped
 from cbirkit.indexes import Exact
 
-PARTS = [part for part in ("objects", "scenes", "domains") if (ROOT / "data" / "tabletop" / f"{part}.csv.gz").exists()]
+PARTS = [
+    part
+    for part in ("objects", "scenes", "domains")
+    if (ROOT / "data" / "tabletop" / f"{part}.csv.gz").exists()
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +31,13 @@ def unseen(objects):
 
 def mean_ap(embed, unseen, **how):
     queries, database = unseen
-    distances, indices = Exact("euclidean").fit(embed(database)).kneighbors(embed(queries), len(database))
+    distances, indices = (
+        Exact("euclidean").fit(embed(database)).kneighbors(embed(queries), len(database))
+    )
     ranking = Ranking(queries.ids, database.ids, indices, distances)
-    return evaluate(ranking, queries.relevance(queries, database, **how), metrics=["map"], n_bootstrap=0)["map"]
+    return evaluate(
+        ranking, queries.relevance(queries, database, **how), metrics=["map"], n_bootstrap=0
+    )["map"]
 
 
 def by_category(embed, unseen):
@@ -48,11 +56,21 @@ def test_pictures_and_masks_of_a_part_fit_its_table(part):
     assert len(images) == {"objects": 3072, "scenes": 420, "domains": 576}[part]
     for i in range(0, len(images), 37):
         picture, mask = images[i], images.mask(i)
-        assert picture.dtype == np.uint8 and picture.shape[:2] == mask.shape and picture.shape[2] == 3
-        boxes = [one["box"] for one in images.column("objects")[i]] if part == "scenes" else [images.column("box")[i]]
+        assert (
+            picture.dtype == np.uint8 and picture.shape[:2] == mask.shape and picture.shape[2] == 3
+        )
+        boxes = (
+            [one["box"] for one in images.column("objects")[i]]
+            if part == "scenes"
+            else [images.column("box")[i]]
+        )
         for number, box in enumerate(boxes, 1):
             rows, columns = np.nonzero(mask == number)
-            found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else None
+            found = (
+                [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                if len(rows)
+                else None
+            )
             assert found == box
 
 
@@ -60,11 +78,20 @@ def test_objects_have_splits_instances_and_a_protocol_by_category(objects):
     queries, database = objects.split()
     assert (len(queries), len(database)) == (768, 1920)
     table = objects.table
-    assert table["label"].nunique() == 64 and table["instance"].nunique() == 384 and table["group"].nunique() == 7
-    assert table.groupby("label")["seen_category"].nunique().max() == 1 and 0.2 < 1 - table["seen_category"].mean() < 0.3
+    assert (
+        table["label"].nunique() == 64
+        and table["instance"].nunique() == 384
+        and table["group"].nunique() == 7
+    )
+    assert (
+        table.groupby("label")["seen_category"].nunique().max() == 1
+        and 0.2 < 1 - table["seen_category"].mean() < 0.3
+    )
     same = queries.relevance(queries, database, by="instance")
     other = queries.relevance(queries, database, by="label", junk="instance")
-    assert set(same.n_positives) == {5} and set(other.n_positives) == {25} and set(other.n_junk) == {5}
+    assert (
+        set(same.n_positives) == {5} and set(other.n_positives) == {25} and set(other.n_junk) == {5}
+    )
 
 
 def test_words_of_the_surface_say_nothing_of_the_category(objects):
@@ -73,7 +100,9 @@ def test_words_of_the_surface_say_nothing_of_the_category(objects):
     rng = np.random.default_rng(0)
     for word in ("colour", "material", "pattern"):
         found = mutual_info_score(things["label"], things[word])
-        dealt = [mutual_info_score(things["label"], rng.permutation(things[word])) for _ in range(200)]
+        dealt = [
+            mutual_info_score(things["label"], rng.permutation(things[word])) for _ in range(200)
+        ]
         assert found < np.quantile(dealt, 0.999)
 
 
@@ -101,8 +130,12 @@ def without_objects(images):
 
 SHORTCUTS = {
     "colour": lambda images: encoders.ColorHistogram().transform(images),
-    "surroundings": lambda images: encoders.ColorHistogram().transform(list(without_objects(images))),
-    "size and position": lambda images: images.table[["circle_x", "circle_y", "circle_radius"]].to_numpy(np.float32),
+    "surroundings": lambda images: encoders.ColorHistogram().transform(
+        list(without_objects(images))
+    ),
+    "size and position": lambda images: images.table[
+        ["circle_x", "circle_y", "circle_radius"]
+    ].to_numpy(np.float32),
 }
 
 
@@ -119,7 +152,9 @@ def test_outlines_are_worth_at_most_half_of_a_real_network(unseen, chance):
 
 
 def test_what_is_not_there_or_damaged_is_said(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="part must be one of objects, scenes, domains, got 'object'"):
+    with pytest.raises(
+        ValueError, match="part must be one of objects, scenes, domains, got 'object'"
+    ):
         datasets.load_tabletop("object")
     (tmp_path / "tabletop").mkdir()
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
@@ -140,4 +175,6 @@ def test_all_parts_are_small():
 def test_data_readme_has_the_checksums():
     readme = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "data" / "tabletop").iterdir():
-        assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, f"data/README.md has another SHA-256 of {path.name}"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, (
+            f"data/README.md has another SHA-256 of {path.name}"
+        )

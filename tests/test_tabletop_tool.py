@@ -28,11 +28,15 @@ def run_python(code):
 
 def camera_of(row):
     position = [row[f"camera_{axis}"] for axis in "xyz"]
-    return Camera(position, row["elevation"], row["lens"], (row.get("shift_x", 0), row.get("shift_y", 0)))
+    return Camera(
+        position, row["elevation"], row["lens"], (row.get("shift_x", 0), row.get("shift_y", 0))
+    )
 
 
 def test_catalogue_has_a_hierarchy_of_small_functions():
-    assert len(CATEGORIES) == sum(map(len, GROUPS.values())) >= 36  # so no name stands in two groups
+    assert (
+        len(CATEGORIES) == sum(map(len, GROUPS.values())) >= 36
+    )  # so no name stands in two groups
     assert len(GROUPS) >= 6 and min(map(len, GROUPS.values())) >= 6
     assert max(len(inspect.getsourcelines(shape)[0]) for shape in CATEGORIES.values()) <= 32
     unseen = parameters.unseen_categories()
@@ -84,7 +88,9 @@ def test_an_object_fills_the_circle_that_was_drawn_for_it(key):
 
 def test_camera_projects_as_a_pinhole_does():
     camera = Camera((0, -10, 0), 0, 36.0, (0.1, 0))
-    assert camera.project([(0, 0, 0), (1, 0, 2)]) == pytest.approx(np.array([(-0.1, 0), (0.0, 0.2)]))
+    assert camera.project([(0, 0, 0), (1, 0, 2)]) == pytest.approx(
+        np.array([(-0.1, 0), (0.0, 0.2)])
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,9 @@ def test_camera_projects_as_a_pinhole_does():
 def test_enclosing_circle(points):
     _, radius = enclosing_circle(points)
     extent = np.ptp(points, axis=0)
-    assert radius == pytest.approx(np.hypot(*extent) / 2 if len(points) == 4 else extent[0] / 2, rel=0.01)
+    assert radius == pytest.approx(
+        np.hypot(*extent) / 2 if len(points) == 4 else extent[0] / 2, rel=0.01
+    )
 
 
 @pytest.mark.parametrize("key", ["scene_001", "scene_016", "scene_029", "scene_033", "scene_048"])
@@ -163,7 +171,9 @@ def test_packing_finds_every_picture_again_and_adds_what_masks_tell(tmp_path, mo
     assert first["box"] is None and first["visible"] == 0
     assert second["box"] == [20, 10, 25, 14] and second["visible"] == round(20 / second["area"], 3)
     (source / "scene_001.png").unlink()
-    with pytest.raises(FileNotFoundError, match="1 pictures of scenes are not rendered, scene_001 first"):
+    with pytest.raises(
+        FileNotFoundError, match="1 pictures of scenes are not rendered, scene_001 first"
+    ):
         pack.pack("scenes", tmp_path, tmp_path / "packed")
 
 
@@ -176,5 +186,7 @@ def test_without_blender_one_sentence_says_how_to_get_it(module):
 
 def test_the_package_never_imports_blender():
     assert not [
-        path for path in (ROOT / "cbirkit").rglob("*.py") if "bpy" in path.read_text(encoding="utf-8")
+        path
+        for path in (ROOT / "cbirkit").rglob("*.py")
+        if "bpy" in path.read_text(encoding="utf-8")
     ]

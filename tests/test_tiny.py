@@ -27,7 +27,11 @@ from cbirkit.nets.tiny import (
 def test_the_file_is_small_and_the_one_that_data_readme_describes():
     content = SHIPPED.read_bytes()
     assert len(content) <= 2_500_000
-    stated = re.search(r"`tiny\.safetensors`.*?SHA-256 `([0-9a-f]{64})`", (ROOT / "data" / "README.md").read_text(), re.DOTALL)
+    stated = re.search(
+        r"`tiny\.safetensors`.*?SHA-256 `([0-9a-f]{64})`",
+        (ROOT / "data" / "README.md").read_text(),
+        re.DOTALL,
+    )
     assert stated and stated[1] == hashlib.sha256(content).hexdigest() == tiny_identity().split()[1]
 
 
@@ -44,7 +48,10 @@ def test_it_is_lite0_with_batch_normalisation_folded_in(side):
     """timm's own network, in inference, with random statistics of batch normalisation; padded as TensorFlow pads."""
     timm = pytest.importorskip("timm")
     generator = torch.Generator().manual_seed(0)
-    theirs, ours = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval(), TinyNet().eval()
+    theirs, ours = (
+        timm.create_model("tf_efficientnet_lite0", num_classes=0).eval(),
+        TinyNet().eval(),
+    )
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             for tensor in (module.running_mean, module.bias.data):
@@ -55,7 +62,9 @@ def test_it_is_lite0_with_batch_normalisation_folded_in(side):
     maps = torch.randn(2, 3, side, side, generator=generator)
     with torch.inference_mode():
         wanted = theirs.forward_features(maps)
-        torch.testing.assert_close(ours(maps), wanted, rtol=1e-3, atol=1e-3 * wanted.abs().max().item())
+        torch.testing.assert_close(
+            ours(maps), wanted, rtol=1e-3, atol=1e-3 * wanted.abs().max().item()
+        )
 
 
 def test_weights_are_stored_to_half_a_step():
@@ -63,9 +72,16 @@ def test_weights_are_stored_to_half_a_step():
     state = TinyNet().state_dict()
     stored = rounded(state)
     again = unrounded(stored)
-    assert set(again) == set(state) and len(stored["last.0.weight"]) < 0.8 * state["last.0.weight"].numel()
+    assert (
+        set(again) == set(state)
+        and len(stored["last.0.weight"]) < 0.8 * state["last.0.weight"].numel()
+    )
     for name, tensor in state.items():
-        step = stored[f"{name}.step"].view(-1, 1, 1, 1) if tensor.ndim == 4 else tensor.abs().max() / 1000
+        step = (
+            stored[f"{name}.step"].view(-1, 1, 1, 1)
+            if tensor.ndim == 4
+            else tensor.abs().max() / 1000
+        )
         assert bool(((again[name] - tensor).abs() <= 0.5001 * step + 1e-12).all()), name
 
 
@@ -74,8 +90,13 @@ def test_the_shipped_file_holds_the_weights_of_lite0():
     network = TinyNet()
     begin_from_lite0(network, encoders.Deep("lite0", device="cpu").network)
     shipped, wanted = load_tiny().state_dict(), unrounded(rounded(network.state_dict()))
-    for name, tensor in wanted.items():  # where a weight lies between two steps, machines may differ
-        assert torch.isclose(shipped[name], tensor, rtol=1e-3, atol=1e-6).float().mean() > 0.999, name
+    for (
+        name,
+        tensor,
+    ) in wanted.items():  # where a weight lies between two steps, machines may differ
+        assert torch.isclose(shipped[name], tensor, rtol=1e-3, atol=1e-6).float().mean() > 0.999, (
+            name
+        )
 
 
 def test_a_missing_file_says_how_to_get_it(tmp_path):
@@ -88,13 +109,22 @@ def test_it_beats_colour_and_its_own_random_twin_on_views_of_photographs():
     """Far from a tie: the shipped weights are the ones that were trained."""
     views = datasets.load_photo_views(n_objects=30, n_views=4, n_distractors=0)
     found = {}
-    for name, encoder in {"tiny": encoders.Deep("tiny"), "random": encoders.Deep("tiny", weights=None), "colour": encoders.ColorHistogram()}.items():
+    for name, encoder in {
+        "tiny": encoders.Deep("tiny"),
+        "random": encoders.Deep("tiny", weights=None),
+        "colour": encoders.ColorHistogram(),
+    }.items():
         found[name] = mean_ap(encoder.transform(views), views, "instance")
     assert found["tiny"] > found["random"] + 0.1 and found["tiny"] > found["colour"] + 0.05, found
 
 
 @pytest.mark.parametrize(
-    ("folder", "by", "teacher"), [("f_satellite_rsscn7", "class", 0.449), ("a_category_clothing10", "class", 0.408), ("l_ucmerced420", "class", 0.6)]
+    ("folder", "by", "teacher"),
+    [
+        ("f_satellite_rsscn7", "class", 0.449),
+        ("a_category_clothing10", "class", 0.408),
+        ("l_ucmerced420", "class", 0.6),
+    ],
 )
 def test_it_keeps_four_fifths_of_its_teacher_on_real_photographs(realdata, folder, by, teacher):
     """`teacher` is what lite0 reaches; the mean over all sets that neither met is in `python -m benchmarks.deep_realdata`."""

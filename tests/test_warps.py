@@ -2,7 +2,13 @@ import cv2
 import numpy as np
 import pytest
 
-from cbirkit.datasets.warps import frame_corners, homography_of_corners, scaling, transform_points, warp
+from cbirkit.datasets.warps import (
+    frame_corners,
+    homography_of_corners,
+    scaling,
+    transform_points,
+    warp,
+)
 
 
 def test_homography_of_corners_agrees_with_opencv():
@@ -10,7 +16,9 @@ def test_homography_of_corners_agrees_with_opencv():
     for _ in range(20):
         source, target = (frame_corners(50) + rng.uniform(-9, 9, (4, 2)) for _ in range(2))
         ours = homography_of_corners(source, target)
-        assert np.allclose(ours, cv2.getPerspectiveTransform(source.astype("f4"), target.astype("f4")), atol=1e-4)
+        assert np.allclose(
+            ours, cv2.getPerspectiveTransform(source.astype("f4"), target.astype("f4")), atol=1e-4
+        )
         assert np.allclose(transform_points(ours, source), target, atol=1e-9)
 
 
@@ -19,7 +27,9 @@ def test_warp_puts_points_where_the_homography_says(factor):
     """Blobs at known places: their centroids in the view, to a tenth of a pixel, enlarged and reduced."""
     y, x = np.mgrid[:400, :400]
     turn = np.deg2rad(20)
-    rotate = np.array([[np.cos(turn), -np.sin(turn), 120], [np.sin(turn), np.cos(turn), 20], [2e-4, -1e-4, 1]])
+    rotate = np.array(
+        [[np.cos(turn), -np.sin(turn), 120], [np.sin(turn), np.cos(turn), 20], [2e-4, -1e-4, 1]]
+    )
     homography = scaling(factor) @ rotate
     for place in [(180.0, 150.0), (210.0, 240.0), (150.5, 190.25)]:
         blob = 250 * np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * (3 / factor) ** 2))
@@ -36,7 +46,11 @@ def test_warp_puts_points_where_the_homography_says(factor):
 
 def halved(photo):
     def pyramid(n):
-        return photo if n == 0 else cv2.resize(pyramid(n - 1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        return (
+            photo
+            if n == 0
+            else cv2.resize(pyramid(n - 1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        )
 
     return pyramid
 

@@ -18,7 +18,9 @@ def unit(vectors):
 def spread():
     """Correlated vectors (60, 6) of different variances."""
     random = np.random.default_rng(0)
-    return (random.normal(size=(60, 6)) * [5, 3, 2, 1, 0.5, 0.2]) @ random.normal(size=(6, 6)) + random.normal(size=6)
+    return (random.normal(size=(60, 6)) * [5, 3, 2, 1, 0.5, 0.2]) @ random.normal(
+        size=(6, 6)
+    ) + random.normal(size=6)
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ def test_whitened_dimensions_have_variance_one_before_they_are_normalised(spread
         whitening = PCAWhitening(power=power).fit(spread)
         projected = (spread - whitening.mean_) @ whitening.components_.T
         covariance = np.cov(projected.T, bias=True)
-        np.testing.assert_allclose(covariance, np.diag(expected(whitening.variances_)), atol=1e-3 * covariance.max())
+        np.testing.assert_allclose(
+            covariance, np.diag(expected(whitening.variances_)), atol=1e-3 * covariance.max()
+        )
     assert (np.diff(whitening.variances_) < 0).all()
 
 
@@ -58,7 +62,9 @@ def test_without_whitening_distances_in_all_dimensions_stay(spread):
 
 def test_it_uses_the_mean_of_the_fit(spread):
     whitening = PCAWhitening(3).fit(spread[:40])
-    np.testing.assert_allclose(whitening.transform(spread)[40:], whitening.transform(spread[40:]), atol=1e-6)
+    np.testing.assert_allclose(
+        whitening.transform(spread)[40:], whitening.transform(spread[40:]), atol=1e-6
+    )
     np.testing.assert_array_equal(whitening.transform(whitening.mean_[None]), np.zeros((1, 3)))
 
 
@@ -66,7 +72,10 @@ def test_directions_that_do_not_vary_are_left_out(spread):
     flat = np.hstack([spread, spread[:, :2] * 2, np.ones((60, 1))]).astype(np.float32)
     whitening = PCAWhitening().fit(flat)
     assert whitening.components_.shape == (6, 9) and np.abs(whitening.components_).max() < 1e3
-    with pytest.raises(ValueError, match=r"n_dims=7 exceeds the 6 directions in which these 60 embeddings vary; use n_dims <= 6"):
+    with pytest.raises(
+        ValueError,
+        match=r"n_dims=7 exceeds the 6 directions in which these 60 embeddings vary; use n_dims <= 6",
+    ):
         PCAWhitening(7).fit(flat)
     with pytest.raises(ValueError, match=r"n_dims=5 exceeds the 4 directions"):
         PCAWhitening(5).fit(spread[:5])
@@ -76,7 +85,11 @@ def test_directions_that_do_not_vary_are_left_out(spread):
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [({"power": 2}, "power must lie in"), ({"power": True}, "power must lie in"), ({"n_dims": 0}, "n_dims must be a whole number >= 1")],
+    [
+        ({"power": 2}, "power must lie in"),
+        ({"power": True}, "power must lie in"),
+        ({"n_dims": 0}, "n_dims must be a whole number >= 1"),
+    ],
 )
 def test_bad_parameters_are_refused(spread, parameters, message):
     with pytest.raises(ValueError, match=message):
@@ -134,9 +147,13 @@ def test_shrinkage(views):
     few = np.hstack([X, np.random.default_rng(2).normal(size=(120, 200))])
     automatic = LearnedWhitening().fit(few, y)
     assert 0 < automatic.shrinkage_ < 1 and np.isfinite(automatic.transform(few)).all()
-    with pytest.raises(ValueError, match='shrinkage=0 leaves nothing to divide by; use shrinkage="auto"'):
+    with pytest.raises(
+        ValueError, match='shrinkage=0 leaves nothing to divide by; use shrinkage="auto"'
+    ):
         LearnedWhitening(shrinkage=0).fit(few, y)
-    full = LearnedWhitening(5, shrinkage=1.0).fit(X, y).transform(X)  # then only the axes of all variation remain
+    full = (
+        LearnedWhitening(5, shrinkage=1.0).fit(X, y).transform(X)
+    )  # then only the axes of all variation remain
     rotated = PCAWhitening(5, power=0.0).fit(X).transform(X)
     np.testing.assert_allclose(full @ full.T, rotated @ rotated.T, atol=1e-3)
     with pytest.raises(ValueError, match='shrinkage must be "auto" or lie in'):
@@ -161,7 +178,10 @@ def test_instances_are_checked(views, y, message):
 def test_names_of_instances_do_not_matter(views):
     X, y = views
     names = np.array([f"thing {29 - i}" for i in y], dtype=object)
-    a, b = LearnedWhitening(3).fit(X, y).transform(X), LearnedWhitening(3).fit(X, names).transform(X)
+    a, b = (
+        LearnedWhitening(3).fit(X, y).transform(X),
+        LearnedWhitening(3).fit(X, names).transform(X),
+    )
     np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-4)
     assert clone(LearnedWhitening(3, shrinkage=0.1)).get_params() == {"n_dims": 3, "shrinkage": 0.1}
 

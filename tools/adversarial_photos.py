@@ -30,7 +30,10 @@ def photographs(realdata):
     table = table[table["group"].isin(sorted(table["group"].unique())[:N_THINGS])]
     first = ~table.duplicated("group")
     queries, database = table[first].iloc[:: N_THINGS // N_QUERIES][:N_QUERIES], table[~first]
-    pixels = [attacks.to_pixels([read(folder / name) for name in rows["file"]]) for rows in (queries, database)]
+    pixels = [
+        attacks.to_pixels([read(folder / name) for name in rows["file"]])
+        for rows in (queries, database)
+    ]
     return *pixels, queries["group"].to_numpy()[:, None] == database["group"].to_numpy()[None]
 
 
@@ -46,18 +49,32 @@ def photo_rows(realdata):
     queries, database, right = photographs(realdata)
     encoders = {
         "tiny": Deep("tiny", device="cpu"),
-        "MobileNetV2": Deep("tf_mobilenet_v2", Path(realdata) / CHECKPOINT, resize="squash", device="cpu"),
+        "MobileNetV2": Deep(
+            "tf_mobilenet_v2", Path(realdata) / CHECKPOINT, resize="squash", device="cpu"
+        ),
     }
     models = {name: attacks.attackable(encoder) for name, encoder in encoders.items()}
-    goals = {name: attacks.Misrank(attacks.embed_pixels(model, database), right) for name, model in models.items()}
-    rows = [(0, name, "none", "clean", 0, recall(models[name], queries, goals[name])) for name in models]
+    goals = {
+        name: attacks.Misrank(attacks.embed_pixels(model, database), right)
+        for name, model in models.items()
+    }
+    rows = [
+        (0, name, "none", "clean", 0, recall(models[name], queries, goals[name])) for name in models
+    ]
     for source, model in models.items():
         for level in LEVELS:
-            made = attacks.PGD(level / 255, steps=STEPS)(model, queries, goals[source], batch_size=8)
+            made = attacks.PGD(level / 255, steps=STEPS)(
+                model, queries, goals[source], batch_size=8
+            )
             for name, victim in models.items():
                 attack = "PGD" if name == source else f"from {source}"
-                rows.append((0, name, "none", attack, level, recall(victim, made.pixels, goals[name])))
-            print(f"photographs, {source}, {level}/255: {time.process_time() - began:.0f} s", flush=True)
+                rows.append(
+                    (0, name, "none", attack, level, recall(victim, made.pixels, goals[name]))
+                )
+            print(
+                f"photographs, {source}, {level}/255: {time.process_time() - began:.0f} s",
+                flush=True,
+            )
     for name, model in models.items():
         made = attacks.Noise(LEVELS[-1] / 255)(model, queries, goals[name])
         rows.append((0, name, "none", "noise", LEVELS[-1], recall(model, made.pixels, goals[name])))

@@ -37,7 +37,9 @@ COLUMNS = ["seed", "network", "defence", "attack", "epsilon", "value"]
 @functools.lru_cache(maxsize=1)
 def training_images(seed):
     """Scenes of the seen classes, rendered once for all ways of a seed."""
-    scenes = datasets.load_scenes("objects", "easy", classes="seen", n_instances=60, size=SIZE, random_state=seed)
+    scenes = datasets.load_scenes(
+        "objects", "easy", classes="seen", n_instances=60, size=SIZE, random_state=seed
+    )
     return [*scenes], scenes.labels
 
 
@@ -45,9 +47,13 @@ def train(way, seed, work):
     """The trained encoder of one way and seed, and the processor seconds it took now."""
     began = time.process_time()
     encoder = encoders.Deep("conv5", weights=None, size=SIZE, device="cpu", random_state=seed)
-    pixels_only = type(encoder.preprocessing)(SIZE, mean=(0, 0, 0), std=(1, 1, 1))  # the network normalises
+    pixels_only = type(encoder.preprocessing)(
+        SIZE, mean=(0, 0, 0), std=(1, 1, 1)
+    )  # the network normalises
     images, labels = training_images(seed)
-    batches = learning.ImageBatches(images, labels, preprocessing=pixels_only, random_state=seed, progress=False)
+    batches = learning.ImageBatches(
+        images, labels, preprocessing=pixels_only, random_state=seed, progress=False
+    )
     torch.manual_seed(seed)
     network = torch.nn.ModuleDict(
         {
@@ -55,11 +61,21 @@ def train(way, seed, work):
             "classifier": torch.nn.Linear(encoder.n_dims, len(batches.classes), bias=False),
         }
     )
-    loss = normalised_softmax(lambda net, pixels: net["backbone"](pixels), scale=10.0, label_smoothing=0.05)
+    loss = normalised_softmax(
+        lambda net, pixels: net["backbone"](pixels), scale=10.0, label_smoothing=0.05
+    )
     if WAYS[way] is not None:
         loss = attacks.adversarial_loss(loss, epsilon=EPSILON, steps=WAYS[way])
-    options = {"learning_rate": 3e-3, "steps": STEPS, "random_state": seed, "device": "cpu", "progress": False}
-    learning.train(network, batches, loss, epochs=1000, checkpoint=work / f"{way} {seed}", **options)
+    options = {
+        "learning_rate": 3e-3,
+        "steps": STEPS,
+        "random_state": seed,
+        "device": "cpu",
+        "progress": False,
+    }
+    learning.train(
+        network, batches, loss, epochs=1000, checkpoint=work / f"{way} {seed}", **options
+    )
     return encoder.with_state(network["backbone"].network.state_dict()), time.process_time() - began
 
 
@@ -67,7 +83,14 @@ class Test:
     """Queries and database of unseen classes, and recall@1 of a model on them."""
 
     def __init__(self, n_instances=8, random_state=100):
-        scenes = datasets.load_scenes("objects", "easy", classes="unseen", n_instances=n_instances, size=SIZE, random_state=random_state)
+        scenes = datasets.load_scenes(
+            "objects",
+            "easy",
+            classes="unseen",
+            n_instances=n_instances,
+            size=SIZE,
+            random_state=random_state,
+        )
         queries, database = scenes.split()
         everything = np.tile(np.arange(len(database)), (len(queries), 1))
         truth = datasets.scenes.class_relevance(queries, database)
@@ -80,7 +103,9 @@ class Test:
 
     def recall(self, model, pixels, goal):
         """Share of the queries whose first result is right."""
-        return float((goal(torch.from_numpy(attacks.embed_pixels(model, pixels))) <= 0).float().mean())
+        return float(
+            (goal(torch.from_numpy(attacks.embed_pixels(model, pixels))) <= 0).float().mean()
+        )
 
 
 def level_rows(test, model):
@@ -105,7 +130,9 @@ def other_rows(test, model, others):
     for level in (4, 8):
         found = {"square": attacks.Square(level / 255, steps=100)(model, test.pixels, goal)}
         for name, other in others.items():
-            found[f"from {name}"] = attacks.PGD(level / 255, steps=ATTACK_STEPS)(other, test.pixels, test.goal(other))
+            found[f"from {name}"] = attacks.PGD(level / 255, steps=ATTACK_STEPS)(
+                other, test.pixels, test.goal(other)
+            )
         for name, one in found.items():
             yield "none", name, level, test.recall(model, one.pixels, goal)
     for length in (0.25, 0.5, 1.0):
@@ -133,18 +160,30 @@ def defence_rows(test, model):
     """Defences without training: naive attack (made on the bare model), blocked gradient, and the adaptive attack."""
     attack, bare = attacks.PGD(4 / 255, steps=ATTACK_STEPS), test.goal(model)
     naive = attack(model, test.pixels, bare)
-    changes = {"jpeg": functools.partial(attacks.jpeg, quality=50), "bit depth": functools.partial(attacks.bit_depth, bits=3)}
+    changes = {
+        "jpeg": functools.partial(attacks.jpeg, quality=50),
+        "bit depth": functools.partial(attacks.bit_depth, bits=3),
+    }
     for name, change in changes.items():
         guarded = attacks.preprocessed(model, change)
         goal = test.goal(guarded)
         blind = attack(attacks.preprocessed(model, change, gradient="none"), test.pixels, goal)
         adaptive = attack(guarded, test.pixels, goal)
-        for how, pixels in (("clean", test.pixels), ("PGD naive", naive.pixels), ("PGD blocked", blind.pixels), ("PGD adaptive", adaptive.pixels)):
+        for how, pixels in (
+            ("clean", test.pixels),
+            ("PGD naive", naive.pixels),
+            ("PGD blocked", blind.pixels),
+            ("PGD adaptive", adaptive.pixels),
+        ):
             yield name, how, 0 if how == "clean" else 4, test.recall(guarded, pixels, goal)
     smooth = attacks.smoothed(model, 0.05, 4)
     goal = test.goal(smooth)
     adaptive = attacks.PGD(4 / 255, steps=ATTACK_STEPS, draws=2)(smooth, test.pixels, goal)
-    for how, pixels in (("clean", test.pixels), ("PGD naive", naive.pixels), ("PGD adaptive", adaptive.pixels)):
+    for how, pixels in (
+        ("clean", test.pixels),
+        ("PGD naive", naive.pixels),
+        ("PGD adaptive", adaptive.pixels),
+    ):
         yield "smoothing", how, 0 if how == "clean" else 4, test.recall(smooth, pixels, goal)
 
 
@@ -154,15 +193,23 @@ def detection_rows(test, model):
     mild = functools.partial(attacks.jpeg, quality=75)
 
     def auc(pixels):
-        stable = [attacks.neighbour_stability(model, p, database, changes=[mild]) for p in (test.pixels, pixels)]
+        stable = [
+            attacks.neighbour_stability(model, p, database, changes=[mild])
+            for p in (test.pixels, pixels)
+        ]
         return float(roc_auc_score(np.repeat([1, 0], len(pixels)), np.concatenate(stable)))
 
     def both(pixels):  # the mean of the image and its changed copy: what fools both is stable
-        return torch.nn.functional.normalize(model(pixels) + attacks.preprocessed(model, mild)(pixels))
+        return torch.nn.functional.normalize(
+            model(pixels) + attacks.preprocessed(model, mild)(pixels)
+        )
 
     for level in (4, 8):
         attack = attacks.PGD(level / 255, steps=ATTACK_STEPS)
-        for name, made in (("PGD", attack(model, test.pixels, goal)), ("PGD adaptive", attack(both, test.pixels, goal))):
+        for name, made in (
+            ("PGD", attack(model, test.pixels, goal)),
+            ("PGD adaptive", attack(both, test.pixels, goal)),
+        ):
             yield "detection AUC", name, level, auc(made.pixels)
             yield "detection recall", name, level, test.recall(model, made.pixels, goal)
 
@@ -179,12 +226,17 @@ def measure(work, realdata):
         kept = work / f"{way} {seed}.csv"
         if not kept.exists():
             began, model = time.process_time(), attacks.attackable(encoder)
-            others = {name: attacks.attackable(made[name, (seed + 1) % 3]) for name in ("standard", "defended")}
+            others = {
+                name: attacks.attackable(made[name, (seed + 1) % 3])
+                for name in ("standard", "defended")
+            }
             rows = [*level_rows(test, model)]
             if way != "noise":
                 rows += [*other_rows(test, model, others), *masking_rows(test, model)]
                 rows += [*defence_rows(test, model), *detection_rows(test, model)]
-            pd.DataFrame([(seed, way, *row) for row in rows], columns=COLUMNS).to_csv(kept, index=False)
+            pd.DataFrame([(seed, way, *row) for row in rows], columns=COLUMNS).to_csv(
+                kept, index=False
+            )
             print(f"{way} {seed}: attacked in {time.process_time() - began:.0f} s", flush=True)
         parts.append(pd.read_csv(kept))
     kept = work / "photos.csv"
@@ -207,9 +259,18 @@ def write(made, table, folder):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and rows; kept")
-    parser.add_argument("--realdata", type=Path, required=True, help="folder with b_instance_ukbench250 and g_checkpoints")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for checkpoints and rows; kept"
+    )
+    parser.add_argument(
+        "--realdata",
+        type=Path,
+        required=True,
+        help="folder with b_instance_ukbench250 and g_checkpoints",
+    )
     parser.add_argument("--out", type=Path, default=DATA)
     chosen = parser.parse_args()
     torch.set_num_threads(1)

@@ -107,7 +107,10 @@ def _reason(error):
 async def build_one(stem, *, root, present, package, force=False):
     """Bring one notebook up to date; return what was done, such as ``"built in 21 s (source changed)"``."""
     root = Path(root)
-    source_file, target = notebook_source.source_path(root, stem), notebook_source.notebook_path(root, stem)
+    source_file, target = (
+        notebook_source.source_path(root, stem),
+        notebook_source.notebook_path(root, stem),
+    )
     text = source_file.read_text(encoding="utf-8")
     with_links = notebook_source.with_generated_parts(text, stem, present)
     if with_links != text:
@@ -125,18 +128,27 @@ async def build_one(stem, *, root, present, package, force=False):
         _copy_outputs(built, notebook)
     else:
         await execute(notebook, stem, root=root)
-    notebook.metadata[notebook_source.KEY] = {"code": notebook_source.code_hash(notebook), "package": package}
+    notebook.metadata[notebook_source.KEY] = {
+        "code": notebook_source.code_hash(notebook),
+        "package": package,
+    }
     notebook_outputs.clean(notebook)
     _refuse(stem, notebook_outputs.complaints(notebook, root))
     content = nbformat.writes(notebook, version=4) + "\n"
     if len(content.encode()) > notebook_outputs.MAX_BYTES:
         _refuse(
             stem,
-            [f"has {len(content.encode()) / 1e6:.2f} MB; at most {notebook_outputs.MAX_BYTES / 1e6:.0f} MB"],
+            [
+                f"has {len(content.encode()) / 1e6:.2f} MB; at most {notebook_outputs.MAX_BYTES / 1e6:.0f} MB"
+            ],
         )
     write_bytes(target, content.encode())
     gallery.refresh(notebook, stem, root)
-    return "prose copied" if state == "text" else f"built in {time.perf_counter() - began:.0f} s ({state})"
+    return (
+        "prose copied"
+        if state == "text"
+        else f"built in {time.perf_counter() - began:.0f} s ({state})"
+    )
 
 
 def _refuse(stem, sentences):
@@ -146,7 +158,9 @@ def _refuse(stem, sentences):
 
 def _copy_outputs(built, notebook):
     outputs = [cell.outputs for cell in built.cells if cell.cell_type == "code"]
-    for cell, kept in zip((c for c in notebook.cells if c.cell_type == "code"), outputs, strict=True):
+    for cell, kept in zip(
+        (c for c in notebook.cells if c.cell_type == "code"), outputs, strict=True
+    ):
         cell.outputs = kept
 
 
@@ -158,7 +172,9 @@ async def build_all(stems, *, root=course.ROOT, jobs=2, force=False, say=print):
     async def build(stem):
         async with gate:
             try:
-                done = await build_one(stem, root=root, present=present, package=package, force=force)
+                done = await build_one(
+                    stem, root=root, present=present, package=package, force=force
+                )
             except (BuildError, ValueError, OSError) as error:
                 say(f"FAILED {error if isinstance(error, BuildError) else f'{stem}: {error}'}")
                 return False
@@ -172,9 +188,13 @@ def refresh_readme(root=course.ROOT, *, write=True):
     """Bring the README's contents and pictures up to date; return True if they were so before."""
     path, present = Path(root) / "README.md", course.stems_present(root)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    new = course.replace_between(text, "contents", course.course_table(present, folder="notebooks/"))
+    new = course.replace_between(
+        text, "contents", course.course_table(present, folder="notebooks/")
+    )
     built = {stem: read_built(notebook_source.notebook_path(root, stem)) for stem in present}
-    tables = gallery.readme_tables({stem: notebook for stem, notebook in built.items() if notebook is not None})
+    tables = gallery.readme_tables(
+        {stem: notebook for stem, notebook in built.items() if notebook is not None}
+    )
     for marker, table in tables.items():
         new = course.replace_between(new, marker, table)
     if new != text and write:
@@ -195,10 +215,16 @@ def check(stems, *, root=course.ROOT):
         if built is None:
             found.append(f"{stem} has not been built, or cannot be read")
         else:
-            found += [f"{stem}, {sentence}" for sentence in notebook_source.differences(source, built)]
-            if built.metadata.get(notebook_source.KEY, {}).get("code") != notebook_source.code_hash(source):
+            found += [
+                f"{stem}, {sentence}" for sentence in notebook_source.differences(source, built)
+            ]
+            if built.metadata.get(notebook_source.KEY, {}).get("code") != notebook_source.code_hash(
+                source
+            ):
                 found.append(f"{stem}: the outputs belong to other code than the source's")
-            found += [f"{stem}, {sentence}" for sentence in notebook_outputs.complaints(built, root)]
+            found += [
+                f"{stem}, {sentence}" for sentence in notebook_outputs.complaints(built, root)
+            ]
             if not gallery.refresh(built, stem, Path(root), write=False):
                 found.append(f"{stem}: its pictures in docs/images are out of date")
     if not refresh_readme(root, write=False):
@@ -214,7 +240,9 @@ def choose(names, root=course.ROOT):
         wanted = Path(name).stem
         matches = [stem for stem in present if stem == wanted or stem.split("_")[0] == wanted]
         if not matches:
-            raise BuildError(f"no source is called {name!r}; there are: {', '.join(present) or 'none'}")
+            raise BuildError(
+                f"no source is called {name!r}; there are: {', '.join(present) or 'none'}"
+            )
         chosen += matches
     return chosen or present
 
@@ -228,7 +256,9 @@ def _parser():
         "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="notebooks run at a time"
     )
     parser.add_argument(
-        "--check", action="store_true", help="run nothing; exit 1 where a notebook and its source differ"
+        "--check",
+        action="store_true",
+        help="run nothing; exit 1 where a notebook and its source differ",
     )
     parser.add_argument("--force", action="store_true", help="build whatever changed or not")
     parser.add_argument("--root", type=Path, default=course.ROOT, help=argparse.SUPPRESS)
@@ -246,14 +276,19 @@ def run(arguments=None):
             return 1 if found else 0
         say = functools.partial(print, flush=True)
         jobs = max(1, options.jobs)
-        good = asyncio.run(build_all(stems, root=options.root, jobs=jobs, force=options.force, say=say))
+        good = asyncio.run(
+            build_all(stems, root=options.root, jobs=jobs, force=options.force, say=say)
+        )
         refresh_readme(options.root)
         return 0 if good else 1
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: finished notebooks are written, the others are as they were", file=sys.stderr)
+        print(
+            "\ninterrupted: finished notebooks are written, the others are as they were",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -59,14 +59,18 @@ COURSE = _parse(_TABLE)
 
 def stems_present(root=ROOT):
     """Return the stems, such as ``"00_start_here"``, of the notebooks that have a source, in order."""
-    return sorted(path.stem for path in (Path(root) / "notebooks" / "sources").glob("[0-9][0-9]_*.py"))
+    return sorted(
+        path.stem for path in (Path(root) / "notebooks" / "sources").glob("[0-9][0-9]_*.py")
+    )
 
 
 def links(stem, present, course=COURSE):
     """Return the previous/next links of one notebook; a neighbour that is missing is "still to come"."""
     stems = [lesson.stem for lesson in course]
     if stem not in stems:
-        raise ValueError(f"{stem!r} is not in the course; add its number and name to tools/course.py")
+        raise ValueError(
+            f"{stem!r} is not in the course; add its number and name to tools/course.py"
+        )
     here = stems.index(stem)
     parts = []
     if here > 0:
@@ -94,7 +98,9 @@ def course_table(present, *, folder="", course=COURSE):
     for lesson in course:
         there = lesson.stem in present
         name = f"[{lesson.name}]({folder}{lesson.stem}.ipynb)" if there else lesson.name
-        rows.append(f"| {lesson.number} | {name} | {lesson.topic} | {'ready' if there else 'to come'} |")
+        rows.append(
+            f"| {lesson.number} | {name} | {lesson.topic} | {'ready' if there else 'to come'} |"
+        )
     return "\n".join(rows)
 
 

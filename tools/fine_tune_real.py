@@ -23,7 +23,15 @@ from cbirkit._atomic import write_bytes
 RATES = {"head": (3e-4, 1e-3, 3e-3), "last": (1e-4, 3e-4, 1e-3), "full": (1e-4, 3e-4, 1e-3)}
 STEPS, BATCH = 60, 32
 WISE = "full, alpha 0.5"
-COLUMNS = ["split", "domain", "query", "frozen", *RATES, WISE, *(f"rate of {mode}" for mode in RATES)]
+COLUMNS = [
+    "split",
+    "domain",
+    "query",
+    "frozen",
+    *RATES,
+    WISE,
+    *(f"rate of {mode}" for mode in RATES),
+]
 
 
 def class_splits(classes, n_splits=3, n_test=3):
@@ -42,7 +50,12 @@ def tune(base, mode, train, validation, seed):
     found = {}
     for rate in RATES[mode]:
         rates = rate if mode == "head" else {"backbone": rate, "classifier": 1e-2}
-        settings = {"learning_rate": rates, "random_state": seed, "batch_size": BATCH, "steps": STEPS}
+        settings = {
+            "learning_rate": rates,
+            "random_state": seed,
+            "batch_size": BATCH,
+            "steps": STEPS,
+        }
         found[rate] = learning.fine_tune(
             base, train, mode=mode, validation=validation, epochs=1000, progress=False, **settings
         )
@@ -69,7 +82,9 @@ def tuned_ways(base, train, validation, seed):
 def measure(folder, *, n_splits=3, backbone="tiny"):
     """One row a query and split: a DataFrame with the columns `COLUMNS`."""
     images = ImageCollection.from_folder(Path(folder) / "f_satellite_rsscn7")
-    places = pd.Series(images.labels).groupby(images.labels).cumcount().to_numpy()  # number within the class
+    places = (
+        pd.Series(images.labels).groupby(images.labels).cumcount().to_numpy()
+    )  # number within the class
     views = datasets.load_photo_views("hard", n_objects=40, n_views=4, n_distractors=200)
     source = (*views.split(), views.relevance(*views.split()))
     base, parts = encoders.Deep(backbone), []
@@ -82,9 +97,16 @@ def measure(folder, *, n_splits=3, backbone="tiny"):
             ("satellite", (images[tested], images[tested]), images[tested].relevance()),
             ("photographs", source[:2], source[2]),
         ):
-            found = pd.DataFrame({way: scored(encoder, *those, relevance) for way, encoder in ways.items()})
-            print(f"  {domain}: " + ", ".join(f"{way} {ap:.3f}" for way, ap in found.mean().items()), flush=True)
-            names = found.index if domain == "photographs" else _names(images[tested], places[tested])
+            found = pd.DataFrame(
+                {way: scored(encoder, *those, relevance) for way, encoder in ways.items()}
+            )
+            print(
+                f"  {domain}: " + ", ".join(f"{way} {ap:.3f}" for way, ap in found.mean().items()),
+                flush=True,
+            )
+            names = (
+                found.index if domain == "photographs" else _names(images[tested], places[tested])
+            )
             parts.append(found.assign(split=split, domain=domain, query=np.asarray(names), **rates))
     return pd.concat(parts, ignore_index=True)[COLUMNS].round(4)
 
@@ -96,13 +118,17 @@ def _names(images, places):
 
 def run(arguments=None):
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("data/fine_tune_real.csv"))
     parser.add_argument("--splits", type=int, default=3)
     options = parser.parse_args(arguments)
     folder = os.environ.get("CBIRKIT_REALDATA")
     if not folder:
-        parser.error("the environment variable CBIRKIT_REALDATA must name the folder that holds f_satellite_rsscn7")
+        parser.error(
+            "the environment variable CBIRKIT_REALDATA must name the folder that holds f_satellite_rsscn7"
+        )
     text = io.StringIO()
     measure(folder, n_splits=options.splits).to_csv(text, index=False, lineterminator="\n")
     write_bytes(options.out, text.getvalue().encode())

@@ -24,11 +24,15 @@ def made():
     network = TinyNet()
     begin_from_lite0(network, Deep("lite0", device="cpu").network)
     about = {"from": "EfficientNet-Lite0", "sha256": LITE0_SHA256}
-    return save(rounded(network.state_dict()), metadata={"about": json.dumps(about)})  # one entry: the order of several is left to chance
+    return save(
+        rounded(network.state_dict()), metadata={"about": json.dumps(about)}
+    )  # one entry: the order of several is left to chance
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     out = parser.parse_args().out
     data = made()

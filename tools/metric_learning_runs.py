@@ -62,23 +62,47 @@ COLUMNS = [
 DATA = Path(__file__).resolve().parents[1] / "data"
 
 METHODS = {  # name: values of the main parameter, and (value, number of classes) -> loss and miner
-    "contrastive": ((0.5, 0.7, 1.0, 1.3), lambda v, n: (losses.ContrastiveLoss(pos_margin=0, neg_margin=v), None)),
-    "triplet, random": ((0.05, 0.1, 0.3, 0.6), lambda v, n: (losses.TripletMarginLoss(margin=v, triplets_per_anchor=3), None)),
+    "contrastive": (
+        (0.5, 0.7, 1.0, 1.3),
+        lambda v, n: (losses.ContrastiveLoss(pos_margin=0, neg_margin=v), None),
+    ),
+    "triplet, random": (
+        (0.05, 0.1, 0.3, 0.6),
+        lambda v, n: (losses.TripletMarginLoss(margin=v, triplets_per_anchor=3), None),
+    ),
     "triplet, semi-hard": (
         (0.05, 0.1, 0.3, 0.6),
         lambda v, n: (losses.TripletMarginLoss(margin=v), miners.TripletMarginMiner(v, "semihard")),
     ),
-    "triplet, hard": ((0.05, 0.1, 0.3, 0.6), lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner())),
+    "triplet, hard": (
+        (0.05, 0.1, 0.3, 0.6),
+        lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner()),
+    ),
     "multi-similarity": (
         (0.2, 0.5, 0.8, 0.95),
-        lambda v, n: (losses.MultiSimilarityLoss(alpha=2, beta=50, base=v), miners.MultiSimilarityMiner(0.1)),
+        lambda v, n: (
+            losses.MultiSimilarityLoss(alpha=2, beta=50, base=v),
+            miners.MultiSimilarityMiner(0.1),
+        ),
     ),
-    "proxy-anchor": ((4, 8, 16, 32), lambda v, n: (losses.ProxyAnchorLoss(n, N_DIMS, margin=0.1, alpha=v), None)),
+    "proxy-anchor": (
+        (4, 8, 16, 32),
+        lambda v, n: (losses.ProxyAnchorLoss(n, N_DIMS, margin=0.1, alpha=v), None),
+    ),
     "SupCon": ((0.05, 0.1, 0.2, 0.4), lambda v, n: (losses.SupConLoss(temperature=v), None)),
-    "ArcFace": ((4, 8, 16, 64), lambda v, n: (losses.ArcFaceLoss(n, N_DIMS, margin=28.6, scale=v), None)),  # degrees: 0.5, as in the paper
-    "normalised softmax": ((0.05, 0.1, 0.2, 0.4), lambda v, n: (losses.NormalizedSoftmaxLoss(n, N_DIMS, temperature=v), None)),
+    "ArcFace": (
+        (4, 8, 16, 64),
+        lambda v, n: (losses.ArcFaceLoss(n, N_DIMS, margin=28.6, scale=v), None),
+    ),  # degrees: 0.5, as in the paper
+    "normalised softmax": (
+        (0.05, 0.1, 0.2, 0.4),
+        lambda v, n: (losses.NormalizedSoftmaxLoss(n, N_DIMS, temperature=v), None),
+    ),
 }
-TESTED = {"scenes": tuple(METHODS), "omniglot": ("contrastive", "triplet, semi-hard", "normalised softmax")}
+TESTED = {
+    "scenes": tuple(METHODS),
+    "omniglot": ("contrastive", "triplet, semi-hard", "normalised softmax"),
+}
 
 
 def scene_classes():
@@ -92,10 +116,18 @@ def scene_classes():
 def images_of(which, seed):
     """(train, validation, test) of a set."""
     if which == "omniglot":
-        images = ImageCollection.from_folder(Path(os.environ["CBIRKIT_REALDATA"]) / "f_handwriting_omniglot_A")
+        images = ImageCollection.from_folder(
+            Path(os.environ["CBIRKIT_REALDATA"]) / "f_handwriting_omniglot_A"
+        )
         names = np.array([str(i) for i in images.ids])
-        parts = [images[np.char.startswith(names, f"{ALPHABETS[part]}/")] for part in ("train", "validation", "test")]
-        return [part.with_columns(label=["/".join(str(i).split("/")[:2]) for i in part.ids]) for part in parts]
+        parts = [
+            images[np.char.startswith(names, f"{ALPHABETS[part]}/")]
+            for part in ("train", "validation", "test")
+        ]
+        return [
+            part.with_columns(label=["/".join(str(i).split("/")[:2]) for i in part.ids])
+            for part in parts
+        ]
     train, validation = scene_classes()
     draws = (train, 120), (validation, 40), ("unseen", 30)
     return [scenes(classes, n, seed) for classes, n in draws]
@@ -104,7 +136,13 @@ def images_of(which, seed):
 def scenes(classes, n_instances, seed):
     """One view of each of so many things of each class."""
     return datasets.load_scenes(
-        "objects", "easy", classes=classes, n_instances=n_instances, n_views=1, size=SIZE["scenes"], random_state=seed
+        "objects",
+        "easy",
+        classes=classes,
+        n_instances=n_instances,
+        n_views=1,
+        size=SIZE["scenes"],
+        random_state=seed,
     )
 
 
@@ -112,8 +150,16 @@ def learn(encoder, images, method, value, seed, **changes):
     """`learning.learn_metric` with what is the same for all."""
     torch.manual_seed(seed)  # of the proxies
     loss, miner = METHODS[method][1](value, len(set(images.labels)))
-    settings = {"mode": "full", "n_dims": N_DIMS, "random_state": seed, "device": "cpu", "progress": False}
-    return learning.learn_metric(encoder, images, loss, miner=miner, epochs=10_000, **settings, **changes)
+    settings = {
+        "mode": "full",
+        "n_dims": N_DIMS,
+        "random_state": seed,
+        "device": "cpu",
+        "progress": False,
+    }
+    return learning.learn_metric(
+        encoder, images, loss, miner=miner, epochs=10_000, **settings, **changes
+    )
 
 
 def untrained(seed, which="scenes"):
@@ -128,12 +174,29 @@ def start_of(seed, work, which="scenes"):
         rates = {"backbone": 2e-3, "head": 2e-3, "loss": 1e-2}
         images = scenes("generic", 60, seed)
         made, _ = learn(
-            untrained(seed), images, "normalised softmax", 0.1, seed, steps=START_STEPS, learning_rate=rates, augment=AUGMENT["scenes"]
+            untrained(seed),
+            images,
+            "normalised softmax",
+            0.1,
+            seed,
+            steps=START_STEPS,
+            learning_rate=rates,
+            augment=AUGMENT["scenes"],
         )
         state = made.steps[0][1].state_
-        write_bytes(kept, save({name: v.astype(np.float16) if v.dtype == np.float32 else v for name, v in state.items()}))
+        write_bytes(
+            kept,
+            save(
+                {
+                    name: v.astype(np.float16) if v.dtype == np.float32 else v
+                    for name, v in state.items()
+                }
+            ),
+        )
     halves = load_file(kept)
-    return untrained(seed, which).with_state({name: v.astype(np.float32) if v.dtype == np.float16 else v for name, v in halves.items()})
+    return untrained(seed, which).with_state(
+        {name: v.astype(np.float32) if v.dtype == np.float16 else v for name, v in halves.items()}
+    )
 
 
 def baseline(name, seed, which, work):
@@ -147,12 +210,16 @@ def judged(encoder, test):
     """Numbers of a run, and MAP@R by class."""
     X, labels = encoder.transform(test), np.asarray(test.labels)
     X = X / np.linalg.norm(X, axis=1, keepdims=True)
-    order = np.argsort(-(X @ X.T) + 9 * np.eye(len(X)), axis=1, kind="stable")[:, :-1]  # each image leaves itself out
+    order = np.argsort(-(X @ X.T) + 9 * np.eye(len(X)), axis=1, kind="stable")[
+        :, :-1
+    ]  # each image leaves itself out
     hits = labels[order] == labels[:, None]  # (n_images, n_images - 1)
     each = metrics.map_at_r(hits)
     numbers = {"map_at_r": each.mean(), "p_at_1": hits[:, 0].mean()}
     numbers |= {"alignment": metrics.alignment(X, labels), "uniformity": metrics.uniformity(X)}
-    return {name: float(v) for name, v in numbers.items()}, pd.Series(each).groupby(labels).mean().to_dict()
+    return {name: float(v) for name, v in numbers.items()}, pd.Series(each).groupby(
+        labels
+    ).mean().to_dict()
 
 
 def kept_path(work, which, part, seed, method, value):
@@ -162,16 +229,28 @@ def kept_path(work, which, part, seed, method, value):
 
 def take_over(data, work, only):
     """Keep the rows of all methods but `only` of the tables in `data` as if they had been run here."""
-    by_class = pd.read_csv(data / "metric_learning_classes.csv").set_index(["set", "seed", "method"]).sort_index()
+    by_class = (
+        pd.read_csv(data / "metric_learning_classes.csv")
+        .set_index(["set", "seed", "method"])
+        .sort_index()
+    )
     values = {method: {float(v): v for v in tried} for method, (tried, _) in METHODS.items()}
     for row in pd.read_csv(data / "metric_learning.csv").to_dict("records"):
         if row["method"] in only:
             continue
         row = {name: None if pd.isna(v) else v for name, v in row.items()}
-        row["setting"] = values.get(row["method"], {None: None})[row["setting"]]  # 4, not 4.0: it is part of the name
+        row["setting"] = values.get(row["method"], {None: None})[
+            row["setting"]
+        ]  # 4, not 4.0: it is part of the name
         if row["part"] == "test":
-            row["classes"] = by_class.loc[(row["set"], row["seed"], row["method"])].set_index("class")["map_at_r"].to_dict()
-        kept = kept_path(work, *(row[name] for name in ("set", "part", "seed", "method", "setting")))
+            row["classes"] = (
+                by_class.loc[(row["set"], row["seed"], row["method"])]
+                .set_index("class")["map_at_r"]
+                .to_dict()
+            )
+        kept = kept_path(
+            work, *(row[name] for name in ("set", "part", "seed", "method", "setting"))
+        )
         write_bytes(kept, json.dumps(row).encode())
 
 
@@ -189,19 +268,34 @@ def run_once(which, part, seed, method, value, work):
                 start_of(seed, work, which), train, method, value, seed, steps=STEPS[which], validation=validation, augment=AUGMENT[which],
                 checkpoint=work / f"{which} {seed} {method} {value}",
             )  # fmt: skip
-            row |= {"validation": history.best_score, "best_epoch": history.best_epoch, "spread": float(history.table["spread"].iloc[-1])}
+            row |= {
+                "validation": history.best_score,
+                "best_epoch": history.best_epoch,
+                "spread": float(history.table["spread"].iloc[-1]),
+            }
         if part == "test":
             numbers, row["classes"] = judged(encoder, test)
             row |= numbers
         row["seconds"] = time.process_time() - began
         write_bytes(kept, json.dumps(row).encode())
-        print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items() if k != "classes"}, flush=True)
+        print(
+            {
+                k: round(v, 3) if isinstance(v, float) else v
+                for k, v in row.items()
+                if k != "classes"
+            },
+            flush=True,
+        )
     return json.loads(kept.read_text())
 
 
 def tuned(work):
     """The runs on scenes that tune, and the value chosen for each loss."""
-    runs = [run_once("scenes", "tuning", 0, method, value, work) for method, (values, _) in METHODS.items() for value in values]
+    runs = [
+        run_once("scenes", "tuning", 0, method, value, work)
+        for method, (values, _) in METHODS.items()
+        for value in values
+    ]
     best = {}
     for row in runs:
         if row["validation"] > best.get(row["method"], {"validation": -1})["validation"]:
@@ -212,7 +306,11 @@ def tuned(work):
 def tested(which, chosen, work):
     """The runs that count, on one set."""
     methods = dict.fromkeys(BASELINES) | {method: chosen[method] for method in TESTED[which]}
-    return [run_once(which, "test", seed, method, value, work) for seed in SEEDS for method, value in methods.items()]
+    return [
+        run_once(which, "test", seed, method, value, work)
+        for seed in SEEDS
+        for method, value in methods.items()
+    ]
 
 
 def write_csv(path, table):
@@ -224,14 +322,26 @@ def write_csv(path, table):
 
 def run(arguments=None):
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is finished so far")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for what is finished so far"
+    )
     parser.add_argument("--out", type=Path, default=DATA)
     parser.add_argument("--sets", nargs="+", default=["scenes", "omniglot"], choices=list(STEPS))
-    parser.add_argument("--only", nargs="+", metavar="METHOD", choices=[*BASELINES, *METHODS], help="others: rows that --out has")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="METHOD",
+        choices=[*BASELINES, *METHODS],
+        help="others: rows that --out has",
+    )
     options = parser.parse_args(arguments)
     if "omniglot" in options.sets and not os.environ.get("CBIRKIT_REALDATA"):
-        parser.error("the environment variable CBIRKIT_REALDATA must name the folder that holds f_handwriting_omniglot_A")
+        parser.error(
+            "the environment variable CBIRKIT_REALDATA must name the folder that holds f_handwriting_omniglot_A"
+        )
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     if options.only:
@@ -246,7 +356,10 @@ def run(arguments=None):
     write_csv(options.out / "metric_learning_classes.csv", pd.DataFrame(classes))
     write_csv(options.out / "metric_learning.csv", pd.DataFrame(rows).reindex(columns=COLUMNS))
     if (options.work / "start 0.safetensors").exists():
-        write_bytes(options.out / "metric_start.safetensors", (options.work / "start 0.safetensors").read_bytes())
+        write_bytes(
+            options.out / "metric_start.safetensors",
+            (options.work / "start 0.safetensors").read_bytes(),
+        )
     print(f"{sum(row['seconds'] for row in rows):.0f} seconds of one core in all")
     return 0
 

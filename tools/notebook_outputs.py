@@ -95,7 +95,9 @@ def complaints(notebook, root):
     for number, cell in enumerate(notebook.cells, start=1):
         for output in cell.get("outputs", []):
             text = _visible_text(output)
-            what = [f"shows a path of this machine ({place})" for place in places if place + "/" in text]
+            what = [
+                f"shows a path of this machine ({place})" for place in places if place + "/" in text
+            ]
             if output.output_type == "error":
                 what.append("ends in an error")
             if output.get("name") == "stderr" and re.search(r"Warning|Error|Traceback", text):
@@ -108,5 +110,7 @@ def complaints(notebook, root):
 
 def _visible_text(output):
     data = output.get("data", {})
-    parts = [output.get("text", "")] + [str(v) for kind, v in data.items() if not kind.startswith("image/")]
+    parts = [output.get("text", "")] + [
+        str(v) for kind, v in data.items() if not kind.startswith("image/")
+    ]
     return re.sub(r"base64,[A-Za-z0-9+/=\s]+", "base64,", "\n".join(parts))

@@ -14,7 +14,9 @@ def broken_rules(notebook):
     code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     for n, cell in enumerate(notebook.cells):
         tags = set(cell.metadata.get("tags", []))
-        complaints = [f"has the unknown tag {tag!r}; known: {sorted(TAGS)}" for tag in sorted(tags - TAGS)]
+        complaints = [
+            f"has the unknown tag {tag!r}; known: {sorted(TAGS)}" for tag in sorted(tags - TAGS)
+        ]
         if cell.cell_type == "code":
             try:
                 trees[n] = ast.parse(cell.source)
@@ -48,7 +50,9 @@ def _code_complaints(cell, tags, tree, *, first):
     if "exercise" in tags:
         stubs = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         if not stubs or not all(_is_stub(stub) for stub in stubs):
-            found.append("is tagged exercise: its functions hold a docstring and `raise NotImplementedError`")
+            found.append(
+                "is tagged exercise: its functions hold a docstring and `raise NotImplementedError`"
+            )
         if "checks.check_" not in cell.source:
             found.append("is tagged exercise and calls no checks.check_…")
     return found
@@ -61,7 +65,11 @@ def _is_stub(function):
         for node in function.body
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     ]
-    return len(body) == 1 and isinstance(body[0], ast.Raise) and "NotImplementedError" in ast.unparse(body[0])
+    return (
+        len(body) == 1
+        and isinstance(body[0], ast.Raise)
+        and "NotImplementedError" in ast.unparse(body[0])
+    )
 
 
 def bound_names(tree):
@@ -86,13 +94,17 @@ def _solution_complaints(notebook, trees):
     solutions = {n for n in trees if "solution" in notebook.cells[n].metadata.get("tags", [])}
     others = {n: tree for n, tree in trees.items() if n not in solutions}
     bound_elsewhere = set().union(*(bound_names(tree) for tree in others.values()))
-    used_elsewhere = {x.id for tree in others.values() for x in ast.walk(tree) if isinstance(x, ast.Name)}
+    used_elsewhere = {
+        x.id for tree in others.values() for x in ast.walk(tree) if isinstance(x, ast.Name)
+    }
     for n in sorted(solutions):
         names = bound_names(trees[n])
         if names & (bound_elsewhere | used_elsewhere):
             shared = ", ".join(sorted(names & (bound_elsewhere | used_elsewhere)))
             found.append(
-                _sentence(n, notebook.cells[n], f"is a solution and shares {shared} with other cells")
+                _sentence(
+                    n, notebook.cells[n], f"is a solution and shares {shared} with other cells"
+                )
             )
         defines = any(isinstance(node, ast.FunctionDef) for node in trees[n].body)
         if defines and "checks.check_" not in notebook.cells[n].source:
@@ -100,7 +112,9 @@ def _solution_complaints(notebook, trees):
         before = notebook.cells[n - 1] if n else None
         if before is None or "Solution (click to open)" not in before.source:
             found.append(
-                _sentence(n, notebook.cells[n], "needs 'Solution (click to open)' in the prose before it")
+                _sentence(
+                    n, notebook.cells[n], "needs 'Solution (click to open)' in the prose before it"
+                )
             )
     return found
 

@@ -54,7 +54,11 @@ def with_generated_parts(text, stem, present):
 
 def code_hash(notebook):
     """Hash of the code cells of a notebook, with their tags: what decides the outputs, prose does not."""
-    code = [(c.source, sorted(c.metadata.get("tags", []))) for c in notebook.cells if c.cell_type == "code"]
+    code = [
+        (c.source, sorted(c.metadata.get("tags", [])))
+        for c in notebook.cells
+        if c.cell_type == "code"
+    ]
     return hashlib.sha256(repr(code).encode()).hexdigest()[:16]
 
 

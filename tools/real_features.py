@@ -57,17 +57,25 @@ def encoders_of(name, folder):
     """Lists of encoders by name, one list a file."""
     main = {
         "lite0": projected(encoders.Deep("lite0")),
-        "MobileNetV2": projected(encoders.Deep("tf_mobilenet_v2", folder / MOBILENET, resize="squash")),
+        "MobileNetV2": projected(
+            encoders.Deep("tf_mobilenet_v2", folder / MOBILENET, resize="squash")
+        ),
         "tiny": projected(encoders.Deep("tiny")),
         "colour": encoders.ColorHistogram(),
     }
     if name in WITH_CONTROLS:
-        main |= {"random": projected(encoders.Deep("tiny", weights=None)), "HOG": encoders.HOG(size=64, cell=16)}
+        main |= {
+            "random": projected(encoders.Deep("tiny", weights=None)),
+            "HOG": encoders.HOG(size=64, cell=16),
+        }
     if name in ("pacs", "satellite"):
         main["VLAD"] = make_pipeline(encoders.VLAD(), PCA(128, random_state=0))
     if name != "clothing":
         return [main]
-    more = {f"tiny {pooling}": projected(encoders.Deep("tiny", pooling=pooling)) for pooling in ("max", "gem")}
+    more = {
+        f"tiny {pooling}": projected(encoders.Deep("tiny", pooling=pooling))
+        for pooling in ("max", "gem")
+    }
     more |= {f"tiny {layer}": encoders.Deep("tiny", layer=layer) for layer in LAYERS}
     return [main, more]
 
@@ -85,7 +93,9 @@ def read_set(folder, name):
         labels = labels[labels["alphabet"] == "Korean"]
     if name == "coco":
         labels["label"] = largest_objects(folder / source, labels["file"])
-    table = pd.DataFrame({ours: labels[theirs].to_numpy(dtype=object) for ours, theirs in columns.items()})
+    table = pd.DataFrame(
+        {ours: labels[theirs].to_numpy(dtype=object) for ours, theirs in columns.items()}
+    )
     if "domain" in table:
         table["domain"] = table["domain"].replace("art_painting", "art")
     table["file"] = labels["file"].to_numpy(dtype=object)
@@ -99,7 +109,11 @@ def largest_objects(folder, files):
     told = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
     names = {one["id"]: one["name"] for one in told["categories"]}
     areas = pd.DataFrame(told["annotations"]).groupby(["image_id", "category_id"])["area"].sum()
-    found = {f"images/{one['file_name']}": names[areas[one["id"]].idxmax()] for one in told["images"] if one["id"] in areas}
+    found = {
+        f"images/{one['file_name']}": names[areas[one["id"]].idxmax()]
+        for one in told["images"]
+        if one["id"] in areas
+    }
     return [found.get(file, "nothing") for file in files]
 
 
@@ -141,7 +155,9 @@ def fitted(encoder, folder):
 def recipe_of(encoder):
     """The encoder as Python, in one line, its file of weights by name."""
     text = re.sub(r"\s+", " ", repr(encoder))
-    return re.sub(r"(?:Posix|Windows)Path\('[^']*/([^']*)'\)", r"'\1'", text).replace("backbone='tiny'", "'tiny'")
+    return re.sub(r"(?:Posix|Windows)Path\('[^']*/([^']*)'\)", r"'\1'", text).replace(
+        "backbone='tiny'", "'tiny'"
+    )
 
 
 def shipped_weights(encoder):
@@ -162,7 +178,9 @@ def write_set(folder, name, out):
             start = time.process_time()
             dtype = np.uint16 if getattr(encoder, "layer", None) else np.uint8
             X = fitted(encoder, folder).transform(images)[:, : KEPT.get(label)]
-            if label == "random":  # these hardly differ from one another: eight bits of the whole would keep nothing of that
+            if (
+                label == "random"
+            ):  # these hardly differ from one another: eight bits of the whole would keep nothing of that
                 arrays["random/centre"] = X.mean(axis=0)
                 X = X - arrays["random/centre"]
             codes, scale = quantise(X, dtype)
@@ -170,18 +188,25 @@ def write_set(folder, name, out):
             recipes[label] = recipe_of(encoder) + (f"[:, :{KEPT[label]}]" if label in KEPT else "")
             if shipped_weights(encoder):
                 weights[label] = shipped_weights(encoder)
-            print(f"{name}: {label} {codes.shape}, {time.process_time() - start:.0f} s of CPU time", flush=True)
+            print(
+                f"{name}: {label} {codes.shape}, {time.process_time() - start:.0f} s of CPU time",
+                flush=True,
+            )
         files.append(f"{name}{'_more' if number else ''}.safetensors")
         if name in ("coco", "flickr8k"):
             captions, X = captions_of(folder, name)
             arrays["captions/codes"], arrays["captions/scale"] = quantise(X)
-            recipes["captions"] = f"SentenceTransformer('{MINILM}') -> TruncatedSVD({KEPT_OF_CAPTIONS})"
+            recipes["captions"] = (
+                f"SentenceTransformer('{MINILM}') -> TruncatedSVD({KEPT_OF_CAPTIONS})"
+            )
         write_bytes(out / files[-1], save(arrays))
     told = {
         "name": name, "source": SETS[name][0], "files": files, "recipes": recipes, "weights": weights,
         "columns": {c: list(images.table[c]) for c in images.table}, "captions": captions,
     }  # fmt: skip
-    write_bytes(out / f"{name}.json", (json.dumps(told, indent=None, separators=(",", ":")) + "\n").encode())
+    write_bytes(
+        out / f"{name}.json", (json.dumps(told, indent=None, separators=(",", ":")) + "\n").encode()
+    )
     return [out / f"{name}.json", *(out / file for file in files)]
 
 
@@ -190,7 +215,9 @@ def write_sums(paths, readme=README):
     text, missing = readme.read_text(encoding="utf-8"), []
     for path in paths:
         digest, size = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
-        row = re.compile(rf"^(\| `real_features/{re.escape(path.name)}` \|)[^|]*\|[^|]*\|$", re.MULTILINE)
+        row = re.compile(
+            rf"^(\| `real_features/{re.escape(path.name)}` \|)[^|]*\|[^|]*\|$", re.MULTILINE
+        )
         text, n = row.subn(rf"\g<1> {size:,} | `{digest}` |", text)
         missing += [] if n else [path.name]
     write_bytes(readme, text.encode())
@@ -198,8 +225,15 @@ def write_sums(paths, readme=README):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--realdata", type=Path, default=os.environ.get("CBIRKIT_REALDATA"), help="folder of all sets")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--realdata",
+        type=Path,
+        default=os.environ.get("CBIRKIT_REALDATA"),
+        help="folder of all sets",
+    )
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--out", type=Path, default=SHIPPED)
     args = parser.parse_args()

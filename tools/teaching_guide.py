@@ -65,7 +65,9 @@ def exercises(notebook):
     heading, found = None, []
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
-        heading = (re.findall(r"^## Exercise \d+ (★+) (.+)$", source, re.MULTILINE) or [heading])[-1]
+        heading = (re.findall(r"^## Exercise \d+ (★+) (.+)$", source, re.MULTILINE) or [heading])[
+            -1
+        ]
         if "exercise" in cell["metadata"].get("tags", []):
             check, function = re.search(r"checks\.(check_\w+)\((\w+)\)\s*$", source).groups()
             found.append((function, heading[1], len(heading[0]), check))
@@ -94,7 +96,10 @@ def rows():
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         for function, title, stars, check in exercises(path):
             wrong = (
-                "<br>".join(f"· {sentence}".replace("|", "\\|") for sentence in named_mistakes(check)[:SHOWN])
+                "<br>".join(
+                    f"· {sentence}".replace("|", "\\|")
+                    for sentence in named_mistakes(check)[:SHOWN]
+                )
                 or "see its hints"
             )
             yield f"| {path.stem[:2]} | {title} | {'★' * stars} | {MINUTES[stars]} | {TEACHES[function]} | {wrong} |"

@@ -29,7 +29,9 @@ PLAN = {"multi": 45, "clutter": 25}  # kind: instances a class
 
 def scenes_of(kind, group, n, seed):
     """One view each of so many things of each class."""
-    return datasets.load_scenes(kind, classes=group, n_instances=n, n_views=1, size=SIDE, random_state=seed)
+    return datasets.load_scenes(
+        kind, classes=group, n_instances=n, n_views=1, size=SIDE, random_state=seed
+    )
 
 
 def rendered(work, groups=("seen", "generic"), *, share=1.0, seed=100):
@@ -74,7 +76,10 @@ class Batches:
             rows = np.sort(order[batch * self.batch_size : (batch + 1) * self.batch_size])
             images = np.rot90(self.images[rows][..., swaps[batch]], turns[batch], axes=(1, 2))
             masks = np.rot90(self.masks[rows], turns[batch], axes=(1, 2))
-            yield scaling.to_tensor(list(images.copy()), device), torch.from_numpy(masks.copy()).to(device)
+            yield (
+                scaling.to_tensor(list(images.copy()), device),
+                torch.from_numpy(masks.copy()).to(device),
+            )
 
     def identity(self):
         return [
@@ -116,7 +121,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--work", default="segmenter_work", help="folder for rendered scenes (170 MB) and checkpoints"
+        "--work",
+        default="segmenter_work",
+        help="folder for rendered scenes (170 MB) and checkpoints",
     )
     parser.add_argument("--out", default="data/segmenter.safetensors")
     parser.add_argument("--steps", type=int, default=700)
@@ -129,13 +136,20 @@ def main():
     print(f"{len(images):,} scenes, {time.process_time() - began:.0f} s", flush=True)
     network = SegmenterNet().to(memory_format=torch.channels_last)
     batches = Batches(images, masks, random_state=options.seed)
-    settings = {"learning_rate": 3e-3, "weight_decay": 1e-4, "clip_norm": 1.0, "schedule": "one_cycle"}
+    settings = {
+        "learning_rate": 3e-3,
+        "weight_decay": 1e-4,
+        "clip_norm": 1.0,
+        "schedule": "one_cycle",
+    }
     settings |= {"steps": options.steps, "random_state": options.seed, "device": "cpu"}
     history = learning.train(
         network, batches, loss, checkpoint=Path(options.work) / f"run {options.seed}", **settings
     )
     print(history.table.to_string(index=False))
-    save(network, options.out, {"scenes": len(images), "steps": options.steps, "seed": options.seed})
+    save(
+        network, options.out, {"scenes": len(images), "steps": options.steps, "seed": options.seed}
+    )
     print(f"{time.process_time() - began:.0f} s of one core (of this start)")
 
 

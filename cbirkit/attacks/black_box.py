@@ -9,7 +9,16 @@ from .bounds import Ball, seeds_of
 from .pixels import check_epsilon, check_pixels, check_steps
 from .result import in_batches
 
-_HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)  # of 10,000 calls, when the squares' area halves
+_HALVINGS = (
+    10,
+    50,
+    200,
+    1000,
+    2000,
+    4000,
+    6000,
+    8000,
+)  # of 10,000 calls, when the squares' area halves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +72,9 @@ class Square:
         after = objective(model(best))
         best, after = _better(best, after, pixels, before)
         for taken in range(self.steps):
-            proposed = torch.stack([self._changed(*one, taken) for one in zip(best, pixels, draws, strict=True)])
+            proposed = torch.stack(
+                [self._changed(*one, taken) for one in zip(best, pixels, draws, strict=True)]
+            )
             proposed = ball.project(proposed)
             best, after = _better(proposed, objective(model(proposed)), best, after)
         return best, before, after, self.steps + 2

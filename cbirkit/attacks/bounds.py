@@ -66,7 +66,9 @@ class Ball:
     def corner(self, seed):
         """One random image as far away as the ball allows: random signs, or a random direction."""
         far = noise_of(self.pixels, seed) - 0.5
-        return self.project(self.pixels + self.epsilon * (far.sign() if self.norm == "linf" else far / lengths(far)))
+        return self.project(
+            self.pixels + self.epsilon * (far.sign() if self.norm == "linf" else far / lengths(far))
+        )
 
 
 def lengths(change):
@@ -77,7 +79,9 @@ def lengths(change):
 def seeds_of(pixels, random_state):
     """One number an image, from `random_state` and the image itself, so that it is the same in any batch."""
     return [
-        np.random.SeedSequence([int(random_state), zlib.crc32(np.ascontiguousarray(one.cpu().numpy()))])
+        np.random.SeedSequence(
+            [int(random_state), zlib.crc32(np.ascontiguousarray(one.cpu().numpy()))]
+        )
         for one in pixels
     ]
 
@@ -85,7 +89,10 @@ def seeds_of(pixels, random_state):
 def noise_of(pixels, random_state):
     """Uniform numbers in [0, 1), one a pixel, drawn for each image by `seeds_of`."""
     torch = require("torch")
-    drawn = [np.random.default_rng(s).random(pixels.shape[1:], dtype=np.float32) for s in seeds_of(pixels, random_state)]
+    drawn = [
+        np.random.default_rng(s).random(pixels.shape[1:], dtype=np.float32)
+        for s in seeds_of(pixels, random_state)
+    ]
     return torch.from_numpy(np.stack(drawn)).to(pixels)
 
 

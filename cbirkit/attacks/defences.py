@@ -102,7 +102,9 @@ def smoothed(model, sigma=0.05, n_draws=8, *, random_state=0):
     torch = require("torch")
     check_steps("n_draws", n_draws, 1)
     if not 0 <= sigma < float("inf"):
-        raise ValueError(f"sigma must be a number of at least 0, got {sigma!r}; 0.05 is the default")
+        raise ValueError(
+            f"sigma must be a number of at least 0, got {sigma!r}; 0.05 is the default"
+        )
     draw = torch.Generator().manual_seed(int(random_state))
 
     def embed(pixels):
@@ -146,7 +148,9 @@ def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
     check_steps("k", k, 1)
     database = np.asarray(database, dtype=np.float32)
     if k > len(database):
-        raise ValueError(f"k={k} exceeds the {len(database)} database items; use k <= {len(database)}")
+        raise ValueError(
+            f"k={k} exceeds the {len(database)} database items; use k <= {len(database)}"
+        )
     if not len(changes):
         raise ValueError("changes is empty; give at least one, such as attacks.jpeg")
 
@@ -155,6 +159,7 @@ def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
 
     own = lists(pixels)
     shares = [
-        [np.isin(a, b).mean() for a, b in zip(own, lists(change(pixels)), strict=True)] for change in changes
+        [np.isin(a, b).mean() for a, b in zip(own, lists(change(pixels)), strict=True)]
+        for change in changes
     ]
     return np.mean(shares, axis=0)

@@ -58,7 +58,9 @@ class PGD:
         check_steps("steps", self.steps)
         check_steps("draws", self.draws, 1)
         if self.step is not None and not 0 < self.step < float("inf"):
-            raise ValueError(f"step must be a number above 0, got {self.step!r}; leave it out for epsilon / 4")
+            raise ValueError(
+                f"step must be a number above 0, got {self.step!r}; leave it out for epsilon / 4"
+            )
         if self.start not in ("random", "clean"):
             raise ValueError(f'start must be "random" or "clean", got {self.start!r}')
 
@@ -199,7 +201,9 @@ def perturbed(pixels, change, epsilon):
     """
     check_pixels(pixels)
     if tuple(change.shape[1:]) != tuple(pixels.shape[1:]):
-        raise ValueError(f"the perturbation is for images of {tuple(change.shape[2:])} pixels, got {tuple(pixels.shape[2:])}")
+        raise ValueError(
+            f"the perturbation is for images of {tuple(change.shape[2:])} pixels, got {tuple(pixels.shape[2:])}"
+        )
     return Ball(pixels, epsilon, "linf").project(pixels + change)
 
 

@@ -40,7 +40,9 @@ def attackable(encoder):
             f"gradients need a Deep encoder, got {type(encoder).__name__}; attack others by score: Square on queryable(encoder)"
         )
     if len(encoder.scales) != 1:
-        raise ValueError(f"attacks take encoders of one scale, got scales={encoder.scales!r}; use scales=(1.0,)")
+        raise ValueError(
+            f"attacks take encoders of one scale, got scales={encoder.scales!r}; use scales=(1.0,)"
+        )
     extractor, pooling, p = extractor_of(encoder), encoder.pooling, encoder.p
 
     def pool(output, shape):
@@ -48,7 +50,9 @@ def attackable(encoder):
 
     step = encoder.preprocessing.scaled(encoder.scales[0])
     network = encoder.network.requires_grad_(False)
-    model = EmbeddingNet(network, step, pool).to(extractor.device, memory_format=require("torch").channels_last)
+    model = EmbeddingNet(network, step, pool).to(
+        extractor.device, memory_format=require("torch").channels_last
+    )
     return model.eval().requires_grad_(False)
 
 

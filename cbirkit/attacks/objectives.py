@@ -88,19 +88,28 @@ class Misrank:
             )
         right, wrong = right & ~ignored, ~right & ~ignored
         if not (right.any(axis=1) & wrong.any(axis=1)).all():
-            raise ValueError("every image needs a right and a wrong item in the database; leave the others out")
+            raise ValueError(
+                "every image needs a right and a wrong item in the database; leave the others out"
+            )
         self.right, self.wrong = torch.from_numpy(right), torch.from_numpy(wrong)
 
     def __call__(self, embeddings):
         """Embeddings (n, d) of length 1 -> tensor (n,)."""
         cosines = embeddings @ self.database.to(embeddings).T  # (n, n_database)
-        best = [cosines.masked_fill(~one.to(cosines.device), -2).amax(dim=1) for one in (self.wrong, self.right)]
+        best = [
+            cosines.masked_fill(~one.to(cosines.device), -2).amax(dim=1)
+            for one in (self.wrong, self.right)
+        ]
         return best[0] - best[1]
 
     def rows(self, which):
         """The same objective for some of the images."""
         other = object.__new__(type(self))
-        other.database, other.right, other.wrong = self.database, self.right[which], self.wrong[which]
+        other.database, other.right, other.wrong = (
+            self.database,
+            self.right[which],
+            self.wrong[which],
+        )
         return other
 
     def __len__(self):
@@ -110,9 +119,15 @@ class Misrank:
 def unit_rows(embeddings):
     """Embeddings as a float32 tensor, each scaled to length 1; ValueError if there is nothing finite to scale."""
     torch = require("torch")
-    rows = torch.as_tensor(np.asarray(embeddings, dtype=np.float32)) if not isinstance(embeddings, torch.Tensor) else embeddings
+    rows = (
+        torch.as_tensor(np.asarray(embeddings, dtype=np.float32))
+        if not isinstance(embeddings, torch.Tensor)
+        else embeddings
+    )
     if rows.ndim < 2 or not rows.numel() or not bool(torch.isfinite(rows).all()):
-        raise ValueError(f"expected finite embeddings, one a row, got shape {tuple(rows.shape)}; encode images first")
+        raise ValueError(
+            f"expected finite embeddings, one a row, got shape {tuple(rows.shape)}; encode images first"
+        )
     return torch.nn.functional.normalize(rows.detach().float(), dim=-1)
 
 

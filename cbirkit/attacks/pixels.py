@@ -39,7 +39,14 @@ def to_pixels(images):
             )
     if len({array.shape for array in arrays}) > 1:
         raise ValueError("the images differ in size; attack those of one size at a time")
-    return require("torch").from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    return (
+        require("torch")
+        .from_numpy(np.stack(arrays))
+        .permute(0, 3, 1, 2)
+        .contiguous()
+        .float()
+        .div_(255)
+    )
 
 
 def to_images(pixels):
@@ -77,7 +84,9 @@ def check_epsilon(epsilon, norm):
         raise ValueError(f'norm must be "linf" or "l2", got {norm!r}')
     real = isinstance(epsilon, numbers.Real) and not isinstance(epsilon, bool)
     if not real or not 0 <= epsilon < float("inf"):
-        raise ValueError(f"epsilon must be a number of at least 0, got {epsilon!r}; 8 / 255 is usual")
+        raise ValueError(
+            f"epsilon must be a number of at least 0, got {epsilon!r}; 8 / 255 is usual"
+        )
     if norm == "linf" and epsilon > 1:
         raise ValueError(
             f"epsilon={epsilon:g} is more than all of [0, 1]; for grey levels divide by 255, as in epsilon=8 / 255"

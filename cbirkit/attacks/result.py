@@ -68,11 +68,15 @@ def in_batches(attack, pixels, objective, batch_size=32):
     torch = require("torch")
     n = len(pixels)
     if len(objective) not in (1, n):
-        raise ValueError(f"the objective is for {len(objective)} images, got {n}; give one row an image, or one for all")
+        raise ValueError(
+            f"the objective is for {len(objective)} images, got {n}; give one row an image, or one for all"
+        )
     parts = []
     for start in range(0, n, batch_size):
         which = slice(start, min(start + batch_size, n))
-        parts.append(attack(pixels[which], objective.rows(which) if len(objective) == n else objective))
+        parts.append(
+            attack(pixels[which], objective.rows(which) if len(objective) == n else objective)
+        )
     moved, before, after, calls = zip(*parts, strict=True)
     before, after = (torch.cat(part).cpu().numpy().astype(np.float32) for part in (before, after))
     return Attacked(torch.cat(moved), pixels, before, after, max(calls))

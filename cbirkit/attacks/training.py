@@ -45,7 +45,9 @@ def adversarial_loss(loss, *, epsilon=4 / 255, steps=3, step=None):
         torch = require("torch")
         pixels, targets = batch[0], batch[1:]
         if not bool(((pixels >= -1e-6) & (pixels <= 1 + 1e-6)).all()):
-            raise ValueError("adversarial training takes pixels in [0, 1]; let the network normalise, not the batches")
+            raise ValueError(
+                "adversarial training takes pixels in [0, 1]; let the network normalise, not the batches"
+            )
         was = network.training
         network.eval()
         low, high = (pixels - epsilon).clamp(0, 1), (pixels + epsilon).clamp(0, 1)

@@ -34,7 +34,9 @@ class Elsewhere:
     ask: Callable
 
     def __call__(self, *arguments):
-        raise TypeError("a function of another process is asked by `call`, which keeps its errors apart")
+        raise TypeError(
+            "a function of another process is asked by `call`, which keeps its errors apart"
+        )
 
 
 def call(function, arguments, seconds):
@@ -67,7 +69,9 @@ def call(function, arguments, seconds):
                 _stop(thread)
     error = OutOfTime() if late else box.get("error")
     pairs = zip(arguments, given, strict=True)
-    changed = any(difference(before, after, tolerance=0) for before, after in pairs if not callable(before))
+    changed = any(
+        difference(before, after, tolerance=0) for before, after in pairs if not callable(before)
+    )
     return Outcome(box.get("value"), error, changed)
 
 
@@ -77,7 +81,9 @@ def _silent_stderr():
 
     The streams themselves are silenced, since handlers of `logging` hold them, and the file descriptor for what C writes.
     """
-    streams = {id(stream): stream for stream in (sys.stderr, sys.__stderr__) if stream is not None}.values()
+    streams = {
+        id(stream): stream for stream in (sys.stderr, sys.__stderr__) if stream is not None
+    }.values()
     with open(os.devnull, "w") as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -94,7 +100,9 @@ def _silent_stderr():
 
 def _stop(thread):
     """Raise OutOfTime in a thread of Python code; one that hangs in C is left behind as a daemon."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(OutOfTime))
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(OutOfTime)
+    )
     thread.join(1)
 
 
@@ -104,7 +112,9 @@ def error_sentence(error, seconds):
         return f"did not end within {seconds:g} s: is there a loop that never stops?"
     if hasattr(error, "sentence"):  # it was raised in another process
         return error.sentence
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__
+    ]
     line = f" in the line `{frames[0].line}`" if frames and frames[0].line else ""
     text = str(error).strip().splitlines()
     return f"raised {type(error).__name__}{': ' + text[0] if text else ''}{line}"

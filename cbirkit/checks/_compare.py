@@ -3,7 +3,10 @@
 import numbers
 
 import numpy as np
-from numpy import inf, isnan  # bound here: a notebook that replaces them in NumPy replaces nothing here
+from numpy import (
+    inf,
+    isnan,
+)  # bound here: a notebook that replaces them in NumPy replaces nothing here
 
 
 def difference(expected, got, *, tolerance):
@@ -34,12 +37,20 @@ def difference(expected, got, *, tolerance):
         good = isinstance(got, str) and str.__eq__(expected, got)
     else:
         good = type(got) is type(expected) and got == expected
-    return None if good else _expected_got(expected, got) or f"expected {describe(expected)}, got {describe(got)}"
+    return (
+        None
+        if good
+        else _expected_got(expected, got) or f"expected {describe(expected)}, got {describe(got)}"
+    )
 
 
 def _same_numbers(expected, got, tolerance):
     """Where numbers agree, in operators and not by ``np.isclose``, which a notebook may have replaced."""
-    whole = isinstance(expected, numbers.Integral) or getattr(expected, "dtype", None) and expected.dtype.kind in "iu"
+    whole = (
+        isinstance(expected, numbers.Integral)
+        or getattr(expected, "dtype", None)
+        and expected.dtype.kind in "iu"
+    )
     relative = 0 if whole else tolerance
     with np.errstate(all="ignore"):
         near = (abs(got - expected) <= tolerance + relative * abs(expected)) & (abs(expected) < inf)
@@ -56,7 +67,9 @@ def _as_float(number):
 def _dict_difference(expected, got, tolerance):
     if not isinstance(got, dict) or set(got) != set(expected):
         return f"expected a dict with the keys {short(list(expected))}, got {short(list(got)) if isinstance(got, dict) else describe(got)}"
-    parts = ((key, difference(value, got[key], tolerance=tolerance)) for key, value in expected.items())
+    parts = (
+        (key, difference(value, got[key], tolerance=tolerance)) for key, value in expected.items()
+    )
     return next((f"value of {key!r}: {part}" for key, part in parts if part), None)
 
 
@@ -79,7 +92,11 @@ def _as_array(value, dtype=None):
         return None
     try:
         return np.asarray(value, dtype=None if hasattr(value, "__array__") else dtype)
-    except (ValueError, TypeError, RuntimeError):  # ragged rows; a tensor with a gradient or on another device
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # ragged rows; a tensor with a gradient or on another device
         return None
 
 
@@ -100,7 +117,9 @@ def _array_difference(expected, got, tolerance):
         same = _same_numbers(expected, array.astype(float), tolerance)
     elif "text" in kinds:
         pairs = zip(expected.ravel(), array.ravel(), strict=True)
-        same = np.array([difference(*pair, tolerance=tolerance) is None for pair in pairs], dtype=bool).reshape(array.shape)
+        same = np.array(
+            [difference(*pair, tolerance=tolerance) is None for pair in pairs], dtype=bool
+        ).reshape(array.shape)
     else:
         same = array == expected
     if same.all():
@@ -141,7 +160,9 @@ def short(value, digits=4):
     """Return a value as one line of at most 80 characters, or 20 for a digit that its numbers have."""
     try:
         if isinstance(value, np.ndarray):
-            text = np.array2string(value, precision=digits, threshold=8, edgeitems=3, separator=", ")
+            text = np.array2string(
+                value, precision=digits, threshold=8, edgeitems=3, separator=", "
+            )
         elif isinstance(value, float | np.floating):
             text = f"{value:.{digits}g}"
         else:

@@ -18,14 +18,18 @@ from cbirkit.checks._call import Elsewhere, Outcome, OutOfTime, call, error_sent
 from cbirkit.checks._compare import short
 
 RECORD = "application/vnd.cbirkit.outcomes"  # under which a graded cell's outputs hold what the answer gave
-_REFEREE = "import sys; sys.path.append({!r}); from cbirkit.checks._grade import _referee; _referee({!r})"
+_REFEREE = (
+    "import sys; sys.path.append({!r}); from cbirkit.checks._grade import _referee; _referee({!r})"
+)
 
 
 class NotPassed(AssertionError):
     """What a grading cell raises where it is run by nbgrader and the answer is not right; its text is the verdict's."""
 
     def _render_traceback_(self):
-        return [str(self)]  # IPython shows it in place of a traceback, in which nothing is the learner's
+        return [
+            str(self)
+        ]  # IPython shows it in place of a traceback, in which nothing is the learner's
 
 
 def grade(check, answer, *, points=1):
@@ -75,15 +79,28 @@ def verdict_on(check, record):
     def ask(arguments, seconds):
         try:
             return _decoded(next(outcomes))
-        except (StopIteration, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
-            raise ValueError("the results of the answer did not all arrive, or cannot be read") from error
+        except (
+            StopIteration,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+            MemoryError,
+        ) as error:
+            raise ValueError(
+                "the results of the answer did not all arrive, or cannot be read"
+            ) from error
 
     return getattr(checks, check)(Elsewhere(ask))
 
 
 def _from_fresh_process(check, answer):
     code = _REFEREE.format(str(Path(__file__).resolve().parents[2]), check)
-    pipes, record = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}, []
+    pipes, record = (
+        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL},
+        [],
+    )
     with subprocess.Popen([sys.executable, "-P", "-c", code], **pipes) as referee:
         while isinstance(message := pickle.load(referee.stdout), tuple):
             record.append(_encoded(call(answer, *message), message[1]))
@@ -113,11 +130,19 @@ def _encoded(outcome, seconds):
     """An outcome as a line of JSON."""
     told = {"changed": outcome.changed}
     if outcome.error is not None:
-        told |= {"error": type(outcome.error).__name__, "sentence": error_sentence(outcome.error, seconds)}
+        told |= {
+            "error": type(outcome.error).__name__,
+            "sentence": error_sentence(outcome.error, seconds),
+        }
     try:
         return json.dumps(told | {"value": _plain(outcome.value)})
-    except (RecursionError, ValueError):  # it holds itself, or a number of more digits than Python prints
-        return json.dumps(told | {"value": {"other": [type(outcome.value).__name__, "that has no end"]}})
+    except (
+        RecursionError,
+        ValueError,
+    ):  # it holds itself, or a number of more digits than Python prints
+        return json.dumps(
+            told | {"value": {"other": [type(outcome.value).__name__, "that has no end"]}}
+        )
 
 
 def _plain(value):
@@ -136,7 +161,11 @@ def _plain(value):
     if array is None or array.dtype.kind not in "biufUO":
         return {"other": [type(value).__name__, short(value)]}
     dtype = "O" if array.dtype.kind in "UO" else array.dtype.str
-    return {"array": [_plain(part) for part in array.ravel().tolist()], "dtype": dtype, "shape": array.shape}
+    return {
+        "array": [_plain(part) for part in array.ravel().tolist()],
+        "dtype": dtype,
+        "shape": array.shape,
+    }
 
 
 def _decoded(line):
@@ -146,7 +175,9 @@ def _decoded(line):
         return Outcome(_value(told["value"]), None, bool(told["changed"]))
     name = told["error"]
     base = {"OutOfTime": OutOfTime, "NotImplementedError": NotImplementedError}.get(name, Exception)
-    return Outcome(None, type(name, (base,), {"sentence": str(told["sentence"])})(), bool(told["changed"]))
+    return Outcome(
+        None, type(name, (base,), {"sentence": str(told["sentence"])})(), bool(told["changed"])
+    )
 
 
 def _value(plain):

@@ -103,7 +103,9 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
         raise ValueError("a check needs at least one case; got none")
     name = trusted.__name__.lstrip("_")
     if not callable(answer):
-        return Verdict(name, "not yet", f"give the function itself, `{name}`; got {describe(answer)}.")
+        return Verdict(
+            name, "not yet", f"give the function itself, `{name}`; got {describe(answer)}."
+        )
     outcomes, failure, deadline = [], None, time.monotonic() + seconds
     for case in cases:
         outcome = call(answer, case.arguments, max(deadline - time.monotonic(), 0.1))
@@ -112,11 +114,16 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
             return Verdict(name, "not attempted", advice)
         outcomes.append(outcome)
         if failure is None:
-            failure, failed = _failure(outcome, trusted, case, tolerance, seconds), len(outcomes) - 1
+            failure, failed = (
+                _failure(outcome, trusted, case, tolerance, seconds),
+                len(outcomes) - 1,
+            )
         if outcome.error is not None or outcome.changed:
             break
     if failure is None:
-        return Verdict(name, "passed", f"agrees with the trusted version on {len(cases)} cases.", 1.0)
+        return Verdict(
+            name, "passed", f"agrees with the trusted version on {len(cases)} cases.", 1.0
+        )
     mistake = _diagnosis(outcomes, failed, cases, mistakes, tolerance, deadline)
     if mistake is None:
         return Verdict(name, "not yet", failure)
@@ -126,14 +133,18 @@ def run_check(answer, trusted, cases, *, mistakes=(), tolerance=1e-6, seconds=10
 def _failure(outcome, trusted, case, tolerance, seconds):
     """Return the sentence on what is wrong with the outcome of one case, or None."""
     if outcome.error is not None:
-        return _sentence(f"for {case.about}, your function {error_sentence(outcome.error, seconds)}")
+        return _sentence(
+            f"for {case.about}, your function {error_sentence(outcome.error, seconds)}"
+        )
     if outcome.changed:
         return f"for {case.about}, your function changed its input: work on a copy, as in `x = x.copy()`."
     expected = call(trusted, case.arguments, 60)
     if expected.error is not None:
         raise expected.error
     if expected.value is None:
-        raise RuntimeError(f"the trusted version gave no value for {case.about}; restart the kernel and run the cell again")
+        raise RuntimeError(
+            f"the trusted version gave no value for {case.about}; restart the kernel and run the cell again"
+        )
     found = difference(expected.value, outcome.value, tolerance=tolerance)
     return None if found is None else _sentence(f"for {case.about}, {found}")
 

@@ -32,13 +32,22 @@ def _robust_recall(hits):
 def _hit_cases():
     random = np.random.RandomState(0)
     return [
-        Case((np.array([[True, False, True], [False, True, True]]),), "two attacks that break different queries"),
+        Case(
+            (np.array([[True, False, True], [False, True, True]]),),
+            "two attacks that break different queries",
+        ),
         Case((random.rand(4, 30) < 0.8,), "four attacks on thirty queries"),
         Case((random.rand(1, 7) < 0.5,), "a single attack"),
         Case((np.ones((3, 5), bool),), "attacks that break nothing"),
-        Case((np.array([[True, False, True], [False, True, False]]),), "attacks that together break every query: the answer is 0"),
+        Case(
+            (np.array([[True, False, True], [False, True, False]]),),
+            "attacks that together break every query: the answer is 0",
+        ),
         Case((np.zeros((2, 4), bool),), "attacks that break everything, each of them"),
-        Case((np.array([[True, True, True], [True, False, True]]),), "an attack that breaks nothing and one that breaks a query"),
+        Case(
+            (np.array([[True, True, True], [True, False, True]]),),
+            "an attack that breaks nothing and one that breaks a query",
+        ),
         Case((np.ones((1, 1), bool),), "one attack on one query"),
     ]
 
@@ -54,7 +63,10 @@ RECALL_MISTAKES = (
         lambda hits: float(hits.mean(axis=1).min()),
         "That is the best single attack; the attacker may choose another one for each query.",
     ),
-    Mistake(lambda hits: float(hits.mean()), "That is the mean over attacks: nobody attacks with an average."),
+    Mistake(
+        lambda hits: float(hits.mean()),
+        "That is the mean over attacks: nobody attacks with an average.",
+    ),
     Mistake(
         lambda hits: float(hits.any(axis=0).mean()),
         "That counts queries that survive some attack; they have to survive all: .all(axis=0).",
@@ -63,17 +75,26 @@ RECALL_MISTAKES = (
         lambda hits: float(hits.all(axis=1).mean()),
         "That is the share of attacks that break nothing: queries are columns, so reduce over axis 0 first.",
     ),
-    Mistake(lambda hits: int(hits.all(axis=0).sum()), "That is a number of queries; divide by how many there are."),
+    Mistake(
+        lambda hits: int(hits.all(axis=0).sum()),
+        "That is a number of queries; divide by how many there are.",
+    ),
     Mistake(
         _of_survivors,
         "You averaged over the queries that survive, which gives 1, or NaN where none does: the share is of all queries.",
     ),
-    Mistake(lambda hits: float(hits.all()), "That asks whether no query is broken at all: .all(axis=0) asks it of each query."),
+    Mistake(
+        lambda hits: float(hits.all()),
+        "That asks whether no query is broken at all: .all(axis=0) asks it of each query.",
+    ),
     Mistake(
         lambda hits: float(1 - hits.all(axis=0).mean()),
         "That is the share of queries that some attack breaks: return the share that none breaks.",
     ),
-    Mistake(lambda hits: float(hits.mean(axis=1).prod()), "A product of means takes the attacks for independent: ask query by query."),
+    Mistake(
+        lambda hits: float(hits.mean(axis=1).prod()),
+        "A product of means takes the attacks for independent: ask query by query.",
+    ),
 )
 
 
@@ -116,7 +137,10 @@ def _step_cases():
     return [
         Case(images(2, 0.4, 0.6, 0.0, 0.01, 0.03), "a first step from the image itself"),
         Case(images(2, 0.4, 0.6, 0.03, 0.02, 0.03), "a step that would leave the ball"),
-        Case(images(2, 0.0, 0.05, 0.03, 0.02, 0.03), "dark images, where pixels would become negative"),
+        Case(
+            images(2, 0.0, 0.05, 0.03, 0.02, 0.03),
+            "dark images, where pixels would become negative",
+        ),
         Case(images(1, 0.95, 1.0, 0.1, 0.2, 0.1, scale=1e-6), "bright images and tiny gradients"),
         Case(still, "a gradient of zero, where nothing moves"),
         Case(partly, "a gradient that is zero at half of the pixels"),
@@ -144,20 +168,33 @@ STEP_MISTAKES = (
         "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.",
     ),
     Mistake(
-        lambda at, g, clean, size, eps: np.clip(np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1),
+        lambda at, g, clean, size, eps: np.clip(
+            np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1
+        ),
         "You projected to a ball around the last point: it moves along. The ball stays around the clean image.",
     ),
-    Mistake(lambda at, g, clean, size, eps: _pgd_step(at, -g, clean, size, eps), "That goes downhill: an attacker adds the gradient."),
     Mistake(
-        lambda at, g, clean, size, eps: np.clip(np.clip(at + size * g, clean - eps, clean + eps), 0, 1),
+        lambda at, g, clean, size, eps: _pgd_step(at, -g, clean, size, eps),
+        "That goes downhill: an attacker adds the gradient.",
+    ),
+    Mistake(
+        lambda at, g, clean, size, eps: np.clip(
+            np.clip(at + size * g, clean - eps, clean + eps), 0, 1
+        ),
         "The gradient itself has any scale; in L-inf the step goes along its sign.",
     ),
     Mistake(
         lambda at, g, clean, size, eps: _pgd_step(clean, g, clean, size, eps),
         "You start from the clean image again; a step goes on from where the attack is.",
     ),
-    *(Mistake(lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others), words) for zero, words in _SIGNS.items()),
-    Mistake(lambda at, g, clean, size, eps: _pgd_step(at, g, clean, eps, eps), "The step has the length `size`, not `epsilon`."),
+    *(
+        Mistake(lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others), words)
+        for zero, words in _SIGNS.items()
+    ),
+    Mistake(
+        lambda at, g, clean, size, eps: _pgd_step(at, g, clean, eps, eps),
+        "The step has the length `size`, not `epsilon`.",
+    ),
 )
 
 
@@ -208,16 +245,24 @@ def _normalised_cases():
     return [
         Case(still, "a gradient that is zero at half of the pixels, which stay"),
         Case(case(2, 0.3, 0.7, 8 / 255), "grey images and the mean and std of ImageNet"),
-        Case(case(2, 0.3, 0.7, 0.05, np.array([0.1, 0.5, 0.9]), uneven), "channels of very different std"),
+        Case(
+            case(2, 0.3, 0.7, 0.05, np.array([0.1, 0.5, 0.9]), uneven),
+            "channels of very different std",
+        ),
         Case(case(1, 0.0, 0.04, 0.05), "dark images, where pixels would become negative"),
-        Case(case(1, 0.96, 1.0, 0.05, uneven, uneven, shape=(3, 3)), "bright images of three by three pixels"),
+        Case(
+            case(1, 0.96, 1.0, 0.05, uneven, uneven, shape=(3, 3)),
+            "bright images of three by three pixels",
+        ),
         Case(case(1, 0.2, 0.8, 0.0), "epsilon 0, which must change nothing"),
     ]
 
 
 def _bounded_by_normalised(normalised, gradient, epsilon, mean, std):
     middle, spread = _columns(mean, std)
-    return np.clip(normalised + epsilon * np.sign(gradient), -middle / spread, (1 - middle) / spread)
+    return np.clip(
+        normalised + epsilon * np.sign(gradient), -middle / spread, (1 - middle) / spread
+    )
 
 
 def _unclipped(normalised, gradient, epsilon, mean, std):
@@ -243,7 +288,10 @@ NORMALISED_MISTAKES = (
         "Nothing keeps the pixels in [0, 1], and epsilon is added to normalised numbers.",
     ),
     Mistake(_unclipped, "The step is right, but nothing keeps the pixels in [0, 1].", worth=1 / 2),
-    Mistake(_multiplied, "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std."),
+    Mistake(
+        _multiplied,
+        "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std.",
+    ),
     Mistake(
         lambda x, g, eps, mean, std: (
             _mended_attack(x, g, eps, mean, std) * _columns(mean, std)[1] + _columns(mean, std)[0]
@@ -251,8 +299,13 @@ NORMALISED_MISTAKES = (
         "Those are pixels; normalise them again before you return them.",
     ),
     Mistake(
-        lambda x, g, eps, mean, std: _mended_attack(x, g, eps, np.full(3, np.mean(mean)), np.full(3, np.mean(std))),
+        lambda x, g, eps, mean, std: _mended_attack(
+            x, g, eps, np.full(3, np.mean(mean)), np.full(3, np.mean(std))
+        ),
         "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.",
     ),
-    *(Mistake(lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others), words) for zero, words in _SIGNS.items()),
+    *(
+        Mistake(lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others), words)
+        for zero, words in _SIGNS.items()
+    ),
 )

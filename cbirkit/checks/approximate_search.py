@@ -36,12 +36,27 @@ def _recall_cases():
     cases = [
         Case((np.array([[4, 7, 9]]), np.array([[4, 7, 8]])), "found 4, 7, 9 and true 4, 7, 8"),
         Case((np.array([[3, 2, 1]]), np.array([[1, 2, 3]])), "all three found, in another order"),
-        Case((np.array([[1, 2], [3, 4]]), np.array([[3, 4], [1, 2]])), "two queries that found each other's neighbours"),
-        Case((np.array([[5, -1, -1, -1]]), np.array([[5, 6, 7, 8]])), "one found and nothing else, which is -1"),
-        Case((np.array([[9, 8, 7, 6, 5, 4]]), np.array([[4, 5]])), "six found, among them both true ones"),
+        Case(
+            (np.array([[1, 2], [3, 4]]), np.array([[3, 4], [1, 2]])),
+            "two queries that found each other's neighbours",
+        ),
+        Case(
+            (np.array([[5, -1, -1, -1]]), np.array([[5, 6, 7, 8]])),
+            "one found and nothing else, which is -1",
+        ),
+        Case(
+            (np.array([[9, 8, 7, 6, 5, 4]]), np.array([[4, 5]])),
+            "six found, among them both true ones",
+        ),
         Case((np.array([[1], [2]]), np.array([[1, 0], [5, 2]])), "one found for each, two true"),
-        Case((np.array([[5, 5, 5, 6]]), np.array([[5, 6, 7, 8]])), "a true neighbour found three times, which counts once"),
-        Case((np.full((2, 3), -1), np.array([[1, 2], [0, 3]])), "an index that found nothing: -1 everywhere"),
+        Case(
+            (np.array([[5, 5, 5, 6]]), np.array([[5, 6, 7, 8]])),
+            "a true neighbour found three times, which counts once",
+        ),
+        Case(
+            (np.full((2, 3), -1), np.array([[1, 2], [0, 3]])),
+            "an index that found nothing: -1 everywhere",
+        ),
         Case((np.zeros((2, 0), int), np.array([[1, 2], [0, 3]])), "lists of length 0"),
     ]
     for n in (4, 9):
@@ -57,13 +72,21 @@ def _by_place(found, true):
 
 
 RECALL_MISTAKES = (
-    Mistake(_by_place, "You compared place by place; a neighbour counts at whatever place it is found."),
-    Mistake(lambda f, t: np.isin(t, f).mean(axis=1), "np.isin looked through the lists of all queries; each query has its own."),
+    Mistake(
+        _by_place, "You compared place by place; a neighbour counts at whatever place it is found."
+    ),
+    Mistake(
+        lambda f, t: np.isin(t, f).mean(axis=1),
+        "np.isin looked through the lists of all queries; each query has its own.",
+    ),
     Mistake(
         lambda f, t: (f[:, :, None] == t[:, None]).any(axis=2).mean(axis=1),
         "You divided by how many were found, which is precision; divide by how many are true.",
     ),
-    Mistake(lambda f, t: float(_recall_of_neighbours(f, t).mean()), "That is the mean over queries; return one number a query, (n,)."),
+    Mistake(
+        lambda f, t: float(_recall_of_neighbours(f, t).mean()),
+        "That is the mean over queries; return one number a query, (n,).",
+    ),
     Mistake(
         lambda f, t: _recall_of_neighbours(f, t).astype(bool).astype(float),
         "That is 1 as soon as one is found (a hit rate); count the share of them.",
@@ -130,19 +153,33 @@ def _nprobe_cases():
     spread = np.arange(1, 11)[None]
     uneven = np.array([[1, 1, 1, 1], [1, 1, 6, 6], [1, 3, 6, 9]])
     cases = [
-        Case((*_searcher(spread), 0.5, 16), "one more neighbour found with each list, target 0.5, which 5 lists reach exactly"),
-        Case((*_searcher(spread), 0.91, 16), "the same, target 0.91, which takes all ten neighbours"),
+        Case(
+            (*_searcher(spread), 0.5, 16),
+            "one more neighbour found with each list, target 0.5, which 5 lists reach exactly",
+        ),
+        Case(
+            (*_searcher(spread), 0.91, 16), "the same, target 0.91, which takes all ten neighbours"
+        ),
         Case((*_searcher(np.ones((3, 4), int)), 0.95, 8), "everything found in the first list"),
         Case((*_searcher(uneven), 0.0, 12), "target 0, which the first list reaches"),
         Case((*_searcher(np.full((2, 3), 5)), 0.9, 1), "one list in all, target 0.9: out of reach"),
         Case((*_searcher(spread), 1.0, 10), "all ten lists are needed, target 1"),
-        Case((*_searcher(uneven), 0.6, 12), "an easy query, a hard one and one between: the mean counts"),
-        Case((*_searcher(np.where(spread > 9, 99, spread)), 0.95, 12), "a neighbour that no list holds, target 0.95: out of reach"),
+        Case(
+            (*_searcher(uneven), 0.6, 12),
+            "an easy query, a hard one and one between: the mean counts",
+        ),
+        Case(
+            (*_searcher(np.where(spread > 9, 99, spread)), 0.95, 12),
+            "a neighbour that no list holds, target 0.95: out of reach",
+        ),
     ]
     for n_lists, target in ((32, 0.801), (32, 0.951), (100, 0.901)):
         needs = np.minimum(random.geometric(0.12, size=(40, 10)), n_lists)
         cases.append(
-            Case((*_searcher(needs), target, n_lists), f"random lists, {n_lists} of them, target {target}")
+            Case(
+                (*_searcher(needs), target, n_lists),
+                f"random lists, {n_lists} of them, target {target}",
+            )
         )
     return cases
 
@@ -181,8 +218,14 @@ def _by_places(search, true, target, n_lists):
 NPROBE_MISTAKES = (
     Mistake(lambda s, t, target, n: n, "All lists always reach it; return the fewest that do."),
     Mistake(_strictly, "A recall equal to the target reaches it: >=, not >."),
-    Mistake(_doubling, "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before."),
-    Mistake(lambda *a: _choose_nprobe(*a) - 1, "That is one too few: count lists from 1, and return the first that reaches the target."),
+    Mistake(
+        _doubling,
+        "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before.",
+    ),
+    Mistake(
+        lambda *a: _choose_nprobe(*a) - 1,
+        "That is one too few: count lists from 1, and return the first that reaches the target.",
+    ),
     Mistake(
         lambda s, t, target, n: int(_mean_recalls(s, t, n).argmax()) + 1,
         "That is where recall is highest; the target may be reached with fewer lists.",
@@ -191,12 +234,23 @@ NPROBE_MISTAKES = (
         lambda s, t, target, n: int(np.abs(_mean_recalls(s, t, n) - target).argmin()) + 1,
         "That is the recall nearest to the target, which may lie below it.",
     ),
-    Mistake(_worst_query, "You asked that every query reaches the target; it is about the mean over queries."),
-    Mistake(_best_query, "You stopped as soon as one query reaches the target; it is about the mean over queries."),
-    Mistake(_by_places, "You compared place by place; a neighbour counts at whatever place it is found."),
+    Mistake(
+        _worst_query,
+        "You asked that every query reaches the target; it is about the mean over queries.",
+    ),
+    Mistake(
+        _best_query,
+        "You stopped as soon as one query reaches the target; it is about the mean over queries.",
+    ),
+    Mistake(
+        _by_places, "You compared place by place; a neighbour counts at whatever place it is found."
+    ),
     Mistake(
         lambda s, t, target, n: _first(_mean_recalls(s, t, n) >= target - 1e-12, None),
         "Where no number of lists reaches the target, return n_lists.",
     ),
-    Mistake(lambda *a: min(_choose_nprobe(*a) + 1, a[-1]), "That is one too many: return the first that reaches the target itself."),
+    Mistake(
+        lambda *a: min(_choose_nprobe(*a) + 1, a[-1]),
+        "That is one too many: return the first that reaches the target itself.",
+    ),
 )

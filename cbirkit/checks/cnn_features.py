@@ -54,7 +54,10 @@ def _seen_cases():
         Case(([(3, 2, 1), (5, 1, 0)], 200), "cell 200"),
     ]
     for n in random.randint(3, 8, size=8):
-        layers = [(int(k), int(random.choice([1, 1, 2, 3])), int(k) // 2) for k in random.choice([1, 2, 3, 5, 7], n)]
+        layers = [
+            (int(k), int(random.choice([1, 1, 2, 3])), int(k) // 2)
+            for k in random.choice([1, 2, 3, 5, 7], n)
+        ]
         cell = int(random.randint(10))
         cases.append(Case((layers, cell), f"layers {layers} and cell {cell}"))
     return cases
@@ -70,22 +73,39 @@ def _without_strides(layers, cell):
 
 
 SEEN_MISTAKES = (
-    Mistake(lambda layers, cell: _walk(layers, cell, pad=0), "The padding is missing: position 0 begins `padding` before the map."),
+    Mistake(
+        lambda layers, cell: _walk(layers, cell, pad=0),
+        "The padding is missing: position 0 begins `padding` before the map.",
+    ),
     Mistake(
         lambda layers, cell: _walk(layers, cell, backwards=False),
         "The walk goes back from the last layer to the image: begin with layers[-1].",
     ),
-    Mistake(lambda layers, cell: _walk(layers, cell, extra=1), "One too many: a kernel that begins at x ends at x + kernel - 1."),
-    Mistake(lambda layers, cell: _walk(layers, cell, both=True), "The last pixel moves by the padding, too."),
-    Mistake(_without_strides, "The strides are missing: position x of a layer of stride s begins at x * s in the map before it."),
-    Mistake(_side_only, "The size is right, the place is not: follow the cell, first = first * stride - padding."),
+    Mistake(
+        lambda layers, cell: _walk(layers, cell, extra=1),
+        "One too many: a kernel that begins at x ends at x + kernel - 1.",
+    ),
+    Mistake(
+        lambda layers, cell: _walk(layers, cell, both=True),
+        "The last pixel moves by the padding, too.",
+    ),
+    Mistake(
+        _without_strides,
+        "The strides are missing: position x of a layer of stride s begins at x * s in the map before it.",
+    ),
+    Mistake(
+        _side_only,
+        "The size is right, the place is not: follow the cell, first = first * stride - padding.",
+    ),
     Mistake(lambda layers, cell: _walk(layers, cell)[::-1], "The order is (first, last)."),
     Mistake(
         lambda layers, cell: tuple(max(end, 0) for end in _walk(layers, cell)),
         "You cut at the border; the pixels asked for may lie in the padding, where their numbers are negative.",
     ),
     Mistake(
-        lambda layers, cell: _walk([(kernel, stride, kernel // 2) for kernel, stride, _ in layers], cell),
+        lambda layers, cell: _walk(
+            [(kernel, stride, kernel // 2) for kernel, stride, _ in layers], cell
+        ),
         "The padding need not be half the kernel: take it from the layer.",
     ),
 )
@@ -132,21 +152,37 @@ def _gem_cases():
         Case((two, np.inf), "the map [1, 3] and p = infinity, which is the maximum"),
         Case((maps(2, 3, 4, 5), 3), "two images of three random maps and p = 3"),
         Case((maps(3, 2, 2, 6), 1.5), "p = 1.5"),
-        Case((np.zeros((1, 2, 3, 3), np.float32), 3), "maps of zeros, whose mean is 0 whatever p is"),
-        Case((0.01 * maps(2, 3, 4, 4), 64), "small numbers and p = 64: 0.01 to the power of 64 is 0 in float32"),
-        Case((20 * maps(2, 3, 4, 4), 200), "large numbers and p = 200: 20 to the power of 200 is infinite in float32"),
+        Case(
+            (np.zeros((1, 2, 3, 3), np.float32), 3), "maps of zeros, whose mean is 0 whatever p is"
+        ),
+        Case(
+            (0.01 * maps(2, 3, 4, 4), 64),
+            "small numbers and p = 64: 0.01 to the power of 64 is 0 in float32",
+        ),
+        Case(
+            (20 * maps(2, 3, 4, 4), 200),
+            "large numbers and p = 200: 20 to the power of 200 is infinite in float32",
+        ),
     ]
     one_silent, uneven = maps(2, 3, 2, 2), maps(2, 3, 4, 4)
     one_silent[1, 1], uneven[0, 0] = 0, 0.001 * uneven[0, 0]
     cases += [
         Case((one_silent, 3), "a map of zeros among others"),
         Case((one_silent, np.inf), "a map of zeros among others and p = infinity"),
-        Case((uneven, 200), "a map of small numbers among others and p = 200: each has its own maximum"),
+        Case(
+            (uneven, 200),
+            "a map of small numbers among others and p = 200: each has its own maximum",
+        ),
         Case((maps(2, 2, 3, 3), 1000), "p = 1000: even float64 ends before 3 to the power of 1000"),
         Case((maps(1, 1, 1, 1) + 1, 3), "a map of one cell"),
     ]
     for p in (1, 2.5, 4, 10, np.inf):
-        cases.append(Case((maps(*random.randint(1, 5, 2), *random.randint(1, 7, 2)), p), f"random maps and p = {p}"))
+        cases.append(
+            Case(
+                (maps(*random.randint(1, 5, 2), *random.randint(1, 7, 2)), p),
+                f"random maps and p = {p}",
+            )
+        )
     return cases
 
 
@@ -169,15 +205,30 @@ def _switched_gem(maps, p, *, guard=1.0, back=True):
 
 
 GEM_MISTAKES = (
-    Mistake(_plain_gem, "x ** p has left the range of float32: divide each map by its maximum first, and multiply by it at the end."),
+    Mistake(
+        _plain_gem,
+        "x ** p has left the range of float32: divide each map by its maximum first, and multiply by it at the end.",
+    ),
     Mistake(
         lambda maps, p: _switched_gem(maps, p, guard=None),
         "A map of zeros became NaN (0 / 0): where the maximum is 0, divide by something else.",
     ),
-    Mistake(lambda maps, p: _switched_gem(maps, p, back=False), "You divided by the maximum; multiply by it at the end."),
-    Mistake(lambda maps, p: _plain_gem(maps, p, root=False), "The p-th root is missing: total ** (1 / p)."),
-    Mistake(lambda maps, p: _plain_gem(maps, p, mean=np.sum), "That is a sum over positions: GeM takes the mean before the root."),
-    Mistake(lambda maps, p: _plain_gem(maps, p, axes=(1, 2)), "You averaged over the wrong axes: positions are axes 2 and 3."),
+    Mistake(
+        lambda maps, p: _switched_gem(maps, p, back=False),
+        "You divided by the maximum; multiply by it at the end.",
+    ),
+    Mistake(
+        lambda maps, p: _plain_gem(maps, p, root=False),
+        "The p-th root is missing: total ** (1 / p).",
+    ),
+    Mistake(
+        lambda maps, p: _plain_gem(maps, p, mean=np.sum),
+        "That is a sum over positions: GeM takes the mean before the root.",
+    ),
+    Mistake(
+        lambda maps, p: _plain_gem(maps, p, axes=(1, 2)),
+        "You averaged over the wrong axes: positions are axes 2 and 3.",
+    ),
     Mistake(lambda maps, p: maps.mean(axis=(2, 3)), "That is the average, whatever p is."),
     Mistake(lambda maps, p: maps.max(axis=(2, 3)), "That is the maximum, whatever p is."),
     Mistake(

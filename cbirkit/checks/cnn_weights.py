@@ -24,20 +24,26 @@ def check_whitened_cosines(answer):
     >>> check_whitened_cosines(lambda embeddings, split, n_dims: embeddings @ embeddings.T).status
     'not yet'
     """
-    return run_check(answer, _whitened_cosines, _whitening_cases(), mistakes=WHITENING_MISTAKES, tolerance=1e-4)
+    return run_check(
+        answer, _whitened_cosines, _whitening_cases(), mistakes=WHITENING_MISTAKES, tolerance=1e-4
+    )
 
 
 def _whitened_cosines(embeddings, split, n_dims):
     return _cosines(embeddings, split, n_dims)
 
 
-def _cosines(embeddings, split, n_dims, *, fit="aside", centre=True, power=0.5, smallest=False, unit=True):
+def _cosines(
+    embeddings, split, n_dims, *, fit="aside", centre=True, power=0.5, smallest=False, unit=True
+):
     """Cosines after whitening and, by its switches, what goes wrong with it."""
     rows = np.ones(len(split), bool) if fit == "all" else np.isin(split, fit.split("+"))
     mean = embeddings[rows].mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(embeddings[rows].T, bias=True))
     order = np.arange(n_dims) if smallest else np.arange(len(values))[::-1][:n_dims]
-    projected = (embeddings - (mean if centre else 0)) @ (vectors[:, order] / np.maximum(values[order], 1e-12) ** power)
+    projected = (embeddings - (mean if centre else 0)) @ (
+        vectors[:, order] / np.maximum(values[order], 1e-12) ** power
+    )
     if unit:
         projected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
     return projected[split == "query"] @ projected[split == "database"].T
@@ -49,9 +55,15 @@ def _whitening_cases():
     for n_queries, n_database, all_kept in ((3, 5, False),) * 5 + ((3, 5, True), (1, 1, False)):
         d = random.randint(4, 9)
         n_dims = int(d if all_kept else random.randint(2, 4))
-        split = random.permutation(np.repeat(["query", "database", "aside"], [n_queries, n_database, 30]))
-        embeddings = random.randn(len(split), d) @ (random.randn(d, d) * np.geomspace(3, 0.3, d)) + 2 * random.randn(d)
-        embeddings[split != "aside"] += random.randn(d)  # the images asked about are not those set aside
+        split = random.permutation(
+            np.repeat(["query", "database", "aside"], [n_queries, n_database, 30])
+        )
+        embeddings = random.randn(len(split), d) @ (
+            random.randn(d, d) * np.geomspace(3, 0.3, d)
+        ) + 2 * random.randn(d)
+        embeddings[split != "aside"] += random.randn(
+            d
+        )  # the images asked about are not those set aside
         about = f"{n_queries} queries among {len(split)} random embeddings of {d} dimensions, of which {n_dims} are kept"
         cases.append(Case((embeddings, split, n_dims), about))
     return cases
@@ -74,11 +86,26 @@ WHITENING_MISTAKES = (
         lambda e, s, n: _cosines(e, s, n, fit="query+database"),
         "The leak: mean and directions were learned on queries and database. Take the rows set aside only.",
     ),
-    Mistake(lambda e, s, n: _cosines(e, s, n, centre=False), "The mean of the images set aside has to be subtracted from all rows."),
-    Mistake(lambda e, s, n: _cosines(e, s, n, power=0.0), "The directions are not divided by their standard deviations."),
-    Mistake(lambda e, s, n: _cosines(e, s, n, power=1.0), "You divided by variances: divide by their roots."),
-    Mistake(lambda e, s, n: _cosines(e, s, n, smallest=True), "Those are the directions of smallest variance: `eigh` sorts upwards."),
-    Mistake(lambda e, s, n: _cosines(e, s, n, unit=False), "These are dot products: scale each row to length 1 after whitening."),
+    Mistake(
+        lambda e, s, n: _cosines(e, s, n, centre=False),
+        "The mean of the images set aside has to be subtracted from all rows.",
+    ),
+    Mistake(
+        lambda e, s, n: _cosines(e, s, n, power=0.0),
+        "The directions are not divided by their standard deviations.",
+    ),
+    Mistake(
+        lambda e, s, n: _cosines(e, s, n, power=1.0),
+        "You divided by variances: divide by their roots.",
+    ),
+    Mistake(
+        lambda e, s, n: _cosines(e, s, n, smallest=True),
+        "Those are the directions of smallest variance: `eigh` sorts upwards.",
+    ),
+    Mistake(
+        lambda e, s, n: _cosines(e, s, n, unit=False),
+        "These are dot products: scale each row to length 1 after whitening.",
+    ),
     Mistake(_swapped, "The shape is (n_queries, n_database)."),
     Mistake(
         lambda e, s, n: _cosines(e / np.linalg.norm(e, axis=1, keepdims=True), s, n),
@@ -126,11 +153,17 @@ def _weighted(maps, *, spatial="root", channel="log", together=False, guard=True
         share = energy / (np.where(norm > 0, norm, 1) if guard else norm)
         places = {"root": np.sqrt(share), "plain": share, "none": np.ones_like(share)}[spatial]
         firing = (maps > 0).mean(axis=(2, 3))  # (n, c)
-        rare = firing.sum(axis=1, keepdims=True) / (np.where(firing > 0, firing, 1) if guard else firing)
+        rare = firing.sum(axis=1, keepdims=True) / (
+            np.where(firing > 0, firing, 1) if guard else firing
+        )
         if channel == "batch":
             firing = np.broadcast_to((maps > 0).mean(axis=(0, 2, 3)), firing.shape)
             rare = firing.sum(axis=1, keepdims=True) / np.where(firing > 0, firing, 1)
-        weights = {"log": np.log(np.where(rare > 0, rare, 1) if guard else rare), "ratio": rare, "none": np.ones_like(rare)}
+        weights = {
+            "log": np.log(np.where(rare > 0, rare, 1) if guard else rare),
+            "ratio": rare,
+            "none": np.ones_like(rare),
+        }
         weights["batch"] = np.log(np.where(rare > 0, rare, 1))
         weights["inverse"] = -weights["log"]
         return (maps * places).sum(axis=(2, 3)) * weights[channel]
@@ -160,10 +193,21 @@ CROW_MISTAKES = (
     Mistake(lambda m: _weighted(m, spatial="none"), "The weights of the positions are missing."),
     Mistake(lambda m: _weighted(m, channel="none"), "The weights of the channels are missing."),
     Mistake(lambda m: _weighted(m, spatial="plain"), "The root of S / ||S|| is missing."),
-    Mistake(lambda m: _weighted(m, channel="ratio"), "The logarithm of (sum of all Q) / Q_k is missing."),
-    Mistake(lambda m: _weighted(m, channel="inverse"), "The fraction is upside down: rare channels weigh more."),
-    Mistake(lambda m: _weighted(m, together=True), "||S|| is the length of one image's S: keep the images apart, axis=(2, 3)."),
-    Mistake(lambda m: _weighted(m, channel="batch"), "Q_k is counted in each image for itself, not over all images."),
+    Mistake(
+        lambda m: _weighted(m, channel="ratio"), "The logarithm of (sum of all Q) / Q_k is missing."
+    ),
+    Mistake(
+        lambda m: _weighted(m, channel="inverse"),
+        "The fraction is upside down: rare channels weigh more.",
+    ),
+    Mistake(
+        lambda m: _weighted(m, together=True),
+        "||S|| is the length of one image's S: keep the images apart, axis=(2, 3).",
+    ),
+    Mistake(
+        lambda m: _weighted(m, channel="batch"),
+        "Q_k is counted in each image for itself, not over all images.",
+    ),
     Mistake(
         lambda m: _weighted(m, guard=False),
         "There are NaN or infinite numbers: a channel that never fires, or an empty image, divides by 0.",

@@ -69,23 +69,36 @@ def _by_images(labels, order, n_train, n_validation):
 
 def _by_counts(labels, order, n_train, n_validation):
     at = np.arange(len(labels))
-    return np.where(at < n_train, "train", np.where(at < n_train + n_validation, "validation", "test"))
+    return np.where(
+        at < n_train, "train", np.where(at < n_train + n_validation, "validation", "test")
+    )
 
 
 CLASS_SPLIT_MISTAKES = (
-    Mistake(_by_counts, "You counted images: n_train and n_validation are numbers of classes, and all images of a class go together."),
-    Mistake(_by_images, "You split the images, so that a class lies in two parts: split the classes."),
     Mistake(
-        lambda labels, order, n_train, n_val: _split(labels, np.sort(order), n_train, n_train, n_train + n_val),
+        _by_counts,
+        "You counted images: n_train and n_validation are numbers of classes, and all images of a class go together.",
+    ),
+    Mistake(
+        _by_images, "You split the images, so that a class lies in two parts: split the classes."
+    ),
+    Mistake(
+        lambda labels, order, n_train, n_val: _split(
+            labels, np.sort(order), n_train, n_train, n_train + n_val
+        ),
         "You took the classes by the alphabet: take them in the order given, or every seed gives the same split.",
     ),
     Mistake(
-        lambda labels, order, n_train, n_val: _split(labels, list(dict.fromkeys(labels)), n_train, n_train, n_train + n_val),
+        lambda labels, order, n_train, n_val: _split(
+            labels, list(dict.fromkeys(labels)), n_train, n_train, n_train + n_val
+        ),
         "You took the classes as they turn up among the labels: take them in the order given.",
     ),
     Mistake(
         lambda labels, order, n_train, n_val: np.where(
-            np.isin(labels, order[:n_val]), "validation", _split(labels, order, n_train, n_train, n_train)
+            np.isin(labels, order[:n_val]),
+            "validation",
+            _split(labels, order, n_train, n_train, n_train),
         ),
         "Training and validation begin with the same classes: those of validation come after the first n_train.",
     ),
@@ -98,15 +111,21 @@ CLASS_SPLIT_MISTAKES = (
         "Validation ends too early: it goes from n_train to n_train + n_validation.",
     ),
     Mistake(
-        lambda labels, order, n_train, n_val: _split(labels, order, n_train + 1, n_train + 1, n_train + n_val + 1),
+        lambda labels, order, n_train, n_val: _split(
+            labels, order, n_train + 1, n_train + 1, n_train + n_val + 1
+        ),
         "There is one training class too many: order[:n_train] holds n_train classes.",
     ),
     Mistake(
-        lambda labels, order, n_train, n_val: _split(order, order, n_train, n_train, n_train + n_val),
+        lambda labels, order, n_train, n_val: _split(
+            order, order, n_train, n_train, n_train + n_val
+        ),
         "That is one answer a class: return one for each image, in the order of `labels`.",
     ),
     Mistake(
-        lambda labels, order, n_train, n_val: _split(labels, order, n_train, n_train, n_train + n_val).astype("<U4"),
+        lambda labels, order, n_train, n_val: _split(
+            labels, order, n_train, n_train, n_train + n_val
+        ).astype("<U4"),
         'The array was made for texts of four letters, so that "validation" became "vali": use np.where, or dtype=object.',
     ),
 )
@@ -151,7 +170,11 @@ def _learning(names, n_blocks, *, last=True, end=0):
 
 
 def _parameters(n_blocks):
-    inside = [f"{part}.{kind}" for part in ("widen", "filter.conv", "narrow") for kind in ("weight", "bias")]
+    inside = [
+        f"{part}.{kind}"
+        for part in ("widen", "filter.conv", "narrow")
+        for kind in ("weight", "bias")
+    ]
     blocks = [f"blocks.{number}.{name}" for number in range(n_blocks) for name in inside]
     return ["stem.conv.weight", "stem.conv.bias", *blocks, "last.0.weight", "last.0.bias"]
 
@@ -168,14 +191,23 @@ def _learn_cases():
         Case((mixed, 3), "the same names in another order"),
         Case((_parameters(3)[2:8], 2), "the names of one block alone"),
         Case((_parameters(3), 5), "more blocks than there are (the stem stays)"),
-        Case((["last_norm.weight", "stem.last.weight", *_parameters(2)], 1), 'names that hold "last" but do not begin with "last."'),
+        Case(
+            (["last_norm.weight", "stem.last.weight", *_parameters(2)], 1),
+            'names that hold "last" but do not begin with "last."',
+        ),
     ]
 
 
 def _by_text(names, n_blocks):
     blocks = sorted({name.split(".")[1] for name in names if name.startswith("blocks.")})
     chosen = blocks[len(blocks) - n_blocks :]
-    return np.array([name.startswith("last.") or (name.startswith("blocks.") and name.split(".")[1] in chosen) for name in names])
+    return np.array(
+        [
+            name.startswith("last.")
+            or (name.startswith("blocks.") and name.split(".")[1] in chosen)
+            for name in names
+        ]
+    )
 
 
 def _by_names(names, n_blocks):
@@ -189,27 +221,56 @@ def _minus_zero(names, n_blocks):
 
 
 WHICH_LEARN_MISTAKES = (
-    Mistake(lambda names, n: ~_learning(names, n), "It is the other way round: True for what learns."),
-    Mistake(lambda names, n: _learning(names, n, last=False), 'What begins with "last." comes after the blocks: it learns too.'),
-    Mistake(_by_text, 'You compared the numbers as text, where "9" comes after "11": turn them into whole numbers with int.'),
     Mistake(
-        lambda names, n: ((_numbers(names) >= 0) & (_numbers(names) < n)) | np.array([name.startswith("last.") for name in names]),
+        lambda names, n: ~_learning(names, n), "It is the other way round: True for what learns."
+    ),
+    Mistake(
+        lambda names, n: _learning(names, n, last=False),
+        'What begins with "last." comes after the blocks: it learns too.',
+    ),
+    Mistake(
+        _by_text,
+        'You compared the numbers as text, where "9" comes after "11": turn them into whole numbers with int.',
+    ),
+    Mistake(
+        lambda names, n: (
+            ((_numbers(names) >= 0) & (_numbers(names) < n))
+            | np.array([name.startswith("last.") for name in names])
+        ),
         "These are the first blocks: those near the output learn, those near the pixels stay.",
     ),
-    Mistake(_minus_zero, "With n_blocks = 0 all blocks learn: list[-0:] is the whole list; ask for numbers >= n_all - n_blocks instead."),
-    Mistake(_by_names, "You counted names: a block has several parameters, and all of them learn or none."),
-    Mistake(lambda names, n: _learning(names, n, end=1), "One block is missing: the last n of N have the numbers N - n to N - 1."),
-    Mistake(lambda names, n: _learning(names, n, end=-1), "One block too many learns: the last n of N begin with the number N - n."),
     Mistake(
-        lambda names, n: [name for name, learns in zip(names, _learning(names, n), strict=True) if learns],
+        _minus_zero,
+        "With n_blocks = 0 all blocks learn: list[-0:] is the whole list; ask for numbers >= n_all - n_blocks instead.",
+    ),
+    Mistake(
+        _by_names,
+        "You counted names: a block has several parameters, and all of them learn or none.",
+    ),
+    Mistake(
+        lambda names, n: _learning(names, n, end=1),
+        "One block is missing: the last n of N have the numbers N - n to N - 1.",
+    ),
+    Mistake(
+        lambda names, n: _learning(names, n, end=-1),
+        "One block too many learns: the last n of N begin with the number N - n.",
+    ),
+    Mistake(
+        lambda names, n: [
+            name for name, learns in zip(names, _learning(names, n), strict=True) if learns
+        ],
         "These are the names: return an array of True and False, one for each name.",
     ),
     Mistake(
-        lambda names, n: _learning(names, n, last=False) | np.array([name.startswith("last") for name in names]),
+        lambda names, n: (
+            _learning(names, n, last=False) | np.array([name.startswith("last") for name in names])
+        ),
         '"last_norm.weight" begins with "last", too: ask for "last." with the dot.',
     ),
     Mistake(
-        lambda names, n: _learning(names, n, last=False) | np.array(["last." in name for name in names]),
+        lambda names, n: (
+            _learning(names, n, last=False) | np.array(["last." in name for name in names])
+        ),
         '"stem.last.weight" holds "last." but does not begin with it: ask with startswith.',
     ),
     Mistake(
@@ -255,28 +316,74 @@ def _alpha_cases():
     fifths = np.linspace(0, 1, 6)
     rises = np.array([0.40, 0.55, 0.66, 0.70, 0.69, 0.67])
     cases = [
-        Case((fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.07), "scores that cross, with 0.07 to lose"),
-        Case((fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.5), "the same with 0.5 to lose"),
-        Case((fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.0), "the same with nothing to lose"),
-        Case((fifths, rises, np.array([0.6, 0.7, 0.64, 0.58, 0.5, 0.4]), 0.05), "a source score that first rises, with 0.05 to lose"),
-        Case((fifths, np.array([0.4, 0.6, 0.7, 0.7, 0.7, 0.6]), np.full(6, 0.5), 0.1), "equal target scores at 0.4, 0.6 and 0.8"),
-        Case((fifths[::-1].copy(), rises[::-1].copy(), np.array([0.4, 0.55, 0.66, 0.74, 0.79, 0.8]), 0.07), "alphas that go down"),
-        Case((fifths, rises, np.array([0.20, 0.19, 0.17, 0.14, 0.1, 0.06]), 0.04), "a source that was poor before, with 0.04 to lose"),
+        Case(
+            (fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.07),
+            "scores that cross, with 0.07 to lose",
+        ),
+        Case(
+            (fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.5),
+            "the same with 0.5 to lose",
+        ),
+        Case(
+            (fifths, rises, np.array([0.8, 0.79, 0.74, 0.66, 0.55, 0.4]), 0.0),
+            "the same with nothing to lose",
+        ),
+        Case(
+            (fifths, rises, np.array([0.6, 0.7, 0.64, 0.58, 0.5, 0.4]), 0.05),
+            "a source score that first rises, with 0.05 to lose",
+        ),
+        Case(
+            (fifths, np.array([0.4, 0.6, 0.7, 0.7, 0.7, 0.6]), np.full(6, 0.5), 0.1),
+            "equal target scores at 0.4, 0.6 and 0.8",
+        ),
+        Case(
+            (
+                fifths[::-1].copy(),
+                rises[::-1].copy(),
+                np.array([0.4, 0.55, 0.66, 0.74, 0.79, 0.8]),
+                0.07,
+            ),
+            "alphas that go down",
+        ),
+        Case(
+            (fifths, rises, np.array([0.20, 0.19, 0.17, 0.14, 0.1, 0.06]), 0.04),
+            "a source that was poor before, with 0.04 to lose",
+        ),
     ]
     halves = np.array([0.0, 0.5, 1.0])
     cases += [
-        Case((halves, np.array([0.4, 0.6, 0.7]), np.array([0.75, 0.5, 0.25]), 0.25), "a loss of exactly 0.25, with 0.25 to lose"),
-        Case((halves[::-1].copy(), np.array([0.6, 0.6, 0.4]), np.full(3, 0.5), 0.1), "equal target scores at 1 and 0.5, alphas that go down"),
-        Case((halves[::-1].copy(), np.array([0.6, 0.4, 0.0]), np.array([0.1, 0.2, 0.8]), 0.1), "a target score of 0 at the only alpha allowed"),
-        Case((halves, np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.8]), 0.1), "a source score that rises by 0.6"),
-        Case((halves, np.array([0.4, 0.5, 0.6]), np.array([0.8, 0.2, 0.75]), 0.1), "a source score that falls and recovers"),
+        Case(
+            (halves, np.array([0.4, 0.6, 0.7]), np.array([0.75, 0.5, 0.25]), 0.25),
+            "a loss of exactly 0.25, with 0.25 to lose",
+        ),
+        Case(
+            (halves[::-1].copy(), np.array([0.6, 0.6, 0.4]), np.full(3, 0.5), 0.1),
+            "equal target scores at 1 and 0.5, alphas that go down",
+        ),
+        Case(
+            (halves[::-1].copy(), np.array([0.6, 0.4, 0.0]), np.array([0.1, 0.2, 0.8]), 0.1),
+            "a target score of 0 at the only alpha allowed",
+        ),
+        Case(
+            (halves, np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.8]), 0.1),
+            "a source score that rises by 0.6",
+        ),
+        Case(
+            (halves, np.array([0.4, 0.5, 0.6]), np.array([0.8, 0.2, 0.75]), 0.1),
+            "a source score that falls and recovers",
+        ),
         Case((np.zeros(1), np.array([0.4]), np.array([0.8]), 0.1), "alpha = 0 alone"),
     ]
     random = np.random.RandomState(2)
     for n in (5, 8, 11):
         alphas = np.linspace(0, 1, n)
-        scores = random.permutation(np.linspace(0.3, 0.8, n)), random.permutation(np.linspace(0.2, 0.7, n))
-        cases.append(Case((alphas, *scores, 0.21), f"{n} alphas with scores in no order, with 0.21 to lose"))
+        scores = (
+            random.permutation(np.linspace(0.3, 0.8, n)),
+            random.permutation(np.linspace(0.2, 0.7, n)),
+        )
+        cases.append(
+            Case((alphas, *scores, 0.21), f"{n} alphas with scores in no order, with 0.21 to lose")
+        )
     return cases
 
 
@@ -330,8 +437,14 @@ CHOOSE_ALPHA_MISTAKES = (
         lambda a, t, s, most: int(np.flatnonzero(a == _choose_alpha(a, t, s, most))[0]),
         "That is the position: return the alpha itself.",
     ),
-    Mistake(lambda a, t, s, most: float(t[a == _choose_alpha(a, t, s, most)][0]), "That is its score: return the alpha itself."),
-    Mistake(lambda a, t, s, most: _chosen(a, t, (_loss(a, s) < most) | (a == 0)), "A loss of exactly `most` is allowed: <=, not <."),
+    Mistake(
+        lambda a, t, s, most: float(t[a == _choose_alpha(a, t, s, most)][0]),
+        "That is its score: return the alpha itself.",
+    ),
+    Mistake(
+        lambda a, t, s, most: _chosen(a, t, (_loss(a, s) < most) | (a == 0)),
+        "A loss of exactly `most` is allowed: <=, not <.",
+    ),
     Mistake(
         lambda a, t, s, most: float(a[np.where(_loss(a, s) <= most, t, 0).argmax()]),
         "Of equal target scores you took the first, and 0 stands for what is not allowed; alphas come in any order, and a score may be 0.",
@@ -344,5 +457,8 @@ CHOOSE_ALPHA_MISTAKES = (
         lambda a, t, s, most: _chosen(a, t, np.abs(_loss(a, s)) <= most),
         "A source score that rises loses nothing: compare the difference, not its absolute value.",
     ),
-    Mistake(_until_lost, "You stopped at the first alpha that loses too much; a larger one may be allowed again."),
+    Mistake(
+        _until_lost,
+        "You stopped at the first alpha that loses too much; a larger one may be allowed again.",
+    ),
 )

@@ -38,14 +38,19 @@ def _hamming_cases():
         return random.randint(0, 256, shape).astype(np.uint8)
 
     byte = np.array([[0b00000001], [0b11111111], [0b00000000]], np.uint8)
-    ends, half = np.array([[0] * 40, [255] * 40], np.uint8), np.array([[0] * 20, [255] * 20], np.uint8)
+    ends, half = (
+        np.array([[0] * 40, [255] * 40], np.uint8),
+        np.array([[0] * 20, [255] * 20], np.uint8),
+    )
     same = codes(3, 8)
     return [
         Case((byte[:1], byte), "the byte 00000001 against 00000001, 11111111 and 00000000"),
         Case((codes(2, 4), codes(5, 4)), "two queries and five codes of 32 bits"),
         Case((same, same), "codes against themselves"),
         Case((half, half), "codes of 160 bits that differ in all of them"),
-        Case((ends, ends), "codes of 320 bits that differ in all of them: more than a byte can count"),
+        Case(
+            (ends, ends), "codes of 320 bits that differ in all of them: more than a byte can count"
+        ),
         Case((codes(4, 16), codes(1, 16)), "four queries and one code"),
         Case((codes(1, 8), codes(0, 8)), "an empty database"),
         Case((codes(0, 8), codes(2, 8)), "no query"),
@@ -65,9 +70,18 @@ HAMMING_MISTAKES = (
         lambda q, c: _ONES.astype(np.uint8)[q[:, None] ^ c[None]].sum(axis=2, dtype=np.uint8),
         "A byte ends at 255: add up with dtype=np.int64.",
     ),
-    Mistake(_bytes_that_differ, "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones."),
-    Mistake(lambda q, c: _ONES[q[:, None] & c[None]].sum(axis=2), "That is AND: it counts the ones that both have. Bits that differ: ^."),
-    Mistake(lambda q, c: _ONES[q[:, None] | c[None]].sum(axis=2), "That is OR; bits that differ are found by XOR: ^."),
+    Mistake(
+        _bytes_that_differ,
+        "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones.",
+    ),
+    Mistake(
+        lambda q, c: _ONES[q[:, None] & c[None]].sum(axis=2),
+        "That is AND: it counts the ones that both have. Bits that differ: ^.",
+    ),
+    Mistake(
+        lambda q, c: _ONES[q[:, None] | c[None]].sum(axis=2),
+        "That is OR; bits that differ are found by XOR: ^.",
+    ),
     Mistake(
         lambda q, c: 8 * q.shape[1] - _hamming_distances(q, c),
         "You counted the bits that agree: smaller is nearer, count those that differ.",
@@ -80,8 +94,14 @@ HAMMING_MISTAKES = (
         lambda q, c: np.abs(q[:, None].astype(np.int64) - c[None]).sum(axis=2),
         "Bytes are no numbers here: 127 and 128 differ in all eight bits.",
     ),
-    Mistake(lambda q, c: _hamming_distances(q, c).T, "The shape is (n_queries, n_codes): queries are the rows."),
-    Mistake(lambda q, c: _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8), "An int8 ends at 127: add up with dtype=np.int64."),
+    Mistake(
+        lambda q, c: _hamming_distances(q, c).T,
+        "The shape is (n_queries, n_codes): queries are the rows.",
+    ),
+    Mistake(
+        lambda q, c: _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8),
+        "An int8 ends at 127: add up with dtype=np.int64.",
+    ),
     Mistake(_share, "That is the share of bits that differ; return how many."),
 )
 
@@ -103,7 +123,9 @@ def check_best_rotation(answer):
     >>> check_best_rotation(lambda V, B: np.eye(V.shape[1])).passed
     False
     """
-    return run_check(answer, _best_rotation, _rotation_cases(), mistakes=ROTATION_MISTAKES, tolerance=1e-5)
+    return run_check(
+        answer, _best_rotation, _rotation_cases(), mistakes=ROTATION_MISTAKES, tolerance=1e-5
+    )
 
 
 def _best_rotation(V, B):
@@ -124,15 +146,22 @@ def _rotation_cases():
     exact = bits(40, 6)
     cases = [
         Case((corners @ quarter.T, corners), "bits turned by a quarter: turn them back"),
-        Case((exact @ turned.T, exact), "bits under a random rotation, which can be undone exactly"),
-        Case((corners @ np.diag([1.0, -1.0]), corners), "bits with one dimension mirrored: a mirror is allowed"),
+        Case(
+            (exact @ turned.T, exact), "bits under a random rotation, which can be undone exactly"
+        ),
+        Case(
+            (corners @ np.diag([1.0, -1.0]), corners),
+            "bits with one dimension mirrored: a mirror is allowed",
+        ),
         Case((-0.5 * one, one), "codes of one bit, all turned round: R is -1"),
     ]
     for n, b in ((30, 4), (200, 8), (50, 16)):
         V = random.normal(size=(n, b)) * np.linspace(3, 0.5, b)
         start = np.linalg.qr(random.normal(size=(b, b)))[0]
         cases.append(
-            Case((V, np.where(V @ start > 0, 1.0, -1.0)), f"{n} random projections on {b} directions")
+            Case(
+                (V, np.where(V @ start > 0, 1.0, -1.0)), f"{n} random projections on {b} directions"
+            )
         )
     return cases
 
@@ -168,7 +197,10 @@ ROTATION_MISTAKES = (
         lambda V, B: _switched_rotation(V, B, first=True, second=True),
         "Both factors are transposed: R = left @ right, as np.linalg.svd gives them.",
     ),
-    Mistake(lambda V, B: _switched_rotation(V, B, first=True), "The left factor is not to be transposed: R = left @ right."),
+    Mistake(
+        lambda V, B: _switched_rotation(V, B, first=True),
+        "The left factor is not to be transposed: R = left @ right.",
+    ),
     Mistake(
         _least_squares,
         "That is least squares: it fits better because it also stretches. R must be orthogonal: drop the singular values.",
@@ -178,8 +210,14 @@ ROTATION_MISTAKES = (
         lambda V, B: np.linalg.qr(V.T @ B)[0],
         "QR makes it orthogonal, too, but not the nearest: use the singular value decomposition.",
     ),
-    Mistake(_proper_rotation, "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do."),
-    Mistake(lambda V, B: -_best_rotation(V, B), "The sign is turned round: V @ R is to lie close to B, not to -B."),
+    Mistake(
+        _proper_rotation,
+        "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do.",
+    ),
+    Mistake(
+        lambda V, B: -_best_rotation(V, B),
+        "The sign is turned round: V @ R is to lie close to B, not to -B.",
+    ),
     Mistake(
         lambda V, B: _best_rotation(V / np.linalg.norm(V, axis=1, keepdims=True), B),
         "You scaled the rows of V: R is for V as it is.",
@@ -215,7 +253,10 @@ def _precision_in_radius(distances, relevant, radius):
 def _radius_cases():
     random = np.random.RandomState(2)
     cases = [
-        Case((np.array([[0, 1, 2, 3]]), np.array([[True, False, True, True]]), 2), "distances 0, 1, 2, 3 and radius 2"),
+        Case(
+            (np.array([[0, 1, 2, 3]]), np.array([[True, False, True, True]]), 2),
+            "distances 0, 1, 2, 3 and radius 2",
+        ),
         Case(
             (np.array([[1, 9], [8, 9]]), np.array([[True, False], [True, True]]), 2),
             "two queries, one of them with nobody inside: it counts 0",
@@ -232,10 +273,17 @@ def _radius_cases():
         Case((np.array([[0, 1, 3]]), np.array([[True, False, True]]), 0), "radius 0"),
         Case((np.array([[1, 4, 5]]), np.array([[True, False, True]]), 4), "radius 4"),
         Case(
-            (np.array([[0, 1, 9], [1, 2, 9]]), np.array([[True, True, False], [False, False, False]]), 2),
+            (
+                np.array([[0, 1, 9], [1, 2, 9]]),
+                np.array([[True, True, False], [False, False, False]]),
+                2,
+            ),
             "two queries, one of which has no relevant image at all: its precision is 0",
         ),
-        Case((np.zeros((2, 0), int), np.zeros((2, 0), bool), 2), "an empty database: two balls with nobody inside"),
+        Case(
+            (np.zeros((2, 0), int), np.zeros((2, 0), bool), 2),
+            "an empty database: two balls with nobody inside",
+        ),
     ]
     for n_bits in (8, 16, 32):
         near = random.binomial(n_bits, 0.3, size=(20, 30))
@@ -244,7 +292,15 @@ def _radius_cases():
 
 
 def _switched_precision(
-    distances, relevant, radius, *, near=np.less_equal, skip=None, pooled=False, empty=0.0, nobody=0.0
+    distances,
+    relevant,
+    radius,
+    *,
+    near=np.less_equal,
+    skip=None,
+    pooled=False,
+    empty=0.0,
+    nobody=0.0,
 ):
     """The precision and, by its switches, what goes wrong with it."""
     inside = near(distances, radius)
@@ -252,7 +308,12 @@ def _switched_precision(
     if pooled:
         return float(hits.sum() / max(n_inside.sum(), 1))
     values = np.where(n_inside > 0, hits / np.maximum(n_inside, 1), empty)
-    counted = {None: slice(None), "empty": n_inside > 0, "no hit": hits > 0, "no positive": relevant.any(axis=1)}
+    counted = {
+        None: slice(None),
+        "empty": n_inside > 0,
+        "no hit": hits > 0,
+        "no positive": relevant.any(axis=1),
+    }
     values = values[counted[skip]]
     return float(values.mean()) if len(values) else nobody
 
@@ -264,7 +325,9 @@ def _unguarded(distances, relevant, radius):
 
 
 def _recall(distances, relevant, radius):
-    return float(((distances <= radius) & relevant).sum(axis=1).mean() / max(relevant.sum(axis=1).mean(), 1))
+    return float(
+        ((distances <= radius) & relevant).sum(axis=1).mean() / max(relevant.sum(axis=1).mean(), 1)
+    )
 
 
 RADIUS_MISTAKES = (
@@ -273,13 +336,22 @@ RADIUS_MISTAKES = (
         "You skipped the queries with nobody inside; they count 0, or long codes are rewarded for finding nothing.",
     ),
     Mistake(_unguarded, "0 / 0 is NaN: where nobody is inside, the precision counts 0."),
-    Mistake(lambda *a: _switched_precision(*a, near=np.less), "The radius belongs to the ball: <=, not <."),
+    Mistake(
+        lambda *a: _switched_precision(*a, near=np.less),
+        "The radius belongs to the ball: <=, not <.",
+    ),
     Mistake(
         lambda *a: _switched_precision(*a, pooled=True),
         "Take the precision of each query first, then the mean: queries count alike.",
     ),
-    Mistake(lambda *a: _switched_precision(*a, empty=1.0), "Where nobody is inside nothing was found: 0, not 1."),
-    Mistake(_recall, "That divides by the relevant ones, which is recall; divide by how many are inside."),
+    Mistake(
+        lambda *a: _switched_precision(*a, empty=1.0),
+        "Where nobody is inside nothing was found: 0, not 1.",
+    ),
+    Mistake(
+        _recall,
+        "That divides by the relevant ones, which is recall; divide by how many are inside.",
+    ),
     Mistake(
         lambda *a: _switched_precision(*a, skip="empty", nobody=np.nan),
         "You skipped the queries with nobody inside, and where no query is left the mean is NaN; they count 0.",
@@ -292,5 +364,8 @@ RADIUS_MISTAKES = (
         lambda *a: _switched_precision(*a, skip="no positive", nobody=np.nan),
         "You left out the queries without a relevant image, and where none is left the mean is NaN: all queries count.",
     ),
-    Mistake(lambda *a: _switched_precision(*a, skip="no hit"), "You left out the queries that find nothing right: they count 0."),
+    Mistake(
+        lambda *a: _switched_precision(*a, skip="no hit"),
+        "You left out the queries that find nothing right: they count 0.",
+    ),
 )

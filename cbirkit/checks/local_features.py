@@ -34,15 +34,26 @@ def _root_sift(descriptors):
 def _root_cases():
     random = np.random.RandomState(0)
     cases = [
-        Case((np.array([[9.0, 0.0, 16.0]]),), "one descriptor [9, 0, 16], which becomes [0.6, 0, 0.8]"),
+        Case(
+            (np.array([[9.0, 0.0, 16.0]]),),
+            "one descriptor [9, 0, 16], which becomes [0.6, 0, 0.8]",
+        ),
         Case((np.array([[1.0, 3.0], [2.0, 2.0]]),), "two descriptors of the same sum"),
         Case((np.array([[1.0, 3.0], [20.0, 20.0]]),), "two descriptors of different sums"),
-        Case((np.array([[0.0, 0.0], [5.0, 0.0]]),), "a descriptor of zeros, which stays zero, and another"),
-        Case((np.array([[0.09, 0.0, 0.16], [0, 0, 0], [1e-3, 3e-3, 0]]),), "rows that sum to less than 1, one to 0"),
+        Case(
+            (np.array([[0.0, 0.0], [5.0, 0.0]]),),
+            "a descriptor of zeros, which stays zero, and another",
+        ),
+        Case(
+            (np.array([[0.09, 0.0, 0.16], [0, 0, 0], [1e-3, 3e-3, 0]]),),
+            "rows that sum to less than 1, one to 0",
+        ),
         Case((np.zeros((0, 128)),), "an image without key points: (0, 128) stays (0, 128)"),
     ]
     for n in random.randint(1, 9, size=6):
-        cases.append(Case((random.randint(0, 256, (n, 128)).astype(np.float32),), f"{n} random descriptors"))
+        cases.append(
+            Case((random.randint(0, 256, (n, 128)).astype(np.float32),), f"{n} random descriptors")
+        )
     return cases
 
 
@@ -59,8 +70,14 @@ ROOT_SIFT_MISTAKES = (
         lambda d: _over(d, d.sum(axis=0, keepdims=True)),
         "You divided by the sums of the columns: a descriptor is a row, so sum over axis=1.",
     ),
-    Mistake(lambda d: _over(d, d.sum()), "You divided by one sum of all descriptors: each row has its own."),
-    Mistake(lambda d: _over(d, _lengths(d)), "You divided by the length (L2): RootSIFT divides by the sum (L1)."),
+    Mistake(
+        lambda d: _over(d, d.sum()),
+        "You divided by one sum of all descriptors: each row has its own.",
+    ),
+    Mistake(
+        lambda d: _over(d, _lengths(d)),
+        "You divided by the length (L2): RootSIFT divides by the sum (L1).",
+    ),
     Mistake(lambda d: _over(d, np.ones(1)), "The division by the sum is missing."),
     Mistake(lambda d: _over(d, d.sum(axis=1, keepdims=True)) ** 2, "The square root is missing."),
     Mistake(
@@ -112,7 +129,11 @@ def _weighted(counts, *, idf="images", frequency=True, unit="rows"):
     counts = np.asarray(counts, dtype=np.float64)
     n_holding = (counts > 0).sum(axis=0) if idf != "occurrences" else counts.sum(axis=0)
     n = len(counts) if idf != "occurrences" else max(counts.sum(), 1)
-    weights = np.log(n / np.maximum(n_holding, 1)) if idf in ("images", "occurrences") else np.ones(counts.shape[1])
+    weights = (
+        np.log(n / np.maximum(n_holding, 1))
+        if idf in ("images", "occurrences")
+        else np.ones(counts.shape[1])
+    )
     if idf == "inverse":
         weights = -np.log(n / np.maximum(n_holding, 1))
     if idf == "ratio":
@@ -120,8 +141,16 @@ def _weighted(counts, *, idf="images", frequency=True, unit="rows"):
     if not frequency:
         counts = (counts > 0).astype(np.float64)
     rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * weights
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True) if unit == "rows" else rows.sum(axis=1, keepdims=True)
-    return rows if unit == "none" else np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
+    lengths = (
+        np.linalg.norm(rows, axis=1, keepdims=True)
+        if unit == "rows"
+        else rows.sum(axis=1, keepdims=True)
+    )
+    return (
+        rows
+        if unit == "none"
+        else np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
+    )
 
 
 def _tf_idf_cases():
@@ -130,8 +159,14 @@ def _tf_idf_cases():
     cases = [
         Case((worked,), "four images, where every image holds word 1 (so its weight is 0)"),
         Case((np.diag([3, 1, 2, 5]),), "four images with a word each"),
-        Case((np.array([[1, 2, 0], [0, 0, 0], [1, 0, 0]]),), "an image without words, and a word that none holds"),
-        Case((np.array([[2, 0, 1], [3, 0, 0], [1, 4, 0]]),), "an image whose only word all hold: a row of zeros"),
+        Case(
+            (np.array([[1, 2, 0], [0, 0, 0], [1, 0, 0]]),),
+            "an image without words, and a word that none holds",
+        ),
+        Case(
+            (np.array([[2, 0, 1], [3, 0, 0], [1, 4, 0]]),),
+            "an image whose only word all hold: a row of zeros",
+        ),
         Case((np.array([[2, 1, 0]]),), "a single image, whose words all weigh log(1 / 1) = 0"),
     ]
     for _ in range(8):
@@ -143,7 +178,11 @@ def _tf_idf_cases():
 
 def _no_guard(counts):
     with np.errstate(all="ignore"):
-        rows = counts / counts.sum(axis=1, keepdims=True) * np.log(len(counts) / (counts > 0).sum(axis=0))
+        rows = (
+            counts
+            / counts.sum(axis=1, keepdims=True)
+            * np.log(len(counts) / (counts > 0).sum(axis=0))
+        )
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
@@ -154,20 +193,44 @@ def _smoothed(counts):
 
 
 TF_IDF_MISTAKES = (
-    Mistake(lambda c: _weighted(c, idf="none"), "The idf is missing: a word that all images hold must weigh 0."),
+    Mistake(
+        lambda c: _weighted(c, idf="none"),
+        "The idf is missing: a word that all images hold must weigh 0.",
+    ),
     Mistake(
         lambda c: _weighted(c, idf="occurrences"),
         "N_w counts the images that hold the word, not how often it occurs: (counts > 0).sum(axis=0).",
     ),
-    Mistake(lambda c: _weighted(c, idf="inverse"), "The fraction is upside down: it is log(N / N_w), never below 0."),
-    Mistake(lambda c: _weighted(c, idf="ratio"), "The logarithm of N / N_w is missing."),
-    Mistake(lambda c: _weighted(c, frequency=False), "You only asked whether a word occurs: the term frequency says how often."),
-    Mistake(lambda c: _weighted(c, unit="none"), "The rows are not of length 1: divide each by its L2 norm."),
-    Mistake(lambda c: _weighted(c, unit="sum"), "The rows sum to 1: divide by their length (L2), not by their sum."),
-    Mistake(_no_guard, "There are NaN: an image without words, or a word without images, divides 0 by 0."),
-    Mistake(_smoothed, "That is the smoothed idf of scikit-learn: here it is log(N / N_w), 0 for a word that all hold."),
     Mistake(
-        lambda c: _weighted(c, unit="none") / np.maximum(np.linalg.norm(_weighted(c, unit="none"), axis=1, keepdims=True), 1),
+        lambda c: _weighted(c, idf="inverse"),
+        "The fraction is upside down: it is log(N / N_w), never below 0.",
+    ),
+    Mistake(lambda c: _weighted(c, idf="ratio"), "The logarithm of N / N_w is missing."),
+    Mistake(
+        lambda c: _weighted(c, frequency=False),
+        "You only asked whether a word occurs: the term frequency says how often.",
+    ),
+    Mistake(
+        lambda c: _weighted(c, unit="none"),
+        "The rows are not of length 1: divide each by its L2 norm.",
+    ),
+    Mistake(
+        lambda c: _weighted(c, unit="sum"),
+        "The rows sum to 1: divide by their length (L2), not by their sum.",
+    ),
+    Mistake(
+        _no_guard,
+        "There are NaN: an image without words, or a word without images, divides 0 by 0.",
+    ),
+    Mistake(
+        _smoothed,
+        "That is the smoothed idf of scikit-learn: here it is log(N / N_w), 0 for a word that all hold.",
+    ),
+    Mistake(
+        lambda c: (
+            _weighted(c, unit="none")
+            / np.maximum(np.linalg.norm(_weighted(c, unit="none"), axis=1, keepdims=True), 1)
+        ),
         "Most lengths are below 1, so that max(length, 1) scales nothing: keep only 0 from below the fraction.",
     ),
     Mistake(
@@ -213,7 +276,9 @@ def _project(homography, points, divide=True):
     return moved[:, :2] / moved[:, 2:] if divide else moved[:, :2]
 
 
-def _step(source, target, sample, threshold, *, swap=False, divide=True, error="euclidean", everyone=False):
+def _step(
+    source, target, sample, threshold, *, swap=False, divide=True, error="euclidean", everyone=False
+):
     """One step of RANSAC and, by its switches, what goes wrong with it."""
     rows = np.arange(4) if everyone else sample
     homography = _fit(target[rows], source[rows]) if swap else _fit(source[rows], target[rows])
@@ -235,7 +300,12 @@ def _ransac_cases():
         n = random.randint(12, 30) if len(cases) != 5 else 4
         source = random.uniform(0, 120, (n, 2))
         source[random.permutation(n)[:4]] = [[5, 8], [110, 12], [104, 113], [9, 101]]
-        sample = np.array([np.flatnonzero((source == corner).all(1))[0] for corner in ([5, 8], [110, 12], [104, 113], [9, 101])])
+        sample = np.array(
+            [
+                np.flatnonzero((source == corner).all(1))[0]
+                for corner in ([5, 8], [110, 12], [104, 113], [9, 101])
+            ]
+        )
         homography = np.array([[1.0, 0, 9], [0, 1, -4], [0, 0, 1]])
         if kind != "shifted":
             homography[:2, :2] = random.uniform(0.7, 1.4) * np.array([[0.8, -0.6], [0.6, 0.8]])
@@ -243,7 +313,9 @@ def _ransac_cases():
             homography[2, :2] = random.uniform(1e-3, 2.5e-3, 2)
         target = _project(homography, source)
         away = random.randn(n, 2)
-        away *= random.choice([0.5, 2.3, 2.7, 3.4, 30], n)[:, None] / np.linalg.norm(away, axis=1, keepdims=True)
+        away *= random.choice([0.5, 2.3, 2.7, 3.4, 30], n)[:, None] / np.linalg.norm(
+            away, axis=1, keepdims=True
+        )
         away[sample] = 0
         about = f"{n} matches, {kind}, {'some of them wrong' if n > 4 else 'the sample'}, and a threshold of {threshold}"
         cases.append(Case((source, target + away, sample, threshold), about))
@@ -252,7 +324,9 @@ def _ransac_cases():
 
 def _affine(source, target, sample, threshold):
     linear = np.linalg.lstsq(np.c_[source[sample], np.ones(4)], target[sample], rcond=None)[0]
-    return np.linalg.norm(np.c_[source, np.ones(len(source))] @ linear - target, axis=1) <= threshold
+    return (
+        np.linalg.norm(np.c_[source, np.ones(len(source))] @ linear - target, axis=1) <= threshold
+    )
 
 
 RANSAC_MISTAKES = (
@@ -288,7 +362,9 @@ RANSAC_MISTAKES = (
         lambda s, t, sample, threshold: _step(s, t, sample, threshold, everyone=True),
         "You fitted to the first four matches: fit to the rows in `sample`.",
     ),
-    Mistake(_affine, "That is an affine map, which keeps parallels; a homography has a third row, too."),
+    Mistake(
+        _affine, "That is an affine map, which keeps parallels; a homography has a third row, too."
+    ),
     Mistake(
         lambda s, t, sample, threshold: np.flatnonzero(_step(s, t, sample, threshold)),
         "Those are the row numbers of the inliers: return true or false for every match, (n,).",

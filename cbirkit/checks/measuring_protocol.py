@@ -37,12 +37,21 @@ def _ids(text):
 def _counted_cases():
     cases = [
         Case((_ids("q a b c"), "q", ["b"]), "the query first and b junk"),
-        Case((_ids("a q b c"), "q", ["c"]), "a copy of the query, a, before the query itself, and c junk"),
+        Case(
+            (_ids("a q b c"), "q", ["c"]),
+            "a copy of the query, a, before the query itself, and c junk",
+        ),
         Case((_ids("a b c d"), "q", ["a"]), "a query that is not among its results, and a junk"),
         Case((_ids("q a b"), "q", []), "no junk at all"),
         Case((_ids("a b q"), "q", ["a", "b"]), "nothing but junk and the query: nothing is left"),
-        Case((_ids("cat_1 cat_10 cat_2 cat_12"), "cat_1", ["cat_2"]), "the query cat_1 beside cat_10 and cat_12"),
-        Case((_ids("cat_10 dog_12 Cat_1 dog"), "cat_1", ["dog_1"]), "ids that are like those to go, but others"),
+        Case(
+            (_ids("cat_1 cat_10 cat_2 cat_12"), "cat_1", ["cat_2"]),
+            "the query cat_1 beside cat_10 and cat_12",
+        ),
+        Case(
+            (_ids("cat_10 dog_12 Cat_1 dog"), "cat_1", ["dog_1"]),
+            "ids that are like those to go, but others",
+        ),
         Case((_ids("q"), "q", ["q"]), "the query alone, which is junk as well: nothing is left"),
         Case((_ids(""), "q", ["a"]), "no result at all"),
     ]
@@ -52,7 +61,10 @@ def _counted_cases():
         junk = [f"image_{i}" for i in random.permutation(n)[: random.randint(0, n)]]
         query = f"image_{random.randint(n + 2)}"
         cases.append(
-            Case((ids, query, junk), f"{n} results in random order, the query {query}, {len(junk)} junk")
+            Case(
+                (ids, query, junk),
+                f"{n} results in random order, the query {query}, {len(junk)} junk",
+            )
         )
     return cases
 
@@ -67,8 +79,14 @@ COUNTED_MISTAKES = (
         lambda ranked, query, junk: ranked[1:][~np.isin(ranked[1:], junk)],
         "You dropped whatever stands first, and that may be another image: compare ids.",
     ),
-    Mistake(lambda ranked, query, junk: ranked[~np.isin(ranked, junk)], "The query itself is still among its own results."),
-    Mistake(lambda ranked, query, junk: ranked[ranked != query], "The junk is still there, and pushes what counts to later ranks."),
+    Mistake(
+        lambda ranked, query, junk: ranked[~np.isin(ranked, junk)],
+        "The query itself is still among its own results.",
+    ),
+    Mistake(
+        lambda ranked, query, junk: ranked[ranked != query],
+        "The junk is still there, and pushes what counts to later ranks.",
+    ),
     Mistake(
         lambda ranked, query, junk: np.array(
             sorted(_counted_results(ranked, query, junk)), dtype=object
@@ -81,8 +99,14 @@ COUNTED_MISTAKES = (
         ),
         "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids.",
     ),
-    Mistake(lambda ranked, query, junk: ranked[np.isin(ranked, [query, *junk])], "You kept what should go and dropped the rest."),
-    Mistake(_parts_of_junk, "`in` looks for a part of the text, and dog_1 is part of dog_12: compare whole ids."),
+    Mistake(
+        lambda ranked, query, junk: ranked[np.isin(ranked, [query, *junk])],
+        "You kept what should go and dropped the rest.",
+    ),
+    Mistake(
+        _parts_of_junk,
+        "`in` looks for a part of the text, and dog_1 is part of dog_12: compare whole ids.",
+    ),
 )
 
 
@@ -134,7 +158,9 @@ def _interval_cases():
         cases.append(Case((scores, draws), f"{n} queries{without}, drawn {n_draws} times"))
     nothing = np.array([0.0, 0.5, np.nan, 0.0, 1.0, 0.75, 0.25, 1.0])
     draws = random.randint(0, 7, size=(300, 7))
-    cases.append(Case((nothing, draws), "seven queries, two of which score 0, and one more without a score"))
+    cases.append(
+        Case((nothing, draws), "seven queries, two of which score 0, and one more without a score")
+    )
     cases.append(Case((np.zeros(5), draws[:, :5] % 5), "five queries that all score 0"))
     return cases
 
@@ -170,14 +196,26 @@ def _nan_kept(scores, draws):
 
 
 INTERVAL_MISTAKES = (
-    Mistake(_ignored, "Those are percentiles of the scores: how far apart single queries are. Take the mean of each draw first."),
+    Mistake(
+        _ignored,
+        "Those are percentiles of the scores: how far apart single queries are. Take the mean of each draw first.",
+    ),
     Mistake(
         lambda scores, draws: _interval(scores, draws, axis=0),
         "You took the mean over the draws; take it over the queries of each draw, axis=1.",
     ),
-    Mistake(lambda scores, draws: _interval(scores, draws, tails=(5, 95)), "That is a 90 % interval: 95 % leaves 2.5 % on either side."),
-    Mistake(lambda scores, draws: _interval(scores, draws, over=np.median), "That is the interval of the median; mAP is a mean."),
-    Mistake(lambda scores, draws: _interval(scores, draws)[::-1], "The ends are swapped: low comes first."),
+    Mistake(
+        lambda scores, draws: _interval(scores, draws, tails=(5, 95)),
+        "That is a 90 % interval: 95 % leaves 2.5 % on either side.",
+    ),
+    Mistake(
+        lambda scores, draws: _interval(scores, draws, over=np.median),
+        "That is the interval of the median; mAP is a mean.",
+    ),
+    Mistake(
+        lambda scores, draws: _interval(scores, draws)[::-1],
+        "The ends are swapped: low comes first.",
+    ),
     Mistake(
         lambda scores, draws: _wrapped_error(scores, draws, root=True),
         "That is the normal approximation, mean and standard error: use the draws.",
@@ -186,16 +224,28 @@ INTERVAL_MISTAKES = (
         lambda scores, draws: _wrapped_error(scores, draws, root=False),
         "That is the spread of single queries, not of their mean: use the draws.",
     ),
-    Mistake(_nan_kept, "A query without positives is NaN: leave it out before you draw; the positions in `draws` are of the others."),
-    Mistake(_nan_as_zero, "NaN is not 0: a query without positives is left out, not scored as a failure."),
+    Mistake(
+        _nan_kept,
+        "A query without positives is NaN: leave it out before you draw; the positions in `draws` are of the others.",
+    ),
+    Mistake(
+        _nan_as_zero,
+        "NaN is not 0: a query without positives is left out, not scored as a failure.",
+    ),
     Mistake(
         lambda scores, draws: _interval(scores, draws, tails=(0.025, 0.975)),
         "np.percentile counts in per cent: 2.5 and 97.5, not 0.025 and 0.975.",
     ),
-    Mistake(_one_of_the_means, "You took two of the sorted means; np.percentile interpolates between neighbours."),
+    Mistake(
+        _one_of_the_means,
+        "You took two of the sorted means; np.percentile interpolates between neighbours.",
+    ),
     Mistake(
         lambda scores, draws: _interval(np.where(scores == 0, np.nan, scores), draws),
         "You left out the queries that score 0, too: they have positives and found none, and count; only NaN is left out.",
     ),
-    Mistake(_only_found, "A query that scores 0 has positives and found none: it counts in every mean; only NaN is left out."),
+    Mistake(
+        _only_found,
+        "A query that scores 0 has positives and found none: it counts in every mean; only NaN is left out.",
+    ),
 )

@@ -73,12 +73,16 @@ def _ap_cases():
     for _ in range(30):
         n = random.randint(1, 30)
         relevant = random.rand(n) < random.rand()
-        n_positives = int(relevant.sum() + random.randint(1, 4) * random.randint(2) + (not relevant.any()))
+        n_positives = int(
+            relevant.sum() + random.randint(1, 4) * random.randint(2) + (not relevant.any())
+        )
         cases.append(Case((relevant, n_positives), f"{n} random results and R = {n_positives}"))
     return cases
 
 
-def _loop(relevant, n_positives, *, count_first=True, divide="R", at_all_ranks=False, empty=math.nan):
+def _loop(
+    relevant, n_positives, *, count_first=True, divide="R", at_all_ranks=False, empty=math.nan
+):
     """Average precision and, by its switches, what goes wrong with it."""
     if n_positives == 0:
         return empty
@@ -88,33 +92,49 @@ def _loop(relevant, n_positives, *, count_first=True, divide="R", at_all_ranks=F
         if good or at_all_ranks:
             total += hits / rank
         hits += bool(good) and not count_first
-    divisor = {"R": n_positives, "hits": max(int(np.sum(relevant)), 1), "n": len(relevant), "none": 1}[divide]
+    divisor = {
+        "R": n_positives,
+        "hits": max(int(np.sum(relevant)), 1),
+        "n": len(relevant),
+        "none": 1,
+    }[divide]
     return total / divisor
 
 
-_NAN_SENTENCE = (
-    "A query without positives has no average precision: return float('nan'), so that it can be left out."
-)
-_HITS_SENTENCE = (
-    "The sum is divided by the number of hits, so that finding less scores more: divide by R, n_positives."
-)
+_NAN_SENTENCE = "A query without positives has no average precision: return float('nan'), so that it can be left out."
+_HITS_SENTENCE = "The sum is divided by the number of hits, so that finding less scores more: divide by R, n_positives."
 
 AVERAGE_PRECISION_MISTAKES = (
     Mistake(lambda r, n: _loop(r, n, divide="hits"), _HITS_SENTENCE),
     Mistake(lambda r, n: _loop(r, n, empty=0.0), _NAN_SENTENCE),
-    Mistake(lambda r, n: _loop(r, n, at_all_ranks=True), "The precision counts only at relevant ranks; you added it at every rank."),
+    Mistake(
+        lambda r, n: _loop(r, n, at_all_ranks=True),
+        "The precision counts only at relevant ranks; you added it at every rank.",
+    ),
     Mistake(
         lambda r, n: _loop(r, n, at_all_ranks=True, divide="n"),
         "That is the mean of the precision over all ranks: take it at the relevant ranks only, and divide by R.",
     ),
-    Mistake(lambda r, n: _loop(r, n, divide="none"), "That is the sum of the precisions: divide it by R, n_positives."),
-    Mistake(lambda r, n: _loop(np.append(False, r), n), "Ranks start at 1: the first result stands at rank 1, not 2."),
-    Mistake(lambda r, n: _loop(r, n, divide="n"), "You divided by the length of the list: divide by R, n_positives."),
+    Mistake(
+        lambda r, n: _loop(r, n, divide="none"),
+        "That is the sum of the precisions: divide it by R, n_positives.",
+    ),
+    Mistake(
+        lambda r, n: _loop(np.append(False, r), n),
+        "Ranks start at 1: the first result stands at rank 1, not 2.",
+    ),
+    Mistake(
+        lambda r, n: _loop(r, n, divide="n"),
+        "You divided by the length of the list: divide by R, n_positives.",
+    ),
     Mistake(
         lambda r, n: metrics.average_precision(r, n, "trapezoid"),
         "That is the trapezoid of the Oxford and Paris code: take the precision at the rank, not a mean of two.",
     ),
-    Mistake(lambda r, n: _loop(r[:n], n), "You cut the list at R; average precision looks at every rank."),
+    Mistake(
+        lambda r, n: _loop(r[:n], n),
+        "You cut the list at R; average precision looks at every rank.",
+    ),
     Mistake(
         lambda r, n: _loop(r, min(n, len(r))) if n else math.nan,
         "You divided by min(R, length of the list): divide by R, which holds the positives that were not found, too.",
@@ -127,7 +147,10 @@ def _faulty(relevant, n_positives):
 
 
 MENDED_MISTAKES = (
-    Mistake(_faulty, "That is the faulty function as it stood: score hits at ranks 2, 4 and 8 by hand first."),
+    Mistake(
+        _faulty,
+        "That is the faulty function as it stood: score hits at ranks 2, 4 and 8 by hand first.",
+    ),
     Mistake(
         lambda r, n: _loop(r, n, count_first=False, empty=0.0),
         "The divisor is right now. But a hit has to be counted before the precision at its rank is taken.",
@@ -146,7 +169,9 @@ MENDED_MISTAKES = (
     ),
     Mistake(
         lambda r, n: _loop(r, n, divide="hits"),
-        "The count and the empty query are right now. But " + _HITS_SENTENCE[0].lower() + _HITS_SENTENCE[1:],
+        "The count and the empty query are right now. But "
+        + _HITS_SENTENCE[0].lower()
+        + _HITS_SENTENCE[1:],
         worth=2 / 3,
     ),
     Mistake(lambda r, n: _loop(r, n, empty=0.0), _NAN_SENTENCE, worth=2 / 3),

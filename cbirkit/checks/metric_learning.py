@@ -40,7 +40,12 @@ def _precision_of_hits(relevant, *, cut=0, divide="R", ordered=True, none=np.nan
         return float(first.mean())
     precision = first.cumsum() / np.arange(1, len(first) + 1)
     total = (precision * first).sum() if ordered != "all ranks" else precision.sum()
-    by = {"R": n_positives, "R + 1": n_positives + 1, "hits": max(int(first.sum()), 1), "n": len(relevant)}[divide]
+    by = {
+        "R": n_positives,
+        "R + 1": n_positives + 1,
+        "hits": max(int(first.sum()), 1),
+        "n": len(relevant),
+    }[divide]
     return float(total / by)
 
 
@@ -58,28 +63,58 @@ def _map_cases():
         ([], "no other image at all"),
     ]
     cases = [Case((np.array(row, dtype=bool),), about) for row, about in rows]
-    cases.append(Case((np.arange(900) % 9 < 7,), "a list of 700 positives among 900: more than a byte can count"))
+    cases.append(
+        Case(
+            (np.arange(900) % 9 < 7,),
+            "a list of 700 positives among 900: more than a byte can count",
+        )
+    )
     for n in (8, 15, 30):
         cases.append(Case((random.rand(n) < 0.4,), f"a random list of {n} images"))
     return cases
 
 
 MAP_MISTAKES = (
-    Mistake(lambda r: _precision_of_hits(r, cut="all"), "That is average precision over the whole list: look at the first R ranks only."),
-    Mistake(lambda r: _precision_of_hits(r, divide="hits"), "You divided by the hits found, which rewards finding few: divide by R."),
     Mistake(
-        lambda r: _precision_of_hits(r, ordered=False), "That is R-precision: it forgets the order; average the precision at each hit."
+        lambda r: _precision_of_hits(r, cut="all"),
+        "That is average precision over the whole list: look at the first R ranks only.",
     ),
-    Mistake(lambda r: _precision_of_hits(r, ordered="all ranks"), "You added the precision at every rank: only ranks that are hits count."),
-    Mistake(lambda r: _precision_of_hits(r, divide="n"), "You divided by the length of the list: divide by R."),
-    Mistake(lambda r: _precision_of_hits(r, none=0.0), "A query without positives has no score: return NaN, not 0."),
-    Mistake(lambda r: _precision_of_hits(r, cut=1), "You looked at the first R + 1 ranks: `relevant[:R]` already holds R."),
+    Mistake(
+        lambda r: _precision_of_hits(r, divide="hits"),
+        "You divided by the hits found, which rewards finding few: divide by R.",
+    ),
+    Mistake(
+        lambda r: _precision_of_hits(r, ordered=False),
+        "That is R-precision: it forgets the order; average the precision at each hit.",
+    ),
+    Mistake(
+        lambda r: _precision_of_hits(r, ordered="all ranks"),
+        "You added the precision at every rank: only ranks that are hits count.",
+    ),
+    Mistake(
+        lambda r: _precision_of_hits(r, divide="n"),
+        "You divided by the length of the list: divide by R.",
+    ),
+    Mistake(
+        lambda r: _precision_of_hits(r, none=0.0),
+        "A query without positives has no score: return NaN, not 0.",
+    ),
+    Mistake(
+        lambda r: _precision_of_hits(r, cut=1),
+        "You looked at the first R + 1 ranks: `relevant[:R]` already holds R.",
+    ),
     Mistake(
         lambda r: _precision_of_hits(r, cut=1, divide="R + 1"),
         "You looked at R + 1 ranks and divided by R + 1: the query itself is not in the list, so that R is R.",
     ),
-    Mistake(lambda r: _precision_of_hits(r, cut=-1), "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them."),
-    Mistake(lambda r: _precision_of_hits(r, divide="R + 1"), "You divided by R + 1: the query itself is not in the list."),
+    Mistake(
+        lambda r: _precision_of_hits(r, cut=-1),
+        "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them.",
+    ),
+    Mistake(
+        lambda r: _precision_of_hits(r, divide="R + 1"),
+        "You divided by R + 1: the query itself is not in the list.",
+    ),
 )
 
 
@@ -108,12 +143,26 @@ def _semi_hard(distances, labels, margin):
     return _mask(distances, labels, margin)
 
 
-def _mask(distances, labels, margin, *, which="semi-hard", itself=False, copies=True, other=True, swapped=False):
+def _mask(
+    distances,
+    labels,
+    margin,
+    *,
+    which="semi-hard",
+    itself=False,
+    copies=True,
+    other=True,
+    swapped=False,
+):
     """Triplets chosen, bool (n, n, n), and, by its switches, what goes wrong."""
     near, far = distances[:, :, None], distances[:, None, :]  # (n, n, 1) and (n, 1, n)
     same = labels[:, None] == labels
-    positive = same if itself else same & (~np.eye(len(labels), dtype=bool) if copies else distances > 0)
-    triplet = positive[:, :, None] & (~same[:, None, :] if other else np.ones_like(same)[:, None, :])
+    positive = (
+        same if itself else same & (~np.eye(len(labels), dtype=bool) if copies else distances > 0)
+    )
+    triplet = positive[:, :, None] & (
+        ~same[:, None, :] if other else np.ones_like(same)[:, None, :]
+    )
     chosen = {
         "semi-hard": (far > near) & (far <= near + margin),
         "hard": far <= near,
@@ -132,11 +181,17 @@ def _mask(distances, labels, margin, *, which="semi-hard", itself=False, copies=
 def _semi_hard_cases():
     line = np.array([0.0, 1.0, 1.1, 0.5, 3.0])
     cases = [
-        Case((np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2), "five points on a line")
+        Case(
+            (np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2), "five points on a line"
+        )
     ]
     for points, labels, about in (
         ([0, 1, -1, 3], [0, 0, 1, 1], "a negative exactly as far as the positive (a tie)"),
-        ([0, 1, 1.5, -1.25], [0, 0, 1, 1], "a negative exactly the margin farther than the positive"),
+        (
+            [0, 1, 1.5, -1.25],
+            [0, 0, 1, 1],
+            "a negative exactly the margin farther than the positive",
+        ),
         ([0, 0, 0.25, 2, 2], [0, 0, 1, 1, 1], "copies: two different images at a distance of 0"),
         ([0, 0, 0, 0.5], [0, 0, 1, 1], "copies under two labels"),
         ([0], [0], "a single image"),
@@ -149,27 +204,42 @@ def _semi_hard_cases():
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         labels = random.permutation(np.arange(n) % n_classes)
         distances = np.linalg.norm(rows[:, None] - rows, axis=2)
-        cases.append(Case((distances, labels, margin), f"{n} random embeddings of {n_classes} classes"))
+        cases.append(
+            Case((distances, labels, margin), f"{n} random embeddings of {n_classes} classes")
+        )
     cases.append(Case((distances, np.arange(n), 0.3), "a batch without two images of one class"))
     return cases
 
 
 SEMI_HARD_MISTAKES = (
-    Mistake(lambda d, y, m: _mask(d, y, m, which="hard"), "Those are the hard triplets: the negative must be farther than the positive."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="hard"),
+        "Those are the hard triplets: the negative must be farther than the positive.",
+    ),
     Mistake(
         lambda d, y, m: _mask(d, y, m, which="violating"),
         "You let hard triplets in: besides violating the margin, the negative must be farther than the positive.",
     ),
-    Mistake(lambda d, y, m: _mask(d, y, m, which="farther"), "You let easy triplets in: the negative must lie within the margin."),
     Mistake(
-        lambda d, y, m: _mask(d, y, m, which="easy"), "Those are the easy triplets, which teach nothing: take those within the margin."
+        lambda d, y, m: _mask(d, y, m, which="farther"),
+        "You let easy triplets in: the negative must lie within the margin.",
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="easy"),
+        "Those are the easy triplets, which teach nothing: take those within the margin.",
     ),
     Mistake(
         lambda d, y, m: _mask(d, y, m, which="no margin"),
         "The margin is measured from the positive, not from the anchor: compare with d(a, p) + margin.",
     ),
-    Mistake(lambda d, y, m: _mask(d, y, m, itself=True), "An image is its own positive here: leave the diagonal out."),
-    Mistake(lambda d, y, m: _mask(d, y, m, other=False), "Negatives of the anchor's own class are among them: labels must differ."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, itself=True),
+        "An image is its own positive here: leave the diagonal out.",
+    ),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, other=False),
+        "Negatives of the anchor's own class are among them: labels must differ.",
+    ),
     Mistake(
         lambda d, y, m: _mask(d, y, m, swapped=True),
         "Positive and negative have changed places: the order is [anchor, positive, negative].",
@@ -182,7 +252,10 @@ SEMI_HARD_MISTAKES = (
         lambda d, y, m: _mask(d, y, m, which="below margin"),
         "A negative exactly the margin farther belongs to it: by no more than the margin means <=, not <.",
     ),
-    Mistake(lambda d, y, m: _mask(d, y, m, which="both"), "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin."),
+    Mistake(
+        lambda d, y, m: _mask(d, y, m, which="both"),
+        "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin.",
+    ),
     Mistake(
         lambda d, y, m: _mask(d, y, m, copies=False),
         "A copy at the distance 0 is another image and a positive: leave out the diagonal, not the distance 0.",
@@ -215,7 +288,18 @@ def _triplet_gradient(anchors, positives, negatives, margin):
     return _gradient(anchors, positives, negatives, margin)
 
 
-def _gradient(anchors, positives, negatives, margin, *, active=True, sign=1, divide="n", squared=False, negative=True):
+def _gradient(
+    anchors,
+    positives,
+    negatives,
+    margin,
+    *,
+    active=True,
+    sign=1,
+    divide="n",
+    squared=False,
+    negative=True,
+):
     """The gradient and, by its switches, what goes wrong with it."""
     to_positive, to_negative = anchors - positives, anchors - negatives
     near, far = (np.linalg.norm(v, axis=1, keepdims=True) for v in (to_positive, to_negative))
@@ -229,11 +313,24 @@ def _gradient(anchors, positives, negatives, margin, *, active=True, sign=1, div
 
 
 def _gradient_cases():
-    points = [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]], [[6.0, 0.0], [5.0, 0.0], [0.0, 0.5]]
-    cases = [Case((*(np.array(p) for p in points), 0.2), "three anchors at the origin, of which one triplet is active")]
+    points = (
+        [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
+        [[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]],
+        [[6.0, 0.0], [5.0, 0.0], [0.0, 0.5]],
+    )
+    cases = [
+        Case(
+            (*(np.array(p) for p in points), 0.2),
+            "three anchors at the origin, of which one triplet is active",
+        )
+    ]
     random = np.random.RandomState(2)
     for n, n_dims, margin in ((4, 2, 0.5), (6, 3, 1.0), (12, 5, 0.3)):
-        cases.append(Case((*random.randn(3, n, n_dims), margin), f"{n} random triplets in {n_dims} dimensions"))
+        cases.append(
+            Case(
+                (*random.randn(3, n, n_dims), margin), f"{n} random triplets in {n_dims} dimensions"
+            )
+        )
     cases.append(Case((*random.randn(3, 1, 4), 5.0), "a single triplet"))
     cases.append(Case((*random.randn(3, 3, 3), 1.0), "three triplets in three dimensions"))
     far = random.randn(4, 2)
@@ -242,7 +339,10 @@ def _gradient_cases():
 
 
 GRADIENT_MISTAKES = (
-    Mistake(lambda a, p, q, m: _gradient(a, p, q, m, active=False), "Easy triplets have a loss of 0 and a gradient of 0: mask them out."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m, active=False),
+        "Easy triplets have a loss of 0 and a gradient of 0: mask them out.",
+    ),
     Mistake(
         lambda a, p, q, m: _gradient(a, p, q, m, sign=-1),
         "The sign is turned round: the gradient points where the loss grows, away from the positive.",
@@ -251,15 +351,24 @@ GRADIENT_MISTAKES = (
         lambda a, p, q, m: _gradient(a, p, q, m, divide="active"),
         "The mean is over all n triplets: divide by n, not by those that are active.",
     ),
-    Mistake(lambda a, p, q, m: _gradient(a, p, q, m, divide="one"), "The loss is a mean: divide by the number of triplets."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m, divide="one"),
+        "The loss is a mean: divide by the number of triplets.",
+    ),
     Mistake(
         lambda a, p, q, m: _gradient(a, p, q, m, squared=True),
         "That is the gradient of squared distances: the gradient of |a - p| is (a - p) / |a - p|, of length 1.",
     ),
-    Mistake(lambda a, p, q, m: _gradient(a, p, q, m, negative=False), "The negative pushes, too: subtract the unit vector from it."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m, negative=False),
+        "The negative pushes, too: subtract the unit vector from it.",
+    ),
     Mistake(
         lambda a, p, q, m: _gradient(a, p, q, 0.0),
         "The margin is missing where you ask which triplets have a loss: |a - p| - |a - q| + margin > 0.",
     ),
-    Mistake(lambda a, p, q, m: _gradient(a, p, q, m) / a.shape[1], "The mean is over triplets: do not divide by d as well."),
+    Mistake(
+        lambda a, p, q, m: _gradient(a, p, q, m) / a.shape[1],
+        "The mean is over triplets: do not divide by d as well.",
+    ),
 )

@@ -53,12 +53,21 @@ def _pooling_cases():
         Case((random.rand(3, 2, 2), cells), "a mask that is exactly one of four cells"),
         Case((random.rand(3, 2, 2), corner), "a mask that covers its cells in part"),
         Case((random.rand(4, 3, 5), dot), "a mask of one pixel, smaller than a cell"),
-        Case((random.rand(5, 3, 4) - 0.5, random.rand(9, 12) < 0.3), "a scattered mask, and a map with values below 0"),
+        Case(
+            (random.rand(5, 3, 4) - 0.5, random.rand(9, 12) < 0.3),
+            "a scattered mask, and a map with values below 0",
+        ),
         Case((random.rand(6, 4, 4), np.ones((16, 16), bool)), "a mask of the whole image"),
-        Case((random.rand(3, 3, 5), random.rand(6, 20) < 0.4), "a mask twice as tall and four times as wide as the map"),
+        Case(
+            (random.rand(3, 3, 5), random.rand(6, 20) < 0.4),
+            "a mask twice as tall and four times as wide as the map",
+        ),
         Case((random.rand(4, 3, 3), random.rand(3, 3) < 0.5), "a mask of the size of the map"),
         Case((random.rand(2, 1, 1), dot), "a map of one cell"),
-        Case((random.rand(3, 2, 2), random.rand(64, 64) < 0.7), "cells of 1024 pixels, more than a byte can count"),
+        Case(
+            (random.rand(3, 2, 2), random.rand(64, 64) < 0.7),
+            "cells of 1024 pixels, more than a byte can count",
+        ),
     ]
 
 
@@ -69,7 +78,9 @@ def _any_cell(feature_map, mask):
 def _nearest_cell(feature_map, mask):
     step = mask.shape[0] // feature_map.shape[1]
     inside = mask[::step, ::step]
-    return _unit(feature_map[:, inside].mean(axis=1)) if inside.any() else np.zeros(len(feature_map))
+    return (
+        _unit(feature_map[:, inside].mean(axis=1)) if inside.any() else np.zeros(len(feature_map))
+    )
 
 
 def _square_cells(feature_map, mask):
@@ -79,26 +90,51 @@ def _square_cells(feature_map, mask):
 
 
 POOLING_MISTAKES = (
-    Mistake(lambda f, m: _unit(f.mean(axis=(1, 2))), "This is the mean of the whole map: the mask is not used."),
-    Mistake(_any_cell, "A cell that the mask only touches counts as much as one that it fills: weight cells by the covered share."),
-    Mistake(_nearest_cell, "The mask is sampled at one pixel a cell, so small things vanish: take the share of each cell."),
+    Mistake(
+        lambda f, m: _unit(f.mean(axis=(1, 2))),
+        "This is the mean of the whole map: the mask is not used.",
+    ),
+    Mistake(
+        _any_cell,
+        "A cell that the mask only touches counts as much as one that it fills: weight cells by the covered share.",
+    ),
+    Mistake(
+        _nearest_cell,
+        "The mask is sampled at one pixel a cell, so small things vanish: take the share of each cell.",
+    ),
     Mistake(
         lambda f, m: (f * _shares(f, m)).sum(axis=(1, 2)) / _shares(f, m).sum(),
         "The vector is not of length 1: divide it by its norm.",
     ),
-    Mistake(lambda f, m: _unit((f * _shares(f, m)).max(axis=(1, 2))), "This is the largest value under the mask, not the mean."),
     Mistake(
-        lambda f, m: _unit((_shares(f, ~m) * f).sum(axis=(1, 2))) if not m.all() else np.zeros(len(f)),
+        lambda f, m: _unit((f * _shares(f, m)).max(axis=(1, 2))),
+        "This is the largest value under the mask, not the mean.",
+    ),
+    Mistake(
+        lambda f, m: (
+            _unit((_shares(f, ~m) * f).sum(axis=(1, 2))) if not m.all() else np.zeros(len(f))
+        ),
         "This pools what lies around the mask.",
     ),
-    Mistake(_square_cells, "Height and width may be different multiples of the map's: divide each by its own."),
     Mistake(
-        lambda f, m: _unit((f / np.maximum(np.linalg.norm(f, axis=0), 1e-12) * _shares(f, m)).sum(axis=(1, 2))),
+        _square_cells,
+        "Height and width may be different multiples of the map's: divide each by its own.",
+    ),
+    Mistake(
+        lambda f, m: _unit(
+            (f / np.maximum(np.linalg.norm(f, axis=0), 1e-12) * _shares(f, m)).sum(axis=(1, 2))
+        ),
         "You scaled every cell to length 1 before the mean; scale the vector after it.",
     ),
-    Mistake(lambda f, m: _unit(np.maximum((f * _shares(f, m)).sum(axis=(1, 2)), 0)), "You cut values below 0 away: a map may hold some."),
     Mistake(
-        lambda f, m: (f * _shares(f, m)).sum(axis=(1, 2)) / np.abs((f * _shares(f, m)).sum(axis=(1, 2))).sum(),
+        lambda f, m: _unit(np.maximum((f * _shares(f, m)).sum(axis=(1, 2)), 0)),
+        "You cut values below 0 away: a map may hold some.",
+    ),
+    Mistake(
+        lambda f, m: (
+            (f * _shares(f, m)).sum(axis=(1, 2))
+            / np.abs((f * _shares(f, m)).sum(axis=(1, 2))).sum()
+        ),
         "The absolute values sum to 1 (L1): divide by the L2 norm.",
     ),
 )
@@ -141,13 +177,22 @@ def _distance_cases():
     random = np.random.RandomState(1)
     return [
         Case((np.array([0.5, 0.2, 0.9]), np.array([0, 0, 1]), 2), "three regions of two images"),
-        Case((np.array([0.9, 0.2, 0.5, 0.1]), np.array([1, 0, 1, 0]), 2), "regions that are not in the order of the images"),
+        Case(
+            (np.array([0.9, 0.2, 0.5, 0.1]), np.array([1, 0, 1, 0]), 2),
+            "regions that are not in the order of the images",
+        ),
         Case((np.array([0.3, 0.4]), np.array([0, 2]), 3), "an image without a region"),
         Case((np.array([]), np.array([], dtype=int), 2), "no region at all"),
         Case((np.array([7.0]), np.array([0]), 1), "one region of one image"),
-        Case((np.array([3.0, 1.5, 2.0, 9.0]), np.array([1, 1, 1, 0]), 2), "three regions of an image, the best between the others"),
+        Case(
+            (np.array([3.0, 1.5, 2.0, 9.0]), np.array([1, 1, 1, 0]), 2),
+            "three regions of an image, the best between the others",
+        ),
         Case((np.array([0.0, 0.0, 0.4]), np.array([2, 2, 1]), 3), "a region at distance 0, twice"),
-        Case((random.rand(60), random.randint(0, 9, 60), 10), "60 regions of ten images, the last without one"),
+        Case(
+            (random.rand(60), random.randint(0, 9, 60), 10),
+            "60 regions of ten images, the last without one",
+        ),
     ]
 
 
@@ -158,18 +203,31 @@ def _last_write(distances, owners, n_images):
 
 
 DISTANCE_MISTAKES = (
-    Mistake(_per_image(np.mean), "This is the mean over an image's regions: one good region is drowned by the others."),
+    Mistake(
+        _per_image(np.mean),
+        "This is the mean over an image's regions: one good region is drowned by the others.",
+    ),
     Mistake(_per_image(np.max), "This is the worst region of each image."),
-    Mistake(_per_image(lambda part: part[0]), "This is the first region of each image, not the nearest."),
-    Mistake(_per_image(np.min, 0.0), "An image without a region comes first with the distance 0: give it infinity."),
+    Mistake(
+        _per_image(lambda part: part[0]), "This is the first region of each image, not the nearest."
+    ),
+    Mistake(
+        _per_image(np.min, 0.0),
+        "An image without a region comes first with the distance 0: give it infinity.",
+    ),
     Mistake(_per_image(np.sum), "This is the sum: images with many regions come last."),
     Mistake(
         _last_write,
         "`best[owners] = …` uses an index that repeats only once, so that the last region wins: use np.minimum.at or a loop.",
     ),
-    Mistake(_per_image(np.min, np.nan), "An image without a region has no NaN but infinity, so that it comes last."),
     Mistake(
-        lambda d, o, n: np.where(np.isin(np.arange(n), o), _image_distances(d, o, n), d.max(initial=0)),
+        _per_image(np.min, np.nan),
+        "An image without a region has no NaN but infinity, so that it comes last.",
+    ),
+    Mistake(
+        lambda d, o, n: np.where(
+            np.isin(np.arange(n), o), _image_distances(d, o, n), d.max(initial=0)
+        ),
         "An image without a region is as far as the farthest one: give it infinity.",
     ),
     Mistake(
@@ -225,15 +283,35 @@ def _suppression_cases():
     chain = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], float)
     nested = np.array([[0, 0, 20, 20], [5, 5, 9, 9], [40, 0, 50, 10]], float)
     cases = [
-        Case((chain[:2], np.array([0.4, 0.9]), 0.3), "two boxes that overlap, the better one second"),
-        Case((chain, np.array([0.9, 0.8, 0.7]), 0.3), "a chain: the second overlaps both others, which do not overlap by much"),
-        Case((nested, np.array([0.9, 0.8, 0.7]), 0.3), "a small box inside a large one: their union is large"),
-        Case((nested[[0, 2, 0]], np.array([0.9, 0.8, 0.7]), 0.5), "a box, another far away, and the first again"),
+        Case(
+            (chain[:2], np.array([0.4, 0.9]), 0.3), "two boxes that overlap, the better one second"
+        ),
+        Case(
+            (chain, np.array([0.9, 0.8, 0.7]), 0.3),
+            "a chain: the second overlaps both others, which do not overlap by much",
+        ),
+        Case(
+            (nested, np.array([0.9, 0.8, 0.7]), 0.3),
+            "a small box inside a large one: their union is large",
+        ),
+        Case(
+            (nested[[0, 2, 0]], np.array([0.9, 0.8, 0.7]), 0.5),
+            "a box, another far away, and the first again",
+        ),
         Case((np.empty((0, 4)), np.empty(0), 0.5), "no boxes"),
         Case((chain[:1], np.array([0.3]), 0.5), "a single box"),
-        Case((np.array([[0, 0, 2, 2], [0, 0, 2, 1]], float), np.array([0.9, 0.8]), 0.5), "an overlap of exactly 0.5, and iou 0.5"),
-        Case((np.array([[0, 0, 4, 4], [4, 0, 8, 4]], float), np.array([0.8, 0.9]), 0.0), "two boxes that touch, and iou 0"),
-        Case((np.array([[0, 0, 4, 4], [9, 9, 14, 14]], float), np.array([0.8, 0.9]), 0.1), "two boxes far apart in x and y"),
+        Case(
+            (np.array([[0, 0, 2, 2], [0, 0, 2, 1]], float), np.array([0.9, 0.8]), 0.5),
+            "an overlap of exactly 0.5, and iou 0.5",
+        ),
+        Case(
+            (np.array([[0, 0, 4, 4], [4, 0, 8, 4]], float), np.array([0.8, 0.9]), 0.0),
+            "two boxes that touch, and iou 0",
+        ),
+        Case(
+            (np.array([[0, 0, 4, 4], [9, 9, 14, 14]], float), np.array([0.8, 0.9]), 0.1),
+            "two boxes far apart in x and y",
+        ),
         Case((chain - 20, np.array([-3.0, -1.0, -2.0]), 0.3), "coordinates and scores below 0"),
     ]
     for iou in (0.2, 0.5):
@@ -244,14 +322,25 @@ def _suppression_cases():
 
 
 SUPPRESSION_MISTAKES = (
-    Mistake(lambda b, s, iou: np.argsort(-s), "Nothing is dropped: this is the order by score alone."),
+    Mistake(
+        lambda b, s, iou: np.argsort(-s), "Nothing is dropped: this is the order by score alone."
+    ),
     Mistake(
         lambda b, s, iou: _suppress(b, s, iou, against="all"),
         "A box that was dropped drops others: compare with the kept ones only.",
     ),
-    Mistake(lambda b, s, iou: _suppress(b, s, iou, against="last"), "A box is compared with the last one kept only: compare with all."),
-    Mistake(lambda b, s, iou: _suppress(b, s, iou, sign=1), "The worst box is kept first: sort by descending score."),
-    Mistake(lambda b, s, iou: _suppress(b, s, iou, by="smaller"), "The common area is divided by the smaller box: divide by the union."),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, against="last"),
+        "A box is compared with the last one kept only: compare with all.",
+    ),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, sign=1),
+        "The worst box is kept first: sort by descending score.",
+    ),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, by="smaller"),
+        "The common area is divided by the smaller box: divide by the union.",
+    ),
     Mistake(
         lambda b, s, iou: _suppress(b, s, iou, near=np.less),
         "An overlap of exactly `iou` is not more than `iou`: such a box stays.",
@@ -260,7 +349,10 @@ SUPPRESSION_MISTAKES = (
         lambda b, s, iou: _suppress(b, s, iou, least=-np.inf),
         "Where boxes lie apart in x and in y, minus times minus is plus: cut width and height of the common area at 0.",
     ),
-    Mistake(lambda b, s, iou: _suppress(b, s, iou, pixel=1), "A box from x0 to x1 is x1 - x0 wide, not x1 - x0 + 1."),
+    Mistake(
+        lambda b, s, iou: _suppress(b, s, iou, pixel=1),
+        "A box from x0 to x1 is x1 - x0 wide, not x1 - x0 + 1.",
+    ),
     Mistake(
         lambda b, s, iou: _suppress(b, s, iou, by="both"),
         "The union counts the common area once: subtract it from the sum of both areas.",

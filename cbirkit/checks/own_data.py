@@ -45,13 +45,19 @@ def _copy_cases():
         Case((["c", "a", "b"], ["1", "1", "1"]), "three copies of one image"),
         Case(([], []), "no image"),
         Case((["a"], ["1"]), "a single image"),
-        Case((["e", "b", "d", "a", "c"], ["2", "1", "2", "1", "2"]), "a group of two and one of three"),
+        Case(
+            (["e", "b", "d", "a", "c"], ["2", "1", "2", "1", "2"]),
+            "a group of two and one of three",
+        ),
     ]
     random = np.random.RandomState(0)
     for n in (12, 30):
         names = [f"{i:03d}.jpg" for i in random.permutation(n)]
         cases.append(
-            Case((names, [str(d) for d in random.randint(0, n // 2, n)]), f"{n} images in a random order")
+            Case(
+                (names, [str(d) for d in random.randint(0, n // 2, n)]),
+                f"{n} images in a random order",
+            )
         )
     return cases
 
@@ -71,13 +77,28 @@ def _neighbours(ids, digests):
 
 
 COPY_GROUPS_MISTAKES = (
-    Mistake(lambda ids, digests: _grouped(ids, digests, sorted, 1), "An image without a copy is no group: keep groups of two or more."),
-    Mistake(lambda ids, digests: _grouped(ids, digests, list), "The names of a group, and the groups, are to be sorted."),
-    Mistake(lambda ids, digests: [sorted(g) for g in _grouped(ids, digests, list)], "Each group is sorted, the list of groups is not."),
-    Mistake(lambda ids, digests: sorted(_grouped(ids, digests, list)), "The groups are sorted, the names in each are not."),
+    Mistake(
+        lambda ids, digests: _grouped(ids, digests, sorted, 1),
+        "An image without a copy is no group: keep groups of two or more.",
+    ),
+    Mistake(
+        lambda ids, digests: _grouped(ids, digests, list),
+        "The names of a group, and the groups, are to be sorted.",
+    ),
+    Mistake(
+        lambda ids, digests: [sorted(g) for g in _grouped(ids, digests, list)],
+        "Each group is sorted, the list of groups is not.",
+    ),
+    Mistake(
+        lambda ids, digests: sorted(_grouped(ids, digests, list)),
+        "The groups are sorted, the names in each are not.",
+    ),
     Mistake(_pairs_only, "Three copies are a group, too: two or more, not exactly two."),
     Mistake(_neighbours, "Copies need not stand next to each other: collect by digest, in a dict."),
-    Mistake(lambda ids, digests: [g[1:] for g in _copy_groups(ids, digests)], "The first of a group belongs to it."),
+    Mistake(
+        lambda ids, digests: [g[1:] for g in _copy_groups(ids, digests)],
+        "The first of a group belongs to it.",
+    ),
     Mistake(
         lambda ids, digests: [name for group in _copy_groups(ids, digests) for name in group],
         "That is one list of all copies: return a list for each group.",
@@ -120,10 +141,19 @@ def _mean_cases():
     nan = float("nan")
     cases = [
         Case((np.array([0.2, 0.4, 0.6, 0.8, 1.0]), cats), "four cats and a dog"),
-        Case((np.array([0.2, nan, 0.6, nan, 1.0]), cats), "four cats, two of them without anything to find, and a dog"),
-        Case((np.array([0.1, 0.2, 0.3, 0.9, nan]), cats), "four cats and a dog that has nothing to find"),
+        Case(
+            (np.array([0.2, nan, 0.6, nan, 1.0]), cats),
+            "four cats, two of them without anything to find, and a dog",
+        ),
+        Case(
+            (np.array([0.1, 0.2, 0.3, 0.9, nan]), cats),
+            "four cats and a dog that has nothing to find",
+        ),
         Case((np.full(5, nan), cats), "no score at all"),
-        Case((np.array([0.0, 0.0, 0.6, nan, 0.0]), cats), "four cats and a dog, three of which score 0"),
+        Case(
+            (np.array([0.0, 0.0, 0.6, nan, 0.0]), cats),
+            "four cats and a dog, three of which score 0",
+        ),
         Case((np.array([0.25]), cats[:1]), "a single cat"),
         Case((np.array([]), cats[:0]), "no query"),
     ]
@@ -157,16 +187,36 @@ def _weighted(scores, labels):
 
 
 MEAN_OVER_CLASSES_MISTAKES = (
-    Mistake(_weighted, "That is the mean over queries, in which a large class is heard most: take the mean of each class first."),
-    Mistake(_spoiled, "One NaN makes its class NaN, and the class the whole: leave out queries that have nothing to find."),
-    Mistake(_nan_as_zero, "NaN is not 0: a query that has nothing to find has not failed; leave it out."),
-    Mistake(_empty_as_zero, "A class without any score is left out, not counted as 0; with none at all the answer is NaN."),
-    Mistake(lambda s, y: _macro(s, y, ~np.isnan(s), fold=np.median), "You took the median within a class: take the mean."),
-    Mistake(lambda s, y: _macro(s, y, ~np.isnan(s), outer=np.max), "That is the best class: take the mean over classes."),
+    Mistake(
+        _weighted,
+        "That is the mean over queries, in which a large class is heard most: take the mean of each class first.",
+    ),
+    Mistake(
+        _spoiled,
+        "One NaN makes its class NaN, and the class the whole: leave out queries that have nothing to find.",
+    ),
+    Mistake(
+        _nan_as_zero, "NaN is not 0: a query that has nothing to find has not failed; leave it out."
+    ),
+    Mistake(
+        _empty_as_zero,
+        "A class without any score is left out, not counted as 0; with none at all the answer is NaN.",
+    ),
+    Mistake(
+        lambda s, y: _macro(s, y, ~np.isnan(s), fold=np.median),
+        "You took the median within a class: take the mean.",
+    ),
+    Mistake(
+        lambda s, y: _macro(s, y, ~np.isnan(s), outer=np.max),
+        "That is the best class: take the mean over classes.",
+    ),
     Mistake(
         lambda s, y: _macro(s, y, ~np.isnan(s), fold=np.sum),
         "You summed within a class: take the mean, or large classes weigh more.",
     ),
-    Mistake(lambda s, y: _macro(s, y, ~np.isnan(s), outer=np.sum), "You summed over the classes: take the mean."),
+    Mistake(
+        lambda s, y: _macro(s, y, ~np.isnan(s), outer=np.sum),
+        "You summed over the classes: take the mean.",
+    ),
     Mistake(lambda s, y: _macro(s, y, s > 0), "A score of 0 is a score: leave out NaN only."),
 )

@@ -23,7 +23,9 @@ def check_precision_at_k(answer):
     >>> check_precision_at_k(lambda relevant, k: relevant[:k].sum() / k).passed
     True
     """
-    return run_check(answer, metrics.precision_at_k, _precision_cases(), mistakes=PRECISION_MISTAKES)
+    return run_check(
+        answer, metrics.precision_at_k, _precision_cases(), mistakes=PRECISION_MISTAKES
+    )
 
 
 def _precision_cases():
@@ -31,7 +33,9 @@ def _precision_cases():
     cases = [
         Case((worked, 2), "relevant = [True, False, True, True, False] and k = 2"),
         Case((worked, 3), "relevant = [True, False, True, True, False] and k = 3"),
-        Case((np.array([True, True, False]), 10), "three results, two of them relevant, and k = 10"),
+        Case(
+            (np.array([True, True, False]), 10), "three results, two of them relevant, and k = 10"
+        ),
         Case((np.zeros(6, dtype=bool), 4), "a query that finds nothing"),
         Case((np.ones(6, dtype=bool), 4), "a query that finds only relevant images"),
         Case((np.array([False, True]), 1), "k = 1 with the first result wrong"),
@@ -41,7 +45,9 @@ def _precision_cases():
     random = np.random.RandomState(0)
     for _ in range(30):
         n, k = random.randint(1, 40, size=2)
-        cases.append(Case((random.rand(n) < random.rand(), int(k)), f"{n} random results and k = {k}"))
+        cases.append(
+            Case((random.rand(n) < random.rand(), int(k)), f"{n} random results and k = {k}")
+        )
     return cases
 
 
@@ -50,17 +56,31 @@ PRECISION_MISTAKES = (
         lambda r, k: r[:k].sum() / len(r[:k]),
         "Results that are missing count as misses: divide by k, not by the number of results that came back.",
     ),
-    Mistake(lambda r, k: r.sum() / k, "Only the first k results count: cut the list before you count hits."),
+    Mistake(
+        lambda r, k: r.sum() / k,
+        "Only the first k results count: cut the list before you count hits.",
+    ),
     Mistake(
         lambda r, k: r[:k].sum() / max(r.sum(), 1),
         "That is recall: it divides by the number of relevant images. Precision divides by k.",
     ),
     Mistake(lambda r, k: r[:k].sum(), "That is the number of hits: divide it by k."),
-    Mistake(lambda r, k: float(r[:k].any()), "That is the hit rate (any hit at all): count the hits."),
-    Mistake(lambda r, k: r[: k + 1].sum() / k, "One result too many: `relevant[:k]` already holds k items."),
+    Mistake(
+        lambda r, k: float(r[:k].any()), "That is the hit rate (any hit at all): count the hits."
+    ),
+    Mistake(
+        lambda r, k: r[: k + 1].sum() / k,
+        "One result too many: `relevant[:k]` already holds k items.",
+    ),
     Mistake(lambda r, k: r[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."),
-    Mistake(lambda r, k: r.mean(), "That is the share of relevant results in the whole list: it ignores k."),
-    Mistake(lambda r, k: r[:k].sum() // k, "`//` cuts the share down to a whole number: divide with `/`."),
+    Mistake(
+        lambda r, k: r.mean(),
+        "That is the share of relevant results in the whole list: it ignores k.",
+    ),
+    Mistake(
+        lambda r, k: r[:k].sum() // k,
+        "`//` cuts the share down to a whole number: divide with `/`.",
+    ),
     Mistake(
         lambda r, k: r[:k].sum() / min(k, max(r.sum(), 1)),
         "That divides by min(k, R), which forgives a query with few relevant images: divide by k.",
@@ -101,12 +121,21 @@ def _ids(text):
 def _leave_out_cases():
     cases = [
         Case(("a", _ids("a b c d e"), 3), "a query that finds itself first"),
-        Case(("a", _ids("copy a b c d"), 3), "a query whose exact copy stands before it, at the same distance"),
+        Case(
+            ("a", _ids("copy a b c d"), 3),
+            "a query whose exact copy stands before it, at the same distance",
+        ),
         Case(("a", _ids("b c d e f"), 3), "a query that is not in the database"),
         Case(("a", _ids("b c d e a"), 3), "a query that finds itself last"),
-        Case(("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2), "the query cat_1 beside cat_10 and cat_12"),
+        Case(
+            ("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2),
+            "the query cat_1 beside cat_10 and cat_12",
+        ),
         Case(("a", _ids("b a c"), 10), "k larger than the number of results"),
-        Case(("cat_12", _ids("cat_1 Cat_12 cat_12 cat"), 3), "the query cat_12 beside cat_1 and Cat_12"),
+        Case(
+            ("cat_12", _ids("cat_1 Cat_12 cat_12 cat"), 3),
+            "the query cat_12 beside cat_1 and Cat_12",
+        ),
         Case(("1", _ids("01 1 001 10"), 3), "the query 1 beside 01 and 001, which are other ids"),
         Case(("a", _ids("a"), 2), "a query that finds nothing but itself: nothing is left"),
         Case(("a", _ids(""), 2), "no result at all"),
@@ -115,7 +144,9 @@ def _leave_out_cases():
     for n in random.randint(2, 30, size=20):
         ids = np.array([f"image_{i}" for i in random.permutation(n)], dtype=object)
         query, k = f"image_{random.randint(n + 3)}", int(random.randint(1, n + 1))
-        cases.append(Case((query, ids, k), f"{n} results in random order, the query {query} and k = {k}"))
+        cases.append(
+            Case((query, ids, k), f"{n} results in random order, the query {query} and k = {k}")
+        )
     return cases
 
 
@@ -124,7 +155,9 @@ LEAVE_OUT_MISTAKES = (
         lambda query, ranked, k: ranked[1 : k + 1],
         "Dropping the first result removes whatever stands there, and that may be another image: compare ids.",
     ),
-    Mistake(lambda query, ranked, k: ranked[:k], "The query itself is still among its own results."),
+    Mistake(
+        lambda query, ranked, k: ranked[:k], "The query itself is still among its own results."
+    ),
     Mistake(
         lambda query, ranked, k: ranked[:k][ranked[:k] != query],
         "You cut to k first and removed the query after, so that one result is missing: remove, then cut.",
@@ -135,15 +168,22 @@ LEAVE_OUT_MISTAKES = (
         ),
         "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids with `!=`.",
     ),
-    Mistake(lambda query, ranked, k: ranked[ranked != query], "The query is gone, but the list has to be cut to its first k."),
-    Mistake(lambda query, ranked, k: ranked[ranked == query][:k], "You kept the query and dropped the rest."),
     Mistake(
-        lambda query, ranked, k: np.array(
-            sorted(ranked[ranked != query])[:k], dtype=object
-        ),
+        lambda query, ranked, k: ranked[ranked != query],
+        "The query is gone, but the list has to be cut to its first k.",
+    ),
+    Mistake(
+        lambda query, ranked, k: ranked[ranked == query][:k],
+        "You kept the query and dropped the rest.",
+    ),
+    Mistake(
+        lambda query, ranked, k: np.array(sorted(ranked[ranked != query])[:k], dtype=object),
         "The order is lost: the results have to stay nearest first.",
     ),
-    Mistake(lambda query, ranked, k: ranked[ranked != query][: k + 1], "One result too many: `[:k]` already holds k items."),
+    Mistake(
+        lambda query, ranked, k: ranked[ranked != query][: k + 1],
+        "One result too many: `[:k]` already holds k items.",
+    ),
     Mistake(
         lambda query, ranked, k: ranked[ranked != query][: k - 1],
         "One result too few: the query is gone already, so that `[:k]` holds k others.",
@@ -170,7 +210,9 @@ def check_tiled_histogram(answer):
     >>> check_tiled_histogram(lambda image, tiles, bins: 0).status
     'not yet'
     """
-    return run_check(answer, _tiled_histogram, _tiled_cases(), mistakes=TILED_MISTAKES, tolerance=1e-5)
+    return run_check(
+        answer, _tiled_histogram, _tiled_cases(), mistakes=TILED_MISTAKES, tolerance=1e-5
+    )
 
 
 def _eight_bit_cells(image, bins):
@@ -199,8 +241,15 @@ def _tiled(image, tiles, bins, *, weight="tile", by_columns=False, cells=_cells)
     for band in np.array_split(cells(image, bins), tiles, axis=1 if by_columns else 0):
         for tile in np.array_split(band, tiles, axis=0 if by_columns else 1):
             red, green, blue = tile.reshape(-1, 3).T  # (n_pixels, 3) -> 3 x (n_pixels,)
-            counts = np.bincount((red * bins + green) * bins + blue, minlength=bins**3).astype(np.float64)
-            divisor = {"tile": len(red) * tiles**2, "unit": len(red), "image": image[..., 0].size, "none": 1}
+            counts = np.bincount((red * bins + green) * bins + blue, minlength=bins**3).astype(
+                np.float64
+            )
+            divisor = {
+                "tile": len(red) * tiles**2,
+                "unit": len(red),
+                "image": image[..., 0].size,
+                "none": 1,
+            }
             histograms.append(counts / divisor[weight])
     return np.concatenate(histograms)
 
@@ -216,22 +265,46 @@ def _tiled_cases():
     flag = np.zeros((6, 4, 3), dtype=np.uint8)
     flag[3:, :, 2] = 255
     cases = [
-        Case((halves, 1, 2), "an image whose left half is black and right half red, 1 tile and 2 bins"),
-        Case((halves, 2, 2), "an image whose left half is black and right half red, 2 x 2 tiles and 2 bins"),
+        Case(
+            (halves, 1, 2),
+            "an image whose left half is black and right half red, 1 tile and 2 bins",
+        ),
+        Case(
+            (halves, 2, 2),
+            "an image whose left half is black and right half red, 2 x 2 tiles and 2 bins",
+        ),
         Case((flag, 2, 2), "an image whose lower half is blue, 2 x 2 tiles and 2 bins"),
-        Case((np.full((4, 4, 3), 255, dtype=np.uint8), 2, 4), "a white image: 255 belongs to the last bin"),
-        Case((np.full((4, 4, 3), 255, dtype=np.uint8), 1, 3), "a white image and 3 bins, which do not divide 256"),
-        Case((np.full((4, 4, 3), 85, dtype=np.uint8), 1, 3), "a grey image of value 85 and 3 bins: 85 * 3 // 256 is 0"),
-        Case((random.randint(0, 256, (7, 5, 3)).astype(np.uint8), 2, 4), "a 7 x 5 image, which 2 x 2 tiles do not divide"),
+        Case(
+            (np.full((4, 4, 3), 255, dtype=np.uint8), 2, 4),
+            "a white image: 255 belongs to the last bin",
+        ),
+        Case(
+            (np.full((4, 4, 3), 255, dtype=np.uint8), 1, 3),
+            "a white image and 3 bins, which do not divide 256",
+        ),
+        Case(
+            (np.full((4, 4, 3), 85, dtype=np.uint8), 1, 3),
+            "a grey image of value 85 and 3 bins: 85 * 3 // 256 is 0",
+        ),
+        Case(
+            (random.randint(0, 256, (7, 5, 3)).astype(np.uint8), 2, 4),
+            "a 7 x 5 image, which 2 x 2 tiles do not divide",
+        ),
         Case((np.zeros((1, 1, 3), dtype=np.uint8), 1, 4), "a single black pixel"),
-        Case((np.full((3, 5, 3), 255, dtype=np.uint8), 2, 8), "a white image and 8 bins, of which the last is number 511"),
+        Case(
+            (np.full((3, 5, 3), 255, dtype=np.uint8), 2, 8),
+            "a white image and 8 bins, of which the last is number 511",
+        ),
     ]
     for _ in range(8):
         h, w = random.randint(4, 24, size=2)
         tiles, bins = int(random.randint(1, 4)), int(random.randint(2, 5))
         image = (random.rand(h, w, 3) ** (1, 2, 3) * 256).astype(np.uint8)
         cases.append(
-            Case((image, tiles, bins), f"a random {h} x {w} image, {tiles} x {tiles} tiles and {bins} bins")
+            Case(
+                (image, tiles, bins),
+                f"a random {h} x {w} image, {tiles} x {tiles} tiles and {bins} bins",
+            )
         )
     return cases
 
@@ -262,7 +335,10 @@ TILED_MISTAKES = (
         lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_cells_to_255),
         "The bins are equal parts of 0 to 256, not of 0 to 255: the bin of a value is value * bins // 256.",
     ),
-    Mistake(lambda image, tiles, bins: _tiled(image, tiles, bins, by_columns=True), "The tiles come column by column; go row by row."),
+    Mistake(
+        lambda image, tiles, bins: _tiled(image, tiles, bins, by_columns=True),
+        "The tiles come column by column; go row by row.",
+    ),
     Mistake(
         lambda image, tiles, bins: _tiled(image[..., ::-1], tiles, bins),
         "Red and blue are swapped: images here are RGB, and red is the slowest axis.",
@@ -279,9 +355,13 @@ TILED_MISTAKES = (
         lambda image, tiles, bins: _tiled(image, tiles, bins, weight="image"),
         "Tiles of different size get different weights: divide each by its own number of pixels.",
     ),
-    Mistake(_one_histogram, "Every tile has the histogram of the whole image: cut the image first."),
+    Mistake(
+        _one_histogram, "Every tile has the histogram of the whole image: cut the image first."
+    ),
     Mistake(_only_whole_image, "That is one histogram of the whole image: the tiles are missing."),
-    Mistake(_cropped, "Tiles of h // tiles rows leave the last pixels out: cut as np.array_split does."),
+    Mistake(
+        _cropped, "Tiles of h // tiles rows leave the last pixels out: cut as np.array_split does."
+    ),
     Mistake(
         lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_byte_cells),
         "The number of a bin, (r * bins + g) * bins + b, does not fit into uint8: convert to int first.",

@@ -60,15 +60,27 @@ def _mean_cases():
     random = np.random.RandomState(0)
     cases = [
         Case(
-            (np.array([[4.0, 0.0], [6.0, 0.0], [0.0, 1.0]]), np.array(["x", "x", "y"]), np.array([[1.0, 0.8], [0.2, 1.0]])),
+            (
+                np.array([[4.0, 0.0], [6.0, 0.0], [0.0, 1.0]]),
+                np.array(["x", "x", "y"]),
+                np.array([[1.0, 0.8], [0.2, 1.0]]),
+            ),
             "two classes whose means differ in length",
         ),
         Case(
-            (np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]), np.array([7, 7, 3]), np.array([[0.9, 0.5]])),
+            (
+                np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]),
+                np.array([7, 7, 3]),
+                np.array([[0.9, 0.5]]),
+            ),
             "a query that is nearer to the mean of a class than to any of its images",
         ),
         Case(
-            (np.array([[10.0, 0.0], [0.0, 1.0], [0.5, 1.0]]), np.array(["x", "x", "y"]), np.array([[1.0, 0.9]])),
+            (
+                np.array([[10.0, 0.0], [0.0, 1.0], [0.5, 1.0]]),
+                np.array(["x", "x", "y"]),
+                np.array([[1.0, 0.9]]),
+            ),
             "a class of a long and a short embedding",
         ),
     ]
@@ -78,7 +90,12 @@ def _mean_cases():
         embeddings = centres[numbers] + random.randn(len(numbers), 6)
         queries = centres[random.randint(0, n_classes, 9)] + random.randn(9, 6)
         names = np.array([f"class {c}" for c in "fbdaec"[:n_classes]])
-        cases.append(Case((embeddings, names[numbers], queries), f"{len(numbers)} random images of {n_classes} classes"))
+        cases.append(
+            Case(
+                (embeddings, names[numbers], queries),
+                f"{len(numbers)} random images of {n_classes} classes",
+            )
+        )
     cases.append(Case((embeddings[:3], names[[0, 0, 0]], queries[:1]), "one class and one query"))
     return cases
 
@@ -88,7 +105,9 @@ def _by_nearest(embeddings, labels, queries):
 
 
 MEAN_MISTAKES = (
-    Mistake(_by_nearest, "You asked for the nearest image (1-NN): compare with one mean for each class."),
+    Mistake(
+        _by_nearest, "You asked for the nearest image (1-NN): compare with one mean for each class."
+    ),
     Mistake(
         lambda e, labels, q: _by_mean(e, labels, q, measure="euclidean"),
         "You compared Euclidean distances: the cosine does not mind how long a mean is; scale means and queries to length 1.",
@@ -97,8 +116,14 @@ MEAN_MISTAKES = (
         lambda e, labels, q: _by_mean(e, labels, q, measure="dot"),
         "The means are not of length 1, so that long ones win: divide each mean by its length after averaging.",
     ),
-    Mistake(lambda e, labels, q: _by_mean(e, labels, q, names=False), "Those are numbers of classes: return the labels, classes[best]."),
-    Mistake(lambda e, labels, q: _by_mean(e, labels, q, last=True), "That is the least similar class: take the argmax of a similarity."),
+    Mistake(
+        lambda e, labels, q: _by_mean(e, labels, q, names=False),
+        "Those are numbers of classes: return the labels, classes[best].",
+    ),
+    Mistake(
+        lambda e, labels, q: _by_mean(e, labels, q, last=True),
+        "That is the least similar class: take the argmax of a similarity.",
+    ),
     Mistake(
         lambda e, labels, q: _by_mean(e, np.sort(labels), q),
         "The labels have come out of step with the images: select rows with labels == c, do not sort.",
@@ -128,7 +153,9 @@ def check_choose_strength(answer):
     >>> check_choose_strength(lambda embeddings, labels, strengths: strengths[0]).passed
     False
     """
-    return run_check(answer, _choose_strength, _strength_cases(), mistakes=STRENGTH_MISTAKES, seconds=25.0)
+    return run_check(
+        answer, _choose_strength, _strength_cases(), mistakes=STRENGTH_MISTAKES, seconds=25.0
+    )
 
 
 def _choose_strength(embeddings, labels, strengths):
@@ -154,8 +181,13 @@ def _held_out(embeddings, labels, strength, n_folds, *, skipped=-1, **settings):
     """Mean accuracy on images that were left out; fold of image i is i modulo `n_folds`."""
     fold = np.arange(len(labels)) % n_folds
     parts = [(fold != f, fold == f) for f in range(n_folds) if f != skipped]
-    split = ((embeddings[learn], labels[learn], embeddings[out], labels[out]) for learn, out in parts)
-    return round(sum(_accuracy(*four, strength, **settings) * len(four[-1]) for four in split) / len(labels), 9)
+    split = (
+        (embeddings[learn], labels[learn], embeddings[out], labels[out]) for learn, out in parts
+    )
+    return round(
+        sum(_accuracy(*four, strength, **settings) * len(four[-1]) for four in split) / len(labels),
+        9,
+    )
 
 
 def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", best=max):
@@ -168,8 +200,12 @@ def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", bes
         "all but the last": lambda s: _held_out(embeddings, labels, s, n, skipped=n - 1),
         "all but the first": lambda s: _held_out(embeddings, labels, s, n, skipped=0),
         "all classes": lambda s: _held_out(embeddings, labels, s, n, classes=np.unique(labels)),
-        "leaked mean": lambda s: _held_out(embeddings, labels, s, n, centre=embeddings.mean(axis=0)),
-        "half": lambda s: _accuracy(embeddings[::2], labels[::2], embeddings[1::2], labels[1::2], s),
+        "leaked mean": lambda s: _held_out(
+            embeddings, labels, s, n, centre=embeddings.mean(axis=0)
+        ),
+        "half": lambda s: _accuracy(
+            embeddings[::2], labels[::2], embeddings[1::2], labels[1::2], s
+        ),
     }
     values = [measures[by](s) for s in strengths]
     winners = [s for s, value in zip(strengths, values, strict=True) if value == best(values)]
@@ -180,9 +216,17 @@ def _strength_cases():
     cases = []
     for seed in (149, 67, 18, 10, 399):  # where the mistakes below choose otherwise
         random = np.random.RandomState(seed)
-        n_classes, n_dims, n_each = random.randint(2, 4), random.randint(3, 12), random.randint(5, 9)
-        numbers = random.permutation(np.r_[np.repeat(np.arange(n_classes), n_each), np.full(seed % 2, n_classes)])
-        embeddings = random.randn(n_classes + 1, n_dims)[numbers] * 0.7 + random.randn(len(numbers), n_dims)
+        n_classes, n_dims, n_each = (
+            random.randint(2, 4),
+            random.randint(3, 12),
+            random.randint(5, 9),
+        )
+        numbers = random.permutation(
+            np.r_[np.repeat(np.arange(n_classes), n_each), np.full(seed % 2, n_classes)]
+        )
+        embeddings = random.randn(n_classes + 1, n_dims)[numbers] * 0.7 + random.randn(
+            len(numbers), n_dims
+        )
         names = random.permutation(["cat", "dog", "owl", "ape"])[numbers]
         alone = ", one of which has a single image" if seed % 2 else ""
         about = f"{len(names)} random images of {n_classes + seed % 2} classes{alone}"
@@ -203,10 +247,22 @@ STRENGTH_MISTAKES = (
         lambda e, labels, s: _chosen(e, labels, s, by="half"),
         "You left half of the images out: leave out one at a time, so that nearly all are learned from.",
     ),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="smallest"), "Of equally good strengths take the largest: it is the simplest probe."),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, ties="first"), "Of equally good strengths take the largest, whatever their order."),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, best=min), "That is the worst strength: take the one with most hits."),
-    Mistake(lambda e, labels, s: s.index(_chosen(e, labels, s)), "That is a position: return the strength itself."),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, ties="smallest"),
+        "Of equally good strengths take the largest: it is the simplest probe.",
+    ),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, ties="first"),
+        "Of equally good strengths take the largest, whatever their order.",
+    ),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, best=min),
+        "That is the worst strength: take the one with most hits.",
+    ),
+    Mistake(
+        lambda e, labels, s: s.index(_chosen(e, labels, s)),
+        "That is a position: return the strength itself.",
+    ),
     Mistake(
         lambda e, labels, s: _chosen(e, labels, s, by="leaked mean"),
         "The mean was taken with the image left out among the others: leave it out before the probe sees any of them.",
@@ -215,8 +271,14 @@ STRENGTH_MISTAKES = (
         lambda e, labels, s: _chosen(e, labels, s, by="five folds"),
         "You left out a fifth of the images at a time: leave out one, so that nearly all are learned from.",
     ),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, by="all but the last"), "The last image was never left out: there are len(labels)."),
-    Mistake(lambda e, labels, s: _chosen(e, labels, s, by="all but the first"), "The first image was never left out: begin with 0."),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="all but the last"),
+        "The last image was never left out: there are len(labels).",
+    ),
+    Mistake(
+        lambda e, labels, s: _chosen(e, labels, s, by="all but the first"),
+        "The first image was never left out: begin with 0.",
+    ),
     Mistake(
         lambda e, labels, s: _chosen(e, labels, s, by="all classes"),
         "Without the only image of a class there is a class less: the scores belong to np.unique(labels[others]).",
@@ -246,14 +308,24 @@ def check_better_probe(answer):
     'not yet'
     """
     if not callable(answer):
-        return Verdict("better_probe", "not yet", f"give the function itself, `better_probe`; got {describe(answer)}.")
+        return Verdict(
+            "better_probe",
+            "not yet",
+            f"give the function itself, `better_probe`; got {describe(answer)}.",
+        )
     ours, theirs = [], []
     for seed in range(3):
         known, labels, queries, truth, probe = _draw(seed)
         outcome = call(answer, (known, labels, queries), _SECONDS)
         if isinstance(outcome.error, NotImplementedError):
-            return Verdict("better_probe", "not attempted", "replace `raise NotImplementedError` by your answer and run the cell again.")
-        complaint = _complaint(outcome, truth) or (seed == 0 and _looks_around(answer, known, labels, queries, outcome.value))
+            return Verdict(
+                "better_probe",
+                "not attempted",
+                "replace `raise NotImplementedError` by your answer and run the cell again.",
+            )
+        complaint = _complaint(outcome, truth) or (
+            seed == 0 and _looks_around(answer, known, labels, queries, outcome.value)
+        )
         if complaint:
             return Verdict("better_probe", "not yet", complaint)
         ours.append((np.asarray(outcome.value) == truth).mean())
@@ -266,8 +338,16 @@ def _compared(ours, theirs):
     if ours >= theirs + _GAIN:
         return Verdict("better_probe", "passed", f"{told}.")
     if ours >= theirs - _GAIN:
-        return Verdict("better_probe", "not yet", f"{told}: that is the probe again, or as good; what do the other encoders see?")
-    return Verdict("better_probe", "not yet", f"{told}: that is worse; are all embeddings scaled alike, and is the strength chosen anew?")
+        return Verdict(
+            "better_probe",
+            "not yet",
+            f"{told}: that is the probe again, or as good; what do the other encoders see?",
+        )
+    return Verdict(
+        "better_probe",
+        "not yet",
+        f"{told}: that is worse; are all embeddings scaled alike, and is the strength chosen anew?",
+    )
 
 
 def _complaint(outcome, truth):
@@ -275,11 +355,15 @@ def _complaint(outcome, truth):
         return f"your function {error_sentence(outcome.error, _SECONDS)}."
     if outcome.changed:
         return "your function changes what it is given: work on a copy."
-    listed = isinstance(outcome.value, list | tuple) or hasattr(outcome.value, "__array__")  # a pandas Series has one, too
+    listed = isinstance(outcome.value, list | tuple) or hasattr(
+        outcome.value, "__array__"
+    )  # a pandas Series has one, too
     if not listed or np.shape(outcome.value) != truth.shape:
         return f"expected one label for each of the {len(truth)} queries, got {describe(outcome.value)}."
     strange = sorted({str(v) for v in outcome.value} - {str(v) for v in truth})
-    return f"{strange[0]!r} is no label: return labels as they are in `labels`." if strange else None
+    return (
+        f"{strange[0]!r} is no label: return labels as they are in `labels`." if strange else None
+    )
 
 
 def _looks_around(answer, known, labels, queries, value):
@@ -298,7 +382,9 @@ def _draw(seed):
 
     features = load_real("satellite")
     labels, random = features.labels, np.random.RandomState(seed)
-    chosen = np.concatenate([random.permutation(np.flatnonzero(labels == c))[:20] for c in np.unique(labels)])
+    chosen = np.concatenate(
+        [random.permutation(np.flatnonzero(labels == c))[:20] for c in np.unique(labels)]
+    )
     learn = np.isin(np.arange(len(labels)), chosen)
     tables = {name: features.embeddings(name) for name in ("tiny", "colour", "HOG", "VLAD")}
     known, queries = ({name: X[rows] for name, X in tables.items()} for rows in (learn, ~learn))

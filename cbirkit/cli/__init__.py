@@ -12,7 +12,12 @@ from .say import Failure, Printer
 
 __all__ = ["build_parser", "main"]
 
-_TOLD = ("cbirkit.store.rows", "cbirkit.indexes.saved", "cbirkit.images.folders", "cbirkit.images.tables")  # loggers whose warnings the commands do not say in words of their own
+_TOLD = (
+    "cbirkit.store.rows",
+    "cbirkit.indexes.saved",
+    "cbirkit.images.folders",
+    "cbirkit.images.tables",
+)  # loggers whose warnings the commands do not say in words of their own
 
 
 def main(argv=None):
@@ -28,13 +33,18 @@ def main(argv=None):
     int
         The exit code: 0 done, 1 failed, 130 interrupted. Wrong usage raises ``SystemExit(2)``.
     """
-    for stream in (sys.stdout, sys.stderr):  # a file name that the terminal cannot show must not end the program
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a file name that the terminal cannot show must not end the program
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     arguments = parse(argv)
     printer = Printer(quiet=arguments.quiet)
     log = logging.getLogger("cbirkit")
-    if not log.handlers:  # the commands say it in their own words; without a handler Python would print it too
+    if (
+        not log.handlers
+    ):  # the commands say it in their own words; without a handler Python would print it too
         log.addHandler(logging.NullHandler())
     notes = _Notes(printer)
     for name in _TOLD:
@@ -54,7 +64,9 @@ def main(argv=None):
     except Exception as error:
         if os.environ.get("CBIRKIT_TRACEBACK"):
             raise
-        if not isinstance(error, (ImportError, OSError, TypeError, ValueError)):  # not what the package raises for bad input
+        if not isinstance(
+            error, (ImportError, OSError, TypeError, ValueError)
+        ):  # not what the package raises for bad input
             error = f"{type(error).__name__}: {error}; CBIRKIT_TRACEBACK=1 in the environment shows where it arose"
         doctor = isinstance(error, ImportError) and "install" not in str(error)
         hint = "; run `cbirkit doctor`, it tells what is broken and how to mend it" * doctor

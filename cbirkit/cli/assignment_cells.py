@@ -13,7 +13,9 @@ _GRADING = """from cbirkit.checks import grade
 
 grade("{check}", {function}, points={points})"""
 _HEADING = re.compile(r"^## Exercise \d+ (★+)", re.MULTILINE)
-_LINK = re.compile(r"!?\[([^\]]+)\]\(((?:\.\./)*)([\w/-]+)\.(ipynb|md|html|png|jpg|svg|csv)(#[^)\s]*)?\)")  # no address
+_LINK = re.compile(
+    r"!?\[([^\]]+)\]\(((?:\.\./)*)([\w/-]+)\.(ipynb|md|html|png|jpg|svg|csv)(#[^)\s]*)?\)"
+)  # no address
 _SHIPPED = re.compile(r'(f?)"\.\./data/([^"]+)"')  # an assignment may lie in any folder
 _SOLUTION_NOTE = "**Solution (click to open)**"
 
@@ -78,7 +80,11 @@ def _solved(cell):
 def _check_of(node):
     """Names of the check and of the function that a statement ``checks.check_x(y)`` gives it, or None."""
     call = node.value if isinstance(node, ast.Expr) else None
-    if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("checks.check_") and len(call.args) == 1:
+    if (
+        isinstance(call, ast.Call)
+        and ast.unparse(call.func).startswith("checks.check_")
+        and len(call.args) == 1
+    ):
         return ast.unparse(call.func).removeprefix("checks."), ast.unparse(call.args[0])
     return None
 
@@ -97,7 +103,12 @@ def _exercise(cell, source, answers, stars, solutions):
     grading = _GRADING.format(check=check, function=function, points=stars)
     cells = [
         _code(cell["id"], answer, {"grade": False, "solution": True, "locked": False}, function),
-        _code(f"{cell['id']}-check", grading, {"grade": True, "solution": False, "locked": True, "points": stars}, check),
+        _code(
+            f"{cell['id']}-check",
+            grading,
+            {"grade": True, "solution": False, "locked": True, "points": stars},
+            check,
+        ),
     ]
     if not solutions:  # as nbgrader locks them, and JupyterLab and Notebook obey
         cells[0]["metadata"] |= {"deletable": False}

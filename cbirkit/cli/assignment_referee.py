@@ -18,7 +18,11 @@ class Needed(NbGraderPreprocessor):
         """Tag those cells; what a student added is run."""
         cells = [cell for cell in nb.cells if cell.cell_type == "code"]
         names = [_names(cell.source) for cell in cells]
-        left = [n for n, cell in enumerate(cells) if not (utils.is_grade(cell) or utils.is_solution(cell))]
+        left = [
+            n
+            for n, cell in enumerate(cells)
+            if not (utils.is_grade(cell) or utils.is_solution(cell))
+        ]
         wanted = {name for n in range(len(cells)) if n not in left for name in names[n][0]}
         while more := [n for n in left if names[n][1] & wanted]:
             left = [n for n in left if n not in more]
@@ -38,8 +42,16 @@ def _names(source):
     for table in tables:
         tables += table.get_children()
     symbols = [(table is tables[0], symbol) for table in tables for symbol in table.get_symbols()]
-    used = {symbol.get_name() for top, symbol in symbols if symbol.is_referenced() and (top or symbol.is_global())}
-    return used, {symbol.get_name() for top, symbol in symbols if top and (symbol.is_assigned() or symbol.is_imported())}
+    used = {
+        symbol.get_name()
+        for top, symbol in symbols
+        if symbol.is_referenced() and (top or symbol.is_global())
+    }
+    return used, {
+        symbol.get_name()
+        for top, symbol in symbols
+        if top and (symbol.is_assigned() or symbol.is_imported())
+    }
 
 
 class Referee(NbGraderPreprocessor):
@@ -50,7 +62,11 @@ class Referee(NbGraderPreprocessor):
         name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         if not (utils.is_grade(cell) and name.startswith("check_") and hasattr(checks, name)):
             return cell, resources
-        records = [output.data[checks.RECORD] for output in cell.outputs if checks.RECORD in output.get("data", {})]
+        records = [
+            output.data[checks.RECORD]
+            for output in cell.outputs
+            if checks.RECORD in output.get("data", {})
+        ]
         try:
             verdict = checks.verdict_on(name, records[-1] if records else "")
         except ValueError as error:
@@ -64,7 +80,11 @@ class Referee(NbGraderPreprocessor):
 
     def _output(self, verdict, points):
         if verdict.passed:
-            return new_output("display_data", {"text/plain": repr(verdict), "text/html": verdict._repr_html_()})
+            return new_output(
+                "display_data", {"text/plain": repr(verdict), "text/html": verdict._repr_html_()}
+            )
         if verdict.worth:
             return new_output("execute_result", {"text/plain": str(verdict.worth * points)})
-        return new_output("error", ename="NotPassed", evalue=repr(verdict), traceback=[repr(verdict)])
+        return new_output(
+            "error", ename="NotPassed", evalue=repr(verdict), traceback=[repr(verdict)]
+        )

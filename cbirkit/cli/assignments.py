@@ -44,7 +44,9 @@ def write_assignments(arguments, printer):
             files[out / version / path.stem / path.name] = (
                 json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
             ).encode()
-    differing = [path for path, data in files.items() if path.exists() and path.read_bytes() != data]
+    differing = [
+        path for path, data in files.items() if path.exists() and path.read_bytes() != data
+    ]
     if differing and not arguments.overwrite:
         raise Failure(
             f"{len(differing)} files are there already and differ, the first is {differing[0]}; "
@@ -55,7 +57,10 @@ def write_assignments(arguments, printer):
         write_bytes(path, data)
         written += 1
     config = out / "nbgrader_config.json"
-    settings = {"Autograde": {"autograde_preprocessors": PREPROCESSORS}, "Execute": {"iopub_timeout": 120}}  # 4 s end a busy machine's run
+    settings = {
+        "Autograde": {"autograde_preprocessors": PREPROCESSORS},
+        "Execute": {"iopub_timeout": 120},
+    }  # 4 s end a busy machine's run
     lines = json.dumps(settings, indent=1)
     if not config.exists():
         write_bytes(config, f"{lines}\n".encode())
@@ -79,7 +84,9 @@ def _chosen(folder, only):
         raise Failure(
             f"no notebook begins with {missing[0]!r}; there are {', '.join(p.stem[:2] for p in numbered)}"
         )
-    return [path for path in numbered if not only or any(path.stem.startswith(name) for name in only)]
+    return [
+        path for path in numbered if not only or any(path.stem.startswith(name) for name in only)
+    ]
 
 
 def _versions(path, linked):
@@ -88,7 +95,9 @@ def _versions(path, linked):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         cells = notebook["cells"]
     except (ValueError, KeyError, OSError) as error:
-        raise Failure(f"{path} is not a notebook ({type(error).__name__}: {error}); get it anew") from error
+        raise Failure(
+            f"{path} is not a notebook ({type(error).__name__}: {error}); get it anew"
+        ) from error
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     frame = {
         "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},

@@ -51,7 +51,11 @@ _SAVED_NAME = re.compile(r"(manifest|state|index)\.json|\d{5}\.npy|[a-z]+\.(npy|
 
 def recipe(name):
     """(parts, whether it learns, what it is) as in `ENCODERS`; any other name is one of a network."""
-    return ENCODERS.get(name) or ((("Deep", {"backbone": name}),), False, "a neural network with its official weights")
+    return ENCODERS.get(name) or (
+        (("Deep", {"backbone": name}),),
+        False,
+        "a neural network with its official weights",
+    )
 
 
 def lacking(name):
@@ -61,7 +65,9 @@ def lacking(name):
     from ..nets.names import LITE0_PACKAGE
 
     other = "timm" if name.startswith("timm/") else "torchvision"
-    needed = {"lite0": ["torch", "timm", LITE0_PACKAGE], "tiny": ["torch"]}.get(name, ["torch", other])
+    needed = {"lite0": ["torch", "timm", LITE0_PACKAGE], "tiny": ["torch"]}.get(
+        name, ["torch", other]
+    )
     return [package for package in needed if not find_spec(package.replace("-", "_"))]
 
 
@@ -84,7 +90,9 @@ def check_encoder(name):
     except ValueError as error:
         if near:
             raise ValueError(f"there is no encoder {name!r}; did you mean {near[0]}?") from None
-        raise ValueError(f"it is no encoder ({', '.join(ENCODERS)}), and as a network: {error}") from error
+        raise ValueError(
+            f"it is no encoder ({', '.join(ENCODERS)}), and as a network: {error}"
+        ) from error
 
 
 def installing(packages):
@@ -97,7 +105,9 @@ def checked_folder(arguments):
     from ..images import ImageCollection
 
     try:
-        return ImageCollection.from_folder(arguments.folder, labels=labels_file(arguments) or "folder")
+        return ImageCollection.from_folder(
+            arguments.folder, labels=labels_file(arguments) or "folder"
+        )
     except (OSError, ValueError) as error:
         raise Failure(" ".join(str(error).split())) from error
 
@@ -107,19 +117,29 @@ def out_folder(arguments):
     out = expanded(arguments.out or os.path.join(arguments.folder, ".cbirkit"))
     elsewhere = "choose a new or an empty folder with --out DIR"
     if out.is_symlink() and not arguments.out:
-        raise Failure(f"{out} is a link, which may lead anywhere; name the place itself with --out DIR")
+        raise Failure(
+            f"{out} is a link, which may lead anywhere; name the place itself with --out DIR"
+        )
     try:
         names = os.listdir(out)
     except OSError:  # none yet, a file, or not to be looked into: writing will tell
         return out
-    foreign = [name for name in names if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
+    foreign = [
+        name
+        for name in names
+        if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")
+    ]
     mark = out / _MARK
     if foreign and not (mark.is_file() and mark.read_bytes()[: len(_MARK_TEXT)] == _MARK_TEXT):
         raise Failure(f"{out} holds {foreign[0]}, which cbirkit did not put there; {elsewhere}")
     for folder, folders, files in os.walk(out):
         for path in (os.path.join(folder, name) for name in folders + files):
-            if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
-                raise Failure(f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}")
+            if os.path.islink(path) or (
+                os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+            ):
+                raise Failure(
+                    f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}"
+                )
     return out
 
 
@@ -155,11 +175,15 @@ def kept_settings(out):
 def labels_file(arguments):
     """The CSV file of labels that was asked for; else the one in the folder itself that the index was made with, or None."""
     kept = kept_settings(out_folder(arguments)).get("labels")
-    if arguments.labels and os.path.abspath(os.path.dirname(arguments.labels)) == os.path.abspath(arguments.folder):
+    if arguments.labels and os.path.abspath(os.path.dirname(arguments.labels)) == os.path.abspath(
+        arguments.folder
+    ):
         return os.path.basename(arguments.labels)
     if arguments.labels and os.path.dirname(arguments.labels):
         return os.path.abspath(arguments.labels)
-    return arguments.labels or (kept if isinstance(kept, str) and os.path.basename(kept) == kept else None)
+    return arguments.labels or (
+        kept if isinstance(kept, str) and os.path.basename(kept) == kept else None
+    )
 
 
 def choose(arguments, out, printer):
@@ -170,14 +194,18 @@ def choose(arguments, out, printer):
         if encoder and not arguments.encoder:
             check_encoder(encoder)
     except ValueError:
-        printer.note(f"the index in {out} was made with encoder {encoder[:40]!r}, which is not there any more: it has to be made anew")
+        printer.note(
+            f"the index in {out} was made with encoder {encoder[:40]!r}, which is not there any more: it has to be made anew"
+        )
         encoder = None
     if encoder is None:
         encoder, lacks = default_encoder(), lacking("lite0")
         why = f"as lite0 needs {installing(lacks)}" if lacks else "the best for most folders"
         printer.note(f"encoder {encoder}, {why}; --encoder NAME takes another")
     elif lacks := lacking(encoder):
-        raise Failure(f"encoder {encoder} needs {installing(lacks)}; or use --encoder {default_encoder()}")
+        raise Failure(
+            f"encoder {encoder} needs {installing(lacks)}; or use --encoder {default_encoder()}"
+        )
     return encoder, getattr(arguments, "index", None) or kept.get("index") or "exact"
 
 
@@ -243,7 +271,9 @@ def prepared_encoder(name, images, out, printer, *, keep=True):
         raise Failure(
             f"none of the images can be read, so {name} cannot learn; index with --encoder color to see why"
         )
-    printer.note(f"learning {name} from {counted(len(sample), 'image')}{'; this is done once' * keep}")
+    printer.note(
+        f"learning {name} from {counted(len(sample), 'image')}{'; this is done once' * keep}"
+    )
     try:
         encoder.fit(sample)
     except ValueError as error:

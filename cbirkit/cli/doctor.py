@@ -22,13 +22,19 @@ _MODULES = {  # distribution: the module it brings, where the names differ
     "scikit-learn": "sklearn",
     "umap-learn": "umap",
 }
-_LOADED = ["torch", "torchvision"]  # loaded too, though not needed: half of an installation is found only so
+_LOADED = [
+    "torch",
+    "torchvision",
+]  # loaded too, though not needed: half of an installation is found only so
 _GROUPS = {
     "": "needed",
     "lab": "for the notebooks",
     "annoy": "for the Annoy index",
 }  # test tools are left out
-_INSTALL = {"lab": 'pip install "cbirkit[lab]"', "annoy": "pip install annoy  (needs a C++ compiler)"}
+_INSTALL = {
+    "lab": 'pip install "cbirkit[lab]"',
+    "annoy": "pip install annoy  (needs a C++ compiler)",
+}
 
 
 def examine(printer):
@@ -44,15 +50,24 @@ def examine(printer):
         0 if all that is needed is there, else 1.
     """
     if not printer.quiet:
-        for name, value in [("python", _python()), *_machine(), ("gpu", _gpu()), ("encoder", _encoder())]:
+        for name, value in [
+            ("python", _python()),
+            *_machine(),
+            ("gpu", _gpu()),
+            ("encoder", _encoder()),
+        ]:
             printer.result(f"{name:<26} {value}")
     faults = []
     least = _numbers(_metadata("Requires-Python").strip(">= ") or "3")
     if sys.version_info[:2] < least:
-        faults.append(("", f"Python {platform.python_version()} is older than {'.'.join(map(str, least))}"))
+        faults.append(
+            ("", f"Python {platform.python_version()} is older than {'.'.join(map(str, least))}")
+        )
     requirements = _requirements()
     if not requirements:
-        faults.append(("", "cbirkit itself is not installed: pip install -e .  (beside pyproject.toml)"))
+        faults.append(
+            ("", "cbirkit itself is not installed: pip install -e .  (beside pyproject.toml)")
+        )
     for extra, title in _GROUPS.items():
         chosen = [(name, least) for name, least, group in requirements if group == extra]
         if chosen and not printer.quiet:
@@ -71,13 +86,19 @@ def _conclude(faults, printer):
     for extra, line in _INSTALL.items():
         names = [text for group, text in faults if group == extra]
         if names:
-            printer.result(f"\nmissing {_GROUPS[extra]}: {'; '.join(names)}\n  install with: {line}")
+            printer.result(
+                f"\nmissing {_GROUPS[extra]}: {'; '.join(names)}\n  install with: {line}"
+            )
         broken = [text.split()[0] for text in names if "is broken" in text]
         if broken:
-            printer.result(f"  what is broken, with: pip install --force-reinstall {' '.join(broken)}")
+            printer.result(
+                f"  what is broken, with: pip install --force-reinstall {' '.join(broken)}"
+            )
     if needed:
         printer.result("\nnot ready: " + "; ".join(needed))
-        printer.result('  install with: pip install -e ".[lab]"  (in the folder that holds pyproject.toml)')
+        printer.result(
+            '  install with: pip install -e ".[lab]"  (in the folder that holds pyproject.toml)'
+        )
         return 1
     if not printer.quiet:
         printer.result(
@@ -157,7 +178,9 @@ def _numbers(version):
 
 
 def _python():
-    return f"{platform.python_version()}  {platform.system()} {platform.machine()}  {sys.executable}"
+    return (
+        f"{platform.python_version()}  {platform.system()} {platform.machine()}  {sys.executable}"
+    )
 
 
 def _machine():
@@ -169,7 +192,8 @@ def _machine():
         ("memory", f"{memory / 2**30:.1f} GiB" if memory else "not known"),
         (
             "free disk here",
-            f"{free / 2**30:.1f} GiB" + ("  (little: the packages need about 8)" if free < 2**33 else ""),
+            f"{free / 2**30:.1f} GiB"
+            + ("  (little: the packages need about 8)" if free < 2**33 else ""),
         ),
     ]
 

@@ -50,7 +50,11 @@ def index_folder(arguments, printer, images=None, names=None):
     try:
         claim(out)
         retriever, new = _fitted(names, images, out, arguments, printer)
-        about = {"encoder": encoder, "index": index, "labels": labels_file(arguments)}  # in the same step: it is never said of another index
+        about = {
+            "encoder": encoder,
+            "index": index,
+            "labels": labels_file(arguments),
+        }  # in the same step: it is never said of another index
         save_anew(lambda folder: retriever.save(folder, about=about), out / "retriever")
         text = retriever.problems.map(_as_cell).to_csv(index=False)
         write_bytes(out / "problems.csv", text.encode("utf-8", "backslashreplace"))
@@ -71,9 +75,9 @@ def _fitted(names, images, out, arguments, printer):
 
     store = EmbeddingStore(out / "store")
     encoder = prepared_encoder(names[0], images, out, printer)
-    retriever = Retriever(encoder, make_index(names[1]), store=store, progress=not arguments.quiet).fit(
-        images
-    )
+    retriever = Retriever(
+        encoder, make_index(names[1]), store=store, progress=not arguments.quiet
+    ).fit(images)
     return retriever, min(store.n_encoded, len(retriever.ids))
 
 
@@ -84,7 +88,9 @@ def _as_cell(text):
 
 def _name_problems(problems, out, printer):
     if len(problems):
-        printer.note(f"{counted(len(problems), 'file')} cannot be used, or found by nothing in the picture:")
+        printer.note(
+            f"{counted(len(problems), 'file')} cannot be used, or found by nothing in the picture:"
+        )
     for row in problems.head(_MOST_NAMED).itertuples(index=False):
         printer.note(f"  {row.name}: {row.reason}")
     if len(problems) > _MOST_NAMED:

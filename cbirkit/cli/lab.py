@@ -63,9 +63,13 @@ def explore_folder(arguments, printer):
     _make(out)
     if recipe(encoder)[1]:
         prepared_encoder(encoder, images, out, printer)
-    notebook = json.dumps(_notebook(folder, labels_file(arguments), out, encoder, index), indent=1) + "\n"
+    notebook = (
+        json.dumps(_notebook(folder, labels_file(arguments), out, encoder, index), indent=1) + "\n"
+    )
     if path.exists() and path.stat().st_size:  # an empty one was left by a full disk
-        printer.note(f"{path} is there already and was kept; name another with --notebook FILE, or delete it")
+        printer.note(
+            f"{path} is there already and was kept; name another with --notebook FILE, or delete it"
+        )
     else:
         write_page(path, notebook, "--notebook FILE")
         printer.note(f"wrote {path} for {counted(len(images), 'image')}")
@@ -94,7 +98,9 @@ def _open(path, printer):
     process = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(path)])
     code = None
     while code is None:
-        with contextlib.suppress(KeyboardInterrupt):  # JupyterLab sees it too, and asks whether to end
+        with contextlib.suppress(
+            KeyboardInterrupt
+        ):  # JupyterLab sees it too, and asks whether to end
             code = process.wait()
     if code:
         raise Failure(f"JupyterLab ended with code {code}; the notebook is {path}")
@@ -104,7 +110,9 @@ def _notebook(folder, labels, out, encoder, index):
     """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
     codes = [_imports(encoder), _images(folder, labels), _retriever(out, encoder, index)]
     cells = [_markdown(_INTRODUCTION.format(name=_plain(folder.name))), *map(_code, codes)]
-    for (title, words), code in zip(_PARTS.items(), (_LOOK, _SEARCH.format(encoder), _MAP), strict=True):
+    for (title, words), code in zip(
+        _PARTS.items(), (_LOOK, _SEARCH.format(encoder), _MAP), strict=True
+    ):
         cells += [_markdown(f"## {title}\n\n{words}"), _code(code)]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
@@ -115,7 +123,9 @@ def _notebook(folder, labels, out, encoder, index):
 
 def _imports(encoder):
     parts, learned, _ = recipe(encoder)
-    lines = ["import numpy as np"] + ["from sklearn.pipeline import make_union"] * (len(parts) > 1 and not learned)
+    lines = ["import numpy as np"] + ["from sklearn.pipeline import make_union"] * (
+        len(parts) > 1 and not learned
+    )
     lines += ["", "from cbirkit import ImageCollection, Retriever, encoders, explore, indexes"]
     lines += ["from cbirkit.persistence import load_estimator"] * learned
     return "\n".join([*lines, "from cbirkit.store import EmbeddingStore"])
@@ -131,9 +141,13 @@ def _retriever(out, encoder, index):
     if recipe(encoder)[1]:  # what it learnt is kept beside the embeddings
         made = f"load_estimator({str(out / 'encoders' / encoder)!r})  # {made}"
     lines = [f"encoder = {made}", f"store = EmbeddingStore({str(out / 'store')!r})"]
-    lines += [f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"]
+    lines += [
+        f"retriever = Retriever(encoder, indexes.{INDEXES[index]}(), store=store).fit(images)"
+    ]
     lines += ["problems = retriever.problems.head(50).to_string(index=False)"]
-    return "\n".join([*lines, 'print(problems if len(retriever.problems) else "every file could be used")'])
+    return "\n".join(
+        [*lines, 'print(problems if len(retriever.problems) else "every file could be used")']
+    )
 
 
 def _plain(name):

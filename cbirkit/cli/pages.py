@@ -73,7 +73,9 @@ def html_page(found, thumbnails):
     str
     """
     query, *pictures = thumbnails
-    tiles = "\n".join(_tile(row, picture) for row, picture in zip(found["results"], pictures, strict=True))
+    tiles = "\n".join(
+        _tile(row, picture) for row, picture in zip(found["results"], pictures, strict=True)
+    )
     name = escaped(found["query"])
     how = escaped(
         f"{found['folder']}: encoder {found['encoder']}, index {found['index']}, smaller distance is nearer"
@@ -119,7 +121,9 @@ def picture_html(picture, alt):
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<div class="picture"><img alt="{escaped(alt)}" src="data:image/jpeg;base64,{data}"></div>'
+    return (
+        f'<div class="picture"><img alt="{escaped(alt)}" src="data:image/jpeg;base64,{data}"></div>'
+    )
 
 
 def check_place(path, option="--html FILE"):
@@ -148,7 +152,9 @@ def write_page(path, page, option="--html FILE"):
 
 
 def _cannot_write(path, number, option):
-    return Failure(f"cannot write {path} ({os.strerror(number or 0)}); choose another place with {option}")
+    return Failure(
+        f"cannot write {path} ({os.strerror(number or 0)}); choose another place with {option}"
+    )
 
 
 def breakable(name):

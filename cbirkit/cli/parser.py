@@ -22,7 +22,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message):
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
-        near = difflib.get_close_matches(wrong[1], re.findall(r"[\w+-]+", wrong[2]), n=1) if wrong else []
+        near = (
+            difflib.get_close_matches(wrong[1], re.findall(r"[\w+-]+", wrong[2]), n=1)
+            if wrong
+            else []
+        )
         super().error(f"{message}; did you mean {near[0]}?" if near else message)
 
 
@@ -123,9 +127,14 @@ def _add_prefetch(commands):
         resumes=True,
     )
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="a data set (see --list) or a backbone of encoders.Deep"
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="a data set (see --list) or a backbone of encoders.Deep",
     )
-    parser.add_argument("--list", action="store_true", help="list data sets and weights, and which are here")
+    parser.add_argument(
+        "--list", action="store_true", help="list data sets and weights, and which are here"
+    )
     parser.add_argument(
         "--root",
         metavar="DIR",
@@ -165,9 +174,13 @@ def _add_search(commands):
     )
     _add_folder(parser)
     parser.add_argument("image", metavar="IMAGE", help="the image to search for")
-    parser.add_argument("-k", type=_count, default=10, metavar="N", help="how many to find (default 10)")
+    parser.add_argument(
+        "-k", type=_count, default=10, metavar="N", help="how many to find (default 10)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    parser.add_argument("--html", metavar="FILE", help="also write a page with the images, all in one file")
+    parser.add_argument(
+        "--html", metavar="FILE", help="also write a page with the images, all in one file"
+    )
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -224,20 +237,35 @@ def _add_assignments(commands):
         run=_later(".assignments", "write_assignments"),
     )
     parser.add_argument(
-        "only", metavar="NUMBER", nargs="*", help="notebooks, by the beginning of their names (default: all)"
+        "only",
+        metavar="NUMBER",
+        nargs="*",
+        help="notebooks, by the beginning of their names (default: all)",
     )
     parser.add_argument(
-        "--folder", default="notebooks", metavar="DIR", help="where the notebooks are (default: ./notebooks)"
+        "--folder",
+        default="notebooks",
+        metavar="DIR",
+        help="where the notebooks are (default: ./notebooks)",
     )
     parser.add_argument(
-        "--out", default="assignments", metavar="DIR", help="where to write (default: ./assignments)"
+        "--out",
+        default="assignments",
+        metavar="DIR",
+        help="where to write (default: ./assignments)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there and differ")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that are there and differ"
+    )
 
 
 def _add_folder(parser):
-    parser.add_argument("folder", metavar="FOLDER", help="a folder of images, searched with its sub-folders")
-    parser.add_argument("--out", metavar="DIR", help="where the index is kept (default: FOLDER/.cbirkit)")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="a folder of images, searched with its sub-folders"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="where the index is kept (default: FOLDER/.cbirkit)"
+    )
     parser.add_argument(
         "--labels", metavar="FILE",
         help="CSV file, in FOLDER or elsewhere, that names images and their labels; FILE:COLUMN if it does not call them label or "

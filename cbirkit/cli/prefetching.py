@@ -8,7 +8,11 @@ from .say import printable
 
 # No network, no room, no such name, no torch; RuntimeError is what torchvision raises for damaged files.
 _FAILURES = (ImportError, OSError, RuntimeError, TypeError, ValueError)
-_PHOTOS = ["clothing", "flowers", "ucmerced"]  # what the name "photos" stands for: free for everybody
+_PHOTOS = [
+    "clothing",
+    "flowers",
+    "ucmerced",
+]  # what the name "photos" stands for: free for everybody
 _MOST_LISTED = 30  # files of weights
 
 
@@ -41,7 +45,9 @@ def prefetch(arguments, printer):
     for name in wanted:
         try:
             told = (
-                _get_data(name, listed, root, printer) if name in listed.index else _get_weights(name, listed)
+                _get_data(name, listed, root, printer)
+                if name in listed.index
+                else _get_weights(name, listed)
             )
             printer.result(f"{printable(name)}: {told}")
         except _FAILURES as error:
@@ -86,9 +92,14 @@ def _note_disk(listed, names, root, printer):
     from ..datasets.fetch.disk import free_bytes
 
     missing = listed.loc[[name for name in names if not listed.loc[name, "here"]]]
-    need, free = 1e6 * (missing["megabytes"] + missing["unpacked_megabytes"]).sum(), free_bytes(root)
+    need, free = (
+        1e6 * (missing["megabytes"] + missing["unpacked_megabytes"]).sum(),
+        free_bytes(root),
+    )
     if need > free:
-        printer.note(f"all of it needs up to {_megabytes(need)}, and {_megabytes(free)} are free in {root}")
+        printer.note(
+            f"all of it needs up to {_megabytes(need)}, and {_megabytes(free)} are free in {root}"
+        )
 
 
 def _list(listed, root, printer):
@@ -98,7 +109,9 @@ def _list(listed, root, printer):
     printer.result(f"  {'name':<18}{'images':>8}{'download':>12}{'on disk':>12}  here  what it is")
     for name, row in listed.iterrows():
         here, folder = ("yes", Path(row["folder"])) if row["here"] else ("-", None)
-        on_disk = _megabytes(_size(folder)) if folder else _megabytes(1e6 * row["unpacked_megabytes"])
+        on_disk = (
+            _megabytes(_size(folder)) if folder else _megabytes(1e6 * row["unpacked_megabytes"])
+        )
         printer.result(
             f"  {name:<18}{_number(row['n_images']):>8}{_megabytes(1e6 * row['megabytes']):>12}{on_disk:>12}  {here:<5} {row['title']}"
         )
@@ -108,7 +121,9 @@ def _list(listed, root, printer):
         if folder.is_dir()
         else []
     )
-    printer.result(f"\nweights, kept in {printable(folder)} ({_megabytes(free_bytes(folder))} free)")
+    printer.result(
+        f"\nweights, kept in {printable(folder)} ({_megabytes(free_bytes(folder))} free)"
+    )
     for path in files[:_MOST_LISTED]:
         printer.result(f"  {printable(path.name):<50}{_megabytes(path.stat().st_size):>12}")
     if len(files) > _MOST_LISTED:
@@ -126,7 +141,9 @@ def weights_folder():
     -------
     pathlib.Path
     """
-    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    home = os.environ.get("TORCH_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
+    )
     return expanded(home) / "hub" / "checkpoints"
 
 

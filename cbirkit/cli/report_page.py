@@ -87,13 +87,16 @@ def _bytes(found):
 
 def _size(n_bytes):
     return next(
-        (f"{n_bytes / one:,.1f} {unit}" for unit, one in _UNITS if n_bytes >= one), f"{n_bytes:,} bytes"
+        (f"{n_bytes / one:,.1f} {unit}" for unit, one in _UNITS if n_bytes >= one),
+        f"{n_bytes:,} bytes",
     )
 
 
 def _span(values):
     low, high = values.min(), values.max()
-    return f"{low} pixels" if low == high else f"{low} to {high} pixels, median {values.median():.0f}"
+    return (
+        f"{low} pixels" if low == high else f"{low} to {high} pixels, median {values.median():.0f}"
+    )
 
 
 def _groups_of(groups):
@@ -116,7 +119,8 @@ def _numbers(found):
         "groups of near-copies": _groups_of(found.near_copies),
     }
     rows = "".join(
-        f"<tr><th scope=row>{name}</th><td>{escaped(value)}</td></tr>" for name, value in lines.items()
+        f"<tr><th scope=row>{name}</th><td>{escaped(value)}</td></tr>"
+        for name, value in lines.items()
     )
     return f"<table>{rows}</table>\n"
 
@@ -162,9 +166,7 @@ def _outliers(found, encoder):
     distance = found.table["distance"]
     tiles = _tiles(found, ids, {name: f"distance {distance[name]:.3f}" for name in ids})
     words = escaped(f"{encoder} ({recipe(encoder)[2].split(';')[0]})")
-    meaning = (
-        "The images with the least alike around them: strange ones, but also the only ones of their kind."
-    )
+    meaning = "The images with the least alike around them: strange ones, but also the only ones of their kind."
     how = f"Alike is what the encoder {words} takes for it; of all images, the middle one has the distance {distance.median():.3f}."
     return f"<h2>Unlike all others</h2><p>{meaning} {how}</p>{tiles}"
 

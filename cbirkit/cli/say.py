@@ -31,7 +31,11 @@ def printable(value):
 def _escaped(character):
     number = ord(character)
     return (
-        f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
+        f"\\x{number:02x}"
+        if number < 256
+        else f"\\u{number:04x}"
+        if number < 65536
+        else f"\\U{number:08x}"
     )
 
 
@@ -55,7 +59,9 @@ def file_name(folder):
     >>> file_name(PurePosixPath("/home/me/My photos (new)"))
     'My_photos_new_'
     """
-    name = re.sub(r"[^\w.-]+", "_", folder.name).encode()[:120]  # names of files have 255 bytes at most
+    name = re.sub(r"[^\w.-]+", "_", folder.name).encode()[
+        :120
+    ]  # names of files have 255 bytes at most
     return name.decode(errors="ignore") or "folder"
 
 

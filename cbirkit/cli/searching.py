@@ -59,7 +59,9 @@ def _find_query(image, folder, images):
         if candidate.exists() and not candidate.is_dir():
             return candidate
     near = f"; {folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
-    raise Failure(f"no image {image}: it is neither a file nor the name of an image in {folder}{near}")
+    raise Failure(
+        f"no image {image}: it is neither a file nor the name of an image in {folder}{near}"
+    )
 
 
 def _kept_retriever(out, images, names, trust, printer):
@@ -68,20 +70,31 @@ def _kept_retriever(out, images, names, trust, printer):
 
     kept = kept_settings(out)
     if not kept:
-        what = "the index in {} cannot be used" if (out / "retriever").exists() else "there is no index in {} yet"
+        what = (
+            "the index in {} cannot be used"
+            if (out / "retriever").exists()
+            else "there is no index in {} yet"
+        )
         printer.note(f"{what.format(out)}: indexing first, later searches are quick")
         return None
     if (kept["encoder"], kept["index"]) != names:
-        printer.note(f"the index is for encoder {kept['encoder']} and index {kept['index']}: indexing anew")
+        printer.note(
+            f"the index is for encoder {kept['encoder']} and index {kept['index']}: indexing anew"
+        )
         return None
     try:
         retriever = Retriever.load(out / "retriever", images=False, trust_index=trust)
-        if (repr(retriever.encoder_), type(retriever.index_)) != (repr(make_encoder(names[0])), type(make_index(names[1]))):
+        if (repr(retriever.encoder_), type(retriever.index_)) != (
+            repr(make_encoder(names[0])),
+            type(make_index(names[1])),
+        ):
             raise ValueError("it is not what it says")
     except (OSError, ValueError) as error:
         printer.note(f"the index in {out} cannot be used ({error}): indexing anew")
         return None
-    retriever.database_, told = _compared(retriever.database_, images, out / "store" / "digests.sqlite")
+    retriever.database_, told = _compared(
+        retriever.database_, images, out / "store" / "digests.sqlite"
+    )
     if told:
         printer.note(f"{told}: bringing the index up to date")
         return None

@@ -53,7 +53,9 @@ class Difficulty:
 
 LEVELS = {
     "easy": Difficulty(8, (0.80, 1.0), 0.03, 1.15, 0.05, (0.9, 1.1), 0.1, 0.4, 2, (80, 95), 0.0),
-    "medium": Difficulty(22, (0.65, 1.0), 0.07, 1.35, 0.12, (0.7, 1.3), 0.25, 0.8, 5, (50, 90), 0.2),
+    "medium": Difficulty(
+        22, (0.65, 1.0), 0.07, 1.35, 0.12, (0.7, 1.3), 0.25, 0.8, 5, (50, 90), 0.2
+    ),
     "hard": Difficulty(40, (0.55, 1.0), 0.12, 1.6, 0.2, (0.4, 1.5), 0.4, 1.0, 8, (30, 80), 0.4),
 }
 
@@ -120,7 +122,9 @@ def draw_view(level, rng):
     square = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     square = square + level.perspective * signed[2:10].reshape(4, 2) / 2
     turn = np.deg2rad(rotation)
-    corners = side * square @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    corners = (
+        side * square @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    )
     extent = np.ptp(corners, axis=0).max()
     shrink = min(1.0, 1.0 / extent)
     corners = corners * shrink
@@ -171,13 +175,18 @@ def occluder_cover(size, view, rng):
     if not view.occluder:
         return np.zeros((size, size), dtype=np.float32), colour
     aspect = 2 ** (2 * u[3] - 1)  # 1/2 to 2
-    half = np.sqrt(view.occluder) / 2 * np.array([aspect, 1 / aspect]) ** 0.5  # half sides, as shares of the view
+    half = (
+        np.sqrt(view.occluder) / 2 * np.array([aspect, 1 / aspect]) ** 0.5
+    )  # half sides, as shares of the view
     middle = 0.15 + 0.7 * u[4:6]
     turn = np.pi * u[6]
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     dx, dy = x - middle[0], y - middle[1]
     along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
-    inside = [np.clip((h - np.abs(d)) * size + 0.5, 0, 1) for h, d in zip(half, (along, across), strict=True)]
+    inside = [
+        np.clip((h - np.abs(d)) * size + 0.5, 0, 1)
+        for h, d in zip(half, (along, across), strict=True)
+    ]
     return (inside[0] * inside[1]).astype(np.float32), colour
 
 

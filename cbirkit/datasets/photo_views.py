@@ -131,7 +131,9 @@ def load_photo_views(
     objects, others = choose_regions(n_objects, seed)
     wanted = [(region, region.name, n) for region in objects for n in range(n_views)]
     wanted += [(others[i % len(others)], None, i // len(others)) for i in range(n_distractors)]
-    codes = {region.name: i for i, region in enumerate(sorted(objects + others, key=lambda r: r.name))}
+    codes = {
+        region.name: i for i, region in enumerate(sorted(objects + others, key=lambda r: r.name))
+    }
     drawn = [
         _draw(region, instance, number, LEVELS[level], (image_size, seed, codes[region.name]))
         for region, instance, number in wanted
@@ -170,7 +172,9 @@ def _draw(region, instance, number, level, where):
     size, seed, code = where
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1, code, number]))
     view, corners = draw_view(level, rng)
-    shown = corners * size - 0.5  # in the reference frame: its outer corners are at -1/2 and size - 1/2
+    shown = (
+        corners * size - 0.5
+    )  # in the reference frame: its outer corners are at -1/2 and size - 1/2
     homography = homography_of_corners(shown, frame_corners(size))
     return _Drawn(region, instance, number, view, homography, (seed, 2, code, number))
 
@@ -201,7 +205,11 @@ def _table(drawn, level):
 
 def _render(drawn, size, row):
     d = drawn[row]
-    image = warp(partial(read_photograph, d.region.source), d.homography @ _to_reference(d.region, size), size)
+    image = warp(
+        partial(read_photograph, d.region.source),
+        d.homography @ _to_reference(d.region, size),
+        size,
+    )
     return expose(image, d.view, np.random.default_rng(np.random.SeedSequence(d.pixel_seed)))
 
 
@@ -279,12 +287,15 @@ def reference_views(views):
     views.column("homography")  # says what is wrong if this is no such set
     table = views.table.drop_duplicates("region")[columns]
     regions = [
-        Region(r.region, r.source, int(r.x), int(r.y), int(r.side), float(r.texture)) for r in table.itertuples()
+        Region(r.region, r.source, int(r.x), int(r.y), int(r.side), float(r.texture))
+        for r in table.itertuples()
     ]
     size = len(views[0])
     table = table.set_index(pd.Index(table["region"].to_numpy(), dtype=object))
     table["homography"] = pd.Series([np.eye(3)] * len(table), index=table.index, dtype=object)
-    key = f"photo_views reference {VERSION} {size} " + repr([(r.source, file_digest(r.source), r) for r in regions])
+    key = f"photo_views reference {VERSION} {size} " + repr(
+        [(r.source, file_digest(r.source), r) for r in regions]
+    )
     return ImageCollection.from_function(
         partial(_render_reference, regions, size), table, key=key, name=f"{views.name} reference"
     )

@@ -13,7 +13,17 @@ from ..ranking import Ranking, Relevance
 from .fetch import data_root
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "real_features"
-SETS = ("clothing", "flowers", "ucmerced", "satellite", "pacs", "sketches", "coco", "flickr8k", "omniglot")
+SETS = (
+    "clothing",
+    "flowers",
+    "ucmerced",
+    "satellite",
+    "pacs",
+    "sketches",
+    "coco",
+    "flickr8k",
+    "omniglot",
+)
 
 
 def quantise(embeddings, dtype=np.uint8):
@@ -103,7 +113,9 @@ class RealFeatures:
     def column(self, name):
         """ndarray (n_images,) of one column of the table; ValueError names the columns there are."""
         if name not in self.table:
-            raise ValueError(f"no column {name!r} in {self.name!r}; its columns: {', '.join(map(str, self.table))}")
+            raise ValueError(
+                f"no column {name!r} in {self.name!r}; its columns: {', '.join(map(str, self.table))}"
+            )
         return self.table[name].to_numpy()
 
     def embeddings(self, encoder):
@@ -119,7 +131,9 @@ class RealFeatures:
             No such encoder.
         """
         if encoder not in self.recipes:
-            raise ValueError(f"no encoder {encoder!r} for {self.name!r}; use one of {', '.join(self.encoders)}")
+            raise ValueError(
+                f"no encoder {encoder!r} for {self.name!r}; use one of {', '.join(self.encoders)}"
+            )
         codes, scale, centre = self._codes[encoder]
         return dequantise(codes, scale) + centre
 
@@ -138,7 +152,9 @@ class RealFeatures:
         """
         rows, columns = self._rows(queries), self._rows(database)
         values = self.column(by)
-        return Relevance.from_labels(self.ids[rows], self.ids[columns], values[rows], values[columns])
+        return Relevance.from_labels(
+            self.ids[rows], self.ids[columns], values[rows], values[columns]
+        )
 
     def ranking(self, encoder, queries=None, database=None, *, k=None):
         """Rank the database for every query by the cosine distance; an image itself is left out, by id.
@@ -162,13 +178,19 @@ class RealFeatures:
             No such encoder, embeddings of another number of images, no query or no database.
         """
         rows, columns = self._rows(queries), self._rows(database)
-        X = np.asarray(self.embeddings(encoder) if isinstance(encoder, str) else encoder, dtype=np.float64)
+        X = np.asarray(
+            self.embeddings(encoder) if isinstance(encoder, str) else encoder, dtype=np.float64
+        )
         if X.ndim != 2 or len(X) != len(self):
-            raise ValueError(f"embeddings have the shape {X.shape} for {len(self)} images; give (n_images, n_dims), one row an image")
+            raise ValueError(
+                f"embeddings have the shape {X.shape} for {len(self)} images; give (n_images, n_dims), one row an image"
+            )
         lengths = np.linalg.norm(X, axis=1, keepdims=True)
         X = X / np.where(lengths > 0, lengths, 1)
         distances = np.maximum(1 - X[rows] @ X[columns].T, 0)  # (n_queries, n_database)
-        return Ranking.from_distances(distances, self.ids[rows], self.ids[columns], k=k, exclude_self=True)
+        return Ranking.from_distances(
+            distances, self.ids[rows], self.ids[columns], k=k, exclude_self=True
+        )
 
     def images(self, folder=None):
         """The images themselves, for those who have them.
@@ -193,11 +215,19 @@ class RealFeatures:
         if folder:
             paths = [Path(folder) / self.source / file for file in self.table["file"]]
         else:  # the archives have other folders and suffixes, and the same names
-            there = {path.stem: path for path in sorted((data_root(None) / self.name / "ready").rglob("*")) if path.suffix in (".jpg", ".tif")}
+            there = {
+                path.stem: path
+                for path in sorted((data_root(None) / self.name / "ready").rglob("*"))
+                if path.suffix in (".jpg", ".tif")
+            }
             paths = [there.get(name := Path(file).stem, Path(name)) for file in self.table["file"]]
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
-            get = "run `cbirkit prefetch photos`, or " if self.name in ("clothing", "flowers", "ucmerced") else ""
+            get = (
+                "run `cbirkit prefetch photos`, or "
+                if self.name in ("clothing", "flowers", "ucmerced")
+                else ""
+            )
             raise FileNotFoundError(
                 f"no image {str(missing)!r} of {self.name!r}; {get}give the folder that holds {self.source!r}, see data/README.md"
             )
@@ -216,12 +246,18 @@ class RealFeatures:
         rows = np.arange(len(self)) if which is None else np.asarray(which)
         if rows.dtype == bool:
             if rows.shape != (len(self),):
-                raise ValueError(f"mask of shape {rows.shape} for {len(self)} images; give one value an image")
+                raise ValueError(
+                    f"mask of shape {rows.shape} for {len(self)} images; give one value an image"
+                )
             rows = np.flatnonzero(rows)
         if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
-            raise ValueError(f"select images of {self.name!r} by a mask or positions, at least one image, got {which!r}")
+            raise ValueError(
+                f"select images of {self.name!r} by a mask or positions, at least one image, got {which!r}"
+            )
         if rows.min() < 0 or rows.max() >= len(self):
-            raise ValueError(f"position {rows.max() if rows.min() >= 0 else rows.min()} is not one of the {len(self)} images")
+            raise ValueError(
+                f"position {rows.max() if rows.min() >= 0 else rows.min()} is not one of the {len(self)} images"
+            )
         return rows
 
 
@@ -282,13 +318,22 @@ def _read(path):
     from safetensors.numpy import load_file
 
     if not path.is_file():
-        raise FileNotFoundError(f"no shipped features at {str(path)!r}; install cbirkit from a checkout (pip install -e .)")
+        raise FileNotFoundError(
+            f"no shipped features at {str(path)!r}; install cbirkit from a checkout (pip install -e .)"
+        )
     told = json.loads(path.read_text(encoding="utf-8"))
     ids = [str(PurePosixPath(file).with_suffix("")) for file in told["columns"]["file"]]
-    table = pd.DataFrame(told["columns"], index=pd.Index(ids, dtype=object, name="id")).astype(object)
+    table = pd.DataFrame(told["columns"], index=pd.Index(ids, dtype=object, name="id")).astype(
+        object
+    )
     arrays = {}
     for file in told["files"]:
         arrays |= load_file(path.parent / file)
-    codes = {e: (arrays[f"{e}/codes"], arrays[f"{e}/scale"], arrays.get(f"{e}/centre", np.float32(0))) for e in told["recipes"]}
+    codes = {
+        e: (arrays[f"{e}/codes"], arrays[f"{e}/scale"], arrays.get(f"{e}/centre", np.float32(0)))
+        for e in told["recipes"]
+    }
     captions = pd.DataFrame(told["captions"]) if told.get("captions") else None
-    return RealFeatures(told["name"], table, told["recipes"], told["weights"], told["source"], codes, captions)
+    return RealFeatures(
+        told["name"], table, told["recipes"], told["weights"], told["source"], codes, captions
+    )

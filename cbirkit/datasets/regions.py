@@ -6,7 +6,9 @@ import numpy as np
 
 from .photographs import PHOTOGRAPHS, read_photograph
 
-OBJECT_TEXTURE = 3.0  # least texture of an object: grey levels a pixel of the 64-pixel reference view
+OBJECT_TEXTURE = (
+    3.0  # least texture of an object: grey levels a pixel of the 64-pixel reference view
+)
 DISTRACTOR_TEXTURE = 1.0
 
 
@@ -117,4 +119,6 @@ def choose_regions(n_objects, seed):
             f"with this random_state; use n_objects <= {len(turns)}"
         )
     others = others + turns[n_objects:]
-    return turns[:n_objects], [others[i] for i in np.argsort(rng.random(len(others)), kind="stable")]
+    return turns[:n_objects], [
+        others[i] for i in np.argsort(rng.random(len(others)), kind="stable")
+    ]

@@ -13,7 +13,13 @@ from ..images.files import read_image
 from .shipped import shipped_file
 
 PARTS = ("objects", "scenes", "domains")
-_LISTS = ("box", "distractors", "objects", "relations", "captions")  # columns that are JSON in the file
+_LISTS = (
+    "box",
+    "distractors",
+    "objects",
+    "relations",
+    "captions",
+)  # columns that are JSON in the file
 _PLACES = ("image_start", "image_bytes", "mask_start", "mask_bytes")
 
 
@@ -77,7 +83,9 @@ def load_tabletop(part="objects"):
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
-    table = pd.read_csv(shipped_file(f"tabletop/{part}.csv.gz"), dtype={"picture": str}, keep_default_na=False)
+    table = pd.read_csv(
+        shipped_file(f"tabletop/{part}.csv.gz"), dtype={"picture": str}, keep_default_na=False
+    )
     for name in table.columns.intersection(_LISTS):
         table[name] = table[name].map(json.loads)
     for name in table.columns.intersection(["seen_category", "seen_instance"]):
@@ -86,8 +94,15 @@ def load_tabletop(part="objects"):
     for column, kind in ((0, "images"), (2, "masks")):
         files[kind] = shipped_file(f"tabletop/{part}.{kind}")
         if files[kind].stat().st_size != places[-1, column] + places[-1, column + 1]:
-            raise ValueError(f"{str(files[kind])!r} is damaged or of another version than its table; get the folder data/ again")
-    table = table.drop(columns=[*_PLACES]).rename(columns={"category": "label"}).set_index("picture", drop=True).rename_axis(None)
+            raise ValueError(
+                f"{str(files[kind])!r} is damaged or of another version than its table; get the folder data/ again"
+            )
+    table = (
+        table.drop(columns=[*_PLACES])
+        .rename(columns={"category": "label"})
+        .set_index("picture", drop=True)
+        .rename_axis(None)
+    )
     table.index = table.index.astype(object)
 
     def part_of(kind, start, size):
@@ -102,4 +117,6 @@ def load_tabletop(part="objects"):
         return np.asarray(Image.open(io.BytesIO(part_of("masks", *places[row, 2:]))))
 
     digest = hashlib.sha256(files["images"].read_bytes()).hexdigest()
-    return ImageCollection.from_function(picture, table, key=f"tabletop {part} {digest}", name=f"tabletop {part}", read_mask=mask)
+    return ImageCollection.from_function(
+        picture, table, key=f"tabletop {part} {digest}", name=f"tabletop {part}", read_mask=mask
+    )

@@ -84,7 +84,11 @@ def warp(pyramid, homography, size):
     matrix = to_double @ homography @ np.linalg.inv(to_half)
     kind = cv2.INTER_CUBIC if step < 0.8 else cv2.INTER_LINEAR
     large = cv2.warpPerspective(
-        pyramid(halvings), matrix, (2 * size, 2 * size), flags=kind, borderMode=cv2.BORDER_REFLECT_101
+        pyramid(halvings),
+        matrix,
+        (2 * size, 2 * size),
+        flags=kind,
+        borderMode=cv2.BORDER_REFLECT_101,
     )
     return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 

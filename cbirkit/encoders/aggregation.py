@@ -67,7 +67,16 @@ class BagOfWords(TransformerMixin, BaseEstimator):
     (3, 20)
     """
 
-    def __init__(self, n_words=1000, detector=None, *, idf=True, power=1.0, max_descriptors=200_000, random_state=0):
+    def __init__(
+        self,
+        n_words=1000,
+        detector=None,
+        *,
+        idf=True,
+        power=1.0,
+        max_descriptors=200_000,
+        random_state=0,
+    ):
         self.n_words = n_words
         self.detector = detector
         self.idf = idf
@@ -108,7 +117,9 @@ class BagOfWords(TransformerMixin, BaseEstimator):
 
     def _aggregate(self, descriptors):
         """Aggregate descriptors (n, 128) to (n_words,)."""
-        counts = np.bincount(nearest_words(descriptors, self.codebook_), minlength=len(self.codebook_))
+        counts = np.bincount(
+            nearest_words(descriptors, self.codebook_), minlength=len(self.codebook_)
+        )
         frequency = counts / max(1, len(descriptors))
         return l2_normalise(frequency**self.power * self.idf_)
 
@@ -158,7 +169,16 @@ class VLAD(TransformerMixin, BaseEstimator):
     (3, 512)
     """
 
-    def __init__(self, n_words=64, detector=None, *, intra=True, power=1.0, max_descriptors=200_000, random_state=0):
+    def __init__(
+        self,
+        n_words=64,
+        detector=None,
+        *,
+        intra=True,
+        power=1.0,
+        max_descriptors=200_000,
+        random_state=0,
+    ):
         self.n_words = n_words
         self.detector = detector
         self.intra = intra
@@ -209,7 +229,9 @@ def _fit_codebook(encoder, images):
     """Learn a codebook for `encoder`; return it with the descriptors of each image it was learned from."""
     check_codebook_parameters(encoder.n_words, encoder.max_descriptors)
     random_state = check_random_state(encoder.random_state)
-    gathered = gather_descriptors(images, detector_of(encoder), encoder.max_descriptors, random_state)
+    gathered = gather_descriptors(
+        images, detector_of(encoder), encoder.max_descriptors, random_state
+    )
     return learn_codebook(np.concatenate(gathered), encoder.n_words, random_state), gathered
 
 
@@ -226,11 +248,15 @@ def detector_of(encoder):
     """The local detector of an encoder, ``SIFT()`` by default; TypeError if it is none."""
     detector = SIFT() if encoder.detector is None else encoder.detector
     if not hasattr(detector, "describe_all"):
-        raise TypeError(f"detector must be a local detector such as SIFT(), got {encoder.detector!r}; pass SIFT()")
+        raise TypeError(
+            f"detector must be a local detector such as SIFT(), got {encoder.detector!r}; pass SIFT()"
+        )
     return detector
 
 
 def check_power(power):
     """Refuse an exponent outside (0, 1]."""
     if not isinstance(power, numbers.Real) or not 0 < power <= 1:
-        raise ValueError(f"power must lie in (0, 1], got {power!r}; 1 changes nothing and 0.5 is the square root")
+        raise ValueError(
+            f"power must lie in (0, 1], got {power!r}; 1 changes nothing and 0.5 is the square root"
+        )

@@ -26,10 +26,16 @@ def read_images(images, order=None):
         This is one image, a path or a table instead of a sequence of images.
     """
     _check_is_several(images)
-    if isinstance(images, ImageCollection):  # its images are RGB uint8, and it names the broken ones
+    if isinstance(
+        images, ImageCollection
+    ):  # its images are RGB uint8, and it names the broken ones
         yield from (images if order is None else (images[int(position)] for position in order))
         return
-    numbered = enumerate(images) if order is None else ((int(position), images[int(position)]) for position in order)
+    numbered = (
+        enumerate(images)
+        if order is None
+        else ((int(position), images[int(position)]) for position in order)
+    )
     for position, image in numbered:
         yield _as_rgb(image, position)
 
@@ -41,23 +47,40 @@ def has_positions(images):
 
 def _check_is_several(images):
     if isinstance(images, str | bytes) or hasattr(images, "__fspath__"):
-        raise TypeError(f"expected images, got the path {images!r}; open it with cbirkit.datasets.from_folder")
+        raise TypeError(
+            f"expected images, got the path {images!r}; open it with cbirkit.datasets.from_folder"
+        )
     if not hasattr(images, "__iter__"):
-        raise TypeError(f"expected an ImageCollection or a sequence of images, got {type(images).__name__}; "
-                        "pass one image as [image]")
-    if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))):
-        raise ValueError(f"expected several images, got one array of shape {images.shape}; pass one image as [image]")
+        raise TypeError(
+            f"expected an ImageCollection or a sequence of images, got {type(images).__name__}; "
+            "pass one image as [image]"
+        )
+    if isinstance(images, np.ndarray) and (
+        images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
+    ):
+        raise ValueError(
+            f"expected several images, got one array of shape {images.shape}; pass one image as [image]"
+        )
     if hasattr(images, "iloc"):
-        raise TypeError(f"expected images, got a {type(images).__name__}; "
-                        "make a collection of it with cbirkit.ImageCollection.from_table")
+        raise TypeError(
+            f"expected images, got a {type(images).__name__}; "
+            "make a collection of it with cbirkit.ImageCollection.from_table"
+        )
 
 
 def _as_rgb(image, position):
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
+    if (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.shape[2:] == (3,)
+        and image.size
+    ):
         return image
     if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
-        raise TypeError(f"image {position} is the path {image!r}, not pixels; "
-                        "open files with cbirkit.ImageCollection.from_files")
+        raise TypeError(
+            f"image {position} is the path {image!r}, not pixels; "
+            "open files with cbirkit.ImageCollection.from_files"
+        )
     try:
         return read_image(image) if hasattr(image, "getbands") else to_rgb(image)
     except ImageProblem as problem:
@@ -76,10 +99,14 @@ def stack(rows, images):
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
-        raise ValueError("expected at least one image, got none; pass a collection or list that holds images")
+        raise ValueError(
+            "expected at least one image, got none; pass a collection or list that holds images"
+        )
     if n_images is None:
         return np.stack([first, *rows]).astype(np.float32, copy=False)
-    embeddings = np.empty((n_images, len(first)), dtype=np.float32)  # filled as they come: never held twice
+    embeddings = np.empty(
+        (n_images, len(first)), dtype=np.float32
+    )  # filled as they come: never held twice
     embeddings[0] = first
     for position, row in enumerate(rows, start=1):
         embeddings[position] = row
@@ -95,13 +122,17 @@ def l2_normalise(vector):
 def check_count(name, value, low=1):
     """Refuse a parameter that is not a whole number >= `low`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}; pass {name}={low} or more")
+        raise ValueError(
+            f"{name} must be a whole number >= {low}, got {value!r}; pass {name}={low} or more"
+        )
 
 
 def check_choice(name, value, choices):
     """Refuse a parameter that is none of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}; pass one of these")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}; pass one of these"
+        )
 
 
 def grey(image):

@@ -42,8 +42,10 @@ def gather_descriptors(images, detector, max_descriptors, random_state):
                 progress.update((progress.total or 0) - progress.n)  # that is all of it
                 break
     if not any(map(len, gathered)):
-        raise ValueError(f"no key points in the {len(gathered)} images; pass images with more texture, "
-                         "or a detector with a lower contrast_threshold")
+        raise ValueError(
+            f"no key points in the {len(gathered)} images; pass images with more texture, "
+            "or a detector with a lower contrast_threshold"
+        )
     _LOG.info("codebook from %d descriptors of %d images", max_descriptors - room, len(gathered))
     return gathered
 
@@ -68,8 +70,10 @@ def learn_codebook(descriptors, n_words, random_state):
         There are fewer descriptors than words.
     """
     if len(descriptors) < n_words:
-        raise ValueError(f"n_words={n_words} needs at least as many descriptors, got {len(descriptors)}; "
-                         f"pass more images, raise max_descriptors, or use n_words <= {len(descriptors)}")
+        raise ValueError(
+            f"n_words={n_words} needs at least as many descriptors, got {len(descriptors)}; "
+            f"pass more images, raise max_descriptors, or use n_words <= {len(descriptors)}"
+        )
     faiss = require("faiss")
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     kmeans = faiss.Kmeans(
@@ -108,8 +112,10 @@ def nearest_words(descriptors, codebook):
     array([1, 0])
     """
     if descriptors.shape[1] != codebook.shape[1]:
-        raise ValueError(f"the descriptors have {descriptors.shape[1]} dimensions and the codebook "
-                         f"{codebook.shape[1]}; fit again with this detector")
+        raise ValueError(
+            f"the descriptors have {descriptors.shape[1]} dimensions and the codebook "
+            f"{codebook.shape[1]}; fit again with this detector"
+        )
     half_norms = 0.5 * np.einsum("wd,wd->w", codebook, codebook)
     step = max(1, _BLOCK_BYTES // (4 * len(codebook)))
     words = np.empty(len(descriptors), dtype=np.int64)

@@ -79,19 +79,25 @@ class ColorHistogram(PerImage, TransformerMixin, BaseEstimator):
         if self.bins is None:
             return
         if np.ndim(self.bins) != 1 or len(self.bins) != 3:
-            raise ValueError(f"bins must be three numbers, one a channel, got {self.bins!r}; "
-                             f"pass for example bins={_BINS[self.space]}")
+            raise ValueError(
+                f"bins must be three numbers, one a channel, got {self.bins!r}; "
+                f"pass for example bins={_BINS[self.space]}"
+            )
         for n_bins in self.bins:
             check_count("each of bins", n_bins)
 
     def _encode(self, image):
         bins = np.array(_BINS[self.space] if self.bins is None else self.bins, dtype=np.int32)
-        steps = np.array([bins[1] * bins[2], bins[2], 1], dtype=np.int32)  # of the joint bin, a channel
+        steps = np.array(
+            [bins[1] * bins[2], bins[2], 1], dtype=np.int32
+        )  # of the joint bin, a channel
         pixels = np.ascontiguousarray(image).reshape(-1, 1, 3)  # (h, w, 3) -> (n, 1, 3)
         counts = np.zeros(bins.prod(), dtype=np.int64)
         for start in range(0, len(pixels), _BLOCK):
             unit = _to_unit(pixels[start : start + _BLOCK], self.space)[:, 0]  # (n, 3)
-            cells = np.clip((unit * bins.astype(np.float32) + np.float32(_EDGE)).astype(np.int32), 0, bins - 1)
+            cells = np.clip(
+                (unit * bins.astype(np.float32) + np.float32(_EDGE)).astype(np.int32), 0, bins - 1
+            )
             counts += np.bincount(cells @ steps, minlength=len(counts))
         histogram = counts / len(pixels)
         return np.sqrt(histogram) if self.hellinger else histogram
@@ -103,7 +109,11 @@ def _to_unit(pixels, space):
     if space == "rgb":
         return pixels / 255
     cv2 = require("cv2")
-    if space == "hsv":  # in 0..255, where the small number that OpenCV adds to divisors is below rounding
+    if (
+        space == "hsv"
+    ):  # in 0..255, where the small number that OpenCV adds to divisors is below rounding
         return cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV) / np.array([360, 1, 255], dtype=np.float32)
     lab = cv2.cvtColor(pixels / 255, cv2.COLOR_RGB2LAB)
-    return (lab + np.array([0, 80, 80], dtype=np.float32)) / np.array([100, 160, 160], dtype=np.float32)
+    return (lab + np.array([0, 80, 80], dtype=np.float32)) / np.array(
+        [100, 160, 160], dtype=np.float32
+    )

@@ -164,7 +164,9 @@ class Deep(TransformerMixin, BaseEstimator):
         """
         self._check()
         chunks = _chunks(map(self.prepare, read_images(images)), self.batch_size)
-        return stack((vector for chunk in chunks for vector in self.transform_prepared(chunk)), images)
+        return stack(
+            (vector for chunk in chunks for vector in self.transform_prepared(chunk)), images
+        )
 
     def prepare(self, image):
         """Resize one RGB uint8 image (h, w, 3) for `transform_prepared`: a flat uint8 array, all scales one after another.
@@ -198,7 +200,9 @@ class Deep(TransformerMixin, BaseEstimator):
             output = extractor.output(one.to_tensor(chunk), self.precision)
             parts.append(np.ascontiguousarray(extractor.maps(output, one.shape).cpu().numpy()))
         if not parts:
-            raise ValueError("expected at least one image, got none; pass a collection or list that holds images")
+            raise ValueError(
+                "expected at least one image, got none; pass a collection or list that holds images"
+            )
         return np.concatenate(parts)
 
     def layers(self):
@@ -211,7 +215,9 @@ class Deep(TransformerMixin, BaseEstimator):
 
         whole = clone(self).set_params(layer=None, device="cpu")
         extractor = extractor_of(whole)
-        found = layer_shapes(extractor.backbone.network, whole.preprocessing([np.zeros((8, 8, 3), np.uint8)]))
+        found = layer_shapes(
+            extractor.backbone.network, whole.preprocessing([np.zeros((8, 8, 3), np.uint8)])
+        )
         if extractor.backbone.layout == "nhwc":  # its convolutions are the only ones that give nchw
             found = {name: value for name, value in found.items() if value[0].__name__ != "Conv2d"}
         return list(found)
@@ -235,7 +241,11 @@ class Deep(TransformerMixin, BaseEstimator):
         (n, h, w, c), for other transformers tokens (n, n_tokens, c). Training it leaves this encoder as it is;
         ``with_state(network.state_dict())`` makes an encoder of it.
         """
-        return copy.deepcopy(extractor_of(self).backbone.network).to(extractor_of(self).device).requires_grad_(True)
+        return (
+            copy.deepcopy(extractor_of(self).backbone.network)
+            .to(extractor_of(self).device)
+            .requires_grad_(True)
+        )
 
     def with_state(self, state_dict):
         """A copy of this encoder with other weights, which are saved along and part of its identity.
@@ -258,13 +268,17 @@ class Deep(TransformerMixin, BaseEstimator):
 
         other = clone(self)
         other.state_ = dict(state_dict)
-        other.state_ = state_of(extractor_of(other).backbone.network)  # as arrays, without a classifier
+        other.state_ = state_of(
+            extractor_of(other).backbone.network
+        )  # as arrays, without a classifier
         other._trained = True
         return other
 
     def _check(self):
         if not isinstance(self.backbone, str) or not self.backbone:
-            raise ValueError(f'backbone must be a name, got {self.backbone!r}; use "lite0", "resnet50" or "timm/NAME", say')
+            raise ValueError(
+                f'backbone must be a name, got {self.backbone!r}; use "lite0", "resnet50" or "timm/NAME", say'
+            )
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("batch_size", self.batch_size)
@@ -274,22 +288,33 @@ class Deep(TransformerMixin, BaseEstimator):
             )
         if not _is_positive(self.p):
             raise ValueError(f"p must be a positive number, got {self.p!r}; 3 is usual")
-        if np.ndim(self.scales) != 1 or not len(self.scales) or not all(map(_is_positive, self.scales)):
-            raise ValueError(f"scales must be a sequence of positive numbers, got {self.scales!r}; use (1.0,) for one scale")
+        if (
+            np.ndim(self.scales) != 1
+            or not len(self.scales)
+            or not all(map(_is_positive, self.scales))
+        ):
+            raise ValueError(
+                f"scales must be a sequence of positive numbers, got {self.scales!r}; use (1.0,) for one scale"
+            )
 
     def __sklearn_is_fitted__(self):
         return True
 
     def __sklearn_clone__(self):
         other = super().__sklearn_clone__()
-        for name in ("state_", "_trained"):  # weights given by `with_state` are what this encoder is, not what it learned
+        for name in (
+            "state_",
+            "_trained",
+        ):  # weights given by `with_state` are what this encoder is, not what it learned
             if name in self.__dict__:
                 setattr(other, name, getattr(self, name))
         return other
 
     def __repr__(self, N_CHAR_MAX=700):
         text = super().__repr__(N_CHAR_MAX)
-        if "backbone=" not in text:  # the default is named too: whoever reads a protocol wants to know the network
+        if (
+            "backbone=" not in text
+        ):  # the default is named too: whoever reads a protocol wants to know the network
             name, _, rest = text.partition("(")
             text = f"{name}(backbone={self.backbone!r}{'' if rest == ')' else ', '}{rest}"
         return text + (".with_state(…)" if getattr(self, "_trained", False) else "")
@@ -307,7 +332,9 @@ class Deep(TransformerMixin, BaseEstimator):
 
 
 def _is_positive(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value < float("inf")
+    return (
+        isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value < float("inf")
+    )
 
 
 def _chunks(items, size):

@@ -8,7 +8,9 @@ import numpy as np
 
 def preprocessings_of(deep):
     """The `Preprocessing` of an encoder at scale 1, and a list of those at each of its scales."""
-    given = {name: getattr(deep, name) for name in ("size", "mean", "std", "interpolation", "crop_ratio")}
+    given = {
+        name: getattr(deep, name) for name in ("size", "mean", "std", "interpolation", "crop_ratio")
+    }
     key = (deep.backbone, str(deep.weights), deep.resize, str(given), str(deep.scales))
     if _kept(deep).get("preprocessing", (None,))[0] != key:
         from ..nets.backbones import preprocessing_of
@@ -43,7 +45,14 @@ def extractor_of(deep):
             )
         weights = getattr(deep, "state_", deep.weights)
         more = {} if deep.pad_type is None else {"pad_type": deep.pad_type}
-        backbone = build(deep.backbone, weights, random_state=deep.random_state, size=deep.size, layer=deep.layer, **more)
+        backbone = build(
+            deep.backbone,
+            weights,
+            random_state=deep.random_state,
+            size=deep.size,
+            layer=deep.layer,
+            **more,
+        )
         found = key, Extractor(backbone, device, deep.backbone)
         _kept(deep)["network"] = found
     return found[1]
@@ -55,7 +64,14 @@ def _kept(deep):
 
 def _build_key(deep):
     """All that the network depends on; a weights file by its size and times, and as it was if it is gone."""
-    key = [deep.backbone, str(deep.weights), str(deep.layer), str(deep.size), str(deep.random_state), str(deep.device)]
+    key = [
+        deep.backbone,
+        str(deep.weights),
+        str(deep.layer),
+        str(deep.size),
+        str(deep.random_state),
+        str(deep.device),
+    ]
     key.append(str(deep.pad_type))
     if hasattr(deep, "state_"):
         return [*key, id(deep.state_)]
@@ -109,4 +125,3 @@ def count_dims(deep):
         size = deep.transform_prepared([deep.prepare(np.zeros((8, 8, 3), np.uint8))]).shape[1]
         _kept(deep)["n_dims"] = [*_build_key(deep), deep.pooling], size
     return _kept(deep)["n_dims"][1]
-

@@ -56,7 +56,9 @@ class FisherVector(TransformerMixin, BaseEstimator):
     (3, 34)
     """
 
-    def __init__(self, n_words=64, detector=None, *, n_dims=64, max_descriptors=100_000, random_state=0):
+    def __init__(
+        self, n_words=64, detector=None, *, n_dims=64, max_descriptors=100_000, random_state=0
+    ):
         self.n_words = n_words
         self.detector = detector
         self.n_dims = n_dims
@@ -106,5 +108,7 @@ class FisherVector(TransformerMixin, BaseEstimator):
         if not len(descriptors):
             return np.zeros(self.n_words * (2 * self.n_dims + 1), dtype=np.float32)
         fisher_vector = require("skimage.feature").fisher_vector
-        vector = fisher_vector(self.pca_.transform(descriptors).astype(np.float64), self.mixture_, improved=True)
+        vector = fisher_vector(
+            self.pca_.transform(descriptors).astype(np.float64), self.mixture_, improved=True
+        )
         return l2_normalise(vector.astype(np.float32))

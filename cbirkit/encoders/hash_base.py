@@ -82,7 +82,9 @@ class BinaryHash(TransformerMixin, BaseEstimator):
         sure = np.abs(numbers_).sum(axis=1, keepdims=True)  # (n_queries, 1)
         out = np.empty((len(numbers_), len(codes)), np.float32)
         for start in range(0, len(codes), _BLOCK):
-            bits = np.unpackbits(codes[start : start + _BLOCK], axis=1).astype(np.float32)  # (m, n_bits)
+            bits = np.unpackbits(codes[start : start + _BLOCK], axis=1).astype(
+                np.float32
+            )  # (m, n_bits)
             out[:, start : start + _BLOCK] = (sure - numbers_ @ (2 * bits - 1).T) / 2
         return np.maximum(out, 0, out=out)
 
@@ -102,8 +104,15 @@ class LinearHash(BinaryHash):
 
 def check_bits(n_bits):
     """Refuse a number of bits that does not fill whole bytes."""
-    if isinstance(n_bits, bool) or not isinstance(n_bits, numbers.Integral) or n_bits < 8 or n_bits % 8:
-        raise ValueError(f"n_bits must be a multiple of 8, so that codes fill whole bytes, got {n_bits!r}; use 64, say")
+    if (
+        isinstance(n_bits, bool)
+        or not isinstance(n_bits, numbers.Integral)
+        or n_bits < 8
+        or n_bits % 8
+    ):
+        raise ValueError(
+            f"n_bits must be a multiple of 8, so that codes fill whole bytes, got {n_bits!r}; use 64, say"
+        )
 
 
 def check_dims(X, n_features):
@@ -118,9 +127,13 @@ def check_codes(codes, n_bytes):
     """Codes as an array (n, n_bytes) of uint8."""
     codes = np.asarray(codes)
     if codes.dtype != np.uint8:
-        raise TypeError(f"codes are uint8, got {codes.dtype}; give what transform(X) gave of the database")
+        raise TypeError(
+            f"codes are uint8, got {codes.dtype}; give what transform(X) gave of the database"
+        )
     if codes.ndim != 2 or codes.shape[1] != n_bytes:
-        raise ValueError(f"codes have the shape {codes.shape}; give (n_codes, {n_bytes}), what transform(X) gave")
+        raise ValueError(
+            f"codes have the shape {codes.shape}; give (n_codes, {n_bytes}), what transform(X) gave"
+        )
     return codes
 
 

@@ -77,7 +77,9 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
             raise ValueError(f"n_bits={self.n_bits!r} is not known; use 8 or 4")
         X = check_array(X, dtype=np.float32)
         if self.n_codes > X.shape[1]:
-            raise ValueError(f"n_codes={self.n_codes} exceeds the {X.shape[1]} dimensions; use n_codes <= {X.shape[1]}")
+            raise ValueError(
+                f"n_codes={self.n_codes} exceeds the {X.shape[1]} dimensions; use n_codes <= {X.shape[1]}"
+            )
         faiss = require("faiss")
         filled, n_centroids = self._filled(X), 2**self.n_bits
         quantiser = faiss.ProductQuantizer(filled.shape[1], int(self.n_codes), self.n_bits)
@@ -87,7 +89,9 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
                 "%d embeddings for %d centroids; give %d or more, or fewer centroids (n_bits=4)",
                 len(X), n_centroids, _ENOUGH * n_centroids,
             )  # fmt: skip
-        quantiser.cp.min_points_per_centroid = 1  # it was said; faiss would say it again for each piece
+        quantiser.cp.min_points_per_centroid = (
+            1  # it was said; faiss would say it again for each piece
+        )
         repeats = -(-n_centroids // len(X))
         quantiser.train(filled if repeats == 1 else np.tile(filled, (repeats, 1))[:n_centroids])
         centroids = faiss.vector_to_array(quantiser.centroids)
@@ -113,7 +117,9 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
         """The embeddings that codes (n, n_bytes) stand for: float32 (n, n_features)."""
         check_is_fitted(self)
         numbers = self._numbers(codes)
-        pieces = self.centroids_[np.arange(self.n_codes), numbers]  # (n, n_codes, n_dims of a piece)
+        pieces = self.centroids_[
+            np.arange(self.n_codes), numbers
+        ]  # (n, n_codes, n_dims of a piece)
         return pieces.reshape(len(codes), -1)[:, : self.n_features_in_]
 
     def distances(self, X, codes):
@@ -143,7 +149,9 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
         out = np.zeros((len(filled), len(codes)), np.float32)
         pieces = filled.reshape(len(filled), self.n_codes, -1)
         for number, centroids in enumerate(self.centroids_):
-            gaps = pieces[:, number, None] - centroids  # (n_queries, n_centroids, n_dims of a piece)
+            gaps = (
+                pieces[:, number, None] - centroids
+            )  # (n_queries, n_centroids, n_dims of a piece)
             table = np.square(gaps).sum(axis=2)  # (n_queries, n_centroids)
             for start in range(0, len(codes), _BLOCK):
                 out[:, start : start + _BLOCK] += table[:, codes[start : start + _BLOCK, number]]

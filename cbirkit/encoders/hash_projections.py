@@ -146,7 +146,9 @@ class ITQ(LinearHash):
         """
         check_count("n_iter", self.n_iter)
         mean, directions, V = principal(X, self.n_bits)
-        V = V / np.sqrt(np.square(V).mean())  # any scale gives the same rotation; this one makes errors_ comparable
+        V = V / np.sqrt(
+            np.square(V).mean()
+        )  # any scale gives the same rotation; this one makes errors_ comparable
         start = check_random_state(self.random_state).normal(size=(self.n_bits, self.n_bits))
         rotation = np.linalg.qr(start)[0]
         self.errors_ = np.empty(self.n_iter)
@@ -170,7 +172,9 @@ def principal(X, n_bits, *, fewer=False):
     values, vectors = _principal(X - mean)
     there = int((values > _RANK * values[0]).sum())
     if there == 0:
-        raise ValueError(f"all {len(X)} embeddings are equal, there is nothing to hash; fit on different images")
+        raise ValueError(
+            f"all {len(X)} embeddings are equal, there is nothing to hash; fit on different images"
+        )
     if not fewer:
         check_rank(n_bits, there, len(X))
     directions = vectors[: min(n_bits, there)]

@@ -67,5 +67,9 @@ class SpectralHash(BinaryHash):
         return self
 
     def _project(self, X):
-        places = ((X - self.mean_) @ self.components_.T - self.low_) / self.widths_  # (n, n_dims); 0 to 1 in the box
-        return np.cos(np.float32(np.pi) * self.modes_.astype(np.float32) * places[:, self.directions_])
+        places = (
+            (X - self.mean_) @ self.components_.T - self.low_
+        ) / self.widths_  # (n, n_dims); 0 to 1 in the box
+        return np.cos(
+            np.float32(np.pi) * self.modes_.astype(np.float32) * places[:, self.directions_]
+        )

@@ -52,7 +52,9 @@ class SIFT(BaseEstimator):
 
     _not_identity = ("n_jobs",)  # parameters that cannot change a result: not part of a store's key
 
-    def __init__(self, max_keypoints=1000, root=True, *, max_side=640, contrast_threshold=0.04, n_jobs=None):
+    def __init__(
+        self, max_keypoints=1000, root=True, *, max_side=640, contrast_threshold=0.04, n_jobs=None
+    ):
         self.max_keypoints = max_keypoints
         self.root = root
         self.max_side = max_side
@@ -84,7 +86,9 @@ class SIFT(BaseEstimator):
         Only a few images, shrunk and grey, are held at a time. For `images` and `order` see `cbirkit.encoders.base.read_images`.
         """
         self._check()
-        n_threads = joblib.cpu_count() if self.n_jobs is None else joblib.effective_n_jobs(self.n_jobs)
+        n_threads = (
+            joblib.cpu_count() if self.n_jobs is None else joblib.effective_n_jobs(self.n_jobs)
+        )
         pending = collections.deque()
         pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sift")
         try:
@@ -101,24 +105,39 @@ class SIFT(BaseEstimator):
         if self.max_keypoints is not None:
             check_count("max_keypoints", self.max_keypoints)
         check_count("max_side", self.max_side)
-        if not isinstance(self.contrast_threshold, numbers.Real) or not self.contrast_threshold >= 0:
-            raise ValueError(f"contrast_threshold must be a number >= 0, got {self.contrast_threshold!r}; "
-                             "OpenCV's own is 0.04")
-        if self.n_jobs is not None and (not isinstance(self.n_jobs, numbers.Integral) or self.n_jobs == 0):
-            raise ValueError(f"n_jobs must be a whole number other than 0, got {self.n_jobs!r}; pass None for all cores")
+        if (
+            not isinstance(self.contrast_threshold, numbers.Real)
+            or not self.contrast_threshold >= 0
+        ):
+            raise ValueError(
+                f"contrast_threshold must be a number >= 0, got {self.contrast_threshold!r}; "
+                "OpenCV's own is 0.04"
+            )
+        if self.n_jobs is not None and (
+            not isinstance(self.n_jobs, numbers.Integral) or self.n_jobs == 0
+        ):
+            raise ValueError(
+                f"n_jobs must be a whole number other than 0, got {self.n_jobs!r}; pass None for all cores"
+            )
 
     def _describe(self, pixels, scale):
         """Describe grey pixels (h, w) that were scaled by the factors `scale` along x and y."""
         cv2 = require("cv2")
         # a detector of its own for each image: OpenCV's are not made to be shared between threads
-        sift = cv2.SIFT_create(nfeatures=self.max_keypoints or 0, contrastThreshold=float(self.contrast_threshold))
+        sift = cv2.SIFT_create(
+            nfeatures=self.max_keypoints or 0, contrastThreshold=float(self.contrast_threshold)
+        )
         points, descriptors = sift.detectAndCompute(pixels, None)
         if descriptors is None or not len(points):
             return np.zeros((0, 4), dtype=np.float32), np.zeros((0, 128), dtype=np.float32)
         response = np.array([point.response for point in points])
-        order = np.argsort(-response, kind="stable")[: self.max_keypoints]  # OpenCV keeps more where contrasts tie
+        order = np.argsort(-response, kind="stable")[
+            : self.max_keypoints
+        ]  # OpenCV keeps more where contrasts tie
         keypoints = np.array([(*point.pt, point.size, point.angle) for point in points])[order]
-        keypoints[:, :2] = (keypoints[:, :2] + 0.5) / scale - 0.5  # pixel centres lie at whole numbers
+        keypoints[:, :2] = (
+            keypoints[:, :2] + 0.5
+        ) / scale - 0.5  # pixel centres lie at whole numbers
         keypoints[:, 2] /= scale.mean()
         descriptors = descriptors[order].astype(np.float32)
         return keypoints.astype(np.float32), root_sift(descriptors) if self.root else descriptors

@@ -35,6 +35,8 @@ class TinyImage(PerImage, TransformerMixin, BaseEstimator):
         check_count("size", self.size)
 
     def _encode(self, image):
-        pixels = resize(image, self.size, self.size).astype(np.int64)  # (h, w, 3) -> (size, size, 3)
+        pixels = resize(image, self.size, self.size).astype(
+            np.int64
+        )  # (h, w, 3) -> (size, size, 3)
         # n * pixel - sum, in whole numbers: a plain image gives exact zeros, not rounding noise to be blown up
         return l2_normalise((pixels * pixels.size - pixels.sum()).ravel().astype(np.float64))

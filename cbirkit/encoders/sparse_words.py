@@ -102,7 +102,9 @@ class SparseBagOfWords(TransformerMixin, BaseEstimator):
         frequency = np.zeros(self.n_words)
         for descriptors in gathered if self.idf else ():
             frequency[np.unique(self.assign(descriptors))] += 1
-        idf = 1 + np.log((1 + len(gathered)) / (1 + frequency)) if self.idf else np.ones(self.n_words)
+        idf = (
+            1 + np.log((1 + len(gathered)) / (1 + frequency)) if self.idf else np.ones(self.n_words)
+        )
         self.idf_ = idf.astype(np.float32)
         self.n_images_fit_ = len(gathered)
         return self
@@ -112,7 +114,9 @@ class SparseBagOfWords(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         rows = [self._bag(descriptors) for _, descriptors in detector_of(self).describe_all(images)]
         if not rows:
-            raise ValueError("expected at least one image, got none; pass a collection or list that holds images")
+            raise ValueError(
+                "expected at least one image, got none; pass a collection or list that holds images"
+            )
         words, weights = zip(*rows, strict=True)
         starts = np.cumsum([0, *map(len, words)])
         shape = (len(rows), len(self.codebook_))
@@ -134,7 +138,9 @@ class SparseBagOfWords(TransformerMixin, BaseEstimator):
                 f"n_words={self.n_words} needs at least as many descriptors, got {len(descriptors)}; "
                 f"pass more images, raise max_descriptors, or use n_words <= {len(descriptors)}"
             )
-        return descriptors[random_state.permutation(len(descriptors))[: self.n_words]].astype(np.float32)
+        return descriptors[random_state.permutation(len(descriptors))[: self.n_words]].astype(
+            np.float32
+        )
 
     def _build_graph(self):
         faiss = require("faiss")

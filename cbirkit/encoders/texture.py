@@ -96,7 +96,9 @@ class LBP(PerImage, TransformerMixin, BaseEstimator):
 
     def _check(self):
         if np.ndim(self.radii) != 1 or len(self.radii) == 0:
-            raise ValueError(f"radii must be a sequence of whole numbers, got {self.radii!r}; pass for example (1, 2)")
+            raise ValueError(
+                f"radii must be a sequence of whole numbers, got {self.radii!r}; pass for example (1, 2)"
+            )
         for radius in self.radii:
             check_count("each of radii", radius)
         check_count("grid", self.grid)
@@ -111,10 +113,14 @@ class LBP(PerImage, TransformerMixin, BaseEstimator):
         pixels = self._resized(grey(image))
         histograms = []
         for radius in self.radii:
-            patterns = local_binary_pattern(pixels, 8 * radius, radius, method="uniform").astype(np.int64)
+            patterns = local_binary_pattern(pixels, 8 * radius, radius, method="uniform").astype(
+                np.int64
+            )
             for rows in np.array_split(patterns, self.grid, axis=0):
                 for tile in np.array_split(rows, self.grid, axis=1):
-                    histograms.append(np.bincount(tile.ravel(), minlength=8 * radius + 2) / tile.size)
+                    histograms.append(
+                        np.bincount(tile.ravel(), minlength=8 * radius + 2) / tile.size
+                    )
         return l2_normalise(np.sqrt(np.concatenate(histograms)))
 
     def _resized(self, pixels):

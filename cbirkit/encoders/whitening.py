@@ -31,7 +31,9 @@ class _Projection(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_array(X, dtype=[np.float32, np.float64])
         if X.shape[1] != len(self.mean_):
-            raise ValueError(f"got embeddings of {X.shape[1]} dimensions, fitted on {len(self.mean_)}; use those of the same encoder")
+            raise ValueError(
+                f"got embeddings of {X.shape[1]} dimensions, fitted on {len(self.mean_)}; use those of the same encoder"
+            )
         # subtracted in float64, where a large common offset costs no digits
         projected = (X - self.mean_).astype(np.float32) @ self.components_.T
         length = np.linalg.norm(projected, axis=1, keepdims=True)
@@ -49,7 +51,9 @@ class _Projection(TransformerMixin, BaseEstimator):
             return there
         check_count("n_dims", self.n_dims)
         if self.n_dims > there:
-            raise ValueError(f"n_dims={self.n_dims} exceeds the {there} directions {why}; use n_dims <= {there}, or fit on more images")
+            raise ValueError(
+                f"n_dims={self.n_dims} exceeds the {there} directions {why}; use n_dims <= {there}, or fit on more images"
+            )
         return self.n_dims
 
 
@@ -106,15 +110,23 @@ class PCAWhitening(_Projection):
         ValueError
             There are fewer than two images, all are the same, or `n_dims` exceeds the directions that vary.
         """
-        if isinstance(self.power, bool) or not isinstance(self.power, numbers.Real) or not 0 <= self.power <= 1:
-            raise ValueError(f"power must lie in [0, 1], got {self.power!r}; 1 whitens, 0 only reduces the dimensions")
+        if (
+            isinstance(self.power, bool)
+            or not isinstance(self.power, numbers.Real)
+            or not 0 <= self.power <= 1
+        ):
+            raise ValueError(
+                f"power must lie in [0, 1], got {self.power!r}; 1 whitens, 0 only reduces the dimensions"
+            )
         X = check_array(X, dtype=np.float64, ensure_min_samples=2)
         mean = X.mean(axis=0)
         values, vectors = _principal(X - mean)
         least = max(_RANK * values[0], (4 * np.finfo(float).eps * np.abs(X).max()) ** 2)
         n_dims = self._dims(int((values > least).sum()), f"in which these {len(X)} embeddings vary")
         if n_dims == 0:
-            raise ValueError(f"all {len(X)} embeddings are equal, there is nothing to whiten; fit on different images")
+            raise ValueError(
+                f"all {len(X)} embeddings are equal, there is nothing to whiten; fit on different images"
+            )
         self.variances_ = values[:n_dims]
         return self._keep(vectors[:n_dims] / np.sqrt(self.variances_)[:, None] ** self.power, mean)
 
@@ -190,7 +202,9 @@ class LearnedWhitening(_Projection):
         same = self._shrunk(within, len(X) - n_instances)
         # eigenvectors v of C_T v = w C_S v with v^T C_S v = 1 are C_S^-1/2 P, largest last
         values, vectors = scipy.linalg.eigh(centred.T @ centred / len(X), same)
-        n_dims = self._dims(int((values > _RANK * values[-1]).sum()), "in which these embeddings vary")
+        n_dims = self._dims(
+            int((values > _RANK * values[-1]).sum()), "in which these embeddings vary"
+        )
         return self._keep(vectors[:, ::-1][:, :n_dims].T, mean)
 
     def _shrunk(self, within, freedom):
@@ -200,7 +214,9 @@ class LearnedWhitening(_Projection):
         elif isinstance(self.shrinkage, numbers.Real) and 0 <= self.shrinkage <= 1:
             self.shrinkage_ = float(self.shrinkage)
         else:
-            raise ValueError(f'shrinkage must be "auto" or lie in [0, 1], got {self.shrinkage!r}; use "auto"')
+            raise ValueError(
+                f'shrinkage must be "auto" or lie in [0, 1], got {self.shrinkage!r}; use "auto"'
+            )
         same = within.T @ within / freedom
         level = np.trace(same) / len(same)
         same = (1 - self.shrinkage_) * same + self.shrinkage_ * level * np.eye(len(same))
@@ -232,7 +248,9 @@ def _instances(y, n_images):
         )
     y = np.asarray(y)
     if y.shape != (n_images,):
-        raise ValueError(f"y has the shape {y.shape} for {n_images} images; give one instance an image")
+        raise ValueError(
+            f"y has the shape {y.shape} for {n_images} images; give one instance an image"
+        )
     if pd.isna(y).any():
         raise ValueError(f"y is missing for {int(pd.isna(y).sum())} images; leave these images out")
     names, instances = np.unique(y, return_inverse=True)

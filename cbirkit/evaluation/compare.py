@@ -40,7 +40,9 @@ class Comparison:
     protocol: str
 
     def __repr__(self):
-        tables = [t.to_string(float_format=format_score, index=named) for t, named in self._tables()]
+        tables = [
+            t.to_string(float_format=format_score, index=named) for t, named in self._tables()
+        ]
         return "\n\n".join([*tables, self.protocol])
 
     def _repr_html_(self):
@@ -55,7 +57,9 @@ class Comparison:
         return [(self.summary, True), (self.pairs, False)]
 
 
-def compare(rankings, relevance, *, metric="map", ties="order", groups=None, n_draws=10_000, random_state=0):
+def compare(
+    rankings, relevance, *, metric="map", ties="order", groups=None, n_draws=10_000, random_state=0
+):
     """Compare systems on the same queries: paired bootstrap interval, paired permutation test.
 
     Parameters
@@ -115,7 +119,9 @@ def compare(rankings, relevance, *, metric="map", ties="order", groups=None, n_d
         )
     rng = check_random_state(random_state)
     draws = (
-        bootstrap_means(values, codes, n_draws, rng) if len(values) else np.full((1, values.shape[1]), np.nan)
+        bootstrap_means(values, codes, n_draws, rng)
+        if len(values)
+        else np.full((1, values.shape[1]), np.nan)
     )
     low, high = interval(draws)
     summary = pd.DataFrame(
@@ -129,8 +135,12 @@ def compare(rankings, relevance, *, metric="map", ties="order", groups=None, n_d
     ]
     pairs = pd.DataFrame(rows)
     pairs.insert(6, "p_holm", holm(pairs["p"]))
-    protocol = "\n".join([*notes, *_describe(judged, tied), _describe_tests(n_draws, groups, len(pairs))])
-    return Comparison(chosen.name, summary.sort_values("mean", ascending=False), pairs, per_query, protocol)
+    protocol = "\n".join(
+        [*notes, *_describe(judged, tied), _describe_tests(n_draws, groups, len(pairs))]
+    )
+    return Comparison(
+        chosen.name, summary.sort_values("mean", ascending=False), pairs, per_query, protocol
+    )
 
 
 def _judge_all(rankings, relevance, metric, ties):
@@ -153,7 +163,10 @@ def _judge_all(rankings, relevance, metric, ties):
         chosen = choose_metrics(other, [metric], ties)[0]
     depths = {name: j.ranking.k for name, j in judged.items()}
     if len(set(depths.values())) > 1 and any(j.uncertain(chosen).any() for j in judged.values()):
-        least, listed = min(depths.values()), ", ".join(f"{n}: {k} ranks" for n, k in depths.items())
+        least, listed = (
+            min(depths.values()),
+            ", ".join(f"{n}: {k} ranks" for n, k in depths.items()),
+        )
         raise ValueError(
             f"{metric} would favour the deeper ranking ({listed}); cut all of them with ranking.top({least})"
         )
@@ -161,7 +174,9 @@ def _judge_all(rankings, relevance, metric, ties):
     for name, j in judged.items():
         note = depth_note(j, chosen)
         if note:
-            warnings.warn(f"{chosen.name} of {name}: {note}; search deeper", UserWarning, stacklevel=3)
+            warnings.warn(
+                f"{chosen.name} of {name}: {note}; search deeper", UserWarning, stacklevel=3
+            )
             notes.append(f"{name}: {note}")
     return judged, chosen, notes
 
@@ -200,7 +215,9 @@ def _describe(judged, tied):
     rules = describe_rules(first, tied[first_name][0])
     lines = list(rules)
     for name, other in others:
-        lines += [f"{name}: {line}" for line in describe_rules(other, tied[name][0]) if line not in rules]
+        lines += [
+            f"{name}: {line}" for line in describe_rules(other, tied[name][0]) if line not in rules
+        ]
     if len(lines) > len(rules):
         lines.insert(0, f"rules of {first_name}, and of the others where they differ:")
     return lines

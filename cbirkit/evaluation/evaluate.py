@@ -47,7 +47,9 @@ class Evaluation:
 
     def __getitem__(self, metric):
         if metric not in self.summary.index:
-            raise KeyError(f"{metric!r} was not asked for; there are {', '.join(self.summary.index)}")
+            raise KeyError(
+                f"{metric!r} was not asked for; there are {', '.join(self.summary.index)}"
+            )
         return float(self.summary.loc[metric, "mean"])
 
     def __repr__(self):
@@ -60,7 +62,14 @@ class Evaluation:
 
 
 def evaluate(
-    ranking, relevance, *, metrics=DEFAULT, ties="order", n_bootstrap=1000, groups=None, random_state=0
+    ranking,
+    relevance,
+    *,
+    metrics=DEFAULT,
+    ties="order",
+    n_bootstrap=1000,
+    groups=None,
+    random_state=0,
 ):
     """Score a ranking: junk deleted, the query removed by id, queries without positives left out and counted.
 
@@ -121,16 +130,24 @@ def evaluate(
     notes = {metric.name: depth_note(judged, metric) for metric in chosen}
     for note in dict.fromkeys(filter(None, notes.values())):
         names = ", ".join(name for name in notes if notes[name] == note)
-        warnings.warn(f"{names}: {note}; search deeper or name a cut-off", UserWarning, stacklevel=2)
-    texts = [f"{m.name}: {m.text}" + (f" [{notes[m.name]}]" if notes[m.name] else "") for m in chosen]
+        warnings.warn(
+            f"{names}: {note}; search deeper or name a cut-off", UserWarning, stacklevel=2
+        )
+    texts = [
+        f"{m.name}: {m.text}" + (f" [{notes[m.name]}]" if notes[m.name] else "") for m in chosen
+    ]
     columns = judged.scores(chosen)
     tied, matters = ties_note(judged, chosen, columns, ties)
     if matters and not any(metric.needs == "ties" for metric in chosen):
-        warnings.warn(f'{tied}; ties="expected" averages over their orders', UserWarning, stacklevel=2)
+        warnings.warn(
+            f'{tied}; ties="expected" averages over their orders', UserWarning, stacklevel=2
+        )
     scored = judged.n_positives > 0
     if not scored.any():
         warnings.warn(
-            "no query has a positive in the database, so every score is NaN", UserWarning, stacklevel=2
+            "no query has a positive in the database, so every score is NaN",
+            UserWarning,
+            stacklevel=2,
         )
     if judged.says_nothing:
         warnings.warn(f"{_NOTHING}; are the labels right?", UserWarning, stacklevel=2)
@@ -139,7 +156,9 @@ def evaluate(
         [
             _summarise(metric, columns[metric.name][scored], low_high)
             for metric, low_high in zip(
-                chosen, _intervals(chosen, columns, scored, codes, n_bootstrap, random_state), strict=True
+                chosen,
+                _intervals(chosen, columns, scored, codes, n_bootstrap, random_state),
+                strict=True,
             )
         ],
         index=pd.Index([metric.name for metric in chosen], name="metric"),
@@ -256,7 +275,9 @@ def _intervals(chosen, columns, scored, codes, n_bootstrap, random_state):
         return out
     seed = check_random_state(random_state).randint(2**31 - 1)
     values = [columns[metric.name][scored] for metric in chosen]
-    plain = [i for i, m in enumerate(chosen) if m.average == "mean" and np.isfinite(values[i]).all()]
+    plain = [
+        i for i, m in enumerate(chosen) if m.average == "mean" and np.isfinite(values[i]).all()
+    ]
     if plain:
         table = np.stack([values[i] for i in plain], axis=1)
         for i, low, high in zip(
@@ -276,21 +297,31 @@ def _intervals(chosen, columns, scored, codes, n_bootstrap, random_state):
 
 def _summarise(metric, values, low_high):
     centre = np.median if metric.average == "median" else np.mean
-    return {"mean": float(centre(values)) if len(values) else np.nan, "low": low_high[0], "high": low_high[1]}
+    return {
+        "mean": float(centre(values)) if len(values) else np.nan,
+        "low": low_high[0],
+        "high": low_high[1],
+    }
 
 
 def describe_rules(judged, ties):
     """The lines of the protocol that hold for all metrics of a result."""
     ranking, relevance = judged.ranking, judged.relevance
     n_db, scored = len(ranking.database_ids), judged.n_positives > 0
-    depth = "whole database" if judged.complete.all() else f"first {ranking.k:,} of {n_db:,} database items"
+    depth = (
+        "whole database"
+        if judged.complete.all()
+        else f"first {ranking.k:,} of {n_db:,} database items"
+    )
     own = "no query is an item of the database"
     if relevance.n_self:
         own = f"the query itself{', by its id,' if relevance.by_id else ''} is deleted from the ranking"
     if relevance.n_self and relevance.keep_self:
         own = "the query itself stays in the ranking and counts"
     n_junk = int(relevance.n_junk.sum()) - (0 if relevance.keep_self else relevance.n_self)
-    junk = f"{n_junk:,} items over all queries, deleted before ranks are counted" if n_junk else "none"
+    junk = (
+        f"{n_junk:,} items over all queries, deleted before ranks are counted" if n_junk else "none"
+    )
     lines = [
         f"ranking: {depth}" + (f"; {ranking.protocol}" if ranking.protocol else ""),
         f"self: {own}",

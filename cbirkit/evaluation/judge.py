@@ -133,11 +133,16 @@ class Judged:
 
     def extremes(self, metrics, scores):
         """Like `scores`, with right items last and first among those of equal distance: two dicts."""
-        extremes = tuple({metric.name: scores[metric.name].copy() for metric in metrics} for _ in range(2))
+        extremes = tuple(
+            {metric.name: scores[metric.name].copy() for metric in metrics} for _ in range(2)
+        )
         graded = any(metric.name.lower().startswith("ndcg") for metric in metrics)
         for rows in self._row_blocks() if metrics else ():
             block = Block(self, rows)
-            worth, tied = block.gains if graded else block.relevant, block.distances[:, 1:] == block.distances[:, :-1]
+            worth, tied = (
+                block.gains if graded else block.relevant,
+                block.distances[:, 1:] == block.distances[:, :-1],
+            )
             if not (tied & (worth[:, 1:] != worth[:, :-1])).any():
                 continue
             for out, other in zip(extremes, block.extremes(graded), strict=True):

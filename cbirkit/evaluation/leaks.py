@@ -19,7 +19,10 @@ _BLOCK = 1 << 24  # distances computed at a time
 _LOOK = 48  # pixels, squared
 _SAME = 0.85  # correlation of details from which images of near hashes are near-copies
 _AGREE = 0.75  # the same of shifted crops
-_FEW, _NEAR = 4.0, 16  # grey levels: contrast of the details of smooth pictures, and how far colours of such may differ
+_FEW, _NEAR = (
+    4.0,
+    16,
+)  # grey levels: contrast of the details of smooth pictures, and how far colours of such may differ
 _TINT = 24  # grey levels by which the mean colours of shifted crops may differ
 _PLAIN = 24  # grey levels within which the border of a picture of a thing on plain ground lies
 _FLAT = 2.0  # grey levels of contrast below which an image has no shape to hash
@@ -27,7 +30,14 @@ KINDS = ("id", "content", "near-duplicate (hash)", "near-duplicate (embedding)",
 
 
 def check_leaks(
-    train, test, *, encoder=None, max_hash_distance=10, min_cosine=0.98, label="label", progress=True
+    train,
+    test,
+    *,
+    encoder=None,
+    max_hash_distance=10,
+    min_cosine=0.98,
+    label="label",
+    progress=True,
 ):
     """Look for what a training split and a test split share: ids, contents, near-duplicates and classes.
 
@@ -86,7 +96,11 @@ def check_leaks(
     [['content', 'c', 'x', 0.0]]
     """
     checked, there = ["id", "content"], test.positions_in(train)
-    rows = [("id", name, name, 0.0) for name, at in zip(test.ids, there, strict=True) if at >= 0 and train.ids[at] == name]
+    rows = [
+        ("id", name, name, 0.0)
+        for name, at in zip(test.ids, there, strict=True)
+        if at >= 0 and train.ids[at] == name
+    ]
     same = _same_contents(train, test)
     rows += same
     copies = {test_id for _, _, test_id, _ in same}
@@ -135,7 +149,9 @@ def difference_hash(image):
     down = np.asarray(grey.resize((8, 9), Image.Resampling.BOX), dtype=np.int16)
     if across.std() < _FLAT:
         return None
-    return np.concatenate([(np.diff(across, axis=1) > 0).ravel(), (np.diff(down, axis=0) > 0).ravel()])
+    return np.concatenate(
+        [(np.diff(across, axis=1) > 0).ravel(), (np.diff(down, axis=0) > 0).ravel()]
+    )
 
 
 def look(image):
@@ -157,7 +173,9 @@ def shifted(one, other):
     if np.abs(one.mean(axis=(0, 1)) - other.mean(axis=(0, 1))).max() > _TINT:
         return False
     cv2, details, cuts = require("cv2"), (_details(one), _details(other)), (_LOOK // 4, _LOOK // 8)
-    for (here, there), (y, x), scale in itertools.product((details, details[::-1]), (cuts, cuts[::-1]), (1.0, 0.9, 0.8, 0.7)):
+    for (here, there), (y, x), scale in itertools.product(
+        (details, details[::-1]), (cuts, cuts[::-1]), (1.0, 0.9, 0.8, 0.7)
+    ):
         part = cv2.resize(here[y:-y, x:-x], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         if _agreement(there, part) >= _AGREE:
             return True
@@ -165,7 +183,9 @@ def shifted(one, other):
 
 
 def _border(look):
-    return np.concatenate([side.reshape(-1, 3) for side in (look[:3], look[-3:], look[:, :3], look[:, -3:])])
+    return np.concatenate(
+        [side.reshape(-1, 3) for side in (look[:3], look[-3:], look[:, :3], look[:, -3:])]
+    )
 
 
 def _details(look):
@@ -177,7 +197,11 @@ def _details(look):
 def _agreement(details, part):
     """The largest correlation of a part with a place of the same size in the details; 0 for a part without any."""
     cv2 = require("cv2")
-    return float(cv2.matchTemplate(details, part, cv2.TM_CCOEFF_NORMED).max()) if part.std() > 0.5 else 0.0
+    return (
+        float(cv2.matchTemplate(details, part, cv2.TM_CCOEFF_NORMED).max())
+        if part.std() > 0.5
+        else 0.0
+    )
 
 
 def _readable(images, read):
@@ -205,7 +229,9 @@ def _same_contents(train, test):
 
 def _hashes(images):
     """Positions and hashes as +1 and -1, float32 (n, 128)."""
-    pairs = list(_readable(images, lambda position: difference_hash(images.thumbnail(position, 64))))
+    pairs = list(
+        _readable(images, lambda position: difference_hash(images.thumbnail(position, 64)))
+    )
     bits = np.array([bits for _, bits in pairs], dtype=np.float32).reshape(len(pairs), 128)
     return np.array([position for position, _ in pairs], dtype=np.int64), bits * 2 - 1
 
@@ -219,7 +245,10 @@ def _near_by_hash(train, test, most, copies):
         name = test.ids[test_rows[row]]
         if bits > most or name in copies:
             continue
-        pair = (images.thumbnail(at[i], 64) for images, at, i in ((train, train_rows, nearest), (test, test_rows, row)))
+        pair = (
+            images.thumbnail(at[i], 64)
+            for images, at, i in ((train, train_rows, nearest), (test, test_rows, row))
+        )
         if alike(*map(look, pair)):
             found.append((KINDS[2], train.ids[train_rows[nearest]], name, float(bits)))
     return found
@@ -243,7 +272,9 @@ def _embeddings(encoder, train, test, progress):
                 f"{name} embeddings have the shape {values.shape}; give one row for each of {len(images)}"
             )
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} embeddings hold NaN or infinite values; mend or drop those images")
+            raise ValueError(
+                f"{name} embeddings hold NaN or infinite values; mend or drop those images"
+            )
         pair.append(values)
     if pair[0].shape[1] != pair[1].shape[1]:
         raise ValueError(

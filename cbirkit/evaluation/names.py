@@ -49,7 +49,9 @@ class Metric:
             raise ValueError(
                 f'{self.name} has no closed form in expectation over ties; leave it out, or use ties="order"'
             )
-        return replace(self, score=self.expected, text=f"{self.text}, expected over the orders of ties")
+        return replace(
+            self, score=self.expected, text=f"{self.text}, expected over the orders of ties"
+        )
 
 
 def _map_at(k, divide):
@@ -64,9 +66,7 @@ def _map_at(k, divide):
 
 def _precision_at(k, divide):
     if divide == "last":
-        text = (
-            f"hits / ranks, over the first {k} ranks or up to the last positive found if that comes earlier"
-        )
+        text = f"hits / ranks, over the first {k} ranks or up to the last positive found if that comes earlier"
         return lambda b: metrics.precision_at_k(b.hits, k, None, "last positive"), k, text
     return (
         lambda b: metrics.precision_at_k(b.hits, k),
@@ -86,9 +86,15 @@ def _ndcg(k, kind):
 
 def _tied(which, text):
     def score(block):
-        return metrics.expected_average_precision(block.distances, block.relevant, block.n_positives)[which]
+        return metrics.expected_average_precision(
+            block.distances, block.relevant, block.n_positives
+        )[which]
 
-    return score, "ties", f"average precision (step) over the whole ranking, {text} items of equal distance"
+    return (
+        score,
+        "ties",
+        f"average precision (step) over the whole ranking, {text} items of equal distance",
+    )
 
 
 _PLAIN = {
@@ -162,7 +168,12 @@ _ALIASES = {"mean_rank": "first_rank", "precision": "p", "cmc": "hit_rate"}
 
 
 _TERMS = dict.fromkeys(("p", "recall", "r_precision", "ukbench"), "chances")
-_TERMS |= {"map": "precisions", "map@r": "precisions", "hit_rate": "first_hits", "first_rank": "first_hits"}
+_TERMS |= {
+    "map": "precisions",
+    "map@r": "precisions",
+    "hit_rate": "first_hits",
+    "first_rank": "first_hits",
+}
 
 
 def _in_expectation(base, k=None, divide=None):
@@ -172,7 +183,10 @@ def _in_expectation(base, k=None, divide=None):
 
     def score(block):
         terms, R = getattr(block.ties, _TERMS[base]), block.n_positives  # (n, k)
-        ranks, limit = np.arange(1, terms.shape[1] + 1), R if base in ("map@r", "r_precision") else k
+        ranks, limit = (
+            np.arange(1, terms.shape[1] + 1),
+            R if base in ("map@r", "r_precision") else k,
+        )
         limit = 4 if base == "ukbench" else limit
         total = terms if limit is None else np.where(ranks <= np.reshape(limit, (-1, 1)), terms, 0)
         if base == "first_rank":

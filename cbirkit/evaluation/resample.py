@@ -64,7 +64,9 @@ def bootstrap_means(values, codes, n_draws, random_state=None):
     [[1.0], [1.0]]
     """
     n_groups = int(codes.max(initial=-1)) + 1
-    sums = np.stack([np.bincount(codes, weights=column, minlength=n_groups) for column in values.T], axis=1)
+    sums = np.stack(
+        [np.bincount(codes, weights=column, minlength=n_groups) for column in values.T], axis=1
+    )
     sizes = np.bincount(codes, minlength=n_groups).astype(np.float64)
     out = np.empty((n_draws, values.shape[1]))
     for rows, counts in draw_counts(n_groups, n_draws, random_state):

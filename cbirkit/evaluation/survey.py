@@ -61,7 +61,9 @@ class Survey:
         return labels.dropna().map(text_of).value_counts()
 
 
-def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_outliers=12, progress=True):
+def survey(
+    images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_outliers=12, progress=True
+):
     """Look at a collection before anything is done with it.
 
     Parameters
@@ -113,7 +115,11 @@ def survey(images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_out
         raise ValueError(
             f"none of {len(images)} images can be read; the first problem: {_first(good.problems)}"
         )
-    table = pd.DataFrame([one.size for one in facts], columns=["width", "height"], index=pd.Index(good.ids, name="id"))
+    table = pd.DataFrame(
+        [one.size for one in facts],
+        columns=["width", "height"],
+        index=pd.Index(good.ids, name="id"),
+    )
     if "label" in good.table:
         table["label"] = good.labels
     copies = _groups_of_equal(good.ids, [one.digest for one in facts])
@@ -134,7 +140,9 @@ def _first(problems):
 def _look_at_all(images, progress):
     """The images that can be read, with the problems of the others, and (size, hash, digest) of each, on several threads."""
     facts = []
-    for one in tqdm(map_images(_facts, images), desc="survey", total=len(images), disable=progress is not True):
+    for one in tqdm(
+        map_images(_facts, images), desc="survey", total=len(images), disable=progress is not True
+    ):
         facts.append(one)
         if callable(progress) and (len(facts) % _AT_ONCE == 0 or len(facts) == len(images)):
             progress(len(facts), len(images))
@@ -159,7 +167,9 @@ class _Facts:
 
 def _facts(images, position):
     pixels = images[position]
-    return _Facts(pixels.shape[1::-1], difference_hash(pixels), images.digest(position), look(pixels))
+    return _Facts(
+        pixels.shape[1::-1], difference_hash(pixels), images.digest(position), look(pixels)
+    )
 
 
 def _groups_of_equal(ids, keys):
@@ -185,7 +195,9 @@ def _near(ids, facts, most, left_out, neighbours=()):
             firsts.append(i), index.add(packed[i][None])
         groups.setdefault(i if first is None else first, []).append(i)
     _join_shifted(groups, facts, neighbours)
-    groups = sorted((sorted(group) for group in groups.values() if len(group) > 1), key=len, reverse=True)
+    groups = sorted(
+        (sorted(group) for group in groups.values() if len(group) > 1), key=len, reverse=True
+    )
     apart = [_most_apart(np.array([facts[i].hash for i in group])) for group in groups]
     return [[ids[i] for i in group] for group in groups], apart
 
@@ -211,13 +223,17 @@ def _most_apart(bits):
     """The most bits in which two rows (n, n_bits), bool, differ."""
     signs = bits.astype(np.float32) * 2 - 1
     step = max(1, _BLOCK // len(signs))
-    least = min((signs[start : start + step] @ signs.T).min() for start in range(0, len(signs), step))
+    least = min(
+        (signs[start : start + step] @ signs.T).min() for start in range(0, len(signs), step)
+    )
     return int(signs.shape[1] - least) // 2
 
 
 def _rows(embeddings, images, good, progress):
     """Embeddings of the good images (n_good, n_dims), rows of length 1."""
-    if hasattr(embeddings, "transform") and not isinstance(embeddings, pd.DataFrame):  # which has one too
+    if hasattr(embeddings, "transform") and not isinstance(
+        embeddings, pd.DataFrame
+    ):  # which has one too
         values = _encoded(embeddings, good, progress)
     else:
         values = np.asarray(aligned(embeddings, images.ids, "embeddings"), np.float32)
@@ -238,7 +254,9 @@ def _encoded(encoder, images, progress):
     found = embed(encoder, images, progress=progress is True)
     if len(found.problems):
         name, reason = found.problems.iloc[0]
-        raise ValueError(f"{name}: {reason}; it could be read a moment ago, so look at the folder again")
+        raise ValueError(
+            f"{name}: {reason}; it could be read a moment ago, so look at the folder again"
+        )
     return np.asarray(found.embeddings, np.float32)
 
 

@@ -1,6 +1,5 @@
 """`AttackLab`: choose a query, an aim and a bound, and see what a perturbation does to the ranked list."""
 
-
 from ipywidgets import Box, Button, Dropdown, IntSlider, Layout, VBox
 
 from .attack_view import AIMS, Victim, attack_once, draw_attack, fitting
@@ -65,9 +64,13 @@ class AttackLab(Explorer):
         first = next(iter(self._retrievers.values())).images
         self.queries = first if queries is None else queries
         if not len(self.queries):
-            raise ValueError("there are no images to pick a query from; pass queries=, a collection with images")
+            raise ValueError(
+                "there are no images to pick a query from; pass queries=, a collection with images"
+            )
         self._judge, self._thumbnails = Judge(by, relevance), ThumbnailCache()
-        self._query = as_query(self.queries.ids[0] if query is None else query, [self.queries, first])
+        self._query = as_query(
+            self.queries.ids[0] if query is None else query, [self.queries, first]
+        )
         self._target = target
         self._check(aim, epsilon, steps, k)
         self._k = int(k)
@@ -102,7 +105,9 @@ class AttackLab(Explorer):
             As for the class; nothing changes then.
         """
         before = self._query, self._target, self._aim.value, self._epsilon.value, self._steps.value
-        wanted = [b if a is None else a for a, b in zip((aim, epsilon, steps), before[2:], strict=True)]
+        wanted = [
+            b if a is None else a for a, b in zip((aim, epsilon, steps), before[2:], strict=True)
+        ]
         self._check(*wanted, self._k)
         try:
             if query is not None:
@@ -132,7 +137,9 @@ class AttackLab(Explorer):
 
     def _make_parts(self, aim, epsilon, steps):
         self._status = StatusLine()
-        self._picker = ImagePicker(self.queries, self._thumbnails, column=self._judge.column(self.queries))
+        self._picker = ImagePicker(
+            self.queries, self._thumbnails, column=self._judge.column(self.queries)
+        )
         self._pictures = TileGrid(tile_size=150, heading="The attack")
         self._lists = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
         names = list(self._retrievers)
@@ -147,7 +154,9 @@ class AttackLab(Explorer):
             control.style.description_width = "86px"
 
     def _arranged(self):
-        controls = VBox([self._name, self._aim, self._epsilon, self._steps, self._again]).add_class("cbk-controls")
+        controls = VBox([self._name, self._aim, self._epsilon, self._steps, self._again]).add_class(
+            "cbk-controls"
+        )
         panel = Box([controls]).add_class("cbk-panel")
         lists = Box([self._pictures, *self._lists]).add_class("cbk-lists")
         return [self._picker, self._status, Box([panel, lists]).add_class("cbk-columns")]
@@ -155,7 +164,9 @@ class AttackLab(Explorer):
     def _connect(self):
         self._picker.grid.on_pick(lambda image_id: self._guard(lambda: self.attack(image_id)))
         for grid in self._lists:
-            grid.on_pick(lambda image_id: self._guard(lambda: self.attack(target=image_id, aim=AIMS[2])))
+            grid.on_pick(
+                lambda image_id: self._guard(lambda: self.attack(target=image_id, aim=AIMS[2]))
+            )
         for control in (self._name, self._aim, self._epsilon, self._steps):
             control.observe(lambda _change: self._guard(self._attack), "value")
         self._again.on_click(lambda _button: self._guard(self._attack))
@@ -177,9 +188,20 @@ class AttackLab(Explorer):
     def _check(self, aim, epsilon, steps, k):
         if aim not in AIMS:
             raise ValueError(f"aim must be one of {', '.join(map(repr, AIMS))}, got {aim!r}")
-        for name, value, low, high in (("epsilon", epsilon, 0, MOST_LEVELS), ("steps", steps, 0, 1000), ("k", k, 1, 48)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        for name, value, low, high in (
+            ("epsilon", epsilon, 0, MOST_LEVELS),
+            ("steps", steps, 0, 1000),
+            ("k", k, 1, 48),
+        ):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or value != int(value)
+                or not low <= value <= high
+            ):
+                raise ValueError(
+                    f"{name} must be a whole number from {low} to {high}, got {value!r}"
+                )
 
     def _victim(self):
         name = self._name.value
@@ -193,10 +215,18 @@ class AttackLab(Explorer):
         """Attack first, so that nothing changes on the page if that fails."""
         victim = self._victim()
         if self._target is None:
-            own = victim.found(self._query, victim.embed(fitting(self._query.pixels())), self._k, self._judge, self._thumbnails)
+            own = victim.found(
+                self._query,
+                victim.embed(fitting(self._query.pixels())),
+                self._k,
+                self._judge,
+                self._thumbnails,
+            )
             self._target = own.tiles[-1].id if own.tiles else None
         elif self._target not in victim.images.table.index:
-            raise ValueError(f"no indexed image has the id {self._target!r}; click on a result to choose one")
+            raise ValueError(
+                f"no indexed image has the id {self._target!r}; click on a result to choose one"
+            )
         settings = {"aim": self._aim.value, "target": self._target, "k": self._k}
         settings |= {"epsilon": self._epsilon.value, "steps": self._steps.value}
         self.shown = attack_once(victim, self._query, settings, self._judge, self._thumbnails)
@@ -210,7 +240,8 @@ class AttackLab(Explorer):
             "attacked": (shown.attacked, "attacked query"),
         }
         self._pictures.show(
-            Tile(name, encode(pixels), alt=words, caption=words) for name, (pixels, words) in pictures.items()
+            Tile(name, encode(pixels), alt=words, caption=words)
+            for name, (pixels, words) in pictures.items()
         )
         for grid, found in zip(self._lists, (shown.before, shown.after), strict=True):
             grid.show(found.tiles, summary=found.judged)

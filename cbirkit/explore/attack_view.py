@@ -46,7 +46,11 @@ class Shown:
     @property
     def words(self):
         """One sentence: what it took and what it did."""
-        rank = "" if self.target is None else f"; target from rank {self.target[1]} to {self.target[2]}"
+        rank = (
+            ""
+            if self.target is None
+            else f"; target from rank {self.target[1]} to {self.target[2]}"
+        )
         return f"Changed by at most {self.largest} of 255 grey levels, cosine to itself {self.cosine:.3f}{rank}"
 
 
@@ -64,7 +68,9 @@ class Victim:
         """The attacked picture, RGB uint8 (h, w, 3)."""
         pixels = to_pixels([clean])
         goal = self._goal(pixels, query, settings["aim"], settings["target"], judge)
-        return PGD(settings["epsilon"] / 255, steps=settings["steps"])(self.model, pixels, goal).images[0]
+        return PGD(settings["epsilon"] / 255, steps=settings["steps"])(
+            self.model, pixels, goal
+        ).images[0]
 
     def _goal(self, pixels, query, aim, target, judge):
         if aim == AIMS[0]:
@@ -84,7 +90,9 @@ class Victim:
 
     def found(self, query, row, k, judge, thumbnails):
         """What an embedding finds in the query's place."""
-        return find(_Fixed(self.images, self.rows, row), query, k, judge=judge, thumbnails=thumbnails)
+        return find(
+            _Fixed(self.images, self.rows, row), query, k, judge=judge, thumbnails=thumbnails
+        )
 
     def rank(self, row, target, own):
         """Rank of the target for an embedding; the query itself is not counted."""
@@ -102,8 +110,12 @@ class _Fixed:
         self.images, self._distances = images, 1 - rows @ row
 
     def search(self, query, k):
-        name = query if isinstance(query, str) else query.ids[0] if hasattr(query, "ids") else "query"
-        return Ranking.from_distances(self._distances[None], [name], self.images.ids, k=k, exclude_self=True)
+        name = (
+            query if isinstance(query, str) else query.ids[0] if hasattr(query, "ids") else "query"
+        )
+        return Ranking.from_distances(
+            self._distances[None], [name], self.images.ids, k=k, exclude_self=True
+        )
 
 
 def fitting(image):
@@ -156,18 +168,25 @@ def draw_attack(shown, heading):
     n = max(len(shown.before.tiles), 1)
     fig = plt.figure(figsize=(max(1.25 * n, 6.6), 5.6))
     plt.close(fig)
-    grid = fig.add_gridspec(3, 1, height_ratios=[1.7, 1, 1], left=0.02, right=0.98, top=0.9, bottom=0.02, hspace=0.28)
+    grid = fig.add_gridspec(
+        3, 1, height_ratios=[1.7, 1, 1], left=0.02, right=0.98, top=0.9, bottom=0.02, hspace=0.28
+    )
     fig.text(0.02, 0.975, safe_text(heading, 110), fontsize=9, weight="bold", va="center", **PLAIN)
     pictures = grid[0].subgridspec(1, 3)
     names = ("query", f"perturbation × {shown.gain:.0f}", "attacked query")
-    for cell, pixels, name in zip(pictures, (shown.clean, shown.amplified, shown.attacked), names, strict=True):
+    for cell, pixels, name in zip(
+        pictures, (shown.clean, shown.amplified, shown.attacked), names, strict=True
+    ):
         ax = fig.add_subplot(cell)
         ax.imshow(pixels)
         ax.set_title(name, fontsize=9)
         ax.axis("off")
     for cell, found, name in ((grid[1], shown.before, "before"), (grid[2], shown.after, "after")):
         _draw_list(fig.add_subplot(cell), found, name, n)
-    lists = (f"{name}: {'; '.join(tile.alt for tile in one.tiles)}" for name, one in (("Before", shown.before), ("After", shown.after)))
+    lists = (
+        f"{name}: {'; '.join(tile.alt for tile in one.tiles)}"
+        for name, one in (("Before", shown.before), ("After", shown.after))
+    )
     describe(fig.axes[0], f"Attack lab. {heading} {shown.words}. {'. '.join(lists)}.")
     return fig
 

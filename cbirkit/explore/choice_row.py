@@ -30,7 +30,9 @@ class ChoiceRow(anywidget.AnyWidget):
 
     _esm = script("choice_row.js")
     _css = style("choice_row.css")
-    options = traitlets.List(traitlets.Tuple(traitlets.Unicode(), traitlets.Unicode())).tag(sync=True)
+    options = traitlets.List(traitlets.Tuple(traitlets.Unicode(), traitlets.Unicode())).tag(
+        sync=True
+    )
     value = traitlets.Unicode("").tag(sync=True)
     name = traitlets.Unicode("").tag(sync=True)
 
@@ -47,7 +49,11 @@ class ChoiceRow(anywidget.AnyWidget):
     def receive(self, content):
         """Handle a message from the page; one that names no option is ignored, and logged."""
         values = [value for _, value in self.options]
-        if not isinstance(content, dict) or content.get("event") != "choose" or content.get("value") not in values:
+        if (
+            not isinstance(content, dict)
+            or content.get("event") != "choose"
+            or content.get("value") not in values
+        ):
             log.warning("ChoiceRow ignored a message that chooses none of its options")
             return
         for callback in self._callbacks:

@@ -19,7 +19,9 @@ class FilterRow(Box):
         self._facts, self._values, self._callbacks, self._quiet = facts, [], [], False
         self._column = Dropdown(description="only", layout=Layout(width="200px"))
         self._value = Dropdown(layout=Layout(width="210px"))
-        self._name = Text(placeholder="part of a name", continuous_update=False, layout=Layout(width="130px"))
+        self._name = Text(
+            placeholder="part of a name", continuous_update=False, layout=Layout(width="130px")
+        )
         self._sort = Dropdown(description="order", layout=Layout(width="220px"))
         self._all = Button(description="Show all", layout=Layout(width="auto"))
         for control, tooltip in (
@@ -49,7 +51,11 @@ class FilterRow(Box):
         """
         self._quiet = True
         try:
-            column, value = filters[0] if len(filters) == 1 else ("" if filters else self._column.value or "", None)
+            column, value = (
+                filters[0]
+                if len(filters) == 1
+                else ("" if filters else self._column.value or "", None)
+            )
             columns = [("all images", ""), *((name, name) for name in self._facts.choices)]
             columns += [(column, column)] if column not in dict(columns).values() else []
             self._set(self._column, columns, column)
@@ -75,7 +81,11 @@ class FilterRow(Box):
         self._values = [value for _, value in values]
         if chosen and value not in self._values:  # asked for from Python, or too rare for the menu
             self._values, words = [value, *self._values], ["as asked for", *words]
-        self._set(self._value, [("any value", _ANY), *((text, i) for i, text in enumerate(words, 1))], _ANY)
+        self._set(
+            self._value,
+            [("any value", _ANY), *((text, i) for i, text in enumerate(words, 1))],
+            _ANY,
+        )
         self._value.value = 1 + self._values.index(value) if chosen else _ANY
 
     def _orders(self, sort_by):
@@ -84,10 +94,15 @@ class FilterRow(Box):
         if "pixels" in self._facts.table:
             orders += [("largest pictures first", "-pixels"), ("smallest pictures first", "pixels")]
         if "distance" in self._facts.table:
-            orders += [("most unlike others first", "-distance"), ("most like others first", "distance")]
+            orders += [
+                ("most unlike others first", "-distance"),
+                ("most like others first", "distance"),
+            ]
         for name in known:
             orders += [(f"by {name}", name), (f"by {name}, descending", f"-{name}")]
-        return orders + ([(sort_by, sort_by)] if (sort_by or "") not in dict(orders).values() else [])
+        return orders + (
+            [(sort_by, sort_by)] if (sort_by or "") not in dict(orders).values() else []
+        )
 
     def _on_column(self):
         if self._quiet:

@@ -44,9 +44,17 @@ class Detail(VBox):
         self._at, self.image_id = at, str(images.ids[at])
         picture = self._thumbnails.get(images, [self.image_id], _SIZE)[0]
         rows = self._rows(at, bool(picture))
-        words = [value if name == "size" else f"{name} {value}" for name, value in rows[1:] if name not in _AT_LENGTH]
+        words = [
+            value if name == "size" else f"{name} {value}"
+            for name, value in rows[1:]
+            if name not in _AT_LENGTH
+        ]
         self.told = f"{self.image_id}: {', '.join(words)}"
-        self._picture.show([Tile(self.image_id, picture, self.told, title=self.image_id)], heading="Picked", summary="")
+        self._picture.show(
+            [Tile(self.image_id, picture, self.told, title=self.image_id)],
+            heading="Picked",
+            summary="",
+        )
         self._table.show(rows)
 
     def refresh(self):
@@ -83,7 +91,11 @@ class Detail(VBox):
 def _place(path, image_id):
     """Where a file lies: its folder, if the id says the rest."""
     text = "" if path is None else path.as_posix()
-    return ("folder", text.removesuffix(f"/{image_id}")) if text.endswith(f"/{image_id}") else ("file", text)
+    return (
+        ("folder", text.removesuffix(f"/{image_id}"))
+        if text.endswith(f"/{image_id}")
+        else ("file", text)
+    )
 
 
 def _n_bytes(path):

@@ -76,7 +76,9 @@ class CollectionExplorer(Explorer):
         embeddings = checked_input(images, embeddings, found, page_size)
         self.images, self._linked, self._callbacks, self._lock = images, None, [], RLock()
         self._facts = Facts(images)
-        self._with_embeddings = embeddings is not None or (found is not None and "distance" in found.table)
+        self._with_embeddings = embeddings is not None or (
+            found is not None and "distance" in found.table
+        )
         self._facts.check_sorting(sort_by, with_embeddings=self._with_embeddings)
         self._thumbnails = ThumbnailCache()
         self._views = CollectionViews(self._facts, self._thumbnails, int(page_size))
@@ -159,7 +161,9 @@ class CollectionExplorer(Explorer):
         ValueError
             An unknown column, or a value that no image has; nothing changes then.
         """
-        self._show(replace(self._asked, filters=tuple(columns.items()), containing=containing, page=1))
+        self._show(
+            replace(self._asked, filters=tuple(columns.items()), containing=containing, page=1)
+        )
 
     def clear_filter(self):
         """Show all images again."""
@@ -234,7 +238,9 @@ class CollectionExplorer(Explorer):
     # ------------------------------------------------------------------ events
 
     def _refilter(self, filters, containing, sort_by):
-        self._show(replace(self._asked, filters=filters, containing=containing, sort_by=sort_by, page=1))
+        self._show(
+            replace(self._asked, filters=filters, containing=containing, sort_by=sort_by, page=1)
+        )
 
     def _pick(self, image_id):
         self._select(int(self.images.positions([image_id])[0]))
@@ -252,7 +258,15 @@ class CollectionExplorer(Explorer):
         """A class or size: show its images."""
         filters = self._content.tables[which].filters[row]
         kept = {column: value for column, value in self._asked.filters if column not in filters}
-        self._show(Asked("contact sheet", 1, tuple({**kept, **filters}.items()), self._asked.containing, self._asked.sort_by))
+        self._show(
+            Asked(
+                "contact sheet",
+                1,
+                tuple({**kept, **filters}.items()),
+                self._asked.containing,
+                self._asked.sort_by,
+            )
+        )
 
     # ------------------------------------------------------------------ the survey, in its thread; showing
 
@@ -269,7 +283,9 @@ class CollectionExplorer(Explorer):
         with self._lock:
             self._tell_progress("")
             self._show(self._asked, say=False)
-            self._status.say(f"the images could not be looked at: {self._survey.failure}", problem=True)
+            self._status.say(
+                f"the images could not be looked at: {self._survey.failure}", problem=True
+            )
 
     def _learn(self, found):
         with self._lock:
@@ -294,7 +310,11 @@ class CollectionExplorer(Explorer):
             has_filters, has_order = asked.view != "broken files", asked.view == "contact sheet"
             how = {"filtering": has_filters, "sorting": has_order}
             self._filters.show(asked.filters, asked.containing, asked.sort_by, **how)
-            self._page.show(content, asked.page, told_filters(dict(asked.filters), asked.containing) if has_filters else "")
+            self._page.show(
+                content,
+                asked.page,
+                told_filters(dict(asked.filters), asked.containing) if has_filters else "",
+            )
             self._page.mark(self.selected or "")
             if say:
                 self._status.say(content.told)

@@ -44,7 +44,9 @@ class Facts:
         measured["pixels"] = measured["width"] * measured["height"]
         measured["longer_side"] = measured[["width", "height"]].max(axis=1)
         lying = np.sign(measured["width"] - measured["height"])
-        measured["orientation"] = lying.map({-1: "portrait", 0: "square", 1: "landscape"}).astype(object)
+        measured["orientation"] = lying.map({-1: "portrait", 0: "square", 1: "landscape"}).astype(
+            object
+        )
         if "distance" in found.table:
             measured["distance"] = found.table["distance"].reindex(self.images.ids)
         self.table = self.images.table.assign(**measured)
@@ -101,9 +103,13 @@ class Facts:
         """Raise ValueError for what cannot be sorted by, now or after `learn`."""
         name = self.sorted_column(sort_by)
         if name == "distance" and not with_embeddings and name not in self.table:
-            raise ValueError("sorting by distance needs embeddings; give one row an image, or an encoder")
+            raise ValueError(
+                "sorting by distance needs embeddings; give one row an image, or an encoder"
+            )
         if name is not None and name not in ("id", *MEASURED) and name not in self.table:
-            raise ValueError(f"cannot sort by {sort_by!r}; there are: id, {self._names(MEASURED)}; '-' in front: descending")
+            raise ValueError(
+                f"cannot sort by {sort_by!r}; there are: id, {self._names(MEASURED)}; '-' in front: descending"
+            )
 
     def sorted_column(self, sort_by):
         """The column of ``"name"`` or ``"-name"``; None for None."""
@@ -116,7 +122,9 @@ class Facts:
         name = self.sorted_column(sort_by)
         if name is None or (name != "id" and name not in self.table):  # or not measured yet
             return np.arange(len(self.table))
-        values = pd.Series(self.images.ids, dtype=object) if name == "id" else self._comparable(name)
+        values = (
+            pd.Series(self.images.ids, dtype=object) if name == "id" else self._comparable(name)
+        )
         ranks = values.rank(method="dense").to_numpy(float)
         ranks = -ranks if name != sort_by else ranks
         return np.argsort(np.where(np.isnan(ranks), np.inf, ranks), kind="stable")
@@ -136,7 +144,9 @@ class Facts:
         """How often each value occurs among the images to `keep`, most first: Series of int by text."""
         if column not in self.table:
             return pd.Series(dtype=int)
-        values = self._exploded(column)  # none for an image without a value, several for one with a list
+        values = self._exploded(
+            column
+        )  # none for an image without a value, several for one with a list
         return values[values.index.isin(np.flatnonzero(keep))].map(text_of).value_counts()
 
     # ------------------------------------------------------------------ columns by kind
@@ -144,7 +154,9 @@ class Facts:
     def _column(self, name):
         if name not in self.table:
             if name in MEASURED[:5]:
-                raise ValueError(f"{name} is known once all images have been looked at; call wait() first")
+                raise ValueError(
+                    f"{name} is known once all images have been looked at; call wait() first"
+                )
             raise ValueError(f"no column {name!r} to filter by; there are: {self._names(())}")
         return self.table[name]
 
@@ -165,17 +177,28 @@ class Facts:
         if name not in self._texts:
             series = self.table[name].reset_index(drop=True)
             if not self._is_numeric(name):
-                series = series.map(lambda cell: list(cell) if isinstance(cell, _SEVERAL) else cell).explode()
+                series = series.map(
+                    lambda cell: list(cell) if isinstance(cell, _SEVERAL) else cell
+                ).explode()
             series = series.dropna()
-            self._texts[name] = series if self._is_numeric(name) else series.map(text_of).astype(object)
+            self._texts[name] = (
+                series if self._is_numeric(name) else series.map(text_of).astype(object)
+            )
         return self._texts[name]
 
     def _comparable(self, name):
         series = self.table[name].reset_index(drop=True)
         if self._is_numeric(name):
             return series
-        numbers = pd.to_numeric(series.where(series.map(lambda one: isinstance(one, str | int | float))), errors="coerce")
-        return numbers if numbers.notna().equals(series.notna()) else series.map(text_of).where(series.notna())
+        numbers = pd.to_numeric(
+            series.where(series.map(lambda one: isinstance(one, str | int | float))),
+            errors="coerce",
+        )
+        return (
+            numbers
+            if numbers.notna().equals(series.notna())
+            else series.map(text_of).where(series.notna())
+        )
 
     def _passing(self, column, value):
         series = self._column(column)
@@ -194,7 +217,9 @@ class Facts:
 
     def _in_range(self, column, ends):
         if not self._is_numeric(column):
-            raise ValueError(f"{column} holds no numbers, so that no range {ends!r} can be taken; give one value")
+            raise ValueError(
+                f"{column} holds no numbers, so that no range {ends!r} can be taken; give one value"
+            )
         if len(ends) != 2:
             raise ValueError(f"a range of {column} is (low, high), got {ends!r}")
         return self.table[column].between(*ends).to_numpy(bool)

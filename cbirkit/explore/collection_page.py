@@ -47,7 +47,9 @@ class Page(VBox):
         self.pager.show(page, content.n_pages)
         single = [tiles for heading, _, tiles in content.groups if not heading]
         summary = ", ".join(filter(None, (content.where, filters)))
-        self.grids[0].show(single[0] if single else [], heading=titled(content.view), summary=summary)
+        self.grids[0].show(
+            single[0] if single else [], heading=titled(content.view), summary=summary
+        )
         groups = self._show_groups([group for group in content.groups if group[0]])
         for widget, table in zip(self.tables, content.tables, strict=False):
             how = {"shares": table.shares, "pickable": [bool(one) for one in table.filters]}

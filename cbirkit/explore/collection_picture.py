@@ -30,7 +30,12 @@ def draw_content(content):
     parts, tables = _groups_drawn(content), content.tables
     lines = textwrap.wrap(safe_text(content.told, 400), 100) + _part(content, parts)
     top = 0.15 + _LINE * (1 + len(lines))
-    tall = top + sum(map(_height, parts)) + sum(_LINE * (3 + len(_rows(table))) for table in tables) + 0.1
+    tall = (
+        top
+        + sum(map(_height, parts))
+        + sum(_LINE * (3 + len(_rows(table))) for table in tables)
+        + 0.1
+    )
     fig = plt.figure(figsize=((_COLUMNS + 0.2) * _UNIT, tall * _UNIT))
     plt.close(fig)
     ax = fig.add_axes((0, 0, 1, 1))
@@ -63,7 +68,10 @@ def _groups_drawn(content):
 
 def _part(content, parts):
     """Which part of a view is drawn, as a list of at most one line."""
-    shown, there = sum(len(drawn) for _, _, drawn, _ in parts), sum(len(tiles) for _, _, tiles in content.groups)
+    shown, there = (
+        sum(len(drawn) for _, _, drawn, _ in parts),
+        sum(len(tiles) for _, _, tiles in content.groups),
+    )
     words = [content.where] if content.n_pages > 1 or content.waits else []
     words += [f"{shown} of the {there} pictures of this page are drawn"] if shown < there else []
     return ["; ".join(words)] if words else []
@@ -82,8 +90,13 @@ def _rows(table):
 def _told(content, parts, tables):
     """The picture in words."""
     told = [f"{titled(content.view)}. {content.told}"]
-    told += [f"{heading} {summary}: {'; '.join(tile.alt for tile in drawn)}.".strip(" :") for heading, summary, drawn, _ in parts]
-    told += [f"{table.caption}: {'; '.join(', '.join(row) for row in _rows(table))}." for table in tables]
+    told += [
+        f"{heading} {summary}: {'; '.join(tile.alt for tile in drawn)}.".strip(" :")
+        for heading, summary, drawn, _ in parts
+    ]
+    told += [
+        f"{table.caption}: {'; '.join(', '.join(row) for row in _rows(table))}." for table in tables
+    ]
     return " ".join(told + [f"{line}." for line in _part(content, parts)])
 
 
@@ -123,4 +136,6 @@ def _draw_table(ax, table, top):
         for cell, place in zip(row, places, strict=False):
             _text(ax, 4.1 if wide and place > 0.1 else place, y, cell, width=52 if wide else 34)
         if table.counts:
-            ax.add_patch(Rectangle((4.4, y - 0.08), 3.6 * table.shares[i], 0.16, fc=BLUE, ec="none"))
+            ax.add_patch(
+                Rectangle((4.4, y - 0.08), 3.6 * table.shares[i], 0.16, fc=BLUE, ec="none")
+            )

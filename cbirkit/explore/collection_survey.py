@@ -68,7 +68,9 @@ class BackgroundSurvey:
         """Wait for the end; TimeoutError if that takes longer, and what went wrong."""
         self._thread.join(timeout)
         if self._thread.is_alive():
-            raise TimeoutError(f"{self.told} after {timeout} s; wait longer, or look at a part: images[:1000]")
+            raise TimeoutError(
+                f"{self.told} after {timeout} s; wait longer, or look at a part: images[:1000]"
+            )
         if self.failure is not None:
             raise self.failure
 
@@ -95,30 +97,47 @@ class BackgroundSurvey:
             self._told_at = time.monotonic()
             self._on_progress()
 
+
 def checked_input(images, embeddings, found, page_size):
     """Embeddings as an array or estimator, or None; TypeError or ValueError for what cannot be shown."""
     if not isinstance(images, ImageCollection):
-        raise TypeError(f"images must be an ImageCollection, got {type(images).__name__}; see datasets.from_folder")
+        raise TypeError(
+            f"images must be an ImageCollection, got {type(images).__name__}; see datasets.from_folder"
+        )
     if not len(images):
-        raise ValueError("the collection has no images; see its .problems for files that were refused")
+        raise ValueError(
+            "the collection has no images; see its .problems for files that were refused"
+        )
     if isinstance(page_size, bool) or not isinstance(page_size, int | np.integer) or page_size < 1:
         raise ValueError(f"page_size must be a whole number of at least 1, got {page_size!r}")
     if found is not None:
         _check_survey(images, embeddings, found)
-    if embeddings is None or (hasattr(embeddings, "transform") and not isinstance(embeddings, pd.DataFrame)):
+    if embeddings is None or (
+        hasattr(embeddings, "transform") and not isinstance(embeddings, pd.DataFrame)
+    ):
         return embeddings
     rows = checked_embeddings(embeddings, images.ids)
     if len(rows) != len(images):
-        raise ValueError(f"got {len(rows)} embeddings for {len(images)} images; give one row an image")
+        raise ValueError(
+            f"got {len(rows)} embeddings for {len(images)} images; give one row an image"
+        )
     return rows
 
 
 def _check_survey(images, embeddings, found):
     """Whether a survey is one, and of these images."""
     if not isinstance(found, Survey):
-        raise TypeError(f"found must be a Survey, got {type(found).__name__}; see evaluation.survey")
-    left_over = images.table.index.symmetric_difference(found.table.index).difference(found.problems["name"])
+        raise TypeError(
+            f"found must be a Survey, got {type(found).__name__}; see evaluation.survey"
+        )
+    left_over = images.table.index.symmetric_difference(found.table.index).difference(
+        found.problems["name"]
+    )
     if len(left_over):
-        raise ValueError("found= is a survey of other images; leave it out, or call evaluation.survey on these")
+        raise ValueError(
+            "found= is a survey of other images; leave it out, or call evaluation.survey on these"
+        )
     if embeddings is not None and "distance" not in found.table:
-        raise ValueError("found= was made without embeddings; leave it out, or make it with survey(images, embeddings)")
+        raise ValueError(
+            "found= was made without embeddings; leave it out, or make it with survey(images, embeddings)"
+        )

@@ -72,7 +72,16 @@ def class_table(counts, part, n_images, filtered):
     total = counts.sum()
     rows = [(str(name), f"{n:,}", f"{100 * n / total:.1f} %") for name, n in part.items()]
     filters = [{"label": name} for name in part.index]
-    return f"{told}.", (Table("Pick a class to see its images", ("class", "images", "share"), rows, part.tolist(), filters, most),)
+    return f"{told}.", (
+        Table(
+            "Pick a class to see its images",
+            ("class", "images", "share"),
+            rows,
+            part.tolist(),
+            filters,
+            most,
+        ),
+    )
 
 
 def size_tables(facts, filtered):
@@ -85,7 +94,11 @@ def size_tables(facts, filtered):
     told = f"{len(facts):,} images{filtered}: width {_span(facts['width'])}, height {_span(facts['height'])}; "
     most = f"the most frequent size of {len(counts):,} is {width} × {height}: {n:,} images."
     told += f"all are {width} × {height} pixels." if len(counts) == 1 else most
-    return told, (_frequent(counts), _sides(facts["longer_side"]), _orientations(facts["orientation"]))
+    return told, (
+        _frequent(counts),
+        _sides(facts["longer_side"]),
+        _orientations(facts["orientation"]),
+    )
 
 
 def _span(values):

@@ -12,7 +12,9 @@ VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "
 _AT_ONCE = ("contact sheet", "classes")  # views that need no survey
 _SIZE = 160  # pixels of a thumbnail
 _IN_GROUP = 24  # images of a group that are shown
-_SAME_CUT = 16  # bits in which the hashes of two versions of one picture differ at most, if it was not cut
+_SAME_CUT = (
+    16  # bits in which the hashes of two versions of one picture differ at most, if it was not cut
+)
 _ROWS = 50  # of a table on one page
 
 
@@ -101,7 +103,10 @@ class CollectionViews:
     def options(self):
         """list of (words with the number, view)."""
         images, found = self._facts.images, self.found
-        counts = {"contact sheet": len(images), "classes": len(self._facts.counts("label", np.ones(len(images), bool)))}
+        counts = {
+            "contact sheet": len(images),
+            "classes": len(self._facts.counts("label", np.ones(len(images), bool))),
+        }
         if found is not None:
             counts |= {"copies": len(found.copies), "near-copies": len(found.near_copies)}
             counts |= {"broken files": len(found.problems), "sizes": len(_sizes(found))}
@@ -127,7 +132,12 @@ class CollectionViews:
         """The `Content` of what is asked for; ValueError for a page that is not there."""
         kept = self.kept(asked)
         if self.found is None and asked.view not in _AT_ONCE:
-            return Content(asked.view, f"{titled(asked.view)}: all images must be looked at first.", progress, waits=True)
+            return Content(
+                asked.view,
+                f"{titled(asked.view)}: all images must be looked at first.",
+                progress,
+                waits=True,
+            )
         make = {
             "contact sheet": self._sheet, "copies": self._copies, "near-copies": self._near_copies,
             "outliers": self._outliers, "broken files": self._broken, "classes": self._classes, "sizes": self._sizes,
@@ -140,7 +150,13 @@ class CollectionViews:
     def _sheet(self, asked, kept, filtered):
         part, where, n_pages = paged(kept, asked.page, self._page_size, "images")
         told = f"Contact sheet of {_count(len(kept), 'image')}{filtered}."
-        return Content(asked.view, told, where, ((("", "", self._tiles(part, asked.sort_by)),)), n_pages=n_pages)
+        return Content(
+            asked.view,
+            told,
+            where,
+            ((("", "", self._tiles(part, asked.sort_by)),)),
+            n_pages=n_pages,
+        )
 
     def _outliers(self, asked, kept, filtered):
         if "distance" not in self.found.table:
@@ -152,7 +168,9 @@ class CollectionViews:
         told = f"{_count(len(outliers), 'outlier')}{filtered}, the farthest from their nearest neighbours first; "
         told += f"the median distance is {median:.3f}."
         if not len(outliers) and filtered:
-            told = f"None of the {len(self.found.outliers)} outliers is among the images{filtered}; "
+            told = (
+                f"None of the {len(self.found.outliers)} outliers is among the images{filtered}; "
+            )
             told += "sort the contact sheet by distance to see the farthest of those."
         ranks = range(1 + (asked.page - 1) * self._page_size, 1 + len(outliers))
         tiles = self._tiles(part, "distance", ranks)
@@ -169,13 +187,24 @@ class CollectionViews:
         pictures = self._thumbnails.get(self._facts.images, ids, _SIZE)
         ranks = [None] * len(ids) if ranks is None else ranks
         return [
-            self._tile(str(i), picture, at, "" if column == "label" else self._note(column, at), rank)
+            self._tile(
+                str(i), picture, at, "" if column == "label" else self._note(column, at), rank
+            )
             for i, picture, at, rank in zip(ids, pictures, positions, ranks, strict=False)
         ]
 
     def _tile(self, image_id, picture, at, note, rank=None, caption=None):
-        label, size, far = (self._facts.text("label", at), self.size(at), self._note("distance", at))
-        words = [label, size and f"{size} pixels", far and f"distance {far}", "" if picture else "cannot be read"]
+        label, size, far = (
+            self._facts.text("label", at),
+            self.size(at),
+            self._note("distance", at),
+        )
+        words = [
+            label,
+            size and f"{size} pixels",
+            far and f"distance {far}",
+            "" if picture else "cannot be read",
+        ]
         told = ", ".join(filter(None, [image_id, *words]))
         caption = (label or _tail(image_id)) if caption is None else caption
         return Tile(image_id, picture, told, caption, note, told, rank)
@@ -201,7 +230,9 @@ class CollectionViews:
 
     def _near_copies(self, asked, kept, filtered):
         bits = self.found.near_bits or [None] * len(self.found.near_copies)
-        groups = self._groups(list(zip(self.found.near_copies, bits, strict=True)), kept, lambda pair: pair[0])
+        groups = self._groups(
+            list(zip(self.found.near_copies, bits, strict=True)), kept, lambda pair: pair[0]
+        )
         meanings = ["alike" if n is None else _apart(n) for _, n in groups]
         told = f"{_count(len(groups), 'group')} of images that look alike, pixel for pixel; look before you delete."
         told = told if self.found.near_copies else "No two images look alike, pixel for pixel."
@@ -214,10 +245,16 @@ class CollectionViews:
 
     def _grouped(self, asked, groups, meanings, told, filtered):
         if filtered and told[0].isdigit():
-            told = f"{told[:-1]}, at least one of each{filtered}." if groups else f"No group of {asked.view} has an image{filtered}."
+            told = (
+                f"{told[:-1]}, at least one of each{filtered}."
+                if groups
+                else f"No group of {asked.view} has an image{filtered}."
+            )
         per_page = max(1, self._page_size // 12)
         part, where, n_pages = paged(range(len(groups)), asked.page, per_page, "groups")
-        shown = [self._group(groups[i], f"Group {i + 1:,} of {len(groups):,}", meanings[i]) for i in part]
+        shown = [
+            self._group(groups[i], f"Group {i + 1:,} of {len(groups):,}", meanings[i]) for i in part
+        ]
         return Content(asked.view, told, where, tuple(shown), n_pages=n_pages)
 
     def _group(self, ids, name, meaning):
@@ -227,7 +264,9 @@ class CollectionViews:
         heading = f"{name}: {len(ids):,} images, {meaning}"
         summary = [f"all {self.size(at[0])}" if len(set(map(self.size, at))) == 1 else ""]
         if pixels.max() > pixels.min():
-            summary = [f"the largest is {ids[int(pixels.argmax())]}, {self.size(at[int(pixels.argmax())])}"]
+            summary = [
+                f"the largest is {ids[int(pixels.argmax())]}, {self.size(at[int(pixels.argmax())])}"
+            ]
         for column in ("label", "split"):
             texts = list(dict.fromkeys(self._facts.text(column, i) or "none" for i in at))
             summary += [f"{column}s differ: {', '.join(texts[:6])}"] if len(texts) > 1 else []
@@ -246,7 +285,11 @@ class CollectionViews:
         part, where, n_pages = paged(range(len(self.found.problems)), asked.page, _ROWS, "files")
         table = broken_table(self.found.problems.iloc[part.start : part.stop])
         n = len(self.found.problems)
-        told = f"{_count(n, 'file')} that cannot be read, with the reason." if n else "Every file can be read."
+        told = (
+            f"{_count(n, 'file')} that cannot be read, with the reason."
+            if n
+            else "Every file can be read."
+        )
         return Content(asked.view, told, where, tables=(table,) if n else (), n_pages=n_pages)
 
     def _classes(self, asked, kept, filtered):
@@ -297,4 +340,8 @@ def _tail(image_id):
 
 def _apart(bits):
     """What the hashes of a group's images say: beyond a few bits they are other cuts of one picture."""
-    return f"hashes differ in up to {bits} of 128 bits" if bits <= _SAME_CUT else "shifted, or cut out differently"
+    return (
+        f"hashes differ in up to {bits} of 128 bits"
+        if bits <= _SAME_CUT
+        else "shifted, or cut out differently"
+    )

@@ -37,7 +37,9 @@ class Cropper(anywidget.AnyWidget):
     def __init__(self):
         super().__init__()
         self._callbacks = {"crop": [], "point": [], "whole": [], "file": [], "problem": []}
-        self._parts = None  # of a file that is arriving: [name, size, parts expected, list of bytes]
+        self._parts = (
+            None  # of a file that is arriving: [name, size, parts expected, list of bytes]
+        )
         self.on_msg(lambda _widget, content, buffers: self.receive(content, buffers))
 
     def show(self, image, width, height, *, name="", box=None):
@@ -83,7 +85,11 @@ class Cropper(anywidget.AnyWidget):
         """Handle a message from the page, trusting nothing in it."""
         event = content.get("event") if isinstance(content, dict) else None
         try:
-            if event == "crop" and self._callbacks["point"] and (point := clicked(content.get("box"))):
+            if (
+                event == "crop"
+                and self._callbacks["point"]
+                and (point := clicked(content.get("box")))
+            ):
                 self._tell("point", *point)
             elif event == "crop":
                 self._tell("crop", checked_box(content.get("box"), self.width, self.height))
@@ -105,7 +111,9 @@ class Cropper(anywidget.AnyWidget):
         name = str(content.get("name"))[:200]
         size, part, parts = (content.get(key) for key in ("size", "part", "parts"))
         if not all(type(n) is int and n >= 0 for n in (size, part, parts)) or len(buffers) != 1:
-            raise ValueError(f"the upload of {name} was not understood; run the cell again and retry")
+            raise ValueError(
+                f"the upload of {name} was not understood; run the cell again and retry"
+            )
         if size > MAX_BYTES:
             raise ValueError(
                 f"{name} is {size / 2**20:.0f} MiB and uploads end at {MAX_BYTES // 2**20} MiB; "
@@ -113,14 +121,20 @@ class Cropper(anywidget.AnyWidget):
             )
         if part == 0:
             self._parts = (name, size, parts, [])
-        if self._parts is None or self._parts[:3] != (name, size, parts) or len(self._parts[3]) != part:
+        if (
+            self._parts is None
+            or self._parts[:3] != (name, size, parts)
+            or len(self._parts[3]) != part
+        ):
             self._parts = None
             raise ValueError(f"parts of {name} were lost on the way; upload it again")
         self._parts[3].append(bytes(buffers[0]))
         if part + 1 >= parts:
             data, self._parts = b"".join(self._parts[3]), None
             if len(data) != size:
-                raise ValueError(f"{name} arrived with {len(data)} of its {size} bytes; upload it again")
+                raise ValueError(
+                    f"{name} arrived with {len(data)} of its {size} bytes; upload it again"
+                )
             self._tell("file", name, data)
 
 
@@ -132,7 +146,9 @@ def clicked(box):
     >>> clicked([5, 9, 0, 0]), clicked([5, 9, 1, 1])
     ((5, 9), None)
     """
-    whole = isinstance(box, list | tuple) and len(box) == 4 and all(type(value) is int for value in box)
+    whole = (
+        isinstance(box, list | tuple) and len(box) == 4 and all(type(value) is int for value in box)
+    )
     return (box[0], box[1]) if whole and not box[2] and not box[3] else None
 
 

@@ -1,6 +1,5 @@
 """`EmbeddingMap`: a collection laid out by its embeddings, to be looked around in, selected from and asked."""
 
-
 import numpy as np
 from ipywidgets import Box, Dropdown, Layout
 
@@ -164,7 +163,9 @@ class EmbeddingMap(Explorer):
         self._mark(at, near, verdicts)
         self._near.show(tiles, heading=f"Nearest to {query}", summary=judged(verdicts))
         self._arrange_lists()
-        self._say(f"Nearest to {query} by {self._metric} distance, joined to it on the map. {judged(verdicts)}")
+        self._say(
+            f"Nearest to {query} by {self._metric} distance, joined to it on the map. {judged(verdicts)}"
+        )
         return [str(i) for i in self.images.ids[near]]
 
     def clear_path(self):
@@ -179,7 +180,11 @@ class EmbeddingMap(Explorer):
             raise TypeError(f"link expects a QueryExplorer, got {type(explorer).__name__}")
         if self._linked is not explorer:
             self._linked = explorer
-            explorer.on_show(lambda query, found: self._linked is explorer and self._guard(self._follow, query, found))
+            explorer.on_show(
+                lambda query, found: (
+                    self._linked is explorer and self._guard(self._follow, query, found)
+                )
+            )
         return self
 
     def static(self):
@@ -191,7 +196,9 @@ class EmbeddingMap(Explorer):
         """
         texts = None if self.colour_by == NOTHING else self._colouring.groups(self.colour_by).texts
         title = f"{named(self._layout.shown)}, coloured by {self.colour_by}\n{self._layout.told}"
-        return draw_map(self.images, self.points, texts, title=title, chosen=self._chosen, marks=self._marks)
+        return draw_map(
+            self.images, self.points, texts, title=title, chosen=self._chosen, marks=self._marks
+        )
 
     def __repr__(self):
         return f"EmbeddingMap({len(self.images):,} images, {self.method}, coloured by {self.colour_by})"
@@ -200,22 +207,34 @@ class EmbeddingMap(Explorer):
 
     def _make_parts(self, method, colour_by):
         self._status, self._canvas = StatusLine(), MapCanvas(self._preview)
-        self._colours = Dropdown(options=self._colouring.choices, value=colour_by, description="colour by")
+        self._colours = Dropdown(
+            options=self._colouring.choices, value=colour_by, description="colour by"
+        )
         self._methods = Dropdown(options=self._layout.choices, value=method, description="map by")
         for control in (self._colours, self._methods):
             control.layout = Layout(width="auto", max_width="240px")
             control.style.description_width = "64px"
-        self._selected, self._near = SelectedGrid(self.images, self._thumbnails), TileGrid(tile_size=84)
+        self._selected, self._near = (
+            SelectedGrid(self.images, self._thumbnails),
+            TileGrid(tile_size=84),
+        )
 
     def _arranged(self):
         self._lists = Box([]).add_class("cbk-lists")
-        return [Box([self._colours, self._methods]).add_class("cbk-row"), self._status, self._canvas, self._lists]
+        return [
+            Box([self._colours, self._methods]).add_class("cbk-row"),
+            self._status,
+            self._canvas,
+            self._lists,
+        ]
 
     def _connect(self):
         self._canvas.on_pick(lambda at: self._guard(self._pick, at))
         self._canvas.on_select(lambda chosen: self._guard(self._select, chosen))
         for grid in (self._selected.grid, self._near):
-            grid.on_pick(lambda image_id: self._guard(self._pick, int(self.images.positions([image_id])[0])))
+            grid.on_pick(
+                lambda image_id: self._guard(self._pick, int(self.images.positions([image_id])[0]))
+            )
         self._on_colour = lambda _change: self._guard(self._recolour)
         self._colours.observe(self._on_colour, "value")
         self._methods.observe(lambda _change: self._guard(self._change_method), "value")
@@ -234,12 +253,22 @@ class EmbeddingMap(Explorer):
 
     def _follow(self, query, found):
         """Mark what the linked explorer shows, as far as it is on the map."""
-        at = int(query.images[[query.name]].positions_in(self.images)[0]) if query.images is not None else -1
+        at = (
+            int(query.images[[query.name]].positions_in(self.images)[0])
+            if query.images is not None
+            else -1
+        )
         places = found.images[[tile.id for tile in found.tiles]].positions_in(self.images)
-        kept = [(int(place), tile.mark) for place, tile in zip(places, found.tiles, strict=True) if place >= 0]
+        kept = [
+            (int(place), tile.mark)
+            for place, tile in zip(places, found.tiles, strict=True)
+            if place >= 0
+        ]
         self._mark(at, [place for place, _ in kept], [mark for _, mark in kept])
         where = "" if at >= 0 else " It is not on the map itself."
-        self._say(f"The explorer asks for {query.name}; {len(kept)} of its {len(found.tiles)} results are marked.{where}")
+        self._say(
+            f"The explorer asks for {query.name}; {len(kept)} of its {len(found.tiles)} results are marked.{where}"
+        )
 
     def _select(self, chosen):
         self._chosen = chosen
@@ -276,7 +305,9 @@ class EmbeddingMap(Explorer):
     def _arrange_lists(self):
         shown = [self._near] if self._near.tiles and self._linked is None else []
         self._lists.children = shown + ([self._selected] if len(self._chosen) else [])
-        (self._lists.add_class if len(self._lists.children) > 1 else self._lists.remove_class)("cbk-two")
+        (self._lists.add_class if len(self._lists.children) > 1 else self._lists.remove_class)(
+            "cbk-two"
+        )
 
     def _preview(self, at):
         text = self._colouring.groups(self.colour_by).texts[at]

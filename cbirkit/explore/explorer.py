@@ -19,7 +19,9 @@ class Explorer(VBox):
             action(*args)
         except _OF_THE_READER as problem:
             self._status.say(str(problem), problem=True)
-        except Exception as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
+        except (
+            Exception
+        ) as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
             log.exception("%s failed", type(self).__name__)
             words = f"this failed with {type(error).__name__}: {error}; the log has the details"
             self._status.say(words, problem=True)
@@ -35,4 +37,6 @@ def with_picture(bundle, figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
     picture = b64encode(buffer.getvalue()).decode("ascii")
-    return data | {"image/png": picture}, metadata | {"image/png": {"alt": figure.axes[0].get_label()}}
+    return data | {"image/png": picture}, metadata | {
+        "image/png": {"alt": figure.axes[0].get_label()}
+    }

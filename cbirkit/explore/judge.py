@@ -26,9 +26,13 @@ class Judge:
             )
         self.by = by
         self.relevance = relevance
-        self._rows = {} if relevance is None else {i: row for row, i in enumerate(relevance.query_ids)}
+        self._rows = (
+            {} if relevance is None else {i: row for row, i in enumerate(relevance.query_ids)}
+        )
         self._places = (
-            {} if relevance is None else {i: place for place, i in enumerate(relevance.database_ids)}
+            {}
+            if relevance is None
+            else {i: place for place, i in enumerate(relevance.database_ids)}
         )
         self._made = {}  # (id of queries, id of database) -> (queries, database, (Relevance or None, column))
 
@@ -65,7 +69,9 @@ class Judge:
             return nothing
         truth = relevance.select(np.array([row]))
         places = np.asarray(places, dtype=np.int64)[None]  # (1, k)
-        names = np.where(truth.junk(places), "junk", np.where(truth.gains(places) > 0, "right", "wrong"))[0]
+        names = np.where(
+            truth.junk(places), "junk", np.where(truth.gains(places) > 0, "right", "wrong")
+        )[0]
         return [str(name) for name in names], int(truth.n_positives[0])
 
     def column(self, images):
@@ -78,7 +84,9 @@ class Judge:
         """What to write under an image: its label, else the last part of its id (all of it where that is a mere number)."""
         for name in ("label", self.column(images)):
             known = name is not None and name in images.table
-            if known and (text := text_of(images.table[name].iloc[int(images.positions([image_id])[0])])):
+            if known and (
+                text := text_of(images.table[name].iloc[int(images.positions([image_id])[0])])
+            ):
                 return text
         tail = image_id.rsplit("/", 1)[-1]
         return image_id if tail.isdigit() else tail
@@ -89,7 +97,14 @@ class Judge:
         if key not in self._made:
             by = self.column(database)
             known = by is not None and by in queries.table and by in database.table
-            known = known and (self.by is not None or not any(map(is_several, [*queries.table[by], *database.table[by]])))
+            known = known and (
+                self.by is not None
+                or not any(map(is_several, [*queries.table[by], *database.table[by]]))
+            )
             relevance = queries.relevance(queries, database, by=by) if known else None
-            self._made[key] = queries, database, (relevance, by)  # kept, so that their id() stays theirs
+            self._made[key] = (
+                queries,
+                database,
+                (relevance, by),
+            )  # kept, so that their id() stays theirs
         return self._made[key][2]

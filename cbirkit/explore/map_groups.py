@@ -39,7 +39,9 @@ class Groups:
     def most_common(self, chosen, n=4):
         """The largest groups among some images, in words; "" where there is but one group."""
         counts = np.bincount(self.codes[chosen], minlength=len(self.legend))
-        largest = [i for i in np.argsort(-counts, kind="stable")[:n] if counts[i] and len(self.legend) > 1]
+        largest = [
+            i for i in np.argsort(-counts, kind="stable")[:n] if counts[i] and len(self.legend) > 1
+        ]
         return ", ".join(f"{self.legend[i]['name']} ({counts[i]:,})" for i in largest)
 
 
@@ -55,9 +57,13 @@ def group(values, n_images):
     if values is None:
         legend = [{"name": "all images", "count": n_images, "colour": COLOURS[0], "shape": "o"}]
         return Groups(np.zeros(n_images, np.uint8), legend, np.full(n_images, "", object))
-    texts = np.array(["not labelled" if is_missing(one) else text_of(one) for one in values], dtype=object)
+    texts = np.array(
+        ["not labelled" if is_missing(one) else text_of(one) for one in values], dtype=object
+    )
     names, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable") if len(names) > MOST_GROUPS else np.arange(len(names))
+    order = (
+        np.argsort(-counts, kind="stable") if len(names) > MOST_GROUPS else np.arange(len(names))
+    )
     place = np.empty(len(names), dtype=np.int64)
     place[order] = np.minimum(np.arange(len(names)), MOST_GROUPS)
     legend = [
@@ -96,7 +102,9 @@ class Colouring:
     def choices(self):
         """list of str: what `groups` can be asked for by name."""
         table = self._images.table
-        columns = [name for name in table if 2 <= table[name].map(text_of).nunique() <= _MOST_VALUES]
+        columns = [
+            name for name in table if 2 <= table[name].map(text_of).nunique() <= _MOST_VALUES
+        ]
         first = [name for name in ("label", "instance", "split", "domain") if name in columns]
         columns = first + [name for name in columns if name not in first]
         made = [CLUSTER] if len(self._images) > 2 else []
@@ -112,14 +120,20 @@ class Colouring:
         if isinstance(colour_by, str):
             if colour_by not in self.choices:
                 known = ", ".join(map(repr, self.choices))
-                raise ValueError(f"the points cannot be coloured by {colour_by!r}; choose one of {known}, or give values")
+                raise ValueError(
+                    f"the points cannot be coloured by {colour_by!r}; choose one of {known}, or give values"
+                )
             return colour_by
         try:
             values = list(aligned(colour_by, self._images.ids, "colour_by"))
         except TypeError as error:
-            raise TypeError(f"colour_by must be a name or one value an image, got {type(colour_by).__name__}") from error
+            raise TypeError(
+                f"colour_by must be a name or one value an image, got {type(colour_by).__name__}"
+            ) from error
         if len(values) != len(self._images):
-            raise ValueError(f"got {len(values)} values to colour {len(self._images)} images by; give one an image")
+            raise ValueError(
+                f"got {len(values)} values to colour {len(self._images)} images by; give one an image"
+            )
         self._given = values
         self._made.pop(GIVEN, None)
         return GIVEN
@@ -148,11 +162,15 @@ class Colouring:
         """Whether the nearest other image shares the column that decides."""
         codes = codes_of(self._images.column(self.column))
         found = nearest(self._embeddings, np.arange(len(codes)), 1)[:, 0]
-        texts = np.where(codes == codes[found], "nearest is right", "nearest is wrong").astype(object)
+        texts = np.where(codes == codes[found], "nearest is right", "nearest is wrong").astype(
+            object
+        )
         texts[codes < 0] = None
         return texts
 
 
 def codes_of(values):
     """A number for each value (n,), equal for equal ones, -1 where it is missing; lists are equal as a whole."""
-    return pd.factorize(np.array([None if is_missing(one) else text_of(one) for one in values], dtype=object))[0]
+    return pd.factorize(
+        np.array([None if is_missing(one) else text_of(one) for one in values], dtype=object)
+    )[0]

@@ -62,7 +62,11 @@ class MapLayout:
     @property
     def told(self):
         """How far the map can be believed, in words."""
-        return "how far the map can be believed is being measured" if self.quality is None else str(self.quality)
+        return (
+            "how far the map can be believed is being measured"
+            if self.quality is None
+            else str(self.quality)
+        )
 
     def check(self, method):
         """Raise ValueError for a method that cannot be used."""
@@ -73,14 +77,20 @@ class MapLayout:
         """Show a map by `method`, or PCA until that is ready."""
         self._turn += 1
         self._failure = None
-        first = method if method == GIVEN or is_remembered(self._rows, method, **self._how) else "pca"
+        first = (
+            method if method == GIVEN or is_remembered(self._rows, method, **self._how) else "pca"
+        )
         self._show(first, self._laid_out(first), measure=len(self._rows) <= AT_ONCE)
         if first == method and self.quality is not None:
             self._thread = None
             return
         if first != method:
-            self._say(f"{named(method)} is being fitted to {len(self._rows):,} images; PCA is shown until it is ready.")
-        self._thread = Thread(target=self._go_on, args=(method, self._turn), name="embedding map", daemon=True)
+            self._say(
+                f"{named(method)} is being fitted to {len(self._rows):,} images; PCA is shown until it is ready."
+            )
+        self._thread = Thread(
+            target=self._go_on, args=(method, self._turn), name="embedding map", daemon=True
+        )
         self._thread.start()
 
     def wait(self, timeout):
@@ -88,7 +98,9 @@ class MapLayout:
         if self._thread is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
-                raise TimeoutError(f"the map was not ready after {timeout} s; wait longer, or use method='pca'")
+                raise TimeoutError(
+                    f"the map was not ready after {timeout} s; wait longer, or use method='pca'"
+                )
         if self._failure is not None:
             raise self._failure
 
@@ -104,7 +116,9 @@ class MapLayout:
             log.warning("no map by %s", method, exc_info=True)
             if turn == self._turn:
                 self._failure = error
-                self._say(f"{named(self.shown)} stays, for {named(method)} failed: {error}", problem=True)
+                self._say(
+                    f"{named(self.shown)} stays, for {named(method)} failed: {error}", problem=True
+                )
 
     def _laid_out(self, method):
         return self._given if method == GIVEN else project(self._rows, method, **self._how)
@@ -113,7 +127,9 @@ class MapLayout:
         """Take over a map, unless another one has been asked for meanwhile."""
         quality = None
         if measure:
-            quality = map_quality(points, self._rows, k=self._k, random_state=self._how["random_state"])
+            quality = map_quality(
+                points, self._rows, k=self._k, random_state=self._how["random_state"]
+            )
         if turn in (None, self._turn):
             self.points, self.shown, self.quality = points, method, quality
             self._on_change()
@@ -130,9 +146,13 @@ def checked_positions(points, ids):
     try:
         points = np.array(points, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"method must be one of {', '.join(METHODS)} or positions (n_images, 2); {error}") from error
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)} or positions (n_images, 2); {error}"
+        ) from error
     if points.ndim == 0:
-        raise ValueError(f"method must be one of {', '.join(METHODS)} or positions (n_images, 2), got {points.item()!r}")
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)} or positions (n_images, 2), got {points.item()!r}"
+        )
     if points.shape != (n_images, 2) or not np.isfinite(points).all():
         raise ValueError(
             f"positions must be finite, of the shape ({n_images}, 2), one row an image; got shape {points.shape}"
@@ -143,10 +163,14 @@ def checked_positions(points, ids):
 def checked_rows(images, embeddings, metric):
     """Rows to compare by Euclidean distance, float32 (n_images, n_dims); of length 1 for cosine."""
     if not isinstance(images, ImageCollection):
-        raise TypeError(f"images must be an ImageCollection, got {type(images).__name__}; see datasets.from_folder")
+        raise TypeError(
+            f"images must be an ImageCollection, got {type(images).__name__}; see datasets.from_folder"
+        )
     rows = checked_embeddings(embeddings, images.ids)
     if len(rows) != len(images):
-        raise ValueError(f"got {len(rows)} embeddings for {len(images)} images; give one row an image")
+        raise ValueError(
+            f"got {len(rows)} embeddings for {len(images)} images; give one row an image"
+        )
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"metric must be 'cosine' or 'euclidean', got {metric!r}")
     if metric == "cosine":

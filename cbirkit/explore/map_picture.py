@@ -38,12 +38,16 @@ def draw_map(images, points, texts, *, title, chosen, marks):
         title += f"; {_MOST_POINTS:,} points drawn"
     fig, ax = plt.subplots(figsize=(9.2, 5.6), layout="constrained")
     plt.close(fig)
-    embedding_map(points[drawn], None if texts is None else texts[drawn], thumbnails=images[drawn], ax=ax)
+    embedding_map(
+        points[drawn], None if texts is None else texts[drawn], thumbnails=images[drawn], ax=ax
+    )
     told = ax.get_label()
     ax.set_title(title, fontsize=9)
     plain_text(ax.title)
     if len(chosen):
-        ax.scatter(*points[chosen].T, s=46, facecolors="none", edgecolors="black", linewidths=0.8, zorder=5)
+        ax.scatter(
+            *points[chosen].T, s=46, facecolors="none", edgecolors="black", linewidths=0.8, zorder=5
+        )
         told += f" {len(chosen):,} images are selected and ringed."
     _draw_path(ax, points, marks["path"])
     told += _draw_query(ax, points, images, marks)
@@ -71,7 +75,13 @@ def _draw_query(ax, points, images, marks):
     ax.scatter(*points[marks["query"]], edgecolors="white", linewidths=5, **ring | {"s": 170})
     ax.scatter(*points[marks["query"]], edgecolors="black", linewidths=2.2, **ring | {"s": 170})
     box = {"facecolor": "white", "edgecolor": GREY, "pad": 1.5, "alpha": 0.9}
-    place = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center", "fontsize": 8, "zorder": 7}
+    place = {
+        "xytext": (0, 14),
+        "textcoords": "offset points",
+        "ha": "center",
+        "fontsize": 8,
+        "zorder": 7,
+    }
     ax.annotate("query", points[marks["query"]], bbox=box, **place)
     right = list(marks["verdicts"]).count("right")
     known = f", {right} of them right" if any(marks["verdicts"]) else ""

@@ -39,7 +39,9 @@ class SelectedGrid(VBox):
         ids = self._images.ids[shown]
         pictures = self._thumbnails.get(self._images, ids, _SIZE)
         tiles = [
-            Tile(i, picture, f"selected {i}, {text}".strip(" ,"), text, title=f"{i}\n{text}".strip())
+            Tile(
+                i, picture, f"selected {i}, {text}".strip(" ,"), text, title=f"{i}\n{text}".strip()
+            )
             for i, picture, text in zip(ids, pictures, self._texts[shown], strict=True)
         ]
         self.grid.show(tiles, heading="Selected", summary=f"{len(self._chosen):,} images")
@@ -61,7 +63,9 @@ class Neighbours:
 
     def __init__(self, images, rows, metric, column):
         self._images, self._rows, self._metric = images, rows, metric
-        self._texts = None if column is None else images.table[column].map(text_of).to_numpy(dtype=object)
+        self._texts = (
+            None if column is None else images.table[column].map(text_of).to_numpy(dtype=object)
+        )
         self._values = None if column is None else codes_of(images.column(column))
 
     def of(self, at, k):
@@ -84,10 +88,14 @@ class Neighbours:
         ids = self._images.ids[near]
         tiles = []
         pictures = thumbnails.get(self._images, ids, _SIZE)
-        for rank, (i, picture, far, verdict) in enumerate(zip(ids, pictures, distances, verdicts, strict=True), 1):
+        for rank, (i, picture, far, verdict) in enumerate(
+            zip(ids, pictures, distances, verdicts, strict=True), 1
+        ):
             label = "" if self._texts is None else self._texts[near[rank - 1]]
             told = ", ".join(filter(None, (str(i), label, f"distance {far:.3f}", verdict)))
-            tiles.append(Tile(i, picture, f"rank {rank}: {told}", label, f"{far:.3f}", told, rank, verdict))
+            tiles.append(
+                Tile(i, picture, f"rank {rank}: {told}", label, f"{far:.3f}", told, rank, verdict)
+            )
         return tiles
 
 

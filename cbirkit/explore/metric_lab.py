@@ -58,7 +58,9 @@ class MetricLab(anywidget.AnyWidget):
     view = traitlets.Dict().tag(sync=True)
     presets = tuple(PRESETS)
 
-    def __init__(self, items=None, *, ties=(), missing=0, k=5, metric=None, preset="hits at 2, 4 and 8"):
+    def __init__(
+        self, items=None, *, ties=(), missing=0, k=5, metric=None, preset="hits at 2, 4 and 8"
+    ):
         if items is None:
             self._set_preset(preset)
         else:
@@ -83,7 +85,11 @@ class MetricLab(anywidget.AnyWidget):
         rows = [row(definition, self._listing) for definition in DEFINITIONS]
         columns = {name: [one[name] for one in rows] for name in ("name", "value", "text")}
         index = pd.Index([one["key"] for one in rows], name="metric")
-        return pd.DataFrame(columns, index=index).astype({"value": float}).rename(columns={"text": "formula"})
+        return (
+            pd.DataFrame(columns, index=index)
+            .astype({"value": float})
+            .rename(columns={"text": "formula"})
+        )
 
     def __getitem__(self, metric):
         """The value of a metric, NaN where it is not defined."""
@@ -171,8 +177,14 @@ class MetricLab(anywidget.AnyWidget):
             return self._change(**{event: value})
         if not 1 <= value <= MOST_ITEMS:
             raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {value}")
-        more = (0,) * (value - len(self._listing.items)), (False,) * (value - len(self._listing.items))
-        items, ties = self._listing.items[:value] + more[0], (self._listing.ties + more[1])[: value - 1]
+        more = (
+            (0,) * (value - len(self._listing.items)),
+            (False,) * (value - len(self._listing.items)),
+        )
+        items, ties = (
+            self._listing.items[:value] + more[0],
+            (self._listing.ties + more[1])[: value - 1],
+        )
         self._change(items=items, ties=ties)
 
     def _change(self, **parts):
@@ -205,7 +217,9 @@ class MetricLab(anywidget.AnyWidget):
             one["value"] = one["shown"]  # infinity is no JSON
         return {
             "items": _tiles(listing, rows[self._chosen]["terms"], self._graded),
-            "metrics": [{name: one[name] for name in one if name not in ("value", "terms")} for one in rows],
+            "metrics": [
+                {name: one[name] for name in one if name not in ("value", "terms")} for one in rows
+            ],
             "chosen": self._chosen,
             "graded": self._graded,
             "presets": list(PRESETS),
@@ -252,7 +266,11 @@ def _tiles(listing, terms, graded):
 
 def _published(rows):
     """One sentence on how far apart the numbers are that go by one name."""
-    shown = [one["share"] for one in rows if one["group"] in (PUBLISHED, TIES) and one["share"] is not None]
+    shown = [
+        one["share"]
+        for one in rows
+        if one["group"] in (PUBLISHED, TIES) and one["share"] is not None
+    ]
     if not shown:
         return ""
     return f'What gets published as "AP" of this list: {min(shown):.3f} to {max(shown):.3f}.'

@@ -41,9 +41,13 @@ class Listing:
         ties = tuple(bool(tie) for tie in self.ties) or (False,) * max(len(self.items) - 1, 0)
         object.__setattr__(self, "ties", ties)
         if not 1 <= len(self.items) <= MOST_ITEMS:
-            raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {len(self.items)}")
+            raise ValueError(
+                f"a list of 1 to {MOST_ITEMS} results can be edited, got {len(self.items)}"
+            )
         if not all(JUNK <= item <= MOST_GAIN for item in self.items):
-            raise ValueError(f"items must be -1 (junk), 0 or a gain of 1 to {MOST_GAIN}, got {self.items}")
+            raise ValueError(
+                f"items must be -1 (junk), 0 or a gain of 1 to {MOST_GAIN}, got {self.items}"
+            )
         if len(ties) != len(self.items) - 1:
             raise ValueError(
                 f"{len(self.items)} results have {len(self.items) - 1} gaps, got {len(ties)} ties"

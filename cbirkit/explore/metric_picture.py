@@ -27,7 +27,9 @@ def draw_lab(view):
     columns = 10
     n_rows = -(-len(items) // columns)
     lines = _wrapped(f"{metrics[view['chosen']]['name']}: {metrics[view['chosen']]['line']}")
-    height = 0.45 + n_rows * 1.05 + 0.2 * len(lines) + 0.3 + _ROW * (len(metrics) + len(groups)) + 0.1
+    height = (
+        0.45 + n_rows * 1.05 + 0.2 * len(lines) + 0.3 + _ROW * (len(metrics) + len(groups)) + 0.1
+    )
     width = 9.0
     fig = plt.figure(figsize=(width, height))
     plt.close(fig)
@@ -52,7 +54,9 @@ def draw_lab(view):
                 _draw_metric(ax, metric, y, chosen=i == view["chosen"])
                 y += _ROW
     shown = "; ".join(f"{metric['name']} {metric['shown']}" for metric in metrics)
-    listed = ", ".join(item["word"] + (" (tied with the next)" if item["gap"] else "") for item in items)
+    listed = ", ".join(
+        item["word"] + (" (tied with the next)" if item["gap"] else "") for item in items
+    )
     describe(ax, f"Metric Lab. Results, nearest first: {listed}. {view['counts']} {shown}.")
     return fig
 
@@ -76,7 +80,12 @@ def _draw_item(ax, item, x, y):
     ax.text(x + 0.29, y + 0.78, item["term"], **look)
     if item["gap"] is not None:
         weight = "bold" if item["gap"] else "normal"
-        ax.text(x + 0.7, y + 0.33, "=" if item["gap"] else "<", **look | {"fontsize": 11, "weight": weight})
+        ax.text(
+            x + 0.7,
+            y + 0.33,
+            "=" if item["gap"] else "<",
+            **look | {"fontsize": 11, "weight": weight},
+        )
 
 
 def _draw_metric(ax, metric, y, *, chosen):

@@ -46,11 +46,15 @@ def _found(one):
 
 
 def _ap_at(normalize):
-    return lambda one: metrics.average_precision_at_k(one.relevant, one.k, one.n_positives, normalize)
+    return lambda one: metrics.average_precision_at_k(
+        one.relevant, one.k, one.n_positives, normalize
+    )
 
 
 def _tied(which):
-    return lambda one: metrics.expected_average_precision(one.distances, one.relevant, one.n_positives)[which]
+    return lambda one: metrics.expected_average_precision(
+        one.distances, one.relevant, one.n_positives
+    )[which]
 
 
 def _ukbench(one):
@@ -125,7 +129,9 @@ def row(definition, listing):
         "group": definition.group,
         "text": with_k(definition.text),
         "value": None if math.isnan(value) else value,
-        "shown": "not defined" if math.isnan(value) else number(value, 0 if definition.key in _WHOLE else 3),
+        "shown": "not defined"
+        if math.isnan(value)
+        else number(value, 0 if definition.key in _WHOLE else 3),
         "terms": terms,
         "line": line,
     }

@@ -49,7 +49,10 @@ def count_terms(divide, last):
     """Explain hits up to rank `last` over what `divide` says."""
 
     def explain(one):
-        terms = ["1" if good and rank <= last(one) else "" for rank, good in enumerate(one.relevant, start=1)]
+        terms = [
+            "1" if good and rank <= last(one) else ""
+            for rank, good in enumerate(one.relevant, start=1)
+        ]
         return terms, f"{terms.count('1')} / {divide(one)}"
 
     return explain
@@ -57,7 +60,9 @@ def count_terms(divide, last):
 
 def any_terms(one):
     """1 at each hit among the first k."""
-    terms = ["1" if good and rank <= one.k else "" for rank, good in enumerate(one.relevant, start=1)]
+    terms = [
+        "1" if good and rank <= one.k else "" for rank, good in enumerate(one.relevant, start=1)
+    ]
     return terms, "1" if "1" in terms else "0"
 
 
@@ -82,7 +87,9 @@ def _blocks(one):
     """(first, end, relevant) of each group of ties among what counts."""
     starts = np.flatnonzero(np.concatenate([[True], np.diff(one.distances) > 0]))
     ends = [*starts[1:], len(one.distances)]
-    return [(int(a), int(b), int(one.relevant[a:b].sum())) for a, b in zip(starts, ends, strict=True)]
+    return [
+        (int(a), int(b), int(one.relevant[a:b].sum())) for a, b in zip(starts, ends, strict=True)
+    ]
 
 
 def expected_terms(one):
@@ -104,7 +111,9 @@ def extreme_terms(best):
     def explain(one):
         order = one.relevant.copy()
         for start, end, _ in _blocks(one) if len(order) else ():
-            order[start:end] = -np.sort(-order[start:end].astype(int)) if best else np.sort(order[start:end])
+            order[start:end] = (
+                -np.sort(-order[start:end].astype(int)) if best else np.sort(order[start:end])
+            )
         terms = _precision_terms(order)
         return terms, _sum([term for term in terms if term], one.n_positives)
 

@@ -1,6 +1,5 @@
 """`ObjectExplorer`: mark a thing on a picture, and see the images that hold it, and where."""
 
-
 from ipywidgets import Box, Checkbox, Dropdown, IntSlider, Layout, VBox
 
 from ..objects import GrabCut, Region, RegionQuery, RegionRetriever, as_region
@@ -56,7 +55,9 @@ class ObjectExplorer(Explorer):
                 f"expected a fitted RegionRetriever, got {type(retriever).__name__}; see cbirkit.objects"
             )
         if getattr(retriever, "images", None) is None:
-            raise ValueError("the retriever has no images; call fit(images) first, or load it with images=")
+            raise ValueError(
+                "the retriever has no images; call fit(images) first, or load it with images="
+            )
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
         self._retriever, self._thumbnails = retriever, ThumbnailCache()
@@ -70,7 +71,9 @@ class ObjectExplorer(Explorer):
         self._make_parts(k)
         super().__init__(self._arranged())
         self.add_class("cbk-explorer")
-        first = as_query(self.queries.ids[0] if query is None else query, [self.queries, retriever.images])
+        first = as_query(
+            self.queries.ids[0] if query is None else query, [self.queries, retriever.images]
+        )
         self._show(first, as_region(region, first.picture().shape))
         self._connect()
 
@@ -104,7 +107,11 @@ class ObjectExplorer(Explorer):
         ValueError
             An unknown query, an empty mask, a box outside the picture; nothing changes then.
         """
-        query = self._query if query is None else as_query(query, [self.queries, self._retriever.images])
+        query = (
+            self._query
+            if query is None
+            else as_query(query, [self.queries, self._retriever.images])
+        )
         self._show(query, as_region(region, query.picture().shape))
         return self.found
 
@@ -118,7 +125,9 @@ class ObjectExplorer(Explorer):
         """
         region = region_at(self._regions_of_query(), x, y)
         if region is None:
-            raise ValueError(f"no region was found at ({x}, {y}); drag a box around the thing instead")
+            raise ValueError(
+                f"no region was found at ({x}, {y}); drag a box around the thing instead"
+            )
         self._show(self._query, region)
         return self.found
 
@@ -150,7 +159,8 @@ class ObjectExplorer(Explorer):
             else []
         )
         self._holds = Dropdown(
-            options=[("anything", None), *((str(name), name) for name in names)], description="holds"
+            options=[("anything", None), *((str(name), name) for name in names)],
+            description="holds",
         )
         self._holds.tooltip = "Only images that are known to hold this"
         self._cut = Checkbox(False, description="cut out the thing in the box", indent=False)
@@ -168,15 +178,23 @@ class ObjectExplorer(Explorer):
         return [self._picker, self._status, Box([panel, lists]).add_class("cbk-columns")]
 
     def _connect(self):
-        self._picker.grid.on_pick(lambda name: self._guard(self._show_whole, Query(name, self.queries)))
-        self._grid.on_pick(lambda name: self._guard(self._show_whole, Query(name, self._retriever.images)))
+        self._picker.grid.on_pick(
+            lambda name: self._guard(self._show_whole, Query(name, self.queries))
+        )
+        self._grid.on_pick(
+            lambda name: self._guard(self._show_whole, Query(name, self._retriever.images))
+        )
         self._cropper.on_crop(lambda box: self._guard(self._crop, box))
         self._cropper.on_point(lambda x, y: self._guard(self.click, x, y))
         self._cropper.on_whole(lambda: self._guard(self._show_whole, self._query))
-        self._cropper.on_file(lambda name, data: self._guard(self._show_whole, Query(name, source=data)))
+        self._cropper.on_file(
+            lambda name, data: self._guard(self._show_whole, Query(name, source=data))
+        )
         self._cropper.on_problem(lambda sentence: self._status.say(sentence, problem=True))
         for control in (self._k, self._holds):
-            control.observe(lambda _change: self._guard(self._show, self._query, self._region), "value")
+            control.observe(
+                lambda _change: self._guard(self._show, self._query, self._region), "value"
+            )
 
     # ------------------------------------------------------------------ searching and showing
 
@@ -184,7 +202,8 @@ class ObjectExplorer(Explorer):
         x, y, w, h = box
         region = Region.from_box((x, y, x + w, y + h), self._query.picture().shape)
         self._show(
-            self._query, GrabCut(region.box).propose(self._query.picture())[0] if self._cut.value else region
+            self._query,
+            GrabCut(region.box).propose(self._query.picture())[0] if self._cut.value else region,
         )
 
     def _show_whole(self, query):
@@ -210,7 +229,9 @@ class ObjectExplorer(Explorer):
             if self._holds.value is None
             else self._retriever.holding(self._holds.value, column=self._column)
         )
-        found = self._retriever.search(RegionQuery(asked, region, query.name), self._k.value, where=where)
+        found = self._retriever.search(
+            RegionQuery(asked, region, query.name), self._k.value, where=where
+        )
         tiles = result_tiles(images, found)
         self._query, self._region, self.found, self._tiles = query, region, found, tiles
         self._grid.show(tiles, summary=self._filter_words())

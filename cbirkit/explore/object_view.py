@@ -40,7 +40,9 @@ def outlined(pixels, regions, size=_SIZE):
         else size / 2 / max(height, width)
     )
     shape = max(1, round(width * factor)), max(1, round(height * factor))
-    out = np.array(Image.fromarray(np.ascontiguousarray(pixels)).resize(shape, Image.Resampling.BILINEAR))
+    out = np.array(
+        Image.fromarray(np.ascontiguousarray(pixels)).resize(shape, Image.Resampling.BILINEAR)
+    )
     for region in regions:
         mask = np.array(Image.fromarray(region.mask).resize(shape, Image.Resampling.NEAREST))
         if not mask.any():  # a pixel that the smaller picture skips
@@ -58,7 +60,11 @@ def _shrunk(mask, by):
     for _ in range(by):
         padded = np.pad(mask, 1)
         mask = (
-            padded[1:-1, 1:-1] & padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
+            padded[1:-1, 1:-1]
+            & padded[2:, 1:-1]
+            & padded[:-2, 1:-1]
+            & padded[1:-1, 2:]
+            & padded[1:-1, :-2]
         )
     return mask
 
@@ -97,6 +103,8 @@ def result_tiles(images, found):
         where = f"region {x1 - x0} x {y1 - y0} px at {x0}, {y0}"
         told = f"rank {rank}: {name}, distance {distance:.3f}, {where}"
         tiles.append(
-            Tile(name, picture, alt=told, caption=name, note=f"{distance:.3f}", title=told, rank=rank)
+            Tile(
+                name, picture, alt=told, caption=name, note=f"{distance:.3f}", title=told, rank=rank
+            )
         )
     return tiles

@@ -12,7 +12,9 @@ class Pager(Box):
             Button(description=text, tooltip=tip, layout=Layout(width="auto"))
             for text, tip in (("Previous", "The page before"), ("Next", "The page after"))
         )
-        self._page = BoundedIntText(1, min=1, max=1, description="page", layout=Layout(width="110px"))
+        self._page = BoundedIntText(
+            1, min=1, max=1, description="page", layout=Layout(width="110px")
+        )
         self._page.style.description_width = "36px"
         self._page.tooltip = "Number of the page"
         self._of = Label()

@@ -46,7 +46,9 @@ class ImagePicker(VBox):
         self._page = 0
         self.grid = TileGrid(tile_size=84)
         self._labels = self._label_menu()
-        self._name = Text(placeholder="part of a name", continuous_update=False, layout=Layout(width="150px"))
+        self._name = Text(
+            placeholder="part of a name", continuous_update=False, layout=Layout(width="150px")
+        )
         self._name.observe(lambda _change: self._refilter(), "value")
         self._labels.observe(lambda _change: self._refilter(), "value")
         self._previous = _button("Previous", "The pictures before these", lambda: self.turn(-1))
@@ -55,7 +57,9 @@ class ImagePicker(VBox):
         self._where = Label()
         title = Label("Pick a query")
         title.add_class("cbk-title")
-        row = Box([title, self._labels, self._name, self._previous, self._next, shuffle, self._where])
+        row = Box(
+            [title, self._labels, self._name, self._previous, self._next, shuffle, self._where]
+        )
         row.add_class("cbk-row")
         super().__init__([row, self.grid])
         self.add_class("cbk-picker")
@@ -92,9 +96,15 @@ class ImagePicker(VBox):
         if label is not None:
             keep &= texts == text_of(label)
         if name:
-            found = pd.Series(self.images.ids).str.contains(name, case=False, regex=False).to_numpy(bool)
+            found = (
+                pd.Series(self.images.ids)
+                .str.contains(name, case=False, regex=False)
+                .to_numpy(bool)
+            )
             if texts is not None:
-                found = found | pd.Series(texts).str.contains(name, case=False, regex=False).to_numpy(bool)
+                found = found | pd.Series(texts).str.contains(
+                    name, case=False, regex=False
+                ).to_numpy(bool)
             keep &= found
         self._kept = self._order[keep[self._order]]
         self._page = 0
@@ -108,7 +118,11 @@ class ImagePicker(VBox):
 
     def _label_menu(self):
         texts = self._texts()
-        counts = pd.Series([], dtype=int) if texts is None else pd.Series(texts).value_counts().sort_index()
+        counts = (
+            pd.Series([], dtype=int)
+            if texts is None
+            else pd.Series(texts).value_counts().sort_index()
+        )
         counts = counts[counts.index != ""]
         options = [(f"all {len(self.images):,} images", None)]
         options += [(f"{label} ({count:,})", label) for label, count in counts.items()]
@@ -128,13 +142,21 @@ class ImagePicker(VBox):
         labels = [""] * len(shown) if texts is None else texts[self.images.positions(shown)]
         self.grid.show(
             Tile(
-                i, picture, alt=f"query {i}" + (f", {label}" if label else ""), title=f"{i}\n{label}".strip()
+                i,
+                picture,
+                alt=f"query {i}" + (f", {label}" if label else ""),
+                title=f"{i}\n{label}".strip(),
             )
             for i, picture, label in zip(shown, pictures, labels, strict=True)
         )
         last = first + len(shown)
-        self._where.value = f"{first + 1:,} to {last:,} of {len(self._kept):,}" if last else "nothing found"
-        self._previous.disabled, self._next.disabled = self._page == 0, self._page + 1 >= self.n_pages
+        self._where.value = (
+            f"{first + 1:,} to {last:,} of {len(self._kept):,}" if last else "nothing found"
+        )
+        self._previous.disabled, self._next.disabled = (
+            self._page == 0,
+            self._page + 1 >= self.n_pages,
+        )
 
 
 def _button(text, tooltip, action):

@@ -39,7 +39,9 @@ def draw_view(query, results):
     _draw_query(ax, *query)
     top = 0.0
     for (heading, summary, tiles), n_rows in zip(results, rows, strict=True):
-        ax.text(2.0, top + 0.2, safe_text(heading, 40), weight="bold", fontsize=9, va="center", **PLAIN)
+        ax.text(
+            2.0, top + 0.2, safe_text(heading, 40), weight="bold", fontsize=9, va="center", **PLAIN
+        )
         right = width / _TILE - 0.05
         ax.text(
             right,
@@ -93,7 +95,9 @@ def _draw_query(ax, encoded, name, region):
         corner = left + region[0] * w, top + region[1] * h
         for colour, line in (("black", 3), ("white", 1.5)):
             ax.add_patch(
-                Rectangle(corner, region[2] * w, region[3] * h, fill=False, ec=colour, lw=line, zorder=3)
+                Rectangle(
+                    corner, region[2] * w, region[3] * h, fill=False, ec=colour, lw=line, zorder=3
+                )
             )
 
 
@@ -110,4 +114,6 @@ def draw_tile(ax, tile, x, y):
     under = {"fontsize": 7, "va": "top", **PLAIN}
     note = safe_text(tile.note, 17) if tile.rank is None else f"{tile.rank}.  {tile.note}"
     ax.text(x + 0.06, y + 1.0, note, **under)
-    ax.text(x + 0.06, y + (1.15 if note else 1.0), safe_text(tile.caption, 17), color="0.3", **under)
+    ax.text(
+        x + 0.06, y + (1.15 if note else 1.0), safe_text(tile.caption, 17), color="0.3", **under
+    )

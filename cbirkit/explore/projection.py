@@ -77,7 +77,9 @@ def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=
     if points is None:
         points = np.asarray(_LAYOUTS[method](embeddings, seed, n_neighbors), dtype=np.float32)
         if not np.isfinite(points).all():
-            raise ValueError(f"{METHODS[method]} found no map of these embeddings; use method='pca'")
+            raise ValueError(
+                f"{METHODS[method]} found no map of these embeddings; use method='pca'"
+            )
         _keep(key, points, cache)
     return points.copy()
 
@@ -87,7 +89,10 @@ def is_remembered(embeddings, method, *, random_state=0, n_neighbors=15, cache=N
     if method == "pca":
         return True
     n_neighbors = max(2, min(n_neighbors, (len(embeddings) - 1) // 3))
-    return _recall(fingerprint(embeddings, method, random_state, n_neighbors), cache, len(embeddings)) is not None
+    return (
+        _recall(fingerprint(embeddings, method, random_state, n_neighbors), cache, len(embeddings))
+        is not None
+    )
 
 
 def fingerprint(embeddings, method, seed, n_neighbors):
@@ -157,7 +162,11 @@ def map_quality(points, embeddings, *, k=10, random_state=0):
     ----------
     Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
     """
-    n, k, embeddings = len(points), min(k, len(points) - 1), narrowed(checked_embeddings(embeddings))
+    n, k, embeddings = (
+        len(points),
+        min(k, len(points) - 1),
+        narrowed(checked_embeddings(embeddings)),
+    )
     trust = map_trustworthiness(points, embeddings, n_neighbors=k, random_state=random_state)[0]
     if k < 1:
         return MapQuality(trust, float("nan"), float("nan"), k, n)
@@ -193,10 +202,14 @@ def checked_embeddings(embeddings, ids=None):
     except (TypeError, ValueError) as error:
         raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
     if embeddings.ndim != 2 or 0 in embeddings.shape:
-        raise ValueError(f"embeddings must have the shape (n_images, n_dims), got {embeddings.shape}")
+        raise ValueError(
+            f"embeddings must have the shape (n_images, n_dims), got {embeddings.shape}"
+        )
     bad = int((~np.isfinite(embeddings)).any(axis=1).sum())
     if bad:
-        raise ValueError(f"{bad} of {len(embeddings)} embeddings are not finite; leave those images out")
+        raise ValueError(
+            f"{bad} of {len(embeddings)} embeddings are not finite; leave those images out"
+        )
     return embeddings
 
 
@@ -218,9 +231,13 @@ def narrowed(embeddings):
 def check_method(method, n_images):
     """Raise ValueError for an unknown method, or one that this few images are too few for."""
     if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)} or positions (n_images, 2), got {method!r}")
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)} or positions (n_images, 2), got {method!r}"
+        )
     if n_images < LEAST_IMAGES[method]:
-        raise ValueError(f"{method} needs at least {LEAST_IMAGES[method]} images, got {n_images}; use method='pca'")
+        raise ValueError(
+            f"{method} needs at least {LEAST_IMAGES[method]} images, got {n_images}; use method='pca'"
+        )
 
 
 def _whole(value, least, name):
@@ -240,13 +257,19 @@ def _pca(embeddings, seed):
 def _umap(embeddings, seed, n_neighbors):
     with _fitting:
         umap = require("umap")
-        return umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1).fit_transform(embeddings)
+        return umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1).fit_transform(
+            embeddings
+        )
 
 
 def _tsne(embeddings, seed, n_neighbors):
     from sklearn.manifold import TSNE
 
-    init = "pca" if embeddings.shape[1] > 1 else _pca(embeddings, seed) / embeddings.std() * np.float32(1e-4)
+    init = (
+        "pca"
+        if embeddings.shape[1] > 1
+        else _pca(embeddings, seed) / embeddings.std() * np.float32(1e-4)
+    )
     return TSNE(perplexity=n_neighbors, init=init, random_state=seed).fit_transform(embeddings)
 
 
@@ -265,7 +288,9 @@ def _recall(key, cache, n_images):
         points = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):  # damaged: it is made again
         return None
-    good = points.shape == (n_images, 2) and points.dtype == np.float32 and np.isfinite(points).all()
+    good = (
+        points.shape == (n_images, 2) and points.dtype == np.float32 and np.isfinite(points).all()
+    )
     return points if good else None
 
 

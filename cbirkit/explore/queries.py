@@ -48,7 +48,11 @@ class Query:
 
     def picture(self):
         """The whole picture, RGB uint8 (h, w, 3)."""
-        return self.images[self.name] if self.images is not None else self._named(read_image, self.source)
+        return (
+            self.images[self.name]
+            if self.images is not None
+            else self._named(read_image, self.source)
+        )
 
     def pixels(self):
         """What is searched for, RGB uint8 (h, w, 3): the region if there is one, else the whole picture."""

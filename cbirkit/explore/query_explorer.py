@@ -1,6 +1,5 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
-
 from ipywidgets import Box, Button, Dropdown, IntSlider, Layout, VBox
 
 from .cropper import Cropper
@@ -67,7 +66,9 @@ class QueryExplorer(Explorer):
         first = next(iter(self._retrievers.values())).images
         self.queries = first if queries is None else queries
         if not len(self.queries):
-            raise ValueError("there are no images to pick a query from; pass queries=, a collection with images")
+            raise ValueError(
+                "there are no images to pick a query from; pass queries=, a collection with images"
+            )
         self._judge = Judge(by, relevance)
         if by is not None:
             self.queries.column(by), first.column(by)
@@ -77,7 +78,8 @@ class QueryExplorer(Explorer):
         super().__init__(self._arranged())
         self.add_class("cbk-explorer")
         self._show(
-            as_query(self.queries.ids[0] if query is None else query, self._collections()), remember=False
+            as_query(self.queries.ids[0] if query is None else query, self._collections()),
+            remember=False,
         )
         self._connect()
 
@@ -189,9 +191,14 @@ class QueryExplorer(Explorer):
         self._status = StatusLine()
         self._cropper = Cropper()
         self._grids = [TileGrid(tile_size=104) for _ in names[:2]]
-        self._picker = ImagePicker(self.queries, self._thumbnails, column=self._judge.column(self.queries))
+        self._picker = ImagePicker(
+            self.queries, self._thumbnails, column=self._judge.column(self.queries)
+        )
         self._back = Button(
-            description="Back", icon="arrow-left", tooltip="The query before this one", disabled=True
+            description="Back",
+            icon="arrow-left",
+            tooltip="The query before this one",
+            disabled=True,
         )
         self._k = IntSlider(k, 1, max(48, k), description="results", continuous_update=False)
         left = "left" if len(names) > 1 else "method"
@@ -206,7 +213,9 @@ class QueryExplorer(Explorer):
             control.style.description_width = "52px"
 
     def _arranged(self):
-        controls = VBox([self._back, self._k] + ([self._left, self._right] if len(self._grids) > 1 else []))
+        controls = VBox(
+            [self._back, self._k] + ([self._left, self._right] if len(self._grids) > 1 else [])
+        )
         controls.add_class("cbk-controls")
         self._lists = Box(self._grids).add_class("cbk-lists")
         panel = Box([self._cropper, controls]).add_class("cbk-panel")
@@ -216,8 +225,12 @@ class QueryExplorer(Explorer):
     def _connect(self):
         """Let events in; every one is guarded, so that what goes wrong is told in the status line."""
         for grid, which in zip(self._grids, (0, 1), strict=False):
-            grid.on_pick(lambda image_id, which=which: self._guard(self._pick_result, which, image_id))
-        self._picker.grid.on_pick(lambda image_id: self._guard(self._show_of, self.queries, image_id))
+            grid.on_pick(
+                lambda image_id, which=which: self._guard(self._pick_result, which, image_id)
+            )
+        self._picker.grid.on_pick(
+            lambda image_id: self._guard(self._show_of, self.queries, image_id)
+        )
         self._cropper.on_crop(lambda box: self._guard(self._crop, box))
         self._cropper.on_whole(lambda: self._guard(self._crop, None))
         self._cropper.on_file(lambda name, data: self._guard(self._upload, name, data))
@@ -253,7 +266,13 @@ class QueryExplorer(Explorer):
         return list(dict.fromkeys(name for name in both if name is not None))
 
     def _find(self, name, query):
-        return find(self._retrievers[name], query, self._k.value, judge=self._judge, thumbnails=self._thumbnails)
+        return find(
+            self._retrievers[name],
+            query,
+            self._k.value,
+            judge=self._judge,
+            thumbnails=self._thumbnails,
+        )
 
     def _show(self, query, *, remember=True):
         """Search first, so that nothing changes on the page if that fails."""
@@ -269,9 +288,12 @@ class QueryExplorer(Explorer):
         self._cropper.show(preview, *size, name=query.name, box=query.box)
         self._picker.grid.selected = query.name if query.images is self.queries else ""
         self._back.disabled = not self.history
-        part = "" if query.box is None else " (region of {2} x {3} px at {0}, {1})".format(*query.box)
+        part = (
+            "" if query.box is None else " (region of {2} x {3} px at {0}, {1})".format(*query.box)
+        )
         told = "; ".join(
-            f"{name}: {one.summary}" if len(found) > 1 else one.summary for name, one in found.items()
+            f"{name}: {one.summary}" if len(found) > 1 else one.summary
+            for name, one in found.items()
         )
         self._status.say(f"Nearest to {query.name}{part}: {told}")
         for listener in self._listeners:

@@ -68,13 +68,21 @@ def find(retriever, query, k, *, judge, thumbnails):
     spent = 1000 * (time.perf_counter() - start)
     if not len(ranking):  # a retriever leaves out what it cannot read
         query.picture()  # says why
-        raise ValueError(f"{query.name} was not searched for: the retriever left it out; pick another image")
+        raise ValueError(
+            f"{query.name} was not searched for: the retriever left it out; pick another image"
+        )
     kept = ranking.indices[0] >= 0
     ids, distances = ranking.ids[0][kept], ranking.distances[0][kept]
     verdicts, n_positives = judge.verdicts(query, images, ids)
     rows = zip(ids, thumbnails.get(images, ids, _SIZE), distances, verdicts, strict=True)
-    tiles = [_tile(rank, *row, judge.caption(images, row[0])) for rank, row in enumerate(rows, start=1)]
-    judged = "" if n_positives is None else f"{verdicts.count('right')} of {n_positives} right ones found"
+    tiles = [
+        _tile(rank, *row, judge.caption(images, row[0])) for rank, row in enumerate(rows, start=1)
+    ]
+    judged = (
+        ""
+        if n_positives is None
+        else f"{verdicts.count('right')} of {n_positives} right ones found"
+    )
     return Found(images, ranking, tiles, judged, spent)
 
 

@@ -60,7 +60,11 @@ class TextTable(anywidget.AnyWidget):
 
     def receive(self, content):
         """Handle a message from the page; one that names no row is ignored, and logged."""
-        row = content.get("row") if isinstance(content, dict) and content.get("event") == "pick" else None
+        row = (
+            content.get("row")
+            if isinstance(content, dict) and content.get("event") == "pick"
+            else None
+        )
         if type(row) is not int or not 0 <= row < len(self.pickable) or not self.pickable[row]:
             log.warning("TextTable ignored a message that picks none of its rows")
             return

@@ -58,7 +58,9 @@ class ThumbnailCache:
         missing = [i for i, encoded in found.items() if encoded is None]
         if len(missing) > 1:
             if self._pool is None:  # decoders let go of Python's lock, so threads help
-                self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="thumbnails")
+                self._pool = ThreadPoolExecutor(
+                    min(4, os.cpu_count() or 1), thread_name_prefix="thumbnails"
+                )
             made = list(self._pool.map(lambda i: encoded_thumbnail(images, i, size), missing))
         else:
             made = [encoded_thumbnail(images, i, size) for i in missing]
@@ -103,5 +105,7 @@ def encode(pixels):
     """Bytes of an RGB uint8 image (h, w, 3): JPEG, or PNG where it is so small that JPEG would blur it."""
     buffer = io.BytesIO()
     tiny = max(pixels.shape[:2]) <= 48
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG" if tiny else "JPEG", quality=85)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        buffer, format="PNG" if tiny else "JPEG", quality=85
+    )
     return buffer.getvalue()

@@ -43,7 +43,9 @@ class Tile:
     def state(self):
         """What is sent to the page."""
         if self.mark not in MARKS:
-            raise ValueError(f"the mark of tile {self.id!r} must be one of {MARKS}, got {self.mark!r}")
+            raise ValueError(
+                f"the mark of tile {self.id!r} must be one of {MARKS}, got {self.mark!r}"
+            )
         return dict(vars(self), alt=self.alt or f"image {self.id}", title=self.title or self.id)
 
 
@@ -78,7 +80,10 @@ class TileGrid(anywidget.AnyWidget):
 
     def __init__(self, tiles=(), *, heading="", summary="", tile_size=112):
         super().__init__(
-            tiles=[tile.state() for tile in tiles], heading=heading, summary=summary, tile_size=tile_size
+            tiles=[tile.state() for tile in tiles],
+            heading=heading,
+            summary=summary,
+            tile_size=tile_size,
         )
         self._callbacks = []
         self.on_msg(lambda _widget, content, _buffers: self.receive(content))
@@ -101,7 +106,11 @@ class TileGrid(anywidget.AnyWidget):
 
     def receive(self, content):
         """Handle a message from the page; one that names no tile shown is ignored, and logged."""
-        known = isinstance(content, dict) and content.get("event") == "pick" and content.get("id") in self.ids
+        known = (
+            isinstance(content, dict)
+            and content.get("event") == "pick"
+            and content.get("id") in self.ids
+        )
         if not known:
             log.warning("TileGrid ignored a message that picks none of its tiles")
             return

@@ -61,10 +61,14 @@ class ImageCollection:
 
     def __init__(self, source, table, *, rows=None, problems=None, name="images"):
         self._source = source
-        self._rows = np.arange(len(table)) if rows is None else rows  # position here -> row of the source
+        self._rows = (
+            np.arange(len(table)) if rows is None else rows
+        )  # position here -> row of the source
         self.table = checked_table(table)
         if "mask" in self.table and self.root is None:  # else below the root
-            self.table["mask"] = [None if one is None else str(absolute(one)) for one in self.table["mask"]]
+            self.table["mask"] = [
+                None if one is None else str(absolute(one)) for one in self.table["mask"]
+            ]
         self.problems = problem_table() if problems is None else problems
         self.name = name
 
@@ -112,8 +116,16 @@ class ImageCollection:
             columns, more = labels_of_file(os.fspath(labels), root, ids)
             problems += more
         say_alike(columns.get("label", ()))
-        table = pd.DataFrame({"path": [printable(path) for path in paths], **columns}, index=pd.Index(ids, dtype=object))
-        return cls(FileSource(paths, root), table, problems=problem_table(problems), name=root.resolve().name)
+        table = pd.DataFrame(
+            {"path": [printable(path) for path in paths], **columns},
+            index=pd.Index(ids, dtype=object),
+        )
+        return cls(
+            FileSource(paths, root),
+            table,
+            problems=problem_table(problems),
+            name=root.resolve().name,
+        )
 
     @classmethod
     def from_table(cls, table, path="path", *, root=None, ids=None):
@@ -160,7 +172,11 @@ class ImageCollection:
         like, root = index_of(paths), None if root is None else absolute(root)
         names, paths = [printable(p) for p in paths], [Path(p).absolute() for p in paths]
         if ids is None:
-            ids = names if root is None else [printable(p.relative_to(root).as_posix()) for p in paths]
+            ids = (
+                names
+                if root is None
+                else [printable(p.relative_to(root).as_posix()) for p in paths]
+            )
         table = table_for(len(paths), table, ids, like).assign(path=[printable(p) for p in paths])
         return cls(FileSource(paths, root), table, name=name)
 
@@ -179,7 +195,9 @@ class ImageCollection:
         table : DataFrame, optional
         """
         like, arrays = index_of(arrays), list(arrays)
-        table = table_for(len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids, like)
+        table = table_for(
+            len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids, like
+        )
         if labels is not None:
             labels = plain_column(aligned(labels, table.index, "labels", like), "label")
             if len(labels) != len(arrays):
@@ -218,11 +236,17 @@ class ImageCollection:
         return self.subset(which)
 
     def __repr__(self):
-        counts = {c: self.table[c].map(text_of)[~self.table[c].isna()].nunique() for c in ("label", "instance", "split") if c in self.table}
+        counts = {
+            c: self.table[c].map(text_of)[~self.table[c].isna()].nunique()
+            for c in ("label", "instance", "split")
+            if c in self.table
+        }
         columns = [f"{c} ({counts[c]})" if c in counts else c for c in self.table]
         text = f"ImageCollection {self.name!r}: {len(self):,} images"
         text += f"; columns: {', '.join(columns)}" if columns else ""
-        return text + (f"; {len(self.problems)} refused, see .problems" if len(self.problems) else "")
+        return text + (
+            f"; {len(self.problems)} refused, see .problems" if len(self.problems) else ""
+        )
 
     def _repr_html_(self):
         return f"<p>{html.escape(repr(self))}</p>{sheet_html(self)}"
@@ -244,7 +268,9 @@ class ImageCollection:
         """ndarray (n_images,) of one column; ValueError names the columns there are."""
         if name not in self.table:
             known = ", ".join(map(str, self.table)) or "none"
-            raise ValueError(f"no column {name!r} in {self.name!r}; its columns: {known}. Add one with with_columns()")
+            raise ValueError(
+                f"no column {name!r} in {self.name!r}; its columns: {known}. Add one with with_columns()"
+            )
         return self.table[name].to_numpy()
 
     def positions(self, ids):
@@ -255,7 +281,9 @@ class ImageCollection:
             positions = positions_of(ids, self.ids, "ids")
         if (positions < 0).any():
             unknown = str(ids[int(np.flatnonzero(positions < 0)[0])])
-            raise ValueError(f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids")
+            raise ValueError(
+                f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids"
+            )
         return positions.astype(np.int64)
 
     def positions_in(self, other):
@@ -266,12 +294,23 @@ class ImageCollection:
         called = positions_of(self.ids, other.ids)
         if self._source is other._source:
             return called
-        own = np.array([j if j >= 0 and self._is_same(i, other, j) else -1 for i, j in enumerate(called)], dtype=np.int64)
+        own = np.array(
+            [j if j >= 0 and self._is_same(i, other, j) else -1 for i, j in enumerate(called)],
+            dtype=np.int64,
+        )
         if apart := int(((called >= 0) & (own < 0)).sum()):
-            log.warning("%d images of %r share their id with another picture of %r; they are told apart by contents", apart, self.name, other.name)
+            log.warning(
+                "%d images of %r share their id with another picture of %r; they are told apart by contents",
+                apart,
+                self.name,
+                other.name,
+            )
         if (own >= 0).all():
             return own
-        mine, theirs = ([(images.path(i), i) for i in positions] for images, positions in ((self, np.flatnonzero(own < 0)), (other, range(len(other)))))
+        mine, theirs = (
+            [(images.path(i), i) for i in positions]
+            for images, positions in ((self, np.flatnonzero(own < 0)), (other, range(len(other))))
+        )
         if any(path for path, _ in mine):
             real = real_paths()
             files = {real(path): j for path, j in reversed(theirs) if path is not None}
@@ -284,7 +323,9 @@ class ImageCollection:
         if mine is not None and mine == theirs:
             return True
         try:
-            return self.digest(position) == other.digest(there) or self._shows(position, other, there)
+            return self.digest(position) == other.digest(there) or self._shows(
+                position, other, there
+            )
         except ImageProblem:
             return False
 
@@ -302,7 +343,9 @@ class ImageCollection:
             return int(self.positions([which])[0])
         position = int(which) + (len(self) if which < 0 else 0)
         if not 0 <= position < len(self):
-            raise IndexError(f"image {which} of {len(self)} in {self.name!r}; positions are 0 to {len(self) - 1}")
+            raise IndexError(
+                f"image {which} of {len(self)} in {self.name!r}; positions are 0 to {len(self) - 1}"
+            )
         return position
 
     def _image(self, position):
@@ -334,7 +377,9 @@ class ImageCollection:
         position = self._position(which)
         if "mask" in self.table:
             if is_missing(file := self.table["mask"].iloc[position]):
-                raise ValueError(f"no mask is known of image {self.table.index[position]!r}; see the column 'mask'")
+                raise ValueError(
+                    f"no mask is known of image {self.table.index[position]!r}; see the column 'mask'"
+                )
             return self._named(position, self._source.read_mask, file)
         return self._named(position, self._source.make_mask, self._rows[position])
 
@@ -350,7 +395,9 @@ class ImageCollection:
         which = np.asarray(list(which) if not isinstance(which, np.ndarray) else which)
         if which.dtype == bool:
             if which.shape != (len(self),):
-                raise ValueError(f"mask of shape {which.shape} for {len(self)} images; give one value an image")
+                raise ValueError(
+                    f"mask of shape {which.shape} for {len(self)} images; give one value an image"
+                )
             which = np.flatnonzero(which)
         elif which.dtype.kind in "UO" and len(which):
             which = self.positions(which)
@@ -379,9 +426,21 @@ class ImageCollection:
         for name, values in columns.items():
             if len(values) != len(self):
                 raise ValueError(f"column {name!r} has {len(values)} values for {len(self)} images")
-        return self._new(table=self.table.assign(**{k: pd.Series(v, self.table.index, v.dtype) for k, v in columns.items()}))
+        return self._new(
+            table=self.table.assign(
+                **{k: pd.Series(v, self.table.index, v.dtype) for k, v in columns.items()}
+            )
+        )
 
-    def split(self, by="split", *, parts=("query", "database"), fraction=None, disjoint=None, random_state=0):
+    def split(
+        self,
+        by="split",
+        *,
+        parts=("query", "database"),
+        fraction=None,
+        disjoint=None,
+        random_state=0,
+    ):
         """Divide the collection.
 
         Parameters
@@ -412,9 +471,14 @@ class ImageCollection:
             first = random_parts(len(self), fraction, **parts, random_state=random_state)
             return self.subset(first), self.subset(~first)
         if by not in self.table:
-            raise ValueError(f"no column {by!r} to split {self.name!r} by; use split(fraction=0.2) for a random split")
+            raise ValueError(
+                f"no column {by!r} to split {self.name!r} by; use split(fraction=0.2) for a random split"
+            )
         values = as_labels(self.column(by))
-        masks = [np.array([not is_several(one) and one == part for one in values], bool) for part in as_labels(parts)]
+        masks = [
+            np.array([not is_several(one) and one == part for one in values], bool)
+            for part in as_labels(parts)
+        ]
         for part, mask in zip(parts, masks, strict=True):
             if not mask.any():
                 known = ", ".join(dict.fromkeys(map(repr, values)))
@@ -447,7 +511,9 @@ class ImageCollection:
         labels = queries.column(by), database.column(by)
         groups = junk and (queries.column(junk), database.column(junk))
         own = queries.positions_in(database)
-        return Relevance.from_labels(queries.ids, database.ids, *labels, keep_self=keep_self, groups=groups, own=own)
+        return Relevance.from_labels(
+            queries.ids, database.ids, *labels, keep_self=keep_self, groups=groups, own=own
+        )
 
     def verify(self, progress=True):
         """Decode every image once, on several threads.
@@ -461,4 +527,6 @@ class ImageCollection:
         if problems:
             log.warning("%d of %d images cannot be read, see .problems", len(problems), len(self))
         kept = self.subset(good)
-        return kept._new(problems=pd.concat([self.problems, problem_table(problems)], ignore_index=True))
+        return kept._new(
+            problems=pd.concat([self.problems, problem_table(problems)], ignore_index=True)
+        )

@@ -15,7 +15,9 @@ _SAME = 2  # grey levels by which a profile may differ from sRGB and still count
 _SPACES = {"GRAY": ("L",), "RGB": ("RGB",), "CMYK": ("CMYK",)}
 _D65, _SRGB = (0.3127, 0.329), (0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 _ADOBE = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
 
 
 def profile_of(image):
@@ -33,7 +35,9 @@ def profile_of(image):
             return _made_profile(_D65, _ADOBE, 2.2)
     if (gamma := image.info.get("gamma")) and "srgb" not in image.info:
         x, y, *primaries = image.info.get("chromaticity") or (*_D65, *_SRGB)
-        return _made_profile((x, y), tuple(primaries), None if abs(gamma - 1 / 2.2) < 0.01 else 1 / gamma)
+        return _made_profile(
+            (x, y), tuple(primaries), None if abs(gamma - 1 / 2.2) < 0.01 else 1 / gamma
+        )
     return None
 
 
@@ -46,7 +50,9 @@ def to_srgb(image, profile):
     if transform is None:
         return image if image.mode == "RGB" else image.convert("RGB")
     wanted = transform.input_mode
-    return ImageCms.applyTransform(image if image.mode == wanted else image.convert(wanted), transform)
+    return ImageCms.applyTransform(
+        image if image.mode == wanted else image.convert(wanted), transform
+    )
 
 
 @lru_cache(maxsize=32)
@@ -59,14 +65,22 @@ def _transform(profile, mode):
         if mode not in _SPACES.get(source.profile.xcolor_space.strip(), ()):
             return None
         intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+        transform = ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags
+        )
         if mode == "CMYK":
             return transform
         colours = _sample(mode)
         changed = np.asarray(ImageCms.applyTransform(colours, transform), np.int16)
-        return transform if np.abs(changed - np.asarray(colours.convert("RGB"))).max() > _SAME else None
+        return (
+            transform
+            if np.abs(changed - np.asarray(colours.convert("RGB"))).max() > _SAME
+            else None
+        )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning("an embedded colour profile is broken (%s); the colours are taken for sRGB", error)
+        log.warning(
+            "an embedded colour profile is broken (%s); the colours are taken for sRGB", error
+        )
         return None
 
 
@@ -110,6 +124,10 @@ def _made_profile(white, primaries, gamma):
     for sign, data in tags.items():
         table += sign + struct.pack(">II", start + len(body), len(data))
         body += data
-    head = struct.pack(">I", start + len(body)) + b"\0\0\0\0\4\x30\0\0mntrRGB XYZ " + struct.pack(">6H", 2024, 1, 1, 0, 0, 0)
+    head = (
+        struct.pack(">I", start + len(body))
+        + b"\0\0\0\0\4\x30\0\0mntrRGB XYZ "
+        + struct.pack(">6H", 2024, 1, 1, 0, 0, 0)
+    )
     head += b"acsp" + bytes(28) + fixed(d50)
     return head.ljust(128, b"\0") + table + body

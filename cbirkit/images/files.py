@@ -14,12 +14,24 @@ import numpy as np
 from PIL import Image
 
 from .colour import profile_of, to_srgb
-from .unread import RAW, UNREAD, first_bytes, image_kind, reason_by_name, reason_by_start, reason_by_status
+from .unread import (
+    RAW,
+    UNREAD,
+    first_bytes,
+    image_kind,
+    reason_by_name,
+    reason_by_start,
+    reason_by_status,
+)
 
 log = logging.getLogger(__name__)
 
-MAX_PIXELS = 80_000_000  # below Pillow's own warning at 89 million; a 50-megapixel photograph passes
-PIXELS_AT_ONCE = 80_000_000  # decoded at the same time by all threads together, at about 8 bytes each
+MAX_PIXELS = (
+    80_000_000  # below Pillow's own warning at 89 million; a 50-megapixel photograph passes
+)
+PIXELS_AT_ONCE = (
+    80_000_000  # decoded at the same time by all threads together, at about 8 bytes each
+)
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM")
 _PYTHON_PIXELS = 2_000_000  # limit of files whose decoder in Pillow is a loop in Python
@@ -29,7 +41,10 @@ _PIXEL_BYTES = 32
 _WHOLE_BYTES = 256 << 20  # limit of files that their decoder takes whole
 _BLOCK = 4 << 20  # most bytes handed to a decoder at a time
 _MOST_SCANS = 100  # of a progressive JPEG; usual are ten, and each takes as long as all pixels
-_GROUNDS, _NEAR = (255, 0, 128, 192, 64), 15  # grey levels, the first of equally good ones is taken; how far is lost on them
+_GROUNDS, _NEAR = (
+    (255, 0, 128, 192, 64),
+    15,
+)  # grey levels, the first of equally good ones is taken; how far is lost on them
 _ORIENTATION = 0x0112  # tag of EXIF
 _STORED = (5, 6, 7, 8)  # orientations that exchange width and height
 _TURNS = {  # what makes pixels that are stored so upright
@@ -41,7 +56,9 @@ Image.core.set_block_size(64 << 20)
 # Damaged files make Pillow warn of each wrong tag; what is wrong with them is told as an ImageProblem.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+Plugin$")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-with suppress(OSError, AttributeError, TypeError):  # and Pillow's libtiff writes to the process's stderr
+with suppress(
+    OSError, AttributeError, TypeError
+):  # and Pillow's libtiff writes to the process's stderr
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
@@ -132,7 +149,11 @@ def size_in_head(source):
     """Width and height of an image file, upright, without decoding it; ImageProblem if it cannot be opened."""
     with _open(source) as image:
         try:
-            turned = image.format != "TIFF" and image.info.get("exif") and image.getexif().get(_ORIENTATION) in _STORED
+            turned = (
+                image.format != "TIFF"
+                and image.info.get("exif")
+                and image.getexif().get(_ORIENTATION) in _STORED
+            )
         except _BAD_METADATA:
             turned = False
         return image.size[::-1] if turned else image.size
@@ -178,8 +199,14 @@ def to_rgb(array):
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        hint = "; it looks channel-first: use array.transpose(1, 2, 0)" if pixels.shape[:1] in ((1,), (3,), (4,)) else ""
-        raise ImageProblem("array", f"expected shape (h, w), (h, w, 3) or (h, w, 4), got {np.shape(array)}{hint}")
+        hint = (
+            "; it looks channel-first: use array.transpose(1, 2, 0)"
+            if pixels.shape[:1] in ((1,), (3,), (4,))
+            else ""
+        )
+        raise ImageProblem(
+            "array", f"expected shape (h, w), (h, w, 3) or (h, w, 4), got {np.shape(array)}{hint}"
+        )
     if pixels.size == 0:
         raise ImageProblem("array", f"has no pixels: its shape is {np.shape(array)}")
     pixels = _to_bytes(pixels)
@@ -202,7 +229,10 @@ def _to_bytes(pixels):
     top = {"f": 1, "u": 65535 if pixels.dtype == np.uint16 else 255, "i": 255}[pixels.dtype.kind]
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= top):  # also catches NaN
-        raise ImageProblem("array", f"{pixels.dtype} values must lie in 0..{top}, got {low} to {high}; rescale it first")
+        raise ImageProblem(
+            "array",
+            f"{pixels.dtype} values must lie in 0..{top}, got {low} to {high}; rescale it first",
+        )
     if top == 255:
         return pixels.astype(np.uint8)
     scaled = np.empty(pixels.shape, np.uint8)
@@ -215,14 +245,18 @@ def _to_bytes(pixels):
 def _levels(values, low, high):
     """Values from `low` to `high` as grey levels, uint8; what lies beyond is clipped, and NaN is black."""
     values = np.clip(np.asarray(values, np.float32), min(low, high), max(low, high))
-    return (np.nan_to_num((values - np.float32(low)) * np.float32(255 / (high - low))) + np.float32(0.5)).astype(np.uint8)
+    return (
+        np.nan_to_num((values - np.float32(low)) * np.float32(255 / (high - low))) + np.float32(0.5)
+    ).astype(np.uint8)
 
 
 # ---------------------------------------------------------------------- from a file to an opened PIL image
 
 
 def _is_file(source):
-    return isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read")
+    return isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(
+        source, "read"
+    )
 
 
 def _name_of(source):
@@ -245,7 +279,9 @@ class _Metered:
         if size is None or size < 0:
             data = super().read(_WHOLE_BYTES + 1)
             if len(data) > _WHOLE_BYTES:
-                raise ImageProblem("file", f"is too large a file of its format (limit {_WHOLE_BYTES / 1e6:.0f} MB)")
+                raise ImageProblem(
+                    "file", f"is too large a file of its format (limit {_WHOLE_BYTES / 1e6:.0f} MB)"
+                )
             return data
         data = super().read(min(size, _BLOCK))
         self.left -= max(len(data), self.least)
@@ -278,7 +314,9 @@ def open_file(path):
     except (OSError, ValueError) as error:  # a name with a null byte, say, is a ValueError
         if isinstance(error, ImageProblem):
             raise
-        raise ImageProblem(name, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise ImageProblem(
+            name, f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
 
 
 def _bytes_of(source):
@@ -289,7 +327,10 @@ def _bytes_of(source):
         if isinstance(source, str):
             raise ImageProblem("file object", 'gives text; open the file with "rb"')
         if len(source) > _WHOLE_BYTES:
-            raise ImageProblem("file object", f"gives more than {_WHOLE_BYTES / 1e6:.0f} MB; give the path of the file")
+            raise ImageProblem(
+                "file object",
+                f"gives more than {_WHOLE_BYTES / 1e6:.0f} MB; give the path of the file",
+            )
     return _Bytes(source)
 
 
@@ -299,12 +340,16 @@ def _open(source, formats=_FORMATS):
     name = _name_of(source)
     is_path = isinstance(source, str | os.PathLike)
     if is_path and UNREAD.get(os.path.splitext(name)[1].lower()) == RAW:
-        raise ImageProblem(name, reason_by_name(name))  # what Pillow can read of it is a small preview
+        raise ImageProblem(
+            name, reason_by_name(name)
+        )  # what Pillow can read of it is a small preview
     with open_file(source) if is_path else _bytes_of(source) as file:
         try:
             image = Image.open(file, formats=formats)
         except Image.DecompressionBombError:
-            raise ImageProblem(name, f"is too large (limit {MAX_PIXELS / 1e6:.0f} megapixels); scale it down") from None
+            raise ImageProblem(
+                name, f"is too large (limit {MAX_PIXELS / 1e6:.0f} megapixels); scale it down"
+            ) from None
         except ImageProblem as problem:
             raise ImageProblem(name, problem.reason) from None
         except Exception as error:  # decoders meet hostile bytes and raise whatever they like
@@ -318,7 +363,10 @@ def _reason_not_opened(file, error):
     head = first_bytes(file)
     if kind := image_kind(head):
         return f"a {kind} file of a kind that is not read, or damaged at its start ({type(error).__name__})"
-    return reason_by_start(head) or f"not an image of a known format, or damaged at its start ({type(error).__name__})"
+    return (
+        reason_by_start(head)
+        or f"not an image of a known format, or damaged at its start ({type(error).__name__})"
+    )
 
 
 # ---------------------------------------------------------------------- from an opened image to pixels
@@ -377,7 +425,9 @@ def _read(source, max_pixels, upright, draft=None):
         file.seek(0)
         data = file.getvalue() if isinstance(file, _Bytes) else io.BufferedReader.read(file)
     # Where a decoder needs more data, what it makes depends on what comes next: with nothing missing both are equal.
-    whole = [data.rstrip(b"\xff") + filling + b"\xff\xd9" for filling in (b"", bytes(range(1, 255)))]
+    whole = [
+        data.rstrip(b"\xff") + filling + b"\xff\xd9" for filling in (b"", bytes(range(1, 255)))
+    ]
     first, second = (_read(one, max_pixels, upright, draft) for one in whole)
     if not np.array_equal(first, second):
         raise ImageProblem(name, "truncated file")
@@ -391,7 +441,10 @@ def _to_pixels(image, name, max_pixels, upright=True, decode=None):
     if width == 0 or height == 0:
         raise ImageProblem(name, f"has no pixels: it is {width} x {height}")
     if width * height > max_pixels:
-        raise ImageProblem(name, f"is too large: {width} x {height} pixels (limit {max_pixels / 1e6:.0f} megapixels); scale it down")
+        raise ImageProblem(
+            name,
+            f"is too large: {width} x {height} pixels (limit {max_pixels / 1e6:.0f} megapixels); scale it down",
+        )
     try:
         with DECODING.kept():
             DECODING.take(width * height)
@@ -401,13 +454,19 @@ def _to_pixels(image, name, max_pixels, upright=True, decode=None):
     except MemoryError:
         raise ImageProblem(name, f"does not fit into memory: {width} x {height} pixels") from None
     except Exception as error:  # as in _open
-        reason = "truncated file" if "truncated" in str(error) else f"damaged file ({error or type(error).__name__})"
+        reason = (
+            "truncated file"
+            if "truncated" in str(error)
+            else f"damaged file ({error or type(error).__name__})"
+        )
         raise ImageProblem(name, reason) from error
 
 
 def _decoded(image, name, upright):
     top = _prepare(image)
-    turn = _orientation(image) if image.format == "TIFF" else None  # Pillow turns TIFF itself when it loads
+    turn = (
+        _orientation(image) if image.format == "TIFF" else None
+    )  # Pillow turns TIFF itself when it loads
     image.load()
     if turn is None:
         turn = {6: 8, 8: 6}.get(found := _orientation(image), found) if upright else 1
@@ -425,7 +484,15 @@ def _orientation(image):
         return 1
 
 
-_BAD_METADATA = (OSError, ValueError, SyntaxError, TypeError, KeyError, AttributeError, struct.error)  # bad metadata, good pixels
+_BAD_METADATA = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    struct.error,
+)  # bad metadata, good pixels
 
 
 def _prepare(image):
@@ -435,7 +502,12 @@ def _prepare(image):
     meter, top = getattr(image, "fp", None), None
     if image.format == "TIFF" and tile:
         top = _check_tiff(image, tile)
-    if image.format == "PPM" and tile and tile[0] == "ppm" and (tile[3][-1] < 256 or image.mode == "I"):
+    if (
+        image.format == "PPM"
+        and tile
+        and tile[0] == "ppm"
+        and (tile[3][-1] < 256 or image.mode == "I")
+    ):
         image.tile = [("raw", *tile[1:3], ("I;16B" if image.mode == "I" else image.mode, 0, 1))]
         top = tile[3][-1]
     elif tile and tile[0] in Image.DECODERS:
@@ -460,7 +532,9 @@ def _prepare(image):
         # tRNS names a value as stored, Pillow compares it with values of 8 bits
         scale = {"L;2": 85, "L;4": 17, "1": 255}.get(raw, 1)
         to_8 = (lambda v: v >> 8) if raw in ("RGB;16B",) else (lambda v: v * scale)
-        image.info["transparency"] = tuple(map(to_8, clear)) if isinstance(clear, tuple) else to_8(clear)
+        image.info["transparency"] = (
+            tuple(map(to_8, clear)) if isinstance(clear, tuple) else to_8(clear)
+        )
     return top
 
 
@@ -472,12 +546,24 @@ def _check_tiff(image, tile):
     if 50706 in tags or (tags.get(254, 0) == 1 and 330 in tags):
         raise ImageProblem("", reason_by_name("a.dng"))
     if set(kinds) & {2, 5, 6} or (set(kinds) & {3} and image.mode != "F"):
-        raise ImageProblem("", "TIFF of signed or complex samples is not read; their black and white are not known: save it with unsigned ones")
+        raise ImageProblem(
+            "",
+            "TIFF of signed or complex samples is not read; their black and white are not known: save it with unsigned ones",
+        )
     if image.mode == "I":
-        raise ImageProblem("", f"TIFF of {max(bits)}-bit integers is not read; save it with 8 or 16 bits")
-    if tags.get(284) == 2 and (image.mode in ("LA", "PA") or (max(bits) > 8 and tags.get(259, 1) == 1)):
-        raise ImageProblem("", "TIFF of separate planes of this kind is not read; save it with all samples of a pixel together")
-    if tile[0] == "libtiff" and tile[3][0] == "F;32BF":  # libtiff gives the order of this machine, not of the file
+        raise ImageProblem(
+            "", f"TIFF of {max(bits)}-bit integers is not read; save it with 8 or 16 bits"
+        )
+    if tags.get(284) == 2 and (
+        image.mode in ("LA", "PA") or (max(bits) > 8 and tags.get(259, 1) == 1)
+    ):
+        raise ImageProblem(
+            "",
+            "TIFF of separate planes of this kind is not read; save it with all samples of a pixel together",
+        )
+    if (
+        tile[0] == "libtiff" and tile[3][0] == "F;32BF"
+    ):  # libtiff gives the order of this machine, not of the file
         image.tile = [(*tile[:3], ("F;32NF", *tile[3][1:]))]
     if tags.get(322, 1) * tags.get(323, 1) > MAX_PIXELS:
         raise ImageProblem("", "damaged file (its tiles are larger than any picture)")
@@ -512,7 +598,11 @@ def _converted(image, name="image", turn=1, top=None):
             pixels = to_srgb(_opaque(pixels), profile)
         else:
             alpha = _alpha(strip)
-            pixels = Image.composite(to_srgb(_opaque(pixels), profile), Image.new("RGB", strip.size, (ground,) * 3), alpha)
+            pixels = Image.composite(
+                to_srgb(_opaque(pixels), profile),
+                Image.new("RGB", strip.size, (ground,) * 3),
+                alpha,
+            )
         view[row : row + strip.size[1]] = np.asarray(pixels)
     return out
 
@@ -533,7 +623,9 @@ def _opaque(image):
 def _alpha(image):
     """The alpha of a PIL image that has one, as an image of mode L."""
     if image.mode.startswith("I;16"):
-        return Image.fromarray(np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8))
+        return Image.fromarray(
+            np.where(np.asarray(image) == image.info["transparency"], 0, 255).astype(np.uint8)
+        )
     image = _straight(image)
     return (image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A")
 
@@ -548,7 +640,14 @@ def _ground(image, to_levels):
 
     White; but where a tenth of what can be seen is nearly white, and would be lost: the one of five to which least is near.
     """
-    clear = image.info.get("transparency") is not None and image.mode in ("1", "L", "RGB", "P", "I;16", "I;16B")
+    clear = image.info.get("transparency") is not None and image.mode in (
+        "1",
+        "L",
+        "RGB",
+        "P",
+        "I;16",
+        "I;16B",
+    )
     if not clear and image.mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
         return None
     levels, least, most = np.zeros(256, np.int64), 255, 0
@@ -557,11 +656,19 @@ def _ground(image, to_levels):
         low, high = alpha.getextrema()
         least, most = min(low, least), max(high, most)
         if high:
-            shown = _opaque(strip) if to_levels is None else Image.fromarray(to_levels(np.asarray(strip)))
+            shown = (
+                _opaque(strip)
+                if to_levels is None
+                else Image.fromarray(to_levels(np.asarray(strip)))
+            )
             levels += shown.convert("L").histogram(alpha)
-    if least == 255 or (most == 0 and image.format in ("BMP", "DIB")):  # there, a field that nobody has filled
+    if least == 255 or (
+        most == 0 and image.format in ("BMP", "DIB")
+    ):  # there, a field that nobody has filled
         return None
-    near = {ground: levels[max(0, ground - _NEAR) : ground + _NEAR + 1].sum() for ground in _GROUNDS}
+    near = {
+        ground: levels[max(0, ground - _NEAR) : ground + _NEAR + 1].sum() for ground in _GROUNDS
+    }
     return 255 if 10 * near[255] <= levels.sum() else min(near, key=near.get)
 
 
@@ -573,7 +680,9 @@ def _numbers_to_levels(image, name, top):
         if image.mode == "I" and not image.format:
             low, high = image.getextrema()
             if low < 0 or high > 65535:
-                raise ImageProblem("", f"integers must lie in 0..255 or 0..65535, got {low} to {high}")
+                raise ImageProblem(
+                    "", f"integers must lie in 0..255 or 0..65535, got {low} to {high}"
+                )
             low, high = 0, 255 if high < 256 else 65535
     elif image.mode == "F":
         low, high = _range(image)
@@ -597,7 +706,11 @@ def _range(image):
         arrays = (np.asarray(strip) for _, strip in _strips(image))
         inside = (v[np.isfinite(v) & (v > low) & (v < high)] for v in arrays)
         parts = [(float(v.min()), float(v.max())) for v in inside if v.size]
-        return (min(low for low, _ in parts), max(high for _, high in parts)) if parts else (None, None)
+        return (
+            (min(low for low, _ in parts), max(high for _, high in parts))
+            if parts
+            else (None, None)
+        )
 
     low, high = extent(-np.inf, np.inf)
     if low is None:
@@ -606,7 +719,12 @@ def _range(image):
         return 0, 1
     inner_low, inner_high = extent(low, high)
     if inner_low is not None and (spread := 10 * (inner_high - inner_low)) > 0:
-        low, high = inner_low if inner_low - low > spread else low, inner_high if high - inner_high > spread else high
+        low, high = (
+            inner_low if inner_low - low > spread else low,
+            inner_high if high - inner_high > spread else high,
+        )
     low = min(float(low), 0.0)
-    high = float(next((white for white in (1, 255, 65535) if high <= white < 2 * high), max(high, low + 1)))
+    high = float(
+        next((white for white in (1, 255, 65535) if high <= white < 2 * high), max(high, low + 1))
+    )
     return low, high

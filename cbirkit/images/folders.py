@@ -23,8 +23,12 @@ _SYSTEM = {
     "@database", "@sharebin", "~snapshot", "system volume information", "lost+found", "__macosx", "network trash folder",
     "temporary items", "thevolumesettingsfolder", "ipod photo cache", "thumbs.db", "captureone",
 }  # fmt: skip
-_SYSTEM_NAMES = re.compile(r"found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)")
-_MASKS = re.compile(r"(segmentation_?)?(masks?|labels?|annotations?)|\w*annot|segmentation\w*|ground_?truth|gt")
+_SYSTEM_NAMES = re.compile(
+    r"found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)"
+)
+_MASKS = re.compile(
+    r"(segmentation_?)?(masks?|labels?|annotations?)|\w*annot|segmentation\w*|ground_?truth|gt"
+)
 _MOST_TABLES, _MOST_BYTES = 5, 16_000_000  # files that are looked into for labels, and their size
 _SPLITS = {
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
@@ -45,15 +49,21 @@ def list_images(root, recursive):
     if not root.exists():
         raise FileNotFoundError(f"no such folder: {root}")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; give a folder, or read one image with images.read_image")
+        raise NotADirectoryError(
+            f"{root} is a file; give a folder, or read one image with images.read_image"
+        )
     found, problems, kept_out, followed = [], [], {}, set()
-    pending = [("", root, frozenset(), None)]  # with the folders around it, and by which link it was reached
+    pending = [
+        ("", root, frozenset(), None)
+    ]  # with the folders around it, and by which link it was reached
     while pending:
         prefix, folder, above, link = pending.pop()
         try:
             key = _key(folder)
             if key in above or link in followed:
-                problems.append((prefix[:-1], "a link to a folder that is above it, or was listed before"))
+                problems.append(
+                    (prefix[:-1], "a link to a folder that is above it, or was listed before")
+                )
                 continue
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -74,13 +84,26 @@ def list_images(root, recursive):
             elif entry.name.lower() in _SYSTEM or _SYSTEM_NAMES.fullmatch(entry.name.lower()):
                 kept_out.setdefault(entry.name.lower(), []).append(name)
             elif recursive:
-                pending.append((name + "/", entry.path, above | {key}, (key, entry.name) if entry.is_symlink() else None))
+                pending.append(
+                    (
+                        name + "/",
+                        entry.path,
+                        above | {key},
+                        (key, entry.name) if entry.is_symlink() else None,
+                    )
+                )
     for names in kept_out.values():
         more = f", nor in {len(names) - 1:,} more of this name" if len(names) > 1 else ""
-        problems.append((names[0], f"a folder of the system or of a program: nothing in it is listed{more}"))
+        problems.append(
+            (names[0], f"a folder of the system or of a program: nothing in it is listed{more}")
+        )
     if not found:
-        refused = f", {len(problems)} refused (the first: {': '.join(problems[0])})" if problems else ""
-        raise ValueError(f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}{refused}")
+        refused = (
+            f", {len(problems)} refused (the first: {': '.join(problems[0])})" if problems else ""
+        )
+        raise ValueError(
+            f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}{refused}"
+        )
     found = sorted(zip(_ids(found), (path for _, path in found), strict=True))
     return [name for name, _ in found], [Path(path) for _, path in found], sorted(problems)
 
@@ -94,7 +117,9 @@ def _key(folder):
 def _ids(found):
     """Names with their accents composed, so that they are found by them; made unique where two files would share one."""
     ids, taken = {}, set()
-    for name, path in sorted(found, key=lambda pair: (normalize("NFC", pair[0]) not in pair[1], os.fsencode(pair[1]))):
+    for name, path in sorted(
+        found, key=lambda pair: (normalize("NFC", pair[0]) not in pair[1], os.fsencode(pair[1]))
+    ):
         stem, ending = os.path.splitext(name)
         forms = chain((normalize("NFC", name), name), (f"{stem} ({n}){ending}" for n in count(2)))
         ids[path] = next(form for form in forms if form not in taken)
@@ -127,7 +152,11 @@ def labels_of_folders(ids, how):
         if parts == names:
             columns["split"], folders = first, _apart([parts[1:] for parts in folders])
         elif len(parts) > 1:
-            log.warning("%s are taken for classes, as %s is: open one of them alone if they are parts of a benchmark", ", ".join(sorted(parts)), min(names - parts))
+            log.warning(
+                "%s are taken for classes, as %s is: open one of them alone if they are parts of a benchmark",
+                ", ".join(sorted(parts)),
+                min(names - parts),
+            )
     columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
 
@@ -141,19 +170,27 @@ def _apart(folders):
 def labels_of_file(spec, root, ids):
     """What a CSV file says of the images in a folder, as `columns_for`, with a ``label``; ``FILE:COLUMN`` names the column."""
     files = [(root / name, column) for name, column in ((spec, None), spec.rpartition(":")[::2])]
-    files += [(absolute(name), column) for name, column in ((spec, None), spec.rpartition(":")[::2])]
+    files += [
+        (absolute(name), column) for name, column in ((spec, None), spec.rpartition(":")[::2])
+    ]
     file, column = next(((file, column) for file, column in files if file.is_file()), (None, None))
     if file is None:
-        raise ValueError(f'labels must be "folder", "parent", None or a CSV file, got {spec!r}; there is no such file')
+        raise ValueError(
+            f'labels must be "folder", "parent", None or a CSV file, got {spec!r}; there is no such file'
+        )
     columns, choices, problems = columns_for(file, ids, column)
     if "label" not in columns:
-        raise ValueError(f"which column of {file.name} holds the labels? Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}")
+        raise ValueError(
+            f"which column of {file.name} holds the labels? Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}"
+        )
     return columns, problems
 
 
 def say_tables(root, ids, labels):
     """Log which CSV files in the folder know labels other than those, if any, that were found without them."""
-    for file in sorted(file for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))[:_MOST_TABLES]:
+    for file in sorted(file for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))[
+        :_MOST_TABLES
+    ]:
         try:
             if file.stat().st_size > _MOST_BYTES:
                 continue
@@ -162,7 +199,13 @@ def say_tables(root, ids, labels):
             continue
         if choices and (labels is None or list(columns.get("label", ())) != list(labels)):
             spec = file.name if "label" in columns else f"{file.name}:COLUMN"
-            log.warning("%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s", file.name, ", ".join(choices), spec, spec)
+            log.warning(
+                "%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s",
+                file.name,
+                ", ".join(choices),
+                spec,
+                spec,
+            )
 
 
 def say_masks(ids):
@@ -170,9 +213,17 @@ def say_masks(ids):
     paths = [(os.path.dirname(i), os.path.basename(i).rsplit(".", 1)[0]) for i in ids]
     masks = {folder for folder, _ in paths if any(map(_MASKS.fullmatch, folder.lower().split("/")))}
     stems = {stem for folder, stem in paths if folder not in masks} if masks else ()
-    hit = [folder for folder, stem in paths if folder in masks and (stem in stems or stem.rpartition("_")[0] in stems)]
+    hit = [
+        folder
+        for folder, stem in paths
+        if folder in masks and (stem in stems or stem.rpartition("_")[0] in stems)
+    ]
     if hit:
-        log.warning("%d images in %s are called as others are: if they are masks, open the folder of the images alone", len(hit), ", ".join(sorted(set(hit))[:3]))
+        log.warning(
+            "%d images in %s are called as others are: if they are masks, open the folder of the images alone",
+            len(hit),
+            ", ".join(sorted(set(hit))[:3]),
+        )
 
 
 def say_alike(labels):
@@ -182,7 +233,11 @@ def say_alike(labels):
         forms.setdefault(label.strip().casefold(), []).append(label)
     for alike in forms.values():
         if len(alike) > 1:
-            log.warning("%s are taken for %d classes; rename them if they are one", ", ".join(map(repr, alike)), len(alike))
+            log.warning(
+                "%s are taken for %d classes; rename them if they are one",
+                ", ".join(map(repr, alike)),
+                len(alike),
+            )
 
 
 def printable(name):
@@ -193,7 +248,11 @@ def printable(name):
 def real_paths():
     """A function that follows the links in paths, quick for many in one folder."""
     folder = cache(os.path.realpath)
-    return lambda path: os.path.realpath(path) if os.path.islink(path) else os.path.join(folder(path.parent), path.name)
+    return lambda path: (
+        os.path.realpath(path)
+        if os.path.islink(path)
+        else os.path.join(folder(path.parent), path.name)
+    )
 
 
 def absolute(path):
@@ -223,7 +282,9 @@ def paths_from_table(table, path, root, ids=None):
     for column in (path, *([ids] if ids else [])):
         if list(table.columns).count(column) != 1:
             how = "two columns" if column in table else "no column"
-            raise ValueError(f"{how} {column!r} in the table; its columns: {', '.join(map(str, table))}. Set path=")
+            raise ValueError(
+                f"{how} {column!r} in the table; its columns: {', '.join(map(str, table))}. Set path="
+            )
     if not len(table):
         raise ValueError(f"the table {name!r} has no rows")
     root = absolute("." if root is None else root)
@@ -234,16 +295,30 @@ def paths_from_table(table, path, root, ids=None):
         for number, (key, part, file) in enumerate(zip(keys, names, found, strict=True)) if file is None
     ]  # fmt: skip
     if len(problems) == len(table):
-        raise ValueError(f"none of the {len(table)} files in column {path!r} exists below {root}; set root=")
+        raise ValueError(
+            f"none of the {len(table)} files in column {path!r} exists below {root}; set root="
+        )
     there = np.array([file is not None for file in found], dtype=bool)
     if "" in (kept := [key for key, file in zip(keys, found, strict=True) if file is not None]):
         raise ValueError(f"column {ids!r} has an empty id; give every image one")
     paths = [file for file in found if file is not None]
-    table = table[there].set_index(pd.Index(kept, dtype=object)).assign(path=[printable(file) for file in paths])
+    table = (
+        table[there]
+        .set_index(pd.Index(kept, dtype=object))
+        .assign(path=[printable(file) for file in paths])
+    )
     return table, paths, root, name, problems
 
 
 def as_on_disk(path):
     """The file of this name, its accents composed or not and its folders divided by ``/`` or a backslash; None if there is none."""
     forms = (str(path), *(normalize(form, str(path)) for form in ("NFC", "NFD")))
-    return next((Path(one) for form in forms for one in (form, form.replace("\\", "/")) if os.path.isfile(one)), None)
+    return next(
+        (
+            Path(one)
+            for form in forms
+            for one in (form, form.replace("\\", "/"))
+            if os.path.isfile(one)
+        ),
+        None,
+    )

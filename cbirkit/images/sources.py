@@ -29,7 +29,9 @@ class _Source:
         return None
 
     def make_mask(self, row):
-        raise ValueError("no masks are known of these images; give the table a column 'mask' with paths of mask files")
+        raise ValueError(
+            "no masks are known of these images; give the table a column 'mask' with paths of mask files"
+        )
 
     def read_mask(self, path):
         """Read a mask file as it is stored: (h, w) of bool or class numbers."""
@@ -81,4 +83,6 @@ class FunctionSource(_Source):
         return _digest(f"{self.key}\n{int(row)}".encode())
 
     def make_mask(self, row):
-        return super().make_mask(row) if self.mask_function is None else self.mask_function(int(row))
+        return (
+            super().make_mask(row) if self.mask_function is None else self.mask_function(int(row))
+        )

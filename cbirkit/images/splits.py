@@ -26,7 +26,9 @@ def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
     if groups is not None:
         codes, names = pd.factorize(np.asarray(groups, dtype=object))
         if (codes < 0).any():
-            raise ValueError(f"{int((codes < 0).sum())} images have no group; select those that have one first")
+            raise ValueError(
+                f"{int((codes < 0).sum())} images have no group; select those that have one first"
+            )
         return _pick(len(names), fraction, rng, "groups")[codes]
     if strata is None:
         return _pick(n, fraction, rng, "images")
@@ -39,7 +41,9 @@ def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
         else:
             first[members] = _pick(len(members), fraction, rng, "images")
     if first.all() or not first.any():
-        raise ValueError(f"fraction={fraction} of {n} images leaves one side empty; use another fraction")
+        raise ValueError(
+            f"fraction={fraction} of {n} images leaves one side empty; use another fraction"
+        )
     return first
 
 

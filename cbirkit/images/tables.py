@@ -15,8 +15,26 @@ from ..ranking.codes import aligned, as_labels, is_missing
 log = logging.getLogger(__name__)
 
 _AS_WRITTEN = ("path", "mask")  # names of files: not even the form of their accents is changed
-_TEXT = (*_AS_WRITTEN, "label", "instance", "split", "domain", "caption")  # columns of a CSV that are never numbers
-_LABELS = ("label", "labels", "class", "class_name", "category", "species", "target", "superclass", "group", "instance")
+_TEXT = (
+    *_AS_WRITTEN,
+    "label",
+    "instance",
+    "split",
+    "domain",
+    "caption",
+)  # columns of a CSV that are never numbers
+_LABELS = (
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "species",
+    "target",
+    "superclass",
+    "group",
+    "instance",
+)
 _SEPARATORS = ",;\t|"
 
 
@@ -33,7 +51,9 @@ def table_for(n, table, ids, like=None):
     if len(ids) == n:
         table = aligned(table, ids, "table", like)
     if len(table) != n or len(ids) != n:
-        raise ValueError(f"got {n} images, {len(table)} table rows and {len(ids)} ids; the numbers must agree")
+        raise ValueError(
+            f"got {n} images, {len(table)} table rows and {len(ids)} ids; the numbers must agree"
+        )
     return table.set_index(pd.Index(ids, dtype=object))
 
 
@@ -44,13 +64,19 @@ def checked_table(table):
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         where = np.flatnonzero(table.index == twice)[:2]
-        raise ValueError(f"duplicate id {twice!r} (rows {where[0]} and {where[1]}); ids must be unique")
+        raise ValueError(
+            f"duplicate id {twice!r} (rows {where[0]} and {where[1]}); ids must be unique"
+        )
     names = pd.Index([str(name) for name in table.columns], dtype=object)
     if not names.is_unique:
-        raise ValueError(f"the table has two columns called {names[names.duplicated()][0]!r}; rename one")
+        raise ValueError(
+            f"the table has two columns called {names[names.duplicated()][0]!r}; rename one"
+        )
     ids = pd.Index(table.index, dtype=object)
     columns = [plain_column(table.iloc[:, i], name) for i, name in enumerate(names)]
-    columns = {name: pd.Series(one, ids, one.dtype) for name, one in zip(names, columns, strict=True)}
+    columns = {
+        name: pd.Series(one, ids, one.dtype) for name, one in zip(names, columns, strict=True)
+    }
     return pd.DataFrame(columns, index=ids, columns=names)
 
 
@@ -70,12 +96,24 @@ def plain_column(values, name, ids=None):
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
         return np.asarray(values)
     if name in _AS_WRITTEN:
-        return pd.Series([None if is_missing(one) or isinstance(one, str) and not one else one for one in values], dtype=object).to_numpy()
-    array = as_labels(values.array if isinstance(values, pd.Series) else values, what=f"column {name!r}")
+        return pd.Series(
+            [
+                None if is_missing(one) or isinstance(one, str) and not one else one
+                for one in values
+            ],
+            dtype=object,
+        ).to_numpy()
+    array = as_labels(
+        values.array if isinstance(values, pd.Series) else values, what=f"column {name!r}"
+    )
     kinds = set(map(type, array))
     if kinds <= {float, type(None)} and float in kinds:
         return array.astype(np.float64)
-    if kinds <= {pd.Timestamp, type(None)} and pd.Timestamp in kinds and not any(one.tz for one in array if one):
+    if (
+        kinds <= {pd.Timestamp, type(None)}
+        and pd.Timestamp in kinds
+        and not any(one.tz for one in array if one)
+    ):
         return pd.to_datetime(pd.Series(array)).to_numpy()
     if kinds == {bool} or (kinds == {int} and -(2**63) <= min(array) and max(array) < 2**63):
         return array.astype(bool if kinds == {bool} else np.int64)
@@ -101,7 +139,11 @@ def text_of(value):
         return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+    return (
+        str(int(value))
+        if isinstance(value, float | np.floating) and float(value).is_integer()
+        else str(value)
+    )
 
 
 def read_csv(file, text=()):
@@ -128,23 +170,38 @@ def read_csv(file, text=()):
     if head.lower().startswith("sep="):  # Excel's own
         head = lines.readline()
     if not head.strip():
-        raise ValueError(f"{file.name} does not begin with the names of its columns; add them as the first line")
+        raise ValueError(
+            f"{file.name} does not begin with the names of its columns; add them as the first line"
+        )
     separator = max(_SEPARATORS, key=lambda one: len(next(csv.reader([head], delimiter=one), [])))
     spaced = any(name.startswith(" ") for name in head.split(separator)[1:])
     lines.seek(lines.tell() - len(head))
     try:
         names, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{file.name} cannot be read as CSV ({error}); save it again from a spreadsheet") from error
+        raise ValueError(
+            f"{file.name} cannot be read as CSV ({error}); save it again from a spreadsheet"
+        ) from error
     names = [name.strip() or f"column {i}" for i, name in enumerate(names)]
     rows = [row for row in rows if any(row)]
     for number, row in enumerate(rows, 2):
         if any(row[len(names) :]):
-            raise ValueError(f"row {number} of {file.name} has {len(row)} fields for {len(names)} columns; quote those that hold {separator!r}")
+            raise ValueError(
+                f"row {number} of {file.name} has {len(row)} fields for {len(names)} columns; quote those that hold {separator!r}"
+            )
     if len(set(names)) < len(names):
-        raise ValueError(f"{file.name} has two columns called {max(names, key=names.count)!r}; rename one")
-    columns = {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(names)}
-    return pd.DataFrame({name: _from_text(values, text is None or name in (*_TEXT, *text)) for name, values in columns.items()})
+        raise ValueError(
+            f"{file.name} has two columns called {max(names, key=names.count)!r}; rename one"
+        )
+    columns = {
+        name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(names)
+    }
+    return pd.DataFrame(
+        {
+            name: _from_text(values, text is None or name in (*_TEXT, *text))
+            for name, values in columns.items()
+        }
+    )
 
 
 def columns_for(file, ids, column=None):
@@ -176,25 +233,46 @@ def columns_for(file, ids, column=None):
     places = {}
     for names in (ids, tails, [tail.rpartition(".")[0] for tail in tails]):
         counts = Counter(names)
-        places |= {name: i for i, name in enumerate(names) if counts[name] == 1 and name not in places}
-    known = {name: texts[name].map(lambda one: places.get(normalize("NFC", one if isinstance(one, str) else "").replace("\\", "/").removeprefix("./"), -1)) for name in texts}
+        places |= {
+            name: i for i, name in enumerate(names) if counts[name] == 1 and name not in places
+        }
+    known = {
+        name: texts[name].map(
+            lambda one: places.get(
+                normalize("NFC", one if isinstance(one, str) else "")
+                .replace("\\", "/")
+                .removeprefix("./"),
+                -1,
+            )
+        )
+        for name in texts
+    }
     path = max(known, key=lambda name: (known[name] >= 0).sum())
     at, there = known[path].to_numpy(), (known[path] >= 0).to_numpy()
     if not there.any():
-        raise ValueError(f"{file.name} names none of the {len(ids)} images in any column; its columns: {', '.join(texts)}")
+        raise ValueError(
+            f"{file.name} names none of the {len(ids)} images in any column; its columns: {', '.join(texts)}"
+        )
     if len(set(at[there])) < there.sum():
-        raise ValueError(f"{file.name} names {ids[Counter(at[there].tolist()).most_common(1)[0][0]]} more than once; give one row an image")
+        raise ValueError(
+            f"{file.name} names {ids[Counter(at[there].tolist()).most_common(1)[0][0]]} more than once; give one row an image"
+        )
     rest = texts.drop(columns=path)[there]
     divides = [name for name in rest if 1 < rest[name].nunique() <= max(2, len(rest) / 2)]
     named = [name for one in _LABELS for name in rest if name.lower() == one]
     choices = [column] if column else named[:1] or divides
     if column is not None and column not in rest:
-        raise ValueError(f"{file.name} has no column {column!r} for labels; its columns: {', '.join(texts)}")
+        raise ValueError(
+            f"{file.name} has no column {column!r} for labels; its columns: {', '.join(texts)}"
+        )
     columns = {name: _from_text(rest[name], name in _TEXT) for name in rest if name != "path"}
     if len(choices) == 1:
         columns["label"] = rest[choices[0]].to_numpy()
     rows = pd.DataFrame(columns, index=at[there]).reindex(range(len(ids)))
-    problems = [(one or "no name", f"named by {file.name}; there is no such image") for one in texts[path][~there]]
+    problems = [
+        (one or "no name", f"named by {file.name}; there is no such image")
+        for one in texts[path][~there]
+    ]
     return {name: rows[name].to_numpy() for name in rows}, choices or divides, problems
 
 

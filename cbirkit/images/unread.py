@@ -57,7 +57,12 @@ def reason_by_status(status):
     >>> reason_by_status(os.stat(os.devnull))
     'a device, not a file'
     """
-    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    kinds = {
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
     kind = stat.S_IFMT(status.st_mode)
     if kind in kinds:
         return f"{kinds[kind]}, not a file"
@@ -66,7 +71,9 @@ def reason_by_status(status):
     if status.st_size == 0:
         return "empty file"
     if status.st_size > MAX_BYTES:
-        return f"is too large a file: {status.st_size / 1e6:,.0f} MB (limit {MAX_BYTES / 1e6:,.0f} MB)"
+        return (
+            f"is too large a file: {status.st_size / 1e6:,.0f} MB (limit {MAX_BYTES / 1e6:,.0f} MB)"
+        )
     return None
 
 
@@ -131,7 +138,9 @@ def sorted_out(path):
     if reason or ending in EXTENSIONS:
         return named and (reason or True)
     head = first_bytes(Path(path))
-    kind = _kind(head, _UNREAD_STARTS) or (not_read if not_read == RAW else None)  # raw files may start as TIFF does
+    kind = _kind(head, _UNREAD_STARTS) or (
+        not_read if not_read == RAW else None
+    )  # raw files may start as TIFF does
     if kind is None and image_kind(head):
         return True
     return _not_read(kind or not_read) if kind or not_read else False

@@ -44,7 +44,9 @@ __all__ = [
     "load",
 ]
 
-_CLASSES = {index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVF, IVFPQ)}
+_CLASSES = {
+    index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVF, IVFPQ)
+}
 
 
 def load(folder, *, mmap=False, trusted=False, vectors=None):
@@ -112,5 +114,7 @@ def as_index(index=None):
     missing = [name for name in ("fit", "kneighbors") if not callable(getattr(index, name, None))]
     if missing or isinstance(index, type):
         lacks = f"lacks {' and '.join(missing)}" if missing else "is a class, not an object"
-        raise TypeError(f"{index!r} is not an index: it {lacks}; pass for instance cbirkit.indexes.Exact()")
+        raise TypeError(
+            f"{index!r} is not an index: it {lacks}; pass for instance cbirkit.indexes.Exact()"
+        )
     return index

@@ -93,9 +93,13 @@ class Annoy(BaseIndex):
     def _refresh(self, compact=False):
         tail = len(self._keys) - self._n_in_trees
         dead = self._dead_share()
-        stale = tail > max(_SMALL_TAIL, _MAX_TAIL * self._n_in_trees) or dead > (0 if compact else MAX_DEAD)
+        stale = tail > max(_SMALL_TAIL, _MAX_TAIL * self._n_in_trees) or dead > (
+            0 if compact else MAX_DEAD
+        )
         if (stale or self._trees is None) and self.n_indexed_:
-            logger.info("building the trees anew: %d items added, %.0f %% removed", tail, 100 * dead)
+            logger.info(
+                "building the trees anew: %d items added, %.0f %% removed", tail, 100 * dead
+            )
             self._compact()
             self._build()
 

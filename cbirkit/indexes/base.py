@@ -5,7 +5,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit.indexes.distances import METRICS, DenseRows, one_query, take_rows, unit_rows
-from cbirkit.indexes.exhaustive import BLOCK_BYTES, in_blocks, leave_out, nearest, refine, refine_one
+from cbirkit.indexes.exhaustive import (
+    BLOCK_BYTES,
+    in_blocks,
+    leave_out,
+    nearest,
+    refine,
+    refine_one,
+)
 from cbirkit.indexes.saved import load_index, save_index
 from cbirkit.indexes.validation import check_array, check_k, check_known
 
@@ -49,7 +56,9 @@ class BaseIndex(BaseEstimator):
         self._check_params()
         X = self._check_rows(X, None)
         if not len(X):
-            raise ValueError(f"there is nothing to index: X has shape {X.shape}; pass at least one embedding")
+            raise ValueError(
+                f"there is nothing to index: X has shape {X.shape}; pass at least one embedding"
+            )
         searched_whole = type(self)._find is BaseIndex._find
         if not searched_whole and self.metric == "euclidean" and 0 < np.abs(X).max() < _SMALLEST:
             raise ValueError("X holds values too small for float32 distances; scale the embeddings")
@@ -135,7 +144,9 @@ class BaseIndex(BaseEstimator):
         ValueError
             `n_neighbors` exceeds the items there are.
         """
-        if "n_indexed_" not in self.__dict__:  # a search for one query should not wait for the question
+        if (
+            "n_indexed_" not in self.__dict__
+        ):  # a search for one query should not wait for the question
             check_is_fitted(self, "n_indexed_")
         k = check_k(n_neighbors, self.n_indexed_, X is None)
         queries = None if X is None else self._check_queries(X)
@@ -159,7 +170,9 @@ class BaseIndex(BaseEstimator):
         """
         check_is_fitted(self, "n_indexed_")
         if not self.n_indexed_:
-            raise ValueError("the index is empty: every item was removed; add images before saving it")
+            raise ValueError(
+                "the index is empty: every item was removed; add images before saving it"
+            )
         self._refresh(compact=True)
         save_index(self, folder)
 
@@ -188,7 +201,9 @@ class BaseIndex(BaseEstimator):
     def _check_params(self):
         """Raise ValueError where a parameter is out of range."""
         if self.metric not in METRICS:
-            raise ValueError(f"metric={self.metric!r} is not known; use one of {', '.join(METRICS)}")
+            raise ValueError(
+                f"metric={self.metric!r} is not known; use one of {', '.join(METRICS)}"
+            )
 
     def _check_rows(self, X, n_dims):
         """Return a copy of X as float32, of unit length under the cosine distance."""
@@ -291,7 +306,9 @@ class BaseIndex(BaseEstimator):
     def _find_among(self, queries, candidates, k):
         """Order candidates (n_queries, n) by exact distance; where fewer than k are alive, look at all rows."""
         if candidates.shape == (1, k) and self.n_indexed_ == len(self._keys):
-            distances = refine_one(take_rows(self._vectors, candidates[0]), self.metric, queries, candidates)
+            distances = refine_one(
+                take_rows(self._vectors, candidates[0]), self.metric, queries, candidates
+            )
             if distances is not None:
                 return distances, candidates
         stored = self._stored()
@@ -307,7 +324,9 @@ class BaseIndex(BaseEstimator):
             return self._find_among(queries, np.hstack([found, *more]) if more else found, k)
         most = min(len(self._keys), int(self._copies.counts.max()) * found.shape[1])
 
-        order = np.argsort(self._copies.counts[found].sum(axis=1))  # those with few candidates do not wait for others
+        order = np.argsort(
+            self._copies.counts[found].sum(axis=1)
+        )  # those with few candidates do not wait for others
 
         def find(some):
             some = order[some]

@@ -28,12 +28,17 @@ def find_copies(X):
 
 def _fold_clusters(X, rows, of):
     """Fold clusters found around 64 of the rows of X, in `of`; tells which rows are left to look at."""
-    probes, centre = np.random.RandomState(0).choice(len(rows), _PROBES, replace=False), X.mean(axis=0)
+    probes, centre = (
+        np.random.RandomState(0).choice(len(rows), _PROBES, replace=False),
+        X.mean(axis=0),
+    )
     around, far, spread = X[rows[probes]] - centre, np.empty((_PROBES, len(rows)), np.float32), 0
     for start in range(0, len(rows), 8192):
         block = X[rows[start : start + 8192]] - centre
         squares = np.einsum("ij,ij->i", block, block)
-        far[:, start : start + 8192] = (around**2).sum(axis=1)[:, None] + squares - 2 * around @ block.T
+        far[:, start : start + 8192] = (
+            (around**2).sum(axis=1)[:, None] + squares - 2 * around @ block.T
+        )
         spread += squares.sum()
     np.sqrt(np.maximum(far, _FLOOR**2 * spread / len(rows), out=far), out=far)
     free, sizes = np.ones(len(rows), bool), np.arange(_CROWD, int(len(rows) / 1.05))
@@ -57,14 +62,20 @@ def _equal(X):
     directions = rng.randn(X.shape[1], _DIRECTIONS)
     directions /= np.linalg.norm(directions, axis=0)
     mixers = rng.randint(1, 2**62, _DIRECTIONS) | 1
-    centre, of, hashes = X.mean(axis=0, dtype=np.float64), np.arange(len(X)), np.empty(len(X), np.int64)
+    centre, of, hashes = (
+        X.mean(axis=0, dtype=np.float64),
+        np.arange(len(X)),
+        np.empty(len(X), np.int64),
+    )
     blocks = [slice(start, start + 8192) for start in range(0, len(X), 8192)]
     spread = sum(np.square(X[block] - centre).sum() for block in blocks) / len(X)
     tolerance = _TOLERANCE * np.sqrt(spread) or 1.0
     for block in blocks:
         cells = np.floor((X[block] - centre) @ directions / tolerance)
         hashes[block] = (cells.astype(np.int64) * mixers).sum(axis=1)
-    _, first, which, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    _, first, which, counts = np.unique(
+        hashes, return_index=True, return_inverse=True, return_counts=True
+    )
     crowded = np.flatnonzero(counts[which] >= _LEAST)
     heads = first[which[crowded]]
     for start in range(0, len(crowded), 8192):

@@ -102,7 +102,12 @@ class DenseRows:
         """Return what `scores` needs of a block of queries (m, n_dims), as a dict."""
         error = 1.01 * (self.n_dims + 16) * _UNIT  # of a float32 dot product of vectors of length 1
         if self.metric == "cosine":  # the score is -cos
-            return {"queries": -queries, "constant": 1.0, "error": np.full(len(queries), error), "out": None}
+            return {
+                "queries": -queries,
+                "constant": 1.0,
+                "error": np.full(len(queries), error),
+                "out": None,
+            }
         if self.centre is None:
             self._centre_rows()
         centred = queries.astype(np.float64) - self.centre
@@ -212,9 +217,9 @@ def by_differences(queries, vectors, metric):
 if hasattr(np, "bitwise_count"):
     _bit_count = np.bitwise_count
 else:  # numpy 1
-    _BITS = np.unpackbits(np.arange(2**16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1).sum(
-        axis=1, dtype=np.uint8
-    )
+    _BITS = np.unpackbits(
+        np.arange(2**16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1
+    ).sum(axis=1, dtype=np.uint8)
 
     def _bit_count(values):
         values = np.ascontiguousarray(values)
@@ -274,5 +279,7 @@ class PackedRows:
         step = max(1, 2**24 // self.codes.shape[1])
         for start in range(0, len(rows), step):
             some = slice(start, start + step)
-            out[some] = _bit_count(queries[which[some]] ^ self.codes[rows[some]]).sum(axis=1, dtype=np.int64)
+            out[some] = _bit_count(queries[which[some]] ^ self.codes[rows[some]]).sum(
+                axis=1, dtype=np.int64
+            )
         return out

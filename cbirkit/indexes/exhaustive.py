@@ -49,7 +49,9 @@ def _nearest_of_block(stored, queries, k, width):
     block = stored.begin(queries)
     limit = stored.limit(block, np.full(len(queries), np.inf, np.float32))
     waiting, n_waiting, start, merged = [], 0, 0, 0
-    stop = min(width, max(4096, 4 * k), stored.n_rows)  # a short first block: it sets a limit for the others
+    stop = min(
+        width, max(4096, 4 * k), stored.n_rows
+    )  # a short first block: it sets a limit for the others
     while start < stored.n_rows:
         scores = stored.scores(block, start, stop)  # (m, stop - start)
         which, columns = _below(stored, block, scores, limit, k)
@@ -57,7 +59,9 @@ def _nearest_of_block(stored, queries, k, width):
             waiting.append((which, columns + start))
             n_waiting += len(which)
         # merging at doubled sizes: seldom, and yet few rows are waiting
-        if n_waiting and (stop >= 2 * merged or stop == stored.n_rows or 8 * n_waiting > scores.size):
+        if n_waiting and (
+            stop >= 2 * merged or stop == stored.n_rows or 8 * n_waiting > scores.size
+        ):
             which, found = (np.concatenate(part) for part in zip(*waiting, strict=True))
             best = _merge(best, which, _sortable(stored.distances(queries, which, found), found))
             limit = stored.limit(block, _unsorted(best[:, -1])[0])

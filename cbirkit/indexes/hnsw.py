@@ -76,7 +76,9 @@ class HNSW(BaseIndex):
         n, d = graph.ntotal, graph.d
         if self._copies.any:
             return
-        self._parts = [faiss.rev_swig_ptr(faiss.downcast_index(graph.storage).get_xb(), n * d).reshape(n, d)]
+        self._parts = [
+            faiss.rev_swig_ptr(faiss.downcast_index(graph.storage).get_xb(), n * d).reshape(n, d)
+        ]
 
     def _own(self):
         if self._mapped:
@@ -96,7 +98,9 @@ class HNSW(BaseIndex):
         share = self._dead_share()
         dead = share > (0 if compact else MAX_DEAD) and self.n_indexed_
         if dead or self._copies.are_stale(self._vectors):
-            logger.info("building the HNSW graph anew: %.0f %% of its items were removed", 100 * share)
+            logger.info(
+                "building the HNSW graph anew: %.0f %% of its items were removed", 100 * share
+            )
             self._compact()
             self._build()
 
@@ -107,7 +111,9 @@ class HNSW(BaseIndex):
             faiss = require("faiss")
             alive = self._copies.alive(self._alive)
             selector = faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
-            params = faiss.SearchParametersHNSW(efSearch=int(np.ceil(ef_search / alive.mean())), sel=selector)
+            params = faiss.SearchParametersHNSW(
+                efSearch=int(np.ceil(ef_search / alive.mean())), sel=selector
+            )
         else:
             params = faiss_parts.graph_parameters(ef_search)
         found = faiss_parts.search(self._graph, queries, n, params)[1]
@@ -115,7 +121,9 @@ class HNSW(BaseIndex):
 
     def _payloads(self):
         graph = {"graph": ("faiss", require("faiss").serialize_index(self._graph))}
-        return graph | ({"vectors": self._vectors, "copies": self._copies.of} if self._copies.any else {})
+        return graph | (
+            {"vectors": self._vectors, "copies": self._copies.of} if self._copies.any else {}
+        )
 
     def _restore(self, state, paths, *, mmap=False):
         faiss = require("faiss")

@@ -79,8 +79,12 @@ class InvertedFile(BaseIndex):
             raise ValueError(
                 f"row {row} of X holds NaN or infinity; leave that image out or mend its encoder"
             )
-        lengths = np.sqrt(np.asarray(matrix.astype(np.float64).multiply(matrix).sum(axis=1)).ravel())
-        matrix.data /= np.repeat(np.where(lengths > 0, lengths, 1), np.diff(matrix.indptr)).astype(np.float32)
+        lengths = np.sqrt(
+            np.asarray(matrix.astype(np.float64).multiply(matrix).sum(axis=1)).ravel()
+        )
+        matrix.data /= np.repeat(np.where(lengths > 0, lengths, 1), np.diff(matrix.indptr)).astype(
+            np.float32
+        )
         return _Rows(matrix)
 
     def _check_queries(self, X):
@@ -97,12 +101,17 @@ class InvertedFile(BaseIndex):
 
     def _find(self, queries, k):
         step = max(1, self.block_bytes // (8 * self._rows.shape[1]))
-        distances, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        distances, rows = (
+            np.empty((len(queries), k), np.float32),
+            np.empty((len(queries), k), np.int64),
+        )
         for start in range(0, len(queries), step):
             scores = (queries[start : start + step].matrix @ self._rows).toarray()  # (step, n_rows)
             for line, far in enumerate(np.maximum(1 - scores, 0), start=start):
                 far[~self._alive] = np.inf
-                near = np.flatnonzero(far <= np.partition(far, k - 1)[k - 1])  # with all ties of the k-th
+                near = np.flatnonzero(
+                    far <= np.partition(far, k - 1)[k - 1]
+                )  # with all ties of the k-th
                 near = near[np.argsort(far[near], kind="stable")[:k]]
                 distances[line], rows[line] = far[near], near
         return distances, rows

@@ -75,7 +75,9 @@ class IVF(BaseIndex):
         # inner products put vectors of zeros where they belong; for centres, L2 shares items out more evenly
         kind = faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
         lists = faiss.IndexIVFFlat(faiss.IndexFlatL2(X.shape[1]), X.shape[1], n_lists, kind)
-        lists.cp.spherical = False  # centres of length 1 found less of as many items looked at when measured
+        lists.cp.spherical = (
+            False  # centres of length 1 found less of as many items looked at when measured
+        )
         faiss_parts.quiet([lists.cp], int(check_random_state(self.random_state).randint(2**31 - 1)))
         lists.train(X)
         lists.add_with_ids(X, self._keys)
@@ -120,7 +122,9 @@ class IVF(BaseIndex):
         if compact or self._dead_share() > MAX_DEAD:
             self._compact()
         if self.n_lists == "auto" and self.n_indexed_ > _GROWTH * self._trained_on:
-            logger.info("building the lists anew: trained on %d, now %d", self._trained_on, self.n_indexed_)
+            logger.info(
+                "building the lists anew: trained on %d, now %d", self._trained_on, self.n_indexed_
+            )
             self._compact()
             self._parts = [self._vectors]
             self._build()

@@ -55,7 +55,14 @@ class IVFPQ(BaseIndex):
     """
 
     def __init__(
-        self, metric="cosine", *, n_lists="auto", n_codes=16, nprobe=16, rerank=_RERANK, random_state=0
+        self,
+        metric="cosine",
+        *,
+        n_lists="auto",
+        n_codes=16,
+        nprobe=16,
+        rerank=_RERANK,
+        random_state=0,
     ):
         self.metric = metric
         self.n_lists = n_lists
@@ -126,7 +133,9 @@ class IVFPQ(BaseIndex):
         if compact or self._dead_share() > MAX_DEAD:
             self._compact()
         if self._parts and self.n_lists == "auto" and self.n_indexed_ > _GROWTH * self._trained_on:
-            logger.info("building the lists anew: trained on %d, now %d", self._trained_on, self.n_indexed_)
+            logger.info(
+                "building the lists anew: trained on %d, now %d", self._trained_on, self.n_indexed_
+            )
             self._compact()
             self._build()
 
@@ -138,7 +147,9 @@ class IVFPQ(BaseIndex):
             self._alive = np.ones(len(self._keys), bool)
 
     def _search_lists(self, queries, n, nprobe):
-        scores, keys = faiss_parts.search(self._lists, queries, n, faiss_parts.list_parameters(nprobe))
+        scores, keys = faiss_parts.search(
+            self._lists, queries, n, faiss_parts.list_parameters(nprobe)
+        )
         if self._next_key == len(self._keys):  # keys are rows
             return scores, keys
         return scores, np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
@@ -186,7 +197,10 @@ class IVFPQ(BaseIndex):
         faiss = require("faiss")
         lists = faiss_parts.read(paths["lists"], mmap)
         found = (type(lists), lists.ntotal, lists.metric_type)
-        if found != (faiss.IndexIVFPQ, self.n_indexed_, faiss.METRIC_L2) or lists.d < self.n_features_in_:
+        if (
+            found != (faiss.IndexIVFPQ, self.n_indexed_, faiss.METRIC_L2)
+            or lists.d < self.n_features_in_
+        ):
             raise ValueError("lists and keys do not agree")
         if self._depth() and not self._parts:
             raise ValueError("the vectors to re-rank by are missing")

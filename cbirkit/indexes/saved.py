@@ -33,7 +33,9 @@ def save_index(index, folder):
     }
     body = {"version": VERSION, "class": type(index).__name__, "params": params, "state": state}
     payloads = {"keys": index._keys, **index._payloads()}
-    sealed = any(isinstance(payload, tuple) for payload in payloads.values())  # faiss and Annoy believe their files
+    sealed = any(
+        isinstance(payload, tuple) for payload in payloads.values()
+    )  # faiss and Annoy believe their files
     with write_folder(folder, kind=KIND, sealed=sealed) as partial:
         (partial / DESCRIPTION).write_text(json.dumps(body, indent=1), "utf-8")
         for name, payload in payloads.items():
@@ -77,7 +79,9 @@ def load_index(folder, classes, *, mmap=False, trusted=False, vectors=None):
             "cbirkit.indexes.load reads every index that cbirkit saves"
         )
     paths = {Path(file).stem: folder / file for file in manifest["files"] if file != DESCRIPTION}
-    foreign = not (trusted or manifest["sealed"]) and any(path.suffix != ".npy" for path in paths.values())
+    foreign = not (trusted or manifest["sealed"]) and any(
+        path.suffix != ".npy" for path in paths.values()
+    )
     if foreign and vectors is None and "vectors" not in paths:
         raise ValueError(
             f"the {name} index in {folder} was not saved by you on this machine, and faiss would believe every byte of it; "
@@ -96,7 +100,9 @@ def load_index(folder, classes, *, mmap=False, trusted=False, vectors=None):
             rows = index._check_rows(vectors, body["state"]["n_dims"])
         _set_rows(index, body["state"], arrays["keys"], rows)
         if foreign:
-            logger.warning("%s was not saved by you on this machine: its %s is built anew", folder, name)
+            logger.warning(
+                "%s was not saved by you on this machine: its %s is built anew", folder, name
+            )
             index._build()
         else:
             index._restore(body["state"], paths, mmap=mmap)
@@ -118,14 +124,20 @@ def _read_description(folder, files):
     try:
         body = json.loads(path.read_bytes()) if DESCRIPTION in files else None
     except ValueError as error:  # also UnicodeDecodeError
-        raise ValueError(f"{path} is no JSON ({error}); index the images again or restore a copy") from error
+        raise ValueError(
+            f"{path} is no JSON ({error}); index the images again or restore a copy"
+        ) from error
     if isinstance(body, dict) and body.get("version", VERSION) != VERSION:
         raise ValueError(
             f"{path} has format version {body['version']!r}, this cbirkit reads version {VERSION}; update cbirkit"
         )
     kinds = {"version": int, "class": str, "params": dict, "state": dict}
-    if not isinstance(body, dict) or any(not isinstance(body.get(key), kind) for key, kind in kinds.items()):
-        raise ValueError(f"{path} is not a description of an index; index the images again or restore a copy")
+    if not isinstance(body, dict) or any(
+        not isinstance(body.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise ValueError(
+            f"{path} is not a description of an index; index the images again or restore a copy"
+        )
     return body
 
 
@@ -137,7 +149,9 @@ def _set_rows(index, state, keys, vectors):
         raise ValueError("the keys are not ascending")
     if vectors is not None:
         if vectors.dtype != index._dtype or vectors.shape != (n, state["n_dims"]):
-            raise ValueError(f"the vectors are {vectors.dtype} of shape {vectors.shape} and do not fit the keys")
+            raise ValueError(
+                f"the vectors are {vectors.dtype} of shape {vectors.shape} and do not fit the keys"
+            )
         if not all(np.isfinite(vectors[start : start + 8192]).all() for start in range(0, n, 8192)):
             raise ValueError("the vectors are not finite")
     index._keys, index._next_key, index._alive = keys, next_key, np.ones(n, bool)

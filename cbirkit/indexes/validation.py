@@ -32,7 +32,9 @@ def check_array(X, n_dims=None, *, name="X", copy=True):
     if not copy and X.dtype == np.float32 and X.flags.c_contiguous and _short_rows(X):
         return X
     if X.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got {X.dtype}; pass a float32 array of embeddings")
+        raise TypeError(
+            f"{name} must hold real numbers, got {X.dtype}; pass a float32 array of embeddings"
+        )
     out = np.empty(X.shape, np.float32)
     for start in range(0, len(X), 8192):
         block = X[start : start + 8192]
@@ -63,7 +65,9 @@ def check_shape(X, n_dims=None, *, name="X"):
     if hasattr(X, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
     if np.ma.is_masked(X):
-        raise ValueError(f"{name} has masked values; leave those images out, or fill them with {name}.filled(0)")
+        raise ValueError(
+            f"{name} has masked values; leave those images out, or fill them with {name}.filled(0)"
+        )
     if hasattr(X, "detach"):
         X = X.detach().cpu()  # a torch tensor, of whatever device
     try:
@@ -77,7 +81,9 @@ def check_shape(X, n_dims=None, *, name="X"):
             f"{name} must be 2-D, (n_images, n_dims), got shape {X.shape}; for one embedding pass {name}.reshape(1, -1)"
         )
     if X.shape[1] == 0:
-        raise ValueError(f"{name} has shape {X.shape}: its embeddings have no dimensions; check the encoder")
+        raise ValueError(
+            f"{name} has shape {X.shape}: its embeddings have no dimensions; check the encoder"
+        )
     if n_dims is not None and X.shape[1] != n_dims:
         raise ValueError(
             f"{name} has {X.shape[1]} dimensions, the index holds {n_dims}; encode queries and database alike"
@@ -87,7 +93,9 @@ def check_shape(X, n_dims=None, *, name="X"):
 
 def check_count(name, value, *, least=1):
     """Raise ValueError or TypeError unless `value` is a whole number of at least `least`."""
-    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+    if type(value) is not int and (
+        isinstance(value, bool) or not isinstance(value, numbers.Integral)
+    ):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name}={value} is too small; use {name} >= {least}")
@@ -109,10 +117,16 @@ def check_k(k, n_indexed, leave_self_out=False):
 def check_known(keys, known):
     """Return keys (n,) as int64; raise TypeError or ValueError unless all are among the `known` ones."""
     if keys.dtype.kind not in "iu" and keys.size:
-        raise TypeError(f"keys must be integers, got {keys.dtype}; pass what add or kneighbors returned")
+        raise TypeError(
+            f"keys must be integers, got {keys.dtype}; pass what add or kneighbors returned"
+        )
     there = np.isin(keys, known)
     if not there.all():
-        many = f" ({np.count_nonzero(~there)} of {len(keys)} keys are unknown)" if len(keys) > 1 else ""
+        many = (
+            f" ({np.count_nonzero(~there)} of {len(keys)} keys are unknown)"
+            if len(keys) > 1
+            else ""
+        )
         raise ValueError(
             f"the index holds no item with key {keys[~there][0]}{many}; nothing was removed, "
             "index.keys_ lists the keys"

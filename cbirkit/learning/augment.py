@@ -58,7 +58,9 @@ class Augmentation:
     size: int | None = None
 
     def __post_init__(self):
-        if self.crop is not None and not (len(self.crop) == 2 and 0 < self.crop[0] <= self.crop[1] <= 1):
+        if self.crop is not None and not (
+            len(self.crop) == 2 and 0 < self.crop[0] <= self.crop[1] <= 1
+        ):
             raise ValueError(
                 f"crop must be two shares of the area, 0 < from <= to <= 1, got {self.crop!r}; use (0.5, 1.0), say"
             )
@@ -70,7 +72,9 @@ class Augmentation:
                     f"{name} must lie between {low} and {high}, got {getattr(self, name)!r}; {name}={low} does nothing"
                 )
         if self.views < 1 or (self.size is not None and self.size < 1):
-            raise ValueError(f"views and size must be 1 or more, got {self.views!r} and {self.size!r}")
+            raise ValueError(
+                f"views and size must be 1 or more, got {self.views!r} and {self.size!r}"
+            )
 
     def __call__(self, pixels, generator=None):
         """Change a batch.
@@ -91,7 +95,10 @@ class Augmentation:
     def _once(self, pixels, generator):
         def draw(low, high):
             """One number an image, (n, 1, 1, 1)."""
-            numbers = require("torch").rand(len(pixels), 1, 1, 1, generator=generator) * (high - low) + low
+            numbers = (
+                require("torch").rand(len(pixels), 1, 1, 1, generator=generator) * (high - low)
+                + low
+            )
             return numbers.to(pixels.device)
 
         pixels = self._placed(pixels, draw)
@@ -105,7 +112,11 @@ class Augmentation:
         height, width = pixels.shape[-2:]
         new = (height, width) if self.size is None else (self.size, self.size)
         if self.crop is None and not self.rotate and new == (height, width):
-            return torch.where(draw(0, 1) < self.flip, pixels.flip(-1), pixels) if self.flip else pixels
+            return (
+                torch.where(draw(0, 1) < self.flip, pixels.flip(-1), pixels)
+                if self.flip
+                else pixels
+            )
         one = torch.ones(len(pixels), 1, 1, 1, device=pixels.device)
         share_x = share_y = one
         if self.crop is not None:
@@ -120,9 +131,13 @@ class Augmentation:
         cos, sin = angle.cos(), angle.sin()
         first = [sign * share_x * cos, -share_y * sin * (height / width), x]
         second = [sign * share_x * sin * (width / height), share_y * cos, y]
-        theta = torch.cat([torch.cat(row, dim=3) for row in (first, second)], dim=2)[:, 0]  # (n, 2, 3)
+        theta = torch.cat([torch.cat(row, dim=3) for row in (first, second)], dim=2)[
+            :, 0
+        ]  # (n, 2, 3)
         grid = torch.nn.functional.affine_grid(theta, (len(pixels), 3, *new), align_corners=False)
-        return torch.nn.functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+        return torch.nn.functional.grid_sample(
+            pixels, grid, padding_mode="reflection", align_corners=False
+        )
 
     def _coloured(self, pixels, draw):
         """Brightness b, then contrast c about the mean of the grey values, then saturation s: one linear map of a pixel and its grey."""
@@ -138,7 +153,10 @@ class Augmentation:
         torch = require("torch")
         height, width = pixels.shape[-2:]
         area, bend = draw(0.02, 0.2), draw(-math.log(3), math.log(3)).exp()
-        half_x, half_y = (area * bend).sqrt().clamp(max=1) / 2, (area / bend).sqrt().clamp(max=1) / 2
+        half_x, half_y = (
+            (area * bend).sqrt().clamp(max=1) / 2,
+            (area / bend).sqrt().clamp(max=1) / 2,
+        )
         x, y = draw(0, 1) * (1 - 2 * half_x) + half_x, draw(0, 1) * (1 - 2 * half_y) + half_y
         columns = ((torch.arange(width, device=pixels.device) + 0.5) / width).view(1, 1, 1, -1)
         rows = ((torch.arange(height, device=pixels.device) + 0.5) / height).view(1, 1, -1, 1)

@@ -85,11 +85,15 @@ class ImageBatches:
         if not len(images):
             raise ValueError(f"there is no image in {images.name!r}; give at least one")
         if not memory >= 0:
-            raise ValueError(f"memory must be a number of gigabytes >= 0, got {memory!r}; 2.0 is the default")
+            raise ValueError(
+                f"memory must be a number of gigabytes >= 0, got {memory!r}; 2.0 is the default"
+            )
         self.images, self.preprocessing, self.augment = images, preprocessing, augment
         self.memory, self.progress = memory, progress
         self.sampler = Shuffled(batch_size) if sampler is None else sampler
-        self.classes, self.targets = class_numbers(labels_of(images, labels), len(images), images.ids)
+        self.classes, self.targets = class_numbers(
+            labels_of(images, labels), len(images), images.ids
+        )
         self.seed = int(check_random_state(random_state).randint(2**31 - 1))
         self.problems = pd.DataFrame({"name": [], "reason": []}, dtype=object)
         self._good = self._pixels = None  # positions and uint8 (n_good, h, w, 3), once prepared
@@ -106,7 +110,9 @@ class ImageBatches:
     def epoch(self, number, start=0, device="cpu"):
         """Iterate over the batches of epoch `number` from batch `start` on; the tensors are made on `device`."""
         positions = self._positions()
-        batches = self.sampler.epoch(self.targets[positions], np.random.RandomState(self._seeds(number)))
+        batches = self.sampler.epoch(
+            self.targets[positions], np.random.RandomState(self._seeds(number))
+        )
         generator = require("torch").Generator()
         made = enumerate(batches[start:], start=start)
         read = (
@@ -135,14 +141,19 @@ class ImageBatches:
     def _tensors(self, pixels, targets, generator, device):
         """uint8 (n, h, w, 3) and int64 (n,) -> the two tensors of a batch."""
         torch = require("torch")
-        pixels = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).to(torch.float32)  # (n, 3, h, w)
+        pixels = (
+            torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).to(torch.float32)
+        )  # (n, 3, h, w)
         mean, std = (
-            torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1) for v in self._scale()
+            torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+            for v in self._scale()
         )
         targets = torch.from_numpy(targets).to(device)
         if self.augment is None:
             return pixels.mul_(1 / (255 * std)).sub_(mean / std), targets
-        changed = self.augment(pixels.div_(255), generator).contiguous(memory_format=torch.channels_last)
+        changed = self.augment(pixels.div_(255), generator).contiguous(
+            memory_format=torch.channels_last
+        )
         return changed.sub_(mean).div_(std), targets.repeat(len(changed) // len(targets))
 
     def _scale(self):
@@ -167,7 +178,12 @@ class ImageBatches:
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
             tqdm(
-                total=len(good), desc="images", unit="image", delay=1, leave=False, disable=not self.progress
+                total=len(good),
+                desc="images",
+                unit="image",
+                delay=1,
+                leave=False,
+                disable=not self.progress,
             ) as bar,
         ):
             for start in range(0, len(good), _BLOCK):
@@ -179,7 +195,9 @@ class ImageBatches:
         self._good = np.flatnonzero(good)
         if not len(self._good):
             name, reason = self.problems.iloc[0]
-            raise ValueError(f"none of the {len(good)} images can be used; the first, {name!r}: {reason}")
+            raise ValueError(
+                f"none of the {len(good)} images can be used; the first, {name!r}: {reason}"
+            )
         self._pixels = pixels if good.all() else pixels[good]
 
     def _read(self, numbered):
@@ -202,7 +220,11 @@ class ImageBatches:
                 return self.preprocessing.resized(self.images[position])
         except (ImageProblem, OSError) as problem:
             name = str(self.images.ids[position])
-            reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None) or str(problem)
+            reason = (
+                getattr(problem, "reason", None)
+                or getattr(problem, "strerror", None)
+                or str(problem)
+            )
             if name not in set(self.problems["name"]):
                 log.warning("%s cannot be read and is left out: %s", name, reason)
                 self.problems.loc[len(self.problems)] = [name, reason]

@@ -52,7 +52,10 @@ class Checkpoints:
             return
         start = time.monotonic()
         save_file = require("safetensors.torch").save_file
-        own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        own = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in tensors.items()
+        }
         with write_folder(self.folder, kind=KIND) as partial:
             save_file(own, str(partial / "tensors.safetensors"))
             (partial / "numbers.json").write_text(json.dumps(numbers), "utf-8")
@@ -74,7 +77,9 @@ class Checkpoints:
             return None
         verify_manifest(self.folder, kind=KIND)
         numbers = json.loads((self.folder / "numbers.json").read_text("utf-8"))
-        return numbers, require("safetensors.torch").load_file(str(self.folder / "tensors.safetensors"))
+        return numbers, require("safetensors.torch").load_file(
+            str(self.folder / "tensors.safetensors")
+        )
 
 
 def check_same_run(folder, saved, now):
@@ -95,7 +100,9 @@ def check_same_run(folder, saved, now):
     for name in sorted({*saved, *now}):
         if saved.get(name) != now.get(name):
             differs = (
-                "" if len(repr(saved.get(name))) > 80 else f" (was {saved.get(name)!r}, is {now.get(name)!r})"
+                ""
+                if len(repr(saved.get(name))) > 80
+                else f" (was {saved.get(name)!r}, is {now.get(name)!r})"
             )
             raise ValueError(
                 f"the run saved in {str(folder)!r} had another {name}{differs}; "
@@ -116,13 +123,21 @@ def describe_function(function):
 
 def _describe(value, seen):
     if isinstance(value, functools.partial):
-        return [_describe(part, seen) for part in (value.func, value.args, tuple(value.keywords.items()))]
+        return [
+            _describe(part, seen)
+            for part in (value.func, value.args, tuple(value.keywords.items()))
+        ]
     if isinstance(value, tuple | frozenset):
         return [
-            _describe(part, seen) for part in (value if isinstance(value, tuple) else sorted(value, key=repr))
+            _describe(part, seen)
+            for part in (value if isinstance(value, tuple) else sorted(value, key=repr))
         ]
     if isinstance(value, types.CodeType):
-        return [value.co_code.hex(), value.co_names, [_describe(part, seen) for part in value.co_consts]]
+        return [
+            value.co_code.hex(),
+            value.co_names,
+            [_describe(part, seen) for part in value.co_consts],
+        ]
     value = getattr(value, "__func__", value)  # of a method
     if not isinstance(value, types.FunctionType):
         return (
@@ -134,7 +149,9 @@ def _describe(value, seen):
         return value.__qualname__
     seen.add(id(value))
     used = {
-        name: value.__globals__[name] for name in sorted(_names(value.__code__)) if name in value.__globals__
+        name: value.__globals__[name]
+        for name in sorted(_names(value.__code__))
+        if name in value.__globals__
     }
     used |= dict(_cells(value))
     given = (value.__defaults__ or (), tuple((value.__kwdefaults__ or {}).items()))

@@ -32,7 +32,13 @@ def draw_history(table, ax, best_epoch=None):
         right = ax.twinx()
         right.set_ylabel("validation score", color=SCORE)
         lines += right.plot(
-            epoch[there], score[there], color=SCORE, ls="--", marker="s", ms=3, label="validation score"
+            epoch[there],
+            score[there],
+            color=SCORE,
+            ls="--",
+            marker="s",
+            ms=3,
+            label="validation score",
         )
         if best_epoch is not None:
             best = score[epoch == best_epoch]

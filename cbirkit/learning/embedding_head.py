@@ -63,7 +63,10 @@ class EmbeddingHead(TransformerMixin, BaseEstimator):
             self.weights_ = [_directions(X, n_dims)]
         else:
             random, sizes = check_random_state(self.random_state), (X.shape[1], self.hidden, n_dims)
-            self.weights_ = [random.normal(0, np.sqrt(2 / n_in), (n_out, n_in)).astype(np.float32) for n_in, n_out in pairwise(sizes)]
+            self.weights_ = [
+                random.normal(0, np.sqrt(2 / n_in), (n_out, n_in)).astype(np.float32)
+                for n_in, n_out in pairwise(sizes)
+            ]
         self.biases_ = [np.zeros(len(W), np.float32) for W in self.weights_]
         return self
 
@@ -103,5 +106,7 @@ def _directions(X, n_dims):
     if n_dims == X.shape[1]:
         return np.eye(n_dims, dtype=np.float32)
     if n_dims > min(X.shape):
-        raise ValueError(f"n_dims={n_dims} must lie between 1 and {min(X.shape)}; X has the shape {X.shape} (images, dimensions)")
+        raise ValueError(
+            f"n_dims={n_dims} must lie between 1 and {min(X.shape)}; X has the shape {X.shape} (images, dimensions)"
+        )
     return np.linalg.svd(X, full_matrices=False)[2][:n_dims].astype(np.float32)

@@ -91,7 +91,15 @@ class FineTuning(Options):
 
 
 def fine_tune(
-    encoder, images, *, mode="head", validation=None, epochs=None, checkpoint=None, options=None, **changes
+    encoder,
+    images,
+    *,
+    mode="head",
+    validation=None,
+    epochs=None,
+    checkpoint=None,
+    options=None,
+    **changes,
 ):
     """Adapt an encoder to labelled images, for retrieval.
 
@@ -211,7 +219,9 @@ def _digest(images, name):
 
 def _tune_head(encoder, images, validation, epochs, checkpoint, options):
     rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
-    settings = {name: getattr(options, name) for name in ("label_smoothing", "scale", "random_state")}
+    settings = {
+        name: getattr(options, name) for name in ("label_smoothing", "scale", "random_state")
+    }
     if epochs is None:  # as many as the steps fill
         epochs = -(-options.steps // max(1, len(rows) // BATCH_SIZE))
     projection = LinearProjection(
@@ -219,7 +229,9 @@ def _tune_head(encoder, images, validation, epochs, checkpoint, options):
     )
     validate = None
     if validation is not None:
-        other, truth = _encoded(encoder, validation, labels_of_validation(validation, options), options)
+        other, truth = _encoded(
+            encoder, validation, labels_of_validation(validation, options), options
+        )
         check_pairs(truth)
         validate = lambda projection: retrieval_score(projection.transform(other), truth)
     history = fit_projection(

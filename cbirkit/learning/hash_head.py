@@ -58,7 +58,9 @@ class HashHead(BinaryHash):
     (24, 1)
     """
 
-    def __init__(self, n_bits=64, *, epochs=40, learning_rate=1e-2, penalty=0.1, scale=3.0, random_state=0):
+    def __init__(
+        self, n_bits=64, *, epochs=40, learning_rate=1e-2, penalty=0.1, scale=3.0, random_state=0
+    ):
         self.n_bits = n_bits
         self.epochs = epochs
         self.learning_rate = learning_rate
@@ -111,7 +113,9 @@ def fit_hash_head(head, X, y, *, validate=None, checkpoint=None, options=None):
 
     def keep(network):
         layer = network["projection"]
-        head.weights_, head.bias_ = (v.detach().cpu().numpy().copy() for v in (layer.weight, layer.bias))
+        head.weights_, head.bias_ = (
+            v.detach().cpu().numpy().copy() for v in (layer.weight, layer.bias)
+        )
         return head
 
     loss = straight_through_loss(
@@ -124,7 +128,9 @@ def fit_hash_head(head, X, y, *, validate=None, checkpoint=None, options=None):
         epochs=head.epochs,
         validate=None if validate is None else lambda network: validate(keep(network)),
         checkpoint=checkpoint,
-        options=changed(options, {"learning_rate": head.learning_rate, "random_state": head.random_state}),
+        options=changed(
+            options, {"learning_rate": head.learning_rate, "random_state": head.random_state}
+        ),
     )
     keep(network)
     head.accuracy_ = float(history.table["accuracy"].iloc[-1])
@@ -153,8 +159,12 @@ def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.
     def loss(network, batch):
         numbers = project(network, batch[0])  # (n, n_bits)
         signs = torch.where(numbers > 0, 1.0, -1.0)
-        codes = numbers + (signs - numbers).detach()  # has the value of the signs and the gradient of the numbers
-        classify = normalised_softmax(lambda *_: codes, scale=scale, label_smoothing=label_smoothing)
+        codes = (
+            numbers + (signs - numbers).detach()
+        )  # has the value of the signs and the gradient of the numbers
+        classify = normalised_softmax(
+            lambda *_: codes, scale=scale, label_smoothing=label_smoothing
+        )
         value, told = classify(network, batch)
         pull = (numbers.abs() - 1).abs().pow(3).mean()
         return value + penalty * pull, {**told, "penalty": pull.detach()}
@@ -168,14 +178,18 @@ def _start(head, X, targets):
     spread = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
     there = int((spread**2 > 1e-7 * spread[0] ** 2).sum())
     if there == 0:
-        raise ValueError(f"all {len(X)} embeddings are equal, there is nothing to learn; give different ones")
+        raise ValueError(
+            f"all {len(X)} embeddings are equal, there is nothing to learn; give different ones"
+        )
     kind = ITQ if head.n_bits <= there else RandomProjectionHash
     hashed = kind(head.n_bits, random_state=head.random_state).fit(X)
     numbers = hashed.project(X)
     weights = hashed.components_ / np.abs(numbers).mean()
     bias = -weights @ hashed.mean_
     signs = np.where(numbers > 0, 1.0, -1.0)
-    means = np.stack([signs[targets == number].mean(axis=0) for number in range(len(head.classes_))])
+    means = np.stack(
+        [signs[targets == number].mean(axis=0) for number in range(len(head.classes_))]
+    )
     with torch.random.fork_rng(devices=[]):  # the layers' own random starts are not used
         layer = torch.nn.Linear(X.shape[1], head.n_bits)
         classifier = torch.nn.Linear(head.n_bits, len(means), bias=False)

@@ -47,8 +47,14 @@ def interpolate(before, after, alpha):
             raise TypeError(
                 f"{name} must be a Deep encoder, got a {type(encoder).__name__}; heads and pipelines have no weights in common"
             )
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must lie between 0 (before) and 1 (after), got {alpha!r}; use 0.5, say")
+    if (
+        isinstance(alpha, bool)
+        or not isinstance(alpha, int | float | np.number)
+        or not 0 <= alpha <= 1
+    ):
+        raise ValueError(
+            f"alpha must lie between 0 (before) and 1 (after), got {alpha!r}; use 0.5, say"
+        )
     first, second = (encoder.network.state_dict() for encoder in (before, after))
     differs = sorted(set(first) ^ set(second)) or [
         name for name in first if first[name].shape != second[name].shape
@@ -57,10 +63,14 @@ def interpolate(before, after, alpha):
         raise ValueError(
             f"the encoders differ in {differs[0]!r}: they are not of one architecture; interpolate one before and after training"
         )
-    return before.with_state({name: _between(first[name].cpu(), second[name].cpu(), alpha) for name in first})
+    return before.with_state(
+        {name: _between(first[name].cpu(), second[name].cpu(), alpha) for name in first}
+    )
 
 
 def _between(first, second, alpha):
     if alpha == 0:
         return first
-    return (1 - alpha) * first + alpha * second if alpha < 1 and first.is_floating_point() else second
+    return (
+        (1 - alpha) * first + alpha * second if alpha < 1 and first.is_floating_point() else second
+    )

@@ -99,7 +99,8 @@ class NotebookDisplay(_Nothing):
         text = f"epoch {at.epoch + (at.taken > 0)}, step {at.step} of {self.plan.n_steps}; {words}"
         bar = f'<progress value="{at.step}" max="{self.plan.n_steps}" aria-label="training"></progress>'
         self._handle.update(
-            {"text/html": f"<div>{bar} {html.escape(text)}{self._curve}</div>", "text/plain": text}, raw=True
+            {"text/html": f"<div>{bar} {html.escape(text)}{self._curve}</div>", "text/plain": text},
+            raw=True,
         )
         self._shown = time.monotonic()
 

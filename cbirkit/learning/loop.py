@@ -31,7 +31,9 @@ class Plan:
         return at.step >= self.n_steps or (self.epochs is not None and at.epoch >= self.epochs)
 
 
-def train(network, batches, loss, *, epochs=None, validate=None, checkpoint=None, options=None, **changes):
+def train(
+    network, batches, loss, *, epochs=None, validate=None, checkpoint=None, options=None, **changes
+):
     """Train a network, whatever the loss.
 
     Parameters
@@ -104,7 +106,11 @@ def train(network, batches, loss, *, epochs=None, validate=None, checkpoint=None
     run = Run(network.to(device), loss, plan, options, device)
     saved = Checkpoints(checkpoint, options.save_seconds)
     identity = run.identity(batches, validate)
-    with seeded(run.seed, device), Interrupts() as interrupts, live(plan, options.progress) as display:
+    with (
+        seeded(run.seed, device),
+        Interrupts() as interrupts,
+        live(plan, options.progress) as display,
+    ):
         if run.resume(saved, identity):
             log.info(
                 "going on from the checkpoint in %s after step %d of %d",

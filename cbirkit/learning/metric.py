@@ -178,9 +178,13 @@ def _own_weights(loss, part):
     if not isinstance(loss, require("torch").nn.Module):
         return {}
     made_for = _shape_of(loss)
-    for (name, what), made, there in zip(_MADE_FOR, made_for, (part.n_classes, part.n_dims), strict=True):
+    for (name, what), made, there in zip(
+        _MADE_FOR, made_for, (part.n_classes, part.n_dims), strict=True
+    ):
         if made not in (None, there):
-            raise ValueError(f"the loss was made for {made} {what}, there are {there}; make it with {name}={there}")
+            raise ValueError(
+                f"the loss was made for {made} {what}, there are {there}; make it with {name}={there}"
+            )
     return {"loss": copy.deepcopy(loss)}
 
 
@@ -202,23 +206,33 @@ class _Head:
         self.encoder, self.options = encoder, options
         rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
         classes, targets = class_numbers(labels, len(rows))
-        self.head = EmbeddingHead(options.n_dims, hidden=options.hidden, random_state=options.random_state).fit(rows)
+        self.head = EmbeddingHead(
+            options.n_dims, hidden=options.hidden, random_state=options.random_state
+        ).fit(rows)
         self.n_classes, self.n_dims = len(classes), len(self.head.biases_[-1])
         sampler = ClassBalanced(options.n_classes, options.n_per_class)
         self.batches = _Rows(rows, targets, options.random_state, sampler)
         self.modules = {"head": self.head.module()}
         self.validate = None
         if validation is not None:
-            other, truth = _encoded(encoder, validation, labels_of_validation(validation, options), options)
+            other, truth = _encoded(
+                encoder, validation, labels_of_validation(validation, options), options
+            )
             check_pairs(truth)
-            self.validate = lambda network: retrieval_score(self.head.keep(network["head"]).transform(other), truth, metric="map@r")
+            self.validate = lambda network: retrieval_score(
+                self.head.keep(network["head"]).transform(other), truth, metric="map@r"
+            )
 
     def embed(self, network, rows):
         """Rows (n, n_features) to embeddings (n, n_dims) of length 1."""
         return require("torch").nn.functional.normalize(network["head"](rows))
 
     def result(self, network):
-        steps = [step for _, step in self.encoder.steps] if type(self.encoder) is Pipeline else [self.encoder]
+        steps = (
+            [step for _, step in self.encoder.steps]
+            if type(self.encoder) is Pipeline
+            else [self.encoder]
+        )
         return make_pipeline(*steps, self.head.keep(network["head"]))
 
 
@@ -232,14 +246,18 @@ class _Full:
         settings = {name: getattr(options, name) for name in ("random_state", "memory", "progress")}
         settings["preprocessing"] = encoder.preprocessing
         sampler = ClassBalanced(options.n_classes, options.n_per_class)
-        self.batches = ImageBatches(images, options.labels, sampler=sampler, augment=options.augment, **settings)
+        self.batches = ImageBatches(
+            images, options.labels, sampler=sampler, augment=options.augment, **settings
+        )
         backbone = encoder.network.cpu()
         unfreeze(backbone, encoder.preprocessing([np.zeros((8, 8, 3), np.uint8)]), 1.0)
         self.modules, self.head = {"backbone": backbone}, None
         self.n_classes, self.n_dims = len(self.batches.classes), encoder.n_dims
         if options.n_dims is not None:
             start, _ = _encoded(encoder, images, self.batches.targets, options)
-            self.head = EmbeddingHead(options.n_dims, hidden=options.hidden, random_state=options.random_state).fit(start)
+            self.head = EmbeddingHead(
+                options.n_dims, hidden=options.hidden, random_state=options.random_state
+            ).fit(start)
             self.modules["head"], self.n_dims = self.head.module(), options.n_dims
         self.validate = None if validation is None else self._validator(validation, settings)
 
@@ -250,7 +268,10 @@ class _Full:
 
         def validate(network):
             device = next(network.parameters()).device
-            parts = [(self.embed(network, x).cpu().numpy(), y.cpu().numpy()) for x, y in batches.epoch(0, device=device)]
+            parts = [
+                (self.embed(network, x).cpu().numpy(), y.cpu().numpy())
+                for x, y in batches.epoch(0, device=device)
+            ]
             rows, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
             return retrieval_score(rows, targets, metric="map@r")
 
@@ -266,4 +287,8 @@ class _Full:
 
     def result(self, network):
         learned = self.encoder.with_state(network["backbone"].state_dict())
-        return learned if self.head is None else make_pipeline(learned, self.head.keep(network["head"]))
+        return (
+            learned
+            if self.head is None
+            else make_pipeline(learned, self.head.keep(network["head"]))
+        )

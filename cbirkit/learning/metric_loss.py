@@ -46,10 +46,17 @@ def metric_loss(embed, loss, miner=None):
         if miner is not None:
             mined = miner(rows.detach(), targets)
             numbers["mined"] = float(len(mined[0]) + (len(mined[2]) if len(mined) == 4 else 0))
-        learned = network["loss"] if isinstance(network, torch.nn.ModuleDict) and "loss" in network else loss
+        learned = (
+            network["loss"]
+            if isinstance(network, torch.nn.ModuleDict) and "loss" in network
+            else loss
+        )
         return _connected(learned(rows, targets, mined), rows), numbers
 
-    settings = describe_settings(loss), describe_settings(miner)  # by which a checkpoint tells one margin from another
+    settings = (
+        describe_settings(loss),
+        describe_settings(miner),
+    )  # by which a checkpoint tells one margin from another
     return functools.partial(step, settings=settings)
 
 
@@ -66,9 +73,19 @@ def describe_settings(thing):
     if hasattr(thing, "named_modules"):
         parts = list(thing.named_modules())
     for name, part in parts:
-        values = {k: v for k, v in sorted(vars(part).items()) if isinstance(v, _SETTINGS) and not k.startswith("_")}
+        values = {
+            k: v
+            for k, v in sorted(vars(part).items())
+            if isinstance(v, _SETTINGS) and not k.startswith("_")
+        }
         values.pop("training", None)
-        found.append((name, type(part).__qualname__, {k: v for k, v in values.items() if k not in _STATISTICS}))
+        found.append(
+            (
+                name,
+                type(part).__qualname__,
+                {k: v for k, v in values.items() if k not in _STATISTICS},
+            )
+        )
     return repr(found)
 
 

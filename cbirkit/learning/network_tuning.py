@@ -45,7 +45,13 @@ def tune_network(encoder, images, mode, validation, epochs, checkpoint, options)
         validate = _validator(validation, labels_of_validation(validation, options), pool, settings)
     loss = normalised_softmax(pool, scale=options.scale, label_smoothing=options.label_smoothing)
     history = train(
-        network, batches, loss, epochs=epochs, validate=validate, checkpoint=checkpoint, options=options
+        network,
+        batches,
+        loss,
+        epochs=epochs,
+        validate=validate,
+        checkpoint=checkpoint,
+        options=options,
     )
     return encoder.with_state(backbone.state_dict()), history
 

@@ -37,7 +37,9 @@ def _rate(name, rates):
     if not isinstance(rates, Mapping):
         return float(rates)
     fits = [
-        start for start in rates if name == start or start == "" or name.startswith(start.rstrip(".") + ".")
+        start
+        for start in rates
+        if name == start or start == "" or name.startswith(start.rstrip(".") + ".")
     ]
     if not fits:
         raise ValueError(
@@ -79,4 +81,6 @@ def set_optimiser_state(optimiser, tensors, numbers):
     for key, value in {**tensors, **numbers}.items():
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )

@@ -80,7 +80,10 @@ class Options:
         check_schedule(self.schedule)
         for name in ("steps", "patience"):
             check_whole(name, getattr(self, name), optional=True)
-        for name, choices in (("batch_norm", ("update", "frozen")), ("precision", ("float32", "bfloat16"))):
+        for name, choices in (
+            ("batch_norm", ("update", "frozen")),
+            ("precision", ("float32", "bfloat16")),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name} must be one of {choices}, got {getattr(self, name)!r}; pass one of these"
@@ -93,7 +96,9 @@ class Options:
 
     def _check_rates(self):
         rates = (
-            self.learning_rate.values() if isinstance(self.learning_rate, Mapping) else [self.learning_rate]
+            self.learning_rate.values()
+            if isinstance(self.learning_rate, Mapping)
+            else [self.learning_rate]
         )
         for rate in rates:
             _check_number("learning_rate", rate, above=0, such_as="1e-3")
@@ -122,11 +127,19 @@ def check_whole(name, value, *, optional=False):
     if optional and value is None:
         return
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}; pass {name}=10, say")
+        raise ValueError(
+            f"{name} must be a whole number of 1 or more, got {value!r}; pass {name}=10, say"
+        )
 
 
 def _check_number(name, value, *, low=None, above=None, such_as):
     good = isinstance(value, numbers.Real) and not isinstance(value, bool) and value < float("inf")
-    if not good or (low is not None and not value >= low) or (above is not None and not value > above):
+    if (
+        not good
+        or (low is not None and not value >= low)
+        or (above is not None and not value > above)
+    ):
         bound = f">= {low}" if above is None else f"> {above}"
-        raise ValueError(f"{name} must be a number {bound}, got {value!r}; pass {name}={such_as}, say")
+        raise ValueError(
+            f"{name} must be a number {bound}, got {value!r}; pass {name}={such_as}, say"
+        )

@@ -57,7 +57,14 @@ class LinearProjection(TransformerMixin, BaseEstimator):
     _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
 
     def __init__(
-        self, n_dims=None, *, epochs=40, learning_rate=1e-3, scale=10.0, label_smoothing=0.1, random_state=0
+        self,
+        n_dims=None,
+        *,
+        epochs=40,
+        learning_rate=1e-3,
+        scale=10.0,
+        label_smoothing=0.1,
+        random_state=0,
     ):
         self.n_dims = n_dims
         self.epochs = epochs
@@ -160,9 +167,9 @@ def normalised_softmax(embed, *, scale=10.0, label_smoothing=0.1):
         rows, vectors = embed(network, inputs), network["classifier"].weight
         cosines = functional.normalize(rows) @ functional.normalize(vectors).T  # (n, n_classes)
         accuracy = (cosines.argmax(dim=1) == targets).float().mean()
-        return functional.cross_entropy(scale * cosines, targets, label_smoothing=label_smoothing), {
-            "accuracy": accuracy
-        }
+        return functional.cross_entropy(
+            scale * cosines, targets, label_smoothing=label_smoothing
+        ), {"accuracy": accuracy}
 
     return loss
 
@@ -180,7 +187,9 @@ def _start(projection, X, targets):
         directions = np.linalg.svd(X, full_matrices=False)[2][
             :n_dims
         ]  # (n_dims, n_features), orthonormal rows
-    means = np.stack([X[targets == number].mean(axis=0) for number in range(len(projection.classes_))])
+    means = np.stack(
+        [X[targets == number].mean(axis=0) for number in range(len(projection.classes_))]
+    )
     with torch.random.fork_rng(devices=[]):  # the layers' own random starts are not used
         layer, classifier = (
             torch.nn.Linear(X.shape[1], n_dims),
@@ -198,7 +207,10 @@ class _Rows:
 
     def __init__(self, X, targets, random_state, sampler=None):
         torch = require("torch")
-        self._X, self._targets = torch.from_numpy(np.ascontiguousarray(X)), torch.from_numpy(targets)
+        self._X, self._targets = (
+            torch.from_numpy(np.ascontiguousarray(X)),
+            torch.from_numpy(targets),
+        )
         self._seed = int(check_random_state(random_state).randint(2**31 - 1))
         self._sampler = Shuffled(BATCH_SIZE) if sampler is None else sampler
 
@@ -209,7 +221,9 @@ class _Rows:
         return self.epoch(0)
 
     def epoch(self, number, start=0, device="cpu"):
-        random = np.random.RandomState(np.random.SeedSequence([self._seed, number]).generate_state(4))
+        random = np.random.RandomState(
+            np.random.SeedSequence([self._seed, number]).generate_state(4)
+        )
         for chosen in self._sampler.epoch(self._targets, random)[start:]:
             yield self._X[chosen].to(device), self._targets[chosen].to(device)
 

@@ -28,14 +28,22 @@ class Run:
     """
 
     def __init__(self, network, loss, plan, options, device):
-        self.network, self.loss, self.plan, self.options, self.device = network, loss, plan, options, device
+        self.network, self.loss, self.plan, self.options, self.device = (
+            network,
+            loss,
+            plan,
+            options,
+            device,
+        )
         self.seed = int(check_random_state(options.random_state).randint(2**31 - 1))
         self.optimiser = build_optimiser(network, options)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.learned = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.at = Position()
         self.best = None  # state dict, on the CPU
-        self.good = self._copy()  # the weights to go back to when training diverges and there is no best
+        self.good = (
+            self._copy()
+        )  # the weights to go back to when training diverges and there is no best
         self.started_from = None  # digest of the first weights, where there are checkpoints
         self.consistent = True
         self.checkpoints = self.described = self._saved_at = None
@@ -69,7 +77,9 @@ class Run:
         for module in self.network.modules():
             if isinstance(module, norms):
                 own = list(module.parameters(recurse=False))
-                if self.options.batch_norm == "frozen" or (own and not any(p.requires_grad for p in own)):
+                if self.options.batch_norm == "frozen" or (
+                    own and not any(p.requires_grad for p in own)
+                ):
                     module.eval()
 
     def step(self, batch):
@@ -87,7 +97,9 @@ class Run:
         loss.backward()
         norm = finite_norm(self.learned, self.at.step)
         if self.options.clip_norm is not None:
-            require("torch").nn.utils.clip_grads_with_norm_(self.learned, self.options.clip_norm, norm)
+            require("torch").nn.utils.clip_grads_with_norm_(
+                self.learned, self.options.clip_norm, norm
+            )
         self.optimiser.step()
         for name, value in numbers.items():
             self.at.totals[name] = self.at.totals.get(name, 0.0) + value
@@ -157,7 +169,8 @@ class Run:
 
     def _copy(self):
         return {
-            name: value.detach().to("cpu", copy=True) for name, value in self.network.state_dict().items()
+            name: value.detach().to("cpu", copy=True)
+            for name, value in self.network.state_dict().items()
         }
 
     def back_to_good(self):
@@ -204,7 +217,9 @@ class Run:
     def resume(self, checkpoints, identity):
         """Go on from a checkpoint, if there is one; tells whether there was."""
         self.checkpoints, self.described = checkpoints, identity
-        self.started_from = None if checkpoints.folder is None else digest(self.network.state_dict())
+        self.started_from = (
+            None if checkpoints.folder is None else digest(self.network.state_dict())
+        )
         self.settle()
         saved = checkpoints.load()
         if saved is None:
@@ -232,7 +247,9 @@ class Run:
         self.best, self.good = parts.get("best"), parts.get("good")
         set_optimiser_state(self.optimiser, parts.get("optimiser", {}), numbers["optimiser"])
         self.at = Position(**numbers["at"])
-        self.epoch_random, self.random = (numbers[name] | parts[name] for name in ("epoch_random", "random"))
+        self.epoch_random, self.random = (
+            numbers[name] | parts[name] for name in ("epoch_random", "random")
+        )
         set_random_states(self.random, self.device)
 
     def save(self, *, only_if_due=False):
@@ -256,7 +273,10 @@ class Run:
             "optimiser": optimiser_numbers,
             "started_from": self.started_from,
         }
-        for name, states in (("epoch_random", self.epoch_random or self.random), ("random", self.random)):
+        for name, states in (
+            ("epoch_random", self.epoch_random or self.random),
+            ("random", self.random),
+        ):
             numbers[name], parts = plain_states(states)
             tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
         self.checkpoints.save(numbers, tensors)

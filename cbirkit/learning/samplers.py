@@ -43,7 +43,8 @@ class Shuffled:
         """
         order = random.permutation(len(targets))
         return [
-            order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(self.n_batches(targets))
+            order[n * self.batch_size : (n + 1) * self.batch_size]
+            for n in range(self.n_batches(targets))
         ]
 
 
@@ -121,7 +122,9 @@ class ClassBalanced:
         """Batches in an epoch over images with these class numbers (n_images,)."""
         if not len(targets):
             return 0
-        return self.n_batches_per_epoch or max(1, len(targets) // (self.n_classes * self.n_per_class))
+        return self.n_batches_per_epoch or max(
+            1, len(targets) // (self.n_classes * self.n_per_class)
+        )
 
     def epoch(self, targets, random):
         """List of arrays of positions, one a batch; parameters as in `Shuffled.epoch`."""
@@ -165,7 +168,9 @@ class _Turns:
         while len(taken) < number:
             missing = number - len(taken)
             if not self._queue:
-                self._queue = self._fresh(taken[-len(self._items) :] if len(taken) < len(self._items) else [])
+                self._queue = self._fresh(
+                    taken[-len(self._items) :] if len(taken) < len(self._items) else []
+                )
             taken += self._queue[:missing]
             self._queue = self._queue[missing:]
         return np.array(taken)
@@ -173,4 +178,6 @@ class _Turns:
     def _fresh(self, just_taken):
         order = self._items[self._random.permutation(len(self._items))].tolist()
         late = set(just_taken)  # of the same take: they come last in the new round
-        return [item for item in order if item not in late] + [item for item in order if item in late]
+        return [item for item in order if item not in late] + [
+            item for item in order if item in late
+        ]

@@ -41,7 +41,9 @@ def retrieval_score(embeddings, labels, *, metric="map"):
     0.861
     """
     if metric not in _METRICS:
-        raise ValueError(f"metric must be one of {tuple(_METRICS)}, got {metric!r}; pass one of these")
+        raise ValueError(
+            f"metric must be one of {tuple(_METRICS)}, got {metric!r}; pass one of these"
+        )
     rows = np.asarray(embeddings, dtype=np.float32)
     _, targets = class_numbers(aligned(labels, index_of(embeddings), "labels"), len(rows))
     length = np.linalg.norm(rows, axis=1, keepdims=True)

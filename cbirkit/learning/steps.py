@@ -45,7 +45,9 @@ def checked_loss(given, step):
             "the loss depends on no weight that learns; unfreeze a layer (requires_grad_), and compute the loss from the "
             "network's output without detach() or no_grad()"
         )
-    numbers = {"loss": loss.item()} | {str(name): float(value) for name, value in dict(further).items()}
+    numbers = {"loss": loss.item()} | {
+        str(name): float(value) for name, value in dict(further).items()
+    }
     if not math.isfinite(numbers["loss"]):
         raise TrainingDiverged(f"the loss is {numbers['loss']} at step {step + 1}")
     return loss.reshape(()), numbers

@@ -35,8 +35,12 @@ def parts_in_order(network, images):
         for handle in handles:
             handle.remove()
     named = dict(network.named_parameters())
-    gradients = require("torch").autograd.grad(output.float().sum(), list(named.values()), allow_unused=True)
-    used = {id(p) for p, gradient in zip(named.values(), gradients, strict=True) if gradient is not None}
+    gradients = require("torch").autograd.grad(
+        output.float().sum(), list(named.values()), allow_unused=True
+    )
+    used = {
+        id(p) for p, gradient in zip(named.values(), gradients, strict=True) if gradient is not None
+    }
     parts = []
     for name, module in network.named_modules():
         own = [p for p in module.parameters(recurse=False) if id(p) in used]
@@ -88,7 +92,9 @@ def unfreeze(network, images, which):
             if (n == layer or n.startswith(f"{layer}.")) and id(p) in used
         ]
         if not chosen:
-            names = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in parts if name))
+            names = ", ".join(
+                dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in parts if name)
+            )
             raise ValueError(
                 f"unfreeze names {layer!r}, which holds no weight that is used; there are {names}"
             )

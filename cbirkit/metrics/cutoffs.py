@@ -41,7 +41,9 @@ def precision_at_k(relevant, k, n_positives=None, normalize="k"):
     if normalize == "last positive":
         last = np.zeros(hits.n, dtype=np.int64)
         np.maximum.at(last, hits.row, hits.rank)
-        last[hits.counts < hits.n_positives] = k  # the last positive lies beyond the end of the ranking
+        last[hits.counts < hits.n_positives] = (
+            k  # the last positive lies beyond the end of the ranking
+        )
         divisor = np.minimum(k, np.where(last > 0, last, k))
     elif normalize != "k":
         raise ValueError(f'normalize={normalize!r} is unknown; use "k" or "last positive"')

@@ -72,7 +72,10 @@ def ndcg_at_k(gains, k=None, ideal=None, gain="exponential"):
     (0.968638, 0.960247)
     """
     best = -np.sort(-np.asarray(gains if ideal is None else ideal, dtype=np.float64), axis=-1)
-    found, best = np.asarray(dcg_at_k(gains, k, gain=gain)), np.asarray(dcg_at_k(best, k, gain=gain))
+    found, best = (
+        np.asarray(dcg_at_k(gains, k, gain=gain)),
+        np.asarray(dcg_at_k(best, k, gain=gain)),
+    )
     found, best = np.broadcast_arrays(found, best)
     if (found > best * (1 + 1e-6) + 1e-12).any():
         raise ValueError("gains beat the ideal ranking; ideal must hold all gains of the query")

@@ -94,7 +94,9 @@ def uniformity(embeddings, t=2.0):
     pairs = len(rows) * (len(rows) - 1)
     if not pairs:
         return float("nan")
-    potential = sum(np.exp(-t * square).sum() for square in _squares(rows)) - len(rows)  # less each with itself
+    potential = sum(np.exp(-t * square).sum() for square in _squares(rows)) - len(
+        rows
+    )  # less each with itself
     return float(np.log(potential / pairs)) + 0.0
 
 
@@ -107,7 +109,9 @@ def _unit(embeddings):
     if not np.isfinite(rows).all():
         raise ValueError("embeddings hold NaN or infinity; leave those images out")
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    rows = rows / np.where(largest > 0, largest, 1)  # the square of what is left neither overflows nor vanishes
+    rows = rows / np.where(
+        largest > 0, largest, 1
+    )  # the square of what is left neither overflows nor vanishes
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(length > 0, length, 1)
 

@@ -76,7 +76,9 @@ class Ties:
         ranked, _ = as_rankings(relevant)
         near = _check_distances(distances, np.shape(relevant)).reshape(ranked.shape)
         self.shape, n = ranked.shape, ranked.size
-        start = np.ones(ranked.shape, dtype=bool)  # where a group of ties begins; always at the start of a row
+        start = np.ones(
+            ranked.shape, dtype=bool
+        )  # where a group of ties begins; always at the start of a row
         start[:, 1:] = near[:, 1:] != near[:, :-1]
         first = np.flatnonzero(start)
         self.size = np.diff(first, append=n)
@@ -95,9 +97,13 @@ class Ties:
     @property
     def precisions(self):
         """Expected precision at each rank where it holds a relevant item, 0 where not, float64 (n_rankings, k)."""
-        rest = np.divide(self.found - 1, self.size - 1, out=np.zeros(len(self.size)), where=self.size > 1)
+        rest = np.divide(
+            self.found - 1, self.size - 1, out=np.zeros(len(self.size)), where=self.size > 1
+        )
         hits = self.earlier[self.group] + 1 + self.offset * rest[self.group]
-        return self.chances * (hits / (self.before[self.group] + self.offset + 1)).reshape(self.shape)
+        return self.chances * (hits / (self.before[self.group] + self.offset + 1)).reshape(
+            self.shape
+        )
 
     @property
     def first_hits(self):
@@ -105,7 +111,9 @@ class Ties:
         from scipy.special import gammaln
 
         item, size, found = self.offset, self.size[self.group], self.found[self.group]
-        nothing = gammaln(size - item) - gammaln(size - item - found + 1)  # of found among the items from here on
+        nothing = gammaln(size - item) - gammaln(
+            size - item - found + 1
+        )  # of found among the items from here on
         nothing -= gammaln(size + 1) - gammaln(size - found + 1)
         there = (found > 0) & (self.earlier[self.group] == 0) & (item <= size - found)
         return np.where(there, found * np.exp(np.where(there, nothing, 0)), 0).reshape(self.shape)

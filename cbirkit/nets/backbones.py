@@ -99,7 +99,11 @@ def official_identity(name, weights="default"):
         return tiny_identity()
     if name == "lite0" and isinstance(weights, str) and weights == "default":
         return f"lite0 {LITE0_SHA256}"
-    if is_official(weights) and name not in ("lite0", "tiny", "conv5") and not name.startswith("timm/"):
+    if (
+        is_official(weights)
+        and name not in ("lite0", "tiny", "conv5")
+        and not name.startswith("timm/")
+    ):
         from .from_torchvision import official_weights
 
         return official_weights(name, weights)[1]
@@ -124,7 +128,9 @@ def _seeded(random_state):
     """Draw the first weights by `random_state`, and leave torch's own generator as it was."""
     before = torch.random.get_rng_state()
     try:
-        torch.default_generator.manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+        torch.default_generator.manual_seed(
+            int(check_random_state(random_state).randint(2**31 - 1))
+        )
         yield
     finally:
         torch.random.set_rng_state(before)
@@ -153,7 +159,9 @@ def _tiny(name, weights, size):
 
     if isinstance(weights, str) and weights != "default":
         raise ValueError(f'"tiny" has no weights {weights!r}; use "default", None or a path')
-    network, identity = (load_tiny(), tiny_identity()) if isinstance(weights, str) else (TinyNet(), "")
+    network, identity = (
+        (load_tiny(), tiny_identity()) if isinstance(weights, str) else (TinyNet(), "")
+    )
     if isinstance(weights, dict):
         load_into(network, weights, name)
     return Backbone(network, "", "nchw", TINY_PREPROCESSING, identity)

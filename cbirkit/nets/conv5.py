@@ -1,11 +1,12 @@
 """A network small enough to be trained in a notebook."""
 
-
 from torch import nn
 
 from .preprocessing import Preprocessing
 
-CONV5_PREPROCESSING = Preprocessing(size=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize="squash")
+CONV5_PREPROCESSING = Preprocessing(
+    size=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize="squash"
+)
 
 
 class Conv5(nn.Module):
@@ -29,7 +30,13 @@ class Conv5(nn.Module):
 
     def __init__(self):
         super().__init__()
-        plan = [(3, 24, 2), (24, 48, 2), (48, 48, 1), (48, 96, 2), (96, 96, 1)]  # channels in, out, stride
+        plan = [
+            (3, 24, 2),
+            (24, 48, 2),
+            (48, 48, 1),
+            (48, 96, 2),
+            (96, 96, 1),
+        ]  # channels in, out, stride
         self.blocks = nn.Sequential(*(_block(*shape) for shape in plan))
 
     def forward(self, images):
@@ -40,5 +47,3 @@ class Conv5(nn.Module):
 def _block(n_in, n_out, stride):
     convolution = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
-
-

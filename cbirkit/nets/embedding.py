@@ -39,12 +39,16 @@ class EmbeddingNet(nn.Module):
     def __init__(self, network, preprocessing, pool=None):
         super().__init__()
         if preprocessing.resize == "pad":
-            raise ValueError('resize="pad" cannot be attacked here; use an encoder with resize="squash" or "crop"')
+            raise ValueError(
+                'resize="pad" cannot be attacked here; use an encoder with resize="squash" or "crop"'
+            )
         self.network = network
         self.preprocessing = preprocessing
         self._pool = _average if pool is None else pool
         for name in ("mean", "std"):
-            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32).view(1, 3, 1, 1)
+            values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32).view(
+                1, 3, 1, 1
+            )
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, pixels):

@@ -12,7 +12,9 @@ from .devices import mixed_precision
 from .fusing import fused
 from .pooling import POOLINGS, gem_pool
 
-_CHUNK_PIXELS = 6 * 224 * 224  # on a CPU: more fall out of its caches, and the allocator gives them back after every layer
+_CHUNK_PIXELS = (
+    6 * 224 * 224
+)  # on a CPU: more fall out of its caches, and the allocator gives them back after every layer
 
 
 class Extractor:
@@ -36,9 +38,15 @@ class Extractor:
         self.backbone = backbone
         self.device = device
         self.name = name
-        order = torch.channels_last if backbone.layout == "nchw" else torch.preserve_format  # quicker for convolutions
-        example = torch.rand(1, 3, *backbone.preprocessing.shape, generator=torch.Generator().manual_seed(0))
-        self._running = fused(backbone.network, example).to(device, memory_format=order).requires_grad_(False)
+        order = (
+            torch.channels_last if backbone.layout == "nchw" else torch.preserve_format
+        )  # quicker for convolutions
+        example = torch.rand(
+            1, 3, *backbone.preprocessing.shape, generator=torch.Generator().manual_seed(0)
+        )
+        self._running = (
+            fused(backbone.network, example).to(device, memory_format=order).requires_grad_(False)
+        )
 
     def output(self, images, precision="float32"):
         """Last map or token sequence, float32 on the device, of a tensor of images (n, 3, h, w)."""
@@ -47,7 +55,9 @@ class Extractor:
                 return self._running(images.to(self.device)).float()
         except (AssertionError, RuntimeError) as error:
             size = tuple(images.shape[-2:])
-            if size == self.backbone.preprocessing.shape or isinstance(error, torch.OutOfMemoryError):
+            if size == self.backbone.preprocessing.shape or isinstance(
+                error, torch.OutOfMemoryError
+            ):
                 raise
             raise ValueError(
                 f"{self.name!r} cannot take images of {size[0]} x {size[1]} pixels ({str(error).splitlines()[0]}); "
@@ -65,7 +75,9 @@ class Extractor:
         """Vectors (n, c) from what the network gave."""
         has_class_token = output.ndim == 3 and self.backbone.n_prefix > 0
         if pooling == "cls" and not has_class_token:
-            raise ValueError(f'{self.name!r} gives maps without a class token; use pooling="average", "gem", "max" or "rmac"')
+            raise ValueError(
+                f'{self.name!r} gives maps without a class token; use pooling="average", "gem", "max" or "rmac"'
+            )
         if pooling == "cls" or (pooling == "default" and has_class_token):
             return output[:, 0]
         maps = self.maps(output, shape)
@@ -97,9 +109,13 @@ class Extractor:
         """Vectors (n, c) on the CPU of all images at one scale, batch by batch."""
 
         def run(batch):
-            pixels = step.to_tensor([flat[start:end].reshape(*step.shape, 3) for flat in batch], self.device)
+            pixels = step.to_tensor(
+                [flat[start:end].reshape(*step.shape, 3) for flat in batch], self.device
+            )
             with torch.inference_mode():
-                return self.pool(self.output(pixels, recipe.precision), step.shape, recipe.pooling, recipe.p).cpu()
+                return self.pool(
+                    self.output(pixels, recipe.precision), step.shape, recipe.pooling, recipe.p
+                ).cpu()
 
         if self.device.type != "cpu":
             size = recipe.batch_size
@@ -114,7 +130,9 @@ def _on_threads(run, images, size):
     That is quicker than all cores on one batch, as they need not wait for one another after every layer.
     """
     threads = torch.get_num_threads()
-    number = threads * math.ceil(len(images) / (threads * size))  # so that all cores end at the same time
+    number = threads * math.ceil(
+        len(images) / (threads * size)
+    )  # so that all cores end at the same time
     bounds = [len(images) * i // number for i in range(number + 1)]
     batches = [images[i:j] for i, j in itertools.pairwise(bounds) if j > i]
     if threads == 1 or len(batches) == 1:

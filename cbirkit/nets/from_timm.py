@@ -11,7 +11,9 @@ from .preprocessing import Preprocessing
 from .trunk import without_head
 from .weights import load_into, read_weights
 
-LITE0_PREPROCESSING = Preprocessing(224, (127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 of pixels from 0 to 255
+LITE0_PREPROCESSING = Preprocessing(
+    224, (127 / 255,) * 3, (128 / 255,) * 3
+)  # (x - 127) / 128 of pixels from 0 to 255
 
 
 def build_lite0(name, weights, size):
@@ -22,7 +24,9 @@ def build_lite0(name, weights, size):
     identity = ""
     if isinstance(weights, str):
         identity = f"lite0 {LITE0_SHA256}"
-        weights = dict(zip(network.state_dict(), read_weights(lite0_file()).values(), strict=False))  # in the same order, the classifier last
+        weights = dict(
+            zip(network.state_dict(), read_weights(lite0_file()).values(), strict=False)
+        )  # in the same order, the classifier last
     if weights is not None:
         load_into(network, weights, name)
     network.forward = types.MethodType(_forward_features, network)
@@ -33,7 +37,9 @@ def build(name, weights, size, **arguments):
     """Build a model of timm without its head; parameters and errors as for `backbones.build`."""
     timm, model = require("timm"), name.removeprefix("timm/")
     if isinstance(weights, str) and weights != "default":
-        raise ValueError(f"{name!r} has no weights {weights!r}; timm names them in the model: 'timm/resnet50.a1_in1k'")
+        raise ValueError(
+            f"{name!r} has no weights {weights!r}; timm names them in the model: 'timm/resnet50.a1_in1k'"
+        )
     preset = preset_of(name)
     network = _create(timm, name, model, isinstance(weights, str), arguments)
     if size is not None and hasattr(network, "set_input_size"):
@@ -55,13 +61,25 @@ def preset_of(name, weights="default"):
     except RuntimeError:  # an unknown tag after the point
         entry = None
     if entry is None:
-        near = ", ".join(difflib.get_close_matches(model.split(".")[0], timm.list_models(), 3, cutoff=0.0))
-        raise ValueError(f"timm has no model {model!r} (it has {near} and others); timm.list_models() lists them")
+        near = ", ".join(
+            difflib.get_close_matches(model.split(".")[0], timm.list_models(), 3, cutoff=0.0)
+        )
+        raise ValueError(
+            f"timm has no model {model!r} (it has {near} and others); timm.list_models() lists them"
+        )
     config = timm.data.resolve_data_config(pretrained_cfg=entry.to_dict())
-    how = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
-    side = config["input_size"][1] if config["input_size"][1] == config["input_size"][2] else tuple(config["input_size"][1:])
+    how = (
+        config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
+    )
+    side = (
+        config["input_size"][1]
+        if config["input_size"][1] == config["input_size"][2]
+        else tuple(config["input_size"][1:])
+    )
     resize = "squash" if config["crop_mode"] == "squash" else "crop"
-    return Preprocessing(side, tuple(config["mean"]), tuple(config["std"]), resize, how, config["crop_pct"])
+    return Preprocessing(
+        side, tuple(config["mean"]), tuple(config["std"]), resize, how, config["crop_pct"]
+    )
 
 
 def _forward_features(self, images):
@@ -75,10 +93,14 @@ def _create(timm, name, model, pretrained, arguments):
         if not arguments:
             raise
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise ValueError(f"{name!r} takes no {given} ({error}); leave it out, or take another value") from error
+        raise ValueError(
+            f"{name!r} takes no {given} ({error}); leave it out, or take another value"
+        ) from error
     except RuntimeError as error:
         if "pretrained weights exist" in str(error) or "No pretrained" in str(error):
-            raise ValueError(f"timm has no official weights for {model!r}; pass weights=PATH, or None for random ones") from None
+            raise ValueError(
+                f"timm has no official weights for {model!r}; pass weights=PATH, or None for random ones"
+            ) from None
         raise
     except Exception as error:
         if not pretrained or not _is_network(error):
@@ -89,7 +111,9 @@ def _create(timm, name, model, pretrained, arguments):
 def _is_network(error):
     """Whether the host could not be reached, in one of the many ways of the libraries below timm."""
     roots = {cls.__module__.split(".")[0] for cls in type(error).__mro__}
-    return bool(roots & {"huggingface_hub", "requests", "httpx", "httpcore", "urllib", "urllib3"}) or isinstance(error, ConnectionError)
+    return bool(
+        roots & {"huggingface_hub", "requests", "httpx", "httpcore", "urllib", "urllib3"}
+    ) or isinstance(error, ConnectionError)
 
 
 def _by_hand(timm, model):

@@ -15,7 +15,15 @@ from .preprocessing import Preprocessing
 from .trunk import without_head
 from .weights import load_into, read_weights
 
-_LAST = ("layer4", "trunk_output", "conv5", "layers", "inception5b", "Mixed_7c", "features")  # the module that gives the last map
+_LAST = (
+    "layer4",
+    "trunk_output",
+    "conv5",
+    "layers",
+    "inception5b",
+    "Mixed_7c",
+    "features",
+)  # the module that gives the last map
 _TENSORFLOW = "tf_mobilenet_v2"
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
@@ -37,9 +45,13 @@ def build(name, weights, size):
         options.update(transform_input=True, aux_logits=False, init_weights=state is None)
     network = without_head(require("torchvision").models.get_model(model, weights=None, **options))
     if model.startswith("densenet"):
-        network.features.add_module("relu", nn.ReLU(inplace=True))  # else the last map were one before its activation
+        network.features.add_module(
+            "relu", nn.ReLU(inplace=True)
+        )  # else the last map were one before its activation
     if state is not None:
-        load_into(network, {_OLD_DENSENET.sub(r"\1\2.", key): value for key, value in state.items()}, name)
+        load_into(
+            network, {_OLD_DENSENET.sub(r"\1\2.", key): value for key, value in state.items()}, name
+        )
     layer, layout, n_prefix = _last_layer(network)
     if name == _TENSORFLOW:
         same_padding(network)
@@ -55,7 +67,9 @@ def official_weights(name, weights="default"):
         There is no such model, or no such weights for it.
     """
     if name == _TENSORFLOW:
-        raise ValueError(f"{name!r} has no official weights in this form; pass weights=PATH of converted ones, or use 'mobilenet_v2'")
+        raise ValueError(
+            f"{name!r} has no official weights in this form; pass weights=PATH of converted ones, or use 'mobilenet_v2'"
+        )
     entry = _entry(name, weights)
     return entry, f"torchvision {entry.name} {entry.url.rsplit('/', 1)[-1]}"
 
@@ -77,7 +91,9 @@ def _entry(name, weights):
         return entries.DEFAULT
     if weights not in entries.__members__:
         there = ", ".join(entry.name for entry in entries)
-        raise ValueError(f"{name!r} has no weights {weights!r}; there are {there}, and 'default' is {entries.DEFAULT.name}")
+        raise ValueError(
+            f"{name!r} has no weights {weights!r}; there are {there}, and 'default' is {entries.DEFAULT.name}"
+        )
     return entries[weights]
 
 
@@ -88,7 +104,9 @@ def preset_of(name, weights):
     preset = _entry(name, weights).transforms()
     size, short = preset.crop_size[0], preset.resize_size[0]
     how = preset.interpolation.value
-    return Preprocessing(size, tuple(preset.mean), tuple(preset.std), "crop", how, min(1.0, size / short))
+    return Preprocessing(
+        size, tuple(preset.mean), tuple(preset.std), "crop", how, min(1.0, size / short)
+    )
 
 
 def _side(size, name):
@@ -130,7 +148,9 @@ def same_padding(network):
 def _pad(module, inputs):
     (maps,) = inputs
     pads = []
-    for side, kernel, stride in zip(maps.shape[:1:-1], module.kernel_size[::-1], module.stride[::-1], strict=True):  # w, h
+    for side, kernel, stride in zip(
+        maps.shape[:1:-1], module.kernel_size[::-1], module.stride[::-1], strict=True
+    ):  # w, h
         lacking = max(0, (math.ceil(side / stride) - 1) * stride + kernel - side)
         pads += [lacking // 2, lacking - lacking // 2]
     return nn.functional.pad(maps, pads)

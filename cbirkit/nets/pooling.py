@@ -49,7 +49,9 @@ def gem_pool(maps, p=3.0, eps=1e-6):
     tensor([[2.]])
     """
     maps = maps.clamp(min=eps)
-    top = maps.amax(dim=(-2, -1), keepdim=True).detach()  # a constant to autograd: the result does not depend on it
+    top = maps.amax(
+        dim=(-2, -1), keepdim=True
+    ).detach()  # a constant to autograd: the result does not depend on it
     return (maps / top).pow(p).mean(dim=(-2, -1)).pow(1 / p) * top[..., 0, 0]
 
 
@@ -67,7 +69,9 @@ def rmac_pool(maps, levels=3):
     tensor([[0.6000, 0.8000]])
     """
     regions = rmac_regions(*maps.shape[-2:], levels)
-    pooled = [max_pool(maps[..., top : top + side, left : left + side]) for top, left, side in regions]
+    pooled = [
+        max_pool(maps[..., top : top + side, left : left + side]) for top, left, side in regions
+    ]
     return sum(nn.functional.normalize(vector, dim=-1) for vector in pooled)
 
 

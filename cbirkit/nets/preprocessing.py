@@ -8,9 +8,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC, "area": Image.Resampling.BOX}
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
 _RESIZES = ("squash", "crop", "pad")
-_LONG = 16  # a strip that were this much larger than the result is not made as a whole before the crop
+_LONG = (
+    16  # a strip that were this much larger than the result is not made as a whole before the crop
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +64,32 @@ class Preprocessing:
     def __post_init__(self):
         sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
         if len(sides) != 2 or not all(_is_whole(side) and side > 0 for side in sides):
-            raise ValueError(f"size must be a positive whole number or (height, width), got {self.size!r}; use 224, say")
+            raise ValueError(
+                f"size must be a positive whole number or (height, width), got {self.size!r}; use 224, say"
+            )
         for name, choices in (("resize", _RESIZES), ("interpolation", tuple(_FILTERS))):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}; pass one of these")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}; pass one of these"
+                )
         if not 0 < self.crop_ratio <= 1:
-            raise ValueError(f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual")
+            raise ValueError(
+                f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual"
+            )
         if np.ndim(self.mean) == 1 and max(self.mean) > 1:
-            raise ValueError(f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255")
-        if np.ndim(self.mean) != 1 or np.ndim(self.std) != 1 or len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
-            raise ValueError(f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}")
+            raise ValueError(
+                f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255"
+            )
+        if (
+            np.ndim(self.mean) != 1
+            or np.ndim(self.std) != 1
+            or len(self.mean) != 3
+            or len(self.std) != 3
+            or not all(value > 0 for value in self.std)
+        ):
+            raise ValueError(
+                f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}"
+            )
 
     @property
     def shape(self):
@@ -95,8 +117,13 @@ class Preprocessing:
     def to_tensor(self, images, device="cpu"):
         """Scale resized images, each uint8 (height, width, 3), on a device: float32 tensor (n, 3, height, width), channels last."""
         height, width = self.shape
-        pixels = torch.from_numpy(np.stack(images)).to(device).view(-1, 3 * width)  # (n, h, w, 3) -> (n * h, 3 * w): quicker
-        mean, std = (torch.tensor(values, dtype=torch.float32, device=device).repeat(width) for values in (self.mean, self.std))
+        pixels = (
+            torch.from_numpy(np.stack(images)).to(device).view(-1, 3 * width)
+        )  # (n, h, w, 3) -> (n * h, 3 * w): quicker
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=device).repeat(width)
+            for values in (self.mean, self.std)
+        )
         scaled = pixels.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
         return scaled.view(-1, height, width, 3).permute(0, 3, 1, 2)
 
@@ -106,11 +133,15 @@ class Preprocessing:
 
     def _filter(self, picture, height, width):
         grows = height > picture.height or width > picture.width
-        return _FILTERS["bilinear" if self.interpolation == "area" and grows else self.interpolation]
+        return _FILTERS[
+            "bilinear" if self.interpolation == "area" and grows else self.interpolation
+        ]
 
     def _cropped(self, picture):
         height, width = self.shape
-        least_h, least_w = (max(side, math.floor(side / self.crop_ratio + 1e-6)) for side in (height, width))
+        least_h, least_w = (
+            max(side, math.floor(side / self.crop_ratio + 1e-6)) for side in (height, width)
+        )
         tall = least_h * picture.width >= least_w * picture.height  # the height decides
         if tall:
             full_h, full_w = least_h, max(width, int(least_h * picture.width / picture.height))
@@ -121,8 +152,16 @@ class Preprocessing:
         if full_h * full_w <= _LONG * height * width:
             cut = (left, top, left + width, top + height)
             return np.asarray(picture.resize((full_w, full_h), how).crop(cut))
-        y, x = picture.height / full_h, picture.width / full_w  # pixels of the image in one of the result
-        box = (left * x, top * y, min(picture.width, (left + width) * x), min(picture.height, (top + height) * y))
+        y, x = (
+            picture.height / full_h,
+            picture.width / full_w,
+        )  # pixels of the image in one of the result
+        box = (
+            left * x,
+            top * y,
+            min(picture.width, (left + width) * x),
+            min(picture.height, (top + height) * y),
+        )
         return np.asarray(picture.resize((width, height), how, box=box))
 
     def _padded(self, picture):
@@ -133,7 +172,9 @@ class Preprocessing:
         out = np.empty((height, width, 3), dtype=np.uint8)
         out[:] = np.round(np.array(self.mean) * 255)
         top, left = (height - new_h) // 2, (width - new_w) // 2
-        out[top : top + new_h, left : left + new_w] = np.asarray(picture.resize((new_w, new_h), how))
+        out[top : top + new_h, left : left + new_w] = np.asarray(
+            picture.resize((new_w, new_h), how)
+        )
         return out
 
 

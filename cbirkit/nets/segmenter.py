@@ -83,7 +83,9 @@ def load_segmenter(file=SHIPPED):
             for name, value in network.state_dict().items()
             if name.endswith("num_batches_tracked")
         }
-        network.load_state_dict(counts | {name: value.float() for name, value in read_weights(file).items()})
+        network.load_state_dict(
+            counts | {name: value.float() for name, value in read_weights(file).items()}
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(
@@ -129,7 +131,9 @@ def torchvision_segmenter(name, weights="default"):
             network.load_state_dict(read_weights(path))
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
-            raise ValueError(f"{str(path)!r} does not hold the weights of {name!r} ({reason})") from error
+            raise ValueError(
+                f"{str(path)!r} does not hold the weights of {name!r} ({reason})"
+            ) from error
     return network.eval()
 
 

@@ -38,10 +38,14 @@ class Convolution(nn.Module):
     def __init__(self, n_in, n_out, side, stride, groups=1):
         super().__init__()
         self.stride, self.side = stride, side
-        self.conv = nn.Conv2d(n_in, n_out, side, stride, padding=0 if stride == 2 else side // 2, groups=groups)
+        self.conv = nn.Conv2d(
+            n_in, n_out, side, stride, padding=0 if stride == 2 else side // 2, groups=groups
+        )
 
     def forward(self, x):
-        return F.relu6(self.conv(pad_for_stride_2(x, self.side) if self.stride == 2 else x), inplace=True)
+        return F.relu6(
+            self.conv(pad_for_stride_2(x, self.side) if self.stride == 2 else x), inplace=True
+        )
 
 
 class InvertedResidual(nn.Module):
@@ -85,7 +89,9 @@ class TinyNet(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(n_in, N_CHANNELS, 1), nn.ReLU6())
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if name.endswith("narrow") else "relu")
+                nn.init.kaiming_normal_(
+                    module.weight, nonlinearity="linear" if name.endswith("narrow") else "relu"
+                )
                 nn.init.zeros_(module.bias)
 
     def forward(self, x):
@@ -105,9 +111,15 @@ def begin_from_lite0(network, lite0):
     theirs = [block for stage in lite0.blocks for block in stage]
     for ours, block in zip(network.blocks, theirs, strict=True):
         if ours.widen is None:
-            pairs = [(ours.filter.conv, block.conv_dw, block.bn1), (ours.narrow, block.conv_pw, block.bn2)]
+            pairs = [
+                (ours.filter.conv, block.conv_dw, block.bn1),
+                (ours.narrow, block.conv_pw, block.bn2),
+            ]
         else:
-            pairs = [(ours.widen, block.conv_pw, block.bn1), (ours.filter.conv, block.conv_dw, block.bn2)]
+            pairs = [
+                (ours.widen, block.conv_pw, block.bn1),
+                (ours.filter.conv, block.conv_dw, block.bn2),
+            ]
             pairs.append((ours.narrow, block.conv_pwl, block.bn3))
         for convolution, conv, norm in pairs:
             _copy_folded(convolution, conv, norm)
@@ -134,9 +146,13 @@ def rounded(state):
         if tensor.ndim != 4:
             stored[name] = tensor.half().contiguous()
             continue
-        step = tensor.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / (31 if tensor.shape[2:] == (1, 1) else 127)
+        step = tensor.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / (
+            31 if tensor.shape[2:] == (1, 1) else 127
+        )
         codes = torch.round(tensor / step[:, None, None, None]).to(torch.int8)
-        stored[name] = torch.frombuffer(bytearray(zlib.compress(codes.numpy().tobytes(), 9)), dtype=torch.uint8)
+        stored[name] = torch.frombuffer(
+            bytearray(zlib.compress(codes.numpy().tobytes(), 9)), dtype=torch.uint8
+        )
         stored[f"{name}.step"] = step.float()
     return stored
 

@@ -5,7 +5,16 @@ import types
 import torch
 from torch import nn
 
-HEADS = ("fc", "classifier", "heads", "head", "head_dist", "AuxLogits", "aux1", "aux2")  # what torchvision and timm call what we drop
+HEADS = (
+    "fc",
+    "classifier",
+    "heads",
+    "head",
+    "head_dist",
+    "AuxLogits",
+    "aux1",
+    "aux2",
+)  # what torchvision and timm call what we drop
 _SILENT = (nn.Identity, nn.Dropout)
 
 
@@ -62,7 +71,9 @@ def end_at(network, layer):
     try:
         module = network.get_submodule(layer)
     except AttributeError:
-        raise ValueError(f"{type(network).__name__} has no layer {layer!r}; layers() lists them") from None
+        raise ValueError(
+            f"{type(network).__name__} has no layer {layer!r}; layers() lists them"
+        ) from None
     module.register_forward_hook(_stop)
     network.forward = types.MethodType(_forward, network)
     return network

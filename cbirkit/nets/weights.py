@@ -11,7 +11,11 @@ import torch
 from .._atomic import expanded
 from .trunk import HEADS
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts put the weights
+_WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+)  # keys under which training scripts put the weights
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -40,7 +44,9 @@ def read_weights(path):
             f'there is no weights file {str(path)!r}; give the path of a .safetensors or .pth file, "default", or None for random ones'
         )
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"weights file {path.name!r} must end in one of {', '.join(SUFFIXES)}; save it with safetensors, say")
+        raise ValueError(
+            f"weights file {path.name!r} must end in one of {', '.join(SUFFIXES)}; save it with safetensors, say"
+        )
     try:
         state = _load(path)
     except pickle.UnpicklingError as error:
@@ -49,12 +55,20 @@ def read_weights(path):
         ) from error
     except Exception as error:  # untrusted bytes: whatever the reader raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"weights file {path.name!r} is damaged or no weights file ({reason}); get it again") from error
+        raise ValueError(
+            f"weights file {path.name!r} is damaged or no weights file ({reason}); get it again"
+        ) from error
     for key in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"weights file {path.name!r} holds no state dict (names to tensors); save network.state_dict() alone")
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(value, torch.Tensor) for value in state.values())
+    ):
+        raise ValueError(
+            f"weights file {path.name!r} holds no state dict (names to tensors); save network.state_dict() alone"
+        )
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
@@ -81,18 +95,31 @@ def load_into(network, state, what):
     ValueError
         Names or shapes do not fit.
     """
-    state = {name: torch.as_tensor(np.array(v) if isinstance(v, np.ndarray) else v) for name, v in state.items()}
+    state = {
+        name: torch.as_tensor(np.array(v) if isinstance(v, np.ndarray) else v)
+        for name, v in state.items()
+    }
     own = network.state_dict()
-    state = {name: value for name, value in state.items() if name in own or name.split(".")[0] not in HEADS}
+    state = {
+        name: value
+        for name, value in state.items()
+        if name in own or name.split(".")[0] not in HEADS
+    }
     unknown = sorted(set(state) - set(own))
-    missing = sorted(name for name in set(own) - set(state) if not name.endswith("num_batches_tracked"))
+    missing = sorted(
+        name for name in set(own) - set(state) if not name.endswith("num_batches_tracked")
+    )
     shaped = [name for name in state if name in own and state[name].shape != own[name].shape]
     faults = [("unknown", unknown), ("missing", missing), ("of another shape", shaped)]
     told = [f"{len(names)} {fault}, such as {names[0]!r}" for fault, names in faults if names]
     if told:
-        raise ValueError(f"these weights do not fit {what} ({'; '.join(told)}); give weights made for it, or name their backbone")
+        raise ValueError(
+            f"these weights do not fit {what} ({'; '.join(told)}); give weights made for it, or name their backbone"
+        )
     versioned = collections.OrderedDict(state)
-    versioned._metadata = network.state_dict()._metadata  # else some layers take the weights for those of an old version
+    versioned._metadata = (
+        network.state_dict()._metadata
+    )  # else some layers take the weights for those of an old version
     network.load_state_dict(versioned, strict=False)
 
 

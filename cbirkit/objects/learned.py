@@ -64,8 +64,12 @@ class Segmenter(Proposer):
         height, width = image.shape[:2]
         factor = side / max(height, width)
         tall, wide = (max(8, 8 * round(length * factor / 8)) for length in (height, width))
-        small = thing_probabilities(self._network(), resize(image, wide, tall), pick_device(self.device))
-        full = torch.nn.functional.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+        small = thing_probabilities(
+            self._network(), resize(image, wide, tall), pick_device(self.device)
+        )
+        full = torch.nn.functional.interpolate(
+            small, (height, width), mode="bilinear", align_corners=False
+        )
         return full[0, 0].cpu().numpy()
 
     def _regions(self, image):
@@ -73,7 +77,9 @@ class Segmenter(Proposer):
         for side in self.sides:
             check_count("sides", side, low=8)
         if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold lies between 0 and 1, got {self.threshold!r}; 0.5 is usual")
+            raise ValueError(
+                f"threshold lies between 0 and 1, got {self.threshold!r}; 0.5 is usual"
+            )
         found = []
         for side in self.sides:
             chances = self.probabilities(image, side)
@@ -84,7 +90,10 @@ class Segmenter(Proposer):
         from ..nets.segmenter import SHIPPED, load_segmenter
 
         if getattr(self, "_kept", (None,))[0] != self.weights:
-            self._kept = self.weights, load_segmenter(SHIPPED if self.weights == "default" else self.weights)
+            self._kept = (
+                self.weights,
+                load_segmenter(SHIPPED if self.weights == "default" else self.weights),
+            )
         return self._kept[1]
 
     def __getstate__(self):
@@ -173,7 +182,9 @@ def _instances(network, pixels, min_score):
     kept = [i for i, score in enumerate(seen["scores"]) if score >= min_score]
     masks = [(seen["masks"][i, 0] > 0.5).cpu().numpy() for i in kept]
     return [
-        Region.from_mask(m, float(seen["scores"][i])) for i, m in zip(kept, masks, strict=True) if m.any()
+        Region.from_mask(m, float(seen["scores"][i]))
+        for i, m in zip(kept, masks, strict=True)
+        if m.any()
     ]
 
 

@@ -75,7 +75,9 @@ def _neighbours(labels):
 def _lab(image):
     """CIE Lab, float32 (h, w, 3), slightly smoothed."""
     cv2 = require("cv2")
-    return cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 0.8).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return cv2.cvtColor(
+        cv2.GaussianBlur(image, (0, 0), 0.8).astype(np.float32) / 255, cv2.COLOR_RGB2LAB
+    )
 
 
 def _scored(region, colours):

@@ -74,7 +74,9 @@ class SlidingPyramid(Proposer):
             side = max(1, round(scale * min(height, width)))
             starts = [_starts(length, side, self.overlap) for length in (height, width)]
             found += [
-                Region.from_box((x, y, x + side, y + side), image.shape) for y in starts[0] for x in starts[1]
+                Region.from_box((x, y, x + side, y + side), image.shape)
+                for y in starts[0]
+                for x in starts[1]
             ]
         return found
 
@@ -129,7 +131,15 @@ class Felzenszwalb(_Superpixels):
     """
 
     def __init__(
-        self, scale=120.0, sigma=0.8, min_size=25, *, max_regions=60, iou=0.7, min_area=0.004, max_area=0.6
+        self,
+        scale=120.0,
+        sigma=0.8,
+        min_size=25,
+        *,
+        max_regions=60,
+        iou=0.7,
+        min_area=0.004,
+        max_area=0.6,
     ):
         self.scale = scale
         self.sigma = sigma
@@ -170,7 +180,14 @@ class SLIC(_Superpixels):
     """
 
     def __init__(
-        self, n_segments=80, compactness=10.0, *, max_regions=60, iou=0.7, min_area=0.004, max_area=0.6
+        self,
+        n_segments=80,
+        compactness=10.0,
+        *,
+        max_regions=60,
+        iou=0.7,
+        min_area=0.004,
+        max_area=0.6,
     ):
         self.n_segments = n_segments
         self.compactness = compactness
@@ -221,7 +238,9 @@ class GrabCut(Proposer):
     def _regions(self, image):
         check_count("n_iterations", self.n_iterations)
         height, width = image.shape[:2]
-        box = (0.1 * width, 0.1 * height, 0.9 * width, 0.9 * height) if self.box is None else self.box
+        box = (
+            (0.1 * width, 0.1 * height, 0.9 * width, 0.9 * height) if self.box is None else self.box
+        )
         asked = Region.from_box(box, image.shape, score=1.0)
         x0, y0, x1, y1 = asked.box
         if (x1 - x0, y1 - y0) == (width, height) or min(x1 - x0, y1 - y0) < 3:
@@ -231,7 +250,12 @@ class GrabCut(Proposer):
         cv2.setRNGSeed(int(self.random_state))
         try:
             cv2.grabCut(
-                image, cut, (x0, y0, x1 - x0, y1 - y0), *models, self.n_iterations, cv2.GC_INIT_WITH_RECT
+                image,
+                cut,
+                (x0, y0, x1 - x0, y1 - y0),
+                *models,
+                self.n_iterations,
+                cv2.GC_INIT_WITH_RECT,
             )
         except cv2.error:  # a ground of fewer pixels than mixtures
             return [asked]

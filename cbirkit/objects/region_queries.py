@@ -91,7 +91,8 @@ def grouped(queries):
         isinstance(queries, tuple) and all(isinstance(q, RegionQuery) for q in queries)
     )
     groups = [
-        group if isinstance(group, tuple) else (group,) for group in ([queries] if single else list(queries))
+        group if isinstance(group, tuple) else (group,)
+        for group in ([queries] if single else list(queries))
     ]
     for group in groups:
         odd = next((part for part in group if not isinstance(part, RegionQuery)), None)
@@ -111,7 +112,8 @@ def names_of(groups, known):
     names = []
     for number, group in enumerate(groups):
         parts = [
-            part.name or (part.image if _is_id(part.image, known) else f"query {number}") for part in group
+            part.name or (part.image if _is_id(part.image, known) else f"query {number}")
+            for part in group
         ]
         name = " and ".join(dict.fromkeys(parts))
         while name in names:
@@ -147,7 +149,11 @@ def check_settings(encoder, query_scales):
         raise ValueError(
             'this encoder cuts the borders of images off and sees no region there; pass resize="squash" to it'
         )
-    if isinstance(query_scales, str) or not len(query_scales) or not all(scale > 0 for scale in query_scales):
+    if (
+        isinstance(query_scales, str)
+        or not len(query_scales)
+        or not all(scale > 0 for scale in query_scales)
+    ):
         raise ValueError(
             f"query_scales must be a sequence of positive numbers, got {query_scales!r}; use (1.0,) for one scale"
         )
@@ -156,7 +162,9 @@ def check_settings(encoder, query_scales):
 def images_holding(images, names, column):
     """Which images of a collection hold all of some things, see `RegionRetriever.holding`: ndarray of bool."""
     if images is None:
-        raise ValueError("what the images hold is not known: they are not at hand; load with images=")
+        raise ValueError(
+            "what the images hold is not known: they are not at hand; load with images="
+        )
     wanted = {names} if isinstance(names, str) else set(names)
     there = [{one} if isinstance(one, str) else set(one) for one in images.column(column)]
     unknown = wanted - set().union(*there)

@@ -114,12 +114,19 @@ class RegionRetriever(BaseEstimator):
             )
         self.seconds_ = dict.fromkeys(("regions", "network", "pooling"), 0.0)
         self.problems_, kept, found, rows, contents = [], [], [], [], []
-        for position in tqdm(range(len(images)), desc="regions", disable=not self.progress, leave=False):
+        for position in tqdm(
+            range(len(images)), desc="regions", disable=not self.progress, leave=False
+        ):
             try:
                 contents.append(contents_of(images, position))
                 picture = images[position]
             except (ImageProblem, OSError) as problem:
-                self.problems_.append((str(images.ids[position]), getattr(problem, "reason", None) or reason_of(problem)))
+                self.problems_.append(
+                    (
+                        str(images.ids[position]),
+                        getattr(problem, "reason", None) or reason_of(problem),
+                    )
+                )
                 del contents[len(kept) :]
                 continue
             kept.append(position)
@@ -164,7 +171,11 @@ class RegionRetriever(BaseEstimator):
             raise ValueError(f"k must be a whole number from 1, got {k!r}")
         allowed = self._allowed(where)
         groups, known = grouped(queries), set(self.ids)
-        indices, near, regions = np.full((len(groups), k), -1), np.full((len(groups), k), np.inf), []
+        indices, near, regions = (
+            np.full((len(groups), k), -1),
+            np.full((len(groups), k), np.inf),
+            [],
+        )
         for number, group in enumerate(groups):
             vectors = [self.embed(query) for query in group]
             images, distances, rows = (
@@ -188,7 +199,9 @@ class RegionRetriever(BaseEstimator):
             return query.vectors
         picture = picture_of(query, self.images, set(self.ids))
         region = [as_region(query.region, picture.shape)]
-        return np.concatenate([self._embed(picture, region, scale=scale) for scale in self.query_scales])
+        return np.concatenate(
+            [self._embed(picture, region, scale=scale) for scale in self.query_scales]
+        )
 
     def embedded(self, query):
         """The same `RegionQuery` with its embeddings, for several searches with this encoder and these scales."""
@@ -265,7 +278,9 @@ class RegionRetriever(BaseEstimator):
         """Regions of an image, the best first, and all of it."""
         began = time.process_time()
         regions = (
-            self.propose(picture) if given is None else [as_region(region, picture.shape) for region in given]
+            self.propose(picture)
+            if given is None
+            else [as_region(region, picture.shape) for region in given]
         )
         regions = sorted(regions, key=lambda region: -region.score)
         self.seconds_["regions"] += time.process_time() - began

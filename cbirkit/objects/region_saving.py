@@ -45,7 +45,9 @@ def unpack(packed):
     if not len(boxes) == len(sizes) == len(packed["scores"]) == len(
         packed["shapes"]
     ) == n or sizes.sum() != len(packed["bits"]):
-        raise ValueError("the regions are damaged: their numbers do not fit one another; index again")
+        raise ValueError(
+            "the regions are damaged: their numbers do not fit one another; index again"
+        )
     if (height < 1).any() or (width < 1).any() or (sizes != -(-height * width // 8)).any():
         raise ValueError("the regions are damaged: a mask does not fit its box; index again")
     ends, flat = np.cumsum(sizes), []
@@ -80,7 +82,8 @@ def save(retriever, folder):
         "are_files": [stamp is not None for stamp in retriever._stamps],
         "problems": [list(one) for one in retriever.problems_],
         "settings": {
-            name: getattr(retriever, name) for name in ("whole", "pooling", "query_scales", "progress")
+            name: getattr(retriever, name)
+            for name in ("whole", "pooling", "query_scales", "progress")
         },
         "parts": [name for name, part in parts.items() if part is not None],
     }
@@ -99,10 +102,17 @@ def load(cls, folder, images=None, trusted=()):
     names = [name for name in ("encoder", "proposer", "index") if name in state["parts"]]
     parts = {name: load_estimator(folder / name, trusted=trusted) for name in names}
     try:
-        retriever = cls(**{"encoder": None, "proposer": None, "index": None, **parts}, **state["settings"])
+        retriever = cls(
+            **{"encoder": None, "proposer": None, "index": None, **parts}, **state["settings"]
+        )
         ids, regions = np.array(state["ids"], dtype=object), unpack(state["regions"])
-        retriever.digests_, retriever.problems_ = state["digests"], [tuple(one) for one in state["problems"]]
-        retriever._stamps = [() if one else None for one in state["are_files"]]  # to be compared when they are shown
+        retriever.digests_, retriever.problems_ = (
+            state["digests"],
+            [tuple(one) for one in state["problems"]],
+        )
+        retriever._stamps = [
+            () if one else None for one in state["are_files"]
+        ]  # to be compared when they are shown
         if not len(regions) == len(ids) == len(retriever.digests_) == len(retriever._stamps):
             raise ValueError("its regions and images differ in number")
         retriever._set(ids, regions, state["embeddings"])

@@ -55,7 +55,9 @@ def best_together(distances, owners):
     [[0, 1], [0.15000000000000002, 0.5], [[1, 0], [2, 3]]]
     """
     found = []
-    for image, start, count in zip(*np.unique(owners, return_index=True, return_counts=True), strict=True):
+    for image, start, count in zip(
+        *np.unique(owners, return_index=True, return_counts=True), strict=True
+    ):
         if count >= len(distances):
             part = distances[:, start : start + count]
             chosen = linear_sum_assignment(part)[1]
@@ -63,7 +65,11 @@ def best_together(distances, owners):
     found.sort(key=lambda one: one[:2])
     n_parts = len(distances)
     regions = np.array([one[2] for one in found], dtype=np.int64).reshape(-1, n_parts)
-    return np.array([one[1] for one in found], dtype=np.int64), np.array([one[0] for one in found]), regions
+    return (
+        np.array([one[1] for one in found], dtype=np.int64),
+        np.array([one[0] for one in found]),
+        regions,
+    )
 
 
 def nearest_images(index, vectors, owners, depth=None):

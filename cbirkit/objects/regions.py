@@ -50,7 +50,9 @@ class Region:
                 f"a mask has the shape (height, width), got {mask.shape}; give one truth value a pixel"
             )
         if mask.dtype.kind == "f" and not np.isfinite(mask).all():
-            raise ValueError("the mask holds NaN or infinity; give truth values, True on the object")
+            raise ValueError(
+                "the mask holds NaN or infinity; give truth values, True on the object"
+            )
         mask = mask.astype(bool)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(rows):
@@ -79,20 +81,25 @@ class Region:
         height, width = (int(side) for side in tuple(shape)[:2])
         numbers_ = list(box) if isinstance(box, list | tuple | np.ndarray) else []
         real = all(
-            isinstance(v, numbers.Real) and not isinstance(v, bool) and np.isfinite(v) for v in numbers_
+            isinstance(v, numbers.Real) and not isinstance(v, bool) and np.isfinite(v)
+            for v in numbers_
         )
         if len(numbers_) != 4 or not real:
             raise ValueError(f"a box is four numbers x0, y0, x1, y1 in pixels, got {box!r}")
         left, top, right, bottom = (int(np.floor(v + 0.5)) for v in numbers_)
         if right <= left or bottom <= top:
-            raise ValueError(f"the box {tuple(numbers_)} holds no pixel; x1 must exceed x0 and y1 exceed y0")
+            raise ValueError(
+                f"the box {tuple(numbers_)} holds no pixel; x1 must exceed x0 and y1 exceed y0"
+            )
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         if x1 <= x0 or y1 <= y0:
             raise ValueError(
                 f"the box {tuple(numbers_)} lies outside the image of {width} x {height} pixels; "
                 "boxes are x0, y0, x1, y1 with the origin at the top left"
             )
-        return cls((x0, y0, x1, y1), np.ones((y1 - y0, x1 - x0), bool), (height, width), float(score))
+        return cls(
+            (x0, y0, x1, y1), np.ones((y1 - y0, x1 - x0), bool), (height, width), float(score)
+        )
 
     @property
     def mask(self):
@@ -140,7 +147,10 @@ def box_iou(a, b):
     [[0.333, 0.0]]
     """
     a, b = _as_boxes(a), _as_boxes(b)
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    low, high = (
+        np.maximum(a[:, None, :2], b[None, :, :2]),
+        np.minimum(a[:, None, 2:], b[None, :, 2:]),
+    )
     common = np.maximum(high - low, 0).prod(axis=2)
     sizes = [np.maximum(part[:, 2:] - part[:, :2], 0).prod(axis=1) for part in (a, b)]
     union = sizes[0][:, None] + sizes[1][None] - common
@@ -185,12 +195,16 @@ def mask_iou(a, b):
                 "Region.from_box(box, image.shape)"
             )
     if tuple(a.shape) != tuple(b.shape):
-        raise ValueError(f"regions of images of {a.shape} and {b.shape} pixels; compare regions of one image")
+        raise ValueError(
+            f"regions of images of {a.shape} and {b.shape} pixels; compare regions of one image"
+        )
     x0, y0 = max(a.box[0], b.box[0]), max(a.box[1], b.box[1])
     x1, y1 = min(a.box[2], b.box[2]), min(a.box[3], b.box[3])
     common = 0
     if x1 > x0 and y1 > y0:
-        parts = (r.inside[y0 - r.box[1] : y1 - r.box[1], x0 - r.box[0] : x1 - r.box[0]] for r in (a, b))
+        parts = (
+            r.inside[y0 - r.box[1] : y1 - r.box[1], x0 - r.box[0] : x1 - r.box[0]] for r in (a, b)
+        )
         common = int(np.count_nonzero(np.logical_and(*parts)))
     return common / (a.area + b.area - common)
 

@@ -151,8 +151,12 @@ def load_state(folder, *, kind, trusted=()):
     try:
         saved = json.loads((folder / "state.json").read_text("utf-8"))
         if saved["format"] != 1:
-            raise ValueError(f"it has the format {saved['format']}; this version of cbirkit reads format 1")
+            raise ValueError(
+                f"it has the format {saved['format']}; this version of cbirkit reads format 1"
+            )
         arrays = [read_array(folder / f"{number:05d}.npy") for number in range(saved["arrays"])]
         return Reader(arrays, trusted).value(saved["tree"])
     except Exception as error:  # what a stranger wrote makes readers raise whatever they like
-        raise ValueError(f"the {kind} in {str(folder)!r} cannot be loaded: {reason_of(error)}") from error
+        raise ValueError(
+            f"the {kind} in {str(folder)!r} cannot be loaded: {reason_of(error)}"
+        ) from error

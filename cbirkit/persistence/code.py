@@ -85,7 +85,10 @@ class _Walk:
             "bases": [_library(b.__module__, b.__qualname__) for b in cls.__bases__],
         }
         node["members"] = [
-            [name, self._member(v)] for b in own for name, v in sorted(vars(b).items()) if _counts(name)
+            [name, self._member(v)]
+            for b in own
+            for name, v in sorted(vars(b).items())
+            if _counts(name)
         ]
         return node
 
@@ -95,7 +98,9 @@ class _Walk:
         try:
             return self.writer.node(value, self.where)
         except ValueError:
-            return {"type": type(value).__qualname__}  # descriptors that scikit-learn puts into classes
+            return {
+                "type": type(value).__qualname__
+            }  # descriptors that scikit-learn puts into classes
 
     def _function(self, function):
         cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
@@ -108,10 +113,14 @@ class _Walk:
             ]
             return {**_library(module, function.__qualname__), "around": inner}
         node = {"name": function.__qualname__, "code": _code(function.__code__)}
-        node["given"] = [self._value(v) for v in (function.__defaults__, function.__kwdefaults__, *cells)]
+        node["given"] = [
+            self._value(v) for v in (function.__defaults__, function.__kwdefaults__, *cells)
+        ]
         names = sorted(_names(function.__code__))
         node["globals"] = [
-            [n, self._value(function.__globals__[n], names)] for n in names if n in function.__globals__
+            [n, self._value(function.__globals__[n], names)]
+            for n in names
+            if n in function.__globals__
         ]
         return node
 
@@ -120,7 +129,9 @@ class _Walk:
             if is_library(value.__name__):
                 return _library(value.__name__, "")
             return [[n, self._value(getattr(value, n))] for n in names if hasattr(value, n)]
-        if isinstance(value, type | types.FunctionType | types.MethodType | types.BuiltinFunctionType):
+        if isinstance(
+            value, type | types.FunctionType | types.MethodType | types.BuiltinFunctionType
+        ):
             return self.node(value)
         try:
             return self.writer.node(value, self.where)
@@ -167,7 +178,12 @@ def _names(code):
 
 def _code(code):
     constants = [_constant(c) for c in code.co_consts]
-    return [hashlib.sha256(code.co_code).hexdigest(), constants, list(code.co_names), list(code.co_varnames)]
+    return [
+        hashlib.sha256(code.co_code).hexdigest(),
+        constants,
+        list(code.co_names),
+        list(code.co_varnames),
+    ]
 
 
 def _constant(value):

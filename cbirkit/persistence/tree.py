@@ -75,7 +75,11 @@ class Writer:
     def _compound(self, value, where):
         kind = type(value).__name__
         if isinstance(value, np.generic) and not value.dtype.hasobject:
-            return {"~": "scalar", "dtype": _dtype_text(value.dtype, where), "value": value.tobytes().hex()}
+            return {
+                "~": "scalar",
+                "dtype": _dtype_text(value.dtype, where),
+                "value": value.tobytes().hex(),
+            }
         if isinstance(value, np.ndarray):
             return self._array(value, where)
         if isinstance(value, np.dtype):
@@ -84,12 +88,19 @@ class Writer:
             return [self.node(item, f"{where}[{i}]") for i, item in enumerate(value)]
         if kind in _LISTS and type(value) is _LISTS[kind]:
             items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value)]
-            return {"~": kind, "items": items if kind == "tuple" else sorted(items, key=code.to_json)}
+            return {
+                "~": kind,
+                "items": items if kind == "tuple" else sorted(items, key=code.to_json),
+            }
         if isinstance(value, dict) and kind in ("dict", "OrderedDict", "Bunch"):
             items = [
-                [self.node(k, f"{where} key"), self.node(v, f"{where}[{k!r}]")] for k, v in value.items()
+                [self.node(k, f"{where} key"), self.node(v, f"{where}[{k!r}]")]
+                for k, v in value.items()
             ]
-            return {"~": "dict", "items": sorted(items, key=code.to_json) if self.identity else items}
+            return {
+                "~": "dict",
+                "items": sorted(items, key=code.to_json) if self.identity else items,
+            }
         if isinstance(value, np.random.RandomState):
             return {"~": "RandomState", "state": self.node(value.get_state(legacy=True), where)}
         if isinstance(value, type):
@@ -101,7 +112,12 @@ class Writer:
             "csc",
         ):
             parts = [self._array(part, where) for part in (value.data, value.indices, value.indptr)]
-            return {"~": "sparse", "format": value.format, "shape": list(value.shape), "parts": parts}
+            return {
+                "~": "sparse",
+                "format": value.format,
+                "shape": list(value.shape),
+                "parts": parts,
+            }
         return self._object(value, where)
 
     def _array(self, value, where):
@@ -110,7 +126,9 @@ class Writer:
                 raise ValueError(
                     f"{where} is a structured array that holds Python objects; use plain columns"
                 )
-            items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value.ravel().tolist())]
+            items = [
+                self.node(item, f"{where}[{i}]") for i, item in enumerate(value.ravel().tolist())
+            ]
             return {"~": "objects", "shape": list(value.shape), "items": items}
         if self.identity:
             return {
@@ -147,14 +165,18 @@ class Writer:
     def _object(self, value, where):
         cls = type(value)
         top = len(self._open) == 1
-        if not (is_ours(cls) or isinstance(value, BaseEstimator) or (top and hasattr(value, "__dict__"))):
+        if not (
+            is_ours(cls) or isinstance(value, BaseEstimator) or (top and hasattr(value, "__dict__"))
+        ):
             raise ValueError(
                 f"{where} is a {cls.__module__}.{cls.__qualname__}, which cannot be saved or identified; give its class "
                 "a __getstate__ (and __setstate__) that turns it into a dict of numbers, strings, lists and arrays"
             )
         read = value.__getstate__
         if self.identity:
-            read = getattr(value, "_identity_state", read)  # for those who know shorter than by their state what they compute
+            read = getattr(
+                value, "_identity_state", read
+            )  # for those who know shorter than by their state what they compute
         state = read()
         if not isinstance(state, dict | None):
             raise TypeError(
@@ -266,7 +288,9 @@ def _simple(kind, node):
         return np.dtype(node["value"])
     if kind == "type":
         found = _PLAIN_TYPES.get(node["name"]) or getattr(np, node["name"], None)
-        if isinstance(found, type) and (found in _PLAIN_TYPES.values() or issubclass(found, np.generic)):
+        if isinstance(found, type) and (
+            found in _PLAIN_TYPES.values() or issubclass(found, np.generic)
+        ):
             return found
     if kind == "ufunc" and isinstance(getattr(np, node["name"], None), np.ufunc):
         return getattr(np, node["name"])

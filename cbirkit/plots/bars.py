@@ -6,7 +6,12 @@ import numpy as np
 
 from .style import COLOURS, describe, new_axes, plain_text, safe_text
 
-_NOT_A_SHARE = ("ukbench", "first_rank", "mean_rank", "median_rank")  # metrics that are not between 0 and 1
+_NOT_A_SHARE = (
+    "ukbench",
+    "first_rank",
+    "mean_rank",
+    "median_rank",
+)  # metrics that are not between 0 and 1
 _HATCH = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "oo", "++")
 
 
@@ -58,9 +63,16 @@ def metric_bars(evaluations, *, metrics=None, ax=None):
         ax.barh(place, mean, height * 0.9, xerr=spread, label=safe_text(name, 40), **look)
         for y, value, high in zip(place, mean, mean + spread[1], strict=True):
             ax.annotate(
-                f"{value:.3f}", (high, y), (4, 0), textcoords="offset points", va="center", fontsize=8
+                f"{value:.3f}",
+                (high, y),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
             )
-        values = ", ".join(f"{metric} {value:.3f}" for metric, value in zip(metrics, mean, strict=True))
+        values = ", ".join(
+            f"{metric} {value:.3f}" for metric, value in zip(metrics, mean, strict=True)
+        )
         told.append(f"{safe_text(name, 40)}: {values}." if name else f"{values}.")
     _label_bars(ax, metrics, named=len(tables) > 1)
     return describe(ax, "Bars of metrics with 95 % intervals. " + " ".join(told))
@@ -68,7 +80,9 @@ def metric_bars(evaluations, *, metrics=None, ax=None):
 
 def _chosen_metrics(tables, metrics):
     known = [
-        m for m in next(iter(tables.values())).index if all(m in table.index for table in tables.values())
+        m
+        for m in next(iter(tables.values())).index
+        if all(m in table.index for table in tables.values())
     ]
     if metrics is None:
         metrics = [m for m in known if not m.startswith(_NOT_A_SHARE)] or known[:1]
@@ -99,7 +113,9 @@ def _label_bars(ax, metrics, *, named):
         ax.set(xlabel="rank (1 is first), 95 % interval over queries")
         ax.margins(x=0.12)
     else:
-        ax.set(xlim=(0, 1.12), xlabel="score (0 to 1, higher is better), 95 % interval over queries")
+        ax.set(
+            xlim=(0, 1.12), xlabel="score (0 to 1, higher is better), 95 % interval over queries"
+        )
     ax.spines[["top", "right"]].set_visible(False)
     if named:
         plain_text(

@@ -10,7 +10,9 @@ from .judged import relevance_rows
 from .style import COLOURS, LINES, MARKERS, describe, new_axes, plain_text, safe_text
 
 
-def precision_recall(curves, relevance=None, *, n_bootstrap=1000, n_points=101, random_state=0, ax=None):
+def precision_recall(
+    curves, relevance=None, *, n_bootstrap=1000, n_points=101, random_state=0, ax=None
+):
     """Draw interpolated precision against recall, averaged over queries, with a bootstrap band over queries.
 
     For one query with R positives, junk deleted first, the precision at recall r is the best precision
@@ -90,7 +92,9 @@ def precision_recall(curves, relevance=None, *, n_bootstrap=1000, n_points=101, 
             f"{safe_text(name, 40)}: {mean[0]:.2f}, {np.interp(0.5, recall, mean):.2f} and {mean[-1]:.2f}."
         )
     _label_curve(ax, cut, bool(n_bootstrap))
-    return describe(ax, "Precision against recall; precision at recall 0, 0.5 and 1. " + " ".join(told))
+    return describe(
+        ax, "Precision against recall; precision at recall 0, 0.5 and 1. " + " ".join(told)
+    )
 
 
 def interpolated_precision(ranking, relevance, recall):
@@ -150,7 +154,9 @@ def _named_pairs(curves, relevance):
 
 def _one_curve(hit_ranks, n_positives, recall):
     precision = np.arange(1, len(hit_ranks) + 1) / hit_ranks  # (n_hits,)
-    best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)  # the 0 is for recalls not reached
+    best = np.append(
+        np.maximum.accumulate(precision[::-1])[::-1], 0.0
+    )  # the 0 is for recalls not reached
     needed = np.maximum(1, np.ceil(recall * n_positives - 1e-9)).astype(int)
     return best[np.minimum(needed - 1, len(hit_ranks))]
 

@@ -46,7 +46,9 @@ def decision_chain(steps, otherwise, *, ax=None):
             ax.annotate("", end, (0, -row), arrowprops=arrow, zorder=1)
         ax.text(0.72, -row + 0.06, answer, ha="center", va="bottom", fontsize=10)
         ax.text(0.03, -row - 0.5, other[answer], ha="left", va="center", fontsize=10)
-    ax.text(0, -len(steps), otherwise, ha="center", va="center", fontsize=10, bbox=_ANSWER, zorder=3)
+    ax.text(
+        0, -len(steps), otherwise, ha="center", va="center", fontsize=10, bbox=_ANSWER, zorder=3
+    )
     plain_text(*ax.texts)
     ax.set(xlim=(-0.75, 2.5), ylim=(-len(steps) - 0.5, 0.5))
     ax.axis("off")
@@ -99,4 +101,6 @@ def pipeline(chains, joined, *, ax=None):
     ax.set(xlim=(-0.55, width - 0.45), ylim=(0.45 - len(chains), 0.45))
     ax.axis("off")
     told = [", ".join(" ".join(step.split()) for step in chain) for chain in chains]
-    return describe(ax, f"{'; '.join(told)}. Then: {', '.join(' '.join(step.split()) for step in joined)}.")
+    return describe(
+        ax, f"{'; '.join(told)}. Then: {', '.join(' '.join(step.split()) for step in joined)}."
+    )

@@ -43,7 +43,9 @@ def relevance_rows(relevance, ranking, rows):
         raise ValueError(
             f"the relevance does not know query {safe_text(missing[0])!r}; make it for the ranking's queries"
         )
-    return relevance.select(np.array([where[ranking.query_ids[row]] for row in rows], dtype=np.int64))
+    return relevance.select(
+        np.array([where[ranking.query_ids[row]] for row in rows], dtype=np.int64)
+    )
 
 
 def verdicts_of(ranking, relevance, rows, k):
@@ -60,9 +62,14 @@ def verdicts_of(ranking, relevance, rows, k):
     if relevance is None:
         return [["unknown"] * int((row >= 0).sum()) for row in indices], [""] * len(rows)
     truth = relevance_rows(relevance, ranking, rows)
-    names = np.where(truth.junk(indices), "junk", np.where(truth.gains(indices) > 0, "right", "wrong"))
+    names = np.where(
+        truth.junk(indices), "junk", np.where(truth.gains(indices) > 0, "right", "wrong")
+    )
     verdicts = [
-        [str(n) for n, i in zip(*row, strict=True) if i >= 0] for row in zip(names, indices, strict=True)
+        [str(n) for n, i in zip(*row, strict=True) if i >= 0]
+        for row in zip(names, indices, strict=True)
     ]
-    found = [f"{v.count('right')} of {n} found" for v, n in zip(verdicts, truth.n_positives, strict=True)]
+    found = [
+        f"{v.count('right')} of {n} found" for v, n in zip(verdicts, truth.n_positives, strict=True)
+    ]
     return verdicts, found

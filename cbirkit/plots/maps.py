@@ -16,7 +16,9 @@ _MOST_THUMBNAILS = 60
 _MOST_NAMES = 16
 
 
-def embedding_map(points, labels=None, *, thumbnails=None, embeddings=None, random_state=0, ax=None):
+def embedding_map(
+    points, labels=None, *, thumbnails=None, embeddings=None, random_state=0, ax=None
+):
     """Scatter embeddings in the plane, each label with its own colour and marker.
 
     A map of many dimensions in two is an illustration: the title gives its trustworthiness, 1 where the
@@ -58,7 +60,9 @@ def embedding_map(points, labels=None, *, thumbnails=None, embeddings=None, rand
     points, embeddings, names = _plane(points, embeddings, random_state)
     for what, given in (("labels", labels), ("thumbnails", thumbnails)):
         if given is not None and len(given) != len(points):
-            raise ValueError(f"got {len(given)} {what} for {len(points)} points; give one for each point")
+            raise ValueError(
+                f"got {len(given)} {what} for {len(points)} points; give one for each point"
+            )
     ax = new_axes(ax, (6.4, 4.6))
     colours, told = _scatter(ax, points, labels)
     ax.set(xlabel=names[0], ylabel=names[1])
@@ -129,12 +133,18 @@ def _plane(points, embeddings, random_state):
                 f"embeddings must be ({len(points)}, n_dims), one row a point, got shape {embeddings.shape}"
             )
     if points.shape[1] == 2:
-        return points, embeddings, ("map, first dimension (no unit)", "map, second dimension (no unit)")
+        return (
+            points,
+            embeddings,
+            ("map, first dimension (no unit)", "map, second dimension (no unit)"),
+        )
     if len(points) < 2:
         raise ValueError("one embedding cannot be projected; give at least 2")
     pca = PCA(2, random_state=random_state).fit(points)
     share = 100 * pca.explained_variance_ratio_
-    names = tuple(f"principal component {i + 1} ({share[i]:.0f} % of the variance)" for i in range(2))
+    names = tuple(
+        f"principal component {i + 1} ({share[i]:.0f} % of the variance)" for i in range(2)
+    )
     return pca.transform(points), points if embeddings is None else embeddings, names
 
 
@@ -158,11 +168,23 @@ def _scatter(ax, points, labels):
         which = labels == name
         words = f"{safe_text(name, 24)} ({which.sum()})"
         ax.scatter(
-            *points[which].T, s=size, color=colour, marker=marker, alpha=0.75, lw=0.3, ec="white", label=words
+            *points[which].T,
+            s=size,
+            color=colour,
+            marker=marker,
+            alpha=0.75,
+            lw=0.3,
+            ec="white",
+            label=words,
         )
     title = f"{_MOST_NAMES} of {len(names)} labels\n(others: grey dots)" if others.any() else None
     legend = ax.legend(
-        fontsize=8, title=title, title_fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
+        fontsize=8,
+        title=title,
+        title_fontsize=8,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        borderaxespad=0,
     )
     plain_text(*legend.get_texts())
     for handle in legend.legend_handles:

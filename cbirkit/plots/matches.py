@@ -46,7 +46,9 @@ def match_lines(image_a, image_b, keypoints_a, keypoints_b, *, inliers=None, ax=
         )
     kept = np.ones(len(a), bool) if inliers is None else np.asarray(inliers).astype(bool).ravel()
     if len(kept) != len(a):
-        raise ValueError(f"got {len(kept)} inlier flags for {len(a)} matches; give one for each match")
+        raise ValueError(
+            f"got {len(kept)} inlier flags for {len(a)} matches; give one for each match"
+        )
     canvas, left = _side_by_side(np.asarray(image_a), np.asarray(image_b))
     height, width = canvas.shape[:2]
     ax = new_axes(ax, (8, 8 * height / width + 0.5))
@@ -78,15 +80,21 @@ def _draw(ax, a, b, which, good):
     if len(which) == 0:
         return
     ends = np.stack([a[which], b[which]], axis=1)  # (n, 2 ends, 2)
-    colour, line, width, mark = (BLUE, "-", 1.3, "o") if good else (VERMILLION, (0, (4, 3)), 0.7, "x")
+    colour, line, width, mark = (
+        (BLUE, "-", 1.3, "o") if good else (VERMILLION, (0, (4, 3)), 0.7, "x")
+    )
     if good:  # a white casing keeps the line visible on any image
-        ax.add_collection(LineCollection(ends, colors="white", linewidths=width + 1.4, alpha=0.6, zorder=2))
+        ax.add_collection(
+            LineCollection(ends, colors="white", linewidths=width + 1.4, alpha=0.6, zorder=2)
+        )
     lines = LineCollection(
         ends, colors=colour, linestyles=[line], linewidths=width, alpha=1 if good else 0.6, zorder=3
     )
     lines.set_gid("inliers" if good else "outliers")
     ax.add_collection(lines)
-    ax.plot(*ends.reshape(-1, 2).T, mark, color=colour, ms=3.5, mfc="white", mew=0.9, ls="", zorder=4)
+    ax.plot(
+        *ends.reshape(-1, 2).T, mark, color=colour, ms=3.5, mfc="white", mew=0.9, ls="", zorder=4
+    )
 
 
 def _legend(ax):
@@ -95,7 +103,12 @@ def _legend(ax):
         Line2D([], [], color=VERMILLION, marker="x", ls="--", lw=0.7, ms=4, label="does not"),
     ]
     ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, fontsize=9
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
     )
 
 
@@ -112,7 +125,9 @@ def _points(points, name):
 
 def _side_by_side(a, b):
     """One RGB canvas (h, w, 3), white where neither image is, and the x where the second begins."""
-    a, b = (np.repeat(one[..., None], 3, axis=2) if one.ndim == 2 else one[..., :3] for one in (a, b))
+    a, b = (
+        np.repeat(one[..., None], 3, axis=2) if one.ndim == 2 else one[..., :3] for one in (a, b)
+    )
     gap = max(4, (a.shape[1] + b.shape[1]) // 50)
     left = a.shape[1] + gap
     canvas = np.full((max(len(a), len(b)), left + b.shape[1], 3), 255, np.uint8)

@@ -17,14 +17,27 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 # A tick as a closed outline, so that no font has to hold the sign.
-TICK = Path([(-0.9, -0.1), (-0.6, 0.2), (-0.25, -0.2), (0.6, 0.75), (0.9, 0.45), (-0.25, -0.8), (-0.9, -0.1)])
+TICK = Path(
+    [
+        (-0.9, -0.1),
+        (-0.6, 0.2),
+        (-0.25, -0.2),
+        (0.6, 0.75),
+        (0.9, 0.45),
+        (-0.25, -0.8),
+        (-0.9, -0.1),
+    ]
+)
 VERDICTS = {  # what a result is: (colour of its frame, line style of its frame, mark, words for the legend)
     "right": (GREEN, "-", TICK, "relevant"),
     "wrong": (VERMILLION, (0, (4, 2)), "X", "not relevant"),
     "junk": (GREY, ":", "_", "junk, not counted"),
     "unknown": (GREY, "-", None, "not judged"),
 }
-PLAIN = {"parse_math": False, "usetex": False}  # what comes from file names is never read as mathematics
+PLAIN = {
+    "parse_math": False,
+    "usetex": False,
+}  # what comes from file names is never read as mathematics
 
 
 def safe_text(value, width=28):
@@ -50,7 +63,9 @@ def safe_text(value, width=28):
     """
     text = " ".join(str(value).split())
     # Cs are the lone surrogates of undecodable file names, Cf holds the signs that turn text round.
-    text = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
+    text = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text
+    )
     width = max(int(width), 3)
     if len(text) <= width:
         return text
@@ -151,7 +166,9 @@ def show(target, *, dpi=80):
     from IPython.display import display
 
     display(
-        {"image/png": buffer.getvalue(), "text/plain": text}, raw=True, metadata={"image/png": {"alt": text}}
+        {"image/png": buffer.getvalue(), "text/plain": text},
+        raw=True,
+        metadata={"image/png": {"alt": text}},
     )
     return None
 
@@ -176,5 +193,7 @@ def verdict_mark(ax, verdict, where, *, size, gid=None):
     ax.plot([x], [y], "o", ms=size * 1.5, mfc="white", mec=colour, mew=1.0, zorder=5)
     style = MarkerStyle(mark)
     edge = size * 0.28 if mark == "_" else 0.0
-    (line,) = ax.plot([x], [y], ls="", marker=style, ms=size, mfc=colour, mec=colour, mew=edge, zorder=6)
+    (line,) = ax.plot(
+        [x], [y], ls="", marker=style, ms=size, mfc=colour, mec=colour, mew=edge, zorder=6
+    )
     line.set_gid(gid)

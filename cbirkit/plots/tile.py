@@ -19,14 +19,25 @@ class Tile:
         size, weight = font_size(unit), "bold" if self.verdict == "query" else "normal"
         inner = 0.85
         if self.picture is None:
-            ax.text(x + 0.5, y + 0.5, "cannot be\nread", ha="center", va="center", fontsize=size, **PLAIN)
+            ax.text(
+                x + 0.5,
+                y + 0.5,
+                "cannot be\nread",
+                ha="center",
+                va="center",
+                fontsize=size,
+                **PLAIN,
+            )
         else:
             height, width = self.picture.shape[:2]
             scale = inner / max(height, width)
             w, h = width * scale, height * scale
             left, top = x + (1 - w) / 2, y + (1 - h) / 2
             ax.imshow(
-                self.picture, extent=(left, left + w, top + h, top), interpolation="antialiased", zorder=1
+                self.picture,
+                extent=(left, left + w, top + h, top),
+                interpolation="antialiased",
+                zorder=1,
             )
         for line, text in enumerate(self.lines):
             fits = unit * 0.97 / size / (0.7 if weight == "bold" else 0.62)
@@ -39,17 +50,25 @@ class Tile:
 
     def _frame(self, ax, x, y, unit):
         box = {"fill": False, "joinstyle": "miter", "zorder": 3}
-        if self.verdict == "query":  # a double frame: a thick black one with a thin white line inside
+        if (
+            self.verdict == "query"
+        ):  # a double frame: a thick black one with a thin white line inside
             ax.add_patch(
-                Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, ec=BLACK, lw=unit / 20, gid=self.gid, **box)
+                Rectangle(
+                    (x + 0.03, y + 0.03), 0.94, 0.94, ec=BLACK, lw=unit / 20, gid=self.gid, **box
+                )
             )
-            ax.add_patch(Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, ec="white", lw=unit / 80, **box))
+            ax.add_patch(
+                Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, ec="white", lw=unit / 80, **box)
+            )
             return
         colour, line, mark, _ = VERDICTS[self.verdict]
         width = unit / 90 if self.verdict == "unknown" else unit / 26
         gid = None if mark else self.gid
         ax.add_patch(
-            Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, ec=colour, lw=width, ls=line, gid=gid, **box)
+            Rectangle(
+                (x + 0.04, y + 0.04), 0.92, 0.92, ec=colour, lw=width, ls=line, gid=gid, **box
+            )
         )
         verdict_mark(ax, self.verdict, (x + 0.87, y + 0.13), size=unit * 0.13, gid=self.gid)
 

@@ -70,7 +70,9 @@ def ranked_list(ranking, images, *, queries=None, relevance=None, rows=4, k=8, a
             tile = Tile(_picture(images, key), lines, verdict, f"{verdict}-{place}-{j + 1}")
             tile.draw(ax, 1 + _GAP + j, top)
         told.append(_told(ranking, row, verdicts[place], relevance is not None))
-    kinds = [name for name in VERDICTS if name != "unknown" and any(name in one for one in verdicts)]
+    kinds = [
+        name for name in VERDICTS if name != "unknown" and any(name in one for one in verdicts)
+    ]
     _legend(ax, kinds, top=_ROW * len(rows))
     return describe(
         ax,
@@ -111,9 +113,15 @@ def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
     total = len(images)
     if total == 0:
         raise ValueError("there are 0 images to draw; choose a folder or a subset that has some")
-    labels = labels if labels is None or labels is False else list(aligned(labels, getattr(images, "ids", None), "labels"))
+    labels = (
+        labels
+        if labels is None or labels is False
+        else list(aligned(labels, getattr(images, "ids", None), "labels"))
+    )
     if labels and len(labels) != total:
-        raise ValueError(f"got {len(labels)} labels for {total} images; give one label for each image")
+        raise ValueError(
+            f"got {len(labels)} labels for {total} images; give one label for each image"
+        )
     n = min(positive(n, "n"), total)
     columns = min(positive(columns, "columns"), n)
     n_rows = -(-n // columns)
@@ -155,7 +163,9 @@ def _draw_query(ax, sources, row, *, top, found):
         raise ValueError(
             f"no image is known for query {safe_text(query_id)!r}; pass the query images as queries=..."
         )
-    Tile(picture, [_caption(source, key), found or "query"], "query", f"query-{row}").draw(ax, 0, top)
+    Tile(picture, [_caption(source, key), found or "query"], "query", f"query-{row}").draw(
+        ax, 0, top
+    )
 
 
 def _picture(images, key):
@@ -175,7 +185,11 @@ def _picture(images, key):
 def _caption(images, key):
     if not hasattr(images, "table"):
         return str(key)
-    label = images.table["label"].iloc[int(images.positions([key])[0])] if "label" in images.table else None
+    label = (
+        images.table["label"].iloc[int(images.positions([key])[0])]
+        if "label" in images.table
+        else None
+    )
     return text_of(label) or str(key)
 
 
@@ -203,7 +217,9 @@ def _legend(ax, kinds, *, top):
     handles = []
     for kind in kinds:
         colour, line, mark, words = VERDICTS[kind]
-        handles.append(Line2D([], [], color=colour, ls=line, marker=mark, ms=size, lw=1.5, label=words))
+        handles.append(
+            Line2D([], [], color=colour, ls=line, marker=mark, ms=size, lw=1.5, label=words)
+        )
     if handles:
         ax.legend(
             handles=handles,

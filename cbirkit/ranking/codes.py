@@ -54,11 +54,17 @@ def aligned(values, ids, what, like=None):
     if isinstance(values, str | bytes):
         raise TypeError(f"{what} is the single text {values!r}; give one value for each item")
     values = pd.Series(values, dtype=object) if isinstance(values, Mapping) else values
-    if not isinstance(values, pd.Series | pd.DataFrame) or (like is not None and values.index.equals(like)):
+    if not isinstance(values, pd.Series | pd.DataFrame) or (
+        like is not None and values.index.equals(like)
+    ):
         return values
     by_position = values.index.equals(pd.RangeIndex(len(values)))
     names = pd.Index([] if ids is None else ids, dtype=object)
-    forms = () if ids is None or (by_position and len(values) != len(names)) else ((values.index, True), (values.index.map(str), False))
+    forms = (
+        ()
+        if ids is None or (by_position and len(values) != len(names))
+        else ((values.index, True), (values.index.map(str), False))
+    )
     for known, as_given in forms:
         if not known.is_unique or (at := positions_of(names, known)).min(initial=0) < 0:
             continue
@@ -89,7 +95,9 @@ def selection(which, ids):
     if not isinstance(which, pd.Series) or which.dtype not in (bool, "boolean"):
         return which
     if which.isna().any():
-        raise ValueError("the mask has missing values; say what they mean, such as mask.fillna(False)")
+        raise ValueError(
+            "the mask has missing values; say what they mean, such as mask.fillna(False)"
+        )
     return aligned(which, ids, "mask").to_numpy(bool)
 
 
@@ -113,7 +121,11 @@ def as_labels(labels, ids=None, what="labels"):
         raise ValueError(f"{what} have the shape {np.shape(labels)}; give one value for each item")
     if not hasattr(labels, "dtype"):
         labels = list(labels)
-    array = pd.Series(labels, dtype=None if hasattr(labels, "dtype") else object).astype(object).to_numpy(copy=True)
+    array = (
+        pd.Series(labels, dtype=None if hasattr(labels, "dtype") else object)
+        .astype(object)
+        .to_numpy(copy=True)
+    )
     array[pd.isna(array)] = None
     if getattr(getattr(labels, "dtype", None), "kind", "O") not in "biufM":
         array[:] = pd.Series(map(_plain, array), dtype=object)
@@ -146,7 +158,9 @@ def label_codes(query_labels, database_labels, what="labels"):
     try:
         codes, values = pd.factorize(np.concatenate([query_labels, database_labels]))
     except TypeError as error:
-        raise ValueError(f"{what} must be text or numbers, one label for each item; choose another column") from error
+        raise ValueError(
+            f"{what} must be text or numbers, one label for each item; choose another column"
+        ) from error
     _check_kinds(values)
     codes = codes.astype(np.int32)
     query_codes, database_codes = codes[: len(query_labels)], codes[len(query_labels) :]
@@ -156,7 +170,14 @@ def label_codes(query_labels, database_labels, what="labels"):
 
 def _check_kinds(values):
     """Raise ValueError where labels that look alike are of two kinds, such as 1 and "1"."""
-    kinds = [str if isinstance(one, str) else numbers.Number if isinstance(one, numbers.Number) else type(one) for one in values]
+    kinds = [
+        str
+        if isinstance(one, str)
+        else numbers.Number
+        if isinstance(one, numbers.Number)
+        else type(one)
+        for one in values
+    ]
     if len(set(kinds)) < 2:
         return
     seen = {}
@@ -179,5 +200,7 @@ def _number(value):
 
 def count_equal(query_codes, database_codes):
     """How many database codes equal each query code; negative codes equal none: int64 (n_queries,)."""
-    counts = np.bincount(database_codes[database_codes >= 0], minlength=int(query_codes.max(initial=0)) + 1)
+    counts = np.bincount(
+        database_codes[database_codes >= 0], minlength=int(query_codes.max(initial=0)) + 1
+    )
     return np.where(query_codes >= 0, counts[query_codes], 0).astype(np.int64)

@@ -37,7 +37,9 @@ def as_ids(ids, what, n=None, prefix=""):
     if ids is None:
         ids = [f"{prefix}{number}" for number in range(n)]
     if isinstance(ids, str):
-        raise TypeError(f"{what} is the single string {ids!r}; give a list of ids, such as [{ids!r}]")
+        raise TypeError(
+            f"{what} is the single string {ids!r}; give a list of ids, such as [{ids!r}]"
+        )
     array = np.array(ids if hasattr(ids, "__len__") else list(ids), dtype=object)
     if array.ndim != 1:
         raise ValueError(f"{what} has the shape {array.shape}; give a flat list of ids")
@@ -61,7 +63,11 @@ def own_positions(own, query_ids, database_ids):
     if own is None:
         return positions_of(query_ids, database_ids)
     own = np.asarray(own)
-    if own.shape != (len(query_ids),) or own.dtype.kind not in "iu" or (len(own) and not -1 <= own.min() <= own.max() < len(database_ids)):
+    if (
+        own.shape != (len(query_ids),)
+        or own.dtype.kind not in "iu"
+        or (len(own) and not -1 <= own.min() <= own.max() < len(database_ids))
+    ):
         raise ValueError(
             f"own must be a position in the database for each of {len(query_ids)} queries, or -1, got {own.dtype} {own.shape}"
         )
@@ -70,7 +76,11 @@ def own_positions(own, query_ids, database_ids):
 
 def composed(value):
     """A text with its accents composed (NFC); anything else as it is."""
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) and not value.isascii() else value
+    return (
+        unicodedata.normalize("NFC", value)
+        if isinstance(value, str) and not value.isascii()
+        else value
+    )
 
 
 def positions_of(wanted, known, what="database_ids"):
@@ -101,8 +111,13 @@ def positions_of(wanted, known, what="database_ids"):
             where = {value: position for position, value in enumerate(known)}
         out[:] = [where.get(value, -1) for value in wanted]
         if any(at < 0 and not str(value).isascii() for at, value in zip(out, wanted, strict=True)):
-            where = {composed(value): position for position, value in reversed(list(enumerate(known)))}
-            out[:] = [where.get(composed(value), -1) if at < 0 else at for at, value in zip(out, wanted, strict=True)]
+            where = {
+                composed(value): position for position, value in reversed(list(enumerate(known)))
+            }
+            out[:] = [
+                where.get(composed(value), -1) if at < 0 else at
+                for at, value in zip(out, wanted, strict=True)
+            ]
     except TypeError as error:
         raise TypeError(f"{what} must be strings or integers ({error})") from error
     return out

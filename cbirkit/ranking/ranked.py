@@ -62,18 +62,28 @@ class Ranking:
         padded = False
         for start in range(0, len(query_ids), step):
             rows = slice(start, start + step)
-            padded |= _check_rows(indices[rows], distances[rows], query_ids[rows], len(database_ids))
+            padded |= _check_rows(
+                indices[rows], distances[rows], query_ids[rows], len(database_ids)
+            )
         if padded:
             distances = np.where(indices < 0, np.inf, distances).astype(distances.dtype, copy=False)
         indices, distances = indices.view(), distances.view()
         indices.flags.writeable = distances.flags.writeable = False
         own = None if self.own is None else own_positions(self.own, query_ids, database_ids)
-        known = {"query_ids": query_ids, "database_ids": database_ids, "indices": indices, "distances": distances, "own": own}
+        known = {
+            "query_ids": query_ids,
+            "database_ids": database_ids,
+            "indices": indices,
+            "distances": distances,
+            "own": own,
+        }
         for name, value in known.items():
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_distances(cls, distances, query_ids=None, database_ids=None, *, k=None, exclude_self=False):
+    def from_distances(
+        cls, distances, query_ids=None, database_ids=None, *, k=None, exclude_self=False
+    ):
         """Rank the database by a full table of distances; equal distances keep the order of the database.
 
         Parameters
@@ -104,7 +114,11 @@ class Ranking:
         [['1', '0']]
         """
         if index_of(distances) is not None:
-            distances = aligned(aligned(distances, query_ids, "distances").T, database_ids, "the columns of distances").T
+            distances = aligned(
+                aligned(distances, query_ids, "distances").T,
+                database_ids,
+                "the columns of distances",
+            ).T
         table = np.asarray(distances)
         if table.dtype.kind not in "biuf":
             raise ValueError(f"distances are {table.dtype}; give real numbers")
@@ -120,12 +134,16 @@ class Ranking:
         most = int((len(database_ids) - (own >= 0)).max(initial=0))
         k = most if k is None else k
         if not 0 <= k <= most:
-            raise ValueError(f"k={k} exceeds the {most} database items there are to rank; use k <= {most}")
+            raise ValueError(
+                f"k={k} exceeds the {most} database items there are to rank; use k <= {most}"
+            )
         ranked = np.full((len(query_ids), k), -1, dtype=np.int64)
         near = np.full((len(query_ids), k), np.inf, dtype=_float_type(table))
         for row, line in enumerate(table):
             if np.isnan(line).any():
-                raise ValueError(f"distances of query {query_ids[row]!r} hold NaN; mend its embedding first")
+                raise ValueError(
+                    f"distances of query {query_ids[row]!r} hold NaN; mend its embedding first"
+                )
             found = _nearest(line, k, own[row])
             ranked[row, : len(found)] = found
             near[row, : len(found)] = line[found]
@@ -175,7 +193,9 @@ class Ranking:
     def select(self, queries):
         """The rows at the positions (or under the boolean mask) `queries`, as a new `Ranking`."""
         queries = selection(queries, self.query_ids)
-        rows = {name: getattr(self, name)[queries] for name in ("query_ids", "indices", "distances")}
+        rows = {
+            name: getattr(self, name)[queries] for name in ("query_ids", "indices", "distances")
+        }
         return replace(self, **rows, own=None if self.own is None else self.own[queries])
 
     def __repr__(self):
@@ -201,7 +221,9 @@ def _as_table(indices, distances, n_queries):
             f"indices {indices.shape} and distances {distances.shape} must both be (n_queries, k) "
             f"with {n_queries} queries; reshape them or give one id for each row"
         )
-    return indices.astype(np.int64, copy=False), distances.astype(_float_type(distances), copy=False)
+    return indices.astype(np.int64, copy=False), distances.astype(
+        _float_type(distances), copy=False
+    )
 
 
 def _check_rows(indices, distances, query_ids, n_database):
@@ -223,17 +245,20 @@ def _check_rows(indices, distances, query_ids, n_database):
     missing = np.isnan(distances)
     if padded:
         refuse(
-            ((indices[:, :-1] < 0) & (indices[:, 1:] >= 0)).any(axis=1), "padding (-1) stands before a result"
+            ((indices[:, :-1] < 0) & (indices[:, 1:] >= 0)).any(axis=1),
+            "padding (-1) stands before a result",
         )
         missing &= indices >= 0
         distances = np.where(indices < 0, np.inf, distances)
     refuse(missing.any(axis=1), "a distance is NaN; mend the embedding it came from")
     refuse(
-        (distances[:, 1:] < distances[:, :-1]).any(axis=1), "distances descend; sort each row, nearest first"
+        (distances[:, 1:] < distances[:, :-1]).any(axis=1),
+        "distances descend; sort each row, nearest first",
     )
     kept = np.sort(indices.astype(np.int32) if n_database < 1 << 31 else indices, axis=1)
     refuse(
-        ((kept[:, 1:] == kept[:, :-1]) & (kept[:, 1:] >= 0)).any(axis=1), "a database item is ranked twice"
+        ((kept[:, 1:] == kept[:, :-1]) & (kept[:, 1:] >= 0)).any(axis=1),
+        "a database item is ranked twice",
     )
     return padded
 
@@ -244,7 +269,9 @@ def _nearest(line, k, own):
     if k == 0 or n == 0:
         return np.empty(0, dtype=np.int64)
     candidates = np.arange(len(line))
-    if k + 1 < len(line):  # everything up to the (k + 1)-th smallest holds the answer, with all of its ties
+    if k + 1 < len(
+        line
+    ):  # everything up to the (k + 1)-th smallest holds the answer, with all of its ties
         candidates = np.flatnonzero(line <= np.partition(line, k)[k])
     candidates = candidates[candidates != own]
     return candidates[np.argsort(line[candidates], kind="stable")][:k]

@@ -51,7 +51,16 @@ class Relevance:
         self.own, self.n_self, self.by_id = own, int((own >= 0).sum()), False
 
     @staticmethod
-    def from_labels(query_ids, database_ids, query_labels, database_labels, *, keep_self=False, groups=None, own=None):
+    def from_labels(
+        query_ids,
+        database_ids,
+        query_labels,
+        database_labels,
+        *,
+        keep_self=False,
+        groups=None,
+        own=None,
+    ):
         """Positives are the items of the query's label; a missing label (None, NaN) equals none.
 
         Parameters
@@ -92,8 +101,12 @@ class Relevance:
         if groups is None:
             return _LabelRelevance(query_ids, database_ids, keep_self, *codes, own)._told(by_id)
         if keep_self:
-            raise ValueError("keep_self=True and groups contradict each other: an image is of its own group; give one")
-        query_groups, database_groups = map(as_labels, groups, (query_ids, database_ids), ("groups", "groups"))
+            raise ValueError(
+                "keep_self=True and groups contradict each other: an image is of its own group; give one"
+            )
+        query_groups, database_groups = map(
+            as_labels, groups, (query_ids, database_ids), ("groups", "groups")
+        )
         if (len(query_groups), len(database_groups)) != (len(query_ids), len(database_ids)):
             raise ValueError(
                 f"got {len(query_groups)} and {len(database_groups)} groups for {len(query_ids)} queries and "
@@ -103,7 +116,9 @@ class Relevance:
         return _GroupRelevance(query_ids, database_ids, *codes, own, codes_of_groups)._told(by_id)
 
     @staticmethod
-    def from_sets(query_ids, database_ids, positives, junk=None, grades=None, *, keep_self=False, own=None):
+    def from_sets(
+        query_ids, database_ids, positives, junk=None, grades=None, *, keep_self=False, own=None
+    ):
         """Positives, junk and grades listed for each query.
 
         Parameters
@@ -136,11 +151,16 @@ class Relevance:
         >>> relevance.gains([[1, 0, 2]]).tolist()
         [[2.0, 1.0, 0.0]]
         """
-        query_ids, database_ids = as_ids(query_ids, "query_ids"), as_ids(database_ids, "database_ids")
+        query_ids, database_ids = (
+            as_ids(query_ids, "query_ids"),
+            as_ids(database_ids, "database_ids"),
+        )
         by_id, own = own is None, own_positions(own, query_ids, database_ids)
         lists = collect_sets(query_ids, database_ids, positives, junk, grades)
         if not keep_self:
-            lists = [_without_self(*entry, position) for entry, position in zip(lists, own, strict=True)]
+            lists = [
+                _without_self(*entry, position) for entry, position in zip(lists, own, strict=True)
+            ]
         return _SetRelevance(query_ids, database_ids, keep_self, lists, own)._told(by_id)
 
     def _told(self, by_id):
@@ -180,7 +200,10 @@ class _LabelRelevance(Relevance):
 
     def __init__(self, query_ids, database_ids, keep_self, query_codes, database_codes, own):
         super().__init__(query_ids, database_ids, keep_self, own)
-        self._query_codes, self._database_codes = query_codes, np.append(database_codes, np.int32(PADDING))
+        self._query_codes, self._database_codes = (
+            query_codes,
+            np.append(database_codes, np.int32(PADDING)),
+        )
         self._own = np.where(own < 0, _NO_SELF, own)
         self.n_positives = count_equal(query_codes, database_codes)
         self.n_junk = np.zeros(len(query_ids), dtype=np.int64)
@@ -216,7 +239,12 @@ class _LabelRelevance(Relevance):
         queries = selection(queries, self.query_ids)
         codes, own = self._query_codes[queries], self.own[queries]
         return _LabelRelevance(
-            self.query_ids[queries], self.database_ids, self.keep_self, codes, self._database_codes[:-1], own
+            self.query_ids[queries],
+            self.database_ids,
+            self.keep_self,
+            codes,
+            self._database_codes[:-1],
+            own,
         )._told(self.by_id)
 
 
@@ -225,9 +253,15 @@ class _GroupRelevance(_LabelRelevance):
 
     def __init__(self, query_ids, database_ids, query_codes, database_codes, own, groups):
         super().__init__(query_ids, database_ids, False, query_codes, database_codes, own)
-        self._query_groups, self._database_groups = groups[0], np.append(groups[1], np.int32(PADDING))
+        self._query_groups, self._database_groups = (
+            groups[0],
+            np.append(groups[1], np.int32(PADDING)),
+        )
         self.n_junk += count_equal(*groups)
-        labels, teams = np.concatenate([query_codes, database_codes]).astype(np.int64), np.concatenate(groups)
+        labels, teams = (
+            np.concatenate([query_codes, database_codes]).astype(np.int64),
+            np.concatenate(groups),
+        )
         pairs = np.unique(labels * (teams.max(initial=0) + 1) + teams, return_inverse=True)[1]
         pairs[(labels < 0) | (teams < 0)] = -1
         self.n_positives -= count_equal(pairs[: len(query_ids)], pairs[len(query_ids) :])
@@ -250,7 +284,11 @@ class _GroupRelevance(_LabelRelevance):
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
         queries = selection(queries, self.query_ids)
-        codes, own, groups = self._query_codes[queries], self.own[queries], self._query_groups[queries]
+        codes, own, groups = (
+            self._query_codes[queries],
+            self.own[queries],
+            self._query_groups[queries],
+        )
         return _GroupRelevance(
             self.query_ids[queries], self.database_ids, codes, self._database_codes[:-1], own,
             (groups, self._database_groups[:-1]),
@@ -270,7 +308,9 @@ class _SetRelevance(Relevance):
         """Value of each item, through one line as long as the database that is wiped after each row."""
         indices = self._positions(indices)
         out = np.empty(indices.shape, dtype=dtype)
-        line = np.zeros(len(self.database_ids) + 1, dtype=dtype)  # the last one answers for padding, -1
+        line = np.zeros(
+            len(self.database_ids) + 1, dtype=dtype
+        )  # the last one answers for padding, -1
         for row, entry in enumerate(self._lists):
             positions, values = which(entry)
             line[positions] = values
@@ -300,7 +340,9 @@ class _SetRelevance(Relevance):
         rows = np.arange(len(self))[queries]
         lists = [self._lists[row] for row in rows]
         ids = self.query_ids[rows]
-        return _SetRelevance(ids, self.database_ids, self.keep_self, lists, self.own[rows])._told(self.by_id)
+        return _SetRelevance(ids, self.database_ids, self.keep_self, lists, self.own[rows])._told(
+            self.by_id
+        )
 
 
 def _without_self(positives, gains, junk, own):

@@ -68,7 +68,9 @@ class _Reader:
 
     def __call__(self, items, query, what):
         if isinstance(items, (str, bytes)):
-            raise TypeError(f"{what} of query {query!r} is the string {items!r}; give a list of ids")
+            raise TypeError(
+                f"{what} of query {query!r} is the string {items!r}; give a list of ids"
+            )
         items = items.tolist() if isinstance(items, np.ndarray) else list(items)
         if not self.integer_ids and all(isinstance(item, (int, np.integer)) for item in items):
             found = np.array(items, dtype=np.int64)
@@ -88,7 +90,9 @@ def _one_query(reader, query, positives, junk, grades):
     grades = dict(grades)
     gains = np.array(list(grades.values()), dtype=np.float32)
     if not (np.isfinite(gains) & (gains >= 0)).all():
-        raise ValueError(f"grades of query {query!r} must be finite and >= 0, got {gains.min(initial=0)}")
+        raise ValueError(
+            f"grades of query {query!r} must be finite and >= 0, got {gains.min(initial=0)}"
+        )
     plain, graded = reader(positives, query, "positives"), reader(list(grades), query, "grades")
     plain = plain[~np.isin(plain, graded)]
     items, first = np.unique(np.concatenate([plain, graded]), return_index=True)
@@ -97,5 +101,7 @@ def _one_query(reader, query, positives, junk, grades):
     junk = np.unique(reader(junk, query, "junk"))
     both = np.intersect1d(items, junk)
     if len(both):
-        raise ValueError(f"query {query!r}: {reader.ids[both[0]]!r} is both positive and junk; list it once")
+        raise ValueError(
+            f"query {query!r}: {reader.ids[both[0]]!r} is both positive and junk; list it once"
+        )
     return items, gains, junk

@@ -63,7 +63,9 @@ def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None)
     if accepted is not None:
         accepted = np.asarray(accepted, dtype=bool)
         if accepted.shape != use.shape:
-            raise ValueError(f"accepted has the shape {accepted.shape}, the ranking {use.shape}; give one flag a result")
+            raise ValueError(
+                f"accepted has the shape {accepted.shape}, the ranking {use.shape}; give one flag a result"
+            )
         use &= accepted
     use &= use.cumsum(axis=1) <= n  # the first n of those that may be used
     expanded = queries.copy()
@@ -108,7 +110,9 @@ def query_expansion(queries, database, ranking, *, n=5, alpha=0.0, accepted=None
     itself = (indices == own[:, None]) & (own >= 0)[:, None]
     order = np.argsort(itself, axis=1, kind="stable")  # the query itself last
     indices = np.take_along_axis(np.where(itself, -1, indices), order, axis=1)[:, : ranking.k]
-    distances = np.take_along_axis(np.where(itself, np.inf, distances), order, axis=1)[:, : ranking.k]
+    distances = np.take_along_axis(np.where(itself, np.inf, distances), order, axis=1)[
+        :, : ranking.k
+    ]
     how = f"{'verified' if accepted is not None else 'average' if alpha == 0 else f'alpha={alpha:g}'} query expansion"
     protocol = "; ".join(filter(None, [ranking.protocol, f"{how}, n={n}"]))
     return replace(ranking, indices=indices, distances=distances, protocol=protocol)

@@ -79,9 +79,13 @@ def _table(descriptors, name):
     if table.size == 0:
         return np.zeros((0, table.shape[1] if table.ndim == 2 else 0), dtype=np.float32)
     if table.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold numbers, got {table.dtype}; pass descriptors (n, n_dims)")
+        raise TypeError(
+            f"{name} must hold numbers, got {table.dtype}; pass descriptors (n, n_dims)"
+        )
     if table.ndim != 2:
-        raise ValueError(f"{name} must be descriptors (n, n_dims), got shape {table.shape}; pass one row a key point")
+        raise ValueError(
+            f"{name} must be descriptors (n, n_dims), got shape {table.shape}; pass one row a key point"
+        )
     if not np.isfinite(table).all():
         raise ValueError(f"{name} holds NaN or infinity; describe the image again")
     return table

@@ -72,11 +72,20 @@ def describe_images(images, detector=None, *, progress=True):
     from ..encoders import SIFT
 
     if not hasattr(images, "ids"):
-        raise TypeError(f"images must be an ImageCollection, got {type(images).__name__}; "
-                        "make one with cbirkit.ImageCollection.from_arrays")
+        raise TypeError(
+            f"images must be an ImageCollection, got {type(images).__name__}; "
+            "make one with cbirkit.ImageCollection.from_arrays"
+        )
     described = (SIFT() if detector is None else detector).describe_all(images)
-    waiting = tqdm(described, total=len(images), desc="local features", unit="image", leave=False, delay=2,
-                   disable=not progress)
+    waiting = tqdm(
+        described,
+        total=len(images),
+        desc="local features",
+        unit="image",
+        leave=False,
+        delay=2,
+        disable=not progress,
+    )
     return dict(zip(images.ids, waiting, strict=True))
 
 
@@ -125,11 +134,22 @@ def verify_ranking(ranking, features, *, n=50, n_jobs=None, progress=True, **ver
     n = min(n, ranking.k)
     pairs = _pairs(ranking, features, n)
     n_threads = joblib.cpu_count() if n_jobs is None else joblib.effective_n_jobs(n_jobs)
-    one_each = threadpool_limits(1, user_api="blas")  # threads of their own for products this small only wait
+    one_each = threadpool_limits(
+        1, user_api="blas"
+    )  # threads of their own for products this small only wait
     with one_each, ThreadPoolExecutor(n_threads, thread_name_prefix="verify") as pool:
-        found = pool.map(lambda pair: verify(features[pair[0]], features[pair[1]], **verification), pairs)
-        waiting = tqdm(found, total=len(pairs), desc="spatial verification", unit="pair", leave=False, delay=2,
-                       disable=not progress)
+        found = pool.map(
+            lambda pair: verify(features[pair[0]], features[pair[1]], **verification), pairs
+        )
+        waiting = tqdm(
+            found,
+            total=len(pairs),
+            desc="spatial verification",
+            unit="pair",
+            leave=False,
+            delay=2,
+            disable=not progress,
+        )
         verifications = dict(zip(pairs, waiting, strict=True))
     return _reordered(ranking, verifications, n)
 
@@ -137,7 +157,10 @@ def verify_ranking(ranking, features, *, n=50, n_jobs=None, progress=True, **ver
 def _pairs(ranking, features, n):
     """(query id, database id) of every result to verify."""
     ids = ranking.ids[:, :n]
-    wanted = [*ranking.query_ids, *(name for name in np.unique(ranking.indices[:, :n]) if name >= 0)]
+    wanted = [
+        *ranking.query_ids,
+        *(name for name in np.unique(ranking.indices[:, :n]) if name >= 0),
+    ]
     wanted = [name if isinstance(name, str) else ranking.database_ids[name] for name in wanted]
     missing = [name for name in wanted if name not in features]
     if missing:
@@ -145,7 +168,12 @@ def _pairs(ranking, features, n):
             f"features of {missing[0]!r} are missing ({len(missing)} images in all); "
             "pass describe_images(queries) | describe_images(database)"
         )
-    return [(query, name) for query, row in zip(ranking.query_ids, ids, strict=True) for name in row if name is not None]
+    return [
+        (query, name)
+        for query, row in zip(ranking.query_ids, ids, strict=True)
+        for name in row
+        if name is not None
+    ]
 
 
 def _reordered(ranking, verifications, n):
@@ -162,6 +190,8 @@ def _reordered(ranking, verifications, n):
             indices[row, :m] = indices[row, :m][order]
             distances[row, :m] = order / n - counts[order]
             distances[row, m:] += 1 - last
-    protocol = "; ".join(filter(None, [ranking.protocol, f"first {n} re-ordered by RANSAC inliers"]))
+    protocol = "; ".join(
+        filter(None, [ranking.protocol, f"first {n} re-ordered by RANSAC inliers"])
+    )
     new = replace(ranking, indices=indices, distances=distances, protocol=protocol)
     return SpatialRanking(new, inliers, verifications)

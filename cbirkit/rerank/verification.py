@@ -103,7 +103,9 @@ def fit_homography(source, target, matches, threshold, max_iterations=1000):
     cv2 = require("cv2")
     # OpenCV seeds RANSAC anew in each call: the same matches give the same homography
     points = source.astype(np.float64), target.astype(np.float64)
-    homography, mask = cv2.findHomography(*points, cv2.USAC_DEFAULT, threshold, None, max_iterations, 0.995)
+    homography, mask = cv2.findHomography(
+        *points, cv2.USAC_DEFAULT, threshold, None, max_iterations, 0.995
+    )
     if homography is None or not np.isfinite(homography).all() or abs(homography[2, 2]) < 1e-12:
         return _nothing(matches, "RANSAC found no homography")
     homography = homography / homography[2, 2]
@@ -137,7 +139,9 @@ def _implausible(homography, source, target):
     depth = np.c_[source, np.ones(len(source))] @ homography[2]
     if (depth <= 0).any():
         return "the fit folds the image over its horizon"
-    scale = np.sqrt(np.maximum(np.linalg.det(homography), 0) / depth**3)  # local magnification at each inlier
+    scale = np.sqrt(
+        np.maximum(np.linalg.det(homography), 0) / depth**3
+    )  # local magnification at each inlier
     if (scale <= 0).any():
         return "the fit mirrors the image"
     if (scale > _LARGEST_SCALE).any() or (scale < 1 / _LARGEST_SCALE).any():
@@ -158,7 +162,9 @@ def _nothing(matches, reason):
 def features(pair, name):
     """Return points (n, 2) and descriptors (n, n_dims) of what a detector gave, or say what is wrong with it."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise TypeError(f"{name} must be (keypoints, descriptors), got {type(pair).__name__}; pass SIFT().describe(image)")
+        raise TypeError(
+            f"{name} must be (keypoints, descriptors), got {type(pair).__name__}; pass SIFT().describe(image)"
+        )
     points, descriptors = (np.asarray(part) for part in pair)
     if len(points) != len(descriptors):
         raise ValueError(
@@ -166,7 +172,12 @@ def features(pair, name):
         )
     if not len(points):
         return np.zeros((0, 2)), descriptors
-    if points.ndim != 2 or points.shape[1] < 2 or points.dtype.kind not in "fiu" or not np.isfinite(points).all():
+    if (
+        points.ndim != 2
+        or points.shape[1] < 2
+        or points.dtype.kind not in "fiu"
+        or not np.isfinite(points).all()
+    ):
         raise ValueError(
             f"key points of {name} must be finite numbers (n, 2 or more), got {points.dtype} {points.shape}; "
             "x and y come first"
@@ -177,5 +188,11 @@ def features(pair, name):
 def _check_numbers(threshold, max_iterations):
     if not isinstance(threshold, numbers.Real) or not 0 < threshold < np.inf:
         raise ValueError(f"threshold must be a number of pixels > 0, got {threshold!r}; try 4")
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, numbers.Integral) or max_iterations < 1:
-        raise ValueError(f"max_iterations must be a whole number >= 1, got {max_iterations!r}; try 1000")
+    if (
+        isinstance(max_iterations, bool)
+        or not isinstance(max_iterations, numbers.Integral)
+        or max_iterations < 1
+    ):
+        raise ValueError(
+            f"max_iterations must be a whole number >= 1, got {max_iterations!r}; try 1000"
+        )

@@ -138,7 +138,9 @@ class Retriever(BaseEstimator):
             A query is none of these.
         """
         check_is_fitted(self)
-        found = as_queries(queries, self.encoder_, self.database_, k, store=self.store, progress=self.progress)
+        found = as_queries(
+            queries, self.encoder_, self.database_, k, store=self.store, progress=self.progress
+        )
         if found.namesakes:
             logger.warning(
                 "%d queries share their id with an indexed image of other contents, which is ranked: to evaluate this, "
@@ -174,12 +176,21 @@ class Retriever(BaseEstimator):
             embeddings = aligned(embeddings, ids, "embeddings")
         embeddings = np.atleast_2d(embeddings)
         names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
-        return replace(self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False), own=None)
+        return replace(
+            self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False),
+            own=None,
+        )
 
     def _ranked(self, queries, k, exclude_self):
-        indices, distances = nearest(self.index_, self.database_, queries, k, exclude_self=exclude_self)
+        indices, distances = nearest(
+            self.index_, self.database_, queries, k, exclude_self=exclude_self
+        )
         self.database_.tell_changed(np.column_stack([queries.own, indices]))
-        who = "query itself left out (same id and contents)" if exclude_self else "query itself not left out"
+        who = (
+            "query itself left out (same id and contents)"
+            if exclude_self
+            else "query itself not left out"
+        )
         lost = f"{queries.unreadable} queries left out as unreadable" if queries.unreadable else ""
         of = f"{len(self.ids):,} database images"
         parts = (f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}", of, lost, who)
@@ -207,7 +218,9 @@ class Retriever(BaseEstimator):
         self.database_.check_new(images.ids)
         embedded = embed(self.encoder_, images, self.store, progress=self.progress)
         keys = self.index_.add(embedded.embeddings)
-        self.database_ = self.database_.added(Database.of(images, embedded, np.asarray(keys, dtype=np.int64)))
+        self.database_ = self.database_.added(
+            Database.of(images, embedded, np.asarray(keys, dtype=np.int64))
+        )
         return self
 
     def remove(self, ids):
@@ -226,7 +239,9 @@ class Retriever(BaseEstimator):
         """
         check_is_fitted(self)
         self._need("remove")
-        positions = np.unique(self.database_.positions([ids] if isinstance(ids, str) else list(ids)))
+        positions = np.unique(
+            self.database_.positions([ids] if isinstance(ids, str) else list(ids))
+        )
         self.index_.remove(self.database_.keys[positions])
         self.database_ = self.database_.without(positions)
         return self
@@ -234,7 +249,9 @@ class Retriever(BaseEstimator):
     def _need(self, method):
         if not hasattr(self.index_, method):
             name = type(self.index_).__name__
-            raise TypeError(f"{name} cannot {method} images; use index=cbirkit.indexes.Exact(), or fit again")
+            raise TypeError(
+                f"{name} cannot {method} images; use index=cbirkit.indexes.Exact(), or fit again"
+            )
 
     def save(self, folder, *, about=None):
         """Save encoder, index, embeddings, ids and table (not the images) to a folder, in one step and without pickle.
@@ -258,7 +275,14 @@ class Retriever(BaseEstimator):
             The folder cannot be written, or holds other files; an earlier save stays.
         """
         check_is_fitted(self)
-        return saving.save(folder, self.encoder_, self.index_, self.database_, {"note": self.note_, "progress": self.progress}, about)
+        return saving.save(
+            folder,
+            self.encoder_,
+            self.index_,
+            self.database_,
+            {"note": self.note_, "progress": self.progress},
+            about,
+        )
 
     @classmethod
     def load(cls, folder, images=None, *, store=None, progress=None, trusted=(), trust_index=False):

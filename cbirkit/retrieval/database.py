@@ -14,7 +14,9 @@ from .joined import as_indexed, changed, indexed_among, join
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 1 << 28  # of files that are read at once to see whether they are those that were indexed; others are when they are shown
+MOST_BYTES = (
+    1 << 28
+)  # of files that are read at once to see whether they are those that were indexed; others are when they are shown
 _SILENT = "its embedding is zero, as of an image without key points: it stays searchable, equally far from all images"
 _MOST_COMPARED = 100  # results of a query
 
@@ -57,11 +59,25 @@ class Database:
         every = dict(zip(map(str, images.ids), embedded.stamps, strict=True))
         refused = {name: every.get(name) for name in embedded.problems["name"]}
         stamps = objects([embedded.stamps[position] for position in embedded.positions])
-        images = images if len(embedded.positions) == len(images) else images.subset(embedded.positions)
-        silent = pd.DataFrame({"name": images.ids[embedded.silent], "reason": _SILENT}, dtype=object)
+        images = (
+            images if len(embedded.positions) == len(images) else images.subset(embedded.positions)
+        )
+        silent = pd.DataFrame(
+            {"name": images.ids[embedded.silent], "reason": _SILENT}, dtype=object
+        )
         problems = pd.concat([images.problems, embedded.problems, silent], ignore_index=True)
         digests, shown = embedded.digests, as_indexed(images, embedded.digests, stamps)
-        return cls(images.ids, keys, embedded.embeddings, digests, images.table, shown, problems, stamps, refused)
+        return cls(
+            images.ids,
+            keys,
+            embedded.embeddings,
+            digests,
+            images.table,
+            shown,
+            problems,
+            stamps,
+            refused,
+        )
 
     def __len__(self):
         return len(self.ids)
@@ -87,7 +103,9 @@ class Database:
         found = np.array([self.position(name) for name in names], dtype=np.int64)
         if (found < 0).any():
             unknown = names[int(np.argmax(found < 0))]
-            raise ValueError(f"no indexed image is called {unknown!r} (of {len(self)}); the ids are in .ids")
+            raise ValueError(
+                f"no indexed image is called {unknown!r} (of {len(self)}); the ids are in .ids"
+            )
         return found
 
     def positions_of_keys(self, keys):
@@ -114,7 +132,11 @@ class Database:
         for number, (name, digest) in enumerate(zip(names, digests, strict=True)):
             same = self._by_digest.get(digest, [])
             called = self.position(name)
-            if called in same or (called >= 0 and self.images is not None and images._shows(number, self.images, called)):
+            if called in same or (
+                called >= 0
+                and self.images is not None
+                and images._shows(number, self.images, called)
+            ):
                 own[number] = called
                 continue
             own[number] = next((p for p in same if self._is_file(p, images.path(number))), -1)
@@ -154,8 +176,9 @@ class Database:
         keep[positions] = False
         names = ("ids", "keys", "embeddings", "digests", "table", "stamps")
         kept = {name: getattr(self, name)[keep] for name in names}
-        return replace(self, **kept, images=None if self.images is None else self.images.subset(keep))
-
+        return replace(
+            self, **kept, images=None if self.images is None else self.images.subset(keep)
+        )
 
     def shown_by(self, images):
         """This database with images that were indexed, taken from a collection that holds them; ValueError names one that it lacks."""
@@ -166,7 +189,11 @@ class Database:
         """Warn of images among the queries and first results (n_queries, 1 + k) that are not those that were indexed, once of each."""
         there = np.zeros(len(self) + 1, dtype=bool)  # the last stands for -1
         there[indices[:, :_MOST_COMPARED]] = True
-        found = [] if self.images is None else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=MOST_BYTES)
+        found = (
+            []
+            if self.images is None
+            else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=MOST_BYTES)
+        )
         news = [position for position in found if position not in self._told]
         self._told.update(news)
         if news:

@@ -16,7 +16,10 @@ def steps_of(encoder):
     if isinstance(encoder, Pipeline | FeatureUnion):
         steps = encoder.steps if isinstance(encoder, Pipeline) else encoder.transformer_list
         return [
-            part for _, step in steps if step not in (None, "passthrough", "drop") for part in steps_of(step)
+            part
+            for _, step in steps
+            if step not in (None, "passthrough", "drop")
+            for part in steps_of(step)
         ]
     return [encoder]
 
@@ -78,10 +81,14 @@ def fit_encoder(encoder, images, encoder_images=None, *, store=None, progress=Tr
     fitted = head if is_fitted(head) else _fit_on_images(head, training, progress)
     if tail is not None:
         names = [name for name, _ in encoder.steps]
-        learned = clone(tail).fit(np.asarray(embed(fitted, training, store, progress=progress).embeddings))
+        learned = clone(tail).fit(
+            np.asarray(embed(fitted, training, store, progress=progress).embeddings)
+        )
         parts = steps_in_order(fitted) + [step for _, step in learned.steps]
         kept = [
-            n for n, (_, step) in zip(names, encoder.steps, strict=True) if step not in (None, "passthrough")
+            n
+            for n, (_, step) in zip(names, encoder.steps, strict=True)
+            if step not in (None, "passthrough")
         ]
         fitted = Pipeline(list(zip(kept, parts, strict=True)))
     if not any(_has_learned(step) for step in steps_of(fitted)):

@@ -43,7 +43,9 @@ def as_indexed(images, digests, stamps):
     stamps : list
         Of the files then; see `cbirkit.store.Embedded`.
     """
-    if not any(stamp is not None and images.path(row) is not None for row, stamp in enumerate(stamps)):
+    if not any(
+        stamp is not None and images.path(row) is not None for row, stamp in enumerate(stamps)
+    ):
         return images  # nothing that could change
     source = _Indexed(images, list(digests), list(stamps))
     return ImageCollection(source, images.table, problems=images.problems, name=images.name)
@@ -103,7 +105,9 @@ class _Joined:
 
         return ask
 
-    read, thumbnail, digest, path, make_mask = map(_asked, ("__getitem__", "thumbnail", "digest", "path", "mask"))
+    read, thumbnail, digest, path, make_mask = map(
+        _asked, ("__getitem__", "thumbnail", "digest", "path", "mask")
+    )
 
     def read_mask(self, path):
         there = [p for p in self.parts if p.root is not None and as_on_disk(p.root / path)]

@@ -20,7 +20,9 @@ def check_k(k, n):
             f"k={k!r} is not a positive whole number; use k=10, say, or k=None for the whole database"
         )
     if k > n:
-        raise ValueError(f"k={k} exceeds the {n} indexed images; use k <= {n}, or k=None for all of them")
+        raise ValueError(
+            f"k={k} exceeds the {n} indexed images; use k <= {n}, or k=None for all of them"
+        )
 
 
 def nearest(index, database, queries, k, *, exclude_self):

@@ -19,7 +19,9 @@ from .joined import changed
 logger = logging.getLogger(__name__)
 
 KIND = "retriever"
-_SAVED = str | int | float | list | tuple | set | frozenset | dict | np.ndarray  # in a column; else as text
+_SAVED = (
+    str | int | float | list | tuple | set | frozenset | dict | np.ndarray
+)  # in a column; else as text
 
 
 def save(folder, encoder, index, database, notes, about=None):
@@ -69,10 +71,21 @@ def load(folder, images=None, trusted=(), trust_index=False):
         own, files, name = notes.pop("own_index"), notes.pop("files"), notes.pop("name")
         database = _database(notes, files)
     except Exception as error:  # what a stranger wrote, see `load_state`
-        raise ValueError(f"the retriever in {str(folder)!r} cannot be loaded: {reason_of(error)}") from error
-    index = indexes.load(folder / "index", trusted=trust_index, vectors=database.embeddings) if own else load_estimator(folder / "index")
-    if own and not (np.array_equal(index.keys_, database.keys) and index.n_features_in_ == database.embeddings.shape[1]):
-        raise ValueError(f"the retriever in {str(folder)!r} cannot be loaded: its index does not fit its embeddings")
+        raise ValueError(
+            f"the retriever in {str(folder)!r} cannot be loaded: {reason_of(error)}"
+        ) from error
+    index = (
+        indexes.load(folder / "index", trusted=trust_index, vectors=database.embeddings)
+        if own
+        else load_estimator(folder / "index")
+    )
+    if own and not (
+        np.array_equal(index.keys_, database.keys)
+        and index.n_features_in_ == database.embeddings.shape[1]
+    ):
+        raise ValueError(
+            f"the retriever in {str(folder)!r} cannot be loaded: its index does not fit its embeddings"
+        )
     if images is None and files is not None:
         database = _found_again(database, files, folder, name)
     elif images is not None and images is not False:
@@ -130,21 +143,41 @@ def _files(database, folder):
     except ValueError:  # several drives of Windows
         return None
     names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
-    return {"root": root, "from_here": Path(near).as_posix(), "names": names, "stamps": [_plain(stamp) for stamp in database.stamps]}
+    return {
+        "root": root,
+        "from_here": Path(near).as_posix(),
+        "names": names,
+        "stamps": [_plain(stamp) for stamp in database.stamps],
+    }
 
 
 def _database(notes, files):
     """The `Database`, without images, in saved notes (its entries are taken out of them); ValueError if they do not fit one another."""
-    ids, digests = np.array(notes.pop("ids"), dtype=object), np.array(notes.pop("digests"), dtype=object)
+    ids, digests = (
+        np.array(notes.pop("ids"), dtype=object),
+        np.array(notes.pop("digests"), dtype=object),
+    )
     keys, embeddings, n = notes.pop("keys"), notes.pop("embeddings"), len(ids)
-    if not (n == len(set(ids)) == len(digests) and keys.shape == (n,) and embeddings.shape[:1] == (n,) and embeddings.ndim == 2):
+    if not (
+        n == len(set(ids)) == len(digests)
+        and keys.shape == (n,)
+        and embeddings.shape[:1] == (n,)
+        and embeddings.ndim == 2
+    ):
         raise ValueError("its ids, keys, embeddings and digests differ in number")
-    if keys.dtype != np.int64 or keys[0] < 0 or (np.diff(keys) <= 0).any() or not all(isinstance(name, str) for name in ids):
+    if (
+        keys.dtype != np.int64
+        or keys[0] < 0
+        or (np.diff(keys) <= 0).any()
+        or not all(isinstance(name, str) for name in ids)
+    ):
         raise ValueError("its keys are not ascending, or its ids no text")
     table = pd.DataFrame(notes.pop("table"), index=pd.Index(ids, dtype=object))
     stamps = [None] * n
     if files is not None:
-        if len(files["names"]) != n or any(".." in Path(part).parts or Path(part).is_absolute() for part in files["names"]):
+        if len(files["names"]) != n or any(
+            ".." in Path(part).parts or Path(part).is_absolute() for part in files["names"]
+        ):
             raise ValueError("its files are not below one folder")
         table["path"] = [os.path.join(files["root"], part) for part in files["names"]]
         stamps = [_stamp(plain) for plain in files["stamps"]]
@@ -155,12 +188,19 @@ def _database(notes, files):
 
 def _found_again(database, files, folder, name):
     """The database with the image files that moved along with `folder`, or are where they were, if these are those that were indexed."""
-    roots = [Path(os.path.normpath(Path(folder).absolute() / files["from_here"])), Path(files["root"])]
+    roots = [
+        Path(os.path.normpath(Path(folder).absolute() / files["from_here"])),
+        Path(files["root"]),
+    ]
     places = []
     for root in dict.fromkeys(roots):
         paths = [root / part for part in files["names"]]
         if root.is_dir() and all(path.is_file() for path in paths):
-            shown = database.shown_by(ImageCollection.from_files(paths, database.table, ids=database.ids, root=root, name=name))
+            shown = database.shown_by(
+                ImageCollection.from_files(
+                    paths, database.table, ids=database.ids, root=root, name=name
+                )
+            )
             others = changed(shown.images, range(len(shown)), most_bytes=MOST_BYTES)
             if not others:
                 return shown

@@ -79,7 +79,9 @@ class EmbeddingStore:
         rows = []
         for path in sorted(self.folder.glob("embeddings/*/encoder.json")):
             kept, name = ShardRows(path.parent, b"", self), "?"
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a text for people, which may be damaged
+            with contextlib.suppress(
+                OSError, ValueError, KeyError, TypeError
+            ):  # a text for people, which may be damaged
                 name = str(json.loads(path.read_text("utf-8"))["encoder"])
             rows.append((name, *kept.size(), path.parent.name))
         return pd.DataFrame(rows, columns=["encoder", "n_images", "n_dims", "megabytes", "folder"])
@@ -91,7 +93,12 @@ class EmbeddingStore:
             raise NotADirectoryError(f"{str(self.folder)!r} is a file; give the store a folder")
         identity = fingerprint(encoder)
         key = hashlib.sha256(f"{_FORMAT}\n{__version__}\n{identity}".encode()).hexdigest()[:32]
-        about = {"encoder": repr(encoder), "fingerprint": identity, "cbirkit": __version__, "format": _FORMAT}
+        about = {
+            "encoder": repr(encoder),
+            "fingerprint": identity,
+            "cbirkit": __version__,
+            "format": _FORMAT,
+        }
         return ShardRows(
             self.folder / "embeddings" / key, json.dumps(about, indent=1).encode(), self
         )

@@ -100,7 +100,9 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         name, reason = reading.problems[0]
         if len(images) == 1:
             raise ImageProblem(name, reason)
-        raise ValueError(f"none of the {len(images)} images can be used; the first, {name!r}: {reason}")
+        raise ValueError(
+            f"none of the {len(images)} images can be used; the first, {name!r}: {reason}"
+        )
     if reading.problems:
         logger.warning("%d of %d images cannot be used, see .problems", len(problems), len(images))
     keys = [reading.keys[position] for position in good]
@@ -112,8 +114,14 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     digests = np.array([key.hex() for key in keys], dtype=object)
     silent = np.concatenate(silent)
     if silent.any():
-        logger.warning("%d of %d embeddings are zero, as of images without key points", silent.sum(), len(silent))
-    return Embedded(embeddings, np.array(good, dtype=np.int64), problems, digests, reading.stamps, silent)
+        logger.warning(
+            "%d of %d embeddings are zero, as of images without key points",
+            silent.sum(),
+            len(silent),
+        )
+    return Embedded(
+        embeddings, np.array(good, dtype=np.int64), problems, digests, reading.stamps, silent
+    )
 
 
 def _noting_zeros(blocks, silent):
@@ -135,7 +143,9 @@ def split_pipeline(encoder):
     """
     if type(encoder) is not Pipeline:
         return encoder, None
-    steps = [(name, step) for name, step in encoder.steps if step is not None and step != "passthrough"]
+    steps = [
+        (name, step) for name, step in encoder.steps if step is not None and step != "passthrough"
+    ]
     first = len(steps)
     while first and _is_vector_step(steps[first - 1][1]):
         first -= 1
@@ -172,11 +182,17 @@ def check_encoder(encoder):
 
 def _checked(encoder, images, batch_size):
     check_encoder(encoder)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+    if (
+        isinstance(batch_size, bool)
+        or not isinstance(batch_size, int | np.integer)
+        or batch_size < 1
+    ):
         raise ValueError(f"batch_size={batch_size!r} is not a positive whole number; use 64, say")
     if not isinstance(images, ImageCollection):
         if isinstance(images, str | Path):
-            raise TypeError(f"got the path {str(images)!r}; use ImageCollection.from_folder or from_files")
+            raise TypeError(
+                f"got the path {str(images)!r}; use ImageCollection.from_folder or from_files"
+            )
         images = ImageCollection.from_arrays(images)
     if not len(images):
         raise ValueError(f"there is no image in {images.name!r}; give at least one")
@@ -224,7 +240,9 @@ def _called(encoder):
 
 def _flush(pending, rows):
     if pending:
-        rows.add([key for keys, _ in pending for key in keys], np.concatenate([v for _, v in pending]))
+        rows.add(
+            [key for keys, _ in pending for key in keys], np.concatenate([v for _, v in pending])
+        )
         pending.clear()
 
 
@@ -240,7 +258,9 @@ def _through(tail, blocks, names):
 def checked_vectors(vectors, names, encoder, n_dims=None):
     """Embeddings as float32 (uint8 is kept), one row for each of `names`, finite; errors name the image."""
     what = (
-        type(encoder).__name__ if not isinstance(encoder, Pipeline) else type(encoder.steps[-1][1]).__name__
+        type(encoder).__name__
+        if not isinstance(encoder, Pipeline)
+        else type(encoder.steps[-1][1]).__name__
     )
     vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
     if vectors.ndim != 2 or len(vectors) != len(names) or not vectors.shape[1]:
@@ -254,7 +274,9 @@ def checked_vectors(vectors, names, encoder, n_dims=None):
     if vectors.dtype == np.uint8:
         return vectors
     if vectors.dtype.kind not in "fiub":
-        raise ValueError(f"{what} gave values of type {vectors.dtype}; its transform must give numbers")
+        raise ValueError(
+            f"{what} gave values of type {vectors.dtype}; its transform must give numbers"
+        )
     with np.errstate(over="ignore"):
         vectors = vectors.astype(np.float32, copy=False)
     bad = ~np.isfinite(vectors).all(axis=1)

@@ -95,12 +95,18 @@ class Reading:
             if key not in self.known and key not in self._claimed:
                 image = self.images[position]
                 if stamp_of(path) != before:
-                    raise ImageProblem(self.images.ids[position], "changed while it was read; run it again")
+                    raise ImageProblem(
+                        self.images.ids[position], "changed while it was read; run it again"
+                    )
                 if self.prepare is not None:
                     image = self.prepare(image)
                 self._claimed.add(key)
         except (ImageProblem, OSError) as problem:
-            reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None) or str(problem)
+            reason = (
+                getattr(problem, "reason", None)
+                or getattr(problem, "strerror", None)
+                or str(problem)
+            )
             self.problems.append((str(self.images.ids[position]), reason))
             return None
         self.keys[position] = key
@@ -136,7 +142,9 @@ def ahead(items, depth=1):
     An exception in the iterator is raised here; when this generator is closed the thread ends after the item it is at.
     """
     done = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="cbirkit-reader") as thread:  # what is opened in a thread is closed in it
+    with ThreadPoolExecutor(
+        1, thread_name_prefix="cbirkit-reader"
+    ) as thread:  # what is opened in a thread is closed in it
         try:
             waiting = deque(thread.submit(next, items, done) for _ in range(depth + 1))
             while (item := waiting.popleft().result()) is not done:
@@ -193,7 +201,9 @@ class DigestCache:
     def _write(self):
         if self._new and self._connection is not None:
             with self._best_effort(), self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._new)
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._new
+                )
         self._new = []
 
     @contextlib.contextmanager
@@ -205,7 +215,9 @@ class DigestCache:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
-            if not isinstance(error, sqlite3.OperationalError):  # damaged, or not ours: begin anew next time
+            if not isinstance(
+                error, sqlite3.OperationalError
+            ):  # damaged, or not ours: begin anew next time
                 with contextlib.suppress(OSError):
                     os.replace(self.file, f"{self.file}.damaged")
 

@@ -22,7 +22,10 @@ _CHUNK = 4096  # rows copied at a time
 def row_dtype(n_dims, dtype):
     """Type of a row of a shard: the key of the image contents and the embedding."""
     return np.dtype(
-        [("key", np.uint8, (KEY_BYTES,)), ("embedding", np.dtype(dtype).newbyteorder("<"), (n_dims,))]
+        [
+            ("key", np.uint8, (KEY_BYTES,)),
+            ("embedding", np.dtype(dtype).newbyteorder("<"), (n_dims,)),
+        ]
     )
 
 
@@ -49,7 +52,9 @@ class MemoryRows:
     def blocks(self, keys):
         """Yield the embeddings of `keys` in their order, `_CHUNK` rows at a time."""
         for start in range(0, len(keys), _CHUNK):
-            where = np.array([self._where[key] for key in keys[start : start + _CHUNK]])  # (m, 2): block, row
+            where = np.array(
+                [self._where[key] for key in keys[start : start + _CHUNK]]
+            )  # (m, 2): block, row
             first = self._block(where[0, 0])
             out = np.empty((len(where), first.shape[1]), first.dtype)
             for block in np.unique(where[:, 0]):
@@ -119,7 +124,9 @@ class ShardRows(MemoryRows):
                         raise ValueError("its checksum differs")
             rows = read_array(path, mmap=True)
             vectors = rows["embedding"]
-            if self._dtype not in (None, rows.dtype) or rows.dtype != row_dtype(vectors.shape[1], vectors.dtype):
+            if self._dtype not in (None, rows.dtype) or rows.dtype != row_dtype(
+                vectors.shape[1], vectors.dtype
+            ):
                 raise ValueError(f"its rows are {rows.dtype}, those of other shards {self._dtype}")
             if not known and not np.isfinite(vectors).all():
                 raise ValueError("it holds NaN or infinity")
@@ -127,7 +134,9 @@ class ShardRows(MemoryRows):
         except FileNotFoundError:
             return  # another process found it damaged just now
         except Exception as error:  # noqa: BLE001 (whatever lies there, it only costs time)
-            logger.warning("%s is damaged (%s); its embeddings are computed again", path, reason_of(error))
+            logger.warning(
+                "%s is damaged (%s); its embeddings are computed again", path, reason_of(error)
+            )
             with contextlib.suppress(OSError):
                 if path.is_dir():
                     path.rmdir()
@@ -182,7 +191,9 @@ def gather(blocks, n, scratch=None):
         return out
     shape, dtype = (n, first.shape[1]), first.dtype
     with plain_errors(scratch), _scratch_file(scratch) as file:
-        while first is not None:  # written, not mapped: a full disk is then an error and not a crash
+        while (
+            first is not None
+        ):  # written, not mapped: a full disk is then an error and not a crash
             file.write(np.ascontiguousarray(first).data)
             first = next(blocks, None)
         file.flush()

@@ -33,7 +33,10 @@ class Camera:
         right, up, forward = self.axes
         away = np.asarray(points) - self.position
         return (
-            self.lens / SENSOR * np.column_stack([away @ right, away @ up]) / (away @ forward)[:, None]
+            self.lens
+            / SENSOR
+            * np.column_stack([away @ right, away @ up])
+            / (away @ forward)[:, None]
             - self.shift
         )
 
@@ -44,7 +47,9 @@ def enclosing_circle(points, steps=400):
     points = np.asarray(points, float)
     spread = np.linspace(0, np.pi, 24, endpoint=False)
     along = points @ np.stack([np.cos(spread), np.sin(spread)])
-    points = points[np.unique([along.argmin(axis=0), along.argmax(axis=0)])]  # the extreme ones decide
+    points = points[
+        np.unique([along.argmin(axis=0), along.argmax(axis=0)])
+    ]  # the extreme ones decide
     centre = points.mean(axis=0)
     for step in range(steps):
         farthest = points[np.argmax(((points - centre) ** 2).sum(axis=1))]

@@ -39,7 +39,9 @@ def _shader(name, recipe, seed):
     )  # wood is long
     shader = Shader(name, turn=turn, offset=tuple(rng.uniform(-20, 20, 3)), scale=scale_by)
     tint = rng.uniform(0.86, 1.08, 3) * rng.uniform(0.8, 1.05)
-    first, second = (linear(np.clip(np.asarray(colour) * tint, 0, 255)) for colour in (first, second))
+    first, second = (
+        linear(np.clip(np.asarray(colour) * tint, 0, 255)) for colour in (first, second)
+    )
     shader.surface.inputs["Roughness"].default_value = roughness
     if pattern == "plain":
         factor = shader.texture("Noise", "Fac", Scale=0.6)

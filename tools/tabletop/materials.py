@@ -77,21 +77,28 @@ class Shader:
     def factor(self, pattern, scale):
         """0..1 of a pattern: where the second colour shows."""
         if pattern == "stripes":
-            return self.steps(self.texture("Wave", "Fac", Scale=scale * 0.9, Distortion=0.0), (0.47, 0.53))
+            return self.steps(
+                self.texture("Wave", "Fac", Scale=scale * 0.9, Distortion=0.0), (0.47, 0.53)
+            )
         if pattern == "dots":
             cells = self.texture("Voronoi", "Distance", Scale=scale * 1.9, Randomness=0.25)
             return self.steps(cells, (0.4, 0.37))
         if pattern == "checker":
             return self.texture("Checker", "Fac", Scale=scale * 2.2)
         if pattern == "noise":
-            return self.steps(self.texture("Noise", "Fac", Scale=scale * 2.2, Detail=3.0), (0.45, 0.57))
+            return self.steps(
+                self.texture("Noise", "Fac", Scale=scale * 2.2, Detail=3.0), (0.45, 0.57)
+            )
         if pattern == "marble":
             return self.steps(
-                self.texture("Wave", "Fac", Scale=scale * 0.5, Distortion=9.0, Detail=4.0), (0.1, 0.9)
+                self.texture("Wave", "Fac", Scale=scale * 0.5, Distortion=9.0, Detail=4.0),
+                (0.1, 0.9),
             )
         if pattern == "grain":
             return self.texture(
-                "Wave", "Fac", **{"Scale": scale * 0.6, "Distortion": 5.0, "Detail": 3.0, "Detail Scale": 0.6}
+                "Wave",
+                "Fac",
+                **{"Scale": scale * 0.6, "Distortion": 5.0, "Detail": 3.0, "Detail Scale": 0.6},
             )
         if pattern == "gingham":
             return self._gingham(scale)
@@ -117,7 +124,9 @@ def object_material(material, pattern, colour, accent, seed):
     """Shader of an object's surface: `material` with a `pattern` of two colours (names from `COLOURS`)."""
     rng = np.random.default_rng(seed)
     shader = Shader(
-        f"{material} {pattern}", turn=tuple(rng.uniform(0, 3.1, 3)), offset=tuple(rng.uniform(-9, 9, 3))
+        f"{material} {pattern}",
+        turn=tuple(rng.uniform(0, 3.1, 3)),
+        offset=tuple(rng.uniform(-9, 9, 3)),
     )
     first, second = linear(COLOURS[colour]), linear(COLOURS[accent])
     size = rng.uniform(1.0, 1.6)

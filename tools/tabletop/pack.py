@@ -22,7 +22,11 @@ from .tables import PARTS, cells_of
 def box_of(mask):
     """(left, top, right, bottom) of the True pixels, as a list; None where there are none."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1] if len(rows) else None
+    return (
+        [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+        if len(rows)
+        else None
+    )
 
 
 def describe(row, mask):
@@ -31,7 +35,10 @@ def describe(row, mask):
         return row | {"box": box_of(mask == 1)}
     things = [
         thing
-        | {"box": box_of(mask == 1 + i), "visible": round(min((mask == 1 + i).sum() / thing["area"], 1.0), 3)}
+        | {
+            "box": box_of(mask == 1 + i),
+            "visible": round(min((mask == 1 + i).sum() / thing["area"], 1.0), 3),
+        }
         for i, thing in enumerate(row["objects"])
     ]
     return row | {"objects": things}
@@ -49,7 +56,10 @@ def pack(part, rendered, folder):
     folder.mkdir(parents=True, exist_ok=True)
     table, writer = io.StringIO(), None
     starts = {"image": 0, "mask": 0}
-    with open(folder / f"{part}.images", "wb") as images, open(folder / f"{part}.masks", "wb") as masks:
+    with (
+        open(folder / f"{part}.images", "wb") as images,
+        open(folder / f"{part}.masks", "wb") as masks,
+    ):
         for key in keys():
             row = describe(row_of(key), np.asarray(Image.open(source / f"{key}.png")))
             for name, file, suffix in (("image", images, ".webp"), ("mask", masks, ".png")):
@@ -65,7 +75,9 @@ def pack(part, rendered, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tabletop.pack", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tabletop.pack", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("part", choices=sorted(PARTS))
     parser.add_argument("rendered")
     parser.add_argument("folder")

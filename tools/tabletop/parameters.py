@@ -38,8 +38,28 @@ COLOURS = {
     "grey": (128, 128, 128),
     "black": (46, 46, 50),
 }  # sRGB
-GROUNDS = ("oak", "walnut", "marble", "tiles", "gingham", "carpet", "concrete", "lawn", "paper", "pebbles")
-BACKDROPS = ("plain wall", "wallpaper", "brick wall", "tiled wall", "planks", "dotted wall", "hedge", "dusk")
+GROUNDS = (
+    "oak",
+    "walnut",
+    "marble",
+    "tiles",
+    "gingham",
+    "carpet",
+    "concrete",
+    "lawn",
+    "paper",
+    "pebbles",
+)
+BACKDROPS = (
+    "plain wall",
+    "wallpaper",
+    "brick wall",
+    "tiled wall",
+    "planks",
+    "dotted wall",
+    "hedge",
+    "dusk",
+)
 SOLIDS = {
     "ball": lambda: [shapes.ball(1)],
     "block": lambda: [shapes.box(1, 1, 0.8)],
@@ -101,14 +121,20 @@ def draw_distractors(rng):
         x = round(float(side * rng.uniform(1.15 + size, 2.4 if y < 1 else 1.6 + size)), 2)
         solid = {"solid": str(rng.choice(list(SOLIDS))), "x": x, "y": y, "scale": size}
         found.append(
-            solid | draw_look(rng) | {"turn": _number(rng, 0, 360, 0), "shape_seed": int(rng.integers(2**31))}
+            solid
+            | draw_look(rng)
+            | {"turn": _number(rng, 0, 360, 0), "shape_seed": int(rng.integers(2**31))}
         )
     return found
 
 
 def draw_view(rng, vertices, circle=None):
     """Turn of the object and the camera that sees it within a circle (x, y, radius), drawn whatever the object is."""
-    azimuth, elevation, lens = _number(rng, -60, 60, 1), _number(rng, 18, 50, 1), _number(rng, 40, 90, 1)
+    azimuth, elevation, lens = (
+        _number(rng, -60, 60, 1),
+        _number(rng, 18, 50, 1),
+        _number(rng, 40, 90, 1),
+    )
     radius = round(float(np.exp(rng.uniform(*np.log(RADII)))), 3)
     drawn = (
         _number(rng, radius - 0.48, 0.48 - radius, 3),
@@ -120,9 +146,12 @@ def draw_view(rng, vertices, circle=None):
     result = {"azimuth": azimuth, "elevation": elevation, "lens": lens}
     result |= dict(zip(("circle_x", "circle_y", "circle_radius"), circle, strict=True))
     result |= {
-        f"camera_{axis}": round(float(value), 4) for axis, value in zip("xyz", camera.position, strict=True)
+        f"camera_{axis}": round(float(value), 4)
+        for axis, value in zip("xyz", camera.position, strict=True)
     }
-    result |= {f"shift_{axis}": round(value, 4) for axis, value in zip("xy", camera.shift, strict=True)}
+    result |= {
+        f"shift_{axis}": round(value, 4) for axis, value in zip("xy", camera.shift, strict=True)
+    }
     return result | {"aperture": round(float(np.exp(rng.uniform(-1.2, 1))), 2)}
 
 
@@ -145,7 +174,10 @@ def row(key, circle=None):
     """One picture of the part `objects`; `circle` (x, y, radius) in place of the drawn one."""
     category, instance, view = key.rsplit("_", 2)
     category, instance, view = category.replace("_", " "), int(instance), int(view)
-    thing, rng = generator("instance", category, instance), generator("view", category, instance, view)
+    thing, rng = (
+        generator("instance", category, instance),
+        generator("view", category, instance, view),
+    )
     splits = ["query"] * N_QUERY_VIEWS + ["database"] * (N_VIEWS - N_QUERY_VIEWS - 1) + ["aside"]
     result = {
         "picture": key,
@@ -160,11 +192,16 @@ def row(key, circle=None):
     }
     result |= draw_look(thing)
     result |= draw_view(rng, mesh_of(category, result["shape_seed"])[0], circle)
-    return result | draw_surroundings(rng) | draw_light(rng) | {"distractors": draw_distractors(rng)}
+    return (
+        result | draw_surroundings(rng) | draw_light(rng) | {"distractors": draw_distractors(rng)}
+    )
 
 
 def keys(categories=CATEGORIES, instances=range(N_INSTANCES), views=range(N_VIEWS)):
     """Names of pictures of the part `objects`."""
     return [
-        f"{name.replace(' ', '_')}_{i}_{view}" for name in categories for i in instances for view in views
+        f"{name.replace(' ', '_')}_{i}_{view}"
+        for name in categories
+        for i in instances
+        for view in views
     ]

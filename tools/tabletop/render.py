@@ -29,12 +29,16 @@ GRAIN = 11.0  # standard deviation in grey levels, at night
 
 def _camera(row):
     position = tuple(row[f"camera_{axis}"] for axis in "xyz")
-    return Camera(position, row["elevation"], row["lens"], (row.get("shift_x", 0.0), row.get("shift_y", 0.0)))
+    return Camera(
+        position, row["elevation"], row["lens"], (row.get("shift_x", 0.0), row.get("shift_y", 0.0))
+    )
 
 
 def _materials(thing):
     """Materials of the surfaces of an object, in the order of `shapes.SURFACES`."""
-    material, colour, accent, seed = (thing[name] for name in ("material", "colour", "accent", "shape_seed"))
+    material, colour, accent, seed = (
+        thing[name] for name in ("material", "colour", "accent", "shape_seed")
+    )
     plain = [object_material(material, "plain", one, one, seed) for one in (accent, colour)]
     return [object_material(material, thing["pattern"], colour, accent, seed), *plain]
 
@@ -52,7 +56,9 @@ def render_object(row, size=128, samples=stage.SAMPLES):
     for i, solid in enumerate(row["distractors"]):
         look = [clay()] if domain == "clay" else _materials(solid)[:1]
         place = (solid["x"], solid["y"], 0)
-        stage.add_mesh(join(SOLIDS[solid["solid"]]()), look, 2 + i, solid["turn"], place, solid["scale"])
+        stage.add_mesh(
+            join(SOLIDS[solid["solid"]]()), look, 2 + i, solid["turn"], place, solid["scale"]
+        )
     add_ground(row, clay() if domain == "clay" else None)
     stage.add_light(row | NIGHT if domain == "night" else row)
     picture, mask = stage.take()
@@ -96,10 +102,14 @@ def render(part, key, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tabletop.render", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tabletop.render", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("part", choices=sorted(PARTS))
     parser.add_argument("folder")
-    parser.add_argument("--share", default="1/1", metavar="I/N", help="every N-th picture from the I-th on")
+    parser.add_argument(
+        "--share", default="1/1", metavar="I/N", help="every N-th picture from the I-th on"
+    )
     parser.add_argument("--limit", type=int, help="only the first so many pictures")
     asked = parser.parse_args()
     first, step = map(int, asked.share.split("/"))

@@ -15,7 +15,10 @@ SIZES = {
     "medium": (0.085, 0.12),
     "large": (0.135, 0.19),
 }  # radius, fractions of the width
-FLAT, HOLLOW = ("table", "stool", "die", "bookcase"), ("bowl", "bucket", "pan")  # what others stand on and in
+FLAT, HOLLOW = (
+    ("table", "stool", "die", "bookcase"),
+    ("bowl", "bucket", "pan"),
+)  # what others stand on and in
 # place: preposition, grounds, backdrops, groups at home there
 CONTEXTS = {
     "kitchen table": (
@@ -25,7 +28,12 @@ CONTEXTS = {
         ("kitchenware", "food"),
     ),
     "desk": ("on", ("walnut", "paper"), ("plain wall", "wallpaper"), ("desk",)),
-    "nursery floor": ("on", ("carpet", "tiles"), ("dotted wall", "plain wall"), ("toys", "furniture")),
+    "nursery floor": (
+        "on",
+        ("carpet", "tiles"),
+        ("dotted wall", "plain wall"),
+        ("toys", "furniture"),
+    ),
     "workbench": ("on", ("concrete", "oak"), ("brick wall", "planks"), ("tools",)),
     "garden": ("in", ("lawn", "pebbles"), ("hedge", "dusk"), ("plants",)),
 }
@@ -64,7 +72,9 @@ def _categories(rng, context, correlated, n):
     if bearer != "none":
         names.append(str(rng.choice(FLAT if bearer == "on" else HOLLOW)))
     while len(names) < n:
-        name = str(rng.choice(home if correlated and rng.random() < HOME_SHARE else list(CATEGORIES)))
+        name = str(
+            rng.choice(home if correlated and rng.random() < HOME_SHARE else list(CATEGORIES))
+        )
         if name not in names:
             names.append(name)
     return names, bearer
@@ -75,7 +85,9 @@ def _camera(rng):
     elevation, lens = rng.uniform(26, 48), rng.uniform(38, 60)
     distance = 10 * lens / SENSOR
     backwards = -Camera((0, 0, 0), elevation, lens).axes[2]
-    return Camera(tuple(np.round(distance * backwards, 4).tolist()), round(elevation, 1), round(lens, 1))
+    return Camera(
+        tuple(np.round(distance * backwards, 4).tolist()), round(elevation, 1), round(lens, 1)
+    )
 
 
 def _on_ground(camera, x, y):
@@ -100,7 +112,12 @@ def _stand(rng, camera, thing, others):
     limit = 0.485 - wanted
     x, y = rng.uniform(-limit, limit), rng.uniform(-0.75, 0.4) * (limit - 0.125)
     point = _on_ground(camera, x, y - wanted * 0.5)
-    thing |= {"x": round(float(point[0]), 3), "y": round(float(point[1]), 3), "z": 0.0, "scale": 1.0}
+    thing |= {
+        "x": round(float(point[0]), 3),
+        "y": round(float(point[1]), 3),
+        "z": 0.0,
+        "scale": 1.0,
+    }
     for _ in range(3):
         centre, seen = enclosing_circle(camera.project(_placed(thing)), steps=60)
         thing["scale"] = round(float(thing["scale"] * wanted / seen), 4)
@@ -140,9 +157,12 @@ def silhouette(camera, vertices, faces):
 
 def _areas(camera, things):
     """Area of each object in pixels, and the share of it that nearer ones leave free (about)."""
-    outlines = [silhouette(camera, _placed(t), mesh_of(t["category"], t["shape_seed"])[1]) for t in things]
+    outlines = [
+        silhouette(camera, _placed(t), mesh_of(t["category"], t["shape_seed"])[1]) for t in things
+    ]
     distance = [
-        np.linalg.norm(np.array((t["x"], t["y"] - 0.01 * t["z"], t["z"])) - camera.position) for t in things
+        np.linalg.norm(np.array((t["x"], t["y"] - 0.01 * t["z"], t["z"])) - camera.position)
+        for t in things
     ]
     for thing, outline, away in zip(things, outlines, distance, strict=True):
         nearer = [o for o, d in zip(outlines, distance, strict=True) if d < away]
@@ -177,7 +197,8 @@ def _arrange(rng, camera, names, bearer):
                 "size": min(SIZES, key=lambda s: abs(np.mean(SIZES[s]) - radius)),
             }
         elif not any(
-            _stand(rng, camera, thing, [t for t in things[:-1] if t["bearer"] < 0]) for _ in range(40)
+            _stand(rng, camera, thing, [t for t in things[:-1] if t["bearer"] < 0])
+            for _ in range(40)
         ):
             return None
     _areas(camera, things)
@@ -200,7 +221,10 @@ def relations(things):
 
 
 def _with_article(words):
-    if words.endswith(("bananas", "cherries", "scissors", "spectacles", "rings")) and " of " not in words:
+    if (
+        words.endswith(("bananas", "cherries", "scissors", "spectacles", "rings"))
+        and " of " not in words
+    ):
         return words
     return ("an " if words[0] in "aeiou" else "a ") + words
 
@@ -246,7 +270,11 @@ def row(key):
             break
     else:
         raise RuntimeError(f"{key}: no arrangement found in 200 attempts; change the seed")
-    result = {"picture": key, "split": "correlated" if correlated else "independent", "context": context}
+    result = {
+        "picture": key,
+        "split": "correlated" if correlated else "independent",
+        "context": context,
+    }
     result |= {"elevation": camera.elevation, "lens": camera.lens}
     result |= dict(zip(("camera_x", "camera_y", "camera_z"), camera.position, strict=True))
     result |= draw_surroundings(rng, *CONTEXTS[context][1:3]) | draw_light(rng)

@@ -39,7 +39,9 @@ class Part:
 
     def warp(self, function):
         """Replace the coordinates by ``function(x, y, z)``, three arrays in and three out."""
-        return replace(self, vertices=np.stack(np.broadcast_arrays(*function(*self.vertices.T)), axis=1))
+        return replace(
+            self, vertices=np.stack(np.broadcast_arrays(*function(*self.vertices.T)), axis=1)
+        )
 
     def paint(self, surface):
         return replace(self, surface=surface)
@@ -51,7 +53,9 @@ def curve(points, n=24, closed=False):
     if closed:
         points = np.concatenate([points[-1:], points, points[:2]])
     else:
-        points = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+        points = np.concatenate(
+            [2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]]
+        )
     where = np.linspace(0, len(points) - 3, n, endpoint=not closed)
     i = np.minimum(where.astype(int), len(points) - 4)
     t = (where - i)[:, None]
@@ -64,7 +68,9 @@ def _grid_faces(rows, columns, wrap_rows=False):
     faces = []
     for i in range(rows if wrap_rows else rows - 1):
         a, b = i * columns, (i + 1) % rows * columns
-        faces += [(a + j, a + (j + 1) % columns, b + (j + 1) % columns, b + j) for j in range(columns)]
+        faces += [
+            (a + j, a + (j + 1) % columns, b + (j + 1) % columns, b + j) for j in range(columns)
+        ]
     return faces
 
 
@@ -160,7 +166,9 @@ def tube(points, radius, section=14, closed=False, n=None, flat=1.0):
         normal = normal - tangent * (normal @ tangent)
         normal /= np.linalg.norm(normal)
         other = np.cross(tangent, normal)
-        rings.append(point + r * (np.outer(np.cos(angles), normal) + flat * np.outer(np.sin(angles), other)))
+        rings.append(
+            point + r * (np.outer(np.cos(angles), normal) + flat * np.outer(np.sin(angles), other))
+        )
     faces = _grid_faces(count, section, wrap_rows=closed)
     if not closed:
         last = (count - 1) * section

@@ -42,7 +42,9 @@ def sheet(folder, categories, n_instances, columns=4):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tabletop.sheet", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tabletop.sheet", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("folder")
     parser.add_argument("sheet")
     parser.add_argument("--instances", type=int, default=4)
@@ -55,7 +57,9 @@ def main():
     asked = parser.parse_args()
     paper = sheet(asked.folder, asked.only, asked.instances, asked.columns)
     size = round(paper.width * asked.scale), round(paper.height * asked.scale)
-    paper.resize(size, Image.Resampling.LANCZOS).save(asked.sheet, quality=asked.quality, optimize=True)
+    paper.resize(size, Image.Resampling.LANCZOS).save(
+        asked.sheet, quality=asked.quality, optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -40,14 +40,21 @@ def add_mesh(mesh, materials, index, turn=0.0, at=(0, 0, 0), size=1.0):
     mesh.from_pydata(vertices, [], faces)
     for material in materials:
         mesh.materials.append(material)
-    mesh.polygons.foreach_set("material_index", np.minimum(surfaces, len(materials) - 1).astype(np.int32))
+    mesh.polygons.foreach_set(
+        "material_index", np.minimum(surfaces, len(materials) - 1).astype(np.int32)
+    )
     mesh.shade_smooth()
     mesh.set_sharp_from_angle(angle=np.radians(38))
     thing = bpy.data.objects.new("thing", mesh)
     thing.pass_index = index
     thing.rotation_euler, thing.location, thing.scale = (0, 0, np.radians(turn)), at, (size,) * 3
     bevel = thing.modifiers.new("bevel", "BEVEL")
-    bevel.width, bevel.segments, bevel.limit_method, bevel.angle_limit = 0.012, 2, "ANGLE", np.radians(50)
+    bevel.width, bevel.segments, bevel.limit_method, bevel.angle_limit = (
+        0.012,
+        2,
+        "ANGLE",
+        np.radians(50),
+    )
     bpy.context.scene.collection.objects.link(thing)
     return thing
 
@@ -81,7 +88,9 @@ def add_light(row, scale=1.0):
     data.color, data.size = warm(row["lamp_kelvin"]), 2.5 * scale
     thing = bpy.data.objects.new("lamp", data)
     a, e = np.radians(row["lamp_azimuth"]), np.radians(row["lamp_elevation"])
-    thing.location = 6 * scale * np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
+    thing.location = (
+        6 * scale * np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
+    )
     thing.rotation_euler = (np.pi / 2 - e, 0, a)
     bpy.context.scene.collection.objects.link(thing)
     even_light((0.85, 0.92, 1.0), row["fill"])
@@ -138,7 +147,9 @@ def take():
     tree = scene.node_tree
     tree.nodes.clear()
     layers = tree.nodes.new("CompositorNodeRLayers")
-    tree.links.new(layers.outputs["Image"], tree.nodes.new("CompositorNodeComposite").inputs["Image"])
+    tree.links.new(
+        layers.outputs["Image"], tree.nodes.new("CompositorNodeComposite").inputs["Image"]
+    )
     with tempfile.TemporaryDirectory() as folder:
         numbers = tree.nodes.new("CompositorNodeOutputFile")
         numbers.base_path = folder

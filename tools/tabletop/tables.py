@@ -40,7 +40,9 @@ PARTS = {
 
 def cells_of(row):
     """A row as it stands in the table: lists as JSON."""
-    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()}
+    return {
+        name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()
+    }
 
 
 def write_table(part, path):
@@ -56,7 +58,9 @@ def write_table(part, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tabletop.tables", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tabletop.tables", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("part", choices=sorted(PARTS))
     parser.add_argument("table")
     asked = parser.parse_args()

@@ -11,7 +11,18 @@ from functools import partial
 
 import pandas as pd
 
-from . import cifar10, class_folders, cub200, holidays, oxford, photos, revisited, sop, stl10, ukbench
+from . import (
+    cifar10,
+    class_folders,
+    cub200,
+    holidays,
+    oxford,
+    photos,
+    revisited,
+    sop,
+    stl10,
+    ukbench,
+)
 from .cifar10 import fetch_cifar10
 from .class_folders import fetch_caltech101, fetch_eurosat
 from .cub200 import fetch_cub200

@@ -29,7 +29,9 @@ def digest(path, kind="sha256"):
     if kind not in ("sha256", "md5"):
         raise ValueError(f"checksums are md5 or sha256, got {kind!r}")
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(kind, usedforsecurity=False)
+        ).hexdigest()
 
 
 def matches(path, checksum):

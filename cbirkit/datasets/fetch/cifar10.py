@@ -90,8 +90,12 @@ def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, ra
     ready = prepare(SET, _make, root=root, download=download, progress=progress)
     known = json.loads((ready / "labels.json").read_text("utf-8"))
     labels = np.array(known["labels"])
-    official = np.repeat(["train", "test"], [known["n_train"], len(labels) - known["n_train"]]).astype(object)
-    numbers = np.concatenate([np.arange(known["n_train"]), np.arange(len(labels) - known["n_train"])])
+    official = np.repeat(
+        ["train", "test"], [known["n_train"], len(labels) - known["n_train"]]
+    ).astype(object)
+    numbers = np.concatenate(
+        [np.arange(known["n_train"]), np.arange(len(labels) - known["n_train"])]
+    )
     split, train = _split(labels, official, protocol, random_state)
     table = pd.DataFrame(
         {
@@ -101,7 +105,8 @@ def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, ra
             "train": train,
         },
         index=pd.Index(
-            [f"{part}/{number:05d}" for part, number in zip(official, numbers, strict=True)], dtype=object
+            [f"{part}/{number:05d}" for part, number in zip(official, numbers, strict=True)],
+            dtype=object,
         ),
     )
     pixels = MappedImages(ready / "pixels.npy")

@@ -92,7 +92,8 @@ def fetch_caltech101(*, root=None, download=True, progress=True, random_state=0)
     labels = [reader.categories[code] for code in reader.y]
     folder = ready / "caltech101" / "101_ObjectCategories"
     paths = [
-        folder / label / f"image_{number:04d}.jpg" for label, number in zip(labels, reader.index, strict=True)
+        folder / label / f"image_{number:04d}.jpg"
+        for label, number in zip(labels, reader.index, strict=True)
     ]
     rng = check_random_state(random_state)
     split = np.full(len(labels), "unused", dtype=object)
@@ -118,7 +119,9 @@ def _make_caltech(files, folder, progress):
             lambda name: name if name.endswith("101_ObjectCategories.tar.gz") else None,
         )
         inner = sorted(
-            path for path in Path(place).rglob("101_ObjectCategories.tar.gz") if "__MACOSX" not in path.parts
+            path
+            for path in Path(place).rglob("101_ObjectCategories.tar.gz")
+            if "__MACOSX" not in path.parts
         )
         expect(len(inner), 1, "archives of images in it")
         unpack(inner[0], folder / "caltech101", place=images_only, progress=progress)
@@ -171,7 +174,9 @@ def fetch_eurosat(*, root=None, download=True, progress=True, random_state=0):
         split[members[: round(len(members) / 5)]] = "query"
     table = pd.DataFrame({"label": labels, "split": split})
     paths = [path for path, _ in reader.samples]
-    return ImageCollection.from_files(paths, table, root=ready / "eurosat" / "2750", name=EUROSAT.name)
+    return ImageCollection.from_files(
+        paths, table, root=ready / "eurosat" / "2750", name=EUROSAT.name
+    )
 
 
 def _make_eurosat(files, folder, progress):

@@ -81,7 +81,10 @@ def fetch_cub200(*, root=None, download=True, progress=True):
     table = _table(ready)
     names = table.pop("name")
     return ImageCollection.from_files(
-        [ready / "images" / name for name in names], table.reset_index(drop=True), root=ready / "images", name="cub200"
+        [ready / "images" / name for name in names],
+        table.reset_index(drop=True),
+        root=ready / "images",
+        name="cub200",
     )
 
 

@@ -83,7 +83,9 @@ def get(item, folder, *, online=True, progress=True):
         _check_present(item, path)
         return path
     if not online:
-        raise DownloadFailed(f"{str(path)!r} is not there and download=False; {by_hand(item, folder)}")
+        raise DownloadFailed(
+            f"{str(path)!r} is not there and download=False; {by_hand(item, folder)}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     reasons = []
     for url in item.urls:
@@ -92,14 +94,18 @@ def get(item, folder, *, online=True, progress=True):
             return path
         log.warning("%s: %s", url, reason)
         reasons.append(f"{_host(url)}: {reason}")
-    raise DownloadFailed(f"cannot download {item.name} ({'; '.join(reasons)}); {by_hand(item, folder)}")
+    raise DownloadFailed(
+        f"cannot download {item.name} ({'; '.join(reasons)}); {by_hand(item, folder)}"
+    )
 
 
 def by_hand(item, folder):
     """Half a sentence: what to download by hand, from where, its checksum, and where to put it."""
     size = f"{item.megabytes:,.{0 if item.megabytes >= 1 else 2}f} MB"
     checksum = (
-        f"its {item.checksum.replace(':', ' is ', 1)}" if item.checksum else "no checksum of it is published"
+        f"its {item.checksum.replace(':', ' is ', 1)}"
+        if item.checksum
+        else "no checksum of it is published"
     )
     return (
         f"download it by hand from {' or '.join(item.urls)} (about {size}, {checksum}), "
@@ -130,10 +136,16 @@ def _from(url, item, folder, progress):
         resumed = part.exists() and not fresh
         if fresh:
             _forget(part)
-        check_free(folder, int(item.megabytes * 1e6) - (part.stat().st_size if resumed else 0), item.name)
+        check_free(
+            folder, int(item.megabytes * 1e6) - (part.stat().st_size if resumed else 0), item.name
+        )
         try:
             resumed |= transfer(
-                url, part, limit=item.most_bytes, trusting=item.checksum is not None, progress=progress
+                url,
+                part,
+                limit=item.most_bytes,
+                trusting=item.checksum is not None,
+                progress=progress,
             )
         except Gone as gone:
             return str(gone)

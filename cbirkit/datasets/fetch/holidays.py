@@ -11,7 +11,10 @@ from .preparing import DataSet, expect, prepare, unpack_all
 from .result import Benchmark
 from .stored_files import StoredFiles
 
-_PLACES = ("ftp://ftp.inrialpes.fr/pub/lear/douze/data/", "http://pascal.inrialpes.fr/data/holidays/")
+_PLACES = (
+    "ftp://ftp.inrialpes.fr/pub/lear/douze/data/",
+    "http://pascal.inrialpes.fr/data/holidays/",
+)
 _MULTIGRAIN = "https://raw.githubusercontent.com/facebookresearch/multigrain"
 
 SET = DataSet(
@@ -117,7 +120,8 @@ def fetch_holidays(*, upright=False, root=None, download=True, progress=True):
     groups = table.groupby("instance").groups
     queries = images[table["query"].to_numpy()]
     positives = {
-        query: [i for i in groups[table.at[query, "instance"]] if i != query] for query in queries.ids
+        query: [i for i in groups[table.at[query, "instance"]] if i != query]
+        for query in queries.ids
     }
     return Benchmark(name, queries, images, {"standard": positives}, {"standard": {}}, "standard")
 
@@ -136,7 +140,10 @@ def _make_upright(files, folder, progress):
     """The table is written like JSON, but for a comma too many: it is read entry by entry, and kept as
     JSON."""
     text = files["holidays-rotate.yaml"].read_text("ascii")
-    turns = {name: int(degrees) for name, degrees in re.findall(r'"(\d{6}\.jpg)":\s*(90|180|270)\b', text)}
+    turns = {
+        name: int(degrees)
+        for name, degrees in re.findall(r'"(\d{6}\.jpg)":\s*(90|180|270)\b', text)
+    }
     if not turns or len(turns) != text.count(":"):
         raise ValueError("the table does not hold names and turns of 90, 180 or 270 degrees")
     (folder / "turns.json").write_text(json.dumps(turns), "utf-8")

@@ -35,9 +35,9 @@ class MappedImages:
                 self._pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
             else:
                 flat = np.memmap(self.path, dtype=np.uint8, mode="r")
-                self._pixels = flat[: len(flat) // np.prod(self.shape) * np.prod(self.shape)].reshape(
-                    -1, *self.shape
-                )
+                self._pixels = flat[
+                    : len(flat) // np.prod(self.shape) * np.prod(self.shape)
+                ].reshape(-1, *self.shape)
         return self._pixels
 
     def __getstate__(self):

@@ -30,7 +30,9 @@ def attempt_ftp(url, part, offset):
 def _retrieve(server, path, part, offset):
     total = _ftp_size(server, path)
     modified = _modified(server, path)
-    if offset and (offset > (total or offset) or part.notes.get("validator") not in (None, modified)):
+    if offset and (
+        offset > (total or offset) or part.notes.get("validator") not in (None, modified)
+    ):
         offset = 0
     if offset and offset == total:
         part.total = total

@@ -90,6 +90,12 @@ def _validator(headers):
 
 def _read(response):
     try:
-        return response.read1(unfinished.BLOCK)  # what is there, so that little is lost with a connection
-    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a chunk of no size
+        return response.read1(
+            unfinished.BLOCK
+        )  # what is there, so that little is lost with a connection
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:  # ValueError: a chunk of no size
         raise Interrupted(reason_of(error)) from error

@@ -15,7 +15,10 @@ PETS = DataSet(
     n_images=7349,
     downloads=(
         Download(
-            "images.tar.gz", (f"{_VGG}pets/data/images.tar.gz",), 792, "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"
+            "images.tar.gz",
+            (f"{_VGG}pets/data/images.tar.gz",),
+            792,
+            "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
         ),
         Download(
             "annotations.tar.gz",
@@ -46,7 +49,10 @@ FLOWERS = DataSet(
             "md5:e0620be6f572b9609742df49c70aed4d",
         ),
         Download(
-            "setid.mat", (f"{_VGG}flowers/102/setid.mat",), 0.02, "md5:a5357ecc9cb78c4bef273ce3793fc85c"
+            "setid.mat",
+            (f"{_VGG}flowers/102/setid.mat",),
+            0.02,
+            "md5:a5357ecc9cb78c4bef273ce3793fc85c",
         ),
     ),
     unpacked_megabytes=350,
@@ -114,7 +120,9 @@ def _make_pets(files, folder, progress):
         return None if name.rsplit("/", 1)[-1].startswith(".") else f"oxford-iiit-pet/{name}"
 
     unpack_all(files, folder, progress, place)
-    lists = [folder / "oxford-iiit-pet" / "annotations" / f"{part}.txt" for part in ("trainval", "test")]
+    lists = [
+        folder / "oxford-iiit-pet" / "annotations" / f"{part}.txt" for part in ("trainval", "test")
+    ]
     names = [line.split()[0] for path in lists for line in path.read_text("utf-8").splitlines()]
     found = sum((folder / "oxford-iiit-pet" / "images" / f"{name}.jpg").is_file() for name in names)
     expect(found, PETS.n_images, "images")
@@ -176,4 +184,6 @@ def _make_flowers(files, folder, progress):
             place.write_bytes(path.read_bytes())
         else:
             unpack_all({name: path}, folder, progress, lambda member: f"flowers-102/{member}")
-    expect(len(list((folder / "flowers-102" / "jpg").glob("image_*.jpg"))), FLOWERS.n_images, "images")
+    expect(
+        len(list((folder / "flowers-102" / "jpg").glob("image_*.jpg"))), FLOWERS.n_images, "images"
+    )

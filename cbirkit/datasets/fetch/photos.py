@@ -17,7 +17,12 @@ CLOTHING = DataSet(
     title="Clothing dataset (small)",
     n_images=3781,
     downloads=(
-        Download("clothing.zip", (f"https://github.com/alexeygrigorev/clothing-dataset-small/archive/{_COMMIT}.zip",), 180, None),
+        Download(
+            "clothing.zip",
+            (f"https://github.com/alexeygrigorev/clothing-dataset-small/archive/{_COMMIT}.zip",),
+            180,
+            None,
+        ),
     ),
     unpacked_megabytes=180,
     page="https://github.com/alexeygrigorev/clothing-dataset-small",
@@ -28,7 +33,14 @@ FLOWERS = DataSet(
     title="Flower photos of TensorFlow",
     n_images=3670,
     downloads=(
-        Download("flower_photos.tgz", ("https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",), 229, None),
+        Download(
+            "flower_photos.tgz",
+            (
+                "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",
+            ),
+            229,
+            None,
+        ),
     ),
     unpacked_megabytes=230,
     page="https://www.tensorflow.org/datasets/catalog/tf_flowers",
@@ -60,10 +72,18 @@ def _make(data_set, files, folder, progress):
     """Images, and the file of credits if there is one, without the archive's outermost folders."""
 
     def place(name):
-        return re.sub(r"^[^/]+/(?:Images/)?", "", name) if name.endswith((".jpg", ".tif", "LICENSE.txt")) else None
+        return (
+            re.sub(r"^[^/]+/(?:Images/)?", "", name)
+            if name.endswith((".jpg", ".tif", "LICENSE.txt"))
+            else None
+        )
 
     unpack_all(files, folder, progress, place)
-    expect(sum(path.suffix in (".jpg", ".tif") for path in folder.rglob("*")), data_set.n_images, "images")
+    expect(
+        sum(path.suffix in (".jpg", ".tif") for path in folder.rglob("*")),
+        data_set.n_images,
+        "images",
+    )
 
 
 def _paths(data_set, options):
@@ -141,12 +161,18 @@ def fetch_flowers(*, root=None, download=True, progress=True, random_state=0):
     The TensorFlow Team (2019), Flowers, the page named in ``data/README.md``.
     """
     ready, paths = _paths(FLOWERS, {"root": root, "download": download, "progress": progress})
-    text = (ready / "LICENSE.txt").read_text("utf-8", errors="replace") if (ready / "LICENSE.txt").exists() else ""
+    text = (
+        (ready / "LICENSE.txt").read_text("utf-8", errors="replace")
+        if (ready / "LICENSE.txt").exists()
+        else ""
+    )
     credits = {file: (author, page) for file, author, page in _CREDIT.findall(text)}
     labels = [path.parent.name for path in paths]
     told = [credits.get(path.relative_to(ready).as_posix(), (None, None)) for path in paths]
     columns = {"label": labels, "split": _fifth(labels, random_state)}
-    table = pd.DataFrame(columns | {"author": [one for one, _ in told], "page": [page for _, page in told]})
+    table = pd.DataFrame(
+        columns | {"author": [one for one, _ in told], "page": [page for _, page in told]}
+    )
     return ImageCollection.from_files(paths, table, root=ready, name=FLOWERS.name)
 
 

@@ -88,7 +88,10 @@ def read_cifar_batch(path):
     entries = _read(path, _BytesToo, encoding="bytes")
     try:
         texts = {key.decode("latin-1"): value for key, value in entries.items()}
-        return {key: value.array() if isinstance(value, _Bytes) else value for key, value in texts.items()}
+        return {
+            key: value.array() if isinstance(value, _Bytes) else value
+            for key, value in texts.items()
+        }
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{Path(path).name} holds no batch of CIFAR-10 ({error})") from error
 
@@ -99,8 +102,12 @@ def _read(path, reader, encoding):
         raise ValueError(f"{path.name} is {path.stat().st_size:,} bytes, more than expected")
     try:
         data = path.read_bytes()
-        for code, argument, _ in pickletools.genops(data):  # lengths beyond the end are refused, and nothing is made yet
-            if code.name.endswith("PUT") and argument > len(data):  # memory for so many would be asked for
+        for code, argument, _ in pickletools.genops(
+            data
+        ):  # lengths beyond the end are refused, and nothing is made yet
+            if code.name.endswith("PUT") and argument > len(
+                data
+            ):  # memory for so many would be asked for
                 raise ValueError(f"it numbers an object {argument}")
         return reader(io.BytesIO(data), encoding=encoding).load()
     except Exception as error:  # hostile bytes make an unpickler raise whatever it likes

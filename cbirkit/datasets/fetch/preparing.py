@@ -106,7 +106,8 @@ def prepare(data_set, make, *, root=None, download=True, progress=True):
             return ready
         _sweep(folder, alone)
         files = {
-            item.name: get(item, folder, online=download, progress=progress) for item in data_set.downloads
+            item.name: get(item, folder, online=download, progress=progress)
+            for item in data_set.downloads
         }
         check_free(folder, int(data_set.unpacked_megabytes * 1e6), data_set.title)
         _build(data_set, make, files, ready, progress)
@@ -128,7 +129,9 @@ def _build(data_set, make, files, ready, progress):
     partial.mkdir()
     try:
         make(files, partial, progress)
-        (partial / _MARK).write_text(json.dumps({"layout": data_set.layout, "files": list(files)}), "utf-8")
+        (partial / _MARK).write_text(
+            json.dumps({"layout": data_set.layout, "files": list(files)}), "utf-8"
+        )
         if hasattr(
             os, "sync"
         ):  # all is on the disk before the new name is: cheaper than once for each of 100,000 files

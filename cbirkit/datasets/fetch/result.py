@@ -83,7 +83,9 @@ class Benchmark:
         there = set(database_ids)
 
         def lists(of):
-            return {query: [i for i in of[protocol].get(query, ()) if i in there] for query in query_ids}
+            return {
+                query: [i for i in of[protocol].get(query, ()) if i in there] for query in query_ids
+            }
 
         return Relevance.from_sets(query_ids, database_ids, lists(self.positives), lists(self.junk))
 

@@ -130,9 +130,13 @@ def fetch_revisited(name, *, crop=True, root=None, download=True, progress=True)
     """
     if name not in SETS:
         raise ValueError(f"name must be one of {', '.join(SETS)}, got {name!r}")
-    ready = prepare(SETS[name], partial(_make, SETS[name]), root=root, download=download, progress=progress)
+    ready = prepare(
+        SETS[name], partial(_make, SETS[name]), root=root, download=download, progress=progress
+    )
     truth = json.loads((ready / "ground_truth.json").read_text("utf-8"))
-    boxes = pd.DataFrame([entry["box"] for entry in truth["queries"]], columns=["x0", "y0", "x1", "y1"])
+    boxes = pd.DataFrame(
+        [entry["box"] for entry in truth["queries"]], columns=["x0", "y0", "x1", "y1"]
+    )
     queries = _collection(ready, truth["query_names"], f"{name} queries", boxes, crop)
     database = _collection(ready, truth["database_names"], name)
     positives, junk = ({p: _sets(truth, PROTOCOLS[p][side]) for p in PROTOCOLS} for side in (0, 1))
@@ -173,7 +177,9 @@ def _make(data_set, files, folder, progress):
         last = PurePosixPath(name).name
         return f"jpg/{last}" if last in wanted else None
 
-    unpack_all({key: path for key, path in files.items() if path != pickled}, folder, progress, place)
+    unpack_all(
+        {key: path for key, path in files.items() if path != pickled}, folder, progress, place
+    )
     expect(len(list((folder / "jpg").glob("*.jpg"))), data_set.n_images, "images")
 
 
@@ -210,12 +216,16 @@ def plain_truth(raw):
         raise ValueError(
             f"the ground truth lacks something or holds something else ({type(error).__name__}: {error})"
         ) from error
-    if not all(isinstance(name, str) and re.fullmatch(r"\w+", name) for name in names + query_names):
+    if not all(
+        isinstance(name, str) and re.fullmatch(r"\w+", name) for name in names + query_names
+    ):
         raise ValueError("the ground truth has names that are no plain names of images")
     if len(set(names + query_names)) != len(names) + len(query_names):
         raise ValueError("the ground truth names an image twice")
     if len(queries) != len(query_names):
-        raise ValueError(f"the ground truth has {len(queries)} entries for {len(query_names)} queries")
+        raise ValueError(
+            f"the ground truth has {len(queries)} entries for {len(query_names)} queries"
+        )
     for name, entry in zip(query_names, queries, strict=True):
         _check_entry(name, entry, len(names))
     return {"database_names": names, "query_names": query_names, "queries": queries}
@@ -224,7 +234,9 @@ def plain_truth(raw):
 def _check_entry(name, entry, n_images):
     items = [i for kind in _KINDS for i in entry[kind]]
     if len(set(items)) != len(items) or not all(0 <= i < n_images for i in items):
-        raise ValueError(f"the ground truth of {name} lists an image twice, or one that does not exist")
+        raise ValueError(
+            f"the ground truth of {name} lists an image twice, or one that does not exist"
+        )
     box = entry["box"]
     if len(box) != 4 or not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(f"the ground truth of {name} has no box")

@@ -82,7 +82,9 @@ def _table(folder):
         part = pd.read_csv(folder / name, sep=" ")  # image_id class_id super_class_id path
         label = part["path"].str.replace(r"_final/.*", "", regex=True)
         parts.append(
-            pd.DataFrame({"name": part["path"], "instance": part["class_id"], "label": label, "split": split})
+            pd.DataFrame(
+                {"name": part["path"], "instance": part["class_id"], "label": label, "split": split}
+            )
         )
     return pd.concat(parts, ignore_index=True)
 
@@ -90,7 +92,9 @@ def _table(folder):
 def _make(files, folder, progress):
     def place(name):
         inside = re.sub(r"^Stanford_Online_Products/", "", name)
-        wanted = inside in _LISTS.values() or re.fullmatch(r"[a-z_]+_final/[^/]+\.(jpg|JPG)", inside)
+        wanted = inside in _LISTS.values() or re.fullmatch(
+            r"[a-z_]+_final/[^/]+\.(jpg|JPG)", inside
+        )
         return inside if wanted else None
 
     unpack_all(files, folder, progress, place)
@@ -99,7 +103,8 @@ def _make(files, folder, progress):
         raise ValueError(f"it lacks {', '.join(missing)}")
     table = _table(folder)
     if len(
-        set(table["instance"][table["split"] == "train"]) & set(table["instance"][table["split"] == "test"])
+        set(table["instance"][table["split"] == "train"])
+        & set(table["instance"][table["split"] == "test"])
     ):
         raise ValueError("products are in both parts")
     expect(sum((folder / name).is_file() for name in table["name"]), SET.n_images, "images")

@@ -72,7 +72,9 @@ def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
     Coates, Lee and Ng (2011), An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS.
     """
     ready = prepare(SET, _make, root=root, download=download, progress=progress)
-    classes = np.array((ready / "class_names.txt").read_text("ascii").split() + [None], dtype=object)
+    classes = np.array(
+        (ready / "class_names.txt").read_text("ascii").split() + [None], dtype=object
+    )
     frames, readers = [], []
     for part, split in _PARTS if unlabelled else _PARTS[:2]:
         pixels = MappedImages(
@@ -80,17 +82,22 @@ def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
         )  # stored column by column
         file = ready / f"{part}_y.bin"
         codes = (
-            np.fromfile(file, dtype=np.uint8).astype(int) - 1 if file.exists() else np.full(len(pixels), -1)
+            np.fromfile(file, dtype=np.uint8).astype(int) - 1
+            if file.exists()
+            else np.full(len(pixels), -1)
         )  # 1 to 10
         ids = [f"{part}/{number:05d}" for number in range(len(pixels))]
         frames.append(
             pd.DataFrame(
-                {"label": classes[codes], "official": part, "split": split}, index=pd.Index(ids, dtype=object)
+                {"label": classes[codes], "official": part, "split": split},
+                index=pd.Index(ids, dtype=object),
             )
         )
         readers.append(pixels)
     key = f"stl10 {SET.downloads[0].checksum}"
-    return ImageCollection.from_function(_OneAfterAnother(readers), pd.concat(frames), key=key, name="stl10")
+    return ImageCollection.from_function(
+        _OneAfterAnother(readers), pd.concat(frames), key=key, name="stl10"
+    )
 
 
 class _OneAfterAnother:

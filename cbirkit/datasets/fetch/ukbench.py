@@ -14,7 +14,9 @@ SET = DataSet(
     name="ukbench",
     title="UKBench",
     n_images=10_200,
-    downloads=(Download("ukbench.zip", ("https://archive.org/download/ukbench/ukbench.zip",), 1600),),
+    downloads=(
+        Download("ukbench.zip", ("https://archive.org/download/ukbench/ukbench.zip",), 1600),
+    ),
     unpacked_megabytes=1600,
     page="https://archive.org/details/ukbench",
     terms="no licence stated; offered for research; cite Nistér and Stewénius (2006)",
@@ -69,7 +71,9 @@ def fetch_ukbench(*, root=None, download=True, progress=True):
 
 def _make(files, folder, progress):
     def place(name):  # thumbnails and pages are left out
-        return match[1] if (match := re.fullmatch(r"(?:.*/)?full/(ukbench\d{5}\.jpg)", name)) else None
+        return (
+            match[1] if (match := re.fullmatch(r"(?:.*/)?full/(ukbench\d{5}\.jpg)", name)) else None
+        )
 
     unpack_all(files, folder, progress, place)
     wanted = [folder / f"ukbench{number:05d}.jpg" for number in range(SET.n_images)]

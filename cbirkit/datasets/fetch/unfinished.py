@@ -110,4 +110,8 @@ def reason_of(error):
 
 def weight_of(error):
     """Failures that a second attempt hardly mends count for more."""
-    return 3 if isinstance(getattr(error, "reason", error), socket.gaierror | ConnectionRefusedError) else 1
+    return (
+        3
+        if isinstance(getattr(error, "reason", error), socket.gaierror | ConnectionRefusedError)
+        else 1
+    )

@@ -96,7 +96,9 @@ def unpack(archive, folder, *, place=None, progress=True, most_bytes=None):
     archive, folder = Path(archive), Path(folder)
     size, n_files = archive.stat().st_size, 0
     budget = _Budget(4 * size + 2**26 if most_bytes is None else most_bytes, archive.name)
-    bar = tqdm(total=size, desc=f"unpack {archive.name}", unit="B", unit_scale=True, disable=not progress)
+    bar = tqdm(
+        total=size, desc=f"unpack {archive.name}", unit="B", unit_scale=True, disable=not progress
+    )
     with open(archive, "rb") as raw, bar:
         is_zip = raw.read(2) == b"PK"
         raw.seek(0)
@@ -121,7 +123,13 @@ def safe_name(name, archive):
     """
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
-    if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in parts or "\0" in plain or not parts:
+    if (
+        plain.startswith("/")
+        or re.match("[A-Za-z]:", plain)
+        or ".." in parts
+        or "\0" in plain
+        or not parts
+    ):
         raise UnsafeArchive(
             f"{archive} holds the name {name!r}, which leads out of its folder; it is not unpacked, do not trust it"
         )
@@ -145,7 +153,9 @@ class _Budget:
     def count(self):
         self.files += 1
         if self.files > _MOST_FILES:
-            raise UnsafeArchive(f"{self.archive} holds more than {_MOST_FILES:,} files; it is not unpacked")
+            raise UnsafeArchive(
+                f"{self.archive} holds more than {_MOST_FILES:,} files; it is not unpacked"
+            )
 
 
 @contextlib.contextmanager
@@ -159,7 +169,9 @@ def _undamaged(archive):
         if getattr(error, "errno", None):  # of the disk
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DamagedArchive(f"{archive} is damaged, cut short, or no archive ({reason})") from error
+        raise DamagedArchive(
+            f"{archive} is damaged, cut short, or no archive ({reason})"
+        ) from error
 
 
 def _next(members, archive):
@@ -207,7 +219,9 @@ def _zip_members(raw, folder, budget):
             name = safe_name(info.filename, budget.archive)
             if stat.S_ISLNK(info.external_attr >> 16):
                 if info.file_size > 4096:
-                    raise UnsafeArchive(f"{budget.archive} holds a strange link ({name}); it is not unpacked")
+                    raise UnsafeArchive(
+                        f"{budget.archive} holds a strange link ({name}); it is not unpacked"
+                    )
                 _check_link(name, file.read(info).decode("utf-8", "replace"), budget.archive)
                 continue
             yield _Member(name, info.file_size, lambda info=info: file.open(info))
@@ -236,7 +250,9 @@ class _Header(tarfile.TarInfo):
 
     def _proc_member(self, tar):
         if self.type in _LONG_HEADERS and self.size > 2**20:
-            raise UnsafeArchive(f"an archive has a header of {self.size:,} bytes; it is not unpacked")
+            raise UnsafeArchive(
+                f"an archive has a header of {self.size:,} bytes; it is not unpacked"
+            )
         return super()._proc_member(tar)
 
 

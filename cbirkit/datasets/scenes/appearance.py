@@ -6,7 +6,9 @@ from .draws import between, pick
 from .textures import TEXTURES
 
 COLORS = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink")
-_HUES = np.array([2.0, 27.0, 50.0, 118.0, 174.0, 216.0, 273.0, 326.0])  # degrees, apart enough to be named
+_HUES = np.array(
+    [2.0, 27.0, 50.0, 118.0, 174.0, 216.0, 273.0, 326.0]
+)  # degrees, apart enough to be named
 _VIVID = np.array([0.80, 0.86, 0.80, 0.62, 0.72, 0.74, 0.60, 0.55])  # saturation that suits the hue
 _LIGHT = np.array([0.84, 0.95, 0.96, 0.66, 0.74, 0.86, 0.72, 0.95])
 N_DRAWS = 16
@@ -36,7 +38,12 @@ def draw_appearance(u):
     light = np.clip(_LIGHT[color] + between(u[..., 3], -0.10, 0.06), 0, 1)
     size2, turn2 = between(u[..., 4], 0, 0.06), 2 * np.pi * u[..., 5]
     size3, turn3 = between(u[..., 6], 0, 0.05), 2 * np.pi * u[..., 7]
-    wobble = [size2 * np.cos(turn2), size2 * np.sin(turn2), size3 * np.cos(turn3), size3 * np.sin(turn3)]
+    wobble = [
+        size2 * np.cos(turn2),
+        size2 * np.sin(turn2),
+        size3 * np.cos(turn3),
+        size3 * np.sin(turn3),
+    ]
     return {
         "color": color,
         "first": hsv_to_rgb(hue, vivid, light),

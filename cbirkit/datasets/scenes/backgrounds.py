@@ -40,7 +40,10 @@ _N_CANDIDATES = 12
 def _cloudy(key, slope, stretch=(1.0, 1.0)):
     """Periodic noise whose amplitude falls with frequency to the power `slope`, ranks in [0, 1]."""
     phase = 2 * np.pi * uniforms(TILE * TILE, 4, *key).reshape(TILE, TILE)
-    down, right = np.fft.fftfreq(TILE)[:, None] * stretch[0], np.fft.fftfreq(TILE)[None, :] * stretch[1]
+    down, right = (
+        np.fft.fftfreq(TILE)[:, None] * stretch[0],
+        np.fft.fftfreq(TILE)[None, :] * stretch[1],
+    )
     radius = np.hypot(down, right) * TILE
     spectrum = np.where(radius > 0, np.maximum(radius, 1.5) ** -slope, 0) * np.exp(1j * phase)
     noise = np.fft.ifft2(spectrum).real
@@ -63,7 +66,9 @@ def _grass(n):
 
 
 def _wood(n):
-    rings = np.sin(2 * np.pi * (6 * np.arange(TILE)[:, None] / TILE + 1.4 * _cloudy((3, n), 2.2, (0.5, 2.0))))
+    rings = np.sin(
+        2 * np.pi * (6 * np.arange(TILE)[:, None] / TILE + 1.4 * _cloudy((3, n), 2.2, (0.5, 2.0)))
+    )
     return 0.3 * (rings + 1) + 0.4 * _cloudy((3, n, 1), 1.0, (0.12, 1.0))
 
 
@@ -89,9 +94,14 @@ def _cloud(n):
 @cache
 def tile(context, number):
     """A noise tile (TILE, TILE) float32 in [0, 1] that joins with itself at its borders."""
-    return {"sand": _sand, "water": _water, "grass": _grass, "wood": _wood, "stone": _stone, "cloud": _cloud}[
-        context
-    ](number).astype(np.float32)
+    return {
+        "sand": _sand,
+        "water": _water,
+        "grass": _grass,
+        "wood": _wood,
+        "stone": _stone,
+        "cloud": _cloud,
+    }[context](number).astype(np.float32)
 
 
 def crop(noise, size, corner, zoom):
@@ -136,13 +146,17 @@ def draw_ground(u, context, first, second, contrast):
     hues, vivids, lights = (
         np.array([getattr(g, k) for g in grounds])[context] for k in ("hue", "vivid", "light")
     )
-    spread, turn = (np.array([getattr(g, k) for g in grounds])[context][:, None] for k in ("spread", "turn"))
+    spread, turn = (
+        np.array([getattr(g, k) for g in grounds])[context][:, None] for k in ("spread", "turn")
+    )
     u = u.reshape(len(u), 3, _N_CANDIDATES)
     hue = between(u[:, 0], hues[:, :1], hues[:, 1:])  # (n, candidates)
     vivid = between(u[:, 1], vivids[:, :1], vivids[:, 1:])
     light = between(u[:, 2], lights[:, :1], lights[:, 1:])
     light[:, -2:] = 0.07, 0.97  # if nothing else will do
-    low = hsv_to_rgb(hue - turn / 2, np.minimum(vivid * 1.1, 1), np.maximum(light - spread / 2, 0.04))
+    low = hsv_to_rgb(
+        hue - turn / 2, np.minimum(vivid * 1.1, 1), np.maximum(light - spread / 2, 0.04)
+    )
     high = hsv_to_rgb(hue + turn / 2, vivid * 0.85, np.minimum(light + spread / 2, 1))
     mean = (low + high)[:, :, None] / 2
     near, near2 = (

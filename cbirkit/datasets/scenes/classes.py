@@ -63,7 +63,14 @@ def scene_classes():
             group = "unseen" if member in unseen else "seen"
             words = "long " * long + phrase(n)
             rows.append(
-                (f"{family}{n}{'-long' * long}", family, group, _PHRASES.get(words, words), n, aspect)
+                (
+                    f"{family}{n}{'-long' * long}",
+                    family,
+                    group,
+                    _PHRASES.get(words, words),
+                    n,
+                    aspect,
+                )
             )
     rows += [(name, "sign", "generic", name, name) for name in _SIGNS]
     rows += [(f"gear{n}", "gear", "generic", f"gear with {n} teeth", n) for n in _GEARS]
@@ -93,7 +100,11 @@ def classes_of(group):
     wanted = list(group)
     unknown = [name for name in wanted if name not in names]
     if unknown or not wanted or len(set(wanted)) < len(wanted):
-        problem = f"does not know {unknown[0]!r}" if unknown else "needs each class once, and at least one"
+        problem = (
+            f"does not know {unknown[0]!r}"
+            if unknown
+            else "needs each class once, and at least one"
+        )
         raise ValueError(f"classes {problem}; names are such as {', '.join(list(names)[:48:9])}")
     return [names[name] for name in wanted]
 
@@ -107,7 +118,9 @@ def outline(index):
     else:
         loops = contours.sign(shape.n)
     signed = [_area_and_moments(loop) for loop in loops]
-    signed = [signed[0]] + [tuple(-v for v in moments) for moments in signed[1:]]  # inner loops are holes
+    signed = [signed[0]] + [
+        tuple(-v for v in moments) for moments in signed[1:]
+    ]  # inner loops are holes
     area, x, y = (sum(column) for column in zip(*signed, strict=True))
     return [(loop - [x / area, y / area]) * np.sqrt(np.pi / area) for loop in loops]
 
@@ -119,7 +132,8 @@ def _area_and_moments(loop):
     cross = x * v - u * y
     sense = np.sign(cross.sum())
     return tuple(
-        sense * m for m in (cross.sum() / 2, ((x + u) * cross).sum() / 6, ((y + v) * cross).sum() / 6)
+        sense * m
+        for m in (cross.sum() / 2, ((x + u) * cross).sum() / 6, ((y + v) * cross).sum() / 6)
     )
 
 
@@ -133,5 +147,8 @@ def rim(index, n=120):
     parts = each + (np.arange(len(loop)) < more)
     ends = np.roll(loop, -1, axis=0)
     return np.concatenate(
-        [a + (b - a) * (np.arange(k) / k)[:, None] for a, b, k in zip(loop, ends, parts, strict=True)]
+        [
+            a + (b - a) * (np.arange(k) / k)[:, None]
+            for a, b, k in zip(loop, ends, parts, strict=True)
+        ]
     )

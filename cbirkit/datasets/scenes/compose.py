@@ -40,7 +40,13 @@ class Scenes:
 
     def key(self, i):
         """Whole numbers that name image `i`, for its noise."""
-        return self.seed, 20, int(self.roster.entry[i]), int(self.roster.number[i]), int(self.roster.view[i])
+        return (
+            self.seed,
+            20,
+            int(self.roster.entry[i]),
+            int(self.roster.number[i]),
+            int(self.roster.view[i]),
+        )
 
 
 def compose(kind, level, roster, seed):
@@ -69,11 +75,16 @@ def compose(kind, level, roster, seed):
     usual = (roster.shape[:, 0] + family[roster.shape[:, 0]]) % N_CONTEXTS
     context = draw_context(view["ground"][:, :2], usual, BIAS if kind == "context" else 0.0)
     objects = roster.shape >= 0
-    colors = (np.where(objects[..., None], looks[k][:, :N_OBJECTS], np.nan) for k in ("first", "second"))
+    colors = (
+        np.where(objects[..., None], looks[k][:, :N_OBJECTS], np.nan) for k in ("first", "second")
+    )
     least = min(views.LEVELS[level].contrast, views.KINDS[kind].contrast)
     low, high, contrast = draw_ground(view["ground"][:, 8:], context, *colors, least)
     ground = {"low": low, "high": high, "contrast": contrast, "corner": view["ground"][:, 2:4]}
-    ground |= {"tile": pick(view["ground"][:, 4], N_TILES), "zoom": 0.75 + 0.5 * view["ground"][:, 5]}
+    ground |= {
+        "tile": pick(view["ground"][:, 4], N_TILES),
+        "zoom": 0.75 + 0.5 * view["ground"][:, 5],
+    }
     points = placed(_column(layers, 0), inner_points(shape[:, 0]))
     occlusion = views.LEVELS[level].occlusion
     return Scenes(
@@ -99,7 +110,9 @@ def _view_draws(roster, seed):
     keys = zip(roster.entry.tolist(), roster.number.tolist(), roster.view.tolist(), strict=True)
     u = np.stack([uniforms(sum(lengths), seed, 11, *key) for key in keys])
     split = np.split(u, np.cumsum(lengths)[:-1], axis=1)
-    return {name: part.reshape(len(u), *parts[name]) for name, part in zip(parts, split, strict=True)}
+    return {
+        name: part.reshape(len(u), *parts[name]) for name, part in zip(parts, split, strict=True)
+    }
 
 
 def _looks(kind, level, roster, view, seed):
@@ -114,7 +127,8 @@ def _looks(kind, level, roster, view, seed):
     objects = shape >= 0
     u[objects] = drawn[..., :N_DRAWS][objects[:, :N_OBJECTS]]
     index = {
-        group: [c.index for c in scene_classes() if c.group == group] for group in ("clutter", "generic")
+        group: [c.index for c in scene_classes() if c.group == group]
+        for group in ("clutter", "generic")
     }
     if kind == "relations":  # a distractor that is none of the classes
         shape[:, 2] = np.array(index["generic"])[pick(view["clutter"][:, 1], len(index["generic"]))]
@@ -150,7 +164,11 @@ def _places(kind, level, roster, view, shape, scale):
     if kind == "relations":
         x, y = views.place_pair(view["pair"], roster.relation)
     else:
-        shift = views.LEVELS[level].shift if views.KINDS[kind].shift is None else views.KINDS[kind].shift
+        shift = (
+            views.LEVELS[level].shift
+            if views.KINDS[kind].shift is None
+            else views.KINDS[kind].shift
+        )
         x, y = (shift * (2 * view["pair"][:, k : k + 1] - 1) for k in (0, 1))
     n = x.shape[1]
     more = views.spread_out(view["place"][:, n:], radius[:, n:], (x, y, radius[:, :n]), 1.08)

@@ -4,7 +4,9 @@ import numpy as np
 
 from .draws import uniforms
 
-_ANGLES = np.arange(240) * (2 * np.pi / 240)  # 240 has the divisors 3, 4, 5, 6 and 8: corners are hit exactly
+_ANGLES = np.arange(240) * (
+    2 * np.pi / 240
+)  # 240 has the divisors 3, 4, 5, 6 and 8: corners are hit exactly
 LONG = 1.5  # aspect of the long classes
 
 
@@ -26,7 +28,9 @@ def _from_top(n):
 
 def blob(n):
     """A smooth outline with `n` lobes."""
-    turn = np.pi / 2 if n == 2 else 0.0  # two lobes lie side by side, so that the long one is longer
+    turn = (
+        np.pi / 2 if n == 2 else 0.0
+    )  # two lobes lie side by side, so that the long one is longer
     return [_polar(1 + {2: 0.34, 3: 0.26, 4: 0.22}.get(n, 0.19) * np.cos(n * (_ANGLES - turn)))]
 
 
@@ -79,7 +83,8 @@ def doodle(n):
     """A closed scrawl: its first seven harmonics are drawn once and for all from the number `n`."""
     u = uniforms(14, 3, n)
     radius = 1 + sum(
-        0.5 / (k**0.5) * (u[k - 1] - 0.3) * np.cos(k * _ANGLES + 2 * np.pi * u[6 + k]) for k in range(1, 8)
+        0.5 / (k**0.5) * (u[k - 1] - 0.3) * np.cos(k * _ANGLES + 2 * np.pi * u[6 + k])
+        for k in range(1, 8)
     )
     return [_polar(np.maximum(radius, 0.25))]
 
@@ -94,7 +99,11 @@ def _arc(x, y, radius, start, stop, n=40):
 def _heart():
     t = _ANGLES
     return np.stack(
-        [16 * np.sin(t) ** 3, -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))], 1
+        [
+            16 * np.sin(t) ** 3,
+            -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)),
+        ],
+        1,
     )
 
 

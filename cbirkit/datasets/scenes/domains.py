@@ -35,7 +35,9 @@ def sketch(scenes, i, size):
         view = ink[shape.window]
         view *= 1 - inside
         if scenes.inner_edges[i]:
-            np.maximum(view, np.float32(0.55) * inside * _edges(pattern(layer, shape.x, shape.y)), out=view)
+            np.maximum(
+                view, np.float32(0.55) * inside * _edges(pattern(layer, shape.x, shape.y)), out=view
+            )
         width = np.float32(0.011 * side + 0.4)
         line = np.clip(width + np.float32(0.5) - np.abs(shape.depth), 0, 1) * pressure[shape.window]
         np.maximum(view, line, out=view)
@@ -43,11 +45,15 @@ def sketch(scenes, i, size):
         cover = card_cover(scenes.cards, i, side)
         ink *= 1 - cover
         np.maximum(
-            ink, np.float32(0.8) * (card_cover(scenes.cards, i, side, grow=1.6) - cover) * pressure, out=ink
+            ink,
+            np.float32(0.8) * (card_cover(scenes.cards, i, side, grow=1.6) - cover) * pressure,
+            out=ink,
         )
     canvas = paper * grain
     canvas = halved(canvas + (pencil - canvas) * (np.float32(0.9) * ink))
-    return finished(canvas + np.float32(0.012) * bell_noise(canvas.shape, *scenes.key(i), _DOMAIN_STREAM + 1))
+    return finished(
+        canvas + np.float32(0.012) * bell_noise(canvas.shape, *scenes.key(i), _DOMAIN_STREAM + 1)
+    )
 
 
 def _wavy(corner, side, zoom):
@@ -77,14 +83,22 @@ def thermal(scenes, i, size):
     )
     at = ((np.arange(side) + 0.5) * (2 / side) - 1).astype(np.float32)
     for k in range(int(3 * u[1])):  # up to two hot spots
-        x, y, width = 1.9 * u[4 + 3 * k] - 0.95, 1.9 * u[5 + 3 * k] - 0.95, 0.06 + 0.1 * u[6 + 3 * k]
-        spot = np.exp(-(((at[None, :] - x) / width) ** 2)) * np.exp(-(((at[:, None] - y) / width) ** 2))
+        x, y, width = (
+            1.9 * u[4 + 3 * k] - 0.95,
+            1.9 * u[5 + 3 * k] - 0.95,
+            0.06 + 0.1 * u[6 + 3 * k],
+        )
+        spot = np.exp(-(((at[None, :] - x) / width) ** 2)) * np.exp(
+            -(((at[:, None] - y) / width) ** 2)
+        )
         canvas += np.float32(0.45) * spot.astype(np.float32)
     for layer in scenes.layers.row(i):
         shape = footprint(layer, side)
         if shape is None:
             continue
-        heat = 0.04 + 0.1 * layer.heat if layer.heat < 0.2 else 0.55 + 0.4 * (layer.heat - 0.2) / 0.8
+        heat = (
+            0.04 + 0.1 * layer.heat if layer.heat < 0.2 else 0.55 + 0.4 * (layer.heat - 0.2) / 0.8
+        )
         inner = np.clip(shape.depth * np.float32(5 / (layer.scale * side)), 0, 1)  # edges cool down
         warmth = np.float32(heat) * (np.float32(0.85) + np.float32(0.15) * inner)
         warmth = warmth - np.float32(0.1) * (pattern(layer, shape.x, shape.y) - np.float32(0.5))

@@ -7,7 +7,9 @@ from scipy.spatial import cKDTree
 
 from .classes import outline
 
-HALF = 2.4  # fields cover [-HALF, HALF] in both directions; a disc of the same area has the radius 1
+HALF = (
+    2.4  # fields cover [-HALF, HALF] in both directions; a disc of the same area has the radius 1
+)
 CELLS = 192
 REACH = 0.5  # distances beyond are cut off
 _STEP = 2 * HALF / CELLS
@@ -49,7 +51,9 @@ def distance_field(index):
     reach = np.abs(dense).max(axis=0) + REACH
     near = (np.abs(grid) < reach).all(axis=1)
     distance = np.full(len(grid), REACH)
-    distance[near] = np.minimum(cKDTree(dense).query(grid[near], distance_upper_bound=REACH)[0], REACH)
+    distance[near] = np.minimum(
+        cKDTree(dense).query(grid[near], distance_upper_bound=REACH)[0], REACH
+    )
     distance = distance.reshape(CELLS, CELLS).astype(np.float32)
     return np.where(filled(loops, CELLS), distance, -distance)
 
@@ -66,10 +70,14 @@ def _resampled(loop, spacing=0.006):
 def sample(field, x, y):
     """Values of a field at `x`, `y` (float32, same shape), interpolated linearly; at the border, for those beyond."""
     x = np.clip(
-        (x + np.float32(HALF)) * np.float32(1 / _STEP) - np.float32(0.5), 0, np.float32(CELLS - 1.001)
+        (x + np.float32(HALF)) * np.float32(1 / _STEP) - np.float32(0.5),
+        0,
+        np.float32(CELLS - 1.001),
     )
     y = np.clip(
-        (y + np.float32(HALF)) * np.float32(1 / _STEP) - np.float32(0.5), 0, np.float32(CELLS - 1.001)
+        (y + np.float32(HALF)) * np.float32(1 / _STEP) - np.float32(0.5),
+        0,
+        np.float32(CELLS - 1.001),
     )
     column, row = x.astype(np.int32), y.astype(np.int32)
     x -= column

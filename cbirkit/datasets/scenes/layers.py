@@ -24,7 +24,9 @@ class Layers:
     turn: np.ndarray  # radians, anticlockwise on the screen
     shear: np.ndarray
     aspect: np.ndarray
-    wobble: np.ndarray  # (..., 4): cosine and sine of the second harmonic of the radius, then of the third
+    wobble: (
+        np.ndarray
+    )  # (..., 4): cosine and sine of the second harmonic of the radius, then of the third
     first: np.ndarray  # (..., 3) RGB in [0, 1]
     second: np.ndarray
     texture: np.ndarray  # int64
@@ -47,7 +49,11 @@ def matrix(layers):
     """The area-keeping matrices (..., 2, 2) that take points of the (wobbled) shape to offsets in the image."""
     wide = np.sqrt(layers.aspect)
     cos, sin = np.cos(layers.turn), np.sin(layers.turn)
-    a, b, d = wide, layers.shear, 1 / wide  # [[a, b], [0, d]], then the turn [[cos, sin], [-sin, cos]]
+    a, b, d = (
+        wide,
+        layers.shear,
+        1 / wide,
+    )  # [[a, b], [0, d]], then the turn [[cos, sin], [-sin, cos]]
     rows = [cos * a, cos * b + sin * d, -sin * a, -sin * b + cos * d]
     return np.stack(rows, axis=-1).reshape(*layers.turn.shape, 2, 2) * layers.scale[..., None, None]
 

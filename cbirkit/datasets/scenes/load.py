@@ -138,11 +138,17 @@ def load_scenes(
     )
     table = truth_table(scenes, size, domain)
     name = f"scenes {kind} {level}" + (f" {domain}" if domain != "photo" else "")
-    return ImageCollection.from_function(renderer, table, key=key, name=name, read_mask=renderer.visible)
+    return ImageCollection.from_function(
+        renderer, table, key=key, name=name, read_mask=renderer.visible
+    )
 
 
 def _check(kind, level, domain):
-    for name, value, known in (("kind", kind, KINDS), ("level", level, LEVELS), ("domain", domain, DOMAINS)):
+    for name, value, known in (
+        ("kind", kind, KINDS),
+        ("level", level, LEVELS),
+        ("domain", domain, DOMAINS),
+    ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 

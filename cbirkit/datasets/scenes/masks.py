@@ -63,7 +63,9 @@ def visible_fractions(scenes):
         there = scenes.cards.there[rows]
         card = _some(scenes.cards, rows[there])
         depth = card.depth(
-            slice(None), points[there].transpose(1, 2, 0)[:, 0], points[there].transpose(1, 2, 0)[:, 1]
+            slice(None),
+            points[there].transpose(1, 2, 0)[:, 0],
+            points[there].transpose(1, 2, 0)[:, 1],
         )
         seen[there] &= ~(depth > 0).T
         for above in range(j):

@@ -31,7 +31,9 @@ def class_relevance(queries, database=None):
     """
     database = queries if database is None else database
     groups = queries.column("instance"), database.column("instance")
-    return Relevance.from_labels(queries.ids, database.ids, queries.labels, database.labels, groups=groups)
+    return Relevance.from_labels(
+        queries.ids, database.ids, queries.labels, database.labels, groups=groups
+    )
 
 
 def object_relevance(queries, database, *, by="classes", size=None):

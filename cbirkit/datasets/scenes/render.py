@@ -87,4 +87,6 @@ def _light(light, i, size):
     at = (np.arange(size) + 0.5) * (2 / size) - 1
     angle = np.deg2rad(light["ramp_angle"][i])
     ramp = 1 + light["ramp"][i] * (np.cos(angle) * at[None, :] + np.sin(angle) * at[:, None])
-    return column([light["gain_r"][i], light["gain_g"][i], light["gain_b"][i]]) * ramp.astype(np.float32)
+    return column([light["gain_r"][i], light["gain_g"][i], light["gain_b"][i]]) * ramp.astype(
+        np.float32
+    )

@@ -14,7 +14,12 @@ from .views import RELATIONS, SIZES
 
 _SINGULAR = {"color": "colors", "texture": "textures", "size": "sizes"}
 _OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-_VERBS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
+_VERBS = {
+    "left of": "to the left of",
+    "right of": "to the right of",
+    "above": "above",
+    "below": "below",
+}
 
 
 def truth_table(scenes, size, domain):
@@ -34,9 +39,15 @@ def truth_table(scenes, size, domain):
     tag = f"{scenes.seed & 0xFFFF:04x}"
     objects = _objects(scenes, tag)
     labels = scenes.roster.label
-    instance = [f"{label}/{tag}-{k:03d}" for label, k in zip(labels, scenes.roster.number, strict=True)]
+    instance = [
+        f"{label}/{tag}-{k:03d}" for label, k in zip(labels, scenes.roster.number, strict=True)
+    ]
     ids = [f"{scenes.kind}/{i}/{v}" for i, v in zip(instance, scenes.roster.view, strict=True)]
-    columns = {"label": [str(label) for label in labels]} | _groups(scenes) | {"instance": instance, "view": scenes.roster.view}
+    columns = (
+        {"label": [str(label) for label in labels]}
+        | _groups(scenes)
+        | {"instance": instance, "view": scenes.roster.view}
+    )
     columns |= {one: [row[several][0] for row in objects] for one, several in _SINGULAR.items()}
     columns["context"] = [CONTEXTS[c] for c in scenes.context]
     columns["usual_context"] = scenes.context == scenes.usual
@@ -79,7 +90,9 @@ def _several(scenes, size, objects, visible):
         name: [row[name] for row in objects]
         for name in ("classes", "instances", "colors", "textures", "sizes")
     }
-    lists["visibles"] = [tuple(v[:k].tolist()) for v, k in zip(visible, scenes.n_objects, strict=True)]
+    lists["visibles"] = [
+        tuple(v[:k].tolist()) for v, k in zip(visible, scenes.n_objects, strict=True)
+    ]
     lists["boxes"] = [frame[:k] for frame, k in zip(frames, scenes.n_objects, strict=True)]
     lists["relations"] = relations
     rows = zip(objects, relations, scenes.context, scenes.roster.relation, strict=True)
@@ -97,7 +110,8 @@ def _objects(scenes, tag):
             {
                 "classes": tuple(c.name for c in shapes),
                 "instances": tuple(
-                    f"{c.name}/{tag}-{m:03d}" for c, m in zip(shapes, roster.instance[i, :k], strict=True)
+                    f"{c.name}/{tag}-{m:03d}"
+                    for c, m in zip(shapes, roster.instance[i, :k], strict=True)
                 ),
                 "phrases": [c.phrase for c in shapes],
                 "families": [c.family for c in shapes],
@@ -140,7 +154,9 @@ def _captions(row, relations, context, relation):
     place = GROUNDS[CONTEXTS[context]].phrase
     looks = [
         f"{color} {texture} {phrase}"
-        for color, texture, phrase in zip(row["colors"], row["textures"], row["phrases"], strict=True)
+        for color, texture, phrase in zip(
+            row["colors"], row["textures"], row["phrases"], strict=True
+        )
     ]
     if len(looks) == 1:
         size, color, texture = row["sizes"][0], row["colors"][0], row["textures"][0]
@@ -152,7 +168,9 @@ def _captions(row, relations, context, relation):
             f"{_a(texture)} thing of the {family} family, {color}, {place}",
         )
     listed = ", ".join(_a(look) for look in looks[:-1]) + f" and {_a(looks[-1])}"
-    plain = [_a(f"{color} {phrase}") for color, phrase in zip(row["colors"], row["phrases"], strict=True)]
+    plain = [
+        _a(f"{color} {phrase}") for color, phrase in zip(row["colors"], row["phrases"], strict=True)
+    ]
     captions = [f"{listed} {place}", f"{place}, there are {len(looks)} things: {', '.join(plain)}"]
     captions.append(f"{' beside '.join(_a(phrase) for phrase in row['phrases'])}")
     phrase_of = dict(zip(row["classes"], plain, strict=True))

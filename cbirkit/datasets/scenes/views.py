@@ -49,9 +49,15 @@ class Kind:
 
 KINDS = {
     "objects": Kind(64, 20, 2),
-    "clutter": Kind(64, 20, 2, ((0.28, 0.31), (0.31, 0.33), (0.33, 0.36)), 0.55, (3, 5), (0.16, 0.28)),
-    "multi": Kind(96, 10, 1, ((0.12, 0.16), (0.20, 0.26), (0.34, 0.42)), None, (0, 0), contrast=0.2),
-    "relations": Kind(96, 5, 1, ((0.24, 0.26), (0.26, 0.28), (0.28, 0.30)), None, (0, 0), contrast=0.2),
+    "clutter": Kind(
+        64, 20, 2, ((0.28, 0.31), (0.31, 0.33), (0.33, 0.36)), 0.55, (3, 5), (0.16, 0.28)
+    ),
+    "multi": Kind(
+        96, 10, 1, ((0.12, 0.16), (0.20, 0.26), (0.34, 0.42)), None, (0, 0), contrast=0.2
+    ),
+    "relations": Kind(
+        96, 5, 1, ((0.24, 0.26), (0.26, 0.28), (0.28, 0.30)), None, (0, 0), contrast=0.2
+    ),
     "context": Kind(64, 20, 2),
 }
 
@@ -97,10 +103,17 @@ def spread_out(u, radius, taken, reach):
     first = len(xs)
     for j in range(radius.shape[1]):
         room = np.maximum(reach - np.abs(radius[:, j]), 0.0)[:, None]
-        x, y = between(u[:, j, :, 0], -room, room), between(u[:, j, :, 1], -room, room)  # (n, candidates)
+        x, y = (
+            between(u[:, j, :, 0], -room, room),
+            between(u[:, j, :, 1], -room, room),
+        )  # (n, candidates)
         gap = np.full(x.shape, 9.0)
         for x0, y0, r0 in zip(xs, ys, radii, strict=True):
-            apart = np.hypot(x - x0[:, None], y - y0[:, None]) - r0[:, None] - np.abs(radius[:, j])[:, None]
+            apart = (
+                np.hypot(x - x0[:, None], y - y0[:, None])
+                - r0[:, None]
+                - np.abs(radius[:, j])[:, None]
+            )
             gap = np.where(r0[:, None] > 0, np.minimum(gap, apart), gap)
         clear = gap > GAP
         best = np.where(clear.any(axis=1), clear.argmax(axis=1), gap.round(9).argmax(axis=1))
@@ -115,7 +128,9 @@ def place_pair(u, relation):
     half = between(u[:, 0], 0.40, 0.50)
     across = between(u[:, 1], -0.14, 0.14)
     middle_x, middle_y = between(u[:, 2], -0.08, 0.08), between(u[:, 3], -0.08, 0.08)
-    sign = np.where((relation == 0) | (relation == 2), -1.0, 1.0)  # left and above: towards smaller x and y
+    sign = np.where(
+        (relation == 0) | (relation == 2), -1.0, 1.0
+    )  # left and above: towards smaller x and y
     level = relation < 2
     dx, dy = np.where(level, sign * half, across), np.where(level, across, sign * half)
     x = np.stack([middle_x + dx, middle_x - dx], axis=1)

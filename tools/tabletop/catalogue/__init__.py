@@ -15,7 +15,10 @@ _MODULES = {
     desk: "book, pencil, candle, alarm clock, die, globe, hourglass, hand bell, spectacles",
     plants: "pot plant, cactus, tulip, conifer, palm, sunflower",
 }
-GROUPS = {module.__name__.rpartition(".")[2]: tuple(names.split(", ")) for module, names in _MODULES.items()}
+GROUPS = {
+    module.__name__.rpartition(".")[2]: tuple(names.split(", "))
+    for module, names in _MODULES.items()
+}
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 CATEGORIES = {
     name: getattr(module, name.replace(" ", "_"))

@@ -28,7 +28,15 @@ def _stalk(z, height, lean, radius=0.05):
 def apple(rng):
     h = rng.uniform(1.65, 1.95)
     skin = round_lathe(
-        [(0.02, 0.15), (0.35, 0), (0.85, h * 0.3), (1, h * 0.6), (0.75, h * 0.93), (0.4, h), (0.02, h - 0.28)]
+        [
+            (0.02, 0.15),
+            (0.35, 0),
+            (0.85, h * 0.3),
+            (1, h * 0.6),
+            (0.75, h * 0.93),
+            (0.4, h),
+            (0.02, h - 0.28),
+        ]
     )
     blade = leaf(rng.uniform(0.6, 0.8), 0.34, 0.3).turn("y", -25).move(0.08, 0, h + 0.1)
     return [
@@ -39,7 +47,10 @@ def apple(rng):
 
 
 def bananas(rng):
-    n, angles = int(rng.integers(2, 5)), np.radians(np.linspace(-58, 62, 10)) * rng.uniform(0.9, 1.1)
+    n, angles = (
+        int(rng.integers(2, 5)),
+        np.radians(np.linspace(-58, 62, 10)) * rng.uniform(0.9, 1.1),
+    )
     path = 1.7 * np.column_stack([np.sin(angles), -np.cos(angles), 0 * angles])
     fat = [0.09, 0.26, 0.34, 0.38, 0.39, 0.38, 0.33, 0.24, 0.12, 0.11]
     one = [tube(path, fat, section=6, n=30), ball(0.13).move(*path[0]).paint("accent")]
@@ -98,7 +109,10 @@ def ice_cream(rng):
     cone = lathe([(0.04, 0), (0.72, h), (0, h)]).paint("accent")
     rim = cylinder(0.76, 0.22, 0.8).move(z=h - 0.15).paint("accent")
     balls = [ball(0.74 - 0.08 * i).move(z=h + 0.4 + 0.82 * i) for i in range(scoops)]
-    frill = [ball(0.2).move(0.62 * np.cos(a), 0.62 * np.sin(a), h + 0.12) for a in np.arange(0, 6.28, 0.5)]
+    frill = [
+        ball(0.2).move(0.62 * np.cos(a), 0.62 * np.sin(a), h + 0.12)
+        for a in np.arange(0, 6.28, 0.5)
+    ]
     return [cone, rim, *balls, *frill]
 
 
@@ -106,7 +120,9 @@ def cherries(rng):
     top = (0.3, 0, rng.uniform(2.2, 2.7))
     parts = []
     for x, y in ((-0.75, -0.1), (0.8, 0.1)):
-        fruit = round_lathe([(0.02, 0.03), (0.4, 0.02), (0.68, 0.6), (0.45, 1.18), (0.02, 1.1)]).move(x, y)
+        fruit = round_lathe(
+            [(0.02, 0.03), (0.4, 0.02), (0.68, 0.6), (0.45, 1.18), (0.02, 1.1)]
+        ).move(x, y)
         stem = tube([(x, y, 1.05), (x * 0.8, y, 1.6), top], 0.055, n=16).paint("accent")
         parts += [fruit, stem]
     blade = leaf(1.1, 0.55, 0.3, 0.03).turn("y", -10).turn("z", rng.uniform(-40, 0)).move(*top)
@@ -136,9 +152,14 @@ def pineapple(rng):
     for i in range(1, rows):
         z = h * (1 - np.cos(np.pi * (i + 0.2) / (rows + 0.4)))
         r = 0.78 * np.sqrt(max(1 - (z / h - 1) ** 2, 0))
-        bumps += around(max(int(9 * r / 0.78), 4), ball(0.2, segments=8).move(r, 0, z), phase=20 * (i % 2))
+        bumps += around(
+            max(int(9 * r / 0.78), 4), ball(0.2, segments=8).move(r, 0, z), phase=20 * (i % 2)
+        )
     blades = [
-        leaf(length, 0.3, 0.1, 0.04).turn("y", -tilt).turn("z", phase + 360 * i / 6).move(z=2 * h - 0.08)
+        leaf(length, 0.3, 0.1, 0.04)
+        .turn("y", -tilt)
+        .turn("z", phase + 360 * i / 6)
+        .move(z=2 * h - 0.08)
         for tilt, length, phase in ((40, 0.8, 0), (62, 1.0, 30), (84, 1.1, 10))
         for i in range(6)
     ]
@@ -171,13 +192,23 @@ def burger(rng):
     cheese = box(1.62, 1.62, 0.07).turn("z", rng.uniform(20, 60)).move(z=0.8)
     green = (
         cylinder(r * 1.12, 0.09, segments=90)
-        .warp(lambda x, y, z: (x, y, z + 0.08 * np.hypot(x, y) ** 2 * np.sin(frill * np.arctan2(y, x))))
+        .warp(
+            lambda x, y, z: (
+                x,
+                y,
+                z + 0.08 * np.hypot(x, y) ** 2 * np.sin(frill * np.arctan2(y, x)),
+            )
+        )
         .move(z=0.92)
         .paint("accent")
     )
-    top = round_lathe([(r * 0.95, 1.02), (r * 1.05, 1.15), (r * 0.85, 1.6), (r * 0.4, 1.85), (0.02, 1.9)])
+    top = round_lathe(
+        [(r * 0.95, 1.02), (r * 1.05, 1.15), (r * 0.85, 1.6), (r * 0.4, 1.85), (0.02, 1.9)]
+    )
     seeds = [
-        ball(0.08, 0.05, 0.04).turn("z", a * 300).move(d * np.cos(a), d * np.sin(a), 1.91 - 0.42 * d**2)
+        ball(0.08, 0.05, 0.04)
+        .turn("z", a * 300)
+        .move(d * np.cos(a), d * np.sin(a), 1.91 - 0.42 * d**2)
         for a, d in zip(rng.uniform(0, 6.28, 22), np.sqrt(rng.uniform(0, 0.45, 22)), strict=True)
     ]
     return [bottom, meat, cheese, green, top, *(s.paint("accent") for s in seeds)]

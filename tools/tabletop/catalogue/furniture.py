@@ -8,9 +8,15 @@ from ..shapes import box, lathe, pillow, ring, rod, round_lathe
 def _legs(x, y, height, radius, splay=0.0, square=False):
     """Four legs under the corners (+-x, +-y)."""
     if square:
-        return [box(2 * radius, 2 * radius, height).move(i * x, j * y) for i in (-1, 1) for j in (-1, 1)]
+        return [
+            box(2 * radius, 2 * radius, height).move(i * x, j * y) for i in (-1, 1) for j in (-1, 1)
+        ]
     return [
-        rod((i * x * (1 + splay), j * y * (1 + splay), 0), (i * x, j * y, height), (radius * 0.8, radius))
+        rod(
+            (i * x * (1 + splay), j * y * (1 + splay), 0),
+            (i * x, j * y, height),
+            (radius * 0.8, radius),
+        )
         for i in (-1, 1)
         for j in (-1, 1)
     ]
@@ -18,23 +24,33 @@ def _legs(x, y, height, radius, splay=0.0, square=False):
 
 def chair(rng):
     w, seat, back = rng.uniform(0.85, 1.05), rng.uniform(0.9, 1.1), rng.uniform(1.1, 1.4)
-    parts = [box(w, w, 0.12).move(z=seat), *_legs(w / 2 - 0.07, w / 2 - 0.07, seat, 0.065, square=True)]
-    posts = [box(0.12, 0.12, back).move(side * (w / 2 - 0.07), w / 2 - 0.07, seat) for side in (-1, 1)]
+    parts = [
+        box(w, w, 0.12).move(z=seat),
+        *_legs(w / 2 - 0.07, w / 2 - 0.07, seat, 0.065, square=True),
+    ]
+    posts = [
+        box(0.12, 0.12, back).move(side * (w / 2 - 0.07), w / 2 - 0.07, seat) for side in (-1, 1)
+    ]
     if rng.random() < 0.5:
         n = int(rng.integers(2, 4))
         rails = [
-            box(w, 0.07, 0.22).move(0, w / 2 - 0.07, seat + back * (0.95 - 0.3 * i) - 0.1) for i in range(n)
+            box(w, 0.07, 0.22).move(0, w / 2 - 0.07, seat + back * (0.95 - 0.3 * i) - 0.1)
+            for i in range(n)
         ]
     else:
         rails = [box(w, 0.08, 0.22).move(0, w / 2 - 0.07, seat + back - 0.15)]
-        rails += [box(0.08, 0.05, back).move(x, w / 2 - 0.07, seat) for x in np.linspace(-w / 4, w / 4, 3)]
+        rails += [
+            box(0.08, 0.05, back).move(x, w / 2 - 0.07, seat) for x in np.linspace(-w / 4, w / 4, 3)
+        ]
     cushion = pillow(w * 0.92, w * 0.92, 0.16, 0.4).move(0, -0.03, seat + 0.16)
     return [*parts, *posts, *rails, cushion.paint("accent")]
 
 
 def stool(rng):
     r, h, splay = rng.uniform(0.55, 0.7), rng.uniform(1.2, 1.7), rng.uniform(0.3, 0.6)
-    seat = round_lathe([(0.02, h), (r, h), (r * 1.04, h + 0.1), (r * 0.9, h + 0.2), (0.02, h + 0.2)])
+    seat = round_lathe(
+        [(0.02, h), (r, h), (r * 1.04, h + 0.1), (r * 0.9, h + 0.2), (0.02, h + 0.2)]
+    )
     legs = _legs(r * 0.5, r * 0.5, h + 0.05, 0.08, splay)
     bar = r * 0.5 * (1 + splay * 0.62)
     rungs = [rod((-bar, j * bar, h * 0.38), (bar, j * bar, h * 0.38), 0.045) for j in (-1, 1)]
@@ -49,7 +65,10 @@ def table(rng):
     return [
         top,
         apron.paint("accent"),
-        *(p.paint("accent") for p in _legs(w / 2 - 0.14, d / 2 - 0.14, h, 0.085, square=rng.random() < 0.5)),
+        *(
+            p.paint("accent")
+            for p in _legs(w / 2 - 0.14, d / 2 - 0.14, h, 0.085, square=rng.random() < 0.5)
+        ),
     ]
 
 
@@ -78,7 +97,9 @@ def bookcase(rng):
             surface = "main" if rng.random() < 0.25 else "accent"
             if rng.random() < 0.88:
                 parts.append(
-                    box(thick - 0.025, d * 0.75, tall).move(x + thick / 2, 0, i * gap + 0.08).paint(surface)
+                    box(thick - 0.025, d * 0.75, tall)
+                    .move(x + thick / 2, 0, i * gap + 0.08)
+                    .paint(surface)
                 )
             x += thick
     return parts
@@ -90,16 +111,22 @@ def bed(rng):
         box(w, length, 0.22).move(z=0.25),
         *_legs(w / 2 - 0.08, length / 2 - 0.08, 0.3, 0.08, square=True),
     ]
-    boards = [box(w + 0.1, 0.1, head).move(y=length / 2), box(w + 0.1, 0.1, head * 0.45).move(y=-length / 2)]
+    boards = [
+        box(w + 0.1, 0.1, head).move(y=length / 2),
+        box(w + 0.1, 0.1, head * 0.45).move(y=-length / 2),
+    ]
     mattress = pillow(w * 0.97, length * 0.97, 0.36, 0.25).move(z=0.58)
     cover = pillow(w * 1.04, length * 0.66, 0.4, 0.25).move(0, -length * 0.15, 0.6).paint("accent")
     n = 2 if w > 1.4 else 1
     pillows = [
-        pillow(w * 0.8 / n, 0.45, 0.24, 0.55).move((i - (n - 1) / 2) * w * 0.45, length * 0.36, 0.82)
+        pillow(w * 0.8 / n, 0.45, 0.24, 0.55).move(
+            (i - (n - 1) / 2) * w * 0.45, length * 0.36, 0.82
+        )
         for i in range(n)
     ]
     return [
-        p.turn("z", -35) for p in [*frame, *boards, mattress, cover, *(p.paint("accent") for p in pillows)]
+        p.turn("z", -35)
+        for p in [*frame, *boards, mattress, cover, *(p.paint("accent") for p in pillows)]
     ]
 
 
@@ -125,5 +152,8 @@ def ladder(rng):
             box(w, 0.25 if steps else 0.08, 0.07).move(z=h * (i + 1) / (rungs + 1))
             for i in (range(rungs) if steps else (0, rungs - 1))
         ]
-        parts += [p.move(z=-h).turn("x", -lean).move(z=h).paint("main" if steps else "accent") for p in side]
+        parts += [
+            p.move(z=-h).turn("x", -lean).move(z=h).paint("main" if steps else "accent")
+            for p in side
+        ]
     return [*parts, box(w + 0.2, 0.4, 0.1).move(z=h - 0.03).paint("accent")]

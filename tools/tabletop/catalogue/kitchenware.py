@@ -42,14 +42,27 @@ def bowl(rng):
 def plate(rng):
     r, h, well = 1.6, rng.uniform(0.22, 0.34), rng.uniform(0.9, 1.05)
     dish = lathe(
-        [(0, 0), (well, 0), (r, h), (r, h + 0.06), (well + 0.05, 0.1), (well - 0.1, 0.06), (0, 0.06)]
+        [
+            (0, 0),
+            (well, 0),
+            (r, h),
+            (r, h + 0.06),
+            (well + 0.05, 0.1),
+            (well - 0.1, 0.06),
+            (0, 0.06),
+        ]
     )
 
     def band(start, end):
         inner, outer = (well + 0.05 + t * (r - well - 0.05) for t in (start, end))
         z = np.interp([inner, outer], [well + 0.05, r], [0.1, h + 0.06])
         return lathe(
-            [(outer, z[1] - 0.02), (outer, z[1] + 0.015), (inner, z[0] + 0.015), (inner, z[0] - 0.02)],
+            [
+                (outer, z[1] - 0.02),
+                (outer, z[1] + 0.015),
+                (inner, z[0] + 0.015),
+                (inner, z[0] - 0.02),
+            ],
             caps=False,
         )
 
@@ -71,7 +84,11 @@ def bottle(rng):
     ]
     cork = cylinder(neck * 1.25, 0.28).move(z=top - 0.05)
     label = cylinder(r * 1.01, h * 0.4).move(z=h * 0.22)
-    return [lathe(np.concatenate([[(0, 0)], body, [(0, top)]])), cork.paint("accent"), label.paint("accent")]
+    return [
+        lathe(np.concatenate([[(0, 0)], body, [(0, top)]])),
+        cork.paint("accent"),
+        label.paint("accent"),
+    ]
 
 
 def teapot(rng):
@@ -92,7 +109,9 @@ def teapot(rng):
 
 def wine_glass(rng):
     r, stem, cup = rng.uniform(0.55, 0.75), rng.uniform(1, 1.5), rng.uniform(1, 1.4)
-    foot = lathe([(0, 0), (0.62, 0), (0.62, 0.05), (0.1, 0.14), (0.07, 0.3), (0.07, stem), (0, stem)])
+    foot = lathe(
+        [(0, 0), (0.62, 0), (0.62, 0.05), (0.1, 0.14), (0.07, 0.3), (0.07, stem), (0, stem)]
+    )
     wall = [(0.08, 0), (r * 0.75, cup * 0.2), (r, cup * 0.5), (r * 0.93, cup * 0.8), (r * 0.8, cup)]
     return [foot.paint("accent"), vessel(wall, 0.05, n=24).move(z=stem - 0.02)]
 
@@ -126,8 +145,13 @@ def fork(rng):
     tines, width = int(rng.integers(3, 5)), rng.uniform(0.42, 0.52)
     xs = np.linspace(-1, 1, tines) * (width - 0.07)
     parts = [rod((x, 0.5, 0), (x, 1.75, 0), (0.075, 0.05)) for x in xs]
-    parts += [pillow(2 * width, 0.5, 0.16, 0.5).move(y=0.42), rod((0, 0.3, 0), (0, -1, 0), (0.09, 0.09))]
-    grip = tube([(0, -0.7, 0), (0, -1.2, 0), (0, -2.2, 0)], (0.1, 0.15, 0.2), n=16, flat=0.5).paint("accent")
+    parts += [
+        pillow(2 * width, 0.5, 0.16, 0.5).move(y=0.42),
+        rod((0, 0.3, 0), (0, -1, 0), (0.09, 0.09)),
+    ]
+    grip = tube([(0, -0.7, 0), (0, -1.2, 0), (0, -2.2, 0)], (0.1, 0.15, 0.2), n=16, flat=0.5).paint(
+        "accent"
+    )
     bent = [
         p.warp(lambda x, y, z: (x, y, z + 0.22 * np.clip(y - 0.2, 0, 2) * (1.5 - y) + 0.2))
         for p in [*parts, grip]

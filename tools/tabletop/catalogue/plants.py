@@ -8,9 +8,9 @@ from ..shapes import around, ball, cylinder, lathe, leaf, ring, round_lathe, tub
 def _flowerpot(r=0.6, h=0.9):
     soil = cylinder(r * 0.86, 0.1).move(z=h * 0.82)
     return [
-        vessel([(r * 0.72, 0), (r * 0.95, h * 0.75), (r * 1.08, h * 0.75), (r * 1.1, h)], 0.08).paint(
-            "accent"
-        ),
+        vessel(
+            [(r * 0.72, 0), (r * 0.95, h * 0.75), (r * 1.08, h * 0.75), (r * 1.1, h)], 0.08
+        ).paint("accent"),
         ring(r * 1.02, 0.08).move(z=h * 0.95).paint("accent"),
         soil,
     ]
@@ -33,11 +33,13 @@ def cactus(rng):
         wave = 1 + 0.09 * np.cos(ribs * np.arctan2(y, x))
         return x * wave, y * wave, z
 
-    trunk = round_lathe([(r, 0), (r, h * 0.8), (r * 0.75, h * 0.97), (0.02, h + 0.08)], 24, ribs * 8).warp(
-        ribbed
-    )
+    trunk = round_lathe(
+        [(r, 0), (r, h * 0.8), (r * 0.75, h * 0.97), (0.02, h + 0.08)], 24, ribs * 8
+    ).warp(ribbed)
     parts = [*_flowerpot(0.55, 0.75), trunk.move(z=0.6)]
-    for side, z in ((1, rng.uniform(0.3, 0.45)), (-1, rng.uniform(0.45, 0.62)))[: int(rng.integers(1, 3))]:
+    for side, z in ((1, rng.uniform(0.3, 0.45)), (-1, rng.uniform(0.45, 0.62)))[
+        : int(rng.integers(1, 3))
+    ]:
         top, base = rng.uniform(0.5, 0.75), 0.6 + z * h
         arm = tube(
             [
@@ -66,7 +68,11 @@ def tulip(rng):
         *around(3, petal.stretch(0.95, 0.9, 1), 60),
         ball(0.3, 0.3, 0.25).move(z=h + 0.1),
     ]
-    blade = leaf(rng.uniform(1.2, 1.5), 0.34, 0.25, 0.03).turn("y", -rng.uniform(62, 74)).move(0.03, 0, 0.02)
+    blade = (
+        leaf(rng.uniform(1.2, 1.5), 0.34, 0.25, 0.03)
+        .turn("y", -rng.uniform(62, 74))
+        .move(0.03, 0, 0.02)
+    )
     leaves = [blade.turn("z", a) for a in (10, 170)] + [blade.stretch(0.8, 0.8, 0.7).turn("z", 270)]
     foot = cylinder(0.4, 0.05)
     return [*flower, *(p.paint("accent") for p in [stem, *leaves, foot])]
@@ -78,7 +84,9 @@ def conifer(rng):
     parts, points = [trunk], int(rng.integers(9, 14))
     for i in range(tiers):
         r, z = wide * (1 - 0.75 * i / tiers), 0.45 + i * 1.9 / tiers
-        cone = lathe([(r * 0.3, 0.12), (r, 0), (r * 0.5, 0.45), (0.03, 2.2 / tiers + 0.25)], points * 6)
+        cone = lathe(
+            [(r * 0.3, 0.12), (r, 0), (r * 0.5, 0.45), (0.03, 2.2 / tiers + 0.25)], points * 6
+        )
         parts.append(
             cone.warp(
                 lambda x, y, z: (
@@ -105,7 +113,8 @@ def palm(rng):
     crown = around(fronds, blade) + around(5, leaf(1, 0.36, 0.4, 0.03).turn("y", -55), 20)
     parts += [p.move(lean, 0, h + 0.08) for p in crown]
     return parts + [
-        ball(0.15).move(lean + 0.16 * np.cos(a), 0.16 * np.sin(a), h).paint("accent") for a in (3.6, 4.8, 5.9)
+        ball(0.15).move(lean + 0.16 * np.cos(a), 0.16 * np.sin(a), h).paint("accent")
+        for a in (3.6, 4.8, 5.9)
     ]
 
 

@@ -13,7 +13,9 @@ def _propped(parts, turn=30, lean=28):
 def hammer(rng):
     length, head = rng.uniform(2, 2.6), rng.uniform(0.22, 0.27)
     handle = lathe(
-        [(0.1, -0.25), (0.1, -length * 0.5), (0.15, -length * 0.75), (0.12, -length), (0, -length)][::-1]
+        [(0.1, -0.25), (0.1, -length * 0.5), (0.15, -length * 0.75), (0.12, -length), (0, -length)][
+            ::-1
+        ]
     )
     handle = handle.turn("x", -90)
     parts = [
@@ -64,7 +66,9 @@ def scissors(rng):
         grip = ring(0.34, 0.11).stretch(y=1.3).move(-0.33, -1.25, 0.04).paint("accent")
         one = [blade, arm.paint("accent"), grip]
         parts += [
-            p.warp(lambda x, y, z, s=side: (x * s, y, z + 0.07 * (s > 0))).turn("z", -spread * side * 0.9)
+            p.warp(lambda x, y, z, s=side: (x * s, y, z + 0.07 * (s > 0))).turn(
+                "z", -spread * side * 0.9
+            )
             for p in one
         ]
     return _propped(parts, 28)
@@ -75,9 +79,14 @@ def spanner(rng):
     angles = np.radians(np.linspace(128, 412, 30))
     gap = jaw * 0.45
     mouth = [(gap, jaw * 1.0), (gap, 0.05), (0, -0.12), (-gap, 0.05), (-gap, jaw * 1.0)]
-    head = slab([(jaw * 1.15 * np.cos(a), jaw * 1.15 * np.sin(a)) for a in angles] + mouth, 0.2).turn("z", 14)
+    head = slab(
+        [(jaw * 1.15 * np.cos(a), jaw * 1.15 * np.sin(a)) for a in angles] + mouth, 0.2
+    ).turn("z", 14)
     eye = tube(
-        [(0.36 * np.cos(a), -length + 0.36 * np.sin(a), 0.1) for a in np.arange(0, 6.28, 2 * np.pi / 30)],
+        [
+            (0.36 * np.cos(a), -length + 0.36 * np.sin(a), 0.1)
+            for a in np.arange(0, 6.28, 2 * np.pi / 30)
+        ],
         0.14,
         closed=True,
         section=8,
@@ -89,9 +98,9 @@ def spanner(rng):
 
 def paintbrush(rng):
     w, length = rng.uniform(0.65, 0.85), rng.uniform(1.3, 1.7)
-    bristles = slab([(-w / 2, 0), (w / 2, 0), (w * 0.55, 0.75), (0.1, 0.95), (-w * 0.5, 0.85)], 0.24).paint(
-        "accent"
-    )
+    bristles = slab(
+        [(-w / 2, 0), (w / 2, 0), (w * 0.55, 0.75), (0.1, 0.95), (-w * 0.5, 0.85)], 0.24
+    ).paint("accent")
     ferrule = box(w * 1.08, 0.4, 0.3).move(0, -0.15, -0.03)
     outline = curve(
         [
@@ -154,7 +163,9 @@ def bucket(rng):
     body = vessel([(r * 0.72, 0), (r, h)], 0.06)
     rim = ring(r * 1.0, 0.05).move(z=h).paint("accent")
     tilt = rng.uniform(20, 60)
-    arch = tube([(r * np.cos(a), 0, r * 1.15 * np.sin(a)) for a in np.linspace(0, np.pi, 24)], 0.045)
+    arch = tube(
+        [(r * np.cos(a), 0, r * 1.15 * np.sin(a)) for a in np.linspace(0, np.pi, 24)], 0.045
+    )
     grip = rod((-0.25, 0, r * 1.15), (0.25, 0, r * 1.15), 0.1)
     hold = [p.turn("x", tilt).move(z=h - 0.1).turn("z", 20).paint("accent") for p in (arch, grip)]
     return [body, rim, *hold]
@@ -169,7 +180,13 @@ def umbrella(rng):
     def panels(x, y, z):
         return x, y, z + 0.12 * np.abs(np.sin(ribs / 2 * np.arctan2(y, x))) * np.hypot(x, y) ** 2
 
-    hook = [(0, 0, -h), (0.02, 0, -h - 0.25), (0.2, 0, -h - 0.42), (0.4, 0, -h - 0.25), (0.42, 0, -h - 0.05)]
+    hook = [
+        (0, 0, -h),
+        (0.02, 0, -h - 0.25),
+        (0.2, 0, -h - 0.42),
+        (0.4, 0, -h - 0.25),
+        (0.42, 0, -h - 0.05),
+    ]
     pole = tube([(0, 0, 1.1), (0, 0, 0), *hook], [0.05, 0.05, 0.06, 0.09, 0.09, 0.09, 0.09], n=50)
     parts = [dome.warp(panels), pole.paint("accent"), ball(0.09).move(z=1.12).paint("accent")]
     return [p.turn("y", 20).turn("z", 20) for p in parts]
@@ -179,10 +196,15 @@ def watering_can(rng):
     r, h = rng.uniform(0.7, 0.85), rng.uniform(1.1, 1.4)
     body = lathe([(0, 0), (r, 0), (r * 0.95, h), (r * 0.55, h + 0.12), (0, h + 0.12)])
     spout = tube(
-        [(-r * 0.9, 0, h * 0.2), (-r - 0.5, 0, h * 0.55), (-r - 1, 0, h + 0.3)], [0.2, 0.13, 0.1], n=16
+        [(-r * 0.9, 0, h * 0.2), (-r - 0.5, 0, h * 0.55), (-r - 1, 0, h + 0.3)],
+        [0.2, 0.13, 0.1],
+        n=16,
     )
     rose = (
-        lathe([(0.1, 0), (0.34, 0.28), (0, 0.34)]).turn("y", -50).move(-r - 0.95, 0, h + 0.25).paint("accent")
+        lathe([(0.1, 0), (0.34, 0.28), (0, 0.34)])
+        .turn("y", -50)
+        .move(-r - 0.95, 0, h + 0.25)
+        .paint("accent")
     )
     handle = tube(
         [
