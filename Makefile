@@ -25,7 +25,7 @@ notebooks: $(VENV)/test.stamp
 	$(BIN)/python tools/build_notebooks.py $(ARGS)
 
 assignments: $(VENV)/lab.stamp
-	$(BIN)/cbirkit assignments $(ARGS)
+	$(BIN)/python tools/assignments.py $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

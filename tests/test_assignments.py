@@ -1,4 +1,4 @@
-"""`cbirkit assignments`: students' notebooks without solutions, which nbgrader takes, validates and grades."""
+"""`tools/assignments.py`: students' notebooks without solutions, which nbgrader takes, validates and grades."""
 
 import ast
 import json
@@ -10,12 +10,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import assignments as tool
 import pytest
+from assignments import BEGIN, PREPROCESSORS, STUB, assignment_cells
 from conftest import ROOT
 
-from cbirkit import cli
-from cbirkit.cli.assignment_cells import BEGIN, DEMONSTRATION, STUB, assignment_cells
-from cbirkit.cli.assignments import PREPROCESSORS
+from cbirkit.checks import DEMONSTRATION
 
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCRIPTS = Path(sys.executable).parent
@@ -89,7 +89,7 @@ def graded(cells, role):
 @pytest.fixture(scope="module")
 def assignments(tmp_path_factory):
     out = tmp_path_factory.mktemp("class")
-    assert cli.main(["assignments", "--folder", str(ROOT / "notebooks"), "--out", str(out)]) == 0
+    tool.main(["--out", str(out)])
     return out
 
 
@@ -131,11 +131,10 @@ def test_links_of_an_assignment_lead_to_files_that_are_there(assignments, stem, 
 
 
 def test_what_is_not_written_is_not_linked(tmp_path):
-    command = ["assignments", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)]
-    assert cli.main([*command, "01"]) == 0
+    tool.main(["01", "--out", str(tmp_path)])
     path = tmp_path / "release" / "01_measuring_retrieval" / "01_measuring_retrieval.ipynb"
     assert ".ipynb)" not in path.read_text(encoding="utf-8")
-    assert cli.main([*command, "00"]) == 0  # beside it
+    tool.main(["00", "--out", str(tmp_path)])  # beside it
     path = tmp_path / "release" / "00_start_here" / "00_start_here.ipynb"
     assert "](../01_measuring_retrieval/01_measuring_retrieval.ipynb)" in path.read_text(
         encoding="utf-8"
@@ -165,11 +164,8 @@ def test_run_all_passes_over_what_is_not_solved(assignments, stem, capsys):
 def test_a_configuration_of_ones_own_is_kept_and_the_lines_are_told(tmp_path, capsys):
     config = tmp_path / "nbgrader_config.json"
     config.write_text("{}")
-    assert (
-        cli.main(["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(tmp_path)])
-        == 0
-    )
-    assert "assignment_referee.Referee" in capsys.readouterr().err
+    tool.main(["00", "--out", str(tmp_path)])
+    assert "referee.Referee" in capsys.readouterr().err
     assert config.read_text() == "{}"
 
 
@@ -177,7 +173,7 @@ def test_autograding_runs_what_answers_depend_on():
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")
     import nbformat
 
-    from cbirkit.cli.assignment_referee import Needed
+    from cbirkit.checks.referee import Needed
 
     sources = {  # source: is run
         "import numpy as np\nSIZE = 3": True,
@@ -236,28 +232,24 @@ def test_solutions_pass_their_checks_in_the_grading_cells(assignments, capsys):
         assert "[passed]" in capsys.readouterr().out
 
 
-def test_what_a_teacher_changed_is_not_overwritten(assignments, capsys):
+def test_what_a_teacher_changed_is_not_overwritten(assignments):
     path = assignments / "release" / STEMS[0] / f"{STEMS[0]}.ipynb"
     before = path.read_bytes()
-    command = ["assignments", "00", "--folder", str(ROOT / "notebooks"), "--out", str(assignments)]
-    assert cli.main(command) == 0  # the same again is no loss
+    command = ["00", "--out", str(assignments)]
+    tool.main(command)  # the same again is no loss
     path.write_bytes(before.replace(b"precision", b"PRECISION", 1))
-    assert cli.main(command) == 1
-    assert "--overwrite" in capsys.readouterr().err
-    assert cli.main([*command, "--overwrite"]) == 0
+    with pytest.raises(SystemExit, match="--overwrite"):
+        tool.main(command)
+    tool.main([*command, "--overwrite"])
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--folder", "nowhere"], "00_start_here"),
-        (["99", "--folder", str(ROOT / "notebooks")], "'99'"),
-    ],
+    ("arguments", "said"), [(["--folder", "nowhere"], "nowhere"), (["99"], "'99'")]
 )
-def test_what_is_missing_is_named(arguments, said, tmp_path, capsys):
-    assert cli.main(["assignments", *arguments, "--out", str(tmp_path)]) == 1
-    assert said in capsys.readouterr().err
+def test_what_is_missing_is_named(arguments, said, tmp_path):
+    with pytest.raises(SystemExit, match=said):
+        tool.main([*arguments, "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
 
 
@@ -297,7 +289,7 @@ def guide(step, **names):
     text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8").split("## Half a day")[0]
     commands = [
         line.split("#")[0].split("&&")[0]
-        for line in re.findall(r"^(?:cbirkit|nbgrader) .*", text, re.MULTILINE)
+        for line in re.findall(r"^(?:python|nbgrader) .*", text, re.MULTILINE)
     ]
     command = next(command for command in commands if command.startswith(step))
     return [names.get(word, word) for word in shlex.split(command)]
@@ -331,7 +323,7 @@ def small_course(folder, stem, title):
     imports = cell("import numpy as np") | {"id": "imports", "execution_count": None}
     notebook = {"cells": [imports, *wanted], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (course / "00_small.ipynb").write_text(json.dumps(notebook))
-    assert cli.main(["assignments", "--folder", str(course), "--out", str(folder)]) == 0
+    tool.main(["--folder", str(course), "--out", str(folder)])
     made = obey(folder, guide("nbgrader generate", **{"00_start_here": "00_small"}))
     assert made.returncode == 0, made.stderr
 
@@ -432,7 +424,7 @@ def autograded(stem, folder):
     """Points, and points there are, of a submission with every solution, by the commands of the guide; and what they said."""
     names = {"00": stem[:2], "~/class": str(folder), "00_start_here": stem}
     said = [
-        obey(ROOT, guide("cbirkit assignments", **names)),
+        obey(ROOT, guide("python tools", **names)),
         obey(folder, guide("nbgrader generate", **names)),
     ]
     cells = graded(cells_of(folder / "source" / stem / f"{stem}.ipynb"), "solution")

@@ -6,7 +6,7 @@ assignment's locked cell calls.
 """
 # ruff: noqa: F401  (the checks are named in __all__ by what their names begin with)
 
-from cbirkit.checks._grade import RECORD, grade, verdict_on
+from cbirkit.checks._grade import DEMONSTRATION, RECORD, grade, verdict_on
 from cbirkit.checks._run import Case, Mistake, Verdict, run_check
 from cbirkit.checks.adversarial import check_mended_attack, check_pgd_step, check_robust_recall
 from cbirkit.checks.approximate_search import check_choose_nprobe, check_neighbour_recall
@@ -43,5 +43,14 @@ from cbirkit.checks.transfer_learning import (
     check_nearest_class_mean,
 )
 
-__all__ = ["RECORD", "Case", "Mistake", "Verdict", "grade", "run_check", "verdict_on"]
+__all__ = [
+    "DEMONSTRATION",
+    "RECORD",
+    "Case",
+    "Mistake",
+    "Verdict",
+    "grade",
+    "run_check",
+    "verdict_on",
+]
 __all__ += [name for name in globals() if name.startswith("check_")]

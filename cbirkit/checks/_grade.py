@@ -1,7 +1,7 @@
 """Grade an answer against cases that come from a fresh process, in which nothing of the notebook has run.
 
 The learner's function runs where it is; only its results travel, as plain data, and are compared in the other process.
-They stand in the cell's outputs too, so that nbgrader's own process can compare them once more (`cbirkit.cli.assignment_referee`).
+They stand in the cell's outputs too, so that nbgrader's own process can compare them once more (`cbirkit.checks.referee`).
 """
 
 import builtins
@@ -17,6 +17,7 @@ import numpy as np
 from cbirkit.checks._call import Elsewhere, Outcome, OutOfTime, call, error_sentence
 from cbirkit.checks._compare import short
 
+DEMONSTRATION = "demonstration"  # tag of a cell that is neither an answer nor a check
 RECORD = "application/vnd.cbirkit.outcomes"  # under which a graded cell's outputs hold what the answer gave
 _REFEREE = (
     "import sys; sys.path.append({!r}); from cbirkit.checks._grade import _referee; _referee({!r})"

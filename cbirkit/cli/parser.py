@@ -53,7 +53,6 @@ def build_parser():
     _add_search(commands)
     _add_explore(commands)
     _add_report(commands)
-    _add_assignments(commands)
     return parser
 
 
@@ -224,39 +223,6 @@ def _add_report(commands):
         help="where to write (default: ./report_FOLDER.html); one that exists is replaced",
     )
     _add_encoder(parser, index=False)
-
-
-def _add_assignments(commands):
-    parser = _command(
-        commands,
-        "assignments",
-        summary="write the course's notebooks as assignments, for students and for nbgrader",
-        examples="  cbirkit assignments 00 01 02\n  cbirkit assignments --out ~/class\n\n"
-        "OUT/release/NAME/NAME.ipynb goes to students: no solutions, no outputs, and behind each exercise a locked cell that\n"
-        "grades it, a point a star. OUT/source has the solutions; it is what `nbgrader generate_assignment NAME` reads.",
-        run=_later(".assignments", "write_assignments"),
-    )
-    parser.add_argument(
-        "only",
-        metavar="NUMBER",
-        nargs="*",
-        help="notebooks, by the beginning of their names (default: all)",
-    )
-    parser.add_argument(
-        "--folder",
-        default="notebooks",
-        metavar="DIR",
-        help="where the notebooks are (default: ./notebooks)",
-    )
-    parser.add_argument(
-        "--out",
-        default="assignments",
-        metavar="DIR",
-        help="where to write (default: ./assignments)",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that are there and differ"
-    )
 
 
 def _add_folder(parser):

@@ -1,14 +1,39 @@
-"""From the cells of a course notebook to those of an assignment: solutions out, a locked check behind each exercise."""
+"""Write the course's notebooks as assignments, for students and for nbgrader (`make assignments`; docs/teaching.md).
 
+    python tools/assignments.py 00 01 02 --out ~/class
+
+OUT/release/NAME/NAME.ipynb goes to students: no solutions, no outputs, and behind each exercise a locked cell that grades it,
+a point a star. OUT/source has the solutions; it is what ``nbgrader generate_assignment NAME`` reads.
+"""
+
+import argparse
 import ast
 import functools
 import io
+import json
 import re
+import sys
 import tokenize
+from pathlib import Path
 
+from cbirkit.checks import DEMONSTRATION
+
+ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # the marks that nbgrader cuts at
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # what nbgrader puts in their place
-DEMONSTRATION = "demonstration"  # tag of what is neither an answer nor a check
+VERSIONS = {"source": True, "release": False}  # folder: with solutions
+# nbgrader's steps of autograding, with ours around the first of them. It goes into JSON, which nbgrader reads beside an nbgrader_config.py of one's own.
+PREPROCESSORS = [
+    "cbirkit.checks.referee.Needed",
+    "nbgrader.preprocessors.Execute",
+    "cbirkit.checks.referee.Referee",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 _GRADING = """from cbirkit.checks import grade
 
 grade("{check}", {function}, points={points})"""
@@ -156,3 +181,110 @@ def _code(name, source, roles, grade_id):
         "cell_type": "code", "id": name, "metadata": {"nbgrader": marks}, "source": source,
         "execution_count": None, "outputs": [],
     }  # fmt: skip
+
+
+def write_assignments(folder, out, only=(), *, overwrite=False):
+    """Write each notebook that has exercises as an assignment, with and without solutions.
+
+    Parameters
+    ----------
+    folder, out : pathlib.Path
+    only : sequence of str
+        Beginnings of the names of the notebooks that are wanted; all without.
+    overwrite : bool
+        Replace files that are there and differ.
+
+    Raises
+    ------
+    SystemExit
+        There are no notebooks, one is not there or not readable, or a file is there that differs.
+    """
+    chosen, files = _chosen(folder, only), {}
+    linked = {path.stem for path in chosen} | {path.name for path in out.glob("source/*")}
+    for path in chosen:
+        for version, notebook in _versions(path, linked).items():
+            text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+            files[out / version / path.stem / path.name] = text.encode()
+    differing = [
+        path for path, data in files.items() if path.exists() and path.read_bytes() != data
+    ]
+    if differing and not overwrite:
+        sys.exit(
+            f"{len(differing)} files are there already and differ, the first is {differing[0]}; "
+            "choose another folder with --out, or pass --overwrite to lose what was changed in them"
+        )
+    for path, data in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    _configure(out / "nbgrader_config.json")
+    print(
+        f"wrote {len(chosen)} assignments in {out}: release/ for students, source/ has the solutions"
+    )
+
+
+def _configure(config):
+    """Write nbgrader's configuration, or say what to add where there is one already."""
+    settings = {
+        "Autograde": {"autograde_preprocessors": PREPROCESSORS},
+        "Execute": {"iopub_timeout": 120},  # 4 s end a busy machine's run
+    }
+    lines = json.dumps(settings, indent=1)
+    if not config.exists():
+        config.write_text(f"{lines}\n", encoding="utf-8")
+    elif PREPROCESSORS[0] not in config.read_text(encoding="utf-8"):
+        print(f"{config} is yours and was left as it is; add to it: {lines}", file=sys.stderr)
+
+
+def _chosen(folder, only):
+    """Paths of the notebooks that become assignments, in order."""
+    numbered = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not numbered:
+        sys.exit(f"no notebooks of the course in {folder}; pass their folder with --folder")
+    missing = [name for name in only if not any(path.stem.startswith(name) for path in numbered)]
+    if missing:
+        there = ", ".join(path.stem[:2] for path in numbered)
+        sys.exit(f"no notebook begins with {missing[0]!r}; there are {there}")
+    return [path for path in numbered if not only or path.stem.startswith(tuple(only))]
+
+
+def _versions(path, linked):
+    """Folder: notebook as a dict."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return {
+            name: {
+                "cells": assignment_cells(cells, solutions=solutions, linked=linked),
+                "metadata": metadata,
+                "nbformat": 4,
+                "nbformat_minor": 5,
+            }
+            for name, solutions in VERSIONS.items()
+        }
+    except (ValueError, KeyError) as error:
+        sys.exit(f"{path} is not a notebook of the course ({type(error).__name__}: {error})")
+
+
+def main(argv=None):
+    """Run the command; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.split(" (`make")[0] + ".")
+    parser.add_argument("only", metavar="NUMBER", nargs="*", help="notebooks (default: all)")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "notebooks", metavar="DIR", help="the notebooks"
+    )
+    parser.add_argument(
+        "--out", type=Path, default="assignments", metavar="DIR", help="default: ./assignments"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
+    arguments = parser.parse_args(argv)
+    write_assignments(
+        arguments.folder.expanduser(),
+        arguments.out.expanduser(),
+        arguments.only,
+        overwrite=arguments.overwrite,
+    )
+
+
+if __name__ == "__main__":
+    main()

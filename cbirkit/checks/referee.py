@@ -8,8 +8,6 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 
 from cbirkit import checks
 
-from .assignment_cells import DEMONSTRATION
-
 
 class Needed(NbGraderPreprocessor):
     """Has nbgrader pass over the notebook's own cells that no answer depends on: they take minutes, and it waits 30 seconds."""
@@ -28,7 +26,7 @@ class Needed(NbGraderPreprocessor):
             left = [n for n in left if n not in more]
             wanted.update(*(names[n][0] for n in more))
         for n in left:
-            if DEMONSTRATION in cells[n].metadata.get("tags", []):
+            if checks.DEMONSTRATION in cells[n].metadata.get("tags", []):
                 cells[n].metadata.tags.append("skip-execution")
         return nb, resources
 
