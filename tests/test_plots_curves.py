@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import precision_recall_curve
 
 from cbirkit import ImageCollection, Ranking, Relevance, plots
-from cbirkit.plots.curves import interpolated_precision
+from cbirkit.plots.charts import interpolated_precision
 from cbirkit.plots.maps import map_trustworthiness
 
 matplotlib.use("Agg")

@@ -79,7 +79,7 @@ def test_what_is_refused(history):
         plots.learning_curve(pd.DataFrame({"epoch": [1]}))
     with pytest.raises(ValueError, match="has no rows: no epoch was finished"):
         plots.learning_curve(history.table.iloc[:0])
-    with pytest.raises(TypeError, match="ax must be a matplotlib Axes"):
+    with pytest.raises(TypeError, match="ax must be"):
         plots.learning_curve(history, ax=1)
 
 

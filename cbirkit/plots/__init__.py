@@ -5,16 +5,17 @@ is safe for the colour-blind, and any file name is drawn as it stands. `alt_text
 language what was drawn; `show(ax)` displays the figure in a notebook with that as its alternative text.
 """
 
-from .bars import metric_bars
-from .curves import precision_recall
-from .diagrams import decision_chain, pipeline
+from .charts import learning_curve, metric_bars, precision_recall
+from .diagrams import decision_chain, match_lines, pipeline
 from .maps import embedding_map
-from .matches import match_lines
 from .style import alt_text, describe, show
-from .tiles import contact_sheet, ranked_list
-from .training import learning_curve
+from .tiles import Section, Table, Tile, View, contact_sheet, ranked_list
 
 __all__ = [
+    "Section",
+    "Table",
+    "Tile",
+    "View",
     "alt_text",
     "contact_sheet",
     "decision_chain",

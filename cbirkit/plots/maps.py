@@ -6,9 +6,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.utils import check_random_state
 
-from ..images import ImageProblem
-from ..images.tables import text_of
-from ..ranking.codes import aligned, index_of, is_missing
+from cbirkit.images import ImageProblem
+from cbirkit.images.tables import text_of
+from cbirkit.ranking.codes import aligned, index_of, is_missing
+
 from .style import COLOURS, GREY, MARKERS, describe, new_axes, plain_text, safe_text
 
 _MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
@@ -58,10 +59,10 @@ def embedding_map(
     """
     labels = labels if labels is None else aligned(labels, index_of(points), "labels")
     points, embeddings, names = _plane(points, embeddings, random_state)
-    for what, given in (("labels", labels), ("thumbnails", thumbnails)):
+    for what, given in (("labels", labels), ("thumbnails", thumbnails), ("embeddings", embeddings)):
         if given is not None and len(given) != len(points):
             raise ValueError(
-                f"got {len(given)} {what} for {len(points)} points; give one for each point"
+                f"got {len(given)} {what} for {len(points)} points; give one row a point"
             )
     ax = new_axes(ax, (6.4, 4.6))
     colours, told = _scatter(ax, points, labels)
@@ -123,28 +124,17 @@ def _plane(points, embeddings, random_state):
         raise ValueError(
             f"points must be (n_images, 2) or embeddings (n_images, n_dims), got shape {points.shape}"
         )
-    if not np.isfinite(points).all():
-        bad = int((~np.isfinite(points)).any(axis=1).sum())
+    if bad := int((~np.isfinite(points)).any(axis=1).sum()):
         raise ValueError(f"{bad} of {len(points)} points are not finite; remove them")
-    if embeddings is not None:
-        embeddings = np.asarray(embeddings)
-        if embeddings.ndim != 2 or len(embeddings) != len(points):
-            raise ValueError(
-                f"embeddings must be ({len(points)}, n_dims), one row a point, got shape {embeddings.shape}"
-            )
     if points.shape[1] == 2:
         return (
             points,
             embeddings,
-            ("map, first dimension (no unit)", "map, second dimension (no unit)"),
+            [f"map, {which} dimension (no unit)" for which in ("first", "second")],
         )
-    if len(points) < 2:
-        raise ValueError("one embedding cannot be projected; give at least 2")
-    pca = PCA(2, random_state=random_state).fit(points)
+    pca = PCA(min(2, len(points)), random_state=random_state).fit(points)
     share = 100 * pca.explained_variance_ratio_
-    names = tuple(
-        f"principal component {i + 1} ({share[i]:.0f} % of the variance)" for i in range(2)
-    )
+    names = [f"principal component {i + 1} ({share[i]:.0f} % of the variance)" for i in range(2)]
     return pca.transform(points), points if embeddings is None else embeddings, names
 
 
@@ -158,41 +148,24 @@ def _scatter(ax, points, labels):
     names, counts = np.unique(labels, return_counts=True)
     if len(names) > _MOST_NAMES:
         names = names[np.argsort(-counts, kind="stable")]
-    named = {
-        name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
-        for i, name in enumerate(names[:_MOST_NAMES])
-    }
+    looks = [(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(_MOST_NAMES)]
+    named = dict(zip(names, looks, strict=False))
     others = ~np.isin(labels, list(named))
     ax.scatter(*points[others].T, s=size / 2, color="0.7", marker=".", lw=0)
     for name, (colour, marker) in named.items():
         which = labels == name
+        look = {"color": colour, "marker": marker, "alpha": 0.75, "lw": 0.3, "ec": "white"}
         words = f"{safe_text(name, 24)} ({which.sum()})"
-        ax.scatter(
-            *points[which].T,
-            s=size,
-            color=colour,
-            marker=marker,
-            alpha=0.75,
-            lw=0.3,
-            ec="white",
-            label=words,
-        )
+        ax.scatter(*points[which].T, s=size, label=words, **look)
     title = f"{_MOST_NAMES} of {len(names)} labels\n(others: grey dots)" if others.any() else None
-    legend = ax.legend(
-        fontsize=8,
-        title=title,
-        title_fontsize=8,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        borderaxespad=0,
-    )
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
+    legend = ax.legend(fontsize=8, title=title, title_fontsize=8, **beside)
     plain_text(*legend.get_texts())
     for handle in legend.legend_handles:
         handle.set_sizes([40])
     colours = [named.get(one, (GREY,))[0] for one in labels]
-    return colours, f", {len(names)} labels, each with its colour and marker: " + ", ".join(
-        map(safe_text, named)
-    )
+    told = ", ".join(map(safe_text, named))
+    return colours, f", {len(names)} labels, each with its colour and marker: {told}"
 
 
 def _place_thumbnails(ax, points, images, colours):

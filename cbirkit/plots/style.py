@@ -4,6 +4,7 @@ import io
 import unicodedata
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
@@ -17,27 +18,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 # A tick as a closed outline, so that no font has to hold the sign.
-TICK = Path(
-    [
-        (-0.9, -0.1),
-        (-0.6, 0.2),
-        (-0.25, -0.2),
-        (0.6, 0.75),
-        (0.9, 0.45),
-        (-0.25, -0.8),
-        (-0.9, -0.1),
-    ]
-)
-VERDICTS = {  # what a result is: (colour of its frame, line style of its frame, mark, words for the legend)
+TICK = Path(np.reshape([-9, -1, -6, 2, -2.5, -2, 6, 7.5, 9, 4.5, -2.5, -8, -9, -1], (7, 2)) / 10)
+# What a result is: (colour of its frame, line style of its frame, mark, words for the legend).
+VERDICTS = {
     "right": (GREEN, "-", TICK, "relevant"),
     "wrong": (VERMILLION, (0, (4, 2)), "X", "not relevant"),
     "junk": (GREY, ":", "_", "junk, not counted"),
     "unknown": (GREY, "-", None, "not judged"),
 }
-PLAIN = {
-    "parse_math": False,
-    "usetex": False,
-}  # what comes from file names is never read as mathematics
+# Text of file names is never read as mathematics.
+PLAIN = {"parse_math": False, "usetex": False}
 
 
 def safe_text(value, width=28):
@@ -63,9 +53,7 @@ def safe_text(value, width=28):
     """
     text = " ".join(str(value).split())
     # Cs are the lone surrogates of undecodable file names, Cf holds the signs that turn text round.
-    text = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text
-    )
+    text = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in text)
     width = max(int(width), 3)
     if len(text) <= width:
         return text
@@ -99,9 +87,8 @@ def describe(target, text):
     >>> alt_text(describe(ax, "Three bars; the second is the highest."))
     'Three bars; the second is the highest.'
     """
-    target.set_label(
-        " ".join(str(text).split())
-    )  # an artist's label is free text that nothing draws by itself
+    # An artist's label is free text that nothing draws by itself.
+    target.set_label(" ".join(str(text).split()))
     return target
 
 
@@ -158,30 +145,23 @@ def show(target, *, dpi=80):
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata=metadata)
     plt.close(figure)
     try:
-        from IPython import get_ipython
+        from IPython import display, get_ipython
     except ImportError:
         return buffer.getvalue()
     if get_ipython() is None:
         return buffer.getvalue()
-    from IPython.display import display
-
-    display(
-        {"image/png": buffer.getvalue(), "text/plain": text},
-        raw=True,
-        metadata={"image/png": {"alt": text}},
-    )
+    bundle = {"image/png": buffer.getvalue(), "text/plain": text}
+    display.display(bundle, raw=True, metadata={"image/png": {"alt": text}})
     return None
 
 
 def new_axes(ax, figsize):
     """`ax` itself, or the Axes of a new figure of `figsize` inches."""
-    if ax is not None:
-        if not hasattr(ax, "imshow"):
-            raise TypeError(
-                f"ax must be a matplotlib Axes, got {type(ax).__name__}; make one with plt.subplots()"
-            )
-        return ax
-    return plt.subplots(figsize=figsize, layout="constrained")[1]
+    if ax is None:
+        return plt.subplots(figsize=figsize, layout="constrained")[1]
+    if not hasattr(ax, "imshow"):
+        raise TypeError(f"ax must be an Axes as of plt.subplots(), got {type(ax).__name__}")
+    return ax
 
 
 def verdict_mark(ax, verdict, where, *, size, gid=None):
@@ -191,9 +171,5 @@ def verdict_mark(ax, verdict, where, *, size, gid=None):
         return
     x, y = where
     ax.plot([x], [y], "o", ms=size * 1.5, mfc="white", mec=colour, mew=1.0, zorder=5)
-    style = MarkerStyle(mark)
-    edge = size * 0.28 if mark == "_" else 0.0
-    (line,) = ax.plot(
-        [x], [y], ls="", marker=style, ms=size, mfc=colour, mec=colour, mew=edge, zorder=6
-    )
-    line.set_gid(gid)
+    look = {"mfc": colour, "mec": colour, "mew": size * 0.28 if mark == "_" else 0.0, "gid": gid}
+    ax.plot([x], [y], ls="", marker=MarkerStyle(mark), ms=size, zorder=6, **look)

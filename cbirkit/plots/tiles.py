@@ -1,18 +1,362 @@
-"""Thumbnails in rows: ranked lists and contact sheets."""
+"""A picture with what is said about it, `Tile`: alone, in ranked lists, contact sheets and on whole pages."""
+
+import html
+import io
+import textwrap
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from PIL import Image
 
-from ..images import ImageProblem
-from ..images.tables import text_of
-from ..ranking.codes import aligned
-from .judged import chosen_rows, positive, verdicts_of
-from .style import PLAIN, VERDICTS, describe, new_axes, safe_text
-from .tile import Tile, font_size, unit_points
+from cbirkit.images import ImageProblem
+from cbirkit.images.tables import text_of
+from cbirkit.ranking.codes import aligned
 
+from .style import BLACK, BLUE, PLAIN, VERDICTS, describe, new_axes, safe_text, verdict_mark
+
+MARKS = ("", "right", "wrong", "junk", "query")
 _GAP = 0.3  # between the query and its results, in tile widths
 _ROW = 1.36  # height of a row: the tile and two lines under it, in tile widths
 _PIXELS = 160  # longer side of a thumbnail
+_WIDTH, _INCH = 8.2, 1.1  # of a `View`: in tile widths, and one of these in inches
+_LINE = 0.23  # height of a line of text on a `View`
+_MOST = 24  # tiles of a section, and rows of a table, that a `View` draws
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One picture; what is drawn of it by matplotlib (`draw`), on a page (`html`) and in a grid of buttons (`state`).
+
+    Attributes
+    ----------
+    id : str
+        What is handed over when it is clicked.
+    image : bytes, uint8 array (h, w, 3) or None
+        An encoded picture (JPEG or PNG) or pixels; empty if it cannot be read.
+    alt : str
+        What a screen reader says.
+    caption, note, title : str
+        Text below, to the left and right; what is shown while the mouse rests on it. Any text is safe.
+    rank : int or None
+        Number in the corner.
+    mark : "", "right", "wrong", "junk" or "query"
+        Says the frame.
+
+    Raises
+    ------
+    ValueError
+        Another mark.
+
+    Examples
+    --------
+    >>> Tile("a.jpg", b"", caption="<b>", note="0.25", rank=1).html()
+    '<li><figure><div class="picture">cannot be read</div><figcaption>1: 0.25<br>&lt;b&gt;</figcaption></figure></li>'
+    """
+
+    id: str
+    image: Any
+    alt: str = ""
+    caption: str = ""
+    note: str = ""
+    title: str = ""
+    rank: int | None = None
+    mark: str = ""
+
+    def __post_init__(self):
+        if self.mark not in MARKS:
+            raise ValueError(f"the mark of tile {self.id!r} must be one of {MARKS}")
+
+    @property
+    def encoded(self):
+        """Bytes of the picture as JPEG or PNG; empty if it cannot be read."""
+        if self.image is None or isinstance(self.image, bytes):
+            return self.image or b""
+        return encode(self.image)
+
+    @property
+    def pixels(self):
+        """The picture as an array (h, w, 3), uint8; None if it cannot be read."""
+        if not isinstance(self.image, bytes):
+            return self.image
+        formats = ("JPEG", "PNG")
+        return (
+            np.asarray(Image.open(io.BytesIO(self.image), formats=formats).convert("RGB"))
+            if self.image
+            else None
+        )
+
+    @property
+    def lines(self):
+        """list of str: what stands below."""
+        first = self.note if self.rank is None else f"{self.rank}: {self.note}"
+        return [text for text in (first, self.caption) if text]
+
+    def state(self):
+        """What is sent to the page of a grid, as dict."""
+        known = {"alt": self.alt or f"image {self.id}", "title": self.title or self.id}
+        return dict(vars(self), image=self.encoded, **known)
+
+    def html(self):
+        """A list item with the picture inside it, all text escaped."""
+        shown = "cannot be read"
+        if data := self.encoded:
+            source = f"data:image;base64,{b64encode(data).decode()}"
+            shown = f'<img alt="{escaped(self.alt or self.id)}" src="{source}">'
+        words = "<br>".join(map(escaped, self.lines))
+        picture = f'<div class="picture">{shown}</div>'
+        return f"<li><figure>{picture}<figcaption>{words}</figcaption></figure></li>"
+
+    def draw(self, ax, x, y, *, size=1.0, gid=None):
+        """Draw it with its left upper corner at (x, y), `size` wide; y grows downward."""
+        unit, pixels = unit_points(ax) * size, self.pixels
+        points, middle = font_size(unit), {"ha": "center", **PLAIN}
+        if pixels is None:
+            words, place = "cannot be\nread", (x + size / 2, y + size / 2)
+            ax.text(*place, words, va="center", fontsize=points, **middle)
+        else:
+            h, w = np.array(pixels.shape[:2]) * 0.85 * size / max(pixels.shape[:2])
+            left, top = x + (size - w) / 2, y + (size - h) / 2
+            extent = (left, left + w, top + h, top)
+            ax.imshow(pixels, extent=extent, interpolation="antialiased", zorder=1)
+        bold = self.mark == "query"
+        look = {"fontsize": points, "weight": "bold" if bold else "normal", "va": "top"}
+        for line, text in enumerate(self.lines):
+            fits = unit * 0.97 / points / (0.7 if bold else 0.62)
+            fits /= 1 + any(east_asian_width(c) in "WF" for c in text)
+            below = y + 1.01 * size + line * 1.25 * size * points / unit
+            ax.text(x + size / 2, below, safe_text(text, fits), **look, **middle)
+        self._frame(ax, x, y, size, unit, gid)
+
+    def _frame(self, ax, x, y, size, unit, gid):
+        colour, line, mark, _ = VERDICTS.get(self.mark, VERDICTS["unknown"])
+        lines = [(colour, line, unit / 26 if mark else unit / 90)]
+        if self.mark == "query":  # a double frame: a thick black one with a thin white line inside
+            lines = [(BLACK, "-", unit / 20), ("white", "-", unit / 80)]
+        corner, side = (x + 0.04 * size, y + 0.04 * size), 0.92 * size
+        for i, (colour, line, width) in enumerate(lines):
+            look = {"ec": colour, "lw": width, "ls": line, "gid": None if i or mark else gid}
+            box = {"fill": False, "joinstyle": "miter", "zorder": 3}
+            ax.add_patch(Rectangle(corner, side, side, **look, **box))
+        if mark:
+            place = (x + 0.87 * size, y + 0.13 * size)
+            verdict_mark(ax, self.mark, place, size=unit * 0.13, gid=gid)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text with a bar each.
+
+    Attributes
+    ----------
+    columns : tuple of str
+    rows : list of tuple of str
+        At most three cells, the first one names the row.
+    counts : list of int
+        Lengths of the bars, as the numbers that they stand for; empty: no bars.
+    filters : list of dict or None
+        What picking a row filters by.
+    most : int
+        What the longest bar would stand for, if it is on another page.
+    """
+
+    columns: tuple
+    rows: list
+    counts: tuple = ()
+    filters: tuple = ()
+    most: int = 0
+
+    @property
+    def shares(self):
+        """Lengths of the bars in [0, 1]."""
+        most = max([self.most, *self.counts, 1])
+        return [n / most for n in self.counts]
+
+    def html(self):
+        """The table for a page, all text escaped."""
+        heads = "".join(f"<th>{escaped(name)}</th>" for name in self.columns)
+        shares = self.shares or [0] * len(self.rows)
+        rows = [
+            f"<tr><th scope=row>{escaped(name)}</th>"
+            + "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
+            + (f'<td><span class="bar" style="width:{20 * share:.1f}rem"></span></td>')
+            + "</tr>"
+            for (name, *cells), share in zip(self.rows, shares, strict=True)
+        ]
+        return f"<table>{f'<tr>{heads}</tr>' if heads else ''}{''.join(rows)}</table>"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a `View`: a heading, a summary, tiles (`size` tile widths large) and a table."""
+
+    heading: str = ""
+    summary: str = ""
+    tiles: tuple = ()
+    table: Table | None = None
+    size: float = 1.0
+
+    @property
+    def drawn(self):
+        """The first tiles, for which there is room on a figure."""
+        return self.tiles[:_MOST]
+
+    def html(self):
+        """The section for a page, all text escaped."""
+        words = f"<h2>{escaped(self.heading)}</h2>" if self.heading else ""
+        words += f"<p>{escaped(self.summary)}</p>" if self.summary else ""
+        tiles = "".join(tile.html() for tile in self.tiles)
+        words += f'<ol class="small">{tiles}</ol>' if tiles else ""
+        return words + (self.table.html() if self.table else "") + "\n"
+
+
+@dataclass(frozen=True)
+class View:
+    """What is to be seen at once, for the page of an explorer, as a figure (`draw`) and as HTML (`html`).
+
+    Attributes
+    ----------
+    title, told : str
+        A heading, and a sentence about all of it.
+    sections : sequence of Section
+    query : Tile or None
+        Is drawn larger, to the left of the sections.
+    """
+
+    title: str
+    told: str = ""
+    sections: tuple = ()
+    query: Tile | None = None
+
+    def draw(self):
+        """The view as a `matplotlib.figure.Figure` with a description."""
+        told = textwrap.wrap(safe_text(self.told, 400), 110)
+        left, columns = (2.1, 6) if self.query else (0.1, 8)
+        top = 0.15 + _LINE * (1 + len(told))
+        heights = [_height(section, columns) for section in self.sections]
+        tall = top + max(2.3 if self.query else 0, sum(heights)) + 0.1
+        fig = Figure(figsize=(_WIDTH * _INCH, tall * _INCH))
+        ax = fig.add_axes((0, 0, 1, 1))
+        _frame(ax, _WIDTH, tall, margin=0)
+        for i, line in enumerate([self.title, *told]):
+            _write(ax, 0.1, 0.15 + i * _LINE, line, **({} if i else _HEAD))
+        if self.query:
+            self.query.draw(ax, 0.1, top + 0.1, size=1.7)
+        for section, height in zip(self.sections, heights, strict=True):
+            _draw_section(ax, section, left, top, columns)
+            top += height
+        ax.autoscale(False)
+        return describe(ax, self.alt).figure
+
+    @property
+    def alt(self):
+        """All of it in words."""
+        words = [f"{self.title}. {self.told}"]
+        for one in self.sections:
+            tiles = "; ".join(tile.alt for tile in one.drawn)
+            words.append(f"{one.heading} {one.summary}: {tiles}.".strip(" :"))
+            if one.table:
+                words.append("; ".join(", ".join(row) for row in one.table.rows[:_MOST]) + ".")
+        return " ".join(words)
+
+    def html(self):
+        """Title, sentence and sections for a page, all text escaped."""
+        query = f'<ol class="query">{self.query.html()}</ol>' if self.query else ""
+        sections = "".join(section.html() for section in self.sections)
+        return f"<h1>{escaped(self.title)}</h1>{query}<p>{escaped(self.told)}</p>\n{sections}"
+
+
+def escaped(value):
+    """Text of anything on one line, without control characters, escaped for HTML."""
+    return html.escape(safe_text(value, 2000), quote=True)
+
+
+def encode(pixels):
+    """Bytes of an RGB uint8 image (h, w, 3): JPEG, or PNG where it is so small that JPEG would blur it."""
+    buffer = io.BytesIO()
+    kind = "PNG" if max(pixels.shape[:2]) <= 48 else "JPEG"
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format=kind, quality=85)
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------------- drawing of a `View`
+
+_HEAD = {"weight": "bold", "fontsize": 10}
+
+
+def _height(section, columns):
+    rows = -(-len(section.drawn) * section.size // columns)
+    lines = (
+        bool(section.heading) + bool(section.summary) + (len(section.drawn) < len(section.tiles))
+    )
+    if section.table:
+        lines += 1.5 + min(len(section.table.rows), _MOST)
+    return _LINE * lines + _ROW * section.size * rows + 0.15
+
+
+def _write(ax, x, y, text, width=120, **look):
+    ax.text(x, y, safe_text(text, width), va="center", **{"fontsize": 8} | look | PLAIN)
+
+
+def _draw_section(ax, section, left, top, columns):
+    rest = len(section.tiles) - len(section.drawn)
+    more = f"and {rest:,} more pictures" if rest else ""
+    for text, look in ((section.heading, _HEAD), (section.summary, {"color": "0.3"}), (more, {})):
+        if text:
+            _write(ax, left, top + _LINE / 2, text, **look)
+            top += _LINE
+    for i, tile in enumerate(section.drawn):
+        row, column = divmod(i, int(columns / section.size))
+        place = left + column * section.size, top + _ROW * section.size * row
+        tile.draw(ax, *place, size=section.size)
+    if section.table:
+        _draw_table(ax, section.table, left, top)
+
+
+def _draw_table(ax, table, left, top):
+    """Rows of text, the first column left, the others before the bars."""
+    shares = table.shares or [0] * len(table.rows)
+    places = [left, left + 2.8, left + 3.5] if table.counts else [left, left + 4]
+    width = 34 if table.counts else 52
+    rest = len(table.rows) - _MOST
+    heads = [*table.columns[:-1], f"{table.columns[-1]} (and {rest:,} more rows)"]
+    for i, row in enumerate([heads if rest > 0 else table.columns, *table.rows[:_MOST]]):
+        y = top + (i + 0.5) * _LINE
+        for cell, place in zip(row, places, strict=False):
+            _write(ax, place, y, cell, width, color="black" if i else "0.3")
+        if i:
+            bar = Rectangle((left + 4.3, y - 0.08), 3.6 * shares[i - 1], 0.16)
+            ax.add_patch(bar).set(facecolor=BLUE, edgecolor="none")
+
+
+def _frame(ax, width, height, margin=0.03):
+    ax.set(xlim=(-margin, width + margin), ylim=(height, -margin), aspect="equal")
+    ax.autoscale(False)
+    ax.axis("off")
+
+
+def unit_points(ax):
+    """Width of one tile in points, before any layout engine runs."""
+    figure = ax.get_figure(root=True)
+    inches = figure.get_size_inches()
+    if figure.get_layout_engine() is None or len(figure.axes) > 1:
+        box = ax.get_position()
+        inches = inches * (box.width, box.height)
+    # else the layout will give it nearly everything
+    return float(72 * min(inches / np.abs(np.diff([ax.get_xlim(), ax.get_ylim()]).ravel())))
+
+
+def font_size(unit):
+    """Points of the text under a tile that is `unit` points wide."""
+    return float(np.clip(0.093 * unit, 3.5, 11))
+
+
+# ---------------------------------------------------------------------- ranked lists and contact sheets
 
 
 def ranked_list(ranking, images, *, queries=None, relevance=None, rows=4, k=8, ax=None):
@@ -54,31 +398,35 @@ def ranked_list(ranking, images, *, queries=None, relevance=None, rows=4, k=8, a
     >>> len(ranked_list(ranking, images).images)
     9
     """
-    rows = chosen_rows(ranking, rows)
-    k = min(positive(k, "k"), ranking.k)
+    rows, k = _chosen_rows(ranking, rows), min(_positive(k, "k"), ranking.k)
+    truth = None if relevance is None else relevance_rows(relevance, ranking, rows)
     ax = new_axes(ax, (1.15 * (k + 1 + _GAP), max(1.5 * len(rows), 1.5) + 0.3))
-    verdicts, found = verdicts_of(ranking, relevance, rows, k)
     _frame(ax, 1 + _GAP + k, _ROW * len(rows) + 0.28)
-    told = []
+    told, kinds = [], set()
     for place, row in enumerate(rows):
-        top = place * _ROW
-        _draw_query(ax, (ranking, images, queries), row, top=top, found=found[place])
-        for j, verdict in enumerate(verdicts[place]):
-            item = int(ranking.indices[row, j])
+        found = [int(i) for i in ranking.indices[row, :k] if i >= 0]
+        marks, words = [""] * len(found), ""
+        if truth is not None:
+            mine = truth.select(np.array([place]))
+            marks = verdicts(mine, found)
+            words = f"{marks.count('right')} of {int(mine.n_positives[0])} found"
+        query = _query_tile(ranking, images, queries, row, words)
+        query.draw(ax, 0, place * _ROW, gid=f"query-{row}")
+        for j, (item, mark) in enumerate(zip(found, marks, strict=True)):
             key = ranking.database_ids[item] if hasattr(images, "ids") else item
-            lines = [f"{j + 1}:  {_number(ranking.distances[row, j])}", _caption(images, key)]
-            tile = Tile(_picture(images, key), lines, verdict, f"{verdict}-{place}-{j + 1}")
-            tile.draw(ax, 1 + _GAP + j, top)
-        told.append(_told(ranking, row, verdicts[place], relevance is not None))
-    kinds = [
-        name for name in VERDICTS if name != "unknown" and any(name in one for one in verdicts)
-    ]
-    _legend(ax, kinds, top=_ROW * len(rows))
-    return describe(
-        ax,
-        f"Ranked list of {len(rows)} {'query' if len(rows) == 1 else 'queries'}, nearest first. "
-        + " ".join(told),
-    )
+            far = ranking.distances[row, j]
+            note = f"{far:.3f}" if abs(far) < 1000 else f"{far:.4g}"
+            caption = _caption(images, key)
+            tile = Tile(
+                str(key), _picture(images, key), caption=caption, note=note, rank=j + 1, mark=mark
+            )
+            gid = f"{mark or 'unknown'}-{place}-{j + 1}"
+            tile.draw(ax, 1 + _GAP + j, place * _ROW, gid=gid)
+        kinds.update(marks)
+        told.append(_told(safe_text(ranking.query_ids[row]), marks, truth is not None))
+    _legend(ax, [name for name in VERDICTS if name in kinds], top=_ROW * len(rows))
+    number = f"{len(rows)} {'query' if len(rows) == 1 else 'queries'}"
+    return describe(ax, f"Ranked list of {number}, nearest first. " + " ".join(told))
 
 
 def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
@@ -110,69 +458,97 @@ def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
     >>> len(ax.images), ax.texts[0].get_text()
     (3, 'a')
     """
-    total = len(images)
+    total, ids = len(images), getattr(images, "ids", None)
     if total == 0:
         raise ValueError("there are 0 images to draw; choose a folder or a subset that has some")
-    labels = (
-        labels
-        if labels is None or labels is False
-        else list(aligned(labels, getattr(images, "ids", None), "labels"))
-    )
-    if labels and len(labels) != total:
-        raise ValueError(
-            f"got {len(labels)} labels for {total} images; give one label for each image"
-        )
-    n = min(positive(n, "n"), total)
-    columns = min(positive(columns, "columns"), n)
-    n_rows = -(-n // columns)
-    step = 1.06 if labels is False else 1.22
+    if labels is not None and labels is not False:
+        labels = list(aligned(labels, ids, "labels"))
+        if len(labels) != total:
+            raise ValueError(f"got {len(labels)} labels for {total} images; give one for each")
+    n = min(_positive(n, "n"), total)
+    columns = min(_positive(columns, "columns"), n)
+    step, n_rows = 1.06 if labels is False else 1.22, -(-n // columns)
     ax = new_axes(ax, (1.15 * columns, 1.15 * step * n_rows + 0.1))
     _frame(ax, columns, step * n_rows)
     names = []
     for i in range(n):
-        key = images.ids[i] if hasattr(images, "ids") else i
-        if labels is False:
-            lines = []
-        else:
-            names.append(text_of(labels[i]) if labels is not None else _caption(images, key))
-            lines = [names[-1]]
-        Tile(_picture(images, key), lines, "unknown", f"image-{i}").draw(
-            ax, i % columns, (i // columns) * step
-        )
-    shown = f": {', '.join(safe_text(name) for name in dict.fromkeys(names))}" if names else ""
+        key = i if ids is None else ids[i]
+        name = _caption(images, key) if labels is None else text_of(labels[i] if labels else None)
+        names += [safe_text(name)] if labels is not False else []
+        tile = Tile(str(key), _picture(images, key), caption=name)
+        tile.draw(ax, i % columns, (i // columns) * step, gid=f"image-{i}")
+    shown = f": {', '.join(dict.fromkeys(names))}" if names else ""
     return describe(ax, f"Contact sheet of {n} of {total} images{shown}.")
 
 
-def _draw_query(ax, sources, row, *, top, found):
-    ranking, images, queries = sources
-    query_id = ranking.query_ids[row]
-    source, key = images, query_id
-    if queries is not None and not hasattr(queries, "ids"):
-        if len(queries) != len(ranking):
-            raise ValueError(
-                f"got {len(queries)} query images for a ranking of {len(ranking)} queries; give one for each"
-            )
-        source, key = queries, row
-    elif queries is not None:
+def verdicts(truth, items):
+    """What each of some database items is for the one query of a `Relevance`: "right", "wrong" or "junk"; list of str."""
+    items = np.asarray(items, dtype=np.int64)[None]  # (1, k)
+    names = np.where(truth.gains(items) > 0, "right", "wrong")
+    return np.where(truth.junk(items), "junk", names)[0].tolist()
+
+
+def relevance_rows(relevance, ranking, rows):
+    """`relevance` of the chosen rows of `ranking`, found by query id; the databases must be the same."""
+    if not np.array_equal(relevance.database_ids, ranking.database_ids):
+        raise ValueError(
+            f"the relevance knows {len(relevance.database_ids)} database images, "
+            f"the ranking {len(ranking.database_ids)}, and the lists differ; make both from one database"
+        )
+    where = {one: i for i, one in enumerate(relevance.query_ids)}
+    asked = [ranking.query_ids[row] for row in rows]
+    if missing := [one for one in asked if one not in where]:
+        raise ValueError(
+            f"the relevance does not know query {safe_text(missing[0])!r}; make it for the ranking's queries"
+        )
+    return relevance.select(np.array([where[one] for one in asked], dtype=np.int64))
+
+
+def _positive(value, name):
+    if int(value) < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def _chosen_rows(ranking, rows):
+    """Positions in `ranking` for a number of first queries, or for positions and query ids."""
+    n = len(ranking)
+    if isinstance(rows, int | np.integer):
+        return list(range(min(_positive(rows, "rows"), n)))
+    where = {str(one): i for i, one in enumerate(ranking.query_ids)} | {i: i for i in range(-n, n)}
+    rows = [rows] if isinstance(rows, str) else list(rows)
+    if unknown := [row for row in rows if row not in where]:
+        raise ValueError(
+            f"no query {unknown[0]!r} in the ranking of {n} queries; give positions or query ids"
+        )
+    return [where[row] % n for row in rows]
+
+
+def _query_tile(ranking, images, queries, row, found):
+    source, key = images, ranking.query_ids[row]
+    if queries is not None:
         source = queries
+        if not hasattr(queries, "ids"):
+            key = row
+            if len(queries) != len(ranking):
+                raise ValueError(
+                    f"got {len(queries)} query images for a ranking of {len(ranking)} queries; give one for each"
+                )
     try:
         picture = _picture(source, key)
-    except (KeyError, IndexError):
-        picture = NotImplemented
-    if picture is NotImplemented:
+    except (KeyError, IndexError, TypeError):
         raise ValueError(
-            f"no image is known for query {safe_text(query_id)!r}; pass the query images as queries=..."
-        )
-    Tile(picture, [_caption(source, key), found or "query"], "query", f"query-{row}").draw(
-        ax, 0, top
-    )
+            f"no image is known for query {safe_text(key)!r}; pass the query images as queries=..."
+        ) from None
+    note = _caption(source, key)
+    return Tile(str(key), picture, note=note, caption=found or "query", mark="query")
 
 
 def _picture(images, key):
-    """Thumbnail (h, w, 3); None where it cannot be read, NotImplemented where it is not known."""
+    """Thumbnail (h, w, 3); None where it cannot be read, KeyError or IndexError where it is not known."""
     if hasattr(images, "thumbnail"):
         if isinstance(key, str) and key not in images.table.index:
-            return NotImplemented  # not the error of `thumbnail`: the caller knows better what was missing
+            raise KeyError(key)
         try:
             return images.thumbnail(key, _PIXELS)
         except ImageProblem:
@@ -183,61 +559,27 @@ def _picture(images, key):
 
 
 def _caption(images, key):
-    if not hasattr(images, "table"):
+    if not hasattr(images, "table") or "label" not in images.table:
         return str(key)
-    label = (
-        images.table["label"].iloc[int(images.positions([key])[0])]
-        if "label" in images.table
-        else None
-    )
-    return text_of(label) or str(key)
+    return text_of(images.table["label"].iloc[int(images.positions([key])[0])]) or str(key)
 
 
-def _told(ranking, row, verdicts, judged):
-    name = safe_text(ranking.query_ids[row])
+def _told(name, marks, judged):
     if not judged:
-        return f"Query {name}: {len(verdicts)} results."
-    right = [str(i + 1) for i, verdict in enumerate(verdicts) if verdict == "right"]
-    return f"Query {name}: relevant at " + (
-        f"ranks {', '.join(right)} of {len(verdicts)}." if right else "no rank shown."
-    )
+        return f"Query {name}: {len(marks)} results."
+    right = [str(i + 1) for i, mark in enumerate(marks) if mark == "right"]
+    found = f"ranks {', '.join(right)} of {len(marks)}." if right else "no rank shown."
+    return f"Query {name}: relevant at {found}"
 
 
 def _legend(ax, kinds, *, top):
     size = font_size(unit_points(ax))
-    ax.text(
-        0.02,
-        top + 0.02,
-        "double frame: query\nresults: rank, distance, label",
-        fontsize=size,
-        va="top",
-        color="0.3",
-        **PLAIN,
-    )
+    words = "double frame: query\nresults: rank, distance, label"
+    ax.text(0.02, top + 0.02, words, fontsize=size, va="top", color="0.3", **PLAIN)
     handles = []
-    for kind in kinds:
-        colour, line, mark, words = VERDICTS[kind]
-        handles.append(
-            Line2D([], [], color=colour, ls=line, marker=mark, ms=size, lw=1.5, label=words)
-        )
+    for colour, line, mark, words in (VERDICTS[kind] for kind in kinds):
+        look = {"color": colour, "ls": line, "marker": mark, "label": words}
+        handles.append(Line2D([], [], ms=size, lw=1.5, **look))
     if handles:
-        ax.legend(
-            handles=handles,
-            loc="lower right",
-            ncols=3,
-            frameon=False,
-            fontsize=size,
-            borderaxespad=0,
-            borderpad=0,
-            handlelength=4,
-        )
-
-
-def _frame(ax, width, height):
-    ax.set(xlim=(-0.03, width + 0.03), ylim=(height, -0.05), aspect="equal")
-    ax.autoscale(False)
-    ax.axis("off")
-
-
-def _number(value):
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+        place = {"loc": "lower right", "ncols": 3, "borderaxespad": 0, "borderpad": 0}
+        ax.legend(handles=handles, frameon=False, fontsize=size, handlelength=4, **place)
