@@ -46,7 +46,7 @@ NOISES = {  # a right answer that is not silent
 _SHELL = "shell = get_ipython()\n"
 TRICKS = {  # written below a wrong answer
     "other check": "from cbirkit import checks\nchecks.check_precision_at_k = lambda answer: checks.Verdict('', 'passed', '')",
-    "other grade": "from cbirkit import checks\nchecks.grade = checks._grade.grade = lambda *names, **settings: None",
+    "other grade": "from cbirkit import checks\nchecks.grade = checks.grading.grade = lambda *names, **settings: None",
     "import hook": "import builtins, types\nold = builtins.__import__\nfake = types.SimpleNamespace(grade=lambda *names, **settings: None)\n"
     "builtins.__import__ = lambda name, *more, **some: fake if 'checks' in name else old(name, *more, **some)",
     "meta path": "import sys, types\nfake = types.ModuleType('cbirkit.checks')\nfake.grade = lambda *names, **settings: None\n"

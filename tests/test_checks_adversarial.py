@@ -5,7 +5,6 @@ import torch
 
 from cbirkit import checks
 from cbirkit.attacks.bounds import Ball
-from cbirkit.checks import adversarial
 
 
 def solved_recall(hits):
@@ -31,9 +30,9 @@ def solved_attack(normalised, gradient, epsilon, mean, std):
 
 
 CHECKS = {
-    "robust_recall": (checks.check_robust_recall, adversarial.RECALL_MISTAKES, solved_recall),
-    "pgd_step": (checks.check_pgd_step, adversarial.STEP_MISTAKES, solved_step),
-    "mended_attack": (checks.check_mended_attack, adversarial.NORMALISED_MISTAKES, solved_attack),
+    "robust_recall": (checks.check_robust_recall, solved_recall),
+    "pgd_step": (checks.check_pgd_step, solved_step),
+    "mended_attack": (checks.check_mended_attack, solved_attack),
 }
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from cbirkit import checks
-from cbirkit.checks import domain_fine_tuning
 
 
 def solved_class_split(labels, order, n_train, n_validation):
@@ -35,17 +34,14 @@ def solved_choose_alpha(alphas, target, source, most):
 CHECKS = {
     "class_split": (
         checks.check_class_split,
-        domain_fine_tuning.CLASS_SPLIT_MISTAKES,
         solved_class_split,
     ),
     "which_learn": (
         checks.check_which_learn,
-        domain_fine_tuning.WHICH_LEARN_MISTAKES,
         solved_which_learn,
     ),
     "choose_alpha": (
         checks.check_choose_alpha,
-        domain_fine_tuning.CHOOSE_ALPHA_MISTAKES,
         solved_choose_alpha,
     ),
 }

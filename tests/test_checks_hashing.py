@@ -5,7 +5,6 @@ from scipy.linalg import orthogonal_procrustes, polar
 from scipy.spatial.distance import cdist
 
 from cbirkit import checks
-from cbirkit.checks import hashing
 
 
 def solved_hamming(queries, codes):
@@ -29,11 +28,10 @@ def solved_radius(distances, relevant, radius):
 
 
 CHECKS = {
-    "hamming_distances": (checks.check_hamming_distances, hashing.HAMMING_MISTAKES, solved_hamming),
-    "best_rotation": (checks.check_best_rotation, hashing.ROTATION_MISTAKES, solved_rotation),
+    "hamming_distances": (checks.check_hamming_distances, solved_hamming),
+    "best_rotation": (checks.check_best_rotation, solved_rotation),
     "precision_in_radius": (
         checks.check_precision_in_radius,
-        hashing.RADIUS_MISTAKES,
         solved_radius,
     ),
 }

@@ -5,7 +5,6 @@ import numpy as np
 from sklearn.preprocessing import normalize
 
 from cbirkit import checks
-from cbirkit.checks import local_features
 from cbirkit.encoders.local import root_sift
 
 
@@ -25,9 +24,9 @@ def solved_ransac_step(source, target, sample, threshold):
 
 
 CHECKS = {
-    "root_sift": (checks.check_root_sift, local_features.ROOT_SIFT_MISTAKES, root_sift),
-    "tf_idf": (checks.check_tf_idf, local_features.TF_IDF_MISTAKES, solved_tf_idf),
-    "ransac_step": (checks.check_ransac_step, local_features.RANSAC_MISTAKES, solved_ransac_step),
+    "root_sift": (checks.check_root_sift, root_sift),
+    "tf_idf": (checks.check_tf_idf, solved_tf_idf),
+    "ransac_step": (checks.check_ransac_step, solved_ransac_step),
 }
 
 

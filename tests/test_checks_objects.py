@@ -6,7 +6,6 @@ import torch
 from torchvision.ops import nms
 
 from cbirkit import checks
-from cbirkit.checks import objects
 from cbirkit.objects import Region, box_iou, non_maximum_suppression, pool_regions
 
 
@@ -21,9 +20,9 @@ def solved_distances(distances, owners, n_images):
 
 
 CHECKS = {
-    "masked_pooling": (checks.check_masked_pooling, objects.POOLING_MISTAKES, solved_pooling),
-    "image_distances": (checks.check_image_distances, objects.DISTANCE_MISTAKES, solved_distances),
-    "suppressed": (checks.check_suppressed, objects.SUPPRESSION_MISTAKES, non_maximum_suppression),
+    "masked_pooling": (checks.check_masked_pooling, solved_pooling),
+    "image_distances": (checks.check_image_distances, solved_distances),
+    "suppressed": (checks.check_suppressed, non_maximum_suppression),
 }
 
 

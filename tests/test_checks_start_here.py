@@ -4,9 +4,33 @@ import itertools
 
 import numpy as np
 
+from cbirkit import checks
 from cbirkit.checks import start_here
 
-CHECKS = {}  # they stand in `test_checks`
+CHECKS = {
+    "precision_at_k": (
+        checks.check_precision_at_k,
+        lambda relevant, k: np.count_nonzero(relevant[:k]) / k,
+    ),
+    "leave_query_out": (
+        checks.check_leave_query_out,
+        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][:k],
+    ),
+    "tiled_histogram": (
+        checks.check_tiled_histogram,
+        lambda image, tiles, bins: (
+            np.concatenate(
+                [
+                    np.histogramdd(tile.reshape(-1, 3), bins=bins, range=[(0, 256)] * 3)[0].ravel()
+                    / (tile.size / 3)
+                    for band in np.array_split(image, tiles)
+                    for tile in np.array_split(band, tiles, axis=1)
+                ]
+            )
+            / tiles**2
+        ),
+    ),
+}
 
 
 def by_loop(relevant, k):
@@ -61,7 +85,7 @@ def pixel_by_pixel(image, tiles, bins):
 
 def edges(image, tiles, bins):
     cells = np.digitize(image, np.ceil(np.arange(1, bins) * 256 / bins))
-    return start_here._tiled(image, tiles, bins, cells=lambda *_: cells)
+    return start_here._tiled_histogram(image, tiles, bins, cells=lambda *_: cells)
 
 
 RIGHT = {
@@ -88,7 +112,7 @@ RIGHT = {
         by_histogramdd,
         pixel_by_pixel,
         edges,
-        lambda *a: start_here._tiled(*a).astype(np.float32),
+        lambda *a: start_here._tiled_histogram(*a).astype(np.float32),
     ),
 }
 
@@ -162,47 +186,62 @@ WRONG = {
         ("", lambda query_id, ranked_ids, k: np.where(ranked_ids == query_id, "", ranked_ids)[:k]),
     ),
     "tiled_histogram": (
-        ("", lambda image, tiles, bins: start_here._tiled(image.transpose(1, 0, 2), tiles, bins)),
         (
             "",
-            lambda image, tiles, bins: start_here._tiled(image, tiles, bins).reshape(
+            lambda image, tiles, bins: start_here._tiled_histogram(
+                image.transpose(1, 0, 2), tiles, bins
+            ),
+        ),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled_histogram(image, tiles, bins).reshape(
                 tiles, tiles, -1
             ),
         ),
         (
             "",
-            lambda image, tiles, bins: start_here._tiled(
+            lambda image, tiles, bins: start_here._tiled_histogram(
                 image, tiles, bins, cells=lambda i, b: np.rint(i / 255 * (b - 1)).astype(int)
             ),
         ),
         (
             "",
-            lambda image, tiles, bins: start_here._tiled(
+            lambda image, tiles, bins: start_here._tiled_histogram(
                 image,
                 tiles,
                 bins,
                 cells=lambda i, b: np.minimum(i // (256 // b), b - 1).astype(int),
             ),
         ),
-        ("", lambda image, tiles, bins: start_here._tiled(image[..., [0, 2, 1]], tiles, bins)),
-        ("", lambda image, tiles, bins: start_here._tiled(image[..., [1, 0, 2]], tiles, bins)),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled_histogram(
+                image[..., [0, 2, 1]], tiles, bins
+            ),
+        ),
+        (
+            "",
+            lambda image, tiles, bins: start_here._tiled_histogram(
+                image[..., [1, 0, 2]], tiles, bins
+            ),
+        ),
         (
             "",
             lambda image, tiles, bins: (
-                start_here._tiled(image, tiles, bins)
-                / max(start_here._tiled(image, tiles, bins).max(), 1e-9)
+                start_here._tiled_histogram(image, tiles, bins)
+                / max(start_here._tiled_histogram(image, tiles, bins).max(), 1e-9)
             ),
         ),
         (
             "",
-            lambda image, tiles, bins: start_here._tiled(
+            lambda image, tiles, bins: start_here._tiled_histogram(
                 image.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8), tiles, bins
             ),
         ),
-        ("", lambda image, tiles, bins: start_here._tiled(image, tiles, bins)[::-1]),
+        ("", lambda image, tiles, bins: start_here._tiled_histogram(image, tiles, bins)[::-1]),
         (
             "",
-            lambda image, tiles, bins: start_here._tiled(
+            lambda image, tiles, bins: start_here._tiled_histogram(
                 image[: len(image) // tiles * tiles], tiles, bins
             ),
         ),

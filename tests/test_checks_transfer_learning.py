@@ -9,7 +9,6 @@ from sklearn.model_selection import LeaveOneOut
 from sklearn.preprocessing import normalize
 
 from cbirkit import checks
-from cbirkit.checks import transfer_learning
 
 
 def solved_mean(embeddings, labels, queries):
@@ -36,12 +35,10 @@ def solved_strength(embeddings, labels, strengths):
 CHECKS = {
     "nearest_class_mean": (
         checks.check_nearest_class_mean,
-        transfer_learning.MEAN_MISTAKES,
         solved_mean,
     ),
     "choose_strength": (
         checks.check_choose_strength,
-        transfer_learning.STRENGTH_MISTAKES,
         solved_strength,
     ),
 }

@@ -13,7 +13,6 @@ from unittest import mock
 import course
 
 from cbirkit import checks
-from cbirkit.checks._run import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "teaching.md"
@@ -78,9 +77,9 @@ def named_mistakes(check):
     """The sentences with which a check names wrong answers."""
     said = []
 
-    def record(answer, trusted, cases, *, mistakes=(), **settings):
-        said.extend(mistake.sentence for mistake in mistakes)
-        return Verdict(trusted.__name__, "passed", "recorded")
+    def record(answer, trusted, cases, *, mistakes, **settings):
+        said.extend(mistakes)
+        return checks.Verdict(trusted.__name__, "passed", "recorded")
 
     function = getattr(checks, check)
     with mock.patch.dict(function.__globals__, {"run_check": record}):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 
 def check_robust_recall(answer):
@@ -31,24 +31,24 @@ def _robust_recall(hits):
 
 def _hit_cases():
     random = np.random.RandomState(0)
-    return [
-        Case(
-            (np.array([[True, False, True], [False, True, True]]),),
+    yield from [
+        (
             "two attacks that break different queries",
+            np.array([[True, False, True], [False, True, True]]),
         ),
-        Case((random.rand(4, 30) < 0.8,), "four attacks on thirty queries"),
-        Case((random.rand(1, 7) < 0.5,), "a single attack"),
-        Case((np.ones((3, 5), bool),), "attacks that break nothing"),
-        Case(
-            (np.array([[True, False, True], [False, True, False]]),),
+        ("four attacks on thirty queries", random.rand(4, 30) < 0.8),
+        ("a single attack", random.rand(1, 7) < 0.5),
+        ("attacks that break nothing", np.ones((3, 5), bool)),
+        (
             "attacks that together break every query: the answer is 0",
+            np.array([[True, False, True], [False, True, False]]),
         ),
-        Case((np.zeros((2, 4), bool),), "attacks that break everything, each of them"),
-        Case(
-            (np.array([[True, True, True], [True, False, True]]),),
+        ("attacks that break everything, each of them", np.zeros((2, 4), bool)),
+        (
             "an attack that breaks nothing and one that breaks a query",
+            np.array([[True, True, True], [True, False, True]]),
         ),
-        Case((np.ones((1, 1), bool),), "one attack on one query"),
+        ("one attack on one query", np.ones((1, 1), bool)),
     ]
 
 
@@ -58,44 +58,33 @@ def _of_survivors(hits):
         return float(np.divide(left.sum(), left.size))
 
 
-RECALL_MISTAKES = (
-    Mistake(
-        lambda hits: float(hits.mean(axis=1).min()),
-        "That is the best single attack; the attacker may choose another one for each query.",
+RECALL_MISTAKES = {
+    "That is the best single attack; the attacker may choose another one for each query.": lambda hits: (
+        float(hits.mean(axis=1).min())
     ),
-    Mistake(
-        lambda hits: float(hits.mean()),
-        "That is the mean over attacks: nobody attacks with an average.",
+    "That is the mean over attacks: nobody attacks with an average.": lambda hits: float(
+        hits.mean()
     ),
-    Mistake(
-        lambda hits: float(hits.any(axis=0).mean()),
-        "That counts queries that survive some attack; they have to survive all: .all(axis=0).",
+    "That counts queries that survive some attack; they have to survive all: .all(axis=0).": lambda hits: (
+        float(hits.any(axis=0).mean())
     ),
-    Mistake(
-        lambda hits: float(hits.all(axis=1).mean()),
-        "That is the share of attacks that break nothing: queries are columns, so reduce over axis 0 first.",
+    "That is the share of attacks that break nothing: queries are columns, so reduce over axis 0 first.": lambda hits: (
+        float(hits.all(axis=1).mean())
     ),
-    Mistake(
-        lambda hits: int(hits.all(axis=0).sum()),
-        "That is a number of queries; divide by how many there are.",
+    "That is a number of queries; divide by how many there are.": lambda hits: int(
+        hits.all(axis=0).sum()
     ),
-    Mistake(
-        _of_survivors,
-        "You averaged over the queries that survive, which gives 1, or NaN where none does: the share is of all queries.",
+    "You averaged over the queries that survive, which gives 1, or NaN where none does: the share is of all queries.": _of_survivors,
+    "That asks whether no query is broken at all: .all(axis=0) asks it of each query.": lambda hits: (
+        float(hits.all())
     ),
-    Mistake(
-        lambda hits: float(hits.all()),
-        "That asks whether no query is broken at all: .all(axis=0) asks it of each query.",
+    "That is the share of queries that some attack breaks: return the share that none breaks.": lambda hits: (
+        float(1 - hits.all(axis=0).mean())
     ),
-    Mistake(
-        lambda hits: float(1 - hits.all(axis=0).mean()),
-        "That is the share of queries that some attack breaks: return the share that none breaks.",
+    "A product of means takes the attacks for independent: ask query by query.": lambda hits: float(
+        hits.mean(axis=1).prod()
     ),
-    Mistake(
-        lambda hits: float(hits.mean(axis=1).prod()),
-        "A product of means takes the attacks for independent: ask query by query.",
-    ),
-)
+}
 
 
 def check_pgd_step(answer):
@@ -134,17 +123,17 @@ def _step_cases():
 
     still, partly = images(1, 0.4, 0.6, 0.02, 0.01, 0.03), images(2, 0.4, 0.6, 0.02, 0.01, 0.03)
     still[1][:], partly[1][:, :, :2] = 0, 0
-    return [
-        Case(images(2, 0.4, 0.6, 0.0, 0.01, 0.03), "a first step from the image itself"),
-        Case(images(2, 0.4, 0.6, 0.03, 0.02, 0.03), "a step that would leave the ball"),
-        Case(
-            images(2, 0.0, 0.05, 0.03, 0.02, 0.03),
+    yield from [
+        ("a first step from the image itself", *images(2, 0.4, 0.6, 0.0, 0.01, 0.03)),
+        ("a step that would leave the ball", *images(2, 0.4, 0.6, 0.03, 0.02, 0.03)),
+        (
             "dark images, where pixels would become negative",
+            *images(2, 0.0, 0.05, 0.03, 0.02, 0.03),
         ),
-        Case(images(1, 0.95, 1.0, 0.1, 0.2, 0.1, scale=1e-6), "bright images and tiny gradients"),
-        Case(still, "a gradient of zero, where nothing moves"),
-        Case(partly, "a gradient that is zero at half of the pixels"),
-        Case(images(1, 0.4, 0.6, 0.0, 0.1, 0.0), "epsilon 0, which must give the image back"),
+        ("bright images and tiny gradients", *images(1, 0.95, 1.0, 0.1, 0.2, 0.1, scale=1e-6)),
+        ("a gradient of zero, where nothing moves", *still),
+        ("a gradient that is zero at half of the pixels", *partly),
+        ("epsilon 0, which must give the image back", *images(1, 0.4, 0.6, 0.0, 0.1, 0.0)),
     ]
 
 
@@ -158,44 +147,33 @@ _SIGNS = {  # what a wrong sign makes of 0
     np.nan: "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np.sign.",
 }
 
-STEP_MISTAKES = (
-    Mistake(
-        lambda at, g, clean, size, eps: np.clip(at + size * np.sign(g), 0, 1),
-        "The pixels are valid, but nothing keeps them within epsilon of the clean image.",
+STEP_MISTAKES = {
+    "The pixels are valid, but nothing keeps them within epsilon of the clean image.": lambda at, g, clean, size, eps: (
+        np.clip(at + size * np.sign(g), 0, 1)
     ),
-    Mistake(
-        lambda at, g, clean, size, eps: np.clip(at + size * np.sign(g), clean - eps, clean + eps),
-        "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.",
+    "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.": lambda at, g, clean, size, eps: (
+        np.clip(at + size * np.sign(g), clean - eps, clean + eps)
     ),
-    Mistake(
-        lambda at, g, clean, size, eps: np.clip(
-            np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1
-        ),
-        "You projected to a ball around the last point: it moves along. The ball stays around the clean image.",
+    "You projected to a ball around the last point: it moves along. The ball stays around the clean image.": lambda at, g, clean, size, eps: (
+        np.clip(np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1)
     ),
-    Mistake(
-        lambda at, g, clean, size, eps: _pgd_step(at, -g, clean, size, eps),
-        "That goes downhill: an attacker adds the gradient.",
+    "That goes downhill: an attacker adds the gradient.": lambda at, g, clean, size, eps: _pgd_step(
+        at, -g, clean, size, eps
     ),
-    Mistake(
-        lambda at, g, clean, size, eps: np.clip(
-            np.clip(at + size * g, clean - eps, clean + eps), 0, 1
-        ),
-        "The gradient itself has any scale; in L-inf the step goes along its sign.",
+    "The gradient itself has any scale; in L-inf the step goes along its sign.": lambda at, g, clean, size, eps: (
+        np.clip(np.clip(at + size * g, clean - eps, clean + eps), 0, 1)
     ),
-    Mistake(
-        lambda at, g, clean, size, eps: _pgd_step(clean, g, clean, size, eps),
-        "You start from the clean image again; a step goes on from where the attack is.",
+    "You start from the clean image again; a step goes on from where the attack is.": lambda at, g, clean, size, eps: (
+        _pgd_step(clean, g, clean, size, eps)
     ),
-    *(
-        Mistake(lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others), words)
+    **{
+        words: lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others)
         for zero, words in _SIGNS.items()
+    },
+    "The step has the length `size`, not `epsilon`.": lambda at, g, clean, size, eps: _pgd_step(
+        at, g, clean, eps, eps
     ),
-    Mistake(
-        lambda at, g, clean, size, eps: _pgd_step(at, g, clean, eps, eps),
-        "The step has the length `size`, not `epsilon`.",
-    ),
-)
+}
 
 
 def check_mended_attack(answer):
@@ -242,19 +220,19 @@ def _normalised_cases():
     uneven = np.array([0.1, 0.5, 1.0])
     still = case(2, 0.3, 0.7, 0.05)
     still[1][:, :, 1:3] = 0
-    return [
-        Case(still, "a gradient that is zero at half of the pixels, which stay"),
-        Case(case(2, 0.3, 0.7, 8 / 255), "grey images and the mean and std of ImageNet"),
-        Case(
-            case(2, 0.3, 0.7, 0.05, np.array([0.1, 0.5, 0.9]), uneven),
+    yield from [
+        ("a gradient that is zero at half of the pixels, which stay", *still),
+        ("grey images and the mean and std of ImageNet", *case(2, 0.3, 0.7, 8 / 255)),
+        (
             "channels of very different std",
+            *case(2, 0.3, 0.7, 0.05, np.array([0.1, 0.5, 0.9]), uneven),
         ),
-        Case(case(1, 0.0, 0.04, 0.05), "dark images, where pixels would become negative"),
-        Case(
-            case(1, 0.96, 1.0, 0.05, uneven, uneven, shape=(3, 3)),
+        ("dark images, where pixels would become negative", *case(1, 0.0, 0.04, 0.05)),
+        (
             "bright images of three by three pixels",
+            *case(1, 0.96, 1.0, 0.05, uneven, uneven, shape=(3, 3)),
         ),
-        Case(case(1, 0.2, 0.8, 0.0), "epsilon 0, which must change nothing"),
+        ("epsilon 0, which must change nothing", *case(1, 0.2, 0.8, 0.0)),
     ]
 
 
@@ -273,39 +251,27 @@ def _multiplied(normalised, gradient, epsilon, mean, std):
     return normalised + epsilon * np.sign(gradient) * _columns(mean, std)[1]
 
 
-NORMALISED_MISTAKES = (
-    Mistake(
-        lambda x, g, eps, mean, std: np.clip(x + eps * np.sign(g), 0, 1),
-        "That is the attack with the bug: 0 and 1 are the ends of pixels, not of normalised numbers, and epsilon is in pixels.",
+NORMALISED_MISTAKES = {
+    "That is the attack with the bug: 0 and 1 are the ends of pixels, not of normalised numbers, and epsilon is in pixels.": lambda x, g, eps, mean, std: (
+        np.clip(x + eps * np.sign(g), 0, 1)
     ),
-    Mistake(
+    "The ends are right, but epsilon is added to normalised numbers: in pixels that is only std times as much.": (
         _bounded_by_normalised,
-        "The ends are right, but epsilon is added to normalised numbers: in pixels that is only std times as much.",
-        worth=1 / 2,
+        1 / 2,
     ),
-    Mistake(
-        lambda x, g, eps, mean, std: x + eps * np.sign(g),
-        "Nothing keeps the pixels in [0, 1], and epsilon is added to normalised numbers.",
+    "Nothing keeps the pixels in [0, 1], and epsilon is added to normalised numbers.": lambda x, g, eps, mean, std: (
+        x + eps * np.sign(g)
     ),
-    Mistake(_unclipped, "The step is right, but nothing keeps the pixels in [0, 1].", worth=1 / 2),
-    Mistake(
-        _multiplied,
-        "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std.",
+    "The step is right, but nothing keeps the pixels in [0, 1].": (_unclipped, 1 / 2),
+    "Normalising divides by std, so a step of epsilon pixels is epsilon / std, not epsilon * std.": _multiplied,
+    "Those are pixels; normalise them again before you return them.": lambda x, g, eps, mean, std: (
+        _mended_attack(x, g, eps, mean, std) * _columns(mean, std)[1] + _columns(mean, std)[0]
     ),
-    Mistake(
-        lambda x, g, eps, mean, std: (
-            _mended_attack(x, g, eps, mean, std) * _columns(mean, std)[1] + _columns(mean, std)[0]
-        ),
-        "Those are pixels; normalise them again before you return them.",
+    "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.": lambda x, g, eps, mean, std: (
+        _mended_attack(x, g, eps, np.full(3, np.mean(mean)), np.full(3, np.mean(std)))
     ),
-    Mistake(
-        lambda x, g, eps, mean, std: _mended_attack(
-            x, g, eps, np.full(3, np.mean(mean)), np.full(3, np.mean(std))
-        ),
-        "mean and std belong to channels: reshape them to (3, 1, 1), do not average them.",
-    ),
-    *(
-        Mistake(lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others), words)
+    **{
+        words: lambda x, g, *others, zero=zero: _mended_attack(x, _signs(g, zero), *others)
         for zero, words in _SIGNS.items()
-    ),
-)
+    },
+}

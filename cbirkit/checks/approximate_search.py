@@ -1,10 +1,11 @@
-"""Checks of notebook 12: recall of neighbours, choosing nprobe for a target."""
+"""Checks of notebook 12: recall of neighbours, nprobe for a target, the walk through a graph."""
 
-import functools
+import heapq
+from functools import partial
 
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 
 def check_neighbour_recall(answer):
@@ -33,37 +34,41 @@ def _recall_of_neighbours(found, true):
 
 def _recall_cases():
     random = np.random.RandomState(0)
-    cases = [
-        Case((np.array([[4, 7, 9]]), np.array([[4, 7, 8]])), "found 4, 7, 9 and true 4, 7, 8"),
-        Case((np.array([[3, 2, 1]]), np.array([[1, 2, 3]])), "all three found, in another order"),
-        Case(
-            (np.array([[1, 2], [3, 4]]), np.array([[3, 4], [1, 2]])),
+    yield from [
+        ("found 4, 7, 9 and true 4, 7, 8", np.array([[4, 7, 9]]), np.array([[4, 7, 8]])),
+        ("all three found, in another order", np.array([[3, 2, 1]]), np.array([[1, 2, 3]])),
+        (
             "two queries that found each other's neighbours",
+            np.array([[1, 2], [3, 4]]),
+            np.array([[3, 4], [1, 2]]),
         ),
-        Case(
-            (np.array([[5, -1, -1, -1]]), np.array([[5, 6, 7, 8]])),
+        (
             "one found and nothing else, which is -1",
+            np.array([[5, -1, -1, -1]]),
+            np.array([[5, 6, 7, 8]]),
         ),
-        Case(
-            (np.array([[9, 8, 7, 6, 5, 4]]), np.array([[4, 5]])),
+        (
             "six found, among them both true ones",
+            np.array([[9, 8, 7, 6, 5, 4]]),
+            np.array([[4, 5]]),
         ),
-        Case((np.array([[1], [2]]), np.array([[1, 0], [5, 2]])), "one found for each, two true"),
-        Case(
-            (np.array([[5, 5, 5, 6]]), np.array([[5, 6, 7, 8]])),
+        ("one found for each, two true", np.array([[1], [2]]), np.array([[1, 0], [5, 2]])),
+        (
             "a true neighbour found three times, which counts once",
+            np.array([[5, 5, 5, 6]]),
+            np.array([[5, 6, 7, 8]]),
         ),
-        Case(
-            (np.full((2, 3), -1), np.array([[1, 2], [0, 3]])),
+        (
             "an index that found nothing: -1 everywhere",
+            np.full((2, 3), -1),
+            np.array([[1, 2], [0, 3]]),
         ),
-        Case((np.zeros((2, 0), int), np.array([[1, 2], [0, 3]])), "lists of length 0"),
+        ("lists of length 0", np.zeros((2, 0), int), np.array([[1, 2], [0, 3]])),
     ]
     for n in (4, 9):
         true = np.stack([random.permutation(30)[:5] for _ in range(n)])
         found = np.stack([random.permutation(30)[:8] for _ in range(n)])
-        cases.append(Case((found, true), f"{n} random lists of eight, five true ones each"))
-    return cases
+        yield f"{n} random lists of eight, five true ones each", found, true
 
 
 def _by_place(found, true):
@@ -71,39 +76,30 @@ def _by_place(found, true):
     return (found[:, :width] == true[:, :width]).sum(axis=1) / true.shape[1]
 
 
-RECALL_MISTAKES = (
-    Mistake(
-        _by_place, "You compared place by place; a neighbour counts at whatever place it is found."
+RECALL_MISTAKES = {
+    "You compared place by place; a neighbour counts at whatever place it is found.": _by_place,
+    "np.isin looked through the lists of all queries; each query has its own.": lambda f, t: (
+        np.isin(t, f).mean(axis=1)
     ),
-    Mistake(
-        lambda f, t: np.isin(t, f).mean(axis=1),
-        "np.isin looked through the lists of all queries; each query has its own.",
+    "You divided by how many were found, which is precision; divide by how many are true.": lambda f, t: (
+        (f[:, :, None] == t[:, None]).any(axis=2).mean(axis=1)
     ),
-    Mistake(
-        lambda f, t: (f[:, :, None] == t[:, None]).any(axis=2).mean(axis=1),
-        "You divided by how many were found, which is precision; divide by how many are true.",
+    "That is the mean over queries; return one number a query, (n,).": lambda f, t: float(
+        _recall_of_neighbours(f, t).mean()
     ),
-    Mistake(
-        lambda f, t: float(_recall_of_neighbours(f, t).mean()),
-        "That is the mean over queries; return one number a query, (n,).",
+    "That is 1 as soon as one is found (a hit rate); count the share of them.": lambda f, t: (
+        _recall_of_neighbours(f, t).astype(bool).astype(float)
     ),
-    Mistake(
-        lambda f, t: _recall_of_neighbours(f, t).astype(bool).astype(float),
-        "That is 1 as soon as one is found (a hit rate); count the share of them.",
+    "You counted; divide by how many true neighbours there are.": lambda f, t: (
+        (f[:, :, None] == t[:, None]).any(axis=1).sum(axis=1).astype(float)
     ),
-    Mistake(
-        lambda f, t: (f[:, :, None] == t[:, None]).any(axis=1).sum(axis=1).astype(float),
-        "You counted; divide by how many true neighbours there are.",
+    "A neighbour that is found three times counts once: ask of each true one whether it was found.": lambda f, t: (
+        (f[:, :, None] == t[:, None]).sum(axis=(1, 2)) / t.shape[1]
     ),
-    Mistake(
-        lambda f, t: (f[:, :, None] == t[:, None]).sum(axis=(1, 2)) / t.shape[1],
-        "A neighbour that is found three times counts once: ask of each true one whether it was found.",
+    "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.": lambda f, t: (
+        _recall_of_neighbours(f[:, : t.shape[1]], t)
     ),
-    Mistake(
-        lambda f, t: _recall_of_neighbours(f[:, : t.shape[1]], t),
-        "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.",
-    ),
-)
+}
 
 
 def check_choose_nprobe(answer):
@@ -140,7 +136,7 @@ def _searcher(needs):
     """A search whose query i finds its j-th neighbour once ``needs[i, j]`` lists are looked into, and the true keys."""
     n, k = needs.shape
     true = np.arange(n * k).reshape(n, k)
-    return functools.partial(_found_with, needs, true), true
+    return partial(_found_with, needs, true), true
 
 
 def _found_with(needs, true, nprobe):
@@ -152,36 +148,34 @@ def _nprobe_cases():
     random = np.random.RandomState(1)
     spread = np.arange(1, 11)[None]
     uneven = np.array([[1, 1, 1, 1], [1, 1, 6, 6], [1, 3, 6, 9]])
-    cases = [
-        Case(
-            (*_searcher(spread), 0.5, 16),
+    yield from [
+        (
             "one more neighbour found with each list, target 0.5, which 5 lists reach exactly",
+            *_searcher(spread),
+            0.5,
+            16,
         ),
-        Case(
-            (*_searcher(spread), 0.91, 16), "the same, target 0.91, which takes all ten neighbours"
-        ),
-        Case((*_searcher(np.ones((3, 4), int)), 0.95, 8), "everything found in the first list"),
-        Case((*_searcher(uneven), 0.0, 12), "target 0, which the first list reaches"),
-        Case((*_searcher(np.full((2, 3), 5)), 0.9, 1), "one list in all, target 0.9: out of reach"),
-        Case((*_searcher(spread), 1.0, 10), "all ten lists are needed, target 1"),
-        Case(
-            (*_searcher(uneven), 0.6, 12),
-            "an easy query, a hard one and one between: the mean counts",
-        ),
-        Case(
-            (*_searcher(np.where(spread > 9, 99, spread)), 0.95, 12),
+        ("the same, target 0.91, which takes all ten neighbours", *_searcher(spread), 0.91, 16),
+        ("everything found in the first list", *_searcher(np.ones((3, 4), int)), 0.95, 8),
+        ("target 0, which the first list reaches", *_searcher(uneven), 0.0, 12),
+        ("one list in all, target 0.9: out of reach", *_searcher(np.full((2, 3), 5)), 0.9, 1),
+        ("all ten lists are needed, target 1", *_searcher(spread), 1.0, 10),
+        ("an easy query, a hard one and one between: the mean counts", *_searcher(uneven), 0.6, 12),
+        (
             "a neighbour that no list holds, target 0.95: out of reach",
+            *_searcher(np.where(spread > 9, 99, spread)),
+            0.95,
+            12,
         ),
     ]
     for n_lists, target in ((32, 0.801), (32, 0.951), (100, 0.901)):
         needs = np.minimum(random.geometric(0.12, size=(40, 10)), n_lists)
-        cases.append(
-            Case(
-                (*_searcher(needs), target, n_lists),
-                f"random lists, {n_lists} of them, target {target}",
-            )
+        yield (
+            f"random lists, {n_lists} of them, target {target}",
+            *_searcher(needs),
+            target,
+            n_lists,
         )
-    return cases
 
 
 def _first(good, otherwise):
@@ -215,42 +209,155 @@ def _by_places(search, true, target, n_lists):
     return _first([(search(p) == true).mean() >= target for p in range(1, n_lists + 1)], n_lists)
 
 
-NPROBE_MISTAKES = (
-    Mistake(lambda s, t, target, n: n, "All lists always reach it; return the fewest that do."),
-    Mistake(_strictly, "A recall equal to the target reaches it: >=, not >."),
-    Mistake(
-        _doubling,
-        "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before.",
+NPROBE_MISTAKES = {
+    "All lists always reach it; return the fewest that do.": lambda s, t, target, n: n,
+    "A recall equal to the target reaches it: >=, not >.": _strictly,
+    "You doubled and kept the first that is enough; fewer lists may do: look between it and the one before.": _doubling,
+    "That is one too few: count lists from 1, and return the first that reaches the target.": lambda *a: (
+        _choose_nprobe(*a) - 1
     ),
-    Mistake(
-        lambda *a: _choose_nprobe(*a) - 1,
-        "That is one too few: count lists from 1, and return the first that reaches the target.",
+    "That is where recall is highest; the target may be reached with fewer lists.": lambda s, t, target, n: (
+        int(_mean_recalls(s, t, n).argmax()) + 1
     ),
-    Mistake(
-        lambda s, t, target, n: int(_mean_recalls(s, t, n).argmax()) + 1,
-        "That is where recall is highest; the target may be reached with fewer lists.",
+    "That is the recall nearest to the target, which may lie below it.": lambda s, t, target, n: (
+        int(np.abs(_mean_recalls(s, t, n) - target).argmin()) + 1
     ),
-    Mistake(
-        lambda s, t, target, n: int(np.abs(_mean_recalls(s, t, n) - target).argmin()) + 1,
-        "That is the recall nearest to the target, which may lie below it.",
+    "You asked that every query reaches the target; it is about the mean over queries.": _worst_query,
+    "You stopped as soon as one query reaches the target; it is about the mean over queries.": _best_query,
+    "You compared place by place; a neighbour counts at whatever place it is found.": _by_places,
+    "Where no number of lists reaches the target, return n_lists.": lambda s, t, target, n: _first(
+        _mean_recalls(s, t, n) >= target - 1e-12, None
     ),
-    Mistake(
-        _worst_query,
-        "You asked that every query reaches the target; it is about the mean over queries.",
+    "That is one too many: return the first that reaches the target itself.": lambda *a: min(
+        _choose_nprobe(*a) + 1, a[-1]
     ),
-    Mistake(
-        _best_query,
-        "You stopped as soon as one query reaches the target; it is about the mean over queries.",
+}
+
+
+def check_graph_search(answer):
+    """Check ``graph_search(vectors, links, query, entry, ef)``: best-first search in a graph of neighbours.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `vectors` (n, d), `links` (n, m) whole numbers, `query` (d,), the row `entry` and `ef`; returns the rows of the
+        at most `ef` nearest items met, nearest first, (<= ef,) int64.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_graph_search(lambda vectors, links, query, entry, ef: np.arange(ef)).passed
+    False
+    """
+    return run_check(answer, _graph_search, _graph_cases(), mistakes=GRAPH_MISTAKES)
+
+
+def _graph_search(
+    vectors, links, query, entry, ef, *, patience="worst", with_entry=True, ordered=True
+):
+    """The search and, by its switches, what goes wrong with it."""
+    far = np.linalg.norm(vectors - query, axis=1)
+    seen, waiting, best = (
+        {entry},
+        [(far[entry], entry)],
+        [(-far[entry], entry)] if with_entry else [],
+    )
+    while waiting:
+        gap, row = heapq.heappop(waiting)
+        if best and patience == "worst" and len(best) >= ef and gap > -best[0][0]:
+            break
+        if best and patience == "best" and gap > min(-one for one, _ in best):
+            break
+        for other in links[row].tolist():
+            if other not in seen:
+                seen.add(other)
+                heapq.heappush(waiting, (far[other], other))
+                heapq.heappush(best, (-far[other], other))
+                if len(best) > ef:
+                    heapq.heappop(best)
+    rows = [row for _, row in (sorted(best, reverse=True) if ordered else best)]
+    return np.array(rows, dtype=np.int64)
+
+
+def _graph_cases():
+    random = np.random.RandomState(167)  # so that one more in the beam finds others
+    line = np.arange(8.0)[:, None]
+    chain = np.stack([np.maximum(np.arange(8) - 1, 0), np.minimum(np.arange(8) + 1, 7)], axis=1)
+    islands = np.array([[1, 1], [0, 0], [3, 3], [2, 2]])
+    yield from [
+        (
+            "eight points on a line linked to the next, ef 1, from one end",
+            line,
+            chain,
+            np.array([5.2]),
+            0,
+            1,
+        ),
+        ("the same with ef 3", line, chain, np.array([5.2]), 0, 3),
+        ("a query beside the entry, which is an answer, too", line, chain, np.array([0.1]), 0, 2),
+        (
+            "two islands: nothing leads from the entry to the query's",
+            line[:4],
+            islands,
+            np.array([3.0]),
+            0,
+            4,
+        ),
+        ("a single point, linked to itself", line[:1], np.array([[0]]), np.array([3.0]), 0, 2),
+        ("eight points on a line and ef 8: all of them", line, chain, np.array([5.2]), 0, 8),
+        ("a query beside the entry in the middle of the line", line, chain, np.array([2.9]), 3, 2),
+    ]
+    for n, m, ef in ((60, 3, 1), (60, 3, 5), (200, 4, 10), (200, 4, 30)):
+        vectors = random.normal(size=(n, 6))
+        near = np.linalg.norm(vectors[:, None] - vectors[None], axis=2).argsort(axis=1)
+        links = np.concatenate([near[:, 1:m], random.randint(0, n, size=(n, 1))], axis=1)
+        yield (
+            f"{n} random points with {m} links, ef {ef}",
+            vectors,
+            links,
+            random.normal(size=6),
+            int(random.randint(n)),
+            ef,
+        )
+
+
+def _greedy(vectors, links, query, entry, ef):
+    far = np.linalg.norm(vectors - query, axis=1)
+    while far[links[entry]].min() < far[entry]:
+        entry = int(links[entry][far[links[entry]].argmin()])
+    return np.array([entry], dtype=np.int64)
+
+
+def _looks_at_all(vectors, links, query, entry, ef):
+    return np.linalg.norm(vectors - query, axis=1).argsort()[:ef]
+
+
+def _everything_reachable(vectors, links, query, entry, ef):
+    return _graph_search(vectors, links, query, entry, len(vectors))[:ef]
+
+
+GRAPH_MISTAKES = {
+    "You walk to the nearest and stop, which is ef = 1: keep the ef best met, and go on from those not yet visited.": _greedy,
+    "You compared the query with all vectors; the point is to follow the links, and to miss what they do not reach.": _looks_at_all,
+    "You visited everything that can be reached: stop when the nearest item waiting is farther than the worst of the ef best.": _everything_reachable,
+    "You stop when the nearest item waiting is farther than the *best* met; compare with the worst of the ef best.": partial(
+        _graph_search, patience="best"
     ),
-    Mistake(
-        _by_places, "You compared place by place; a neighbour counts at whatever place it is found."
+    "The entry is an item, too: put it among the best.": partial(_graph_search, with_entry=False),
+    "That is the order of a heap; sort by distance before you return.": partial(
+        _graph_search, ordered=False
     ),
-    Mistake(
-        lambda s, t, target, n: _first(_mean_recalls(s, t, n) >= target - 1e-12, None),
-        "Where no number of lists reaches the target, return n_lists.",
+    "That is farthest first; return the nearest first.": lambda *a: _graph_search(*a)[::-1].copy(),
+    "That is one row too many: at most `ef`.": lambda vectors, links, query, entry, ef: (
+        _graph_search(vectors, links, query, entry, ef + 1)
     ),
-    Mistake(
-        lambda *a: min(_choose_nprobe(*a) + 1, a[-1]),
-        "That is one too many: return the first that reaches the target itself.",
+    "You kept ef + 1 best on the way, so that the walk goes on for longer: keep ef.": lambda vectors, links, query, entry, ef: (
+        _graph_search(vectors, links, query, entry, ef + 1)[:ef]
     ),
-)
+    "The walk begins at `entry`, not at row 0.": lambda vectors, links, query, entry, ef: (
+        _graph_search(vectors, links, query, 0, ef)
+    ),
+}

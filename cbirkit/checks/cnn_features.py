@@ -1,8 +1,10 @@
-"""Checks of notebook 03: what a cell sees, GeM that no power breaks."""
+"""Checks of notebook 03: receptive fields, GeM for every p, whitening without a leak, CroW."""
+
+from functools import partial
 
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 
 def check_seen_pixels(answer):
@@ -27,11 +29,7 @@ def check_seen_pixels(answer):
     return run_check(answer, _seen_pixels, _seen_cases(), mistakes=SEEN_MISTAKES)
 
 
-def _seen_pixels(layers, cell):
-    return _walk(layers, cell)
-
-
-def _walk(layers, cell, *, pad=1, backwards=True, extra=0, both=False):
+def _seen_pixels(layers, cell, *, pad=1, backwards=True, extra=0, both=False):
     """First and last pixel and, by its switches, what goes wrong on the way back to them."""
     first, last = cell, cell
     for kernel, stride, padding in layers[::-1] if backwards else layers:
@@ -42,16 +40,16 @@ def _walk(layers, cell, *, pad=1, backwards=True, extra=0, both=False):
 
 def _seen_cases():
     random = np.random.RandomState(0)
-    cases = [
-        Case(([(3, 1, 0)], 0), "one convolution 3 wide, without padding"),
-        Case(([(3, 1, 1)], 0), "one convolution 3 wide with padding 1, at the border"),
-        Case(([(3, 2, 1)], 5), "one convolution 3 wide of stride 2"),
-        Case(([(3, 2, 0), (3, 1, 1)], 4), "stride 2, then stride 1"),
-        Case(([(3, 1, 1), (3, 2, 0)], 4), "stride 1, then stride 2"),
-        Case(([(1, 1, 0), (1, 1, 0)], 3), "two convolutions 1 wide: a pixel sees itself"),
-        Case(([], 3), "no layer: a pixel sees itself"),
-        Case(([(5, 2, 1), (2, 3, 2)], 0), "padding that is not half the kernel"),
-        Case(([(3, 2, 1), (5, 1, 0)], 200), "cell 200"),
+    yield from [
+        ("one convolution 3 wide, without padding", [(3, 1, 0)], 0),
+        ("one convolution 3 wide with padding 1, at the border", [(3, 1, 1)], 0),
+        ("one convolution 3 wide of stride 2", [(3, 2, 1)], 5),
+        ("stride 2, then stride 1", [(3, 2, 0), (3, 1, 1)], 4),
+        ("stride 1, then stride 2", [(3, 1, 1), (3, 2, 0)], 4),
+        ("two convolutions 1 wide: a pixel sees itself", [(1, 1, 0), (1, 1, 0)], 3),
+        ("no layer: a pixel sees itself", [], 3),
+        ("padding that is not half the kernel", [(5, 2, 1), (2, 3, 2)], 0),
+        ("cell 200", [(3, 2, 1), (5, 1, 0)], 200),
     ]
     for n in random.randint(3, 8, size=8):
         layers = [
@@ -59,56 +57,39 @@ def _seen_cases():
             for k in random.choice([1, 2, 3, 5, 7], n)
         ]
         cell = int(random.randint(10))
-        cases.append(Case((layers, cell), f"layers {layers} and cell {cell}"))
-    return cases
+        yield f"layers {layers} and cell {cell}", layers, cell
 
 
 def _side_only(layers, cell):
-    first, last = _walk(layers, cell)
+    first, last = _seen_pixels(layers, cell)
     return 0, last - first
 
 
 def _without_strides(layers, cell):
-    return _walk([(kernel, 1, padding) for kernel, _, padding in layers], cell)
+    return _seen_pixels([(kernel, 1, padding) for kernel, _, padding in layers], cell)
 
 
-SEEN_MISTAKES = (
-    Mistake(
-        lambda layers, cell: _walk(layers, cell, pad=0),
-        "The padding is missing: position 0 begins `padding` before the map.",
+SEEN_MISTAKES = {
+    "The padding is missing: position 0 begins `padding` before the map.": partial(
+        _seen_pixels, pad=0
     ),
-    Mistake(
-        lambda layers, cell: _walk(layers, cell, backwards=False),
-        "The walk goes back from the last layer to the image: begin with layers[-1].",
+    "The walk goes back from the last layer to the image: begin with layers[-1].": partial(
+        _seen_pixels, backwards=False
     ),
-    Mistake(
-        lambda layers, cell: _walk(layers, cell, extra=1),
-        "One too many: a kernel that begins at x ends at x + kernel - 1.",
+    "One too many: a kernel that begins at x ends at x + kernel - 1.": partial(
+        _seen_pixels, extra=1
     ),
-    Mistake(
-        lambda layers, cell: _walk(layers, cell, both=True),
-        "The last pixel moves by the padding, too.",
+    "The last pixel moves by the padding, too.": partial(_seen_pixels, both=True),
+    "The strides are missing: position x of a layer of stride s begins at x * s in the map before it.": _without_strides,
+    "The size is right, the place is not: follow the cell, first = first * stride - padding.": _side_only,
+    "The order is (first, last).": lambda layers, cell: _seen_pixels(layers, cell)[::-1],
+    "You cut at the border; the pixels asked for may lie in the padding, where their numbers are negative.": lambda layers, cell: (
+        tuple(max(end, 0) for end in _seen_pixels(layers, cell))
     ),
-    Mistake(
-        _without_strides,
-        "The strides are missing: position x of a layer of stride s begins at x * s in the map before it.",
+    "The padding need not be half the kernel: take it from the layer.": lambda layers, cell: (
+        _seen_pixels([(kernel, stride, kernel // 2) for kernel, stride, _ in layers], cell)
     ),
-    Mistake(
-        _side_only,
-        "The size is right, the place is not: follow the cell, first = first * stride - padding.",
-    ),
-    Mistake(lambda layers, cell: _walk(layers, cell)[::-1], "The order is (first, last)."),
-    Mistake(
-        lambda layers, cell: tuple(max(end, 0) for end in _walk(layers, cell)),
-        "You cut at the border; the pixels asked for may lie in the padding, where their numbers are negative.",
-    ),
-    Mistake(
-        lambda layers, cell: _walk(
-            [(kernel, stride, kernel // 2) for kernel, stride, _ in layers], cell
-        ),
-        "The padding need not be half the kernel: take it from the layer.",
-    ),
-)
+}
 
 
 def check_stable_gem(answer):
@@ -146,44 +127,39 @@ def _gem_cases():
         return (random.gamma(0.6, 1.0, shape) * (random.rand(*shape) < 0.7)).astype(np.float32)
 
     two = np.array([[[[1.0, 3.0]]]], dtype=np.float32)
-    cases = [
-        Case((two, 1), "the map [1, 3] and p = 1, which is the average"),
-        Case((two, 2), "the map [1, 3] and p = 2"),
-        Case((two, np.inf), "the map [1, 3] and p = infinity, which is the maximum"),
-        Case((maps(2, 3, 4, 5), 3), "two images of three random maps and p = 3"),
-        Case((maps(3, 2, 2, 6), 1.5), "p = 1.5"),
-        Case(
-            (np.zeros((1, 2, 3, 3), np.float32), 3), "maps of zeros, whose mean is 0 whatever p is"
-        ),
-        Case(
-            (0.01 * maps(2, 3, 4, 4), 64),
+    yield from [
+        ("the map [1, 3] and p = 1, which is the average", two, 1),
+        ("the map [1, 3] and p = 2", two, 2),
+        ("the map [1, 3] and p = infinity, which is the maximum", two, np.inf),
+        ("two images of three random maps and p = 3", maps(2, 3, 4, 5), 3),
+        ("p = 1.5", maps(3, 2, 2, 6), 1.5),
+        ("maps of zeros, whose mean is 0 whatever p is", np.zeros((1, 2, 3, 3), np.float32), 3),
+        (
             "small numbers and p = 64: 0.01 to the power of 64 is 0 in float32",
+            0.01 * maps(2, 3, 4, 4),
+            64,
         ),
-        Case(
-            (20 * maps(2, 3, 4, 4), 200),
+        (
             "large numbers and p = 200: 20 to the power of 200 is infinite in float32",
+            20 * maps(2, 3, 4, 4),
+            200,
         ),
     ]
     one_silent, uneven = maps(2, 3, 2, 2), maps(2, 3, 4, 4)
     one_silent[1, 1], uneven[0, 0] = 0, 0.001 * uneven[0, 0]
-    cases += [
-        Case((one_silent, 3), "a map of zeros among others"),
-        Case((one_silent, np.inf), "a map of zeros among others and p = infinity"),
-        Case(
-            (uneven, 200),
-            "a map of small numbers among others and p = 200: each has its own maximum",
-        ),
-        Case((maps(2, 2, 3, 3), 1000), "p = 1000: even float64 ends before 3 to the power of 1000"),
-        Case((maps(1, 1, 1, 1) + 1, 3), "a map of one cell"),
+    yield from [
+        ("a map of zeros among others", one_silent, 3),
+        ("a map of zeros among others and p = infinity", one_silent, np.inf),
+        ("a map of small numbers among others and p = 200: each has its own maximum", uneven, 200),
+        ("p = 1000: even float64 ends before 3 to the power of 1000", maps(2, 2, 3, 3), 1000),
+        ("a map of one cell", maps(1, 1, 1, 1) + 1, 3),
     ]
     for p in (1, 2.5, 4, 10, np.inf):
-        cases.append(
-            Case(
-                (maps(*random.randint(1, 5, 2), *random.randint(1, 7, 2)), p),
-                f"random maps and p = {p}",
-            )
+        yield (
+            f"random maps and p = {p}",
+            maps(*random.randint(1, 5, 2), *random.randint(1, 7, 2)),
+            p,
         )
-    return cases
 
 
 def _plain_gem(maps, p, *, root=True, mean=np.mean, axes=(2, 3)):
@@ -204,35 +180,202 @@ def _switched_gem(maps, p, *, guard=1.0, back=True):
         return value * (top[:, :, 0, 0] if back else 1)
 
 
-GEM_MISTAKES = (
-    Mistake(
-        _plain_gem,
-        "x ** p has left the range of float32: divide each map by its maximum first, and multiply by it at the end.",
+GEM_MISTAKES = {
+    "x ** p has left the range of float32: divide each map by its maximum first, and multiply by it at the end.": _plain_gem,
+    "A map of zeros became NaN (0 / 0): where the maximum is 0, divide by something else.": partial(
+        _switched_gem, guard=None
     ),
-    Mistake(
-        lambda maps, p: _switched_gem(maps, p, guard=None),
-        "A map of zeros became NaN (0 / 0): where the maximum is 0, divide by something else.",
+    "You divided by the maximum; multiply by it at the end.": partial(_switched_gem, back=False),
+    "The p-th root is missing: total ** (1 / p).": partial(_plain_gem, root=False),
+    "That is a sum over positions: GeM takes the mean before the root.": partial(
+        _plain_gem, mean=np.sum
     ),
-    Mistake(
-        lambda maps, p: _switched_gem(maps, p, back=False),
-        "You divided by the maximum; multiply by it at the end.",
+    "You averaged over the wrong axes: positions are axes 2 and 3.": partial(
+        _plain_gem, axes=(1, 2)
     ),
-    Mistake(
-        lambda maps, p: _plain_gem(maps, p, root=False),
-        "The p-th root is missing: total ** (1 / p).",
+    "That is the average, whatever p is.": lambda maps, p: maps.mean(axis=(2, 3)),
+    "That is the maximum, whatever p is.": lambda maps, p: maps.max(axis=(2, 3)),
+    "float64 only moves the limit: for every p, divide each map by its maximum first, and multiply by it at the end.": lambda maps, p: (
+        _plain_gem(maps.astype(np.float64), p)
     ),
-    Mistake(
-        lambda maps, p: _plain_gem(maps, p, mean=np.sum),
-        "That is a sum over positions: GeM takes the mean before the root.",
+}
+
+
+def check_whitened_cosines(answer):
+    """Check ``whitened_cosines(embeddings, split, n_dims)``: PCA-whitening learned on the images set aside, and on no other.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `embeddings` (n, d), `split` (n,) of "query", "database" and "aside", and `n_dims`; returns the cosines
+        (n_queries, n_database) of the whitened embeddings: mean and directions of the rows "aside", the `n_dims` directions of
+        largest variance, each divided by its standard deviation.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_whitened_cosines(lambda embeddings, split, n_dims: embeddings @ embeddings.T).status
+    'not yet'
+    """
+    return run_check(
+        answer, _whitened_cosines, _whitening_cases(), mistakes=WHITENING_MISTAKES, tolerance=1e-4
+    )
+
+
+def _whitened_cosines(
+    embeddings, split, n_dims, *, fit="aside", centre=True, power=0.5, smallest=False, unit=True
+):
+    """Cosines after whitening and, by its switches, what goes wrong with it."""
+    rows = np.ones(len(split), bool) if fit == "all" else np.isin(split, fit.split("+"))
+    mean = embeddings[rows].mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(embeddings[rows].T, bias=True))
+    order = np.arange(n_dims) if smallest else np.arange(len(values))[::-1][:n_dims]
+    projected = (embeddings - (mean if centre else 0)) @ (
+        vectors[:, order] / np.maximum(values[order], 1e-12) ** power
+    )
+    if unit:
+        projected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+    return projected[split == "query"] @ projected[split == "database"].T
+
+
+def _whitening_cases():
+    random = np.random.RandomState(2)
+    for n_queries, n_database, all_kept in ((3, 5, False),) * 5 + ((3, 5, True), (1, 1, False)):
+        d = random.randint(4, 9)
+        n_dims = int(d if all_kept else random.randint(2, 4))
+        split = random.permutation(
+            np.repeat(["query", "database", "aside"], [n_queries, n_database, 30])
+        )
+        embeddings = random.randn(len(split), d) @ (
+            random.randn(d, d) * np.geomspace(3, 0.3, d)
+        ) + 2 * random.randn(d)
+        embeddings[split != "aside"] += random.randn(
+            d
+        )  # the images asked about are not those set aside
+        about = f"{n_queries} queries among {len(split)} random embeddings of {d} dimensions, of which {n_dims} are kept"
+        yield about, embeddings, split, n_dims
+
+
+def _swapped(embeddings, split, n_dims):
+    return _whitened_cosines(embeddings, split, n_dims).T
+
+
+WHITENING_MISTAKES = {
+    "The leak: mean and directions were learned on all rows, queries and database among them. Take the rows set aside only.": partial(
+        _whitened_cosines, fit="all"
     ),
-    Mistake(
-        lambda maps, p: _plain_gem(maps, p, axes=(1, 2)),
-        "You averaged over the wrong axes: positions are axes 2 and 3.",
+    "The leak: mean and directions were learned on the database. Take the rows set aside only.": partial(
+        _whitened_cosines, fit="database"
     ),
-    Mistake(lambda maps, p: maps.mean(axis=(2, 3)), "That is the average, whatever p is."),
-    Mistake(lambda maps, p: maps.max(axis=(2, 3)), "That is the maximum, whatever p is."),
-    Mistake(
-        lambda maps, p: _plain_gem(maps.astype(np.float64), p),
-        "float64 only moves the limit: for every p, divide each map by its maximum first, and multiply by it at the end.",
+    "The leak: mean and directions were learned on queries and database. Take the rows set aside only.": partial(
+        _whitened_cosines, fit="query+database"
     ),
-)
+    "The mean of the images set aside has to be subtracted from all rows.": partial(
+        _whitened_cosines, centre=False
+    ),
+    "The directions are not divided by their standard deviations.": partial(
+        _whitened_cosines, power=0.0
+    ),
+    "You divided by variances: divide by their roots.": partial(_whitened_cosines, power=1.0),
+    "Those are the directions of smallest variance: `eigh` sorts upwards.": partial(
+        _whitened_cosines, smallest=True
+    ),
+    "These are dot products: scale each row to length 1 after whitening.": partial(
+        _whitened_cosines, unit=False
+    ),
+    "The shape is (n_queries, n_database).": _swapped,
+    "You scaled the rows to length 1 before whitening; scale them after it.": lambda e, s, n: (
+        _whitened_cosines(e / np.linalg.norm(e, axis=1, keepdims=True), s, n)
+    ),
+}
+
+
+def check_crow(answer):
+    """Check ``crow(maps)``: cross-dimensional weighting, positions by their energy and channels by how rarely they fire.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `maps` (n, c, h, w) float64 >= 0; returns floats (n, c): ``I_k * sum_ij a_ij X_kij``, with S = sum of the channels,
+        a = sqrt(S / ||S||) and I_k = log((sum of all Q) / Q_k), Q_k the share of positions where channel k is above 0. Where
+        Q_k = 0 the result is 0.
+
+    Returns
+    -------
+    Verdict
+
+    References
+    ----------
+    Kalantidis, Mellina and Osindero, "Cross-dimensional weighting for aggregated deep convolutional features", ECCV workshops 2016,
+    arXiv 1512.04065.
+
+    Examples
+    --------
+    >>> check_crow(lambda maps: maps.sum(axis=(2, 3))).passed
+    False
+    """
+    return run_check(answer, _crow, _crow_cases(), mistakes=CROW_MISTAKES, tolerance=1e-4)
+
+
+def _crow(maps, *, spatial="root", channel="log", together=False, guard=True):
+    """CroW and, by its switches, what goes wrong with it."""
+    with np.errstate(all="ignore"):
+        energy = maps.sum(axis=1, keepdims=True)  # (n, 1, h, w)
+        norm = np.sqrt((energy**2).sum(axis=None if together else (2, 3), keepdims=True))
+        share = energy / (np.where(norm > 0, norm, 1) if guard else norm)
+        places = {"root": np.sqrt(share), "plain": share, "none": np.ones_like(share)}[spatial]
+        firing = (maps > 0).mean(axis=(2, 3))  # (n, c)
+        rare = firing.sum(axis=1, keepdims=True) / (
+            np.where(firing > 0, firing, 1) if guard else firing
+        )
+        if channel == "batch":
+            firing = np.broadcast_to((maps > 0).mean(axis=(0, 2, 3)), firing.shape)
+            rare = firing.sum(axis=1, keepdims=True) / np.where(firing > 0, firing, 1)
+        weights = {
+            "log": np.log(np.where(rare > 0, rare, 1) if guard else rare),
+            "ratio": rare,
+            "none": np.ones_like(rare),
+        }
+        weights["batch"] = np.log(np.where(rare > 0, rare, 1))
+        weights["inverse"] = -weights["log"]
+        return (maps * places).sum(axis=(2, 3)) * weights[channel]
+
+
+def _crow_cases():
+    random = np.random.RandomState(3)
+    worked = np.zeros((1, 2, 1, 2))
+    worked[0, 0] = [3.0, 4.0]
+    worked[0, 1] = [0.0, 2.0]
+    silent = random.rand(2, 3, 2, 2)
+    silent[:, 1] = 0
+    yield from [
+        ("one image with the maps [3, 4] and [0, 2]", worked),
+        ("two images with a channel that never fires, whose result is 0", silent),
+        ("maps of zeros, whose result is 0", np.zeros((1, 3, 2, 2))),
+        ("a single channel, whose weight is log(1) = 0", np.arange(6.0).reshape(1, 1, 2, 3)),
+    ]
+    for _ in range(6):
+        shape = (*random.randint(1, 5, 1), *random.randint(2, 7, 1), *random.randint(2, 6, 2))
+        maps = random.gamma(0.8, 1, shape) * (random.rand(*shape) < random.rand(1, shape[1], 1, 1))
+        yield "random maps of the shape ({}, {}, {}, {})".format(*shape), maps
+
+
+CROW_MISTAKES = {
+    "The weights of the positions are missing.": partial(_crow, spatial="none"),
+    "The weights of the channels are missing.": partial(_crow, channel="none"),
+    "The root of S / ||S|| is missing.": partial(_crow, spatial="plain"),
+    "The logarithm of (sum of all Q) / Q_k is missing.": partial(_crow, channel="ratio"),
+    "The fraction is upside down: rare channels weigh more.": partial(_crow, channel="inverse"),
+    "||S|| is the length of one image's S: keep the images apart, axis=(2, 3).": partial(
+        _crow, together=True
+    ),
+    "Q_k is counted in each image for itself, not over all images.": partial(
+        _crow, channel="batch"
+    ),
+    "There are NaN or infinite numbers: a channel that never fires, or an empty image, divides by 0.": partial(
+        _crow, guard=False
+    ),
+}

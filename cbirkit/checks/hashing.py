@@ -1,8 +1,10 @@
 """Checks of notebook 11: counting bits, the rotation of ITQ, precision within a radius."""
 
+from functools import partial
+
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 _ONES = np.array([byte.bit_count() for byte in range(256)])
 
@@ -43,17 +45,15 @@ def _hamming_cases():
         np.array([[0] * 20, [255] * 20], np.uint8),
     )
     same = codes(3, 8)
-    return [
-        Case((byte[:1], byte), "the byte 00000001 against 00000001, 11111111 and 00000000"),
-        Case((codes(2, 4), codes(5, 4)), "two queries and five codes of 32 bits"),
-        Case((same, same), "codes against themselves"),
-        Case((half, half), "codes of 160 bits that differ in all of them"),
-        Case(
-            (ends, ends), "codes of 320 bits that differ in all of them: more than a byte can count"
-        ),
-        Case((codes(4, 16), codes(1, 16)), "four queries and one code"),
-        Case((codes(1, 8), codes(0, 8)), "an empty database"),
-        Case((codes(0, 8), codes(2, 8)), "no query"),
+    yield from [
+        ("the byte 00000001 against 00000001, 11111111 and 00000000", byte[:1], byte),
+        ("two queries and five codes of 32 bits", codes(2, 4), codes(5, 4)),
+        ("codes against themselves", same, same),
+        ("codes of 160 bits that differ in all of them", half, half),
+        ("codes of 320 bits that differ in all of them: more than a byte can count", ends, ends),
+        ("four queries and one code", codes(4, 16), codes(1, 16)),
+        ("an empty database", codes(1, 8), codes(0, 8)),
+        ("no query", codes(0, 8), codes(2, 8)),
     ]
 
 
@@ -65,45 +65,34 @@ def _share(queries, codes):
     return _hamming_distances(queries, codes) / (8 * queries.shape[1])
 
 
-HAMMING_MISTAKES = (
-    Mistake(
-        lambda q, c: _ONES.astype(np.uint8)[q[:, None] ^ c[None]].sum(axis=2, dtype=np.uint8),
-        "A byte ends at 255: add up with dtype=np.int64.",
+HAMMING_MISTAKES = {
+    "A byte ends at 255: add up with dtype=np.int64.": lambda q, c: _ONES.astype(np.uint8)[
+        q[:, None] ^ c[None]
+    ].sum(axis=2, dtype=np.uint8),
+    "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones.": _bytes_that_differ,
+    "That is AND: it counts the ones that both have. Bits that differ: ^.": lambda q, c: _ONES[
+        q[:, None] & c[None]
+    ].sum(axis=2),
+    "That is OR; bits that differ are found by XOR: ^.": lambda q, c: _ONES[
+        q[:, None] | c[None]
+    ].sum(axis=2),
+    "You counted the bits that agree: smaller is nearer, count those that differ.": lambda q, c: (
+        8 * q.shape[1] - _hamming_distances(q, c)
     ),
-    Mistake(
-        _bytes_that_differ,
-        "You counted the bytes that differ; count the bits in them: XOR first, then the table of ones.",
+    "You added up the bytes of the XOR as numbers; what counts is how many ones each has.": lambda q, c: (
+        (q[:, None] ^ c[None]).astype(np.int64).sum(axis=2)
     ),
-    Mistake(
-        lambda q, c: _ONES[q[:, None] & c[None]].sum(axis=2),
-        "That is AND: it counts the ones that both have. Bits that differ: ^.",
+    "Bytes are no numbers here: 127 and 128 differ in all eight bits.": lambda q, c: np.abs(
+        q[:, None].astype(np.int64) - c[None]
+    ).sum(axis=2),
+    "The shape is (n_queries, n_codes): queries are the rows.": lambda q, c: (
+        _hamming_distances(q, c).T
     ),
-    Mistake(
-        lambda q, c: _ONES[q[:, None] | c[None]].sum(axis=2),
-        "That is OR; bits that differ are found by XOR: ^.",
+    "An int8 ends at 127: add up with dtype=np.int64.": lambda q, c: (
+        _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8)
     ),
-    Mistake(
-        lambda q, c: 8 * q.shape[1] - _hamming_distances(q, c),
-        "You counted the bits that agree: smaller is nearer, count those that differ.",
-    ),
-    Mistake(
-        lambda q, c: (q[:, None] ^ c[None]).astype(np.int64).sum(axis=2),
-        "You added up the bytes of the XOR as numbers; what counts is how many ones each has.",
-    ),
-    Mistake(
-        lambda q, c: np.abs(q[:, None].astype(np.int64) - c[None]).sum(axis=2),
-        "Bytes are no numbers here: 127 and 128 differ in all eight bits.",
-    ),
-    Mistake(
-        lambda q, c: _hamming_distances(q, c).T,
-        "The shape is (n_queries, n_codes): queries are the rows.",
-    ),
-    Mistake(
-        lambda q, c: _ONES[q[:, None] ^ c[None]].sum(axis=2).astype(np.int8),
-        "An int8 ends at 127: add up with dtype=np.int64.",
-    ),
-    Mistake(_share, "That is the share of bits that differ; return how many."),
-)
+    "That is the share of bits that differ; return how many.": _share,
+}
 
 
 def check_best_rotation(answer):
@@ -144,26 +133,20 @@ def _rotation_cases():
     corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]])
     turned = np.linalg.qr(random.normal(size=(6, 6)))[0]
     exact = bits(40, 6)
-    cases = [
-        Case((corners @ quarter.T, corners), "bits turned by a quarter: turn them back"),
-        Case(
-            (exact @ turned.T, exact), "bits under a random rotation, which can be undone exactly"
-        ),
-        Case(
-            (corners @ np.diag([1.0, -1.0]), corners),
+    yield from [
+        ("bits turned by a quarter: turn them back", corners @ quarter.T, corners),
+        ("bits under a random rotation, which can be undone exactly", exact @ turned.T, exact),
+        (
             "bits with one dimension mirrored: a mirror is allowed",
+            corners @ np.diag([1.0, -1.0]),
+            corners,
         ),
-        Case((-0.5 * one, one), "codes of one bit, all turned round: R is -1"),
+        ("codes of one bit, all turned round: R is -1", -0.5 * one, one),
     ]
     for n, b in ((30, 4), (200, 8), (50, 16)):
         V = random.normal(size=(n, b)) * np.linspace(3, 0.5, b)
         start = np.linalg.qr(random.normal(size=(b, b)))[0]
-        cases.append(
-            Case(
-                (V, np.where(V @ start > 0, 1.0, -1.0)), f"{n} random projections on {b} directions"
-            )
-        )
-    return cases
+        yield f"{n} random projections on {b} directions", V, np.where(V @ start > 0, 1.0, -1.0)
 
 
 def _switched_rotation(V, B, *, first=None, second=None, both=False):
@@ -184,45 +167,32 @@ def _proper_rotation(V, B):
     return left @ right
 
 
-ROTATION_MISTAKES = (
-    Mistake(
-        lambda V, B: _switched_rotation(V, B, second=True),
-        "np.linalg.svd gives the right factor transposed already: R = left @ right, without another .T.",
+ROTATION_MISTAKES = {
+    "np.linalg.svd gives the right factor transposed already: R = left @ right, without another .T.": partial(
+        _switched_rotation, second=True
     ),
-    Mistake(
-        lambda V, B: _switched_rotation(V, B, both=True),
-        "That is R transposed, which turns the wrong way: decompose V.T @ B (not B.T @ V) and return left @ right.",
+    "That is R transposed, which turns the wrong way: decompose V.T @ B (not B.T @ V) and return left @ right.": partial(
+        _switched_rotation, both=True
     ),
-    Mistake(
-        lambda V, B: _switched_rotation(V, B, first=True, second=True),
-        "Both factors are transposed: R = left @ right, as np.linalg.svd gives them.",
+    "Both factors are transposed: R = left @ right, as np.linalg.svd gives them.": partial(
+        _switched_rotation, first=True, second=True
     ),
-    Mistake(
-        lambda V, B: _switched_rotation(V, B, first=True),
-        "The left factor is not to be transposed: R = left @ right.",
+    "The left factor is not to be transposed: R = left @ right.": partial(
+        _switched_rotation, first=True
     ),
-    Mistake(
-        _least_squares,
-        "That is least squares: it fits better because it also stretches. R must be orthogonal: drop the singular values.",
+    "That is least squares: it fits better because it also stretches. R must be orthogonal: drop the singular values.": _least_squares,
+    "V.T @ B is where it begins: replace its singular values by 1.": lambda V, B: V.T @ B,
+    "QR makes it orthogonal, too, but not the nearest: use the singular value decomposition.": lambda V, B: (
+        np.linalg.qr(V.T @ B)[0]
     ),
-    Mistake(lambda V, B: V.T @ B, "V.T @ B is where it begins: replace its singular values by 1."),
-    Mistake(
-        lambda V, B: np.linalg.qr(V.T @ B)[0],
-        "QR makes it orthogonal, too, but not the nearest: use the singular value decomposition.",
+    "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do.": _proper_rotation,
+    "The sign is turned round: V @ R is to lie close to B, not to -B.": lambda V, B: (
+        -_best_rotation(V, B)
     ),
-    Mistake(
-        _proper_rotation,
-        "You ruled mirrors out (determinant 1); ITQ may mirror, any orthogonal matrix will do.",
+    "You scaled the rows of V: R is for V as it is.": lambda V, B: _best_rotation(
+        V / np.linalg.norm(V, axis=1, keepdims=True), B
     ),
-    Mistake(
-        lambda V, B: -_best_rotation(V, B),
-        "The sign is turned round: V @ R is to lie close to B, not to -B.",
-    ),
-    Mistake(
-        lambda V, B: _best_rotation(V / np.linalg.norm(V, axis=1, keepdims=True), B),
-        "You scaled the rows of V: R is for V as it is.",
-    ),
-)
+}
 
 
 def check_precision_in_radius(answer):
@@ -252,43 +222,44 @@ def _precision_in_radius(distances, relevant, radius):
 
 def _radius_cases():
     random = np.random.RandomState(2)
-    cases = [
-        Case(
-            (np.array([[0, 1, 2, 3]]), np.array([[True, False, True, True]]), 2),
+    yield from [
+        (
             "distances 0, 1, 2, 3 and radius 2",
+            np.array([[0, 1, 2, 3]]),
+            np.array([[True, False, True, True]]),
+            2,
         ),
-        Case(
-            (np.array([[1, 9], [8, 9]]), np.array([[True, False], [True, True]]), 2),
+        (
             "two queries, one of them with nobody inside: it counts 0",
+            np.array([[1, 9], [8, 9]]),
+            np.array([[True, False], [True, True]]),
+            2,
         ),
-        Case((np.full((3, 4), 9), np.ones((3, 4), bool), 2), "three queries with nobody inside"),
-        Case(
-            (
-                np.array([[0, 1, 2, 2], [2, 9, 9, 9]]),
-                np.array([[True, False, False, False], [True, False, False, False]]),
-                2,
-            ),
+        ("three queries with nobody inside", np.full((3, 4), 9), np.ones((3, 4), bool), 2),
+        (
             "balls of four and of one: each query counts alike",
+            np.array([[0, 1, 2, 2], [2, 9, 9, 9]]),
+            np.array([[True, False, False, False], [True, False, False, False]]),
+            2,
         ),
-        Case((np.array([[0, 1, 3]]), np.array([[True, False, True]]), 0), "radius 0"),
-        Case((np.array([[1, 4, 5]]), np.array([[True, False, True]]), 4), "radius 4"),
-        Case(
-            (
-                np.array([[0, 1, 9], [1, 2, 9]]),
-                np.array([[True, True, False], [False, False, False]]),
-                2,
-            ),
+        ("radius 0", np.array([[0, 1, 3]]), np.array([[True, False, True]]), 0),
+        ("radius 4", np.array([[1, 4, 5]]), np.array([[True, False, True]]), 4),
+        (
             "two queries, one of which has no relevant image at all: its precision is 0",
+            np.array([[0, 1, 9], [1, 2, 9]]),
+            np.array([[True, True, False], [False, False, False]]),
+            2,
         ),
-        Case(
-            (np.zeros((2, 0), int), np.zeros((2, 0), bool), 2),
+        (
             "an empty database: two balls with nobody inside",
+            np.zeros((2, 0), int),
+            np.zeros((2, 0), bool),
+            2,
         ),
     ]
     for n_bits in (8, 16, 32):
         near = random.binomial(n_bits, 0.3, size=(20, 30))
-        cases.append(Case((near, random.rand(20, 30) < 0.3, 2), f"random codes of {n_bits} bits"))
-    return cases
+        yield f"random codes of {n_bits} bits", near, random.rand(20, 30) < 0.3, 2
 
 
 def _switched_precision(
@@ -330,42 +301,27 @@ def _recall(distances, relevant, radius):
     )
 
 
-RADIUS_MISTAKES = (
-    Mistake(
-        lambda *a: _switched_precision(*a, skip="empty"),
-        "You skipped the queries with nobody inside; they count 0, or long codes are rewarded for finding nothing.",
+RADIUS_MISTAKES = {
+    "You skipped the queries with nobody inside; they count 0, or long codes are rewarded for finding nothing.": partial(
+        _switched_precision, skip="empty"
     ),
-    Mistake(_unguarded, "0 / 0 is NaN: where nobody is inside, the precision counts 0."),
-    Mistake(
-        lambda *a: _switched_precision(*a, near=np.less),
-        "The radius belongs to the ball: <=, not <.",
+    "0 / 0 is NaN: where nobody is inside, the precision counts 0.": _unguarded,
+    "The radius belongs to the ball: <=, not <.": partial(_switched_precision, near=np.less),
+    "Take the precision of each query first, then the mean: queries count alike.": partial(
+        _switched_precision, pooled=True
     ),
-    Mistake(
-        lambda *a: _switched_precision(*a, pooled=True),
-        "Take the precision of each query first, then the mean: queries count alike.",
+    "Where nobody is inside nothing was found: 0, not 1.": partial(_switched_precision, empty=1.0),
+    "That divides by the relevant ones, which is recall; divide by how many are inside.": _recall,
+    "You skipped the queries with nobody inside, and where no query is left the mean is NaN; they count 0.": partial(
+        _switched_precision, skip="empty", nobody=np.nan
     ),
-    Mistake(
-        lambda *a: _switched_precision(*a, empty=1.0),
-        "Where nobody is inside nothing was found: 0, not 1.",
+    "You left out the queries without a relevant image: the mean is over all queries, and theirs is 0.": partial(
+        _switched_precision, skip="no positive"
     ),
-    Mistake(
-        _recall,
-        "That divides by the relevant ones, which is recall; divide by how many are inside.",
+    "You left out the queries without a relevant image, and where none is left the mean is NaN: all queries count.": partial(
+        _switched_precision, skip="no positive", nobody=np.nan
     ),
-    Mistake(
-        lambda *a: _switched_precision(*a, skip="empty", nobody=np.nan),
-        "You skipped the queries with nobody inside, and where no query is left the mean is NaN; they count 0.",
+    "You left out the queries that find nothing right: they count 0.": partial(
+        _switched_precision, skip="no hit"
     ),
-    Mistake(
-        lambda *a: _switched_precision(*a, skip="no positive"),
-        "You left out the queries without a relevant image: the mean is over all queries, and theirs is 0.",
-    ),
-    Mistake(
-        lambda *a: _switched_precision(*a, skip="no positive", nobody=np.nan),
-        "You left out the queries without a relevant image, and where none is left the mean is NaN: all queries count.",
-    ),
-    Mistake(
-        lambda *a: _switched_precision(*a, skip="no hit"),
-        "You left out the queries that find nothing right: they count 0.",
-    ),
-)
+}

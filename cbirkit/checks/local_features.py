@@ -1,9 +1,12 @@
 """Checks of notebook 02: RootSIFT, tf-idf weights, one step of RANSAC."""
 
+from functools import partial
+
 import numpy as np
 
 from cbirkit._optional import require
-from cbirkit.checks._run import Case, Mistake, run_check
+
+from .running import run_check
 
 
 def check_root_sift(answer):
@@ -33,28 +36,22 @@ def _root_sift(descriptors):
 
 def _root_cases():
     random = np.random.RandomState(0)
-    cases = [
-        Case(
-            (np.array([[9.0, 0.0, 16.0]]),),
-            "one descriptor [9, 0, 16], which becomes [0.6, 0, 0.8]",
-        ),
-        Case((np.array([[1.0, 3.0], [2.0, 2.0]]),), "two descriptors of the same sum"),
-        Case((np.array([[1.0, 3.0], [20.0, 20.0]]),), "two descriptors of different sums"),
-        Case(
-            (np.array([[0.0, 0.0], [5.0, 0.0]]),),
+    yield from [
+        ("one descriptor [9, 0, 16], which becomes [0.6, 0, 0.8]", np.array([[9.0, 0.0, 16.0]])),
+        ("two descriptors of the same sum", np.array([[1.0, 3.0], [2.0, 2.0]])),
+        ("two descriptors of different sums", np.array([[1.0, 3.0], [20.0, 20.0]])),
+        (
             "a descriptor of zeros, which stays zero, and another",
+            np.array([[0.0, 0.0], [5.0, 0.0]]),
         ),
-        Case(
-            (np.array([[0.09, 0.0, 0.16], [0, 0, 0], [1e-3, 3e-3, 0]]),),
+        (
             "rows that sum to less than 1, one to 0",
+            np.array([[0.09, 0.0, 0.16], [0, 0, 0], [1e-3, 3e-3, 0]]),
         ),
-        Case((np.zeros((0, 128)),), "an image without key points: (0, 128) stays (0, 128)"),
+        ("an image without key points: (0, 128) stays (0, 128)", np.zeros((0, 128))),
     ]
     for n in random.randint(1, 9, size=6):
-        cases.append(
-            Case((random.randint(0, 256, (n, 128)).astype(np.float32),), f"{n} random descriptors")
-        )
-    return cases
+        yield f"{n} random descriptors", random.randint(0, 256, (n, 128)).astype(np.float32)
 
 
 def _over(descriptors, sums):
@@ -65,38 +62,29 @@ def _lengths(descriptors):
     return np.linalg.norm(descriptors, axis=1, keepdims=True)
 
 
-ROOT_SIFT_MISTAKES = (
-    Mistake(
-        lambda d: _over(d, d.sum(axis=0, keepdims=True)),
-        "You divided by the sums of the columns: a descriptor is a row, so sum over axis=1.",
+ROOT_SIFT_MISTAKES = {
+    "You divided by the sums of the columns: a descriptor is a row, so sum over axis=1.": lambda d: (
+        _over(d, d.sum(axis=0, keepdims=True))
     ),
-    Mistake(
-        lambda d: _over(d, d.sum()),
-        "You divided by one sum of all descriptors: each row has its own.",
+    "You divided by one sum of all descriptors: each row has its own.": lambda d: _over(d, d.sum()),
+    "You divided by the length (L2): RootSIFT divides by the sum (L1).": lambda d: _over(
+        d, _lengths(d)
     ),
-    Mistake(
-        lambda d: _over(d, _lengths(d)),
-        "You divided by the length (L2): RootSIFT divides by the sum (L1).",
+    "The division by the sum is missing.": lambda d: _over(d, np.ones(1)),
+    "The square root is missing.": lambda d: _over(d, d.sum(axis=1, keepdims=True)) ** 2,
+    "The order is wrong: divide by the sum first, then take the root; only then is each row of length 1.": lambda d: (
+        np.sqrt(d) / np.maximum(np.sqrt(d).sum(axis=1, keepdims=True), 1e-12)
     ),
-    Mistake(lambda d: _over(d, np.ones(1)), "The division by the sum is missing."),
-    Mistake(lambda d: _over(d, d.sum(axis=1, keepdims=True)) ** 2, "The square root is missing."),
-    Mistake(
-        lambda d: np.sqrt(d) / np.maximum(np.sqrt(d).sum(axis=1, keepdims=True), 1e-12),
-        "The order is wrong: divide by the sum first, then take the root; only then is each row of length 1.",
+    "A row of zeros became NaN (0 / 0): divide by the larger of the sum and a tiny number.": lambda d: (
+        np.sqrt(d / d.sum(axis=1, keepdims=True))
     ),
-    Mistake(
-        lambda d: np.sqrt(d / d.sum(axis=1, keepdims=True)),
-        "A row of zeros became NaN (0 / 0): divide by the larger of the sum and a tiny number.",
+    "A row that sums to less than 1 is to be divided by its sum, too: keep only 0 from below the fraction.": lambda d: (
+        np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1))
     ),
-    Mistake(
-        lambda d: np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1)),
-        "A row that sums to less than 1 is to be divided by its sum, too: keep only 0 from below the fraction.",
+    "You added 1 to every sum: add at most a tiny number, which only matters where the sum is 0.": lambda d: (
+        np.sqrt(d / (d.sum(axis=1, keepdims=True) + 1))
     ),
-    Mistake(
-        lambda d: np.sqrt(d / (d.sum(axis=1, keepdims=True) + 1)),
-        "You added 1 to every sum: add at most a tiny number, which only matters where the sum is 0.",
-    ),
-)
+}
 
 
 def check_tf_idf(answer):
@@ -120,11 +108,7 @@ def check_tf_idf(answer):
     return run_check(answer, _tf_idf, _tf_idf_cases(), mistakes=TF_IDF_MISTAKES, tolerance=1e-5)
 
 
-def _tf_idf(counts):
-    return _weighted(counts)
-
-
-def _weighted(counts, *, idf="images", frequency=True, unit="rows"):
+def _tf_idf(counts, *, idf="images", frequency=True, unit="rows"):
     """tf-idf and, by its switches, what goes wrong with it."""
     counts = np.asarray(counts, dtype=np.float64)
     n_holding = (counts > 0).sum(axis=0) if idf != "occurrences" else counts.sum(axis=0)
@@ -156,24 +140,23 @@ def _weighted(counts, *, idf="images", frequency=True, unit="rows"):
 def _tf_idf_cases():
     random = np.random.RandomState(1)
     worked = np.array([[2, 1, 0, 0], [0, 1, 3, 0], [0, 1, 1, 4], [5, 1, 0, 1]])
-    cases = [
-        Case((worked,), "four images, where every image holds word 1 (so its weight is 0)"),
-        Case((np.diag([3, 1, 2, 5]),), "four images with a word each"),
-        Case(
-            (np.array([[1, 2, 0], [0, 0, 0], [1, 0, 0]]),),
+    yield from [
+        ("four images, where every image holds word 1 (so its weight is 0)", worked),
+        ("four images with a word each", np.diag([3, 1, 2, 5])),
+        (
             "an image without words, and a word that none holds",
+            np.array([[1, 2, 0], [0, 0, 0], [1, 0, 0]]),
         ),
-        Case(
-            (np.array([[2, 0, 1], [3, 0, 0], [1, 4, 0]]),),
+        (
             "an image whose only word all hold: a row of zeros",
+            np.array([[2, 0, 1], [3, 0, 0], [1, 4, 0]]),
         ),
-        Case((np.array([[2, 1, 0]]),), "a single image, whose words all weigh log(1 / 1) = 0"),
+        ("a single image, whose words all weigh log(1 / 1) = 0", np.array([[2, 1, 0]])),
     ]
     for _ in range(8):
         n_images, n_words = random.randint(3, 9, size=2)
         counts = random.poisson(0.8, (n_images, n_words))
-        cases.append(Case((counts,), f"{n_images} random images and {n_words} words"))
-    return cases
+        yield f"{n_images} random images and {n_words} words", counts
 
 
 def _no_guard(counts):
@@ -192,52 +175,32 @@ def _smoothed(counts):
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-TF_IDF_MISTAKES = (
-    Mistake(
-        lambda c: _weighted(c, idf="none"),
-        "The idf is missing: a word that all images hold must weigh 0.",
+TF_IDF_MISTAKES = {
+    "The idf is missing: a word that all images hold must weigh 0.": partial(_tf_idf, idf="none"),
+    "N_w counts the images that hold the word, not how often it occurs: (counts > 0).sum(axis=0).": partial(
+        _tf_idf, idf="occurrences"
     ),
-    Mistake(
-        lambda c: _weighted(c, idf="occurrences"),
-        "N_w counts the images that hold the word, not how often it occurs: (counts > 0).sum(axis=0).",
+    "The fraction is upside down: it is log(N / N_w), never below 0.": partial(
+        _tf_idf, idf="inverse"
     ),
-    Mistake(
-        lambda c: _weighted(c, idf="inverse"),
-        "The fraction is upside down: it is log(N / N_w), never below 0.",
+    "The logarithm of N / N_w is missing.": partial(_tf_idf, idf="ratio"),
+    "You only asked whether a word occurs: the term frequency says how often.": partial(
+        _tf_idf, frequency=False
     ),
-    Mistake(lambda c: _weighted(c, idf="ratio"), "The logarithm of N / N_w is missing."),
-    Mistake(
-        lambda c: _weighted(c, frequency=False),
-        "You only asked whether a word occurs: the term frequency says how often.",
+    "The rows are not of length 1: divide each by its L2 norm.": partial(_tf_idf, unit="none"),
+    "The rows sum to 1: divide by their length (L2), not by their sum.": partial(
+        _tf_idf, unit="sum"
     ),
-    Mistake(
-        lambda c: _weighted(c, unit="none"),
-        "The rows are not of length 1: divide each by its L2 norm.",
+    "There are NaN: an image without words, or a word without images, divides 0 by 0.": _no_guard,
+    "That is the smoothed idf of scikit-learn: here it is log(N / N_w), 0 for a word that all hold.": _smoothed,
+    "Most lengths are below 1, so that max(length, 1) scales nothing: keep only 0 from below the fraction.": lambda c: (
+        _tf_idf(c, unit="none")
+        / np.maximum(np.linalg.norm(_tf_idf(c, unit="none"), axis=1, keepdims=True), 1)
     ),
-    Mistake(
-        lambda c: _weighted(c, unit="sum"),
-        "The rows sum to 1: divide by their length (L2), not by their sum.",
+    "One length of the whole table: each row has its own, axis=1.": lambda c: (
+        _tf_idf(c) / max(np.linalg.norm(_tf_idf(c)), 1e-12)
     ),
-    Mistake(
-        _no_guard,
-        "There are NaN: an image without words, or a word without images, divides 0 by 0.",
-    ),
-    Mistake(
-        _smoothed,
-        "That is the smoothed idf of scikit-learn: here it is log(N / N_w), 0 for a word that all hold.",
-    ),
-    Mistake(
-        lambda c: (
-            _weighted(c, unit="none")
-            / np.maximum(np.linalg.norm(_weighted(c, unit="none"), axis=1, keepdims=True), 1)
-        ),
-        "Most lengths are below 1, so that max(length, 1) scales nothing: keep only 0 from below the fraction.",
-    ),
-    Mistake(
-        lambda c: _weighted(c) / max(np.linalg.norm(_weighted(c)), 1e-12),
-        "One length of the whole table: each row has its own, axis=1.",
-    ),
-)
+}
 
 
 def check_ransac_step(answer):
@@ -262,10 +225,6 @@ def check_ransac_step(answer):
     return run_check(answer, _ransac_step, _ransac_cases(), mistakes=RANSAC_MISTAKES)
 
 
-def _ransac_step(source, target, sample, threshold):
-    return _step(source, target, sample, threshold)
-
-
 def _fit(source, target):
     cv2 = require("cv2")
     return cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
@@ -276,7 +235,7 @@ def _project(homography, points, divide=True):
     return moved[:, :2] / moved[:, 2:] if divide else moved[:, :2]
 
 
-def _step(
+def _ransac_step(
     source, target, sample, threshold, *, swap=False, divide=True, error="euclidean", everyone=False
 ):
     """One step of RANSAC and, by its switches, what goes wrong with it."""
@@ -294,10 +253,9 @@ def _step(
 
 def _ransac_cases():
     random = np.random.RandomState(2)
-    cases = []
     kinds = ["shifted", "turned and scaled", *["in perspective"] * 4, "turned and scaled"]
     for kind, threshold in zip(kinds, (3.0, 2.5, 1.0, 4.0, 3.0, 2.5, 0.7), strict=True):
-        n = random.randint(12, 30) if len(cases) != 5 else 4
+        n = 4 if (kind, threshold) == ("in perspective", 2.5) else random.randint(12, 30)
         source = random.uniform(0, 120, (n, 2))
         source[random.permutation(n)[:4]] = [[5, 8], [110, 12], [104, 113], [9, 101]]
         sample = np.array(
@@ -318,8 +276,7 @@ def _ransac_cases():
         )
         away[sample] = 0
         about = f"{n} matches, {kind}, {'some of them wrong' if n > 4 else 'the sample'}, and a threshold of {threshold}"
-        cases.append(Case((source, target + away, sample, threshold), about))
-    return cases
+        yield about, source, target + away, sample, threshold
 
 
 def _affine(source, target, sample, threshold):
@@ -329,48 +286,34 @@ def _affine(source, target, sample, threshold):
     )
 
 
-RANSAC_MISTAKES = (
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, threshold, divide=False),
-        "The division by the third coordinate is missing: (x, y, w) stands for the point (x / w, y / w).",
+RANSAC_MISTAKES = {
+    "The division by the third coordinate is missing: (x, y, w) stands for the point (x / w, y / w).": partial(
+        _ransac_step, divide=False
     ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, threshold, swap=True),
-        "The homography goes the wrong way: fit it from source to target.",
+    "The homography goes the wrong way: fit it from source to target.": partial(
+        _ransac_step, swap=True
     ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, threshold, error="squared"),
-        "You compared squared distances with the threshold: take the root.",
+    "You compared squared distances with the threshold: take the root.": partial(
+        _ransac_step, error="squared"
     ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, threshold, error="x"),
-        "Only x was compared: the distance has two coordinates.",
+    "Only x was compared: the distance has two coordinates.": partial(_ransac_step, error="x"),
+    "You added |dx| and |dy|: the distance is the root of the sum of squares.": partial(
+        _ransac_step, error="sum"
     ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, threshold, error="sum"),
-        "You added |dx| and |dy|: the distance is the root of the sum of squares.",
+    "These are the outliers: an inlier lands within the threshold.": lambda s, t, sample, threshold: (
+        ~_ransac_step(s, t, sample, threshold)
     ),
-    Mistake(
-        lambda s, t, sample, threshold: ~_step(s, t, sample, threshold),
-        "These are the outliers: an inlier lands within the threshold.",
+    "That is the number of inliers: return which matches they are, (n,) true or false.": lambda s, t, sample, threshold: (
+        int(_ransac_step(s, t, sample, threshold).sum())
     ),
-    Mistake(
-        lambda s, t, sample, threshold: int(_step(s, t, sample, threshold).sum()),
-        "That is the number of inliers: return which matches they are, (n,) true or false.",
+    "You fitted to the first four matches: fit to the rows in `sample`.": partial(
+        _ransac_step, everyone=True
     ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, threshold, everyone=True),
-        "You fitted to the first four matches: fit to the rows in `sample`.",
+    "That is an affine map, which keeps parallels; a homography has a third row, too.": _affine,
+    "Those are the row numbers of the inliers: return true or false for every match, (n,).": lambda s, t, sample, threshold: (
+        np.flatnonzero(_ransac_step(s, t, sample, threshold))
     ),
-    Mistake(
-        _affine, "That is an affine map, which keeps parallels; a homography has a third row, too."
+    "The threshold is an argument: compare with it, not with a number of your own.": lambda s, t, sample, threshold: (
+        _ransac_step(s, t, sample, 3.0)
     ),
-    Mistake(
-        lambda s, t, sample, threshold: np.flatnonzero(_step(s, t, sample, threshold)),
-        "Those are the row numbers of the inliers: return true or false for every match, (n,).",
-    ),
-    Mistake(
-        lambda s, t, sample, threshold: _step(s, t, sample, 3.0),
-        "The threshold is an argument: compare with it, not with a number of your own.",
-    ),
-)
+}

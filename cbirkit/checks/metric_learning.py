@@ -1,8 +1,10 @@
 """Checks of notebook 07: MAP@R, semi-hard triplets, the gradient of the triplet loss."""
 
+from functools import partial
+
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 
 def check_map_at_r(answer):
@@ -26,11 +28,7 @@ def check_map_at_r(answer):
     return run_check(answer, _map_at_r, _map_cases(), mistakes=MAP_MISTAKES)
 
 
-def _map_at_r(relevant):
-    return _precision_of_hits(relevant)
-
-
-def _precision_of_hits(relevant, *, cut=0, divide="R", ordered=True, none=np.nan):
+def _map_at_r(relevant, *, cut=0, divide="R", ordered=True, none=np.nan):
     """MAP@R and, by its switches, what goes wrong with it."""
     n_positives = int(relevant.sum())
     if n_positives == 0:
@@ -62,60 +60,41 @@ def _map_cases():
         ([0], "a single image, which is none"),
         ([], "no other image at all"),
     ]
-    cases = [Case((np.array(row, dtype=bool),), about) for row, about in rows]
-    cases.append(
-        Case(
-            (np.arange(900) % 9 < 7,),
-            "a list of 700 positives among 900: more than a byte can count",
-        )
-    )
+    for row, about in rows:
+        yield about, np.array(row, dtype=bool)
+    yield "a list of 700 positives among 900: more than a byte can count", np.arange(900) % 9 < 7
     for n in (8, 15, 30):
-        cases.append(Case((random.rand(n) < 0.4,), f"a random list of {n} images"))
-    return cases
+        yield f"a random list of {n} images", random.rand(n) < 0.4
 
 
-MAP_MISTAKES = (
-    Mistake(
-        lambda r: _precision_of_hits(r, cut="all"),
-        "That is average precision over the whole list: look at the first R ranks only.",
+MAP_MISTAKES = {
+    "That is average precision over the whole list: look at the first R ranks only.": partial(
+        _map_at_r, cut="all"
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, divide="hits"),
-        "You divided by the hits found, which rewards finding few: divide by R.",
+    "You divided by the hits found, which rewards finding few: divide by R.": partial(
+        _map_at_r, divide="hits"
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, ordered=False),
-        "That is R-precision: it forgets the order; average the precision at each hit.",
+    "That is R-precision: it forgets the order; average the precision at each hit.": partial(
+        _map_at_r, ordered=False
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, ordered="all ranks"),
-        "You added the precision at every rank: only ranks that are hits count.",
+    "You added the precision at every rank: only ranks that are hits count.": partial(
+        _map_at_r, ordered="all ranks"
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, divide="n"),
-        "You divided by the length of the list: divide by R.",
+    "You divided by the length of the list: divide by R.": partial(_map_at_r, divide="n"),
+    "A query without positives has no score: return NaN, not 0.": partial(_map_at_r, none=0.0),
+    "You looked at the first R + 1 ranks: `relevant[:R]` already holds R.": partial(
+        _map_at_r, cut=1
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, none=0.0),
-        "A query without positives has no score: return NaN, not 0.",
+    "You looked at R + 1 ranks and divided by R + 1: the query itself is not in the list, so that R is R.": partial(
+        _map_at_r, cut=1, divide="R + 1"
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, cut=1),
-        "You looked at the first R + 1 ranks: `relevant[:R]` already holds R.",
+    "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them.": partial(
+        _map_at_r, cut=-1
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, cut=1, divide="R + 1"),
-        "You looked at R + 1 ranks and divided by R + 1: the query itself is not in the list, so that R is R.",
+    "You divided by R + 1: the query itself is not in the list.": partial(
+        _map_at_r, divide="R + 1"
     ),
-    Mistake(
-        lambda r: _precision_of_hits(r, cut=-1),
-        "You looked at R - 1 ranks: `relevant[:R]` holds R, rank R among them.",
-    ),
-    Mistake(
-        lambda r: _precision_of_hits(r, divide="R + 1"),
-        "You divided by R + 1: the query itself is not in the list.",
-    ),
-)
+}
 
 
 def check_semi_hard(answer):
@@ -139,11 +118,7 @@ def check_semi_hard(answer):
     return run_check(answer, _semi_hard, _semi_hard_cases(), mistakes=SEMI_HARD_MISTAKES)
 
 
-def _semi_hard(distances, labels, margin):
-    return _mask(distances, labels, margin)
-
-
-def _mask(
+def _semi_hard(
     distances,
     labels,
     margin,
@@ -180,10 +155,8 @@ def _mask(
 
 def _semi_hard_cases():
     line = np.array([0.0, 1.0, 1.1, 0.5, 3.0])
-    cases = [
-        Case(
-            (np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2), "five points on a line"
-        )
+    yield from [
+        ("five points on a line", np.abs(line[:, None] - line), np.array([0, 0, 1, 1, 1]), 0.2),
     ]
     for points, labels, about in (
         ([0, 1, -1, 3], [0, 0, 1, 1], "a negative exactly as far as the positive (a tie)"),
@@ -197,70 +170,53 @@ def _semi_hard_cases():
         ([0], [0], "a single image"),
     ):
         gaps = np.abs(np.subtract.outer(points, points)).astype(float)
-        cases.append(Case((gaps, np.array(labels), 0.5), about))
+        yield about, gaps, np.array(labels), 0.5
     random = np.random.RandomState(1)
     for n, n_classes, margin in ((6, 2, 0.3), (9, 3, 0.2), (12, 3, 0.5), (8, 4, 0.1)):
         rows = random.randn(n, 3)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         labels = random.permutation(np.arange(n) % n_classes)
         distances = np.linalg.norm(rows[:, None] - rows, axis=2)
-        cases.append(
-            Case((distances, labels, margin), f"{n} random embeddings of {n_classes} classes")
-        )
-    cases.append(Case((distances, np.arange(n), 0.3), "a batch without two images of one class"))
-    return cases
+        yield f"{n} random embeddings of {n_classes} classes", distances, labels, margin
+    yield "a batch without two images of one class", distances, np.arange(n), 0.3
 
 
-SEMI_HARD_MISTAKES = (
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="hard"),
-        "Those are the hard triplets: the negative must be farther than the positive.",
+SEMI_HARD_MISTAKES = {
+    "Those are the hard triplets: the negative must be farther than the positive.": partial(
+        _semi_hard, which="hard"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="violating"),
-        "You let hard triplets in: besides violating the margin, the negative must be farther than the positive.",
+    "You let hard triplets in: besides violating the margin, the negative must be farther than the positive.": partial(
+        _semi_hard, which="violating"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="farther"),
-        "You let easy triplets in: the negative must lie within the margin.",
+    "You let easy triplets in: the negative must lie within the margin.": partial(
+        _semi_hard, which="farther"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="easy"),
-        "Those are the easy triplets, which teach nothing: take those within the margin.",
+    "Those are the easy triplets, which teach nothing: take those within the margin.": partial(
+        _semi_hard, which="easy"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="no margin"),
-        "The margin is measured from the positive, not from the anchor: compare with d(a, p) + margin.",
+    "The margin is measured from the positive, not from the anchor: compare with d(a, p) + margin.": partial(
+        _semi_hard, which="no margin"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, itself=True),
-        "An image is its own positive here: leave the diagonal out.",
+    "An image is its own positive here: leave the diagonal out.": partial(_semi_hard, itself=True),
+    "Negatives of the anchor's own class are among them: labels must differ.": partial(
+        _semi_hard, other=False
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, other=False),
-        "Negatives of the anchor's own class are among them: labels must differ.",
+    "Positive and negative have changed places: the order is [anchor, positive, negative].": partial(
+        _semi_hard, swapped=True
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, swapped=True),
-        "Positive and negative have changed places: the order is [anchor, positive, negative].",
+    "A negative exactly as far as the positive is hard, not semi-hard: farther means >, not >=.": partial(
+        _semi_hard, which="tie"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="tie"),
-        "A negative exactly as far as the positive is hard, not semi-hard: farther means >, not >=.",
+    "A negative exactly the margin farther belongs to it: by no more than the margin means <=, not <.": partial(
+        _semi_hard, which="below margin"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="below margin"),
-        "A negative exactly the margin farther belongs to it: by no more than the margin means <=, not <.",
+    "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin.": partial(
+        _semi_hard, which="both"
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, which="both"),
-        "Both bounds are turned round: d(a, p) < d(a, n) <= d(a, p) + margin.",
+    "A copy at the distance 0 is another image and a positive: leave out the diagonal, not the distance 0.": partial(
+        _semi_hard, copies=False
     ),
-    Mistake(
-        lambda d, y, m: _mask(d, y, m, copies=False),
-        "A copy at the distance 0 is another image and a positive: leave out the diagonal, not the distance 0.",
-    ),
-)
+}
 
 
 def check_triplet_gradient(answer):
@@ -284,11 +240,7 @@ def check_triplet_gradient(answer):
     return run_check(answer, _triplet_gradient, _gradient_cases(), mistakes=GRADIENT_MISTAKES)
 
 
-def _triplet_gradient(anchors, positives, negatives, margin):
-    return _gradient(anchors, positives, negatives, margin)
-
-
-def _gradient(
+def _triplet_gradient(
     anchors,
     positives,
     negatives,
@@ -318,57 +270,45 @@ def _gradient_cases():
         [[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]],
         [[6.0, 0.0], [5.0, 0.0], [0.0, 0.5]],
     )
-    cases = [
-        Case(
-            (*(np.array(p) for p in points), 0.2),
+    yield from [
+        (
             "three anchors at the origin, of which one triplet is active",
-        )
+            *(np.array(p) for p in points),
+            0.2,
+        ),
     ]
     random = np.random.RandomState(2)
     for n, n_dims, margin in ((4, 2, 0.5), (6, 3, 1.0), (12, 5, 0.3)):
-        cases.append(
-            Case(
-                (*random.randn(3, n, n_dims), margin), f"{n} random triplets in {n_dims} dimensions"
-            )
-        )
-    cases.append(Case((*random.randn(3, 1, 4), 5.0), "a single triplet"))
-    cases.append(Case((*random.randn(3, 3, 3), 1.0), "three triplets in three dimensions"))
+        yield f"{n} random triplets in {n_dims} dimensions", *random.randn(3, n, n_dims), margin
+    yield "a single triplet", *random.randn(3, 1, 4), 5.0
+    yield "three triplets in three dimensions", *random.randn(3, 3, 3), 1.0
     far = random.randn(4, 2)
-    cases.append(Case((far, far + 0.1, far + 9.0, 0.2), "four easy triplets"))
-    return cases
+    yield "four easy triplets", far, far + 0.1, far + 9.0, 0.2
 
 
-GRADIENT_MISTAKES = (
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m, active=False),
-        "Easy triplets have a loss of 0 and a gradient of 0: mask them out.",
+GRADIENT_MISTAKES = {
+    "Easy triplets have a loss of 0 and a gradient of 0: mask them out.": partial(
+        _triplet_gradient, active=False
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m, sign=-1),
-        "The sign is turned round: the gradient points where the loss grows, away from the positive.",
+    "The sign is turned round: the gradient points where the loss grows, away from the positive.": partial(
+        _triplet_gradient, sign=-1
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m, divide="active"),
-        "The mean is over all n triplets: divide by n, not by those that are active.",
+    "The mean is over all n triplets: divide by n, not by those that are active.": partial(
+        _triplet_gradient, divide="active"
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m, divide="one"),
-        "The loss is a mean: divide by the number of triplets.",
+    "The loss is a mean: divide by the number of triplets.": partial(
+        _triplet_gradient, divide="one"
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m, squared=True),
-        "That is the gradient of squared distances: the gradient of |a - p| is (a - p) / |a - p|, of length 1.",
+    "That is the gradient of squared distances: the gradient of |a - p| is (a - p) / |a - p|, of length 1.": partial(
+        _triplet_gradient, squared=True
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m, negative=False),
-        "The negative pushes, too: subtract the unit vector from it.",
+    "The negative pushes, too: subtract the unit vector from it.": partial(
+        _triplet_gradient, negative=False
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, 0.0),
-        "The margin is missing where you ask which triplets have a loss: |a - p| - |a - q| + margin > 0.",
+    "The margin is missing where you ask which triplets have a loss: |a - p| - |a - q| + margin > 0.": lambda a, p, q, m: (
+        _triplet_gradient(a, p, q, 0.0)
     ),
-    Mistake(
-        lambda a, p, q, m: _gradient(a, p, q, m) / a.shape[1],
-        "The mean is over triplets: do not divide by d as well.",
+    "The mean is over triplets: do not divide by d as well.": lambda a, p, q, m: (
+        _triplet_gradient(a, p, q, m) / a.shape[1]
     ),
-)
+}

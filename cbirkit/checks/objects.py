@@ -1,8 +1,10 @@
 """Checks of notebook 14: masked pooling, the score of an image, and non-maximum suppression."""
 
+from functools import partial
+
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 
 def check_masked_pooling(answer):
@@ -49,24 +51,27 @@ def _pooling_cases():
     corner[3:6, 2:7] = True
     dot = np.zeros((12, 20), bool)
     dot[7, 13] = True
-    return [
-        Case((random.rand(3, 2, 2), cells), "a mask that is exactly one of four cells"),
-        Case((random.rand(3, 2, 2), corner), "a mask that covers its cells in part"),
-        Case((random.rand(4, 3, 5), dot), "a mask of one pixel, smaller than a cell"),
-        Case(
-            (random.rand(5, 3, 4) - 0.5, random.rand(9, 12) < 0.3),
+    yield from [
+        ("a mask that is exactly one of four cells", random.rand(3, 2, 2), cells),
+        ("a mask that covers its cells in part", random.rand(3, 2, 2), corner),
+        ("a mask of one pixel, smaller than a cell", random.rand(4, 3, 5), dot),
+        (
             "a scattered mask, and a map with values below 0",
+            random.rand(5, 3, 4) - 0.5,
+            random.rand(9, 12) < 0.3,
         ),
-        Case((random.rand(6, 4, 4), np.ones((16, 16), bool)), "a mask of the whole image"),
-        Case(
-            (random.rand(3, 3, 5), random.rand(6, 20) < 0.4),
+        ("a mask of the whole image", random.rand(6, 4, 4), np.ones((16, 16), bool)),
+        (
             "a mask twice as tall and four times as wide as the map",
+            random.rand(3, 3, 5),
+            random.rand(6, 20) < 0.4,
         ),
-        Case((random.rand(4, 3, 3), random.rand(3, 3) < 0.5), "a mask of the size of the map"),
-        Case((random.rand(2, 1, 1), dot), "a map of one cell"),
-        Case(
-            (random.rand(3, 2, 2), random.rand(64, 64) < 0.7),
+        ("a mask of the size of the map", random.rand(4, 3, 3), random.rand(3, 3) < 0.5),
+        ("a map of one cell", random.rand(2, 1, 1), dot),
+        (
             "cells of 1024 pixels, more than a byte can count",
+            random.rand(3, 2, 2),
+            random.rand(64, 64) < 0.7,
         ),
     ]
 
@@ -89,55 +94,32 @@ def _square_cells(feature_map, mask):
     return _masked_pooling(feature_map[:, :h, :w], mask[: h * side, : w * side])
 
 
-POOLING_MISTAKES = (
-    Mistake(
-        lambda f, m: _unit(f.mean(axis=(1, 2))),
-        "This is the mean of the whole map: the mask is not used.",
+POOLING_MISTAKES = {
+    "This is the mean of the whole map: the mask is not used.": lambda f, m: _unit(
+        f.mean(axis=(1, 2))
     ),
-    Mistake(
-        _any_cell,
-        "A cell that the mask only touches counts as much as one that it fills: weight cells by the covered share.",
+    "A cell that the mask only touches counts as much as one that it fills: weight cells by the covered share.": _any_cell,
+    "The mask is sampled at one pixel a cell, so small things vanish: take the share of each cell.": _nearest_cell,
+    "The vector is not of length 1: divide it by its norm.": lambda f, m: (
+        (f * _shares(f, m)).sum(axis=(1, 2)) / _shares(f, m).sum()
     ),
-    Mistake(
-        _nearest_cell,
-        "The mask is sampled at one pixel a cell, so small things vanish: take the share of each cell.",
+    "This is the largest value under the mask, not the mean.": lambda f, m: _unit(
+        (f * _shares(f, m)).max(axis=(1, 2))
     ),
-    Mistake(
-        lambda f, m: (f * _shares(f, m)).sum(axis=(1, 2)) / _shares(f, m).sum(),
-        "The vector is not of length 1: divide it by its norm.",
+    "This pools what lies around the mask.": lambda f, m: (
+        _unit((_shares(f, ~m) * f).sum(axis=(1, 2))) if not m.all() else np.zeros(len(f))
     ),
-    Mistake(
-        lambda f, m: _unit((f * _shares(f, m)).max(axis=(1, 2))),
-        "This is the largest value under the mask, not the mean.",
+    "Height and width may be different multiples of the map's: divide each by its own.": _square_cells,
+    "You scaled every cell to length 1 before the mean; scale the vector after it.": lambda f, m: (
+        _unit((f / np.maximum(np.linalg.norm(f, axis=0), 1e-12) * _shares(f, m)).sum(axis=(1, 2)))
     ),
-    Mistake(
-        lambda f, m: (
-            _unit((_shares(f, ~m) * f).sum(axis=(1, 2))) if not m.all() else np.zeros(len(f))
-        ),
-        "This pools what lies around the mask.",
+    "You cut values below 0 away: a map may hold some.": lambda f, m: _unit(
+        np.maximum((f * _shares(f, m)).sum(axis=(1, 2)), 0)
     ),
-    Mistake(
-        _square_cells,
-        "Height and width may be different multiples of the map's: divide each by its own.",
+    "The absolute values sum to 1 (L1): divide by the L2 norm.": lambda f, m: (
+        (f * _shares(f, m)).sum(axis=(1, 2)) / np.abs((f * _shares(f, m)).sum(axis=(1, 2))).sum()
     ),
-    Mistake(
-        lambda f, m: _unit(
-            (f / np.maximum(np.linalg.norm(f, axis=0), 1e-12) * _shares(f, m)).sum(axis=(1, 2))
-        ),
-        "You scaled every cell to length 1 before the mean; scale the vector after it.",
-    ),
-    Mistake(
-        lambda f, m: _unit(np.maximum((f * _shares(f, m)).sum(axis=(1, 2)), 0)),
-        "You cut values below 0 away: a map may hold some.",
-    ),
-    Mistake(
-        lambda f, m: (
-            (f * _shares(f, m)).sum(axis=(1, 2))
-            / np.abs((f * _shares(f, m)).sum(axis=(1, 2))).sum()
-        ),
-        "The absolute values sum to 1 (L1): divide by the L2 norm.",
-    ),
-)
+}
 
 
 def check_image_distances(answer):
@@ -175,23 +157,29 @@ def _image_distances(distances, owners, n_images):
 
 def _distance_cases():
     random = np.random.RandomState(1)
-    return [
-        Case((np.array([0.5, 0.2, 0.9]), np.array([0, 0, 1]), 2), "three regions of two images"),
-        Case(
-            (np.array([0.9, 0.2, 0.5, 0.1]), np.array([1, 0, 1, 0]), 2),
+    yield from [
+        ("three regions of two images", np.array([0.5, 0.2, 0.9]), np.array([0, 0, 1]), 2),
+        (
             "regions that are not in the order of the images",
+            np.array([0.9, 0.2, 0.5, 0.1]),
+            np.array([1, 0, 1, 0]),
+            2,
         ),
-        Case((np.array([0.3, 0.4]), np.array([0, 2]), 3), "an image without a region"),
-        Case((np.array([]), np.array([], dtype=int), 2), "no region at all"),
-        Case((np.array([7.0]), np.array([0]), 1), "one region of one image"),
-        Case(
-            (np.array([3.0, 1.5, 2.0, 9.0]), np.array([1, 1, 1, 0]), 2),
+        ("an image without a region", np.array([0.3, 0.4]), np.array([0, 2]), 3),
+        ("no region at all", np.array([]), np.array([], dtype=int), 2),
+        ("one region of one image", np.array([7.0]), np.array([0]), 1),
+        (
             "three regions of an image, the best between the others",
+            np.array([3.0, 1.5, 2.0, 9.0]),
+            np.array([1, 1, 1, 0]),
+            2,
         ),
-        Case((np.array([0.0, 0.0, 0.4]), np.array([2, 2, 1]), 3), "a region at distance 0, twice"),
-        Case(
-            (random.rand(60), random.randint(0, 9, 60), 10),
+        ("a region at distance 0, twice", np.array([0.0, 0.0, 0.4]), np.array([2, 2, 1]), 3),
+        (
             "60 regions of ten images, the last without one",
+            random.rand(60),
+            random.randint(0, 9, 60),
+            10,
         ),
     ]
 
@@ -202,39 +190,27 @@ def _last_write(distances, owners, n_images):
     return best
 
 
-DISTANCE_MISTAKES = (
-    Mistake(
-        _per_image(np.mean),
-        "This is the mean over an image's regions: one good region is drowned by the others.",
+DISTANCE_MISTAKES = {
+    "This is the mean over an image's regions: one good region is drowned by the others.": _per_image(
+        np.mean
     ),
-    Mistake(_per_image(np.max), "This is the worst region of each image."),
-    Mistake(
-        _per_image(lambda part: part[0]), "This is the first region of each image, not the nearest."
+    "This is the worst region of each image.": _per_image(np.max),
+    "This is the first region of each image, not the nearest.": _per_image(lambda part: part[0]),
+    "An image without a region comes first with the distance 0: give it infinity.": _per_image(
+        np.min, 0.0
     ),
-    Mistake(
-        _per_image(np.min, 0.0),
-        "An image without a region comes first with the distance 0: give it infinity.",
+    "This is the sum: images with many regions come last.": _per_image(np.sum),
+    "`best[owners] = …` uses an index that repeats only once, so that the last region wins: use np.minimum.at or a loop.": _last_write,
+    "An image without a region has no NaN but infinity, so that it comes last.": _per_image(
+        np.min, np.nan
     ),
-    Mistake(_per_image(np.sum), "This is the sum: images with many regions come last."),
-    Mistake(
-        _last_write,
-        "`best[owners] = …` uses an index that repeats only once, so that the last region wins: use np.minimum.at or a loop.",
+    "An image without a region is as far as the farthest one: give it infinity.": lambda d, o, n: (
+        np.where(np.isin(np.arange(n), o), _image_distances(d, o, n), d.max(initial=0))
     ),
-    Mistake(
-        _per_image(np.min, np.nan),
-        "An image without a region has no NaN but infinity, so that it comes last.",
+    "Images without a region are missing: return one distance for each of `n_images`.": lambda d, o, n: (
+        _image_distances(d, o, n)[np.unique(o)]
     ),
-    Mistake(
-        lambda d, o, n: np.where(
-            np.isin(np.arange(n), o), _image_distances(d, o, n), d.max(initial=0)
-        ),
-        "An image without a region is as far as the farthest one: give it infinity.",
-    ),
-    Mistake(
-        lambda d, o, n: _image_distances(d, o, n)[np.unique(o)],
-        "Images without a region are missing: return one distance for each of `n_images`.",
-    ),
-)
+}
 
 
 def check_suppressed(answer):
@@ -265,7 +241,7 @@ def _overlap(a, b, by="union", least=0, pixel=0):
     return common / {"union": sum(sizes) - common, "smaller": min(sizes), "both": sum(sizes)}[by]
 
 
-def _suppress(boxes, scores, iou, *, against="kept", sign=-1, near=np.less_equal, **settings):
+def _suppressed(boxes, scores, iou, *, against="kept", sign=-1, near=np.less_equal, **settings):
     order, kept = np.argsort(sign * scores), []
     for number, i in enumerate(order):
         others = {"kept": kept, "all": order[:number], "last": kept[-1:]}[against]
@@ -274,91 +250,81 @@ def _suppress(boxes, scores, iou, *, against="kept", sign=-1, near=np.less_equal
     return np.array(kept, dtype=np.int64)
 
 
-def _suppressed(boxes, scores, iou):
-    return _suppress(boxes, scores, iou)
-
-
 def _suppression_cases():
     random = np.random.RandomState(2)
     chain = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], float)
     nested = np.array([[0, 0, 20, 20], [5, 5, 9, 9], [40, 0, 50, 10]], float)
-    cases = [
-        Case(
-            (chain[:2], np.array([0.4, 0.9]), 0.3), "two boxes that overlap, the better one second"
-        ),
-        Case(
-            (chain, np.array([0.9, 0.8, 0.7]), 0.3),
+    yield from [
+        ("two boxes that overlap, the better one second", chain[:2], np.array([0.4, 0.9]), 0.3),
+        (
             "a chain: the second overlaps both others, which do not overlap by much",
+            chain,
+            np.array([0.9, 0.8, 0.7]),
+            0.3,
         ),
-        Case(
-            (nested, np.array([0.9, 0.8, 0.7]), 0.3),
+        (
             "a small box inside a large one: their union is large",
+            nested,
+            np.array([0.9, 0.8, 0.7]),
+            0.3,
         ),
-        Case(
-            (nested[[0, 2, 0]], np.array([0.9, 0.8, 0.7]), 0.5),
+        (
             "a box, another far away, and the first again",
+            nested[[0, 2, 0]],
+            np.array([0.9, 0.8, 0.7]),
+            0.5,
         ),
-        Case((np.empty((0, 4)), np.empty(0), 0.5), "no boxes"),
-        Case((chain[:1], np.array([0.3]), 0.5), "a single box"),
-        Case(
-            (np.array([[0, 0, 2, 2], [0, 0, 2, 1]], float), np.array([0.9, 0.8]), 0.5),
+        ("no boxes", np.empty((0, 4)), np.empty(0), 0.5),
+        ("a single box", chain[:1], np.array([0.3]), 0.5),
+        (
             "an overlap of exactly 0.5, and iou 0.5",
+            np.array([[0, 0, 2, 2], [0, 0, 2, 1]], float),
+            np.array([0.9, 0.8]),
+            0.5,
         ),
-        Case(
-            (np.array([[0, 0, 4, 4], [4, 0, 8, 4]], float), np.array([0.8, 0.9]), 0.0),
+        (
             "two boxes that touch, and iou 0",
+            np.array([[0, 0, 4, 4], [4, 0, 8, 4]], float),
+            np.array([0.8, 0.9]),
+            0.0,
         ),
-        Case(
-            (np.array([[0, 0, 4, 4], [9, 9, 14, 14]], float), np.array([0.8, 0.9]), 0.1),
+        (
             "two boxes far apart in x and y",
+            np.array([[0, 0, 4, 4], [9, 9, 14, 14]], float),
+            np.array([0.8, 0.9]),
+            0.1,
         ),
-        Case((chain - 20, np.array([-3.0, -1.0, -2.0]), 0.3), "coordinates and scores below 0"),
+        ("coordinates and scores below 0", chain - 20, np.array([-3.0, -1.0, -2.0]), 0.3),
     ]
     for iou in (0.2, 0.5):
         low = random.rand(15, 2) * 20
         boxes = np.concatenate([low, low + 4 + random.rand(15, 2) * 12], axis=1)
-        cases.append(Case((boxes, random.permutation(15) / 15, iou), f"15 random boxes, iou {iou}"))
-    return cases
+        yield f"15 random boxes, iou {iou}", boxes, random.permutation(15) / 15, iou
 
 
-SUPPRESSION_MISTAKES = (
-    Mistake(
-        lambda b, s, iou: np.argsort(-s), "Nothing is dropped: this is the order by score alone."
+SUPPRESSION_MISTAKES = {
+    "Nothing is dropped: this is the order by score alone.": lambda b, s, iou: np.argsort(-s),
+    "A box that was dropped drops others: compare with the kept ones only.": partial(
+        _suppressed, against="all"
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, against="all"),
-        "A box that was dropped drops others: compare with the kept ones only.",
+    "A box is compared with the last one kept only: compare with all.": partial(
+        _suppressed, against="last"
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, against="last"),
-        "A box is compared with the last one kept only: compare with all.",
+    "The worst box is kept first: sort by descending score.": partial(_suppressed, sign=1),
+    "The common area is divided by the smaller box: divide by the union.": partial(
+        _suppressed, by="smaller"
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, sign=1),
-        "The worst box is kept first: sort by descending score.",
+    "An overlap of exactly `iou` is not more than `iou`: such a box stays.": partial(
+        _suppressed, near=np.less
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, by="smaller"),
-        "The common area is divided by the smaller box: divide by the union.",
+    "Where boxes lie apart in x and in y, minus times minus is plus: cut width and height of the common area at 0.": partial(
+        _suppressed, least=-np.inf
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, near=np.less),
-        "An overlap of exactly `iou` is not more than `iou`: such a box stays.",
+    "A box from x0 to x1 is x1 - x0 wide, not x1 - x0 + 1.": partial(_suppressed, pixel=1),
+    "The union counts the common area once: subtract it from the sum of both areas.": partial(
+        _suppressed, by="both"
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, least=-np.inf),
-        "Where boxes lie apart in x and in y, minus times minus is plus: cut width and height of the common area at 0.",
+    "The positions come best first, in the order in which the boxes were kept, not sorted.": lambda b, s, iou: (
+        np.sort(_suppressed(b, s, iou))
     ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, pixel=1),
-        "A box from x0 to x1 is x1 - x0 wide, not x1 - x0 + 1.",
-    ),
-    Mistake(
-        lambda b, s, iou: _suppress(b, s, iou, by="both"),
-        "The union counts the common area once: subtract it from the sum of both areas.",
-    ),
-    Mistake(
-        lambda b, s, iou: np.sort(_suppress(b, s, iou)),
-        "The positions come best first, in the order in which the boxes were kept, not sorted.",
-    ),
-)
+}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cbirkit.checks._run import Case, Mistake, run_check
+from .running import run_check
 
 
 def check_copy_groups(answer):
@@ -38,28 +38,19 @@ def _grouped(ids, digests, arranged, least=2):
 
 
 def _copy_cases():
-    cases = [
-        Case((["b", "a", "c", "d"], ["1", "2", "1", "3"]), "four images, two of them copies"),
-        Case((["d", "c", "b", "a"], ["1", "1", "2", "2"]), "two pairs, names from d down to a"),
-        Case((["a", "b", "c"], ["1", "2", "3"]), "three different images"),
-        Case((["c", "a", "b"], ["1", "1", "1"]), "three copies of one image"),
-        Case(([], []), "no image"),
-        Case((["a"], ["1"]), "a single image"),
-        Case(
-            (["e", "b", "d", "a", "c"], ["2", "1", "2", "1", "2"]),
-            "a group of two and one of three",
-        ),
+    yield from [
+        ("four images, two of them copies", ["b", "a", "c", "d"], ["1", "2", "1", "3"]),
+        ("two pairs, names from d down to a", ["d", "c", "b", "a"], ["1", "1", "2", "2"]),
+        ("three different images", ["a", "b", "c"], ["1", "2", "3"]),
+        ("three copies of one image", ["c", "a", "b"], ["1", "1", "1"]),
+        ("no image", [], []),
+        ("a single image", ["a"], ["1"]),
+        ("a group of two and one of three", ["e", "b", "d", "a", "c"], ["2", "1", "2", "1", "2"]),
     ]
     random = np.random.RandomState(0)
     for n in (12, 30):
         names = [f"{i:03d}.jpg" for i in random.permutation(n)]
-        cases.append(
-            Case(
-                (names, [str(d) for d in random.randint(0, n // 2, n)]),
-                f"{n} images in a random order",
-            )
-        )
-    return cases
+        yield f"{n} images in a random order", names, [str(d) for d in random.randint(0, n // 2, n)]
 
 
 def _pairs_only(ids, digests):
@@ -76,34 +67,28 @@ def _neighbours(ids, digests):
     return sorted(group for group in groups if len(group) > 1)
 
 
-COPY_GROUPS_MISTAKES = (
-    Mistake(
-        lambda ids, digests: _grouped(ids, digests, sorted, 1),
-        "An image without a copy is no group: keep groups of two or more.",
+COPY_GROUPS_MISTAKES = {
+    "An image without a copy is no group: keep groups of two or more.": lambda ids, digests: (
+        _grouped(ids, digests, sorted, 1)
     ),
-    Mistake(
-        lambda ids, digests: _grouped(ids, digests, list),
-        "The names of a group, and the groups, are to be sorted.",
+    "The names of a group, and the groups, are to be sorted.": lambda ids, digests: _grouped(
+        ids, digests, list
     ),
-    Mistake(
-        lambda ids, digests: [sorted(g) for g in _grouped(ids, digests, list)],
-        "Each group is sorted, the list of groups is not.",
+    "Each group is sorted, the list of groups is not.": lambda ids, digests: [
+        sorted(g) for g in _grouped(ids, digests, list)
+    ],
+    "The groups are sorted, the names in each are not.": lambda ids, digests: sorted(
+        _grouped(ids, digests, list)
     ),
-    Mistake(
-        lambda ids, digests: sorted(_grouped(ids, digests, list)),
-        "The groups are sorted, the names in each are not.",
-    ),
-    Mistake(_pairs_only, "Three copies are a group, too: two or more, not exactly two."),
-    Mistake(_neighbours, "Copies need not stand next to each other: collect by digest, in a dict."),
-    Mistake(
-        lambda ids, digests: [g[1:] for g in _copy_groups(ids, digests)],
-        "The first of a group belongs to it.",
-    ),
-    Mistake(
-        lambda ids, digests: [name for group in _copy_groups(ids, digests) for name in group],
-        "That is one list of all copies: return a list for each group.",
-    ),
-)
+    "Three copies are a group, too: two or more, not exactly two.": _pairs_only,
+    "Copies need not stand next to each other: collect by digest, in a dict.": _neighbours,
+    "The first of a group belongs to it.": lambda ids, digests: [
+        g[1:] for g in _copy_groups(ids, digests)
+    ],
+    "That is one list of all copies: return a list for each group.": lambda ids, digests: [
+        name for group in _copy_groups(ids, digests) for name in group
+    ],
+}
 
 
 def check_mean_over_classes(answer):
@@ -139,30 +124,24 @@ def _macro(scores, labels, kept, fold=np.mean, outer=np.mean):
 def _mean_cases():
     cats = np.array(["cat"] * 4 + ["dog"])
     nan = float("nan")
-    cases = [
-        Case((np.array([0.2, 0.4, 0.6, 0.8, 1.0]), cats), "four cats and a dog"),
-        Case(
-            (np.array([0.2, nan, 0.6, nan, 1.0]), cats),
+    yield from [
+        ("four cats and a dog", np.array([0.2, 0.4, 0.6, 0.8, 1.0]), cats),
+        (
             "four cats, two of them without anything to find, and a dog",
+            np.array([0.2, nan, 0.6, nan, 1.0]),
+            cats,
         ),
-        Case(
-            (np.array([0.1, 0.2, 0.3, 0.9, nan]), cats),
-            "four cats and a dog that has nothing to find",
-        ),
-        Case((np.full(5, nan), cats), "no score at all"),
-        Case(
-            (np.array([0.0, 0.0, 0.6, nan, 0.0]), cats),
-            "four cats and a dog, three of which score 0",
-        ),
-        Case((np.array([0.25]), cats[:1]), "a single cat"),
-        Case((np.array([]), cats[:0]), "no query"),
+        ("four cats and a dog that has nothing to find", np.array([0.1, 0.2, 0.3, 0.9, nan]), cats),
+        ("no score at all", np.full(5, nan), cats),
+        ("four cats and a dog, three of which score 0", np.array([0.0, 0.0, 0.6, nan, 0.0]), cats),
+        ("a single cat", np.array([0.25]), cats[:1]),
+        ("no query", np.array([]), cats[:0]),
     ]
     random = np.random.RandomState(0)
     for n in (20, 50):
         scores = np.where(random.rand(n) < 0.2, nan, random.rand(n))
         labels = random.choice(["a", "b", "c", "d"], n, p=[0.6, 0.2, 0.15, 0.05])
-        cases.append(Case((scores, labels), f"{n} queries of classes of very different size"))
-    return cases
+        yield f"{n} queries of classes of very different size", scores, labels
 
 
 def _nan_as_zero(scores, labels):
@@ -186,37 +165,22 @@ def _weighted(scores, labels):
     return float(scores[kept].mean()) if kept.any() else float("nan")
 
 
-MEAN_OVER_CLASSES_MISTAKES = (
-    Mistake(
-        _weighted,
-        "That is the mean over queries, in which a large class is heard most: take the mean of each class first.",
+MEAN_OVER_CLASSES_MISTAKES = {
+    "That is the mean over queries, in which a large class is heard most: take the mean of each class first.": _weighted,
+    "One NaN makes its class NaN, and the class the whole: leave out queries that have nothing to find.": _spoiled,
+    "NaN is not 0: a query that has nothing to find has not failed; leave it out.": _nan_as_zero,
+    "A class without any score is left out, not counted as 0; with none at all the answer is NaN.": _empty_as_zero,
+    "You took the median within a class: take the mean.": lambda s, y: _macro(
+        s, y, ~np.isnan(s), fold=np.median
     ),
-    Mistake(
-        _spoiled,
-        "One NaN makes its class NaN, and the class the whole: leave out queries that have nothing to find.",
+    "That is the best class: take the mean over classes.": lambda s, y: _macro(
+        s, y, ~np.isnan(s), outer=np.max
     ),
-    Mistake(
-        _nan_as_zero, "NaN is not 0: a query that has nothing to find has not failed; leave it out."
+    "You summed within a class: take the mean, or large classes weigh more.": lambda s, y: _macro(
+        s, y, ~np.isnan(s), fold=np.sum
     ),
-    Mistake(
-        _empty_as_zero,
-        "A class without any score is left out, not counted as 0; with none at all the answer is NaN.",
+    "You summed over the classes: take the mean.": lambda s, y: _macro(
+        s, y, ~np.isnan(s), outer=np.sum
     ),
-    Mistake(
-        lambda s, y: _macro(s, y, ~np.isnan(s), fold=np.median),
-        "You took the median within a class: take the mean.",
-    ),
-    Mistake(
-        lambda s, y: _macro(s, y, ~np.isnan(s), outer=np.max),
-        "That is the best class: take the mean over classes.",
-    ),
-    Mistake(
-        lambda s, y: _macro(s, y, ~np.isnan(s), fold=np.sum),
-        "You summed within a class: take the mean, or large classes weigh more.",
-    ),
-    Mistake(
-        lambda s, y: _macro(s, y, ~np.isnan(s), outer=np.sum),
-        "You summed over the classes: take the mean.",
-    ),
-    Mistake(lambda s, y: _macro(s, y, s > 0), "A score of 0 is a score: leave out NaN only."),
-)
+    "A score of 0 is a score: leave out NaN only.": lambda s, y: _macro(s, y, s > 0),
+}

@@ -1,9 +1,12 @@
 """Checks of notebook 00: precision at k, the query left out by id, a histogram of tiles."""
 
+from functools import partial
+
 import numpy as np
 
 from cbirkit import metrics
-from cbirkit.checks._run import Case, Mistake, run_check
+
+from .running import run_check
 
 
 def check_precision_at_k(answer):
@@ -30,62 +33,40 @@ def check_precision_at_k(answer):
 
 def _precision_cases():
     worked = np.array([True, False, True, True, False])
-    cases = [
-        Case((worked, 2), "relevant = [True, False, True, True, False] and k = 2"),
-        Case((worked, 3), "relevant = [True, False, True, True, False] and k = 3"),
-        Case(
-            (np.array([True, True, False]), 10), "three results, two of them relevant, and k = 10"
-        ),
-        Case((np.zeros(6, dtype=bool), 4), "a query that finds nothing"),
-        Case((np.ones(6, dtype=bool), 4), "a query that finds only relevant images"),
-        Case((np.array([False, True]), 1), "k = 1 with the first result wrong"),
-        Case((np.zeros(0, dtype=bool), 3), "no result at all and k = 3, which are three misses"),
-        Case((np.ones(300, dtype=bool), 300), "300 relevant results and k = 300"),
+    yield from [
+        ("relevant = [True, False, True, True, False] and k = 2", worked, 2),
+        ("relevant = [True, False, True, True, False] and k = 3", worked, 3),
+        ("three results, two of them relevant, and k = 10", np.array([True, True, False]), 10),
+        ("a query that finds nothing", np.zeros(6, dtype=bool), 4),
+        ("a query that finds only relevant images", np.ones(6, dtype=bool), 4),
+        ("k = 1 with the first result wrong", np.array([False, True]), 1),
+        ("no result at all and k = 3, which are three misses", np.zeros(0, dtype=bool), 3),
+        ("300 relevant results and k = 300", np.ones(300, dtype=bool), 300),
     ]
     random = np.random.RandomState(0)
     for _ in range(30):
         n, k = random.randint(1, 40, size=2)
-        cases.append(
-            Case((random.rand(n) < random.rand(), int(k)), f"{n} random results and k = {k}")
-        )
-    return cases
+        yield f"{n} random results and k = {k}", random.rand(n) < random.rand(), int(k)
 
 
-PRECISION_MISTAKES = (
-    Mistake(
-        lambda r, k: r[:k].sum() / len(r[:k]),
-        "Results that are missing count as misses: divide by k, not by the number of results that came back.",
+PRECISION_MISTAKES = {
+    "Results that are missing count as misses: divide by k, not by the number of results that came back.": lambda r, k: (
+        r[:k].sum() / len(r[:k])
     ),
-    Mistake(
-        lambda r, k: r.sum() / k,
-        "Only the first k results count: cut the list before you count hits.",
+    "Only the first k results count: cut the list before you count hits.": lambda r, k: r.sum() / k,
+    "That is recall: it divides by the number of relevant images. Precision divides by k.": lambda r, k: (
+        r[:k].sum() / max(r.sum(), 1)
     ),
-    Mistake(
-        lambda r, k: r[:k].sum() / max(r.sum(), 1),
-        "That is recall: it divides by the number of relevant images. Precision divides by k.",
+    "That is the number of hits: divide it by k.": lambda r, k: r[:k].sum(),
+    "That is the hit rate (any hit at all): count the hits.": lambda r, k: float(r[:k].any()),
+    "One result too many: `relevant[:k]` already holds k items.": lambda r, k: r[: k + 1].sum() / k,
+    "One result too few: `relevant[:k]` holds k items.": lambda r, k: r[: k - 1].sum() / k,
+    "That is the share of relevant results in the whole list: it ignores k.": lambda r, k: r.mean(),
+    "`//` cuts the share down to a whole number: divide with `/`.": lambda r, k: r[:k].sum() // k,
+    "That divides by min(k, R), which forgives a query with few relevant images: divide by k.": lambda r, k: (
+        r[:k].sum() / min(k, max(r.sum(), 1))
     ),
-    Mistake(lambda r, k: r[:k].sum(), "That is the number of hits: divide it by k."),
-    Mistake(
-        lambda r, k: float(r[:k].any()), "That is the hit rate (any hit at all): count the hits."
-    ),
-    Mistake(
-        lambda r, k: r[: k + 1].sum() / k,
-        "One result too many: `relevant[:k]` already holds k items.",
-    ),
-    Mistake(lambda r, k: r[: k - 1].sum() / k, "One result too few: `relevant[:k]` holds k items."),
-    Mistake(
-        lambda r, k: r.mean(),
-        "That is the share of relevant results in the whole list: it ignores k.",
-    ),
-    Mistake(
-        lambda r, k: r[:k].sum() // k,
-        "`//` cuts the share down to a whole number: divide with `/`.",
-    ),
-    Mistake(
-        lambda r, k: r[:k].sum() / min(k, max(r.sum(), 1)),
-        "That divides by min(k, R), which forgives a query with few relevant images: divide by k.",
-    ),
-)
+}
 
 
 def check_leave_query_out(answer):
@@ -119,76 +100,57 @@ def _ids(text):
 
 
 def _leave_out_cases():
-    cases = [
-        Case(("a", _ids("a b c d e"), 3), "a query that finds itself first"),
-        Case(
-            ("a", _ids("copy a b c d"), 3),
+    yield from [
+        ("a query that finds itself first", "a", _ids("a b c d e"), 3),
+        (
             "a query whose exact copy stands before it, at the same distance",
+            "a",
+            _ids("copy a b c d"),
+            3,
         ),
-        Case(("a", _ids("b c d e f"), 3), "a query that is not in the database"),
-        Case(("a", _ids("b c d e a"), 3), "a query that finds itself last"),
-        Case(
-            ("cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2),
-            "the query cat_1 beside cat_10 and cat_12",
-        ),
-        Case(("a", _ids("b a c"), 10), "k larger than the number of results"),
-        Case(
-            ("cat_12", _ids("cat_1 Cat_12 cat_12 cat"), 3),
-            "the query cat_12 beside cat_1 and Cat_12",
-        ),
-        Case(("1", _ids("01 1 001 10"), 3), "the query 1 beside 01 and 001, which are other ids"),
-        Case(("a", _ids("a"), 2), "a query that finds nothing but itself: nothing is left"),
-        Case(("a", _ids(""), 2), "no result at all"),
+        ("a query that is not in the database", "a", _ids("b c d e f"), 3),
+        ("a query that finds itself last", "a", _ids("b c d e a"), 3),
+        ("the query cat_1 beside cat_10 and cat_12", "cat_1", _ids("cat_10 cat_1 cat_12 dog_1"), 2),
+        ("k larger than the number of results", "a", _ids("b a c"), 10),
+        ("the query cat_12 beside cat_1 and Cat_12", "cat_12", _ids("cat_1 Cat_12 cat_12 cat"), 3),
+        ("the query 1 beside 01 and 001, which are other ids", "1", _ids("01 1 001 10"), 3),
+        ("a query that finds nothing but itself: nothing is left", "a", _ids("a"), 2),
+        ("no result at all", "a", _ids(""), 2),
     ]
     random = np.random.RandomState(0)
     for n in random.randint(2, 30, size=20):
         ids = np.array([f"image_{i}" for i in random.permutation(n)], dtype=object)
         query, k = f"image_{random.randint(n + 3)}", int(random.randint(1, n + 1))
-        cases.append(
-            Case((query, ids, k), f"{n} results in random order, the query {query} and k = {k}")
-        )
-    return cases
+        yield f"{n} results in random order, the query {query} and k = {k}", query, ids, k
 
 
-LEAVE_OUT_MISTAKES = (
-    Mistake(
-        lambda query, ranked, k: ranked[1 : k + 1],
-        "Dropping the first result removes whatever stands there, and that may be another image: compare ids.",
+LEAVE_OUT_MISTAKES = {
+    "Dropping the first result removes whatever stands there, and that may be another image: compare ids.": lambda query, ranked, k: (
+        ranked[1 : k + 1]
     ),
-    Mistake(
-        lambda query, ranked, k: ranked[:k], "The query itself is still among its own results."
+    "The query itself is still among its own results.": lambda query, ranked, k: ranked[:k],
+    "You cut to k first and removed the query after, so that one result is missing: remove, then cut.": lambda query, ranked, k: (
+        ranked[:k][ranked[:k] != query]
     ),
-    Mistake(
-        lambda query, ranked, k: ranked[:k][ranked[:k] != query],
-        "You cut to k first and removed the query after, so that one result is missing: remove, then cut.",
+    "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids with `!=`.": lambda query, ranked, k: (
+        np.array([name for name in ranked if query not in name][:k], dtype=object)
     ),
-    Mistake(
-        lambda query, ranked, k: np.array(
-            [name for name in ranked if query not in name][:k], dtype=object
-        ),
-        "`in` looks for a part of the text, and cat_1 is part of cat_10: compare whole ids with `!=`.",
+    "The query is gone, but the list has to be cut to its first k.": lambda query, ranked, k: (
+        ranked[ranked != query]
     ),
-    Mistake(
-        lambda query, ranked, k: ranked[ranked != query],
-        "The query is gone, but the list has to be cut to its first k.",
+    "You kept the query and dropped the rest.": lambda query, ranked, k: ranked[ranked == query][
+        :k
+    ],
+    "The order is lost: the results have to stay nearest first.": lambda query, ranked, k: np.array(
+        sorted(ranked[ranked != query])[:k], dtype=object
     ),
-    Mistake(
-        lambda query, ranked, k: ranked[ranked == query][:k],
-        "You kept the query and dropped the rest.",
+    "One result too many: `[:k]` already holds k items.": lambda query, ranked, k: ranked[
+        ranked != query
+    ][: k + 1],
+    "One result too few: the query is gone already, so that `[:k]` holds k others.": lambda query, ranked, k: (
+        ranked[ranked != query][: k - 1]
     ),
-    Mistake(
-        lambda query, ranked, k: np.array(sorted(ranked[ranked != query])[:k], dtype=object),
-        "The order is lost: the results have to stay nearest first.",
-    ),
-    Mistake(
-        lambda query, ranked, k: ranked[ranked != query][: k + 1],
-        "One result too many: `[:k]` already holds k items.",
-    ),
-    Mistake(
-        lambda query, ranked, k: ranked[ranked != query][: k - 1],
-        "One result too few: the query is gone already, so that `[:k]` holds k others.",
-    ),
-)
+}
 
 
 def check_tiled_histogram(answer):
@@ -235,7 +197,7 @@ def _byte_cells(image, bins):
     return _cells(image, bins).astype(np.uint8)
 
 
-def _tiled(image, tiles, bins, *, weight="tile", by_columns=False, cells=_cells):
+def _tiled_histogram(image, tiles, bins, *, weight="tile", by_columns=False, cells=_cells):
     """The tiled histogram and, by its switches, what goes wrong with it."""
     histograms = []
     for band in np.array_split(cells(image, bins), tiles, axis=1 if by_columns else 0):
@@ -254,116 +216,105 @@ def _tiled(image, tiles, bins, *, weight="tile", by_columns=False, cells=_cells)
     return np.concatenate(histograms)
 
 
-def _tiled_histogram(image, tiles, bins):
-    return _tiled(image, tiles, bins)
-
-
 def _tiled_cases():
     random = np.random.RandomState(0)
     halves = np.zeros((4, 6, 3), dtype=np.uint8)
     halves[:, 3:, 0] = 255
     flag = np.zeros((6, 4, 3), dtype=np.uint8)
     flag[3:, :, 2] = 255
-    cases = [
-        Case(
-            (halves, 1, 2),
-            "an image whose left half is black and right half red, 1 tile and 2 bins",
-        ),
-        Case(
-            (halves, 2, 2),
+    yield from [
+        ("an image whose left half is black and right half red, 1 tile and 2 bins", halves, 1, 2),
+        (
             "an image whose left half is black and right half red, 2 x 2 tiles and 2 bins",
+            halves,
+            2,
+            2,
         ),
-        Case((flag, 2, 2), "an image whose lower half is blue, 2 x 2 tiles and 2 bins"),
-        Case(
-            (np.full((4, 4, 3), 255, dtype=np.uint8), 2, 4),
+        ("an image whose lower half is blue, 2 x 2 tiles and 2 bins", flag, 2, 2),
+        (
             "a white image: 255 belongs to the last bin",
+            np.full((4, 4, 3), 255, dtype=np.uint8),
+            2,
+            4,
         ),
-        Case(
-            (np.full((4, 4, 3), 255, dtype=np.uint8), 1, 3),
+        (
             "a white image and 3 bins, which do not divide 256",
+            np.full((4, 4, 3), 255, dtype=np.uint8),
+            1,
+            3,
         ),
-        Case(
-            (np.full((4, 4, 3), 85, dtype=np.uint8), 1, 3),
+        (
             "a grey image of value 85 and 3 bins: 85 * 3 // 256 is 0",
+            np.full((4, 4, 3), 85, dtype=np.uint8),
+            1,
+            3,
         ),
-        Case(
-            (random.randint(0, 256, (7, 5, 3)).astype(np.uint8), 2, 4),
+        (
             "a 7 x 5 image, which 2 x 2 tiles do not divide",
+            random.randint(0, 256, (7, 5, 3)).astype(np.uint8),
+            2,
+            4,
         ),
-        Case((np.zeros((1, 1, 3), dtype=np.uint8), 1, 4), "a single black pixel"),
-        Case(
-            (np.full((3, 5, 3), 255, dtype=np.uint8), 2, 8),
+        ("a single black pixel", np.zeros((1, 1, 3), dtype=np.uint8), 1, 4),
+        (
             "a white image and 8 bins, of which the last is number 511",
+            np.full((3, 5, 3), 255, dtype=np.uint8),
+            2,
+            8,
         ),
     ]
     for _ in range(8):
         h, w = random.randint(4, 24, size=2)
         tiles, bins = int(random.randint(1, 4)), int(random.randint(2, 5))
         image = (random.rand(h, w, 3) ** (1, 2, 3) * 256).astype(np.uint8)
-        cases.append(
-            Case(
-                (image, tiles, bins),
-                f"a random {h} x {w} image, {tiles} x {tiles} tiles and {bins} bins",
-            )
+        yield (
+            f"a random {h} x {w} image, {tiles} x {tiles} tiles and {bins} bins",
+            image,
+            tiles,
+            bins,
         )
-    return cases
 
 
 def _cropped(image, tiles, bins):
     h, w = (side // tiles for side in image.shape[:2])
-    return _tiled(image[: h * tiles, : w * tiles], tiles, bins)
+    return _tiled_histogram(image[: h * tiles, : w * tiles], tiles, bins)
 
 
 def _one_histogram(image, tiles, bins):
-    return np.tile(_tiled(image, 1, bins) / tiles**2, tiles**2)
+    return np.tile(_tiled_histogram(image, 1, bins) / tiles**2, tiles**2)
 
 
 def _only_whole_image(image, tiles, bins):
-    return _tiled(image, 1, bins)
+    return _tiled_histogram(image, 1, bins)
 
 
-TILED_MISTAKES = (
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_eight_bit_cells),
-        "The pixels are uint8, whose arithmetic stops at 255: convert to int before you multiply.",
+TILED_MISTAKES = {
+    "The pixels are uint8, whose arithmetic stops at 255: convert to int before you multiply.": partial(
+        _tiled_histogram, cells=_eight_bit_cells
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_uneven_cells),
-        "255 // (256 // bins) is too large where bins does not divide 256: the bin is value * bins // 256.",
+    "255 // (256 // bins) is too large where bins does not divide 256: the bin is value * bins // 256.": partial(
+        _tiled_histogram, cells=_uneven_cells
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_cells_to_255),
-        "The bins are equal parts of 0 to 256, not of 0 to 255: the bin of a value is value * bins // 256.",
+    "The bins are equal parts of 0 to 256, not of 0 to 255: the bin of a value is value * bins // 256.": partial(
+        _tiled_histogram, cells=_cells_to_255
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, by_columns=True),
-        "The tiles come column by column; go row by row.",
+    "The tiles come column by column; go row by row.": partial(_tiled_histogram, by_columns=True),
+    "Red and blue are swapped: images here are RGB, and red is the slowest axis.": lambda image, tiles, bins: (
+        _tiled_histogram(image[..., ::-1], tiles, bins)
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image[..., ::-1], tiles, bins),
-        "Red and blue are swapped: images here are RGB, and red is the slowest axis.",
+    "These are counts: a larger image would be farther from everything; divide so that the sum is 1.": partial(
+        _tiled_histogram, weight="none"
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, weight="none"),
-        "These are counts: a larger image would be farther from everything; divide so that the sum is 1.",
+    "Each tile sums to 1; divide by tiles ** 2 so that the whole vector sums to 1.": partial(
+        _tiled_histogram, weight="unit"
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, weight="unit"),
-        "Each tile sums to 1; divide by tiles ** 2 so that the whole vector sums to 1.",
+    "Tiles of different size get different weights: divide each by its own number of pixels.": partial(
+        _tiled_histogram, weight="image"
     ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, weight="image"),
-        "Tiles of different size get different weights: divide each by its own number of pixels.",
+    "Every tile has the histogram of the whole image: cut the image first.": _one_histogram,
+    "That is one histogram of the whole image: the tiles are missing.": _only_whole_image,
+    "Tiles of h // tiles rows leave the last pixels out: cut as np.array_split does.": _cropped,
+    "The number of a bin, (r * bins + g) * bins + b, does not fit into uint8: convert to int first.": partial(
+        _tiled_histogram, cells=_byte_cells
     ),
-    Mistake(
-        _one_histogram, "Every tile has the histogram of the whole image: cut the image first."
-    ),
-    Mistake(_only_whole_image, "That is one histogram of the whole image: the tiles are missing."),
-    Mistake(
-        _cropped, "Tiles of h // tiles rows leave the last pixels out: cut as np.array_split does."
-    ),
-    Mistake(
-        lambda image, tiles, bins: _tiled(image, tiles, bins, cells=_byte_cells),
-        "The number of a bin, (r * bins + g) * bins + b, does not fit into uint8: convert to int first.",
-    ),
-)
+}

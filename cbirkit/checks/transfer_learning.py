@@ -1,12 +1,18 @@
 """Checks of notebook 05: nearest class mean, a strength chosen without the test set, something better than the probe."""
 
-import functools
+from functools import cache, partial
 
 import numpy as np
 
-from cbirkit.checks._call import call, error_sentence
-from cbirkit.checks._compare import describe
-from cbirkit.checks._run import Case, Mistake, Verdict, run_check
+from .running import (
+    Verdict,
+    call,
+    describe,
+    error_sentence,
+    not_a_function,
+    not_attempted,
+    run_check,
+)
 
 _SECONDS = 6.0  # for each of four calls of the open exercise; nbgrader stops a cell at 30
 _GAIN = 0.02  # by which the probe is to be beaten
@@ -34,15 +40,11 @@ def check_nearest_class_mean(answer):
     return run_check(answer, _nearest_class_mean, _mean_cases(), mistakes=MEAN_MISTAKES)
 
 
-def _nearest_class_mean(embeddings, labels, queries):
-    return _by_mean(embeddings, labels, queries)
-
-
 def _unit(X):
     return X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
-def _by_mean(embeddings, labels, queries, *, measure="cosine", names=True, last=False):
+def _nearest_class_mean(embeddings, labels, queries, *, measure="cosine", names=True, last=False):
     """Nearest class mean and, by its switches, what goes wrong with it."""
     classes = np.unique(labels)
     means = np.stack([embeddings[labels == c].mean(axis=0) for c in classes])  # (n_classes, n_dims)
@@ -58,30 +60,24 @@ def _by_mean(embeddings, labels, queries, *, measure="cosine", names=True, last=
 
 def _mean_cases():
     random = np.random.RandomState(0)
-    cases = [
-        Case(
-            (
-                np.array([[4.0, 0.0], [6.0, 0.0], [0.0, 1.0]]),
-                np.array(["x", "x", "y"]),
-                np.array([[1.0, 0.8], [0.2, 1.0]]),
-            ),
+    yield from [
+        (
             "two classes whose means differ in length",
+            np.array([[4.0, 0.0], [6.0, 0.0], [0.0, 1.0]]),
+            np.array(["x", "x", "y"]),
+            np.array([[1.0, 0.8], [0.2, 1.0]]),
         ),
-        Case(
-            (
-                np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]),
-                np.array([7, 7, 3]),
-                np.array([[0.9, 0.5]]),
-            ),
+        (
             "a query that is nearer to the mean of a class than to any of its images",
+            np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]),
+            np.array([7, 7, 3]),
+            np.array([[0.9, 0.5]]),
         ),
-        Case(
-            (
-                np.array([[10.0, 0.0], [0.0, 1.0], [0.5, 1.0]]),
-                np.array(["x", "x", "y"]),
-                np.array([[1.0, 0.9]]),
-            ),
+        (
             "a class of a long and a short embedding",
+            np.array([[10.0, 0.0], [0.0, 1.0], [0.5, 1.0]]),
+            np.array(["x", "x", "y"]),
+            np.array([[1.0, 0.9]]),
         ),
     ]
     for n_classes in (2, 3, 5, 4, 6):
@@ -90,49 +86,40 @@ def _mean_cases():
         embeddings = centres[numbers] + random.randn(len(numbers), 6)
         queries = centres[random.randint(0, n_classes, 9)] + random.randn(9, 6)
         names = np.array([f"class {c}" for c in "fbdaec"[:n_classes]])
-        cases.append(
-            Case(
-                (embeddings, names[numbers], queries),
-                f"{len(numbers)} random images of {n_classes} classes",
-            )
+        yield (
+            f"{len(numbers)} random images of {n_classes} classes",
+            embeddings,
+            names[numbers],
+            queries,
         )
-    cases.append(Case((embeddings[:3], names[[0, 0, 0]], queries[:1]), "one class and one query"))
-    return cases
+    yield "one class and one query", embeddings[:3], names[[0, 0, 0]], queries[:1]
 
 
 def _by_nearest(embeddings, labels, queries):
     return labels[(_unit(queries) @ _unit(embeddings).T).argmax(axis=1)]
 
 
-MEAN_MISTAKES = (
-    Mistake(
-        _by_nearest, "You asked for the nearest image (1-NN): compare with one mean for each class."
+MEAN_MISTAKES = {
+    "You asked for the nearest image (1-NN): compare with one mean for each class.": _by_nearest,
+    "You compared Euclidean distances: the cosine does not mind how long a mean is; scale means and queries to length 1.": partial(
+        _nearest_class_mean, measure="euclidean"
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(e, labels, q, measure="euclidean"),
-        "You compared Euclidean distances: the cosine does not mind how long a mean is; scale means and queries to length 1.",
+    "The means are not of length 1, so that long ones win: divide each mean by its length after averaging.": partial(
+        _nearest_class_mean, measure="dot"
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(e, labels, q, measure="dot"),
-        "The means are not of length 1, so that long ones win: divide each mean by its length after averaging.",
+    "Those are numbers of classes: return the labels, classes[best].": partial(
+        _nearest_class_mean, names=False
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(e, labels, q, names=False),
-        "Those are numbers of classes: return the labels, classes[best].",
+    "That is the least similar class: take the argmax of a similarity.": partial(
+        _nearest_class_mean, last=True
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(e, labels, q, last=True),
-        "That is the least similar class: take the argmax of a similarity.",
+    "The labels have come out of step with the images: select rows with labels == c, do not sort.": lambda e, labels, q: (
+        _nearest_class_mean(e, np.sort(labels), q)
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(e, np.sort(labels), q),
-        "The labels have come out of step with the images: select rows with labels == c, do not sort.",
+    "You scaled the images to length 1 before averaging; average them as they are, then scale the mean.": lambda e, labels, q: (
+        _nearest_class_mean(_unit(e), labels, q)
     ),
-    Mistake(
-        lambda e, labels, q: _by_mean(_unit(e), labels, q),
-        "You scaled the images to length 1 before averaging; average them as they are, then scale the mean.",
-    ),
-)
+}
 
 
 def check_choose_strength(answer):
@@ -156,10 +143,6 @@ def check_choose_strength(answer):
     return run_check(
         answer, _choose_strength, _strength_cases(), mistakes=STRENGTH_MISTAKES, seconds=25.0
     )
-
-
-def _choose_strength(embeddings, labels, strengths):
-    return _chosen(embeddings, labels, strengths)
 
 
 def _scores(embeddings, labels, queries, strength, centre=None):
@@ -190,7 +173,7 @@ def _held_out(embeddings, labels, strength, n_folds, *, skipped=-1, **settings):
     )
 
 
-def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", best=max):
+def _choose_strength(embeddings, labels, strengths, *, by="left out", ties="largest", best=max):
     """The strength chosen and, by its switches, what goes wrong with it."""
     n = len(labels)
     measures = {
@@ -213,7 +196,6 @@ def _chosen(embeddings, labels, strengths, *, by="left out", ties="largest", bes
 
 
 def _strength_cases():
-    cases = []
     for seed in (149, 67, 18, 10, 399):  # where the mistakes below choose otherwise
         random = np.random.RandomState(seed)
         n_classes, n_dims, n_each = (
@@ -230,60 +212,46 @@ def _strength_cases():
         names = random.permutation(["cat", "dog", "owl", "ape"])[numbers]
         alone = ", one of which has a single image" if seed % 2 else ""
         about = f"{len(names)} random images of {n_classes + seed % 2} classes{alone}"
-        cases.append(Case((embeddings, names, list(_STRENGTHS[:: random.choice([1, -1])])), about))
+        yield about, embeddings, names, list(_STRENGTHS[:: random.choice([1, -1])])
     same = np.r_[np.eye(2), np.eye(2), np.eye(2)] * 10
     for strengths in ([1.0, 0.1], [0.1, 1.0, 0.5]):
         about = f"classes so far apart that all of the strengths {strengths} are always right"
-        cases.append(Case((same, np.array(list("ababab")), strengths), about))
-    return cases
+        yield about, same, np.array(list("ababab")), strengths
 
 
-STRENGTH_MISTAKES = (
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="training"),
-        "You judged by the images that were learned from: least strength always wins there; leave the image out before you fit.",
+STRENGTH_MISTAKES = {
+    "You judged by the images that were learned from: least strength always wins there; leave the image out before you fit.": partial(
+        _choose_strength, by="training"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="half"),
-        "You left half of the images out: leave out one at a time, so that nearly all are learned from.",
+    "You left half of the images out: leave out one at a time, so that nearly all are learned from.": partial(
+        _choose_strength, by="half"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, ties="smallest"),
-        "Of equally good strengths take the largest: it is the simplest probe.",
+    "Of equally good strengths take the largest: it is the simplest probe.": partial(
+        _choose_strength, ties="smallest"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, ties="first"),
-        "Of equally good strengths take the largest, whatever their order.",
+    "Of equally good strengths take the largest, whatever their order.": partial(
+        _choose_strength, ties="first"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, best=min),
-        "That is the worst strength: take the one with most hits.",
+    "That is the worst strength: take the one with most hits.": partial(_choose_strength, best=min),
+    "That is a position: return the strength itself.": lambda e, labels, s: s.index(
+        _choose_strength(e, labels, s)
     ),
-    Mistake(
-        lambda e, labels, s: s.index(_chosen(e, labels, s)),
-        "That is a position: return the strength itself.",
+    "The mean was taken with the image left out among the others: leave it out before the probe sees any of them.": partial(
+        _choose_strength, by="leaked mean"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="leaked mean"),
-        "The mean was taken with the image left out among the others: leave it out before the probe sees any of them.",
+    "You left out a fifth of the images at a time: leave out one, so that nearly all are learned from.": partial(
+        _choose_strength, by="five folds"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="five folds"),
-        "You left out a fifth of the images at a time: leave out one, so that nearly all are learned from.",
+    "The last image was never left out: there are len(labels).": partial(
+        _choose_strength, by="all but the last"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="all but the last"),
-        "The last image was never left out: there are len(labels).",
+    "The first image was never left out: begin with 0.": partial(
+        _choose_strength, by="all but the first"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="all but the first"),
-        "The first image was never left out: begin with 0.",
+    "Without the only image of a class there is a class less: the scores belong to np.unique(labels[others]).": partial(
+        _choose_strength, by="all classes"
     ),
-    Mistake(
-        lambda e, labels, s: _chosen(e, labels, s, by="all classes"),
-        "Without the only image of a class there is a class less: the scores belong to np.unique(labels[others]).",
-    ),
-)
+}
 
 
 def check_better_probe(answer):
@@ -308,21 +276,13 @@ def check_better_probe(answer):
     'not yet'
     """
     if not callable(answer):
-        return Verdict(
-            "better_probe",
-            "not yet",
-            f"give the function itself, `better_probe`; got {describe(answer)}.",
-        )
+        return not_a_function("better_probe", answer)
     ours, theirs = [], []
     for seed in range(3):
         known, labels, queries, truth, probe = _draw(seed)
         outcome = call(answer, (known, labels, queries), _SECONDS)
         if isinstance(outcome.error, NotImplementedError):
-            return Verdict(
-                "better_probe",
-                "not attempted",
-                "replace `raise NotImplementedError` by your answer and run the cell again.",
-            )
+            return not_attempted("better_probe")
         complaint = _complaint(outcome, truth) or (
             seed == 0 and _looks_around(answer, known, labels, queries, outcome.value)
         )
@@ -336,18 +296,11 @@ def check_better_probe(answer):
 def _compared(ours, theirs):
     told = f"your accuracy is {ours:.3f}, the probe's {theirs:.3f} (mean of three draws)"
     if ours >= theirs + _GAIN:
-        return Verdict("better_probe", "passed", f"{told}.")
+        return Verdict("better_probe", "passed", f"{told}.", 1.0)
+    why = "that is worse; are all embeddings scaled alike, and is the strength chosen anew?"
     if ours >= theirs - _GAIN:
-        return Verdict(
-            "better_probe",
-            "not yet",
-            f"{told}: that is the probe again, or as good; what do the other encoders see?",
-        )
-    return Verdict(
-        "better_probe",
-        "not yet",
-        f"{told}: that is worse; are all embeddings scaled alike, and is the strength chosen anew?",
-    )
+        why = "that is the probe again, or as good; what do the other encoders see?"
+    return Verdict("better_probe", "not yet", f"{told}: {why}")
 
 
 def _complaint(outcome, truth):
@@ -375,7 +328,7 @@ def _looks_around(answer, known, labels, queries, value):
     return "a query gets another label when fewer are asked together: learn scales and means from `known` alone, never from the queries."
 
 
-@functools.cache
+@cache
 def _draw(seed):
     """Known images, labels, queries, truth and the accuracy of the probe for one draw of 20 labels a class."""
     from cbirkit.datasets import load_real

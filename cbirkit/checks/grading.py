@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cbirkit.checks._call import Elsewhere, Outcome, OutOfTime, call, error_sentence
-from cbirkit.checks._compare import short
+from .running import Elsewhere, Outcome, OutOfTime, call, error_sentence, short
 
 DEMONSTRATION = "demonstration"  # tag of a cell that is neither an answer nor a check
 RECORD = "application/vnd.cbirkit.outcomes"  # under which a graded cell's outputs hold what the answer gave
 _REFEREE = (
-    "import sys; sys.path.append({!r}); from cbirkit.checks._grade import _referee; _referee({!r})"
+    "import sys; sys.path.append({!r}); from cbirkit.checks.grading import _referee; _referee({!r})"
 )
 
 
