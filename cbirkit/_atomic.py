@@ -112,13 +112,37 @@ def write_bytes(path, data):
     >>> path.read_text()
     'all of it'
     """
+    with replacing(path) as file:
+        file.writelines(data if isinstance(data, (list, tuple)) else [data])
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give a new file to fill; at the end of the block it becomes `path` in one step, and stays on the disk.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder is made if need be.
+
+    Yields
+    ------
+    file
+        Open for writing bytes.
+
+    Raises
+    ------
+    OSError
+        As for `write_bytes`.
+    """
     path = Path(path)
     partial = _partial(path)
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, f".{path.name[:50]}.")
         try:
             with open(partial, "xb") as file:
-                file.writelines(data if isinstance(data, (list, tuple)) else [data])
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)

@@ -30,7 +30,7 @@ def encode(kind, files, *, about=None, sealed=False):
         {"about": about} if about else {}
     )
     digest = _digest(manifest)
-    seal = _seal(digest) if sealed else None
+    seal = seal_of(digest) if sealed else None
     return json.dumps(
         {**manifest, "sha256": digest} | ({"seal": seal} if seal else {}), indent=1
     ).encode()
@@ -59,7 +59,7 @@ def read(path):
         digest, seal = manifest.pop("sha256"), manifest.pop("seal", None)
         if digest != _digest(manifest):
             raise ValueError("its checksum differs")
-        manifest["sealed"] = seal is not None and hmac.compare_digest(seal, _seal(digest) or "")
+        manifest["sealed"] = seal is not None and hmac.compare_digest(seal, seal_of(digest) or "")
         _ = (
             manifest["kind"],
             [(entry["bytes"], entry["sha256"]) for entry in manifest["files"].values()],
@@ -75,7 +75,7 @@ def _digest(manifest):
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _seal(digest):
+def seal_of(digest):
     """What only this user can write under a manifest; None where no key can be kept."""
     path = (
         Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))

@@ -1,14 +1,13 @@
 """`RegionRetriever`: images ranked by their best region, what is refused, and what is saved."""
 
-import json
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import saved_files
 from PIL import Image
 
-from cbirkit._atomic import write_manifest
 from cbirkit.encoders import ColorHistogram, Deep
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.indexes import HNSW
@@ -22,7 +21,7 @@ from cbirkit.objects import (
 )
 from cbirkit.objects.region_saving import pack, unpack
 from cbirkit.objects.region_search import best_per_image, best_together
-from cbirkit.persistence import load_state, save_state
+from cbirkit.persistence import load, save
 
 DEEP = Deep("conv5", weights=None, size=64, device="cpu")
 THINGS = {"red": (220, 30, 30), "blue": (30, 40, 220), "striped": None}
@@ -268,7 +267,11 @@ def test_a_broken_image_is_named_and_left_out(tmp_path, world):
 def test_saved_and_loaded_it_finds_the_same(tmp_path, retriever, world):
     images, masks, _ = world
     folder = retriever.save(tmp_path / "regions")
-    assert not list(folder.rglob("*.pkl"))
+    assert list(saved_files.parts(folder)) == [
+        "cbirkit region retriever.json",
+        "arrays",
+        "state.json",
+    ]
     query = RegionQuery(images[0], masks[0][0])
     wanted = retriever.search(query, k=5)
     for other in (RegionRetriever.load(folder), RegionRetriever.load(folder, images)):
@@ -284,8 +287,7 @@ def test_saved_and_loaded_it_finds_the_same(tmp_path, retriever, world):
 
 def test_damage_is_told(tmp_path, retriever):
     folder = retriever.save(tmp_path / "regions")
-    state = folder / "regions" / "state.json"
-    state.write_text(json.dumps({}))
+    save({}, folder, kind="region retriever")
     with pytest.raises(ValueError, match="damaged"):
         RegionRetriever.load(folder)
     packed = pack(retriever.regions_)
@@ -370,10 +372,9 @@ def test_pictures_that_changed_since_are_not_shown(tmp_path):
 )
 def test_a_forged_state_is_one_sentence(change, tmp_path, retriever):
     folder = retriever.save(tmp_path / "regions")
-    state = load_state(folder / "regions", kind="regions")
+    state = load(folder, kind="region retriever")
     change(state)
-    save_state(state, folder / "regions", kind="regions")
-    write_manifest(folder, kind="region retriever")
+    save(state, folder, kind="region retriever")
     with pytest.raises(ValueError, match=r"is damaged: .*; index again") as caught:
         RegionRetriever.load(folder)
     assert "\n" not in str(caught.value)

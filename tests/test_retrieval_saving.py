@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def test_nothing_in_the_folder_is_a_pickle(retriever, tmp_path):
         if path.suffix == ".npy":
             np.load(path, allow_pickle=False)
         else:
-            assert path.is_dir() or path.suffix == ".json"
+            assert path.is_dir() or path.suffix == ".json" or zipfile.is_zipfile(path)
 
 
 def test_without_the_images_search_still_works(retriever, tmp_path, photos, caplog):
@@ -135,7 +136,7 @@ def test_damage_and_strangers_are_told(retriever, tmp_path):
     retriever.save(tmp_path / "r")
     with pytest.raises(ValueError, match=r"pass trusted=\[Means\]"):
         Retriever.load(tmp_path / "r")
-    for part in ("database/00001.npy", "encoder/state.json", "index/index.json"):
+    for part in ("database", "encoder", "index/index.json"):
         shutil.copytree(tmp_path / "r", tmp_path / "bad")
         data = bytearray((tmp_path / "bad" / part).read_bytes())
         data[len(data) // 2] ^= 255
@@ -147,9 +148,7 @@ def test_damage_and_strangers_are_told(retriever, tmp_path):
         Retriever.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="is not a saved retriever"):
         Retriever.load(tmp_path)
-    with pytest.raises(
-        ValueError, match="holds a saved estimator, and a saved retriever is wanted"
-    ):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         Retriever.load(tmp_path / "r" / "encoder")
 
 

@@ -46,7 +46,9 @@ _MARK = "CACHEDIR.TAG"  # bford.info/cachedir: backups pass over such folders
 _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
 """
-_SAVED_NAME = re.compile(r"(manifest|state|index)\.json|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)")
+_SAVED_NAME = re.compile(
+    r"(manifest|state|index)\.json|database|encoder|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)"
+)
 
 
 def recipe(name):

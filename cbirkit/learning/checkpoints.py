@@ -1,19 +1,14 @@
 """Checkpoints of a training run: tensors as safetensors, numbers as JSON, in one folder that is replaced in one step."""
 
-import contextlib
-import functools
 import hashlib
 import json
 import time
-import types
 from pathlib import Path
 
 from .._atomic import recover, verify_manifest, write_folder
 from .._optional import require
-from ..persistence.code import is_library
 
 KIND = "training"
-_SCALARS = (bool, int, float, complex, str, bytes, types.NoneType)
 _BUSY = 10  # writing may take at most the tenth part of the time
 
 
@@ -108,70 +103,6 @@ def check_same_run(folder, saved, now):
                 f"the run saved in {str(folder)!r} had another {name}{differs}; "
                 "go on with the same settings, or give a new folder to checkpoint="
             )
-
-
-def describe_function(function):
-    """Text that changes when a function does: its code, and the numbers, texts and functions that it uses.
-
-    What may change while training lasts (lists, dicts, objects such as networks) is described by its type
-    alone. None for None.
-    """
-    if function is None:
-        return None
-    return hashlib.sha256(repr(_describe(function, set())).encode()).hexdigest()
-
-
-def _describe(value, seen):
-    if isinstance(value, functools.partial):
-        return [
-            _describe(part, seen)
-            for part in (value.func, value.args, tuple(value.keywords.items()))
-        ]
-    if isinstance(value, tuple | frozenset):
-        return [
-            _describe(part, seen)
-            for part in (value if isinstance(value, tuple) else sorted(value, key=repr))
-        ]
-    if isinstance(value, types.CodeType):
-        return [
-            value.co_code.hex(),
-            value.co_names,
-            [_describe(part, seen) for part in value.co_consts],
-        ]
-    value = getattr(value, "__func__", value)  # of a method
-    if not isinstance(value, types.FunctionType):
-        return (
-            repr(value)
-            if isinstance(value, _SCALARS)
-            else getattr(value, "__qualname__", type(value).__qualname__)
-        )
-    if id(value) in seen or is_library(value.__module__ or "builtins"):
-        return value.__qualname__
-    seen.add(id(value))
-    used = {
-        name: value.__globals__[name]
-        for name in sorted(_names(value.__code__))
-        if name in value.__globals__
-    }
-    used |= dict(_cells(value))
-    given = (value.__defaults__ or (), tuple((value.__kwdefaults__ or {}).items()))
-    return [
-        _describe(value.__code__, seen),
-        _describe(given, seen),
-        [(name, _describe(used[name], seen)) for name in used],
-    ]
-
-
-def _names(code):
-    inner = [_names(part) for part in code.co_consts if isinstance(part, types.CodeType)]
-    return set(code.co_names).union(*inner)
-
-
-def _cells(function):
-    """Pairs of name and value of the variables of the functions around it."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            yield name, cell.cell_contents
 
 
 def digest(state):

@@ -3,8 +3,9 @@
 import functools
 import types
 
+from cbirkit.persistence import code_identity
+
 from .._optional import require
-from .checkpoints import describe_function
 
 _SETTINGS = (bool, int, float, str)
 
@@ -68,7 +69,7 @@ def _connected(value, rows):
 def describe_settings(thing):
     """Text of the class and the plain settings (margins, temperatures …) of a loss or miner, or of the code of a function; None for None."""
     if thing is None or isinstance(thing, types.FunctionType):
-        return describe_function(thing)
+        return code_identity(thing)
     parts, found = [("", thing)], []
     if hasattr(thing, "named_modules"):
         parts = list(thing.named_modules())

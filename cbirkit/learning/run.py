@@ -7,8 +7,10 @@ import time
 
 from sklearn.utils import check_random_state
 
+from cbirkit.persistence import code_identity
+
 from .._optional import require
-from .checkpoints import check_same_run, describe_function, digest
+from .checkpoints import check_same_run, digest
 from .history import History
 from .optimisers import build_optimiser, describe_optimiser, optimiser_state, set_optimiser_state
 from .position import Position
@@ -198,7 +200,7 @@ class Run:
             for name in ("schedule", "patience", "clip_norm", "batch_norm", "precision")
         }
         if callable(options["schedule"]):
-            options["schedule"] = describe_function(options["schedule"])
+            options["schedule"] = code_identity(options["schedule"])
         names = [
             (name, list(p.shape), str(p.dtype), p.requires_grad)
             for name, p in self.network.named_parameters()
@@ -208,8 +210,8 @@ class Run:
             "number of batches in an epoch": self.plan.per_epoch,
             "network": names,
             "optimiser": describe_optimiser(self.optimiser, self.rates),
-            "loss function": describe_function(self.loss),
-            "validation": describe_function(validate),
+            "loss function": code_identity(self.loss),
+            "validation": code_identity(validate),
             "batches": batches.identity() if hasattr(batches, "identity") else None,
             "random_state": self.seed if self.options.random_state is not None else None,
         }

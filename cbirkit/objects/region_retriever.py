@@ -239,24 +239,24 @@ class RegionRetriever(BaseEstimator):
         other.images, other.problems_, other.seconds_ = self.images, self.problems_, self.seconds_
         return other._set(self.ids, found, self.embeddings_[rows])
 
-    def save(self, folder):
-        """Write encoder, proposer, regions and embeddings to a folder, in one step; the images stay where they are.
+    def save(self, path):
+        """Write encoder, proposer, regions and embeddings to a file, in one step; the images stay where they are.
 
         Raises
         ------
         ValueError, OSError
-            A part that cannot be saved without pickle; something else is in the folder, or it cannot be written.
+            A part that cannot be saved without pickle; something else is there, or it cannot be written.
         """
         check_is_fitted(self, "embeddings_")
-        return region_saving.save(self, folder)
+        return region_saving.save(self, path)
 
     @classmethod
-    def load(cls, folder, images=None, *, trusted=()):
+    def load(cls, path, images=None, *, trusted=()):
         """Read what `save` wrote.
 
         Parameters
         ----------
-        folder : path-like
+        path : path-like
         images : ImageCollection, optional
             What was indexed, to be shown and asked with. Without it a query has to bring its own picture.
         trusted : sequence of classes
@@ -265,9 +265,9 @@ class RegionRetriever(BaseEstimator):
         Raises
         ------
         FileNotFoundError, ValueError
-            No such folder; damaged; something else; `images` lacks an indexed one.
+            No such file; damaged; something else; `images` lacks an indexed one.
         """
-        return region_saving.load(cls, folder, images, trusted)
+        return region_saving.load(cls, path, images, trusted)
 
     def propose(self, picture):
         """How this retriever cuts a picture, RGB uint8 (h, w, 3): list of Region, the best first, without the whole."""

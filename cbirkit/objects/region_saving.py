@@ -1,14 +1,12 @@
-"""A region retriever as a folder: encoder, proposer, index, and regions as packed bits; no pickle, no copy of the images."""
+"""A region retriever as a file: encoder, proposer, index, and regions as packed bits; no pickle, no copy of the images."""
 
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 
-from .._atomic import verify_manifest, write_folder
+from cbirkit import persistence
+
 from .._manifest import reason_of
-from ..persistence import load_estimator, load_state, save_estimator, save_state
 from ..retrieval.joined import as_indexed, indexed_among
 from .regions import Region
 
@@ -70,56 +68,38 @@ def unpack(packed):
     return [flat[a:b] for a, b in itertools.pairwise(starts)]
 
 
-def save(retriever, folder):
+def save(retriever, path):
     """Write a fitted `RegionRetriever`."""
-    folder = Path(os.path.abspath(folder))
-    parts = {"encoder": retriever.encoder, "proposer": retriever.proposer, "index": retriever.index}
+    settings = ("encoder", "proposer", "index", "whole", "pooling", "query_scales", "progress")
     state = {
+        "settings": {name: getattr(retriever, name) for name in settings},
         "ids": [str(name) for name in retriever.ids],
         "regions": pack(retriever.regions_),
         "embeddings": retriever.embeddings_,
         "digests": list(retriever.digests_),
         "are_files": [stamp is not None for stamp in retriever._stamps],
         "problems": [list(one) for one in retriever.problems_],
-        "settings": {
-            name: getattr(retriever, name)
-            for name in ("whole", "pooling", "query_scales", "progress")
-        },
-        "parts": [name for name, part in parts.items() if part is not None],
     }
-    with write_folder(folder, kind=KIND) as partial:
-        save_state(state, partial / "regions", kind="regions", name="RegionRetriever")
-        for name in state["parts"]:
-            save_estimator(parts[name], partial / name)
-    return folder
+    return persistence.save(state, path, kind=KIND)
 
 
-def load(cls, folder, images=None, trusted=()):
+def load(cls, path, images=None, trusted=()):
     """Read what `save` wrote."""
-    folder = Path(folder)
-    verify_manifest(folder, kind=KIND)
-    state = load_state(folder / "regions", kind="regions")
-    names = [name for name in ("encoder", "proposer", "index") if name in state["parts"]]
-    parts = {name: load_estimator(folder / name, trusted=trusted) for name in names}
+    state = persistence.load(path, kind=KIND, trusted=trusted)
     try:
-        retriever = cls(
-            **{"encoder": None, "proposer": None, "index": None, **parts}, **state["settings"]
-        )
+        retriever = cls(**state["settings"])
         ids, regions = np.array(state["ids"], dtype=object), unpack(state["regions"])
-        retriever.digests_, retriever.problems_ = (
-            state["digests"],
-            [tuple(one) for one in state["problems"]],
-        )
-        retriever._stamps = [
-            () if one else None for one in state["are_files"]
-        ]  # to be compared when they are shown
+        retriever.digests_ = state["digests"]
+        retriever.problems_ = [tuple(one) for one in state["problems"]]
+        # to be compared when they are shown
+        retriever._stamps = [() if one else None for one in state["are_files"]]
         if not len(regions) == len(ids) == len(retriever.digests_) == len(retriever._stamps):
             raise ValueError("its regions and images differ in number")
         retriever._set(ids, regions, state["embeddings"])
         if len(retriever._flat) != len(retriever.embeddings_):
             raise ValueError("its regions and embeddings differ in number")
     except Exception as error:
-        raise ValueError(f"{folder} is damaged: {reason_of(error)}; index again") from error
+        raise ValueError(f"{str(path)!r} is damaged: {reason_of(error)}; index again") from error
     if images is not None:
         images = as_indexed(indexed_among(images, ids), retriever.digests_, retriever._stamps)
     retriever.images, retriever.seconds_ = images, {}

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cbirkit.persistence import load as load_value
+from cbirkit.persistence import load_estimator, save_estimator
+from cbirkit.persistence import save as save_value
+
 from .. import indexes
 from .._atomic import verify_manifest, write_folder
 from .._manifest import reason_of
 from ..images import ImageCollection
 from ..images.tables import text_of
-from ..persistence import load_estimator, load_state, save_estimator, save_state
 from .database import MOST_BYTES, Database, objects
 from .joined import changed
 
@@ -46,7 +49,7 @@ def save(folder, encoder, index, database, notes, about=None):
     own = hasattr(index, "save")
     state = {**notes, "own_index": own, **_database_state(database, folder)}
     with write_folder(folder, kind=KIND, about=about) as partial:
-        save_state(state, partial / "database", kind="database", name="Retriever")
+        save_value(state, partial / "database", kind="database")
         save_estimator(encoder, partial / "encoder")
         if own:
             index.save(partial / "index")
@@ -66,11 +69,11 @@ def load(folder, images=None, trusted=(), trust_index=False):
     folder = Path(folder)
     verify_manifest(folder, kind=KIND)
     encoder = load_estimator(folder / "encoder", trusted=trusted)
-    notes = load_state(folder / "database", kind="database")
+    notes = load_value(folder / "database", kind="database")
     try:
         own, files, name = notes.pop("own_index"), notes.pop("files"), notes.pop("name")
         database = _database(notes, files)
-    except Exception as error:  # what a stranger wrote, see `load_state`
+    except Exception as error:  # what a stranger wrote, see `cbirkit.persistence.load`
         raise ValueError(
             f"the retriever in {str(folder)!r} cannot be loaded: {reason_of(error)}"
         ) from error
