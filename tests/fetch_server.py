@@ -1,11 +1,9 @@
-"""What the tests of fetching share: a local HTTP server that misbehaves on request, a small FTP server, and
-archives to serve."""
+"""What the tests of fetching share: a local HTTP server that misbehaves on request, and archives to serve."""
 
 import contextlib
 import hashlib
 import io
 import re
-import socket
 import tarfile
 import threading
 import time
@@ -15,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 from PIL import Image
+
+from cbirkit.datasets.fetch import download
 
 
 @dataclass
@@ -107,72 +107,12 @@ class Server:
         return Handler
 
 
-class FtpServer:
-    """As much FTP as a download needs. `resumes=False` refuses REST; `break_after` as for `Served`."""
-
-    def __init__(self, files, *, resumes=True, break_after=()):
-        self.files, self.resumes, self.break_after = files, resumes, list(break_after)
-        self.starts = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"ftp://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self):
-        self.listener.close()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection):
-        passive, rest = None, 0
-        lines = connection.makefile("rb")
-
-        def say(text):
-            connection.sendall(f"{text}\r\n".encode())
-
-        with contextlib.suppress(OSError), connection:
-            say("220 ready")
-            for line in lines:
-                verb, _, argument = line.decode().strip().partition(" ")
-                body = self.files.get(argument)
-                if verb == "USER":
-                    say("230 in")
-                elif verb == "TYPE":
-                    say("200 binary")
-                elif verb in ("SIZE", "MDTM", "RETR") and body is None:
-                    say("550 no such file")
-                elif verb == "SIZE":
-                    say(f"213 {len(body)}")
-                elif verb == "MDTM":
-                    say("213 20080101000000")
-                elif verb == "PASV":
-                    passive = socket.create_server(("127.0.0.1", 0))
-                    port = passive.getsockname()[1]
-                    say(f"227 passive (127,0,0,1,{port // 256},{port % 256})")
-                elif verb == "REST" and self.resumes:
-                    rest = int(argument)
-                    say("350 go on")
-                elif verb == "RETR":
-                    say("150 here it comes")
-                    self._send(passive, body, rest)
-                    rest = 0
-                    say("226 done")
-                elif verb == "QUIT":
-                    say("221 bye")
-                    return
-                else:
-                    say("502 not implemented")
-
-    def _send(self, passive, body, rest):
-        self.starts.append(rest)
-        part = body[rest:]
-        if self.break_after:
-            part = part[: self.break_after.pop(0)]
-        with passive, passive.accept()[0] as data:
-            data.sendall(part)
+def serving(monkeypatch):
+    """A server, in place of which nothing is waited for; make a fixture of it."""
+    monkeypatch.setattr(download, "_WAIT", 0.0)
+    server = Server()
+    yield server
+    server.close()
 
 
 def md5(data):

@@ -9,16 +9,20 @@ import scipy.io
 from fetch_server import jpeg, make_tar, make_zip, md5
 from PIL import Image
 
+from cbirkit.datasets.fetch import registry
 
-def serve(monkeypatch, server, data_set, bodies, n_images):
-    """A copy of a `DataSet` whose files come from the local server: `bodies` by file name."""
+
+def serve(monkeypatch, server, name, bodies, n_images):
+    """Put a copy of a `DataSet` into the list whose files come from the local server: `bodies` by file name."""
+    data_set = registry.DATA_SETS[name]
     downloads = []
     for item in data_set.downloads:
         body = bodies[item.name]
         urls = tuple(server.add(f"{i}/{item.name}", body) for i in range(len(item.urls)))
         checksum = None if item.checksum is None else md5(body)
         downloads.append(replace(item, urls=urls, checksum=checksum, megabytes=0.1))
-    return replace(data_set, downloads=tuple(downloads), n_images=n_images, unpacked_megabytes=0.1)
+    small = replace(data_set, downloads=tuple(downloads), n_images=n_images, unpacked_megabytes=0.1)
+    monkeypatch.setitem(registry.DATA_SETS, name, small)
 
 
 # ---------------------------------------------------------------------- CIFAR-10, STL-10

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 import fetch_sets
 import pytest
 from cli_samples import runner
-from fetch_server import Server
+from fetch_server import serving
 
 from cbirkit.cli import prefetching
 from cbirkit.datasets import fetch_sop
-from cbirkit.datasets.fetch import cub200, sop, transfer
 
 run = pytest.fixture(runner)
 
@@ -19,18 +18,12 @@ run = pytest.fixture(runner)
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     """Two small sets in place of the real ones; the cache is a new folder; no backbone can be had."""
-    monkeypatch.setattr(transfer, "_WAIT", 0.0)
     monkeypatch.setenv("CBIRKIT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    server = Server()
-    monkeypatch.setattr(
-        sop, "SET", fetch_sets.serve(monkeypatch, server, sop.SET, fetch_sets.sop(), 11)
-    )
-    monkeypatch.setattr(
-        cub200, "SET", fetch_sets.serve(monkeypatch, server, cub200.SET, fetch_sets.cub200(), 12)
-    )
-    yield server
-    server.close()
+    for server in serving(monkeypatch):
+        fetch_sets.serve(monkeypatch, server, "sop", fetch_sets.sop(), 11)
+        fetch_sets.serve(monkeypatch, server, "cub200", fetch_sets.cub200(), 12)
+        yield server
 
 
 @pytest.fixture
@@ -120,7 +113,7 @@ def test_interrupted(server, run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer.urllib.request, "urlopen", interrupted)
+    monkeypatch.setattr("requests.Session.get", interrupted)
     code, out, err = run("prefetch", "sop")
     assert code == 130 and out == "" and "the same command goes on from there" in err
 

@@ -7,36 +7,14 @@ import pickle
 import fetch_sets
 import numpy as np
 import pytest
-from fetch_server import Server, jpeg, make_tar
+from fetch_server import jpeg, make_tar, serving
 from PIL import Image
 from test_revisitop import DataOnly, judge, rank
 
 from cbirkit import Ranking, datasets, evaluate
-from cbirkit.datasets.fetch import (
-    DownloadFailed,
-    cub200,
-    holidays,
-    revisited,
-    sop,
-    transfer,
-    ukbench,
-)
+from cbirkit.datasets.fetch import DownloadFailed, instances, registry
 
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(transfer, "_WAIT", 0.0)
-    server = Server()
-    yield server
-    server.close()
-
-
-def use(monkeypatch, server, module, bodies, n_images, attribute="SET"):
-    monkeypatch.setattr(
-        module,
-        attribute,
-        fetch_sets.serve(monkeypatch, server, getattr(module, attribute), bodies, n_images),
-    )
+server = pytest.fixture(serving)
 
 
 def perfect(relevance):
@@ -51,7 +29,7 @@ def perfect(relevance):
 
 
 def test_ukbench(server, monkeypatch, tmp_path):
-    use(monkeypatch, server, ukbench, fetch_sets.ukbench(8, orientation=6), 8)
+    fetch_sets.serve(monkeypatch, server, "ukbench", fetch_sets.ukbench(8, orientation=6), 8)
     images = datasets.fetch_ukbench(root=tmp_path, progress=False)
     assert list(images.ids) == [f"ukbench{i:05d}.jpg" for i in range(8)]
     assert list(images.column("instance")) == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -72,14 +50,14 @@ def test_ukbench(server, monkeypatch, tmp_path):
 
 
 def test_ukbench_that_lacks_images_is_set_aside(server, monkeypatch, tmp_path):
-    use(monkeypatch, server, ukbench, fetch_sets.ukbench(7), 8)
+    fetch_sets.serve(monkeypatch, server, "ukbench", fetch_sets.ukbench(7), 8)
     with pytest.raises(
         DownloadFailed, match="there are 7 images, not 8; the file was renamed to end in .rejected"
     ):
         datasets.fetch_ukbench(root=tmp_path, progress=False)
     assert (tmp_path / "ukbench" / "ukbench.zip.rejected").is_file()
-    use(
-        monkeypatch, server, ukbench, fetch_sets.ukbench(8), 8
+    fetch_sets.serve(
+        monkeypatch, server, "ukbench", fetch_sets.ukbench(8), 8
     )  # a better one is not compared with the rejected one
     assert len(datasets.fetch_ukbench(root=tmp_path, progress=False)) == 8
 
@@ -89,9 +67,11 @@ def test_ukbench_that_lacks_images_is_set_aside(server, monkeypatch, tmp_path):
 
 @pytest.fixture
 def small_holidays(server, monkeypatch):
-    use(monkeypatch, server, holidays, fetch_sets.holidays(orientation=6), 7)
-    use(monkeypatch, server, holidays, {"holidays-rotate.yaml": fetch_sets.TURNS}, 0, "UPRIGHT")
-    monkeypatch.setattr(holidays, "N_QUERIES", 3)
+    fetch_sets.serve(monkeypatch, server, "holidays", fetch_sets.holidays(orientation=6), 7)
+    fetch_sets.serve(
+        monkeypatch, server, "holidays_upright", {"holidays-rotate.yaml": fetch_sets.TURNS}, 0
+    )
+    monkeypatch.setattr(instances, "N_HOLIDAYS_QUERIES", 3)
 
 
 def test_holidays(small_holidays, tmp_path):
@@ -145,13 +125,13 @@ def test_holidays_upright(small_holidays, tmp_path):
     ],
 )
 def test_a_table_of_turns_that_is_none(small_holidays, server, monkeypatch, tmp_path, table):
-    use(monkeypatch, server, holidays, {"holidays-rotate.yaml": table}, 0, "UPRIGHT")
+    fetch_sets.serve(monkeypatch, server, "holidays_upright", {"holidays-rotate.yaml": table}, 0)
     with pytest.raises(DownloadFailed, match="does not hold names and turns"):
         datasets.fetch_holidays(upright=True, root=tmp_path, progress=False)
 
 
 def test_holidays_without_a_query_is_refused(small_holidays, monkeypatch, tmp_path):
-    monkeypatch.setattr(holidays, "N_QUERIES", 4)
+    monkeypatch.setattr(instances, "N_HOLIDAYS_QUERIES", 4)
     with pytest.raises(DownloadFailed, match="there are 3 queries, not 4"):
         datasets.fetch_holidays(root=tmp_path, progress=False)
 
@@ -191,8 +171,7 @@ def small_oxford(server, monkeypatch):
         "gnd_roxford5k.pkl": pickle.dumps(truth, 2),
         "oxbuild_images-v1.tgz": pictures([*names, "worcester_000001"]),
     }
-    served = fetch_sets.serve(monkeypatch, server, revisited.SETS["roxford5k"], bodies, 8)
-    monkeypatch.setitem(revisited.SETS, "roxford5k", served)
+    fetch_sets.serve(monkeypatch, server, "roxford5k", bodies, 8)
     return bodies
 
 
@@ -272,8 +251,7 @@ def test_a_ground_truth_that_names_a_function_runs_nothing(
             {**truth_of(), "x": Evil(str(tmp_path / "evil"))}, protocol
         ),
     }
-    served = fetch_sets.serve(monkeypatch, server, revisited.SETS["roxford5k"], bodies, 8)
-    monkeypatch.setitem(revisited.SETS, "roxford5k", served)
+    fetch_sets.serve(monkeypatch, server, "roxford5k", bodies, 8)
     with pytest.raises(DownloadFailed, match=r"it names .*open.*\.rejected.*gnd_roxford5k.pkl"):
         datasets.fetch_revisited("roxford5k", root=tmp_path / "data", progress=False)
     assert not (tmp_path / "evil").exists()
@@ -308,8 +286,7 @@ def test_a_ground_truth_that_is_wrong_is_named(
     small_oxford, server, monkeypatch, tmp_path, changes, words
 ):
     bodies = {**small_oxford, "gnd_roxford5k.pkl": pickle.dumps(truth_of(**changes))}
-    served = fetch_sets.serve(monkeypatch, server, revisited.SETS["roxford5k"], bodies, 8)
-    monkeypatch.setitem(revisited.SETS, "roxford5k", served)
+    fetch_sets.serve(monkeypatch, server, "roxford5k", bodies, 8)
     with pytest.raises(DownloadFailed, match=words):
         datasets.fetch_revisited("roxford5k", root=tmp_path, progress=False)
 
@@ -330,7 +307,7 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
         for i in names
     }
     half = len(files) // 2
-    archives = [item.name for item in revisited.SETS[name].downloads[1:]]
+    archives = [item.name for item in registry.DATA_SETS[name].downloads[1:]]
     parts = (
         [files]
         if len(archives) == 1
@@ -340,12 +317,8 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
         f"gnd_{name}.pkl": pickled,
         **{archive: make_tar(part) for archive, part in zip(archives, parts, strict=True)},
     }
-    n_images = revisited.SETS[name].n_images
-    monkeypatch.setitem(
-        revisited.SETS,
-        name,
-        fetch_sets.serve(monkeypatch, server, revisited.SETS[name], bodies, n_images),
-    )
+    n_images = registry.DATA_SETS[name].n_images
+    fetch_sets.serve(monkeypatch, server, name, bodies, n_images)
     benchmark = datasets.fetch_revisited(name, root=tmp_path, progress=False)
     assert len(benchmark.queries) == 70 and len(benchmark.database) == len(truth["imlist"])
     for protocol, letter in (("easy", "E"), ("medium", "M"), ("hard", "H")):
@@ -367,7 +340,7 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
 
 
 def test_cub200(server, monkeypatch, tmp_path):
-    use(monkeypatch, server, cub200, fetch_sets.cub200(), 12)
+    fetch_sets.serve(monkeypatch, server, "cub200", fetch_sets.cub200(), 12)
     images = datasets.fetch_cub200(root=tmp_path, progress=False)
     train, test = images.split(parts=("train", "test"))
     assert (
@@ -398,13 +371,13 @@ def test_cub200_that_lacks_something(server, monkeypatch, tmp_path, lost):
 
     with tarfile.open(fileobj=io.BytesIO(fetch_sets.cub200()["CUB_200_2011.tgz"])) as file:
         files = {m.name: file.extractfile(m).read() for m in file if m.isfile() and m.name != lost}
-    use(monkeypatch, server, cub200, {"CUB_200_2011.tgz": make_tar(files)}, 12)
+    fetch_sets.serve(monkeypatch, server, "cub200", {"CUB_200_2011.tgz": make_tar(files)}, 12)
     with pytest.raises(DownloadFailed, match="lacks classes.txt|there are 11 images, not 12"):
         datasets.fetch_cub200(root=tmp_path, progress=False)
 
 
 def test_sop(server, monkeypatch, tmp_path):
-    use(monkeypatch, server, sop, fetch_sets.sop(), 11)
+    fetch_sets.serve(monkeypatch, server, "sop", fetch_sets.sop(), 11)
     images = datasets.fetch_sop(root=tmp_path, progress=False)
     train, test = images.split(parts=("train", "test"))
     assert (len(train), len(test)) == (6, 5) and not set(train.column("instance")) & set(
@@ -418,8 +391,7 @@ def test_sop(server, monkeypatch, tmp_path):
 
 
 def test_sop_falls_back_to_the_next_address(server, monkeypatch, tmp_path):
-    use(monkeypatch, server, sop, fetch_sets.sop(), 11)
-    del server.files["/0/Stanford_Online_Products.zip"]
-    server.files["/1/Stanford_Online_Products.zip"].kind = "text/html"
+    fetch_sets.serve(monkeypatch, server, "sop", fetch_sets.sop(), 11)
+    server.files["/0/Stanford_Online_Products.zip"].kind = "text/html"
     assert len(datasets.fetch_sop(root=tmp_path, progress=False)) == 11
-    assert [path[1] for path, _ in server.requests] == ["0", "1", "2"]
+    assert [path[1] for path, _ in server.requests] == ["0", "1"]

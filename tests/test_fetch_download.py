@@ -6,29 +6,27 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from fetch_server import FtpServer, Server, md5, sha256
+from conftest import ROOT
+from fetch_server import md5, serving, sha256
 
-from cbirkit.datasets.fetch import checksums, disk, download, transfer, unfinished
+from cbirkit.datasets.fetch import disk, download
 from cbirkit.datasets.fetch.download import Download, DownloadFailed, get
 
 BODY = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
 MD5 = md5(BODY)
 
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
+server = pytest.fixture(serving)
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
-    monkeypatch.setattr(transfer, "_WAIT", 0.0)
-    monkeypatch.setattr(unfinished, "SECONDS", 20.0)  # the machine may be busy
+def patient(monkeypatch):
+    monkeypatch.setattr(download, "_SECONDS", 20.0)  # the machine may be busy
 
 
 def item(*urls, checksum=MD5, megabytes=0.3, name="a.bin"):
@@ -164,11 +162,11 @@ def test_retries_end(server, tmp_path):
     url = server.add("a.bin", BODY, statuses=[503] * 100)
     with pytest.raises(DownloadFailed, match="503"):
         fetch(item(url), tmp_path)
-    assert len(server.requests) == transfer._IDLE_ATTEMPTS
+    assert len(server.requests) == download._IDLE_ATTEMPTS + 1
 
 
 def test_a_server_that_always_hangs_up_after_a_little_still_ends(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "_ATTEMPTS", 20)
+    monkeypatch.setattr(download, "_ATTEMPTS", 20)
     url = server.add("a.bin", BODY, break_after=[10] * 1000)
     with pytest.raises(DownloadFailed, match="ended after"):
         fetch(item(url), tmp_path)
@@ -176,12 +174,12 @@ def test_a_server_that_always_hangs_up_after_a_little_still_ends(server, tmp_pat
 
 
 def test_a_server_that_falls_silent_is_left(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(unfinished, "SECONDS", 0.2)
-    monkeypatch.setattr(transfer, "_IDLE_ATTEMPTS", 2)
+    monkeypatch.setattr(download, "_SECONDS", 0.2)
+    monkeypatch.setattr(download, "_IDLE_ATTEMPTS", 2)
     url = server.add("a.bin", BODY, break_after=[1000, *[0] * 9], stall=1.5)
-    with pytest.raises(DownloadFailed, match="no answer within 0.2 s"):
+    with pytest.raises(DownloadFailed, match="ended"):
         fetch(item(url), tmp_path)
-    assert 2 <= len(server.requests) <= 4  # on a busy machine the first one may bring nothing
+    assert 2 <= len(server.requests) <= 8  # on a busy machine some may bring nothing
 
 
 # ---------------------------------------------------------------------- the wrong thing
@@ -200,8 +198,16 @@ def test_the_message_says_what_to_do_by_hand(server, tmp_path):
     with pytest.raises(DownloadFailed) as caught:
         fetch(item(gone, bad), tmp_path)
     text = str(caught.value)
-    assert "\n" not in text and "404" in text and "299,999 bytes" in text
-    for said in (gone, bad, hashed(BODY), repr(str(tmp_path)), "'a.bin'", "by hand"):
+    assert "\n" not in text and "404" in text
+    for said in (
+        gone,
+        bad,
+        hashed(BODY),
+        hashed(BODY[:-1]),
+        repr(str(tmp_path)),
+        "'a.bin'",
+        "by hand",
+    ):
         assert said in text
     assert only(tmp_path) == []
 
@@ -216,12 +222,12 @@ def test_a_file_put_there_by_hand_is_verified_and_used(server, tmp_path):
     assert fetch(item(gone), tmp_path, online=False).read_bytes() == BODY
     assert fetch(item(gone, checksum=None), tmp_path).read_bytes() == BODY
     assert server.requests == []
-    assert checksums.recorded(tmp_path)["a.bin"]["from"] == "by hand"
+    assert download.recorded(tmp_path)["a.bin"]["from"] == "by hand"
 
 
 def test_a_wrong_file_put_there_by_hand_is_named_and_kept(server, tmp_path):
     (tmp_path / "a.bin").write_bytes(BODY[:1000])
-    with pytest.raises(DownloadFailed, match="1,000 bytes with the md5 .* delete it"):
+    with pytest.raises(DownloadFailed, match="md5 .* delete it"):
         fetch(item(server.add("a.bin", BODY)), tmp_path)
     assert (tmp_path / "a.bin").stat().st_size == 1000
 
@@ -232,7 +238,7 @@ def test_an_empty_file_is_refused(server, tmp_path, empty):
     with pytest.raises(DownloadFailed, match="empty"):
         fetch(thing, tmp_path)
     (tmp_path / "a.bin").touch()
-    with pytest.raises(DownloadFailed, match="empty"):
+    with pytest.raises(DownloadFailed, match="0 bytes"):
         fetch(thing, tmp_path)
 
 
@@ -250,39 +256,32 @@ def test_a_sender_that_does_not_stop_is_cut_off(server, tmp_path, length, monkey
     with pytest.raises(DownloadFailed, match=r"expected"):
         fetch(item(url), tmp_path)
     parts = [path for path in tmp_path.iterdir() if path.suffix == ".part"]
-    assert all(path.stat().st_size <= 200_000 + unfinished.BLOCK for path in parts)
+    assert all(path.stat().st_size <= 200_000 + 2**16 for path in parts)
 
 
 def test_sizes_are_believed_up_to_the_double(tmp_path):
     assert item("http://x/", megabytes=100).most_bytes == pytest.approx(2e8, rel=0.1)
 
 
-def test_only_web_and_ftp_addresses(tmp_path):
+def test_only_web_addresses(tmp_path):
     (tmp_path / "secret").write_text("x")
-    with pytest.raises(DownloadFailed, match="http, https or ftp"):
-        fetch(
-            item((tmp_path / "secret").as_uri().replace("file:///", "file://host/")),
-            tmp_path / "to",
-        )
+    for url in ((tmp_path / "secret").as_uri(), "ftp://127.0.0.1/a.bin"):
+        with pytest.raises(DownloadFailed, match="InvalidSchema"):
+            fetch(item(url), tmp_path / "to")
 
 
-def test_a_host_that_is_gone_costs_two_attempts(tmp_path, monkeypatch):
+def test_a_host_that_is_gone(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    calls, real = [], transfer.urllib.request.urlopen
-    monkeypatch.setattr(
-        transfer.urllib.request, "urlopen", lambda *a, **k: calls.append(1) or real(*a, **k)
-    )
-    with pytest.raises(DownloadFailed, match="refused"):
-        fetch(item(f"http://127.0.0.1:{port}/a.bin"), tmp_path)
-    assert len(calls) == 2
 
     def nowhere(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
 
+    with pytest.raises(DownloadFailed, match="connection to the internet"):
+        fetch(item(f"http://127.0.0.1:{port}/a.bin"), tmp_path)
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    with pytest.raises(DownloadFailed, match="no such host, or no connection"):
-        fetch(item("http://nowhere.invalid/a.bin", "ftp://nowhere.invalid/a.bin"), tmp_path)
+    with pytest.raises(DownloadFailed, match="connection to the internet"):
+        fetch(item("http://nowhere.invalid/a.bin"), tmp_path)
 
 
 def test_offline_never_connects(server, tmp_path):
@@ -302,21 +301,17 @@ def test_the_first_file_is_recorded_and_another_one_later_refused(server, tmp_pa
     assert entry["from"] == thing.urls[0] and re.fullmatch(r"\d{4}-\d\d-\d\d", entry["date"])
     path.unlink()
     server.add("a.bin", BODY[::-1])
-    with pytest.raises(
-        DownloadFailed, match="recorded when it first arrived on .*delete that entry"
-    ):
+    with pytest.raises(DownloadFailed, match="recorded when it first arrived .*delete that entry"):
         fetch(thing, tmp_path)
     assert only(tmp_path) == ["checksums.json"]
-    checksums.forget(tmp_path, "a.bin")
+    download.forget(tmp_path, "a.bin")
     assert fetch(thing, tmp_path).read_bytes() == BODY[::-1]
 
 
 def test_a_damaged_record_counts_as_none(tmp_path):
     for text in ("{[", "[]", '{"a": 1}', '{"a": {"sha256": "x"}}'):
         (tmp_path / "checksums.json").write_text(text)
-        assert checksums.recorded(tmp_path) == {}
-    with pytest.raises(ValueError, match="md5 or sha256"):
-        checksums.digest(tmp_path / "checksums.json", "crc32")
+        assert download.recorded(tmp_path) == {}
 
 
 # ---------------------------------------------------------------------- disk
@@ -334,18 +329,15 @@ def test_too_little_disk_is_said_before_anything_is_sent(server, tmp_path, monke
 
 
 def test_a_disk_that_fills_up_on_the_way_is_no_fault_of_the_server(server, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full(download.tqdm):
+        def update(self, n=1):
+            if n:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(unfinished.Part, "add", lambda self, file, block: _full_write(self, file))
+    monkeypatch.setattr(download, "tqdm", Full)
     with pytest.raises(OSError, match="the disk is full"):
         fetch(item(server.add("a.bin", BODY)), tmp_path)
     assert len(server.requests) == 1
-
-
-def _full_write(part, file):
-    with unfinished.plain_errors(part.path):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.skipif(
@@ -367,53 +359,37 @@ def test_where_data_are_kept(tmp_path, monkeypatch):
     assert disk.free_bytes(tmp_path / "not" / "there") > 0
 
 
-# ---------------------------------------------------------------------- FTP
+def test_a_part_from_one_mirror_is_continued_from_another_if_a_checksum_will_tell(server, tmp_path):
+    broken = server.add("broken.bin", BODY, break_after=[100_000, *[0] * 9])
+    good = server.add("good.bin", BODY)
+    assert fetch(item(broken, good), tmp_path).read_bytes() == BODY
+    assert server.requests[-1] == ("/good.bin", "bytes=100000-")
 
 
-@pytest.fixture
-def ftp(request):
-    server = FtpServer({"/pub/a.bin": BODY}, **getattr(request, "param", {}))
-    yield server
-    server.close()
+KILLED = """
+import sys
+from cbirkit.datasets.fetch.download import Download, get
+get(Download("a.bin", (sys.argv[1],), 0.3, sys.argv[2]), sys.argv[3], progress=False)
+"""
 
 
-def test_ftp(ftp, tmp_path):
-    assert fetch(item(f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY and ftp.starts == [0]
-
-
-@pytest.mark.parametrize("ftp", [{"break_after": [100_000, 50_000]}], indirect=True)
-@pytest.mark.parametrize("checksum", [md5(BODY), None])
-def test_ftp_is_resumed(ftp, tmp_path, checksum):
-    assert fetch(item(f"{ftp.url}/pub/a.bin", checksum=checksum), tmp_path).read_bytes() == BODY
-    assert ftp.starts == [0, 100_000, 150_000]
-
-
-@pytest.mark.parametrize("ftp", [{"break_after": [100_000], "resumes": False}], indirect=True)
-def test_ftp_without_resume_starts_again(ftp, tmp_path):
-    assert fetch(item(f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY and ftp.starts == [
-        0,
-        0,
-    ]
-
-
-def test_ftp_part_that_is_complete(ftp, tmp_path):
-    (tmp_path / "a.bin.part").write_bytes(BODY)
-    assert fetch(item(f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY and ftp.starts == []
-
-
-def test_ftp_without_the_file_goes_to_the_next_mirror(ftp, server, tmp_path):
-    good = server.add("a.bin", BODY)
-    assert fetch(item(f"{ftp.url}/pub/none", good), tmp_path).read_bytes() == BODY
-    with pytest.raises(DownloadFailed, match="550"):
-        fetch(item(f"{ftp.url}/pub/none"), tmp_path / "other")
-
-
-def test_a_part_from_one_mirror_is_continued_from_another_if_a_checksum_will_tell(
-    ftp, server, tmp_path
-):
-    broken = server.add("a.bin", BODY, break_after=[100_000, *[0] * 9])
-    assert fetch(item(broken, f"{ftp.url}/pub/a.bin"), tmp_path).read_bytes() == BODY
-    assert ftp.starts == [100_000]
+def test_a_process_killed_at_any_moment_loses_little(server, tmp_path):
+    url, patient = (
+        server.add("a.bin", BODY, break_after=[100_000], stall=60),
+        time.monotonic() + 120,
+    )
+    command = [sys.executable, "-c", KILLED, url, MD5, str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT)
+    part = tmp_path / "a.bin.part"
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < patient:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    size = part.stat().st_size
+    assert size
+    server.add("a.bin", BODY)
+    assert fetch(item(url), tmp_path).read_bytes() == BODY
+    assert server.requests[-1] == ("/a.bin", f"bytes={size}-")
 
 
 def test_one_process_at_a_time(tmp_path):

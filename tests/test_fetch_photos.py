@@ -2,20 +2,14 @@
 
 import numpy as np
 import pytest
-from fetch_server import Server, jpeg, make_tar, make_zip
+from fetch_server import jpeg, make_tar, make_zip, serving
 from fetch_sets import serve
 from PIL import Image
 
 from cbirkit import cli, datasets
-from cbirkit.datasets.fetch import DownloadFailed, photos, transfer
+from cbirkit.datasets.fetch import DownloadFailed
 
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(transfer, "_WAIT", 0.0)
-    server = Server()
-    yield server
-    server.close()
+server = pytest.fixture(serving)
 
 
 def tiff(seed, folder):
@@ -44,13 +38,13 @@ def bodies(folder):
         for i in range(5)
     }
     return {
-        "CLOTHING": {
+        "clothing": {
             "clothing.zip": make_zip(clothing | {"clothing-dataset-small-1/README.md": b"x"})
         },
-        "FLOWERS": {
+        "flowers": {
             "flower_photos.tgz": make_tar(flowers | {"flower_photos/LICENSE.txt": credit.encode()})
         },
-        "UCMERCED": {
+        "ucmerced": {
             "UCMerced_LandUse.zip": make_zip(land | {"UCMerced_LandUse/readme.txt": b"x"})
         },
     }
@@ -59,10 +53,8 @@ def bodies(folder):
 @pytest.fixture
 def served(server, monkeypatch, tmp_path):
     for name, files in bodies(tmp_path).items():
-        n_images = {"CLOTHING": 12, "FLOWERS": 10, "UCMERCED": 10}[name]
-        monkeypatch.setattr(
-            photos, name, serve(monkeypatch, server, getattr(photos, name), files, n_images)
-        )
+        n_images = {"clothing": 12, "flowers": 10, "ucmerced": 10}[name]
+        serve(monkeypatch, server, name, files, n_images)
     return server
 
 
@@ -111,11 +103,7 @@ def test_photos_stands_for_all_three(served, tmp_path, capsys):
 
 
 def test_an_archive_that_lacks_images_is_set_aside(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        photos,
-        "FLOWERS",
-        serve(monkeypatch, server, photos.FLOWERS, bodies(tmp_path)["FLOWERS"], 11),
-    )
+    serve(monkeypatch, server, "flowers", bodies(tmp_path)["flowers"], 11)
     with pytest.raises(DownloadFailed, match="there are 10 images, not 11"):
         datasets.fetch_flowers(root=tmp_path / "data", progress=False)
     assert not (tmp_path / "data" / "flowers" / "ready").exists()

@@ -9,21 +9,16 @@ import tarfile
 import fetch_sets
 import numpy as np
 import pytest
-from fetch_server import Server, make_tar
+from fetch_server import make_tar, serving
 
 from cbirkit import datasets, evaluate
-from cbirkit.datasets.fetch import DownloadFailed, cifar10, class_folders, oxford, stl10, transfer
+from cbirkit.datasets.fetch import DownloadFailed, pixel_arrays, registry
 
 torchvision = pytest.importorskip("torchvision")
 KNOWN = torchvision.datasets
 
 
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(transfer, "_WAIT", 0.0)
-    server = Server()
-    yield server
-    server.close()
+server = pytest.fixture(serving)
 
 
 def md5_of(data):
@@ -40,18 +35,23 @@ def test_addresses_and_checksums_are_torchvisions():
             for item in data_set.downloads
         ]
 
-    for data_set, known in ((cifar10.SET, KNOWN.CIFAR10), (stl10.SET, KNOWN.STL10)):
+    for data_set, known in (
+        (registry.DATA_SETS["cifar10"], KNOWN.CIFAR10),
+        (registry.DATA_SETS["stl10"], KNOWN.STL10),
+    ):
         assert facts(data_set) == [(known.filename, known.url, known.tgz_md5)]
-    assert [fact[1:] for fact in facts(oxford.PETS)] == list(KNOWN.OxfordIIITPet._RESOURCES)
+    assert [fact[1:] for fact in facts(registry.DATA_SETS["oxford_pets"])] == list(
+        KNOWN.OxfordIIITPet._RESOURCES
+    )
     flowers = KNOWN.Flowers102
     expected = [
         (name, flowers._download_url_prefix + name, md5)
         for name, md5 in flowers._file_dict.values()
     ]
-    assert facts(oxford.FLOWERS) == expected
+    assert facts(registry.DATA_SETS["flowers102"]) == expected
     for data_set, known in (
-        (class_folders.CALTECH, KNOWN.Caltech101),
-        (class_folders.EUROSAT, KNOWN.EuroSAT),
+        (registry.DATA_SETS["caltech101"], KNOWN.Caltech101),
+        (registry.DATA_SETS["eurosat"], KNOWN.EuroSAT),
     ):
         source = inspect.getsource(known.download)
         assert all(f'"{text}"' in source for _, *texts in facts(data_set) for text in texts)
@@ -63,12 +63,8 @@ def test_addresses_and_checksums_are_torchvisions():
 @pytest.fixture
 def small_cifar10(server, monkeypatch):
     archive, inner, pixels, labels = fetch_sets.cifar10()
-    monkeypatch.setattr(
-        cifar10,
-        "SET",
-        fetch_sets.serve(
-            monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, len(labels)
-        ),
+    fetch_sets.serve(
+        monkeypatch, server, "cifar10", {"cifar-10-python.tar.gz": archive}, len(labels)
     )
     for part in ("train_list", "test_list"):
         monkeypatch.setattr(
@@ -147,7 +143,7 @@ def test_the_real_numbers_of_the_cifar10_protocols():
         "54k": (1000, 54_000, 5000),
         "official": (10_000, 50_000, 50_000),
     }.items():
-        split, train = cifar10._split(labels, official, protocol, 0)
+        split, train = pixel_arrays._split_cifar10(labels, official, protocol, 0)
         assert ((split == "query").sum(), (split == "database").sum(), train.sum()) == counts
         assert all((labels[split == "query"] == c).sum() == counts[0] // 10 for c in range(10))
         assert all((labels[train] == c).sum() == counts[2] // 10 for c in range(10))
@@ -167,12 +163,9 @@ def test_cifar10_never_runs_what_a_batch_names(server, monkeypatch, tmp_path):
 
     batch = pickle.dumps({"data": Evil(), "labels": []}, protocol=2)
     archive = make_tar({"cifar-10-batches-py/data_batch_1": batch})
-    monkeypatch.setattr(
-        cifar10,
-        "SET",
-        fetch_sets.serve(monkeypatch, server, cifar10.SET, {"cifar-10-python.tar.gz": archive}, 1),
-    )
+    fetch_sets.serve(monkeypatch, server, "cifar10", {"cifar-10-python.tar.gz": archive}, 1)
     monkeypatch.setattr(KNOWN.CIFAR10, "train_list", [["data_batch_1", md5_of(batch)]])
+    monkeypatch.setattr(KNOWN.CIFAR10, "test_list", [])
     with pytest.raises(DownloadFailed, match="it names"):
         datasets.fetch_cifar10(root=tmp_path / "data", progress=False)
     assert not (tmp_path / "evil").exists()
@@ -183,11 +176,7 @@ def test_cifar10_never_runs_what_a_batch_names(server, monkeypatch, tmp_path):
 
 def test_stl10_is_what_torchvision_reads(server, monkeypatch, tmp_path):
     archive, inner = fetch_sets.stl10()
-    monkeypatch.setattr(
-        stl10,
-        "SET",
-        fetch_sets.serve(monkeypatch, server, stl10.SET, {"stl10_binary.tar.gz": archive}, 13),
-    )
+    fetch_sets.serve(monkeypatch, server, "stl10", {"stl10_binary.tar.gz": archive}, 13)
     for part in ("train_list", "test_list"):
         monkeypatch.setattr(
             KNOWN.STL10,
@@ -220,9 +209,7 @@ def test_stl10_is_what_torchvision_reads(server, monkeypatch, tmp_path):
 
 
 def test_oxford_pets(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        oxford, "PETS", fetch_sets.serve(monkeypatch, server, oxford.PETS, fetch_sets.pets(), 6)
-    )
+    fetch_sets.serve(monkeypatch, server, "oxford_pets", fetch_sets.pets(), 6)
     images = datasets.fetch_oxford_pets(root=tmp_path, progress=False)
     queries, database = images.split()
     assert list(database.ids) == [
@@ -243,9 +230,7 @@ def test_oxford_pets(server, monkeypatch, tmp_path):
 
 def test_flowers102(server, monkeypatch, tmp_path):
     bodies = fetch_sets.flowers()  # once: mat files carry the time they were written
-    monkeypatch.setattr(
-        oxford, "FLOWERS", fetch_sets.serve(monkeypatch, server, oxford.FLOWERS, bodies, 9)
-    )
+    fetch_sets.serve(monkeypatch, server, "flowers102", bodies, 9)
     table = {
         key: (name, md5_of(bodies[name]) if name.endswith(".mat") else md5)
         for key, (name, md5) in KNOWN.Flowers102._file_dict.items()
@@ -261,11 +246,7 @@ def test_flowers102(server, monkeypatch, tmp_path):
 
 
 def test_caltech101(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        class_folders,
-        "CALTECH",
-        fetch_sets.serve(monkeypatch, server, class_folders.CALTECH, fetch_sets.caltech(), 166),
-    )
+    fetch_sets.serve(monkeypatch, server, "caltech101", fetch_sets.caltech(), 166)
     images = datasets.fetch_caltech101(root=tmp_path, progress=False)
     counts = images.table.groupby(["label", "split"]).size().to_dict()
     assert counts == {
@@ -284,11 +265,7 @@ def test_caltech101(server, monkeypatch, tmp_path):
 
 
 def test_eurosat(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        class_folders,
-        "EUROSAT",
-        fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 21),
-    )
+    fetch_sets.serve(monkeypatch, server, "eurosat", fetch_sets.eurosat(), 21)
     images = datasets.fetch_eurosat(root=tmp_path, progress=False)
     queries, database = images.split()
     assert queries.table["label"].value_counts().to_dict() == {
@@ -301,11 +278,7 @@ def test_eurosat(server, monkeypatch, tmp_path):
 
 
 def test_a_set_with_too_few_images_is_refused(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        class_folders,
-        "EUROSAT",
-        fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 22),
-    )
+    fetch_sets.serve(monkeypatch, server, "eurosat", fetch_sets.eurosat(), 22)
     with pytest.raises(
         DownloadFailed, match=r"EuroSAT \(RGB\) is not as expected: there are 21 images, not 22"
     ):
@@ -317,11 +290,7 @@ def test_a_set_with_too_few_images_is_refused(server, monkeypatch, tmp_path):
 def test_a_fetched_set_is_evaluated_as_any_other(server, monkeypatch, tmp_path):
     from cbirkit import Retriever, encoders
 
-    monkeypatch.setattr(
-        class_folders,
-        "EUROSAT",
-        fetch_sets.serve(monkeypatch, server, class_folders.EUROSAT, fetch_sets.eurosat(), 21),
-    )
+    fetch_sets.serve(monkeypatch, server, "eurosat", fetch_sets.eurosat(), 21)
     images = datasets.fetch_eurosat(root=tmp_path, progress=False)
     queries, database = images.split()
     ranking = (

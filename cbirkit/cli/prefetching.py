@@ -89,7 +89,7 @@ def _get_weights(name, listed):
 
 def _note_disk(listed, names, root, printer):
     """Say beforehand if all of it together does not fit."""
-    from ..datasets.fetch.disk import free_bytes
+    from ..datasets.fetch import free_bytes
 
     missing = listed.loc[[name for name in names if not listed.loc[name, "here"]]]
     need, free = (
@@ -103,7 +103,7 @@ def _note_disk(listed, names, root, printer):
 
 
 def _list(listed, root, printer):
-    from ..datasets.fetch.disk import free_bytes
+    from ..datasets.fetch import free_bytes
 
     printer.result(f"data sets, kept in {printable(root)} ({_megabytes(free_bytes(root))} free)")
     printer.result(f"  {'name':<18}{'images':>8}{'download':>12}{'on disk':>12}  here  what it is")

@@ -3,25 +3,19 @@
 from ..images import ImageCollection
 from . import scenes
 from .digits import load_digits
-from .fetch import (
-    Benchmark,
-    DownloadFailed,
+from .fetch import Benchmark, DownloadFailed, fetchable
+from .fetch.instances import fetch_holidays, fetch_revisited, fetch_ukbench
+from .fetch.labelled import (
     fetch_caltech101,
-    fetch_cifar10,
     fetch_clothing,
-    fetch_cub200,
     fetch_eurosat,
     fetch_flowers,
     fetch_flowers102,
-    fetch_holidays,
     fetch_oxford_pets,
-    fetch_revisited,
-    fetch_sop,
-    fetch_stl10,
     fetch_ucmerced,
-    fetch_ukbench,
-    fetchable,
 )
+from .fetch.metric_learning import fetch_cub200, fetch_sop
+from .fetch.pixel_arrays import fetch_cifar10, fetch_stl10
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
 from .real_features import RealFeatures, load_real

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ..._atomic import expanded
+from cbirkit._atomic import expanded
 
 _SPARE = 64 * 2**20  # bytes left free for everything else
 
@@ -70,27 +70,20 @@ def only_one(folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "ab") as file:
-        locked = _lock(file)
-        if locked is None:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except (BlockingIOError, PermissionError) as error:
             raise OSError(
                 f"another process is downloading into {str(folder)!r}; wait until it is done, and run this again"
-            )
+            ) from error
+        except OSError:
+            locked = False
         yield locked
-
-
-def _lock(file):
-    """True: locked; None: by somebody else; False: no locks here."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return None
-    except OSError:
-        return False
-    return True

@@ -1,20 +1,31 @@
 """Get one file once: from any of several addresses, resumed, verified; or say how to get it by hand."""
 
+import datetime
+import json
 import logging
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .checksums import confirm, describe, matches
+from tqdm.auto import tqdm
+
+from cbirkit._atomic import plain_errors, write_bytes
+
 from .disk import check_free
-from .unfinished import notes_file
 
 log = logging.getLogger(__name__)
 
+RECORD = "checksums.json"
+_SECONDS = 30.0  # without a byte
+_WAIT = 1.0  # before the second attempt; doubled each time
+_IDLE_ATTEMPTS = 4  # in a row that bring nothing
+_ATTEMPTS = 200  # in all
+_BUSY = {408, 425, 429, 500, 502, 503, 504}  # try again
+
 
 class DownloadFailed(OSError):
-    """A file could not be had; the message says which one to download by hand, from where, and where to put
-    it."""
+    """A file could not be had; the message says which one to download by hand, from where, and where to put it."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +37,9 @@ class Download:
     name : str
         Name of the file in the folder of its data set.
     urls : tuple of str
-        Addresses (http, https, ftp), tried in this order.
+        Addresses (http, https), tried in this order.
     megabytes : float
-        About how large it is: checked against the free disk, and a file of more than twice the size is
-        refused.
+        About how large it is: checked against the free disk, and a file of more than twice the size is refused.
     checksum : str, optional
         ``"md5:…"`` or ``"sha256:…"`` where one is published. Without one, the SHA-256 of the first file that
         arrives is recorded in ``checksums.json`` beside it, and later ones must match (trust on first use).
@@ -47,7 +57,7 @@ class Download:
 
     @property
     def most_bytes(self):
-        """Bytes after which a sender is not believed."""
+        """Maximum size accepted, in bytes."""
         return int(2e6 * self.megabytes) + 2**24
 
 
@@ -77,93 +87,228 @@ def get(item, folder, *, online=True, progress=True):
     OSError
         Too little free disk, no permission.
     """
+    import pooch
+
     folder = Path(folder)
-    path = folder / item.name
+    path, known = folder / item.name, item.checksum
+    if known is None and item.name in recorded(folder):
+        known = f"sha256:{recorded(folder)[item.name]['sha256']}"
     if path.is_file():
-        _check_present(item, path)
-        return path
-    if not online:
+        origin, size = "by hand", path.stat().st_size
+        kind, _, wanted = (known or "sha256:").partition(":")
+        found = pooch.file_hash(str(path), kind)
+        if not size or (known and found != wanted):
+            reason = f"{size:,} bytes with the {kind} {found} in place of {wanted or 'any'}"
+            raise DownloadFailed(
+                f"{str(path)!r} is not the file that is expected: {reason}{_recorded_note(item, known)}; "
+                f"delete it and run this again, or {by_hand(item, folder)}"
+            )
+    elif online:
+        origin = _download(item, known, folder, progress)
+    else:
         raise DownloadFailed(
             f"{str(path)!r} is not there and download=False; {by_hand(item, folder)}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    reasons = []
-    for url in item.urls:
-        reason = _from(url, item, folder, progress)
-        if reason is None:
-            return path
-        log.warning("%s: %s", url, reason)
-        reasons.append(f"{_host(url)}: {reason}")
-    raise DownloadFailed(
-        f"cannot download {item.name} ({'; '.join(reasons)}); {by_hand(item, folder)}"
-    )
+    if known is None:
+        entry = {
+            "sha256": pooch.file_hash(str(path)),
+            "bytes": path.stat().st_size,
+            "from": origin,
+            "date": datetime.date.today().isoformat(),
+        }
+        _write_record(folder, recorded(folder) | {item.name: entry})
+    return path
 
 
 def by_hand(item, folder):
     """Half a sentence: what to download by hand, from where, its checksum, and where to put it."""
     size = f"{item.megabytes:,.{0 if item.megabytes >= 1 else 2}f} MB"
-    checksum = (
-        f"its {item.checksum.replace(':', ' is ', 1)}"
-        if item.checksum
-        else "no checksum of it is published"
-    )
+    checksum = "no checksum of it is published"
+    if item.checksum:
+        checksum = f"its {item.checksum.replace(':', ' is ', 1)}"
     return (
         f"download it by hand from {' or '.join(item.urls)} (about {size}, {checksum}), "
         f"put it into the folder {str(folder)!r} as {item.name!r}, and run this again"
     )
 
 
-def _host(url):
-    return url.split("/")[2]
+def recorded(folder):
+    """The checksums recorded in a folder: dict of name to sha256, bytes, from, date; damaged entries are left out."""
+    try:
+        entries = json.loads((Path(folder) / RECORD).read_text("utf-8"))
+        return {name: entry for name, entry in entries.items() if {"sha256", "date"} <= set(entry)}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
-def _check_present(item, path):
-    difference = confirm(path, item.checksum, origin="by hand")
-    if difference:
-        raise DownloadFailed(
-            f"{str(path)!r} is not the file that is expected: {difference}; delete it and run this again, or "
-            f"{by_hand(item, path.parent)}"
+def forget(folder, name):
+    """Take a file out of the record."""
+    _write_record(folder, {n: entry for n, entry in recorded(folder).items() if n != name})
+
+
+def _write_record(folder, entries):
+    write_bytes(Path(folder) / RECORD, json.dumps(entries, indent=1).encode())
+
+
+def _recorded_note(item, known):
+    if item.checksum or not known:
+        return ""
+    return f", which {RECORD} recorded when it first arrived (delete that entry to accept a new version)"
+
+
+def _download(item, known, folder, progress):
+    """The address that gave the file, which is in its place then, verified."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.WARNING)  # it prints
+    folder.mkdir(parents=True, exist_ok=True)
+    reasons, part = [], folder / f"{item.name}.part"
+    for url in item.urls:
+        for _ in range(2):  # a wrong file that was sent in pieces is fetched once more, in one
+            downloader = ResumingDownloader(part, item.most_bytes, known is not None, progress)
+            check_free(folder, int(item.megabytes * 1e6) - _size(part), item.name)
+            try:
+                pooch.retrieve(url, known, item.name, folder, downloader=downloader)
+                reason = None
+            except _Gone as error:
+                reason = str(error)
+                break
+            except requests.RequestException as error:
+                reason = (
+                    f"no answer ({type(error).__name__}); is there a connection to the internet?"
+                )
+                break
+            except ValueError as error:  # pooch says both checksums
+                what = str(error).split(". ")[0]
+                reason = f"sent another file: {what}{_recorded_note(item, known)}"
+            for left in (part, _notes_file(part)):
+                left.unlink(missing_ok=True)
+            if reason is None:
+                return url
+            if not downloader.resumed:
+                break
+        log.warning("%s: %s", url, reason)
+        reasons.append(f"{url.split('/')[2]}: {reason}")
+    raise DownloadFailed(
+        f"cannot download {item.name} ({'; '.join(reasons)}); {by_hand(item, folder)}"
+    )
+
+
+class _Gone(Exception):
+    """This address will not give the file; its text says why."""
+
+
+class ResumingDownloader:
+    """Downloader for pooch: resumed over HTTP, also in a later process, retried, with time-outs and a limit.
+
+    Parameters
+    ----------
+    part : pathlib.Path
+        The unfinished file; ``NAME.part.json`` beside it notes address and validator (ETag or date) of what it is
+        a part of.
+    limit : int
+        Maximum size accepted, in bytes.
+    trusting : bool
+        Whether what another address, or a server without validators, sent may be continued: only where a
+        checksum will tell.
+    progress : bool
+
+    Attributes
+    ----------
+    resumed : bool
+        Whether any of it was continued and not sent in one piece.
+    """
+
+    def __init__(self, part, limit, trusting, progress):
+        self.part, self.limit, self.trusting, self.progress = part, limit, trusting, progress
+        self.resumed = False
+
+    def __call__(self, url, output_file, pooch=None):
+        import requests
+        import urllib3
+
+        retry = urllib3.Retry(
+            connect=1, read=1, status=_IDLE_ATTEMPTS, status_forcelist=_BUSY, raise_on_status=False,
+            backoff_factor=_WAIT, respect_retry_after_header=False,
+        )  # fmt: skip
+        idle, bar = (
+            0,
+            tqdm(desc=self.part.stem, unit="B", unit_scale=True, disable=not self.progress),
         )
+        with requests.Session() as session, bar:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+            for attempt in range(1, _ATTEMPTS + 1):
+                before = _size(self.part)
+                try:
+                    if self._attempt(url, session, bar):
+                        break
+                except urllib3.exceptions.HTTPError as error:
+                    log.info("%s: %s", url, error)
+                idle = 0 if _size(self.part) > before else idle + 1
+                if idle == _IDLE_ATTEMPTS or attempt == _ATTEMPTS:
+                    raise _Gone(f"the connection ended after {before:,} bytes, again and again")
+                time.sleep(_WAIT * 2**idle)
+        os.unlink(output_file)
+        try:  # the part stays until the checksum is known to be right
+            os.link(self.part, output_file)
+        except OSError:  # no hard links on this disk
+            os.replace(self.part, output_file)
 
-
-def _from(url, item, folder, progress):
-    """Download from one address; None when the file is there, verified, else why not."""
-    from .transfer import transfer
-    from .unfinished import Gone
-
-    part = folder / f"{item.name}.part"
-    for fresh in (False, True):
-        resumed = part.exists() and not fresh
-        if fresh:
-            _forget(part)
-        check_free(
-            folder, int(item.megabytes * 1e6) - (part.stat().st_size if resumed else 0), item.name
-        )
+    def _attempt(self, url, session, bar):
+        """Send what is missing; whether that was all. HTTPError of urllib3 if the connection breaks."""
         try:
-            resumed |= transfer(
-                url,
-                part,
-                limit=item.most_bytes,
-                trusting=item.checksum is not None,
-                progress=progress,
-            )
-        except Gone as gone:
-            return str(gone)
-        if item.checksum is None or matches(part, item.checksum):
-            break
-        if not resumed:
-            reason = f"sent another file, {describe(part, item.checksum)}"
-            _forget(part)
-            return reason
-    difference = confirm(part, item.checksum, origin=url, name=item.name)
-    if difference:
-        _forget(part)
-        return f"sent another file, {difference}"
-    os.replace(part, folder / item.name)
-    _forget(part)
-    return None
+            validator = json.loads(_notes_file(self.part).read_text("utf-8"))[url]
+        except (OSError, ValueError, KeyError, TypeError):
+            validator = None
+        offset = _size(self.part) if self.trusting or validator else 0
+        headers = {"User-Agent": "cbirkit", "Accept-Encoding": "identity"}
+        if offset:  # If-Range: another file by now is sent from its beginning
+            headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
+        with session.get(url, headers=headers, stream=True, timeout=_SECONDS) as response:
+            told, status = response.headers, response.status_code
+            if offset and status == 416 and told.get("Content-Range") == f"bytes */{offset}":
+                self.resumed = True
+                return True
+            right = told.get("Content-Range", "").startswith(f"bytes {offset}-")
+            if offset and (status == 416 or (status == 206 and not right)):
+                self.part.unlink()
+                return False
+            if status not in (200, 206):
+                raise _Gone(f"the server answered {status} {response.reason}")
+            if "html" in told.get("Content-Type", ""):
+                raise _Gone("answered with a web page in place of the file")
+            self.resumed = status == 206
+            start, length = offset if self.resumed else 0, told.get("Content-Length", "")
+            total = start + int(length) if length.isdigit() else None
+            self._check_size(total)
+            bar.reset(total=total)
+            bar.update(start)
+            with plain_errors(self.part):
+                if not start:
+                    self.part.unlink(missing_ok=True)
+                    tag = told.get("ETag", "W/")
+                    validator = told.get("Last-Modified") if tag.startswith("W/") else tag
+                    write_bytes(_notes_file(self.part), json.dumps({url: validator}).encode())
+                with open(self.part, "ab") as file:
+                    for block in response.raw.stream(2**16, decode_content=False):
+                        file.write(block)
+                        bar.update(len(block))
+                        self._check_size(file.tell())
+                    self._check_size(file.tell())
+        return True
+
+    def _check_size(self, n_bytes):
+        if n_bytes == 0:
+            raise _Gone("the file is empty there")
+        if n_bytes and n_bytes > self.limit:
+            raise _Gone(f"sends more than the {self.limit / 1e6:,.0f} MB that are expected")
 
 
-def _forget(part):
-    for path in (part, notes_file(part)):
-        path.unlink(missing_ok=True)
+def _size(part):
+    return part.stat().st_size if part.exists() else 0
+
+
+def _notes_file(part):
+    return part.with_name(part.name + ".json")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ...images import ImageCollection
-from ...ranking import Relevance
+from cbirkit.images import ImageCollection
+from cbirkit.ranking import Relevance
 
 
 @dataclass(frozen=True, eq=False)
