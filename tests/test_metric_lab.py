@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from cbirkit import metrics
+from cbirkit import Ranking, Relevance, evaluate, metrics
 from cbirkit.explore import MetricLab
-from cbirkit.explore.metric_listing import JUNK, PRESETS, Listing
-from cbirkit.explore.metric_rows import DEFINITIONS, row
+from cbirkit.explore.metric_listing import JUNK, PRESETS, SHOWN, Listing, arithmetic, row
+from cbirkit.metrics import ranked
 from cbirkit.plots import alt_text
 
 GOLDEN = {  # of protocols.md: preset, metric, value
@@ -54,20 +54,20 @@ def test_the_presets_are_the_golden_examples(preset, metric):
     assert lab.table.loc[metric, "value"] == pytest.approx(GOLDEN[preset, metric], abs=1e-6)
 
 
-@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.name)
-def test_the_line_of_arithmetic_gives_the_value(definition):
+@pytest.mark.parametrize("metric", SHOWN, ids=lambda metric: metric.title)
+def test_the_line_of_arithmetic_gives_the_value(metric):
     defined = 0
     for listing in random_listings():
-        shown = row(definition, listing)
+        shown = row(metric, listing)
         if shown["value"] is None:
             assert shown["line"].startswith("not defined: ")
             continue
         defined += 1
-        formula = definition.explain(listing)[1]
+        formula = arithmetic(metric.at(listing.k), listing)[1]
         value = eval(formula, {"log2": math.log2, "inf": math.inf})
         assert value == pytest.approx(shown["value"], abs=1e-9), (listing, formula)
         assert len(shown["terms"]) == len(listing.relevant)
-        if definition.name != "First positive" and "nDCG" not in definition.name:
+        if metric.name != "first_rank" and metric.takes != "gains":
             terms = sum(eval(term) for term in shown["terms"] if term)
             assert (terms == 0) == (shown["value"] == 0)
     assert defined > 10
@@ -228,3 +228,19 @@ def test_the_widget_carries_a_picture_for_readers_without_a_kernel():
     data, metadata = MetricLab()._repr_mimebundle_()
     assert "image/png" in data and "application/vnd.jupyter.widget-view+json" in data
     assert "Metric Lab" in metadata["image/png"]["alt"]
+
+
+def test_a_metric_is_one_function_and_one_line(monkeypatch):
+    def reciprocal_rank(relevant, n_positives=None):
+        return 1 / metrics.first_positive_rank(relevant, n_positives)
+
+    line = ranked.Metric(
+        "mrr", "MRR", "1 / rank of the first hit", reciprocal_rank, "of the first k", "first"
+    )
+    monkeypatch.setattr(ranked, "METRICS", (*ranked.METRICS, line))
+    ranking = Ranking.from_distances([[0.1, 0.2, 0.3]])
+    relevance = Relevance.from_labels(None, None, ["x"], ["y", "x", "x"])
+    found = evaluate(ranking, relevance, metrics=["mrr"])
+    assert found["mrr"] == 0.5 and "mrr: 1 / rank of the first hit" in found.protocol
+    shown = row(line, Listing((0, 1, 1)))
+    assert (shown["shown"], shown["line"]) == ("0.500", "1 / rank of the first hit = 0.500000")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cbirkit.metrics import alignment, geometry, uniformity
+from cbirkit.metrics import alignment, uniformity
 
 
 def by_pairs(rows, labels, alpha, t):
@@ -43,14 +43,6 @@ def test_as_loops_over_pairs(seed, n, n_dims, alpha, t):
     assert uniformity(rows, t) == pytest.approx(expected[1], rel=1e-6, abs=1e-6)
 
 
-def test_blocks_change_nothing(monkeypatch):
-    random = np.random.RandomState(0)
-    rows, labels = random.normal(size=(50, 4)), random.randint(0, 3, 50)
-    whole = alignment(rows, labels), uniformity(rows)
-    monkeypatch.setattr(geometry, "_BLOCK", 7)
-    assert (alignment(rows, labels), uniformity(rows)) == pytest.approx(whole, abs=1e-12)
-
-
 def test_order_and_length_do_not_matter():
     random = np.random.RandomState(1)
     rows, labels = random.normal(size=(30, 5)), random.randint(0, 3, 30)
@@ -82,8 +74,8 @@ def test_without_a_pair_there_is_no_number():
         (lambda: alignment([[1, 0]], ["a", "b"]), "2 labels for 1 embeddings"),
         (lambda: alignment([[1, 0]], ["a"], 0), "alpha must be a number > 0"),
         (lambda: uniformity([[1, 0]], -1), "t must be a number > 0"),
-        (lambda: uniformity(np.zeros((0, 3))), r"shape \(0, 3\)"),
-        (lambda: uniformity([1, 2]), r"shape \(2,\)"),
+        (lambda: uniformity(np.zeros((0, 3))), "0 sample"),
+        (lambda: uniformity([1, 2]), "2D array"),
     ],
 )
 def test_errors(call, words):

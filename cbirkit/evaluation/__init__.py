@@ -1,7 +1,6 @@
 """Score rankings, compare systems, look for leaks: every result says by which protocol it came about."""
 
-from .compare import Comparison, compare
-from .evaluate import DEFAULT, Evaluation, evaluate
+from .evaluate import DEFAULT, Comparison, Evaluation, compare, evaluate
 from .leaks import check_leaks, difference_hash
 from .survey import Survey, survey
 

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..ranking.codes import as_labels, label_codes
+from cbirkit.ranking.codes import as_labels, label_codes
 
 _BLOCK = 1 << 20  # counts drawn at a time: about 30 MB
 
@@ -28,14 +28,12 @@ def group_codes(groups, ids, scored):
     groups = as_labels(groups, ids, "groups")
     if len(groups) != len(ids):
         raise ValueError(
-            f"groups has the shape {groups.shape} for {len(ids)} queries; give one group for each query"
+            f"got {len(groups)} groups for {len(ids)} queries; give one group for each query"
         )
-    import pandas as pd
-
     codes = label_codes(groups[scored], groups[:0], "groups")[0]
-    if len(codes) and codes.min() < 0:
+    if codes.min(initial=0) < 0:
         raise ValueError("groups has missing values; give every query a group")
-    return pd.factorize(codes)[0]
+    return codes
 
 
 def bootstrap_means(values, codes, n_draws, random_state=None):
@@ -63,13 +61,10 @@ def bootstrap_means(values, codes, n_draws, random_state=None):
     >>> bootstrap_means(np.ones((3, 1)), np.arange(3), 2, 0).tolist()
     [[1.0], [1.0]]
     """
-    n_groups = int(codes.max(initial=-1)) + 1
-    sums = np.stack(
-        [np.bincount(codes, weights=column, minlength=n_groups) for column in values.T], axis=1
-    )
-    sizes = np.bincount(codes, minlength=n_groups).astype(np.float64)
+    sizes = np.bincount(codes).astype(np.float64)
+    sums = np.stack([np.bincount(codes, weights=column) for column in values.T], axis=1)
     out = np.empty((n_draws, values.shape[1]))
-    for rows, counts in draw_counts(n_groups, n_draws, random_state):
+    for rows, counts in draw_counts(len(sizes), n_draws, random_state):
         out[rows] = (counts @ sums) / (counts @ sizes)[:, None]
     return out
 

@@ -1,16 +1,18 @@
 """`MetricLab`: edit a ranked list by clicking, and see every definition of retrieval quality change."""
 
 import logging
+import math
 from dataclasses import replace
 
 import anywidget
 import pandas as pd
 import traitlets
 
+from cbirkit.metrics.ranked import PUBLISHED, TIES
+
 from .explorer import with_picture
-from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, Listing
+from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, SHOWN, Listing, row
 from .metric_picture import draw_lab
-from .metric_rows import DEFINITIONS, PUBLISHED, TIES, row
 from .page import script, style
 
 log = logging.getLogger(__name__)
@@ -64,11 +66,10 @@ class MetricLab(anywidget.AnyWidget):
         if items is None:
             self._set_preset(preset)
         else:
-            self._listing, self._preset = Listing(items, ties, missing, k), ""
-            self._chosen = 0
+            self._listing, self._preset, self._chosen = Listing(items, ties, missing, k), "", 0
+            self._graded = max(self._listing.items) > 1
         if metric is not None:
             self._chosen = self._number_of(metric)
-        self._graded = max(self._listing.items) > 1
         super().__init__(view=self._drawn())
         self.on_msg(lambda _widget, content, _buffers: self.receive(content))
 
@@ -82,18 +83,13 @@ class MetricLab(anywidget.AnyWidget):
     @property
     def table(self):
         """DataFrame, index: what `evaluate` calls a metric; its name here, its value and its formula."""
-        rows = [row(definition, self._listing) for definition in DEFINITIONS]
-        columns = {name: [one[name] for one in rows] for name in ("name", "value", "text")}
-        index = pd.Index([one["key"] for one in rows], name="metric")
-        return (
-            pd.DataFrame(columns, index=index)
-            .astype({"value": float})
-            .rename(columns={"text": "formula"})
-        )
+        rows = pd.DataFrame([row(metric, self._listing) for metric in SHOWN])
+        table = rows.set_index("key").rename_axis("metric").astype({"value": float})
+        return table[["name", "value", "text"]].rename(columns={"text": "formula"})
 
     def __getitem__(self, metric):
         """The value of a metric, NaN where it is not defined."""
-        return float(DEFINITIONS[self._number_of(metric)].value(self._listing))
+        return float(self.table["value"].iloc[self._number_of(metric)])
 
     def explain(self, metric):
         """How a value comes about, as a line of arithmetic.
@@ -103,12 +99,11 @@ class MetricLab(anywidget.AnyWidget):
         >>> MetricLab(preset="2 found of 20").explain("map@10/hits")
         '(1/1 + 2/4) / 2 = 0.750000'
         """
-        return row(DEFINITIONS[self._number_of(metric)], self._listing)["line"]
+        return row(SHOWN[self._number_of(metric)], self._listing)["line"]
 
     def load(self, preset):
         """Show an example by its name."""
         self._set_preset(preset)
-        self._graded = max(self._listing.items) > 1
         self._show()
 
     def static(self):
@@ -143,8 +138,10 @@ class MetricLab(anywidget.AnyWidget):
         event = content.get("event") if isinstance(content, dict) else None
         if event in ("cycle", "judge", "tie"):
             self._edit(event, _whole(content["at"], "position"), content.get("value"))
-        elif event in ("length", "missing", "k"):
-            self._resize(event, _whole(content["value"], event))
+        elif event == "length":
+            self._resize(_whole(content["value"], event))
+        elif event in ("missing", "k"):
+            self._change(**{event: _whole(content["value"], event)})
         elif event == "graded":
             self._graded = bool(content["value"])
             if not self._graded:
@@ -153,7 +150,6 @@ class MetricLab(anywidget.AnyWidget):
             self._chosen = self._number_of(content["key"])
         elif event == "preset":
             self._set_preset(content["name"])
-            self._graded = max(self._listing.items) > 1
         else:
             raise ValueError("the page sent a message that is not known; run the cell again")
 
@@ -172,20 +168,11 @@ class MetricLab(anywidget.AnyWidget):
             items[at] = {1: 0, 0: JUNK, JUNK: 1}[min(items[at], 1)]
         self._change(items=tuple(items), ties=tuple(ties))
 
-    def _resize(self, event, value):
-        if event != "length":
-            return self._change(**{event: value})
-        if not 1 <= value <= MOST_ITEMS:
-            raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {value}")
-        more = (
-            (0,) * (value - len(self._listing.items)),
-            (False,) * (value - len(self._listing.items)),
-        )
-        items, ties = (
-            self._listing.items[:value] + more[0],
-            (self._listing.ties + more[1])[: value - 1],
-        )
-        self._change(items=items, ties=ties)
+    def _resize(self, length):
+        if not 1 <= length <= MOST_ITEMS:
+            raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {length}")
+        items, ties = self._listing.items + (0,) * length, self._listing.ties + (False,) * length
+        self._change(items=items[:length], ties=ties[: length - 1])
 
     def _change(self, **parts):
         self._listing, self._preset = replace(self._listing, **parts), ""
@@ -195,9 +182,10 @@ class MetricLab(anywidget.AnyWidget):
             raise ValueError(f"no example is called {name!r}; there are: {', '.join(PRESETS)}")
         self._listing, metric, _ = PRESETS[name]
         self._preset, self._chosen = name, self._number_of(metric)
+        self._graded = max(self._listing.items) > 1
 
     def _number_of(self, metric):
-        keys = [definition.key.replace("{k}", str(self._listing.k)) for definition in DEFINITIONS]
+        keys = [one.at(self._listing.k).name for one in SHOWN]
         if metric not in keys:
             raise ValueError(f"no metric here is called {metric!r}; there are: {', '.join(keys)}")
         return keys.index(metric)
@@ -209,23 +197,22 @@ class MetricLab(anywidget.AnyWidget):
 
     def _drawn(self, problem=""):
         """All that the page shows, as one dict: the page computes nothing."""
-        listing = self._listing
-        rows = [row(definition, listing) for definition in DEFINITIONS]
+        listing, tops = self._listing, {"ukbench": 4, "first_rank": math.inf}
+        rows = [row(metric, listing) for metric in SHOWN]
+        terms = rows[self._chosen]["terms"]
         for one in rows:
-            top = {"ukbench": 4, "first_rank": 0}.get(one["key"], 1)
-            one["share"] = None if one["value"] is None or not top else one["value"] / top
-            one["value"] = one["shown"]  # infinity is no JSON
+            value, top = one.pop("value"), tops.get(one["key"], 1)  # infinity is no JSON
+            one["share"] = None if value is None or math.isinf(top) else value / top
+            del one["terms"]
         return {
-            "items": _tiles(listing, rows[self._chosen]["terms"], self._graded),
-            "metrics": [
-                {name: one[name] for name in one if name not in ("value", "terms")} for one in rows
-            ],
+            "items": _tiles(listing, terms, self._graded),
+            "metrics": rows,
             "chosen": self._chosen,
             "graded": self._graded,
             "presets": list(PRESETS),
             "preset": self._preset,
             "note": PRESETS[self._preset][2] if self._preset else "Your own list.",
-            "counts": f"{_counts(listing)} {_published(rows)}",
+            "counts": _counts(listing, rows),
             "length": len(listing.items),
             "missing": listing.missing,
             "k": listing.k,
@@ -244,41 +231,36 @@ def _tiles(listing, terms, graded):
     """One dict for each result: what it is, its rank among what counts, and its term of the chosen number."""
     ranks = {int(place): rank for rank, place in enumerate(listing.places, start=1)}
     tiles = []
-    for i, item in enumerate(listing.items):
+    for i, (item, tied) in enumerate(zip(listing.items, (*listing.ties, None), strict=True)):
         mark = "junk" if item == JUNK else "right" if item else "wrong"
         word = {"junk": "junk", "wrong": "not"}.get(mark, f"gain {item}" if graded else "relevant")
         said = {"not": "not relevant", "junk": "junk, not counted"}.get(word, word)
-        tied = listing.ties[i] if i < len(listing.ties) else None
-        between = f"results {i + 1} and {i + 2}: {'equal' if tied else 'different'} distance; press to change"
+        rank = f"rank {ranks[i]}" if i in ranks else "no rank"
+        apart = "equal" if tied else "different"
         tiles.append(
             {
                 "mark": mark,
                 "word": word,
-                "rank": f"rank {ranks[i]}" if i in ranks else "no rank",
+                "rank": rank,
                 "term": terms[ranks[i] - 1] if i in ranks else "",
-                "alt": f"result {i + 1}, {'rank ' + str(ranks[i]) if i in ranks else 'no rank'}: {said}",
+                "alt": f"result {i + 1}, {rank}: {said}",
                 "gap": tied,
-                "gap_alt": between,
+                "gap_alt": f"results {i + 1} and {i + 2}: {apart} distance; press to change",
             }
         )
     return tiles
 
 
-def _published(rows):
-    """One sentence on how far apart the numbers are that go by one name."""
-    shown = [
-        one["share"]
-        for one in rows
-        if one["group"] in (PUBLISHED, TIES) and one["share"] is not None
-    ]
-    if not shown:
-        return ""
-    return f'What gets published as "AP" of this list: {min(shown):.3f} to {max(shown):.3f}.'
-
-
-def _counts(listing):
+def _counts(listing, rows):
+    """What the list holds, and how far apart the numbers are that go by one name."""
     found, junk = int(listing.relevant.sum()), listing.items.count(JUNK)
-    return (
+    text = (
         f"R = {listing.n_positives}: {found} in the list, {listing.missing} elsewhere in the database. "
         f"{len(listing.relevant)} results count, {junk} junk deleted."
+    )
+    shares = [one["share"] for one in rows if one["group"] in (PUBLISHED, TIES)]
+    if None in shares:
+        return text
+    return (
+        f'{text} What gets published as "AP" of this list: {min(shares):.3f} to {max(shares):.3f}.'
     )

@@ -1,10 +1,11 @@
 """How embeddings lie on the sphere: alignment of what belongs together, uniformity of the whole."""
 
 import numpy as np
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
 
-from ..ranking.codes import as_labels, index_of, label_codes
-
-_BLOCK = 1024  # rows compared at a time, so that memory stays small
+from cbirkit.ranking.codes import as_labels, index_of, label_codes
 
 
 def alignment(embeddings, labels, alpha=2.0):
@@ -38,7 +39,7 @@ def alignment(embeddings, labels, alpha=2.0):
 
     Examples
     --------
-    >>> alignment([[1, 0], [0, 1], [0, 3]], ["a", "a", "b"])
+    >>> round(alignment([[1, 0], [0, 1], [0, 3]], ["a", "a", "b"]), 6)
     2.0
     """
     rows, labels = _unit(embeddings), as_labels(labels, index_of(embeddings))
@@ -50,8 +51,7 @@ def alignment(embeddings, labels, alpha=2.0):
     codes = label_codes(labels, labels)[0]
     for code in range(codes.max(initial=-1) + 1):
         own = rows[codes == code]
-        for square in _squares(own):
-            total += (square ** (alpha / 2)).sum()
+        total += sum((block**alpha).sum() for block in _distances(own))
         pairs += len(own) * (len(own) - 1)
     return float(total / pairs) if pairs else float("nan")
 
@@ -94,35 +94,17 @@ def uniformity(embeddings, t=2.0):
     pairs = len(rows) * (len(rows) - 1)
     if not pairs:
         return float("nan")
-    potential = sum(np.exp(-t * square).sum() for square in _squares(rows)) - len(
-        rows
-    )  # less each with itself
-    return float(np.log(potential / pairs)) + 0.0
+    potential = sum(np.exp(-t * block**2).sum() for block in _distances(rows))
+    # less each with itself
+    return float(np.log((potential - len(rows)) / pairs)) + 0.0
 
 
 def _unit(embeddings):
-    rows = np.asarray(embeddings, dtype=np.float64)
-    if rows.ndim != 2 or not len(rows):
-        raise ValueError(
-            f"embeddings must be an array (n_images, n_dims) with a row at least, got the shape {rows.shape}; give one row an image"
-        )
-    if not np.isfinite(rows).all():
-        raise ValueError("embeddings hold NaN or infinity; leave those images out")
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    rows = rows / np.where(
-        largest > 0, largest, 1
-    )  # the square of what is left neither overflows nor vanishes
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
+    rows = check_array(embeddings, dtype=np.float64, input_name="embeddings")
+    # by the largest value first, so that the square of what is left neither overflows nor vanishes
+    return normalize(normalize(rows, norm="max"))
 
 
-def _squares(rows):
-    """Squared distances of blocks of rows to all rows, (n, n_images); of a row to itself exactly 0."""
-    rows = rows - rows.mean(axis=0)  # around their mean far less is cancelled than around 0
-    lengths = (rows**2).sum(axis=1)
-    for start in range(0, len(rows), _BLOCK):
-        block = slice(start, min(start + _BLOCK, len(rows)))
-        square = np.maximum(lengths[block, None] + lengths - 2 * rows[block] @ rows.T, 0)
-        own = np.arange(block.start, block.stop)
-        square[own - start, own] = 0
-        yield square
+def _distances(rows):
+    """Distances of blocks of rows to all rows, (n, n_images); around their mean far less is cancelled than around 0."""
+    return pairwise_distances_chunked(rows - rows.mean(axis=0))

@@ -1,13 +1,117 @@
-"""Labels: one value an item, missing ones told apart, as whole numbers where many are compared."""
+"""Ids and labels: one value an item, matched by name, missing ones told apart, as whole numbers where many are compared."""
 
 import numbers
+import unicodedata
 from collections.abc import Mapping
 
 import numpy as np
-
-from .ids import composed, positions_of
+import pandas as pd
 
 NO_LABEL_QUERY, NO_LABEL_DATABASE, PADDING = -1, -2, -3  # codes that match nothing
+
+
+def as_ids(ids, what, n=None, prefix=""):
+    """Return `ids` as a one-dimensional, read-only object array, checked.
+
+    Parameters
+    ----------
+    ids : sequence of str or int, or None
+        None numbers the items ``prefix + "0"``, ``prefix + "1"`` and so on; `n` must then be given.
+    what : str
+        How an error calls them, such as ``"query_ids"``.
+    n : int, optional
+        The length they must have.
+    prefix : str, default=""
+        Put before the numbers where `ids` is None.
+
+    Raises
+    ------
+    ValueError
+        Not one-dimensional, of the wrong length, missing (None or NaN) or not unique.
+    TypeError
+        A single string.
+
+    Examples
+    --------
+    >>> as_ids(["a", "b"], "query_ids").tolist()
+    ['a', 'b']
+    >>> as_ids(None, "query_ids", n=2, prefix="q").tolist()
+    ['q0', 'q1']
+    """
+    if isinstance(ids, str):
+        raise TypeError(
+            f"{what} is the single string {ids!r}; give a list of ids, such as [{ids!r}]"
+        )
+    ids = [f"{prefix}{number}" for number in range(n)] if ids is None else list(ids)
+    array = np.array(ids, dtype=object)
+    if array.ndim != 1:
+        raise ValueError(f"{what} has the shape {array.shape}; give a flat list of ids")
+    if n is not None and len(array) != n:
+        raise ValueError(f"{what} has {len(array)} ids for {n} items; give one id for each item")
+    if len(set(ids)) != len(ids):
+        twice = pd.Series(array)[pd.Series(array).duplicated()].iloc[0]
+        raise ValueError(f"{what} has the id {twice!r} more than once; make every id unique")
+    if pd.isna(array).any():
+        raise ValueError(f"{what} has a missing id (None or NaN); give every item an id")
+    array.flags.writeable = False
+    return array
+
+
+def own_positions(own, query_ids, database_ids):
+    """Where each query itself is in the database: int64 (n_queries,), -1 for nowhere; None is answered by the ids."""
+    if own is None:
+        return positions_of(query_ids, database_ids)
+    own = np.asarray(own)
+    fits = own.shape == (len(query_ids),) and own.dtype.kind in "iu"
+    if not fits or not ((own >= -1) & (own < len(database_ids))).all():
+        raise ValueError(
+            f"own must be a position in the database, or -1, for each of {len(query_ids)} queries"
+        )
+    return own.astype(np.int64)
+
+
+def composed(value):
+    """A text with its accents composed (NFC); anything else as it is."""
+    plain = not isinstance(value, str) or value.isascii()
+    return value if plain else unicodedata.normalize("NFC", value)
+
+
+def positions_of(wanted, known, what="database_ids"):
+    """Position of each of `wanted` in `known`, as it is written or else with the accents of both composed; -1 where it is not there.
+
+    Parameters
+    ----------
+    wanted : sequence of ids
+    known : sequence of unique ids
+    what : str
+        How the error for ids that cannot be hashed calls them.
+
+    Returns
+    -------
+    ndarray of int64, shape (len(wanted),)
+
+    Examples
+    --------
+    >>> positions_of(["b", "x"], ["a", "b"]).tolist()
+    [1, -1]
+    """
+    try:
+        out = _look_up(wanted, known)
+        lost = [i for i in np.flatnonzero(out < 0) if not str(wanted[i]).isascii()]
+        if lost:
+            out[lost] = _look_up([composed(wanted[i]) for i in lost], map(composed, known))
+    except TypeError as error:
+        raise TypeError(f"{what} must be strings or integers ({error})") from error
+    return out
+
+
+def _look_up(wanted, known):
+    """Where each of `wanted` first is; the table holds no others, as there may be far fewer."""
+    asked, where = set(wanted), {}
+    for position, value in enumerate(known):
+        if value in asked:
+            where.setdefault(value, position)
+    return np.array([where.get(value, -1) for value in wanted], dtype=np.int64)
 
 
 def is_missing(value):
@@ -18,8 +122,6 @@ def is_missing(value):
     >>> is_missing(float("nan")), is_missing("nan"), is_missing([])
     (True, False, False)
     """
-    import pandas as pd
-
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
@@ -49,49 +151,37 @@ def aligned(values, ids, what, like=None):
     >>> aligned({"b": 1, "a": 2}, ["a", "b"], "labels").tolist()
     [2, 1]
     """
-    import pandas as pd
-
     if isinstance(values, str | bytes):
         raise TypeError(f"{what} is the single text {values!r}; give one value for each item")
     values = pd.Series(values, dtype=object) if isinstance(values, Mapping) else values
-    if not isinstance(values, pd.Series | pd.DataFrame) or (
-        like is not None and values.index.equals(like)
-    ):
+    index = index_of(values)
+    if index is None or (like is not None and index.equals(like)):
         return values
-    by_position = values.index.equals(pd.RangeIndex(len(values)))
-    names = pd.Index([] if ids is None else ids, dtype=object)
-    forms = (
-        ()
-        if ids is None or (by_position and len(values) != len(names))
-        else ((values.index, True), (values.index.map(str), False))
-    )
-    for known, as_given in forms:
-        if not known.is_unique or (at := positions_of(names, known)).min(initial=0) < 0:
+    by_position = index.equals(pd.RangeIndex(len(index)))
+    if by_position and (ids is None or len(index) != len(ids)):
+        return values
+    for known in () if ids is None else (index, index.map(str)):
+        if not known.is_unique or (at := positions_of(list(ids), known)).min(initial=0) < 0:
             continue
-        if (by_position or not as_given) and (np.diff(at) < 0).any():
-            break
+        if (by_position or known is not index) and (np.diff(at) < 0).any():
+            break  # numbers that might be positions, or ids
         return values.iloc[at]
     else:
         if by_position:
             return values
-    example = repr(values.index[0]) if len(values) else "nothing"
     raise ValueError(
-        f"the index of {what} (it begins with {example}) does not name the items one by one; "
+        f"the index of {what} (such as {list(index[:1])}) does not name the items one by one; "
         f"give .to_numpy() if they are in order, or set the index to the ids"
     )
 
 
 def index_of(values):
     """The index of a pandas object, None for anything else."""
-    import pandas as pd
-
     return values.index if isinstance(values, pd.Series | pd.DataFrame) else None
 
 
 def selection(which, ids):
     """A boolean Series as a mask in the order of the ids, see `aligned`; anything else as it is."""
-    import pandas as pd
-
     if not isinstance(which, pd.Series) or which.dtype not in (bool, "boolean"):
         return which
     if which.isna().any():
@@ -114,20 +204,14 @@ def as_labels(labels, ids=None, what="labels"):
     >>> as_labels(["a", float("nan"), np.int64(1)]).tolist()
     ['a', None, 1]
     """
-    import pandas as pd
-
     labels = aligned(labels, ids, what)
     if getattr(labels, "ndim", 1) != 1:
         raise ValueError(f"{what} have the shape {np.shape(labels)}; give one value for each item")
-    if not hasattr(labels, "dtype"):
-        labels = list(labels)
-    array = (
-        pd.Series(labels, dtype=None if hasattr(labels, "dtype") else object)
-        .astype(object)
-        .to_numpy(copy=True)
-    )
+    dtype = getattr(labels, "dtype", None)
+    series = pd.Series(list(labels), dtype=object) if dtype is None else pd.Series(labels)
+    array = series.astype(object).to_numpy(copy=True)
     array[pd.isna(array)] = None
-    if getattr(getattr(labels, "dtype", None), "kind", "O") not in "biufM":
+    if getattr(dtype, "kind", "O") not in "biufM":
         array[:] = pd.Series(map(_plain, array), dtype=object)
     return array
 
@@ -137,8 +221,6 @@ def _plain(value):
     if isinstance(value, str):
         return str(composed(value)) or None
     if isinstance(value, np.datetime64):
-        import pandas as pd
-
         return pd.Timestamp(value)
     if hasattr(value, "ndim") and hasattr(value, "item"):
         return value.item() if value.ndim == 0 else np.asarray(value)
@@ -153,8 +235,6 @@ def label_codes(query_labels, database_labels, what="labels"):
     ValueError
         Labels that are lists; or a number beside the same number as text, which would match nothing.
     """
-    import pandas as pd
-
     try:
         codes, values = pd.factorize(np.concatenate([query_labels, database_labels]))
     except TypeError as error:
@@ -162,32 +242,22 @@ def label_codes(query_labels, database_labels, what="labels"):
             f"{what} must be text or numbers, one label for each item; choose another column"
         ) from error
     _check_kinds(values)
-    codes = codes.astype(np.int32)
-    query_codes, database_codes = codes[: len(query_labels)], codes[len(query_labels) :]
+    query_codes, database_codes = np.split(codes.astype(np.int32), [len(query_labels)])
     database_codes[database_codes < 0] = NO_LABEL_DATABASE
     return query_codes, database_codes
 
 
 def _check_kinds(values):
     """Raise ValueError where labels that look alike are of two kinds, such as 1 and "1"."""
-    kinds = [
-        str
-        if isinstance(one, str)
-        else numbers.Number
-        if isinstance(one, numbers.Number)
-        else type(one)
-        for one in values
-    ]
-    if len(set(kinds)) < 2:
-        return
+    kinds = [next((k for k in (str, numbers.Number) if isinstance(v, k)), type(v)) for v in values]
     seen = {}
-    for value, kind in zip(values, kinds, strict=True):
+    for value, kind in zip(values, kinds, strict=True) if len(set(kinds)) > 1 else ():
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         for key in {text, _number(value if kind is numbers.Number else text)} - {None}:
             if seen.setdefault(key, kind) is not kind:
                 raise ValueError(
-                    f"labels that look alike are of two types, such as {value!r}, so that equal ones would not match; "
-                    "make all of them text or all numbers: with_columns(label=[str(one) for one in images.labels])"
+                    f"labels that look alike are of two types, such as {value!r}, so that equal ones would not "
+                    "match; make all of them text: with_columns(label=[str(one) for one in images.labels])"
                 )
 
 

@@ -1,12 +1,20 @@
 """`Relevance`: which database items answer a query, which are junk, and how well they answer."""
 
+import copy
+
 import numpy as np
 
-from .codes import PADDING, as_labels, count_equal, label_codes, selection
-from .ids import as_ids, own_positions
-from .sets import collect_sets
-
-_NO_SELF = -2  # equals no position, nor -1 at padding
+from .codes import (
+    PADDING,
+    aligned,
+    as_ids,
+    as_labels,
+    count_equal,
+    label_codes,
+    own_positions,
+    positions_of,
+    selection,
+)
 
 
 class Relevance:
@@ -46,9 +54,15 @@ class Relevance:
     [[True, False], [False, True]]
     """
 
+    _per_query = ("query_ids", "own", "n_positives", "n_junk")
+
     def __init__(self, query_ids, database_ids, keep_self, own):
         self.query_ids, self.database_ids, self.keep_self = query_ids, database_ids, bool(keep_self)
-        self.own, self.n_self, self.by_id = own, int((own >= 0).sum()), False
+        self.by_id, self.own = own is None, own_positions(own, query_ids, database_ids)
+
+    @property
+    def n_self(self):
+        return int((self.own >= 0).sum())
 
     @staticmethod
     def from_labels(
@@ -97,23 +111,20 @@ class Relevance:
         query_ids = as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
         database_ids = as_ids(database_ids, "database_ids", len(database_labels))
         codes = label_codes(query_labels, database_labels)
-        by_id, own = own is None, own_positions(own, query_ids, database_ids)
         if groups is None:
-            return _LabelRelevance(query_ids, database_ids, keep_self, *codes, own)._told(by_id)
+            return _LabelRelevance(query_ids, database_ids, keep_self, own, codes)
         if keep_self:
             raise ValueError(
                 "keep_self=True and groups contradict each other: an image is of its own group; give one"
             )
-        query_groups, database_groups = map(
-            as_labels, groups, (query_ids, database_ids), ("groups", "groups")
-        )
-        if (len(query_groups), len(database_groups)) != (len(query_ids), len(database_ids)):
+        ids = query_ids, database_ids
+        groups = [as_labels(some, of, "groups") for some, of in zip(groups, ids, strict=True)]
+        if [*map(len, groups)] != [*map(len, ids)]:
             raise ValueError(
-                f"got {len(query_groups)} and {len(database_groups)} groups for {len(query_ids)} queries and "
+                f"got {len(groups[0])} and {len(groups[1])} groups for {len(query_ids)} queries and "
                 f"{len(database_ids)} database items; give one for each"
             )
-        codes_of_groups = label_codes(query_groups, database_groups)
-        return _GroupRelevance(query_ids, database_ids, *codes, own, codes_of_groups)._told(by_id)
+        return _LabelRelevance(*ids, False, own, codes, label_codes(*groups))
 
     @staticmethod
     def from_sets(
@@ -155,20 +166,27 @@ class Relevance:
             as_ids(query_ids, "query_ids"),
             as_ids(database_ids, "database_ids"),
         )
-        by_id, own = own is None, own_positions(own, query_ids, database_ids)
-        lists = collect_sets(query_ids, database_ids, positives, junk, grades)
-        if not keep_self:
-            lists = [
-                _without_self(*entry, position) for entry, position in zip(lists, own, strict=True)
-            ]
-        return _SetRelevance(query_ids, database_ids, keep_self, lists, own)._told(by_id)
-
-    def _told(self, by_id):
-        self.by_id = by_id
-        return self
+        if positives is None and grades is None:
+            raise ValueError(
+                "neither positives nor grades are given; give a list of ids for each query"
+            )
+        read, given = (
+            _reader(database_ids),
+            {"positives": positives, "junk": junk, "grades": grades},
+        )
+        columns = (_by_query(some, query_ids, what) for what, some in given.items())
+        rows = zip(query_ids, *columns, strict=True)
+        lists = [_one_query(read, database_ids, *row) for row in rows]
+        return _SetRelevance(query_ids, database_ids, keep_self, own, lists)
 
     def __len__(self):
         return len(self.query_ids)
+
+    def select(self, queries):
+        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
+        queries, part = selection(queries, self.query_ids), copy.copy(self)
+        vars(part).update({name: getattr(self, name)[queries] for name in self._per_query})
+        return part
 
     def relevant(self, indices):
         """Whether each item has a gain above zero: bool, shape (n_queries, k)."""
@@ -196,123 +214,87 @@ class Relevance:
 
 
 class _LabelRelevance(Relevance):
-    """Equal labels; codes are int32, `own` is the position of each query in the database or negative."""
+    """Equal labels, less what is of the query's own group; `codes` and `groups` are int32 of queries and of database items."""
 
-    def __init__(self, query_ids, database_ids, keep_self, query_codes, database_codes, own):
+    _per_query = (*Relevance._per_query, "_labels", "_groups", "_self")
+
+    def __init__(self, query_ids, database_ids, keep_self, own, codes, groups=None):
         super().__init__(query_ids, database_ids, keep_self, own)
-        self._query_codes, self._database_codes = (
-            query_codes,
-            np.append(database_codes, np.int32(PADDING)),
-        )
-        self._own = np.where(own < 0, _NO_SELF, own)
-        self.n_positives = count_equal(query_codes, database_codes)
+        grouped = groups is not None
+        groups = groups if grouped else (np.full(len(query_ids), -1, np.int32), None)
+        (self._labels, database_labels), (self._groups, database_groups) = codes, groups
+        # padding, -1, reads the last
+        self._database_labels = np.append(database_labels, np.int32(PADDING))
+        self._database_groups = np.append(database_groups, np.int32(PADDING)) if grouped else None
+        # the position of the query itself where it is junk; -2 equals none, nor -1 at padding
+        self._self = np.where((self.own < 0) | self.keep_self, -2, self.own)
+        itself, at = self._self >= 0, np.maximum(self._self, 0)
+        self.n_positives = count_equal(*codes)
         self.n_junk = np.zeros(len(query_ids), dtype=np.int64)
-        if not self.keep_self:
-            own_matches = (own >= 0) & (self._database_codes[np.maximum(own, -1)] == query_codes)
-            self.n_positives -= own_matches
-            self.n_junk += own >= 0
+        if grouped:
+            self.n_junk += count_equal(*groups)
+            self.n_positives -= count_equal(*_pairs(codes, groups))
+            # not twice, if it is of its own group
+            itself &= self._database_groups[at] != self._groups
+        self.n_junk += itself
+        self.n_positives -= itself & (self._database_labels[at] == self._labels)
 
     def relevant(self, indices):
-        indices = self._positions(indices)
-        same = (
-            self._database_codes[indices] == self._query_codes[:, None]
-        )  # padding, -1, reads the last, PADDING
-        return same if self.keep_self or not self.n_self else same & (indices != self._own[:, None])
+        same = self._database_labels[self._positions(indices)] == self._labels[:, None]
+        return same & ~self.junk(indices) if self._has_junk else same
 
     def gains(self, indices):
         """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
         return self.relevant(indices).astype(np.float32)
 
+    @property
+    def _has_junk(self):
+        return self._database_groups is not None or (self._self >= 0).any()
+
     def junk(self, indices):
         """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
         indices = self._positions(indices)
-        if self.keep_self or not self.n_self:
+        if not self._has_junk:
             return np.zeros(indices.shape, dtype=bool)
-        return indices == self._own[:, None]
+        junk = indices == self._self[:, None]
+        if self._database_groups is not None:
+            junk |= self._database_groups[indices] == self._groups[:, None]
+        return junk
 
     def ideal_gains(self, k):
         """The k largest gains of each query, descending: float32, shape (n_queries, k)."""
         return (np.arange(k) < self.n_positives[:, None]).astype(np.float32)
 
-    def select(self, queries):
-        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
-        queries = selection(queries, self.query_ids)
-        codes, own = self._query_codes[queries], self.own[queries]
-        return _LabelRelevance(
-            self.query_ids[queries],
-            self.database_ids,
-            self.keep_self,
-            codes,
-            self._database_codes[:-1],
-            own,
-        )._told(self.by_id)
 
-
-class _GroupRelevance(_LabelRelevance):
-    """Equal labels, less what is of the query's own group; `groups` are codes of queries and of database items."""
-
-    def __init__(self, query_ids, database_ids, query_codes, database_codes, own, groups):
-        super().__init__(query_ids, database_ids, False, query_codes, database_codes, own)
-        self._query_groups, self._database_groups = (
-            groups[0],
-            np.append(groups[1], np.int32(PADDING)),
-        )
-        self.n_junk += count_equal(*groups)
-        labels, teams = (
-            np.concatenate([query_codes, database_codes]).astype(np.int64),
-            np.concatenate(groups),
-        )
-        pairs = np.unique(labels * (teams.max(initial=0) + 1) + teams, return_inverse=True)[1]
-        pairs[(labels < 0) | (teams < 0)] = -1
-        self.n_positives -= count_equal(pairs[: len(query_ids)], pairs[len(query_ids) :])
-        # the query itself was taken away already, as junk by its id: not twice, if it is of its own group and label
-        at = np.maximum(own, 0)
-        of_group = (own >= 0) & (self._database_groups[at] == groups[0])
-        self.n_junk -= of_group
-        self.n_positives += of_group & (self._database_codes[at] == query_codes)
-
-    def junk(self, indices):
-        """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
-        indices = self._positions(indices)
-        of_group = self._database_groups[indices] == self._query_groups[:, None]
-        return of_group | (indices == self._own[:, None])
-
-    def relevant(self, indices):
-        indices = self._positions(indices)
-        return (self._database_codes[indices] == self._query_codes[:, None]) & ~self.junk(indices)
-
-    def select(self, queries):
-        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
-        queries = selection(queries, self.query_ids)
-        codes, own, groups = (
-            self._query_codes[queries],
-            self.own[queries],
-            self._query_groups[queries],
-        )
-        return _GroupRelevance(
-            self.query_ids[queries], self.database_ids, codes, self._database_codes[:-1], own,
-            (groups, self._database_groups[:-1]),
-        )._told(self.by_id)  # fmt: skip
+def _pairs(codes, groups):
+    """Codes of (label, group), of queries and of database items; negative where either is missing."""
+    labels, teams = np.concatenate(codes).astype(np.int64), np.concatenate(groups)
+    pairs = np.unique(labels * (teams.max(initial=0) + 1) + teams, return_inverse=True)[1]
+    pairs[(labels < 0) | (teams < 0)] = -1
+    return np.split(pairs, [len(codes[0])])
 
 
 class _SetRelevance(Relevance):
     """`lists` holds (positions of positives, their gains, positions of junk) for each query."""
 
-    def __init__(self, query_ids, database_ids, keep_self, lists, own):
+    _per_query = (*Relevance._per_query, "_row")
+
+    def __init__(self, query_ids, database_ids, keep_self, own, lists):
         super().__init__(query_ids, database_ids, keep_self, own)
-        self._lists = lists
+        if not keep_self:
+            lists = [_without_self(*one, at) for one, at in zip(lists, self.own, strict=True)]
+        self._lists, self._row = lists, np.arange(len(lists))
         self.n_positives = np.array([len(positives) for positives, _, _ in lists], dtype=np.int64)
         self.n_junk = np.array([len(junk) for _, _, junk in lists], dtype=np.int64)
 
-    def _look_up(self, indices, which, dtype):
+    def _look_up(self, indices, values_of, dtype):
         """Value of each item, through one line as long as the database that is wiped after each row."""
         indices = self._positions(indices)
         out = np.empty(indices.shape, dtype=dtype)
-        line = np.zeros(
-            len(self.database_ids) + 1, dtype=dtype
-        )  # the last one answers for padding, -1
-        for row, entry in enumerate(self._lists):
-            positions, values = which(entry)
+        # the last one answers for padding, -1
+        line = np.zeros(len(self.database_ids) + 1, dtype=dtype)
+        for row, at in enumerate(self._row):
+            positions, values = values_of(*self._lists[at])
             line[positions] = values
             out[row] = line[indices[row]]
             line[positions] = 0
@@ -320,34 +302,88 @@ class _SetRelevance(Relevance):
 
     def gains(self, indices):
         """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
-        return self._look_up(indices, lambda entry: entry[:2], np.float32)
+        return self._look_up(indices, lambda items, gains, junk: (items, gains), np.float32)
 
     def junk(self, indices):
         """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
-        return self._look_up(indices, lambda entry: (entry[2], True), bool)
+        return self._look_up(indices, lambda items, gains, junk: (junk, True), bool)
 
     def ideal_gains(self, k):
         """The k largest gains of each query, descending: float32, shape (n_queries, k)."""
         out = np.zeros((len(self), k), dtype=np.float32)
-        for row, (_, gains, _) in enumerate(self._lists):
-            best = np.sort(gains)[::-1][:k]
+        for row, at in enumerate(self._row):
+            best = np.sort(self._lists[at][1])[::-1][:k]
             out[row, : len(best)] = best
         return out
-
-    def select(self, queries):
-        """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
-        queries = selection(queries, self.query_ids)
-        rows = np.arange(len(self))[queries]
-        lists = [self._lists[row] for row in rows]
-        ids = self.query_ids[rows]
-        return _SetRelevance(ids, self.database_ids, self.keep_self, lists, self.own[rows])._told(
-            self.by_id
-        )
 
 
 def _without_self(positives, gains, junk, own):
     """Move the query itself, at position `own` unless that is negative, from the positives to the junk."""
-    if own < 0:
-        return positives, gains, junk
     keep = positives != own
-    return positives[keep], gains[keep], np.union1d(junk, [own])
+    return positives[keep], gains[keep], np.union1d(junk, [own]) if own >= 0 else junk
+
+
+def _by_query(given, query_ids, what):
+    """One entry for each query, from a list or a dict; () where there is nothing."""
+    if given is None:
+        return [()] * len(query_ids)
+    if isinstance(given, dict):
+        entries = [()] * len(query_ids)
+        places = positions_of(list(given), query_ids, "query_ids")
+        for position, (query, entry) in zip(places, given.items(), strict=True):
+            if position < 0:
+                raise ValueError(f"{what} name the query {query!r}, which is not in query_ids")
+            entries[position] = entry
+        return entries
+    given = aligned(given, query_ids, what)
+    if len(given) != len(query_ids):
+        raise ValueError(
+            f"{what} have {len(given)} entries for {len(query_ids)} queries; give one each"
+        )
+    return list(given)
+
+
+def _reader(database_ids):
+    """A function from ids, or positions unless ids are integers themselves, to positions."""
+    integer_ids = any(isinstance(value, (int, np.integer)) for value in database_ids)
+    where = {value: position for position, value in enumerate(database_ids)}
+
+    def read(items, query, what):
+        if isinstance(items, (str, bytes)):
+            raise TypeError(
+                f"{what} of query {query!r} is the string {items!r}; give a list of ids"
+            )
+        items = items.tolist() if isinstance(items, np.ndarray) else list(items)
+        if not integer_ids and all(isinstance(item, (int, np.integer)) for item in items):
+            found = np.array(items, dtype=np.int64)
+            found[found >= len(database_ids)] = -1
+        else:
+            found = np.array([where.get(item, -1) for item in items], dtype=np.int64)
+            found = positions_of(items, database_ids) if (found < 0).any() else found
+        if (found < 0).any():
+            unknown = items[int((found < 0).argmax())]
+            raise ValueError(
+                f"{what} of query {query!r} name {unknown!r}, which is not in the database"
+            )
+        return found
+
+    return read
+
+
+def _one_query(read, database_ids, query, positives, junk, grades):
+    """Positions of the positives of a query (sorted), their gains, positions of its junk (sorted)."""
+    grades = dict(grades)
+    gains = np.array(list(grades.values()), dtype=np.float32)
+    if not (np.isfinite(gains) & (gains >= 0)).all():
+        raise ValueError(f"grades of query {query!r} must be finite and >= 0, got {gains.min()}")
+    plain, graded = read(positives, query, "positives"), read(list(grades), query, "grades")
+    plain = plain[~np.isin(plain, graded)]
+    items, first = np.unique(np.concatenate([plain, graded]), return_index=True)
+    gains = np.concatenate([np.ones(len(plain), dtype=np.float32), gains])[first]
+    items, gains = items[gains > 0], gains[gains > 0]
+    junk = np.unique(read(junk, query, "junk"))
+    for both in np.intersect1d(items, junk)[:1]:
+        raise ValueError(
+            f"query {query!r}: {database_ids[both]!r} is both positive and junk; list it once"
+        )
+    return items, gains, junk
