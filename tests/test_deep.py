@@ -253,9 +253,9 @@ def test_devices_agree(backbone):
     [
         ({"backbone": 3}, "backbone must be a name, got 3"),
         ({"pooling": "mean"}, "pooling must be one of .*'gem'.*, got 'mean'"),
-        ({"p": 0}, "p must be a positive number, got 0"),
-        ({"scales": ()}, "scales must be a sequence of positive numbers"),
-        ({"scales": 1.0}, "scales must be a sequence of positive numbers"),
+        ({"p": 0}, "p must be .*got 0"),
+        ({"scales": ()}, "scales must be"),
+        ({"scales": 1.0}, "scales must be"),
         ({"batch_size": 0}, "batch_size must be a whole number >= 1, got 0"),
         ({"precision": "int8"}, "precision must be one of"),
         ({"resize": "stretch"}, "resize must be one of"),
@@ -273,7 +273,7 @@ def test_bad_parameters_are_refused(parameters, message):
     ("parameters", "message"),
     [
         ({"layer": "blocks.9"}, "no layer 'blocks.9'"),
-        ({"device": "tpu"}, "device must be"),
+        ({"device": "tpu"}, "tpu.* is not there"),
         ({"precision": "float16"}, "needs a cuda device"),
         ({"pooling": "cls"}, "without a class token"),
         ({"size": 0}, "size must be"),

@@ -11,8 +11,8 @@ torchvision = pytest.importorskip("torchvision")
 
 from cbirkit.encoders import Deep
 from cbirkit.nets.backbones import build, preprocessing_of
+from cbirkit.nets.extraction import fused
 from cbirkit.nets.from_torchvision import same_padding
-from cbirkit.nets.fusing import fused
 
 
 def average(maps):
@@ -282,10 +282,10 @@ def test_wrong_checkpoint_arguments_are_one_sentence(params, says):
 
 
 def test_lite0_without_its_package_or_with_a_damaged_one_says_what_to_do(monkeypatch, tmp_path):
-    from cbirkit.nets import names
+    from cbirkit import nets
 
     pytest.importorskip("timm")
-    monkeypatch.setattr(names, "LITE0_PACKAGE", "no-such-package")
+    monkeypatch.setattr(nets, "LITE0_PACKAGE", "no-such-package")
     with pytest.raises(ImportError, match="pip install no-such-package"):
         Deep("lite0").n_dims  # noqa: B018
     package = tmp_path / "no_such_package"

@@ -14,8 +14,8 @@ torchvision = pytest.importorskip("torchvision")
 from safetensors.torch import save_file
 
 from cbirkit.encoders import Deep
-from cbirkit.nets import from_torchvision, official
-from cbirkit.nets.weights import read_weights
+from cbirkit.nets import backbone, from_torchvision
+from cbirkit.nets.backbone import read_weights
 from cbirkit.persistence import fingerprint
 
 
@@ -266,7 +266,7 @@ def test_a_full_disk_is_no_matter_of_the_network(cache, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", full)
     with pytest.raises(OSError, match="No space left") as caught:
-        official.official_file("file:///nowhere/a-12345678.pth", "a")
+        backbone.official_file("file:///nowhere/a-12345678.pth", "a")
     assert not isinstance(caught.value, ConnectionError)
 
 
@@ -285,5 +285,5 @@ def test_timm_offline_says_what_to_do(monkeypatch, tmp_path):
     )
     with pytest.raises(ValueError, match="timm has no model 'test_resnot'"):
         Deep("timm/test_resnot").transform(pictures(1))
-    with pytest.raises(ValueError, match="timm names them in the model"):
+    with pytest.raises(ValueError, match="timm names weights in the model"):
         Deep("timm/test_resnet", "IMAGENET1K_V1").transform(pictures(1))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cbirkit.encoders import SIFT, VLAD, BagOfWords, TinyImage
-from cbirkit.encoders import codebook as codebook_module
-from cbirkit.encoders.codebook import gather_descriptors, learn_codebook, nearest_words
+from cbirkit.encoders import codebooks as codebook_module
+from cbirkit.encoders.codebooks import gather_descriptors, learn_codebook, nearest_words
 from cbirkit.images import ImageCollection
 from cbirkit.persistence import fingerprint, load_estimator, save_estimator
 
@@ -101,10 +101,7 @@ def test_fit_is_repeatable_and_follows_random_state(make):
 
 @pytest.mark.parametrize("make", [BagOfWords, VLAD])
 def test_codebook_larger_than_the_descriptors(make):
-    with pytest.raises(
-        ValueError,
-        match=r"n_words=5000 needs at least as many descriptors, got \d+; .*n_words <= \d+",
-    ):
+    with pytest.raises(ValueError, match=r"n_words=5000 .* got \d+; .*n_words <= \d+"):
         make(5000).fit(IMAGES)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cbirkit.encoders import ColorHistogram, MeanColor
-from cbirkit.encoders import color as color_module
+from cbirkit.encoders import pixels as color_module
 
 
 def noise(seed, shape=(9, 13, 3)):

@@ -57,7 +57,7 @@ def test_no_key_points_give_zeros_and_one_gives_a_vector():
     [
         (FisherVector(0), "n_words"),
         (FisherVector(2, n_dims=0), "n_dims"),
-        (FisherVector(2, n_dims=129), "at least 129 dimensions"),
+        (FisherVector(2, n_dims=129), "n_components=129"),
         (FisherVector(100_000, n_dims=4), "pass more images"),
     ],
 )

@@ -101,7 +101,7 @@ def test_asymmetric_distances_in_blocks(X, monkeypatch):
     hashed = ITQ(16).fit(X)
     codes = hashed.transform(X)
     whole = hashed.distances(X, codes)
-    monkeypatch.setattr("cbirkit.encoders.hash_base._BLOCK", 7)
+    monkeypatch.setattr("cbirkit.encoders.hashes._BLOCK", 7)
     np.testing.assert_allclose(hashed.distances(X, codes), whole, atol=1e-3)
     assert hashed.distances(X, codes[:0]).shape == (80, 0)
 
@@ -127,7 +127,7 @@ def test_random_projections_are_those_of_faiss(X, n_bits):
 def test_random_bits_differ_as_often_as_the_angle_says():
     random = np.random.default_rng(0)
     X = random.normal(size=(12, 30))
-    hashed = RandomProjectionHash(8192, centre=False).fit(X)
+    hashed = RandomProjectionHash(8192).fit(np.vstack([X, -X]))  # the mean is 0
     bits = np.unpackbits(hashed.transform(X), axis=1)
     share = (bits[:, None] != bits[None]).mean(axis=2)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
@@ -136,12 +136,8 @@ def test_random_bits_differ_as_often_as_the_angle_says():
 
 
 def test_centring_spreads_embeddings_that_lie_in_one_corner(X):
-    plain, centred = (
-        RandomProjectionHash(64, centre=c).fit(np.abs(X) + 100).transform(np.abs(X) + 100)
-        for c in (False, True)
-    )
-    share = [np.unpackbits(codes, axis=1).mean(axis=0) for codes in (plain, centred)]
-    assert np.abs(share[0] - 0.5).mean() > 0.4 and np.abs(share[1] - 0.5).mean() < 0.2
+    codes = RandomProjectionHash(64).fit(np.abs(X) + 100).transform(np.abs(X) + 100)
+    assert np.abs(np.unpackbits(codes, axis=1).mean(axis=0) - 0.5).mean() < 0.2
 
 
 def test_pca_bits_are_the_signs_of_scikit_learns_components(X):
@@ -260,7 +256,7 @@ def test_constant_dimensions_change_nothing(hashed, X):
 @named(HASHES)
 def test_wrong_inputs_are_named(hashed, X):
     fitted = clone(hashed).fit(X)
-    with pytest.raises(ValueError, match="got embeddings of 23 dimensions, fitted on 24"):
+    with pytest.raises(ValueError, match="23 features.* 24"):
         fitted.transform(X[:, :23])
     with pytest.raises(ValueError, match="2D array"):
         fitted.transform(X[0])
@@ -273,7 +269,7 @@ def test_wrong_inputs_are_named(hashed, X):
     with pytest.raises(ValueError, match=r"codes have the shape \(3, 3\); give \(n_codes, 2\)"):
         fitted.distances(X, np.zeros((3, 3), np.uint8))
     for n_bits in (12, 0, -8, 16.0, True, "64"):
-        with pytest.raises(ValueError, match="n_bits must be a multiple of 8"):
+        with pytest.raises(ValueError, match="n_bits must be a"):
             clone(hashed).set_params(n_bits=n_bits).fit(X)
 
 

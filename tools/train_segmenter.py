@@ -20,8 +20,7 @@ from tqdm.auto import tqdm
 
 from cbirkit import datasets, learning
 from cbirkit._atomic import write_bytes
-from cbirkit.nets.conv5 import CONV5_PREPROCESSING
-from cbirkit.nets.segmenter import SegmenterNet
+from cbirkit.nets.conv5 import CONV5_PREPROCESSING, SegmenterNet
 
 SIDE = 96
 PLAN = {"multi": 45, "clutter": 25}  # kind: instances a class

@@ -69,7 +69,7 @@ def preprocessed(model, change, *, gradient="identity"):
     ----------
     Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018, arXiv 1802.00420.
     """
-    from ..nets.embedding import StraightThrough
+    from ..nets.extraction import StraightThrough
 
     if gradient not in ("identity", "none"):
         raise ValueError(f'gradient must be "identity" or "none", got {gradient!r}')

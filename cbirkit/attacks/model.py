@@ -2,7 +2,6 @@
 
 from .._optional import require
 from ..encoders import Deep
-from ..encoders.deep_network import extractor_of
 from .pixels import check_pixels, to_images
 
 
@@ -16,7 +15,7 @@ def attackable(encoder):
 
     Returns
     -------
-    cbirkit.nets.embedding.EmbeddingNet
+    cbirkit.nets.extraction.EmbeddingNet
         Called with pixels (n, 3, h, w) in [0, 1], of any size, it gives embeddings (n, d) of length 1: those of
         ``encoder.transform``, but for the rounding to whole grey levels after resizing. In eval mode, its weights fixed.
 
@@ -33,7 +32,7 @@ def attackable(encoder):
     >>> model(require("torch").rand(2, 3, 40, 40)).shape
     torch.Size([2, 96])
     """
-    from ..nets.embedding import EmbeddingNet
+    from ..nets.extraction import EmbeddingNet
 
     if not isinstance(encoder, Deep):
         raise TypeError(
@@ -43,7 +42,7 @@ def attackable(encoder):
         raise ValueError(
             f"attacks take encoders of one scale, got scales={encoder.scales!r}; use scales=(1.0,)"
         )
-    extractor, pooling, p = extractor_of(encoder), encoder.pooling, encoder.p
+    extractor, pooling, p = encoder.extractor, encoder.pooling, encoder.p
 
     def pool(output, shape):
         return extractor.pool(output, shape, pooling, p)

@@ -14,7 +14,7 @@ def adversarial_loss(loss, *, epsilon=4 / 255, steps=3, step=None):
     ----------
     loss : callable
         ``loss(network, (pixels, targets))``, as `train` takes it, on pixels (n, 3, h, w) in [0, 1]: what normalises them
-        is part of the network (`cbirkit.nets.embedding.EmbeddingNet`).
+        is part of the network (`cbirkit.nets.extraction.EmbeddingNet`).
     epsilon : float
         L-inf bound.
     steps : int

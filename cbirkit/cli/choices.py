@@ -64,7 +64,7 @@ def lacking(name):
     """Packages that an encoder needs and that are not installed."""
     if recipe(name)[0][0][0] != "Deep":
         return []
-    from ..nets.names import LITE0_PACKAGE
+    from ..nets import LITE0_PACKAGE
 
     other = "timm" if name.startswith("timm/") else "torchvision"
     needed = {"lite0": ["torch", "timm", LITE0_PACKAGE], "tiny": ["torch"]}.get(

@@ -153,7 +153,7 @@ def _state(name, least, *, load):
 
 
 def _lite0_fault():
-    from ..nets.names import lite0_file
+    from ..nets import lite0_file
 
     try:
         lite0_file()

@@ -72,7 +72,7 @@ class RealFeatures:
     recipes : dict of str to str
         How each encoder was made, as Python.
     weights : dict of str to str
-        For an encoder with shipped weights, which they were (`cbirkit.nets.tiny.tiny_identity`).
+        For an encoder with shipped weights, which they were (`cbirkit.nets.backbones.official_identity`).
     source : str
         Folder of the set below that of all sets; origin and licence are in ``data/README.md``.
     captions : DataFrame or None

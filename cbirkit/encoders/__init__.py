@@ -1,16 +1,10 @@
 """From images to embeddings: scikit-learn transformers, hand-made features first."""
 
-from .aggregation import VLAD, BagOfWords
-from .color import ColorHistogram, MeanColor
+from .codebooks import VLAD, BagOfWords, FisherVector, SparseBagOfWords
 from .deep import Deep
-from .fisher import FisherVector
-from .hash_product import ProductQuantiser
-from .hash_projections import ITQ, PCAHash, RandomProjectionHash
-from .hash_spectral import SpectralHash
+from .hashes import ITQ, PCAHash, ProductQuantiser, RandomProjectionHash, SpectralHash
 from .local import SIFT
-from .pixels import TinyImage
-from .sparse_words import SparseBagOfWords
-from .texture import HOG, LBP
+from .pixels import HOG, LBP, ColorHistogram, MeanColor, TinyImage
 from .whitening import LearnedWhitening, PCAWhitening
 
 __all__ = [

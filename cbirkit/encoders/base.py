@@ -1,11 +1,14 @@
 """What the encoders share: how images come in, checks of parameters, and encoders that learn nothing."""
 
+import itertools
+import math
 import numbers
 
 import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
 
-from .._optional import require
-from ..images import ImageCollection, ImageProblem, read_image, to_rgb
+from cbirkit._optional import require
+from cbirkit.images import ImageCollection, ImageProblem, read_image, to_rgb
 
 
 def read_images(images, order=None):
@@ -26,18 +29,10 @@ def read_images(images, order=None):
         This is one image, a path or a table instead of a sequence of images.
     """
     _check_is_several(images)
-    if isinstance(
-        images, ImageCollection
-    ):  # its images are RGB uint8, and it names the broken ones
-        yield from (images if order is None else (images[int(position)] for position in order))
-        return
-    numbered = (
-        enumerate(images)
-        if order is None
-        else ((int(position), images[int(position)]) for position in order)
-    )
-    for position, image in numbered:
-        yield _as_rgb(image, position)
+    several = enumerate(images) if order is None else ((i, images[i]) for i in map(int, order))
+    for position, image in several:
+        # a collection gives RGB uint8, and names the broken ones
+        yield image if isinstance(images, ImageCollection) else _as_rgb(image, position)
 
 
 def has_positions(images):
@@ -88,27 +83,25 @@ def _as_rgb(image, position):
 
 
 def stack(rows, images):
-    """Gather embeddings, one vector (n_dims,) an image, as float32 (n_images, n_dims).
+    """Gather embeddings, one array an image, as float32 (n_images, n_dims) or of more dimensions.
 
     Raises
     ------
     ValueError
         There is no image at all.
     """
-    n_images = len(images) if hasattr(images, "__len__") else None
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
         raise ValueError(
             "expected at least one image, got none; pass a collection or list that holds images"
         )
-    if n_images is None:
-        return np.stack([first, *rows]).astype(np.float32, copy=False)
-    embeddings = np.empty(
-        (n_images, len(first)), dtype=np.float32
-    )  # filled as they come: never held twice
-    embeddings[0] = first
-    for position, row in enumerate(rows, start=1):
+    rows = itertools.chain([first], rows)
+    if not hasattr(images, "__len__"):
+        return np.stack(list(rows)).astype(np.float32, copy=False)
+    # filled as they come: never held twice
+    embeddings = np.empty((len(images), *np.shape(first)), dtype=np.float32)
+    for position, row in enumerate(rows):
         embeddings[position] = row
     return embeddings
 
@@ -119,20 +112,34 @@ def l2_normalise(vector):
     return vector / length if length > 0 else vector
 
 
+def check_number(name, value, low=-math.inf, high=math.inf, *, open_low=False, whole=False):
+    """Refuse a parameter that is not a finite number from `low` to `high`; `low` itself is refused, too, if `open_low`."""
+    kind = numbers.Integral if whole else numbers.Real
+    number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high or (open_low and value == low):
+        above = f">{'' if open_low else '='} {low}" + f" and <= {high}" * (high < math.inf)
+        raise ValueError(f"{name} must be a {'whole ' * whole}number {above}, got {value!r}")
+
+
 def check_count(name, value, low=1):
     """Refuse a parameter that is not a whole number >= `low`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(
-            f"{name} must be a whole number >= {low}, got {value!r}; pass {name}={low} or more"
-        )
+    check_number(name, value, low, whole=True)
 
 
 def check_choice(name, value, choices):
     """Refuse a parameter that is none of `choices`."""
     if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_each(name, values, check, n=None, **limits):
+    """Refuse a parameter that is not a sequence of `n` (default one or more) that ``check(name, value, **limits)`` takes."""
+    if np.ndim(values) != 1 or not len(values) or n not in (None, len(values)):
         raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}; pass one of these"
+            f"{name} must be a sequence of {n or 'one or more'} numbers, got {values!r}"
         )
+    for value in values:
+        check(f"each of {name}", value, **limits)
 
 
 def grey(image):
@@ -149,12 +156,15 @@ def resize(image, width, height):
     return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=how)
 
 
-class PerImage:
-    """Mixin of encoders that learn nothing: each image is encoded by itself.
+class PerImage(TransformerMixin, BaseEstimator):
+    """Base of encoders that learn nothing: each image is encoded by itself.
 
     A class has ``_check()``, which refuses bad parameters, and ``_encode(image)``, which turns RGB uint8
     (h, w, 3) into a vector (n_dims,).
     """
+
+    def _check(self):
+        """Refuse parameters; here there are none."""
 
     def fit(self, images=None, y=None):
         """Check the parameters; nothing is learned and the images are not read."""

@@ -1,6 +1,7 @@
 """Embeddings from neural networks that were trained elsewhere (or in a notebook of the course)."""
 
 import copy
+import dataclasses
 import itertools
 import numbers
 import os
@@ -8,15 +9,7 @@ import os
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
-from .base import check_choice, check_count, read_images, stack
-from .deep_network import (
-    carries_weights,
-    count_dims,
-    extractor_of,
-    identity_of,
-    preprocessings_of,
-    weights_of,
-)
+from .base import check_choice, check_count, check_each, check_number, read_images, stack
 
 _CHOICES = {
     "pooling": ("default", "average", "max", "gem", "rmac", "cls"),
@@ -24,6 +17,10 @@ _CHOICES = {
     "precision": ("float32", "bfloat16", "float16"),
     "pad_type": (None, "", "same", "valid"),
 }
+
+
+# What `with_state` sets.
+_GIVEN = ("state_", "_trained")
 
 
 class Deep(TransformerMixin, BaseEstimator):
@@ -132,7 +129,7 @@ class Deep(TransformerMixin, BaseEstimator):
     def set_params(self, **params):
         """Set parameters; other `weights` or another `backbone` take the place of weights given by `with_state`."""
         if {"backbone", "weights"} & set(params):
-            for name in ("state_", "_trained"):
+            for name in _GIVEN:
                 self.__dict__.pop(name, None)
         return super().set_params(**params)
 
@@ -163,23 +160,21 @@ class Deep(TransformerMixin, BaseEstimator):
             The weights are not on this machine and cannot be downloaded.
         """
         self._check()
-        chunks = _chunks(map(self.prepare, read_images(images)), self.batch_size)
-        return stack(
-            (vector for chunk in chunks for vector in self.transform_prepared(chunk)), images
-        )
+        chunks = self._chunks(map(self.prepare, read_images(images)))
+        return stack(itertools.chain.from_iterable(map(self.transform_prepared, chunks)), images)
 
     def prepare(self, image):
         """Resize one RGB uint8 image (h, w, 3) for `transform_prepared`: a flat uint8 array, all scales one after another.
 
         `EmbeddingStore.embed` calls this in the thread that reads, so that it holds small images and the network need not wait.
         """
-        flat = [step.resized(image).reshape(-1) for step in preprocessings_of(self)[1]]
+        flat = [step.resized(image).reshape(-1) for step in self._steps()]
         return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
     def transform_prepared(self, prepared):
         """Encode what `prepare` gave, one array an image: float32 (n_images, n_dims)."""
         self._check()
-        return extractor_of(self).vectors(list(prepared), preprocessings_of(self)[1], self)
+        return self.extractor.vectors(list(prepared), self._steps(), self)
 
     def feature_maps(self, images):
         """What `layer`, or the last layer, gives, not pooled, as maps: to be looked at.
@@ -194,16 +189,12 @@ class Deep(TransformerMixin, BaseEstimator):
             At scale 1. Of a transformer: its patches on their grid, without the class token.
         """
         self._check()
-        extractor, one = extractor_of(self), self.preprocessing
+        extractor, one = self.extractor, self.preprocessing
         parts = []
-        for chunk in _chunks(map(one.resized, read_images(images)), self.batch_size):
+        for chunk in self._chunks(map(one.resized, read_images(images))):
             output = extractor.output(one.to_tensor(chunk), self.precision)
-            parts.append(np.ascontiguousarray(extractor.maps(output, one.shape).cpu().numpy()))
-        if not parts:
-            raise ValueError(
-                "expected at least one image, got none; pass a collection or list that holds images"
-            )
-        return np.concatenate(parts)
+            parts.append(extractor.maps(output, one.shape).cpu().numpy())
+        return stack(itertools.chain.from_iterable(parts), images)
 
     def layers(self):
         """Names of the layers that `layer` may be, in the order in which they run: list of str.
@@ -211,27 +202,65 @@ class Deep(TransformerMixin, BaseEstimator):
         Those that run once and give one map or token sequence; the last is what ``layer=None`` stops at. Names are those of the
         modules of `network`.
         """
-        from ..nets.trunk import layer_shapes
+        from cbirkit.nets.backbone import module_calls
 
         whole = clone(self).set_params(layer=None, device="cpu")
-        extractor = extractor_of(whole)
-        found = layer_shapes(
-            extractor.backbone.network, whole.preprocessing([np.zeros((8, 8, 3), np.uint8)])
+        backbone = whole.extractor.backbone
+        calls, _ = module_calls(
+            backbone.network, whole.preprocessing([np.zeros((8, 8, 3), np.uint8)])
         )
-        if extractor.backbone.layout == "nhwc":  # its convolutions are the only ones that give nchw
-            found = {name: value for name, value in found.items() if value[0].__name__ != "Conv2d"}
-        return list(found)
+        names = [name for name, *_ in calls]
+        # where maps have the channels last, convolutions are the only ones that have them first
+        silent = {"Identity", "Dropout"} | ({"Conv2d"} if backbone.layout == "nhwc" else set())
+        return [
+            name
+            for name, module, _, output in calls
+            if names.count(name) == 1
+            and getattr(output, "ndim", 0) in (3, 4)
+            and type(module).__name__ not in silent
+        ]
 
     @property
     def n_dims(self):
         """Number of dimensions of an embedding."""
-        self._check()
-        return count_dims(self)
+        return self.transform([np.zeros((8, 8, 3), np.uint8)]).shape[1]
 
     @property
     def preprocessing(self):
         """What images go through at scale 1: a `cbirkit.nets.preprocessing.Preprocessing`, which tells mean, std and all that was used."""
-        return preprocessings_of(self)[0]
+        names = ("size", "mean", "std", "interpolation", "crop_ratio")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.resize != "default":
+            given["resize"] = self.resize
+        key = str((self.backbone, self.weights, given))
+        if "preprocessing" not in self._kept() or self._kept()["preprocessing"][0] != key:
+            from cbirkit.nets.backbones import preprocessing_of
+
+            self._check()
+            for name, value in given.items():
+                given[name] = tuple(np.asarray(value).tolist()) if np.ndim(value) == 1 else value
+            one = dataclasses.replace(preprocessing_of(self.backbone, self.weights), **given)
+            self._kept()["preprocessing"] = key, one
+        return self._kept()["preprocessing"][1]
+
+    @property
+    def extractor(self):
+        """The `cbirkit.nets.extraction.Extractor`: the network on the device, and its pooling.
+
+        Built when first needed, and anew when a parameter or the weights file has changed. A file that is gone counts as it was.
+        """
+        names = ("backbone", "weights", "layer", "size", "random_state", "device", "pad_type")
+        key = [*(str(getattr(self, name)) for name in names), id(getattr(self, "state_", None))]
+        stamp = None
+        if self._carries_weights() and not hasattr(self, "state_") and self.weights is not None:
+            from cbirkit.nets.backbone import file_stamp
+
+            stamp = file_stamp(self.weights)
+        before, then, made = self._kept().get("extractor", (None, None, None))
+        if before != key or (stamp is not None and stamp != then):
+            made = self._build()
+            self._kept()["extractor"] = key, stamp, made
+        return made
 
     @property
     def network(self):
@@ -241,11 +270,8 @@ class Deep(TransformerMixin, BaseEstimator):
         (n, h, w, c), for other transformers tokens (n, n_tokens, c). Training it leaves this encoder as it is;
         ``with_state(network.state_dict())`` makes an encoder of it.
         """
-        return (
-            copy.deepcopy(extractor_of(self).backbone.network)
-            .to(extractor_of(self).device)
-            .requires_grad_(True)
-        )
+        extractor = self.extractor
+        return copy.deepcopy(extractor.backbone.network).to(extractor.device).requires_grad_(True)
 
     def with_state(self, state_dict):
         """A copy of this encoder with other weights, which are saved along and part of its identity.
@@ -264,13 +290,10 @@ class Deep(TransformerMixin, BaseEstimator):
         ValueError
             The weights do not fit.
         """
-        from ..nets.weights import state_of
-
         other = clone(self)
         other.state_ = dict(state_dict)
-        other.state_ = state_of(
-            extractor_of(other).backbone.network
-        )  # as arrays, without a classifier
+        # as arrays, without a classifier
+        other.state_ = other._state()
         other._trained = True
         return other
 
@@ -282,39 +305,82 @@ class Deep(TransformerMixin, BaseEstimator):
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("batch_size", self.batch_size)
+        check_number("p", self.p, 0, open_low=True)
+        check_each("scales", self.scales, check_number, low=0, open_low=True)
         if self.pad_type is not None and not self.backbone.startswith("timm/"):
             raise ValueError(
                 f'pad_type={self.pad_type!r} is for backbones of timm, got {self.backbone!r}; use "timm/NAME", or "tf_mobilenet_v2"'
             )
-        if not _is_positive(self.p):
-            raise ValueError(f"p must be a positive number, got {self.p!r}; 3 is usual")
-        if (
-            np.ndim(self.scales) != 1
-            or not len(self.scales)
-            or not all(map(_is_positive, self.scales))
-        ):
+        if self.weights is None and not isinstance(self.random_state, numbers.Integral):
             raise ValueError(
-                f"scales must be a sequence of positive numbers, got {self.scales!r}; use (1.0,) for one scale"
+                f"random weights need a whole number as random_state, got {self.random_state!r}, "
+                "or nobody could make these embeddings again; pass random_state=0"
             )
+
+    def _chunks(self, items):
+        while chunk := list(itertools.islice(items, self.batch_size)):
+            yield chunk
+
+    def _kept(self):
+        return self.__dict__.setdefault("_cache", {})
+
+    def _steps(self):
+        """The `Preprocessing` of each scale."""
+        return [self.preprocessing.scaled(factor) for factor in self.scales]
+
+    def _build(self):
+        from cbirkit.nets.backbones import build
+        from cbirkit.nets.extraction import Extractor, pick_device
+
+        self._check()
+        device = pick_device(self.device)
+        weights = getattr(self, "state_", self.weights)
+        more = {} if self.pad_type is None else {"pad_type": self.pad_type}
+        settings = {name: getattr(self, name) for name in ("random_state", "size", "layer")}
+        return Extractor(build(self.backbone, weights, **settings, **more), device)
+
+    def _carries_weights(self):
+        """Whether the weights go along when the encoder is saved: all but official ones."""
+        from cbirkit.nets import is_official
+
+        return hasattr(self, "state_") or not is_official(self.weights)
+
+    def _state(self):
+        """The weights as dict of str to ndarray."""
+        from cbirkit.nets.backbone import state_of
+
+        return state_of(self.extractor.backbone.network)
+
+    def _identity_state(self):
+        """What the embeddings depend on: a dict of plain values, without paths, device and batch size."""
+        from cbirkit.nets.backbones import official_identity
+
+        self._check()
+        known = None if self._carries_weights() else official_identity(self.backbone, self.weights)
+        one = self.preprocessing
+        return {
+            "weights": known or self.extractor.backbone.identity,
+            "preprocessing": {**dataclasses.asdict(one), "size": one.shape},
+            "scales": [step.shape for step in self._steps()],
+            "p": float(self.p) if self.pooling == "gem" else None,
+            **{name: getattr(self, name) for name in ("backbone", "layer", "pooling", "precision")},
+            "normalise": bool(self.normalise),
+            **({} if self.pad_type is None else {"pad_type": self.pad_type}),
+        }
 
     def __sklearn_is_fitted__(self):
         return True
 
     def __sklearn_clone__(self):
+        # weights given by `with_state` are what this encoder is, not what it learned
         other = super().__sklearn_clone__()
-        for name in (
-            "state_",
-            "_trained",
-        ):  # weights given by `with_state` are what this encoder is, not what it learned
-            if name in self.__dict__:
-                setattr(other, name, getattr(self, name))
+        vars(other).update({name: vars(self)[name] for name in _GIVEN if name in vars(self)})
         return other
 
     def __repr__(self, N_CHAR_MAX=700):
+        # the default is named too: whoever reads a protocol wants to know the network
         text = super().__repr__(N_CHAR_MAX)
-        if (
-            "backbone=" not in text
-        ):  # the default is named too: whoever reads a protocol wants to know the network
+        if "backbone=" not in text:
             name, _, rest = text.partition("(")
             text = f"{name}(backbone={self.backbone!r}{'' if rest == ')' else ', '}{rest}"
         return text + (".with_state(…)" if getattr(self, "_trained", False) else "")
@@ -323,21 +389,6 @@ class Deep(TransformerMixin, BaseEstimator):
         state = {name: value for name, value in super().__getstate__().items() if name != "_cache"}
         if hasattr(self.weights, "__fspath__"):
             state["weights"] = os.fspath(self.weights)
-        if carries_weights(self):
-            state["state_"] = weights_of(self)
+        if self._carries_weights():
+            state["state_"] = getattr(self, "state_", None) or self._state()
         return state
-
-    def _identity_state(self):
-        return identity_of(self)
-
-
-def _is_positive(value):
-    return (
-        isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value < float("inf")
-    )
-
-
-def _chunks(items, size):
-    items = iter(items)
-    while chunk := list(itertools.islice(items, size)):
-        yield chunk

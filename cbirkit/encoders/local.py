@@ -1,15 +1,15 @@
 """Local descriptors: SIFT and RootSIFT at key points, computed by OpenCV in several threads."""
 
 import collections
-import numbers
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .._optional import require
-from .base import check_count, grey, read_images, resize
+from cbirkit._optional import require
+
+from .base import check_count, check_number, grey, read_images, resize
 
 
 class SIFT(BaseEstimator):
@@ -86,9 +86,8 @@ class SIFT(BaseEstimator):
         Only a few images, shrunk and grey, are held at a time. For `images` and `order` see `cbirkit.encoders.base.read_images`.
         """
         self._check()
-        n_threads = (
-            joblib.cpu_count() if self.n_jobs is None else joblib.effective_n_jobs(self.n_jobs)
-        )
+        n_jobs = self.n_jobs
+        n_threads = joblib.cpu_count() if n_jobs is None else joblib.effective_n_jobs(n_jobs)
         pending = collections.deque()
         pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sift")
         try:
@@ -105,39 +104,25 @@ class SIFT(BaseEstimator):
         if self.max_keypoints is not None:
             check_count("max_keypoints", self.max_keypoints)
         check_count("max_side", self.max_side)
-        if (
-            not isinstance(self.contrast_threshold, numbers.Real)
-            or not self.contrast_threshold >= 0
-        ):
-            raise ValueError(
-                f"contrast_threshold must be a number >= 0, got {self.contrast_threshold!r}; "
-                "OpenCV's own is 0.04"
-            )
-        if self.n_jobs is not None and (
-            not isinstance(self.n_jobs, numbers.Integral) or self.n_jobs == 0
-        ):
-            raise ValueError(
-                f"n_jobs must be a whole number other than 0, got {self.n_jobs!r}; pass None for all cores"
-            )
+        check_number("contrast_threshold", self.contrast_threshold, 0)
+        if self.n_jobs is not None:
+            check_number("n_jobs", self.n_jobs, whole=True)
 
     def _describe(self, pixels, scale):
         """Describe grey pixels (h, w) that were scaled by the factors `scale` along x and y."""
         cv2 = require("cv2")
         # a detector of its own for each image: OpenCV's are not made to be shared between threads
-        sift = cv2.SIFT_create(
-            nfeatures=self.max_keypoints or 0, contrastThreshold=float(self.contrast_threshold)
-        )
+        contrast = float(self.contrast_threshold)
+        sift = cv2.SIFT_create(nfeatures=self.max_keypoints or 0, contrastThreshold=contrast)
         points, descriptors = sift.detectAndCompute(pixels, None)
         if descriptors is None or not len(points):
             return np.zeros((0, 4), dtype=np.float32), np.zeros((0, 128), dtype=np.float32)
         response = np.array([point.response for point in points])
-        order = np.argsort(-response, kind="stable")[
-            : self.max_keypoints
-        ]  # OpenCV keeps more where contrasts tie
+        # OpenCV keeps more where contrasts tie
+        order = np.argsort(-response, kind="stable")[: self.max_keypoints]
         keypoints = np.array([(*point.pt, point.size, point.angle) for point in points])[order]
-        keypoints[:, :2] = (
-            keypoints[:, :2] + 0.5
-        ) / scale - 0.5  # pixel centres lie at whole numbers
+        # pixel centres lie at whole numbers
+        keypoints[:, :2] = (keypoints[:, :2] + 0.5) / scale - 0.5
         keypoints[:, 2] /= scale.mean()
         descriptors = descriptors[order].astype(np.float32)
         return keypoints.astype(np.float32), root_sift(descriptors) if self.root else descriptors

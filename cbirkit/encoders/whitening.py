@@ -1,18 +1,16 @@
 """Whitening of embeddings: without labels (PCA), and learned from which images show the same thing."""
 
-import numbers
-
 import numpy as np
 import pandas as pd
 import scipy.linalg
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf_shrinkage
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .base import check_count
+from .base import check_count, check_number
 
-_RANK = 1e-7  # share of the largest variance below which a direction is rounding noise of float32 embeddings
+# Share of the largest variance below which a direction is rounding noise of float32 embeddings.
+_RANK = 1e-7
 
 
 class _Projection(TransformerMixin, BaseEstimator):
@@ -29,11 +27,7 @@ class _Projection(TransformerMixin, BaseEstimator):
             The embeddings have another number of dimensions than those of the fit.
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=[np.float32, np.float64])
-        if X.shape[1] != len(self.mean_):
-            raise ValueError(
-                f"got embeddings of {X.shape[1]} dimensions, fitted on {len(self.mean_)}; use those of the same encoder"
-            )
+        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         # subtracted in float64, where a large common offset costs no digits
         projected = (X - self.mean_).astype(np.float32) @ self.components_.T
         length = np.linalg.norm(projected, axis=1, keepdims=True)
@@ -42,7 +36,6 @@ class _Projection(TransformerMixin, BaseEstimator):
     def _keep(self, components, mean):
         self.components_ = np.ascontiguousarray(components, dtype=np.float32)
         self.mean_ = mean
-        self.n_features_in_ = len(mean)
         return self
 
     def _dims(self, there, why):
@@ -110,19 +103,12 @@ class PCAWhitening(_Projection):
         ValueError
             There are fewer than two images, all are the same, or `n_dims` exceeds the directions that vary.
         """
-        if (
-            isinstance(self.power, bool)
-            or not isinstance(self.power, numbers.Real)
-            or not 0 <= self.power <= 1
-        ):
-            raise ValueError(
-                f"power must lie in [0, 1], got {self.power!r}; 1 whitens, 0 only reduces the dimensions"
-            )
-        X = check_array(X, dtype=np.float64, ensure_min_samples=2)
+        check_number("power", self.power, 0, 1)
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         mean = X.mean(axis=0)
-        values, vectors = _principal(X - mean)
-        least = max(_RANK * values[0], (4 * np.finfo(float).eps * np.abs(X).max()) ** 2)
-        n_dims = self._dims(int((values > least).sum()), f"in which these {len(X)} embeddings vary")
+        least = (4 * np.finfo(float).eps * np.abs(X).max()) ** 2
+        values, vectors = principal_directions(X - mean, least)
+        n_dims = self._dims(len(values), f"in which these {len(X)} embeddings vary")
         if n_dims == 0:
             raise ValueError(
                 f"all {len(X)} embeddings are equal, there is nothing to whiten; fit on different images"
@@ -191,7 +177,7 @@ class LearnedWhitening(_Projection):
         ValueError
             `y` is missing, of another length, without two images of one instance, or without two instances.
         """
-        X = check_array(X, dtype=np.float64, ensure_min_samples=2)
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         instances = _instances(y, len(X))
         mean = X.mean(axis=0)
         centred = X - mean
@@ -202,21 +188,17 @@ class LearnedWhitening(_Projection):
         same = self._shrunk(within, len(X) - n_instances)
         # eigenvectors v of C_T v = w C_S v with v^T C_S v = 1 are C_S^-1/2 P, largest last
         values, vectors = scipy.linalg.eigh(centred.T @ centred / len(X), same)
-        n_dims = self._dims(
-            int((values > _RANK * values[-1]).sum()), "in which these embeddings vary"
-        )
+        there = int((values > _RANK * values[-1]).sum())
+        n_dims = self._dims(there, "in which these embeddings vary")
         return self._keep(vectors[:, ::-1][:, :n_dims].T, mean)
 
     def _shrunk(self, within, freedom):
         """C_S, shrunk so that it can be inverted."""
         if self.shrinkage == "auto":
             self.shrinkage_ = float(ledoit_wolf_shrinkage(within, assume_centered=True))
-        elif isinstance(self.shrinkage, numbers.Real) and 0 <= self.shrinkage <= 1:
-            self.shrinkage_ = float(self.shrinkage)
         else:
-            raise ValueError(
-                f'shrinkage must be "auto" or lie in [0, 1], got {self.shrinkage!r}; use "auto"'
-            )
+            check_number('shrinkage, if not "auto",', self.shrinkage, 0, 1)
+            self.shrinkage_ = float(self.shrinkage)
         same = within.T @ within / freedom
         level = np.trace(same) / len(same)
         same = (1 - self.shrinkage_) * same + self.shrinkage_ * level * np.eye(len(same))
@@ -228,15 +210,32 @@ class LearnedWhitening(_Projection):
         return same
 
 
-def _principal(centred):
-    """Variances, largest first, and directions (n, n_features) of centred embeddings; the largest entry of each is positive."""
+def principal_directions(centred, least=0.0):
+    """Directions in which embeddings vary by more than rounding noise.
+
+    Parameters
+    ----------
+    centred : ndarray (n_images, n_features), float64
+        Their mean taken away.
+    least : float
+        Variances up to this are noise in any case.
+
+    Returns
+    -------
+    variances : ndarray (n_dims,), float64
+        Largest first.
+    directions : ndarray (n_dims, n_features), float64
+        Of length 1; the largest entry of each is positive.
+    """
     if len(centred) > centred.shape[1]:
         values, vectors = scipy.linalg.eigh(centred.T @ centred / len(centred))
-        values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1].T
+        values, vectors = values[::-1], vectors[:, ::-1].T
     else:
         _, singular, vectors = scipy.linalg.svd(centred, full_matrices=False)
         values = singular**2 / len(centred)
-    signs = np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(axis=1)])
+    n_dims = int((values > max(least, _RANK * values[0])).sum())
+    values, vectors = values[:n_dims], vectors[:n_dims]
+    signs = np.sign(vectors[np.arange(n_dims), np.abs(vectors).argmax(axis=1)])
     return values, vectors * signs[:, None]
 
 

@@ -5,7 +5,7 @@ from sklearn.utils.validation import validate_data
 
 from .._optional import require
 from ..encoders import ITQ, RandomProjectionHash
-from ..encoders.hash_base import BinaryHash, check_bits
+from ..encoders.hashes import BinaryHash, check_bits
 from .labels import class_numbers
 from .loop import train
 from .options import Options, changed

@@ -94,7 +94,7 @@ def train(
     >>> round(line.weight.item(), 2), history.stopped
     (3.0, 'finished')
     """
-    from ..nets.devices import pick_device
+    from ..nets.extraction import pick_device
 
     options = changed(options, changes)
     plan = _plan(batches, epochs, options.steps)

@@ -6,7 +6,6 @@ import dataclasses
 import numpy as np
 
 from .._optional import require
-from ..encoders.deep_network import extractor_of
 from .batches import ImageBatches
 from .labels import labels_of_validation
 from .loop import train
@@ -18,7 +17,7 @@ from .unfreezing import unfreeze
 
 def tune_network(encoder, images, mode, validation, epochs, checkpoint, options):
     """The encoder and its history; parameters as of `cbirkit.learning.fine_tune`, all given."""
-    from ..nets.devices import pick_device
+    from ..nets.extraction import pick_device
 
     torch = require("torch")
     if options.device == "auto":
@@ -82,7 +81,7 @@ def _embeddings(network, batches, pool, device):
 
 def _pooling(encoder):
     """A function of (network, images) that gives pooled features (n, n_dims), with gradients."""
-    extractor, pooling, p = extractor_of(encoder), encoder.pooling, encoder.p
+    extractor, pooling, p = encoder.extractor, encoder.pooling, encoder.p
     return lambda network, images: extractor.pool(
         network["backbone"](images).float(), images.shape[-2:], pooling, p
     )

@@ -86,7 +86,7 @@ class Run:
 
     def step(self, batch):
         """One step on one batch; gives the loss."""
-        from ..nets.devices import mixed_precision
+        from ..nets.extraction import mixed_precision
 
         self.consistent = False
         batch = to_device(batch, self.device)

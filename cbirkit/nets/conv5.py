@@ -1,12 +1,39 @@
-"""A network small enough to be trained in a notebook."""
+"""Networks small enough to be trained in a notebook: `Conv5`, and the segmenter that is built on it."""
 
+import dataclasses
+from pathlib import Path
+
+import torch
 from torch import nn
+from torch.nn import functional as F
 
+from .backbone import Backbone, load_into, read_weights, shipped
 from .preprocessing import Preprocessing
 
 CONV5_PREPROCESSING = Preprocessing(
     size=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize="squash"
 )
+SHIPPED = Path(__file__).resolve().parents[2] / "data" / "segmenter.safetensors"
+
+
+def build(name, weights, size):
+    """Build "conv5"; parameters and errors as for `cbirkit.nets.backbones.build`."""
+    network = Conv5()
+    if weights is not None:
+        load_into(network, weights, name)
+    return Backbone(network, "nchw", CONV5_PREPROCESSING)
+
+
+def preset_of(name, weights="default"):
+    """The `Preprocessing` of "conv5"."""
+    return CONV5_PREPROCESSING
+
+
+def official_identity(name, weights="default"):
+    """There are no official weights: ValueError."""
+    raise ValueError(
+        f'"conv5" has no official weights, got weights={weights!r}; use None for random ones, a path, or the backbone "tiny"'
+    )
 
 
 class Conv5(nn.Module):
@@ -21,7 +48,6 @@ class Conv5(nn.Module):
 
     Examples
     --------
-    >>> import torch
     >>> Conv5()(torch.zeros(1, 3, 64, 64)).shape
     torch.Size([1, 96, 8, 8])
     """
@@ -30,13 +56,8 @@ class Conv5(nn.Module):
 
     def __init__(self):
         super().__init__()
-        plan = [
-            (3, 24, 2),
-            (24, 48, 2),
-            (48, 48, 1),
-            (48, 96, 2),
-            (96, 96, 1),
-        ]  # channels in, out, stride
+        # channels in, out, side of the filter, stride
+        plan = ((3, 24, 3, 2), (24, 48, 3, 2), (48, 48, 3, 1), (48, 96, 3, 2), (96, 96, 3, 1))
         self.blocks = nn.Sequential(*(_block(*shape) for shape in plan))
 
     def forward(self, images):
@@ -44,6 +65,71 @@ class Conv5(nn.Module):
         return self.blocks(images)
 
 
-def _block(n_in, n_out, stride):
-    convolution = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+def _block(n_in, n_out, side, stride=1):
+    convolution = nn.Conv2d(n_in, n_out, side, stride=stride, padding=side // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+
+
+class SegmenterNet(nn.Module):
+    """`Conv5` as the way down, two steps up again with what was there before (a U-Net, small).
+
+    185,801 numbers to learn. `forward` gives the logit of "thing" at half the resolution: (n, 3, h, w) -> (n, 1, h / 2, w / 2),
+    for sides that are multiples of 8.
+
+    Attributes
+    ----------
+    trunk : Conv5
+        The way down.
+
+    References
+    ----------
+    Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015, arXiv 1505.04597.
+
+    Examples
+    --------
+    >>> SegmenterNet()(torch.zeros(1, 3, 96, 96)).shape
+    torch.Size([1, 1, 48, 48])
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = Conv5()
+        self.narrow = _block(96 + 48, 48, 1)
+        self.to_quarter = _block(48, 32, 3)
+        self.to_half = _block(32 + 24, 16, 3)
+        self.head = nn.Conv2d(16, 1, 1)
+
+    def forward(self, images):
+        maps = [images]
+        for block in self.trunk.blocks:
+            maps.append(block(maps[-1]))
+        half, quarter, eighth = maps[1], maps[3], maps[5]
+        up = self.to_quarter(self.narrow(torch.cat([_doubled(eighth), quarter], dim=1)))
+        return self.head(self.to_half(torch.cat([_doubled(up), half], dim=1)))
+
+
+def _doubled(x):
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def load_segmenter(weights="default"):
+    """Return a `SegmenterNet` in eval mode, with the weights that ship or those of a file (float16 is used as float32).
+
+    Raises
+    ------
+    FileNotFoundError
+        The file is not there.
+    ValueError
+        It holds other weights, or is damaged.
+    """
+    network = SegmenterNet()
+    path = shipped(SHIPPED) if weights == "default" else weights
+    load_into(network, read_weights(path), "a SegmenterNet")
+    return network.eval()
+
+
+def thing_probabilities(network, image, device):
+    """Probability of "thing" at half the resolution, float32 tensor (1, 1, h / 2, w / 2), of RGB uint8 (h, w, 3), multiples of 8."""
+    scaling = dataclasses.replace(CONV5_PREPROCESSING, size=image.shape[:2])
+    with torch.inference_mode():
+        return network.to(device)(scaling.to_tensor([image], device)).sigmoid()

@@ -1,7 +1,6 @@
 """From feature maps (n, c, h, w) to vectors (n, c): average, maximum, GeM and R-MAC. None of them normalises its result."""
 
-import torch
-from torch import nn
+from torch.nn.functional import normalize
 
 
 def average_pool(maps):
@@ -9,6 +8,7 @@ def average_pool(maps):
 
     Examples
     --------
+    >>> import torch
     >>> average_pool(torch.tensor([[[[1.0, 3.0]]]]))
     tensor([[2.]])
     """
@@ -20,6 +20,7 @@ def max_pool(maps):
 
     Examples
     --------
+    >>> import torch
     >>> max_pool(torch.tensor([[[[1.0, 3.0]]]]))
     tensor([[3.]])
     """
@@ -45,13 +46,13 @@ def gem_pool(maps, p=3.0, eps=1e-6):
 
     Examples
     --------
+    >>> import torch
     >>> gem_pool(torch.tensor([[[[1.0, 3.0]]]]), p=1.0)
     tensor([[2.]])
     """
     maps = maps.clamp(min=eps)
-    top = maps.amax(
-        dim=(-2, -1), keepdim=True
-    ).detach()  # a constant to autograd: the result does not depend on it
+    # a constant to autograd: the result does not depend on it
+    top = maps.amax(dim=(-2, -1), keepdim=True).detach()
     return (maps / top).pow(p).mean(dim=(-2, -1)).pow(1 / p) * top[..., 0, 0]
 
 
@@ -65,14 +66,14 @@ def rmac_pool(maps, levels=3):
 
     Examples
     --------
+    >>> import torch
     >>> rmac_pool(torch.tensor([[[[3.0]], [[4.0]]]]), levels=1)  # one position, one region
     tensor([[0.6000, 0.8000]])
     """
-    regions = rmac_regions(*maps.shape[-2:], levels)
-    pooled = [
-        max_pool(maps[..., top : top + side, left : left + side]) for top, left, side in regions
-    ]
-    return sum(nn.functional.normalize(vector, dim=-1) for vector in pooled)
+    return sum(
+        normalize(max_pool(maps[..., top : top + side, left : left + side]), dim=-1)
+        for top, left, side in rmac_regions(*maps.shape[-2:], levels)
+    )
 
 
 def rmac_regions(height, width, levels=3):
@@ -93,7 +94,7 @@ def rmac_regions(height, width, levels=3):
     """
     if levels < 1:
         raise ValueError(f"levels={levels} must be 1 or more; 3 is usual")
-    short, long = min(height, width), max(height, width)
+    short, long = sorted((height, width))
     extra = 0
     if long > short:  # neighbours among m + 1 regions lie (long - short) / m apart
         extra = min(range(1, 7), key=lambda m: abs(1 - (long - short) / m / short - 0.4))
@@ -110,34 +111,6 @@ def _starts(length, side, number):
     """Where `number` segments of `side` begin so that they spread evenly over `length`."""
     gap = (length - side) / max(1, number - 1)
     return [int(gap * i) for i in range(number)]
-
-
-class GeM(nn.Module):
-    """`gem_pool` with one exponent that is learned.
-
-    Parameters
-    ----------
-    p : float
-        Where it starts.
-    eps : float
-
-    Examples
-    --------
-    >>> GeM(p=1.0)(torch.tensor([[[[1.0, 3.0]]]])).tolist()
-    [[2.0]]
-    """
-
-    def __init__(self, p=3.0, eps=1e-6):
-        super().__init__()
-        self.p = nn.Parameter(torch.tensor(float(p)))
-        self.eps = eps
-
-    def forward(self, maps):
-        """(n, c, h, w) -> (n, c)."""
-        return gem_pool(maps, self.p, self.eps)
-
-    def extra_repr(self):
-        return f"p={self.p.item():.3g}, eps={self.eps}"
 
 
 POOLINGS = {"average": average_pool, "max": max_pool, "gem": gem_pool, "rmac": rmac_pool}

@@ -13,10 +13,8 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "area": Image.Resampling.BOX,
 }
-_RESIZES = ("squash", "crop", "pad")
-_LONG = (
-    16  # a strip that were this much larger than the result is not made as a whole before the crop
-)
+# A strip that were this much larger than the result is not made as a whole before the crop.
+_LONG = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,33 +61,38 @@ class Preprocessing:
 
     def __post_init__(self):
         sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
-        if len(sides) != 2 or not all(_is_whole(side) and side > 0 for side in sides):
-            raise ValueError(
-                f"size must be a positive whole number or (height, width), got {self.size!r}; use 224, say"
-            )
-        for name, choices in (("resize", _RESIZES), ("interpolation", tuple(_FILTERS))):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}; pass one of these"
-                )
-        if not 0 < self.crop_ratio <= 1:
-            raise ValueError(
-                f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual"
-            )
-        if np.ndim(self.mean) == 1 and max(self.mean) > 1:
-            raise ValueError(
-                f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255"
-            )
-        if (
-            np.ndim(self.mean) != 1
-            or np.ndim(self.std) != 1
-            or len(self.mean) != 3
-            or len(self.std) != 3
-            or not all(value > 0 for value in self.std)
+        whole = [
+            isinstance(side, numbers.Integral) and not isinstance(side, bool) for side in sides
+        ]
+        colours = np.shape(self.mean) == np.shape(self.std) == (3,)
+        for holds, rule in (
+            (
+                all(whole) and len(sides) == 2 and min(sides) > 0,
+                f"size must be a positive whole number or (height, width), got {self.size!r}",
+            ),
+            (
+                self.resize in ("squash", "crop", "pad"),
+                f"resize must be one of squash, crop, pad, got {self.resize!r}",
+            ),
+            (
+                self.interpolation in _FILTERS,
+                f"interpolation must be one of {', '.join(_FILTERS)}, got {self.interpolation!r}",
+            ),
+            (
+                0 < self.crop_ratio <= 1,
+                f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual",
+            ),
+            (
+                colours and min(self.std) > 0,
+                f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}",
+            ),
+            (
+                colours and max(self.mean) <= 1,
+                f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255",
+            ),
         ):
-            raise ValueError(
-                f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}"
-            )
+            if not holds:
+                raise ValueError(rule)
 
     @property
     def shape(self):
@@ -102,24 +105,58 @@ class Preprocessing:
         size = tuple(max(1, round(side * factor)) for side in self.shape)
         return self if size == self.shape else dataclasses.replace(self, size=size)
 
+    def placed(self, height, width):
+        """Where an image of `height` and `width` goes.
+
+        Returns
+        -------
+        full_height, full_width : int
+            What the whole image is scaled to.
+        top, left : int
+            Where in that the result begins; negative where borders are added.
+        """
+        h, w = self.shape
+        if self.resize == "squash":
+            return h, w, 0, 0
+        if self.resize == "crop":
+            least_h, least_w = (math.floor(side / self.crop_ratio + 1e-6) for side in (h, w))
+            if least_h * width >= least_w * height:  # the height decides
+                full_h, full_w = least_h, max(w, int(least_h * width / height))
+            else:
+                full_h, full_w = max(h, int(least_w * height / width)), least_w
+            return full_h, full_w, round((full_h - h) / 2), round((full_w - w) / 2)
+        factor = min(h / height, w / width)
+        full_h, full_w = (max(1, round(side * factor)) for side in (height, width))
+        return full_h, full_w, -((h - full_h) // 2), -((w - full_w) // 2)
+
     def resized(self, image):
         """Resize one RGB uint8 image (h, w, 3): uint8 (height, width, 3)."""
         height, width = self.shape
-        if image.shape[:2] == (height, width) and (self.resize != "crop" or self.crop_ratio == 1):
+        full_h, full_w, top, left = self.placed(*image.shape[:2])
+        if image.shape[:2] == (full_h, full_w) == (height, width):
             return image
         picture = Image.fromarray(np.ascontiguousarray(image))
-        if self.resize == "squash":
-            return np.asarray(picture.resize((width, height), self._filter(picture, height, width)))
-        if self.resize == "crop":
-            return self._cropped(picture)
-        return self._padded(picture)
+        grows = full_h > picture.height or full_w > picture.width
+        how = _FILTERS["bilinear" if grows and self.interpolation == "area" else self.interpolation]
+        if full_h * full_w > _LONG * height * width:
+            # pixels of the image in one of the result
+            y, x = picture.height / full_h, picture.width / full_w
+            bottom, right = min(full_h, top + height) * y, min(full_w, left + width) * x
+            return np.asarray(
+                picture.resize((width, height), how, box=(left * x, top * y, right, bottom))
+            )
+        scaled = picture.resize((full_w, full_h), how)
+        if (full_h, full_w) != (height, width):
+            colour = tuple(round(255 * value) for value in self.mean)
+            whole, scaled = scaled, Image.new("RGB", (width, height), colour)
+            scaled.paste(whole, (-left, -top))
+        return np.asarray(scaled)
 
     def to_tensor(self, images, device="cpu"):
         """Scale resized images, each uint8 (height, width, 3), on a device: float32 tensor (n, 3, height, width), channels last."""
         height, width = self.shape
-        pixels = (
-            torch.from_numpy(np.stack(images)).to(device).view(-1, 3 * width)
-        )  # (n, h, w, 3) -> (n * h, 3 * w): quicker
+        # (n, h, w, 3) -> (n * h, 3 * w): quicker
+        pixels = torch.from_numpy(np.stack(images)).to(device).view(-1, 3 * width)
         mean, std = (
             torch.tensor(values, dtype=torch.float32, device=device).repeat(width)
             for values in (self.mean, self.std)
@@ -130,53 +167,3 @@ class Preprocessing:
     def __call__(self, images):
         """Turn RGB uint8 images (h_i, w_i, 3) into a float32 tensor (n, 3, height, width)."""
         return self.to_tensor([self.resized(image) for image in images])
-
-    def _filter(self, picture, height, width):
-        grows = height > picture.height or width > picture.width
-        return _FILTERS[
-            "bilinear" if self.interpolation == "area" and grows else self.interpolation
-        ]
-
-    def _cropped(self, picture):
-        height, width = self.shape
-        least_h, least_w = (
-            max(side, math.floor(side / self.crop_ratio + 1e-6)) for side in (height, width)
-        )
-        tall = least_h * picture.width >= least_w * picture.height  # the height decides
-        if tall:
-            full_h, full_w = least_h, max(width, int(least_h * picture.width / picture.height))
-        else:
-            full_h, full_w = max(height, int(least_w * picture.height / picture.width)), least_w
-        top, left = round((full_h - height) / 2), round((full_w - width) / 2)
-        how = self._filter(picture, full_h, full_w)
-        if full_h * full_w <= _LONG * height * width:
-            cut = (left, top, left + width, top + height)
-            return np.asarray(picture.resize((full_w, full_h), how).crop(cut))
-        y, x = (
-            picture.height / full_h,
-            picture.width / full_w,
-        )  # pixels of the image in one of the result
-        box = (
-            left * x,
-            top * y,
-            min(picture.width, (left + width) * x),
-            min(picture.height, (top + height) * y),
-        )
-        return np.asarray(picture.resize((width, height), how, box=box))
-
-    def _padded(self, picture):
-        height, width = self.shape
-        factor = min(height / picture.height, width / picture.width)
-        new_h, new_w = (max(1, round(side * factor)) for side in (picture.height, picture.width))
-        how = self._filter(picture, new_h, new_w)
-        out = np.empty((height, width, 3), dtype=np.uint8)
-        out[:] = np.round(np.array(self.mean) * 255)
-        top, left = (height - new_h) // 2, (width - new_w) // 2
-        out[top : top + new_h, left : left + new_w] = np.asarray(
-            picture.resize((new_w, new_h), how)
-        )
-        return out
-
-
-def _is_whole(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

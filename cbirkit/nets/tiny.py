@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .backbone import Backbone, load_into, read_weights, shipped
 from .preprocessing import Preprocessing
 
 TINY_PREPROCESSING = Preprocessing(160, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
@@ -25,6 +26,36 @@ _BLOCKS = (
 N_CHANNELS = 1280
 
 
+def build(name, weights, size):
+    """Build "tiny"; parameters and errors as for `cbirkit.nets.backbones.build`."""
+    network = TinyNet()
+    if isinstance(weights, str):
+        weights = unrounded(read_weights(shipped(SHIPPED)))
+    if weights is not None:
+        load_into(network, weights, name)
+    return Backbone(network, "nchw", TINY_PREPROCESSING)
+
+
+def preset_of(name, weights="default"):
+    """The `Preprocessing` of "tiny"."""
+    return TINY_PREPROCESSING
+
+
+def official_identity(name="tiny", weights="default"):
+    """Name the shipped weights by the contents of their file: ``"tiny 3f…"`` (SHA-256).
+
+    Raises
+    ------
+    ValueError
+        Weights other than "default" are asked for.
+    FileNotFoundError
+        The file is not there: this is no checkout of the repository.
+    """
+    if weights != "default":
+        raise ValueError(f'"tiny" has no weights {weights!r}; use "default", None or a path')
+    return f"tiny {hashlib.sha256(shipped(SHIPPED).read_bytes()).hexdigest()}"
+
+
 def pad_for_stride_2(x, side=3):
     """Pad as TensorFlow's SAME does for a `side` x `side` convolution of stride 2: of an odd number, right and bottom get the more."""
     height, width = x.shape[2:]
@@ -38,14 +69,12 @@ class Convolution(nn.Module):
     def __init__(self, n_in, n_out, side, stride, groups=1):
         super().__init__()
         self.stride, self.side = stride, side
-        self.conv = nn.Conv2d(
-            n_in, n_out, side, stride, padding=0 if stride == 2 else side // 2, groups=groups
-        )
+        padding = 0 if stride == 2 else side // 2
+        self.conv = nn.Conv2d(n_in, n_out, side, stride, padding=padding, groups=groups)
 
     def forward(self, x):
-        return F.relu6(
-            self.conv(pad_for_stride_2(x, self.side) if self.stride == 2 else x), inplace=True
-        )
+        x = pad_for_stride_2(x, self.side) if self.stride == 2 else x
+        return F.relu6(self.conv(x), inplace=True)
 
 
 class InvertedResidual(nn.Module):
@@ -89,76 +118,20 @@ class TinyNet(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(n_in, N_CHANNELS, 1), nn.ReLU6())
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    module.weight, nonlinearity="linear" if name.endswith("narrow") else "relu"
-                )
+                gain = "linear" if name.endswith("narrow") else "relu"
+                nn.init.kaiming_normal_(module.weight, nonlinearity=gain)
                 nn.init.zeros_(module.bias)
 
     def forward(self, x):
         return self.last(self.blocks(self.stem(x)))
 
 
-def begin_from_lite0(network, lite0):
-    """Copy timm's EfficientNet-Lite0 into a `TinyNet`, batch normalisation folded in.
-
-    Parameters
-    ----------
-    network : TinyNet
-        Changed in place.
-    lite0 : timm.models.EfficientNet
-    """
-    _copy_folded(network.stem.conv, lite0.conv_stem, lite0.bn1)
-    theirs = [block for stage in lite0.blocks for block in stage]
-    for ours, block in zip(network.blocks, theirs, strict=True):
-        if ours.widen is None:
-            pairs = [
-                (ours.filter.conv, block.conv_dw, block.bn1),
-                (ours.narrow, block.conv_pw, block.bn2),
-            ]
-        else:
-            pairs = [
-                (ours.widen, block.conv_pw, block.bn1),
-                (ours.filter.conv, block.conv_dw, block.bn2),
-            ]
-            pairs.append((ours.narrow, block.conv_pwl, block.bn3))
-        for convolution, conv, norm in pairs:
-            _copy_folded(convolution, conv, norm)
-    _copy_folded(network.last[0], lite0.conv_head, lite0.bn2)
-
-
-def _copy_folded(ours, conv, norm):
-    """Set a convolution to `conv` followed by `norm`, a batch normalisation in inference."""
-    gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    with torch.no_grad():
-        ours.weight.copy_(conv.weight * gain[:, None, None, None])
-        ours.bias.copy_(norm.bias - norm.running_mean * gain)
-
-
-def rounded(state):
-    """Weights as they are stored.
-
-    Each output channel of a convolution has its step, a fraction of its largest weight: 1/31 in 1 x 1 convolutions, 1/127 in others,
-    which have few weights and mind more. The whole numbers are compressed by zlib, which brings six bits to about five. The rest is
-    float16.
-    """
-    stored = {}
-    for name, tensor in state.items():
-        if tensor.ndim != 4:
-            stored[name] = tensor.half().contiguous()
-            continue
-        step = tensor.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / (
-            31 if tensor.shape[2:] == (1, 1) else 127
-        )
-        codes = torch.round(tensor / step[:, None, None, None]).to(torch.int8)
-        stored[name] = torch.frombuffer(
-            bytearray(zlib.compress(codes.numpy().tobytes(), 9)), dtype=torch.uint8
-        )
-        stored[f"{name}.step"] = step.float()
-    return stored
-
-
 def unrounded(stored):
-    """Weights of `rounded` as float32, ready for ``TinyNet().load_state_dict``."""
+    """Weights of the shipped file as float32, ready for ``TinyNet().load_state_dict``.
+
+    Each output channel of a convolution has its step, a fraction of its largest weight; what is stored are whole numbers of steps,
+    compressed by zlib. The rest is float16. ``tools/make_tiny.py`` writes it.
+    """
     state = {}
     for name, tensor in TinyNet().state_dict().items():
         if tensor.ndim == 4:
@@ -168,33 +141,3 @@ def unrounded(stored):
         else:
             state[name] = stored[name].float()
     return state
-
-
-def load_tiny(file=SHIPPED):
-    """Return a `TinyNet` in eval mode with the shipped weights (stored as whole numbers, used as float32).
-
-    Raises
-    ------
-    FileNotFoundError
-        The file is not there: this is no checkout of the repository.
-    """
-    from safetensors.torch import load_file
-
-    _check_is_there(file)
-    network = TinyNet()
-    network.load_state_dict(unrounded(load_file(file)))
-    return network.eval()
-
-
-def tiny_identity(file=SHIPPED):
-    """Name the shipped weights by the contents of their file: ``"tiny 3f…"`` (SHA-256)."""
-    _check_is_there(file)
-    return f"tiny {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
-
-
-def _check_is_there(file):
-    if not Path(file).is_file():
-        raise FileNotFoundError(
-            f"the weights of the tiny network are not at {str(file)!r}; install cbirkit from a checkout "
-            "(pip install -e .), or pass weights= with the path of tiny.safetensors"
-        )

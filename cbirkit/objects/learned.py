@@ -58,8 +58,8 @@ class Segmenter(Proposer):
     def probabilities(self, image, side=96):
         """For each pixel of an RGB uint8 image (h, w, 3) the probability that it belongs to a thing: float32 (h, w)."""
         torch = require("torch")
-        from ..nets.devices import pick_device
-        from ..nets.segmenter import thing_probabilities
+        from ..nets.conv5 import thing_probabilities
+        from ..nets.extraction import pick_device
 
         height, width = image.shape[:2]
         factor = side / max(height, width)
@@ -87,13 +87,10 @@ class Segmenter(Proposer):
         return keep_best(found, n=self.max_regions, iou=0.7)
 
     def _network(self):
-        from ..nets.segmenter import SHIPPED, load_segmenter
+        from ..nets.conv5 import load_segmenter
 
         if getattr(self, "_kept", (None,))[0] != self.weights:
-            self._kept = (
-                self.weights,
-                load_segmenter(SHIPPED if self.weights == "default" else self.weights),
-            )
+            self._kept = self.weights, load_segmenter(self.weights)
         return self._kept[1]
 
     def __getstate__(self):
@@ -149,7 +146,7 @@ class TorchvisionSegmenter(Proposer):
     def _regions(self, image):
         check_count("max_regions", self.max_regions)
         torch = require("torch")
-        from ..nets.devices import pick_device
+        from ..nets.extraction import pick_device
 
         device = pick_device(self.device)
         network = self._network().to(device)
@@ -166,10 +163,10 @@ class TorchvisionSegmenter(Proposer):
         return keep_best([region for region in found if region.area >= least], n=self.max_regions)
 
     def _network(self):
-        from ..nets.segmenter import torchvision_segmenter
+        from ..nets.from_torchvision import build_segmenter
 
         if getattr(self, "_kept", (None,))[0] != (self.model, self.weights):
-            self._kept = (self.model, self.weights), torchvision_segmenter(self.model, self.weights)
+            self._kept = (self.model, self.weights), build_segmenter(self.model, self.weights)
         return self._kept[1]
 
     def __getstate__(self):
