@@ -204,8 +204,8 @@ def array(**changed):
         array(dtype="os.system"), array(order="?"), f"[{', '.join([array(shape=[30])] * 100)}]",
         '{"~": "scalar", "dtype": "<f8", "value": "zz"}', '{"~": "dtype", "value": [1]}', '{"~": "RandomState", "state": [1]}',
         '{"~": "named", "name": "numpy.load"}', '{"~": "named", "name": "builtins.eval"}', '{"~": "named", "name": "numpy.f2py"}',
-        '{"~": "object", "class": "cbirkit.encoders.color.ColorHistogram"}', '{"~": "object", "class": 3, "state": {}}',
-        '{"~": "object", "class": "cbirkit.encoders.color.ColorHistogram", "state": []}',
+        '{"~": "object", "class": "cbirkit.encoders.pixels.ColorHistogram"}', '{"~": "object", "class": 3, "state": {}}',
+        '{"~": "object", "class": "cbirkit.encoders.pixels.ColorHistogram", "state": []}',
     ]
     + [
         f'{{"~": "object", "class": "{path}", "state": {{}}}}'

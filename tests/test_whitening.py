@@ -156,7 +156,7 @@ def test_shrinkage(views):
     )  # then only the axes of all variation remain
     rotated = PCAWhitening(5, power=0.0).fit(X).transform(X)
     np.testing.assert_allclose(full @ full.T, rotated @ rotated.T, atol=1e-3)
-    with pytest.raises(ValueError, match='shrinkage.* must be'):
+    with pytest.raises(ValueError, match="shrinkage.* must be"):
         LearnedWhitening(shrinkage=2).fit(X, y)
 
 
