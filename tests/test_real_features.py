@@ -177,9 +177,9 @@ def test_errors(small, tmp_path):
         (lambda: datasets.load_real("cats"), "clothing, flowers"),
         (lambda: small.embeddings("two"), "use one of one"),
         (lambda: small.column("domain"), "its columns: label, file"),
-        (lambda: small.ranking("one", [True]), "mask of shape"),
-        (lambda: small.ranking("one", [7]), "position 7 is not one of the 6"),
-        (lambda: small.ranking("one", []), "at least one image"),
+        (lambda: small.ranking("one", [True]), "a value for each of the 6"),
+        (lambda: small.ranking("one", [7]), "positions among them"),
+        (lambda: small.ranking("one", []), "at least one"),
         (lambda: small.ranking(np.zeros((3, 2))), "one row an image"),
         (lambda: small.images(tmp_path), "give the folder that holds 'folder'"),
     ]:

@@ -8,7 +8,7 @@ from conftest import ROOT
 from sklearn.metrics import mutual_info_score
 
 from cbirkit import Ranking, datasets, encoders, evaluate
-from cbirkit.datasets import shipped
+from cbirkit.datasets import real_features
 from cbirkit.indexes import Exact
 
 PARTS = [
@@ -157,7 +157,7 @@ def test_what_is_not_there_or_damaged_is_said(tmp_path, monkeypatch):
     ):
         datasets.load_tabletop("object")
     (tmp_path / "tabletop").mkdir()
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    monkeypatch.setattr(real_features, "DATA", tmp_path)
     with pytest.raises(FileNotFoundError, match="tabletop/objects.csv.gz"):
         datasets.load_tabletop()
     for suffix in ("csv.gz", "masks"):

@@ -1,6 +1,7 @@
 """Images to work with: sets that need no download (`load_*`), the reader's own folder, and standard benchmarks (`fetch_*`)."""
 
-from ..images import ImageCollection
+from cbirkit.images import ImageCollection
+
 from . import scenes
 from .digits import load_digits
 from .fetch import Benchmark, DownloadFailed, fetchable
@@ -18,9 +19,8 @@ from .fetch.metric_learning import fetch_cub200, fetch_sop
 from .fetch.pixel_arrays import fetch_cifar10, fetch_stl10
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
-from .real_features import RealFeatures, load_real
+from .real_features import RealFeatures, load_real, shipped_file
 from .scenes import load_scenes
-from .shipped import shipped_file
 from .tabletop import load_tabletop
 
 __all__ = [

@@ -1,10 +1,13 @@
-"""How views differ at each level, and what light, lens, sensor and file format do to their pixels."""
+"""How views differ at each level: plane geometry, and what light, lens, sensor and file format do to their pixels.
+
+Coordinates are pixels with the centre of the top-left pixel at (0, 0), x to the right, y down (OpenCV's convention).
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._optional import require
+from cbirkit._optional import require
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,8 @@ def draw_view(level, rng):
     square = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     square = square + level.perspective * signed[2:10].reshape(4, 2) / 2
     turn = np.deg2rad(rotation)
-    corners = (
-        side * square @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    )
+    cos, sin = np.cos(turn), np.sin(turn)
+    corners = side * square @ np.array([[cos, sin], [-sin, cos]])
     extent = np.ptp(corners, axis=0).max()
     shrink = min(1.0, 1.0 / extent)
     corners = corners * shrink
@@ -175,19 +177,15 @@ def occluder_cover(size, view, rng):
     if not view.occluder:
         return np.zeros((size, size), dtype=np.float32), colour
     aspect = 2 ** (2 * u[3] - 1)  # 1/2 to 2
-    half = (
-        np.sqrt(view.occluder) / 2 * np.array([aspect, 1 / aspect]) ** 0.5
-    )  # half sides, as shares of the view
+    # Half sides, as shares of the view.
+    half = np.sqrt(view.occluder) / 2 * np.array([aspect, 1 / aspect]) ** 0.5
     middle = 0.15 + 0.7 * u[4:6]
     turn = np.pi * u[6]
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     dx, dy = x - middle[0], y - middle[1]
     along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
-    inside = [
-        np.clip((h - np.abs(d)) * size + 0.5, 0, 1)
-        for h, d in zip(half, (along, across), strict=True)
-    ]
-    return (inside[0] * inside[1]).astype(np.float32), colour
+    inside = (half[:, None, None] - np.abs([along, across])) * size + 0.5
+    return np.clip(inside, 0, 1).prod(axis=0).astype(np.float32), colour
 
 
 def expose(image, view, rng):
@@ -228,3 +226,87 @@ def _light(size, view):
     across = np.cos(view.ramp_angle) * place[None, :] + np.sin(view.ramp_angle) * place[:, None]
     gains = np.array([view.gain_r, view.gain_g, view.gain_b], dtype=np.float32)
     return (1 - view.ramp * (across[..., None] + 0.5)).astype(np.float32) * gains
+
+
+# ---------------------------------------------------------------------- geometry
+
+
+def homography_of_corners(source, target):
+    """The homography that takes four points to four points.
+
+    Parameters
+    ----------
+    source, target : arrays of shape (4, 2)
+        No three of either on one line.
+
+    Returns
+    -------
+    ndarray of shape (3, 3), float64
+        H with H[2, 2] = 1 and (x', y', 1) ~ H (x, y, 1).
+
+    References
+    ----------
+    Hartley and Zisserman, Multiple View Geometry in Computer Vision, 2nd ed. (2004), section 4.1:
+    the inhomogeneous solution. doi:10.1017/CBO9780511811685
+    """
+    (x, y), (u, v) = np.asarray(source, dtype=float).T, np.asarray(target, dtype=float).T
+    one, zero = np.ones(4), np.zeros(4)
+    top = np.stack([x, y, one, zero, zero, zero, -x * u, -y * u], axis=1)
+    low = np.stack([zero, zero, zero, x, y, one, -x * v, -y * v], axis=1)
+    left = np.concatenate([top, low])  # (8, 8)
+    return np.append(np.linalg.solve(left, np.concatenate([u, v])), 1.0).reshape(3, 3)
+
+
+def frame_corners(size):
+    """Outer corners (4, 2) of a square image of `size` pixels, clockwise from the top left."""
+    low, high = -0.5, size - 0.5
+    return np.array([[low, low], [high, low], [high, high], [low, high]])
+
+
+def transform_points(homography, points):
+    """Points (n, 2) taken through a homography (3, 3).
+
+    Examples
+    --------
+    >>> transform_points(np.diag([2.0, 2.0, 1.0]), [[1.0, 3.0]])
+    array([[2., 6.]])
+    """
+    points = np.asarray(points, dtype=float)
+    moved = np.column_stack([points, np.ones(len(points))]) @ np.asarray(homography, dtype=float).T
+    return moved[:, :2] / moved[:, 2:]
+
+
+def warp(pyramid, homography, size):
+    """The view through a homography from the photograph, without aliasing.
+
+    The photograph is halved as often as the view needs, sampled at twice the size of the view (bilinear;
+    bicubic where the view enlarges) and box-filtered down.
+
+    Parameters
+    ----------
+    pyramid : callable
+        ``pyramid(n)`` gives the photograph halved n times, (h, w, 3) uint8.
+    homography : ndarray of shape (3, 3)
+        From pixels of the photograph to pixels of the view.
+    size : int
+        Side of the view.
+
+    Returns
+    -------
+    ndarray of shape (size, size, 3), uint8
+    """
+    cv2 = require("cv2")
+    footprint = transform_points(np.linalg.inv(homography), frame_corners(size))
+    step = np.linalg.norm(np.roll(footprint, -1, axis=0) - footprint, axis=1).mean() / size
+    halvings = int(max(0, np.floor(np.log2(step))))
+    matrix = scaling(2) @ homography @ np.linalg.inv(scaling(0.5**halvings))
+    kind, beyond = cv2.INTER_CUBIC if step < 0.8 else cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
+    photograph, sides = pyramid(halvings), (2 * size, 2 * size)
+    large = cv2.warpPerspective(photograph, matrix, sides, flags=kind, borderMode=beyond)
+    return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def scaling(factor):
+    """Homography (3, 3) between an image and its scaled self, for pixel centres at whole numbers."""
+    shift = (factor - 1) / 2
+    return np.array([[factor, 0.0, shift], [0.0, factor, shift], [0.0, 0.0, 1.0]])

@@ -1,10 +1,12 @@
 """scikit-learn's handwritten digits as a collection."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, check_scalar
 
-from ..images import ImageCollection
+from cbirkit.images import ImageCollection
 
 
 def load_digits(*, scale=4, random_state=0):
@@ -32,8 +34,8 @@ def load_digits(*, scale=4, random_state=0):
 
     Raises
     ------
-    ValueError
-        `scale` is below 1.
+    ValueError, TypeError
+        `scale` is below 1, or no whole number.
 
     References
     ----------
@@ -50,8 +52,7 @@ def load_digits(*, scale=4, random_state=0):
     """
     from sklearn.datasets import load_digits as load
 
-    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
-        raise ValueError(f"scale must be a whole number of at least 1, got {scale!r}")
+    check_scalar(scale, "scale", Integral, min_val=1)
     data = load()
     grey = np.rint(data.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
     images = np.repeat(grey.repeat(scale, axis=1).repeat(scale, axis=2)[..., None], 3, axis=3)

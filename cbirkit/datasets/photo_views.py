@@ -2,16 +2,26 @@
 
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, check_scalar
 
-from ..images import ImageCollection
-from .difficulty import LEVELS, View, draw_view, expose, occluder_cover
-from .photographs import PHOTOGRAPHS, file_digest, read_photograph
-from .regions import Region, choose_regions
-from .warps import frame_corners, homography_of_corners, scaling, warp
+from cbirkit.images import ImageCollection
+
+from .difficulty import (
+    LEVELS,
+    View,
+    draw_view,
+    expose,
+    frame_corners,
+    homography_of_corners,
+    occluder_cover,
+    scaling,
+    warp,
+)
+from .photographs import PHOTOGRAPHS, Region, choose_regions, file_digest, read_photograph
 
 VERSION = 2  # raise it whenever a pixel or a number of the set changes
 N_QUERY_VIEWS = 2
@@ -126,14 +136,18 @@ def load_photo_views(
     >>> views.relevance(queries, database).n_positives.max()
     np.int64(1)
     """
-    _check(level, n_objects, n_views, n_distractors, image_size)
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+    check_scalar(n_objects, "n_objects", Integral, min_val=1)
+    check_scalar(n_views, "n_views", Integral, min_val=N_QUERY_VIEWS + 1)
+    check_scalar(n_distractors, "n_distractors", Integral, min_val=0)
+    check_scalar(image_size, "image_size", Integral, min_val=8)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     objects, others = choose_regions(n_objects, seed)
     wanted = [(region, region.name, n) for region in objects for n in range(n_views)]
     wanted += [(others[i % len(others)], None, i // len(others)) for i in range(n_distractors)]
-    codes = {
-        region.name: i for i, region in enumerate(sorted(objects + others, key=lambda r: r.name))
-    }
+    names = sorted(region.name for region in objects + others)
+    codes = {name: i for i, name in enumerate(names)}
     drawn = [
         _draw(region, instance, number, LEVELS[level], (image_size, seed, codes[region.name]))
         for region, instance, number in wanted
@@ -152,30 +166,12 @@ def load_photo_views(
     )
 
 
-def _check(level, n_objects, n_views, n_distractors, image_size):
-    if level not in LEVELS:
-        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
-    least = {
-        "n_objects": (n_objects, 1),
-        "n_views": (n_views, N_QUERY_VIEWS + 1),
-        "n_distractors": (n_distractors, 0),
-        "image_size": (image_size, 8),
-    }
-    for name, (value, low) in least.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be a whole number, got {value!r}")
-        if value < low:
-            raise ValueError(f"{name} must be at least {low}, got {value}")
-
-
 def _draw(region, instance, number, level, where):
     size, seed, code = where
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1, code, number]))
     view, corners = draw_view(level, rng)
-    shown = (
-        corners * size - 0.5
-    )  # in the reference frame: its outer corners are at -1/2 and size - 1/2
-    homography = homography_of_corners(shown, frame_corners(size))
+    # In the reference frame, whose outer corners are at -1/2 and size - 1/2.
+    homography = homography_of_corners(corners * size - 0.5, frame_corners(size))
     return _Drawn(region, instance, number, view, homography, (seed, 2, code, number))
 
 
@@ -186,10 +182,7 @@ def _table(drawn, level):
             "split": "query" if d.instance and d.number < N_QUERY_VIEWS else "database",
             "source": d.region.source,
             "region": d.region.name,
-            "x": d.region.x,
-            "y": d.region.y,
-            "side": d.region.side,
-            "texture": d.region.texture,
+            **{name: getattr(d.region, name) for name in ("x", "y", "side", "texture")},
             "view": d.number,
             "level": level,
             **asdict(d.view),
@@ -205,11 +198,8 @@ def _table(drawn, level):
 
 def _render(drawn, size, row):
     d = drawn[row]
-    image = warp(
-        partial(read_photograph, d.region.source),
-        d.homography @ _to_reference(d.region, size),
-        size,
-    )
+    homography = d.homography @ _to_reference(d.region, size)
+    image = warp(partial(read_photograph, d.region.source), homography, size)
     return expose(image, d.view, np.random.default_rng(np.random.SeedSequence(d.pixel_seed)))
 
 

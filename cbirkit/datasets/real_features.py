@@ -1,4 +1,4 @@
-"""Embeddings of real photographs that ship with the kit, in place of the photographs, which do not."""
+"""Files that ship with the kit in `data/`, among them embeddings of real photographs, which do not ship."""
 
 import json
 import os
@@ -8,22 +8,48 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from ..images import ImageCollection
-from ..ranking import Ranking, Relevance
+from cbirkit.images import ImageCollection
+from cbirkit.ranking import Ranking, Relevance
+
 from .fetch import data_root
 
-SHIPPED = Path(__file__).resolve().parents[2] / "data" / "real_features"
-SETS = (
-    "clothing",
-    "flowers",
-    "ucmerced",
-    "satellite",
-    "pacs",
-    "sketches",
-    "coco",
-    "flickr8k",
-    "omniglot",
-)
+DATA = Path(__file__).resolve().parents[2] / "data"
+SHIPPED = DATA / "real_features"
+SETS = ("clothing", "flowers", "ucmerced", "satellite", "pacs", "sketches", "coco", "flickr8k",
+        "omniglot")  # fmt: skip
+
+
+def shipped_file(name):
+    """Path of a file in the kit's `data/`, whatever folder a notebook runs in.
+
+    Parameters
+    ----------
+    name : str
+        As in `data/README.md`, which says how each was made: "fine_tune_real.csv".
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file; or the package was installed without the repository, which holds `data/`.
+
+    Examples
+    --------
+    >>> shipped_file("tiny.safetensors").name
+    'tiny.safetensors'
+    """
+    path = DATA / name
+    if path.is_file():
+        return path
+    if not DATA.is_dir():
+        raise FileNotFoundError(
+            f"{name} ships with the repository, not with the package: install from a clone (pip install -e .)"
+        )
+    there = ", ".join(sorted(p.name for p in DATA.iterdir() if p.is_file() and p.suffix != ".md"))
+    raise FileNotFoundError(f"no file {name!r} ships with the kit; there are {there}")
 
 
 def quantise(embeddings, dtype=np.uint8):
@@ -152,9 +178,8 @@ class RealFeatures:
         """
         rows, columns = self._rows(queries), self._rows(database)
         values = self.column(by)
-        return Relevance.from_labels(
-            self.ids[rows], self.ids[columns], values[rows], values[columns]
-        )
+        ids = self.ids
+        return Relevance.from_labels(ids[rows], ids[columns], values[rows], values[columns])
 
     def ranking(self, encoder, queries=None, database=None, *, k=None):
         """Rank the database for every query by the cosine distance; an image itself is left out, by id.
@@ -178,9 +203,8 @@ class RealFeatures:
             No such encoder, embeddings of another number of images, no query or no database.
         """
         rows, columns = self._rows(queries), self._rows(database)
-        X = np.asarray(
-            self.embeddings(encoder) if isinstance(encoder, str) else encoder, dtype=np.float64
-        )
+        X = self.embeddings(encoder) if isinstance(encoder, str) else encoder
+        X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or len(X) != len(self):
             raise ValueError(
                 f"embeddings have the shape {X.shape} for {len(self)} images; give (n_images, n_dims), one row an image"
@@ -215,21 +239,14 @@ class RealFeatures:
         if folder:
             paths = [Path(folder) / self.source / file for file in self.table["file"]]
         else:  # the archives have other folders and suffixes, and the same names
-            there = {
-                path.stem: path
-                for path in sorted((data_root(None) / self.name / "ready").rglob("*"))
-                if path.suffix in (".jpg", ".tif")
-            }
+            files = sorted((data_root() / self.name / "ready").rglob("*"))
+            there = {path.stem: path for path in files if path.suffix in (".jpg", ".tif")}
             paths = [there.get(name := Path(file).stem, Path(name)) for file in self.table["file"]]
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
-            get = (
-                "run `cbirkit prefetch photos`, or "
-                if self.name in ("clothing", "flowers", "ucmerced")
-                else ""
-            )
             raise FileNotFoundError(
-                f"no image {str(missing)!r} of {self.name!r}; {get}give the folder that holds {self.source!r}, see data/README.md"
+                f"no image {str(missing)!r} of {self.name!r}; give the folder that holds {self.source!r}, "
+                "or run `cbirkit prefetch photos` for clothing, flowers and ucmerced; see data/README.md"
             )
         return ImageCollection.from_files(paths, self.table, ids=list(self.ids), name=self.name)
 
@@ -244,19 +261,13 @@ class RealFeatures:
     def _rows(self, which):
         """Positions that a mask, positions or None (all) selects."""
         rows = np.arange(len(self)) if which is None else np.asarray(which)
-        if rows.dtype == bool:
-            if rows.shape != (len(self),):
-                raise ValueError(
-                    f"mask of shape {rows.shape} for {len(self)} images; give one value an image"
-                )
+        if rows.dtype == bool and rows.shape == (len(self),):
             rows = np.flatnonzero(rows)
-        if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
+        right = rows.ndim == 1 and len(rows) and rows.dtype.kind in "iu"
+        if not right or rows.min() < 0 or rows.max() >= len(self):
             raise ValueError(
-                f"select images of {self.name!r} by a mask or positions, at least one image, got {which!r}"
-            )
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise ValueError(
-                f"position {rows.max() if rows.min() >= 0 else rows.min()} is not one of the {len(self)} images"
+                f"select images of {self.name!r} by a mask with a value for each of the {len(self)} images, "
+                f"or by positions among them, at least one; got {which!r}"
             )
         return rows
 
@@ -311,21 +322,16 @@ def load_real(name):
     """
     if name not in SETS:
         raise ValueError(f"no features of {name!r}; use one of {', '.join(SETS)}")
-    return _read(SHIPPED / f"{name}.json")
+    return _read(shipped_file(f"real_features/{name}.json"))
 
 
 def _read(path):
     from safetensors.numpy import load_file
 
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no shipped features at {str(path)!r}; install cbirkit from a checkout (pip install -e .)"
-        )
     told = json.loads(path.read_text(encoding="utf-8"))
     ids = [str(PurePosixPath(file).with_suffix("")) for file in told["columns"]["file"]]
-    table = pd.DataFrame(told["columns"], index=pd.Index(ids, dtype=object, name="id")).astype(
-        object
-    )
+    index = pd.Index(ids, dtype=object, name="id")
+    table = pd.DataFrame(told["columns"], index=index).astype(object)
     arrays = {}
     for file in told["files"]:
         arrays |= load_file(path.parent / file)

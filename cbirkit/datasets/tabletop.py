@@ -8,18 +8,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..images import ImageCollection
-from ..images.files import read_image
-from .shipped import shipped_file
+from cbirkit.images import ImageCollection
+from cbirkit.images.files import read_image
+
+from .real_features import shipped_file
 
 PARTS = ("objects", "scenes", "domains")
-_LISTS = (
-    "box",
-    "distractors",
-    "objects",
-    "relations",
-    "captions",
-)  # columns that are JSON in the file
+# Columns that are JSON in the file.
+_LISTS = ("box", "distractors", "objects", "relations", "captions")
 _PLACES = ("image_start", "image_bytes", "mask_start", "mask_bytes")
 
 
