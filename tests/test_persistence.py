@@ -210,7 +210,7 @@ def array(**changed):
     + [
         f'{{"~": "object", "class": "{path}", "state": {{}}}}'
         for path in (
-            "os.system", "builtins.eval", "cbirkit.__main__.sys", "cbirkit.cli.say.Printer", "cbirkit.store.EmbeddingStore",
+            "os.system", "builtins.eval", "cbirkit.__main__.sys", "cbirkit.cli._Terminal", "cbirkit.store.EmbeddingStore",
             "cbirkit._atomic.Path", "cbirkit.nothing", "sklearn.base.os", "sklearn.__check_build.x", "sklearn.utils.Bunch",
             "cbirkit.encoders.base.np.memmap", "sklearn.utils._joblib.Parallel", "cbirkit.persistence.sys",
             "cbirkit..encoders.HOG", "cbirkit.encoders", "", "cbirkit", "sklearn.base.BaseEstimator.get_params",

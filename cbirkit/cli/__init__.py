@@ -1,23 +1,63 @@
 """The command ``cbirkit``: check the set-up, get weights and data; index, search and explore a folder of images."""
 
-import contextlib
+import argparse
+import difflib
+import inspect
 import logging
 import os
+import re
 import sys
 import warnings
 
-from .._progress import bars
-from .parser import build_parser, parse
-from .say import Failure, Printer
+from cbirkit import __version__
+from cbirkit._progress import bars
+
+from .choices import ENCODERS, INDEXES, check_encoder, default_encoder, printable
+from .lab import explore
+from .searching import index, report, search
+from .setup import doctor, prefetch
 
 __all__ = ["build_parser", "main"]
 
-_TOLD = (
-    "cbirkit.store.rows",
-    "cbirkit.indexes.saved",
-    "cbirkit.images.folders",
-    "cbirkit.images.tables",
-)  # loggers whose warnings the commands do not say in words of their own
+_HELP = """Search a folder of images by what they look like.
+
+first steps:
+  cbirkit doctor                   is everything installed?
+  cbirkit report photos            what is in the folder photos
+  cbirkit search photos one.jpg    what looks like one.jpg
+
+exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted
+CBIRKIT_TRACEBACK=1 in the environment shows where a failure arose"""
+_FOLDER = "folder --out --labels --encoder"
+# command, whose docstring is its help: its arguments
+_COMMANDS = {
+    doctor: "",
+    prefetch: "names --list --root",
+    index: f"{_FOLDER} --index",
+    search: f"{_FOLDER} --index image -k --json --html --trust",
+    explore: f"{_FOLDER} --index --no-open --notebook",
+    report: f"{_FOLDER} --html",
+}
+# argument, what stands for its value ("-" for a switch), help
+_ARGUMENTS = """
+folder      FOLDER  a folder of images, searched with its sub-folders
+image       IMAGE   the image to search for
+names       NAME    a data set (see --list) or a backbone of encoders.Deep
+-k          N       how many to find (default 10)
+--out       DIR     where the index is kept (default: FOLDER/.cbirkit)
+--root      DIR     where data sets are kept (default: CBIRKIT_DATA, else ~/.cache/cbirkit)
+--html      FILE    where to write a page, all in one file; one that exists is replaced
+--notebook  FILE    where to write it (default: ./explore_FOLDER.ipynb); one that exists is kept
+--labels    FILE    CSV file, in FOLDER or elsewhere, that names images and their labels; FILE:COLUMN if it does not call them label or class (default: as before, or sub-folders)
+--encoder   NAME    what describes an image: {encoders}, a network of torchvision, or timm/NAME (default: as before, or {default})
+--index     NAME    how neighbours are found: {indexes} (default: as before, or exact)
+--quiet     -       no notes and no progress bars, only results
+--list      -       list data sets and weights, and which are here
+--json      -       print JSON in place of a table
+--no-open   -       only write the notebook
+--trust     -       let faiss and Annoy read index files that you did not write on this machine (default: built anew)
+"""
+_log = logging.getLogger(__name__)
 
 
 def main(argv=None):
@@ -33,64 +73,117 @@ def main(argv=None):
     int
         The exit code: 0 done, 1 failed, 130 interrupted. Wrong usage raises ``SystemExit(2)``.
     """
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a file name that the terminal cannot show must not end the program
+    # a file name that the terminal cannot show must not end the program
+    for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    arguments = parse(argv)
-    printer = Printer(quiet=arguments.quiet)
-    log = logging.getLogger("cbirkit")
-    if (
-        not log.handlers
-    ):  # the commands say it in their own words; without a handler Python would print it too
-        log.addHandler(logging.NullHandler())
-    notes = _Notes(printer)
-    for name in _TOLD:
-        logging.getLogger(name).addHandler(notes)
+    arguments, unknown = build_parser().parse_known_args(argv)
+    if unknown:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    terminal = _Terminal(arguments.quiet)
+    logging.getLogger("cbirkit").addHandler(terminal)
+    _log.setLevel(logging.INFO)
     try:
-        with _silenced() if arguments.quiet else contextlib.nullcontext():
-            return arguments.run(arguments, printer)
+        with bars(not arguments.quiet), warnings.catch_warnings():
+            if arguments.quiet:
+                warnings.simplefilter("ignore")
+            code = arguments.run(arguments)
+        return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
-        kept = "; what was done so far is kept, and the same command goes on from there"
-        printer.error("interrupted" + kept * arguments.resumes)
+        _log.error("interrupted; what was kept so far is used when the same command is run again")
         return 130
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except Failure as failure:
-        printer.error(str(failure))
     except Exception as error:
         if os.environ.get("CBIRKIT_TRACEBACK"):
             raise
-        if not isinstance(
-            error, (ImportError, OSError, TypeError, ValueError)
-        ):  # not what the package raises for bad input
-            error = f"{type(error).__name__}: {error}; CBIRKIT_TRACEBACK=1 in the environment shows where it arose"
-        doctor = isinstance(error, ImportError) and "install" not in str(error)
-        hint = "; run `cbirkit doctor`, it tells what is broken and how to mend it" * doctor
-        printer.error((" ".join(str(error).split()) or type(error).__name__) + hint)
+        _log.error(_told(error))
+        return 1
     finally:
-        for name in _TOLD:
-            logging.getLogger(name).removeHandler(notes)
-    return 1
+        logging.getLogger("cbirkit").removeHandler(terminal)
 
 
-class _Notes(logging.Handler):
-    """Prints warnings of the package as notes."""
+def _told(error):
+    """What went wrong, in one sentence."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ImportError) and "install" not in text:
+        text += "; run `cbirkit doctor`, it tells what is broken and how to mend it"
+    # what the package raises for bad input is a sentence already
+    if isinstance(error, ImportError | OSError | TypeError | ValueError):
+        return text
+    where = "CBIRKIT_TRACEBACK=1 in the environment shows where it arose"
+    return f"{type(error).__name__}: {text}; {where}"
 
-    def __init__(self, printer):
-        super().__init__(logging.WARNING)
-        self.printer = printer
 
-    def emit(self, record):
-        self.printer.note(record.getMessage())
+class _Terminal(logging.StreamHandler):
+    """Notes and errors of the commands on standard error, and those warnings that they have no words of their own for."""
+
+    heard = ("cbirkit.cli", "cbirkit.store.rows", "cbirkit.indexes.saved", "cbirkit.images.folders")
+    heard += ("cbirkit.images.tables",)
+
+    def __init__(self, quiet):
+        super().__init__()
+        self.setLevel(logging.ERROR if quiet else logging.INFO)
+
+    def filter(self, record):
+        return record.name.startswith(self.heard)
+
+    def format(self, record):
+        prefix = "cbirkit: " if record.levelno >= logging.ERROR else ""
+        return prefix + printable(record.getMessage())
 
 
-@contextlib.contextmanager
-def _silenced():
-    """No warnings and no progress bars."""
-    with bars(False), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _Parser(argparse.ArgumentParser):
+    """One whose errors name the choice that was probably meant."""
+
+    def error(self, message):
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*?)\)", message)
+        known = re.findall(r"[\w+-]+", wrong[2]) if wrong else []
+        near = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
+        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+
+
+def build_parser():
+    """The parser of the command line, an `argparse.ArgumentParser`."""
+    parser = _parser(_Parser, _HELP, prog="cbirkit")
+    parser.add_argument("--version", action="version", version=f"cbirkit {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    names = {"encoders": ", ".join(ENCODERS), "indexes": ", ".join(INDEXES)}
+    table = _ARGUMENTS.format(default=default_encoder(), **names).strip().splitlines()
+    known = {
+        name: (metavar, words) for name, metavar, words in (row.split(None, 2) for row in table)
+    }
+    special = {
+        "names": {"nargs": "*"},
+        "-k": {"type": _count, "default": 10},
+        "--encoder": {"type": check_encoder},
+        "--index": {"choices": list(INDEXES)},
+    }
+    for command, arguments in _COMMANDS.items():
+        text = inspect.getdoc(command)
+        if "--encoder" in arguments:
+            listed = (f"\n  {name:<12}{words}" for name, words in ENCODERS.items())
+            text += f"\n\nencoders:{''.join(listed)}"
+        summary = text.splitlines()[0].rstrip(".")
+        text += f"\n\n{_HELP.splitlines()[-2]}"
+        one = _parser(commands.add_parser, text, name=command.__name__, help=summary)
+        for name in ["--quiet", *arguments.split()]:
+            metavar, words = known[name]
+            value = {"action": "store_true"} if metavar == "-" else {"metavar": metavar}
+            short = ["-q"] if name == "--quiet" else []
+            one.add_argument(*short, name, help=words, **value, **special.get(name, {}))
+        one.set_defaults(run=command, parser=one)
+    return parser
+
+
+def _parser(make, text, **settings):
+    summary, _, more = text.partition("\n\n")
+    raw = argparse.RawDescriptionHelpFormatter
+    return make(description=summary, epilog=more, formatter_class=raw, **settings)
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)

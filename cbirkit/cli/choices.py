@@ -1,43 +1,44 @@
-"""What the command line offers by name: encoders and indexes; and which of them a folder uses."""
+"""What the commands share: encoders and indexes by name, the folder asked about, where its index lies, and words."""
 
-import difflib
+import contextlib
+import errno
+import logging
 import os
 import re
 import shutil
+import unicodedata
+from argparse import ArgumentTypeError
 from importlib.util import find_spec
+from typing import NamedTuple
 
-from .._atomic import expanded, recover, write_bytes
-from .._manifest import MANIFEST, read
-from .say import Failure, counted
+import cbirkit
+from cbirkit._atomic import expanded, recover, write_bytes
+from cbirkit._manifest import MANIFEST, read
 
-# Name: (classes of cbirkit.encoders with their arguments, whether it learns from the folder, what it is).
+log = logging.getLogger(__name__)
+
 # Mean precision of the first ten on satellite views and on clothes: lite0 0.63 and 0.62, color+hog 0.46 and 0.24.
 # Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (7 to 10 ms an image on one
 # core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
-_COLOR, _HOG, _VLAD = ("ColorHistogram", {}), ("HOG", {"cell": 32}), ("VLAD", {})
 ENCODERS = {
-    "lite0": (
-        (("Deep", {"backbone": "lite0"}),),
-        False,
-        "a neural network trained on ImageNet, EfficientNet-Lite0; best on most folders",
-    ),
-    "tiny": (
-        (("Deep", {"backbone": "tiny"}),),
-        False,
-        "the small neural network that ships with cbirkit; quicker",
-    ),
-    "color+hog": ((_COLOR, _HOG), False, "colours and outlines; quick, and fair on most folders"),
-    "color+vlad": (
-        (_COLOR, _VLAD),
-        True,
-        "colours and local features learnt from the folder; slower, often better",
-    ),
-    "color": ((_COLOR,), False, "joint histogram of hue, saturation and value"),
-    "hog": ((_HOG,), False, "outlines: histograms of oriented gradients"),
-    "lbp": ((("LBP", {}),), False, "fine texture: local binary patterns"),
-    "tiny-image": ((("TinyImage", {}),), False, "the image squeezed to 16 x 16 pixels"),
-    "bow": ((("BagOfWords", {}),), True, "local features as visual words learnt from the folder"),
-    "vlad": ((_VLAD,), True, "local features, aggregated, learnt from the folder"),
+    "lite0": "a neural network trained on ImageNet, EfficientNet-Lite0; best on most folders",
+    "tiny": "the small neural network that ships with cbirkit; quicker",
+    "color+hog": "colours and outlines; quick, and fair on most folders",
+    "color+vlad": "colours and local features learnt from the folder; slower, often better",
+    "color": "joint histogram of hue, saturation and value",
+    "hog": "outlines: histograms of oriented gradients",
+    "lbp": "fine texture: local binary patterns",
+    "tiny-image": "the image squeezed to 16 x 16 pixels",
+    "bow": "local features as visual words learnt from the folder",
+    "vlad": "local features, aggregated, learnt from the folder",
+}
+_PARTS = {  # class of cbirkit.encoders, its arguments
+    "color": ("ColorHistogram", {}),
+    "hog": ("HOG", {"cell": 32}),
+    "lbp": ("LBP", {}),
+    "tiny-image": ("TinyImage", {}),
+    "bow": ("BagOfWords", {}),
+    "vlad": ("VLAD", {}),
 }
 INDEXES = {"exact": "Exact", "annoy": "Annoy", "hnsw": "HNSW", "ivfpq": "IVFPQ"}
 WITHOUT_TORCH = "color+hog"
@@ -46,31 +47,85 @@ _MARK = "CACHEDIR.TAG"  # bford.info/cachedir: backups pass over such folders
 _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
 """
+_DESKTOP = ("Thumbs.db", "desktop.ini")
 _SAVED_NAME = re.compile(
     r"(manifest|state|index)\.json|database|encoder|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)"
 )
 
 
-def recipe(name):
-    """(parts, whether it learns, what it is) as in `ENCODERS`; any other name is one of a network."""
-    return ENCODERS.get(name) or (
-        (("Deep", {"backbone": name}),),
-        False,
-        "a neural network with its official weights",
+# ---------------------------------------------------------------------- words
+
+
+def printable(value):
+    """Text that cannot steer a terminal: control, direction and broken characters become escapes.
+
+    Examples
+    --------
+    >>> print(printable("red" + chr(27) + "[31m.jpg"))
+    red\\x1b[31m.jpg
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c
+        for c in str(value)
     )
+
+
+def counted(number, one, more=None):
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "class", "classes")
+    ('1 image', '1,200 images', '2 classes')
+    """
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def named_after(folder, before, ending):
+    """A file of this folder's own in the folder where one works.
+
+    Examples
+    --------
+    >>> named_after("/home/me/My photos (new)", "report", "html")
+    'report_My_photos_new_.html'
+    """
+    # names of files have 255 bytes at most
+    name = re.sub(r"[^\w.-]+", "_", expanded(folder).resolve().name).encode()[:120]
+    return f"{before}_{name.decode(errors='ignore') or 'folder'}.{ending}"
+
+
+def place_of(file, option):
+    """The Path of a file to write; an OSError if none can be written there: before the work, not after it."""
+    path = expanded(file)
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        why = "it is a folder, or its folder is missing or read-only"
+        raise OSError(f"cannot write {path}: {why}; choose another place with {option}")
+    return path
+
+
+# ---------------------------------------------------------------------- encoders and indexes
+
+
+def _classes(name):
+    """Class of `cbirkit.encoders` and arguments of each part of an encoder; any other name is one of a network."""
+    known = [_PARTS.get(part) for part in name.split("+")]
+    return known if all(known) else [("Deep", {"backbone": name})]
+
+
+def learns(name):
+    """Whether an encoder learns from the folder."""
+    return any(part in ("BagOfWords", "VLAD") for part, _ in _classes(name))
 
 
 def lacking(name):
-    """Packages that an encoder needs and that are not installed."""
-    if recipe(name)[0][0][0] != "Deep":
-        return []
-    from ..nets import LITE0_PACKAGE
+    """Packages that an encoder needs and that are not installed, and the line that installs them; "" if none are missing."""
+    from cbirkit.nets import LITE0_PACKAGE
 
-    other = "timm" if name.startswith("timm/") else "torchvision"
-    needed = {"lite0": ["torch", "timm", LITE0_PACKAGE], "tiny": ["torch"]}.get(
-        name, ["torch", other]
-    )
-    return [package for package in needed if not find_spec(package.replace("-", "_"))]
+    network = ["torch", "timm" if name.startswith("timm/") else "torchvision"]
+    special = {"lite0": ["torch", "timm", LITE0_PACKAGE], "tiny": ["torch"]}
+    needed = special.get(name, network) if _classes(name)[0][0] == "Deep" else []
+    lacks = [package for package in needed if not find_spec(package.replace("-", "_"))]
+    return f"{' and '.join(lacks)}: pip install {' '.join(lacks)}" if lacks else ""
 
 
 def default_encoder():
@@ -79,77 +134,137 @@ def default_encoder():
 
 
 def check_encoder(name):
-    """A ValueError, in one sentence, unless `name` is an encoder or a network of torchvision or timm."""
-    if name in ENCODERS:
-        return
-    near = difflib.get_close_matches(name, ENCODERS, n=1)
-    try:
-        if lacks := lacking(name):
-            raise ValueError(f"{name!r} needs {installing(lacks)}")
-        from ..nets.backbones import preprocessing_of
+    """The name; an `argparse.ArgumentTypeError` unless it is one of an encoder or a network of torchvision or timm."""
+    if name in ENCODERS or _classes(name)[0][0] != "Deep":
+        return name
+    told = f"invalid choice: {name!r} (choose from {', '.join(ENCODERS)}), and as a network"
+    if lacks := lacking(name):
+        raise ArgumentTypeError(f"{told} it needs {lacks}")
+    from cbirkit.nets.backbones import preprocessing_of
 
+    try:
         preprocessing_of(name)
     except ValueError as error:
-        if near:
-            raise ValueError(f"there is no encoder {name!r}; did you mean {near[0]}?") from None
-        raise ValueError(
-            f"it is no encoder ({', '.join(ENCODERS)}), and as a network: {error}"
-        ) from error
+        raise ArgumentTypeError(f"{told}: {error}") from error
+    return name
 
 
-def installing(packages):
-    """Names of packages, and the line that installs them."""
-    return f"{' and '.join(packages)}: pip install {' '.join(packages)}"
+def make_encoder(name):
+    """A new encoder by its name on the command line."""
+    from sklearn.pipeline import make_union
+
+    parts = [getattr(cbirkit.encoders, part)(**more) for part, more in _classes(name)]
+    return parts[0] if len(parts) == 1 else make_union(*parts)
 
 
-def checked_folder(arguments):
-    """The images of a folder, with their labels; a `Failure` where there are none."""
-    from ..images import ImageCollection
+def encoder_code(name):
+    """Python that makes the same encoder, with ``encoders`` and ``make_union`` imported."""
+    made = make_encoder(name)
+    parts = [f"encoders.{part!r}" for _, part in getattr(made, "transformer_list", [("", made)])]
+    return parts[0] if len(parts) == 1 else f"make_union({', '.join(parts)})"
 
+
+def make_index(name):
+    """A new index by its name on the command line."""
+    return getattr(cbirkit.indexes, INDEXES[name])()
+
+
+# ---------------------------------------------------------------------- the folder, and its index
+
+
+class Task(NamedTuple):
+    """What a command is asked to work on: images, where their index lies, and the names of file of labels, encoder and index."""
+
+    images: object
+    out: object
+    labels: str
+    encoder: str
+    index: str
+
+
+def task_of(arguments):
+    """The `Task` of a command's arguments; a ValueError where there are no images, or the index would touch what is not ours.
+
+    Encoder, index and labels are those asked for, those used before, or the defaults, which a note tells.
+    """
+
+    out = out_folder(arguments)
+    kept = kept_settings(out)
+    labels = _labels_file(arguments, kept.get("labels"))
+    images = cbirkit.images.ImageCollection.from_folder(arguments.folder, labels=labels or "folder")
+    index = getattr(arguments, "index", None) or kept.get("index") or "exact"
+    return Task(images, out, labels, _chosen_encoder(arguments, out, kept.get("encoder")), index)
+
+
+def _labels_file(arguments, kept):
+    """The CSV file of labels that was asked for; else the one in the folder itself that the index was made with, or None."""
+    place, name = os.path.split(arguments.labels or "")
+    if not name:
+        return kept if isinstance(kept, str) and os.path.basename(kept) == kept else None
+    if not place or os.path.abspath(place) == os.path.abspath(arguments.folder):
+        return name
+    return os.path.abspath(arguments.labels)
+
+
+def _chosen_encoder(arguments, out, kept):
+    """The encoder that was asked for, the one that was used before, or the default, which a note tells."""
+    if name := arguments.encoder:
+        if lacks := lacking(name):
+            raise ValueError(f"encoder {name} needs {lacks}; or use --encoder {default_encoder()}")
+        return name
     try:
-        return ImageCollection.from_folder(
-            arguments.folder, labels=labels_file(arguments) or "folder"
-        )
-    except (OSError, ValueError) as error:
-        raise Failure(" ".join(str(error).split())) from error
+        if kept:
+            return check_encoder(kept)
+    except ArgumentTypeError:
+        gone = f"encoder {kept[:40]!r}, which is not there any more"
+        log.info(f"the index in {out} was made with {gone}: it has to be made anew")
+    name, lacks = default_encoder(), lacking("lite0")
+    why = f"as lite0 needs {lacks}" if lacks else "the best for most folders"
+    log.info(f"encoder {name}, {why}; --encoder NAME takes another")
+    return name
 
 
 def out_folder(arguments):
-    """Where the index of a folder is kept; a `Failure` where that would touch what cbirkit did not write."""
+    """Where the index of a folder is kept; a ValueError where that would touch what cbirkit did not write."""
     out = expanded(arguments.out or os.path.join(arguments.folder, ".cbirkit"))
     elsewhere = "choose a new or an empty folder with --out DIR"
     if out.is_symlink() and not arguments.out:
-        raise Failure(
+        raise ValueError(
             f"{out} is a link, which may lead anywhere; name the place itself with --out DIR"
         )
     try:
         names = os.listdir(out)
     except OSError:  # none yet, a file, or not to be looked into: writing will tell
         return out
-    foreign = [
-        name
-        for name in names
-        if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")
-    ]
+    foreign = [name for name in names if not name.startswith(".") and name not in _DESKTOP]
     mark = out / _MARK
     if foreign and not (mark.is_file() and mark.read_bytes()[: len(_MARK_TEXT)] == _MARK_TEXT):
-        raise Failure(f"{out} holds {foreign[0]}, which cbirkit did not put there; {elsewhere}")
-    for folder, folders, files in os.walk(out):
-        for path in (os.path.join(folder, name) for name in folders + files):
-            if os.path.islink(path) or (
-                os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
-            ):
-                raise Failure(
-                    f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}"
-                )
+        raise ValueError(f"{out} holds {foreign[0]}, which cbirkit did not put there; {elsewhere}")
+    for path in out.rglob("*"):
+        # one that is gone meanwhile was a temporary file of another process
+        if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
+            raise ValueError(
+                f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}"
+            )
     return out
 
 
-def claim(out):
-    """Make the folder of an index and mark it as one."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / _MARK).exists():
-        write_bytes(out / _MARK, _MARK_TEXT)
+@contextlib.contextmanager
+def writing(out):
+    """Make the folder of an index and mark it as one; what keeps the block from writing there is told with how to mend it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / _MARK).exists():
+            write_bytes(out / _MARK, _MARK_TEXT)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        yield
+    except OSError as error:
+        if error.errno is None:  # of a download, say
+            raise
+        raise OSError(
+            f"cannot write in {out} ({error.strerror or error}); what was done is kept; keep the index elsewhere with --out DIR"
+        ) from error
 
 
 def save_anew(save, folder):
@@ -174,112 +289,32 @@ def kept_settings(out):
         return {}
 
 
-def labels_file(arguments):
-    """The CSV file of labels that was asked for; else the one in the folder itself that the index was made with, or None."""
-    kept = kept_settings(out_folder(arguments)).get("labels")
-    if arguments.labels and os.path.abspath(os.path.dirname(arguments.labels)) == os.path.abspath(
-        arguments.folder
-    ):
-        return os.path.basename(arguments.labels)
-    if arguments.labels and os.path.dirname(arguments.labels):
-        return os.path.abspath(arguments.labels)
-    return arguments.labels or (
-        kept if isinstance(kept, str) and os.path.basename(kept) == kept else None
-    )
-
-
-def choose(arguments, out, printer):
-    """Names of encoder and index: those asked for, those used before, or the defaults, which a note tells."""
-    kept = kept_settings(out)
-    encoder = arguments.encoder or kept.get("encoder")
-    try:
-        if encoder and not arguments.encoder:
-            check_encoder(encoder)
-    except ValueError:
-        printer.note(
-            f"the index in {out} was made with encoder {encoder[:40]!r}, which is not there any more: it has to be made anew"
-        )
-        encoder = None
-    if encoder is None:
-        encoder, lacks = default_encoder(), lacking("lite0")
-        why = f"as lite0 needs {installing(lacks)}" if lacks else "the best for most folders"
-        printer.note(f"encoder {encoder}, {why}; --encoder NAME takes another")
-    elif lacks := lacking(encoder):
-        raise Failure(
-            f"encoder {encoder} needs {installing(lacks)}; or use --encoder {default_encoder()}"
-        )
-    return encoder, getattr(arguments, "index", None) or kept.get("index") or "exact"
-
-
-def make_encoder(name):
-    """A new encoder by its name on the command line."""
-    from .. import encoders
-
-    parts = [getattr(encoders, part)(**keywords) for part, keywords in recipe(name)[0]]
-    if len(parts) == 1:
-        return parts[0]
-    from sklearn.pipeline import make_union
-
-    return make_union(*parts)
-
-
-def encoder_code(name):
-    """Python that makes the same encoder, with ``encoders`` and ``make_union`` imported."""
-    calls = []
-    for part, keywords in recipe(name)[0]:
-        inside = ", ".join(f"{key}={value!r}" for key, value in keywords.items())
-        calls.append(f"encoders.{part}({inside})")
-    return calls[0] if len(calls) == 1 else f"make_union({', '.join(calls)})"
-
-
-def make_index(name):
-    """A new index by its name on the command line."""
-    from .. import indexes
-
-    return getattr(indexes, INDEXES[name])()
-
-
-def prepared_encoder(name, images, out, printer, *, keep=True):
-    """An encoder ready for use. What it learns is kept in `out`, so that embeddings made before stay valid.
-
-    Parameters
-    ----------
-    name : str
-    images : ImageCollection
-        Some of them, evenly spaced, are what it learns from.
-    out : pathlib.Path
-    printer : cbirkit.cli.say.Printer
-    keep : bool
-        False: what it learns now is not kept.
-
-    Returns
-    -------
-    fitted encoder
-    """
-    encoder, kept = make_encoder(name), out / "encoders" / name
-    if not recipe(name)[1]:
+def prepared_encoder(task, *, keep=True):
+    """An encoder ready for use. What it learns is kept with the index, unless not to `keep`, so that embeddings made before stay valid."""
+    name = task.encoder
+    encoder, kept = make_encoder(name), task.out / "encoders" / name
+    if not learns(name):
         return encoder
-    from ..persistence import load_estimator, save_estimator
+    from cbirkit.persistence import load_estimator, save_estimator
 
     if kept.exists():
         try:
             if repr(learnt := load_estimator(kept)) == repr(encoder):
                 return learnt
-            printer.note(f"the encoder in {kept} is another one")
+            log.info(f"the encoder in {kept} is another one")
         except (OSError, ValueError) as error:
-            printer.note(f"the encoder in {kept} cannot be used ({error})")
-    sample = images[:: -(-len(images) // _MOST_TO_LEARN_FROM)].verify(progress=False)
+            log.info(f"the encoder in {kept} cannot be used ({error})")
+    # evenly spaced
+    sample = task.images[:: -(-len(task.images) // _MOST_TO_LEARN_FROM)].verify(progress=False)
     if not len(sample):
-        raise Failure(
+        raise ValueError(
             f"none of the images can be read, so {name} cannot learn; index with --encoder color to see why"
         )
-    printer.note(
-        f"learning {name} from {counted(len(sample), 'image')}{'; this is done once' * keep}"
-    )
+    log.info(f"learning {name} from {counted(len(sample), 'image')}{'; this is done once' * keep}")
     try:
         encoder.fit(sample)
     except ValueError as error:
-        raise Failure(
+        raise ValueError(
             f"{name} cannot learn from this folder ({error}); use --encoder {WITHOUT_TORCH}"
         ) from error
     if keep:

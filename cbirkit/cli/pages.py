@@ -1,167 +1,174 @@
-"""What a search found, as a table, as JSON and as one self-contained HTML page."""
+"""The pages of ``cbirkit search`` and ``cbirkit report``: one HTML file each that opens from disk and loads nothing else."""
 
-import base64
-import errno
-import html
-import io
-import json
-import os
-import re
+import contextlib
+import datetime
+from collections import Counter
+from pathlib import Path
 
-from .._atomic import expanded, write_bytes
-from .say import Failure, printable
+from cbirkit import __version__
+from cbirkit._atomic import write_bytes
+from cbirkit.images import ImageProblem, read_thumbnail
+from cbirkit.plots import Section, Table, Tile, View
+from cbirkit.plots.tiles import escaped
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is loaded, nothing runs
-STYLE = """
-:root{color-scheme:light dark}
-body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem auto;padding:0 1.5rem;max-width:80rem}
-h1{font-size:1.2rem}
-ol{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:1rem;padding:0;list-style:none}
-figure{margin:0}
-.picture{height:11rem;display:flex;align-items:center;justify-content:center;background:#8882;border-radius:.3rem}
-.picture img{max-width:100%;max-height:100%}
-.query{width:14rem}
-.query .picture{outline:3px double;outline-offset:2px}
-figcaption{font-size:.85rem;overflow-wrap:anywhere;margin-top:.3rem}
-footer{font-size:.8rem;opacity:.75;margin-top:2rem}
+from .choices import ENCODERS, counted, printable
+
+# nothing is loaded, nothing runs
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_SIDE, _SHEET, _GROUPS, _IN_GROUP = 240, 24, 12, 8
+_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1))
+
+
+def write_view(path, view):
+    """Write a `cbirkit.plots.View` as a whole page; all text is escaped, pictures are inside."""
+    style = Path(__file__).with_name("pages.css").read_text()
+    page = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width">
+<title>{escaped(view.title)}</title><style>{style}</style></head>
+<body>{view.html()}<footer>Made by cbirkit {__version__} on {datetime.date.today()}. This file holds small copies of some of the images: mind who may see them.</footer></body></html>
 """
+    write_bytes(path, page.encode("utf-8", "backslashreplace"))
 
 
-def table_lines(rows):
-    """Lines of text: rank, distance, label where there are any, name.
-
-    Parameters
-    ----------
-    rows : list of dict with rank, distance, label, id
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> table_lines([{"rank": 1, "distance": 0.25, "label": None, "id": "a.jpg"}])
-    ['rank  distance  name', '   1    0.2500  a.jpg']
-    """
-    labels = [printable(row["label"]) if row["label"] is not None else "" for row in rows]
-    width = max(map(len, [*labels, "label"])) if any(labels) else 0
-    head = "rank  distance  " + (f"{'label':<{width}}  " if width else "") + "name"
-    lines = [head]
-    for row, label in zip(rows, labels, strict=True):
-        middle = f"{label:<{width}}  " if width else ""
-        lines.append(f"{row['rank']:>4}  {row['distance']:>8.4f}  {middle}{printable(row['id'])}")
-    return lines
-
-
-def as_json(found):
-    """The whole of what was found, as indented JSON in plain ASCII."""
-    return json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False)
-
-
-def html_page(found, thumbnails):
-    """One page that opens from disk and loads nothing else: thumbnails are inside, all text is escaped.
+def view_of_results(found, query, images):
+    """What a search found as a `cbirkit.plots.View`.
 
     Parameters
     ----------
     found : dict
         query, folder, encoder, index and results (rank, distance, label, id).
-    thumbnails : list of uint8 arrays (h, w, 3) or None
-        The query's first, then one a result; None where an image cannot be read.
-
-    Returns
-    -------
-    str
+    query : pathlib.Path
+    images : ImageCollection
     """
-    query, *pictures = thumbnails
-    tiles = "\n".join(
-        _tile(row, picture) for row, picture in zip(found["results"], pictures, strict=True)
-    )
-    name = escaped(found["query"])
-    how = escaped(
-        f"{found['folder']}: encoder {found['encoder']}, index {found['index']}, smaller distance is nearer"
-    )
-    shown = picture_html(query, "the query, " + found["query"])
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width">
-<title>Images like {name}</title><style>{STYLE}</style></head>
-<body><h1>Images that look like {name}</h1>
-<figure class="query">{shown}<figcaption>query: {name}</figcaption></figure>
-<ol>
-{tiles}
-</ol>
-<footer>{how}. Made by cbirkit.</footer></body></html>
-"""
+    tiles = []
+    for row in found["results"]:
+        name, picture = printable(row["id"]), _thumbnail(images.thumbnail, row["id"])
+        caption = f"{name} ({printable(row['label'])})" if row["label"] else name
+        note, alt = f"distance {row['distance']:.4f}", f"result {row['rank']}, {name}"
+        tiles.append(Tile(name, picture, alt, caption, note, rank=row["rank"]))
+    name = printable(found["query"])
+    tile = Tile(name, _thumbnail(read_thumbnail, query), f"the query, {name}", name, mark="query")
+    how = f"{found['folder']}: encoder {found['encoder']}, index {found['index']}"
+    told = f"{how}; a smaller distance is nearer."
+    return View(f"Images that look like {name}", told, [Section(tiles=tiles)], tile)
 
 
-def _tile(row, picture):
-    label = f"<br>{escaped(row['label'])}" if row["label"] is not None else ""
-    caption = f"{row['rank']}. distance {row['distance']:.4f}{label}<br>{breakable(row['id'])}"
-    shown = picture_html(picture, f"result {row['rank']}, {row['id']}")
-    return f"<li><figure>{shown}<figcaption>{caption}</figcaption></figure></li>"
+def view_of_survey(folder, found, encoder):
+    """What a `Survey` found as a `cbirkit.plots.View`, for someone who has no Python.
+
+    Parameters
+    ----------
+    folder : str
+    found : cbirkit.evaluation.Survey
+    encoder : str
+        What the outliers were found with.
+    """
+    step = max(len(found.table) / _SHEET, 1)
+    sheet = [found.table.index[int(i * step)] for i in range(min(_SHEET, len(found.table)))]
+    same = "The same file, byte for byte."
+    alike = "They look alike, pixel for pixel; look before you delete."
+    broken = [(printable(one.name), one.reason) for one in found.problems.itertuples(index=False)]
+    sections = [
+        _sizes(found),
+        _classes(found),
+        Section("A sample, evenly spaced", tiles=_tiles(found, sheet)),
+        *_groups(found, found.copies, "Copies", same),
+        *_groups(found, found.near_copies, "Near-copies", alike),
+        *_outliers(found, encoder),
+        *[Section("Files that cannot be read", table=Table(("file", "reason"), broken))]
+        * bool(broken),
+    ]
+    return View(f"Images in {printable(folder)}", _lead(found), sections)
 
 
-def picture_or_none(read, *args):
+def _thumbnail(read, image):
     """A thumbnail, or None where the image cannot be read (any more)."""
-    from ..images import ImageProblem
-
-    try:
-        return read(*args)
-    except (ImageProblem, OSError):
-        return None
+    with contextlib.suppress(ImageProblem, OSError):
+        return read(image, _SIDE)
 
 
-def picture_html(picture, alt):
-    """A thumbnail (h, w, 3) uint8 inside the page, or words where there is none."""
-    if picture is None:
-        return '<div class="picture">cannot be read</div>'
-    from PIL import Image
+def _lead(found):
+    """The whole in a few words."""
+    n_classes, n_broken, n_bytes = len(found.class_counts()), len(found.problems), 0
+    for name in found.table.index:
+        with contextlib.suppress(OSError):
+            n_bytes += found.images.path(name).stat().st_size
+    unit, size = next((unit, n_bytes / n) for unit, n in _UNITS if n_bytes >= n or n == 1)
+    classes = f" in {counted(n_classes, 'class', 'classes')}" if n_classes else ""
+    broken = f"{counted(n_broken, 'file')} cannot be read" if n_broken else "Every file can be read"
+    kinds = {"copies": found.copies, "near-copies": found.near_copies}
+    copies = [
+        f"{counted(len(groups), 'group')} of {kind}" for kind, groups in kinds.items() if groups
+    ]
+    told = f"{counted(len(found.table), 'image')}{classes}, {size:,.0f} {unit} on disk. {broken}. "
+    return f"{told}{' and '.join(copies) or 'No copies'}."
 
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<div class="picture"><img alt="{escaped(alt)}" src="data:image/jpeg;base64,{data}"></div>'
+
+def _range(values):
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _sizes(found):
+    sizes = found.table[["width", "height"]]
+    kinds = Counter(str(name).rpartition(".")[2].lower() for name in found.table.index)
+    (width, height), count = next(iter(sizes.value_counts().items()))
+    rows = [
+        ("file types", ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common())),
+        *(
+            (side, f"{_range(sizes[side])} pixels, median {sizes[side].median():.0f}")
+            for side in sizes
+        ),
+        ("most frequent size", f"{width} × {height}: {counted(count, 'image')}"),
+    ]
+    return Section(table=Table((), rows))
+
+
+def _classes(found):
+    counts = found.class_counts()
+    if not len(counts):
+        told = "No two sub-folders and no file of labels (--labels), so no classes."
+        return Section("Classes", told)
+    without = len(found.table) - counts.sum()
+    rows = [(name, f"{n:,}") for name, n in counts.items()]
+    return Section(
+        f"{counted(len(counts), 'class', 'classes')}, {_range(counts)} images each",
+        f"{counted(without, 'image')} without a class." if without else "",
+        table=Table(("class", "images", ""), rows, counts.tolist()),
     )
 
 
-def check_place(path, option="--html FILE"):
-    """A Failure if no page can be written at `path`: before the work, not after it."""
-    path = expanded(path)
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir():
-        raise _cannot_write(path, errno.EISDIR if path.is_dir() else errno.ENOENT, option)
-    if not os.access(folder, os.W_OK):
-        raise _cannot_write(path, errno.EACCES, option)
+def _groups(found, groups, title, meaning):
+    """A section of words, and one of tiles for each of the first groups."""
+    shown = f" The first {_GROUPS} are shown." if len(groups) > _GROUPS else ""
+    yield Section(f"{title}: {counted(len(groups), 'group')}", (meaning + shown) * bool(groups))
+    for group in groups[:_GROUPS]:
+        shown = f", {_IN_GROUP} are shown" if len(group) > _IN_GROUP else ""
+        tiles = _tiles(found, group[:_IN_GROUP])
+        yield Section(summary=f"{counted(len(group), 'image')}{shown}", tiles=tiles)
 
 
-def write_page(path, page, option="--html FILE"):
-    """Write a page whole or not at all; `option` is what chooses another place.
-
-    Raises
-    ------
-    Failure
-        It cannot be written.
-    """
-    check_place(path, option)
-    try:
-        write_bytes(expanded(path), page.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise _cannot_write(path, error.errno, option) from error
-
-
-def _cannot_write(path, number, option):
-    return Failure(
-        f"cannot write {path} ({os.strerror(number or 0)}); choose another place with {option}"
+def _outliers(found, encoder):
+    # of a few images all would be shown, and none be unlike the others
+    ids = found.outliers[: len(found.table) // 5]
+    distance = found.table["distance"]
+    words = ENCODERS.get(encoder, "a neural network with its official weights").split(";")[0]
+    told = (
+        "The images with the least alike around them: strange ones, but also the only ones of their kind. "
+        f"Alike is what the encoder {encoder} ({words}) takes for it; of all images, the middle one has the distance {distance.median():.3f}."
     )
+    tiles = _tiles(found, ids, {name: f"distance {distance[name]:.3f}" for name in ids})
+    return [Section("Unlike all others", told, tiles)] if ids else []
 
 
-def breakable(name):
-    """A file's name, escaped, with places where a line may break."""
-    return re.sub(r"([/_ -])", r"\1<wbr>", re.sub(r"(\.\w+)$", r"<wbr>\1", escaped(name)))
-
-
-def escaped(value):
-    """Text of anything, escaped for HTML."""
-    return html.escape(printable(value), quote=True)
+def _tiles(found, ids, notes=None):
+    notes = notes or {
+        name: " × ".join(map(str, found.table.loc[name, ["width", "height"]])) for name in ids
+    }
+    pictures = [_thumbnail(found.images.thumbnail, name) for name in ids]
+    return [
+        Tile(str(name), picture, caption=printable(name), note=notes[name])
+        for name, picture in zip(ids, pictures, strict=True)
+    ]

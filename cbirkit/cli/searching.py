@@ -1,149 +1,182 @@
-"""``cbirkit search``: the images of a folder that are nearest to one image."""
+"""``cbirkit index``, ``search`` and ``report``: encode the images of a folder, find those nearest to one, look at all of it."""
 
+import json
+import logging
 import os
+import time
 
-from .._atomic import expanded
-from .choices import checked_folder, choose, kept_settings, make_encoder, make_index, out_folder
-from .indexing import index_folder
-from .say import Failure, counted
+import cbirkit
+from cbirkit._atomic import expanded, write_bytes
+
+from . import choices
+from .choices import counted, printable
+
+log = logging.getLogger(__name__)
+
+_MOST_NAMED = 20  # broken files named on the terminal; all are in problems.csv
 
 
-def search_folder(arguments, printer):
-    """Print what is nearest; index the folder first where that is needed.
+def index(arguments):
+    """Encode the images of a folder and keep the result, so that searches are quick.
 
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        folder, image, k, json, html, out, encoder, index, trust, quiet.
-    printer : cbirkit.cli.say.Printer
+    examples:
+      cbirkit index photos
+      cbirkit index photos --encoder vlad
+      cbirkit index /mnt/read-only --out ~/photos.cbirkit
 
-    Raises
-    ------
-    Failure
-        There is no such folder or image, or the page cannot be written.
+    Run it again after images came or went: only new ones are encoded. A run that was killed goes on where it stopped.
+    Any network of torchvision, or of timm as timm/NAME, is an encoder too: cbirkit prefetch resnet50 gets its weights,
+    and with --encoder resnet50 it works offline from then on.
     """
-    from ..images import read_image
-    from .pages import as_json, check_place, table_lines
+    _indexed(choices.task_of(arguments), arguments)
 
-    if arguments.html:
-        check_place(arguments.html)
-    images = checked_folder(arguments)
-    query = _find_query(arguments.image, arguments.folder, images)
-    out = out_folder(arguments)
-    encoder, index = names = choose(arguments, out, printer)
-    retriever = _kept_retriever(out, images, names, arguments.trust, printer)
+
+def _indexed(task, arguments):
+    """The images of a `Task`, encoded, indexed and kept: a Retriever."""
+    started, out = time.monotonic(), task.out
+    about = {name: getattr(task, name) for name in ("encoder", "index", "labels")}
+    with choices.writing(out):
+        retriever, new = _fitted(task, progress=not arguments.quiet)
+        # in one step: settings are never those of another index
+        choices.save_anew(lambda folder: retriever.save(folder, about=about), out / "retriever")
+        text = retriever.problems.map(_as_cell).to_csv(index=False)
+        write_bytes(out / "problems.csv", text.encode("utf-8", "backslashreplace"))
+    _name_problems(retriever.problems, out)
+    log.info(
+        f"indexed {counted(len(retriever.ids), 'image')} of {arguments.folder} ({new:,} encoded now) in "
+        f"{time.monotonic() - started:.1f} s with encoder {task.encoder} and index {task.index}; kept in {out}"
+    )
+    return retriever
+
+
+def _fitted(task, progress):
+    """A fitted Retriever, and how many images had to be encoded for it."""
+    store = cbirkit.store.EmbeddingStore(task.out / "store")
+    encoder, index = choices.prepared_encoder(task), choices.make_index(task.index)
+    retriever = cbirkit.Retriever(encoder, index, store=store, progress=progress).fit(task.images)
+    return retriever, min(store.n_encoded, len(retriever.ids))
+
+
+def _as_cell(text):
+    """Text in one line that no spreadsheet takes for a formula."""
+    return f"'{printable(text)}" if str(text).startswith(("=", "+", "-", "@")) else printable(text)
+
+
+def _name_problems(problems, out):
+    if len(problems):
+        told = "cannot be used, or found by nothing in the picture:"
+        log.info(f"{counted(len(problems), 'file')} {told}")
+    for row in problems.head(_MOST_NAMED).itertuples(index=False):
+        log.info(f"  {row.name}: {row.reason}")
+    if len(problems) > _MOST_NAMED:
+        log.info(f"  and {len(problems) - _MOST_NAMED} more, named in {out / 'problems.csv'}")
+
+
+def search(arguments):
+    """Find the images of a folder that look most like a given one.
+
+    examples:
+      cbirkit search photos holiday/beach.jpg
+      cbirkit search photos ~/new.png -k 5 --json
+      cbirkit search photos ~/new.png --html found.html
+
+    IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself. A folder without an
+    index is indexed first.
+    """
+    page = arguments.html and choices.place_of(arguments.html, "--html FILE")
+    task = choices.task_of(arguments)
+    query = _find_query(arguments.image, arguments.folder, task.images)
+    retriever = _kept_retriever(task, arguments.trust)
     if retriever is None:
-        read_image(query)  # what is wrong with it is told before the work
-        retriever = index_folder(arguments, printer, images, names)
-    found = {
-        "query": str(arguments.image),
-        "folder": str(arguments.folder),
-        "encoder": encoder,
-        "index": index,
-    }
-    found["results"] = _search(retriever, query, arguments.k, printer)
-    if arguments.html:
-        _write_page(arguments.html, found, query, retriever.images, printer)
+        cbirkit.images.read_image(query)  # what is wrong with it is told before the work
+        retriever = _indexed(task, arguments)
+    found = {"query": arguments.image, "folder": arguments.folder}
+    found |= {"encoder": task.encoder, "index": task.index}
+    found["results"] = _results(retriever, query, arguments.k)
+    if page:
+        from . import pages
+
+        pages.write_view(page, pages.view_of_results(found, query, retriever.images))
+        log.info(f"wrote {page}")
     if arguments.json:
-        printer.result(as_json(found))
+        print(json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False))
     elif found["results"]:
-        printer.result("\n".join(table_lines(found["results"])))
+        print(_table(found["results"]))
 
 
 def _find_query(image, folder, images):
     """The Path of the image to search for."""
-    from ..images.folders import as_on_disk
+    from cbirkit.images.folders import as_on_disk
 
     for candidate in (expanded(image).absolute(), expanded(folder).absolute() / image):
         candidate = as_on_disk(candidate) or candidate
         if candidate.exists() and not candidate.is_dir():
             return candidate
-    near = f"; {folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
-    raise Failure(
-        f"no image {image}: it is neither a file nor the name of an image in {folder}{near}"
+    there = f"{folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
+    raise ValueError(
+        f"no image {image}: it is neither a file nor the name of an image in {folder}; {there}"
     )
 
 
-def _kept_retriever(out, images, names, trust, printer):
-    """The Retriever kept in `out`, showing `images`; None where there is none, or it does not fit them or what is asked for."""
-    from ..retrieval import Retriever
-
-    kept = kept_settings(out)
+def _kept_retriever(task, trust):
+    """The Retriever that was kept, showing the task's images; None where there is none, or it does not fit them or what is asked for."""
+    place, kept = task.out / "retriever", choices.kept_settings(task.out)
+    damaged = f"the index in {task.out} cannot be used"
     if not kept:
-        what = (
-            "the index in {} cannot be used"
-            if (out / "retriever").exists()
-            else "there is no index in {} yet"
-        )
-        printer.note(f"{what.format(out)}: indexing first, later searches are quick")
-        return None
-    if (kept["encoder"], kept["index"]) != names:
-        printer.note(
-            f"the index is for encoder {kept['encoder']} and index {kept['index']}: indexing anew"
-        )
-        return None
+        told = damaged if place.exists() else f"there is no index in {task.out} yet"
+        return log.info(f"{told}: indexing first, later searches are quick")
+    if (kept["encoder"], kept["index"]) != (task.encoder, task.index):
+        was = f"encoder {kept['encoder']} and index {kept['index']}"
+        return log.info(f"the index is for {was}: indexing anew")
     try:
-        retriever = Retriever.load(out / "retriever", images=False, trust_index=trust)
-        if (repr(retriever.encoder_), type(retriever.index_)) != (
-            repr(make_encoder(names[0])),
-            type(make_index(names[1])),
-        ):
+        retriever = cbirkit.Retriever.load(place, images=False, trust_index=trust)
+        same = type(retriever.index_) is type(choices.make_index(task.index))
+        if not same or repr(retriever.encoder_) != repr(choices.make_encoder(task.encoder)):
             raise ValueError("it is not what it says")
     except (OSError, ValueError) as error:
-        printer.note(f"the index in {out} cannot be used ({error}): indexing anew")
-        return None
-    retriever.database_, told = _compared(
-        retriever.database_, images, out / "store" / "digests.sqlite"
-    )
+        return log.info(f"{damaged} ({error}): indexing anew")
+    retriever.database_, told = _compared(retriever.database_, task)
     if told:
-        printer.note(f"{told}: bringing the index up to date")
-        return None
+        return log.info(f"{told}: bringing the index up to date")
     retriever.progress = False
     return retriever
 
 
-def _compared(database, images, cache_file):
+def _compared(database, task):
     """The database showing the images of the folder, and what is new, gone or changed there since it was indexed; or empty."""
-    from ..retrieval import changed
-    from ..store import DigestCache
-
-    now, then = set(images.ids), set(database.ids)
-    new = sum(not _is_refused_still(images, name, database.refused) for name in now - then)
+    now, then = set(task.images.ids), set(database.ids)
+    new = sum(not _is_refused_still(task.images, name, database.refused) for name in now - then)
     gone = then - now
     if gone:
         database = database.without(database.positions(sorted(gone)))
-    database = database.shown_by(images)
-    with DigestCache(cache_file) as cache:
-        others = changed(database.images, range(len(database)), cache=cache)
+    database = database.shown_by(task.images)
+    with cbirkit.store.DigestCache(task.out / "store" / "digests.sqlite") as cache:
+        others = cbirkit.retrieval.changed(database.images, range(len(database)), cache=cache)
     told = f"{counted(new, 'new image')}, {len(gone)} gone, {len(others)} changed"
     return database, told if new or gone or others else ""
 
 
 def _is_refused_still(images, name, refused):
     """Whether an image that could not be used when it was indexed still cannot."""
-    from ..images import ImageProblem
-    from ..store import stamp_of
-
     if name not in refused:
         return False
     try:
-        if refused[name] and stamp_of(images.path(name)) == refused[name]:
+        if refused[name] and cbirkit.store.stamp_of(images.path(name)) == refused[name]:
             return True
         images[name]
-    except (ImageProblem, OSError):
+    except (cbirkit.images.ImageProblem, OSError):
         return True
     return False
 
 
-def _search(retriever, query, k, printer):
+def _results(retriever, query, k):
     """A dict (rank, id, path, label, distance) for each result."""
-    from ..images.tables import text_of
+    from cbirkit.images.tables import text_of
 
-    ranking = retriever.search(query, k=min(k, len(retriever.ids)))
-    results = ranking[0]
+    results = retriever.search(query, k=min(k, len(retriever.ids)))[0]
     if len(results) < k:
         others = f"{counted(len(results), 'other image')} to find, fewer than the {k} asked for"
-        printer.note(others if len(results) else "no other image to find")
+        log.info(others if len(results) else "no other image to find")
     labels = retriever.table.get("label")
     rows = []
     for rank, name, distance in results.itertuples(index=False):
@@ -153,11 +186,37 @@ def _search(retriever, query, k, printer):
     return rows
 
 
-def _write_page(file, found, query, images, printer):
-    from ..images import read_thumbnail
-    from .pages import html_page, picture_or_none, write_page
+def _table(rows):
+    """Lines of text: rank, distance, label where there are any, name."""
+    labels = [printable(row["label"] or "") for row in rows]
+    width = max(map(len, [*labels, "label"])) + 2 if any(labels) else 0
+    lines = [f"rank  distance  {'label' if width else '':<{width}}name"]
+    for row, label in zip(rows, labels, strict=True):
+        name = printable(row["id"])
+        lines.append(f"{row['rank']:>4}  {row['distance']:>8.4f}  {label:<{width}}{name}")
+    return "\n".join(lines)
 
-    pictures = [picture_or_none(images.thumbnail, row["id"], 240) for row in found["results"]]
-    page = html_page(found, [picture_or_none(read_thumbnail, query, 240), *pictures])
-    write_page(file, page)
-    printer.note(f"wrote {file}")
+
+def report(arguments):
+    """Look at a folder of images before anything else: sizes, classes, copies, outliers, broken files.
+
+    examples:
+      cbirkit report photos
+      cbirkit report photos --html ~/photos.html --encoder color
+
+    The page (default: ./report_FOLDER.html) is one file that needs no server and loads nothing. It holds small copies of
+    some images.
+    """
+    name = arguments.html or choices.named_after(arguments.folder, "report", "html")
+    path = choices.place_of(name, "--html FILE")
+    task = choices.task_of(arguments)
+    encoder = choices.prepared_encoder(task, keep=False)
+    found = cbirkit.evaluation.survey(task.images, encoder, progress=not arguments.quiet)
+    from . import pages
+
+    pages.write_view(path, pages.view_of_survey(arguments.folder, found, task.encoder))
+    log.info(
+        f"{counted(len(found.table), 'image')}, {len(found.problems)} that cannot be read, "
+        f"{counted(len(found.copies), 'group')} of copies, {len(found.near_copies)} of near-copies"
+    )
+    print(path)
