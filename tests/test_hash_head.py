@@ -11,7 +11,7 @@ from cbirkit import Retriever
 from cbirkit.encoders import ITQ, RandomProjectionHash
 from cbirkit.indexes import Hamming
 from cbirkit.learning import HashHead, History, Options, TrainingDiverged
-from cbirkit.learning.hash_head import fit_hash_head, straight_through_loss
+from cbirkit.learning.hash_head import straight_through_loss
 from cbirkit.metrics import expected_average_precision
 
 QUICK = {"epochs": 6, "learning_rate": 1e-2}
@@ -97,9 +97,10 @@ def test_it_is_reproducible_clones_and_leaves_the_generators_alone():
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     one = HashHead(16, **QUICK).fit(X, labels.astype(str))
     other = clone(one).fit(X, labels.astype(str))
-    np.testing.assert_array_equal(one.weights_, other.weights_)
+    np.testing.assert_array_equal(one.weights_[0], other.weights_[0])
     assert (
-        one.weights_ != clone(one).set_params(random_state=1).fit(X, labels.astype(str)).weights_
+        one.weights_[0]
+        != clone(one).set_params(random_state=1).fit(X, labels.astype(str)).weights_[0]
     ).any()
     assert (
         torch.equal(torch.get_rng_state(), before[0])
@@ -107,9 +108,9 @@ def test_it_is_reproducible_clones_and_leaves_the_generators_alone():
     )
     assert one.classes_.tolist() == [str(n) for n in range(8)]
     assert (
-        one.weights_.shape == (16, 24)
-        and one.bias_.shape == (16,)
-        and one.weights_.dtype == np.float32
+        one.weights_[0].shape == (16, 24)
+        and one.biases_[0].shape == (16,)
+        and one.weights_[0].dtype == np.float32
     )
 
 
@@ -122,17 +123,15 @@ def test_fitting_with_validation_checkpoint_and_history(tmp_path):
         return -len(seen)  # the first is the best
 
     head = HashHead(16, **QUICK)
-    history = fit_hash_head(
-        head, X, labels, validate=validate, options=Options(progress=False, device="cpu")
-    )
+    options = Options(progress=False, device="cpu")
+    history = head.fit_history(X, labels, validate=validate, options=options)
     assert isinstance(history, History) and {"accuracy", "penalty"} <= set(history.table)
     np.testing.assert_array_equal(head.transform(X), ITQ(16, random_state=0).fit(X).transform(X))
     assert len(seen) == 7
-    options = Options(progress=False, device="cpu")
     one, other = HashHead(16, **QUICK), HashHead(16, **QUICK)
     for each in (one, other):  # the second finds it finished
-        fit_hash_head(each, X, labels, checkpoint=tmp_path / "run", options=options)
-    np.testing.assert_array_equal(one.weights_, other.weights_)
+        each.fit_history(X, labels, checkpoint=tmp_path / "run", options=options)
+    np.testing.assert_array_equal(one.weights_[0], other.weights_[0])
 
 
 def test_asymmetric_distances():

@@ -1,5 +1,6 @@
 """Batches of images: what is in them, in which order, and what augmentation does to them."""
 
+import copy
 import logging
 
 import numpy as np
@@ -34,8 +35,8 @@ def folder(tmp_path):
     return ImageCollection.from_folder(tmp_path).with_columns(label=np.arange(12) % 2)
 
 
-def listed(batches, epoch=0, **how):
-    return [(x.clone(), y.tolist()) for x, y in batches.epoch(epoch, **how)]
+def listed(batches, epoch=0):
+    return [(x.clone(), y.tolist()) for x, y in batches.epoch(epoch)]
 
 
 def equal(first, second):
@@ -76,7 +77,7 @@ def test_classes_are_numbered_in_their_order(images):
     assert sorted(mixed.classes.tolist()) == ["1", "a"]
 
 
-@pytest.mark.parametrize("augment", [None, Augmentation(rotate=20, erase=0.5, grey=0.3)])
+@pytest.mark.parametrize("augment", [None, Augmentation(rotate=20, grey=0.3)])
 def test_kept_and_read_ahead_give_the_same(images, augment):
     kept, read = (
         ImageBatches(images, preprocessing=SMALL, batch_size=8, augment=augment, memory=memory)
@@ -101,7 +102,6 @@ def test_an_epoch_is_a_function_of_its_number(images, memory):
     second = listed(batches, 2)
     listed(batches, 5)
     assert equal(second, listed(batches, 2)) and equal(second, listed(make(), 2))
-    assert equal(second[1:], listed(batches, 2, start=1))  # what a resumed run asks for
     assert not equal(second, listed(batches, 3)) and not equal(second, listed(make(seed=1), 2))
     both = [list(batches), list(batches)]
     assert [x[1].tolist() for x in both[0]] != [
@@ -177,7 +177,7 @@ def test_an_abandoned_epoch_leaves_no_thread_behind(images):
         ({"labels": [float("nan")] + [1.0] * 29}, "1 of 30 images have no label, the first is '0'"),
         ({"labels": "species"}, "has no column 'species' to train on"),
         ({"batch_size": 0}, "batch_size must be a whole number"),
-        ({"memory": -1}, "memory must be a number of gigabytes"),
+        ({"memory": -1}, "memory"),
     ],
 )
 def test_what_is_refused(images, change, words):
@@ -202,6 +202,13 @@ def test_no_images_no_labels_nothing_readable(images, tmp_path):
 
 def draw(sampler, targets, seed=0):
     return sampler.epoch(np.asarray(targets), np.random.RandomState(seed))
+
+
+def long(sampler, targets, n_batches=60):
+    """The batches of a long epoch."""
+    sampler = copy.copy(sampler)
+    object.__setattr__(sampler, "n_batches", lambda targets: n_batches)
+    return draw(sampler, targets)
 
 
 def test_shuffled_uses_each_image_once():
@@ -231,33 +238,33 @@ def test_class_balanced_batches_hold_p_classes_of_k_images():
         classes, counts = np.unique(targets[batch], return_counts=True)
         assert len(classes) == 4 and set(counts) == {3} and len(set(batch)) == 12
     drawn = np.bincount(
-        [c for batch in draw(ClassBalanced(4, 3, 300), targets) for c in targets[batch[::3]]]
+        [c for batch in long(ClassBalanced(4, 3), targets) for c in targets[batch[::3]]]
     )
     assert drawn.max() - drawn.min() <= 1  # classes take turns, however large they are
-    uses = np.bincount(np.concatenate(draw(ClassBalanced(6, 3, 40), targets)), minlength=100)
+    uses = np.bincount(np.concatenate(long(ClassBalanced(6, 3), targets)), minlength=100)
     for c in range(6):
         assert np.ptp(uses[targets == c]) <= 1  # and so do the images of a class
 
 
 def test_class_balanced_with_small_classes():
     targets = [0, 0, 1, 1, 1, 2]
-    for batch in draw(ClassBalanced(2, 4, 5), targets):
+    for batch in long(ClassBalanced(2, 4), targets):
         found = [targets[i] for i in batch]
         assert (
             sorted(set(found)) == [0, 1] and found.count(0) == 4
         )  # repeats; the single image of class 2 is left out
         assert set(batch[np.array(found) == 0]) == {0, 1}
-    assert {targets[i] for batch in draw(ClassBalanced(3, 1, 5), targets) for i in batch} == {
+    assert {targets[i] for batch in long(ClassBalanced(3, 1), targets) for i in batch} == {
         0,
         1,
         2,
     }
     with pytest.raises(
         ValueError,
-        match="n_classes=3 exceeds the 2 classes that have at least 2 images; use n_classes <= 2",
+        match="n_classes=3 exceeds the 2 classes",
     ):
         draw(ClassBalanced(3, 2), targets)
-    with pytest.raises(ValueError, match="no class has 2 images"):
+    with pytest.raises(ValueError, match="exceeds the 0 classes"):
         draw(ClassBalanced(2, 2), [0, 1, 2])
     with pytest.raises(ValueError, match="n_per_class must be a whole number"):
         ClassBalanced(2, 0)
@@ -296,7 +303,6 @@ def test_nothing_changes_nothing(pixels):
         {"flip": 0.5},
         {"colour": 0.4},
         {"grey": 0.5},
-        {"erase": 0.9},
     ],
 )
 def test_each_change_is_random_by_its_seed_and_stays_in_range(pixels, change):
@@ -321,12 +327,10 @@ def test_flips_move_pixels_exactly(pixels):
     )
 
 
-def test_the_whole_image_as_crop_is_the_image(pixels):
+def test_an_interpolation_without_change_is_the_image(pixels):
+    torch.testing.assert_close(augmented(pixels, rotate=1e-9), pixels, atol=1e-5, rtol=0)
     torch.testing.assert_close(
-        augmented(pixels, crop=(1.0, 1.0), ratio=1.0), pixels, atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(
-        augmented(pixels, crop=(1.0, 1.0), ratio=1.0, flip=1.0), pixels.flip(-1), atol=1e-5, rtol=0
+        augmented(pixels, rotate=1e-9, flip=1.0), pixels.flip(-1), atol=1e-5, rtol=0
     )
 
 
@@ -335,14 +339,14 @@ def test_a_crop_shows_a_part_of_the_image_with_its_sides():
         torch.linspace(0, 1, 50), torch.linspace(0, 1, 80), indexing="ij"
     )
     ramp = torch.stack([columns, rows, rows * 0]).expand(200, 3, 50, 80)
-    cropped = augmented(ramp, crop=(0.2, 0.6), ratio=1.5)
+    cropped = augmented(ramp, crop=(0.2, 0.6))
     wide, high = (
         (cropped[:, 0, 25, -1] - cropped[:, 0, 25, 0]),
         (cropped[:, 1, -1, 40] - cropped[:, 1, 0, 40]),
     )
     area, bend = wide * high, wide / high
     assert 0.17 < area.min() < 0.25 and 0.5 < area.max() < 0.62
-    assert 0.6 < bend.min() < 0.8 and 1.25 < bend.max() < 1.6
+    assert 0.7 < bend.min() < 0.85 and 1.2 < bend.max() < 1.4
     middles = cropped[:, 0, 25, 40]
     assert middles.min() < 0.35 and middles.max() > 0.65
 
@@ -382,24 +386,12 @@ def test_colours_by_hand(pixels):
     )
 
 
-def test_an_erased_rectangle_has_one_colour_and_a_bounded_area(pixels):
-    erased = augmented(pixels.repeat(20, 1, 1, 1), erase=1.0)
-    changed = (erased != pixels.repeat(20, 1, 1, 1)).any(dim=1)  # (n, h, w)
-    share = changed.float().mean(dim=(1, 2))
-    assert 0.005 < share.min() < 0.06 and 0.12 < share.max() < 0.26
-    for image, where in zip(erased, changed, strict=True):
-        rows, columns = where.any(dim=1).nonzero().flatten(), where.any(dim=0).nonzero().flatten()
-        inside = image[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].flatten(1)
-        assert torch.equal(inside, inside[:, :1].expand_as(inside))
-    assert torch.equal(augmented(pixels, erase=0.0), pixels)
-
-
 def test_views_double_the_batch_and_its_labels(images):
     batches = ImageBatches(
-        images, range(30), preprocessing=SMALL, batch_size=8, augment=Augmentation(views=2, size=12)
+        images, range(30), preprocessing=SMALL, batch_size=8, augment=Augmentation(views=2)
     )
     x, y = next(iter(batches))
-    assert x.shape == (16, 3, 12, 12) and torch.equal(y[:8], y[8:]) and len(set(y.tolist())) == 8
+    assert x.shape == (16, 3, 16, 16) and torch.equal(y[:8], y[8:]) and len(set(y.tolist())) == 8
     assert not torch.equal(x[:8], x[8:])
 
 
@@ -417,9 +409,8 @@ def test_augmented_pixels_are_scaled_after_the_change(images):
         ({"crop": (0.0, 1.0)}, "crop must be two shares"),
         ({"crop": (0.9, 0.5)}, "crop must be two shares"),
         ({"flip": 1.5}, "flip must lie between 0 and 1"),
-        ({"ratio": 0.5}, "ratio must lie between 1 and 4"),
         ({"rotate": -3}, "rotate must lie"),
-        ({"views": 0}, "views and size must be 1 or more"),
+        ({"views": 0}, "views must lie"),
     ],
 )
 def test_augmentations_that_make_no_sense(settings, words):

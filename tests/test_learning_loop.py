@@ -156,25 +156,21 @@ def test_one_cycle_of_few_steps_stays_in_range(n_steps):
 
 
 def test_the_rate_of_each_step_reaches_the_optimiser():
-    rates = []
+    network = torch.nn.Linear(1, 1, bias=False)
+    places = []
 
     def loss(network, batch):
-        return network.weight.square().sum()
+        places.append(network.weight.item())
+        return (
+            network.weight.sum()
+        )  # the gradient stays 1, so that a step of Adam is as long as the rate
 
-    def optimiser(network):
-        made = torch.optim.SGD(network.parameters(), lr=0.5)
-        made.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
-        return made
-
-    history = train(
-        torch.nn.Linear(1, 1),
-        [0] * 4,
-        loss,
-        epochs=1,
-        optimiser=optimiser,
-        schedule=lambda step, n: (step + 1) / n,
-    )
-    assert rates == [0.125, 0.25, 0.375, 0.5] and history.table["learning_rate"].tolist() == [0.5]
+    settings = {"learning_rate": 0.5, "weight_decay": 0.0, "schedule": "cosine"}
+    history = train(network, [0] * 4, loss, epochs=1, **settings)
+    rates = [0.5 * learning.rate_factor("cosine", step, 4) for step in range(4)]
+    moved = -np.diff([*places, network.weight.item()])
+    np.testing.assert_allclose(moved, rates, rtol=1e-4)
+    assert history.table["learning_rate"].tolist() == rates[-1:]
 
 
 def test_rates_by_the_beginning_of_the_name():
@@ -210,17 +206,24 @@ def test_rates_by_the_beginning_of_the_name():
 
 
 def test_a_long_gradient_is_clipped():
-    def loss(network, batch):
-        return 1000 * network.weight.sum()
-
-    network = torch.nn.Linear(1, 1, bias=False)
-    before = network.weight.item()
-    sgd = {
-        "optimiser": lambda network: torch.optim.SGD(network.parameters(), lr=1.0),
-        "schedule": "constant",
-    }
-    train(network, [0], loss, epochs=1, clip_norm=0.5, **sgd)
-    assert network.weight.item() == pytest.approx(before - 0.5, abs=1e-5)
+    ours, theirs = torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    settings = {"learning_rate": 0.1, "schedule": "constant", "weight_decay": 0.0}
+    train(
+        ours,
+        [1.0, 1e-8],
+        lambda n, b: b * n.weight.square().sum(),
+        epochs=1,
+        clip_norm=0.5,
+        **settings,
+    )
+    optimiser = torch.optim.AdamW(theirs.parameters(), lr=0.1, weight_decay=0.0)
+    for factor in (1.0, 1e-8):
+        optimiser.zero_grad()
+        (factor * theirs.weight.square().sum()).backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        optimiser.step()
+    assert same(weights(ours), weights(theirs))
 
 
 # ---------------------------------------------------------------------- what learns and what does not
@@ -255,18 +258,6 @@ def test_batch_normalisation_without_weights_follows_the_choice_alone():
     network = torch.nn.Sequential(torch.nn.BatchNorm1d(8, affine=False), torch.nn.Linear(8, 4))
     train(network, epochs=1)
     assert network[0].num_batches_tracked == 6
-
-
-def test_bfloat16_computes_the_forward_pass():
-    seen = []
-
-    def loss(network, batch):
-        seen.append(network(batch[0]).dtype)
-        return network(batch[0]).float().square().mean()
-
-    train(torch.nn.Linear(8, 4), epochs=1, steps=1, loss=loss, precision="bfloat16")
-    train(torch.nn.Linear(8, 4), epochs=1, steps=1, loss=loss)
-    assert seen == [torch.bfloat16, torch.float32]
 
 
 # ---------------------------------------------------------------------- the best epoch
@@ -408,8 +399,8 @@ def test_batches_that_can_be_gone_through_only_once():
 @pytest.mark.parametrize(
     "loss, error, words",
     [
-        (lambda n, b: 1.5, TypeError, "gave a float; let it return one number as a tensor"),
-        (lambda n, b: n(b[0]), TypeError, r"a tensor of shape \(20, 4\)"),
+        (lambda n, b: 1.5, TypeError, "gave float"),
+        (lambda n, b: n(b[0]), TypeError, r"\[20, 4\]"),
         (lambda n, b: n(b[0]).sum().detach(), ValueError, "depends on no weight that learns"),
     ],
 )
@@ -430,27 +421,15 @@ def test_nothing_learns():
         ({"epochs": 0}, ValueError, "epochs must be a whole number"),
         ({"epochs": 1, "steps": 1.5}, ValueError, "steps must be a whole number"),
         ({"epochs": 1, "patience": 2}, ValueError, "needs a validation score"),
-        ({"epochs": 1, "rate": 2}, TypeError, "unknown setting 'rate'; there are learning_rate"),
+        ({"epochs": 1, "rate": 2}, TypeError, "unexpected keyword argument 'rate'"),
         ({"epochs": 1, "learning_rate": 0}, ValueError, "learning_rate must be a number > 0"),
-        ({"epochs": 1, "learning_rate": {}}, ValueError, "empty dict"),
+        ({"epochs": 1, "learning_rate": {}}, ValueError, "learning_rate"),
         ({"epochs": 1, "learning_rate": {"": float("nan")}}, ValueError, "learning_rate"),
         ({"epochs": 1, "weight_decay": -1}, ValueError, "weight_decay must be a number >= 0"),
         ({"epochs": 1, "clip_norm": 0}, ValueError, "clip_norm must be a number > 0"),
         ({"epochs": 1, "schedule": "step"}, ValueError, "schedule must be one of"),
-        (
-            {"epochs": 1, "schedule": lambda step, n: -1.0},
-            ValueError,
-            "the schedule gave -1.0 at step 0",
-        ),
         ({"epochs": 1, "batch_norm": "off"}, ValueError, "batch_norm must be one of"),
-        ({"epochs": 1, "precision": "float16"}, ValueError, "precision must be one of"),
         ({"epochs": 1, "device": "tpu9"}, ValueError, "device"),
-        ({"epochs": 1, "optimiser": "adam"}, TypeError, "must be a function of the network"),
-        (
-            {"epochs": 1, "optimiser": lambda network: network},
-            TypeError,
-            "gave a Sequential; let it return a torch optimiser",
-        ),
         ({"epochs": 1, "options": {"steps": 3}}, TypeError, "options must be a Options, got dict"),
     ],
 )

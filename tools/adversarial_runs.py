@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from cbirkit import attacks, datasets, encoders, learning
 from cbirkit._atomic import write_bytes
-from cbirkit.learning.projection import normalised_softmax
+from cbirkit.learning.heads import normalised_softmax
 from cbirkit.nets.extraction import EmbeddingNet
 
 SIZE, STEPS, EPSILON = 32, 700, 4 / 255

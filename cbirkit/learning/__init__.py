@@ -1,21 +1,14 @@
 """Training: one loop for every loss, batches of images, and fine-tuning that gives an encoder back."""
 
 from .augment import Augmentation
-from .batches import ImageBatches
-from .embedding_head import EmbeddingHead
-from .fine_tuning import FineTuning, fine_tune
+from .batches import ClassBalanced, ImageBatches, InOrder, Shuffled
 from .hash_head import HashHead
+from .heads import EmbeddingHead, LinearProjection
 from .history import History
-from .interpolation import interpolate
-from .loop import train
-from .metric import MetricLearning, learn_metric
-from .metric_loss import metric_loss
-from .options import Options
-from .projection import LinearProjection
-from .samplers import ClassBalanced, InOrder, Shuffled
-from .schedules import rate_factor
+from .loop import Options, TrainingDiverged, rate_factor, train
+from .metric import MetricLearning, learn_metric, metric_loss
 from .scoring import retrieval_score
-from .steps import TrainingDiverged
+from .tuning import FineTuning, fine_tune, interpolate
 
 __all__ = [
     "Augmentation",

@@ -1,18 +1,15 @@
 """A hash learned from labels: linear, trained through its signs."""
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
-from .._optional import require
-from ..encoders import ITQ, RandomProjectionHash
-from ..encoders.hashes import BinaryHash, check_bits
-from .labels import class_numbers
-from .loop import train
-from .options import Options, changed
-from .projection import _Rows, _unit, normalised_softmax
+from cbirkit._optional import require
+from cbirkit.encoders import ITQ, RandomProjectionHash
+from cbirkit.encoders.hashes import BinaryHash, check_bits
+
+from .heads import LabelledHead, class_means, normalised_softmax
 
 
-class HashHead(BinaryHash):
+class HashHead(BinaryHash, LabelledHead):
     """Bits learned from labels: ``b = sgn(W x + c)``, trained as one layer with a straight-through gradient.
 
     As in GreedyHash, the classifier sees the signs themselves, the gradient passes them as if they were not there, and
@@ -34,8 +31,7 @@ class HashHead(BinaryHash):
 
     Attributes
     ----------
-    weights_ : ndarray (n_bits, n_features), float32
-    bias_ : ndarray (n_bits,), float32
+    weights_, biases_ : list of one ndarray, (n_bits, n_features) and (n_bits,), float32
     classes_ : ndarray (n_classes,)
     accuracy_ : float
         Of the classifier on the training codes, in the last epoch.
@@ -68,73 +64,31 @@ class HashHead(BinaryHash):
         self.scale = scale
         self.random_state = random_state
 
-    def fit(self, X, y):
-        """Learn from embeddings (n_images, n_features) and their labels (n_images,).
-
-        Raises
-        ------
-        ValueError
-            One class only, a label that is missing, or a parameter out of range.
-        """
-        fit_hash_head(self, X, y, options=Options(progress=False, device="cpu"))
-        return self
-
     def _project(self, X):
-        return X @ self.weights_.T + self.bias_
+        return self._map(X)
 
+    def _start(self, X, targets):
+        """ITQ (or random directions), scaled so that the numbers are 1 in size on average."""
+        check_bits(self.n_bits)
+        spread = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
+        there = int((spread**2 > 1e-7 * spread[0] ** 2).sum())
+        if there == 0:
+            raise ValueError(
+                f"all {len(X)} embeddings are equal, there is nothing to learn; give different ones"
+            )
+        kind = ITQ if self.n_bits <= there else RandomProjectionHash
+        hashed = kind(self.n_bits, random_state=self.random_state).fit(X)
+        numbers = hashed.project(X)
+        weights = hashed.components_ / np.abs(numbers).mean()
+        self.weights_, self.biases_ = [weights], [-weights @ hashed.mean_]
+        return class_means(np.where(numbers > 0, 1.0, -1.0), targets)
 
-def fit_hash_head(head, X, y, *, validate=None, checkpoint=None, options=None):
-    """Fit a `HashHead` and give the history of its training.
-
-    Parameters
-    ----------
-    head : HashHead
-        Its own epochs, learning_rate and random_state count, not those of `options`.
-    X : array (n_images, n_features)
-    y : array (n_images,)
-    validate : callable, optional
-        ``validate(head)`` gives a score of the head as it is by then, larger is better.
-    checkpoint, options
-        As in `train`.
-
-    Returns
-    -------
-    History
-        With the columns ``accuracy`` (of the classifier on the training codes) and ``penalty`` (before it is weighted).
-    """
-    check_bits(head.n_bits)
-    X = validate_data(head, X, dtype=np.float32, ensure_min_samples=2)
-    head.classes_, targets = class_numbers(y, len(X))
-    if len(head.classes_) < 2:
-        raise ValueError(
-            f"all {len(X)} embeddings have the label {head.classes_.tolist()[0]!r}; give at least two classes to tell apart"
+    def _loss(self):
+        return straight_through_loss(
+            lambda network, rows: network["projection"](rows),
+            penalty=self.penalty,
+            scale=self.scale,
         )
-    network = _start(head, X, targets)
-
-    def keep(network):
-        layer = network["projection"]
-        head.weights_, head.bias_ = (
-            v.detach().cpu().numpy().copy() for v in (layer.weight, layer.bias)
-        )
-        return head
-
-    loss = straight_through_loss(
-        lambda network, rows: network["projection"](rows), penalty=head.penalty, scale=head.scale
-    )
-    history = train(
-        network,
-        _Rows(X, targets, head.random_state),
-        loss,
-        epochs=head.epochs,
-        validate=None if validate is None else lambda network: validate(keep(network)),
-        checkpoint=checkpoint,
-        options=changed(
-            options, {"learning_rate": head.learning_rate, "random_state": head.random_state}
-        ),
-    )
-    keep(network)
-    head.accuracy_ = float(history.table["accuracy"].iloc[-1])
-    return history
 
 
 def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.1):
@@ -145,7 +99,7 @@ def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.
     project : callable
         ``project(network, inputs)`` gives the numbers z (n, n_bits); batches are (inputs, class numbers).
     penalty : float
-        Weight of ``mean(||z| - 1|^3)``.
+        Weight of ``mean(||z| - 1|^3)``, the column ``penalty`` of the history (before it is weighted).
     scale, label_smoothing
         As in `normalised_softmax`.
 
@@ -155,46 +109,15 @@ def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.
         ``loss(network, batch)``; the class vectors are ``network["classifier"].weight`` (n_classes, n_bits).
     """
     torch = require("torch")
+    settings = {"scale": scale, "label_smoothing": label_smoothing}
 
     def loss(network, batch):
         numbers = project(network, batch[0])  # (n, n_bits)
         signs = torch.where(numbers > 0, 1.0, -1.0)
-        codes = (
-            numbers + (signs - numbers).detach()
-        )  # has the value of the signs and the gradient of the numbers
-        classify = normalised_softmax(
-            lambda *_: codes, scale=scale, label_smoothing=label_smoothing
-        )
-        value, told = classify(network, batch)
+        # has the value of the signs and the gradient of the numbers
+        codes = numbers + (signs - numbers).detach()
+        value, found = normalised_softmax(lambda *_: codes, **settings)(network, batch)
         pull = (numbers.abs() - 1).abs().pow(3).mean()
-        return value + penalty * pull, {**told, "penalty": pull.detach()}
+        return value + penalty * pull, {**found, "penalty": pull.detach()}
 
     return loss
-
-
-def _start(head, X, targets):
-    """The network at the start: ITQ (or random directions), scaled so that the numbers are 1 in size on average."""
-    torch = require("torch")
-    spread = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
-    there = int((spread**2 > 1e-7 * spread[0] ** 2).sum())
-    if there == 0:
-        raise ValueError(
-            f"all {len(X)} embeddings are equal, there is nothing to learn; give different ones"
-        )
-    kind = ITQ if head.n_bits <= there else RandomProjectionHash
-    hashed = kind(head.n_bits, random_state=head.random_state).fit(X)
-    numbers = hashed.project(X)
-    weights = hashed.components_ / np.abs(numbers).mean()
-    bias = -weights @ hashed.mean_
-    signs = np.where(numbers > 0, 1.0, -1.0)
-    means = np.stack(
-        [signs[targets == number].mean(axis=0) for number in range(len(head.classes_))]
-    )
-    with torch.random.fork_rng(devices=[]):  # the layers' own random starts are not used
-        layer = torch.nn.Linear(X.shape[1], head.n_bits)
-        classifier = torch.nn.Linear(head.n_bits, len(means), bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weights))
-        layer.bias.copy_(torch.from_numpy(bias))
-        classifier.weight.copy_(torch.from_numpy(_unit(means)))
-    return torch.nn.ModuleDict({"projection": layer, "classifier": classifier})

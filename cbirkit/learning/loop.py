@@ -1,34 +1,160 @@
-"""The one training loop."""
+"""The one training loop: its settings, its steps, its checkpoints."""
 
+import collections
+import contextlib
 import dataclasses
+import hashlib
+import io
 import logging
-from collections.abc import Sized
+import math
+import random
+import time
+import types
+from collections.abc import Mapping, Sized
+from pathlib import Path
 
-from .checkpoints import Checkpoints
-from .interrupts import Interrupts, in_notebook
-from .live import live
-from .options import changed, check_whole
-from .randomness import seeded
-from .run import Run, nothing_lost
+import numpy as np
+from sklearn.utils import check_random_state
+
+from cbirkit._atomic import write_bytes
+from cbirkit._optional import require
+from cbirkit.encoders.base import check_choice, check_count, check_number
+from cbirkit.persistence import code_identity
+
+from .history import Display, History, in_notebook
 
 log = logging.getLogger(__name__)
 
+SCHEDULES = ("one_cycle", "cosine", "constant")
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss, a gradient or a weight is infinite or not a number; the network has its last good weights.
+
+    Attributes
+    ----------
+    history : cbirkit.learning.History or None
+        Of the epochs before.
+    """
+
+    def __init__(self, message, history=None):
+        super().__init__(message)
+        self.history = history
+
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """How long a run is: at most `n_steps` in all, at most `per_epoch` an epoch."""
+class Options:
+    """Settings of `train`; pass one, or its fields as keywords.
 
-    n_steps: int
-    per_epoch: int
-    epochs: int | None = None
+    Attributes
+    ----------
+    learning_rate : float or dict
+        Peak rate. A dict maps beginnings of parameter names to rates, ``{"backbone": 1e-4, "head": 1e-2}``:
+        the longest that fits counts, ``""`` fits all. Parameters that ask for no gradient are left alone.
+    weight_decay : float
+        Of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    schedule : {"one_cycle", "cosine", "constant"}
+        How the rate goes, see `cbirkit.learning.rate_factor`.
+    steps : int, optional
+        Stop after so many steps, in the middle of an epoch if need be.
+    patience : int, optional
+        Stop after so many epochs without a better validation score.
+    clip_norm : float, optional
+        Scale the gradient down to this length where it is longer.
+    batch_norm : {"update", "frozen"}
+        "update": layers of batch normalisation use the statistics of the batch and go on averaging them.
+        "frozen": they use, and keep, the averages they have; their weights still learn. Layers whose own
+        weights are frozen keep theirs in any case.
+    device : str
+        "auto" is the first there is of cuda, mps and cpu.
+    random_state : int, RandomState or None
+        Seeds the random numbers of torch, numpy and Python while training lasts; afterwards they are what
+        they were.
+    progress : bool
+        Show a curve and a bar in a notebook; log a line an epoch elsewhere.
 
-    def epoch_over(self, at):
-        """Whether the present epoch has all its steps."""
-        return at.taken >= self.per_epoch or at.step >= self.n_steps
+    Raises
+    ------
+    ValueError
+        A setting is out of range.
 
-    def over(self, at):
-        """Whether there is no further epoch."""
-        return at.step >= self.n_steps or (self.epochs is not None and at.epoch >= self.epochs)
+    Examples
+    --------
+    >>> Options(learning_rate=2e-3, patience=5).schedule
+    'one_cycle'
+    """
+
+    learning_rate: float | Mapping = 1e-3
+    weight_decay: float = 0.01
+    schedule: str = "one_cycle"
+    steps: int | None = None
+    patience: int | None = None
+    clip_norm: float | None = None
+    batch_norm: str = "update"
+    device: str = "auto"
+    random_state: object = 0
+    progress: bool = True
+
+    def __post_init__(self):
+        rates = self.learning_rate
+        for rate in list(rates.values()) or [None] if isinstance(rates, Mapping) else [rates]:
+            check_number("learning_rate", rate, 0, open_low=True)
+        check_number("weight_decay", self.weight_decay, 0)
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, 0, open_low=True)
+        check_counts(steps=self.steps, patience=self.patience)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("batch_norm", self.batch_norm, ("update", "frozen"))
+
+
+def check_counts(**values):
+    """Refuse what is neither None nor a whole number of 1 or more."""
+    for name, value in values.items():
+        if value is not None:
+            check_count(name, value)
+
+
+def merged(kind, options, changes):
+    """`options` (None: the defaults of `kind`) with some fields changed; TypeError for an unknown one."""
+    if not isinstance(options, kind | None):
+        raise TypeError(f"options must be a {kind.__name__}, got {type(options).__name__}")
+    return dataclasses.replace(options or kind(), **changes)
+
+
+def rate_factor(schedule, step, n_steps):
+    """Factor of the peak rate at one step.
+
+    Parameters
+    ----------
+    schedule : {"one_cycle", "cosine", "constant"}
+        "one_cycle": half a cosine up from 1/25 to 1 over 30 % of the steps, then half a cosine down to
+        1/250,000 (Smith and Topin 2018, arXiv 1708.07120; the shape and defaults of
+        ``torch.optim.lr_scheduler.OneCycleLR``, momentum left as it is). "cosine": (1 + cos(pi step /
+        n_steps)) / 2 (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts).
+    step : int
+        From 0 to n_steps - 1.
+    n_steps : int
+        Length of the run.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> [round(rate_factor("cosine", step, 4), 3) for step in range(4)]
+    [1.0, 0.854, 0.5, 0.146]
+    """
+    if schedule == "constant":
+        return 1.0
+    peak = max(0.3 * n_steps - 1, 0.0) if schedule == "one_cycle" else 0.0
+    if schedule == "cosine":
+        start, end, share = 1.0, 0.0, step / n_steps
+    elif step <= peak:
+        start, end, share = 1 / 25, 1.0, step / peak if peak else 1.0
+    else:
+        start, end, share = 1.0, 1e-4 / 25, (step - peak) / (n_steps - 1 - peak)
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
 def train(
@@ -56,9 +182,9 @@ def train(
         of equal ones. The images it uses may be neither trained on nor queries or database of the final test:
         that choice is a fit like any other.
     checkpoint : path-like, optional
-        Folder in which the run is kept. A run that was killed is gone on with, to the very bits on a CPU with
-        as many threads; of a finished one the result is given at once. Other settings, another loss or other
-        starting weights are refused.
+        File in which the run is kept at the end of each epoch. A run that was killed is gone on with from
+        there; of a finished one the result is given at once. Other settings, another loss or other starting
+        weights are refused.
     options : Options, optional
     **changes
         Fields of `Options`: ``learning_rate=2e-3, schedule="cosine", patience=3`` …
@@ -75,10 +201,11 @@ def train(
     TypeError, ValueError
         No batches, nothing that learns, a score that is no number, a checkpoint of another run …
 
-    Notes ----- The stop button of a notebook (KeyboardInterrupt) ends training after the present step: the
-    checkpoint is written, the best weights (the present ones if no epoch was finished) are kept and the
-    history is returned. In a script it is raised again after that. A second press stops in the middle of a
-    step; the last checkpoint then stays as it is.
+    Notes
+    -----
+    The stop button of a notebook (KeyboardInterrupt) ends training at once: the network gets the best weights
+    so far (the present ones if no epoch was finished), and the history is returned. In a script the interrupt
+    is raised again after that. The checkpoint is that of the last finished epoch.
 
     What random numbers the loss, the network and the batches take from torch, numpy or Python is seeded by
     ``random_state`` and part of a checkpoint; after training these generators are where they were before.
@@ -94,97 +221,383 @@ def train(
     >>> round(line.weight.item(), 2), history.stopped
     (3.0, 'finished')
     """
-    from ..nets.extraction import pick_device
-
-    options = changed(options, changes)
-    plan = _plan(batches, epochs, options.steps)
-    if options.patience is not None and validate is None:
-        raise ValueError(
-            f"patience={options.patience} needs a validation score; pass validate=, or leave patience out"
-        )
-    device = pick_device(options.device)
-    run = Run(network.to(device), loss, plan, options, device)
-    saved = Checkpoints(checkpoint, options.save_seconds)
-    identity = run.identity(batches, validate)
-    with (
-        seeded(run.seed, device),
-        Interrupts() as interrupts,
-        live(plan, options.progress) as display,
-    ):
-        if run.resume(saved, identity):
-            log.info(
-                "going on from the checkpoint in %s after step %d of %d",
-                saved.folder,
-                run.at.step,
-                plan.n_steps,
-            )
-        try:
-            with nothing_lost(run):
-                _epochs(run, batches, validate, interrupts, display)
-        except KeyboardInterrupt:
-            run.save()
-            history = run.finish("interrupted")
-            if not in_notebook():
-                raise
-        else:
-            run.save()
-            history = run.finish(run.at.stopped)
-        display.end(history)
-    return history
-
-
-def _epochs(run, batches, validate, interrupts, display):
-    """Train until the run is over."""
-
-    def close():
-        score = None
-        if validate is not None:
-            with interrupts.at_once():
-                score = run.score(validate)
-        run.close_epoch(score)
-        display.epoch(run.at)
-        run.save(only_if_due=True)
-
-    if validate is not None and not run.at.rows:
-        close()  # how good it is before training
-    while run.at.stopped is None:
-        if not run.plan.epoch_over(run.at):
-            _steps(run, batches, interrupts, display)
-        close()
-
-
-def _steps(run, batches, interrupts, display):
-    """Take the steps of an epoch that are still to come."""
-    remaining = run.start_epoch(batches)
-    try:
-        for batch in remaining:
-            value = run.step(batch)
-            display.step(run.at, value)
-            interrupts.check()
-            run.save(only_if_due=True)
-            if run.plan.epoch_over(run.at):
-                break
-    finally:
-        getattr(remaining, "close", lambda: None)()
-    if not run.at.taken:
-        raise ValueError(
-            "an epoch gave no batch at all; batches must be iterable again and again: pass a list, a DataLoader or ImageBatches"
-        )
-
-
-def _plan(batches, epochs, steps):
-    check_whole("epochs", epochs, optional=True)
-    if epochs is None and steps is None:
+    options = merged(Options, options, changes)
+    check_counts(epochs=epochs)
+    if epochs is None and options.steps is None:
         raise ValueError("how long to train? pass epochs=10 or steps=1000, say")
     if not isinstance(batches, Sized) or not hasattr(batches, "__iter__"):
         raise TypeError(
             f"batches must have a length and be iterable again and again, got a {type(batches).__name__}; "
             "pass a list, a DataLoader or ImageBatches"
         )
-    per_epoch = len(batches)
-    if not per_epoch:
-        raise ValueError(
-            "there is no batch to train on: batches is empty; are there images, and at least batch_size of them?"
+    if not len(batches):
+        raise ValueError("there is no batch to train on: batches is empty; are there images?")
+    if options.patience is not None and validate is None:
+        raise ValueError("patience needs a validation score; pass validate=")
+    run = _Run(network, batches, loss, validate, epochs, options)
+    display = Display(run.n_steps, options.progress)
+    with _seeded(run.seed, run.device):
+        if checkpoint is not None and run.resume(Path(checkpoint)):
+            log.info("going on from %s after step %d of %d", checkpoint, run.at.step, run.n_steps)
+        try:
+            if validate is not None and not run.at.rows:
+                run.close_epoch(None, display)  # how good it is before training
+            while run.at.stopped is None:
+                run.epoch(display)
+        except KeyboardInterrupt:
+            history = run.finish("interrupted")
+            if not in_notebook():
+                raise
+        except TrainingDiverged as error:
+            rate = max(group["lr"] for group in run.optimiser.param_groups)
+            history = run.finish("diverged")
+            raise TrainingDiverged(
+                f"{error}, so training stops; the network has the weights of {history.weights_from} again. Lower "
+                f"learning_rate (it was {rate:.2g} at that step), set clip_norm=1.0, or look for NaN in the images "
+                "and the loss function",
+                history,
+            ) from error
+        else:
+            history = run.finish(run.at.stopped)
+    display.end(history)
+    return history
+
+
+class _Run:
+    """One training run: `at` says how far it is (plain values), `kept` are the weights to go back to."""
+
+    def __init__(self, network, batches, loss, validate, epochs, options):
+        from cbirkit.nets.extraction import pick_device
+
+        self.device = pick_device(options.device)
+        self.network = network.to(self.device)
+        self.batches, self.loss, self.validate, self.options = batches, loss, validate, options
+        self.per_epoch, self.epochs = len(batches), epochs or math.inf
+        self.n_steps = min(self.epochs * self.per_epoch, options.steps or math.inf)
+        self.seed = int(check_random_state(options.random_state).randint(2**31 - 1))
+        self.optimiser = _optimiser(network, options)
+        self.learned = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.at = types.SimpleNamespace(
+            step=0, epoch=0, rows=[], best_epoch=None, best_score=None, seconds=0.0, stopped=None
         )
-    planned = [n for n in (None if epochs is None else epochs * per_epoch, steps) if n is not None]
-    return Plan(int(min(planned)), per_epoch, epochs)
+        self.kept = self._weights()
+        self.file = None
+        self._since = time.monotonic()
+
+    def epoch(self, display):
+        """Take the steps of one epoch, and close it."""
+        at, totals, taken = self.at, collections.Counter(), 0
+        numbered = hasattr(self.batches, "epoch")
+        self._training_mode()
+        for batch in self.batches.epoch(at.epoch, device=self.device) if numbered else self.batches:
+            found = self.step(batch)
+            totals.update(found)
+            at.step, taken = at.step + 1, taken + 1
+            display.step(at, found["loss"])
+            if taken >= self.per_epoch or at.step >= self.n_steps:
+                break
+        if not taken:
+            raise ValueError(
+                "an epoch gave no batch at all; batches must be iterable again and again: pass a list, a DataLoader "
+                "or ImageBatches"
+            )
+        self.close_epoch({name: total / taken for name, total in totals.items()}, display)
+
+    def _training_mode(self):
+        """Training mode, but for batch normalisation that is to keep its statistics."""
+        nn = require("torch").nn
+        norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+        self.network.train()
+        for module in self.network.modules():
+            if isinstance(module, norms):
+                own = [p.requires_grad for p in module.parameters(recurse=False)]
+                if self.options.batch_norm == "frozen" or (own and not any(own)):
+                    module.eval()
+
+    def step(self, batch):
+        """One step on one batch; gives the loss and what else the loss function told, as numbers."""
+        self._set_rates()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, found = _checked(self.loss(self.network, _to_device(batch, self.device)))
+        if not math.isfinite(found["loss"]):
+            raise TrainingDiverged(f"the loss is {found['loss']} at step {self.at.step + 1}")
+        loss.backward()
+        clip = require("torch").nn.utils.clip_grad_norm_
+        norm = clip(self.learned, self.options.clip_norm or math.inf).item()
+        if not math.isfinite(norm):
+            raise TrainingDiverged(f"the gradient is {norm} at step {self.at.step + 1}")
+        self.optimiser.step()
+        return found
+
+    def _set_rates(self):
+        factor = rate_factor(self.options.schedule, self.at.step, self.n_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+
+    def close_epoch(self, means, display):
+        """Score an epoch, note it and save; `means` is None for the state before training."""
+        at, weights = self.at, self._weights()
+        epoch, rate = at.epoch + (means is not None), None
+        if not all(v.isfinite().all() for v in weights.values() if v.is_floating_point()):
+            raise TrainingDiverged(f"a weight is infinite or not a number after step {at.step}")
+        score = self._score(epoch)
+        if means is not None:
+            rate = max(group["lr"] for group in self.optimiser.param_groups)
+        seconds = at.seconds + time.monotonic() - self._since
+        row = {"epoch": epoch, "step": at.step, "learning_rate": rate, "seconds": seconds}
+        at.rows.append(row | (means or {}) | {"score": score})
+        at.epoch = epoch
+        if score is None or at.best_score is None or score > at.best_score:
+            self.kept = weights
+            at.best_epoch, at.best_score = (None, None) if score is None else (epoch, score)
+        if at.step >= self.n_steps or epoch >= self.epochs:
+            at.stopped = "finished"
+        elif self.options.patience and epoch - at.best_epoch >= self.options.patience:
+            at.stopped = "patience"
+        display.epoch(at)
+        if self.file is not None:
+            self._write(
+                {
+                    "run": self.identity,
+                    "starts": self.starts,
+                    "at": vars(at) | {"seconds": seconds},
+                    "network": weights,
+                    "kept": self.kept,
+                    "optimiser": self.optimiser.state_dict(),
+                    "random": _random_states(self.device),
+                }
+            )
+
+    def _score(self, epoch):
+        """Validation score of the weights as they are, a finite number; None without validation."""
+        if self.validate is None:
+            return None
+        self.network.eval()
+        with require("torch").no_grad():
+            value = self.validate(self.network)
+        try:
+            score = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"validate gave {value!r} after epoch {epoch}; let it return one number"
+            ) from None
+        if not math.isfinite(score):
+            raise ValueError(
+                f"validate gave {score} after epoch {epoch}; let it return a finite number: are there images in the "
+                "validation split, and has each a relevant one?"
+            )
+        return score
+
+    def _weights(self):
+        state = self.network.state_dict()
+        return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+
+    def finish(self, stopped):
+        """The history; the network gets its best weights, where a trained one has a score, or its last good ones."""
+        at, best, words = self.at, None, f"step {self.at.step}, the last"
+        if at.best_epoch is not None and (at.epoch or not at.step or stopped == "diverged"):
+            best, words = at.best_epoch, f"epoch {at.best_epoch}, the best"
+        elif stopped == "diverged":
+            words = f"the end of epoch {at.epoch}" if at.epoch else "the start"
+        if best is not None or stopped == "diverged":
+            self.network.load_state_dict(self.kept)
+        self.network.eval()
+        if self.file is not None and self.file.exists():
+            saved, left = _read(self.file), _digest(self.network.state_dict())
+            if left not in saved["starts"]:  # a cell that is run again on this network goes on
+                self._write(saved | {"starts": [*self.starts, left]})
+        return History.from_rows(at.rows, stopped=stopped, best_epoch=best, weights_from=words)
+
+    def resume(self, file):
+        """Keep the run in `file`, and go on from what is there; tells whether anything was."""
+        self.file, self.identity = file, self._identity()
+        self.starts = [_digest(self.network.state_dict())]
+        if not file.exists():
+            return False
+        saved = _read(file)
+        for name, now in self.identity.items():
+            if saved["run"].get(name) != now:
+                was = str(saved["run"].get(name))
+                differs = "" if max(len(was), len(now)) > 80 else f" (was {was}, is {now})"
+                raise ValueError(
+                    f"the run saved in {str(file)!r} had another {name}{differs}; go on with the same settings, or give "
+                    "a new file to checkpoint="
+                )
+        if self.starts[0] not in saved["starts"]:
+            raise ValueError(
+                f"the network has other weights than the one whose training is saved in {str(file)!r} had at its start; "
+                "make it as it was made then (the same random_state), or give a new file to checkpoint="
+            )
+        with _readable(file):
+            self.network.load_state_dict(saved["network"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.at = types.SimpleNamespace(**saved["at"])
+            self.kept, self.starts = saved["kept"], saved["starts"][:1]
+            _set_random_states(saved["random"], self.device)
+        return True
+
+    def _write(self, saved):
+        buffer = io.BytesIO()
+        require("torch").save(saved, buffer)
+        write_bytes(self.file, buffer.getvalue())
+
+    def _identity(self):
+        """What must be the same for a saved run to be gone on with: texts by name."""
+        options, batches = self.options, self.batches
+        found = {name: getattr(options, name) for name in ("schedule", "patience", "clip_norm")}
+        found |= {
+            "batch_norm": options.batch_norm,
+            "number of steps": self.n_steps,
+            "number of batches in an epoch": self.per_epoch,
+            "network": [(n, p.shape, p.requires_grad) for n, p in self.network.named_parameters()],
+            "optimiser": [
+                (group["peak"], group["weight_decay"], len(group["params"]))
+                for group in self.optimiser.param_groups
+            ],
+            "loss function": _identity(self.loss),
+            "validation": code_identity(self.validate),
+            "batches": batches.identity() if hasattr(batches, "identity") else None,
+            "random_state": self.seed if options.random_state is not None else None,
+        }
+        return {name: repr(value) for name, value in found.items()}
+
+
+def _optimiser(network, options):
+    """AdamW over the parameters that learn, a group for each peak rate."""
+    groups = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(_rate(name, options.learning_rate), []).append(parameter)
+    if not groups:
+        raise ValueError(
+            "no weight of the network learns: all are frozen (requires_grad is False); unfreeze a layer"
+        )
+    groups = [{"params": those, "lr": rate, "peak": rate} for rate, those in groups.items()]
+    return require("torch").optim.AdamW(groups, weight_decay=options.weight_decay)
+
+
+def _rate(name, rates):
+    if not isinstance(rates, Mapping):
+        return float(rates)
+    fits = [s for s in rates if s in ("", name) or name.startswith(s.rstrip(".") + ".")]
+    if not fits:
+        raise ValueError(
+            f"learning_rate has no entry for the parameter {name!r}, only {', '.join(map(repr, rates))}; add one, or "
+            '"" for all others'
+        )
+    return float(rates[max(fits, key=len)])
+
+
+def _checked(given):
+    """What a loss function gave, as a scalar tensor and a dict of numbers, the loss among them."""
+    loss, further = given if isinstance(given, tuple) else (given, {})
+    if not isinstance(loss, require("torch").Tensor) or loss.numel() != 1:
+        got = getattr(loss, "shape", type(loss).__name__)
+        raise TypeError(
+            f"the loss function gave {got}; let it return one number as a tensor (take its mean), or (loss, dict of numbers)"
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            "the loss depends on no weight that learns; unfreeze a layer (requires_grad_), and compute the loss from the "
+            "network's output without detach() or no_grad()"
+        )
+    found = {str(name): float(value) for name, value in dict(further).items()}
+    return loss.reshape(()), {"loss": loss.item()} | found
+
+
+def _to_device(batch, device):
+    """The tensors of a batch (in tuples, lists and dicts) on a device; all else as it is."""
+    if isinstance(batch, require("torch").Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: _to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        moved = [_to_device(value, device) for value in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
+    return batch
+
+
+# ------------------------------------------------------------------ random numbers
+
+
+@contextlib.contextmanager
+def _seeded(seed, device):
+    """Seed all generators for the block, and put them back where they were after it."""
+    before = _random_states(device)
+    require("torch").manual_seed(seed)  # the devices' generators too
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        _set_random_states(before, device)
+
+
+def _random_states(device):
+    """Where all generators stand, as tensors and plain values."""
+    torch = require("torch")
+    kind, keys, *rest = np.random.get_state()
+    states = {"numpy": (kind, keys.tolist(), *rest), "python": random.getstate()}
+    if device.type in ("cuda", "mps"):
+        states["device"] = getattr(torch, device.type).get_rng_state()
+    return states | {"torch": torch.get_rng_state()}
+
+
+def _set_random_states(states, device):
+    torch = require("torch")
+    torch.set_rng_state(states["torch"])
+    np.random.set_state(states["numpy"])
+    random.setstate(states["python"])
+    if "device" in states and device.type in ("cuda", "mps"):
+        getattr(torch, device.type).set_rng_state(states["device"])
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+@contextlib.contextmanager
+def _readable(file):
+    """Whatever goes wrong while a checkpoint is read becomes one sentence."""
+    try:
+        yield
+    except Exception as error:  # what a stranger wrote makes readers raise whatever they like
+        raise ValueError(
+            f"{str(file)!r} cannot be read as the checkpoint of a training ({type(error).__name__}); "
+            "give the name of another file to checkpoint="
+        ) from error
+
+
+def _read(file):
+    """The dict of a checkpoint; nothing in the file can run code."""
+    with _readable(file):
+        saved = require("torch").load(file, map_location="cpu", weights_only=True)
+        if not {"run", "starts", "at"} <= saved.keys():
+            raise KeyError
+    return saved
+
+
+def _digest(state):
+    """Hex SHA-256 of the tensors of a state dict."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.flatten().view(require("torch").uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _identity(function):
+    """What changes when a function does, or a setting (margin, temperature …) of a loss or miner that it closes over."""
+    found = [code_identity(function)]
+    for cell in getattr(function, "__closure__", None) or ():
+        if isinstance(cell.cell_contents, require("torch").nn.Module):
+            found += [_settings(part) for part in cell.cell_contents.modules()]
+    return found
+
+
+def _settings(module):
+    """Class and plain attributes of a module, without what it notes about the last batch."""
+    noted = {"training", *getattr(module, "_record_these_stats", ())}
+    values = {k: v for k, v in sorted(vars(module).items()) if k not in noted and k[0] != "_"}
+    plain = {k: v for k, v in values.items() if isinstance(v, bool | int | float | str)}
+    return type(module).__qualname__, plain

@@ -2,33 +2,30 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
 
 import numpy as np
-from sklearn.pipeline import Pipeline, make_pipeline
 
-from .._optional import require
-from .augment import Augmentation
-from .batches import ImageBatches
-from .embedding_head import EmbeddingHead
-from .fine_tuning import _check, _encoded
-from .labels import class_numbers, labels_of, labels_of_validation
-from .loop import train
-from .metric_loss import metric_loss
-from .network_tuning import _pooling
-from .options import Options, changed
-from .projection import _Rows
-from .samplers import ClassBalanced, InOrder
-from .scoring import check_pairs, retrieval_score
-from .unfreezing import unfreeze
+from cbirkit._optional import require
+from cbirkit.encoders.base import check_choice
+
+from .batches import ClassBalanced, labels_of
+from .heads import EmbeddingHead
+from .loop import merged
+from .tuning import (
+    TuningOptions,
+    check_images,
+    encoded,
+    on_embeddings,
+    on_images,
+    validation_labels,
+)
 
 EPOCHS = 20
-MODES = ("head", "full")
 RATES = {"backbone": 1e-3, "head": 1e-3, "loss": 1e-2}
 
 
 @dataclasses.dataclass(frozen=True)
-class MetricLearning(Options):
+class MetricLearning(TuningOptions):
     """Settings of `learn_metric`: those of `Options`, one with another default, and these.
 
     Attributes
@@ -55,18 +52,9 @@ class MetricLearning(Options):
     4
     """
 
-    learning_rate: float | Mapping | None = None
-    labels: object = "label"
-    augment: Callable | None = dataclasses.field(default_factory=Augmentation)
     n_classes: int = 16
     n_per_class: int = 4
-    n_dims: int | None = None
     hidden: int | None = None
-    memory: float = 2.0
-
-    def _check_rates(self):
-        if self.learning_rate is not None:
-            super()._check_rates()
 
 
 def learn_metric(
@@ -138,34 +126,42 @@ def learn_metric(
     >>> learned.transform(images).shape, history.stopped
     ((8, 4), 'finished')
     """
-    options = changed(options, changes, MetricLearning)
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {MODES}, got {mode!r}; pass one of these")
+    options = merged(MetricLearning, options, changes).with_rates(RATES)
+    check_choice("mode", mode, ("head", "full"))
     if not callable(loss):
         raise TypeError(
             f"loss must be a loss of pytorch-metric-learning or a function of (embeddings, class numbers, mined), got a "
             f"{type(loss).__name__}; pass losses.TripletMarginLoss(margin=0.2), say"
         )
-    _check(encoder, images, mode, validation)
-    _check_new_classes(images, validation, options)
-    if options.learning_rate is None:
-        options = dataclasses.replace(options, learning_rate=RATES)
+    check_images(encoder, images, mode, validation)
+    if validation is not None:
+        _check_new_classes(images, validation, options)
     if epochs is None and options.steps is None:
         epochs = EPOCHS
-    part = (_Head if mode == "head" else _Full)(encoder, images, validation, options)
-    network = require("torch").nn.ModuleDict({**part.modules, **_own_weights(loss, part)})
-    history = train(
-        network, part.batches, metric_loss(part.embed, copy.deepcopy(loss), miner), epochs=epochs,
-        validate=part.validate, checkpoint=checkpoint, options=part.options,
-    )  # fmt: skip
-    return part.result(network), history
+    sampler = ClassBalanced(options.n_classes, options.n_per_class)
+    if mode == "head":
+        part, rows = on_embeddings(encoder, images, validation, options, sampler, "map@r")
+    else:
+        part = on_images(encoder, images, validation, options, sampler, "map@r")
+        n_dims = encoder.n_dims
+        if options.n_dims is not None:
+            rows, _ = encoded(encoder, images, part.batches.targets, options)
+    if mode == "head" or options.n_dims is not None:
+        settings = {"hidden": options.hidden, "random_state": options.random_state}
+        part.head = EmbeddingHead(options.n_dims, **settings).fit(rows)
+        part.modules["head"], n_dims = part.head.module(), len(part.head.biases_[-1])
+    loss, normalize = copy.deepcopy(loss), require("torch").nn.functional.normalize
+    if isinstance(loss, require("torch").nn.Module):
+        _check_sizes(loss, len(set(part.batches.targets.tolist())), n_dims)
+        part.modules["loss"] = loss
+    network = require("torch").nn.ModuleDict(part.modules)
+    embed = lambda network, inputs: normalize(part.embed(network, inputs))
+    return part.run(network, metric_loss(embed, loss, miner), epochs, checkpoint)
 
 
 def _check_new_classes(images, validation, options):
-    if validation is None:
-        return
     known = set(np.asarray(list(labels_of(images, options.labels)), dtype=object).tolist())
-    shared = sorted(known & set(labels_of_validation(validation, options)), key=str)
+    shared = sorted(known & set(validation_labels(validation, options)), key=str)
     if shared:
         raise ValueError(
             f"{len(shared)} classes are both trained on and used for validation, the first is {shared[0]!r}; metric learning is "
@@ -173,122 +169,56 @@ def _check_new_classes(images, validation, options):
         )
 
 
-def _own_weights(loss, part):
-    """{"loss": a copy of the loss} where it has weights that fit, else nothing."""
-    if not isinstance(loss, require("torch").nn.Module):
-        return {}
-    made_for = _shape_of(loss)
-    for (name, what), made, there in zip(
-        _MADE_FOR, made_for, (part.n_classes, part.n_dims), strict=True
-    ):
-        if made not in (None, there):
-            raise ValueError(
-                f"the loss was made for {made} {what}, there are {there}; make it with {name}={there}"
-            )
-    return {"loss": copy.deepcopy(loss)}
-
-
-_MADE_FOR = (("num_classes", "classes"), ("embedding_size", "dimensions"))
-
-
-def _shape_of(loss):
-    """(number of classes, dimensions) of the proxies or class vectors of a loss; None where that is not known."""
+def _check_sizes(loss, n_classes, n_dims):
+    """Refuse a loss whose proxies (n_classes, n_dims), or class vectors (n_dims, n_classes), are of other sizes."""
     proxies, vectors = getattr(loss, "proxies", None), getattr(loss, "W", None)
-    if proxies is not None and proxies.ndim == 2:
-        return tuple(proxies.shape)
-    return tuple(vectors.shape)[::-1] if vectors is not None and vectors.ndim == 2 else (None, None)
-
-
-class _Head:
-    """A head on frozen embeddings: modules to train, batches, how to embed, how to validate, and the encoder in the end."""
-
-    def __init__(self, encoder, images, validation, options):
-        self.encoder, self.options = encoder, options
-        rows, labels = _encoded(encoder, images, labels_of(images, options.labels), options)
-        classes, targets = class_numbers(labels, len(rows))
-        self.head = EmbeddingHead(
-            options.n_dims, hidden=options.hidden, random_state=options.random_state
-        ).fit(rows)
-        self.n_classes, self.n_dims = len(classes), len(self.head.biases_[-1])
-        sampler = ClassBalanced(options.n_classes, options.n_per_class)
-        self.batches = _Rows(rows, targets, options.random_state, sampler)
-        self.modules = {"head": self.head.module()}
-        self.validate = None
-        if validation is not None:
-            other, truth = _encoded(
-                encoder, validation, labels_of_validation(validation, options), options
-            )
-            check_pairs(truth)
-            self.validate = lambda network: retrieval_score(
-                self.head.keep(network["head"]).transform(other), truth, metric="map@r"
-            )
-
-    def embed(self, network, rows):
-        """Rows (n, n_features) to embeddings (n, n_dims) of length 1."""
-        return require("torch").nn.functional.normalize(network["head"](rows))
-
-    def result(self, network):
-        steps = (
-            [step for _, step in self.encoder.steps]
-            if type(self.encoder) is Pipeline
-            else [self.encoder]
+    made = proxies if vectors is None else vectors.T
+    if made is not None and made.ndim == 2 and tuple(made.shape) != (n_classes, n_dims):
+        raise ValueError(
+            f"the loss was made for {made.shape[0]} classes and {made.shape[1]} dimensions, there are {n_classes} and {n_dims}; "
+            f"make it with num_classes={n_classes}, embedding_size={n_dims}"
         )
-        return make_pipeline(*steps, self.head.keep(network["head"]))
 
 
-class _Full:
-    """A network and perhaps a head, end to end; the same attributes as `_Head`."""
+def metric_loss(embed, loss, miner=None):
+    """A loss for `train`, from one that compares the embeddings of a batch with one another.
 
-    def __init__(self, encoder, images, validation, options):
-        if options.device == "auto":
-            options = dataclasses.replace(options, device=encoder.device)
-        self.encoder, self.options, self.pool = encoder, options, _pooling(encoder)
-        settings = {name: getattr(options, name) for name in ("random_state", "memory", "progress")}
-        settings["preprocessing"] = encoder.preprocessing
-        sampler = ClassBalanced(options.n_classes, options.n_per_class)
-        self.batches = ImageBatches(
-            images, options.labels, sampler=sampler, augment=options.augment, **settings
-        )
-        backbone = encoder.network.cpu()
-        unfreeze(backbone, encoder.preprocessing([np.zeros((8, 8, 3), np.uint8)]), 1.0)
-        self.modules, self.head = {"backbone": backbone}, None
-        self.n_classes, self.n_dims = len(self.batches.classes), encoder.n_dims
-        if options.n_dims is not None:
-            start, _ = _encoded(encoder, images, self.batches.targets, options)
-            self.head = EmbeddingHead(
-                options.n_dims, hidden=options.hidden, random_state=options.random_state
-            ).fit(start)
-            self.modules["head"], self.n_dims = self.head.module(), options.n_dims
-        self.validate = None if validation is None else self._validator(validation, settings)
+    Parameters
+    ----------
+    embed : callable
+        ``embed(network, inputs)`` gives embeddings (n, n_dims); batches are (inputs, class numbers).
+    loss : callable
+        ``loss(embeddings, class_numbers, mined)`` gives a scalar tensor: any loss of pytorch-metric-learning, or a function of
+        yours. One with weights of its own (proxies) is ``network["loss"]``, so that they learn, too.
+    miner : callable, optional
+        ``miner(embeddings, class_numbers)`` gives what `loss` is to look at: tuples of positions, (anchors, positives, negatives)
+        or (anchors, positives, anchors, negatives). None: the loss looks at all.
 
-    def _validator(self, validation, settings):
-        labels = labels_of_validation(validation, self.options)
-        batches = ImageBatches(validation, labels, sampler=InOrder(64), **settings)
-        check_pairs(batches.targets)
+    Returns
+    -------
+    callable
+        ``loss(network, batch)``, with two numbers besides: ``spread``, the mean distance between two embeddings of a batch, which
+        goes to 0 where an embedding collapses, and with a miner ``mined``, how many triplets or pairs were chosen.
 
-        def validate(network):
-            device = next(network.parameters()).device
-            parts = [
-                (self.embed(network, x).cpu().numpy(), y.cpu().numpy())
-                for x, y in batches.epoch(0, device=device)
-            ]
-            rows, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
-            return retrieval_score(rows, targets, metric="map@r")
+    Examples
+    --------
+    >>> import torch
+    >>> apart = metric_loss(lambda network, inputs: network(inputs), lambda rows, targets, mined: -rows.std())
+    >>> sorted(apart(torch.nn.Identity(), (torch.eye(3), torch.arange(3)))[1])
+    ['spread']
+    """
+    torch = require("torch")
 
-        return validate
+    def step(network, batch):
+        inputs, targets = batch
+        rows, mined = embed(network, inputs), None  # (n, n_dims)
+        numbers = {"spread": torch.pdist(rows.detach().float()).mean() if len(rows) > 1 else 0.0}
+        if miner is not None:
+            mined = miner(rows.detach(), targets)
+            numbers["mined"] = float(len(mined[0]) + (len(mined[2]) if len(mined) == 4 else 0))
+        with_own = isinstance(network, torch.nn.ModuleDict) and "loss" in network
+        value = (network["loss"] if with_own else loss)(rows, targets, mined)
+        # where nothing was mined: a zero that still depends on the embeddings, so that training goes on
+        return value if getattr(value, "requires_grad", True) else value + 0 * rows.sum(), numbers
 
-    def embed(self, network, images):
-        """Images (n, 3, h, w) to embeddings (n, n_dims) of length 1."""
-        normalize = require("torch").nn.functional.normalize
-        rows = self.pool(network, images)  # (n, n_features)
-        if self.head is None:
-            return normalize(rows)
-        return normalize(network["head"](normalize(rows) if self.encoder.normalise else rows))
-
-    def result(self, network):
-        learned = self.encoder.with_state(network["backbone"].state_dict())
-        return (
-            learned
-            if self.head is None
-            else make_pipeline(learned, self.head.keep(network["head"]))
-        )
+    return step

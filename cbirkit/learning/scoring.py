@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from ..metrics import average_precision, map_at_r
-from ..ranking.codes import aligned, index_of
-from .labels import class_numbers
+from cbirkit.encoders.base import check_choice
+from cbirkit.metrics import average_precision, map_at_r
+from cbirkit.ranking.codes import aligned, index_of
+
+from .batches import class_numbers
+from .heads import unit
 
 _BLOCK = 512  # queries ranked at a time, so that memory stays small
 _METRICS = {"map": average_precision, "map@r": map_at_r}
@@ -40,30 +43,14 @@ def retrieval_score(embeddings, labels, *, metric="map"):
     >>> round(retrieval_score([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], ["a", "a", "b", "a"]), 3)
     0.861
     """
-    if metric not in _METRICS:
-        raise ValueError(
-            f"metric must be one of {tuple(_METRICS)}, got {metric!r}; pass one of these"
-        )
+    check_choice("metric", metric, _METRICS)
     rows = np.asarray(embeddings, dtype=np.float32)
     _, targets = class_numbers(aligned(labels, index_of(embeddings), "labels"), len(rows))
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = rows / np.where(length > 0, length, 1)
-    values = []
+    rows, values = unit(rows), []
     for start in range(0, len(rows), _BLOCK):
         cosines = rows[start : start + _BLOCK] @ rows.T  # (n, n_images)
         own = np.arange(start, start + len(cosines))
         cosines[own - start, own] = -np.inf  # the query itself comes last, and is cut off
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :-1]
-        values.append(_METRICS[metric](targets[order] == targets[own, None]))
-    values = np.concatenate(values) if values else np.array([])
+        values.extend(_METRICS[metric](targets[order] == targets[own, None]))
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def check_pairs(labels):
-    """Refuse labels (n_images,) of a validation split of which retrieval has no score, or always the same."""
-    n_classes = len(set(labels.tolist()))
-    if n_classes == 1 or n_classes == len(labels):
-        what = "only one class" if n_classes == 1 else "no two images of one class"
-        raise ValueError(
-            f"the validation split has {what}, so that retrieval has no score; give several images of several classes"
-        )

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 from sklearn.utils import check_random_state
 
-from cbirkit.learning.drawing import describe_history, draw_history
+from cbirkit.learning.history import describe_history, draw_history
 
 from .style import COLOURS, LINES, MARKERS, describe, new_axes, plain_text, safe_text
 from .tiles import relevance_rows
