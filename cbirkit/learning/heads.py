@@ -128,7 +128,7 @@ class LinearProjection(LabelledHead):
     scale : float
         Of the cosines. Smaller draws a class closer together, which pays for the classes it is fitted on and
         costs new ones.
-    label_smoothing : float in [0, 1)
+    label_smoothing : float in [0, 1]
     random_state : int, RandomState or None
 
     Attributes

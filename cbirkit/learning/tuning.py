@@ -74,7 +74,7 @@ class FineTuning(TuningOptions):
     augment : Augmentation, callable or None
         Of the images ("last" and "full").
     batch_size : int
-    label_smoothing : float in [0, 1)
+    label_smoothing : float in [0, 1]
     scale : float
         Of the cosines in the classifier. Smaller draws the classes that are trained on closer together and costs those that are not:
         5 suits a closed set of classes, 10 new ones.
