@@ -5,16 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import views
-from .appearance import N_DRAWS, draw_appearance
-from .backgrounds import N_TILES, draw_context, draw_ground
-from .cards import Cards, draw_cards
-from .classes import FAMILIES, scene_classes
-from .draws import pick, uniforms
-from .layers import Layers, equal_area, inner_points, outer_points, placed
-from .rosters import N_OBJECTS, N_SLOTS
-
-N_CONTEXTS = 6
-BIAS = 0.8  # of the context split: share of images on their class's own ground, before chance adds its sixth
+from .layers import EXTENT, Layers, equal_area, inner_points, outer_points, placed
+from .shapes import pick, scene_classes, uniforms
+from .surfaces import CONTEXTS, N_DRAWS, N_TILES, Cards, draw_appearance, draw_cards, draw_ground
+from .views import N_OBJECTS, N_SLOTS
 
 
 @dataclass
@@ -29,24 +23,17 @@ class Scenes:
     n_objects: np.ndarray
     sizes: np.ndarray  # (n, N_OBJECTS) number in SIZES
     context: np.ndarray
-    usual: np.ndarray  # the context that belongs to the class
     ground: dict  # low, high (n, 3), tile, corner (n, 2), zoom, contrast
     light: dict
     cards: Cards
-    inner_edges: np.ndarray  # bool: whether a sketch shows the texture
 
     def __len__(self):
         return len(self.roster.view)
 
     def key(self, i):
         """Whole numbers that name image `i`, for its noise."""
-        return (
-            self.seed,
-            20,
-            int(self.roster.entry[i]),
-            int(self.roster.number[i]),
-            int(self.roster.view[i]),
-        )
+        roster = self.roster
+        return self.seed, 20, int(roster.entry[i]), int(roster.number[i]), int(roster.view[i])
 
 
 def compose(kind, level, roster, seed):
@@ -63,33 +50,26 @@ def compose(kind, level, roster, seed):
     Scenes
     """
     view = _view_draws(roster, seed)
-    shape, looks, inner = _looks(kind, level, roster, view, seed)
+    shape, looks = _looks(kind, level, roster, view, seed)
     sizes, extents = _extents(kind, level, roster, view, shape)
     poses = views.draw_poses(view["pose"], level, extents)
     poses["scale"] = poses["scale"] * equal_area(shape, looks["wobble"])
     x, y = _places(kind, level, roster, view, shape, poses["scale"])
     layers = Layers(shape=shape, x=x, y=y, **poses, **looks)
-    family = np.array(
-        [FAMILIES.index(c.family) if c.family in FAMILIES else c.index for c in scene_classes()]
-    )
-    usual = (roster.shape[:, 0] + family[roster.shape[:, 0]]) % N_CONTEXTS
-    context = draw_context(view["ground"][:, :2], usual, BIAS if kind == "context" else 0.0)
+    context = pick(view["ground"][:, 0], len(CONTEXTS))
     objects = roster.shape >= 0
-    colors = (
-        np.where(objects[..., None], looks[k][:, :N_OBJECTS], np.nan) for k in ("first", "second")
-    )
+    there = objects[..., None]
+    colors = (np.where(there, looks[k][:, :N_OBJECTS], np.nan) for k in ("first", "second"))
     least = min(views.LEVELS[level].contrast, views.KINDS[kind].contrast)
     low, high, contrast = draw_ground(view["ground"][:, 8:], context, *colors, least)
     ground = {"low": low, "high": high, "contrast": contrast, "corner": view["ground"][:, 2:4]}
-    ground |= {
-        "tile": pick(view["ground"][:, 4], N_TILES),
-        "zoom": 0.75 + 0.5 * view["ground"][:, 5],
-    }
+    ground["tile"] = pick(view["ground"][:, 4], N_TILES)
+    ground["zoom"] = 0.75 + 0.5 * view["ground"][:, 5]
     points = placed(_column(layers, 0), inner_points(shape[:, 0]))
     occlusion = views.LEVELS[level].occlusion
     return Scenes(
-        kind, level, seed, roster, layers, objects.sum(axis=1), sizes, context, usual, ground,
-        views.draw_light(view["light"]), draw_cards(view["card"], points, occlusion), inner < 0.6,
+        kind, level, seed, roster, layers, objects.sum(axis=1), sizes, context, ground,
+        views.draw_light(view["light"]), draw_cards(view["card"], points, occlusion),
     )  # fmt: skip
 
 
@@ -110,9 +90,8 @@ def _view_draws(roster, seed):
     keys = zip(roster.entry.tolist(), roster.number.tolist(), roster.view.tolist(), strict=True)
     u = np.stack([uniforms(sum(lengths), seed, 11, *key) for key in keys])
     split = np.split(u, np.cumsum(lengths)[:-1], axis=1)
-    return {
-        name: part.reshape(len(u), *parts[name]) for name, part in zip(parts, split, strict=True)
-    }
+    pairs = zip(parts.items(), split, strict=True)
+    return {name: part.reshape(len(u), *shape) for (name, shape), part in pairs}
 
 
 def _looks(kind, level, roster, view, seed):
@@ -126,18 +105,12 @@ def _looks(kind, level, roster, view, seed):
     shape[:, :N_OBJECTS] = roster.shape
     objects = shape >= 0
     u[objects] = drawn[..., :N_DRAWS][objects[:, :N_OBJECTS]]
-    index = {
-        group: [c.index for c in scene_classes() if c.group == group]
-        for group in ("clutter", "generic")
-    }
-    if kind == "relations":  # a distractor that is none of the classes
-        shape[:, 2] = np.array(index["generic"])[pick(view["clutter"][:, 1], len(index["generic"]))]
-    else:
-        count = views.n_clutter(view["clutter"][:, 0], kind, level)[:, None]
-        rank = np.cumsum(~objects, axis=1)  # 1 for the first free layer
-        pieces = np.array(index["clutter"])[pick(view["clutter"][:, 1:], len(index["clutter"]))]
-        shape = np.where(~objects & (rank <= count), pieces, shape)
-    return shape, draw_appearance(u), drawn[:, 0, N_DRAWS]
+    clutter = np.array([c.index for c in scene_classes() if c.group == "clutter"])
+    count = views.n_clutter(view["clutter"][:, 0], kind, level)[:, None]
+    rank = np.cumsum(~objects, axis=1)  # 1 for the first free layer
+    pieces = clutter[pick(view["clutter"][:, 1:], len(clutter))]
+    shape = np.where(~objects & (rank <= count), pieces, shape)
+    return shape, draw_appearance(u)
 
 
 def _extents(kind, level, roster, view, shape):
@@ -145,12 +118,11 @@ def _extents(kind, level, roster, view, shape):
     sizes = pick(view["size"], 3)
     if kind == "multi":
         sizes[:, 0] = roster.number % 3  # every class in every size
-        sizes[:, 1] = np.where(
-            sizes[:, 0] == 2, np.minimum(sizes[:, 1], 1), sizes[:, 1]
-        )  # one large one at most
+        one_large = sizes[:, 0] == 2  # at most
+        sizes[:, 1] = np.where(one_large, np.minimum(sizes[:, 1], 1), sizes[:, 1])
         sizes[:, 2:] = np.minimum(sizes[:, 2:], 1)
     extents = np.empty((*shape.shape, 2))
-    extents[:] = views.KINDS[kind].debris if kind != "relations" else (0.16, 0.2)
+    extents[:] = views.KINDS[kind].debris
     objects = roster.shape >= 0
     extents[:, :N_OBJECTS][objects] = views.size_bins(kind, level)[sizes[objects]]
     return sizes, extents
@@ -158,20 +130,13 @@ def _extents(kind, level, roster, view, shape):
 
 def _places(kind, level, roster, view, shape, scale):
     """Places x, y (n, N_SLOTS) of all layers."""
-    radius = np.where(shape >= 0, scale * views.EXTENT, -1.0)
+    radius = np.where(shape >= 0, scale * EXTENT, -1.0)
     if kind == "multi":
         return views.spread_out(view["place"], radius, np.empty((3, len(shape), 0)), 0.98)
-    if kind == "relations":
-        x, y = views.place_pair(view["pair"], roster.relation)
-    else:
-        shift = (
-            views.LEVELS[level].shift
-            if views.KINDS[kind].shift is None
-            else views.KINDS[kind].shift
-        )
-        x, y = (shift * (2 * view["pair"][:, k : k + 1] - 1) for k in (0, 1))
-    n = x.shape[1]
-    more = views.spread_out(view["place"][:, n:], radius[:, n:], (x, y, radius[:, :n]), 1.08)
+    shift = views.KINDS[kind].shift or views.LEVELS[level].shift
+    x, y = (shift * (2 * view["pair"][:, k : k + 1] - 1) for k in (0, 1))
+    others = view["place"][:, 1:], radius[:, 1:]
+    more = views.spread_out(*others, (x, y, radius[:, :1]), 1.08)
     return np.concatenate([x, more[0]], axis=1), np.concatenate([y, more[1]], axis=1)
 
 

@@ -1,13 +1,12 @@
-"""Kinds and levels of scenes: how objects are turned, sized, placed and lit in a view."""
+"""Kinds and levels of scenes: which instances a set holds; how they are turned, sized, placed and lit in a view."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .draws import between, pick
 from .layers import EXTENT
+from .shapes import between, pick, uniforms
 
-RELATIONS = ("left of", "right of", "above", "below")
 SIZES = ("small", "medium", "large")
 N_POSE, N_PLACES, N_LIGHT = 4, 12, 6
 GAP = 0.04  # between layers, in halves of the image
@@ -55,10 +54,6 @@ KINDS = {
     "multi": Kind(
         96, 10, 1, ((0.12, 0.16), (0.20, 0.26), (0.34, 0.42)), None, (0, 0), contrast=0.2
     ),
-    "relations": Kind(
-        96, 5, 1, ((0.24, 0.26), (0.26, 0.28), (0.28, 0.30)), None, (0, 0), contrast=0.2
-    ),
-    "context": Kind(64, 20, 2),
 }
 
 
@@ -103,17 +98,11 @@ def spread_out(u, radius, taken, reach):
     first = len(xs)
     for j in range(radius.shape[1]):
         room = np.maximum(reach - np.abs(radius[:, j]), 0.0)[:, None]
-        x, y = (
-            between(u[:, j, :, 0], -room, room),
-            between(u[:, j, :, 1], -room, room),
-        )  # (n, candidates)
+        x, y = (between(u[:, j, :, k], -room, room) for k in (0, 1))  # (n, candidates)
         gap = np.full(x.shape, 9.0)
         for x0, y0, r0 in zip(xs, ys, radii, strict=True):
-            apart = (
-                np.hypot(x - x0[:, None], y - y0[:, None])
-                - r0[:, None]
-                - np.abs(radius[:, j])[:, None]
-            )
+            apart = np.hypot(x - x0[:, None], y - y0[:, None]) - r0[:, None]
+            apart = apart - np.abs(radius[:, j])[:, None]
             gap = np.where(r0[:, None] > 0, np.minimum(gap, apart), gap)
         clear = gap > GAP
         best = np.where(clear.any(axis=1), clear.argmax(axis=1), gap.round(9).argmax(axis=1))
@@ -121,21 +110,6 @@ def spread_out(u, radius, taken, reach):
         ys.append(np.take_along_axis(y, best[:, None], 1)[:, 0])
         radii.append(radius[:, j])
     return np.stack(xs[first:], axis=1), np.stack(ys[first:], axis=1)
-
-
-def place_pair(u, relation):
-    """Places x, y (n, 2) of two objects in a relation (n,), given as its number in RELATIONS."""
-    half = between(u[:, 0], 0.40, 0.50)
-    across = between(u[:, 1], -0.14, 0.14)
-    middle_x, middle_y = between(u[:, 2], -0.08, 0.08), between(u[:, 3], -0.08, 0.08)
-    sign = np.where(
-        (relation == 0) | (relation == 2), -1.0, 1.0
-    )  # left and above: towards smaller x and y
-    level = relation < 2
-    dx, dy = np.where(level, sign * half, across), np.where(level, across, sign * half)
-    x = np.stack([middle_x + dx, middle_x - dx], axis=1)
-    y = np.stack([middle_y + dy, middle_y - dy], axis=1)
-    return x, y
 
 
 def n_clutter(u, kind, level):
@@ -155,3 +129,54 @@ def draw_light(u):
         "ramp": between(u[:, 4], 0.0, 0.18),
         "ramp_angle": 360 * u[:, 5],
     }
+
+
+# ---------------------------------------------------------------------- what a set holds
+
+N_SLOTS = 6  # layers of an image, the objects first
+N_OBJECTS = 4  # of which at most so many are objects
+
+
+@dataclass
+class Roster:
+    """Which classes, instances and views a set holds: arrays over images."""
+
+    shape: np.ndarray  # (n, N_OBJECTS) int64 index of the class of each object, -1: none
+    instance: np.ndarray  # (n, N_OBJECTS) number of the instance in its class
+    number: np.ndarray  # (n,) number of the instance, or scene, in its label
+    view: np.ndarray  # (n,)
+    label: list  # of str
+    entry: np.ndarray  # (n,) number that, with `number` and `view`, names the image
+
+
+def draw_roster(kind, classes, n_instances, n_views, seed):
+    """The roster of a set of `classes` (list of `SceneClass`)."""
+    each = n_instances * n_views
+    number = np.tile(np.repeat(np.arange(n_instances), n_views), len(classes))
+    view = np.tile(np.arange(n_views), len(classes) * n_instances)
+    first = np.repeat([c.index for c in classes], each)
+    shape = np.full((len(number), N_OBJECTS), -1)
+    instance = np.tile(number[:, None], (1, N_OBJECTS))
+    shape[:, 0] = first
+    entry = first * 2**18 + list(KINDS).index(kind)
+    labels = list(np.repeat([c.name for c in classes], each))
+    roster = Roster(shape, instance, number, view, labels, entry)
+    if kind == "multi":  # scenes of seen classes hold no unseen ones
+        for group in dict.fromkeys(c.group for c in classes):
+            known = np.array([c.index for c in classes if c.group == group])
+            _add_company(roster, np.flatnonzero(np.isin(first, known)), known, n_instances, seed)
+    return roster
+
+
+def _add_company(roster, rows, known, n_instances, seed):
+    """Give the scenes `rows` one to three further objects, all of different classes of `known`."""
+    keys = [(int(roster.entry[i]), int(roster.number[i])) for i in rows]
+    u = np.stack([uniforms(16, seed, 10, *key) for key in keys])
+    count = np.minimum(1 + pick(u[:, 0], N_OBJECTS - 1), len(known) - 1)
+    for j in range(1, N_OBJECTS):
+        parts = np.modf(np.outer(u[:, j], 7919.0 * (known + 1)))[0]
+        rank = np.argsort(parts, axis=1, kind="stable")
+        free = (known[rank][:, :, None] != roster.shape[rows, None, :]).all(axis=2)  # (n, n_known)
+        choice = np.take_along_axis(known[rank], free.argmax(axis=1)[:, None], axis=1)[:, 0]
+        roster.shape[rows, j] = np.where(j <= count, choice, -1)
+        roster.instance[rows, j] = pick(u[:, 8 + j], n_instances)
