@@ -72,12 +72,9 @@ def test_directions_that_do_not_vary_are_left_out(spread):
     flat = np.hstack([spread, spread[:, :2] * 2, np.ones((60, 1))]).astype(np.float32)
     whitening = PCAWhitening().fit(flat)
     assert whitening.components_.shape == (6, 9) and np.abs(whitening.components_).max() < 1e3
-    with pytest.raises(
-        ValueError,
-        match=r"n_dims=7 exceeds the 6 directions in which these 60 embeddings vary; use n_dims <= 6",
-    ):
+    with pytest.raises(ValueError, match="n_dims .of 6 directions.* <= 6, got 7"):
         PCAWhitening(7).fit(flat)
-    with pytest.raises(ValueError, match=r"n_dims=5 exceeds the 4 directions"):
+    with pytest.raises(ValueError, match="n_dims .of 4 directions"):
         PCAWhitening(5).fit(spread[:5])
     with pytest.raises(ValueError, match="all 4 embeddings are equal"):
         PCAWhitening().fit(np.ones((4, 3)))
@@ -88,7 +85,7 @@ def test_directions_that_do_not_vary_are_left_out(spread):
     [
         ({"power": 2}, "power must be"),
         ({"power": True}, "power must be"),
-        ({"n_dims": 0}, "n_dims must be a whole number >= 1"),
+        ({"n_dims": 0}, "n_dims.* must be a whole number >= 1"),
     ],
 )
 def test_bad_parameters_are_refused(spread, parameters, message):
@@ -163,11 +160,11 @@ def test_shrinkage(views):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (None, "needs y, the instance of each image"),
-        (np.arange(119), r"y has the shape \(119,\) for 120 images"),
+        (None, "y must name the instance"),
+        (np.arange(119), r"of 120 images, got the shape \(119,\)"),
         (np.arange(120), "y names 120 instances of 120 images"),
         (np.zeros(120), "y names 1 instances"),
-        (np.array([None] + ["a"] * 119, dtype=object), "y is missing for 1 images"),
+        (np.array([None] + ["a"] * 119, dtype=object), "with 1 missing"),
     ],
 )
 def test_instances_are_checked(views, y, message):

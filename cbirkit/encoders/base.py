@@ -6,6 +6,7 @@ import numbers
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cbirkit._optional import require
 from cbirkit.images import ImageCollection, ImageProblem, read_image, to_rgb
@@ -41,35 +42,21 @@ def has_positions(images):
 
 
 def _check_is_several(images):
-    if isinstance(images, str | bytes) or hasattr(images, "__fspath__"):
+    path = isinstance(images, str | bytes) or hasattr(images, "__fspath__")
+    if path or hasattr(images, "iloc") or not hasattr(images, "__iter__"):
         raise TypeError(
-            f"expected images, got the path {images!r}; open it with cbirkit.datasets.from_folder"
+            f"expected a collection or sequence of images, got {type(images).__name__}; pass one image as [image], "
+            "open a folder with cbirkit.datasets.from_folder, a table with cbirkit.ImageCollection.from_table"
         )
-    if not hasattr(images, "__iter__"):
-        raise TypeError(
-            f"expected an ImageCollection or a sequence of images, got {type(images).__name__}; "
-            "pass one image as [image]"
-        )
-    if isinstance(images, np.ndarray) and (
-        images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
-    ):
+    if isinstance(images, np.ndarray) and (images.ndim < 3 or images.shape[2:] in ((3,), (4,))):
         raise ValueError(
             f"expected several images, got one array of shape {images.shape}; pass one image as [image]"
-        )
-    if hasattr(images, "iloc"):
-        raise TypeError(
-            f"expected images, got a {type(images).__name__}; "
-            "make a collection of it with cbirkit.ImageCollection.from_table"
         )
 
 
 def _as_rgb(image, position):
-    if (
-        isinstance(image, np.ndarray)
-        and image.dtype == np.uint8
-        and image.shape[2:] == (3,)
-        and image.size
-    ):
+    array = isinstance(image, np.ndarray) and image.dtype == np.uint8
+    if array and image.shape[2:] == (3,) and image.size:
         return image
     if isinstance(image, str | bytes) or hasattr(image, "__fspath__"):
         raise TypeError(
@@ -96,14 +83,10 @@ def stack(rows, images):
         raise ValueError(
             "expected at least one image, got none; pass a collection or list that holds images"
         )
-    rows = itertools.chain([first], rows)
-    if not hasattr(images, "__len__"):
-        return np.stack(list(rows)).astype(np.float32, copy=False)
     # filled as they come: never held twice
-    embeddings = np.empty((len(images), *np.shape(first)), dtype=np.float32)
-    for position, row in enumerate(rows):
-        embeddings[position] = row
-    return embeddings
+    kind = np.dtype((np.float32, np.shape(first)))
+    n = len(images) if hasattr(images, "__len__") else -1
+    return np.fromiter(itertools.chain([first], rows), kind, n)
 
 
 def l2_normalise(vector):
@@ -196,3 +179,14 @@ class PerImage(TransformerMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self):
         return True
+
+
+class OnVectors(TransformerMixin, BaseEstimator):
+    """Base of steps that take embeddings, not images: see `cbirkit.store.split_pipeline`."""
+
+    _on_vectors = True
+
+    def _validated(self, X, dtype=np.float32):
+        """Embeddings as an array of as many dimensions as those of the fit."""
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=dtype, reset=False)

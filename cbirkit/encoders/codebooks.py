@@ -1,7 +1,5 @@
 """From the local descriptors of an image to one vector: bags of visual words, VLAD and Fisher vectors."""
 
-import logging
-
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -17,7 +15,6 @@ from cbirkit._optional import require
 from .base import check_choice, check_count, check_number, has_positions, l2_normalise, stack
 from .local import SIFT
 
-_LOG = logging.getLogger(__name__)
 # Distances held at a time when words are looked up, in bytes.
 _BLOCK_BYTES = 1 << 26
 # A summed residual this short is rounding noise of descriptors that equal their word.
@@ -33,18 +30,11 @@ def gather_descriptors(images, detector, max_descriptors, random_state):
     -------
     list of ndarray (n_i, n_dims)
         The descriptors of each image that was read, `max_descriptors` rows at most in all.
-
-    Raises
-    ------
-    ValueError
-        There are no images, or none has a key point.
     """
     order = random_state.permutation(len(images)) if has_positions(images) else None
     gathered, room = [], max_descriptors
-    total = None if order is None else len(order)
-    with tqdm(
-        total=total, desc="local descriptors", unit="image", leave=False, delay=2
-    ) as progress:
+    n = None if order is None else len(order)
+    with tqdm(total=n, desc="local descriptors", unit="image", leave=False, delay=2) as progress:
         for _, descriptors in detector.describe_all(images, order):
             gathered.append(descriptors[:room])  # the strongest of the last image
             room -= len(gathered[-1])
@@ -52,12 +42,6 @@ def gather_descriptors(images, detector, max_descriptors, random_state):
             if room == 0:
                 progress.update((progress.total or 0) - progress.n)  # that is all of it
                 break
-    if not any(map(len, gathered)):
-        raise ValueError(
-            f"no key points in the {len(gathered)} images; pass images with more texture, "
-            "or a detector with a lower contrast_threshold"
-        )
-    _LOG.info("codebook from %d descriptors of %d images", max_descriptors - room, len(gathered))
     return gathered
 
 
@@ -155,15 +139,13 @@ class CodebookEncoder(TransformerMixin, BaseEstimator):
         check_count("max_descriptors", self.max_descriptors, self.n_words)
         self._check()
         random_state = check_random_state(self.random_state)
-        gathered = gather_descriptors(images, self._detector(), self.max_descriptors, random_state)
-        n_descriptors, least = (
-            sum(map(len, gathered)),
-            max(self.n_words, getattr(self, "n_dims", 1)),
-        )
-        if n_descriptors < least:
+        detector, least = self._detector(), max(self.n_words, getattr(self, "n_dims", 1))
+        gathered = gather_descriptors(images, detector, self.max_descriptors, random_state)
+        found = sum(map(len, gathered))
+        if found < least:
             raise ValueError(
-                f"n_words={self.n_words} needs at least {least} descriptors, got {n_descriptors}; "
-                f"pass more images, raise max_descriptors, or use n_words <= {n_descriptors}"
+                f"n_words={self.n_words} needs at least {least} descriptors, got {found} of {len(gathered)} images; "
+                f"pass more images or such with more texture, lower the detector's contrast_threshold, or use n_words <= {found}"
             )
         self._learn(gathered, random_state)
         self.n_images_fit_ = len(gathered)
@@ -545,6 +527,6 @@ class FisherVector(CodebookEncoder):
         if not len(descriptors):
             return np.zeros(self.n_words * (2 * self.n_dims + 1), dtype=np.float32)
         reduced = self.pca_.transform(descriptors).astype(np.float64)
-        fisher_vector = require("skimage.feature").fisher_vector
-        vector = fisher_vector(reduced, self.mixture_, improved=True)
+        features = require("skimage.feature")
+        vector = features.fisher_vector(reduced, self.mixture_, improved=True)
         return l2_normalise(vector.astype(np.float32))

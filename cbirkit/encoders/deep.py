@@ -2,14 +2,15 @@
 
 import copy
 import dataclasses
+import functools
 import itertools
 import numbers
 import os
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import clone
 
-from .base import check_choice, check_count, check_each, check_number, read_images, stack
+from .base import PerImage, check_choice, check_count, check_each, check_number, read_images, stack
 
 _CHOICES = {
     "pooling": ("default", "average", "max", "gem", "rmac", "cls"),
@@ -17,13 +18,11 @@ _CHOICES = {
     "precision": ("float32", "bfloat16", "float16"),
     "pad_type": (None, "", "same", "valid"),
 }
-
-
 # What `with_state` sets.
 _GIVEN = ("state_", "_trained")
 
 
-class Deep(TransformerMixin, BaseEstimator):
+class Deep(PerImage):
     """Pooled features of a neural network, L2-normalised.
 
     An image is brought to the size and the scaling that the weights were trained with, the network runs up to `layer`, and its
@@ -133,11 +132,6 @@ class Deep(TransformerMixin, BaseEstimator):
                 self.__dict__.pop(name, None)
         return super().set_params(**params)
 
-    def fit(self, images=None, y=None):
-        """Check the parameters; nothing is learned and the images are not read."""
-        self._check()
-        return self
-
     def transform(self, images):
         """Encode images.
 
@@ -173,7 +167,6 @@ class Deep(TransformerMixin, BaseEstimator):
 
     def transform_prepared(self, prepared):
         """Encode what `prepare` gave, one array an image: float32 (n_images, n_dims)."""
-        self._check()
         return self.extractor.vectors(list(prepared), self._steps(), self)
 
     def feature_maps(self, images):
@@ -228,20 +221,12 @@ class Deep(TransformerMixin, BaseEstimator):
     @property
     def preprocessing(self):
         """What images go through at scale 1: a `cbirkit.nets.preprocessing.Preprocessing`, which tells mean, std and all that was used."""
-        names = ("size", "mean", "std", "interpolation", "crop_ratio")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if self.resize != "default":
-            given["resize"] = self.resize
-        key = str((self.backbone, self.weights, given))
-        if "preprocessing" not in self._kept() or self._kept()["preprocessing"][0] != key:
-            from cbirkit.nets.backbones import preprocessing_of
-
-            self._check()
-            for name, value in given.items():
-                given[name] = tuple(np.asarray(value).tolist()) if np.ndim(value) == 1 else value
-            one = dataclasses.replace(preprocessing_of(self.backbone, self.weights), **given)
-            self._kept()["preprocessing"] = key, one
-        return self._kept()["preprocessing"][1]
+        self._check()
+        names = ("size", "resize", "mean", "std", "interpolation", "crop_ratio")
+        given = {name: getattr(self, name) for name in names}
+        plain = {n: tuple(np.asarray(v).tolist()) if np.ndim(v) else v for n, v in given.items()}
+        changes = [change for change in plain.items() if change[1] not in (None, "default")]
+        return _preprocessing(self.backbone, self.weights, tuple(changes))
 
     @property
     def extractor(self):
@@ -249,17 +234,25 @@ class Deep(TransformerMixin, BaseEstimator):
 
         Built when first needed, and anew when a parameter or the weights file has changed. A file that is gone counts as it was.
         """
+        from cbirkit.nets.backbone import file_stamp
+        from cbirkit.nets.backbones import build
+        from cbirkit.nets.extraction import Extractor, pick_device
+
         names = ("backbone", "weights", "layer", "size", "random_state", "device", "pad_type")
         key = [*(str(getattr(self, name)) for name in names), id(getattr(self, "state_", None))]
-        stamp = None
-        if self._carries_weights() and not hasattr(self, "state_") and self.weights is not None:
-            from cbirkit.nets.backbone import file_stamp
-
-            stamp = file_stamp(self.weights)
-        before, then, made = self._kept().get("extractor", (None, None, None))
+        of_file = (
+            self._carries_weights() and not hasattr(self, "state_") and self.weights is not None
+        )
+        stamp = file_stamp(self.weights) if of_file else None
+        before, then, made = getattr(self, "_cache", (None, None, None))
         if before != key or (stamp is not None and stamp != then):
-            made = self._build()
-            self._kept()["extractor"] = key, stamp, made
+            self._check()
+            device = pick_device(self.device)
+            settings = {name: getattr(self, name) for name in ("random_state", "size", "layer")}
+            settings |= {} if self.pad_type is None else {"pad_type": self.pad_type}
+            weights = getattr(self, "state_", self.weights)
+            made = Extractor(build(self.backbone, weights, **settings), device)
+            self._cache = key, stamp, made
         return made
 
     @property
@@ -321,23 +314,9 @@ class Deep(TransformerMixin, BaseEstimator):
         while chunk := list(itertools.islice(items, self.batch_size)):
             yield chunk
 
-    def _kept(self):
-        return self.__dict__.setdefault("_cache", {})
-
     def _steps(self):
         """The `Preprocessing` of each scale."""
         return [self.preprocessing.scaled(factor) for factor in self.scales]
-
-    def _build(self):
-        from cbirkit.nets.backbones import build
-        from cbirkit.nets.extraction import Extractor, pick_device
-
-        self._check()
-        device = pick_device(self.device)
-        weights = getattr(self, "state_", self.weights)
-        more = {} if self.pad_type is None else {"pad_type": self.pad_type}
-        settings = {name: getattr(self, name) for name in ("random_state", "size", "layer")}
-        return Extractor(build(self.backbone, weights, **settings, **more), device)
 
     def _carries_weights(self):
         """Whether the weights go along when the encoder is saved: all but official ones."""
@@ -355,21 +334,16 @@ class Deep(TransformerMixin, BaseEstimator):
         """What the embeddings depend on: a dict of plain values, without paths, device and batch size."""
         from cbirkit.nets.backbones import official_identity
 
-        self._check()
         known = None if self._carries_weights() else official_identity(self.backbone, self.weights)
-        one = self.preprocessing
+        one, names = self.preprocessing, ("backbone", "layer", "pooling", "precision", "pad_type")
         return {
             "weights": known or self.extractor.backbone.identity,
             "preprocessing": {**dataclasses.asdict(one), "size": one.shape},
             "scales": [step.shape for step in self._steps()],
             "p": float(self.p) if self.pooling == "gem" else None,
-            **{name: getattr(self, name) for name in ("backbone", "layer", "pooling", "precision")},
             "normalise": bool(self.normalise),
-            **({} if self.pad_type is None else {"pad_type": self.pad_type}),
+            **{name: getattr(self, name) for name in names},
         }
-
-    def __sklearn_is_fitted__(self):
-        return True
 
     def __sklearn_clone__(self):
         # weights given by `with_state` are what this encoder is, not what it learned
@@ -392,3 +366,10 @@ class Deep(TransformerMixin, BaseEstimator):
         if self._carries_weights():
             state["state_"] = getattr(self, "state_", None) or self._state()
         return state
+
+
+@functools.lru_cache
+def _preprocessing(backbone, weights, changes):
+    from cbirkit.nets.backbones import preprocessing_of
+
+    return dataclasses.replace(preprocessing_of(backbone, weights), **dict(changes))

@@ -3,13 +3,12 @@
 import logging
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cbirkit._optional import require
 
-from .base import check_choice, check_count
+from .base import OnVectors, check_choice, check_count, check_number
 from .whitening import principal_directions
 
 _LOG = logging.getLogger(__name__)
@@ -19,13 +18,11 @@ _ENOUGH = 39
 _BLOCK = 1 << 16
 
 
-class BinaryHash(TransformerMixin, BaseEstimator):
+class BinaryHash(OnVectors):
     """Base of the transformers from embeddings to packed bits, for `cbirkit.indexes.Hamming`.
 
     A class has ``_project(X)``: float32 (n_images, n_bits), of which bit k is 1 where number k is positive.
     """
-
-    _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
 
     def project(self, X):
         """The real numbers whose signs are the bits.
@@ -43,8 +40,7 @@ class BinaryHash(TransformerMixin, BaseEstimator):
         ValueError
             The embeddings have another number of dimensions than those of the fit, or hold NaN.
         """
-        check_is_fitted(self)
-        return self._project(validate_data(self, X, dtype=np.float32, reset=False))
+        return self._project(self._validated(X))
 
     def transform(self, X):
         """Hash embeddings (n_images, n_features) to packed bits, uint8 (n_images, n_bits / 8).
@@ -75,7 +71,7 @@ class BinaryHash(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        TypeError, ValueError
+        ValueError
             Codes of another type or width; X as in `project`.
 
         References
@@ -118,13 +114,10 @@ def check_bits(n_bits):
 def check_codes(codes, n_bytes):
     """Codes as an array (n, n_bytes) of uint8."""
     codes = np.asarray(codes)
-    if codes.dtype != np.uint8:
-        raise TypeError(
-            f"codes are uint8, got {codes.dtype}; give what transform(X) gave of the database"
-        )
-    if codes.ndim != 2 or codes.shape[1] != n_bytes:
+    if codes.dtype != np.uint8 or codes.shape[1:] != (n_bytes,):
         raise ValueError(
-            f"codes have the shape {codes.shape}; give (n_codes, {n_bytes}), what transform(X) gave"
+            f"codes must be uint8 of the shape (n_codes, {n_bytes}), what transform(X) gave of the database, "
+            f"got {codes.dtype} of the shape {codes.shape}"
         )
     return codes
 
@@ -368,7 +361,7 @@ class SpectralHash(LinearHash):
         return np.cos(speeds * places[:, self.directions_])
 
 
-class ProductQuantiser(TransformerMixin, BaseEstimator):
+class ProductQuantiser(OnVectors):
     """Cut embeddings into pieces, and replace each piece by the number of the nearest of 256 (or 16) centroids.
 
     The codes are numbers, not bits: the Hamming distance means nothing for them. Compare them by `distances`, with
@@ -408,8 +401,6 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
     ((300, 4), 'uint8', (2, 300))
     """
 
-    _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
-
     def __init__(self, n_codes=8, *, n_bits=8, random_state=0):
         self.n_codes = n_codes
         self.n_bits = n_bits
@@ -423,13 +414,9 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
         ValueError
             `n_codes` exceeds the dimensions, `n_bits` is neither 8 nor 4, or the embeddings are not finite.
         """
-        check_count("n_codes", self.n_codes)
-        check_choice("n_bits", self.n_bits, (8, 4))
         X = validate_data(self, X, dtype=np.float32)
-        if self.n_codes > X.shape[1]:
-            raise ValueError(
-                f"n_codes={self.n_codes} exceeds the {X.shape[1]} dimensions; use n_codes <= {X.shape[1]}"
-            )
+        check_number("n_codes", self.n_codes, 1, X.shape[1], whole=True)
+        check_choice("n_bits", self.n_bits, (8, 4))
         n_centroids = 2**self.n_bits
         if len(X) < _ENOUGH * n_centroids:
             _LOG.warning(
@@ -455,7 +442,7 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
         ValueError
             The embeddings have another number of dimensions than those of the fit, or hold NaN.
         """
-        filled = self._checked(X)
+        filled = self._filled(self._validated(X))
         quantiser = self._of_faiss(filled.shape[1])
         require("faiss").copy_array_to_vector(self.centroids_.ravel(), quantiser.centroids)
         return quantiser.compute_codes(filled)
@@ -486,10 +473,10 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        TypeError, ValueError
+        ValueError
             Codes of another type or width; X as in `transform`.
         """
-        filled = self._checked(X)
+        filled = self._filled(self._validated(X))
         codes = self._numbers(codes)
         out = np.zeros((len(filled), len(codes)), np.float32)
         pieces = filled.reshape(len(filled), self.n_codes, -1)
@@ -500,10 +487,6 @@ class ProductQuantiser(TransformerMixin, BaseEstimator):
             for start in range(0, len(codes), _BLOCK):
                 out[:, start : start + _BLOCK] += table[:, codes[start : start + _BLOCK, number]]
         return np.sqrt(out, out=out)
-
-    def _checked(self, X):
-        check_is_fitted(self)
-        return self._filled(validate_data(self, X, dtype=np.float32, reset=False))
 
     def _of_faiss(self, n_dims):
         return require("faiss").ProductQuantizer(n_dims, int(self.n_codes), self.n_bits)

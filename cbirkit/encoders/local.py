@@ -86,8 +86,7 @@ class SIFT(BaseEstimator):
         Only a few images, shrunk and grey, are held at a time. For `images` and `order` see `cbirkit.encoders.base.read_images`.
         """
         self._check()
-        n_jobs = self.n_jobs
-        n_threads = joblib.cpu_count() if n_jobs is None else joblib.effective_n_jobs(n_jobs)
+        n_threads = joblib.effective_n_jobs(-1 if self.n_jobs is None else self.n_jobs)
         pending = collections.deque()
         pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sift")
         try:

@@ -201,9 +201,11 @@ class LBP(PerImage):
         Radii of the circles in pixels.
     grid : int
         Tiles a side; 1 ignores where a texture is. With radii (1, 2) and grid 2 there are 112 dimensions.
-    max_side : int
-        Larger images are scaled so that their longer side has this many pixels. An image too small for the largest
-        circle or for the grid is stretched to the least size that serves.
+
+    Notes
+    -----
+    Larger images are scaled so that their longer side has 256 pixels. An image too small for the largest
+    circle or for the grid is stretched to the least size that serves.
 
     References
     ----------
@@ -218,24 +220,21 @@ class LBP(PerImage):
     (1, 112)
     """
 
-    def __init__(self, radii=(1, 2), grid=2, *, max_side=256):
+    def __init__(self, radii=(1, 2), grid=2):
         self.radii = radii
         self.grid = grid
-        self.max_side = max_side
 
     def _check(self):
         check_each("radii", self.radii, check_count)
         check_count("grid", self.grid)
-        check_count("max_side", self.max_side, self._least_side())
-
-    def _least_side(self):
-        return max(2 * max(self.radii) + 1, self.grid)
 
     def _encode(self, image):
         from skimage.feature import local_binary_pattern
 
-        pixels = self._resized(grey(image))
-        histograms = []
+        height, width = image.shape[:2]
+        scale, least = min(1, 256 / max(height, width)), max(2 * max(self.radii) + 1, self.grid)
+        height, width = (max(least, round(side * scale)) for side in (height, width))
+        pixels, histograms = resize(grey(image), width, height), []
         for radius in self.radii:
             patterns = local_binary_pattern(pixels, 8 * radius, radius, method="uniform")
             for rows in np.array_split(patterns.astype(np.int64), self.grid, axis=0):
@@ -243,9 +242,3 @@ class LBP(PerImage):
                     counts = np.bincount(tile.ravel(), minlength=8 * radius + 2)
                     histograms.append(counts / tile.size)
         return l2_normalise(np.sqrt(np.concatenate(histograms)))
-
-    def _resized(self, pixels):
-        height, width = pixels.shape
-        scale = min(1, self.max_side / max(height, width))
-        least = self._least_side()
-        return resize(pixels, max(least, round(width * scale)), max(least, round(height * scale)))

@@ -3,20 +3,17 @@
 import numpy as np
 import pandas as pd
 import scipy.linalg
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.covariance import ledoit_wolf_shrinkage
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from .base import check_count, check_number
+from .base import OnVectors, check_number
 
 # Share of the largest variance below which a direction is rounding noise of float32 embeddings.
 _RANK = 1e-7
 
 
-class _Projection(TransformerMixin, BaseEstimator):
+class _Projection(OnVectors):
     """What both share: subtract `mean_`, project on `components_`, L2-normalise."""
-
-    _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
 
     def transform(self, X):
         """Project embeddings (n_images, n_features): float32 (n_images, n_dims), rows of length 1 (0 where nothing is left).
@@ -26,8 +23,7 @@ class _Projection(TransformerMixin, BaseEstimator):
         ValueError
             The embeddings have another number of dimensions than those of the fit.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        X = self._validated(X, [np.float32, np.float64])
         # subtracted in float64, where a large common offset costs no digits
         projected = (X - self.mean_).astype(np.float32) @ self.components_.T
         length = np.linalg.norm(projected, axis=1, keepdims=True)
@@ -38,15 +34,12 @@ class _Projection(TransformerMixin, BaseEstimator):
         self.mean_ = mean
         return self
 
-    def _dims(self, there, why):
-        """How many directions to keep."""
+    def _dims(self, there):
+        """How many directions to keep of those in which the embeddings vary."""
         if self.n_dims is None:
             return there
-        check_count("n_dims", self.n_dims)
-        if self.n_dims > there:
-            raise ValueError(
-                f"n_dims={self.n_dims} exceeds the {there} directions {why}; use n_dims <= {there}, or fit on more images"
-            )
+        name = f"n_dims (of {there} directions in which the embeddings of the fit vary)"
+        check_number(name, self.n_dims, 1, there, whole=True)
         return self.n_dims
 
 
@@ -108,7 +101,7 @@ class PCAWhitening(_Projection):
         mean = X.mean(axis=0)
         least = (4 * np.finfo(float).eps * np.abs(X).max()) ** 2
         values, vectors = principal_directions(X - mean, least)
-        n_dims = self._dims(len(values), f"in which these {len(X)} embeddings vary")
+        n_dims = self._dims(len(values))
         if n_dims == 0:
             raise ValueError(
                 f"all {len(X)} embeddings are equal, there is nothing to whiten; fit on different images"
@@ -188,8 +181,7 @@ class LearnedWhitening(_Projection):
         same = self._shrunk(within, len(X) - n_instances)
         # eigenvectors v of C_T v = w C_S v with v^T C_S v = 1 are C_S^-1/2 P, largest last
         values, vectors = scipy.linalg.eigh(centred.T @ centred / len(X), same)
-        there = int((values > _RANK * values[-1]).sum())
-        n_dims = self._dims(there, "in which these embeddings vary")
+        n_dims = self._dims(int((values > _RANK * values[-1]).sum()))
         return self._keep(vectors[:, ::-1][:, :n_dims].T, mean)
 
     def _shrunk(self, within, freedom):
@@ -241,17 +233,13 @@ def principal_directions(centred, least=0.0):
 
 def _instances(y, n_images):
     """Instances as numbers 0, 1, … for each image."""
-    if y is None:
-        raise ValueError(
-            "LearnedWhitening needs y, the instance of each image: fit(X, y); in a pipeline or Retriever, fit it on embeddings first"
-        )
     y = np.asarray(y)
-    if y.shape != (n_images,):
+    missing = pd.isna(y)
+    if y.shape != (n_images,) or missing.any():
         raise ValueError(
-            f"y has the shape {y.shape} for {n_images} images; give one instance an image"
+            f"y must name the instance of each of {n_images} images, got the shape {y.shape} with {np.sum(missing)} missing; "
+            "use fit(X, y), and in a pipeline or Retriever fit on embeddings first"
         )
-    if pd.isna(y).any():
-        raise ValueError(f"y is missing for {int(pd.isna(y).sum())} images; leave these images out")
     names, instances = np.unique(y, return_inverse=True)
     if len(names) == n_images or len(names) < 2:
         raise ValueError(

@@ -24,17 +24,7 @@ from . import sha256
 from .preprocessing import Preprocessing
 
 # What torchvision and timm call what is dropped: classifiers, and those beside the main path.
-HEADS = (
-    "fc",
-    "classifier",
-    "heads",
-    "head",
-    "head_dist",
-    "AuxLogits",
-    "aux1",
-    "aux2",
-    "aux_classifier",
-)
+_HEAD = re.compile("fc|classifier|heads?|head_dist|AuxLogits|aux1|aux2|aux_classifier")
 # Keys under which training scripts put the weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -92,8 +82,8 @@ def _forward(self, images):
 
 def without_head(network):
     """Replace the classifier by the identity, so that what is learned or saved is what makes the features; changes `network`."""
-    for name in HEADS:
-        if isinstance(getattr(network, name, None), nn.Module):
+    for name, _ in list(network.named_children()):
+        if _HEAD.fullmatch(name):
             setattr(network, name, nn.Identity())
     return network
 
@@ -328,7 +318,7 @@ def load_into(network, state, what):
     state = {
         name: torch.as_tensor(np.array(value) if isinstance(value, np.ndarray) else value)
         for name, value in state.items()
-        if name in own or name.split(".")[0] not in HEADS
+        if name in own or not _HEAD.fullmatch(name.split(".")[0])
     }
     needed = {name for name in own if not name.endswith("num_batches_tracked")}
     shaped = [name for name in state if name in own and state[name].shape != own[name].shape]

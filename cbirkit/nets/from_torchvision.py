@@ -14,15 +14,7 @@ from .backbone import Backbone, load_into, official_file, read_weights, without_
 from .preprocessing import Preprocessing
 
 # The module that gives the last map.
-_LAST = (
-    "layer4",
-    "trunk_output",
-    "conv5",
-    "layers",
-    "inception5b",
-    "Mixed_7c",
-    "features",
-)
+_LAST = ("layer4", "trunk_output", "conv5", "layers", "inception5b", "Mixed_7c", "features")
 _TENSORFLOW = "tf_mobilenet_v2"
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 

@@ -1,4 +1,4 @@
-"""Hash encoders, against loops and against faiss."""
+"""Hash encoders and product quantisation, against loops and against faiss."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,13 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from cbirkit import Ranking, Relevance, Retriever, evaluate
-from cbirkit.encoders import ITQ, PCAHash, RandomProjectionHash, SpectralHash
+from cbirkit.encoders import ITQ, PCAHash, ProductQuantiser, RandomProjectionHash, SpectralHash
 from cbirkit.indexes import Hamming
 from cbirkit.metrics import average_precision
 from cbirkit.persistence import fingerprint, load_estimator, save_estimator
 from cbirkit.store import split_pipeline
+
+faiss = pytest.importorskip("faiss")
 
 HASHES = [RandomProjectionHash(16), PCAHash(16), ITQ(16), SpectralHash(16)]
 
@@ -77,12 +79,10 @@ def test_asymmetric_distances_are_those_of_a_loop(hashed, X):
     numbers, bits = hashed.project(queries), np.unpackbits(codes, axis=1)
     for q in range(5):
         for d in range(80):
-            loop = sum(
-                abs(float(z)) for z, b in zip(numbers[q], bits[d], strict=True) if (z > 0) != b
-            )
-            np.testing.assert_allclose(
-                got[q, d], loop, rtol=1e-3, atol=1e-3 * np.abs(numbers[q]).sum()
-            )
+            pairs = zip(numbers[q], bits[d], strict=True)
+            loop = sum(abs(float(z)) for z, b in pairs if (z > 0) != b)
+            scale = float(np.abs(numbers[q]).sum())
+            assert got[q, d] == pytest.approx(loop, rel=1e-3, abs=1e-3 * scale)
     own = hashed.distances(X, codes)
     assert (np.diag(own) <= 1e-4 * np.abs(hashed.project(X)).sum(axis=1)).all()
 
@@ -108,7 +108,6 @@ def test_asymmetric_distances_in_blocks(X, monkeypatch):
 
 @pytest.mark.parametrize("n_bits", [16, 64])  # fewer and more bits than dimensions
 def test_random_projections_are_those_of_faiss(X, n_bits):
-    faiss = pytest.importorskip("faiss")
     hashed = RandomProjectionHash(n_bits, random_state=3).fit(X)
     theirs = faiss.IndexLSH(24, n_bits, True, False)
     theirs.train(X)
@@ -118,9 +117,8 @@ def test_random_projections_are_those_of_faiss(X, n_bits):
     codes = hashed.transform(X)
     for query in range(9):
         ours = [differing(codes[query], codes[key]) for key in found[query]]
-        assert (
-            np.abs(np.array(ours) - far[query]).max() <= 1
-        )  # a number next to 0 may be rounded to either side
+        # a number next to 0 may be rounded to either side
+        assert np.abs(np.array(ours) - far[query]).max() <= 1
         assert (ours == far[query]).mean() > 0.9
 
 
@@ -146,10 +144,15 @@ def test_pca_bits_are_the_signs_of_scikit_learns_components(X):
     theirs = PCA(16, svd_solver="full").fit(X).transform(X)
     ours = PCAHash(16).fit(X).project(X)
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-2)
-    agree = (np.sign(ours) == np.sign(theirs)).mean(
-        axis=0
-    )  # a direction may be turned round as a whole
+    # a direction may be turned round as a whole
+    agree = (np.sign(ours) == np.sign(theirs)).mean(axis=0)
     assert np.maximum(agree, 1 - agree).min() > 0.97
+
+
+def bit_error(numbers):
+    """Mean squared difference of a bit (-1 or 1) and its number, in units of the mean square of the numbers."""
+    numbers = numbers / np.sqrt(np.square(numbers, dtype=np.float64).mean())
+    return np.square(np.where(numbers > 0, 1, -1) - numbers).mean()
 
 
 def test_the_rotation_of_itq(X):
@@ -159,21 +162,10 @@ def test_the_rotation_of_itq(X):
     np.testing.assert_allclose(
         hashed.components_ @ principal.T @ principal, hashed.components_, atol=1e-4
     )
-    assert (np.diff(hashed.errors_) <= 1e-12).all() and hashed.errors_[-1] < 0.95 * hashed.errors_[
-        0
-    ]
-    numbers = hashed.project(X).astype(
-        np.float64
-    )  # those of one step further than the last of errors_
-    numbers /= np.sqrt(np.square(numbers).mean())
-    after = np.square(np.where(numbers > 0, 1, -1) - numbers).mean()
-    assert after <= hashed.errors_[-1] + 1e-6
-    assert (
-        after
-        < np.square(
-            np.sign(V := PCAHash(16).fit(X).project(X)) - V / np.sqrt(np.square(V).mean())
-        ).mean()
-    )
+    assert (np.diff(hashed.errors_) <= 1e-12).all()
+    # of one step further than the last of errors_, and before the first
+    after, before = (bit_error(h.project(X)) for h in (hashed, PCAHash(16).fit(X)))
+    assert after <= hashed.errors_[-1] + 1e-6 < hashed.errors_[0] * 0.95 and after < before
 
 
 def test_itq_by_a_loop_that_turns_until_nothing_changes(X):
@@ -191,17 +183,12 @@ def test_itq_by_a_loop_that_turns_until_nothing_changes(X):
 
 
 def test_itq_comes_nearer_to_its_bits_than_that_of_faiss(X):
-    faiss = pytest.importorskip("faiss")
     V = PCAHash(16).fit(X).project(X)
     theirs = faiss.ITQMatrix(16)
     theirs.train(V)
-    error = [
-        np.square(np.where(n > 0, 1, -1) - n / np.sqrt(np.square(n).mean())).mean()
-        for n in (ITQ(16).fit(X).project(X), theirs.apply(V).astype(np.float64), V)
-    ]
-    assert (
-        error[0] < 1.02 * error[1] and error[0] < 0.9 * error[2]
-    )  # measured: .28, .35, .44; the error of theirs goes up and down
+    error = [bit_error(n) for n in (ITQ(16).fit(X).project(X), theirs.apply(V), V)]
+    # measured: .28, .35, .44; the error of theirs goes up and down
+    assert error[0] < 1.02 * error[1] and error[0] < 0.9 * error[2]
 
 
 def test_waves_of_spectral_hashing_by_loops(X):
@@ -223,17 +210,13 @@ def test_waves_of_spectral_hashing_by_loops(X):
 
 def test_few_images_for_the_bits(X):
     for hashed in (PCAHash(16), ITQ(16)):
-        with pytest.raises(
-            ValueError,
-            match="n_bits=16 exceeds the 9 directions in which these 10 embeddings vary; use fewer bits",
-        ):
+        with pytest.raises(ValueError, match="n_bits=16 exceeds the 9 directions"):
             hashed.fit(X[:10])
     for hashed in (RandomProjectionHash(16), SpectralHash(16)):
         assert hashed.fit(X[:10]).transform(X).shape == (80, 2)
     assert SpectralHash(64).fit(X[:2]).transform(X[:2]).shape == (2, 8)
-    assert RandomProjectionHash(8).fit(X[:1]).transform(X[:1]).tolist() == [
-        [0]
-    ]  # it is its own mean
+    # it is its own mean
+    assert RandomProjectionHash(8).fit(X[:1]).transform(X[:1]).tolist() == [[0]]
     with pytest.raises(ValueError, match="minimum of 2"):
         PCAHash(8).fit(X[:1])
 
@@ -264,10 +247,9 @@ def test_wrong_inputs_are_named(hashed, X):
         fitted.transform(np.full((2, 24), np.nan))
     with pytest.raises(ValueError, match="NaN"):
         clone(hashed).fit(np.where(X > 30, np.nan, X) * np.nan)
-    with pytest.raises(TypeError, match="codes are uint8, got int64"):
-        fitted.distances(X, np.zeros((3, 2), np.int64))
-    with pytest.raises(ValueError, match=r"codes have the shape \(3, 3\); give \(n_codes, 2\)"):
-        fitted.distances(X, np.zeros((3, 3), np.uint8))
+    for codes in (np.zeros((3, 2), np.int64), np.zeros((3, 3), np.uint8), np.zeros(2, np.uint8)):
+        with pytest.raises(ValueError, match="codes must be uint8"):
+            fitted.distances(X, codes)
     for n_bits in (12, 0, -8, 16.0, True, "64"):
         with pytest.raises(ValueError, match="n_bits must be a"):
             clone(hashed).set_params(n_bits=n_bits).fit(X)
@@ -339,3 +321,154 @@ def test_tie_aware_scores_of_a_hamming_ranking_are_the_mean_over_shuffles():
     assert (worst - 1e-12 <= drawn.min(axis=0)).all() and (drawn.max(axis=0) <= best + 1e-12).all()
     assert scores["worst_map"] + 0.05 < scores["expected_map"] < scores["best_map"] - 0.05
     assert scores["worst_map"] <= scores["map"] <= scores["best_map"]
+
+
+# ---------------------------------------------------------------------- product quantisation
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(400, 12)).astype(np.float32)
+
+
+def piece(row, number, width):
+    """One piece of a row filled up with zeros, by its numbers."""
+    return [row[i] if i < len(row) else 0.0 for i in range(number * width, (number + 1) * width)]
+
+
+@pytest.mark.parametrize(
+    ("n_codes", "width"), [(4, 3), (5, 3), (12, 1), (1, 12)]
+)  # 5 pieces of 3: filled up with zeros
+def test_codes_and_distances_by_loops(rows, n_codes, width):
+    quantiser = ProductQuantiser(n_codes).fit(rows)
+    codes = quantiser.transform(rows)
+    assert codes.shape == (400, n_codes) and codes.dtype == np.uint8
+    assert quantiser.centroids_.shape == (n_codes, 256, width)
+    for row, code in zip(rows[:40], codes, strict=False):
+        for number in range(n_codes):
+            gaps = np.square(quantiser.centroids_[number] - piece(row, number, width)).sum(axis=1)
+            assert gaps[code[number]] <= gaps.min() + 1e-5
+    decoded, got = quantiser.decode(codes), quantiser.distances(rows[:6] * 1.2, codes)
+    assert decoded.shape == (400, 12) and got.shape == (6, 400) and got.dtype == np.float32
+    for q in range(6):
+        for d in range(0, 400, 7):
+            parts = [quantiser.centroids_[n][codes[d, n]] for n in range(n_codes)]
+            np.testing.assert_array_equal(np.concatenate(parts)[:12], decoded[d])
+            asked = np.concatenate([piece(rows[q] * 1.2, n, width) for n in range(n_codes)])
+            assert got[q, d] == pytest.approx(
+                np.linalg.norm(asked - np.concatenate(parts)), abs=1e-4
+            )
+
+
+def test_it_is_the_quantiser_of_faiss(rows):
+    ours = ProductQuantiser(4, random_state=7).fit(rows)
+    index = faiss.IndexPQ(12, 4, 8)
+    index.pq.cp.seed = int(np.random.RandomState(7).randint(2**31 - 1))
+    index.pq.cp.min_points_per_centroid = 1
+    index.train(rows)
+    np.testing.assert_allclose(
+        faiss.vector_to_array(index.pq.centroids), ours.centroids_.ravel(), atol=1e-5
+    )
+    index.add(rows)
+    squared, found = index.search(rows[:9], 400)
+    mine = ours.distances(rows[:9], ours.transform(rows))
+    np.testing.assert_allclose(np.take_along_axis(mine, found, axis=1) ** 2, squared, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_codes", [1, 3, 4])
+def test_four_bits_pack_two_pieces_into_a_byte(rows, n_codes):
+    quantiser = ProductQuantiser(n_codes, n_bits=4).fit(rows)
+    codes = quantiser.transform(rows)
+    assert codes.shape == (400, (n_codes + 1) // 2) and quantiser.centroids_.shape[1] == 16
+    width = quantiser.centroids_.shape[2]
+    for row, code, decoded in list(zip(rows, codes, quantiser.decode(codes), strict=True))[:40]:
+        for number in range(n_codes):
+            gaps = np.square(quantiser.centroids_[number] - piece(row, number, width)).sum(axis=1)
+            chosen = code[number // 2] >> 4 if number % 2 else code[number // 2] & 15
+            assert gaps[chosen] <= gaps.min() + 1e-5
+            np.testing.assert_array_equal(
+                decoded[number * width : (number + 1) * width],
+                quantiser.centroids_[number, chosen][: 12 - number * width],
+            )
+    far = np.linalg.norm(rows[:6, None] - quantiser.decode(codes), axis=2)
+    np.testing.assert_allclose(quantiser.distances(rows[:6], codes), far, atol=1e-4)
+    with pytest.raises(ValueError, match="n_bits must be one of"):
+        ProductQuantiser(4, n_bits=5).fit(rows)
+
+
+def test_too_few_embeddings_are_told(rows, caplog):
+    ProductQuantiser(4, n_bits=4).fit(np.tile(rows, (2, 1)))  # 800 for 16
+    assert not caplog.records
+    ProductQuantiser(4, n_bits=4).fit(rows)
+    ProductQuantiser(4).fit(rows)
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "400 embeddings for 16 centroids",
+        "400 embeddings for 256 centroids",
+    ]
+
+
+def test_more_bytes_come_nearer(rows):
+    errors = []
+    for n_codes in (1, 2, 4, 12):
+        quantiser = ProductQuantiser(n_codes).fit(rows[:300])
+        errors.append(
+            np.square(quantiser.decode(quantiser.transform(rows[300:])) - rows[300:]).mean()
+        )
+    assert (np.diff(errors) < -0.02).all() and errors[-1] < 0.01
+
+
+def test_quantised_few_images_and_constant_dimensions(rows):
+    few = ProductQuantiser(4).fit(rows[:5])
+    np.testing.assert_allclose(few.decode(few.transform(rows[:5])), rows[:5], atol=1e-3)
+    one = ProductQuantiser(4).fit(rows[:1])
+    np.testing.assert_allclose(
+        one.decode(one.transform(rows[1:4])), np.repeat(rows[:1], 3, axis=0), atol=1e-2
+    )
+    flat = np.hstack([rows[:, :6], np.ones((400, 6), np.float32)])
+    quantiser = ProductQuantiser(4).fit(flat)
+    np.testing.assert_allclose(quantiser.decode(quantiser.transform(flat))[:, 6:], 1, atol=1e-2)
+
+
+def test_quantised_distances_in_blocks(rows, monkeypatch):
+    quantiser = ProductQuantiser(4).fit(rows)
+    codes = quantiser.transform(rows)
+    whole = quantiser.distances(rows[:3], codes)
+    monkeypatch.setattr("cbirkit.encoders.hashes._BLOCK", 33)
+    np.testing.assert_array_equal(quantiser.distances(rows[:3], codes), whole)
+    assert quantiser.distances(rows[:3], codes[:0]).shape == (3, 0)
+
+
+def test_wrong_inputs_of_a_quantiser_are_named(rows):
+    quantiser = ProductQuantiser(4).fit(rows)
+    with pytest.raises(ValueError, match="11 features.* 12"):
+        quantiser.transform(rows[:, :11])
+    with pytest.raises(ValueError, match="NaN"):
+        quantiser.distances(rows * np.nan, quantiser.transform(rows))
+    for codes in (rows[:, :4], quantiser.transform(rows)[:, :3]):
+        with pytest.raises(ValueError, match="codes must be uint8"):
+            quantiser.decode(codes)
+    for n_codes in (0, 2.0, True, 13):
+        with pytest.raises(ValueError, match="n_codes must be a whole number >= 1 and <= 12"):
+            ProductQuantiser(n_codes).fit(rows)
+
+
+def test_a_quantiser_is_cloned_saved_and_used(rows, tmp_path):
+    quantiser = clone(ProductQuantiser(4, random_state=3)).fit(rows)
+    assert quantiser.get_params() == {"n_codes": 4, "n_bits": 8, "random_state": 3}
+    np.testing.assert_array_equal(
+        clone(quantiser).fit(rows).transform(rows), quantiser.transform(rows)
+    )
+    loaded = load_estimator(save_estimator(quantiser, tmp_path / "q"))
+    np.testing.assert_array_equal(loaded.transform(rows), quantiser.transform(rows))
+    np.testing.assert_array_equal(
+        loaded.distances(rows, loaded.transform(rows)),
+        quantiser.distances(rows, quantiser.transform(rows)),
+    )
+    images = collection(20)
+    retriever = Retriever(make_pipeline(Means(), ProductQuantiser(3)), progress=False).fit(images)
+    assert retriever.embeddings.dtype == np.uint8 and retriever.embeddings.shape == (20, 3)
+    retriever.save(tmp_path / "r")
+    again = Retriever.load(tmp_path / "r", images, trusted=[Means])
+    vectors = Means().transform(list(images))
+    near = again.encoder_.steps[-1][1].distances(vectors, again.embeddings)
+    assert (near.argmin(axis=1) == np.arange(20)).mean() > 0.9

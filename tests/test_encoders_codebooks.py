@@ -1,13 +1,13 @@
-"""Bags of words and VLAD by explicit loops; codebooks; what has no key points; how well they retrieve."""
+"""Bags of words, VLAD and Fisher vectors by explicit loops; codebooks; what has no key points; how well they retrieve."""
 
 import math
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from cbirkit.encoders import SIFT, VLAD, BagOfWords, TinyImage
-from cbirkit.encoders import codebooks as codebook_module
+from cbirkit.encoders import SIFT, VLAD, BagOfWords, FisherVector, TinyImage
 from cbirkit.encoders.codebooks import gather_descriptors, learn_codebook, nearest_words
 from cbirkit.images import ImageCollection
 from cbirkit.persistence import fingerprint, load_estimator, save_estimator
@@ -20,6 +20,8 @@ def checkers(seed, shape=(96, 128), square=16):
 
 
 IMAGES = [checkers(seed) for seed in range(6)]
+ENCODERS = [BagOfWords(10), VLAD(3), FisherVector(2, n_dims=4)]
+EACH = pytest.mark.parametrize("encoder", ENCODERS, ids=repr)
 
 
 def nearest_by_loop(descriptor, codebook):
@@ -79,7 +81,37 @@ def test_vlad_is_the_loop(intra, power, root):
         )
 
 
-@pytest.mark.parametrize("encoder", [BagOfWords(10), VLAD(3)], ids=repr)
+def fisher_by_loop(descriptors, encoder):
+    """Perronnin et al. 2010, equations 16 to 18, one Gaussian and one descriptor at a time."""
+    mixture, parts = encoder.mixture_, ([], [], [])
+    reduced = encoder.pca_.transform(descriptors).astype(np.float64)
+    responsibilities = mixture.predict_proba(reduced)
+    for k, (weight, mean, variance) in enumerate(
+        zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
+    ):
+        sums = [0.0, np.zeros_like(mean), np.zeros_like(mean)]
+        for x, share in zip(reduced, responsibilities[:, k], strict=True):
+            z = (x - mean) / np.sqrt(variance)
+            sums[0] += share - weight
+            sums[1] += share * z
+            # scikit-image's sign: the gradient is downhill
+            sums[2] += share * (1 - z**2) / np.sqrt(2)
+        for part, total in zip(parts, sums, strict=True):
+            part.append(np.atleast_1d(total) / (len(reduced) * np.sqrt(weight)))
+    vector = np.concatenate([np.concatenate(part) for part in parts])
+    vector = np.sign(vector) * np.sqrt(np.abs(vector))
+    return vector / np.linalg.norm(vector)
+
+
+def test_fisher_vector_is_the_loop():
+    encoder = FisherVector(3, n_dims=5).fit(IMAGES)
+    found = encoder.transform(IMAGES)
+    assert found.shape == (6, 3 * 11) and found.dtype == np.float32
+    for row, (_, descriptors) in zip(found, SIFT().describe_all(IMAGES), strict=True):
+        np.testing.assert_allclose(row, fisher_by_loop(descriptors, encoder), atol=2e-4)
+
+
+@EACH
 def test_image_without_key_points_is_a_zero_vector(encoder):
     embeddings = encoder.fit(IMAGES).transform(
         [np.zeros((50, 50, 3), np.uint8), IMAGES[0], np.ones((1, 1, 3), np.uint8)]
@@ -99,18 +131,19 @@ def test_fit_is_repeatable_and_follows_random_state(make):
     np.testing.assert_array_equal(first, threads)
 
 
-@pytest.mark.parametrize("make", [BagOfWords, VLAD])
-def test_codebook_larger_than_the_descriptors(make):
-    with pytest.raises(ValueError, match=r"n_words=5000 .* got \d+; .*n_words <= \d+"):
+@pytest.mark.parametrize("make", [BagOfWords, VLAD, FisherVector])
+def test_fewer_descriptors_than_words(make):
+    with pytest.raises(ValueError, match=r"n_words=5000 .* of 6 images; .*n_words <= \d+"):
         make(5000).fit(IMAGES)
-
-
-@pytest.mark.parametrize("make", [BagOfWords, VLAD])
-def test_no_key_points_at_all(make):
-    with pytest.raises(ValueError, match="no key points in the 3 images; .*contrast_threshold"):
+    with pytest.raises(ValueError, match="got 0 of 3 images; .*contrast_threshold"):
         make(2).fit([np.zeros((30, 30), np.uint8)] * 3)
-    with pytest.raises(ValueError, match="no key points in the 0 images"):
+    with pytest.raises(ValueError, match="got 0 of 0 images"):
         make(2).fit([])
+
+
+def test_fisher_vector_of_more_dimensions_than_descriptors_have():
+    with pytest.raises(ValueError, match="n_components=129"):
+        FisherVector(2, n_dims=129).fit(IMAGES)
 
 
 @pytest.mark.parametrize("make", [BagOfWords, VLAD])
@@ -136,7 +169,7 @@ def test_one_image_to_fit_on_gives_no_zero_weights():
     assert encoder.transform(IMAGES[:1]).any()
 
 
-@pytest.mark.parametrize("encoder", [BagOfWords(10), VLAD(3)], ids=repr)
+@EACH
 def test_saved_and_loaded_without_pickle(encoder, tmp_path):
     encoder.fit(IMAGES)
     loaded = load_estimator(save_estimator(encoder, tmp_path / "encoder"))
@@ -183,8 +216,6 @@ def test_a_fit_does_not_read_more_images_than_it_needs():
         read.append(row)
         return np.dstack([checkers(row)] * 3)
 
-    import pandas as pd
-
     table = pd.DataFrame(index=[f"{row:03d}" for row in range(300)])
     collection = ImageCollection.from_function(image, table, key="checkers", name="checkers")
     VLAD(4, SIFT(n_jobs=1), max_descriptors=200).fit(collection)
@@ -196,7 +227,7 @@ def test_nearest_words_in_blocks(monkeypatch):
     descriptors, codebook = rng.normal(size=(50, 4)), rng.normal(size=(7, 4))
     expected = [nearest_by_loop(descriptor, codebook) for descriptor in descriptors]
     np.testing.assert_array_equal(nearest_words(descriptors, codebook), expected)
-    monkeypatch.setattr(codebook_module, "_BLOCK_BYTES", 60)  # two descriptors at a time
+    monkeypatch.setattr("cbirkit.encoders.codebooks._BLOCK_BYTES", 60)  # two descriptors at a time
     np.testing.assert_array_equal(nearest_words(descriptors, codebook), expected)
     assert nearest_words(np.zeros((0, 4)), codebook).shape == (0,)
     with pytest.raises(ValueError, match="3 dimensions and the codebook 4"):
@@ -208,21 +239,19 @@ def test_wrong_detector():
         VLAD(4, TinyImage()).fit(IMAGES)
 
 
-@pytest.mark.parametrize(("make", "n_words"), [(BagOfWords, 150), (VLAD, 16)])
-def test_turned_views_are_found(make, n_words):
+@pytest.mark.parametrize("encoder", [BagOfWords(150), VLAD(16), FisherVector(8, n_dims=32)])
+def test_turned_views_are_found(encoder):
     """Views turned by a quarter: SIFT must find their object, raw pixels must not."""
-    objects = [
-        cv2.GaussianBlur(checkers(100 + seed, (128, 128)), (0, 0), 1.5) for seed in range(12)
-    ]
+    sharp = [checkers(100 + seed, (128, 128)) for seed in range(12)]
+    objects = [cv2.GaussianBlur(image, (0, 0), 1.5) for image in sharp]
     turned = [np.rot90(image) for image in objects]
-    encoder = make(n_words).fit([checkers(seed, (128, 128)) for seed in range(40)])
-    right = (encoder.transform(turned) @ encoder.transform(objects).T).argmax(axis=1) == np.arange(
-        12
-    )
-    tiny = (TinyImage().transform(turned) @ TinyImage().transform(objects).T).argmax(
-        axis=1
-    ) == np.arange(12)
-    assert right.mean() >= 0.9 and tiny.mean() <= 0.5
+
+    def found(encoder):
+        scores = encoder.transform(turned) @ encoder.transform(objects).T
+        return (scores.argmax(axis=1) == np.arange(12)).mean()
+
+    encoder.fit([checkers(seed, (128, 128)) for seed in range(40)])
+    assert found(encoder) >= 0.9 and found(TinyImage()) <= 0.5
 
 
 def test_real_photographs(realdata):
