@@ -220,7 +220,7 @@ def embed_and_count(encoder, folder, batch, store, kill_at):
     embed(
         encoder,
         ImageCollection.from_folder(folder / "images"),
-        EmbeddingStore(store, flush_seconds=1),
+        EmbeddingStore(store),
         batch_size=batch,
         progress=False,
     )

@@ -98,20 +98,15 @@ def test_a_damaged_encoder_learns_anew(damage, folder, run):
     assert "learning" not in run("index", folder)[2]
 
 
-def test_a_damaged_shard_is_not_counted_and_only_it_is_encoded_anew(folder, run):
+def test_a_damaged_embedding_is_not_counted_and_only_it_is_encoded_anew(folder, run):
     run("index", folder, "--encoder", "color")
-    paint(folder / "new.png", 99)
-    run("index", folder)
-    shards = sorted(
-        (folder / ".cbirkit" / "store").glob("embeddings/*/*.npy"),
-        key=lambda path: path.stat().st_size,
-    )
-    data = bytearray(shards[-1].read_bytes())
-    data[-1] ^= 1
-    shards[-1].write_bytes(data)
-    assert (
-        f"{shards[-1]} is damaged" in (err := run("index", folder)[2]) and "(6 encoded now)" in err
-    )
+    kept = folder / ".cbirkit" / "store" / "embeddings.sqlite"
+    vector = Retriever.load(folder / ".cbirkit" / "retriever").embeddings[2].tobytes()
+    data = bytearray(kept.read_bytes())
+    data[data.index(vector) + 2] ^= 1
+    kept.write_bytes(data)
+    err = run("index", folder)[2]
+    assert f"1 embeddings in {kept} are damaged" in err and "(1 encoded now)" in err
     assert "(0 encoded now)" in run("index", folder)[2]
 
 
@@ -124,7 +119,7 @@ def test_a_damaged_shard_is_not_counted_and_only_it_is_encoded_anew(folder, run)
     [
         "settings.json",
         "problems.csv",
-        "store/digests.sqlite",
+        "store/embeddings.sqlite",
         "retriever/manifest.json",
         "CACHEDIR.TAG",
         "a/b/c",
@@ -163,7 +158,7 @@ def test_an_empty_folder_and_what_desktops_leave_are_taken(folder, tmp_path, run
     [
         "",
         "store",
-        "store/digests.sqlite",
+        "store/embeddings.sqlite",
         "retriever",
         "retriever/manifest.json",
         "problems.csv",

@@ -11,9 +11,8 @@ import pytest
 from cli_samples import quick, runner
 from PIL import Image
 
-from cbirkit import Retriever
+from cbirkit import Retriever, store
 from cbirkit.cli import searching
-from cbirkit.store import reading
 
 run = pytest.fixture(runner)
 quick = pytest.fixture(autouse=True)(quick)
@@ -33,7 +32,7 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
     """Stamps count at once, as they do of files that were written more than two seconds ago."""
-    monkeypatch.setattr(reading, "_RACY", -1e12)
+    monkeypatch.setattr(store, "_RACY", -1e12)
 
 
 @pytest.fixture
@@ -158,11 +157,14 @@ def test_an_index_that_cannot_be_written_is_used_all_the_same(folder, run, monke
     run("index", folder, "--encoder", "color")
     before = {path: path.stat().st_mtime_ns for path in (folder / ".cbirkit").rglob("*")}
     (folder / "0.bmp").chmod(0o600)
-    monkeypatch.setattr(
-        reading.sqlite3,
-        "connect",
-        lambda *a, **k: (_ for _ in ()).throw(reading.sqlite3.OperationalError()),
-    )
+    real = store.sqlite3.connect
+
+    def refuse(file, **options):
+        if file != ":memory:":
+            raise store.sqlite3.OperationalError
+        return real(file, **options)
+
+    monkeypatch.setattr(store.sqlite3, "connect", refuse)
     assert run("search", folder, folder.parent / "red.bmp", "-k", 2)[::2] == (0, "")
     assert {path: path.stat().st_mtime_ns for path in (folder / ".cbirkit").rglob("*")} == before
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from cli_samples import failed, paint, photos, runner
 
-from cbirkit import Retriever, encoders, nets
+from cbirkit import Retriever, encoders, nets, store
 from cbirkit.cli import choices
 from cbirkit.images import ImageCollection
-from cbirkit.store import EmbeddingStore, embedding
+from cbirkit.store import EmbeddingStore
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -229,21 +229,19 @@ def test_without_its_weights_and_offline_a_network_is_one_sentence(
 
 
 def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):
-    embed_here, other = embedding._fill, EmbeddingStore(folder / ".cbirkit" / "store")
+    embed_here, other = store._fill, EmbeddingStore(folder / ".cbirkit" / "store")
 
-    def beside(head, reading, rows, *args):
-        embed_here(head, reading, rows, *args)
-        rows = other._rows(
-            choices.make_encoder("color")
-        )  # another process has written as much meanwhile
-        rows.prepare()
-        rows.add([bytes([n] * 16) for n in range(50)], np.zeros((50, 3), np.float32))
+    def beside(*args):
+        embed_here(*args)
+        monkeypatch.undo()  # another process writes as much meanwhile
+        pixels = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
+        other.embed(choices.make_encoder("color"), pixels)
 
-    monkeypatch.setattr(embedding, "_fill", beside)
+    monkeypatch.setattr(store, "_fill", beside)
     assert "indexed 6 images" in (err := run("index", folder, "--encoder", "color")[2])
     assert "(6 encoded now)" in err
 
 
 def test_the_progress_bar_names_the_encoders_of_a_union():
-    assert embedding._called(choices.make_encoder("color+hog")) == "ColorHistogram + HOG"
-    assert embedding._called(choices.make_encoder("hog")) == "HOG"
+    assert store._called(choices.make_encoder("color+hog")) == "ColorHistogram + HOG"
+    assert store._called(choices.make_encoder("hog")) == "HOG"

@@ -224,7 +224,7 @@ def test_the_store_prepares_images_while_it_reads(folder, tmp_path):
 def test_an_interrupted_extraction_does_only_the_rest(folder, tmp_path, monkeypatch):
     images, store = (
         ImageCollection.from_folder(folder),
-        EmbeddingStore(tmp_path / "store", flush_seconds=0),
+        EmbeddingStore(tmp_path / "store"),
     )
     encoded, original = [], Deep.transform_prepared
 

@@ -1,9 +1,11 @@
 """Embeddings on disk: kept, recognised, never stale."""
 
-import logging
+import contextlib
 import os
 import shutil
+import sqlite3
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -13,9 +15,9 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from store_samples import Means, counter, noise, write_images
 
+from cbirkit import store as module
 from cbirkit.images import ImageCollection
-from cbirkit.store import EmbeddingStore, embed, rows, split_pipeline
-from cbirkit.store.reading import DigestCache
+from cbirkit.store import DigestCache, EmbeddingStore, embed, split_pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +32,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    return EmbeddingStore(tmp_path / "store", flush_seconds=0)
+    return EmbeddingStore(tmp_path / "store")
 
 
 def test_same_as_transform_with_and_without_a_store(folder, store, encoded):
@@ -95,21 +97,10 @@ def test_digest_cache_spares_reading_and_is_not_trusted_too_early(tmp_path, stor
     store.embed(Means(), images)
     store.embed(Means(), images)
     assert len(asked) == 8  # the files are younger than the clock's tick allows to trust
-    monkeypatch.setattr("cbirkit.store.reading.time.time", lambda real=time.time: real() + 10)
+    monkeypatch.setattr("cbirkit.store.time.time", lambda real=time.time: real() + 10)
     store.embed(Means(), images)
     store.embed(Means(), images)
     assert len(asked) == 12
-
-
-def test_damaged_digest_cache_does_no_harm(folder, store, encoded, caplog):
-    images = ImageCollection.from_folder(folder)
-    store.embed(Means(), images)
-    (store.folder / "digests.sqlite").write_bytes(b"not a database at all" * 200)
-    caplog.set_level(logging.INFO)
-    assert len(store.embed(Means(), images).embeddings) == 18 and encoded() == 18
-    assert "digests of files are not kept" in caplog.text
-    with DigestCache(store.folder / "digests.sqlite") as cache:
-        assert cache._connection is not None
 
 
 def test_equal_contents_are_encoded_once(store, encoded):
@@ -134,32 +125,100 @@ def test_more_images_cost_only_themselves(store, encoded):
     np.testing.assert_array_equal(result.embeddings, Means().transform(arrays[::-1]))
 
 
-def test_damaged_shard_is_computed_again(folder, store, encoded, caplog):
+def test_a_damaged_embedding_is_computed_again(folder, store, encoded, caplog):
     images = ImageCollection.from_folder(folder)
     first = store.embed(Means(), images, batch_size=6)
     encoded()
-    shard = sorted(store.folder.glob("embeddings/*/*.npy"))[1]
-    data = bytearray(shard.read_bytes())
-    data[-3] ^= 64
-    time.sleep(0.01)
-    shard.write_bytes(data)
+    data = bytearray(store.file.read_bytes())
+    data[data.index(first.embeddings[7].tobytes()) + 5] ^= 64
+    store.file.write_bytes(data)
     again = EmbeddingStore(store.folder).embed(Means(), images)
-    assert encoded() == 6 and "is damaged (its checksum differs)" in caplog.text
+    assert encoded() == 1 and "1 embeddings in" in caplog.text and str(store.file) in caplog.text
     np.testing.assert_array_equal(again.embeddings, first.embeddings)
     EmbeddingStore(store.folder).embed(Means(), images)
     assert encoded() == 0
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def holes(file):
+    data = bytearray(file.read_bytes())
+    data[5000:] = bytes(len(data) - 5000)
+    file.write_bytes(data)
+
+
+def a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: file.write_bytes(b"no database" * 200), cut, holes, a_folder]
+)
+def test_a_damaged_database_is_made_anew(damage, folder, store, encoded, caplog):
+    images = ImageCollection.from_folder(folder)
+    first = store.embed(Means(), images)
+    damage(store.file)
+    again = store.embed(Means(), images)
+    assert encoded() == 36 and "is damaged" in caplog.text and str(store.file) in caplog.text
+    np.testing.assert_array_equal(again.embeddings, first.embeddings)
+    assert store.file.with_name("embeddings.sqlite.damaged").exists()
+    store.embed(Means(), images)
+    assert encoded() == 0
+
+
+def test_a_database_of_something_else_is_left_alone(store):
+    store.folder.mkdir()
+    with contextlib.closing(sqlite3.connect(store.file)) as connection, connection:
+        connection.execute("CREATE TABLE holiday (a)")
+        # which would keep whoever reads it busy for ever
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i path, i stamp, i digest FROM n"
+        connection.execute(f"CREATE VIEW files AS {endless}")
+    before = store.file.read_bytes()
+    with pytest.raises(OSError, match="something else; choose another folder"):
+        store.embed(Means(), noise(2))
+    with DigestCache(store.file) as cache:
+        assert cache.get(store.file, (1, 2, 3, 4)) is None
+    assert store.file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE embeddings SET vector = x'0000c07f'",  # NaN
+        "UPDATE embeddings SET vector = 'text'",
+        "UPDATE embeddings SET crc = NULL",
+        "UPDATE embeddings SET vector = zeroblob(3)",
+        "DELETE FROM encoders",
+        "UPDATE encoders SET dtype = 7",
+        "UPDATE files SET digest = x'ff', stamp = 3",
+    ],
+)
+def test_a_forged_database_does_no_harm(change, folder, store):
+    images = ImageCollection.from_folder(folder)
+    expected = store.embed(Means(), images).embeddings
+    with contextlib.closing(sqlite3.connect(store.file)) as connection, connection:
+        connection.create_function(
+            "crc", 2, lambda key, vector: zlib.crc32(vector, zlib.crc32(key))
+        )
+        connection.execute(change)
+        if "vector = x" in change or "zeroblob" in change:
+            connection.execute("UPDATE embeddings SET crc = crc(image, vector)")
+    np.testing.assert_array_equal(store.embed(Means(), images).embeddings, expected)
+
+
 def test_large_results_are_mapped(store, monkeypatch):
-    monkeypatch.setattr(rows, "_IN_MEMORY", 100)
-    monkeypatch.setattr(rows, "_CHUNK", 4)
+    monkeypatch.setattr(module, "_IN_MEMORY", 100)
+    monkeypatch.setattr(module, "_CHUNK", 4)
     images = ImageCollection.from_arrays(noise(11))
     store.embed(Means(), images[[5, 2]])
     result = store.embed(Means(), images)
     assert isinstance(result.embeddings, np.memmap)
     np.testing.assert_array_equal(result.embeddings, Means().transform(list(images)))
     del result
-    assert sorted(p.name for p in store.folder.iterdir()) == ["digests.sqlite", "embeddings"]
+    assert sorted(p.name for p in store.folder.iterdir()) == ["embeddings.sqlite"]
 
 
 def test_packed_bits_stay_bytes(store):

@@ -11,8 +11,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from store_samples import Means, counter, noise, write_images
 
 from cbirkit.images import ImageCollection, ImageProblem
-from cbirkit.store import EmbeddingStore, embed
-from cbirkit.store.reading import ahead
+from cbirkit.store import EmbeddingStore, ahead, embed
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    return EmbeddingStore(tmp_path / "store", flush_seconds=0)
+    return EmbeddingStore(tmp_path / "store")
 
 
 def test_images_are_read_batch_by_batch_and_let_go():
@@ -47,7 +46,7 @@ def test_images_are_read_batch_by_batch_and_let_go():
 
 
 def test_large_images_make_small_batches(monkeypatch, tmp_path):
-    monkeypatch.setattr("cbirkit.store.reading._BATCH_BYTES", 1000)
+    monkeypatch.setattr("cbirkit.store._BATCH_BYTES", 1000)
     embed(Means(), noise(7), batch_size=64)  # 360 bytes each
     assert (tmp_path / "count.txt").read_text().split() == ["3", "3", "1"]
 

@@ -1,23 +1,26 @@
 """The store when killed, shared, out of disk or given nonsense."""
 
+import contextlib
 import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.preprocessing import FunctionTransformer
 from store_samples import ROOT, Means, counter, noise, write_images
 
-from cbirkit import _atomic
 from cbirkit.images import ImageCollection
-from cbirkit.store import EmbeddingStore, rows
+from cbirkit.store import EmbeddingStore
 
 
 @pytest.fixture(autouse=True)
@@ -32,21 +35,23 @@ def folder(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    return EmbeddingStore(tmp_path / "store", flush_seconds=0)
+    return EmbeddingStore(tmp_path / "store")
 
 
 # ---------------------------------------------------------------- other processes
 
 WORKER = """
 import sys, time
+from functools import partial
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, {tests!r})
+from sklearn.preprocessing import FunctionTransformer
 from store_samples import Means
 from cbirkit.images import ImageCollection
 from cbirkit.store import EmbeddingStore
 images = ImageCollection.from_folder(sys.argv[1])
-result = EmbeddingStore(sys.argv[2], flush_seconds=0).embed(Means(pause=float(sys.argv[4])), images, batch_size=8)
+result = EmbeddingStore(sys.argv[2]).embed(Means(pause=float(sys.argv[4])), images, batch_size=8)
 np.save(sys.argv[3], result.embeddings)
 """
 
@@ -71,8 +76,14 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
-def shards(folder):
-    return list(folder.glob("embeddings/*/*.npy"))
+def n_kept(folder):
+    """Embeddings that are in the store by now."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(folder / "embeddings.sqlite", timeout=60)) as connection,
+    ):
+        return connection.execute("SELECT count(*) FROM embeddings").fetchone()[0]
+    return 0
 
 
 def test_killed_run_goes_on_and_ends_equal(tmp_path, encoded):
@@ -82,11 +93,11 @@ def test_killed_run_goes_on_and_ends_equal(tmp_path, encoded):
     assert encoded() == 96
     process = start(tmp_path, photos, tmp_path / "store", "resumed.npy", 0.3)
     deadline = time.monotonic() + 600
-    while len(shards(tmp_path / "store")) < 4 and time.monotonic() < deadline:
+    while n_kept(tmp_path / "store") < 32 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = sum(len(np.load(path)) for path in shards(tmp_path / "store"))
+    kept = n_kept(tmp_path / "store")
     assert 32 <= kept < 96 and not (tmp_path / "resumed.npy").exists()
     encoded()
     finish(start(tmp_path, photos, tmp_path / "store", "resumed.npy", 0.3))
@@ -106,52 +117,47 @@ def test_two_processes_on_one_store(tmp_path, encoded):
     encoded()
     finish(start(tmp_path, photos, tmp_path / "store", "2.npy", 0.02))
     assert encoded() == 0
-    assert not list((tmp_path / "store").rglob("*.partial"))
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["embeddings.sqlite"]
 
 
 # ---------------------------------------------------------------- full disk, read-only, interruption
 
 
-def fail_after(monkeypatch, n, number):
-    """Let the (n + 1)-th and every later write of a shard fail with an errno."""
-    real, calls = os.fsync, []
+class Limited(sqlite3.Connection):
+    """A connection to a database that may not grow."""
 
-    def fsync(handle):
-        calls.append(handle)
-        if len(calls) > n:
-            raise OSError(number, os.strerror(number))
-        real(handle)
+    n_pages = 40
 
-    monkeypatch.setattr(_atomic.os, "fsync", fsync)
+    def execute(self, *arguments):
+        super().execute(f"PRAGMA max_page_count = {self.n_pages}")
+        return super().execute(*arguments)
 
 
 def test_full_disk_is_one_sentence_and_loses_nothing(store, encoded, monkeypatch):
-    images = ImageCollection.from_arrays(noise(40))
-    fail_after(
-        monkeypatch, 6, errno.ENOSPC
-    )  # encoder.json and two shards, a file and a folder each
+    real, images = sqlite3.connect, ImageCollection.from_arrays(noise(400))
+    wide = FunctionTransformer(partial(widened, Means()))
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, factory=Limited, **k))
     with pytest.raises(
         OSError, match="cannot write .* the disk is full; free some space"
     ) as caught:
-        store.embed(Means(), images, batch_size=8)
+        store.embed(wide, images, batch_size=8)
     assert caught.value.errno == errno.ENOSPC and "\n" not in str(caught.value)
-    assert not list(store.folder.rglob("*.partial"))
     monkeypatch.undo()
     os.environ["CBIRKIT_TEST_COUNT"] = str(store.folder / "count")
-    assert len(store.embed(Means(), images).embeddings) == 40
-    assert int((store.folder / "count").read_text()) == 40 - 16
+    kept = n_kept(store.folder)
+    assert kept >= 16 and len(store.embed(wide, images).embeddings) == 400
+    assert sum(map(int, (store.folder / "count").read_text().split())) == 400 - kept
+
+
+def widened(encoder, images):
+    return np.tile(encoder.transform(images), 100)
 
 
 def test_read_only_store_refuses_before_it_encodes_but_can_be_read(store, encoded, monkeypatch):
     images = ImageCollection.from_arrays(noise(5))
     store.embed(Means(), images)
     encoded()
-
-    def refuse(*args, **kwargs):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(_atomic.os, "replace", refuse)
-    monkeypatch.setattr(rows.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert len(store.embed(Means(), images).embeddings) == 5
     for encoder in (Means(), Means(power=3)):
         with pytest.raises(OSError, match="cannot write .* that disk is read-only"):
@@ -177,7 +183,7 @@ def test_store_that_is_a_file(tmp_path):
 
 
 def test_interrupted_by_the_user_keeps_what_was_done(tmp_path, encoded):
-    store = EmbeddingStore(tmp_path / "store", flush_seconds=1000)
+    store = EmbeddingStore(tmp_path / "store")
 
     def read(row):
         if row == 20:

@@ -119,7 +119,12 @@ def _told(error):
 class _Terminal(logging.StreamHandler):
     """Notes and errors of the commands on standard error, and those warnings that they have no words of their own for."""
 
-    heard = ("cbirkit.cli", "cbirkit.store.rows", "cbirkit.indexes.saved", "cbirkit.images.folders")
+    heard = (
+        "cbirkit.cli",
+        "cbirkit.store.damaged",
+        "cbirkit.indexes.saved",
+        "cbirkit.images.folders",
+    )
     heard += ("cbirkit.images.tables",)
 
     def __init__(self, quiet):

@@ -17,7 +17,7 @@ from cbirkit.encoders.base import check_count, check_number
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.images.files import DECODING
 from cbirkit.ranking.codes import aligned, as_labels
-from cbirkit.store.reading import ahead
+from cbirkit.store import ahead
 
 log = logging.getLogger(__name__)
 

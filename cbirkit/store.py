@@ -1,0 +1,695 @@
+"""Turn images into embeddings, and keep these in an SQLite database so that no image is encoded twice."""
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import logging
+import os
+import sqlite3
+import tempfile
+import time
+import zlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from ._atomic import plain_errors
+from ._manifest import reason_of
+from ._progress import bars
+from .images import ImageCollection, ImageProblem
+from .persistence import fingerprint
+
+__all__ = ["DamagedStore", "DigestCache", "Embedded", "EmbeddingStore", "ahead", "check_encoder"]
+__all__ += ["contents_key", "embed", "is_settled", "split_pipeline", "stamp_of"]
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA = {
+    "CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)",
+    "CREATE TABLE encoders (encoder TEXT PRIMARY KEY, name TEXT, dtype TEXT)",
+    "CREATE TABLE embeddings (encoder TEXT, image BLOB, crc INTEGER, vector BLOB, PRIMARY KEY (encoder, image))",
+}
+_NUMBERS = {  # of errors of SQLite
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
+_KEY_BYTES = 16
+_CHUNK = 4096  # embeddings read at a time
+_BATCH_BYTES = 128 << 20  # pixels held in a batch: photographs of 50 megapixels come one at a time
+_IN_MEMORY = 64 << 20  # larger results are mapped from a scratch file
+_TICK = 500  # images skipped before progress is told
+_RACY = 2.0  # seconds: a file changed twice within the clock's tick could keep its time stamp
+
+
+class DamagedStore(ValueError):
+    """A database, or embeddings in it, that cannot be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Embeddings of a collection.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (n_good, n_dims), float32 (or uint8, where the encoder gives packed bits)
+        A read-only ``memmap`` where it comes from a store and is larger than 64 MB.
+    positions : ndarray of shape (n_good,), int64
+        Position in the collection of each row.
+    problems : DataFrame with the columns ``name`` and ``reason``
+        Images that could not be read.
+    digests : ndarray of shape (n_good,), str
+        Identify the contents of the images: equal for equal files, pixels or generator rows.
+    stamps : list, one an image of the collection
+        Size, times and inode of its file when it was read; empty where it could have changed since under the same; None for no file.
+    silent : ndarray of shape (n_good,), bool
+        Whether the encoder (before trailing steps of scikit-learn) gave only zeros, as for an image without key points.
+    """
+
+    embeddings: np.ndarray
+    positions: np.ndarray
+    problems: pd.DataFrame
+    digests: np.ndarray
+    stamps: list
+    silent: np.ndarray
+
+
+class EmbeddingStore:
+    """Embeddings on disk, by encoder and image contents.
+
+    What an encoder computes is identified by `cbirkit.persistence.fingerprint` (class, version, parameters, fitted attributes), an
+    image by its contents: a changed parameter or file never meets an old embedding, a renamed or copied file is not encoded again.
+    Each batch is kept as it is done: a run that is killed goes on where it was. Several processes of one machine may use one store.
+    Of a pipeline the embeddings before its last scikit-learn steps (PCA, scaling, normalisation) are kept, so changing these costs no
+    encoding.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made when first needed. It holds ``embeddings.sqlite``; nothing else in it is touched.
+
+    Attributes
+    ----------
+    file : pathlib.Path
+        The database.
+    n_encoded : int
+        Embeddings that were computed and added through this object.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> from cbirkit.images import ImageCollection
+    >>> store = EmbeddingStore(tempfile.mkdtemp())
+    >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)))
+    >>> mean = FunctionTransformer(lambda images: np.stack([i.mean(axis=(0, 1)) for i in images]))
+    >>> store.embed(mean, images).embeddings.shape
+    (3, 3)
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(os.path.abspath(folder))
+        self.file = self.folder / "embeddings.sqlite"
+        self.n_encoded = 0
+
+    def __repr__(self):
+        return f"EmbeddingStore({str(self.folder)!r})"
+
+    def embed(self, encoder, images, *, batch_size=64, progress=True):
+        """Embeddings of `images`: those in the store are read, the others computed and added.
+
+        Parameters, returns and raises as for `embed`, and:
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written, or the disk is full: what was done before is kept.
+        ValueError
+            The encoder cannot be identified (it holds a function of a foreign library, say).
+        """
+        return embed(encoder, images, self, batch_size=batch_size, progress=progress)
+
+    def summary(self):
+        """What is stored: a DataFrame with the columns encoder, n_images, n_dims, megabytes."""
+        query = """
+            SELECT name, count(*), max(length(vector)) / CASE dtype WHEN 'uint8' THEN 1 ELSE 4 END,
+            sum(length(vector)) / 1e6 FROM embeddings JOIN encoders USING (encoder) GROUP BY encoder"""
+        with _opened(self.file) as connection:
+            rows = connection.execute(query).fetchall()
+        return pd.DataFrame(rows, columns=["encoder", "n_images", "n_dims", "megabytes"])
+
+
+def embed(encoder, images, store=None, *, batch_size=64, progress=True):
+    """Encode every image of a collection.
+
+    Images are read in a second thread, a batch at a time: memory does not grow with the collection (but for the result, without a
+    store). Equal contents are encoded once. Images that cannot be read are left out and reported.
+
+    Parameters
+    ----------
+    encoder : estimator with ``transform(images) -> (n_images, n_dims)``
+        Fitted if it learns. Each embedding must depend on its own image only. If it also has ``prepare(image) -> array`` and
+        ``transform_prepared(list of arrays) -> (n_images, n_dims)``, images are prepared in the thread that reads.
+    images : ImageCollection or sequence of images
+    store : EmbeddingStore, optional
+        Keeps the embeddings; None: they are computed anew.
+    batch_size : int
+        Images given to the encoder at once, fewer where they are large.
+    progress : bool
+        Show a progress bar if it takes longer than a second.
+
+    Returns
+    -------
+    Embedded
+
+    Raises
+    ------
+    TypeError
+        `encoder` has no ``transform``.
+    ValueError
+        There is no image, or none can be read; the embeddings have a wrong shape or are not finite (the image is named).
+    """
+    images = _checked(encoder, images, batch_size)
+    head, tail = split_pipeline(encoder)
+    identity = "" if store is None else _identity(head)
+    file = ":memory:" if store is None else store.file
+    for attempt in (1, 2):
+        try:
+            with _opened(file) as connection:
+                rows = _Rows(connection, file, identity, head)
+                reading = _Reading(images, rows.known, batch_size, head, store and file)
+                try:
+                    _fill(head, reading, rows, progress)
+                finally:
+                    if store is not None:
+                        store.n_encoded += rows.n_added
+                return _collected(reading, rows, tail, store and store.folder)
+        except DamagedStore as error:  # by now it is out of the way
+            if attempt == 2:
+                raise
+            logger.getChild("damaged").warning("%s", error)
+
+
+def _collected(reading, rows, tail, scratch):
+    """What was read and encoded, as `Embedded`."""
+    images = reading.images
+    good = [position for position, key in enumerate(reading.keys) if key is not None]
+    problems = pd.DataFrame(reading.problems, columns=["name", "reason"], dtype=object)
+    if not good:
+        name, reason = reading.problems[0]
+        if len(images) == 1:
+            raise ImageProblem(name, reason)
+        raise ValueError(
+            f"none of the {len(images)} images can be used; the first, {name!r}: {reason}"
+        )
+    if reading.problems:
+        logger.warning("%d of %d images cannot be used, see .problems", len(problems), len(images))
+    keys, silent = [reading.keys[position] for position in good], []
+    blocks = _through(tail, rows.blocks(keys), images.ids[good], silent)
+    embeddings = _gathered(blocks, len(keys), scratch)
+    digests, silent = np.array([key.hex() for key in keys], dtype=object), np.concatenate(silent)
+    if silent.any():
+        logger.warning(
+            "%d of %d embeddings are zero, as of images without key points",
+            silent.sum(),
+            len(silent),
+        )
+    good = np.array(good, dtype=np.int64)
+    return Embedded(embeddings, good, problems, digests, reading.stamps, silent)
+
+
+def split_pipeline(encoder):
+    """Divide a pipeline into what needs the images and the last steps, which only transform embeddings.
+
+    Returns
+    -------
+    head : estimator
+        The encoder itself if it cannot be divided.
+    tail : Pipeline or None
+        Trailing steps of scikit-learn, or of classes with ``_on_vectors = True``, such as `cbirkit.encoders.PCAWhitening`.
+    """
+    if type(encoder) is not Pipeline:
+        return encoder, None
+    steps = [named for named in encoder.steps if named[1] is not None and named[1] != "passthrough"]
+    first = len(steps)
+    while first and _is_vector_step(steps[first - 1][1]):
+        first -= 1
+    if first in (0, len(steps)):
+        return encoder, None
+    return steps[0][1] if first == 1 else Pipeline(steps[:first]), Pipeline(steps[first:])
+
+
+def _is_vector_step(step):
+    wrappers = (ColumnTransformer, FeatureUnion, FunctionTransformer, Pipeline)
+    of_sklearn = type(step).__module__.startswith("sklearn.") and not isinstance(step, wrappers)
+    return of_sklearn or getattr(type(step), "_on_vectors", False)
+
+
+def check_encoder(encoder):
+    """Raise TypeError unless `encoder` is an instance with ``transform``."""
+    if isinstance(encoder, type):
+        raise TypeError(
+            f"the encoder is the class {encoder.__name__}; give an instance: {encoder.__name__}()"
+        )
+    if not hasattr(encoder, "transform"):
+        raise TypeError(
+            f"{type(encoder).__name__} is no encoder: it has no transform(images); see cbirkit.encoders"
+        )
+
+
+def _checked(encoder, images, batch_size):
+    check_encoder(encoder)
+    if type(batch_size) is not int or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r} is not a positive whole number; use 64, say")
+    if isinstance(images, str | Path):
+        raise TypeError(
+            f"got the path {str(images)!r}; use ImageCollection.from_folder or from_files"
+        )
+    if not isinstance(images, ImageCollection):
+        images = ImageCollection.from_arrays(images)
+    if not len(images):
+        raise ValueError(f"there is no image in {images.name!r}; give at least one")
+    return images
+
+
+def _identity(encoder):
+    """What embeddings of an encoder are kept under: another version of cbirkit computes them anew."""
+    from . import __version__
+
+    return hashlib.sha256(f"{__version__}\n{fingerprint(encoder)}".encode()).hexdigest()[:32]
+
+
+def _called(encoder):
+    """What the progress bar calls an encoder: a union by its parts."""
+    if isinstance(encoder, FeatureUnion):
+        return " + ".join(_called(part) for _, part in encoder.transformer_list)
+    return type(encoder).__name__
+
+
+def _fill(encoder, reading, rows, progress):
+    """Encode what `rows` lacks; each batch is kept when it is done."""
+    from tqdm.auto import tqdm
+
+    encode = encoder.transform if reading.prepare is None else encoder.transform_prepared
+    total, n_dims = len(reading.images), None
+    bar = tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1)
+    with bar, bars(progress), contextlib.closing(ahead(reading.batches())) as batches:
+        for batch in batches:
+            if batch.images:
+                if n_dims is None:
+                    rows.prepare()  # what cannot be written is told before the work
+                names = reading.images.ids[batch.positions]
+                vectors = _checked_vectors(encode(batch.images), names, encoder, n_dims)
+                n_dims = vectors.shape[1]
+                rows.add(batch.keys, vectors)
+            bar.update(batch.reached - bar.n)
+
+
+def _through(tail, blocks, names, silent):
+    """The blocks after the last steps of a pipeline; before them, it is noted which rows are zero (packed bits never are)."""
+    start = 0
+    for block in blocks:
+        silent.append(~block.any(axis=1) & (block.dtype != np.uint8))
+        if tail is not None:
+            some = names[start : start + len(block)]
+            block = _checked_vectors(tail.transform(block), some, tail)
+        start += len(block)
+        yield block
+
+
+def _checked_vectors(vectors, names, encoder, n_dims=None):
+    """Embeddings as float32 (uint8 is kept), one row for each of `names`, finite; errors name the image."""
+    what = type(encoder.steps[-1][1] if isinstance(encoder, Pipeline) else encoder).__name__
+    vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
+    if vectors.ndim != 2 or len(vectors) != len(names) or not vectors.shape[1]:
+        raise ValueError(
+            f"{what} gave an array of shape {vectors.shape} for {len(names)} images; its transform must give (n_images, n_dims)"
+        )
+    if n_dims not in (None, vectors.shape[1]):
+        raise ValueError(
+            f"{what} gave {vectors.shape[1]} dimensions for {names[0]!r} and {n_dims} before; they must agree"
+        )
+    if vectors.dtype == np.uint8:
+        return vectors
+    if vectors.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{what} gave values of type {vectors.dtype}; its transform must give numbers"
+        )
+    with np.errstate(over="ignore"):
+        vectors = vectors.astype(np.float32, copy=False)
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{what} gave NaN or infinity for the image {names[int(bad.argmax())]!r}; leave that image out or mend the encoder"
+        )
+    return vectors
+
+
+def _gathered(blocks, n, scratch):
+    """Blocks of rows as one array (n, n_dims): in memory, or mapped from a scratch file in a folder where they are large."""
+    first = next(blocks)
+    shape, dtype, blocks = (n, first.shape[1]), first.dtype, itertools.chain([first], blocks)
+    if scratch is None or n * first[0].nbytes <= _IN_MEMORY:
+        out, start = np.empty(shape, dtype), 0
+        for block in blocks:
+            out[start : start + len(block)] = block
+            start += len(block)
+        return out
+    scratch = scratch if os.access(scratch, os.W_OK) else None
+    with plain_errors(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+        for block in blocks:  # written, not mapped: a full disk is then an error and not a crash
+            file.write(np.ascontiguousarray(block).data)
+        file.flush()
+        return np.memmap(file, dtype=dtype, mode="r", shape=shape)
+
+
+# ---------------------------------------------------------------------- the database
+
+
+def _connect(file):
+    """A connection to the database `file`, which is made if need be; errors are those of SQLite."""
+    if file == ":memory:":
+        connection = sqlite3.connect(file)
+    elif os.access(file.parent, os.W_OK):
+        connection = sqlite3.connect(file, timeout=60)
+    else:
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)
+    try:
+        find = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
+        if not (tables := {sql for (sql,) in connection.execute(find)}):
+            connection.execute("PRAGMA page_size = 16384")
+            connection.execute("PRAGMA journal_mode = WAL")
+            tables = "; ".join(one.replace("TABLE", "TABLE IF NOT EXISTS") for one in _SCHEMA)
+            connection.executescript(f"BEGIN IMMEDIATE; {tables}; COMMIT")
+        elif tables != _SCHEMA:  # nor are views and triggers of a stranger run
+            raise sqlite3.OperationalError("it is a database of something else")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _opened(file):
+    """A connection to a database; a file that is none any more is moved aside.
+
+    Raises
+    ------
+    OSError
+        It cannot be read or written: one sentence.
+    DamagedStore
+        It was damaged.
+    """
+    connection = None
+    try:
+        if file != ":memory:":
+            if file.parent.exists() and not file.parent.is_dir():
+                raise NotADirectoryError(f"{str(file.parent)!r} is a file; give the store a folder")
+            with plain_errors(file.parent):
+                file.parent.mkdir(parents=True, exist_ok=True)
+        connection = _connect(file)
+        yield connection
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or file.is_dir():
+            with plain_errors(file):
+                os.replace(file, f"{file}.damaged")
+            for more in ("-wal", "-shm"):
+                Path(f"{file}{more}").unlink(missing_ok=True)
+            raise DamagedStore(
+                f"{file} is damaged ({error}) and was moved to {file.name}.damaged; its embeddings are computed again"
+            ) from error
+        with plain_errors(file):
+            if code in _NUMBERS:
+                raise OSError(_NUMBERS[code], str(error)) from error
+        raise OSError(f"cannot use {str(file)!r}: {error}; choose another folder") from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+class _Rows:
+    """Embeddings of one encoder in a database, by keys of image contents.
+
+    Attributes
+    ----------
+    known : set of bytes
+        Keys that need no encoding.
+    n_added : int
+    """
+
+    def __init__(self, connection, file, identity, encoder):
+        self._connection, self._file, self._about = connection, file, (identity, repr(encoder))
+        query = "SELECT image FROM embeddings WHERE encoder = ?"
+        self.known = {key for (key,) in connection.execute(query, (identity,))}
+        self.n_added = 0
+
+    def prepare(self):
+        """Raise an error of SQLite if the database cannot be written."""
+        with self._connection:
+            self._connection.execute(
+                "INSERT OR IGNORE INTO encoders VALUES (?, ?, NULL)", self._about
+            )
+
+    def add(self, keys, vectors):
+        """Keep `vectors` (n, n_dims) under `keys`."""
+        encoder, dtype = self._about[0], vectors.dtype.newbyteorder("<")
+        data = [vector.tobytes() for vector in vectors.astype(dtype, copy=False)]
+        rows = [
+            (encoder, key, zlib.crc32(vector, zlib.crc32(key)), vector)
+            for key, vector in zip(keys, data, strict=True)
+        ]
+        with self._connection:
+            self._connection.execute(
+                "UPDATE encoders SET dtype = ? WHERE encoder = ?", (vectors.dtype.name, encoder)
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows
+            )
+        self.known.update(keys)
+        self.n_added += len(keys)
+
+    def blocks(self, keys):
+        """Yield the embeddings of `keys` in their order, some rows at a time; `DamagedStore` where one is."""
+        encoder = self._about[0]
+        query = "SELECT dtype FROM encoders WHERE encoder = ?"
+        (name,) = self._connection.execute(query, (encoder,)).fetchone() or (None,)
+        dtype = np.dtype("u1" if name == "uint8" else "<f4")
+        for start in range(0, len(keys), _CHUNK):
+            some = keys[start : start + _CHUNK]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT image, crc, vector FROM embeddings WHERE encoder = ? AND image IN ({marks})"
+            found = {
+                key: vector
+                for key, crc, vector in self._connection.execute(query, (encoder, *some))
+                if isinstance(vector, bytes) and crc == zlib.crc32(vector, zlib.crc32(key))
+            }
+            bad, widths = [key for key in some if key not in found], {*map(len, found.values())}
+            if not bad and len(widths) == 1 and not min(widths) % dtype.itemsize:
+                block = np.frombuffer(b"".join(found[key] for key in some), dtype)
+                block = block.reshape(len(some), -1).astype(dtype.newbyteorder("="), copy=False)
+                if np.isfinite(block).all():
+                    yield block
+                    continue
+            bad = [(encoder, key) for key in bad or some]
+            with self._connection:
+                self._connection.executemany(
+                    "DELETE FROM embeddings WHERE encoder = ? AND image = ?", bad
+                )
+            raise DamagedStore(
+                f"{len(bad)} embeddings in {self._file} are damaged and are computed again"
+            )
+
+
+class DigestCache:
+    """Digests of files by path, size, times and inode, so that files that did not change are not read only to be recognised.
+
+    A best-effort table in the database of a store: whatever goes wrong with it, digests are computed. Use it in one thread, in a
+    ``with`` block.
+
+    Parameters
+    ----------
+    file : pathlib.Path or None
+        The `file` of an `EmbeddingStore`; None: nothing is remembered.
+    """
+
+    def __init__(self, file):
+        self.file = file
+        self._connection = None
+        self._new = []
+
+    def __enter__(self):
+        with self._best_effort():
+            self._connection = None if self.file is None else _connect(self.file)
+        return self
+
+    def __exit__(self, *exception):
+        self._write()
+        if self._connection is not None:
+            self._connection.close()
+
+    def get(self, path, stamp):
+        """The digest of the file at `path`, or None if it is not known of a file with this stamp."""
+        found = None
+        if path is not None and self._connection is not None:
+            with self._best_effort():
+                query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
+                found = self._connection.execute(query, (_text(path), repr(stamp))).fetchone()
+        return str(found[0]) if found else None
+
+    def put(self, path, stamp, digest):
+        """Remember a digest, unless the file changed so lately that it could change again under the same stamp."""
+        if path is not None and self._connection is not None and is_settled(stamp):
+            self._new.append((_text(path), repr(stamp), digest))
+        if len(self._new) >= 1000:
+            self._write()
+
+    def _write(self):
+        if self._new and self._connection is not None:
+            with self._best_effort(), self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._new
+                )
+        self._new = []
+
+    @contextlib.contextmanager
+    def _best_effort(self):
+        try:
+            yield
+        except sqlite3.Error as error:
+            logger.info("digests of files are not kept in %s: %s", self.file, error)
+            self._connection = None
+
+
+def _text(path):
+    # A file name need not be text: what is not becomes an escape, as the database takes text only.
+    return str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+
+
+# ---------------------------------------------------------------------- reading ahead of the encoder
+
+
+@dataclass
+class _Batch:
+    """Images to be encoded together; `reached` images of the collection are then dealt with."""
+
+    reached: int = 0
+    positions: list = field(default_factory=list)
+    keys: list = field(default_factory=list)
+    images: list = field(default_factory=list)
+
+
+class _Reading:
+    """Pass once over a collection; contents that are known, or came before, are not read again.
+
+    Attributes
+    ----------
+    keys : list of bytes or None, one an image
+        Key of the contents; None where the image cannot be used.
+    stamps : list, one an image
+        What `stamp_of` said of its file before it was read; empty where that is not settled.
+    problems : list of (name, reason)
+    """
+
+    def __init__(self, images, known, batch_size, encoder, cache_file):
+        self.images, self._known, self._batch_size = images, known, batch_size
+        self._cache_file = cache_file
+        # done to an image when it is read, while the encoder is still busy with the batch before
+        self.prepare = getattr(encoder, "prepare", None)
+        if not hasattr(encoder, "transform_prepared"):
+            self.prepare = None
+        self.keys, self.stamps = [None] * len(images), [None] * len(images)
+        self.problems = []
+
+    def batches(self):
+        """Yield a `_Batch` at a time; broken images take no place in one, so a resumed run forms the same batches."""
+        claimed, batch, weight = set(), _Batch(), 0
+        with DigestCache(self._cache_file) as cache:
+            for position in range(len(self.images)):
+                image = self._next_image(position, cache, claimed)
+                batch.reached = position + 1
+                if image is not None:
+                    batch.positions.append(position)
+                    batch.keys.append(self.keys[position])
+                    batch.images.append(image)
+                    weight += image.nbytes
+                full = len(batch.images) == self._batch_size or weight >= _BATCH_BYTES
+                if full or (not batch.images and position % _TICK == _TICK - 1):
+                    yield batch
+                    batch, weight = _Batch(position + 1), 0
+        yield batch
+
+    def _next_image(self, position, cache, claimed):
+        """The pixels of an image that is to be encoded, or None."""
+        try:
+            path = self.images.path(position)
+            before = stamp_of(path)
+            self.stamps[position] = () if before and not is_settled(before) else before
+            key = contents_key(self.images, position, before, cache)
+            image = None
+            if key not in self._known and key not in claimed:
+                image = self.images[position]
+                if stamp_of(path) != before:
+                    raise ImageProblem(
+                        self.images.ids[position], "changed while it was read; run it again"
+                    )
+                image = image if self.prepare is None else self.prepare(image)
+                claimed.add(key)
+        except (ImageProblem, OSError) as problem:
+            reason = getattr(problem, "reason", None) or reason_of(problem)
+            self.problems.append((str(self.images.ids[position]), reason))
+            return None
+        self.keys[position] = key
+        return image
+
+
+def stamp_of(path):
+    """What changes when a file does: size, times, inode; None for what is no file."""
+    if path is None:
+        return None
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def is_settled(stamp):
+    """Whether a stamp taken just now stands for the contents: a file that changed lately could change again under the same one."""
+    return time.time() - max(stamp[1:3]) / 1e9 >= _RACY
+
+
+def contents_key(images, position, stamp, cache):
+    """Bytes that identify the contents of one image, whose file has this stamp now."""
+    path = images.path(position)
+    digest = cache.get(path, stamp)
+    if digest is None:
+        digest = images.digest(position)
+        cache.put(path, stamp, digest)
+    return hashlib.blake2b(digest.encode(), digest_size=_KEY_BYTES).digest()
+
+
+def ahead(items, depth=1):
+    """Yield what the iterator `items` gives, computed in a thread up to `depth` items ahead.
+
+    An exception in the iterator is raised here; when this generator is closed the thread ends after the item it is at.
+    """
+    done = object()
+    # what is opened in a thread is closed in it
+    with ThreadPoolExecutor(1, thread_name_prefix="cbirkit-reader") as thread:
+        try:
+            waiting = deque(thread.submit(next, items, done) for _ in range(depth + 1))
+            while (item := waiting.popleft().result()) is not done:
+                waiting.append(thread.submit(next, items, done))
+                yield item
+        finally:
+            for later in waiting:
+                later.cancel()
+            thread.submit(getattr(items, "close", list)).result()
