@@ -125,9 +125,9 @@ def test_list(server, run, tmp_path):
     (weights / "resnet18-f37072fd.pth").write_bytes(bytes(2_000_000))
     code, out, err = run("prefetch", "--list")
     assert code == 0 and err == ""
-    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
-    assert re.search(r"^  sop +11 .* kB  yes   Stanford Online Products$", rows["sop"])
-    assert re.search(r"^  ukbench +10,200 +1,600 MB +1,600 MB  -     UKBench$", rows["ukbench"])
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert re.search(r"sop +11 .* True +Stanford Online Products", rows["sop"])
+    assert re.search(r"ukbench +10200 +1600.00 +1600.00 +False +UKBench", rows["ukbench"])
     assert re.search(r"resnet18-f37072fd.pth +2 MB", rows["resnet18-f37072fd.pth"])
     assert (
         str(tmp_path / "data") in out

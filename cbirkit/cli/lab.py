@@ -7,52 +7,13 @@ import logging
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from cbirkit._atomic import expanded, write_bytes
 
 from . import choices
 
 log = logging.getLogger(__name__)
-
-_CELLS = """# Explore {name}
-
-Run all cells (Run > Run All Cells). The first run encodes every image; later ones only what is new.
-%%
-import numpy as np
-{imports}
-from cbirkit import ImageCollection, Retriever, encoders, explore, indexes
-from cbirkit.store import EmbeddingStore
-%%
-images = ImageCollection.from_folder({folder!r}{labels})
-images
-%%
-encoder = {encoder}
-store = EmbeddingStore({store!r})
-retriever = Retriever(encoder, indexes.{index}(), store=store).fit(images)
-problems = retriever.problems.head(50).to_string(index=False)
-print(problems if len(retriever.problems) else "every file could be used")
-%%
-## What is in it
-
-Turn the pages; see copies side by side, outliers, files that cannot be read, classes and sizes.
-%%
-rows = np.zeros((len(images), retriever.embeddings.shape[1]))  # files that could not be used keep zeros
-rows[images.positions(retriever.ids)] = retriever.embeddings
-explore.CollectionExplorer(images, rows)
-%%
-## Search
-
-Click an image to search for it, drop in one of your own, or crop a region.
-%%
-explorer = explore.QueryExplorer({{{called!r}: retriever}})
-explorer
-%%
-## Map
-
-Rest on a point to see its image, click it and the search above asks for it, draw round some to see them all.
-%%
-method = "umap" if len(retriever.ids) >= 10 else "pca"
-explore.EmbeddingMap(retriever.images, retriever.embeddings, method=method).link(explorer)"""
 
 
 def explore(arguments):
@@ -104,22 +65,28 @@ def _notebook(folder, task):
         imports = "\nfrom cbirkit.persistence import load_estimator"
     elif "make_union" in made:
         imports = "from sklearn.pipeline import make_union\n"
-    text = _CELLS.format(
-        # as Markdown that shows it as it is, and breaks where the window is narrow
-        name=re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", choices.printable(folder.name)),
-        imports=imports,
-        folder=str(folder),
-        labels=f", labels={task.labels!r}" if task.labels else "",
-        encoder=made,
-        store=str(out / "store"),
-        index=choices.INDEXES[task.index],
-        called=task.encoder,
+    text = (
+        Path(__file__)
+        .with_name("explore.md")
+        .read_text(encoding="utf-8")
+        .format(
+            # as Markdown that shows it as it is, and breaks where the window is narrow
+            name=re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", choices.printable(folder.name)),
+            imports=imports,
+            folder=str(folder),
+            labels=f", labels={task.labels!r}" if task.labels else "",
+            encoder=made,
+            store=str(out / "store"),
+            index=choices.INDEXES[task.index],
+            called=task.encoder,
+        )
     )
-    cells = []
-    for number, part in enumerate(text.split("\n%%\n")):
-        cell = {"id": f"cell-{number}", "metadata": {}, "source": part.splitlines(keepends=True)}
-        code = {"cell_type": "code", "execution_count": None, "outputs": []}
-        cells.append(cell | ({"cell_type": "markdown"} if part.startswith("#") else code))
+    cells, code = [], {"cell_type": "code", "execution_count": None, "outputs": []}
+    # what stands between the fences is code, the rest words
+    for number, part in enumerate(re.split(r"\n```(?:python)?\n", text)):
+        if source := part.strip().splitlines(keepends=True):
+            kind = code if number % 2 else {"cell_type": "markdown"}
+            cells.append({"id": f"cell-{number}", "metadata": {}, "source": source, **kind})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}

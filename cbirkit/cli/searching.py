@@ -170,31 +170,29 @@ def _is_refused_still(images, name, refused):
 
 
 def _results(retriever, query, k):
-    """A dict (rank, id, path, label, distance) for each result."""
+    """A dict (rank, id, distance, label, path) for each result."""
     from cbirkit.images.tables import text_of
 
     results = retriever.search(query, k=min(k, len(retriever.ids)))[0]
     if len(results) < k:
         others = f"{counted(len(results), 'other image')} to find, fewer than the {k} asked for"
         log.info(others if len(results) else "no other image to find")
-    labels = retriever.table.get("label")
-    rows = []
-    for rank, name, distance in results.itertuples(index=False):
-        label = None if labels is None else text_of(labels[name]) or None
-        row = {"rank": int(rank), "id": name, "path": os.path.abspath(retriever.images.path(name))}
-        rows.append(row | {"label": label, "distance": float(distance)})
+    labels, rows = retriever.table.get("label"), results.to_dict("records")
+    for row in rows:
+        label = None if labels is None else text_of(labels[row["id"]]) or None
+        row |= {"label": label, "path": os.path.abspath(retriever.images.path(row["id"]))}
     return rows
 
 
-def _table(rows):
+def _table(results):
     """Lines of text: rank, distance, label where there are any, name."""
-    labels = [printable(row["label"] or "") for row in rows]
-    width = max(map(len, [*labels, "label"])) + 2 if any(labels) else 0
-    lines = [f"rank  distance  {'label' if width else '':<{width}}name"]
-    for row, label in zip(rows, labels, strict=True):
-        name = printable(row["id"])
-        lines.append(f"{row['rank']:>4}  {row['distance']:>8.4f}  {label:<{width}}{name}")
-    return "\n".join(lines)
+    rows = [
+        (one["rank"], f"{one['distance']:.4f}", one["label"] or "", one["id"]) for one in results
+    ]
+    rows = [("rank", "distance", "label" if any(row[2] for row in rows) else "", "name"), *rows]
+    rows = [[printable(cell) for cell in row] for row in rows]
+    width = max(len(row[2]) + 2 * bool(row[2]) for row in rows)
+    return "\n".join(f"{a:>4}  {b:>8}  {c:<{width}}{d}" for a, b, c, d in rows)
 
 
 def report(arguments):

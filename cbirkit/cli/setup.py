@@ -231,13 +231,8 @@ def _get(name, listed, root, quiet):
 
 def _list(listed, root, free):
     print(f"data sets, kept in {printable(root)} ({_megabytes(free)} free)")
-    print(f"  {'name':<18}{'images':>8}{'download':>12}{'on disk':>12}  here  what it is")
-    for name, row in listed.iterrows():
-        size = _size(row["folder"]) if row["here"] else 1e6 * row["unpacked_megabytes"]
-        number = f"{row['n_images']:,}" if row["n_images"] else "-"
-        sizes = f"{_megabytes(1e6 * row['megabytes']):>12}{_megabytes(size):>12}"
-        here = "yes" if row["here"] else "-"
-        print(f"  {name:<18}{number:>8}{sizes}  {here:<5} {row['title']}")
+    columns = ["n_images", "megabytes", "unpacked_megabytes", "here", "title"]
+    print(listed[columns].to_string())
     folder, kinds = weights_folder(), (".pth", ".pt", ".safetensors")
     print(f"\nweights, kept in {printable(folder)}")
     files = sorted(path for path in folder.glob("*") if path.suffix in kinds)
