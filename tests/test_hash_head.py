@@ -97,10 +97,9 @@ def test_it_is_reproducible_clones_and_leaves_the_generators_alone():
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     one = HashHead(16, **QUICK).fit(X, labels.astype(str))
     other = clone(one).fit(X, labels.astype(str))
-    np.testing.assert_array_equal(one.weights_[0], other.weights_[0])
+    np.testing.assert_array_equal(one.weights_, other.weights_)
     assert (
-        one.weights_[0]
-        != clone(one).set_params(random_state=1).fit(X, labels.astype(str)).weights_[0]
+        one.weights_ != clone(one).set_params(random_state=1).fit(X, labels.astype(str)).weights_
     ).any()
     assert (
         torch.equal(torch.get_rng_state(), before[0])
@@ -108,9 +107,9 @@ def test_it_is_reproducible_clones_and_leaves_the_generators_alone():
     )
     assert one.classes_.tolist() == [str(n) for n in range(8)]
     assert (
-        one.weights_[0].shape == (16, 24)
-        and one.biases_[0].shape == (16,)
-        and one.weights_[0].dtype == np.float32
+        one.weights_.shape == (16, 24)
+        and one.bias_.shape == (16,)
+        and one.weights_.dtype == np.float32
     )
 
 
@@ -131,7 +130,7 @@ def test_fitting_with_validation_checkpoint_and_history(tmp_path):
     one, other = HashHead(16, **QUICK), HashHead(16, **QUICK)
     for each in (one, other):  # the second finds it finished
         each.fit_history(X, labels, checkpoint=tmp_path / "run", options=options)
-    np.testing.assert_array_equal(one.weights_[0], other.weights_[0])
+    np.testing.assert_array_equal(one.weights_, other.weights_)
 
 
 def test_asymmetric_distances():

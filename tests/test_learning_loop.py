@@ -293,17 +293,9 @@ def test_where_nothing_helps_the_weights_are_those_before_training():
     assert "epoch 0" in str(history) and "0.9000" in str(history)
 
 
-@pytest.mark.parametrize(
-    "value, error",
-    [
-        (float("nan"), ValueError),
-        (float("inf"), ValueError),
-        ("good", TypeError),
-        (None, TypeError),
-    ],
-)
-def test_a_score_that_is_no_number_is_refused(value, error):
-    with pytest.raises(error, match="validate gave .* after epoch 1; let it return"):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "good", (1, 2)])
+def test_a_score_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="validate gave .* after epoch 1"):
         train(make_network(), epochs=2, validate=scores([0.5, value]))
 
 

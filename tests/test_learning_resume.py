@@ -277,9 +277,9 @@ def added(network, batch, more=0.1):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"epochs": 5}, "another number of steps .was 12, is 30."),
-        ({"learning_rate": 1e-3}, "another optimiser"),
-        ({"schedule": "constant"}, "another schedule .was 'one_cycle', is 'constant'."),
+        ({"epochs": 5}, "another number of steps"),
+        ({"learning_rate": 1e-3}, "another learning_rate"),
+        ({"schedule": "constant"}, "another schedule"),
         ({"loss": with_margin(0.3)}, "another loss"),
         ({"loss": added}, "another loss"),
         ({"validate": None}, "another validation"),

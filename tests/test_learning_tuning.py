@@ -142,7 +142,7 @@ def test_a_projection_finds_what_tells_classes_apart(rows):
         assert (
             retrieval_score(found, truth) > before + 0.04
         )  # seeds 0 to 2: .386, then .457 to .460 and .464 to .466
-        assert projection.accuracy_ > 0.8 and projection.weights_[0].shape == (n_dims or 20, 20)
+        assert projection.accuracy_ > 0.8 and projection.weights_.shape == (n_dims or 20, 20)
 
 
 def test_a_projection_is_the_formula_and_the_same_each_time(rows):
@@ -150,12 +150,12 @@ def test_a_projection_is_the_formula_and_the_same_each_time(rows):
     first, again, other = (
         LinearProjection(epochs=3, random_state=seed).fit(train, labels) for seed in (0, 0, 1)
     )
-    linear = test.astype(np.float32) @ first.weights_[0].T + first.biases_[0]
+    linear = test.astype(np.float32) @ first.weights_.T + first.bias_
     np.testing.assert_allclose(
         first.transform(test), linear / np.linalg.norm(linear, axis=1, keepdims=True), atol=1e-6
     )
-    assert np.array_equal(first.weights_[0], again.weights_[0]) and not np.array_equal(
-        first.weights_[0], other.weights_[0]
+    assert np.array_equal(first.weights_, again.weights_) and not np.array_equal(
+        first.weights_, other.weights_
     )
 
 
@@ -164,7 +164,7 @@ def test_a_projection_starts_as_what_loses_least(rows):
     tiny = {"epochs": 1, "learning_rate": 1e-9}
     whole = LinearProjection(**tiny).fit(train, labels).transform(test)
     np.testing.assert_allclose(whole, test / np.linalg.norm(test, axis=1, keepdims=True), atol=1e-5)
-    few = LinearProjection(5, **tiny).fit(train, labels).weights_[0]
+    few = LinearProjection(5, **tiny).fit(train, labels).weights_
     top = np.linalg.svd(train)[2][:5]
     np.testing.assert_allclose(few.T @ few, top.T @ top, atol=1e-4)
 
@@ -243,20 +243,12 @@ def test_full_brings_classes_together(images, test_images, base):
 
 @pytest.mark.parametrize("mode", ["last", "full"])
 def test_statistics_move_only_where_asked_and_not_in_frozen_layers(images, base, mode):
-    tuned, _ = tune(base, images, mode=mode, epochs=1, batch_norm="update", unfreeze=["blocks.4"])
+    tuned, _ = tune(base, images, mode=mode, epochs=1, batch_norm="update", unfreeze=0.3)
     moved = {name.split(".")[1] for name in changed(state(base), state(tuned)) if "running" in name}
     assert moved == ({"4"} if mode == "last" else {"0", "1", "2", "3", "4"})
 
 
 def test_last_leaves_the_first_layers_to_the_bit(images, base):
-    by_name, _ = tune(base, images, mode="last", epochs=1, unfreeze=["blocks.3", "blocks.4.1"])
-    assert changed(state(base), state(by_name)) == {
-        "blocks.3.0.weight",
-        "blocks.3.1.weight",
-        "blocks.3.1.bias",
-        "blocks.4.1.weight",
-        "blocks.4.1.bias",
-    }
     by_share, _ = tune(base, images, mode="last", epochs=1, unfreeze=0.3)
     assert {name.split(".")[1] for name in changed(state(base), state(by_share))} == {
         "4"
@@ -401,22 +393,7 @@ def test_only_weights_that_count_for_the_output_are_unfrozen():
 
     assert learning_after(20 / 124) == {"last"} and network.last.bias.requires_grad
     assert learning_after(21 / 124) == {"last", "attention"}
-    assert learning_after("attention") == {"attention"}
     assert learning_after(1.0) == {"token", "first", "attention", "last"}
-
-
-@pytest.mark.parametrize(
-    "which, words",
-    [
-        (0, "must be a share"),
-        (1.1, "must be a share"),
-        (["unused"], "'unused', which holds no weight"),
-    ],
-)
-def test_layers_that_are_not_there(which, words):
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match=words):
-        unfreeze(network, torch.ones(1, 2), which)
 
 
 # ---------------------------------------------------------------------- interpolation
@@ -496,7 +473,8 @@ def test_other_refusals(images, base):
         ({"mode": "all"}, ValueError, "mode must be one of"),
         ({"label_smoothing": 1.5}, ValueError, "label_smoothing must"),
         ({"scale": 0}, ValueError, "scale must be a number > 0"),
-        ({"mode": "last", "unfreeze": 0}, ValueError, "must be a share"),
+        ({"mode": "last", "unfreeze": 0}, ValueError, "unfreeze must be a number"),
+        ({"mode": "last", "unfreeze": 1.1}, ValueError, "unfreeze must be a number"),
         (
             {"mode": "full", "learning_rate": {"classifier": 1e-2}},
             ValueError,

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import os
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,13 +17,11 @@ from cbirkit._optional import require
 from cbirkit.encoders.base import check_count, check_number
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.images.files import DECODING
+from cbirkit.persistence import code_identity
 from cbirkit.ranking.codes import aligned, as_labels
 from cbirkit.store import ahead
 
 log = logging.getLogger(__name__)
-
-_BLOCK = 256  # images decoded between two updates of the bar
-
 
 # ------------------------------------------------------------------ labels
 
@@ -369,7 +368,9 @@ class ImageBatches(Batches):
     def identity(self):
         """Plain values that tell these batches from others."""
         ids = "\n".join(map(str, self.images.ids)).encode("utf-8", "backslashreplace")
-        settings = [repr(self.preprocessing), repr(self.augment)]
+        own = isinstance(self.augment, types.FunctionType)  # its repr differs in each process
+        augment = code_identity(self.augment) if own else repr(self.augment)
+        settings = [repr(self.preprocessing), augment]
         return [*super().identity(), hashlib.sha256(ids).hexdigest(), *settings]
 
     def _tensors(self, pixels, targets, generator, device):
@@ -400,19 +401,15 @@ class ImageBatches(Batches):
     def _keep_all(self):
         from tqdm.auto import tqdm
 
-        n_images, hidden = len(self.images), not self.progress
+        n_images = len(self.images)
         pixels = np.empty((n_images, *self.preprocessing.shape, 3), dtype=np.uint8)
         good = np.zeros(n_images, dtype=bool)
-        with (
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-            tqdm(total=n_images, desc="images", delay=1, leave=False, disable=hidden) as bar,
-        ):
-            for start in range(0, n_images, _BLOCK):
-                block = range(start, min(start + _BLOCK, n_images))
-                for position, image in zip(block, pool.map(self._resized, block), strict=True):
-                    if image is not None:
-                        pixels[position], good[position] = image, True
-                bar.update(len(block))
+        bar = {"total": n_images, "desc": "images", "delay": 1, "leave": False}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            read = tqdm(pool.map(self._resized, range(n_images)), **bar, disable=not self.progress)
+            for position, image in enumerate(read):
+                if image is not None:
+                    pixels[position], good[position] = image, True
         self._good = np.flatnonzero(good)
         if not len(self._good):
             name, reason = self.problems.iloc[0]

@@ -31,7 +31,8 @@ class HashHead(BinaryHash, LabelledHead):
 
     Attributes
     ----------
-    weights_, biases_ : list of one ndarray, (n_bits, n_features) and (n_bits,), float32
+    weights_ : ndarray (n_bits, n_features), float32
+    bias_ : ndarray (n_bits,), float32
     classes_ : ndarray (n_classes,)
     accuracy_ : float
         Of the classifier on the training codes, in the last epoch.
@@ -79,8 +80,8 @@ class HashHead(BinaryHash, LabelledHead):
         kind = ITQ if self.n_bits <= there else RandomProjectionHash
         hashed = kind(self.n_bits, random_state=self.random_state).fit(X)
         numbers = hashed.project(X)
-        weights = hashed.components_ / np.abs(numbers).mean()
-        self.weights_, self.biases_ = [weights], [-weights @ hashed.mean_]
+        self.weights_ = hashed.components_ / np.abs(numbers).mean()
+        self.bias_ = -self.weights_ @ hashed.mean_
         return class_means(np.where(numbers > 0, 1.0, -1.0), targets)
 
     def _loss(self):

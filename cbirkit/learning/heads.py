@@ -1,25 +1,19 @@
 """Small learned maps on top of embeddings: what they share, the linear projection, and the head of metric learning."""
 
-from itertools import pairwise
-
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cbirkit._optional import require
 
 from .batches import RowBatches, Shuffled, class_numbers
-from .loop import Options, check_counts, merged, train
+from .loop import Options, merged, train
 
 BATCH_SIZE = 64
 
 
 class Head(TransformerMixin, BaseEstimator):
-    """Base of the maps of embeddings by layers, ``z = W x + b`` with max(z, 0) between two of them.
-
-    ``weights_`` and ``biases_`` are lists, one a layer, (n_out, n_in) and (n_out,), float32.
-    """
+    """Base of the linear maps of embeddings, ``z = W x + b``: ``weights_`` (n_dims, n_features) and ``bias_`` (n_dims,), float32."""
 
     _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
 
@@ -29,24 +23,12 @@ class Head(TransformerMixin, BaseEstimator):
         return unit(self._map(validate_data(self, X, dtype=np.float32, reset=False)))
 
     def _map(self, X):
-        for number, (W, b) in enumerate(zip(self.weights_, self.biases_, strict=True)):
-            X = (
-                X @ W.T + b if number == 0 else np.maximum(X, 0) @ W.T + b
-            )  # (n, n_in) -> (n, n_out)
-        return X
+        return X @ self.weights_.T + self.bias_
 
-    def module(self):
-        """The layers as a torch ``Sequential`` with copies of the weights; it leaves out the scaling to length 1."""
-        layers = []
-        for W, b in zip(self.weights_, self.biases_, strict=True):
-            layers += [linear(W, b), require("torch").nn.ReLU()]
-        return require("torch").nn.Sequential(*layers[:-1])
-
-    def keep(self, module):
-        """Take over the weights of such a ``Sequential``; gives the head itself."""
-        layers = [layer for layer in module if hasattr(layer, "weight")]
-        self.weights_ = [layer.weight.detach().cpu().numpy().copy() for layer in layers]
-        self.biases_ = [layer.bias.detach().cpu().numpy().copy() for layer in layers]
+    def keep(self, layer):
+        """Take over the weights of a torch ``Linear``; gives the head itself."""
+        self.weights_ = layer.weight.detach().cpu().numpy().copy()
+        self.bias_ = layer.bias.detach().cpu().numpy().copy()
         return self
 
 
@@ -89,7 +71,10 @@ class LabelledHead(Head):
         self.classes_, targets = class_numbers(y, len(X))
         check_classes(self.classes_, f"{len(X)} embeddings")
         vectors = self._start(X, targets)
-        network = {"projection": self.module(), "classifier": linear(unit(vectors))}
+        network = {
+            "projection": linear(self.weights_, self.bias_),
+            "classifier": linear(unit(vectors)),
+        }
         own = {"learning_rate": self.learning_rate, "random_state": self.random_state}
         score = None
         if validate is not None:
@@ -133,7 +118,8 @@ class LinearProjection(LabelledHead):
 
     Attributes
     ----------
-    weights_, biases_ : list of one ndarray, (n_dims, n_features) and (n_dims,), float32
+    weights_ : ndarray (n_dims, n_features), float32
+    bias_ : ndarray (n_dims,), float32
     classes_ : ndarray (n_classes,)
     accuracy_ : float
         Of the classifier on the training embeddings, in the last epoch.
@@ -160,7 +146,7 @@ class LinearProjection(LabelledHead):
 
     def _start(self, X, targets):
         directions = principal_directions(X, self.n_dims)
-        self.weights_, self.biases_ = [directions], [np.zeros(len(directions), np.float32)]
+        self.weights_, self.bias_ = directions, np.zeros(len(directions), np.float32)
         return class_means(X, targets) @ directions.T
 
     def _loss(self):
@@ -172,24 +158,20 @@ class LinearProjection(LabelledHead):
 
 
 class EmbeddingHead(Head):
-    """Map embeddings to others of length 1: ``z = W x + b``, or ``z = W2 max(W1 x + b1, 0) + b2``.
+    """Map embeddings linearly to others of length 1: ``z = W x + b``.
 
-    `fit` only gives it a start, from which `cbirkit.learning.learn_metric` trains it. Linear: the leading principal directions of the
-    embeddings as they are, not centred, so that before the first step nothing but dimensions is lost. With a hidden layer: random
-    (He et al. 2015, arXiv 1502.01852).
+    `fit` only gives it a start, from which `cbirkit.learning.learn_metric` trains it: the leading principal directions of the
+    embeddings as they are, not centred, so that before the first step nothing but dimensions is lost.
 
     Parameters
     ----------
     n_dims : int, optional
         Of the result; default as many as come in.
-    hidden : int, optional
-        Numbers in the hidden layer; None: no hidden layer.
-    random_state : int, RandomState or None
 
     Attributes
     ----------
-    weights_, biases_ : list of ndarray, float32
-        One a layer, (n_out, n_in) and (n_out,).
+    weights_ : ndarray (n_dims, n_features), float32
+    bias_ : ndarray (n_dims,), float32
     n_features_in_ : int
 
     Examples
@@ -199,10 +181,8 @@ class EmbeddingHead(Head):
     (20, 3)
     """
 
-    def __init__(self, n_dims=None, *, hidden=None, random_state=0):
+    def __init__(self, n_dims=None):
         self.n_dims = n_dims
-        self.hidden = hidden
-        self.random_state = random_state
 
     def fit(self, X, y=None):
         """Start from embeddings (n_images, n_features); labels are not used.
@@ -210,18 +190,11 @@ class EmbeddingHead(Head):
         Raises
         ------
         ValueError
-            More dimensions than `X` has rows or columns (linear), or a number that is none.
+            More dimensions than `X` has rows or columns.
         """
-        check_counts(n_dims=self.n_dims, hidden=self.hidden)
         X = validate_data(self, X, dtype=np.float32)
-        if self.hidden is None:
-            self.weights_ = [principal_directions(X, self.n_dims)]
-        else:
-            random = check_random_state(self.random_state)
-            sizes = pairwise((X.shape[1], self.hidden, self.n_dims or X.shape[1]))
-            drawn = [random.normal(0, np.sqrt(2 / n_in), (n_out, n_in)) for n_in, n_out in sizes]
-            self.weights_ = [W.astype(np.float32) for W in drawn]
-        self.biases_ = [np.zeros(len(W), np.float32) for W in self.weights_]
+        self.weights_ = principal_directions(X, self.n_dims)
+        self.bias_ = np.zeros(len(self.weights_), np.float32)
         return self
 
 

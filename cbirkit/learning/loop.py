@@ -102,23 +102,25 @@ class Options:
         check_number("weight_decay", self.weight_decay, 0)
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 0, open_low=True)
-        check_counts(steps=self.steps, patience=self.patience)
+        for name in ("steps", "patience"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("batch_norm", self.batch_norm, ("update", "frozen"))
 
 
-def check_counts(**values):
-    """Refuse what is neither None nor a whole number of 1 or more."""
-    for name, value in values.items():
-        if value is not None:
-            check_count(name, value)
+# settings of which a run may have others when it is gone on with, or that are told in another way
+_FREE = {"device", "progress", "random_state", "steps"}
 
 
-def merged(kind, options, changes):
-    """`options` (None: the defaults of `kind`) with some fields changed; TypeError for an unknown one."""
+def merged(kind, options, changes, rates=None):
+    """`options` (None: the defaults of `kind`) with some fields changed, and `rates` where they give no learning rate."""
     if not isinstance(options, kind | None):
         raise TypeError(f"options must be a {kind.__name__}, got {type(options).__name__}")
-    return dataclasses.replace(options or kind(), **changes)
+    options = dataclasses.replace(options or kind(), **changes)
+    if options.learning_rate is None:
+        options = dataclasses.replace(options, learning_rate=rates)
+    return options
 
 
 def rate_factor(schedule, step, n_steps):
@@ -222,8 +224,9 @@ def train(
     (3.0, 'finished')
     """
     options = merged(Options, options, changes)
-    check_counts(epochs=epochs)
-    if epochs is None and options.steps is None:
+    if epochs is not None:
+        check_count("epochs", epochs)
+    elif options.steps is None:
         raise ValueError("how long to train? pass epochs=10 or steps=1000, say")
     if not isinstance(batches, Sized) or not hasattr(batches, "__iter__"):
         raise TypeError(
@@ -316,8 +319,10 @@ class _Run:
 
     def step(self, batch):
         """One step on one batch; gives the loss and what else the loss function told, as numbers."""
-        self._set_rates()
-        self.optimiser.zero_grad(set_to_none=True)
+        factor = rate_factor(self.options.schedule, self.at.step, self.n_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.optimiser.zero_grad()
         loss, found = _checked(self.loss(self.network, _to_device(batch, self.device)))
         if not math.isfinite(found["loss"]):
             raise TrainingDiverged(f"the loss is {found['loss']} at step {self.at.step + 1}")
@@ -328,11 +333,6 @@ class _Run:
             raise TrainingDiverged(f"the gradient is {norm} at step {self.at.step + 1}")
         self.optimiser.step()
         return found
-
-    def _set_rates(self):
-        factor = rate_factor(self.options.schedule, self.at.step, self.n_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * factor
 
     def close_epoch(self, means, display):
         """Score an epoch, note it and save; `means` is None for the state before training."""
@@ -356,17 +356,13 @@ class _Run:
             at.stopped = "patience"
         display.epoch(at)
         if self.file is not None:
-            self._write(
-                {
-                    "run": self.identity,
-                    "starts": self.starts,
-                    "at": vars(at) | {"seconds": seconds},
-                    "network": weights,
-                    "kept": self.kept,
-                    "optimiser": self.optimiser.state_dict(),
-                    "random": _random_states(self.device),
-                }
-            )
+            saved = {"run": self.identity, "starts": self.starts, "network": weights}
+            saved |= {"at": vars(at) | {"seconds": seconds}, "kept": self.kept}
+            saved |= {
+                "optimiser": self.optimiser.state_dict(),
+                "random": _random_states(self.device),
+            }
+            self._write(saved)
 
     def _score(self, epoch):
         """Validation score of the weights as they are, a finite number; None without validation."""
@@ -378,12 +374,10 @@ class _Run:
         try:
             score = float(value)
         except (TypeError, ValueError):
-            raise TypeError(
-                f"validate gave {value!r} after epoch {epoch}; let it return one number"
-            ) from None
+            score = math.nan
         if not math.isfinite(score):
             raise ValueError(
-                f"validate gave {score} after epoch {epoch}; let it return a finite number: are there images in the "
+                f"validate gave {value!r} after epoch {epoch}; let it return a finite number: are there images in the "
                 "validation split, and has each a relevant one?"
             )
         return score
@@ -395,10 +389,10 @@ class _Run:
     def finish(self, stopped):
         """The history; the network gets its best weights, where a trained one has a score, or its last good ones."""
         at, best, words = self.at, None, f"step {self.at.step}, the last"
+        if stopped == "diverged":
+            words = f"the end of epoch {at.epoch}" if at.epoch else "the start"
         if at.best_epoch is not None and (at.epoch or not at.step or stopped == "diverged"):
             best, words = at.best_epoch, f"epoch {at.best_epoch}, the best"
-        elif stopped == "diverged":
-            words = f"the end of epoch {at.epoch}" if at.epoch else "the start"
         if best is not None or stopped == "diverged":
             self.network.load_state_dict(self.kept)
         self.network.eval()
@@ -415,18 +409,12 @@ class _Run:
         if not file.exists():
             return False
         saved = _read(file)
-        for name, now in self.identity.items():
-            if saved["run"].get(name) != now:
-                was = str(saved["run"].get(name))
-                differs = "" if max(len(was), len(now)) > 80 else f" (was {was}, is {now})"
-                raise ValueError(
-                    f"the run saved in {str(file)!r} had another {name}{differs}; go on with the same settings, or give "
-                    "a new file to checkpoint="
-                )
-        if self.starts[0] not in saved["starts"]:
+        differs = [name for name, now in self.identity.items() if saved["run"].get(name) != now]
+        differs += [] if self.starts[0] in saved["starts"] else ["start: other weights"]
+        if differs:
             raise ValueError(
-                f"the network has other weights than the one whose training is saved in {str(file)!r} had at its start; "
-                "make it as it was made then (the same random_state), or give a new file to checkpoint="
+                f"the run saved in {str(file)!r} had another {differs[0]}; go on with the same settings and a network "
+                "made as it was then, or give a new file to checkpoint="
             )
         with _readable(file):
             self.network.load_state_dict(saved["network"])
@@ -443,21 +431,16 @@ class _Run:
 
     def _identity(self):
         """What must be the same for a saved run to be gone on with: texts by name."""
-        options, batches = self.options, self.batches
-        found = {name: getattr(options, name) for name in ("schedule", "patience", "clip_norm")}
+        names = {field.name for field in dataclasses.fields(Options)} - _FREE
+        found = {name: getattr(self.options, name) for name in sorted(names)}
         found |= {
-            "batch_norm": options.batch_norm,
             "number of steps": self.n_steps,
-            "number of batches in an epoch": self.per_epoch,
+            "number of batches": self.per_epoch,
             "network": [(n, p.shape, p.requires_grad) for n, p in self.network.named_parameters()],
-            "optimiser": [
-                (group["peak"], group["weight_decay"], len(group["params"]))
-                for group in self.optimiser.param_groups
-            ],
             "loss function": _identity(self.loss),
             "validation": code_identity(self.validate),
-            "batches": batches.identity() if hasattr(batches, "identity") else None,
-            "random_state": self.seed if options.random_state is not None else None,
+            "batches": self.batches.identity() if hasattr(self.batches, "identity") else None,
+            "random_state": self.seed if self.options.random_state is not None else None,
         }
         return {name: repr(value) for name, value in found.items()}
 
@@ -472,14 +455,14 @@ def _optimiser(network, options):
         raise ValueError(
             "no weight of the network learns: all are frozen (requires_grad is False); unfreeze a layer"
         )
-    groups = [{"params": those, "lr": rate, "peak": rate} for rate, those in groups.items()]
+    groups = [{"params": those, "peak": rate} for rate, those in groups.items()]
     return require("torch").optim.AdamW(groups, weight_decay=options.weight_decay)
 
 
 def _rate(name, rates):
     if not isinstance(rates, Mapping):
         return float(rates)
-    fits = [s for s in rates if s in ("", name) or name.startswith(s.rstrip(".") + ".")]
+    fits = [s for s in rates if not s or f"{name}.".startswith(s.rstrip(".") + ".")]
     if not fits:
         raise ValueError(
             f"learning_rate has no entry for the parameter {name!r}, only {', '.join(map(repr, rates))}; add one, or "

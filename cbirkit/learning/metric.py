@@ -9,7 +9,7 @@ from cbirkit._optional import require
 from cbirkit.encoders.base import check_choice
 
 from .batches import ClassBalanced, labels_of
-from .heads import EmbeddingHead
+from .heads import EmbeddingHead, linear
 from .loop import merged
 from .tuning import (
     TuningOptions,
@@ -41,8 +41,6 @@ class MetricLearning(TuningOptions):
         P classes with K images each in every batch (`ClassBalanced`).
     n_dims : int, optional
         Of the embedding. None: as many as the encoder gives; in mode "full" there is no head then.
-    hidden : int, optional
-        Numbers in the hidden layer of the head; None: it is linear.
     memory : float
         See `ImageBatches`.
 
@@ -54,7 +52,6 @@ class MetricLearning(TuningOptions):
 
     n_classes: int = 16
     n_per_class: int = 4
-    hidden: int | None = None
 
 
 def learn_metric(
@@ -126,7 +123,7 @@ def learn_metric(
     >>> learned.transform(images).shape, history.stopped
     ((8, 4), 'finished')
     """
-    options = merged(MetricLearning, options, changes).with_rates(RATES)
+    options = merged(MetricLearning, options, changes, RATES)
     check_choice("mode", mode, ("head", "full"))
     if not callable(loss):
         raise TypeError(
@@ -147,9 +144,9 @@ def learn_metric(
         if options.n_dims is not None:
             rows, _ = encoded(encoder, images, part.batches.targets, options)
     if mode == "head" or options.n_dims is not None:
-        settings = {"hidden": options.hidden, "random_state": options.random_state}
-        part.head = EmbeddingHead(options.n_dims, **settings).fit(rows)
-        part.modules["head"], n_dims = part.head.module(), len(part.head.biases_[-1])
+        part.head = EmbeddingHead(options.n_dims).fit(rows)
+        part.modules["head"] = linear(part.head.weights_, part.head.bias_)
+        n_dims = len(part.head.bias_)
     loss, normalize = copy.deepcopy(loss), require("torch").nn.functional.normalize
     if isinstance(loss, require("torch").nn.Module):
         _check_sizes(loss, len(set(part.batches.targets.tolist())), n_dims)

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import itertools
 import logging
-import numbers
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -42,14 +41,6 @@ class TuningOptions(Options):
     n_dims: int | None = None
     memory: float = 2.0
 
-    def with_rates(self, rates):
-        """The same, with these rates where none were given."""
-        return (
-            self
-            if self.learning_rate is not None
-            else dataclasses.replace(self, learning_rate=rates)
-        )
-
     def __post_init__(self):
         if self.learning_rate is not None:
             super().__post_init__()
@@ -78,9 +69,8 @@ class FineTuning(TuningOptions):
     scale : float
         Of the cosines in the classifier. Smaller draws the classes that are trained on closer together and costs those that are not:
         5 suits a closed set of classes, 10 new ones.
-    unfreeze : float or sequence of str
-        What learns in "last": the layers at the end that hold this share of the parameters, or the layers of
-        these names.
+    unfreeze : float in (0, 1]
+        What learns in "last": the layers at the end that hold this share of the parameters.
     n_dims : int, optional
         Of the projection ("head"); default as many as the encoder has.
     memory : float
@@ -96,7 +86,7 @@ class FineTuning(TuningOptions):
     batch_size: int = 32
     label_smoothing: float = 0.1
     scale: float = 10.0
-    unfreeze: object = 0.3
+    unfreeze: float = 0.3
 
     def __post_init__(self):
         super().__post_init__()
@@ -184,9 +174,8 @@ def fine_tune(
     >>> tuned.transform(images).shape, history.stopped
     ((8, 96), 'finished')
     """
-    options = merged(FineTuning, options, changes)
     check_choice("mode", mode, EPOCHS)
-    options = options.with_rates(RATES[mode])
+    options = merged(FineTuning, options, changes, RATES[mode])
     check_images(encoder, images, mode, validation)
     if epochs is None and options.steps is None:
         epochs = EPOCHS[mode]
@@ -272,49 +261,28 @@ def interpolate(before, after, alpha):
     return before.with_state(mixed)
 
 
-def unfreeze(network, images, which):
-    """Let a part of a network learn and freeze the rest.
+def unfreeze(network, images, share):
+    """Let the last layers of a network learn and freeze the rest.
 
     Parameters
     ----------
     network : torch.nn.Module
     images : tensor (1, 3, h, w)
-        What does not count for the output of these is left out.
-    which : float in (0, 1], or sequence of str
-        The last layers, in the order in which the network names them, that hold at least this share of the used parameters; or names
-        of layers, with all below them.
-
-    Raises
-    ------
-    ValueError
-        A share out of range, or a name that is not there.
+        What does not count for the output of these stays frozen.
+    share : float in (0, 1]
+        The last layers, in the order in which the network names them, that hold at least this share of the used parameters learn.
     """
-    named, chosen = dict(network.requires_grad_(True).named_parameters()), []
+    check_number("unfreeze", share, 0, 1, open_low=True)
+    named = dict(network.requires_grad_(True).named_parameters())
     output = network.eval()(images).float().sum()
     slopes = require("torch").autograd.grad(output, list(named.values()), allow_unused=True)
     used = [name for name, slope in zip(named, slopes, strict=True) if slope is not None]
     network.requires_grad_(False)
-    if isinstance(which, numbers.Real):
-        if not 0 < which <= 1:
-            raise ValueError(
-                f"unfreeze must be a share in (0, 1] or names of layers, got {which!r}"
-            )
-        wanted = which * sum(named[name].numel() for name in used)
-        for _, layer in itertools.groupby(reversed(used), lambda name: name.rpartition(".")[0]):
-            layer = list(layer) if wanted > 0 else []
-            wanted -= sum(named[name].numel() for name in layer)
-            chosen += layer
-    else:
-        for layer in [which] if isinstance(which, str) else which:
-            inside = [n for n in used if n == layer or n.startswith(f"{layer}.")]
-            if not inside:
-                there = dict.fromkeys(".".join(name.split(".")[:2]) for name in used)
-                raise ValueError(
-                    f"unfreeze names {layer!r}, which holds no weight that is used; there are {', '.join(there)}"
-                )
-            chosen += inside
-    for name in chosen:
-        named[name].requires_grad_(True)
+    wanted = share * sum(named[name].numel() for name in used)
+    for _, layer in itertools.groupby(reversed(used), lambda name: name.rpartition(".")[0]):
+        for parameter in [named[name] for name in layer] if wanted > 0 else []:
+            parameter.requires_grad_(True)
+            wanted -= parameter.numel()
 
 
 # ------------------------------------------------------------------ what a training goes over
