@@ -12,7 +12,7 @@ from PIL import Image
 from test_revisitop import DataOnly, judge, rank
 
 from cbirkit import Ranking, datasets, evaluate
-from cbirkit.datasets.fetch import DownloadFailed, instances, registry
+from cbirkit.datasets.fetch import DownloadFailed, registry
 
 server = pytest.fixture(serving)
 
@@ -71,7 +71,6 @@ def small_holidays(server, monkeypatch):
     fetch_sets.serve(
         monkeypatch, server, "holidays_upright", {"holidays-rotate.yaml": fetch_sets.TURNS}, 0
     )
-    monkeypatch.setattr(instances, "N_HOLIDAYS_QUERIES", 3)
 
 
 def test_holidays(small_holidays, tmp_path):
@@ -128,12 +127,6 @@ def test_a_table_of_turns_that_is_none(small_holidays, server, monkeypatch, tmp_
     fetch_sets.serve(monkeypatch, server, "holidays_upright", {"holidays-rotate.yaml": table}, 0)
     with pytest.raises(DownloadFailed, match="does not hold names and turns"):
         datasets.fetch_holidays(upright=True, root=tmp_path, progress=False)
-
-
-def test_holidays_without_a_query_is_refused(small_holidays, monkeypatch, tmp_path):
-    monkeypatch.setattr(instances, "N_HOLIDAYS_QUERIES", 4)
-    with pytest.raises(DownloadFailed, match="there are 3 queries, not 4"):
-        datasets.fetch_holidays(root=tmp_path, progress=False)
 
 
 # ---------------------------------------------------------------------- revisited Oxford and Paris

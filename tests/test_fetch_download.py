@@ -27,6 +27,7 @@ server = pytest.fixture(serving)
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     monkeypatch.setattr(download, "_SECONDS", 20.0)  # the machine may be busy
+    monkeypatch.setattr(download, "_WAIT", 0.0)
 
 
 def item(*urls, checksum=MD5, megabytes=0.3, name="a.bin"):
@@ -162,13 +163,13 @@ def test_retries_end(server, tmp_path):
     url = server.add("a.bin", BODY, statuses=[503] * 100)
     with pytest.raises(DownloadFailed, match="503"):
         fetch(item(url), tmp_path)
-    assert len(server.requests) == download._IDLE_ATTEMPTS + 1
+    assert len(server.requests) == download._IDLE_ATTEMPTS
 
 
 def test_a_server_that_always_hangs_up_after_a_little_still_ends(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "_ATTEMPTS", 20)
     url = server.add("a.bin", BODY, break_after=[10] * 1000)
-    with pytest.raises(DownloadFailed, match="ended after"):
+    with pytest.raises(DownloadFailed, match="no connection"):
         fetch(item(url), tmp_path)
     assert len(server.requests) == 20
 
@@ -177,7 +178,7 @@ def test_a_server_that_falls_silent_is_left(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "_SECONDS", 0.2)
     monkeypatch.setattr(download, "_IDLE_ATTEMPTS", 2)
     url = server.add("a.bin", BODY, break_after=[1000, *[0] * 9], stall=1.5)
-    with pytest.raises(DownloadFailed, match="ended"):
+    with pytest.raises(DownloadFailed, match="ReadTimeout"):
         fetch(item(url), tmp_path)
     assert 2 <= len(server.requests) <= 8  # on a busy machine some may bring nothing
 
@@ -266,7 +267,7 @@ def test_sizes_are_believed_up_to_the_double(tmp_path):
 def test_only_web_addresses(tmp_path):
     (tmp_path / "secret").write_text("x")
     for url in ((tmp_path / "secret").as_uri(), "ftp://127.0.0.1/a.bin"):
-        with pytest.raises(DownloadFailed, match="InvalidSchema"):
+        with pytest.raises(DownloadFailed, match="No connection adapters"):
             fetch(item(url), tmp_path / "to")
 
 
@@ -277,10 +278,10 @@ def test_a_host_that_is_gone(tmp_path, monkeypatch):
     def nowhere(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
 
-    with pytest.raises(DownloadFailed, match="connection to the internet"):
+    with pytest.raises(DownloadFailed, match="one to the internet"):
         fetch(item(f"http://127.0.0.1:{port}/a.bin"), tmp_path)
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    with pytest.raises(DownloadFailed, match="connection to the internet"):
+    with pytest.raises(DownloadFailed, match="one to the internet"):
         fetch(item("http://nowhere.invalid/a.bin"), tmp_path)
 
 
@@ -404,6 +405,4 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_by_hand_says_where_no_checksum_is_known(tmp_path):
-    assert "no checksum of it is published" in download.by_hand(
-        item("http://x/a", checksum=None), tmp_path
-    )
+    assert "none is published" in download.by_hand(item("http://x/a", checksum=None), tmp_path)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from cbirkit.images import ImageCollection
 from cbirkit.ranking import Relevance
@@ -39,10 +38,6 @@ class Benchmark:
     positives: Mapping
     junk: Mapping
     protocol: str
-
-    def __post_init__(self):
-        for part in ("positives", "junk"):
-            object.__setattr__(self, part, MappingProxyType(dict(getattr(self, part))))
 
     @property
     def protocols(self):

@@ -49,10 +49,8 @@ def check_free(folder, need, what):
             f"{what} needs about {need / 1e6:,.0f} MB and the disk of {str(folder)!r} has "
             f"{free / 1e6:,.0f} MB free; make room, or choose another folder with root= or the environment variable CBIRKIT_DATA"
         )
-        error.errno, error.plain = (
-            errno.ENOSPC,
-            True,
-        )  # said already: _atomic.plain_errors leaves it alone
+        # Said already: _atomic.plain_errors leaves it alone.
+        error.errno, error.plain = errno.ENOSPC, True
         raise error
 
 

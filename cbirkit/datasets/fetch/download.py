@@ -8,6 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pooch
+import requests
+import urllib3
 from tqdm.auto import tqdm
 
 from cbirkit._atomic import plain_errors, write_bytes
@@ -21,7 +24,6 @@ _SECONDS = 30.0  # without a byte
 _WAIT = 1.0  # before the second attempt; doubled each time
 _IDLE_ATTEMPTS = 4  # in a row that bring nothing
 _ATTEMPTS = 200  # in all
-_BUSY = {408, 425, 429, 500, 502, 503, 504}  # try again
 
 
 class DownloadFailed(OSError):
@@ -87,47 +89,37 @@ def get(item, folder, *, online=True, progress=True):
     OSError
         Too little free disk, no permission.
     """
-    import pooch
-
     folder = Path(folder)
-    path, known = folder / item.name, item.checksum
+    path, known, told = folder / item.name, item.checksum, ""
     if known is None and item.name in recorded(folder):
         known = f"sha256:{recorded(folder)[item.name]['sha256']}"
+        told = f", which {RECORD} recorded when it first arrived (delete that entry to accept a new version)"
     if path.is_file():
         origin, size = "by hand", path.stat().st_size
         kind, _, wanted = (known or "sha256:").partition(":")
         found = pooch.file_hash(str(path), kind)
         if not size or (known and found != wanted):
-            reason = f"{size:,} bytes with the {kind} {found} in place of {wanted or 'any'}"
             raise DownloadFailed(
-                f"{str(path)!r} is not the file that is expected: {reason}{_recorded_note(item, known)}; "
-                f"delete it and run this again, or {by_hand(item, folder)}"
+                f"{str(path)!r} is not the file that is expected: {size:,} bytes with the {kind} {found} in place of "
+                f"{wanted or 'any'}{told}; delete it and run this again, or {by_hand(item, folder)}"
             )
     elif online:
-        origin = _download(item, known, folder, progress)
+        origin = _download(item, known, told, folder, progress)
     else:
-        raise DownloadFailed(
-            f"{str(path)!r} is not there and download=False; {by_hand(item, folder)}"
-        )
+        what = f"{str(path)!r} is not there and download=False"
+        raise DownloadFailed(f"{what}; {by_hand(item, folder)}")
     if known is None:
-        entry = {
-            "sha256": pooch.file_hash(str(path)),
-            "bytes": path.stat().st_size,
-            "from": origin,
-            "date": datetime.date.today().isoformat(),
-        }
+        digest, date = pooch.file_hash(str(path)), datetime.date.today().isoformat()
+        entry = {"sha256": digest, "bytes": path.stat().st_size, "from": origin, "date": date}
         _write_record(folder, recorded(folder) | {item.name: entry})
     return path
 
 
 def by_hand(item, folder):
     """Half a sentence: what to download by hand, from where, its checksum, and where to put it."""
-    size = f"{item.megabytes:,.{0 if item.megabytes >= 1 else 2}f} MB"
-    checksum = "no checksum of it is published"
-    if item.checksum:
-        checksum = f"its {item.checksum.replace(':', ' is ', 1)}"
+    size, checksum = f"{item.megabytes:,g} MB", item.checksum or "none is published"
     return (
-        f"download it by hand from {' or '.join(item.urls)} (about {size}, {checksum}), "
+        f"download it by hand from {' or '.join(item.urls)} (about {size}, checksum: {checksum}), "
         f"put it into the folder {str(folder)!r} as {item.name!r}, and run this again"
     )
 
@@ -150,17 +142,8 @@ def _write_record(folder, entries):
     write_bytes(Path(folder) / RECORD, json.dumps(entries, indent=1).encode())
 
 
-def _recorded_note(item, known):
-    if item.checksum or not known:
-        return ""
-    return f", which {RECORD} recorded when it first arrived (delete that entry to accept a new version)"
-
-
-def _download(item, known, folder, progress):
+def _download(item, known, told, folder, progress):
     """The address that gave the file, which is in its place then, verified."""
-    import pooch
-    import requests
-
     pooch.get_logger().setLevel(logging.WARNING)  # it prints
     folder.mkdir(parents=True, exist_ok=True)
     reasons, part = [], folder / f"{item.name}.part"
@@ -171,17 +154,11 @@ def _download(item, known, folder, progress):
             try:
                 pooch.retrieve(url, known, item.name, folder, downloader=downloader)
                 reason = None
-            except _Gone as error:
+            except (_Gone, requests.RequestException) as error:
                 reason = str(error)
                 break
-            except requests.RequestException as error:
-                reason = (
-                    f"no answer ({type(error).__name__}); is there a connection to the internet?"
-                )
-                break
             except ValueError as error:  # pooch says both checksums
-                what = str(error).split(". ")[0]
-                reason = f"sent another file: {what}{_recorded_note(item, known)}"
+                reason = f"sent another file: {str(error).split('. ')[0]}{told}"
             for left in (part, _notes_file(part)):
                 left.unlink(missing_ok=True)
             if reason is None:
@@ -190,9 +167,8 @@ def _download(item, known, folder, progress):
                 break
         log.warning("%s: %s", url, reason)
         reasons.append(f"{url.split('/')[2]}: {reason}")
-    raise DownloadFailed(
-        f"cannot download {item.name} ({'; '.join(reasons)}); {by_hand(item, folder)}"
-    )
+    tried = "; ".join(reasons)
+    raise DownloadFailed(f"cannot download {item.name} ({tried}); {by_hand(item, folder)}")
 
 
 class _Gone(Exception):
@@ -225,39 +201,32 @@ class ResumingDownloader:
         self.resumed = False
 
     def __call__(self, url, output_file, pooch=None):
-        import requests
-        import urllib3
-
-        retry = urllib3.Retry(
-            connect=1, read=1, status=_IDLE_ATTEMPTS, status_forcelist=_BUSY, raise_on_status=False,
-            backoff_factor=_WAIT, respect_retry_after_header=False,
-        )  # fmt: skip
-        idle, bar = (
-            0,
-            tqdm(desc=self.part.stem, unit="B", unit_scale=True, disable=not self.progress),
-        )
-        with requests.Session() as session, bar:
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+        broken = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
+        idle, name = 0, self.part.stem
+        with tqdm(desc=name, unit="B", unit_scale=True, disable=not self.progress) as bar:
             for attempt in range(1, _ATTEMPTS + 1):
                 before = _size(self.part)
                 try:
-                    if self._attempt(url, session, bar):
-                        break
-                except urllib3.exceptions.HTTPError as error:
-                    log.info("%s: %s", url, error)
+                    failure = self._attempt(url, bar)
+                except broken as error:
+                    failure = (
+                        f"no connection ({type(error).__name__}); is there one to the internet?"
+                    )
+                if failure is None:
+                    break
                 idle = 0 if _size(self.part) > before else idle + 1
                 if idle == _IDLE_ATTEMPTS or attempt == _ATTEMPTS:
-                    raise _Gone(f"the connection ended after {before:,} bytes, again and again")
-                time.sleep(_WAIT * 2**idle)
+                    raise _Gone(failure)
+                log.info("%s: %s; attempt %d follows", url, failure, attempt + 1)
+                time.sleep(_WAIT * 2 ** max(idle - 1, 0))
         os.unlink(output_file)
         try:  # the part stays until the checksum is known to be right
             os.link(self.part, output_file)
         except OSError:  # no hard links on this disk
             os.replace(self.part, output_file)
 
-    def _attempt(self, url, session, bar):
-        """Send what is missing; whether that was all. HTTPError of urllib3 if the connection breaks."""
+    def _attempt(self, url, bar):
+        """Receive what is missing; None if that was all, else why it must be asked for again."""
         try:
             validator = json.loads(_notes_file(self.part).read_text("utf-8"))[url]
         except (OSError, ValueError, KeyError, TypeError):
@@ -266,17 +235,20 @@ class ResumingDownloader:
         headers = {"User-Agent": "cbirkit", "Accept-Encoding": "identity"}
         if offset:  # If-Range: another file by now is sent from its beginning
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-        with session.get(url, headers=headers, stream=True, timeout=_SECONDS) as response:
+        with requests.get(url, headers=headers, stream=True, timeout=_SECONDS) as response:
             told, status = response.headers, response.status_code
             if offset and status == 416 and told.get("Content-Range") == f"bytes */{offset}":
                 self.resumed = True
-                return True
+                return None
             right = told.get("Content-Range", "").startswith(f"bytes {offset}-")
             if offset and (status == 416 or (status == 206 and not right)):
                 self.part.unlink()
-                return False
+                return "the server sent another part than was asked for"
+            answer = f"the server answered {status} {response.reason}"
+            if status in (408, 425, 429, 500, 502, 503, 504):  # it is busy
+                return answer
             if status not in (200, 206):
-                raise _Gone(f"the server answered {status} {response.reason}")
+                raise _Gone(answer)
             if "html" in told.get("Content-Type", ""):
                 raise _Gone("answered with a web page in place of the file")
             self.resumed = status == 206
@@ -297,7 +269,7 @@ class ResumingDownloader:
                         bar.update(len(block))
                         self._check_size(file.tell())
                     self._check_size(file.tell())
-        return True
+        return None
 
     def _check_size(self, n_bytes):
         if n_bytes == 0:

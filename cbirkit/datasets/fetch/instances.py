@@ -5,16 +5,16 @@ import math
 import re
 from pathlib import PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from cbirkit.images import ImageCollection
 
 from .benchmark import Benchmark
-from .readers import StoredFiles, read_plain
+from .readers import StoredFiles, read_pickle
 from .registry import expect, prepare, register
 from .unpack import unpack
 
-N_HOLIDAYS_QUERIES = 500
 PROTOCOLS = {  # of revisited Oxford and Paris: what counts, what is junk
     "easy": (("easy",), ("junk", "hard")),
     "medium": (("easy", "hard"), ("junk",)),
@@ -23,8 +23,9 @@ PROTOCOLS = {  # of revisited Oxford and Paris: what counts, what is junk
 _KINDS = ("easy", "hard", "junk")
 
 
-def _stored(paths, root, name, table, **options):
-    """A collection of files whose pixels are taken as they are stored; ids are the index of the table."""
+def _stored(ids, paths, root, name, columns, **options):
+    """A collection of files whose pixels are taken as they are stored."""
+    table = pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
     table["path"] = [str(path) for path in paths]
     return ImageCollection(StoredFiles(paths, root, **options), table, name=name)
 
@@ -69,16 +70,8 @@ def fetch_ukbench(*, root=None, download=True, progress=True):
     """
     ready = prepare("ukbench", root=root, download=download, progress=progress)
     paths = sorted(ready.glob("ukbench*.jpg"))
-    index = pd.Index([path.name for path in paths], dtype=object)
-    table = pd.DataFrame({"instance": [int(path.stem[-5:]) // 4 for path in paths]}, index=index)
-    return _stored(paths, ready, "ukbench", table)
-
-
-def _make_holidays(data_set, files, folder, progress):
-    data_set.unpack(files, folder, progress)
-    names = [path.name for path in folder.glob("*.jpg")]
-    expect(len(names), data_set.n_images, "images")
-    expect(sum(name.endswith("00.jpg") for name in names), N_HOLIDAYS_QUERIES, "queries")
+    columns = {"instance": [int(path.stem[-5:]) // 4 for path in paths]}
+    return _stored([path.name for path in paths], paths, ready, "ukbench", columns)
 
 
 def _make_turns(data_set, files, folder, progress):
@@ -141,19 +134,18 @@ def fetch_holidays(*, upright=False, root=None, download=True, progress=True):
     MultiGrain, arXiv:1902.05509.
     """
     options = {"root": root, "download": download, "progress": progress}
-    ready = prepare("holidays", _make_holidays, **options)
+    ready = prepare("holidays", **options)
     paths = sorted(ready.glob("*.jpg"))
-    names = pd.Index([path.name for path in paths], dtype=object)
-    numbers = names.str[:6].astype(int)
-    table = pd.DataFrame({"instance": numbers // 100, "query": numbers % 100 == 0}, index=names)
-    turns = None
+    names = [path.name for path in paths]
+    numbers = np.array([int(path.stem) for path in paths])
+    columns, turns = {"instance": numbers // 100, "query": numbers % 100 == 0}, None
     if upright:
         folder = prepare("holidays_upright", _make_turns, **options)
         known = json.loads((folder / "turns.json").read_text("utf-8"))
-        turns = [known.get(name, 0) for name in names]
-        table["turned"] = turns
+        columns["turned"] = turns = [known.get(name, 0) for name in names]
     name = "holidays, upright" if upright else "holidays"
-    images = _stored(paths, ready, name, table, turns=turns)
+    images = _stored(names, paths, ready, name, columns, turns=turns)
+    table = images.table
     groups = table.groupby("instance").groups
     queries = images[table["query"].to_numpy()]
     positives = {
@@ -224,14 +216,14 @@ def fetch_revisited(name, *, crop=True, root=None, download=True, progress=True)
     truth = json.loads((ready / "ground_truth.json").read_text("utf-8"))
     boxes = [entry["box"] for entry in truth["queries"]]
 
-    def collection(kind, title, columns=None, **options):
-        names = pd.Index(truth[kind], dtype=object)
-        table = pd.DataFrame(columns, index=names, columns=columns and ["x0", "y0", "x1", "y1"])
-        paths = [ready / "jpg" / f"{name}.jpg" for name in names]
-        return _stored(paths, ready / "jpg", title, table, **options)
+    def collection(kind, title, columns, **options):
+        paths = [ready / "jpg" / f"{name}.jpg" for name in truth[kind]]
+        return _stored(truth[kind], paths, ready / "jpg", title, columns, **options)
 
-    queries = collection("query_names", f"{name} queries", boxes, boxes=boxes if crop else None)
-    database = collection("database_names", name)
+    columns = dict(zip(("x0", "y0", "x1", "y1"), zip(*boxes, strict=True), strict=True))
+    crops = boxes if crop else None
+    queries = collection("query_names", f"{name} queries", columns, boxes=crops)
+    database = collection("database_names", name, {})
     positives, junk = ({p: _sets(truth, PROTOCOLS[p][side]) for p in PROTOCOLS} for side in (0, 1))
     return Benchmark(name, queries, database, positives, junk, "medium")
 
@@ -246,7 +238,7 @@ def _sets(truth, kinds):
 
 def _make_revisited(data_set, files, folder, progress):
     pickled, *archives = files.values()
-    truth = plain_truth(read_plain(pickled))
+    truth = plain_truth(read_pickle(pickled))
     names = truth["query_names"] + truth["database_names"]
     expect(len(names), data_set.n_images, "names in the ground truth")
     (folder / "ground_truth.json").write_text(json.dumps(truth), "utf-8")
@@ -299,16 +291,12 @@ def plain_truth(raw):
     plain = all(isinstance(name, str) and re.fullmatch(r"\w+", name) for name in together)
     demand(plain, "has names that are no plain names of images")
     demand(len(set(together)) == len(together), "names an image twice")
-    demand(
-        len(queries) == len(query_names),
-        f"has {len(queries)} entries for {len(query_names)} queries",
-    )
+    numbers = f"{len(queries)} entries for {len(query_names)} queries"
+    demand(len(queries) == len(query_names), f"has {numbers}")
     for name, entry in zip(query_names, queries, strict=True):
         items, box = [i for kind in _KINDS for i in entry[kind]], entry["box"]
         good = len(set(items)) == len(items) and set(items) <= set(range(len(names)))
         demand(good, f"of {name} lists an image twice, or one that does not exist")
-        good = (
-            len(box) == 4 and all(map(math.isfinite, box)) and box[0] < box[2] and box[1] < box[3]
-        )
-        demand(good, f"of {name} has no box")
+        good = len(box) == 4 and all(map(math.isfinite, box))
+        demand(good and box[0] < box[2] and box[1] < box[3], f"of {name} has no box")
     return {"database_names": names, "query_names": query_names, "queries": queries}

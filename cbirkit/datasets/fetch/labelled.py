@@ -23,19 +23,17 @@ def shuffled_classes(labels, random_state):
     return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
 
 
-def _fifth(labels, random_state):
-    """A fifth of each class, drawn at random, are queries, the rest the database: no split is official."""
-    split = np.full(len(labels), "database", dtype=object)
-    for members in shuffled_classes(labels, random_state):
-        split[members[: round(len(members) / 5)]] = "query"
-    return split
+def _class_folders(folder, random_state=0):
+    """Image files below a folder, sorted, and a table: their labels are the names of their folders.
 
-
-def _class_folders(folder):
-    """Image files below a folder, sorted, and their labels: the names of their folders."""
+    A fifth of each class, drawn at random, are queries, the rest the database: where no split is official.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".tif"))
     paths = [path for path in paths if path.parent.name != "BACKGROUND_Google"]  # of Caltech-101
-    return paths, [path.parent.name for path in paths]
+    table = pd.DataFrame({"label": [path.parent.name for path in paths], "split": "database"})
+    for members in shuffled_classes(table["label"], random_state):
+        table.loc[members[: round(len(members) / 5)], "split"] = "query"
+    return paths, table
 
 
 @register("clothing")
@@ -66,10 +64,9 @@ def fetch_clothing(*, root=None, download=True, progress=True):
     Grigorev (2020), Clothing dataset, the repository named in ``data/README.md``.
     """
     ready = prepare("clothing", root=root, download=download, progress=progress)
-    paths, labels = _class_folders(ready)
+    paths, table = _class_folders(ready)
     parts = {"train": "database", "test": "query"}
-    split = [parts.get(name := path.parent.parent.name, name) for path in paths]
-    table = pd.DataFrame({"label": labels, "split": split})
+    table["split"] = [parts.get(name := path.parent.parent.name, name) for path in paths]
     return ImageCollection.from_files(paths, table, root=ready, name="clothing")
 
 
@@ -101,12 +98,11 @@ def fetch_flowers(*, root=None, download=True, progress=True, random_state=0):
     The TensorFlow Team (2019), Flowers, the page named in ``data/README.md``.
     """
     ready = prepare("flowers", root=root, download=download, progress=progress)
-    paths, labels = _class_folders(ready)
+    paths, table = _class_folders(ready, random_state)
     licence = ready / "LICENSE.txt"
     text = licence.read_text("utf-8", errors="replace") if licence.exists() else ""
     known = {file: credit for file, *credit in _CREDIT.findall(text)}
     credits = [known.get(path.relative_to(ready).as_posix(), (None, None)) for path in paths]
-    table = pd.DataFrame({"label": labels, "split": _fifth(labels, random_state)})
     table[["author", "page"]] = np.array(credits, dtype=object)
     return ImageCollection.from_files(paths, table, root=ready, name="flowers")
 
@@ -140,28 +136,23 @@ def fetch_ucmerced(*, root=None, download=True, progress=True, random_state=0):
     doi:10.1145/1869790.1869829.
     """
     ready = prepare("ucmerced", root=root, download=download, progress=progress)
-    paths, labels = _class_folders(ready)
-    table = pd.DataFrame({"label": labels, "split": _fifth(labels, random_state)})
+    paths, table = _class_folders(ready, random_state)
     return ImageCollection.from_files(paths, table, root=ready, name="ucmerced")
 
 
 def _make_pets(data_set, files, folder, progress):
     data_set.unpack(files, folder, progress)
     inside = folder / data_set.into
-    names = pd.concat(_pet_lists(inside))["name"]
-    found = sum((inside / "images" / f"{name}.jpg").is_file() for name in names)
-    expect(found, data_set.n_images, "images")
+    listed = [inside / "images" / f"{name}.jpg" for name in _pet_lists(inside)["name"]]
+    expect(sum(path.is_file() for path in listed), data_set.n_images, "images")
 
 
 def _pet_lists(folder):
-    """Names, numbers of breed and species of the official parts "trainval" and "test"."""
-    columns = ["name", "breed", "species", "number"]
-    return [
-        pd.read_csv(folder / "annotations" / f"{part}.txt", sep=" ", names=columns).assign(
-            official=part
-        )
-        for part in ("trainval", "test")
-    ]
+    """Name, number of breed and of species, and official part, "trainval" or "test", of each image."""
+    options = {"sep": " ", "names": ["name", "breed", "species", "number"]}
+    files = {part: folder / "annotations" / f"{part}.txt" for part in ("trainval", "test")}
+    parts = {part: pd.read_csv(file, **options) for part, file in files.items()}
+    return pd.concat(parts, names=["official", None]).reset_index("official")
 
 
 @register("oxford_pets")
@@ -201,7 +192,7 @@ def fetch_oxford_pets(*, root=None, download=True, progress=True):
     """
     ready = prepare("oxford_pets", _make_pets, root=root, download=download, progress=progress)
     folder = ready / "oxford-iiit-pet"
-    table = pd.concat(_pet_lists(folder), ignore_index=True)
+    table = _pet_lists(folder).reset_index(drop=True)
     names = table["name"]
     columns = {
         "label": names.str.rsplit("_", n=1).str[0].str.replace("_", " ").str.title(),
@@ -315,12 +306,11 @@ def fetch_caltech101(*, root=None, download=True, progress=True, random_state=0)
     """
     ready = prepare("caltech101", _make_caltech, root=root, download=download, progress=progress)
     folder = ready / "caltech101" / "101_ObjectCategories"
-    paths, labels = _class_folders(folder)
-    split = np.full(len(labels), "unused", dtype=object)
-    for members in shuffled_classes(labels, random_state):
-        split[members[:30]] = "database"
-        split[members[30:50]] = "query"
-    table = pd.DataFrame({"label": labels, "split": split})
+    paths, table = _class_folders(folder)
+    table["split"] = "unused"
+    for members in shuffled_classes(table["label"], random_state):
+        table.loc[members[:30], "split"] = "database"
+        table.loc[members[30:50], "split"] = "query"
     return ImageCollection.from_files(paths, table, root=folder, name="caltech101")
 
 
@@ -362,6 +352,5 @@ def fetch_eurosat(*, root=None, download=True, progress=True, random_state=0):
     """
     ready = prepare("eurosat", root=root, download=download, progress=progress)
     folder = ready / "eurosat" / "2750"
-    paths, labels = _class_folders(folder)
-    table = pd.DataFrame({"label": labels, "split": _fifth(labels, random_state)})
+    paths, table = _class_folders(folder, random_state)
     return ImageCollection.from_files(paths, table, root=folder, name="eurosat")

@@ -74,9 +74,8 @@ def fetch_cub200(*, root=None, download=True, progress=True):
         official=np.where(table["official"] == 1, "train", "test"),
     )
     paths = [ready / "images" / name for name in table.pop("name")]
-    return ImageCollection.from_files(
-        paths, table.reset_index(drop=True), root=ready / "images", name="cub200"
-    )
+    table = table.reset_index(drop=True)
+    return ImageCollection.from_files(paths, table, root=ready / "images", name="cub200")
 
 
 @register("sop")
@@ -120,13 +119,8 @@ def fetch_sop(*, root=None, download=True, progress=True):
     CVPR, arXiv:1511.06452.
     """
     ready = prepare("sop", root=root, download=download, progress=progress)
-    table = pd.concat(
-        [
-            pd.read_csv(ready / name, sep=" ").assign(split=split)
-            for split, name in _SOP_LISTS.items()
-        ],
-        ignore_index=True,
-    )
+    parts = {split: pd.read_csv(ready / name, sep=" ") for split, name in _SOP_LISTS.items()}
+    table = pd.concat(parts, names=["split", None]).reset_index("split").reset_index(drop=True)
     columns = {
         "instance": table["class_id"],
         "label": table["path"].str.replace(r"_final/.*", "", regex=True),

@@ -2,63 +2,47 @@
 
 import json
 import tempfile
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from cbirkit._optional import require
 from cbirkit.images import ImageCollection
 
 from .labelled import shuffled_classes
-from .readers import MappedImages, read_cifar_batch
+from .readers import read_mapped, read_pickle
 from .registry import DATA_SETS, expect, prepare, register
 from .unpack import unpack
 
+_STL10_BYTES = 3 * 96 * 96  # an image
 PROTOCOLS = ("59k", "54k", "official")
-_PARTS = (  # name in the archive of STL-10, value of split
-    ("train", "database"),
-    ("test", "query"),
-    ("unlabeled", "unlabelled"),
-)
-
-
-def _check_files(folder, known):
-    """Raise ValueError unless the files have the checksums that torchvision knows."""
-    check = require("torchvision.datasets.utils").check_integrity
-    for name, md5 in known:
-        if not check(f"{folder}/{name}", md5):
-            raise ValueError(f"{name} is missing or has another checksum")
+# Name in the archive of STL-10, value of split.
+_PARTS = (("train", "database"), ("test", "query"), ("unlabeled", "unlabelled"))
 
 
 def _make_cifar10(data_set, files, folder, progress):
     """Pixels as one npy file (n, 32, 32, 3), labels as JSON."""
-    known = require("torchvision.datasets").CIFAR10
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        unpack(*files.values(), place, progress=progress)
-        inside = f"{place}/{known.base_folder}"
-        listed = known.train_list + known.test_list
-        _check_files(inside, listed)
-        batches = [read_cifar_batch(f"{inside}/{name}") for name, _ in listed]
-        meta = read_cifar_batch(f"{inside}/{known.meta['filename']}")
-    labels = [label for batch in batches for label in batch["labels"]]
-    pixels = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
+        unpack(*files.values(), place, progress=progress, place=data_set.place)
+        names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+        *train, test, meta = (
+            read_pickle(f"{place}/{n}", arrays=True) for n in [*names, "batches.meta"]
+        )
+    labels = [label for batch in [*train, test] for label in batch["labels"]]
+    pixels = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in [*train, test]])
     pixels = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     expect(len(pixels), data_set.n_images, "images")
-    expect(len(labels), data_set.n_images, "labels")
     np.save(folder / "pixels.npy", np.ascontiguousarray(pixels))
-    classes = meta[known.meta["key"]]
-    if not all(isinstance(label, int) and 0 <= label < len(classes) for label in labels):
-        raise ValueError("labels are not the numbers of classes")
-    n_train = sum(len(batch["labels"]) for batch in batches[: len(known.train_list)])
-    text = json.dumps({"n_train": n_train, "classes": classes, "labels": labels})
-    (folder / "labels.json").write_text(text, "utf-8")
+    n_train = len(labels) - len(test["labels"])
+    known = {"n_train": n_train, "classes": meta["label_names"], "labels": labels}
+    (folder / "labels.json").write_text(json.dumps(known), "utf-8")
 
 
 @register("cifar10")
 def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, random_state=0):
     """CIFAR-10: 60,000 colour photographs of 32 × 32 pixels in ten classes.
 
-    Address, checksums and file names are torchvision's (`torchvision.datasets.CIFAR10`); the pickled batches
+    Address and checksum are torchvision's (`torchvision.datasets.CIFAR10`); the pickled batches
     are read without running anything they name and kept as npy.
 
     Parameters
@@ -111,21 +95,13 @@ def fetch_cifar10(*, protocol="59k", root=None, download=True, progress=True, ra
     known = json.loads((ready / "labels.json").read_text("utf-8"))
     labels, n_train = np.array(known["labels"]), known["n_train"]
     numbers = np.arange(len(labels))
-    in_train = numbers < n_train
-    official = np.where(in_train, "train", "test").astype(object)
-    numbers = np.where(in_train, numbers, numbers - n_train)
+    official = np.where(numbers < n_train, "train", "test").astype(object)
     split, train = _split_cifar10(labels, official, protocol, random_state)
-    table = pd.DataFrame(
-        {
-            "label": np.array(known["classes"], dtype=object)[labels],
-            "official": official,
-            "split": split,
-            "train": train,
-        },
-        index=_ids(official, numbers),
-    )
+    names = np.array(known["classes"], dtype=object)[labels]
+    columns = {"label": names, "official": official, "split": split, "train": train}
+    table = pd.DataFrame(columns, index=_ids(official, numbers - n_train * (official == "test")))
     key = f"cifar10 {DATA_SETS['cifar10'].downloads[0].checksum}"
-    pixels = MappedImages(ready / "pixels.npy")
+    pixels = partial(read_mapped, str(ready / "pixels.npy"))
     return ImageCollection.from_function(pixels, table, key=key, name="cifar10")
 
 
@@ -150,10 +126,8 @@ def _split_cifar10(labels, official, protocol, random_state):
 
 def _make_stl10(data_set, files, folder, progress):
     data_set.unpack(files, folder, progress)
-    known = require("torchvision.datasets").STL10
-    _check_files(folder, known.train_list + known.test_list)
-    n_bytes = sum((folder / f"{part}_X.bin").stat().st_size for part, _ in _PARTS)
-    expect(n_bytes // (3 * 96 * 96), data_set.n_images, "images")
+    n_bytes = sum(path.stat().st_size for path in folder.glob("*_X.bin"))
+    expect(n_bytes // _STL10_BYTES, data_set.n_images, "images")
 
 
 @register("stl10")
@@ -161,7 +135,7 @@ def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
     """STL-10: 96 × 96 photographs of ten classes, 5,000 for training, 8,000 for testing and 100,000 without
     labels.
 
-    Address, checksum and file names are torchvision's (`torchvision.datasets.STL10`).
+    Address and checksum are torchvision's (`torchvision.datasets.STL10`).
 
     No retrieval split is standard. Here the official test images are the queries and the official training
     images the database, which is how nearest-neighbour classification is scored on it. What learns without
@@ -198,31 +172,21 @@ def fetch_stl10(*, unlabelled=False, root=None, download=True, progress=True):
     ready = prepare("stl10", _make_stl10, root=root, download=download, progress=progress)
     names = (ready / "class_names.txt").read_text("ascii").split()
     classes = np.array([*names, None], dtype=object)
-    frames, readers = [], []
+    frames = []
     for part, split in _PARTS if unlabelled else _PARTS[:2]:
-        # Stored column by column.
-        pixels = MappedImages(ready / f"{part}_X.bin", shape=(3, 96, 96), axes=(2, 1, 0))
-        codes = np.full(len(pixels), -1)
+        n_images = (ready / f"{part}_X.bin").stat().st_size // _STL10_BYTES
+        codes = np.full(n_images, -1)
         if (file := ready / f"{part}_y.bin").exists():
             codes = np.fromfile(file, dtype=np.uint8).astype(int) - 1  # 1 to 10
         columns = {"label": classes[codes], "official": part, "split": split}
-        index = _ids([part] * len(pixels), range(len(pixels)))
-        frames.append(pd.DataFrame(columns, index=index))
-        readers.append(pixels)
+        frames.append(pd.DataFrame(columns, index=_ids([part] * n_images, range(n_images))))
+    table = pd.concat(frames)
+    read = partial(_read_stl10, str(ready), table.index.to_list())
     key = f"stl10 {DATA_SETS['stl10'].downloads[0].checksum}"
-    pixels = _OneAfterAnother(readers)
-    return ImageCollection.from_function(pixels, pd.concat(frames), key=key, name="stl10")
+    return ImageCollection.from_function(read, table, key=key, name="stl10")
 
 
-class _OneAfterAnother:
-    """Several `MappedImages` as one."""
-
-    def __init__(self, readers):
-        self.readers = readers
-
-    def __call__(self, row):
-        for reader in self.readers:
-            if row < len(reader):
-                return reader(row)
-            row -= len(reader)
-        raise IndexError(f"there is no image {row}")
+def _read_stl10(folder, ids, row):
+    part, number = ids[row].split("/")
+    # Stored column by column.
+    return read_mapped(f"{folder}/{part}_X.bin", int(number), shape=(3, 96, 96), axes=(2, 1, 0))

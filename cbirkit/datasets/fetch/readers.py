@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import pickletools
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,7 @@ class StoredFiles(FileSource):
 
     def thumbnail(self, row, size):
         if self.boxes is None:
-            return np.ascontiguousarray(
-                self._altered(read_thumbnail(self.paths[row], size, upright=False), row)
-            )
+            return self._altered(read_thumbnail(self.paths[row], size, upright=False), row)
         return shrink(self.read(row), size)
 
     def digest(self, row):
@@ -63,65 +62,55 @@ class StoredFiles(FileSource):
         return np.ascontiguousarray(pixels)
 
 
-class MappedImages:
-    """Callable that reads image number `row` out of a file of uint8 pixels, mapped into memory when first
-    used.
+@lru_cache(maxsize=8)
+def _mapped(path, shape):
+    if shape is None:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, *shape)
 
-    It can be sent to other processes: each maps the file for itself.
+
+def read_mapped(path, row, *, shape=None, axes=(0, 1, 2)):
+    """Image number `row` of a file of uint8 pixels, which each process maps into memory when it first reads.
+
+    Parameters
+    ----------
+    path : str
+        An npy file (n, h, w, 3), or raw bytes if `shape` is given.
+    row : int
+    shape : tuple, optional
+        Of one raw image as stored.
+    axes : tuple
+        Order of the stored axes that gives (h, w, 3).
+
+    Returns
+    -------
+    ndarray (h, w, 3), uint8
+    """
+    return np.array(_mapped(path, shape)[row].transpose(axes), order="C")
+
+
+_NUMPY = {"_reconstruct": np.zeros(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data, arrays):
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self.arrays = arrays
+
+    def find_class(self, module, name):
+        if self.arrays and module.split(".")[0] == "numpy" and name in _NUMPY:
+            return _NUMPY[name]
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def read_pickle(path, *, arrays=False):
+    """The dict that a pickle of dicts, lists, tuples, strings and numbers holds; nothing that it names is run.
 
     Parameters
     ----------
     path : path-like
-        An npy file (n, h, w, 3), or raw bytes if `shape` is given.
-    shape : tuple, optional
-        Of one raw image as stored.
-    axes : tuple, optional
-        Order of the stored axes that gives (h, w, 3).
-    """
-
-    def __init__(self, path, *, shape=None, axes=None):
-        self.path, self.shape, self.axes, self._pixels = str(path), shape, axes, None
-
-    def __call__(self, row):
-        image = self._mapped()[row]
-        return np.array(image if self.axes is None else image.transpose(self.axes), order="C")
-
-    def __len__(self):
-        return len(self._mapped())
-
-    def _mapped(self):
-        if self._pixels is None:
-            if self.shape is None:
-                self._pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            else:
-                flat = np.memmap(self.path, dtype=np.uint8, mode="r")
-                self._pixels = flat[
-                    : len(flat) // np.prod(self.shape) * np.prod(self.shape)
-                ].reshape(-1, *self.shape)
-        return self._pixels
-
-    def __getstate__(self):
-        return {**self.__dict__, "_pixels": None}
-
-
-class _DataOnly(pickle.Unpickler):
-    def find_class(self, module, name):
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-
-class _ArraysToo(_DataOnly):
-    """Plain numpy arrays besides: what makes them runs nothing."""
-
-    def find_class(self, module, name):
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.zeros(0).__reduce__()[0]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        return super().find_class(module, name)
-
-
-def read_plain(path):
-    """The dict that a pickle of dicts, lists, tuples, strings and numbers holds.
+    arrays : bool
+        Whether numpy arrays are let through, too, of a file whose checksum is known.
 
     Raises
     ------
@@ -130,27 +119,12 @@ def read_plain(path):
 
     Examples
     --------
-    >>> import pickle, tempfile
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.pkl"
     >>> _ = path.write_bytes(pickle.dumps({"a": [1, 2.5]}))
-    >>> read_plain(path)
+    >>> read_pickle(path)
     {'a': [1, 2.5]}
     """
-    return _read(path, _DataOnly, encoding="ASCII")
-
-
-def read_cifar_batch(path):
-    """One batch of CIFAR-10 for Python, or its table of names: a dict with ``data`` (n, 3072) uint8, ``labels`` …
-
-    Raises
-    ------
-    ValueError
-        As `read_plain`; arrays are let through.
-    """
-    return _read(path, _ArraysToo, encoding="latin1")
-
-
-def _read(path, reader, encoding):
     path = Path(path)
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path.name} is {path.stat().st_size:,} bytes, more than expected")
@@ -160,7 +134,7 @@ def _read(path, reader, encoding):
         for code, argument, _ in pickletools.genops(data):
             if code.name.endswith("PUT") and argument > len(data):  # it would ask for the memory
                 raise ValueError(f"it numbers an object {argument}")
-        return dict(reader(io.BytesIO(data), encoding=encoding).load())
+        return dict(_Unpickler(data, arrays).load())
     except Exception as error:  # hostile bytes make an unpickler raise whatever it likes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path.name} is not read: {reason}; plain data are expected") from error

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from cbirkit._atomic import plain_errors, sweep
+from cbirkit._atomic import plain_errors
 
 from .disk import check_free, data_root, only_one
 from .download import Download, DownloadFailed, by_hand, forget, get
-from .unpack import DamagedArchive, UnsafeArchive, unpack
+from .unpack import BadArchive, unpack
 
 _MARK = "ready.json"
-_ARCHIVES = (".zip", ".tgz", ".gz")
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,10 @@ class DataSet:
     into: str = "."
     needs: tuple = ()
 
-    @property
-    def megabytes(self):
-        """About how much is downloaded."""
-        return sum(item.megabytes for item in self.downloads)
-
     def unpack(self, files, folder, progress):
         """Unpack what is kept of the archives into a folder; other files are copied there."""
         for name, path in files.items():
-            if path.suffix in _ARCHIVES:
+            if path.suffix in (".zip", ".tgz", ".gz"):
                 unpack(path, folder, place=self.place, progress=progress)
             else:
                 (folder / self.into).mkdir(parents=True, exist_ok=True)
@@ -141,12 +135,15 @@ def fetchable(root=None):
     >>> int(fetchable().loc["cub200", "n_images"])
     11788
     """
-    columns = ("title", "n_images", "megabytes", "unpacked_megabytes", "page", "terms")
-    rows = {
-        name: {column: getattr(data_set, column) for column in columns}
-        | {"here": _ready(name, root)[1], "folder": str(data_root(root) / name)}
-        for name, data_set in DATA_SETS.items()
-    }
+    columns = ("title", "n_images", "unpacked_megabytes", "page", "terms")
+    rows = {}
+    for name, data_set in DATA_SETS.items():
+        rows[name] = {column: getattr(data_set, column) for column in columns}
+        rows[name]["megabytes"] = sum(item.megabytes for item in data_set.downloads)
+        rows[name]["folder"], rows[name]["here"] = (
+            str(data_root(root) / name),
+            _ready(name, root)[1],
+        )
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -167,9 +164,9 @@ def make(data_set, files, folder, progress):
 
 
 def expect(found, wanted, what):
-    """Raise `DamagedArchive` unless the count is right."""
+    """Raise `BadArchive` unless the count is right."""
     if found != wanted:
-        raise DamagedArchive(f"there are {found:,} {what}, not {wanted:,}")
+        raise BadArchive(f"there are {found:,} {what}, not {wanted:,}")
 
 
 def prepare(name, make=make, *, root=None, download=True, progress=True):
@@ -210,26 +207,16 @@ def prepare(name, make=make, *, root=None, download=True, progress=True):
     with plain_errors(folder), only_one(folder) as alone:
         if _ready(name, root)[1]:  # made by the process that was waited for
             return ready
-        _sweep(folder, alone)
-        files = {
-            item.name: get(item, folder, online=download, progress=progress)
-            for item in data_set.downloads
-        }
+        if alone:  # what is there was left by killed processes: ours, and pooch's
+            for left in [*folder.glob(".ready.*.partial"), *folder.glob("tmp*")]:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        options = {"online": download, "progress": progress}
+        files = {item.name: get(item, folder, **options) for item in data_set.downloads}
         check_free(folder, int(data_set.unpacked_megabytes * 1e6), data_set.title)
         _build(data_set, make, files, ready, progress)
         for path in files.values():
             path.unlink(missing_ok=True)
     return ready
-
-
-def _sweep(folder, alone):
-    """Remove what killed processes left: all of it if nobody else can be at work, else only what is old."""
-    sweep(folder, ".ready.")
-    if alone:
-        for path in folder.glob(".ready.*.partial"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in folder.glob("tmp*"):  # pooch's
-            path.unlink()
 
 
 def _build(data_set, make, files, ready, progress):
@@ -244,23 +231,20 @@ def _build(data_set, make, files, ready, progress):
         if ready.exists():  # without its mark
             shutil.rmtree(ready)
         os.replace(partial, ready)
-    except UnsafeArchive as error:
-        raise DownloadFailed(f"{data_set.title} is refused: {error}") from error
     except ValueError as error:
-        advice = _reject(data_set, files)
-        raise DownloadFailed(f"{data_set.title} is not as expected: {error}; {advice}") from error
+        advice = _reject(data_set, ready.parent)
+        raise DownloadFailed(f"{data_set.title} is refused: {error}; {advice}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _reject(data_set, files):
+def _reject(data_set, folder):
     """Set files without a published checksum aside, which may be to blame, and say what to do."""
     doubtful = [item for item in data_set.downloads if item.checksum is None]
-    if not doubtful:
-        return f"is there a newer cbirkit? See {data_set.page}"
     for item in doubtful:
-        path = files[item.name]
-        forget(path.parent, item.name)
-        os.replace(path, path.with_name(item.name + ".rejected"))
-    advice = by_hand(doubtful[0], files[doubtful[0].name].parent)
-    return f"the file was renamed to end in .rejected: run this again, or {advice}"
+        forget(folder, item.name)
+        os.replace(folder / item.name, folder / f"{item.name}.rejected")
+    if doubtful:
+        advice = by_hand(doubtful[0], folder)
+        return f"the file was renamed to end in .rejected: run this again, or {advice}"
+    return f"is there a newer cbirkit? See {data_set.page}"
