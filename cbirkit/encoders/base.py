@@ -80,9 +80,7 @@ def stack(rows, images):
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
-        raise ValueError(
-            "expected at least one image, got none; pass a collection or list that holds images"
-        )
+        raise ValueError("expected at least one image, got none; pass images")
     # filled as they come: never held twice
     kind = np.dtype((np.float32, np.shape(first)))
     n = len(images) if hasattr(images, "__len__") else -1

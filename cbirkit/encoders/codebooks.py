@@ -347,9 +347,7 @@ class SparseBagOfWords(BagOfWords):
         check_is_fitted(self)
         rows = [self._bag(found) for _, found in self._detector().describe_all(images)]
         if not rows:
-            raise ValueError(
-                "expected at least one image, got none; pass a collection or list that holds images"
-            )
+            raise ValueError("expected at least one image, got none; pass images")
         words, weights = zip(*rows, strict=True)
         starts = np.cumsum([0, *map(len, words)])
         shape = (len(rows), len(self.codebook_))

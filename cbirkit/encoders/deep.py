@@ -162,12 +162,12 @@ class Deep(PerImage):
 
         `EmbeddingStore.embed` calls this in the thread that reads, so that it holds small images and the network need not wait.
         """
-        flat = [step.resized(image).reshape(-1) for step in self._steps()]
+        flat = [step.resized(image).reshape(-1) for step in self._steps()[1:]]
         return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
     def transform_prepared(self, prepared):
         """Encode what `prepare` gave, one array an image: float32 (n_images, n_dims)."""
-        return self.extractor.vectors(list(prepared), self._steps(), self)
+        return self.extractor.vectors(list(prepared), self._steps()[1:], self)
 
     def feature_maps(self, images):
         """What `layer`, or the last layer, gives, not pooled, as maps: to be looked at.
@@ -221,12 +221,7 @@ class Deep(PerImage):
     @property
     def preprocessing(self):
         """What images go through at scale 1: a `cbirkit.nets.preprocessing.Preprocessing`, which tells mean, std and all that was used."""
-        self._check()
-        names = ("size", "resize", "mean", "std", "interpolation", "crop_ratio")
-        given = {name: getattr(self, name) for name in names}
-        plain = {n: tuple(np.asarray(v).tolist()) if np.ndim(v) else v for n, v in given.items()}
-        changes = [change for change in plain.items() if change[1] not in (None, "default")]
-        return _preprocessing(self.backbone, self.weights, tuple(changes))
+        return self._steps()[0]
 
     @property
     def extractor(self):
@@ -315,8 +310,13 @@ class Deep(PerImage):
             yield chunk
 
     def _steps(self):
-        """The `Preprocessing` of each scale."""
-        return [self.preprocessing.scaled(factor) for factor in self.scales]
+        """The `Preprocessing` at scale 1, and then those of all `scales`."""
+        self._check()
+        names = ("size", "resize", "mean", "std", "interpolation", "crop_ratio")
+        given = {name: getattr(self, name) for name in names}
+        plain = {n: tuple(np.asarray(v).tolist()) if np.ndim(v) else v for n, v in given.items()}
+        changes = [change for change in plain.items() if change[1] not in (None, "default")]
+        return _steps(self.backbone, self.weights, tuple(changes), tuple(self.scales))
 
     def _carries_weights(self):
         """Whether the weights go along when the encoder is saved: all but official ones."""
@@ -335,11 +335,12 @@ class Deep(PerImage):
         from cbirkit.nets.backbones import official_identity
 
         known = None if self._carries_weights() else official_identity(self.backbone, self.weights)
-        one, names = self.preprocessing, ("backbone", "layer", "pooling", "precision", "pad_type")
+        one, *steps = self._steps()
+        names = ("backbone", "layer", "pooling", "precision", "pad_type")
         return {
             "weights": known or self.extractor.backbone.identity,
             "preprocessing": {**dataclasses.asdict(one), "size": one.shape},
-            "scales": [step.shape for step in self._steps()],
+            "scales": [step.shape for step in steps],
             "p": float(self.p) if self.pooling == "gem" else None,
             "normalise": bool(self.normalise),
             **{name: getattr(self, name) for name in names},
@@ -369,7 +370,8 @@ class Deep(PerImage):
 
 
 @functools.lru_cache
-def _preprocessing(backbone, weights, changes):
+def _steps(backbone, weights, changes, scales):
     from cbirkit.nets.backbones import preprocessing_of
 
-    return dataclasses.replace(preprocessing_of(backbone, weights), **dict(changes))
+    one = dataclasses.replace(preprocessing_of(backbone, weights), **dict(changes))
+    return [one, *map(one.scaled, scales)]
