@@ -38,7 +38,7 @@ def settled(monkeypatch):
 @pytest.fixture
 def digested(monkeypatch):
     """Files whose contents were read to recognise them."""
-    from cbirkit.images.sources import FileSource
+    from cbirkit.images.collection import FileSource
 
     real, seen = FileSource.digest, []
     monkeypatch.setattr(FileSource, "digest", lambda self, row: seen.append(row) or real(self, row))

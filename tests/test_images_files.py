@@ -181,7 +181,7 @@ def test_broken_files_are_named_with_the_reason(tmp_path):
         read_image(tmp_path)
 
 
-def test_decompression_bombs_are_refused_before_decoding(tmp_path):
+def test_decompression_bombs_are_refused_before_decoding(tmp_path, monkeypatch):
     path = save(tmp_path, "bomb.png", Image.new("1", (20000, 20000)))
     assert path.stat().st_size < 100_000
     with warnings.catch_warnings():
@@ -191,7 +191,8 @@ def test_decompression_bombs_are_refused_before_decoding(tmp_path):
         with pytest.raises(ImageProblem, match="too large"):
             read_thumbnail(path, 96)
     with pytest.raises(ImageProblem, match="64 x 48"):
-        read_image(save(tmp_path, "a.png", PHOTO), max_pixels=1000)
+        monkeypatch.setattr("cbirkit.images.files.MAX_PIXELS", 1000)
+        read_image(save(tmp_path, "a.png", PHOTO))
 
 
 def test_fifty_megapixels_are_read(tmp_path):

@@ -19,8 +19,8 @@ from PIL import Image, ImageCms
 
 from cbirkit import ImageCollection
 from cbirkit.evaluation import survey
-from cbirkit.images import ImageProblem, files, read_image, read_thumbnail, to_rgb
-from cbirkit.images.colour import _ADOBE, _D65, _SRGB, _made_profile
+from cbirkit.images import ImageProblem, collection, files, read_image, read_thumbnail, to_rgb
+from cbirkit.images.pixels import _ADOBE, _BRADFORD, _D65, _SRGB
 
 RNG = np.random.default_rng(0)
 PHOTO = np.asarray(
@@ -36,6 +36,35 @@ SPACES = {
     "Adobe": (_D65, _ADOBE, 2.2),
     "linear": (_D65, _SRGB, 1.0),
 }
+
+
+def made_profile(white, primaries, gamma):
+    """An ICC profile by its primaries (x, y of red, green, blue), white and gamma (None: the curve of sRGB)."""
+    x, y = np.array([white, *zip(primaries[::2], primaries[1::2], strict=True)], float).T
+    xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y])  # (3, white and primaries)
+    d50 = np.array([0.9642, 1, 0.8249])
+    rgb = xyz[:, 1:] * np.linalg.solve(xyz[:, 1:], xyz[:, 0])
+    scale = (_BRADFORD @ d50) / (_BRADFORD @ xyz[:, 0])
+    rgb = np.linalg.solve(_BRADFORD, scale[:, None] * (_BRADFORD @ rgb))
+    fixed = lambda values: b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+    if gamma is None:
+        curve = b"para\0\0\0\0\0\3\0\0" + fixed((2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
+    else:
+        curve = b"para\0\0\0\0\0\0\0\0" + fixed((gamma,))
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + fixed(d50), b"desc": b"mluc\0\0\0\0\0\0\0\0\0\0\0\x0c"}
+    for name, column in zip((b"r", b"g", b"b"), rgb.T, strict=True):
+        tags |= {name + b"XYZ": b"XYZ \0\0\0\0" + fixed(column), name + b"TRC": curve}
+    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for sign, data in tags.items():
+        table += sign + struct.pack(">II", start + len(body), len(data))
+        body += data
+    head = (
+        struct.pack(">I", start + len(body))
+        + b"\0\0\0\0\4\x30\0\0mntrRGB XYZ "
+        + struct.pack(">6H", 2024, 1, 1, 0, 0, 0)
+    )
+    head += b"acsp" + bytes(28) + fixed(d50)
+    return head.ljust(128, b"\0") + table + body
 
 
 def saved(image, kind="PNG", **options):
@@ -74,7 +103,7 @@ def in_space(pixels, profile):
 )
 @pytest.mark.parametrize("space", SPACES)
 def test_embedded_profiles_are_converted_in_every_format(tmp_path, kind, options, space):
-    profile = _made_profile(*SPACES[space])
+    profile = made_profile(*SPACES[space])
     mild = (60 + PHOTO * 0.5).astype(np.uint8)  # inside every gamut
     (tmp_path / "a.x").write_bytes(
         data := saved(in_space(mild, profile), kind, icc_profile=profile, **options)
@@ -86,7 +115,7 @@ def test_embedded_profiles_are_converted_in_every_format(tmp_path, kind, options
 
 
 def test_profiles_of_grey_palette_and_transparent_pictures():
-    profile = _made_profile(_D65, _SRGB, 1.0)
+    profile = made_profile(_D65, _SRGB, 1.0)
     colours = in_space(PHOTO, profile)
     wanted = read_image(saved(colours, icc_profile=profile))
     clear = colours.convert("RGBA")
@@ -109,13 +138,13 @@ def test_profiles_of_grey_palette_and_transparent_pictures():
 
 def test_no_profile_an_srgb_one_and_a_broken_one_leave_the_pixels(caplog):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for profile in (None, srgb, _made_profile(_D65, _SRGB, None)):
+    for profile in (None, srgb, made_profile(_D65, _SRGB, None)):
         assert off(saved(Image.fromarray(PHOTO), icc_profile=profile), PHOTO) == (0, 0)
     assert not caplog.records
     for broken in (
         b"nothing" * 30,
         srgb[:200],
-        _made_profile(_D65, _ADOBE, 2.2).replace(b"RGB XYZ", b"CMYKXYZ"),
+        made_profile(_D65, _ADOBE, 2.2).replace(b"RGB XYZ", b"CMYKXYZ"),
     ):
         assert off(saved(Image.fromarray(PHOTO), icc_profile=broken), PHOTO) == (0, 0)
     assert "colour profile is broken" in caplog.text
@@ -125,7 +154,7 @@ def test_adobe_rgb_by_exif_and_gamma_and_primaries_of_png():
     exif = Image.Exif()
     exif._ifds[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
     exif[0x8769] = exif._ifds[0x8769]
-    adobe = _made_profile(*SPACES["Adobe"])
+    adobe = made_profile(*SPACES["Adobe"])
     other = in_space((60 + PHOTO * 0.5).astype(np.uint8), adobe)
     by_profile = read_image(saved(other, icc_profile=adobe))
     assert np.abs(read_image(saved(other, exif=exif)).astype(int) - by_profile).max() <= 1
@@ -159,7 +188,7 @@ def test_cmyk_with_a_profile_that_is_not_cmyk_and_without():
         plain = read_image(saved(ink, kind))
         assert np.abs(plain.astype(int) - PHOTO).mean() < 12
         assert np.array_equal(
-            read_image(saved(ink, kind, icc_profile=_made_profile(*SPACES["P3"]))), plain
+            read_image(saved(ink, kind, icc_profile=made_profile(*SPACES["P3"]))), plain
         )
 
 
@@ -579,7 +608,7 @@ def test_threads_share_a_budget_of_pixels(tmp_path, monkeypatch):
         Image.new("RGBA", (400, 300), (number, 0, 0, 99)).save(tmp_path / f"{number}.png")
         Image.new("RGB", (300, 100 + number)).save(tmp_path / f"{number}.jpg")
     gate = files._Decoding(250_000)
-    for module in (files, sys.modules["cbirkit.images.verifying"]):
+    for module in (files, collection):
         monkeypatch.setattr(module, "DECODING", gate)
     monkeypatch.setattr(os, "cpu_count", lambda: 28)
     images = ImageCollection.from_folder(tmp_path)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cbirkit import Retriever, encoders
 from cbirkit.images import ImageCollection, ImageProblem, read_image, read_thumbnail
-from cbirkit.images.unread import UNREAD
+from cbirkit.images.files import UNREAD
 
 
 @pytest.fixture

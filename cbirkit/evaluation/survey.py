@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 
 from .._optional import require
 from ..images import ImageProblem
+from ..images.collection import map_images
 from ..images.tables import text_of
-from ..images.verifying import map_images
 from ..indexes import Exact
 from ..ranking.codes import aligned
 from .leaks import alike, difference_hash, look, shifted

@@ -1,8 +1,8 @@
 """Images and what is known about them: reading untrusted files, and ordered collections."""
 
 from .collection import ImageCollection
-from .files import MAX_PIXELS, ImageProblem, read_image, read_thumbnail, to_rgb
-from .unread import EXTENSIONS
+from .files import EXTENSIONS, MAX_PIXELS, read_image, read_thumbnail
+from .pixels import ImageProblem, to_rgb
 
 __all__ = [
     "EXTENSIONS",

@@ -1,36 +1,48 @@
 """`ImageCollection`: ordered, lazily read images with a table of what is known of each."""
 
+import base64
+import hashlib
 import html
+import io
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+from sklearn.utils import check_random_state
+from tqdm.auto import tqdm
 
-from ..ranking import Relevance
-from ..ranking.codes import aligned, as_labels, index_of, is_missing, selection
-from ..ranking.ids import positions_of
-from .files import ImageProblem
-from .folders import (
+from cbirkit.ranking import Relevance
+from cbirkit.ranking.codes import aligned, as_labels, index_of, is_missing, positions_of, selection
+
+from .files import DECODING, open_file, read_image, read_stored, read_thumbnail, shrink
+from .pixels import ImageProblem
+from .tables import (
     absolute,
+    as_on_disk,
+    checked_table,
+    is_several,
     labels_of_file,
     labels_of_folders,
     list_images,
     paths_from_table,
+    plain_column,
     printable,
+    problem_table,
     real_paths,
     say_alike,
     say_masks,
     say_tables,
+    table_for,
+    text_of,
 )
-from .sheet import sheet_html
-from .sources import ArraySource, FileSource, FunctionSource
-from .splits import random_parts
-from .tables import checked_table, is_several, plain_column, problem_table, table_for, text_of
-from .verifying import decode_all
 
 log = logging.getLogger(__name__)
+
+_BLOCK = 256  # images handed to the threads at a time, so that memory stays flat
 
 
 class ImageCollection:
@@ -203,7 +215,7 @@ class ImageCollection:
             if len(labels) != len(arrays):
                 raise ValueError(f"got {len(labels)} labels for {len(arrays)} images")
             table = table.assign(label=pd.Series(labels, table.index, labels.dtype))
-        return cls(ArraySource(arrays), table, name=name)
+        return cls(_ArraySource(arrays), table, name=name)
 
     @classmethod
     def from_function(cls, read, table, *, key, name, read_mask=None):
@@ -220,7 +232,7 @@ class ImageCollection:
         read_mask : callable, optional
             ``read_mask(row)`` gives a mask (h, w).
         """
-        return cls(FunctionSource(read, key, read_mask), table, name=name)
+        return cls(_FunctionSource(read, key, read_mask), table, name=name)
 
     # ------------------------------------------------------------------ looking inside
 
@@ -249,7 +261,10 @@ class ImageCollection:
         )
 
     def _repr_html_(self):
-        return f"<p>{html.escape(repr(self))}</p>{sheet_html(self)}"
+        n = min(12, len(self))
+        cells = "".join(_sheet_cell(self, i * len(self) // n) for i in range(n))
+        sheet = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cells}</div>'
+        return f"<p>{html.escape(repr(self))}</p>{sheet}"
 
     @property
     def ids(self):
@@ -523,10 +538,185 @@ class ImageCollection:
         ImageCollection
             The good images; its ``problems`` name the others with the reason.
         """
-        good, problems = decode_all(self, progress)
+        shapes = map_images(lambda images, position: images[position].shape, self)
+        shapes = list(tqdm(shapes, desc="verify", total=len(self), disable=not progress))
+        good = np.array([not isinstance(one, ImageProblem) for one in shapes], dtype=bool)
+        problems = [(one.name, one.reason) for one in shapes if isinstance(one, ImageProblem)]
         if problems:
             log.warning("%d of %d images cannot be read, see .problems", len(problems), len(self))
         kept = self.subset(good)
         return kept._new(
             problems=pd.concat([self.problems, problem_table(problems)], ignore_index=True)
         )
+
+
+# ---------------------------------------------------------------------- where pixels come from
+
+
+def _digest(*parts):
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+
+class Source:
+    """Where the pixels of a collection come from: for a row number, `read`, `thumbnail`, `digest`, `path`, `make_mask`."""
+
+    root = None
+
+    def thumbnail(self, row, size):
+        return shrink(self.read(row), size)
+
+    def path(self, row):
+        return None
+
+    def make_mask(self, row):
+        raise ValueError(
+            "no masks are known of these images; give the table a column 'mask' with paths of mask files"
+        )
+
+    def read_mask(self, path):
+        """Read a mask file as it is stored: (h, w) of bool or class numbers."""
+        path = Path(self.root or "") / path
+        return read_stored(as_on_disk(path) or path)
+
+
+class FileSource(Source):
+    """Image files; ids and masks are relative to `root`."""
+
+    def __init__(self, paths, root):
+        self.paths, self.root = paths, root
+
+    def read(self, row):
+        return read_image(self.paths[row])
+
+    def thumbnail(self, row, size):
+        return read_thumbnail(self.paths[row], size)
+
+    def digest(self, row):
+        with open_file(self.paths[row]) as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+    def path(self, row):
+        return Path(self.paths[row])
+
+
+class _ArraySource(Source):
+    def __init__(self, arrays):
+        self.arrays = arrays
+
+    def read(self, row):
+        return read_image(self.arrays[row])
+
+    def digest(self, row):
+        pixels = self.read(row)
+        return _digest(repr(pixels.shape).encode(), pixels.tobytes())
+
+
+class _FunctionSource(Source):
+    def __init__(self, function, key, mask_function=None):
+        self.function, self.key, self.mask_function = function, key, mask_function
+
+    def read(self, row):
+        return self.function(int(row))
+
+    def digest(self, row):
+        return _digest(f"{self.key}\n{int(row)}".encode())
+
+    def make_mask(self, row):
+        return self.mask_function(int(row)) if self.mask_function else super().make_mask(row)
+
+
+# ---------------------------------------------------------------------- over all images
+
+
+def map_images(function, images):
+    """Yield ``function(images, position)`` for every image, in order, or the ImageProblem that it raises.
+
+    Several threads decode, but no more than `files.PIXELS_AT_ONCE` pixels are in memory together: what `function` reads
+    counts until it returns, so it should not give pixels back.
+    """
+
+    def one(position):
+        with DECODING.kept():
+            try:
+                return function(images, position)
+            except ImageProblem as problem:
+                return problem
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(images), _BLOCK):
+            yield from pool.map(one, range(start, min(start + _BLOCK, len(images))))
+
+
+def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
+    """Mask (n,) of the first part of a random split.
+
+    Parameters
+    ----------
+    n : int
+        Number of items.
+    fraction : float in (0, 1)
+        Share of the first part: of the items of each stratum, or of the groups.
+    strata : array of shape (n,), optional
+        Each stratum with at least two items gives at least one to either side.
+    groups : array of shape (n,), optional
+        Items of a group stay together.
+    random_state : int or RandomState
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie between 0 and 1, got {fraction}")
+    rng = check_random_state(random_state)
+    if groups is not None:
+        codes, names = pd.factorize(np.asarray(groups, dtype=object))
+        if (codes < 0).any():
+            raise ValueError(
+                f"{(codes < 0).sum()} images have no group; select those that have one first"
+            )
+        return _pick(len(names), fraction, rng, "groups")[codes]
+    if strata is None:
+        return _pick(n, fraction, rng, "images")
+    first = np.zeros(n, dtype=bool)
+    codes = pd.factorize(np.asarray(strata, dtype=object))[0]  # missing values are the stratum -1
+    for code in np.unique(codes):
+        members = np.flatnonzero(codes == code)
+        if len(members) == 1:
+            first[members] = rng.random_sample() < fraction
+        else:
+            first[members] = _pick(len(members), fraction, rng, "images")
+    if first.all() or not first.any():
+        raise ValueError(
+            f"fraction={fraction} of {n} images leaves one side empty; use another fraction"
+        )
+    return first
+
+
+def _pick(n, fraction, rng, what):
+    """Mask (n,) with round(fraction * n) random True, at least one on either side."""
+    if n < 2:
+        raise ValueError(f"cannot split {n} {what} in two")
+    size = min(max(round(fraction * n), 1), n - 1)
+    mask = np.zeros(n, dtype=bool)
+    mask[rng.permutation(n)[:size]] = True
+    return mask
+
+
+def _data_uri(pixels):
+    """An RGB image as a ``data:`` address that HTML can show without a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _sheet_cell(images, position, size=96):
+    """Thumbnail of an image with its label, as HTML; all text is escaped."""
+    name = html.escape(str(images.ids[position]), quote=True)
+    label = name
+    if "label" in images.table:
+        label = html.escape(text_of(images.table["label"].iloc[position]))
+    try:
+        picture = f'<img src="{_data_uri(images.thumbnail(position, size))}" alt="{name}">'
+    except ImageProblem as problem:
+        picture = f"<em>{html.escape(problem.reason)}</em>"
+    return (
+        f'<figure style="margin:0;width:{size}px;text-align:center" title="{name}">{picture}'
+        f'<figcaption style="font-size:11px;overflow-wrap:anywhere">{label}</figcaption></figure>'
+    )

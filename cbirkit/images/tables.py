@@ -1,41 +1,52 @@
-"""The tables of a collection: what is known of each image, and what was refused."""
+"""What is known of images before they are read: files in folders, tables of them, labels."""
 
 import codecs
 import csv
 import io
 import logging
+import os
+import re
 from collections import Counter
+from functools import cache
+from itertools import chain, count, zip_longest
+from pathlib import Path
 from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
-from ..ranking.codes import aligned, as_labels, is_missing
+from cbirkit._atomic import expanded
+from cbirkit.ranking.codes import aligned, as_labels, is_missing
+
+from .files import EXTENSIONS, is_image
 
 log = logging.getLogger(__name__)
 
-_AS_WRITTEN = ("path", "mask")  # names of files: not even the form of their accents is changed
-_TEXT = (
-    *_AS_WRITTEN,
-    "label",
-    "instance",
-    "split",
-    "domain",
-    "caption",
-)  # columns of a CSV that are never numbers
-_LABELS = (
-    "label",
-    "labels",
-    "class",
-    "class_name",
-    "category",
-    "species",
-    "target",
-    "superclass",
-    "group",
-    "instance",
+# Folders of file servers, operating systems and photo programs: thumbnails, previews and deleted files.
+_SYSTEM = {
+    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled",
+    "@database", "@sharebin", "~snapshot", "system volume information", "lost+found", "__macosx", "network trash folder",
+    "temporary items", "thevolumesettingsfolder", "ipod photo cache", "thumbs.db", "captureone",
+}  # fmt: skip
+_SYSTEM_NAMES = re.compile(
+    r"found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)"
 )
+_MASKS = re.compile(
+    r"(segmentation_?)?(masks?|labels?|annotations?)|\w*annot|segmentation\w*|ground_?truth|gt"
+)
+_MOST_TABLES, _MOST_BYTES = 5, 16_000_000  # files that are looked into for labels, and their size
+_SPLITS = {
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
+}  # fmt: skip
+
+
+_AS_WRITTEN = ("path", "mask")  # names of files: not even the form of their accents is changed
+# Columns of a CSV that are never numbers, and those that are labels.
+_TEXT = {*_AS_WRITTEN, "label", "instance", "split", "domain", "caption"}
+_LABELS = ("label", "labels", "class", "class_name", "category", "species", "target", "superclass", "group", "instance")  # fmt: skip
 _SEPARATORS = ",;\t|"
+
+# ---------------------------------------------------------------------- tables
 
 
 def problem_table(problems=()):
@@ -59,25 +70,18 @@ def table_for(n, table, ids, like=None):
 
 def checked_table(table):
     """The table with plain columns of text names; ids are checked to be unique strings."""
-    if not all(isinstance(i, str) for i in table.index):
+    ids, names = pd.Index(table.index, dtype=object), [str(name) for name in table.columns]
+    if not all(isinstance(i, str) for i in ids):
         raise TypeError("ids must be strings; use table.index.astype(str)")
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()][0]
-        where = np.flatnonzero(table.index == twice)[:2]
-        raise ValueError(
-            f"duplicate id {twice!r} (rows {where[0]} and {where[1]}); ids must be unique"
-        )
-    names = pd.Index([str(name) for name in table.columns], dtype=object)
-    if not names.is_unique:
-        raise ValueError(
-            f"the table has two columns called {names[names.duplicated()][0]!r}; rename one"
-        )
-    ids = pd.Index(table.index, dtype=object)
+    if not ids.is_unique:
+        twice = ids[ids.duplicated()][0]
+        first, second = np.flatnonzero(ids == twice)[:2]
+        raise ValueError(f"duplicate id {twice!r} (rows {first} and {second}); ids must be unique")
+    _refuse_twice(names, "the table")
     columns = [plain_column(table.iloc[:, i], name) for i, name in enumerate(names)]
-    columns = {
-        name: pd.Series(one, ids, one.dtype) for name, one in zip(names, columns, strict=True)
-    }
-    return pd.DataFrame(columns, index=ids, columns=names)
+    columns = [pd.Series(values, ids, values.dtype) for values in columns]
+    columns = dict(zip(names, columns, strict=True))
+    return pd.DataFrame(columns, index=ids, columns=pd.Index(names, dtype=object))
 
 
 def plain_column(values, name, ids=None):
@@ -96,24 +100,14 @@ def plain_column(values, name, ids=None):
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
         return np.asarray(values)
     if name in _AS_WRITTEN:
-        return pd.Series(
-            [
-                None if is_missing(one) or isinstance(one, str) and not one else one
-                for one in values
-            ],
-            dtype=object,
-        ).to_numpy()
-    array = as_labels(
-        values.array if isinstance(values, pd.Series) else values, what=f"column {name!r}"
-    )
-    kinds = set(map(type, array))
-    if kinds <= {float, type(None)} and float in kinds:
+        values = [None if is_missing(v) or isinstance(v, str) and not v else v for v in values]
+        return pd.Series(values, dtype=object).to_numpy()
+    values = values.array if isinstance(values, pd.Series) else values
+    array = as_labels(values, what=f"column {name!r}")
+    kinds, there = set(map(type, array)), [value for value in array if value is not None]
+    if float in kinds and kinds <= {float, type(None)}:
         return array.astype(np.float64)
-    if (
-        kinds <= {pd.Timestamp, type(None)}
-        and pd.Timestamp in kinds
-        and not any(one.tz for one in array if one)
-    ):
+    if set(map(type, there)) == {pd.Timestamp} and not any(value.tz for value in there):
         return pd.to_datetime(pd.Series(array)).to_numpy()
     if kinds == {bool} or (kinds == {int} and -(2**63) <= min(array) and max(array) < 2**63):
         return array.astype(bool if kinds == {bool} else np.int64)
@@ -139,11 +133,8 @@ def text_of(value):
         return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return (
-        str(int(value))
-        if isinstance(value, float | np.floating) and float(value).is_integer()
-        else str(value)
-    )
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value) if whole else value)
 
 
 def read_csv(file, text=()):
@@ -170,9 +161,7 @@ def read_csv(file, text=()):
     if head.lower().startswith("sep="):  # Excel's own
         head = lines.readline()
     if not head.strip():
-        raise ValueError(
-            f"{file.name} does not begin with the names of its columns; add them as the first line"
-        )
+        raise ValueError(f"{file.name} does not begin with the names of its columns; add them")
     separator = max(_SEPARATORS, key=lambda one: len(next(csv.reader([head], delimiter=one), [])))
     spaced = any(name.startswith(" ") for name in head.split(separator)[1:])
     lines.seek(lines.tell() - len(head))
@@ -189,19 +178,218 @@ def read_csv(file, text=()):
             raise ValueError(
                 f"row {number} of {file.name} has {len(row)} fields for {len(names)} columns; quote those that hold {separator!r}"
             )
+    _refuse_twice(names, file.name)
+    keep = set(names) if text is None else {*_TEXT, *text}
+    columns = list(zip_longest(names, *rows, fillvalue=""))[: len(names)]
+    return pd.DataFrame({name: _from_text(values, name in keep) for name, *values in columns})
+
+
+def _refuse_twice(names, what):
     if len(set(names)) < len(names):
-        raise ValueError(
-            f"{file.name} has two columns called {max(names, key=names.count)!r}; rename one"
+        twice = max(names, key=names.count)
+        raise ValueError(f"{what} has two columns called {twice!r}; rename one")
+
+
+def _decoded(file):
+    data = file.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    if b"\0" in data:
+        raise ValueError(f"{file.name} is no text; save the table as CSV (UTF-8)")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        log.warning("%s is not UTF-8; it was read as Windows-1252: look at its accents", file.name)
+        return data.decode("cp1252", "backslashreplace")
+
+
+def _from_text(values, keep):
+    """Fields of a CSV as an object array, None for the empty one; as numbers where each is written as such a number is."""
+    values = [value or None for value in values]
+    array, there = pd.Series(values, dtype=object).to_numpy(), [v for v in values if v is not None]
+    try:
+        numbers = [] if keep else [float(value) for value in there]
+    except ValueError:  # text
+        return array
+    same = all(text_of(n) == value for n, value in zip(numbers, there, strict=False))
+    if not numbers or not same or not max(map(abs, numbers)) < 2**53:  # infinite, or inexact
+        return array
+    whole = len(there) == len(values) and all(number.is_integer() for number in numbers)
+    return array.astype(np.int64 if whole else np.float64)
+
+
+# ---------------------------------------------------------------------- files in folders
+
+
+def list_images(root, recursive):
+    """List the image files below a folder; only those with an unknown ending are opened, to see how they start.
+
+    Returns
+    -------
+    ids : list of str
+        Paths below `root` with ``/``, sorted.
+    paths : list of Path
+    problems : list of (name, reason)
+        Empty and special files, folders that may not be entered, and images in formats that are not read.
+    """
+    if not root.exists():
+        raise FileNotFoundError(f"no such folder: {root}")
+    if not root.is_dir():
+        raise NotADirectoryError(
+            f"{root} is a file; give a folder, or read one image with images.read_image"
         )
-    columns = {
-        name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(names)
-    }
-    return pd.DataFrame(
-        {
-            name: _from_text(values, text is None or name in (*_TEXT, *text))
-            for name, values in columns.items()
-        }
-    )
+    found, problems, kept_out, followed = [], [], {}, set()
+    # with the folders around it, and by which link it was reached
+    pending = [("", root, frozenset(), None)]
+    while pending:
+        prefix, folder, above, link = pending.pop()
+        try:
+            key = _key(folder)
+            if key in above or link in followed:
+                reason = "a link to a folder that is above it, or was listed before"
+                problems.append((prefix[:-1], reason))
+                continue
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append((prefix or str(root), f"folder cannot be read ({error.strerror})"))
+            continue
+        followed |= {link} - {None}
+        for entry in entries:
+            name, lower = prefix + printable(entry.name), entry.name.lower()
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                problems.append((name, "a link to something that is not there"))
+            elif not entry.is_dir():
+                if (verdict := is_image(entry.path)) is True:
+                    found.append((name, entry.path))
+                elif verdict:
+                    problems.append((name, verdict))
+            elif lower in _SYSTEM or _SYSTEM_NAMES.fullmatch(lower):
+                kept_out.setdefault(lower, []).append(name)
+            elif recursive:
+                link = (key, entry.name) if entry.is_symlink() else None
+                pending.append((name + "/", entry.path, above | {key}, link))
+    for names in kept_out.values():
+        more = f", nor in {len(names) - 1:,} more of this name" if len(names) > 1 else ""
+        reason = f"a folder of the system or of a program: nothing in it is listed{more}"
+        problems.append((names[0], reason))
+    if not found:
+        first = f" (the first: {': '.join(problems[0])})" if problems else ""
+        raise ValueError(
+            f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}, "
+            f"{len(problems)} refused{first}"
+        )
+    found = sorted(zip(_ids(found), (path for _, path in found), strict=True))
+    return [name for name, _ in found], [Path(path) for _, path in found], sorted(problems)
+
+
+def _key(folder):
+    """What tells a folder from all others, whatever it is called."""
+    state = os.stat(folder)
+    return (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(folder)
+
+
+def _ids(found):
+    """Names with their accents composed, so that they are found by them; made unique where two files would share one."""
+    ids, taken = {}, set()
+    order = lambda pair: (normalize("NFC", pair[0]) not in pair[1], os.fsencode(pair[1]))
+    for name, path in sorted(found, key=order):
+        stem, ending = os.path.splitext(name)
+        forms = chain((normalize("NFC", name), name), (f"{stem} ({n}){ending}" for n in count(2)))
+        ids[path] = next(form for form in forms if form not in taken)
+        taken.add(ids[path])
+    return [ids[path] for _, path in found]
+
+
+def printable(name):
+    """A file name or path as text that can be written as UTF-8 (on some systems file names are any bytes)."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def real_paths():
+    """A function that follows the links in paths, quick for many in one folder."""
+    folder = cache(os.path.realpath)
+
+    def real(path):
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        return os.path.join(folder(path.parent), path.name)
+
+    return real
+
+
+def absolute(path):
+    """As `expanded`, from the root of the disk on, so that it stays the same file wherever the program goes."""
+    return expanded(path).absolute()
+
+
+def as_on_disk(path):
+    """The file of this name, its accents composed or not and its folders divided by ``/`` or a backslash; None if there is none."""
+    forms = (str(path), *(normalize(form, str(path)) for form in ("NFC", "NFD")))
+    names = (name for form in forms for name in (form, form.replace("\\", "/")))
+    return next((Path(name) for name in names if os.path.isfile(name)), None)
+
+
+# ---------------------------------------------------------------------- labels
+
+
+def labels_of_folders(ids, how):
+    """What the folders of images say of them.
+
+    Folders that all images lie in say nothing. Where all of the next ones are called as the parts of a benchmark are (train,
+    val, test, query, database …) they are the column ``split``, and the folders in them the labels.
+
+    Parameters
+    ----------
+    ids : list of str
+        Paths with ``/``.
+    how : "folder" or "parent"
+        See `ImageCollection.from_folder`.
+
+    Returns
+    -------
+    dict of list
+        ``label`` and ``split``, those that tell images apart.
+    """
+    folders, columns = _apart([i.split("/")[:-1] for i in ids]), {}
+    first = [parts[0] if parts else None for parts in folders]
+    names = set(first) - {None}
+    if parts := {one for one in names if one.lower() in _SPLITS}:
+        if parts == names:
+            columns["split"], folders = first, _apart([parts[1:] for parts in folders])
+        elif len(parts) > 1:
+            log.warning(
+                "%s are taken for classes, as %s is: open one of them alone if they are parts of a benchmark",
+                ", ".join(sorted(parts)),
+                min(names - parts),
+            )
+    columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
+    return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
+
+
+def _apart(folders):
+    """Folders without those that all of them begin with."""
+    shared = len(os.path.commonprefix([min(folders), max(folders)]))
+    return [parts[shared:] for parts in folders]
+
+
+def labels_of_file(spec, root, ids):
+    """What a CSV file says of the images in a folder, as `columns_for`, with a ``label``; ``FILE:COLUMN`` names the column."""
+    specs = ((spec, None), spec.rpartition(":")[::2])
+    files = [(root / name, column) for name, column in specs]
+    files += [(absolute(name), column) for name, column in specs]
+    file, column = next((pair for pair in files if pair[0].is_file()), (None, None))
+    if file is None:
+        raise ValueError(
+            f'labels must be "folder", "parent", None or a CSV file, got {spec!r}; there is no such file'
+        )
+    columns, choices, problems = columns_for(file, ids, column)
+    if "label" not in columns:
+        raise ValueError(
+            f"which column of {file.name} holds the labels? Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}"
+        )
+    return columns, problems
 
 
 def columns_for(file, ids, column=None):
@@ -233,75 +421,137 @@ def columns_for(file, ids, column=None):
     places = {}
     for names in (ids, tails, [tail.rpartition(".")[0] for tail in tails]):
         counts = Counter(names)
-        places |= {
-            name: i for i, name in enumerate(names) if counts[name] == 1 and name not in places
-        }
-    known = {
-        name: texts[name].map(
-            lambda one: places.get(
-                normalize("NFC", one if isinstance(one, str) else "")
-                .replace("\\", "/")
-                .removeprefix("./"),
-                -1,
-            )
-        )
-        for name in texts
-    }
+        for i, name in enumerate(names):
+            if counts[name] == 1:
+                places.setdefault(name, i)
+
+    def place(text):
+        return places.get(normalize("NFC", text or "").replace("\\", "/").removeprefix("./"), -1)
+
+    known = {name: texts[name].map(place).to_numpy() for name in texts}
     path = max(known, key=lambda name: (known[name] >= 0).sum())
-    at, there = known[path].to_numpy(), (known[path] >= 0).to_numpy()
-    if not there.any():
+    there, at = known[path] >= 0, known[path][known[path] >= 0]
+    if not len(at):
         raise ValueError(
             f"{file.name} names none of the {len(ids)} images in any column; its columns: {', '.join(texts)}"
         )
-    if len(set(at[there])) < there.sum():
-        raise ValueError(
-            f"{file.name} names {ids[Counter(at[there].tolist()).most_common(1)[0][0]]} more than once; give one row an image"
-        )
+    if len(set(at)) < len(at):
+        twice = ids[Counter(at.tolist()).most_common(1)[0][0]]
+        raise ValueError(f"{file.name} names {twice} more than once; give one row an image")
     rest = texts.drop(columns=path)[there]
-    divides = [name for name in rest if 1 < rest[name].nunique() <= max(2, len(rest) / 2)]
-    named = [name for one in _LABELS for name in rest if name.lower() == one]
-    choices = [column] if column else named[:1] or divides
     if column is not None and column not in rest:
         raise ValueError(
             f"{file.name} has no column {column!r} for labels; its columns: {', '.join(texts)}"
         )
+    divides = [name for name in rest if 1 < rest[name].nunique() <= max(2, len(rest) / 2)]
+    named = [name for one in _LABELS for name in rest if name.lower() == one]
+    choices = [column] if column else named[:1] or divides
     columns = {name: _from_text(rest[name], name in _TEXT) for name in rest if name != "path"}
     if len(choices) == 1:
         columns["label"] = rest[choices[0]].to_numpy()
-    rows = pd.DataFrame(columns, index=at[there]).reindex(range(len(ids)))
-    problems = [
-        (one or "no name", f"named by {file.name}; there is no such image")
-        for one in texts[path][~there]
-    ]
+    rows = pd.DataFrame(columns, index=at).reindex(range(len(ids)))
+    reason = f"named by {file.name}; there is no such image"
+    problems = [(name or "no name", reason) for name in texts[path][~there]]
     return {name: rows[name].to_numpy() for name in rows}, choices or divides, problems
 
 
-def _decoded(file):
-    data = file.read_bytes()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
-    if b"\0" in data:
-        raise ValueError(f"{file.name} is no text; save the table as CSV (UTF-8)")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        log.warning("%s is not UTF-8; it was read as Windows-1252: look at its accents", file.name)
-        return data.decode("cp1252", "backslashreplace")
+def say_tables(root, ids, labels):
+    """Log which CSV files in the folder know labels other than those, if any, that were found without them."""
+    files = sorted(file for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
+    for file in files[:_MOST_TABLES]:
+        try:
+            if file.stat().st_size > _MOST_BYTES:
+                continue
+            columns, choices, _ = columns_for(file, ids)
+        except (OSError, ValueError):  # a table of something else
+            continue
+        if choices and (labels is None or list(columns.get("label", ())) != list(labels)):
+            spec = file.name if "label" in columns else f"{file.name}:COLUMN"
+            log.warning(
+                "%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s",
+                file.name,
+                ", ".join(choices),
+                spec,
+                spec,
+            )
 
 
-def _from_text(values, keep):
-    """Fields of a CSV as an object array, None for the empty one; as numbers where each is written as such a number is."""
-    values = [value or None for value in values]
-    there = [value for value in values if value is not None]
-    array = np.array([None, *values], dtype=object)[1:]
-    if keep or not there:
-        return array
-    try:
-        numbers = [float(value) for value in there]
-        shown = [text_of(number) for number in numbers]
-    except (ValueError, OverflowError):  # text, infinite
-        return array
-    if shown != there or not max(map(abs, numbers)) < 2**53 or not np.isfinite(numbers).all():
-        return array
-    whole = len(there) == len(values) and all(number.is_integer() for number in numbers)
-    return np.array(values, dtype=np.int64 if whole else np.float64)
+def say_masks(ids):
+    """Log which folders look like masks of the images beside them: called so, with files called as those are."""
+    paths = [(os.path.dirname(i), os.path.basename(i).rsplit(".", 1)[0]) for i in ids]
+    masks = {folder for folder, _ in paths if any(map(_MASKS.fullmatch, folder.lower().split("/")))}
+    stems = {stem for folder, stem in paths if folder not in masks} if masks else ()
+    hit = [
+        folder
+        for folder, stem in paths
+        if folder in masks and (stem in stems or stem.rpartition("_")[0] in stems)
+    ]
+    if hit:
+        log.warning(
+            "%d images in %s are called as others are: if they are masks, open the folder of the images alone",
+            len(hit),
+            ", ".join(sorted(set(hit))[:3]),
+        )
+
+
+def say_alike(labels):
+    """Log which labels are the same but for upper and lower case or spaces: they are taken for different classes."""
+    forms = {}
+    for label in sorted({label for label in labels if isinstance(label, str)}):
+        forms.setdefault(label.strip().casefold(), []).append(label)
+    for alike in forms.values():
+        if len(alike) > 1:
+            log.warning(
+                "%s are taken for %d classes; rename them if they are one",
+                ", ".join(map(repr, alike)),
+                len(alike),
+            )
+
+
+def paths_from_table(table, path, root, ids=None):
+    """Read a table and look for its files.
+
+    Returns
+    -------
+    table : DataFrame indexed by id
+        Rows whose file is there; the column `path` holds where.
+    paths : list of Path
+    root : Path
+    name : str
+    problems : list of (name, reason)
+    """
+    name = "table"
+    if isinstance(table, str | os.PathLike):
+        file = absolute(table)
+        if not file.is_file():
+            raise FileNotFoundError(f"no such table: {file}")
+        name, root = file.resolve().parent.name, file.parent if root is None else root
+        table = read_csv(file, text=(path, ids))
+    for column in (path, *([ids] if ids else [])):
+        if list(table.columns).count(column) != 1:
+            how, known = (
+                "two columns" if column in table else "no column",
+                ", ".join(map(str, table)),
+            )
+            raise ValueError(f"{how} {column!r} in the table; its columns: {known}. Set path=")
+    if not len(table):
+        raise ValueError(f"the table {name!r} has no rows")
+    root = absolute("." if root is None else root)
+    names, keys = ([text_of(one) for one in table[column]] for column in (path, ids or path))
+    found = [as_on_disk(root / part) if part else None for part in names]
+    there = np.array([file is not None for file in found], dtype=bool)
+    problems = [
+        (keys[i] or f"row {i}", "no such file" if names[i] else "no file is named")
+        for i in np.flatnonzero(~there)
+    ]
+    if not there.any():
+        raise ValueError(
+            f"none of the {len(table)} files in column {path!r} exists below {root}; set root="
+        )
+    kept = [keys[i] for i in np.flatnonzero(there)]
+    if "" in kept:
+        raise ValueError(f"column {ids!r} has an empty id; give every image one")
+    paths = [file for file in found if file is not None]
+    table = table[there].set_index(pd.Index(kept, dtype=object))
+    table = table.assign(path=[printable(file) for file in paths])
+    return table, paths, root, name, problems

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cbirkit.images.collection import FileSource
 from cbirkit.images.files import read_image, read_thumbnail, shrink
-from cbirkit.images.sources import FileSource
 
 _MOST_BYTES = 2**26  # of a pickle, before anything is read
 
