@@ -123,7 +123,6 @@ class _Terminal(logging.StreamHandler):
         "cbirkit.cli",
         "cbirkit.store.damaged",
         "cbirkit.indexes.saved",
-        "cbirkit.images.folders",
     )
     heard += ("cbirkit.images.tables",)
 

@@ -106,7 +106,7 @@ def search(arguments):
 
 def _find_query(image, folder, images):
     """The Path of the image to search for."""
-    from cbirkit.images.folders import as_on_disk
+    from cbirkit.images.tables import as_on_disk
 
     for candidate in (expanded(image).absolute(), expanded(folder).absolute() / image):
         candidate = as_on_disk(candidate) or candidate
