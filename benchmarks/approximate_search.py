@@ -109,9 +109,9 @@ def built(name, X, work, threads):
 
     from cbirkit import indexes
 
-    folder, notes = work / f"{name}_{len(X)}", work / f"{name}_{len(X)}.json"
+    path, notes = work / f"{name}_{len(X)}", work / f"{name}_{len(X)}.json"
     if notes.exists():
-        return indexes.load(folder), json.loads(notes.read_text())
+        return indexes.load(path), json.loads(notes.read_text())
     index = SignBits() if name == "SignBits" else getattr(indexes, name)()
     if name == "Annoy":
         index.set_params(n_jobs=threads)
@@ -126,8 +126,8 @@ def built(name, X, work, threads):
             "bytes": X.nbytes + X.shape[1] // 8 * len(X),
             "structure_bytes": X.shape[1] // 8 * len(X),
         }
-    index.save(folder)
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    index.save(path)
+    size = path.stat().st_size
     about |= {"bytes": size, "structure_bytes": size - kept}
     notes.write_text(json.dumps(about))
     return index, about

@@ -25,19 +25,19 @@ def library(name, index, X, k):
         return lambda q: flat.search(q, k)
     if name == "HNSW":
         params = faiss.SearchParametersHNSW(efSearch=index.ef_search)
-        return lambda q: index._graph.search(q, k, params=params)
+        return lambda q: index._structure.search(q, k, params=params)
     if name == "IVF":
         params = faiss.SearchParametersIVF(nprobe=index.nprobe)
-        return lambda q: index._lists.search(q, k, params=params)
+        return lambda q: index._structure.search(q, k, params=params)
     if name == "IVFPQ" and index.rerank:
         flat = faiss.IndexFlatL2(X.shape[1])
         flat.add(unit(X))
-        both = faiss.IndexRefine(index._lists, flat)
+        both = faiss.IndexRefine(index._structure, flat)
         lists = faiss.SearchParametersIVF(nprobe=index.nprobe)
         params = faiss.IndexRefineSearchParameters(k_factor=index.rerank, base_index_params=lists)
         return lambda q: both.search(q, k, params=params)
     if name == "Annoy":
-        trees, search_k = index._trees, index.search_k
+        trees, search_k = index._structure, index.search_k
         return lambda q: [
             trees.get_nns_by_vector(row, k, search_k, include_distances=True) for row in q
         ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from index_oracles import make, naive_distances, naive_neighbours, vectors
 from sklearn.neighbors import NearestNeighbors
 
-from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming, exact
 
 FLOAT = [Exact, Annoy, HNSW, IVF, IVFPQ]
 
@@ -28,14 +28,14 @@ def test_exact_agrees_with_naive_loops(metric, d):
     )
 
 
-@given(data=st.data(), k=st.integers(1, 12), n_bytes=st.sampled_from([40, 600, 10**6]))
+@given(data=st.data(), k=st.integers(1, 12))
 @settings(max_examples=60, deadline=None)
-def test_exact_euclidean_ties_go_to_the_smaller_key(data, k, n_bytes):
+def test_exact_euclidean_ties_go_to_the_smaller_key(data, k):
     n = data.draw(st.integers(k, 40))
     points = st.tuples(st.integers(-2, 2), st.integers(-2, 2))
     X = np.array(data.draw(st.lists(points, min_size=n, max_size=n)), float)
     Q = np.array(data.draw(st.lists(points, min_size=1, max_size=5)), float)
-    distances, keys = Exact("euclidean", block_bytes=n_bytes).fit(X).kneighbors(Q, k)
+    distances, keys = Exact("euclidean").fit(X).kneighbors(Q, k)
     for q, row_d, row_k in zip(Q, distances, keys, strict=True):
         assert list(zip(row_d, row_k, strict=True)) == naive_neighbours(
             dict(enumerate(X)), q, k, "euclidean"
@@ -46,10 +46,9 @@ def test_exact_euclidean_ties_go_to_the_smaller_key(data, k, n_bytes):
     data=st.data(),
     k=st.integers(1, 12),
     n_bytes=st.sampled_from([1, 3, 8, 9]),
-    block=st.sampled_from([40, 10**6]),
 )
 @settings(max_examples=60, deadline=None)
-def test_hamming_agrees_with_naive_loops_and_ties_go_to_the_smaller_key(data, k, n_bytes, block):
+def test_hamming_agrees_with_naive_loops_and_ties_go_to_the_smaller_key(data, k, n_bytes):
     n = data.draw(st.integers(k, 40))
     X = np.frombuffer(
         data.draw(st.binary(min_size=n * n_bytes, max_size=n * n_bytes)), np.uint8
@@ -57,7 +56,7 @@ def test_hamming_agrees_with_naive_loops_and_ties_go_to_the_smaller_key(data, k,
     Q = np.frombuffer(
         data.draw(st.binary(min_size=3 * n_bytes, max_size=3 * n_bytes)), np.uint8
     ).reshape(3, -1)
-    distances, keys = Hamming(block_bytes=block).fit(X).kneighbors(Q, k)
+    distances, keys = Hamming().fit(X).kneighbors(Q, k)
     assert distances.dtype == np.float32
     for q, row_d, row_k in zip(Q, distances, keys, strict=True):
         assert list(zip(row_d, row_k, strict=True)) == naive_neighbours(
@@ -73,34 +72,18 @@ def test_hamming_of_all_bits_of_long_codes():
     assert distances.tolist() == [[0, 72000]] and keys.tolist() == [[0, 1]]
 
 
-def test_bit_count_by_table_agrees(monkeypatch):
-    # what numpy 1 falls back on
-    from importlib import reload
-
-    from cbirkit.indexes import distances as module
-
-    words = np.random.default_rng(0).integers(0, 2**63, size=(3, 5), dtype=np.uint64)
-    expected = [[int(x).bit_count() for x in row] for row in words]
-    monkeypatch.delattr(np, "bitwise_count", raising=False)
-    try:
-        reload(module)
-        assert module._bit_count(words).tolist() == expected
-        assert module._bit_count(words.view(np.uint8)).sum() == np.sum(expected)
-    finally:
-        monkeypatch.undo()
-        reload(module)
-
-
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_exact_in_small_blocks_gives_the_same(metric):
+def test_exact_in_small_blocks_gives_the_same(metric, monkeypatch):
     X, Q = vectors(5000, 8, 3), vectors(70, 8, 4)
     X[2000:2500] = X[:500]  # duplicates in other blocks
     distances, keys = Exact(metric).fit(X).kneighbors(Q, 20)
-    for block_bytes in (1, 5000, 10**6):
-        some = slice(None, 3 if block_bytes == 1 else None)
-        again = Exact(metric, block_bytes=block_bytes).fit(X).kneighbors(Q[some], 20)
-        np.testing.assert_array_equal(again[0], distances[some])
-        np.testing.assert_array_equal(again[1], keys[some])
+    for n_scores, width in ((1, 7), (5000, 10), (10**5, 1000)):
+        monkeypatch.setattr(exact, "_SCORES", n_scores)
+        monkeypatch.setattr(Exact, "_width", width)
+        for found, expected in zip(
+            Exact(metric).fit(X).kneighbors(Q, 20), (distances, keys), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_exact_euclidean_far_from_the_origin_loses_nothing_to_cancellation():
@@ -170,11 +153,11 @@ def test_zero_vectors_are_at_cosine_distance_1_from_all(kind, n):
 
 def test_search_memory_is_bounded():
     X = vectors(30_000, 32, 13)
-    index = Exact("euclidean", block_bytes=2**21).fit(X)
+    index = Exact("euclidean").fit(X)
     tracemalloc.start()
     try:
-        index.kneighbors(X[:500], 10)
+        index.kneighbors(X[:5000], 10)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 4 * 2**21  # all distances at once would be 60 MB
+    assert peak < 40e6  # all distances at once would be 600 MB

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from cbirkit import indexes
 from cbirkit.encoders import BagOfWords, SparseBagOfWords
-from cbirkit.indexes import Exact, InvertedFile
+from cbirkit.indexes import Exact, InvertedFile, exact
 from cbirkit.persistence import load_estimator, save_estimator
 
 
@@ -21,10 +21,11 @@ def images(n=6, seed=0):
     ]
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2**26])
-def test_it_finds_what_exact_search_finds(block_bytes):
+@pytest.mark.parametrize("n_scores", [1, 2**21])
+def test_it_finds_what_exact_search_finds(n_scores, monkeypatch):
+    monkeypatch.setattr(exact, "_SCORES", n_scores)
     database, queries = sparse(120), sparse(9, seed=1)
-    found = InvertedFile(block_bytes=block_bytes).fit(database).kneighbors(queries, 120)
+    found = InvertedFile().fit(database).kneighbors(queries, 120)
     expected = Exact().fit(database.toarray()).kneighbors(queries.toarray(), 120)
     assert np.allclose(found[0], expected[0], atol=1e-6)
     shared = expected[0] < 1 - 1e-5  # where no word is shared, Exact rounds to 1 from either side

@@ -15,8 +15,7 @@ from sklearn.utils import check_random_state
 
 from .._atomic import write_bytes
 from .._optional import require
-from ..indexes import Exact
-from ..indexes.exhaustive import leave_out
+from ..indexes import Exact, leave_out
 from ..plots.maps import map_trustworthiness
 from ..ranking.codes import aligned
 

@@ -1,7 +1,7 @@
 """Nearest-neighbour indexes behind one protocol.
 
-``fit(X)``, ``add(X) -> keys``, ``remove(keys)``, ``kneighbors(X, n_neighbors) -> (distances, keys)``, ``save(folder)``
-and ``load(folder, mmap=False)``. Keys are numbers in order of arrival and are never used twice; smaller distances are nearer.
+``fit(X)``, ``add(X) -> keys``, ``remove(keys)``, ``kneighbors(X, n_neighbors) -> (distances, keys)``, ``save(path)``
+and ``load(path, mmap=False)``. Keys are numbers in order of arrival and are never used twice; smaller distances are nearer.
 
 | class | finds | changes | needs |
 |---|---|---|---|
@@ -21,15 +21,10 @@ from pip each bring an OpenMP library, which is known to end a process that uses
 from conda-forge share one.
 """
 
-from cbirkit.indexes.annoy_index import Annoy
-from cbirkit.indexes.base import BaseIndex
-from cbirkit.indexes.exact import Exact
-from cbirkit.indexes.hamming import Hamming
-from cbirkit.indexes.hnsw import HNSW
-from cbirkit.indexes.inverted import InvertedFile
-from cbirkit.indexes.ivf import IVF
-from cbirkit.indexes.ivfpq import IVFPQ
-from cbirkit.indexes.saved import load_index
+from .annoy_index import Annoy
+from .base import BaseIndex, leave_out
+from .exact import Exact, Hamming, InvertedFile
+from .faiss_indexes import HNSW, IVF, IVFPQ
 
 __all__ = [
     "HNSW",
@@ -41,27 +36,24 @@ __all__ = [
     "Hamming",
     "InvertedFile",
     "as_index",
+    "leave_out",
     "load",
 ]
 
-_CLASSES = {
-    index.__name__: index for index in (Annoy, Exact, Hamming, HNSW, InvertedFile, IVF, IVFPQ)
-}
 
-
-def load(folder, *, mmap=False, trusted=False, vectors=None):
-    """Read an index of any class from the folder it was saved to.
+def load(path, *, mmap=False, trusted=False, vectors=None):
+    """Read an index of any class from the file it was saved to.
 
     Parameters
     ----------
-    folder : path-like
+    path : path-like
     mmap : bool
-        Map vectors, graphs and lists from the files instead of copying them: what a search does not touch takes no
-        memory, and processes that map the same folder share what they do. `add` and `remove` first copy the
-        structure into memory. (Bits, sparse vectors and keys are copied at once.) All files are still read once, to
-        compare checksums. On Windows, a mapped folder cannot be replaced.
+        Map vectors, graphs and lists from the file instead of copying them: what a search does not touch takes no
+        memory, and processes that map the same file share what they do. `add` and `remove` first copy the structure
+        into memory. (Sparse vectors and Annoy's trees are copied at once, the latter to a temporary file.) The whole
+        file is still read once, to compare checksums. On Windows, a mapped file cannot be replaced.
     trusted : bool
-        Parse files of faiss and Annoy that you did not save on this machine. They crash where somebody meant them to;
+        Let faiss and Annoy parse what you did not save on this machine. They crash where somebody meant them to;
         otherwise the structure is built anew from the vectors, and where none are kept (HNSW, IVF) it is refused.
     vectors : array-like of shape (n_images, n_dims), optional
         To build from, for indexes that keep none.
@@ -73,21 +65,21 @@ def load(folder, *, mmap=False, trusted=False, vectors=None):
     Raises
     ------
     FileNotFoundError
-        There is no such folder.
+        There is no such file.
     ValueError
-        It holds no index, its files are missing, damaged or foreign, or it is not trusted and cannot be built anew.
+        It holds no index, is damaged or foreign, or it is not trusted and cannot be built anew.
     ImportError
-        The library of the index is not installed, or for `mmap` too old.
+        The library of the index is not installed.
 
     Examples
     --------
-    >>> import tempfile, numpy as np
-    >>> folder = tempfile.mkdtemp()
-    >>> Exact().fit(np.eye(3)).save(folder)
-    >>> load(folder)
+    >>> import pathlib, tempfile, numpy as np
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "index"
+    >>> Exact().fit(np.eye(3)).save(path)
+    >>> load(path)
     Exact()
     """
-    return load_index(folder, _CLASSES, mmap=mmap, trusted=trusted, vectors=vectors)
+    return BaseIndex.load(path, mmap=mmap, trusted=trusted, vectors=vectors)
 
 
 def as_index(index=None):

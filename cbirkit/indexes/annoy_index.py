@@ -1,34 +1,29 @@
 """Random projection trees, from Annoy."""
 
-import logging
 import os
-from pathlib import Path
+import tempfile
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
-from cbirkit.indexes.base import MAX_DEAD, BaseIndex
-from cbirkit.indexes.copies import Copies, find_copies
-from cbirkit.indexes.distances import DenseRows
-from cbirkit.indexes.exhaustive import nearest
-from cbirkit.indexes.validation import check_count
 
-logger = logging.getLogger(__name__)
+from .approximate import Folded
+from .copies import Copies
+from .exact import Exact
 
 _MAX_TAIL = 0.1  # share of items added since the trees were built above which they are built anew
 _SMALL_TAIL = 1000
 
 
-class Annoy(BaseIndex):
+class Annoy(Folded):
     """Trees of random splits, searched together.
 
     Trees cannot change once they are built. Vectors are kept beside them: items added since are searched
     exhaustively and removed ones passed over, until they are more than 10 % (and 1,000) or 30 %; then the trees are
     built anew at the next search, which takes as long as `fit`. A query for which fewer than k items are found is
-    answered exhaustively. Of 8 or more (nearly) equal items, and of a tight cluster of 32 or more, only one is in the
-    trees and stands for all. A saved or loaded index reads its trees from the file in the folder as it needs them (on
-    Windows, that folder cannot be replaced while it is loaded, and the trees are built anew after `save`).
+    answered exhaustively. Where 8 or more items are (nearly) equal, only one of them is in the trees and stands for
+    all. A loaded index reads its trees from a temporary file as it needs them.
 
     Parameters
     ----------
@@ -65,102 +60,68 @@ class Annoy(BaseIndex):
     def _check_params(self):
         super()._check_params()
         require("annoy")
-        check_count("n_trees", self.n_trees)
-        if self.search_k != -1:
-            check_count("search_k", self.search_k)
-        if self.n_jobs != -1:
-            check_count("n_jobs", self.n_jobs)
 
     def _new_trees(self):
         kind = "angular" if self.metric == "cosine" else "euclidean"
         return require("annoy").AnnoyIndex(self.n_features_in_, kind)
 
-    def _build(self):
+    def _built(self, X):
         trees = self._new_trees()
         trees.set_seed(int(check_random_state(self.random_state).randint(1, 2**31 - 1)))
-        self._copies = Copies(find_copies(self._vectors))
-        for item, row in enumerate(self._copies.heads):
-            trees.add_item(item, self._vectors[row])
+        for item, row in enumerate(X):
+            trees.add_item(item, row)
         trees.build(int(self.n_trees), n_jobs=int(self.n_jobs))
-        self._trees, self._n_in_trees = trees, len(self._vectors)
-
-    def _insert(self, X, keys):
-        self._parts.append(X)
-
-    def _forget(self, rows):
-        pass
-
-    def _refresh(self, compact=False):
-        tail = len(self._keys) - self._n_in_trees
-        dead = self._dead_share()
-        stale = tail > max(_SMALL_TAIL, _MAX_TAIL * self._n_in_trees) or dead > (
-            0 if compact else MAX_DEAD
-        )
-        if (stale or self._trees is None) and self.n_indexed_:
-            logger.info(
-                "building the trees anew: %d items added, %.0f %% removed", tail, 100 * dead
-            )
-            self._compact()
-            self._build()
-
-    def _find(self, queries, k):
-        n_items = self._trees.get_n_items()
-        n_alive = np.count_nonzero(self._copies.alive(self._alive[: self._n_in_trees]))
-        spare = 0 if n_alive == n_items else 8
-        n = min(n_items, -(-self._copies.wanted(k) * n_items // max(1, n_alive)) + spare)
-        candidates = np.full((len(queries), n), -1, np.int64)
-        for i, query in enumerate(queries):
-            found = self._trees.get_nns_by_vector(query, n, int(self.search_k))
-            candidates[i, : len(found)] = found
-        newest = [self._newest(queries, k)] if len(self._keys) > self._n_in_trees else []
-        return self._find_copies_among(queries, candidates, k, *newest)
-
-    def _newest(self, queries, k):
-        """Return the k nearest (or all) of the items added since the trees were built, as rows."""
-        alive = self._alive[self._n_in_trees :]
-        k = min(k, np.count_nonzero(alive))
-        if not k:
-            return np.empty((len(queries), 0), np.int64)
-        newest = DenseRows(self._vectors[self._n_in_trees :], self.metric, alive)
-        return nearest(newest, queries, k)[1] + self._n_in_trees
-
-    def save(self, folder):
-        super().save(folder)
-        # Windows renames no folder with a mapped file, as saving a retriever around this index does: there the next
-        # search builds the trees anew, and an index that another object has loaded cannot be replaced meanwhile.
-        if os.name != "nt":
-            self._trees = self._map(Path(folder) / "trees.ann")
-
-    save.__doc__ = BaseIndex.save.__doc__
-
-    def _state(self):
-        return {"n_in_trees": self._n_in_trees}
-
-    def _payloads(self):
-        copies = {"copies": self._copies.of} if self._copies.any else {}
-        return {"vectors": self._vectors, "trees": ("ann", self._write_trees), **copies}
-
-    def _write_trees(self, path):
-        try:
-            self._trees.save(path)  # maps the written file
-        except Exception as error:  # Annoy's own errors carry no number
-            raise OSError(
-                getattr(error, "errno", None), f"Annoy could not write its trees ({error})"
-            ) from error
-        self._trees.unload()  # Windows renames no mapped file
-        self._trees = None
-
-    def _map(self, path):
-        trees = self._new_trees()
-        trees.load(str(path))
-        if trees.get_n_items() != len(self._copies.heads):
-            raise ValueError("trees and keys do not agree")
         return trees
 
-    def _restore(self, state, paths, *, mmap=False):
-        super()._restore(state, paths)
-        self._n_in_trees = state["n_in_trees"]
-        if not 0 <= self._n_in_trees <= len(self._keys):
+    def _use(self, trees):
+        self._structure, self._newest = trees, None
+
+    def _insert(self, X, keys):
+        self._vectors, self._newest = np.concatenate([self._vectors, X]), None
+
+    def _forget(self, keys):
+        self._newest = None
+
+    def _refresh(self, max_dead=None):
+        super()._refresh(max_dead)
+        n = len(self._copies.of)
+        if len(self._keys) - n > max(_SMALL_TAIL, _MAX_TAIL * n) and self.n_indexed_:
+            self._compact()
+        if self._newest is None:
+            rows = n + np.flatnonzero(self._alive[n:])
+            self._newest = Exact.over(self._vectors[rows], rows, self.metric)
+
+    def _find(self, queries, k):
+        n_items, alive = self._structure.get_n_items(), self._alive[: len(self._copies.of)]
+        n_alive = np.count_nonzero(self._copies.alive(alive))
+        spare = 0 if n_alive == n_items else 8
+        n = min(n_items, -(-self._copies.wanted(k) * n_items // max(1, n_alive)) + spare)
+        found = np.full((len(queries), n), -1, np.int64)
+        for i, query in enumerate(queries):
+            items = self._structure.get_nns_by_vector(query, n, int(self.search_k))
+            found[i, : len(items)] = items
+        rows = self._copies.expand(found) if self._copies.any else found
+        if n_newest := min(k, len(self._newest._keys)):
+            rows = np.hstack([rows, self._newest._find(queries, n_newest)[1]])
+        return self._among(queries, rows, k)
+
+    def _as_bytes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "trees.ann")
+            self._structure.save(path)  # and maps the file instead
+            return np.fromfile(path, np.uint8)
+
+    def _parse(self, state):
+        self._fold(Copies.of_state(state["of"], int(state["n_in_trees"])))
+        trees = self._new_trees()
+        # Windows keeps a file that is mapped, until it tidies up
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = os.path.join(folder, "trees.ann")
+            state["structure"].tofile(path)
+            trees.load(path)
+        if trees.get_n_items() != len(self._copies.heads):
             raise ValueError("trees and keys do not agree")
-        self._copies = Copies.load(paths.get("copies"), self._n_in_trees)
-        self._trees = self._map(paths["trees"])
+        self._use(trees)
+
+    def _state(self):
+        return {**super()._state(), "n_in_trees": len(self._copies.of)}

@@ -1,29 +1,26 @@
-"""What all indexes share: checks of what comes in, keys, and the way to and from a folder."""
+"""What all indexes share: checks of what comes in, keys, and the way to and from a file."""
+
+import numbers
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from cbirkit.indexes.distances import METRICS, DenseRows, one_query, take_rows, unit_rows
-from cbirkit.indexes.exhaustive import (
-    BLOCK_BYTES,
-    in_blocks,
-    leave_out,
-    nearest,
-    refine,
-    refine_one,
-)
-from cbirkit.indexes.saved import load_index, save_index
-from cbirkit.indexes.validation import check_array, check_k, check_known
+from cbirkit import persistence
+from cbirkit._manifest import reason_of
 
-MAX_DEAD = 0.3  # share of removed rows above which they are dropped and a structure built anew
-_QUERY_BLOCK = 1024  # queries answered at a time, so that candidates stay few
-_SMALLEST = 1e-17  # squares of smaller numbers vanish in float32
-_CANDIDATES = 2**21  # copies compared at a time
+METRICS = ("cosine", "euclidean")
+_LONGEST = 1e18  # squares of longer vectors overflow float32
+_LEAST = {"m": 2, "rerank": 0}  # values of parameters that are whole numbers, 1 for the others
+_INSTEAD = {"n_lists": "auto", "search_k": -1, "n_jobs": -1}  # what else they may be
+_NO_NUMBERS = ("metric", "random_state")
+_NONE = np.uint64(0x7F800000FFFFFFFF)  # see `nearest_first`: no row, at infinity
+_HALF, _LOW = np.uint64(32), np.uint64(2**32 - 1)
 
 
 class BaseIndex(BaseEstimator):
-    """Protocol and bookkeeping of an index; as it stands it looks at all rows, a subclass says how to avoid that.
+    """Protocol and bookkeeping of an index; a subclass builds a structure and finds keys in it.
 
     Attributes
     ----------
@@ -34,6 +31,10 @@ class BaseIndex(BaseEstimator):
     keys_ : ndarray of shape (n_indexed_,), int64
         Keys of the items, ascending.
     """
+
+    _dtype = np.dtype(np.float32)
+    _max_dead = 0.0  # share of removed rows above which a search drops them first
+    _queries_at_once = 1024
 
     def fit(self, X, y=None):
         """Index the rows of X, forgetting what was indexed before; row i gets the key i.
@@ -54,20 +55,16 @@ class BaseIndex(BaseEstimator):
             X is not a 2-D array of finite numbers, or has no rows; or a parameter is out of range.
         """
         self._check_params()
-        X = self._check_rows(X, None)
-        if not len(X):
+        X = self._prepared(X, copy=True)
+        if not X.shape[0]:
             raise ValueError(
                 f"there is nothing to index: X has shape {X.shape}; pass at least one embedding"
             )
-        searched_whole = type(self)._find is BaseIndex._find
-        if not searched_whole and self.metric == "euclidean" and 0 < np.abs(X).max() < _SMALLEST:
-            raise ValueError("X holds values too small for float32 distances; scale the embeddings")
-        self._set_rows(X, np.arange(len(X)), len(X))
-        try:
-            self._build()
-        except BaseException:  # neither the old index nor a new one
-            del self.n_indexed_
-            raise
+        vars(self).pop("n_indexed_", None)  # if it fails, neither the old index nor a new one
+        self.n_features_in_, self._next_key = X.shape[1], X.shape[0]
+        self._keys, self._alive = np.arange(X.shape[0]), np.ones(X.shape[0], bool)
+        self._build(X)
+        self.n_indexed_ = X.shape[0]
         return self
 
     def add(self, X):
@@ -82,16 +79,16 @@ class BaseIndex(BaseEstimator):
         ndarray of shape (n_images,), int64
             Their keys: the numbers in order of arrival, never used twice.
         """
-        check_is_fitted(self, "n_indexed_")
-        X = self._check_rows(X, self.n_features_in_)
-        keys = np.arange(self._next_key, self._next_key + len(X))
-        if len(X):
+        self._check_fitted()
+        X = self._prepared(X, self.n_features_in_)
+        keys = np.arange(self._next_key, self._next_key + X.shape[0])
+        if len(keys):
             self._own()
             self._insert(X, keys)
             self._keys = np.concatenate([self._keys, keys])
-            self._alive = np.concatenate([self._alive, np.ones(len(X), bool)])
-            self._next_key += len(X)
-            self.n_indexed_ += len(X)
+            self._alive = np.concatenate([self._alive, np.ones(len(keys), bool)])
+            self._next_key += len(keys)
+            self.n_indexed_ += len(keys)
         return keys
 
     def remove(self, keys):
@@ -108,17 +105,25 @@ class BaseIndex(BaseEstimator):
 
         Raises
         ------
-        ValueError
-            A key is not in the index; then nothing is removed.
+        TypeError, ValueError
+            A key is not a whole number, or not in the index; then nothing is removed.
         """
-        check_is_fitted(self, "n_indexed_")
-        keys = check_known(np.unique(np.atleast_1d(keys)), self.keys_)
-        rows = np.searchsorted(self._keys, keys)
-        if len(rows):
+        known, keys = self.keys_, np.unique(np.atleast_1d(keys))
+        if keys.dtype.kind not in "iu" and keys.size:
+            raise TypeError(
+                f"keys must be integers, got {keys.dtype}; pass what add or kneighbors returned"
+            )
+        unknown = keys[~np.isin(keys, known)]
+        if len(unknown):
+            raise ValueError(
+                f"the index holds no item with key {unknown[0]} ({len(unknown)} of {len(keys)} "
+                "keys are unknown); nothing was removed, index.keys_ lists the keys"
+            )
+        if len(keys):
             self._own()
-            self._forget(rows)
-        self._alive[rows] = False
-        self.n_indexed_ -= len(rows)
+            self._forget(keys)
+            self._alive[np.searchsorted(self._keys, keys)] = False
+            self.n_indexed_ -= len(keys)
         return self
 
     def kneighbors(self, X=None, n_neighbors=10, return_distance=True):
@@ -144,195 +149,287 @@ class BaseIndex(BaseEstimator):
         ValueError
             `n_neighbors` exceeds the items there are.
         """
-        if (
-            "n_indexed_" not in self.__dict__
-        ):  # a search for one query should not wait for the question
-            check_is_fitted(self, "n_indexed_")
-        k = check_k(n_neighbors, self.n_indexed_, X is None)
-        queries = None if X is None else self._check_queries(X)
+        self._check_fitted()
+        check_whole("n_neighbors", n_neighbors, 1)
+        k, n = int(n_neighbors), self.n_indexed_ - (X is None)
+        self._check_not_empty()
+        if k > n:
+            others = " other" * (X is None)
+            raise ValueError(f"k={k} exceeds the {n}{others} indexed images; use k <= {n}")
+        queries = None if X is None else self._prepared(X, self.n_features_in_)
         self._refresh()
-        distances, rows = self._find_each(k) if X is None else self._find_all(queries, k)
-        indices = self._keys[rows]
-        return (distances, indices) if return_distance else indices
+        own, queries = (None, queries) if X is not None else (self.keys_, self._alive_rows())
+        parts, step = [], self._queries_at_once
+        for start in range(0, max(1, queries.shape[0]), step):
+            found = self._find(queries[start : start + step], k + (X is None))
+            parts.append(found if own is None else leave_out(*found, own[start : start + step]))
+        distances, keys = (
+            parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        )
+        return (distances, keys) if return_distance else keys
 
-    def save(self, folder):
-        """Write the index to a folder, in one step as seen from outside; see `cbirkit.indexes.load`.
+    def save(self, path):
+        """Write the index to a file, in one step; see `cbirkit.indexes.load`.
 
         Parameters
         ----------
-        folder : path-like
-            New, empty, or holding an index saved before, which is replaced.
+        path : path-like
+            An index saved there before is replaced; anything else is refused.
 
         Raises
         ------
         FileExistsError, OSError
-            The folder holds something else; full disk, no permission. An index saved there before is untouched.
+            Something else is there; full disk, no permission. An index saved there before is untouched.
+        ValueError
+            The index is empty.
         """
-        check_is_fitted(self, "n_indexed_")
-        if not self.n_indexed_:
-            raise ValueError(
-                "the index is empty: every item was removed; add images before saving it"
-            )
-        self._refresh(compact=True)
-        save_index(self, folder)
+        self._check_fitted()
+        self._check_not_empty()
+        persistence.save(self, path, kind="index")
 
     @classmethod
-    def load(cls, folder, *, mmap=False, trusted=False):
-        """Read an index of this class from a folder; see `cbirkit.indexes.load`.
+    def load(cls, path, *, mmap=False, trusted=False, vectors=None):
+        """Read an index of this class from a file; see `cbirkit.indexes.load`.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            There is no such folder, or no usable index of this class in it.
+            There is no such file, or no usable index of this class in it.
         """
-        return load_index(folder, {cls.__name__: cls}, mmap=mmap, trusted=trusted)
+        index = persistence.load(path, kind="index", mmap=mmap)
+        try:
+            if not isinstance(index, cls) or not hasattr(index, "n_indexed_"):
+                raise ValueError(f"it holds {index!r}, not a fitted {cls.__name__}")
+            index.finish_loading(trusted=trusted, vectors=vectors)
+        except ImportError:
+            raise
+        except Exception as error:  # what a stranger wrote makes readers raise whatever they like
+            raise ValueError(
+                f"{str(path)!r} holds no usable index: {reason_of(error)}; index again"
+            ) from error
+        return index
+
+    def finish_loading(self, *, trusted=False, vectors=None):
+        """Nothing is left to do here; see the indexes around libraries."""
+
+    def __getstate__(self):
+        state = self.get_params(deep=False)
+        if "n_indexed_" in vars(self):
+            self._check_not_empty()
+            self._refresh(max_dead=0)
+            state |= {"keys": self._keys, "next_key": int(self._next_key)}
+            state |= {"n_dims": int(self.n_features_in_), **self._state()}
+        return state
+
+    def __setstate__(self, state):
+        for name in self._get_param_names():
+            setattr(self, name, state[name])
+        if "keys" not in state:
+            return
+        self._check_params()
+        keys, self._next_key = state["keys"], state["next_key"]
+        check_whole("next_key", self._next_key, 1)
+        if keys.dtype != np.int64 or keys.ndim != 1 or len(keys) == 0:
+            raise ValueError(f"the keys are {keys.dtype} of shape {keys.shape}")
+        if (np.diff(keys) <= 0).any() or keys[0] < 0 or keys[-1] >= self._next_key:
+            raise ValueError("the keys are not ascending")
+        self._keys, self._alive = keys, np.ones(len(keys), bool)
+        self.n_features_in_ = state["n_dims"]
+        self._restore(state)
+        self.n_indexed_ = len(keys)
+
+    def _state(self):
+        """What the structure is made of: a dict of arrays and plain values."""
+        return {"vectors": self._vectors}
+
+    def _restore(self, state):
+        """Set the structure up from its state; ValueError where that does not fit the keys."""
+        X, shape = state["vectors"], (len(self._keys), self.n_features_in_)
+        if X.dtype != self._dtype or X.shape != shape:
+            raise ValueError(f"the vectors are {X.dtype} of shape {X.shape}, not {shape}")
+        if not all(np.isfinite(X[start : start + 8192]).all() for start in range(0, len(X), 8192)):
+            raise ValueError("the vectors are not finite")
+        self._vectors = X
 
     @property
     def keys_(self):
         """Keys of the indexed items, ascending, (n_indexed_,) int64."""
-        check_is_fitted(self, "n_indexed_")
+        self._check_fitted()
         return self._keys[self._alive]
 
-    # What a subclass may replace
+    def _check_fitted(self):
+        if "n_indexed_" not in self.__dict__:  # sooner than scikit-learn's question
+            check_is_fitted(self, "n_indexed_")
 
-    _dtype = np.dtype(np.float32)
-    block_bytes = BLOCK_BYTES
+    def _check_not_empty(self):
+        if not self.n_indexed_:
+            raise ValueError("the index is empty: every item was removed; add images first")
+
+    # What a subclass gives or replaces
 
     def _check_params(self):
-        """Raise ValueError where a parameter is out of range."""
-        if self.metric not in METRICS:
-            raise ValueError(
-                f"metric={self.metric!r} is not known; use one of {', '.join(METRICS)}"
-            )
+        params = self.get_params(deep=False)
+        if params.get("metric", "cosine") not in METRICS:
+            known = ", ".join(METRICS)
+            raise ValueError(f"metric={params['metric']!r} is not known; use one of {known}")
+        for name in params.keys() - _NO_NUMBERS:
+            if name not in _INSTEAD or params[name] != _INSTEAD[name]:
+                check_whole(name, params[name], _LEAST.get(name, 1))
 
-    def _check_rows(self, X, n_dims):
-        """Return a copy of X as float32, of unit length under the cosine distance."""
-        cosine = self.metric == "cosine"
-        X = check_array(X, n_dims, copy=not cosine)
-        return unit_rows(X) if cosine else X
+    def _prepared(self, X, n_dims=None, copy=False):
+        """Rows as they are stored and asked with: float32, of unit length under the cosine distance."""
+        X = check_rows(X, n_dims, copy=copy and self.metric != "cosine")
+        lengths = lengths_of(np.einsum("ij,ij->i", X, X, dtype=np.float64))[:, None]
+        if self.metric != "cosine":
+            return X
+        lengths[lengths == 0] = 1  # rows of zeros stay zero
+        return np.divide(X, lengths, out=np.empty_like(X), dtype=np.float64, casting="same_kind")
 
-    def _check_queries(self, X):
-        """Return the same of queries, not necessarily a copy."""
-        query = one_query(X, self.n_features_in_, self.metric)
-        if query is not None:
-            return query
-        X = check_array(X, self.n_features_in_, copy=False)
-        return unit_rows(X) if self.metric == "cosine" else X
+    def _build(self, X):
+        """Make the structure for the rows X, whose keys are `_keys`."""
+        self._vectors = X
+
+    def _insert(self, X, keys):
+        """Put further rows into the structure; called before `_keys` and `_alive` grow."""
+        self._build(np.concatenate([self._vectors, X]))
+
+    def _forget(self, keys):
+        """Take rows out of the structure; called before they are marked as not alive."""
+
+    def _find(self, queries, k):
+        """Return distances and keys, (n_queries, k), of the k <= n_indexed_ nearest."""
+        raise NotImplementedError
+
+    def _alive_rows(self):
+        """The indexed rows, as queries."""
+        return self._vectors[self._alive] if not self._alive.all() else self._vectors
+
+    def _compact(self):
+        """Drop the rows that are not alive."""
+        X, self._keys = self._vectors[self._alive], self.keys_
+        self._alive = np.ones(len(self._keys), bool)
+        self._build(X)
 
     def _own(self):
         """Copy what is mapped from a file before it is changed."""
 
-    def _stored(self):
-        """Return the stored rows as `nearest` needs them."""
-        alive = None if self.n_indexed_ == len(self._keys) else self._alive
-        return DenseRows(self._vectors, self.metric, alive)
-
-    def _build(self):
-        """Build the structure for the stored rows, all alive."""
-        self._rows = self._stored()
-
-    def _insert(self, X, keys):
-        """Put further rows into the structure; called before `_keys` and `_alive` grow."""
-        self._parts.append(X)
-        self._rows = None
-
-    def _forget(self, rows):
-        """Take rows out of the structure; called before they are marked as not alive."""
-        self._rows = None
-
-    def _refresh(self, compact=False):
-        """Bring the structure up to date before a search (or, compact, before saving)."""
-        if compact or self._dead_share() > MAX_DEAD:
+    def _refresh(self, max_dead=None):
+        """Bring the structure up to date before a search."""
+        max_dead = self._max_dead if max_dead is None else max_dead
+        if 0 < self.n_indexed_ < (1 - max_dead) * len(self._keys):
             self._compact()
-            self._rows = None
-        if self._rows is None:
-            self._rows = self._stored()
 
-    def _find(self, queries, k):
-        """Return distances and rows (not keys), (n_queries, k), of k <= n_indexed_ items that are alive."""
-        return nearest(self._rows, queries, k, block_bytes=self.block_bytes)
 
-    def _rows_as_queries(self, rows):
-        return self._vectors[rows]
+def check_whole(name, value, least):
+    """Raise TypeError or ValueError unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name}={value} is too small; use {name} >= {least}")
 
-    def _state(self):
-        return {}
 
-    def _payloads(self):
-        return {"vectors": self._vectors}
+def check_shape(X, n_dims=None):
+    """Return X as a 2-D array with `n_dims` columns, or raise TypeError or ValueError."""
+    if sp.issparse(X):
+        raise TypeError("X is a sparse matrix; pass X.toarray()")
+    if np.ma.is_masked(X):
+        raise ValueError("X has masked values; leave those images out, or pass X.filled(0)")
+    if hasattr(X, "detach"):
+        X = X.detach().cpu()  # a torch tensor, of whatever device
+    try:
+        X = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X must have rows of one length ({error})") from error
+    if X.ndim != 2 or not X.shape[1]:
+        raise ValueError(
+            f"X must be 2-D, (n_images, n_dims), got shape {X.shape}; for one embedding pass X.reshape(1, -1)"
+        )
+    if n_dims is not None and X.shape[1] != n_dims:
+        raise ValueError(
+            f"X has {X.shape[1]} dimensions, the index holds {n_dims}; encode queries and database alike"
+        )
+    return X
 
-    def _restore(self, state, paths, *, mmap=False):
-        """Set up the structure of a loaded index; read structures as they are needed if `mmap`."""
-        if not self._parts:
-            raise ValueError("the vectors are missing")
-        self._rows = None
 
-    # What a subclass may use
+def check_rows(X, n_dims=None, *, copy=False):
+    """Return embeddings (n, n_dims) as C-ordered float32, or raise TypeError or ValueError; see also `lengths_of`."""
+    X = check_shape(X, n_dims)
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers, got {X.dtype}; pass a float32 array")
+    with np.errstate(over="ignore"):
+        return np.array(X, np.float32, order="C", copy=copy or None)
 
-    def _set_rows(self, X, keys, next_key):
-        self._parts, self._keys, self._next_key = [X], keys, next_key
-        self._alive = np.ones(len(X), bool)
-        self.n_features_in_, self.n_indexed_ = X.shape[1], len(X)
 
-    @property
-    def _vectors(self):
-        """Stored rows (n_rows, n_dims); additions are joined when first looked at."""
-        if len(self._parts) > 1:
-            self._parts = [np.concatenate(self._parts)]
-        return self._parts[0]
+def lengths_of(squares):
+    """Lengths (n,) of vectors from their squares; ValueError where one is not finite, or too long."""
+    if not (squares < _LONGEST**2).all():
+        row = int(np.argmin(squares < _LONGEST**2))
+        raise ValueError(
+            f"row {row} of X holds NaN, infinity or values too large for float32 distances; "
+            "leave that image out, or mend its encoder"
+        )
+    return np.sqrt(squares)
 
-    def _compact(self):
-        """Drop the rows that are not alive."""
-        if not self._alive.all():
-            self._set_rows(self._vectors[self._alive], self._keys[self._alive], self._next_key)
 
-    def _dead_share(self):
-        return 1 - self.n_indexed_ / max(1, len(self._keys))
+def leave_out(distances, keys, own, k=None):
+    """Drop each query itself from its neighbours and keep the first k of the others.
 
-    def _find_all(self, queries, k):
-        if 0 < len(queries) <= _QUERY_BLOCK:
-            return self._find(queries, k)
-        return in_blocks(len(queries), k, _QUERY_BLOCK, lambda some: self._find(queries[some], k))
+    Parameters
+    ----------
+    distances, keys : ndarray of shape (n, width)
+    own : ndarray of shape (n,)
+        Its own key; -1 for none.
+    k : int, optional
+        Default: width - 1.
 
-    def _find_each(self, k):
-        """Find the neighbours of each item among the others."""
-        own = np.flatnonzero(self._alive)
+    Returns
+    -------
+    distances, keys : ndarray of shape (n, k)
+        Where that leaves fewer than `k`, -1 at infinity fills up.
+    """
+    k = keys.shape[1] - 1 if k is None else k
+    itself = (keys == own[:, None]) & (own >= 0)[:, None]
+    if not itself.any():
+        return distances[:, :k], keys[:, :k]
+    order = np.argsort(itself, axis=1, kind="stable")[:, :k]
+    distances = np.where(itself, np.array(np.inf, distances.dtype), distances)
+    keys = np.where(itself, -1, keys)
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(keys, order, axis=1)
 
-        def find(some):
-            return leave_out(*self._find(self._rows_as_queries(own[some]), k + 1), own[some])
 
-        return in_blocks(len(own), k, _QUERY_BLOCK, find)
+def lines_of(which, values, m, fill):
+    """A table (m, width) whose lines hold the `values` of each of m queries, padded; `which`, ascending, says of whom."""
+    counts = np.bincount(which, minlength=m)
+    table = np.full((m, max(1, counts.max(initial=0))), fill, values.dtype)
+    table[np.arange(table.shape[1]) < counts[:, None]] = values
+    return table
 
-    def _find_among(self, queries, candidates, k):
-        """Order candidates (n_queries, n) by exact distance; where fewer than k are alive, look at all rows."""
-        if candidates.shape == (1, k) and self.n_indexed_ == len(self._keys):
-            distances = refine_one(
-                take_rows(self._vectors, candidates[0]), self.metric, queries, candidates
-            )
-            if distances is not None:
-                return distances, candidates
-        stored = self._stored()
-        distances, rows = refine(stored, queries, candidates, k)
-        if rows[:, -1].min() < 0:
-            short = np.flatnonzero(rows[:, -1] < 0)
-            distances[short], rows[short] = nearest(stored, queries[short], k)
-        return distances, rows
 
-    def _find_copies_among(self, queries, found, k, *more):
-        """The same of what a structure found, (n_queries, n), and of all that it stands for; `more` are rows."""
-        if not self._copies.any:
-            return self._find_among(queries, np.hstack([found, *more]) if more else found, k)
-        most = min(len(self._keys), int(self._copies.counts.max()) * found.shape[1])
+def nearest_first(distances, rows, k, which=None, m=None):
+    """The k nearest of each query; at equal distances the smaller row first.
 
-        order = np.argsort(
-            self._copies.counts[found].sum(axis=1)
-        )  # those with few candidates do not wait for others
+    Parameters
+    ----------
+    distances : ndarray of shape (n_queries, width) or (n_candidates,), float32
+        Not below 0.
+    rows : the same, int64
+        -1 for none.
+    k : int
+    which : ndarray of shape (n_candidates,), int64, optional
+        Of which of the m queries each candidate is, ascending.
 
-        def find(some):
-            some = order[some]
-            rows = np.hstack([self._copies.expand(found[some]), *(part[some] for part in more)])
-            return self._find_among(queries[some], rows, k)
-
-        distances, rows = in_blocks(len(queries), k, max(1, min(32, _CANDIDATES // most)), find)
-        back = np.argsort(order)
-        return distances[back], rows[back]
+    Returns
+    -------
+    distances, rows : ndarray of shape (n_queries, k)
+        Padded with -1 at infinity.
+    """
+    # the bits of a float32 that is not negative sort as it does
+    numbers = distances.view(np.uint32).astype(np.uint64) << _HALF | rows.astype(np.uint64) & _LOW
+    table = numbers if which is None else lines_of(which, numbers, m, _NONE)
+    table.sort(axis=1)
+    if table.shape[1] < k:
+        table = np.pad(table, ((0, 0), (0, k - table.shape[1])), constant_values=_NONE)
+    found = (table[:, :k] >> _HALF).astype(np.uint32).view(np.float32)
+    rows = (table[:, :k] & _LOW).astype(np.int64)
+    rows[found == np.inf] = -1
+    return found, rows

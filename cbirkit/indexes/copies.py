@@ -2,86 +2,44 @@
 
 import numpy as np
 
-from cbirkit._manifest import read_array
+from .base import lines_of
 
 _LEAST = 8  # rows that make a group
-_TOLERANCE = 1e-3  # of the spread of all rows
+_TOLERANCES = (1e-3, 1e-2, 1e-1, 4e-1)  # of the spread of all rows
 _GROWTH = 1.1  # after which groups are looked for again
-_DIRECTIONS = 6
-_CROWD = 32  # rows that make a cluster
-_PROBES = 64  # rows around which clusters are looked for at a time
-_GAP = 1.5  # times its radius, within which a cluster has next to nothing around it
-_FLOOR = 2e-3  # of the spread, below which float32 tells no distances
+_DIRECTIONS = 8
+_WIDTH = 4  # of a cell: times what a direction sees of the tolerance
 
 
 def find_copies(X):
-    """Return the row that stands for each row of X (n_rows, n_dims), (n_rows,) int64: itself for most.
+    """The row that stands for each row of X (n_rows, n_dims), (n_rows,) int64: itself for most.
 
-    One of all that are (nearly) equal stands for them, and one of each tight cluster with next to nothing around it.
+    Rows whose projections on random directions fall into one cell are compared with the first of them; those within
+    a tolerance are its copies, if they are 8 or more together.
     """
-    of, left, n = _equal(X), np.arange(len(X)), -1
-    while len(left) != n and len(left := left[of[left] == left]) > _PROBES:
-        n = len(left)
-        left = left[_fold_clusters(X, left, of)]
-    return of[of]
-
-
-def _fold_clusters(X, rows, of):
-    """Fold clusters found around 64 of the rows of X, in `of`; tells which rows are left to look at."""
-    probes, centre = (
-        np.random.RandomState(0).choice(len(rows), _PROBES, replace=False),
-        X.mean(axis=0),
-    )
-    around, far, spread = X[rows[probes]] - centre, np.empty((_PROBES, len(rows)), np.float32), 0
-    for start in range(0, len(rows), 8192):
-        block = X[rows[start : start + 8192]] - centre
-        squares = np.einsum("ij,ij->i", block, block)
-        far[:, start : start + 8192] = (
-            (around**2).sum(axis=1)[:, None] + squares - 2 * around @ block.T
-        )
-        spread += squares.sum()
-    np.sqrt(np.maximum(far, _FLOOR**2 * spread / len(rows), out=far), out=far)
-    free, sizes = np.ones(len(rows), bool), np.arange(_CROWD, int(len(rows) / 1.05))
-    for probe, distances in zip(probes, far, strict=True):
-        if free[probe]:
-            ordered = np.sort(distances)
-            gaps = ordered[(sizes * 1.05).astype(np.int64)] / ordered[sizes - 1]
-            if gaps.max() >= _GAP:
-                members = (distances <= ordered[sizes[gaps.argmax()] - 1]) & free
-                of[rows[members]], free[members] = rows[probe], False
-    return free
-
-
-def _equal(X):
-    """The row that stands for each row of X, (n_rows,) int64, where only (nearly) equal rows are folded.
-
-    Rows whose projections on random directions fall into one cell are compared with the first of them; those within a
-    thousandth of the spread of X are its copies, if they are 8 or more together.
-    """
-    rng = np.random.RandomState(0)
+    of, rng = np.arange(len(X)), np.random.RandomState(0)
     directions = rng.randn(X.shape[1], _DIRECTIONS)
     directions /= np.linalg.norm(directions, axis=0)
     mixers = rng.randint(1, 2**62, _DIRECTIONS) | 1
-    centre, of, hashes = (
-        X.mean(axis=0, dtype=np.float64),
-        np.arange(len(X)),
-        np.empty(len(X), np.int64),
-    )
-    blocks = [slice(start, start + 8192) for start in range(0, len(X), 8192)]
-    spread = sum(np.square(X[block] - centre).sum() for block in blocks) / len(X)
-    tolerance = _TOLERANCE * np.sqrt(spread) or 1.0
-    for block in blocks:
-        cells = np.floor((X[block] - centre) @ directions / tolerance)
-        hashes[block] = (cells.astype(np.int64) * mixers).sum(axis=1)
-    _, first, which, counts = np.unique(
-        hashes, return_index=True, return_inverse=True, return_counts=True
-    )
-    crowded = np.flatnonzero(counts[which] >= _LEAST)
-    heads = first[which[crowded]]
-    for start in range(0, len(crowded), 8192):
-        rows, head = crowded[start : start + 8192], heads[start : start + 8192]
-        same = np.linalg.norm(X[rows].astype(np.float64) - X[head], axis=1) <= tolerance
-        of[rows[same]] = head[same]
+    along = (X @ directions) - X.mean(axis=0, dtype=np.float64) @ directions
+    # a direction of length 1 sees one of n_dims parts of the spread, and of the distance of two rows
+    scale = np.sqrt(along.var(axis=0).mean())
+    for share in _TOLERANCES:
+        tolerance = share * scale * np.sqrt(X.shape[1])
+        left = np.flatnonzero(of == np.arange(len(X)))
+        cells = along[left] / (_WIDTH * share * scale or 1.0) + rng.rand(_DIRECTIONS)
+        cells = np.floor(cells).astype(np.int64) @ mixers
+        _, first, which, counts = np.unique(
+            cells, return_index=True, return_inverse=True, return_counts=True
+        )
+        crowded = np.flatnonzero(counts[which] >= _LEAST)
+        for start in range(0, len(crowded), 8192):
+            some = crowded[start : start + 8192]
+            rows, heads = left[some], left[first[which[some]]]
+            near = np.linalg.norm(X[rows].astype(np.float64) - X[heads], axis=1) <= tolerance
+            of[rows[near]] = heads[near]
+    while (of[of] != of).any():
+        of = of[of]
     return of
 
 
@@ -92,24 +50,36 @@ class Copies:
     ----------
     of : ndarray of shape (n_rows,), int64
         The row that stands for each row, see `find_copies`.
+    n_looked_at : int, optional
+        Rows that there were when copies were looked for; default all.
     """
 
-    def __init__(self, of):
-        self.of, self.n_looked_at = of, len(of)
-        self._arrange()
-
-    def _arrange(self):
-        counts = np.bincount(self.of, minlength=len(self.of))
+    def __init__(self, of, n_looked_at=None):
+        counts = np.bincount(of, minlength=len(of))
+        self.of, self.n_looked_at = of, len(of) if n_looked_at is None else n_looked_at
         self.heads = np.flatnonzero(counts)  # those in the structure, in its order
         self.counts = counts[self.heads]
         self.starts = np.cumsum(self.counts) - self.counts
         self.members = np.argsort(self.of, kind="stable")
         self.any = len(self.heads) < len(self.of)
 
-    def grow(self, n):
-        """Note n further rows, each in the structure."""
-        self.of = np.concatenate([self.of, np.arange(len(self.of), len(self.of) + n)])
-        self._arrange()
+    @classmethod
+    def of_state(cls, of, n):
+        """From what was saved; ValueError unless it says of each of n rows which one stands for it."""
+        if of.dtype != np.int64 or of.shape != (n,) or ((of < 0) | (of >= n)).any():
+            raise ValueError("the copies do not fit the keys")
+        if (of[of] != of).any():
+            raise ValueError("the copies do not fit the keys")
+        return cls(of)
+
+    def grown(self, n):
+        """The same with n further rows, each in the structure."""
+        of = np.concatenate([self.of, np.arange(len(self.of), len(self.of) + n)])
+        return Copies(of, self.n_looked_at)
+
+    def wanted(self, k):
+        """How many of `heads` to look for: more than k where some are farther than what they stand for."""
+        return 2 * k + 16 if self.any else k
 
     def are_stale(self, X):
         """Whether X has grown so much since, and by so many copies, that the structure has to be built anew."""
@@ -122,28 +92,12 @@ class Copies:
         """Whether each of `heads` stands for a row that is alive."""
         return np.logical_or.reduceat(alive[self.members], self.starts) if self.any else alive
 
-    def wanted(self, k):
-        """How many heads to look for: more than k where some are farther than what they stand for."""
-        return 2 * k + 16 if self.any else k
-
     def expand(self, found):
         """Rows (m, width), padded with -1, that `found` (m, n), positions among `heads` or -1, stand for."""
-        counts = np.where(found < 0, 0, self.counts[found])
-        totals = counts.sum(axis=1)
-        rows = np.full((len(found), max(1, totals.max(initial=0))), -1, np.int64)
-        counts, flat = counts.ravel(), np.repeat(np.arange(found.size), counts.ravel())
-        offset = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows[np.arange(rows.shape[1]) < totals[:, None]] = self.members[
-            self.starts[found.ravel()[flat]] + offset
-        ]
-        return rows
-
-    @classmethod
-    def load(cls, path, n_rows):
-        """Read what was saved: `of`, or nothing (None) where each row stands for itself."""
-        of = np.arange(n_rows) if path is None else read_array(path)
-        if of.dtype != np.int64 or of.shape != (n_rows,) or ((of < 0) | (of >= n_rows)).any():
-            raise ValueError("the copies do not fit the keys")
-        if (of[of] != of).any():
-            raise ValueError("the copies do not fit the keys")
-        return cls(of)
+        which, columns = np.nonzero(found >= 0)
+        heads = found[which, columns]
+        counts = self.counts[heads]
+        # the place of each member within its group
+        place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = self.members[np.repeat(self.starts[heads], counts) + place]
+        return lines_of(np.repeat(which, counts), rows, len(found), -1)
