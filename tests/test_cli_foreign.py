@@ -191,7 +191,6 @@ def forged(folder, change):
     place = folder / ".cbirkit" / "retriever"
     about = json.loads((place / "manifest.json").read_text())["about"]
     change(place)
-    _atomic.write_manifest(place / "index", kind="index")
     _atomic.write_manifest(place, kind="retriever", about=about)
 
 
@@ -259,9 +258,9 @@ def test_files_of_faiss_and_annoy_from_another_user_are_built_anew_unless_truste
     assert expected[2] == ""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other user"))
     kind, parsed = type(choices.make_index(index)), []
-    real = kind._restore
+    real = kind._parse
     monkeypatch.setattr(
-        kind, "_restore", lambda *args, **kwargs: parsed.append(1) or real(*args, **kwargs)
+        kind, "_parse", lambda *args, **kwargs: parsed.append(1) or real(*args, **kwargs)
     )
     _, out, err = run("search", folder, "cat/0.png", "-k", 5)
     assert out == expected[1] and "was not saved by you on this machine" in err and not parsed

@@ -122,7 +122,7 @@ class _Terminal(logging.StreamHandler):
     heard = (
         "cbirkit.cli",
         "cbirkit.store.damaged",
-        "cbirkit.indexes.saved",
+        "cbirkit.indexes.approximate",
     )
     heard += ("cbirkit.images.tables",)
 

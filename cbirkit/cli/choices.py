@@ -48,9 +48,7 @@ _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
 """
 _DESKTOP = ("Thumbs.db", "desktop.ini")
-_SAVED_NAME = re.compile(
-    r"(manifest|state|index)\.json|database|encoder|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)"
-)
+_SAVED_NAME = re.compile(r"manifest\.json|database|encoder|index")
 
 
 # ---------------------------------------------------------------------- words

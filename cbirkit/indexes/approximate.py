@@ -1,13 +1,11 @@
 """What the indexes share that look at few items: structures of libraries, and exact search where they find too few."""
 
-import hashlib
-import hmac
 import logging
 
 import numpy as np
 
-from cbirkit._manifest import seal_of
 from cbirkit._optional import require
+from cbirkit.persistence import is_sealed, seal
 
 from .base import BaseIndex, nearest_first
 from .copies import Copies, find_copies
@@ -74,8 +72,7 @@ class Approximate(BaseIndex):
 
     def _state(self):
         structure = self._as_bytes()
-        seal = seal_of(hashlib.sha256(structure).hexdigest())
-        return {"structure": structure, "seal": seal, "vectors": self._vectors}
+        return {"structure": structure, "seal": seal(structure), "vectors": self._vectors}
 
     def _restore(self, state):
         if state["vectors"] is not None:
@@ -90,9 +87,7 @@ class Approximate(BaseIndex):
         """
         if self._saved is None:
             return
-        structure, given = self._saved["structure"], self._saved["seal"]
-        seal = seal_of(hashlib.sha256(structure).hexdigest())
-        if trusted or (seal and isinstance(given, str) and hmac.compare_digest(given, seal)):
+        if trusted or is_sealed(self._saved["structure"], self._saved["seal"]):
             self._parse(self._saved)
         else:
             self._build_from(vectors)
