@@ -8,8 +8,7 @@ import torch
 from attack_samples import Small, misranking, pixels_of
 
 from cbirkit import attacks
-from cbirkit.attacks.bounds import Ball
-from cbirkit.attacks.gradient import value_and_gradient
+from cbirkit.attacks.perturbations import Ball, value_and_gradient
 
 EPSILONS = (1 / 255, 8 / 255, 0.3, 1.0)
 LINF = {
@@ -268,15 +267,14 @@ BAD = {
     ),
     "no image": (lambda: attacks.to_pixels([]), "at least one"),
     "grey levels": (lambda: attacks.PGD(8), "8 / 255"),
-    "negative": (lambda: attacks.FGSM(-0.1), "at least 0"),
-    "NaN": (lambda: attacks.Noise(float("nan")), "at least 0"),
-    "text": (lambda: attacks.Square("8"), "at least 0"),
+    "negative": (lambda: attacks.FGSM(-0.1), "epsilon"),
+    "NaN": (lambda: attacks.Noise(float("nan")), "epsilon"),
+    "text": (lambda: attacks.Square("8"), "epsilon"),
     "norm": (lambda: attacks.PGD(0.1, "l1"), "linf"),
     "steps": (lambda: attacks.PGD(0.1, steps=-1), "steps"),
     "half a step": (lambda: attacks.PGD(0.1, steps=1.5), "steps"),
     "step": (lambda: attacks.PGD(0.1, step=0), "step"),
     "start": (lambda: attacks.PGD(0.1, start="warm"), "start"),
-    "area": (lambda: attacks.Square(0.1, area=0), "area"),
     "no right item": (lambda: attacks.Misrank(np.eye(3), np.zeros((2, 3))), "right and a wrong"),
     "no wrong item": (lambda: attacks.Misrank(np.eye(3), np.ones((2, 3))), "right and a wrong"),
     "gains of another database": (lambda: attacks.Misrank(np.eye(3), np.eye(2)), "shape"),

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from cbirkit import checks
-from cbirkit.attacks.bounds import Ball
+from cbirkit.attacks.perturbations import Ball
 
 
 def solved_recall(hits):

@@ -1,18 +1,14 @@
 """Attacks on retrieval and what helps against them: perturbations of an image, bounded in pixels of [0, 1]."""
 
-from .black_box import Noise, Square
-from .defences import bit_depth, jpeg, neighbour_stability, preprocessed, smoothed
-from .gradient import FGSM, PGD, Universal, perturbed
-from .model import attackable, queryable
+from .defences import adversarial_loss, bit_depth, jpeg, neighbour_stability, preprocessed, smoothed
 from .objectives import Away, Misrank, Towards
-from .pixels import to_images, to_pixels
-from .result import Attacked, embed_pixels
-from .training import adversarial_loss
+from .perturbations import FGSM, PGD, AttackResult, Noise, Square, Universal, perturbed
+from .pixels import attackable, embed_pixels, queryable, to_images, to_pixels
 
 __all__ = [
     "FGSM",
     "PGD",
-    "Attacked",
+    "AttackResult",
     "Away",
     "Misrank",
     "Noise",

@@ -1,13 +1,15 @@
-"""Defences that need no training: change the image before it is encoded, average over noise, watch the neighbours."""
+"""Defences: change the image before it is encoded, average over noise, watch the neighbours, train on attacked images."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
-from .._optional import require
-from .pixels import check_pixels, check_steps, to_images, to_pixels
-from .result import embed_pixels
+from cbirkit._optional import require
+from cbirkit.encoders.base import check_choice, check_count, check_number
+
+from .perturbations import check_epsilon
+from .pixels import check_pixels, embed_pixels, to_images, to_pixels
 
 
 def bit_depth(pixels, bits=3):
@@ -22,7 +24,7 @@ def bit_depth(pixels, bits=3):
     >>> bit_depth(require("torch").tensor([0.2, 0.6]), bits=1)
     tensor([0., 1.])
     """
-    check_steps("bits", bits, 1)
+    check_count("bits", bits)
     levels = 2**bits - 1
     return (pixels * levels).round() / levels
 
@@ -69,10 +71,9 @@ def preprocessed(model, change, *, gradient="identity"):
     ----------
     Athalye, Carlini and Wagner, "Obfuscated gradients give a false sense of security", ICML 2018, arXiv 1802.00420.
     """
-    from ..nets.extraction import StraightThrough
+    from cbirkit.nets.extraction import StraightThrough
 
-    if gradient not in ("identity", "none"):
-        raise ValueError(f'gradient must be "identity" or "none", got {gradient!r}')
+    check_choice("gradient", gradient, ("identity", "none"))
     through = StraightThrough(change, gradient)
     return lambda pixels: model(through(pixels))
 
@@ -100,11 +101,8 @@ def smoothed(model, sigma=0.05, n_draws=8, *, random_state=0):
     They smooth a classifier's votes and prove a radius. The mean of embeddings here comes with no proof.
     """
     torch = require("torch")
-    check_steps("n_draws", n_draws, 1)
-    if not 0 <= sigma < float("inf"):
-        raise ValueError(
-            f"sigma must be a number of at least 0, got {sigma!r}; 0.05 is the default"
-        )
+    check_count("n_draws", n_draws)
+    check_number("sigma", sigma, 0)
     draw = torch.Generator().manual_seed(int(random_state))
 
     def embed(pixels):
@@ -145,7 +143,7 @@ def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
     array([1., 1.])
     """
     check_pixels(pixels)
-    check_steps("k", k, 1)
+    check_count("k", k)
     database = np.asarray(database, dtype=np.float32)
     if k > len(database):
         raise ValueError(
@@ -158,8 +156,62 @@ def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
         return np.argsort(-embed_pixels(model, images) @ database.T, axis=1, kind="stable")[:, :k]
 
     own = lists(pixels)
-    shares = [
-        [np.isin(a, b).mean() for a, b in zip(own, lists(change(pixels)), strict=True)]
-        for change in changes
-    ]
-    return np.mean(shares, axis=0)
+    kept = [own[:, :, None] == lists(change(pixels))[:, None] for change in changes]  # (n, k, k)
+    return np.any(kept, axis=3).mean(axis=(0, 2))
+
+
+def adversarial_loss(loss, *, epsilon=4 / 255, steps=3):
+    """A loss for `cbirkit.learning.train` on images that were attacked first.
+
+    ``min over weights of max over |d| <= epsilon of loss(x + d)``: the inner maximum by projected gradient ascent from a
+    random start, with the network in eval mode, so that its running averages see only what it is trained on.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(network, (pixels, targets))``, as `train` takes it, on pixels (n, 3, h, w) in [0, 1]: what normalises them
+        is part of the network (`cbirkit.nets.extraction.EmbeddingNet`).
+    epsilon : float
+        L-inf bound.
+    steps : int
+        Each of half of `epsilon`. A training step costs ``steps + 1`` times as much as without; 0 trains on random perturbations.
+
+    Returns
+    -------
+    callable
+        ``loss(network, batch)``.
+
+    Raises
+    ------
+    ValueError
+        A bound or number of steps that is none; on call, pixels outside [0, 1].
+
+    References
+    ----------
+    Madry et al., ICLR 2018, arXiv 1706.06083. For retrieval: Zhou et al., "Adversarial ranking attack and defense", ECCV 2020,
+    arXiv 2002.11293.
+    """
+    check_epsilon(epsilon, "linf")
+    check_count("steps", steps, 0)
+
+    def hardest(network, batch):
+        torch = require("torch")
+        pixels, targets = batch[0], batch[1:]
+        if not bool(((pixels >= -1e-6) & (pixels <= 1 + 1e-6)).all()):
+            raise ValueError(
+                "adversarial training takes pixels in [0, 1]; let the network normalise, not the batches"
+            )
+        was = network.training
+        network.eval()
+        low, high = (pixels - epsilon).clamp(0, 1), (pixels + epsilon).clamp(0, 1)
+        at = (pixels + epsilon * (2 * torch.rand_like(pixels) - 1)).clamp(low, high)
+        for _ in range(steps):
+            at.requires_grad_(True)
+            value = loss(network, (at, *targets))
+            value = value[0] if isinstance(value, tuple) else value
+            (gradient,) = torch.autograd.grad(value, at)
+            at = (at.detach() + epsilon / 2 * gradient.sign()).clamp(low, high)
+        network.train(was)
+        return loss(network, (at.detach(), *targets))
+
+    return hardest

@@ -1,8 +1,10 @@
 """What an attack is after: a number for each embedding, the larger the better for the attacker."""
 
+import copy
+
 import numpy as np
 
-from .._optional import require
+from cbirkit._optional import require
 
 
 class Away:
@@ -96,20 +98,14 @@ class Misrank:
     def __call__(self, embeddings):
         """Embeddings (n, d) of length 1 -> tensor (n,)."""
         cosines = embeddings @ self.database.to(embeddings).T  # (n, n_database)
-        best = [
-            cosines.masked_fill(~one.to(cosines.device), -2).amax(dim=1)
-            for one in (self.wrong, self.right)
-        ]
-        return best[0] - best[1]
+        masks = (self.wrong.to(cosines.device), self.right.to(cosines.device))
+        wrong, right = (cosines.masked_fill(~mask, -2).amax(dim=1) for mask in masks)
+        return wrong - right
 
     def rows(self, which):
         """The same objective for some of the images."""
-        other = object.__new__(type(self))
-        other.database, other.right, other.wrong = (
-            self.database,
-            self.right[which],
-            self.wrong[which],
-        )
+        other = copy.copy(self)
+        other.right, other.wrong = self.right[which], self.wrong[which]
         return other
 
     def __len__(self):
@@ -119,11 +115,9 @@ class Misrank:
 def unit_rows(embeddings):
     """Embeddings as a float32 tensor, each scaled to length 1; ValueError if there is nothing finite to scale."""
     torch = require("torch")
-    rows = (
-        torch.as_tensor(np.asarray(embeddings, dtype=np.float32))
-        if not isinstance(embeddings, torch.Tensor)
-        else embeddings
-    )
+    rows = embeddings
+    if not isinstance(rows, torch.Tensor):
+        rows = torch.as_tensor(np.asarray(embeddings, dtype=np.float32))
     if rows.ndim < 2 or not rows.numel() or not bool(torch.isfinite(rows).all()):
         raise ValueError(
             f"expected finite embeddings, one a row, got shape {tuple(rows.shape)}; encode images first"

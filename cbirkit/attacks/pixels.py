@@ -1,10 +1,11 @@
-"""Images as attacks see them: float32 tensors (n, 3, h, w) in [0, 1], with errors for what is none."""
+"""Images and encoders as attacks see them: float32 tensors (n, 3, h, w) in [0, 1], and functions of them."""
 
-import numbers
+import functools
 
 import numpy as np
 
-from .._optional import require
+from cbirkit._optional import require
+from cbirkit.encoders import Deep
 
 
 def to_pixels(images):
@@ -39,14 +40,8 @@ def to_pixels(images):
             )
     if len({array.shape for array in arrays}) > 1:
         raise ValueError("the images differ in size; attack those of one size at a time")
-    return (
-        require("torch")
-        .from_numpy(np.stack(arrays))
-        .permute(0, 3, 1, 2)
-        .contiguous()
-        .float()
-        .div_(255)
-    )
+    stacked = require("torch").from_numpy(np.stack(arrays))  # (n, h, w, 3)
+    return stacked.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
 def to_images(pixels):
@@ -63,7 +58,7 @@ def to_images(pixels):
 
 
 def check_pixels(pixels):
-    """Refuse what are not pixels, with a sentence that says why."""
+    """Refuse what are not pixels, with a sentence that says why; gives them back."""
     torch = require("torch")
     how = "use attacks.to_pixels(images)"
     if not isinstance(pixels, torch.Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
@@ -76,24 +71,76 @@ def check_pixels(pixels):
             f"pixels must be floats in [0, 1], got {pixels.dtype} from {pixels.min():.3g} to {pixels.max():.3g}; "
             f"do not normalise them, the model does that; {how}"
         )
+    return pixels
 
 
-def check_epsilon(epsilon, norm):
-    """Refuse a bound that is no number >= 0, or that was meant in grey levels."""
-    if norm not in ("linf", "l2"):
-        raise ValueError(f'norm must be "linf" or "l2", got {norm!r}')
-    real = isinstance(epsilon, numbers.Real) and not isinstance(epsilon, bool)
-    if not real or not 0 <= epsilon < float("inf"):
-        raise ValueError(
-            f"epsilon must be a number of at least 0, got {epsilon!r}; 8 / 255 is usual"
+def attackable(encoder):
+    """A deep encoder as a differentiable function of pixels.
+
+    Parameters
+    ----------
+    encoder : Deep
+        With one scale, and a resize other than "pad".
+
+    Returns
+    -------
+    cbirkit.nets.extraction.EmbeddingNet
+        Called with pixels (n, 3, h, w) in [0, 1], of any size, it gives embeddings (n, d) of length 1: those of
+        ``encoder.transform``, but for the rounding to whole grey levels after resizing. In eval mode, its weights fixed.
+
+    Raises
+    ------
+    TypeError
+        The encoder has no gradients; attack it by score, with `queryable` and `Square`.
+    ValueError
+        Several scales, or padding.
+
+    Examples
+    --------
+    >>> model = attackable(Deep("conv5", weights=None, size=32))
+    >>> model(require("torch").rand(2, 3, 40, 40)).shape
+    torch.Size([2, 96])
+    """
+    from cbirkit.nets.extraction import EmbeddingNet
+
+    if not isinstance(encoder, Deep):
+        raise TypeError(
+            f"gradients need a Deep encoder, got {type(encoder).__name__}; attack others by score: Square on queryable(encoder)"
         )
-    if norm == "linf" and epsilon > 1:
+    if len(encoder.scales) != 1:
         raise ValueError(
-            f"epsilon={epsilon:g} is more than all of [0, 1]; for grey levels divide by 255, as in epsilon=8 / 255"
+            f"attacks take encoders of one scale, got scales={encoder.scales!r}; use scales=(1.0,)"
         )
+    extractor, step = encoder.extractor, encoder.preprocessing.scaled(encoder.scales[0])
+    pool = functools.partial(extractor.pool, pooling=encoder.pooling, p=encoder.p)
+    model = EmbeddingNet(encoder.network, step, pool).eval().requires_grad_(False)
+    return model.to(extractor.device, memory_format=require("torch").channels_last)
 
 
-def check_steps(name, value, low=0):
-    """Refuse what is no whole number of at least `low`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name} must be a whole number of at least {low}, got {value!r}")
+def queryable(encoder):
+    """Any encoder as a function of pixels that answers but gives no gradient: what a stranger can ask of a search engine.
+
+    Pixels are rounded to uint8 first, as in an uploaded file.
+
+    Examples
+    --------
+    >>> from cbirkit.encoders import ColorHistogram
+    >>> queryable(ColorHistogram())(require("torch").rand(1, 3, 8, 8)).ndim
+    2
+    """
+
+    def answer(pixels):
+        torch = require("torch")
+        check_pixels(pixels)
+        rows = torch.from_numpy(encoder.transform(list(to_images(pixels)))).float()
+        return torch.nn.functional.normalize(rows)
+
+    return answer
+
+
+def embed_pixels(model, pixels, batch_size=64):
+    """Embeddings (n, d), float32 array, of pixels (n, 3, h, w); without gradients."""
+    torch = require("torch")
+    with torch.no_grad():
+        parts = [model(chunk).float().cpu() for chunk in pixels.split(batch_size)]
+    return torch.cat(parts).numpy()
