@@ -4,6 +4,7 @@ list of what there is."""
 import dataclasses
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from cbirkit.datasets.fetch.readers import StoredFiles, read_pickle
 from cbirkit.datasets.fetch.registry import DataSet, make, prepare
 from cbirkit.images import ImageCollection, read_image
 
+MD5 = "md5:" + 32 * "0"
 ARCHIVE = make_tar({"a.jpg": jpeg(0), "b.jpg": jpeg(1)})
 
 
@@ -112,10 +114,11 @@ def test_a_process_killed_while_unpacking_leaves_nothing_that_counts(toy, server
     done = subprocess.run(command, cwd=ROOT, check=False)
     assert done.returncode == 9 and not is_ready(tmp_path)
     assert len(list((tmp_path / "toy").glob(".ready.*.partial"))) == 1
-    (tmp_path / "toy" / "tmp1234").touch()  # pooch's, of a killed download
+    for name in ("tmp1234", "toy.tgz.part", "toy.tgz.part.json"):  # of a killed download
+        (tmp_path / "toy" / name).touch()
     prepare("toy", root=tmp_path, progress=False)
     assert is_ready(tmp_path) and litter(tmp_path) == [] and len(server.requests) == 1
-    assert not (tmp_path / "toy" / "tmp1234").exists()
+    assert sorted(p.name for p in (tmp_path / "toy").iterdir()) == [".lock", "ready"]
 
 
 def test_an_archive_that_is_none_without_a_published_checksum_is_set_aside(
@@ -276,36 +279,38 @@ def test_a_benchmark_cannot_be_changed():
 # ---------------------------------------------------------------------- the list
 
 
+def readme_row(data_set):
+    """The line of data/README.md that says what is known of a set."""
+    files = []
+    for item in data_set.downloads:
+        size = f"{item.megabytes:,} MB" if item.megabytes >= 1 else "< 1 MB"
+        checksum = f"`{item.checksum}`" if item.checksum else "first use"
+        files.append(f"{item.name}, {size}: {', '.join(f'<{u}>' for u in item.urls)}; {checksum}")
+    function = registry._FETCH[data_set.name].func.__name__
+    cells = [f"`{data_set.name}`", f"`{function}`", f"{data_set.n_images:,}", "<br>".join(files)]
+    return "| " + " | ".join([*cells, data_set.terms, f"<{data_set.page}>"]) + " |"
+
+
 def test_every_set_is_listed_documented_and_says_where_it_comes_from(tmp_path, monkeypatch):
     monkeypatch.setenv("CBIRKIT_DATA", str(tmp_path))
-    listed = datasets.fetchable()
-    known = registry.DATA_SETS
+    listed, known = datasets.fetchable(), registry.DATA_SETS
     assert list(listed.index) == list(known) and not listed["here"].any()
-    readme = (ROOT / "data" / "README.md").read_text("utf-8")
     assert set(registry._FETCH) == set(known)
+    readme = (ROOT / "data" / "README.md").read_text("utf-8").splitlines()
     for name, data_set in known.items():
-        assert f"| `{name}`" in readme and data_set.page in readme
+        row = readme_row(data_set)
+        assert row in readme, f"put this line into data/README.md:\n{row}"
         assert listed.loc[name, "folder"] == str(tmp_path / name)
         for item in data_set.downloads:
             assert all(url.startswith(("https://", "http://")) for url in item.urls)
-            assert item.checksum is None or item.checksum in readme, (
-                f"{item.name}: its checksum is not in data/README.md"
-            )
-            kind, _, digits = (item.checksum or f"md5:{0:032x}").partition(":")
-            assert len(digits) == {"md5": 32, "sha256": 64}[kind] and set(digits) <= set(
-                "0123456789abcdef"
-            )
+            assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", item.checksum or MD5)
     functions = {call.func for call in registry._FETCH.values()}
-    assert functions == {
-        getattr(datasets, name) for name in dir(datasets) if name.startswith("fetch_")
-    }
+    named = {getattr(datasets, name) for name in dir(datasets) if name.startswith("fetch_")}
+    assert functions == named
     for function in functions:
-        text = function.__doc__
-        assert all(
-            word in text
-            for word in ("root : ", "download : ", "progress : ", "Returns", "References")
-        )
-        assert "split" in text.lower() or "protocol" in text.lower()
+        words = ("root : ", "download : ", "progress : ", "Returns", "References")
+        assert all(word in function.__doc__ for word in words)
+        assert re.search("split|protocol", function.__doc__, re.IGNORECASE)
 
 
 def test_by_name(tmp_path):

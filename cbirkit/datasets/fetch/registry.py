@@ -1,4 +1,9 @@
-"""The data sets that can be fetched, and the way from the files of one to its ready folder: once, whole or not at all."""
+"""The data sets that can be fetched, and the way from the files of one to its ready folder: once, whole or not at all.
+
+To add a set: describe it in ``data_sets.toml`` (keys: `DataSet`, `Download`), write a function with the decorator
+`register` beside its like, import it in ``datasets/__init__.py``, and add the line to ``data/README.md`` that the test
+of the list asks for.
+"""
 
 import json
 import os
@@ -214,7 +219,7 @@ def prepare(name, make=make, *, root=None, download=True, progress=True):
         files = {item.name: get(item, folder, **options) for item in data_set.downloads}
         check_free(folder, int(data_set.unpacked_megabytes * 1e6), data_set.title)
         _build(data_set, make, files, ready, progress)
-        for path in files.values():
+        for path in [*files.values(), *folder.glob("*.part*")]:
             path.unlink(missing_ok=True)
     return ready
 

@@ -1,4 +1,4 @@
-"""UKBench, Holidays, revisited Oxford and Paris, CUB-200, SOP: layout, protocol, queries and relevance."""
+"""UKBench, Holidays, revisited Oxford and Paris: layout, protocol, queries and relevance."""
 
 import io
 import json
@@ -327,64 +327,3 @@ def test_revisited_with_the_official_ground_truth(name, realdata, server, monkey
         )
     boxes = benchmark.queries.table[["x0", "y0", "x1", "y1"]].to_numpy()
     assert np.allclose(boxes, [entry["bbx"] for entry in truth["gnd"]])
-
-
-# ---------------------------------------------------------------------- CUB-200, SOP
-
-
-def test_cub200(server, monkeypatch, tmp_path):
-    fetch_sets.serve(monkeypatch, server, "cub200", fetch_sets.cub200(), 12)
-    images = datasets.fetch_cub200(root=tmp_path, progress=False)
-    train, test = images.split(parts=("train", "test"))
-    assert (
-        set(train.labels) == {"001.Black_footed_Albatross", "002.Laysan_Albatross"}
-        and len(train) == len(test) == 6
-    )
-    assert set(test.column("class_number")) == {3, 4}
-    assert test.relevance().n_positives.tolist() == [2] * 6 and test.relevance().n_self == 6
-    assert list(images.column("official")[:3]) == ["train", "test", "test"]
-    assert (
-        images.ids[4] == "002.Laysan_Albatross/Laysan_Albatross_0001_705.jpg"
-        and images.column("height")[4] == 5
-    )
-    assert len(images.verify(progress=False)) == 12
-    ready = tmp_path / "cub200" / "ready"
-    assert not (ready / "attributes").exists() and not list(tmp_path.rglob("*.tgz"))
-
-
-@pytest.mark.parametrize(
-    "lost",
-    [
-        "CUB_200_2011/classes.txt",
-        "CUB_200_2011/images/001.Black_footed_Albatross/Black_footed_Albatross_0000_701.jpg",
-    ],
-)
-def test_cub200_that_lacks_something(server, monkeypatch, tmp_path, lost):
-    import tarfile
-
-    with tarfile.open(fileobj=io.BytesIO(fetch_sets.cub200()["CUB_200_2011.tgz"])) as file:
-        files = {m.name: file.extractfile(m).read() for m in file if m.isfile() and m.name != lost}
-    fetch_sets.serve(monkeypatch, server, "cub200", {"CUB_200_2011.tgz": make_tar(files)}, 12)
-    with pytest.raises(DownloadFailed, match="lacks classes.txt|there are 11 images, not 12"):
-        datasets.fetch_cub200(root=tmp_path, progress=False)
-
-
-def test_sop(server, monkeypatch, tmp_path):
-    fetch_sets.serve(monkeypatch, server, "sop", fetch_sets.sop(), 11)
-    images = datasets.fetch_sop(root=tmp_path, progress=False)
-    train, test = images.split(parts=("train", "test"))
-    assert (len(train), len(test)) == (6, 5) and not set(train.column("instance")) & set(
-        test.column("instance")
-    )
-    assert list(test.labels) == ["chair"] * 2 + ["coffee_maker"] * 3
-    assert test.relevance().n_positives.tolist() == [1, 1, 2, 2, 2], "by product, not by category"
-    assert (
-        images.ids[0] == "bicycle_final/11108501_1.JPG" and len(images.verify(progress=False)) == 11
-    )
-
-
-def test_sop_falls_back_to_the_next_address(server, monkeypatch, tmp_path):
-    fetch_sets.serve(monkeypatch, server, "sop", fetch_sets.sop(), 11)
-    server.files["/0/Stanford_Online_Products.zip"].kind = "text/html"
-    assert len(datasets.fetch_sop(root=tmp_path, progress=False)) == 11
-    assert [path[1] for path, _ in server.requests] == ["0", "1"]
