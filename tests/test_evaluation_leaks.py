@@ -11,7 +11,7 @@ from PIL import Image
 
 from cbirkit import ImageCollection
 from cbirkit.evaluation import check_leaks, difference_hash
-from cbirkit.evaluation.leaks import KINDS
+from cbirkit.evaluation.survey import KINDS
 
 
 def scenes(n, seed=0):

@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw
 from cbirkit import ImageCollection
 from cbirkit.encoders import ColorHistogram, TinyImage
 from cbirkit.evaluation import check_leaks, survey
-from cbirkit.evaluation.leaks import difference_hash
-from cbirkit.evaluation.survey import _Facts, _near
+from cbirkit.evaluation.survey import _Facts, _near, difference_hash
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -227,9 +226,7 @@ def test_the_report_is_one_page_that_loads_nothing(folder, tmp_path, run, encode
     code, out, err = run("report", folder, "--html", tmp_path / "r.html", "--encoder", encoder)
     assert code == 0 and out.strip().endswith("r.html") and "1 group of copies" in err
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
-    assert page.sources and all(
-        source.startswith("data:image/jpeg;base64,") for source in page.sources
-    )
+    assert page.sources and all(source.startswith("data:image") for source in page.sources)
     assert "script" not in page.tags and "b" not in page.tags
     for words in (
         "<b>broken.jpg",

@@ -1,8 +1,7 @@
 """Score rankings, compare systems, look for leaks: every result says by which protocol it came about."""
 
 from .evaluate import DEFAULT, Comparison, Evaluation, compare, evaluate
-from .leaks import check_leaks, difference_hash
-from .survey import Survey, survey
+from .survey import Survey, check_leaks, difference_hash, survey
 
 __all__ = [
     "DEFAULT",
