@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cbirkit.learning.labels import class_numbers, labels_of
+from cbirkit.learning.batches import class_numbers, labels_of
 from PIL import Image
 
 from cbirkit import Ranking, Relevance, Retriever, encoders, evaluate, explore, plots

@@ -18,27 +18,10 @@ from tqdm.auto import tqdm
 from cbirkit.ranking import Relevance
 from cbirkit.ranking.codes import aligned, as_labels, index_of, is_missing, positions_of, selection
 
+from . import tables
 from .files import DECODING, open_file, read_image, read_stored, read_thumbnail, shrink
 from .pixels import ImageProblem
-from .tables import (
-    absolute,
-    as_on_disk,
-    checked_table,
-    is_several,
-    labels_of_file,
-    labels_of_folders,
-    list_images,
-    paths_from_table,
-    plain_column,
-    printable,
-    problem_table,
-    real_paths,
-    say_alike,
-    say_masks,
-    say_tables,
-    table_for,
-    text_of,
-)
+from .tables import as_on_disk, is_several, plain_column, printable, problem_table, text_of
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +55,13 @@ class ImageCollection:
     """
 
     def __init__(self, source, table, *, rows=None, problems=None, name="images"):
-        self._source = source
-        self._rows = (
-            np.arange(len(table)) if rows is None else rows
-        )  # position here -> row of the source
-        self.table = checked_table(table)
+        # position here -> row of the source
+        self._source, self._rows = source, np.arange(len(table)) if rows is None else rows
+        self.table, self.name = tables.checked_table(table), name
         if "mask" in self.table and self.root is None:  # else below the root
-            self.table["mask"] = [
-                None if one is None else str(absolute(one)) for one in self.table["mask"]
-            ]
+            masks = [one and str(tables.absolute(one)) for one in self.table["mask"]]
+            self.table["mask"] = pd.Series(masks, self.table.index, dtype=object)
         self.problems = problem_table() if problems is None else problems
-        self.name = name
 
     # ------------------------------------------------------------------ making one
 
@@ -117,27 +96,21 @@ class ImageCollection:
         FileNotFoundError, NotADirectoryError, ValueError
             No such folder; a file; no image in it.
         """
-        root = absolute(folder)
-        ids, paths, problems = list_images(root, recursive)
+        root = tables.absolute(folder)
+        ids, paths, problems = tables.list_images(root, recursive)
         if labels in ("folder", "parent", None):
-            columns = labels_of_folders(ids, labels) if labels else {}
-            say_masks(ids)
+            columns = tables.labels_of_folders(ids, labels) if labels else {}
+            tables.say_masks(ids)
             if labels:
-                say_tables(root, ids, columns.get("label"))
+                tables.say_tables(root, ids, columns.get("label"))
         else:
-            columns, more = labels_of_file(os.fspath(labels), root, ids)
+            columns, more = tables.labels_of_file(os.fspath(labels), root, ids)
             problems += more
-        say_alike(columns.get("label", ()))
-        table = pd.DataFrame(
-            {"path": [printable(path) for path in paths], **columns},
-            index=pd.Index(ids, dtype=object),
-        )
-        return cls(
-            FileSource(paths, root),
-            table,
-            problems=problem_table(problems),
-            name=root.resolve().name,
-        )
+        tables.say_alike(columns.get("label", ()))
+        columns = {"path": [printable(path) for path in paths], **columns}
+        table = pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
+        source, name = FileSource(paths, root), root.resolve().name
+        return cls(source, table, problems=problem_table(problems), name=name)
 
     @classmethod
     def from_table(cls, table, path="path", *, root=None, ids=None):
@@ -159,8 +132,8 @@ class ImageCollection:
         ValueError
             The column is missing, ids repeat, or none of the files exists.
         """
-        table, paths, root, name, problems = paths_from_table(table, path, root, ids)
-        say_alike(table.get("label", ()))
+        table, paths, root, name, problems = tables.paths_from_table(table, path, root, ids)
+        tables.say_alike(table.get("label", ()))
         return cls(FileSource(paths, root), table, problems=problem_table(problems), name=name)
 
     @classmethod
@@ -181,15 +154,12 @@ class ImageCollection:
         ValueError
             Lengths differ, ids repeat, or there is no path.
         """
-        like, root = index_of(paths), None if root is None else absolute(root)
+        like, root = index_of(paths), None if root is None else tables.absolute(root)
         names, paths = [printable(p) for p in paths], [Path(p).absolute() for p in paths]
-        if ids is None:
-            ids = (
-                names
-                if root is None
-                else [printable(p.relative_to(root).as_posix()) for p in paths]
-            )
-        table = table_for(len(paths), table, ids, like).assign(path=[printable(p) for p in paths])
+        if ids is None and root is not None:
+            names = [printable(path.relative_to(root).as_posix()) for path in paths]
+        table = tables.table_for(len(paths), table, names if ids is None else ids, like)
+        table = table.assign(path=[printable(path) for path in paths])
         return cls(FileSource(paths, root), table, name=name)
 
     @classmethod
@@ -207,9 +177,8 @@ class ImageCollection:
         table : DataFrame, optional
         """
         like, arrays = index_of(arrays), list(arrays)
-        table = table_for(
-            len(arrays), table, [str(i) for i in range(len(arrays))] if ids is None else ids, like
-        )
+        ids = range(len(arrays)) if ids is None else ids
+        table = tables.table_for(len(arrays), table, ids, like)
         if labels is not None:
             labels = plain_column(aligned(labels, table.index, "labels", like), "label")
             if len(labels) != len(arrays):
@@ -248,17 +217,13 @@ class ImageCollection:
         return self.subset(which)
 
     def __repr__(self):
-        counts = {
-            c: self.table[c].map(text_of)[~self.table[c].isna()].nunique()
-            for c in ("label", "instance", "split")
-            if c in self.table
-        }
-        columns = [f"{c} ({counts[c]})" if c in counts else c for c in self.table]
-        text = f"ImageCollection {self.name!r}: {len(self):,} images"
-        text += f"; columns: {', '.join(columns)}" if columns else ""
-        return text + (
-            f"; {len(self.problems)} refused, see .problems" if len(self.problems) else ""
-        )
+        columns = list(self.table)
+        for i, name in enumerate(columns):
+            if name in ("label", "instance", "split"):
+                columns[i] = f"{name} ({self.table[name].dropna().map(text_of).nunique()})"
+        columns = f"; columns: {', '.join(columns)}" if columns else ""
+        refused = f"; {len(self.problems)} refused, see .problems" if len(self.problems) else ""
+        return f"ImageCollection {self.name!r}: {len(self):,} images{columns}{refused}"
 
     def _repr_html_(self):
         n = min(12, len(self))
@@ -309,47 +274,39 @@ class ImageCollection:
         called = positions_of(self.ids, other.ids)
         if self._source is other._source:
             return called
-        own = np.array(
-            [j if j >= 0 and self._is_same(i, other, j) else -1 for i, j in enumerate(called)],
-            dtype=np.int64,
-        )
-        if apart := int(((called >= 0) & (own < 0)).sum()):
+        same = [j >= 0 and self._is_same(i, other, j) for i, j in enumerate(called)]
+        own = np.where(same, called, -1)
+        if apart := int((called != own).sum()):
             log.warning(
                 "%d images of %r share their id with another picture of %r; they are told apart by contents",
                 apart,
                 self.name,
                 other.name,
             )
-        if (own >= 0).all():
-            return own
-        mine, theirs = (
-            [(images.path(i), i) for i in positions]
-            for images, positions in ((self, np.flatnonzero(own < 0)), (other, range(len(other))))
-        )
-        if any(path for path, _ in mine):
-            real = real_paths()
-            files = {real(path): j for path, j in reversed(theirs) if path is not None}
-            for path, i in mine:
-                own[i] = -1 if path is None else files.get(real(path), -1)
+        mine = {i: path for i in np.flatnonzero(own < 0) if (path := self.path(i)) is not None}
+        if mine:
+            real, theirs = tables.real_paths(), map(other.path, range(len(other)))
+            files = [(real(path), j) for j, path in enumerate(theirs) if path is not None]
+            files = dict(reversed(files))  # the first of those that link to one file
+            for i, path in mine.items():
+                own[i] = files.get(real(path), -1)
         return own
 
     def _is_same(self, position, other, there):
-        mine, theirs = self.path(position), other.path(there)
-        if mine is not None and mine == theirs:
+        path = self.path(position)
+        if path is not None and path == other.path(there):
             return True
         try:
-            return self.digest(position) == other.digest(there) or self._shows(
-                position, other, there
-            )
+            same = self.digest(position) == other.digest(there)
         except ImageProblem:
             return False
+        return same or self._shows(position, other, there)
 
     def _shows(self, position, other, there):
         """Whether the image has the very pixels of one of another collection, where not both are files: digests do not tell then."""
-        if None not in (self.path(position), other.path(there)):
-            return False
+        paths = self.path(position), other.path(there)
         try:
-            return np.array_equal(self[position], other[there])
+            return None in paths and np.array_equal(self[position], other[there])
         except ImageProblem:
             return False
 
@@ -407,14 +364,14 @@ class ImageCollection:
         which = selection(which, self.ids)
         if not hasattr(which, "__iter__"):
             raise TypeError(f"select images by a mask, positions or ids, got {which!r}")
-        which = np.asarray(list(which) if not isinstance(which, np.ndarray) else which)
+        which = np.asarray(which if isinstance(which, np.ndarray) else list(which))
         if which.dtype == bool:
             if which.shape != (len(self),):
                 raise ValueError(
                     f"mask of shape {which.shape} for {len(self)} images; give one value an image"
                 )
             which = np.flatnonzero(which)
-        elif which.dtype.kind in "UO" and len(which):
+        elif which.dtype.kind in "UO":
             which = self.positions(which)
         elif which.dtype.kind not in "iu" and len(which):
             raise TypeError(f"select images by a mask, positions or ids, got dtype {which.dtype}")
@@ -423,29 +380,22 @@ class ImageCollection:
             raise IndexError(f"position {which.max()} of {len(self)} images in {self.name!r}")
         return self._new(rows=self._rows[which], table=self.table.iloc[which])
 
-    def _new(self, *, rows=None, table=None, problems=None):
-        return type(self)(
-            self._source,
-            self.table if table is None else table,
-            rows=self._rows if rows is None else rows,
-            problems=self.problems if problems is None else problems,
-            name=self.name,
-        )
+    def _new(self, **parts):
+        same = {"table": self.table, "rows": self._rows, "problems": self.problems}
+        return type(self)(self._source, name=self.name, **same | parts)
 
     def with_columns(self, **columns):
         """The same images with further (or other) columns; each has one value an image.
 
         A pandas object or a dict is matched by its index, which must name the images or be 0, 1, 2 …
         """
-        columns = {name: plain_column(values, name, self.ids) for name, values in columns.items()}
+        table = self.table.copy()
         for name, values in columns.items():
+            values = plain_column(values, name, self.ids)
             if len(values) != len(self):
                 raise ValueError(f"column {name!r} has {len(values)} values for {len(self)} images")
-        return self._new(
-            table=self.table.assign(
-                **{k: pd.Series(v, self.table.index, v.dtype) for k, v in columns.items()}
-            )
-        )
+            table[name] = pd.Series(values, table.index, values.dtype)
+        return self._new(table=table)
 
     def split(
         self,
@@ -482,23 +432,20 @@ class ImageCollection:
         if fraction is not None:
             by = disjoint or ("label" if "label" in self.table else None)
             known = by and [None if is_missing(one) else text_of(one) for one in self.column(by)]
-            parts = {"groups" if disjoint else "strata": known}
-            first = random_parts(len(self), fraction, **parts, random_state=random_state)
+            how = {"groups" if disjoint else "strata": known, "random_state": random_state}
+            first = random_parts(len(self), fraction, **how)
             return self.subset(first), self.subset(~first)
         if by not in self.table:
             raise ValueError(
                 f"no column {by!r} to split {self.name!r} by; use split(fraction=0.2) for a random split"
             )
-        values = as_labels(self.column(by))
-        masks = [
-            np.array([not is_several(one) and one == part for one in values], bool)
-            for part in as_labels(parts)
-        ]
-        for part, mask in zip(parts, masks, strict=True):
-            if not mask.any():
+        values, found = as_labels(self.column(by)), []
+        for part in as_labels(parts):
+            found.append(np.array([not is_several(one) and one == part for one in values], bool))
+            if not found[-1].any():
                 known = ", ".join(dict.fromkeys(map(repr, values)))
                 raise ValueError(f"column {by!r} has no {part!r}; it has: {known}")
-        return tuple(map(self.subset, masks))
+        return tuple(map(self.subset, found))
 
     def relevance(self, queries=None, database=None, *, by=None, junk=None, keep_self=False):
         """What is relevant to what: images that share the value of a column.
@@ -523,12 +470,10 @@ class ImageCollection:
         database = self if database is None else database
         if by is None:
             by = "instance" if "instance" in database.table else "label"
-        labels = queries.column(by), database.column(by)
         groups = junk and (queries.column(junk), database.column(junk))
-        own = queries.positions_in(database)
-        return Relevance.from_labels(
-            queries.ids, database.ids, *labels, keep_self=keep_self, groups=groups, own=own
-        )
+        how = {"keep_self": keep_self, "groups": groups, "own": queries.positions_in(database)}
+        labels = queries.column(by), database.column(by)
+        return Relevance.from_labels(queries.ids, database.ids, *labels, **how)
 
     def verify(self, progress=True):
         """Decode every image once, on several threads.
@@ -544,10 +489,8 @@ class ImageCollection:
         problems = [(one.name, one.reason) for one in shapes if isinstance(one, ImageProblem)]
         if problems:
             log.warning("%d of %d images cannot be read, see .problems", len(problems), len(self))
-        kept = self.subset(good)
-        return kept._new(
-            problems=pd.concat([self.problems, problem_table(problems)], ignore_index=True)
-        )
+        problems = pd.concat([self.problems, problem_table(problems)], ignore_index=True)
+        return self.subset(good)._new(problems=problems)
 
 
 # ---------------------------------------------------------------------- where pixels come from

@@ -56,11 +56,8 @@ def problem_table(problems=()):
 
 def table_for(n, table, ids, like=None):
     """The given table (or an empty one) with `ids` as index; `like` as for `aligned`."""
-    ids = [str(i) for i in ids]
-    if table is None:
-        table = pd.DataFrame(index=range(n))
-    if len(ids) == n:
-        table = aligned(table, ids, "table", like)
+    ids, table = [str(i) for i in ids], pd.DataFrame(index=range(n)) if table is None else table
+    table = aligned(table, ids, "table", like) if len(ids) == n else table
     if len(table) != n or len(ids) != n:
         raise ValueError(
             f"got {n} images, {len(table)} table rows and {len(ids)} ids; the numbers must agree"
@@ -78,10 +75,11 @@ def checked_table(table):
         first, second = np.flatnonzero(ids == twice)[:2]
         raise ValueError(f"duplicate id {twice!r} (rows {first} and {second}); ids must be unique")
     _refuse_twice(names, "the table")
-    columns = [plain_column(table.iloc[:, i], name) for i, name in enumerate(names)]
-    columns = [pd.Series(values, ids, values.dtype) for values in columns]
-    columns = dict(zip(names, columns, strict=True))
-    return pd.DataFrame(columns, index=ids, columns=pd.Index(names, dtype=object))
+    checked = pd.DataFrame(index=ids)
+    for i, name in enumerate(names):
+        values = plain_column(table.iloc[:, i], name)
+        checked[name] = pd.Series(values, ids, values.dtype)
+    return checked.set_axis(pd.Index(names, dtype=object), axis=1)
 
 
 def plain_column(values, name, ids=None):
@@ -235,10 +233,8 @@ def list_images(root, recursive):
     if not root.exists():
         raise FileNotFoundError(f"no such folder: {root}")
     if not root.is_dir():
-        raise NotADirectoryError(
-            f"{root} is a file; give a folder, or read one image with images.read_image"
-        )
-    found, problems, kept_out, followed = [], [], {}, set()
+        raise NotADirectoryError(f"{root} is a file; give a folder, or use images.read_image")
+    found, problems, kept_out, followed = [], [], Counter(), set()
     # with the folders around it, and by which link it was reached
     pending = [("", root, frozenset(), None)]
     while pending:
@@ -266,14 +262,13 @@ def list_images(root, recursive):
                 elif verdict:
                     problems.append((name, verdict))
             elif lower in _SYSTEM or _SYSTEM_NAMES.fullmatch(lower):
-                kept_out.setdefault(lower, []).append(name)
+                kept_out[lower] += 1
+                if kept_out[lower] == 1:  # of this name
+                    reason = "a folder of the system or of a program: nothing in it is listed"
+                    problems.append((name, reason))
             elif recursive:
                 link = (key, entry.name) if entry.is_symlink() else None
                 pending.append((name + "/", entry.path, above | {key}, link))
-    for names in kept_out.values():
-        more = f", nor in {len(names) - 1:,} more of this name" if len(names) > 1 else ""
-        reason = f"a folder of the system or of a program: nothing in it is listed{more}"
-        problems.append((names[0], reason))
     if not found:
         first = f" (the first: {': '.join(problems[0])})" if problems else ""
         raise ValueError(
