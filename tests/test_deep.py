@@ -249,38 +249,38 @@ def test_devices_agree(backbone):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    ("parameters", "word"),
     [
-        ({"backbone": 3}, "backbone must be a name, got 3"),
-        ({"pooling": "mean"}, "pooling must be one of .*'gem'.*, got 'mean'"),
-        ({"p": 0}, "p must be .*got 0"),
-        ({"scales": ()}, "scales must be"),
-        ({"scales": 1.0}, "scales must be"),
-        ({"batch_size": 0}, "batch_size must be a whole number >= 1, got 0"),
-        ({"precision": "int8"}, "precision must be one of"),
-        ({"resize": "stretch"}, "resize must be one of"),
+        ({"backbone": 3}, "backbone"),
+        ({"pooling": "mean"}, "pooling.*'gem'.*got 'mean'"),
+        ({"p": 0}, "p must be"),
+        ({"scales": ()}, "scales"),
+        ({"scales": 1.0}, "scales"),
+        ({"scales": (1, 0)}, "scales"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"precision": "int8"}, "precision"),
+        ({"resize": "stretch"}, "resize"),
+        ({"random_state": None}, "random_state"),
     ],
 )
-def test_bad_parameters_are_refused(parameters, message):
+def test_bad_parameters_are_refused(parameters, word):
     deep = small(**parameters)
-    with pytest.raises(ValueError, match=message):
-        deep.fit()
-    with pytest.raises(ValueError, match=message):
-        deep.transform(pictures(1))
+    for use in (deep.fit, lambda: deep.transform(pictures(1)), lambda: deep.network):
+        with pytest.raises(ValueError, match=word):
+            use()
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    ("parameters", "word"),
     [
         ({"layer": "blocks.9"}, "no layer 'blocks.9'"),
         ({"device": "tpu"}, "tpu.* is not there"),
         ({"precision": "float16"}, "needs a cuda device"),
-        ({"pooling": "cls"}, "without a class token"),
-        ({"size": 0}, "size must be"),
-        ({"random_state": None}, "need a whole number as random_state"),
+        ({"pooling": "cls"}, "class token"),
+        ({"size": 0}, "size"),
         ({"backbone": "resnet5O"}, "no backbone 'resnet5O'; torchvision has resnet50"),
     ],
 )
-def test_what_shows_when_the_network_is_built(parameters, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_shows_when_the_network_is_built(parameters, word):
+    with pytest.raises(ValueError, match=word):
         small(**parameters).transform(pictures(1))

@@ -121,14 +121,10 @@ def test_vision_transformer(small_vit):
     maps = deep.feature_maps(images)
     assert maps.shape == (3, 48, 2, 2)
     np.testing.assert_allclose(maps[:, :, 1, 0], tokens[:, 3].numpy(), atol=1e-4)
-    assert [name for name in deep.layers() if name.endswith("encoder_layer_1")] == [
-        "encoder.layers.encoder_layer_1"
-    ]
+    assert "encoder.layers.encoder_layer_1" in deep.layers()
     early = deep.set_params(layer="encoder.layers.encoder_layer_1", pooling="cls").transform(images)
     assert early.shape == (3, 48) and np.abs(early - unit(tokens[:, 0].numpy())).max() > 1e-3
-    with pytest.raises(
-        ValueError, match=r"cannot take images of 32 x 32 pixels \(.*\); use the size \(64, 64\)"
-    ):
+    with pytest.raises(ValueError, match=r"cannot take images of 32 x 32 pixels .*\(64, 64\)"):
         deep.set_params(scales=(1.0, 0.5)).transform(images)
     with pytest.raises(ValueError, match="square images only"):
         deep.set_params(scales=(1.0,), size=(64, 96)).transform(images)
@@ -141,13 +137,8 @@ def test_position_embeddings_are_interpolated_for_another_size(small_vit):
     )  # class token 0, patches 1 2 / 3 4
     larger = build("vit_b_32", state, size=128).network.encoder.pos_embedding[0, :, 0]
     assert larger[0] == 0 and larger[[1, 4, 13, 16]].tolist() == pytest.approx([1, 2, 3, 4])
-    assert build("vit_b_32", state, size=64).network.encoder.pos_embedding[0, :, 0].tolist() == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]
+    same = build("vit_b_32", state, size=64).network.encoder.pos_embedding[0, :, 0]
+    assert same.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_swin_gives_maps_with_channels_last():
@@ -156,9 +147,7 @@ def test_swin_gives_maps_with_channels_last():
     assert deep.feature_maps(images).shape == (2, 768, 2, 2)
     names = deep.layers()
     assert names[-1] == "norm" and "features.1" in names and "features.0.0" not in names
-    assert Deep("swin_t", weights=None, size=64, layer="features.1", device="cpu").feature_maps(
-        images
-    ).shape == (2, 96, 16, 16)
+    assert deep.set_params(layer="features.1").feature_maps(images).shape == (2, 96, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +176,8 @@ def test_timm_takes_another_size():
 def test_same_padding(side, kernel):
     """TensorFlow: ceil(side / 2) outputs; of an odd number of missing pixels the larger part is at the right and the bottom."""
     maps = torch.rand(1, 2, side, side + 1)
-    network = same_padding(
-        torch.nn.Sequential(
-            torch.nn.Conv2d(2, 3, kernel, stride=2, padding=kernel // 2, bias=False)
-        )
-    )
+    layer = torch.nn.Conv2d(2, 3, kernel, stride=2, padding=kernel // 2, bias=False)
+    network = same_padding(torch.nn.Sequential(layer))
     oracle = torch.zeros(1, 3, math.ceil(side / 2), math.ceil((side + 1) / 2))
     starts = [max(0, (math.ceil(n / 2) - 1) * 2 + kernel - n) // 2 for n in (side, side + 1)]
     for y in range(oracle.shape[2]):
@@ -200,11 +186,8 @@ def test_same_padding(side, kernel):
                 for j in range(kernel):
                     row, column = 2 * y + i - starts[0], 2 * x + j - starts[1]
                     if 0 <= row < side and 0 <= column < side + 1:
-                        oracle[0, :, y, x] += (
-                            (network[0].weight[:, :, i, j] * maps[0, :, row, column])
-                            .sum(dim=1)
-                            .detach()
-                        )
+                        part = layer.weight[:, :, i, j] @ maps[0, :, row, column]
+                        oracle[0, :, y, x] += part.detach()
     torch.testing.assert_close(network(maps), oracle)
 
 
@@ -217,12 +200,8 @@ def test_tensorflow_mobilenet_differs_by_its_padding_and_preprocessing():
             for name in ("tf_mobilenet_v2", "mobilenet_v2")
         )
     assert same.shape == plain.shape and (same - plain).abs().max() > 0.1 * plain.abs().max()
-    preprocessing = preprocessing_of("tf_mobilenet_v2")
-    assert (preprocessing.shape, preprocessing.mean, preprocessing.resize) == (
-        (224, 224),
-        (0.5, 0.5, 0.5),
-        "squash",
-    )
+    preset = preprocessing_of("tf_mobilenet_v2")
+    assert preset.mean == (0.5, 0.5, 0.5) and preset.resize == "squash"
 
 
 def test_a_checkpoint_brings_its_preprocessing_and_padding():
@@ -239,12 +218,8 @@ def test_a_checkpoint_brings_its_preprocessing_and_padding():
     plain = Deep(**common)
     deep = Deep(**common, **given, pad_type="same")
     used = deep.preprocessing
-    assert (used.mean, used.std, used.interpolation, used.crop_ratio) == (
-        (0.5,) * 3,
-        (0.5,) * 3,
-        "bilinear",
-        1.0,
-    )
+    assert used.mean == used.std == (0.5,) * 3
+    assert used.interpolation == "bilinear" and used.crop_ratio == 1.0
     assert "pad_type='same'" in repr(deep)
     assert {type(one).__name__ for one in deep.network.modules()} - {
         type(one).__name__ for one in plain.network.modules()
@@ -260,10 +235,7 @@ def test_a_checkpoint_brings_its_preprocessing_and_padding():
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        (
-            {"backbone": "timm/mobilenetv2_05O"},
-            "timm has no model 'mobilenetv2_05O' .it has .*mobilenetv2_050",
-        ),
+        ({"backbone": "timm/mobilenetv2_05O"}, "no model 'mobilenetv2_05O' .*mobilenetv2_050"),
         ({"backbone": "timm/mobilenetv2_050.wrong"}, "timm has no model"),
         ({"backbone": "timm/resnet18", "pad_type": "same"}, "takes no pad_type='same'"),
         ({"backbone": "timm/mobilenetv2_050", "pad_type": "SAME"}, "pad_type"),

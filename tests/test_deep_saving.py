@@ -68,13 +68,9 @@ def test_fingerprints_differ_where_embeddings_do():
 
 
 def test_fingerprints_of_official_weights_need_no_network(monkeypatch):
-    from cbirkit.nets import backbones
-
-    monkeypatch.setattr(backbones, "build", None)
-    names = [
-        fingerprint(Deep(*a))
-        for a in (("resnet50",), ("resnet50", "IMAGENET1K_V1"), ("resnet18",), ("tiny",))
-    ]
+    monkeypatch.setattr("cbirkit.nets.backbones.build", None)
+    given = (("resnet50",), ("resnet50", "IMAGENET1K_V1"), ("resnet18",), ("tiny",))
+    names = [fingerprint(Deep(*arguments)) for arguments in given]
     assert len(set(names)) == 4
     assert fingerprint(Deep("resnet50", "IMAGENET1K_V2")) == names[0]  # what "default" is
 
@@ -87,12 +83,8 @@ def test_official_weights_are_not_saved_but_others_are():
 def test_weights_of_a_file_count_by_contents(weights_file, trained, tmp_path):
     copied = tmp_path / "copy.pth"
     copied.write_bytes(weights_file.read_bytes())
-    assert (
-        fingerprint(small(weights=weights_file))
-        == fingerprint(small(weights=copied))
-        == fingerprint(trained)
-    )
-    assert fingerprint(trained) != fingerprint(small())
+    same = {fingerprint(small(weights=path)) for path in (weights_file, copied)}
+    assert same == {fingerprint(trained)} != {fingerprint(small())}
 
 
 def test_trained_weights_stay_with_clones_and_copies_until_others_are_set(trained):

@@ -43,7 +43,9 @@ def test_every_kind_of_file_gives_the_same(state, tmp_path):
     )
     torch.save({"model": {**state, "classifier.weight": torch.zeros(5, 96)}}, tmp_path / "d.pth")
     encoders = [small(weights=path) for path in sorted(tmp_path.iterdir())]
-    encoders += [small(weights=str(tmp_path / "a.safetensors")), small().with_state(state)]
+    arrays = {name: value.numpy() for name, value in state.items()}
+    encoders += [small(weights=str(tmp_path / "a.safetensors"))]
+    encoders += [small().with_state(state), small().with_state(arrays)]
     assert len({fingerprint(encoder) for encoder in encoders}) == 1
     first = encoders[0].transform(images)
     assert np.abs(first - small().transform(images)).max() > 1e-3
@@ -58,10 +60,8 @@ def test_half_precision_files_are_used_as_float32(state, tmp_path):
     )
     deep = small(weights=tmp_path / "half.safetensors")
     assert {p.dtype for p in deep.network.parameters()} == {torch.float32}
-    cosines = (deep.transform(pictures()) * small().with_state(state).transform(pictures())).sum(
-        axis=1
-    )
-    assert (cosines > 0.999).all()
+    exact = small().with_state(state).transform(pictures())
+    assert ((deep.transform(pictures()) * exact).sum(axis=1) > 0.999).all()
 
 
 def test_a_changed_file_is_read_again(state, tmp_path):
@@ -112,11 +112,11 @@ def broken(path, kind, state):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("pickle", "holds more than tensors and is not loaded"),
-        ("object", "holds more than tensors and is not loaded"),
-        ("truncated", "is damaged or no weights file"),
+        ("pickle", "holds more than tensors"),
+        ("object", "holds more than tensors"),
+        ("truncated", "is damaged"),
         ("numbers", "holds no state dict"),
-        ("empty", "is damaged or no weights file"),
+        ("empty", "is damaged"),
     ],
 )
 def test_bad_files_are_refused_by_name(kind, message, state, tmp_path, capsys):
@@ -138,10 +138,7 @@ def test_missing_and_unfitting_weights(state, tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no weights file .*"default", or None'):
         small(weights=tmp_path / "none.pth").transform(pictures(1))
     torch.save(state, tmp_path / "conv5.pth")
-    with pytest.raises(
-        ValueError,
-        match=r"do not fit resnet18 \(.* unknown, such as 'blocks.0.0.weight'; .* missing",
-    ):
+    with pytest.raises(ValueError, match="do not fit resnet18 .* unknown, such as 'blocks.0.0"):
         Deep("resnet18", tmp_path / "conv5.pth").transform(pictures(1))
     with pytest.raises(ValueError, match=r"1 of another shape, such as 'blocks.0.0.weight'"):
         small().with_state({**state, "blocks.0.0.weight": torch.zeros(24, 3, 5, 5)})
@@ -149,15 +146,18 @@ def test_missing_and_unfitting_weights(state, tmp_path):
         small().with_state({**state, "extra": torch.zeros(1)})
     with pytest.raises(ValueError, match="no official weights"):
         Deep("conv5").transform(pictures(1))
-    with pytest.raises(
-        ValueError, match=r"has no weights 'IMAGENET1K_V9'; there are IMAGENET1K_V1"
-    ):
+    with pytest.raises(ValueError, match="no weights 'IMAGENET1K_V9'; there are IMAGENET1K_V1"):
         Deep("resnet18", "IMAGENET1K_V9").transform(pictures(1))
 
 
-def test_numpy_states_are_taken(state):
-    arrays = {name: value.numpy() for name, value in state.items()}
-    assert fingerprint(small().with_state(arrays)) == fingerprint(small().with_state(state))
+def test_a_segmenter_passes_over_the_head_that_only_training_needs(tmp_path):
+    name = "deeplabv3_mobilenet_v3_large"  # whose official weights have one
+    whole = torchvision.models.get_model(
+        name, weights=None, weights_backbone=None, aux_loss=True
+    ).state_dict()
+    torch.save(whole, tmp_path / "whole.pth")
+    loaded = from_torchvision.build_segmenter(name, tmp_path / "whole.pth").state_dict()
+    assert all(torch.equal(value, whole[key]) for key, value in loaded.items())
 
 
 # ---------------------------------------------------------------------- official weights
@@ -215,10 +215,7 @@ def test_a_download_that_is_damaged_leaves_nothing(served, cache):
 def test_a_damaged_file_in_the_cache_is_named(served, cache):
     cache.mkdir(parents=True)
     (cache / served.name).write_bytes(served.read_bytes()[:-1] + b"!")
-    with pytest.raises(
-        ValueError,
-        match=rf"{served.name}' is damaged \(its checksum does not match its name\); delete it",
-    ):
+    with pytest.raises(ValueError, match=f"{served.name}' is damaged"):
         Deep("squeezenet1_1").transform(pictures(1))
 
 
@@ -237,16 +234,15 @@ def test_offline_says_what_to_do(error, cache, monkeypatch):
     monkeypatch.setattr(torch.hub, "urlopen", unreachable)
     with pytest.raises(ConnectionError) as caught:
         Deep("resnet50").transform(pictures(1))
-    message = str(caught.value)
-    assert (
-        "'resnet50' are not on this machine" in message and "cbirkit prefetch resnet50" in message
-    )
-    assert (
-        "resnet50-11ad3fa6.pth" in message
-        and str(cache) in message
-        and "weights=PATH" in message
-        and '"tiny"' in message
-    )
+    for part in (
+        "'resnet50' are not",
+        "cbirkit prefetch resnet50",
+        "resnet50-11ad3fa6.pth",
+        str(cache),
+        "weights=PATH",
+        '"tiny"',
+    ):
+        assert part in str(caught.value)
     assert not list(cache.glob("*"))
 
 
@@ -277,12 +273,8 @@ def test_timm_offline_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConnectionError) as caught:
         Deep("timm/test_resnet.r160_in1k").transform(pictures(1))
-    message = str(caught.value)
-    assert (
-        "cbirkit prefetch timm/test_resnet.r160_in1k" in message
-        and "model.safetensors" in message
-        and "weights=PATH" in message
-    )
+    for part in ("prefetch timm/test_resnet.r160_in1k", "model.safetensors", "weights=PATH"):
+        assert part in str(caught.value)
     with pytest.raises(ValueError, match="timm has no model 'test_resnot'"):
         Deep("timm/test_resnot").transform(pictures(1))
     with pytest.raises(ValueError, match="timm names weights in the model"):
