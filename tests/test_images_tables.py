@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cbirkit.learning.batches import class_numbers, labels_of
 from PIL import Image
 
 from cbirkit import Ranking, Relevance, Retriever, encoders, evaluate, explore, plots
 from cbirkit.evaluation import check_leaks, compare, survey
 from cbirkit.images import ImageCollection
 from cbirkit.images.tables import read_csv, text_of
+from cbirkit.learning.batches import class_numbers, labels_of
 from cbirkit.metrics import alignment
 from cbirkit.ranking.codes import is_missing
 

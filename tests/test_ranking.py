@@ -237,7 +237,7 @@ def test_the_query_itself_is_junk_even_where_listed():
     [
         ((["q"], DB, [["nobody"]]), "'nobody', which is not in the database"),
         ((["q"], DB, [[4]]), "4, which is not in the database"),
-        ((["q"], DB, [["a"], ["b"]]), "2 entries for 1 queries"),
+        ((["q"], DB, [["a"], ["b"]]), "2 entries .* 1 queries"),
         ((["q"], DB, {"r": ["a"]}), "'r', which is not in query_ids"),
         ((["q"], DB, [["a"]], [["a"]]), "both positive and junk"),
         ((["q"], DB, None), "neither positives nor grades"),
@@ -257,7 +257,7 @@ def test_bad_labels_and_indices_are_refused():
     with pytest.raises(ValueError, match="query_ids has 1 ids for 2 items"):
         Relevance.from_labels(["q"], DB, [1, 2], [1, 2, 3, 4])
     with pytest.raises(
-        ValueError, match="^labels must be text or numbers, one label for each item; choose"
+        ValueError, match="^labels must be text or numbers"
     ):
         Relevance.from_labels(["q"], DB, [[1]], [1, 2, 3, 4])
     relevance = Relevance.from_labels(["q"], DB, [1], [1, 2, 3, 4])

@@ -75,9 +75,7 @@ class Evaluation(_Report):
 
     def __getitem__(self, metric):
         if metric not in self.summary.index:
-            raise KeyError(
-                f"{metric!r} was not asked for; there are {', '.join(self.summary.index)}"
-            )
+            raise KeyError(f"{metric!r} was not asked for, only {', '.join(self.summary.index)}")
         return float(self.summary.loc[metric, "mean"])
 
 
@@ -265,9 +263,7 @@ def compare(
     values = per_query.to_numpy()[scored]
     codes = group_codes(groups, ids, scored)
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"{metric} is infinite for a query (nothing found); compare by one that is finite, such as map"
-        )
+        raise ValueError(f"{metric} is infinite for a query (nothing found); compare by map, say")
     rng = check_random_state(random_state)
     if not len(values):
         values, codes = np.full((1, len(systems)), np.nan), np.zeros(1, int)
@@ -329,12 +325,11 @@ def _choose_metrics(aligned, names, ties):
     for metric in chosen:
         uncertain, k = aligned.uncertain(metric).any(), aligned.ranking.k
         if isinstance(metric.needs, int) and metric.needs > k and uncertain:
-            raise ValueError(
-                f"{metric.name} needs {metric.needs} ranks, the ranking has {k}; search with k >= {metric.needs}"
-            )
+            needed = f"{metric.needs} ranks, the ranking has {k}; search with k >= {metric.needs}"
+            raise ValueError(f"{metric.name} needs {needed}")
         if ties == "expected" and not metric.has_expectation:
             raise ValueError(
-                f'{metric.name} has no closed form in expectation over ties; leave it out, or use ties="order"'
+                f'{metric.name} has no closed form over ties; leave it out, or ties="order"'
             )
         if metric.name == "ukbench":
             _check_ukbench(aligned)
@@ -377,7 +372,7 @@ def _align_all(rankings, relevance):
     """Every ranking aligned; ValueError unless they are two or more of the same queries."""
     if not isinstance(rankings, dict) or len(rankings) < 2:
         raise ValueError(
-            "rankings must be a dict of at least two systems, such as {'colour': ..., 'shape': ...}"
+            "rankings must be a dict of at least two systems: {'colour': ..., 'shape': ...}"
         )
     systems = {str(name): AlignedRanking(one, relevance) for name, one in rankings.items()}
     (first_name, first), *others = systems.items()

@@ -171,17 +171,13 @@ def _near_by_hash(train, test, most):
 def _near_by_embedding(encoder, train, test, least, progress):
     pair = encoder if isinstance(encoder, tuple) else (encoder, encoder)
     if len(pair) != 2:
-        raise ValueError(
-            f"encoder is a tuple of {len(pair)}; give (train embeddings, test embeddings)"
-        )
+        raise ValueError(f"encoder is a tuple of {len(pair)}; give embeddings of (train, test)")
     known, asked = (
         _embeddings(source, images, images, f"{name} embeddings", progress)
         for source, images, name in zip(pair, (train, test), ("train", "test"), strict=True)
     )
     if known.shape[1] != asked.shape[1]:
-        raise ValueError(
-            f"embeddings have {known.shape[1]} and {asked.shape[1]} dimensions; use one encoder"
-        )
+        raise ValueError(f"got {known.shape[1]} and {asked.shape[1]} dimensions; use one encoder")
     if not len(known) or not len(asked):
         return []
     distances, near = Exact().fit(known).kneighbors(asked, n_neighbors=1)
@@ -203,7 +199,7 @@ def _embeddings(source, images, good, what, progress):
         values = np.asarray(aligned(source, images.ids, what), np.float32)
         if values.ndim != 2 or len(values) != len(images):
             raise ValueError(
-                f"{what} have the shape {values.shape}; give one row for each of {len(images)} images"
+                f"{what} are {values.shape}; give one row for each of {len(images)} images"
             )
         values = values[images.positions(good.ids)]
     if not np.isfinite(values).all():

@@ -49,13 +49,9 @@ class Listing:
         if not 1 <= len(items) <= MOST_ITEMS:
             raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {len(items)}")
         if not all(JUNK <= item <= MOST_GAIN for item in items):
-            raise ValueError(
-                f"items must be -1 (junk), 0 or a gain of 1 to {MOST_GAIN}, got {items}"
-            )
+            raise ValueError(f"items must be -1 (junk), 0 or a gain of 1 to {MOST_GAIN}: {items}")
         if len(ties) != len(items) - 1:
-            raise ValueError(
-                f"{len(items)} results have {len(items) - 1} gaps, got {len(ties)} ties"
-            )
+            raise ValueError(f"{len(items)} results have {len(items) - 1} gaps, got {len(ties)}")
         if not 0 <= self.missing <= MOST_MISSING:
             raise ValueError(f"missing must be 0 to {MOST_MISSING} positives, got {self.missing}")
         if isinstance(self.k, bool) or self.k != int(self.k) or self.k < 1:

@@ -249,7 +249,7 @@ class ImageCollection:
         if name not in self.table:
             known = ", ".join(map(str, self.table)) or "none"
             raise ValueError(
-                f"no column {name!r} in {self.name!r}; its columns: {known}. Add one with with_columns()"
+                f"no column {name!r} in {self.name!r}; there are: {known}; with_columns() adds"
             )
         return self.table[name].to_numpy()
 
@@ -315,9 +315,7 @@ class ImageCollection:
             return int(self.positions([which])[0])
         position = int(which) + (len(self) if which < 0 else 0)
         if not 0 <= position < len(self):
-            raise IndexError(
-                f"image {which} of {len(self)} in {self.name!r}; positions are 0 to {len(self) - 1}"
-            )
+            raise IndexError(f"image {which} in {self.name!r}; positions are 0 to {len(self) - 1}")
         return position
 
     def _image(self, position):
@@ -349,9 +347,7 @@ class ImageCollection:
         position = self._position(which)
         if "mask" in self.table:
             if is_missing(file := self.table["mask"].iloc[position]):
-                raise ValueError(
-                    f"no mask is known of image {self.table.index[position]!r}; see the column 'mask'"
-                )
+                raise ValueError(f"image {self.table.index[position]!r} has none in column 'mask'")
             return self._named(position, self._source.read_mask, file)
         return self._named(position, self._source.make_mask, self._rows[position])
 
@@ -368,7 +364,7 @@ class ImageCollection:
         if which.dtype == bool:
             if which.shape != (len(self),):
                 raise ValueError(
-                    f"mask of shape {which.shape} for {len(self)} images; give one value an image"
+                    f"mask of shape {which.shape}; give one value for each of {len(self)}"
                 )
             which = np.flatnonzero(which)
         elif which.dtype.kind in "UO":
@@ -437,7 +433,7 @@ class ImageCollection:
             return self.subset(first), self.subset(~first)
         if by not in self.table:
             raise ValueError(
-                f"no column {by!r} to split {self.name!r} by; use split(fraction=0.2) for a random split"
+                f"no column {by!r} in {self.name!r}; split(fraction=0.2) splits at random"
             )
         values, found = as_labels(self.column(by)), []
         for part in as_labels(parts):
@@ -512,9 +508,7 @@ class Source:
         return None
 
     def make_mask(self, row):
-        raise ValueError(
-            "no masks are known of these images; give the table a column 'mask' with paths of mask files"
-        )
+        raise ValueError("no masks are known of these images; name files in a column 'mask'")
 
     def read_mask(self, path):
         """Read a mask file as it is stored: (h, w) of bool or class numbers."""
@@ -611,9 +605,7 @@ def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
     if groups is not None:
         codes, names = pd.factorize(np.asarray(groups, dtype=object))
         if (codes < 0).any():
-            raise ValueError(
-                f"{(codes < 0).sum()} images have no group; select those that have one first"
-            )
+            raise ValueError(f"{(codes < 0).sum()} images have no group; leave them out first")
         return _pick(len(names), fraction, rng, "groups")[codes]
     if strata is None:
         return _pick(n, fraction, rng, "images")
@@ -626,9 +618,7 @@ def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
         else:
             first[members] = _pick(len(members), fraction, rng, "images")
     if first.all() or not first.any():
-        raise ValueError(
-            f"fraction={fraction} of {n} images leaves one side empty; use another fraction"
-        )
+        raise ValueError(f"fraction={fraction} of {n} images leaves one side empty; use another")
     return first
 
 

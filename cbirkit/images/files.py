@@ -247,9 +247,7 @@ class _Metered:
         if size is None or size < 0:
             data = super().read(_WHOLE_BYTES + 1)
             if len(data) > _WHOLE_BYTES:
-                raise ImageProblem(
-                    "file", f"is too large a file of its format (limit {_WHOLE_BYTES / 1e6:.0f} MB)"
-                )
+                raise ImageProblem("file", f"is too large (limit {_WHOLE_BYTES / 1e6:.0f} MB)")
             return data
         data = super().read(min(size, _BLOCK))
         self.left -= max(len(data), self.least)
@@ -293,8 +291,7 @@ def _bytes_of(source):
             raise ImageProblem("file object", 'gives text; open the file with "rb"')
         if len(source) > _WHOLE_BYTES:
             raise ImageProblem(
-                "file object",
-                f"gives more than {_WHOLE_BYTES / 1e6:.0f} MB; give the path of the file",
+                "file object", f"gives more than {_WHOLE_BYTES / 1e6:.0f} MB; give its path"
             )
     return _Bytes(source)
 

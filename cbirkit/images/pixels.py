@@ -111,9 +111,7 @@ def _to_bytes(pixels):
     top = {"b": 1, "f": 1}.get(pixels.dtype.kind, 65535 if pixels.dtype == np.uint16 else 255)
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= top):  # also catches NaN
-        raise ImageProblem(
-            "array", f"{pixels.dtype} values must lie in 0..{top}, got {low} to {high}; rescale it"
-        )
+        raise ImageProblem("array", f"values must lie in 0..{top}, got {low} to {high}; rescale it")
     if top == 255:
         return pixels.astype(np.uint8)
     rows = max(1, _STRIP // pixels[0].size)
@@ -223,9 +221,7 @@ def _numbers_to_levels(image, name):
         if image.mode == "I" and not image.format:
             least, most = image.getextrema()
             if least < 0 or most > 65535:
-                raise ImageProblem(
-                    name, f"integers must lie in 0..255 or 0..65535, got {least} to {most}"
-                )
+                raise ImageProblem(name, f"integers must lie in 0..65535, got {least} to {most}")
             high = 255 if most < 256 else 65535
     else:
         return None

@@ -60,7 +60,7 @@ def table_for(n, table, ids, like=None):
     table = aligned(table, ids, "table", like) if len(ids) == n else table
     if len(table) != n or len(ids) != n:
         raise ValueError(
-            f"got {n} images, {len(table)} table rows and {len(ids)} ids; the numbers must agree"
+            f"got {n} images, {len(table)} table rows and {len(ids)} ids; give one each"
         )
     return table.set_index(pd.Index(ids, dtype=object))
 
@@ -166,9 +166,7 @@ def read_csv(file, text=()):
     try:
         names, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
     except (csv.Error, ValueError) as error:
-        raise ValueError(
-            f"{file.name} cannot be read as CSV ({error}); save it again from a spreadsheet"
-        ) from error
+        raise ValueError(f"{file.name} cannot be read as CSV ({error}); save it anew") from error
     names = [name.strip() or f"column {i}" for i, name in enumerate(names)]
     rows = [row for row in rows if any(row)]
     for number, row in enumerate(rows, 2):
@@ -376,9 +374,8 @@ def labels_of_file(spec, root, ids):
     files += [(absolute(name), column) for name, column in specs]
     file, column = next((pair for pair in files if pair[0].is_file()), (None, None))
     if file is None:
-        raise ValueError(
-            f'labels must be "folder", "parent", None or a CSV file, got {spec!r}; there is no such file'
-        )
+        known = f'"folder", "parent", None or a CSV file; there is no such file: {spec!r}'
+        raise ValueError(f"labels must be {known}")
     columns, choices, problems = columns_for(file, ids, column)
     if "label" not in columns:
         raise ValueError(
@@ -541,7 +538,7 @@ def paths_from_table(table, path, root, ids=None):
     ]
     if not there.any():
         raise ValueError(
-            f"none of the {len(table)} files in column {path!r} exists below {root}; set root="
+            f"none of {len(table)} files in column {path!r} exists in {root}; set root="
         )
     kept = [keys[i] for i in np.flatnonzero(there)]
     if "" in kept:

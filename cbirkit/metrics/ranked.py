@@ -60,14 +60,12 @@ class Hits:
             raise ValueError(f"n_positives is {given.dtype}; give whole numbers")
         if given.shape not in ((), self.shape):
             raise ValueError(
-                f"n_positives has the shape {given.shape} for rankings {self.shape}; give one for each"
+                f"n_positives {given.shape} for rankings {self.shape}; give one for each"
             )
         given = np.broadcast_to(given, self.shape).reshape(-1)
         for row in np.flatnonzero(given < self.counts)[:1]:
-            raise ValueError(
-                f"ranking {row} holds {self.counts[row]} relevant items, n_positives says {given[row]}; "
-                "n_positives counts all positives of the query"
-            )
+            counts = f"{self.counts[row]} relevant items, n_positives says {given[row]}"
+            raise ValueError(f"ranking {row} holds {counts}; count all positives of the query")
         return given
 
     def total(self, weights=None, keep=slice(None)):
@@ -89,7 +87,7 @@ def as_rankings(relevant):
         raise ValueError("relevant is a single value; give one value for each rank, nearest first")
     if array.dtype != bool and not np.isin(array, (0, 1)).all():
         raise ValueError(
-            "relevant holds values other than 0 and 1; give booleans (graded gains: ndcg_at_k)"
+            "relevant holds values other than 0 and 1; give booleans, or use ndcg_at_k"
         )
     shape = array.shape[:-1]
     return array.astype(bool, copy=False).reshape(int(np.prod(shape)), array.shape[-1]), shape
@@ -565,11 +563,11 @@ class Ties:
         distances = np.asarray(distances, dtype=np.float64)
         if distances.shape != np.shape(relevant):
             raise ValueError(
-                f"distances have the shape {distances.shape} and relevant {np.shape(relevant)}; give one each"
+                f"distances {distances.shape}, relevant {np.shape(relevant)}; give one each"
             )
         if np.isnan(distances).any() or (distances[..., 1:] < distances[..., :-1]).any():
             raise ValueError(
-                "distances must ascend along the last axis and hold no NaN; sort each ranking, nearest first"
+                "distances must ascend in each ranking and hold no NaN; sort, nearest first"
             )
         near, self.shape, n = distances.reshape(ranked.shape), ranked.shape, ranked.size
         # where a group of ties begins: always at the start of a row

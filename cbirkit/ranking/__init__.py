@@ -131,9 +131,7 @@ class Ranking:
         near = np.full(ranked.shape, np.inf, dtype=_float_type(table))
         for row, line in enumerate(table):
             if np.isnan(line).any():
-                raise ValueError(
-                    f"distances of query {query_ids[row]!r} hold NaN; mend its embedding first"
-                )
+                raise ValueError(f"distances of query {query_ids[row]!r} hold NaN; mend them first")
             found = _nearest(line, k, own[row])
             ranked[row, : len(found)] = found
             near[row, : len(found)] = line[found]
@@ -168,9 +166,7 @@ class Ranking:
     def top(self, k):
         """The first `k` ranks of every query, as a new `Ranking`."""
         if not 0 < k <= self.k:
-            raise ValueError(
-                f"k={k} is outside the {self.k} ranks kept; use 1 <= k <= {self.k} or search deeper"
-            )
+            raise ValueError(f"k={k} is outside the {self.k} ranks kept; use less or search deeper")
         return replace(self, indices=self.indices[:, :k], distances=self.distances[:, :k])
 
     def select(self, queries):

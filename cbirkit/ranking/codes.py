@@ -39,9 +39,7 @@ def as_ids(ids, what, n=None, prefix=""):
     ['q0', 'q1']
     """
     if isinstance(ids, str):
-        raise TypeError(
-            f"{what} is the single string {ids!r}; give a list of ids, such as [{ids!r}]"
-        )
+        raise TypeError(f"{what} is the single string {ids!r}; give a list of ids")
     ids = [f"{prefix}{number}" for number in range(n)] if ids is None else list(ids)
     array = np.array(ids, dtype=object)
     if array.ndim != 1:
@@ -64,9 +62,7 @@ def own_positions(own, query_ids, database_ids):
     own = np.asarray(own)
     fits = own.shape == (len(query_ids),) and own.dtype.kind in "iu"
     if not fits or not ((own >= -1) & (own < len(database_ids))).all():
-        raise ValueError(
-            f"own must be a position in the database, or -1, for each of {len(query_ids)} queries"
-        )
+        raise ValueError(f"own must be a position, or -1, for each of {len(query_ids)} queries")
     return own.astype(np.int64)
 
 
@@ -185,9 +181,7 @@ def selection(which, ids):
     if not isinstance(which, pd.Series) or which.dtype not in (bool, "boolean"):
         return which
     if which.isna().any():
-        raise ValueError(
-            "the mask has missing values; say what they mean, such as mask.fillna(False)"
-        )
+        raise ValueError("the mask has missing values; say what they mean: mask.fillna(False)")
     return aligned(which, ids, "mask").to_numpy(bool)
 
 
@@ -238,9 +232,7 @@ def label_codes(query_labels, database_labels, what="labels"):
     try:
         codes, values = pd.factorize(np.concatenate([query_labels, database_labels]))
     except TypeError as error:
-        raise ValueError(
-            f"{what} must be text or numbers, one label for each item; choose another column"
-        ) from error
+        raise ValueError(f"{what} must be text or numbers, one label for each item") from error
     _check_kinds(values)
     query_codes, database_codes = np.split(codes.astype(np.int32), [len(query_labels)])
     database_codes[database_codes < 0] = NO_LABEL_DATABASE

@@ -114,9 +114,7 @@ class Relevance:
         if groups is None:
             return _LabelRelevance(query_ids, database_ids, keep_self, own, codes)
         if keep_self:
-            raise ValueError(
-                "keep_self=True and groups contradict each other: an image is of its own group; give one"
-            )
+            raise ValueError("keep_self=True and groups contradict each other; give one of them")
         ids = query_ids, database_ids
         groups = [as_labels(some, of, "groups") for some, of in zip(groups, ids, strict=True)]
         if [*map(len, groups)] != [*map(len, ids)]:
@@ -167,9 +165,7 @@ class Relevance:
             as_ids(database_ids, "database_ids"),
         )
         if positives is None and grades is None:
-            raise ValueError(
-                "neither positives nor grades are given; give a list of ids for each query"
-            )
+            raise ValueError("neither positives nor grades are given; give a list for each query")
         read, given = (
             _reader(database_ids),
             {"positives": positives, "junk": junk, "grades": grades},
@@ -197,11 +193,11 @@ class Relevance:
         indices = np.asarray(indices)
         if indices.ndim != 2 or len(indices) != len(self):
             raise ValueError(
-                f"indices have the shape {indices.shape}; give ({len(self)}, k), one row for each query"
+                f"indices {indices.shape} for {len(self)} queries; give one row for each query"
             )
         if indices.size and (indices.min() < -1 or indices.max() >= len(self.database_ids)):
             raise ValueError(
-                f"indices leave the {len(self.database_ids)} database items; use positions, or -1 for none"
+                f"indices leave the {len(self.database_ids)} database items; -1 is none"
             )
         return indices
 
@@ -338,7 +334,7 @@ def _by_query(given, query_ids, what):
     given = aligned(given, query_ids, what)
     if len(given) != len(query_ids):
         raise ValueError(
-            f"{what} have {len(given)} entries for {len(query_ids)} queries; give one each"
+            f"got {len(given)} entries of {what} for {len(query_ids)} queries; give one each"
         )
     return list(given)
 
@@ -350,9 +346,7 @@ def _reader(database_ids):
 
     def read(items, query, what):
         if isinstance(items, (str, bytes)):
-            raise TypeError(
-                f"{what} of query {query!r} is the string {items!r}; give a list of ids"
-            )
+            raise TypeError(f"{what} of query {query!r} are one string {items!r}; give a list")
         items = items.tolist() if isinstance(items, np.ndarray) else list(items)
         if not integer_ids and all(isinstance(item, (int, np.integer)) for item in items):
             found = np.array(items, dtype=np.int64)
@@ -362,9 +356,7 @@ def _reader(database_ids):
             found = positions_of(items, database_ids) if (found < 0).any() else found
         if (found < 0).any():
             unknown = items[int((found < 0).argmax())]
-            raise ValueError(
-                f"{what} of query {query!r} name {unknown!r}, which is not in the database"
-            )
+            raise ValueError(f"{what} of {query!r} name {unknown!r}, which is not in the database")
         return found
 
     return read
@@ -383,7 +375,5 @@ def _one_query(read, database_ids, query, positives, junk, grades):
     items, gains = items[gains > 0], gains[gains > 0]
     junk = np.unique(read(junk, query, "junk"))
     for both in np.intersect1d(items, junk)[:1]:
-        raise ValueError(
-            f"query {query!r}: {database_ids[both]!r} is both positive and junk; list it once"
-        )
+        raise ValueError(f"query {query!r}: {database_ids[both]!r} is both positive and junk")
     return items, gains, junk
