@@ -98,9 +98,8 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         Segmenter(tmp_path / "broken.safetensors").propose(image)
     for settings, words in (
-        ({"threshold": 1.0}, "between 0 and 1"),
+        ({"threshold": 1.5}, "threshold"),
         ({"sides": (4,)}, "sides"),
-        ({"max_regions": 0}, "max_regions"),
     ):
         with pytest.raises(ValueError, match=words):
             Segmenter(**settings).propose(image)
@@ -124,11 +123,9 @@ def test_a_retriever_with_the_segmenter_is_saved_without_its_network(tmp_path):
 def test_torchvision_with_random_weights_runs(name):
     torch.manual_seed(0)
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-    proposer = TorchvisionSegmenter(
-        name, weights=None, min_score=0.0, min_area=0.0, max_regions=5, device="cpu"
-    )
+    proposer = TorchvisionSegmenter(name, weights=None, min_score=0.0, device="cpu")
     regions = proposer.propose(image)
-    assert len(regions) <= 5 and all(region.shape == (64, 80) for region in regions)
+    assert len(regions) <= 16 and all(region.shape == (64, 80) for region in regions)
 
 
 def test_torchvision_without_weights_or_model_says_what_to_do(monkeypatch, tmp_path):

@@ -1,8 +1,16 @@
 """Object retrieval: images cut into regions, an embedding for each from one forward pass, and an index of regions."""
 
-from .learned import Segmenter, TorchvisionSegmenter, connected_regions
 from .masked_pooling import grid_weights, pool_regions, window_of
-from .proposals import SLIC, Felzenszwalb, GrabCut, Proposer, SlidingPyramid
+from .proposals import (
+    SLIC,
+    Felzenszwalb,
+    GrabCut,
+    Proposer,
+    Segmenter,
+    SlidingPyramid,
+    TorchvisionSegmenter,
+    connected_regions,
+)
 from .region_queries import RegionQuery, as_region
 from .region_result import RegionRanking
 from .region_retriever import RegionRetriever

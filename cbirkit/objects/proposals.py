@@ -1,13 +1,21 @@
 """Ways to cut an image into regions that may hold a thing; all have ``propose(image) -> list of Region``."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .._optional import require
-from ..encoders.base import check_count
-from ..images import ImageProblem, to_rgb
-from .merging import merged_regions
+from cbirkit._optional import require
+from cbirkit.encoders.base import check_count, check_each, check_number, resize
+from cbirkit.images import ImageProblem, to_rgb
+
 from .regions import Region, keep_best
+
+_RING = 3  # pixels around a region that it is compared with
+_LEAST, _MOST = (
+    0.002,
+    16,
+)  # regions of networks: the smallest, as a share of the image, and how many
 
 
 class Proposer(BaseEstimator):
@@ -50,8 +58,6 @@ class SlidingPyramid(Proposer):
     ----------
     scales : sequence of float in (0, 1]
         Sides of the windows, as shares of the shorter side of the image.
-    overlap : float in [0, 1)
-        Share of a window that the next one covers again.
 
     Examples
     --------
@@ -59,37 +65,36 @@ class SlidingPyramid(Proposer):
     10
     """
 
-    def __init__(self, scales=(0.6, 0.4, 0.25), overlap=0.5):
+    def __init__(self, scales=(0.6, 0.4, 0.25)):
         self.scales = scales
-        self.overlap = overlap
 
     def _regions(self, image):
-        if not 0 <= self.overlap < 1 or not all(0 < scale <= 1 for scale in self.scales):
-            raise ValueError(
-                f"scales lie in (0, 1] and overlap in [0, 1), got {self.scales!r} and {self.overlap!r}"
-            )
+        check_each("scales", self.scales, check_number, low=0, high=1, open_low=True)
         height, width = image.shape[:2]
         found = []
         for scale in self.scales:
             side = max(1, round(scale * min(height, width)))
-            starts = [_starts(length, side, self.overlap) for length in (height, width)]
-            found += [
-                Region.from_box((x, y, x + side, y + side), image.shape)
-                for y in starts[0]
-                for x in starts[1]
-            ]
+            rows, columns = (_starts(length, side) for length in (height, width))
+            boxes = [(x, y, x + side, y + side) for y in rows for x in columns]
+            found += [Region.from_box(box, image.shape) for box in boxes]
         return found
 
 
-def _starts(length, side, overlap):
+def _starts(length, side):
     """Where windows begin, evenly spread, the first at 0 and the last at the end: list of int."""
-    step = max(1.0, side * (1 - overlap))
+    step = max(1.0, side / 2)
     n = int(np.ceil((length - side) / step - 1e-9)) + 1
     return np.linspace(0, length - side, n).round().astype(int).tolist()
 
 
 class _Superpixels(Proposer):
     """Superpixels, and what comes of joining the most similar neighbours again and again."""
+
+    def __init__(self, max_regions, iou, min_area, max_area):
+        self.max_regions = max_regions
+        self.iou = iou
+        self.min_area = min_area
+        self.max_area = max_area
 
     def _regions(self, image):
         check_count("max_regions", self.max_regions)
@@ -105,10 +110,6 @@ class Felzenszwalb(_Superpixels):
     ----------
     scale : float
         Larger: larger segments to begin with.
-    sigma : float
-        Of the smoothing before it, in pixels.
-    min_size : int
-        Pixels of the smallest segment.
     max_regions : int
         The best are kept.
     iou : float
@@ -130,29 +131,14 @@ class Felzenszwalb(_Superpixels):
     (25, 20, 45, 40)
     """
 
-    def __init__(
-        self,
-        scale=120.0,
-        sigma=0.8,
-        min_size=25,
-        *,
-        max_regions=60,
-        iou=0.7,
-        min_area=0.004,
-        max_area=0.6,
-    ):
+    def __init__(self, scale=120.0, *, max_regions=60, iou=0.7, min_area=0.004, max_area=0.6):
+        super().__init__(max_regions, iou, min_area, max_area)
         self.scale = scale
-        self.sigma = sigma
-        self.min_size = min_size
-        self.max_regions = max_regions
-        self.iou = iou
-        self.min_area = min_area
-        self.max_area = max_area
 
     def _superpixels(self, image):
         from skimage.segmentation import felzenszwalb
 
-        return felzenszwalb(image, scale=self.scale, sigma=self.sigma, min_size=self.min_size)
+        return felzenszwalb(image, scale=self.scale, sigma=0.8, min_size=25)
 
 
 class SLIC(_Superpixels):
@@ -162,8 +148,6 @@ class SLIC(_Superpixels):
     ----------
     n_segments : int
         Superpixels to begin with, about.
-    compactness : float
-        Larger: squarer.
     max_regions, iou, min_area, max_area
         As for `Felzenszwalb`.
 
@@ -179,28 +163,94 @@ class SLIC(_Superpixels):
     True
     """
 
-    def __init__(
-        self,
-        n_segments=80,
-        compactness=10.0,
-        *,
-        max_regions=60,
-        iou=0.7,
-        min_area=0.004,
-        max_area=0.6,
-    ):
+    def __init__(self, n_segments=80, *, max_regions=60, iou=0.7, min_area=0.004, max_area=0.6):
+        super().__init__(max_regions, iou, min_area, max_area)
         self.n_segments = n_segments
-        self.compactness = compactness
-        self.max_regions = max_regions
-        self.iou = iou
-        self.min_area = min_area
-        self.max_area = max_area
 
     def _superpixels(self, image):
         from skimage.segmentation import slic
 
         check_count("n_segments", self.n_segments)
-        return slic(image, n_segments=self.n_segments, compactness=self.compactness, start_label=0)
+        return slic(image, n_segments=self.n_segments, compactness=10.0, start_label=0)
+
+
+def merged_regions(image, labels, *, min_area=0.0, max_area=1.0):
+    """All segments of a partition, and all that arise while its most similar neighbours are joined.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3), RGB uint8
+    labels : ndarray (h, w), int
+        Which superpixel each pixel belongs to.
+    min_area, max_area : float
+        Regions outside these shares of the image are left out.
+
+    Returns
+    -------
+    list of Region
+        Their score is the distance in CIE Lab between the mean colour inside and that of the pixels just around, over 100.
+    """
+    colours = _lab(image)
+    labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+    n_pixels, sizes, found = labels.size, np.bincount(labels.ravel()), []
+    for group in _merge(labels, colours):
+        if min_area * n_pixels <= sizes[group].sum() <= max_area * n_pixels:
+            chosen = np.zeros(len(sizes), bool)
+            chosen[group] = True
+            found.append(_scored(Region.from_mask(chosen[labels]), colours))
+    return found
+
+
+def _merge(labels, colours):
+    """Which superpixels make up each segment on the way from all of them to one: list of lists."""
+    n = labels.max() + 1
+    sizes = np.bincount(labels.ravel()).astype(float)
+    sums = [np.bincount(labels.ravel(), colours[..., c].ravel()) for c in range(3)]
+    means = np.stack(sums, axis=1) / sizes[:, None]
+    groups = [[i] for i in range(n)]
+    found = list(groups)
+    costs = {(a, b): np.linalg.norm(means[a] - means[b]) for a, b in _neighbours(labels)}
+    while costs:
+        a, b = min(costs, key=lambda pair: (costs[pair], pair))
+        means[a] = (sizes[a] * means[a] + sizes[b] * means[b]) / (sizes[a] + sizes[b])
+        sizes[a] += sizes[b]
+        groups[a] = groups[a] + groups[b]
+        found.append(groups[a])
+        touched = {(x if y in (a, b) else y) for x, y in costs if {x, y} & {a, b}} - {a, b}
+        costs = {pair: cost for pair, cost in costs.items() if not {a, b} & set(pair)}
+        costs |= {tuple(sorted((a, c))): np.linalg.norm(means[a] - means[c]) for c in touched}
+    return found
+
+
+def _neighbours(labels):
+    """Pairs of superpixels that touch: set of (smaller, larger)."""
+    sides = ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1]))
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in sides])
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    return {(a, b) for a, b in pairs.tolist() if a != b}
+
+
+def _lab(image):
+    """CIE Lab, float32 (h, w, 3), slightly smoothed."""
+    cv2 = require("cv2")
+    smooth = cv2.GaussianBlur(image, (0, 0), 0.8).astype(np.float32) / 255
+    return cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB)
+
+
+def _scored(region, colours):
+    """The region with its contrast to the ring around it as score; 0 where there is none."""
+    cv2 = require("cv2")
+    x0, y0, x1, y1 = region.box
+    left, top = max(x0 - _RING, 0), max(y0 - _RING, 0)
+    window = np.s_[top : y1 + _RING, left : x1 + _RING]
+    inside = np.zeros(colours[window].shape[:2], np.uint8)
+    inside[y0 - top : y1 - top, x0 - left : x1 - left] = region.inside
+    around = cv2.dilate(inside, np.ones((2 * _RING + 1,) * 2, np.uint8)) > inside
+    if not around.any():
+        return region
+    part = colours[window]
+    contrast = np.linalg.norm(part[inside > 0].mean(axis=0) - part[around].mean(axis=0)) / 100
+    return replace(region, score=float(contrast))
 
 
 class GrabCut(Proposer):
@@ -210,8 +260,6 @@ class GrabCut(Proposer):
     ----------
     box : sequence of 4 numbers, optional
         x0, y0, x1, y1 in pixels, around the thing. Default: the middle 80 % of the image.
-    n_iterations : int
-    random_state : int
 
     Notes
     -----
@@ -230,34 +278,202 @@ class GrabCut(Proposer):
     (25, 20, 45, 40)
     """
 
-    def __init__(self, box=None, n_iterations=3, random_state=0):
+    def __init__(self, box=None):
         self.box = box
-        self.n_iterations = n_iterations
-        self.random_state = random_state
 
     def _regions(self, image):
-        check_count("n_iterations", self.n_iterations)
         height, width = image.shape[:2]
-        box = (
-            (0.1 * width, 0.1 * height, 0.9 * width, 0.9 * height) if self.box is None else self.box
-        )
+        middle = (0.1 * width, 0.1 * height, 0.9 * width, 0.9 * height)
+        box = middle if self.box is None else self.box
         asked = Region.from_box(box, image.shape, score=1.0)
         x0, y0, x1, y1 = asked.box
         if (x1 - x0, y1 - y0) == (width, height) or min(x1 - x0, y1 - y0) < 3:
             return [asked]  # nothing outside to learn the ground from, or nothing to cut
         cv2 = require("cv2")
         cut, models = np.zeros((height, width), np.uint8), [np.zeros((1, 65)) for _ in range(2)]
-        cv2.setRNGSeed(int(self.random_state))
+        cv2.setRNGSeed(0)
         try:
-            cv2.grabCut(
-                image,
-                cut,
-                (x0, y0, x1 - x0, y1 - y0),
-                *models,
-                self.n_iterations,
-                cv2.GC_INIT_WITH_RECT,
-            )
+            cv2.grabCut(image, cut, (x0, y0, x1 - x0, y1 - y0), *models, 3, cv2.GC_INIT_WITH_RECT)
         except cv2.error:  # a ground of fewer pixels than mixtures
             return [asked]
         mask = np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD))
         return [Region.from_mask(mask, score=1.0)] if mask.any() else [asked]
+
+
+class _Network(Proposer):
+    """What the networks share: built once for its parameters, and left out where the proposer is saved or copied."""
+
+    def _network(self):
+        """The network, on its device, and the device."""
+        from cbirkit.nets.extraction import pick_device
+
+        made_for = getattr(self, "model", None), self.weights
+        if getattr(self, "_kept", (None,))[0] != made_for:
+            self._kept = made_for, self._build()
+        device = pick_device(self.device)
+        return self._kept[1].to(device), device
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_kept"}
+
+
+class Segmenter(_Network):
+    """A small network that says for each pixel whether it belongs to a thing; every connected part is a region.
+
+    It learned that from drawn scenes (`datasets.load_scenes`, the seen and generic classes), and knows nothing of photographs.
+
+    Parameters
+    ----------
+    weights : "default" or path
+        "default": those that ship with the kit. `tools/train_segmenter.py` trains others.
+    sides : sequence of int
+        Pixels of the longer side of what the network looks at, one pass each: it learned at 96, and finds small things better in a
+        larger picture. Of two regions that overlap by more than 0.7 the better is kept.
+    threshold : float in (0, 1)
+        Of the probability that a pixel belongs to a thing.
+    device : str
+        As for `encoders.Deep`.
+
+    Notes
+    -----
+    The 16 best regions are given, none smaller than 0.2 % of the image. A region's score is the mean probability of its pixels. Things that touch become one region.
+
+    Examples
+    --------
+    >>> Segmenter(threshold=0.7)
+    Segmenter(threshold=0.7)
+    """
+
+    def __init__(self, weights="default", *, sides=(96, 192), threshold=0.5, device="auto"):
+        self.weights = weights
+        self.sides = sides
+        self.threshold = threshold
+        self.device = device
+
+    def probabilities(self, image, side=96):
+        """For each pixel of an RGB uint8 image (h, w, 3) the probability that it belongs to a thing: float32 (h, w)."""
+        from cbirkit.nets.conv5 import thing_probabilities
+
+        shape = image.shape[:2]
+        tall, wide = (max(8, 8 * round(length * side / max(shape) / 8)) for length in shape)
+        network, device = self._network()
+        small = thing_probabilities(network, resize(image, wide, tall), device)
+        enlarge = require("torch").nn.functional.interpolate
+        return enlarge(small, shape, mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
+
+    def _regions(self, image):
+        check_each("sides", self.sides, check_count, low=8)
+        check_number("threshold", self.threshold, 0, 1)
+        found = []
+        for side in self.sides:
+            chances = self.probabilities(image, side)
+            found += connected_regions(chances > self.threshold, chances, min_area=_LEAST)
+        return keep_best(found, n=_MOST, iou=0.7)
+
+    def _build(self):
+        from cbirkit.nets.conv5 import load_segmenter
+
+        return load_segmenter(self.weights)
+
+
+class TorchvisionSegmenter(_Network):
+    """Regions from torchvision's Mask R-CNN or DeepLab, trained on photographs of everyday things.
+
+    Parameters
+    ----------
+    model : str
+        "maskrcnn_resnet50_fpn" and its kin give one region a thing; "deeplabv3_mobilenet_v3_large" and other models of
+        semantic segmentation a region for each connected part of one class.
+    weights : "default", None or path
+        "default": the official ones, downloaded once (170 MB, 42 MB). None: random, which finds nothing of use. Else a file of a state
+        dict.
+    min_score : float
+        Mask R-CNN's things below it are left out.
+    device : str
+
+    Notes
+    -----
+    The 16 best regions are given, none smaller than 0.2 % of the image.
+
+    References
+    ----------
+    He, Gkioxari, Dollár and Girshick, "Mask R-CNN", ICCV 2017, arXiv 1703.06870. Chen, Papandreou, Schroff and Adam, "Rethinking atrous
+    convolution for semantic image segmentation", arXiv 1706.05587.
+
+    Examples
+    --------
+    >>> TorchvisionSegmenter(weights=None)
+    TorchvisionSegmenter(weights=None)
+    """
+
+    def __init__(
+        self, model="maskrcnn_resnet50_fpn", weights="default", *, min_score=0.5, device="auto"
+    ):
+        self.model = model
+        self.weights = weights
+        self.min_score = min_score
+        self.device = device
+
+    def _regions(self, image):
+        torch = require("torch")
+        network, device = self._network()
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+        pixels = pixels.permute(2, 0, 1).float() / 255  # (h, w, 3) -> (3, h, w)
+        with torch.inference_mode():
+            if "rcnn" in self.model:
+                found = _instances(network, pixels, self.min_score)
+            else:
+                found = _parts(network, pixels)
+        least = _LEAST * image.shape[0] * image.shape[1]
+        return keep_best([region for region in found if region.area >= least], n=_MOST)
+
+    def _build(self):
+        from cbirkit.nets.from_torchvision import build_segmenter
+
+        return build_segmenter(self.model, self.weights)
+
+
+def _instances(network, pixels, min_score):
+    """What Mask R-CNN sees, a region a thing."""
+    seen = network([pixels])[0]
+    masks, scores = (seen["masks"][:, 0] > 0.5).cpu().numpy(), seen["scores"].tolist()
+    kept = [i for i, mask in enumerate(masks) if scores[i] >= min_score and mask.any()]
+    return [Region.from_mask(masks[i], scores[i]) for i in kept]
+
+
+def _parts(network, pixels):
+    """What a network that names every pixel sees: the connected parts of each class but the ground, number 0."""
+    torch = require("torch")
+    scale = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] for v in scale)
+    output = network(((pixels - mean) / std)[None])["out"][0]
+    chances = output.softmax(dim=0).cpu().numpy()  # (n_classes, h, w)
+    named = chances.argmax(axis=0)
+    return [r for c in np.unique(named) if c for r in connected_regions(named == c, chances[c])]
+
+
+def connected_regions(mask, chances, *, min_area=0.0):
+    """The connected parts of a mask, with the mean of `chances` over each as score.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (h, w), bool
+    chances : ndarray of shape (h, w)
+    min_area : float
+        Smaller parts, as shares of the image, are left out.
+
+    Returns
+    -------
+    list of Region
+
+    Examples
+    --------
+    >>> mask = np.array([[1, 1, 0, 0], [0, 0, 0, 1]], bool)
+    >>> [region.box for region in connected_regions(mask, mask * 0.5)]
+    [(0, 0, 2, 1), (3, 1, 4, 2)]
+    """
+    n, labels = require("cv2").connectedComponents(mask.astype(np.uint8), connectivity=4)
+    least = max(1, min_area * mask.size)
+    parts = [labels == number for number in range(1, n)]
+    parts = [part for part in parts if np.count_nonzero(part) >= least]
+    return [Region.from_mask(part, float(chances[part].mean())) for part in parts]
