@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cbirkit.nets.pooling import average_pool, gem_pool, max_pool, rmac_pool, rmac_regions
+from cbirkit.nets.pooling import spoc_pool, gem_pool, mac_pool, rmac_pool, rmac_regions
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def loop(maps, function):
 
 
 def test_average_and_max(maps):
-    np.testing.assert_allclose(average_pool(maps), loop(maps, lambda v: sum(v) / len(v)), rtol=1e-5)
-    np.testing.assert_allclose(max_pool(maps), loop(maps, max), rtol=1e-6)
+    np.testing.assert_allclose(spoc_pool(maps), loop(maps, lambda v: sum(v) / len(v)), rtol=1e-5)
+    np.testing.assert_allclose(mac_pool(maps), loop(maps, max), rtol=1e-6)
 
 
 @pytest.mark.parametrize("p", [0.5, 1.0, 3.0, 7.5])
@@ -34,8 +34,8 @@ def test_gem(maps, p):
 
 
 def test_gem_lies_between_average_and_max(maps):
-    torch.testing.assert_close(gem_pool(maps, 1.0), average_pool(maps))
-    torch.testing.assert_close(gem_pool(maps, 1e4), max_pool(maps), rtol=1e-3, atol=0)
+    torch.testing.assert_close(gem_pool(maps, 1.0), spoc_pool(maps))
+    torch.testing.assert_close(gem_pool(maps, 1e4), mac_pool(maps), rtol=1e-3, atol=0)
     assert (gem_pool(maps, 2.0) < gem_pool(maps, 3.0)).all()
 
 

@@ -1,27 +1,35 @@
-"""From feature maps (n, c, h, w) to vectors (n, c): average, maximum, GeM and R-MAC. None of them normalises its result."""
+"""From feature maps (n, c, h, w) to vectors (n, c): SPoC (average), MAC (maximum), GeM and R-MAC. None of them normalises its result."""
 
 from torch.nn.functional import normalize
 
 
-def average_pool(maps):
-    """Mean over positions (n, c, h, w) -> (n, c); the sum-pooled "SPoC" descriptor without its centre weights.
+def spoc_pool(maps):
+    """Mean over positions (n, c, h, w) -> (n, c): the sum-pooled "SPoC" descriptor without its centre weights.
+
+    References
+    ----------
+    Babenko and Lempitsky, "Aggregating deep convolutional features for image retrieval", ICCV 2015, arXiv 1510.07493.
 
     Examples
     --------
     >>> import torch
-    >>> average_pool(torch.tensor([[[[1.0, 3.0]]]]))
+    >>> spoc_pool(torch.tensor([[[[1.0, 3.0]]]]))
     tensor([[2.]])
     """
     return maps.mean(dim=(-2, -1))
 
 
-def max_pool(maps):
-    """Maximum over positions (n, c, h, w) -> (n, c): "MAC".
+def mac_pool(maps):
+    """Maximum over positions (n, c, h, w) -> (n, c): "maximum activations of convolutions", MAC.
+
+    References
+    ----------
+    As in `rmac_pool`.
 
     Examples
     --------
     >>> import torch
-    >>> max_pool(torch.tensor([[[[1.0, 3.0]]]]))
+    >>> mac_pool(torch.tensor([[[[1.0, 3.0]]]]))
     tensor([[3.]])
     """
     return maps.amax(dim=(-2, -1))
@@ -71,7 +79,7 @@ def rmac_pool(maps, levels=3):
     tensor([[0.6000, 0.8000]])
     """
     return sum(
-        normalize(max_pool(maps[..., top : top + side, left : left + side]), dim=-1)
+        normalize(mac_pool(maps[..., top : top + side, left : left + side]), dim=-1)
         for top, left, side in rmac_regions(*maps.shape[-2:], levels)
     )
 
@@ -113,4 +121,4 @@ def _starts(length, side, number):
     return [int(gap * i) for i in range(number)]
 
 
-POOLINGS = {"average": average_pool, "max": max_pool, "gem": gem_pool, "rmac": rmac_pool}
+POOLINGS = {"average": spoc_pool, "max": mac_pool, "gem": gem_pool, "rmac": rmac_pool}
