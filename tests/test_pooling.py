@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cbirkit.nets.pooling import spoc_pool, gem_pool, mac_pool, rmac_pool, rmac_regions
+from cbirkit.nets.pooling import gem_pool, mac_pool, rmac_pool, rmac_regions, spoc_pool
 
 
 @pytest.fixture

@@ -256,9 +256,7 @@ def test_bad_sets_are_refused(arguments, message):
 def test_bad_labels_and_indices_are_refused():
     with pytest.raises(ValueError, match="query_ids has 1 ids for 2 items"):
         Relevance.from_labels(["q"], DB, [1, 2], [1, 2, 3, 4])
-    with pytest.raises(
-        ValueError, match="^labels must be text or numbers"
-    ):
+    with pytest.raises(ValueError, match="^labels must be text or numbers"):
         Relevance.from_labels(["q"], DB, [[1]], [1, 2, 3, 4])
     relevance = Relevance.from_labels(["q"], DB, [1], [1, 2, 3, 4])
     with pytest.raises(ValueError, match="one row for each query"):
