@@ -20,9 +20,9 @@ SETUP = """
 import time
 import numpy as np, pandas as pd
 from cbirkit import datasets, explore
-from cbirkit.explore import collection_survey
+from cbirkit.explore import collection_explorer
 from cbirkit.images import ImageCollection, read_image
-n, spent, survey = {n}, [], collection_survey.survey
+n, spent, survey = {n}, [], collection_explorer.survey
 def timed(images, embeddings, progress, **how):
     start = time.perf_counter()
     def told(done, total):
@@ -32,7 +32,7 @@ def timed(images, embeddings, progress, **how):
     found = survey(images, embeddings, progress=told, **how)
     spent.append(time.perf_counter() - start - spent[0])
     return found
-collection_survey.survey = timed
+collection_explorer.survey = timed
 photos = datasets.from_folder({folder!r})
 paths = [photos.path(i) for i in range(len(photos))]
 table = pd.DataFrame({{"label": [f"class {{i % 100}}" for i in range(n)]}}, index=[f"{{i}}.jpg" for i in range(n)])

@@ -9,7 +9,9 @@ from browser import Browser, require_browser
 from PIL import Image
 
 from cbirkit import explore
-from cbirkit.explore.map_canvas import MapCanvas
+from cbirkit.explore import widgets
+from cbirkit.explore.widgets import MapCanvas
+from cbirkit.plots import Tile
 
 # A stand-in for anywidget: the traits of one widget, and a list of what it sends.
 HOST = """async ({ script, style, traits }) => {
@@ -38,11 +40,11 @@ def picture():
 
 def made(kind):
     if kind == "TileGrid":
-        return explore.TileGrid(
-            [explore.Tile(f"{i}.png", picture(), mark="right") for i in range(3)], heading="Found"
+        return widgets.TileGrid(
+            [Tile(f"{i}.png", picture(), mark="right") for i in range(3)], heading="Found"
         )
     if kind == "Cropper":
-        cropper = explore.Cropper()
+        cropper = widgets.Cropper()
         cropper.show(picture(), 80, 60, name="a.png", box=(10, 10, 20, 20))
         return cropper
     if kind == "MapCanvas":
@@ -50,7 +52,7 @@ def made(kind):
         canvas.draw(np.array([[0.0, 0], [1, 0], [0, 1]]), title="Map", summary="three points")
         return canvas
     if kind == "StatusLine":
-        line = explore.StatusLine()
+        line = widgets.StatusLine()
         line.say("All is well")
         return line
     return explore.MetricLab()

@@ -42,16 +42,12 @@ def test_the_menu_counts_what_there_is(seen):
 
 def test_the_contact_sheet_has_pages(seen, images):
     assert seen.view == "contact sheet" and seen.page == 1 and seen.n_pages == 3
-    assert seen.shown == images.ids[:12].tolist() == seen._page.grids[0].ids
-    seen._page.pager._next.click()
-    seen._page.pager._next.click()
-    assert (
-        seen.page == 3
-        and seen.shown == images.ids[24:].tolist()
-        and seen._page.pager._next.disabled
-    )
-    assert seen._page.grids[0].summary == "25 to 33 of 33 images"
-    seen._page.pager._page.value = 2
+    assert seen.shown == images.ids[:12].tolist() == seen._grids[0].ids
+    seen._pager._next.click()
+    seen._pager._next.click()
+    assert seen.page == 3 and seen.shown == images.ids[24:].tolist() and seen._pager._next.disabled
+    assert seen._grids[0].summary == "25 to 33 of 33 images"
+    seen._pager._page.value = 2
     assert seen.page == 2 and seen.shown == images.ids[12:24].tolist()
     for page in (0, 4, -1):
         with pytest.raises(ValueError, match="pages are 1 to 3"):
@@ -61,9 +57,9 @@ def test_the_contact_sheet_has_pages(seen, images):
 
 def test_tiles_say_what_they_are(seen):
     seen.filter(label="cat")
-    tile = next(tile for tile in seen._page.grids[0].tiles if tile["id"] == "cat/00.png")
+    tile = next(tile for tile in seen._grids[0].tiles if tile["id"] == "cat/00.png")
     assert tile["caption"] == "cat" and "40 × 30 pixels, distance 0." in tile["alt"]
-    broken = next(tile for tile in seen._page.grids[0].tiles if tile["id"] == f"cat/{NAMED}")
+    broken = next(tile for tile in seen._grids[0].tiles if tile["id"] == f"cat/{NAMED}")
     assert broken["image"] == b"" and "cannot be read" in broken["alt"]
 
 
@@ -71,7 +67,7 @@ def test_filters_by_label_name_and_numbers(seen):
     seen.filter(label="dog")
     assert len(seen.kept) == 12 and all(i.startswith("dog/") for i in seen.kept)
     assert (
-        seen._page.grids[0].summary == "12 images, label dog"
+        seen._grids[0].summary == "12 images, label dog"
         and "12 images with label dog" in seen._status.text
     )
     seen.filter(label="dog", width=(100, 200))
@@ -83,10 +79,7 @@ def test_filters_by_label_name_and_numbers(seen):
     seen.filter(width=None)
     assert seen.kept == [f"cat/{NAMED}"]
     seen.filter(label="cat", width=160)  # each is there, not both at once
-    assert (
-        seen.kept == seen.shown == []
-        and seen._page.grids[0].summary == "none, label cat, width 160"
-    )
+    assert seen.kept == seen.shown == [] and seen._grids[0].summary == "none, label cat, width 160"
     seen.clear_filter()
     assert len(seen.kept) == 33
 
@@ -97,8 +90,8 @@ def test_filters_by_label_name_and_numbers(seen):
         ({"colour": 3}, "no column 'colour' to filter by; there are: path, label, width"),
         ({"label": "cow"}, "no image has label cow; there are: .*, cat, dog"),
         ({"width": (500, 600)}, "no image has width 500 to 600; there are: 40, 60, 160"),
-        ({"label": (1, 2)}, "label holds no numbers"),
-        ({"width": (1, 2, 3)}, "is \\(low, high\\)"),
+        ({"label": (1, 2)}, "a range .* of numbers"),
+        ({"width": (1, 2, 3)}, "a range .* of numbers"),
         ({"label": None}, "no image has label without a value"),
     ],
 )
@@ -135,15 +128,15 @@ def test_the_menus_filter_and_follow_what_python_asks(seen):
     seen.filter(label="cat", width=40)  # more than the menus can say
     assert row._column.value == "" and not row._all.disabled
     seen.filter(width=(50, 100))
-    assert row._column.value == "width" and row._value.label == "as asked for"
+    assert row._column.value == "width" and row._value.label == "any value"
 
 
 def test_order_by_name_size_and_distance(seen, images):
     seen.sort_by = "-pixels"
-    assert seen.shown[0] == "dog/larger.png" and seen._page.grids[0].tiles[0]["note"] == "160 × 120"
+    assert seen.shown[0] == "dog/larger.png" and seen._grids[0].tiles[0]["note"] == "160 × 120"
     assert seen.kept[-1] == f"cat/{NAMED}"  # of unknown size
     seen.sort_by = "-distance"
-    assert seen.shown[0] == "dog/10.png" and float(seen._page.grids[0].tiles[0]["note"]) > 1
+    assert seen.shown[0] == "dog/10.png" and float(seen._grids[0].tiles[0]["note"]) > 1
     seen._filters._sort.value = "-label"
     assert seen.sort_by == "-label" and seen.shown[0].startswith("dog/")
     seen.sort_by = "-id"
@@ -156,7 +149,7 @@ def test_order_by_name_size_and_distance(seen, images):
 def test_copies_stand_side_by_side_and_differing_labels_are_told(seen):
     seen.view = "copies"
     assert seen.shown == ["cat/00.png", "dog/same.png"]
-    grid = seen._page.grids[1]
+    grid = seen._grids[1]
     assert grid.heading == "Group 1 of 1: 2 images, the same bytes"
     assert "labels differ: cat, dog" in grid.summary and "all 40 × 30" in grid.summary
     assert [tile["caption"] for tile in grid.tiles] == ["00.png", "same.png"]
@@ -169,24 +162,18 @@ def test_copies_stand_side_by_side_and_differing_labels_are_told(seen):
 def test_near_copies_tell_how_far_apart_and_which_is_larger(seen):
     seen._menu.receive({"event": "choose", "value": "near-copies"})
     assert seen.view == "near-copies" and set(seen.shown) == {"dog/01.png", "dog/larger.png"}
-    assert (
-        f"hashes differ in up to {seen.found.near_bits[0]} of 128 bits"
-        in seen._page.grids[1].heading
-    )
-    assert "the largest is dog/larger.png, 160 × 120" in seen._page.grids[1].summary
+    assert f"hashes differ in up to {seen.found.near_bits[0]} of 128 bits" in seen._grids[1].heading
+    assert "the largest is dog/larger.png, 160 × 120" in seen._grids[1].summary
 
 
 def test_groups_have_pages_and_large_ones_are_cut():
     pixels = [picture(i // 30) for i in range(60)] + [picture(100 + i // 2) for i in range(18)]
     seen = CollectionExplorer(ImageCollection.from_arrays(pixels)).wait()
     seen.view = "copies"
-    assert seen.n_pages == 3 and seen._page.grids[1].heading.startswith("Group 1 of 11: 30 images")
-    assert (
-        len(seen._page.grids[1].tiles) == 24
-        and "24 of them are shown" in seen._page.grids[1].summary
-    )
+    assert seen.n_pages == 3 and seen._grids[1].heading.startswith("Group 1 of 11: 30 images")
+    assert len(seen._grids[1].tiles) == 24 and "24 of them are shown" in seen._grids[1].summary
     seen.page = 3
-    assert len(seen._page._lists.children) == 4 and seen._page.grids[1].heading.startswith(
+    assert len(seen._lists.children) == 4 and seen._grids[1].heading.startswith(
         "Group 9 of 11: 2 images"
     )
 
@@ -194,7 +181,7 @@ def test_groups_have_pages_and_large_ones_are_cut():
 def test_outliers_come_farthest_first(seen):
     seen.view = "outliers"
     assert seen.shown[0] == "dog/10.png" and [
-        tile["rank"] for tile in seen._page.grids[0].tiles
+        tile["rank"] for tile in seen._grids[0].tiles
     ] == list(range(1, 13))
     near = next(i for i in reversed(seen.found.table.index) if i not in seen.found.outliers)
     seen.filter(containing=near)
@@ -213,16 +200,16 @@ def test_without_embeddings_outliers_say_how_to_have_them(images):
 def test_broken_files_are_named_as_text(seen):
     seen.view = "broken files"
     assert set(seen.shown) == {f"cat/{NAMED}", "cat/nothing.jpg"}
-    assert dict(seen._page.tables[0].rows)["cat/nothing.jpg"] == "empty file"
+    assert dict(seen._tables[0].rows)["cat/nothing.jpg"] == "empty file"
     assert "2 files that cannot be read" in seen._status.text
 
 
 def test_a_class_is_picked_and_its_images_appear(seen):
     seen.view = "classes"
-    rows = seen._page.tables[0].rows
-    assert rows[0] == ["dog", "12", "36.4 %"] and seen._page.tables[0].shares[0] == 1
+    rows = seen._tables[0].rows
+    assert rows[0] == ["dog", "12", "36.4 %"] and seen._tables[0].shares[0] == 1
     assert "the largest is 1.2 times the smallest" in seen._status.text
-    seen._page.tables[0].receive({"event": "pick", "row": 1})
+    seen._tables[0].receive({"event": "pick", "row": 1})
     assert (
         seen.view == "contact sheet"
         and len(seen.kept) == 11
@@ -232,7 +219,7 @@ def test_a_class_is_picked_and_its_images_appear(seen):
 
 def test_sizes_are_counted_and_picked(seen):
     seen.view = "sizes"
-    sizes, sides, orientations = seen._page.tables
+    sizes, sides, orientations = seen._tables
     assert sizes.rows[0] == ["40 × 30", "16"] and ["160 × 120", "1"] in sizes.rows
     assert sum(int(n) for _, n in sides.rows) == 32
     assert [row[0] for row in orientations.rows] == ["landscape"]
@@ -241,11 +228,11 @@ def test_sizes_are_counted_and_picked(seen):
     assert seen.kept == ["dog/larger.png"]
     seen.clear_filter()
     seen.view = "sizes"
-    seen._page.tables[0].receive({"event": "pick", "row": 0})
-    assert len(seen.kept) == 16 and seen._page.grids[0].summary.endswith("width 40, height 30")
+    seen._tables[0].receive({"event": "pick", "row": 0})
+    assert len(seen.kept) == 16 and seen._grids[0].summary.endswith("width 40, height 30")
     seen.filter(width=(40, 160))
     seen.view = "sizes"
-    sides = seen._page.tables[1]
+    sides = seen._tables[1]
     assert [n != "0" for _, n in sides.rows] == sides.pickable and not all(sides.pickable)
 
 
@@ -266,9 +253,9 @@ def test_a_click_shows_the_picture_larger_with_all_that_is_known(seen):
     told = []
     seen.on_pick(told.append)
     seen.filter(label="cat")
-    seen._page.grids[0].receive({"event": "pick", "id": "cat/00.png"})
-    assert told == ["cat/00.png"] == [seen.selected] == [seen._page.grids[0].selected]
-    facts = dict(seen._detail._table.rows)
+    seen._grids[0].receive({"event": "pick", "id": "cat/00.png"})
+    assert told == ["cat/00.png"] == [seen.selected] == [seen._grids[0].selected]
+    facts = dict(seen._known.rows)
     assert (
         facts["size"] == "40 × 30 pixels"
         and facts["label"] == "cat"
@@ -276,7 +263,7 @@ def test_a_click_shows_the_picture_larger_with_all_that_is_known(seen):
     )
     assert facts["folder"] == seen.images.root.as_posix() and float(facts["distance"]) > 0
     assert "40 × 30 pixels, label cat, distance" in seen._status.text
-    seen._page.grids[0].receive({"event": "pick", "id": f"cat/{NAMED}"})
+    seen._grids[0].receive({"event": "pick", "id": f"cat/{NAMED}"})
     assert "cannot be read: truncated" in seen._status.text or "damaged" in seen._status.text
     seen.selected = "dog/larger.png"
     assert told == ["cat/00.png", f"cat/{NAMED}"] and seen.selected == "dog/larger.png"
@@ -288,7 +275,7 @@ def test_a_click_asks_a_linked_explorer(images, embeddings):
     good = images.verify(progress=False)
     asked = explore.QueryExplorer(MeanColour().fit(good), k=3)
     seen = CollectionExplorer(good).wait().link(asked)
-    seen._page.grids[0].receive({"event": "pick", "id": "dog/07.png"})
+    seen._grids[0].receive({"event": "pick", "id": "dog/07.png"})
     assert asked.query == "dog/07.png"
     with pytest.raises(TypeError, match="QueryExplorer"):
         seen.link(seen)

@@ -12,10 +12,9 @@ from cbirkit.images import ImageCollection
 explore = pytest.importorskip(
     "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
 )
-from cbirkit.explore import CollectionExplorer, collection_survey
+from cbirkit.explore import CollectionExplorer, collection_explorer
 from cbirkit.explore.collection_facts import Facts
-from cbirkit.explore.collection_tables import bin_edges
-from cbirkit.explore.collection_views import VIEWS
+from cbirkit.explore.collection_views import VIEWS, bin_edges
 
 
 def names(seen):
@@ -106,21 +105,20 @@ class Waiting:
 
 
 def test_the_pictures_appear_while_images_are_looked_at(monkeypatch):
-    monkeypatch.setattr(collection_survey, "_PATIENCE", 0.05)
+    monkeypatch.setattr(collection_explorer, "_PATIENCE", 0.05)
     waiting = Waiting()
     seen = CollectionExplorer(waiting.images, sort_by="-pixels")
     assert seen.found is None and len(seen.shown) == 48 and seen.shown[0] == "0.png"
     assert "copies (…)" in names(seen) and "classes (2)" in names(seen)
     seen.view = "near-copies"
     assert (
-        "must be looked at first" in seen._status.text
-        and "of 300 images" in seen._page.grids[0].summary
+        "must be looked at first" in seen._status.text and "of 300 images" in seen._grids[0].summary
     )
-    assert "being looked at" in seen.static().axes[0].get_label()
+    assert "Being looked at" in seen.static().axes[0].get_label()
     seen.filter(label="a")
     with pytest.raises(ValueError, match="call wait"):
         seen.filter(width=40)
-    with pytest.raises(TimeoutError, match="of 300 images after 0.01 s"):
+    with pytest.raises(TimeoutError, match="not ready after 0.01 s"):
         seen.wait(0.01)
     waiting.go.set()
     seen.wait(300)
@@ -133,13 +131,13 @@ def test_the_pictures_appear_while_images_are_looked_at(monkeypatch):
 
 
 def test_a_closed_explorer_stops_looking(monkeypatch):
-    monkeypatch.setattr(collection_survey, "_PATIENCE", 0.05)
+    monkeypatch.setattr(collection_explorer, "_PATIENCE", 0.05)
     waiting = Waiting()
     seen = CollectionExplorer(waiting.images)
     seen.close()
     waiting.go.set()
-    seen._survey._thread.join(300)
-    assert seen.found is None and seen._survey.n_done < 300
+    seen.wait(300)
+    assert seen.found is None and seen._progress.value
 
 
 def test_what_fails_in_the_thread_is_told(monkeypatch):
@@ -148,7 +146,7 @@ def test_what_fails_in_the_thread_is_told(monkeypatch):
             ready.wait(300)
             raise ValueError("these are too large")
 
-    monkeypatch.setattr(collection_survey, "_PATIENCE", 0.05)
+    monkeypatch.setattr(collection_explorer, "_PATIENCE", 0.05)
     ready = threading.Event()
     seen = CollectionExplorer(
         ImageCollection.from_arrays([picture(i) for i in range(3)]), Failing()
@@ -158,7 +156,7 @@ def test_what_fails_in_the_thread_is_told(monkeypatch):
         seen.wait(300)
     assert seen._status.problem and "these are too large" in seen._status.text
     seen.view = "copies"
-    assert "could not be looked at" in seen._page.grids[0].summary
+    assert "could not be looked at" in seen._grids[0].summary
 
 
 def test_a_single_image_and_a_grey_one():
@@ -178,7 +176,7 @@ def test_every_view_has_a_picture_with_words(seen, view):
     assert told.startswith(view[0].upper() + view[1:]) and len(told) > 60
     if view in ("contact sheet", "copies", "near-copies", "outliers"):
         assert seen.shown[0] in told and len(figure.axes[0].images) == len(
-            [t for t in seen._content.groups[0][2] if t.image]
+            [t for t in seen._content.sections[0].tiles if t.image]
         )
     figure.canvas.draw()
     left, bottom, right, top = np.array(figure.bbox.extents)
@@ -189,21 +187,3 @@ def test_every_view_has_a_picture_with_words(seen, view):
         )
     data, metadata = seen._repr_mimebundle_()
     assert data["image/png"] and metadata["image/png"]["alt"] == told
-
-
-def test_tables_and_rows_of_buttons_refuse_strange_messages():
-    table, told = explore.TextTable(), []
-    table.on_pick(told.append)
-    table.show([["a", "1"], ["b", "0"]], pickable=[True, False])
-    for message in (
-        {"event": "pick", "row": 1},
-        {"event": "pick", "row": True},
-        {"event": "pick"},
-        "pick",
-        None,
-    ):
-        table.receive(message)
-    table.receive({"event": "pick", "row": 0})
-    table.show([["a", "1"]])
-    table.receive({"event": "pick", "row": 0})
-    assert told == [0]

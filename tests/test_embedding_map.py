@@ -84,15 +84,13 @@ def test_resting_on_a_point_sends_its_picture(seen, monkeypatch):
 
 def test_selecting_shows_the_images_a_page_at_a_time(seen):
     seen._canvas.receive({"event": "select"}, buffer(5, 2, 12))
-    assert seen.selected == folder(2, 5, 12) == seen._selected.grid.ids
+    assert seen.selected == folder(2, 5, 12) == seen._grid.ids
     text, problem = status(seen)
     assert text.startswith("3 images selected.") and "group 1 (1)" in text and not problem
     seen._canvas.receive({"event": "select"}, buffer(*range(30)))
-    assert (
-        seen._selected.grid.ids == folder(*range(24)) and "30 images" in seen._selected.grid.summary
-    )
-    seen._selected.pager._next.click()
-    assert seen._selected.grid.ids == folder(*range(24, 30)) and seen._selected.pager._next.disabled
+    assert seen._grid.ids == folder(*range(24)) and "30 images" in seen._grid.summary
+    seen._pager._next.click()
+    assert seen._grid.ids == folder(*range(24, 30)) and seen._pager._next.disabled
     seen.selected = folder(8, 1)
     assert seen.selected == folder(1, 8) and list(np.frombuffer(seen._canvas.chosen, "<u4")) == [
         1,
@@ -227,12 +225,12 @@ def test_pca_is_shown_until_umap_is_ready(images, rows, slow_umap):
     np.testing.assert_array_equal(seen.points, rows[:, :2].astype(np.float32))
     assert seen.quality.overlap == explore.map_quality(rows[:, :2], rows, k=4).overlap
     again = explore.EmbeddingMap(images, rows, metric="euclidean", k=4)  # remembered: at once
-    assert "UMAP" in again._canvas.summary and again._layout._thread is None
+    assert "UMAP" in again._canvas.summary and again._task is None
 
 
 def test_another_choice_meanwhile_is_not_overwritten(images, rows, slow_umap):
     seen = explore.EmbeddingMap(images, rows, metric="euclidean")
-    fitting = seen._layout._thread
+    fitting = seen._task._thread
     seen.method = "pca"
     slow_umap.set()
     fitting.join(300)
@@ -344,7 +342,7 @@ def test_very_few_images(n):
         (
             {"method": np.ones((30, 3))},
             ValueError,
-            r"positions must be finite, of the shape \(30, 2\)",
+            r"positions \(n_images, 2\), finite",
         ),
         ({"method": None}, ValueError, "method must be one of pca, tsne, umap or positions"),
         (
@@ -410,7 +408,9 @@ def test_odd_embeddings_give_a_map(case, method):
 def test_neighbours_do_not_drown(change, images):
     rows = np.random.RandomState(0).randn(30, 8)
     expected = projection.nearest(rows.astype(np.float32), np.arange(30), 5)
-    seen = sys.modules["cbirkit.explore.map_layout"].checked_rows(images, change(rows), "euclidean")
+    seen = sys.modules["cbirkit.explore.embedding_map"]._checked_rows(
+        images, change(rows), "euclidean"
+    )
     np.testing.assert_array_equal(projection.nearest(seen, np.arange(30), 5), expected)
     plain, moved = (projection.map_quality(rows[:, :2], some, k=5) for some in (rows, change(rows)))
     assert moved.overlap == pytest.approx(plain.overlap) and moved.trustworthiness == pytest.approx(

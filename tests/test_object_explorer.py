@@ -9,8 +9,9 @@ from explore_samples import HOSTILE, painted
 from PIL import Image
 
 from cbirkit import Retriever, encoders
-from cbirkit.explore import Cropper, ObjectExplorer
+from cbirkit.explore import ObjectExplorer
 from cbirkit.explore.object_view import AROUND, OUTLINE, outlined, region_at
+from cbirkit.explore.widgets import Cropper
 from cbirkit.images import ImageCollection
 from cbirkit.objects import Felzenszwalb, Region, RegionQuery, RegionRetriever
 
@@ -175,7 +176,7 @@ def test_a_cropper_without_ears_for_points_refuses_a_click():
     told = []
     cropper = Cropper()
     cropper.show(b"", 64, 64)
-    cropper.on_problem(told.append)
+    cropper.on("problem", told.append)
     cropper.receive({"event": "crop", "box": [5, 5, 0, 0]})
     assert len(told) == 1 and "drag a rectangle" in told[0]
 

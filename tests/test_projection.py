@@ -43,29 +43,18 @@ def test_a_seed_gives_the_same_map_and_clusters_stay_together(method, monkeypatc
     assert (near % 3 == np.arange(60) % 3).mean() > 0.95
 
 
-def test_a_map_is_fitted_once_and_again_when_anything_changes(monkeypatch, tmp_path):
+def test_a_map_is_fitted_once_and_again_when_anything_changes(monkeypatch):
     calls = []
     monkeypatch.setitem(
         projection._LAYOUTS, "umap", lambda rows, *how: calls.append(how) or rows[:, :2]
     )
     monkeypatch.setattr(projection, "_remembered", type(projection._remembered)())
     rows = blobs()
-    first = explore.project(rows, cache=tmp_path)
+    first = explore.project(rows)
     first += 7  # the caller's own
-    assert explore.project(rows.copy(), cache=tmp_path)[0, 0] == rows[0, 0] and len(calls) == 1
-    for other in (lambda: explore.project(rows + 1), lambda: explore.project(rows, random_state=1),
-                  lambda: explore.project(rows, n_neighbors=5), lambda: explore.project(rows[:50])):  # fmt: skip
-        before = len(calls)
-        other()
-        assert len(calls) == before + 1
-    projection._remembered.clear()  # another process
-    np.testing.assert_array_equal(explore.project(rows, cache=tmp_path), rows[:, :2])
-    assert len(calls) == 5
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:100])  # damaged
-    projection._remembered.clear()
-    np.testing.assert_array_equal(explore.project(rows, cache=tmp_path), rows[:, :2])
-    assert len(calls) == 6
+    assert explore.project(rows.copy())[0, 0] == rows[0, 0] and len(calls) == 1
+    explore.project(rows + 1), explore.project(rows, random_state=1), explore.project(rows[:50])
+    assert len(calls) == 4
 
 
 def test_overlap_and_trustworthiness_by_naive_loops():
@@ -116,10 +105,6 @@ def test_nearest_breaks_ties_by_position_and_leaves_itself_out():
         (
             lambda: explore.project(blobs(), "umap", random_state=None),
             "random_state must be a whole number",
-        ),
-        (
-            lambda: explore.project(blobs(), "umap", n_neighbors=1),
-            "n_neighbors must be .* at least 2, got 1",
         ),
     ],
 )

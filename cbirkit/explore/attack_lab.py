@@ -1,21 +1,116 @@
 """`AttackLab`: choose a query, an aim and a bound, and see what a perturbation does to the ranked list."""
 
-from ipywidgets import Box, Button, Dropdown, IntSlider, Layout, VBox
+from dataclasses import dataclass
 
-from .attack_view import AIMS, Victim, attack_once, draw_attack, fitting
-from .explorer import Explorer
-from .judge import Judge
-from .picker import ImagePicker
-from .queries import as_query
-from .results import checked_retrievers
-from .status_line import StatusLine
-from .thumbnails import ThumbnailCache, encode
-from .tile_grid import Tile, TileGrid
+import numpy as np
+from ipywidgets import Dropdown, IntSlider
+from PIL import Image
 
+from cbirkit.attacks import PGD, Away, Misrank, Towards, attackable, embed_pixels, to_pixels
+from cbirkit.plots import Section, Tile, View
+
+from .explorer import whole_number
+from .queries import FixedRetriever, Judge, SearchResult, as_query, checked_retrievers, find
+from .query_explorer import QueryPage
+from .widgets import TileGrid, button, labelled
+
+MOST_PIXELS = 512  # of the longer side of what is attacked; the networks look at fewer
 MOST_LEVELS = 64
+AIMS = ("leave its place", "a wrong image first", "the target first")
 
 
-class AttackLab(Explorer):
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """One attack, done.
+
+    Attributes
+    ----------
+    clean, attacked, amplified : ndarray (h, w, 3), uint8
+        The query, what a file of the attacked one holds, and their difference, grey where there is none.
+    gain : float
+        What the difference was multiplied by.
+    before, after : SearchResult
+    cosine : float
+        Between the embeddings before and after.
+    largest : int
+        Grey levels that a channel of a pixel changed by, at most.
+    target : tuple (str, int, int) or None
+        Its id, and its rank before and after.
+    """
+
+    clean: np.ndarray
+    attacked: np.ndarray
+    amplified: np.ndarray
+    gain: float
+    before: SearchResult
+    after: SearchResult
+    cosine: float
+    largest: int
+    target: tuple | None
+
+    @property
+    def words(self):
+        """One sentence: what it took and what it did."""
+        rank = "; target from rank {1} to {2}".format(*self.target) if self.target else ""
+        return f"Changed by at most {self.largest} of 255 grey levels, cosine to itself {self.cosine:.3f}{rank}"
+
+
+class Victim:
+    """A fitted retriever with a deep encoder, ready to be attacked."""
+
+    def __init__(self, retriever):
+        self.images, self.encoder = retriever.images, retriever.encoder_
+        self.model, self.rows = attackable(self.encoder), _unit(np.asarray(retriever.embeddings))
+
+    def attack(self, clean, query, settings, judge):
+        """The attacked picture, RGB uint8 (h, w, 3)."""
+        pixels = to_pixels([clean])
+        pgd = PGD(settings["epsilon"] / 255, steps=settings["steps"])
+        goal = self._goal(pixels, query, settings["aim"], settings["target"], judge)
+        return pgd(self.model, pixels, goal).images[0]
+
+    def _goal(self, pixels, query, aim, target, judge):
+        if aim == AIMS[0]:
+            return Away(embed_pixels(self.model, pixels))
+        if aim == AIMS[2]:
+            if target in (None, query.name):
+                raise ValueError("choose a target other than the query: click on a result")
+            return Towards(self.rows[self.images.positions([target])])
+        marks = np.array([judge.verdicts(query, self.images, list(self.images.ids))[0]])
+        if not {"right", "wrong"} <= set(marks[0]):
+            raise ValueError("of this query it is not known what is right; choose another aim")
+        return Misrank(self.rows, marks == "right", marks == "junk")
+
+    def embed(self, image):
+        """Embedding (d,) of length 1 of an RGB uint8 image, by the encoder itself."""
+        return _unit(self.encoder.transform([image]))[0]
+
+    def found(self, query, row, k, **how):
+        """What an embedding finds in the query's place, as `SearchResult`."""
+        return find(FixedRetriever(self.images, 1 - self.rows @ row), query, k, **how)
+
+    def rank(self, row, target, query):
+        """Rank of the target for an embedding; the query itself is not counted."""
+        cosines = self.rows @ row
+        better = cosines > cosines[self.images.positions([target])[0]]
+        own = query.images is not None and query.box is None
+        return int(better[self.images.ids != query.name].sum() if own else better.sum()) + 1
+
+
+def _unit(rows):
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _fitting(image):
+    """An image, made smaller where its longer side exceeds `MOST_PIXELS`."""
+    if max(image.shape[:2]) <= MOST_PIXELS:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    return np.asarray(picture)
+
+
+class AttackLab(QueryPage):
     """Attack a query and compare what it finds before and after.
 
     The query is picked from pages of thumbnails; a click on a result makes it the target. The attack is
@@ -42,7 +137,7 @@ class AttackLab(Explorer):
 
     Attributes
     ----------
-    shown : cbirkit.explore.attack_view.Shown
+    shown : AttackResult
         What was done last.
 
     Raises
@@ -59,26 +154,31 @@ class AttackLab(Explorer):
         self, retriever, *, queries=None, query=None, target=None, aim=AIMS[0], epsilon=4, steps=10, k=6, by=None,
         relevance=None,
     ):  # fmt: skip
-        self._retrievers = checked_retrievers(retriever)
-        self._victims = {}
-        first = next(iter(self._retrievers.values())).images
-        self.queries = first if queries is None else queries
-        if not len(self.queries):
-            raise ValueError(
-                "there are no images to pick a query from; pass queries=, a collection with images"
-            )
-        self._judge, self._thumbnails = Judge(by, relevance), ThumbnailCache()
-        self._query = as_query(
-            self.queries.ids[0] if query is None else query, [self.queries, first]
+        self._retrievers, self._victims = checked_retrievers(retriever), {}
+        first, names = next(iter(self._retrievers.values())).images, list(self._retrievers)
+        self._judge, self._k = Judge(by, relevance), whole_number(k, "k", 1, 48)
+        _check(aim, epsilon, steps)
+        self._name = Dropdown(options=names, description="network")
+        self._aim = Dropdown(options=AIMS, value=aim, description="aim")
+        slider = {"continuous_update": False}
+        self._epsilon = IntSlider(epsilon, 0, MOST_LEVELS, description="epsilon / 255", **slider)
+        self._steps = IntSlider(steps, 0, max(50, steps), description="steps", **slider)
+        controls = [self._name, self._aim, self._epsilon, self._steps]
+        self._again = button(
+            "Attack again", "With the settings as they are", self._guarded(self._attack)
         )
-        self._target = target
-        self._check(aim, epsilon, steps, k)
-        self._k = int(k)
-        self._make_parts(aim, int(epsilon), int(steps))
-        super().__init__(self._arranged())
-        self.add_class("cbk-explorer")
+        self._pictures = TileGrid(tile_size=150, heading="The attack")
+        self._results = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
+        self._make_page(
+            first, queries, judge=self._judge, grids=[self._pictures, *self._results],
+            controls=[*(labelled(one, label="86px") for one in controls), self._again],
+        )  # fmt: skip
+        query = self.queries.ids[0] if query is None else query
+        self._query, self._target = as_query(query, [self.queries, first]), target
         self._attack()
-        self._connect()
+        for grid in self._results:
+            grid.on("pick", self._guarded(lambda name: self.attack(target=name, aim=AIMS[2])))
+        self._on_value(controls, self._changed)
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -97,111 +197,49 @@ class AttackLab(Explorer):
 
         Returns
         -------
-        cbirkit.explore.attack_view.Shown
+        AttackResult
 
         Raises
         ------
         ValueError
             As for the class; nothing changes then.
         """
-        before = self._query, self._target, self._aim.value, self._epsilon.value, self._steps.value
-        wanted = [
-            b if a is None else a for a, b in zip((aim, epsilon, steps), before[2:], strict=True)
-        ]
-        self._check(*wanted, self._k)
+        before, known = (self._query, self._target), [self.queries, self._victim().images]
+        settings = [one.value for one in (self._aim, self._epsilon, self._steps)]
+        given = zip((aim, epsilon, steps), settings, strict=True)
+        wanted = [old if new is None else new for new, old in given]
+        _check(*wanted)
         try:
-            if query is not None:
-                self._query = as_query(query, [self.queries, self._victim().images])
+            self._query = self._query if query is None else as_query(query, known)
             self._target = self._target if target is None else target
             self._set(*wanted)
             self._attack()
         except Exception:
-            self._query, self._target = before[:2]
-            self._set(*before[2:])
+            self._query, self._target = before
+            self._set(*settings)
             raise
         return self.shown
-
-    def static(self):
-        """The view as a picture, for places that run no JavaScript.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
-        return draw_attack(self.shown, self._heading())
 
     def __repr__(self):
         return f"AttackLab({', '.join(self._retrievers)}; {self._heading()})"
 
-    # ------------------------------------------------------------------ what it is made of
+    # ------------------------------------------------------------------ attacking and showing
 
-    def _make_parts(self, aim, epsilon, steps):
-        self._status = StatusLine()
-        self._picker = ImagePicker(
-            self.queries, self._thumbnails, column=self._judge.column(self.queries)
-        )
-        self._pictures = TileGrid(tile_size=150, heading="The attack")
-        self._lists = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
-        names = list(self._retrievers)
-        self._name = Dropdown(options=names, value=names[0], description="network")
-        self._aim = Dropdown(options=AIMS, value=aim, description="aim")
-        slider = {"continuous_update": False}
-        self._epsilon = IntSlider(epsilon, 0, MOST_LEVELS, description="epsilon / 255", **slider)
-        self._steps = IntSlider(steps, 0, max(50, steps), description="steps", **slider)
-        self._again = Button(description="Attack again", tooltip="With the settings as they are")
-        for control in (self._name, self._aim, self._epsilon, self._steps):
-            control.layout = Layout(width="auto")
-            control.style.description_width = "86px"
-
-    def _arranged(self):
-        controls = VBox([self._name, self._aim, self._epsilon, self._steps, self._again]).add_class(
-            "cbk-controls"
-        )
-        panel = Box([controls]).add_class("cbk-panel")
-        lists = Box([self._pictures, *self._lists]).add_class("cbk-lists")
-        return [self._picker, self._status, Box([panel, lists]).add_class("cbk-columns")]
-
-    def _connect(self):
-        self._picker.grid.on_pick(lambda image_id: self._guard(lambda: self.attack(image_id)))
-        for grid in self._lists:
-            grid.on_pick(
-                lambda image_id: self._guard(lambda: self.attack(target=image_id, aim=AIMS[2]))
-            )
-        for control in (self._name, self._aim, self._epsilon, self._steps):
-            control.observe(lambda _change: self._guard(self._attack), "value")
-        self._again.on_click(lambda _button: self._guard(self._attack))
-        self._silent = False
-
-    _silent = True
-
-    def _guard(self, action, *args):
-        if not self._silent:
-            super()._guard(action, *args)
+    _quiet = False
 
     def _set(self, aim, epsilon, steps):
         """Move the controls without attacking once for each."""
-        silent, self._silent = self._silent, True
+        self._quiet = True
         self._steps.max = max(self._steps.max, steps)
         self._aim.value, self._epsilon.value, self._steps.value = aim, int(epsilon), int(steps)
-        self._silent = silent
+        self._quiet = False
 
-    def _check(self, aim, epsilon, steps, k):
-        if aim not in AIMS:
-            raise ValueError(f"aim must be one of {', '.join(map(repr, AIMS))}, got {aim!r}")
-        for name, value, low, high in (
-            ("epsilon", epsilon, 0, MOST_LEVELS),
-            ("steps", steps, 0, 1000),
-            ("k", k, 1, 48),
-        ):
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or value != int(value)
-                or not low <= value <= high
-            ):
-                raise ValueError(
-                    f"{name} must be a whole number from {low} to {high}, got {value!r}"
-                )
+    def _changed(self):
+        if not self._quiet:
+            self._attack()
+
+    def _ask(self, query):
+        self.attack(query)
 
     def _victim(self):
         name = self._name.value
@@ -209,47 +247,61 @@ class AttackLab(Explorer):
             self._victims[name] = Victim(self._retrievers[name])
         return self._victims[name]
 
-    # ------------------------------------------------------------------ attacking and showing
-
     def _attack(self):
         """Attack first, so that nothing changes on the page if that fails."""
-        victim = self._victim()
+        victim, query, clean = self._victim(), self._query, _fitting(self._query.pixels())
+        how = {"judge": self._judge, "thumbnails": self._thumbnails}
+        before = victim.embed(clean)
+        found = victim.found(query, before, self._k, **how)
         if self._target is None:
-            own = victim.found(
-                self._query,
-                victim.embed(fitting(self._query.pixels())),
-                self._k,
-                self._judge,
-                self._thumbnails,
-            )
-            self._target = own.tiles[-1].id if own.tiles else None
+            self._target = found.tiles[-1].id if found.tiles else None
         elif self._target not in victim.images.table.index:
-            raise ValueError(
-                f"no indexed image has the id {self._target!r}; click on a result to choose one"
-            )
-        settings = {"aim": self._aim.value, "target": self._target, "k": self._k}
+            raise ValueError(f"no indexed image has the id {self._target!r}; click on a result")
+        settings = {"aim": self._aim.value, "target": self._target}
         settings |= {"epsilon": self._epsilon.value, "steps": self._steps.value}
-        self.shown = attack_once(victim, self._query, settings, self._judge, self._thumbnails)
+        attacked = victim.attack(clean, query, settings, self._judge)
+        after = victim.embed(attacked)
+        change, told = attacked.astype(int) - clean.astype(int), None
+        largest = int(np.abs(change).max())
+        gain = 127 / max(largest, 1)
+        amplified = np.clip(127.5 + gain * change, 0, 255).astype(np.uint8)
+        if settings["aim"] == AIMS[2]:
+            told = self._target, *(victim.rank(row, self._target, query) for row in (before, after))
+        self.shown = AttackResult(
+            clean, attacked, amplified, gain, found, victim.found(query, after, self._k, **how),
+            float(before @ after), largest, told,
+        )  # fmt: skip
         self._show()
 
     def _show(self):
-        shown = self.shown
-        pictures = {
-            "query": (shown.clean, self.query),
-            "perturbation": (shown.amplified, f"perturbation × {shown.gain:.0f}"),
-            "attacked": (shown.attacked, "attacked query"),
-        }
-        self._pictures.show(
-            Tile(name, encode(pixels), alt=words, caption=words)
-            for name, (pixels, words) in pictures.items()
-        )
-        for grid, found in zip(self._lists, (shown.before, shown.after), strict=True):
+        self._pictures.show(self._tiles())
+        results = (self.shown.before, self.shown.after)
+        for grid, found in zip(self._results, results, strict=True):
             grid.show(found.tiles, summary=found.judged)
             grid.selected = self._target or ""
-        self._picker.grid.selected = self.query if self._query.images is self.queries else ""
-        self._status.say(f"{self._heading()} {shown.words}")
+        self._mark_query(self._query)
+        self._status.say(f"{self._heading()} {self.shown.words}")
+
+    def _tiles(self):
+        shown, change = self.shown, f"perturbation × {self.shown.gain:.0f}"
+        pictures = (shown.clean, shown.amplified, shown.attacked)
+        named = zip((self.query, change, "attacked query"), pictures, strict=True)
+        return [Tile(name, picture, name, caption=name) for name, picture in named]
 
     def _heading(self):
         aim = self._aim.value + (f" ({self._target})" if self._aim.value == AIMS[2] else "")
         name = f"{self._name.value}, " if len(self._retrievers) > 1 else ""
         return f"{name}{self.query}: {aim}, epsilon {self._epsilon.value}/255, {self._steps.value} steps."
+
+    def _view(self):
+        named = (("Before", self.shown.before), ("After", self.shown.after))
+        sections = [Section(name, one.judged, one.tiles) for name, one in named]
+        pictures = Section(tiles=self._tiles(), size=2)
+        return View("Attack lab", f"{self._heading()} {self.shown.words}", [pictures, *sections])
+
+
+def _check(aim, epsilon, steps):
+    if aim not in AIMS:
+        raise ValueError(f"aim must be one of {', '.join(map(repr, AIMS))}, got {aim!r}")
+    whole_number(epsilon, "epsilon", 0, MOST_LEVELS)
+    whole_number(steps, "steps", 0, 1000)

@@ -7,17 +7,12 @@ function render({ model, el }) {
   const send = makeSender(model, el);
   const buttons = [];
 
-  function addButton() {
-    const button = make("button", "", el);
-    button.type = "button";
-    button.addEventListener("click", () => send({ event: "choose", value: button.dataset.value }));
-    buttons.push(button);
-  }
+  const choose = (event) => send({ event: "choose", value: event.target.dataset.value });
 
   function draw() {
     const options = model.get("options");
     el.setAttribute("aria-label", model.get("name"));
-    while (buttons.length < options.length) addButton();
+    while (buttons.length < options.length) buttons.push(makeButton("cbk-button", el, "", choose));
     buttons.forEach((button, i) => {
       button.hidden = i >= options.length;
       if (button.hidden) return;
@@ -26,9 +21,7 @@ function render({ model, el }) {
     });
   }
 
-  model.on("change", draw);
-  draw();
-  return () => model.off("change", draw);
+  return follow(model, draw);
 }
 
 export default { render };

@@ -1,24 +1,35 @@
 """`CollectionExplorer`: the first look at a collection: its pictures, copies, outliers, broken files, classes and sizes."""
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 from threading import RLock
 
-from ipywidgets import Box, Label, Layout
+import pandas as pd
+from ipywidgets import Box, Label, VBox
 
-from .choice_row import ChoiceRow
-from .collection_controls import FilterRow
-from .collection_detail import Detail
-from .collection_facts import Facts, told_filters
-from .collection_page import Page
-from .collection_picture import draw_content
-from .collection_survey import BackgroundSurvey, checked_input
-from .collection_views import VIEWS, Asked, CollectionViews
-from .explorer import Explorer
-from .queries import query_of
-from .status_line import StatusLine
-from .thumbnails import ThumbnailCache
+from cbirkit.evaluation import Survey, survey
+from cbirkit.images import ImageProblem
+from cbirkit.plots import Table, Tile
+
+from .collection_facts import MEASURED, Facts
+from .collection_views import VIEWS, CollectionViews, ViewRequest
+from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
+from .picker import FilterRow
+from .queries import ThumbnailCache, query_of
+from .widgets import ChoiceRow, Pager, TextTable, TileGrid
 
 _OUTLIERS = 12  # at least, and one in a hundred images, up to a page
+_PATIENCE = 1.0  # seconds to wait before anything is shown: small collections are ready by then
+_BETWEEN = 0.5  # seconds between two reports
+_LARGER = 512  # pixels of the picked picture
+_MOST_COLUMNS = 12  # of the table that are told of it
+_AT_LENGTH = ("folder", "file", "bytes")  # left to the table
+_MOST_ALIKE = 5  # copies that are named
+
+
+class _StopSurvey(Exception):
+    """Nobody wants to know any more."""
 
 
 class CollectionExplorer(Explorer):
@@ -73,28 +84,30 @@ class CollectionExplorer(Explorer):
     """
 
     def __init__(self, images, embeddings=None, *, found=None, page_size=48, sort_by=None):
-        embeddings = checked_input(images, embeddings, found, page_size)
+        page_size = whole_number(page_size, "page_size")
+        embeddings = _checked_input(checked_images(images), embeddings, found)
         self.images, self._linked, self._callbacks, self._lock = images, None, [], RLock()
-        self._facts = Facts(images)
-        self._with_embeddings = embeddings is not None or (
-            found is not None and "distance" in found.table
-        )
+        self._facts, self._thumbnails = Facts(images), ThumbnailCache()
+        known = found is not None and "distance" in found.table
+        self._with_embeddings = embeddings is not None or known
         self._facts.check_sorting(sort_by, with_embeddings=self._with_embeddings)
-        self._thumbnails = ThumbnailCache()
-        self._views = CollectionViews(self._facts, self._thumbnails, int(page_size))
-        self._asked, self._given = Asked(sort_by=sort_by), found
-        n_outliers = min(int(page_size), max(_OUTLIERS, len(images) // 100))
-        how = {"n_outliers": n_outliers, "on_progress": self._on_progress, "on_end": self._on_end}
-        self._survey = BackgroundSurvey(images, embeddings, **how)
+        self._views = CollectionViews(self._facts, self._thumbnails, page_size)
+        self._asked, self._selected = ViewRequest(sort_by=sort_by), None
+        self._told_at, self._stopped, self._task = 0.0, False, None
         self._make_parts()
-        super().__init__(self._arranged())
-        self.add_class("cbk-explorer").add_class("cbk-collection")
         self._show(self._asked)
-        self._connect()
         if found is not None:
             self._learn(found)
-        elif self._survey.start():
-            self._survey.wait(None)
+            return
+        n_outliers = min(page_size, max(_OUTLIERS, len(images) // 100))
+        how = {"n_outliers": n_outliers, "progress": self._on_progress}
+
+        def look():
+            with suppress(_StopSurvey):
+                self._learn(survey(images, embeddings, **how))
+
+        self._task = Task(look, self._on_end, "collection survey")
+        self._task.wait(_PATIENCE)
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -161,9 +174,7 @@ class CollectionExplorer(Explorer):
         ValueError
             An unknown column, or a value that no image has; nothing changes then.
         """
-        self._show(
-            replace(self._asked, filters=tuple(columns.items()), containing=containing, page=1)
-        )
+        self._refilter(tuple(columns.items()), containing, self.sort_by)
 
     def clear_filter(self):
         """Show all images again."""
@@ -171,11 +182,14 @@ class CollectionExplorer(Explorer):
 
     @property
     def selected(self):
-        return self._detail.image_id
+        return None if self._selected is None else str(self.images.ids[self._selected])
 
     @selected.setter
     def selected(self, image_id):
-        self._select(int(self.images.positions([image_id])[0]))
+        self._selected = int(self.images.positions([image_id])[0])
+        self._status.say(self._show_detail())
+        for grid in self._grids:
+            grid.selected = self.selected
 
     def on_pick(self, callback):
         """Call ``callback(id)`` when a picture is clicked."""
@@ -193,23 +207,13 @@ class CollectionExplorer(Explorer):
 
         What went wrong in the thread is raised here, such as a ValueError if no image can be read.
         """
-        if self._given is None:
-            self._survey.wait(timeout)
+        if self._task is not None:
+            self._task.wait(timeout, f"look at a part: images[:1000]; {self._progress.value}")
         return self
-
-    def static(self):
-        """The present view as a picture, for places that run no JavaScript.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
-        return draw_content(self._content)
 
     def close(self):
         """Take the explorer off the page, and stop looking at images."""
-        if hasattr(self, "_survey"):  # not if its arguments were refused
-            self._survey.stop()
+        self._stopped = True
         super().close()
 
     def __repr__(self):
@@ -219,73 +223,63 @@ class CollectionExplorer(Explorer):
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self):
-        self._status, self._progress = StatusLine(), Label(layout=Layout(display="none"))
-        self._menu = ChoiceRow(self._views.options(), name="view")
-        self._filters, self._page = FilterRow(self._facts), Page()
-        self._detail = Detail(self._facts, self._views, self._thumbnails)
-
-    def _arranged(self):
-        columns = Box([self._detail, self._page]).add_class("cbk-columns")
-        return [self._menu, self._filters, self._status, self._progress, columns]
-
-    def _connect(self):
-        self._menu.on_choose(lambda view: self._guard(setattr, self, "view", view))
-        self._filters.on_change(lambda *chosen: self._guard(self._refilter, *chosen))
-        self._page.pager.on_turn(lambda page: self._guard(setattr, self, "page", page))
-        self._page.on_pick(lambda image_id: self._guard(self._pick, image_id))
-        self._page.on_pick_row(lambda which, row: self._guard(self._pick_row, which, row))
+        choose = self._guarded(lambda view: setattr(self, "view", view))
+        self._menu = ChoiceRow(self._views.options(), name="view").on("choose", choose)
+        self._filters = FilterRow(self._facts, self._guarded(self._refilter))
+        self._progress = Label(f"Being looked at: 0 of {len(self.images):,} images")
+        self._larger, self._known = TileGrid(tile_size=240), TextTable()
+        self._larger.summary = "Click a picture to see it here, larger."
+        detail = VBox([self._larger, self._known.add_class("cbk-facts")])
+        self._pager = Pager(self._guarded(lambda page: setattr(self, "page", page)))
+        # They are kept and filled anew, so that focus and scroll position stay: the sheet, then groups.
+        self._grids = [
+            TileGrid(tile_size=108).add_class("cbk-sheet").on("pick", self._guarded(self._pick))
+        ]
+        self._tables = [TextTable().on("pick", self._guarded(self._pick_row, i)) for i in range(3)]
+        self._lists = Box().add_class("cbk-lists")
+        detail.add_class("cbk-panel").add_class("cbk-detail")
+        columns = Box([detail, VBox([self._pager, self._lists])]).add_class("cbk-columns")
+        row = [self._menu, self._filters, self._make_status(), self._progress, columns]
+        super().__init__(row)
+        self.add_class("cbk-collection")
 
     # ------------------------------------------------------------------ events
 
     def _refilter(self, filters, containing, sort_by):
-        self._show(
-            replace(self._asked, filters=filters, containing=containing, sort_by=sort_by, page=1)
-        )
+        how = {"filters": filters, "containing": containing, "sort_by": sort_by, "page": 1}
+        self._show(replace(self._asked, **how))
 
     def _pick(self, image_id):
-        self._select(int(self.images.positions([image_id])[0]))
+        self.selected = image_id
         for callback in self._callbacks:
             callback(image_id)
         if self._linked is not None:
             self._linked.search(query_of(image_id, self.images, self._linked.queries))
 
-    def _select(self, at):
-        self._detail.show(at)
-        self._page.mark(self.selected)
-        self._status.say(self._detail.told)
-
     def _pick_row(self, which, row):
         """A class or size: show its images."""
-        filters = self._content.tables[which].filters[row]
-        kept = {column: value for column, value in self._asked.filters if column not in filters}
-        self._show(
-            Asked(
-                "contact sheet",
-                1,
-                tuple({**kept, **filters}.items()),
-                self._asked.containing,
-                self._asked.sort_by,
+        tables = [section.table for section in self._content.sections if section.table]
+        filters = dict(self._asked.filters) | tables[which].filters[row]
+        self._show(replace(self._asked, view=VIEWS[0], page=1, filters=tuple(filters.items())))
+
+    # ------------------------------------------------------------------ the survey, in its thread
+
+    def _on_progress(self, n_done, n_images):
+        if self._stopped:
+            raise _StopSurvey
+        if n_done == n_images or time.monotonic() - self._told_at > _BETWEEN:
+            self._told_at, told = (
+                time.monotonic(),
+                f"All {n_images:,} images are read; they are being compared",
             )
-        )
+            if n_done < n_images:
+                told = f"Being looked at: {n_done:,} of {n_images:,} images"
+            self._tell_progress(told)
 
-    # ------------------------------------------------------------------ the survey, in its thread; showing
-
-    def _on_progress(self):
-        with self._lock:
-            self._tell_progress(self._survey.told[0].upper() + self._survey.told[1:])
-            if self._content.waits:
-                self._show(self._asked, say=False)
-
-    def _on_end(self):
-        if self._survey.found is not None:
-            self._guard(self._learn, self._survey.found)
-            return
-        with self._lock:
-            self._tell_progress("")
-            self._show(self._asked, say=False)
-            self._status.say(
-                f"the images could not be looked at: {self._survey.failure}", problem=True
-            )
+    def _on_end(self, failure):
+        if failure is not None:
+            self._tell_progress("The images could not be looked at")
+            self._status.say(f"the images could not be looked at: {failure}", problem=True)
 
     def _learn(self, found):
         with self._lock:
@@ -293,28 +287,117 @@ class CollectionExplorer(Explorer):
             self._tell_progress("")
             self._menu.options = self._views.options()
             self._show(self._asked)
-            self._detail.refresh()
+            if self._selected is not None:
+                self._show_detail()
             if self.view == VIEWS[0] and not self._asked.filters:
                 self._status.say(self._views.told)
 
     def _tell_progress(self, text):
-        self._progress.value = text
-        self._progress.layout.display = None if text else "none"
+        with self._lock:
+            self._progress.value = text
+            self._progress.layout.display = None if text else "none"
+            if text and self._content.waits:
+                self._show(self._asked, say=False)
+
+    # ------------------------------------------------------------------ showing
 
     def _show(self, asked, *, say=True):
         """Make the content first, so that nothing changes on the page if that fails."""
         with self._lock:
-            content = self._views.content(asked, self._survey.told)
-            self._asked, self._content = asked, content
-            self._menu.value = asked.view
-            has_filters, has_order = asked.view != "broken files", asked.view == "contact sheet"
-            how = {"filtering": has_filters, "sorting": has_order}
+            content = self._views.content(asked, self._progress.value)
+            self._asked, self._content, self._menu.value = asked, content, asked.view
+            filtering, sorting = asked.view != "broken files", asked.view == VIEWS[0]
+            how = {"filtering": filtering, "sorting": sorting}
             self._filters.show(asked.filters, asked.containing, asked.sort_by, **how)
-            self._page.show(
-                content,
-                asked.page,
-                told_filters(dict(asked.filters), asked.containing) if has_filters else "",
-            )
-            self._page.mark(self.selected or "")
+            self._pager.show(asked.page, content.n_pages)
+            words = [content.where, asked.filtered if filtering else ""]
+            self._fill(content.sections, content.title, ", ".join(filter(None, words)))
             if say:
                 self._status.say(content.told)
+
+    def _fill(self, sections, title, summary):
+        """Show the tiles without a heading on the sheet, groups in frames, and tables."""
+        sheet = [tile for one in sections for tile in one.tiles if not one.heading]
+        self._grids[0].show(sheet, heading=title, summary=summary)
+        groups = [one for one in sections if one.heading and one.tiles]
+        while len(self._grids) < 1 + len(groups):
+            made = TileGrid(tile_size=160).on("pick", self._guarded(self._pick))
+            self._grids.append(made.add_class("cbk-group"))
+        for grid, one in zip(self._grids[1:], groups, strict=False):
+            grid.show(one.tiles, heading=one.heading, summary=one.summary)
+        tables = [one for one in sections if one.table]
+        for widget, one in zip(self._tables, tables, strict=False):
+            widget.show(one.table, caption=one.heading)
+        (self._lists.add_class if tables else self._lists.remove_class)("cbk-tables")
+        shown = (*self._grids[: 1 + len(groups)], *self._tables[: len(tables)])
+        if self._lists.children != shown:
+            self._lists.children = shown
+        for grid in self._grids:
+            grid.selected = self.selected or ""
+
+    def _show_detail(self):
+        """Show the picked image larger, with what is known of it; the same as a sentence."""
+        name = self.selected
+        picture = self._thumbnails.get(self.images, [name], _LARGER)[0]
+        rows = self._known_of(self._selected, name, bool(picture))
+        words = [
+            value if what == "size" else f"{what} {value}"
+            for what, value in rows
+            if what not in _AT_LENGTH
+        ]
+        told = f"{name}: {', '.join(words)}"
+        self._larger.show([Tile(name, picture, told, title=name)], heading="Picked", summary="")
+        self._known.show(Table((), [("image", name), *rows]))
+        return told
+
+    def _known_of(self, at, name, readable):
+        """list of (what, value) of one image."""
+        facts, size = self._facts, self._views.size(at)
+        rows = [("size", f"{size} pixels" if size else self._size(at, readable))]
+        columns = [
+            "label",
+            *(one for one in facts.table if one not in ("label", "path", *MEASURED)),
+        ]
+        rows += [(one, facts.text(one, at)) for one in columns[:_MOST_COLUMNS]]
+        far, path = facts.text("distance", at), self.images.path(at)
+        rows += [("distance", f"{float(far):.3f}" if far else "")]
+        if path is not None:
+            inside = path.as_posix().endswith(f"/{name}")
+            place = path.as_posix().removesuffix(f"/{name}")
+            rows += [("folder" if inside else "file", place)]
+            rows += [("bytes", f"{path.stat().st_size:,}" if path.is_file() else "")]
+        for view, words in (("copies", "same as"), ("near-copies", "looks like")):
+            alike = self._views.alike(view, name)
+            rest = len(alike) - _MOST_ALIKE
+            more = f" and {rest:,} more" if rest > 0 else ""
+            rows += [(words, ", ".join(alike[:_MOST_ALIKE]) + more)]
+        return [(what, value) for what, value in rows if value]
+
+    def _size(self, at, readable):
+        try:
+            height, width = self.images[at].shape[:2]
+        except (ImageProblem, OSError) as problem:
+            return f"cannot be read: {getattr(problem, 'reason', problem)}"
+        return f"{width} × {height} pixels" if readable else "cannot be read"
+
+    def _view(self):
+        content = self._content
+        where = content.where if content.n_pages > 1 or content.waits else ""
+        return replace(content, told=f"{content.told} {where}".strip())
+
+
+def _checked_input(images, embeddings, found):
+    """Embeddings as an array or estimator, or None; TypeError or ValueError for a survey that does not fit."""
+    if found is not None:
+        if not isinstance(found, Survey):
+            got = type(found).__name__
+            raise TypeError(f"found must be a Survey, got {got}; see evaluation.survey")
+        others = images.table.index.symmetric_difference(found.table.index)
+        if len(others.difference(found.problems["name"])):
+            raise ValueError("found= is a survey of other images; leave it out")
+        if embeddings is not None and "distance" not in found.table:
+            raise ValueError("found= was made without embeddings; leave it out")
+    encoder = hasattr(embeddings, "transform") and not isinstance(embeddings, pd.DataFrame)
+    if embeddings is None or encoder:
+        return embeddings
+    return checked_embeddings(embeddings, images.ids)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from ..images.tables import text_of
+from cbirkit.images.tables import text_of
 
 MEASURED = ("width", "height", "pixels", "longer_side", "orientation", "distance")
 _MOST_VALUES = 100  # in a menu; the most frequent
@@ -35,43 +35,36 @@ class Facts:
     """
 
     def __init__(self, images):
-        self.images, self.table = images, images.table
-        self._texts, self._choices = {}, None
+        self.images, self.table, self._known = images, images.table, {}
 
     def learn(self, found):
         """Take over what a `Survey` measured; rows of images that cannot be read stay empty."""
-        measured = found.table[["width", "height"]].reindex(self.images.ids)
+        measured = found.table.reindex(self.images.ids)[["width", "height"]]
         measured["pixels"] = measured["width"] * measured["height"]
         measured["longer_side"] = measured[["width", "height"]].max(axis=1)
         lying = np.sign(measured["width"] - measured["height"])
-        measured["orientation"] = lying.map({-1: "portrait", 0: "square", 1: "landscape"}).astype(
-            object
-        )
+        names = {-1: "portrait", 0: "square", 1: "landscape"}
+        measured["orientation"] = lying.map(names).astype(object)
         if "distance" in found.table:
             measured["distance"] = found.table["distance"].reindex(self.images.ids)
-        self.table = self.images.table.assign(**measured)
-        self._texts, self._choices = {}, None
+        self.table, self._known = self.images.table.assign(**measured), {}
 
     @property
     def choices(self):
         """list of str: columns worth a menu: not those of one value, nor those in which hardly any occurs twice, such as paths."""
-        if self._choices is None:
-            self._choices = [str(name) for name in self.table if self._divides(name)]
-        return self._choices
+        return [str(name) for name in self.table if self._divides(name)]
 
     def values(self, column):
         """What can be chosen in a column, as list of (words, value): frequent values first, or ranges of numbers."""
-        series = self._column(column)
-        if self._is_numeric(column) and series.nunique() > _FEW:
-            counts = [(_told(ends), ends, n) for ends, n in _ranges(series.dropna())]
+        series, numeric = self._column(column), self._is_numeric(column)
+        if numeric and series.nunique() > _FEW:
+            counts = dict(_ranges(series.dropna()))
         else:
-            counted = self._exploded(column).value_counts()
-            if self._is_numeric(column):
-                counted = counted.sort_index()
-            counts = [(_words(value), value, n) for value, n in counted.head(_MOST_VALUES).items()]
-        missing = int(self.missing(column).sum())
-        counts += [("no value", None, missing)] if missing else []
-        return [(f"{words} ({n:,})", value) for words, value, n in counts]
+            counts = self._values(column).value_counts().head(_MOST_VALUES)
+            counts = dict(counts.sort_index() if numeric else counts)
+        if missing := int(series.isna().sum()):
+            counts[None] = missing
+        return [(f"{told(value) or 'no value'} ({n:,})", value) for value, n in counts.items()]
 
     def mask(self, filters, containing=""):
         """Which images pass: bool (n_images,).
@@ -81,7 +74,7 @@ class Facts:
         filters : dict
             Column: value; a tuple (low, high) is a range of numbers, both ends included; None: no value is known.
         containing : str
-            What the id holds, upper or lower case.
+            What the id or the label holds, upper or lower case.
 
         Raises
         ------
@@ -92,24 +85,25 @@ class Facts:
         for column, value in filters.items():
             passed = self._passing(column, value)
             if not passed.any():
-                raise ValueError(f"no image has {column} {_told(value)}; {self._there_are(column)}")
+                told_value = told(value) or "without a value"
+                raise ValueError(f"no image has {column} {told_value}; {self._there_are(column)}")
             keep &= passed
         if containing:
-            ids = pd.Series(self.images.ids, dtype=object)
-            keep &= ids.str.contains(containing, case=False, regex=False).to_numpy(bool)
+            texts = [pd.Series(self.images.ids, dtype=object)]
+            texts += [self.table["label"].map(text_of)] if "label" in self.table else []
+            how = {"case": False, "regex": False}
+            keep &= np.any([one.str.contains(containing, **how) for one in texts], axis=0)
         return keep
 
     def check_sorting(self, sort_by, *, with_embeddings):
         """Raise ValueError for what cannot be sorted by, now or after `learn`."""
         name = self.sorted_column(sort_by)
         if name == "distance" and not with_embeddings and name not in self.table:
-            raise ValueError(
-                "sorting by distance needs embeddings; give one row an image, or an encoder"
-            )
-        if name is not None and name not in ("id", *MEASURED) and name not in self.table:
-            raise ValueError(
-                f"cannot sort by {sort_by!r}; there are: id, {self._names(MEASURED)}; '-' in front: descending"
-            )
+            raise ValueError("sorting by distance needs embeddings; give one row an image")
+        known = dict.fromkeys(["id", *MEASURED, *self.table])
+        if name is not None and name not in known:
+            known = ", ".join(map(str, known))
+            raise ValueError(f"cannot sort by {sort_by!r}; there are: {known}; '-': descending")
 
     def sorted_column(self, sort_by):
         """The column of ``"name"`` or ``"-name"``; None for None."""
@@ -125,124 +119,85 @@ class Facts:
         values = (
             pd.Series(self.images.ids, dtype=object) if name == "id" else self._comparable(name)
         )
-        ranks = values.rank(method="dense").to_numpy(float)
-        ranks = -ranks if name != sort_by else ranks
-        return np.argsort(np.where(np.isnan(ranks), np.inf, ranks), kind="stable")
+        order = values.rank(method="dense", ascending=name == sort_by)
+        return np.argsort(order.fillna(np.inf).to_numpy(), kind="stable")
 
     def text(self, column, position):
         """One value in words; "" where it is missing or there is no such column."""
-        if column not in self.table:
-            return ""
-        value = self.table[column].iloc[position]
-        return _words(value)
-
-    def missing(self, column):
-        """Where no value is known: bool (n_images,)."""
-        return self._column(column).isna().to_numpy()
+        return told(self.table[column].iloc[position]) if column in self.table else ""
 
     def counts(self, column, keep):
         """How often each value occurs among the images to `keep`, most first: Series of int by text."""
         if column not in self.table:
             return pd.Series(dtype=int)
-        values = self._exploded(
-            column
-        )  # none for an image without a value, several for one with a list
+        # None for an image without a value, several for one with a list.
+        values = self._values(column)
         return values[values.index.isin(np.flatnonzero(keep))].map(text_of).value_counts()
 
     # ------------------------------------------------------------------ columns by kind
 
     def _column(self, name):
-        if name not in self.table:
-            if name in MEASURED[:5]:
-                raise ValueError(
-                    f"{name} is known once all images have been looked at; call wait() first"
-                )
-            raise ValueError(f"no column {name!r} to filter by; there are: {self._names(())}")
-        return self.table[name]
-
-    def _names(self, more):
-        return ", ".join(dict.fromkeys([*more, *map(str, self.table)])) or "none"
+        if name in self.table:
+            return self.table[name].reset_index(drop=True)
+        if name in MEASURED[:5]:
+            raise ValueError(f"{name} is known once all images have been read; call wait() first")
+        known = ", ".join(map(str, self.table)) or "none"
+        raise ValueError(f"no column {name!r} to filter by; there are: {known}")
 
     def _is_numeric(self, name):
         return is_numeric_dtype(self.table[name]) and not is_bool_dtype(self.table[name])
 
     def _divides(self, name):
-        exploded = self._exploded(name)
-        n_values = exploded.nunique()
-        several = n_values > 1 or (n_values == 1 and self.missing(name).any())
-        return several and (self._is_numeric(name) or n_values <= max(_FEW, len(exploded) / 2))
+        values = self._values(name)
+        n_values, missing = values.nunique(), self.table[name].isna().any()
+        several = n_values > 1 or (n_values == 1 and missing)
+        return several and (self._is_numeric(name) or n_values <= max(_FEW, len(values) / 2))
 
-    def _exploded(self, name):
-        """Values that are there, by position; a list in a cell becomes several."""
-        if name not in self._texts:
-            series = self.table[name].reset_index(drop=True)
+    def _values(self, name):
+        """Values that are there, by position, as numbers or text; a list in a cell becomes several."""
+        if name not in self._known:
+            series = self._column(name)
             if not self._is_numeric(name):
-                series = series.map(
-                    lambda cell: list(cell) if isinstance(cell, _SEVERAL) else cell
-                ).explode()
-            series = series.dropna()
-            self._texts[name] = (
-                series if self._is_numeric(name) else series.map(text_of).astype(object)
-            )
-        return self._texts[name]
+                cells = [list(cell) if isinstance(cell, _SEVERAL) else cell for cell in series]
+                series = pd.Series(cells, dtype=object).explode().dropna().map(text_of)
+            self._known[name] = series.dropna()
+        return self._known[name]
 
     def _comparable(self, name):
-        series = self.table[name].reset_index(drop=True)
+        series = self._column(name)
         if self._is_numeric(name):
             return series
-        numbers = pd.to_numeric(
-            series.where(series.map(lambda one: isinstance(one, str | int | float))),
-            errors="coerce",
-        )
-        return (
-            numbers
-            if numbers.notna().equals(series.notna())
-            else series.map(text_of).where(series.notna())
-        )
+        texts = series.map(text_of).where(series.notna())
+        numbers = pd.to_numeric(texts, errors="coerce")
+        return numbers if numbers.notna().equals(series.notna()) else texts
 
     def _passing(self, column, value):
-        series = self._column(column)
+        series, numeric = self._column(column), self._is_numeric(column)
         if value is None:
-            return self.missing(column)
+            return series.isna().to_numpy()
         if isinstance(value, tuple):
-            return self._in_range(column, value)
-        exploded = self._exploded(column)
-        if not self._is_numeric(column):
-            value = text_of(value)
-        elif isinstance(value, str):
-            value = pd.to_numeric(value, errors="coerce")
-        passed = np.zeros(len(series), dtype=bool)
-        passed[exploded.index[exploded == value]] = True
-        return passed
-
-    def _in_range(self, column, ends):
-        if not self._is_numeric(column):
-            raise ValueError(
-                f"{column} holds no numbers, so that no range {ends!r} can be taken; give one value"
-            )
-        if len(ends) != 2:
-            raise ValueError(f"a range of {column} is (low, high), got {ends!r}")
-        return self.table[column].between(*ends).to_numpy(bool)
+            if not numeric or len(value) != 2:
+                raise ValueError(f"a range (low, high) of numbers in {column}: got {value!r}")
+            return series.between(*value).to_numpy()
+        values = self._values(column)
+        value = pd.to_numeric(value, errors="coerce") if numeric else text_of(value)
+        return series.index.isin(values.index[values == value])
 
     def _there_are(self, column):
-        values = self._exploded(column)
+        values = self._values(column)
         if not len(values):
             return "it has no value at all"
         if self._is_numeric(column) and values.nunique() > _FEW:
-            return f"it lies between {_words(values.min())} and {_words(values.max())}"
-        known = list(map(_words, pd.unique(values)))
+            return f"it lies between {told(values.min())} and {told(values.max())}"
+        known = list(map(told, pd.unique(values)))
         return f"there are: {', '.join(known[:_NAMED])}" + (" …" if len(known) > _NAMED else "")
 
 
-def _words(value):
+def told(value):
+    """A value or range in words; "" for none."""
+    if isinstance(value, tuple):
+        return " to ".join(map(told, value))
     return f"{value:g}" if isinstance(value, float) and value % 1 > 0 else text_of(value)
-
-
-def _told(value):
-    """A value or range in words."""
-    if value is None:
-        return "without a value"
-    return " to ".join(map(_words, value)) if isinstance(value, tuple) else _words(value)
 
 
 def told_filters(filters, containing=""):
@@ -253,7 +208,7 @@ def told_filters(filters, containing=""):
     >>> told_filters({"label": "dress", "width": (100, 200)}, "img")
     'label dress, width 100 to 200, "img" in the name'
     """
-    parts = [f"{column} {_told(value)}" for column, value in filters.items()]
+    parts = [f"{name} {told(value) or 'without a value'}" for name, value in filters.items()]
     return ", ".join(parts + ([f'"{containing}" in the name'] if containing else []))
 
 

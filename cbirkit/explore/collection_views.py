@@ -4,63 +4,62 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbirkit.plots import Section, Table, Tile, View
+
 from .collection_facts import told_filters
-from .collection_tables import broken_table, class_table, size_tables
-from .tile_grid import Tile
+from .queries import THUMBNAIL
+from .widgets import paged
 
 VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "classes", "sizes")
 _AT_ONCE = ("contact sheet", "classes")  # views that need no survey
-_SIZE = 160  # pixels of a thumbnail
 _IN_GROUP = 24  # images of a group that are shown
 _SAME_CUT = (
-    16  # bits in which the hashes of two versions of one picture differ at most, if it was not cut
+    16  # bits in which the hashes of two versions of a picture that was not cut differ at most
 )
 _ROWS = 50  # of a table on one page
+_MOST_SIZES = 20  # in the table of frequent sizes
+_BINS = 8  # of the longer side, at most
 
 
 @dataclass(frozen=True)
-class Content:
+class ViewRequest:
+    """What is to be shown: filters as for `Facts.mask`, and the order."""
+
+    view: str = VIEWS[0]
+    page: int = 1
+    filters: tuple = ()  # of (column, value)
+    containing: str = ""
+    sort_by: str | None = None
+
+    @property
+    def filtered(self):
+        """The filters in words."""
+        return told_filters(dict(self.filters), self.containing)
+
+
+@dataclass(frozen=True)
+class CollectionView(View):
     """One page of one view.
 
     Attributes
     ----------
-    view : str
-    told : str
-        A sentence about all of it.
     where : str
         Which part of it is shown.
-    groups : list of (heading, summary, list of Tile)
-    tables : list of Table
     n_pages : int
     waits : bool
         Whether it will be there once all images have been looked at.
     """
 
-    view: str
-    told: str
     where: str = ""
-    groups: tuple = ()
-    tables: tuple = ()
     n_pages: int = 1
     waits: bool = False
 
     @property
     def ids(self):
         """list of str: what is shown, in order; the names of broken files."""
-        if self.view == "broken files":
-            return [row[0] for table in self.tables for row in table.rows]
-        return [tile.id for _, _, tiles in self.groups for tile in tiles]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be shown: filters as for `Facts.mask`, and the order."""
-
-    view: str = "contact sheet"
-    page: int = 1
-    filters: tuple = ()  # of (column, value)
-    containing: str = ""
-    sort_by: str | None = None
+        ids = [tile.id for section in self.sections for tile in section.tiles]
+        broken = self.title == titled("broken files") and self.sections
+        return [row[0] for row in self.sections[0].table.rows] if broken else ids
 
 
 class CollectionViews:
@@ -82,9 +81,9 @@ class CollectionViews:
         """Take over a `Survey`, and which groups each image belongs to."""
         self._facts.learn(found)
         self.found, self._kept = found, (None, None)
+        groups = {"copies": found.copies, "near-copies": found.near_copies}
         self._of = {
-            name: {one: group for group in groups for one in group}
-            for name, groups in (("copies", found.copies), ("near-copies", found.near_copies))
+            name: {i: group for group in some for i in group} for name, some in groups.items()
         }
 
     def alike(self, view, image_id):
@@ -94,30 +93,30 @@ class CollectionViews:
     @property
     def told(self):
         """What was found, in a sentence."""
-        found = self.found
-        return (
-            f"{_count(len(found.table), 'image')} can be read, {_count(len(found.problems), 'file')} cannot; "
-            f"{_count(len(found.copies), 'group')} of copies, {len(found.near_copies):,} of near-copies."
+        read, broken = (
+            _count(len(self.found.table), "image"),
+            _count(len(self.found.problems), "file"),
         )
+        copies = _count(len(self.found.copies), "group")
+        near = f"{len(self.found.near_copies):,} of near-copies"
+        return f"{read} can be read, {broken} cannot; {copies} of copies, {near}."
 
     def options(self):
         """list of (words with the number, view)."""
         images, found = self._facts.images, self.found
-        counts = {
-            "contact sheet": len(images),
-            "classes": len(self._facts.counts("label", np.ones(len(images), bool))),
-        }
+        everything = np.ones(len(images), dtype=bool)
+        counts = dict.fromkeys(VIEWS, "…")
+        counts["contact sheet"] = len(images)
+        counts["classes"] = len(self._facts.counts("label", everything))
         if found is not None:
-            counts |= {"copies": len(found.copies), "near-copies": len(found.near_copies)}
-            counts |= {"broken files": len(found.problems), "sizes": len(_sizes(found))}
-            counts |= {"outliers": len(found.outliers)} if "distance" in found.table else {}
-        waiting = ["…" if found is None and view not in _AT_ONCE else "none" for view in VIEWS]
-        if found is not None and "distance" not in found.table:
-            waiting[VIEWS.index("outliers")] = "no embeddings"
-        return [
-            (f"{view} ({counts[view]:,})" if counts.get(view) else f"{view} ({other})", view)
-            for view, other in zip(VIEWS, waiting, strict=True)
-        ]
+            sizes = found.table[["width", "height"]].drop_duplicates()
+            lists = (found.copies, found.near_copies, found.outliers, found.problems, sizes)
+            names = ("copies", "near-copies", "outliers", "broken files", "sizes")
+            counts |= zip(names, map(len, lists), strict=True)
+            if "distance" not in found.table:
+                counts["outliers"] = "no embeddings"
+        counts = {view: f"{n:,}" if isinstance(n, int) else n for view, n in counts.items()}
+        return [(f"{view} ({'none' if n == '0' else n})", view) for view, n in counts.items()]
 
     def kept(self, asked):
         """Positions of the images that pass the filters, in order."""
@@ -129,85 +128,63 @@ class CollectionViews:
         return self._kept[1]
 
     def content(self, asked, progress=""):
-        """The `Content` of what is asked for; ValueError for a page that is not there."""
+        """The `CollectionView` of what is asked for; ValueError for a page that is not there."""
         kept = self.kept(asked)
         if self.found is None and asked.view not in _AT_ONCE:
-            return Content(
-                asked.view,
-                f"{titled(asked.view)}: all images must be looked at first.",
-                progress,
-                waits=True,
-            )
+            told = f"{titled(asked.view)}: all images must be looked at first."
+            return CollectionView(titled(asked.view), told, where=progress, waits=True)
         make = {
             "contact sheet": self._sheet, "copies": self._copies, "near-copies": self._near_copies,
             "outliers": self._outliers, "broken files": self._broken, "classes": self._classes, "sizes": self._sizes,
         }[asked.view]  # fmt: skip
-        words = told_filters(dict(asked.filters), asked.containing)
-        return make(asked, kept, f" with {words}" if words else "")
+        told, sections, *pages = make(asked, kept, f" with {asked.filtered}" * bool(asked.filtered))
+        return CollectionView(titled(asked.view), told, tuple(sections), None, *pages)
 
     # ------------------------------------------------------------------ one image after the other
 
     def _sheet(self, asked, kept, filtered):
-        part, where, n_pages = paged(kept, asked.page, self._page_size, "images")
+        part, *pages = paged(kept, asked.page, self._page_size, "images")
         told = f"Contact sheet of {_count(len(kept), 'image')}{filtered}."
-        return Content(
-            asked.view,
-            told,
-            where,
-            ((("", "", self._tiles(part, asked.sort_by)),)),
-            n_pages=n_pages,
-        )
+        return told, [Section(tiles=self._tiles(part, asked.sort_by))], *pages
 
     def _outliers(self, asked, kept, filtered):
         if "distance" not in self.found.table:
             told = "Outliers need embeddings: pass one row an image, or an encoder, as embeddings=."
-            return Content(asked.view, told, "not looked for")
-        outliers = self._among(self.found.outliers, kept)
-        part, where, n_pages = paged(outliers, asked.page, self._page_size, "images")
-        median = self.found.table["distance"].median()
+            return told, [], "not looked for"
+        positions = self._facts.images.positions(self.found.outliers)
+        outliers = positions[np.isin(positions, kept)]
+        part, *pages = paged(outliers, asked.page, self._page_size, "images")
         told = f"{_count(len(outliers), 'outlier')}{filtered}, the farthest from their nearest neighbours first; "
-        told += f"the median distance is {median:.3f}."
+        told += f"the median distance is {self.found.table['distance'].median():.3f}."
         if not len(outliers) and filtered:
-            told = (
-                f"None of the {len(self.found.outliers)} outliers is among the images{filtered}; "
-            )
+            told = f"None of the {len(positions)} outliers is among the images{filtered}; "
             told += "sort the contact sheet by distance to see the farthest of those."
-        ranks = range(1 + (asked.page - 1) * self._page_size, 1 + len(outliers))
-        tiles = self._tiles(part, "distance", ranks)
-        return Content(asked.view, told, where, (("", "", tiles),), n_pages=n_pages)
+        tiles = self._tiles(part, "distance", 1 + (asked.page - 1) * self._page_size)
+        return told, [Section(tiles=tiles)], *pages
 
-    def _among(self, ids, kept):
-        positions, passed = self._facts.images.positions(ids), set(kept.tolist())
-        return np.array([i for i in positions.tolist() if i in passed], dtype=np.int64)
-
-    def _tiles(self, positions, sort_by, ranks=None):
-        """A tile for each image; its note is the value that they are sorted by."""
-        ids = self._facts.images.ids[positions]
+    def _tiles(self, positions, sort_by, rank=None):
+        """A tile for each image; its note is the value that they are sorted by, its rank counts from `rank`."""
         column = self._facts.sorted_column(sort_by)
-        pictures = self._thumbnails.get(self._facts.images, ids, _SIZE)
-        ranks = [None] * len(ids) if ranks is None else ranks
-        return [
-            self._tile(
-                str(i), picture, at, "" if column == "label" else self._note(column, at), rank
-            )
-            for i, picture, at, rank in zip(ids, pictures, positions, ranks, strict=False)
-        ]
+        tiles = []
+        for i, (at, picture) in enumerate(zip(positions, self._pictures(positions), strict=True)):
+            note = "" if column == "label" else self._note(column, at)
+            tiles.append(self._tile(at, picture, note, None if rank is None else rank + i))
+        return tiles
 
-    def _tile(self, image_id, picture, at, note, rank=None, caption=None):
-        label, size, far = (
-            self._facts.text("label", at),
-            self.size(at),
-            self._note("distance", at),
-        )
+    def _pictures(self, positions):
+        images = self._facts.images
+        return self._thumbnails.get(images, images.ids[positions], THUMBNAIL)
+
+    def _tile(self, at, picture, note, rank=None, caption=None):
+        name, label = str(self._facts.images.ids[at]), self._facts.text("label", at)
+        size, far = self.size(at), self._note("distance", at)
         words = [
-            label,
             size and f"{size} pixels",
             far and f"distance {far}",
             "" if picture else "cannot be read",
         ]
-        told = ", ".join(filter(None, [image_id, *words]))
-        caption = (label or _tail(image_id)) if caption is None else caption
-        return Tile(image_id, picture, told, caption, note, told, rank)
+        told = ", ".join(filter(None, [name, label, *words]))
+        return Tile(name, picture, told, caption or label or _tail(name), note, told, rank)
 
     def _note(self, column, at):
         if column == "pixels":
@@ -223,86 +200,125 @@ class CollectionViews:
     # ------------------------------------------------------------------ groups side by side
 
     def _copies(self, asked, kept, filtered):
-        groups = self._groups(self.found.copies, kept)
-        told = f"{_count(len(groups), 'group')} of copies: the same bytes."
-        told = told if self.found.copies else "No two files hold the same bytes."
-        return self._grouped(asked, groups, ["the same bytes"] * len(groups), told, filtered)
+        groups = [(ids, "the same bytes") for ids in self.found.copies]
+        nothing = "No two files hold the same bytes."
+        return self._grouped(asked, kept, filtered, groups, "copies: the same bytes", nothing)
 
     def _near_copies(self, asked, kept, filtered):
         bits = self.found.near_bits or [None] * len(self.found.near_copies)
-        groups = self._groups(
-            list(zip(self.found.near_copies, bits, strict=True)), kept, lambda pair: pair[0]
-        )
-        meanings = ["alike" if n is None else _apart(n) for _, n in groups]
-        told = f"{_count(len(groups), 'group')} of images that look alike, pixel for pixel; look before you delete."
-        told = told if self.found.near_copies else "No two images look alike, pixel for pixel."
-        return self._grouped(asked, [group for group, _ in groups], meanings, told, filtered)
+        pairs = zip(self.found.near_copies, bits, strict=True)
+        groups = [(ids, _apart(n)) for ids, n in pairs]
+        told = "images that look alike, pixel for pixel; look before you delete"
+        nothing = "No two images look alike, pixel for pixel."
+        return self._grouped(asked, kept, filtered, groups, told, nothing)
 
-    def _groups(self, groups, kept, ids_of=lambda group: group):
+    def _grouped(self, asked, kept, filtered, groups, told, nothing):
         """Those groups of which at least one image is kept."""
         passed = set(self._facts.images.ids[kept])
-        return [group for group in groups if not passed.isdisjoint(ids_of(group))]
-
-    def _grouped(self, asked, groups, meanings, told, filtered):
-        if filtered and told[0].isdigit():
-            told = (
-                f"{told[:-1]}, at least one of each{filtered}."
-                if groups
-                else f"No group of {asked.view} has an image{filtered}."
-            )
+        shown = [one for one in groups if not passed.isdisjoint(one[0])]
+        told = f"{_count(len(shown), 'group')} of {told}"
+        told += f", at least one of each{filtered}." if filtered else "."
+        if not shown:
+            told = f"No group of {asked.view} has an image{filtered}." if groups else nothing
+        groups = shown
         per_page = max(1, self._page_size // 12)
-        part, where, n_pages = paged(range(len(groups)), asked.page, per_page, "groups")
-        shown = [
-            self._group(groups[i], f"Group {i + 1:,} of {len(groups):,}", meanings[i]) for i in part
-        ]
-        return Content(asked.view, told, where, tuple(shown), n_pages=n_pages)
+        part, *pages = paged(range(len(groups)), asked.page, per_page, "groups")
+        names = {i: f"Group {i + 1:,} of {len(groups):,}" for i in part}
+        return (
+            told,
+            [self._group(groups[i][0], name, groups[i][1]) for i, name in names.items()],
+            *pages,
+        )
 
     def _group(self, ids, name, meaning):
-        """Heading, summary and tiles of one group."""
         at = self._facts.images.positions(ids)
-        pixels = self._facts.table["pixels"].to_numpy()[at]
-        heading = f"{name}: {len(ids):,} images, {meaning}"
-        summary = [f"all {self.size(at[0])}" if len(set(map(self.size, at))) == 1 else ""]
+        pixels, sizes = self._facts.table["pixels"].to_numpy()[at], [self.size(i) for i in at]
+        largest = int(pixels.argmax())
+        summary = [f"all {sizes[0]}" if len(set(sizes)) == 1 else ""]
         if pixels.max() > pixels.min():
-            summary = [
-                f"the largest is {ids[int(pixels.argmax())]}, {self.size(at[int(pixels.argmax())])}"
-            ]
+            summary = [f"the largest is {ids[largest]}, {sizes[largest]}"]
         for column in ("label", "split"):
             texts = list(dict.fromkeys(self._facts.text(column, i) or "none" for i in at))
             summary += [f"{column}s differ: {', '.join(texts[:6])}"] if len(texts) > 1 else []
-        if len(ids) > _IN_GROUP:
-            summary.append(f"{_IN_GROUP} of them are shown")
-        pictures = self._thumbnails.get(self._facts.images, ids[:_IN_GROUP], _SIZE)
+        summary += [f"{_IN_GROUP} of them are shown"] if len(ids) > _IN_GROUP else []
+        shown = zip(at, ids, self._pictures(at[:_IN_GROUP]), sizes, strict=False)
         tiles = [
-            self._tile(i, picture, where, self.size(where), caption=_tail(i))
-            for i, picture, where in zip(ids, pictures, at, strict=False)
+            self._tile(i, picture, size, caption=_tail(one)) for i, one, picture, size in shown
         ]
-        return heading, "; ".join(filter(None, summary)), tiles
+        heading = f"{name}: {len(ids):,} images, {meaning}"
+        return Section(heading, "; ".join(filter(None, summary)), tiles)
 
     # ------------------------------------------------------------------ tables
 
     def _broken(self, asked, _kept, _filtered):
-        part, where, n_pages = paged(range(len(self.found.problems)), asked.page, _ROWS, "files")
-        table = broken_table(self.found.problems.iloc[part.start : part.stop])
-        n = len(self.found.problems)
-        told = (
-            f"{_count(n, 'file')} that cannot be read, with the reason."
-            if n
-            else "Every file can be read."
+        problems = self.found.problems
+        part, *pages = paged(problems, asked.page, _ROWS, "files")
+        if not len(problems):
+            return "Every file can be read.", [], *pages
+        rows = [(str(row.name), str(row.reason)) for row in part.itertuples(index=False)]
+        table = Section("Why they cannot be read", table=Table(("file", "reason"), rows))
+        return (
+            f"{_count(len(problems), 'file')} that cannot be read, with the reason.",
+            [table],
+            *pages,
         )
-        return Content(asked.view, told, where, tables=(table,) if n else (), n_pages=n_pages)
 
     def _classes(self, asked, kept, filtered):
         keep = np.zeros(len(self._facts.table), dtype=bool)
         keep[kept] = True
         counts = self._facts.counts("label", keep)
-        part, where, n_pages = paged(counts, asked.page, _ROWS, "classes")
-        told, table = class_table(counts, part, len(kept), filtered)
-        return Content(asked.view, told, where, tables=table, n_pages=n_pages)
+        part, *pages = paged(counts, asked.page, _ROWS, "classes")
+        if not len(counts):
+            told = (
+                "These images have no labels: put them into one folder a class, or add labels with "
+            )
+            told += "images.with_columns(label=...)."
+            return f"No image{filtered} has a label." if filtered else told, [], *pages
+        total, most, least = int(counts.sum()), int(counts.iloc[0]), int(counts.iloc[-1])
+        told = f"{_count(len(counts), 'class', 'classes')}, {most:,} images each{filtered}"
+        if most > least:
+            told = f"{_count(len(counts), 'class', 'classes')}, {least:,} ({counts.index[-1]}) to {most:,}"
+            told += f" ({counts.index[0]}) images each{filtered}"
+            told += f"; the largest is {most / least:.3g} times the smallest"
+        told += f"; {len(kept) - total:,} images have no label" if len(kept) > total else ""
+        rows = [(str(name), f"{n:,}", f"{100 * n / total:.1f} %") for name, n in part.items()]
+        filters = [{"label": name} for name in part.index]
+        table = Table(("class", "images", "share"), rows, part.tolist(), filters, most)
+        return f"{told}.", [Section("Pick a class to see its images", table=table)], *pages
 
-    def _sizes(self, asked, kept, filtered):
-        told, tables = size_tables(self._facts.table.iloc[kept], filtered)
-        return Content(asked.view, told, tables=tables)
+    def _sizes(self, _asked, kept, filtered):
+        facts = self._facts.table.iloc[kept]
+        facts = facts[facts["width"].notna()]
+        if not len(facts):
+            return f"No image{filtered} can be read.", []
+        counts = facts[["width", "height"]].astype(int).value_counts()
+        spans = f"width {_span(facts['width'])}, height {_span(facts['height'])}"
+        (width, height), n = counts.index[0], int(counts.iloc[0])
+        most = f"the most frequent of {_count(len(counts), 'size')} is {width} × {height}: {n:,} images"
+        shown, rest = counts.head(_MOST_SIZES), len(counts) - _MOST_SIZES
+        more = f"; {rest:,} more sizes are not listed" if rest > 0 else ""
+        names = {f"{w} × {h}": {"width": w, "height": h} for w, h in shown.index}
+        sizes = _counted("width × height", names, shown)
+        edges = bin_edges(facts["longer_side"].to_numpy())
+        counts = np.histogram(facts["longer_side"], edges)[0]
+        names = {}
+        for low, high, n in zip(edges.tolist(), edges[1:].tolist(), counts, strict=False):
+            name = f"{low:,} to {high - 1:,}" if high > low + 1 else f"{low:,}"
+            names[name] = {"longer_side": (low, high - 1)} if n else None
+        sides = _counted("pixels", names, counts)
+        counts = facts["orientation"].value_counts()
+        ways = _counted(
+            "orientation", {name: {"orientation": name} for name in counts.index}, counts
+        )
+        named = {f"Most frequent{more}": sizes, "Longer side": sides, "Orientation": ways}
+        sections = [Section(heading, table=table) for heading, table in named.items()]
+        return f"{len(facts):,} images{filtered}: {spans}; {most}.", sections
+
+
+def _counted(what, names, counts):
+    """A `Table` of names with what they filter by, and how many images each has."""
+    rows = [(name, f"{n:,}") for name, n in zip(names, counts, strict=True)]
+    return Table((what, "images"), rows, [int(n) for n in counts], list(names.values()))
 
 
 def titled(view):
@@ -310,27 +326,8 @@ def titled(view):
     return view[0].upper() + view[1:]
 
 
-def paged(items, page, per_page, what):
-    """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
-    n_pages = max(1, -(-len(items) // per_page))
-    if not 1 <= page <= n_pages:
-        raise ValueError(f"there is no page {page}; pages are 1 to {n_pages}")
-    part = items[(page - 1) * per_page : page * per_page]
-    first = (page - 1) * per_page
-    if not len(items):
-        return part, "none", n_pages
-    where = f"{first + 1:,} to {first + len(part):,} of {len(items):,} {what}"
-    if n_pages == 1:
-        where = f"{len(items):,} {what}" if len(items) > 1 else ""
-    return part, where, n_pages
-
-
-def _sizes(found):
-    return found.table[["width", "height"]].drop_duplicates()
-
-
-def _count(number, one):
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
+def _count(number, one, several=None):
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def _tail(image_id):
@@ -340,8 +337,32 @@ def _tail(image_id):
 
 def _apart(bits):
     """What the hashes of a group's images say: beyond a few bits they are other cuts of one picture."""
-    return (
-        f"hashes differ in up to {bits} of 128 bits"
-        if bits <= _SAME_CUT
-        else "shifted, or cut out differently"
-    )
+    if bits is None:
+        return "alike"
+    same = f"hashes differ in up to {bits} of 128 bits"
+    return same if bits <= _SAME_CUT else "shifted, or cut out differently"
+
+
+def _span(values):
+    """Smallest, largest and median in words."""
+    if values.min() == values.max():
+        return f"{values.min():g}"
+    return f"{values.min():g} to {values.max():g} (median {values.median():g})"
+
+
+def bin_edges(values):
+    """Whole numbers (n_bins + 1,) around all values, 1, 2 or 5 times a power of ten apart, at most eight bins.
+
+    Examples
+    --------
+    >>> bin_edges([130, 250]).tolist()
+    [120, 140, 160, 180, 200, 220, 240, 260]
+    >>> bin_edges([256, 256]).tolist()
+    [256, 257]
+    """
+    low, high = int(min(values)), int(max(values)) + 1
+    steps = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
+    step = next(one for one in steps if -(-(high - low // one * one) // one) <= _BINS)
+    return np.arange(low // step * step, high + step, step)[
+        : -(-(high - low // step * step) // step) + 1
+    ]

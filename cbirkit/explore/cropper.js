@@ -3,13 +3,6 @@
 
 const PART = 2 ** 21; // files go in parts of 2 MiB: Jupyter closes a socket that gets more than 10 MiB at once
 
-function makeButton(parent, text, onClick) {
-  const button = make("button", "cbk-button", parent, text);
-  button.type = "button";
-  button.addEventListener("click", onClick);
-  return button;
-}
-
 async function sendFile(send, limit, file) {
   if (!file) return;
   const tooLarge = file.size > limit; // then Python says so; nothing is sent
@@ -20,6 +13,7 @@ async function sendFile(send, limit, file) {
   }
 }
 
+const SIDES = ["left", "top", "width", "height"];
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // Arrow keys move the box, with Shift they size it.
@@ -40,9 +34,7 @@ function render({ model, el }) {
   frame.setAttribute("role", "group");
   frame.setAttribute("aria-label", "Query picture: arrow keys move a region, Shift and arrow keys size it, "
     + "Enter searches for it, Escape goes back to the whole picture");
-  const img = make("img", "", frame);
-  img.draggable = false;
-  img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
+  const { img, show, release } = makePicture(frame);
   const rubber = make("div", "cbk-rubber", frame);
   const name = make("div", "cbk-name", el);
   make("div", "cbk-hint", el, model.get("hint"));
@@ -52,13 +44,13 @@ function render({ model, el }) {
   chooser.type = "file";
   chooser.accept = "image/*,.tif,.tiff,.ppm,.pgm";
   chooser.hidden = true;
-  makeButton(buttons, "Upload image…", () => chooser.click());
-  const whole = makeButton(buttons, "Whole picture", () => send({ event: "whole" }));
+  makeButton("cbk-button", buttons, "Upload image…", () => chooser.click());
+  const whole = makeButton("cbk-button", buttons, "Whole picture", () => send({ event: "whole" }));
 
   const details = make("details", "cbk-numbers", el);
   make("summary", "", details, "Region in pixels");
   const form = make("form", "", details);
-  const fields = ["left", "top", "width", "height"].map((text) => {
+  const fields = SIDES.map((text) => {
     const input = make("input", "", make("label", "", form, text));
     input.type = "number";
     input.step = 1;
@@ -77,20 +69,13 @@ function render({ model, el }) {
     rubber.hidden = !box;
     if (box) {
       const share = [box[0] / width, box[1] / height, box[2] / width, box[3] / height];
-      ["left", "top", "width", "height"].forEach((side, i) => { rubber.style[side] = `${100 * share[i]}%`; });
+      SIDES.forEach((side, i) => { rubber.style[side] = `${100 * share[i]}%`; });
     }
     (box ?? [0, 0, width, height]).forEach((value, i) => { fields[i].value = value; });
   }
 
   function draw() {
-    const bytes = model.get("image");
-    if (bytes !== picture) {
-      if (img.src) URL.revokeObjectURL(img.src);
-      img.hidden = !bytes?.byteLength;
-      if (img.hidden) img.removeAttribute("src");
-      else img.src = URL.createObjectURL(new Blob([bytes]));
-      picture = bytes;
-    }
+    if (model.get("image") !== picture) show(picture = model.get("image"));
     img.alt = model.get("alt");
     name.textContent = model.get("name");
     name.title = model.get("name");
@@ -149,9 +134,8 @@ function render({ model, el }) {
   chooser.addEventListener("change", () => { upload(chooser.files[0]); chooser.value = ""; });
   el.addEventListener("dragover", (event) => event.preventDefault());
   el.addEventListener("drop", (event) => { event.preventDefault(); upload(event.dataTransfer.files[0]); });
-  model.on("change", draw);
-  draw();
-  return () => { model.off("change", draw); if (img.src) URL.revokeObjectURL(img.src); };
+  const leave = follow(model, draw);
+  return () => { leave(); release(); };
 }
 
 export default { render };

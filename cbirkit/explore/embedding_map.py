@@ -1,20 +1,33 @@
 """`EmbeddingMap`: a collection laid out by its embeddings, to be looked around in, selected from and asked."""
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
-from ipywidgets import Box, Dropdown, Layout
+from ipywidgets import Box, Dropdown, VBox
+from matplotlib.figure import Figure
+from sklearn.utils import check_random_state
 
-from .explorer import Explorer
-from .map_canvas import NO_MARKS, MapCanvas
+from cbirkit.plots import Tile, describe
+from cbirkit.plots import embedding_map as draw_points
+from cbirkit.plots.style import BLUE, GREY, VERDICTS, plain_text
+from cbirkit.ranking.codes import aligned
+
+from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
 from .map_groups import NOTHING, Colouring
-from .map_layout import GIVEN, MapLayout, checked_positions, checked_rows, named
-from .map_picture import draw_map
-from .map_tiles import Neighbours, SelectedGrid, judged
-from .queries import query_of
-from .status_line import StatusLine
-from .thumbnails import ThumbnailCache
-from .tile_grid import TileGrid
+from .projection import METHODS, check_method, is_remembered, map_quality, narrowed, project
+from .queries import FixedRetriever, Judge, Query, ThumbnailCache, find, query_of
+from .widgets import NO_MARKS, MapCanvas, Pager, TileGrid, labelled, paged
 
+GIVEN = "given positions"
 _LONGEST_PATH = 12
+_AT_ONCE = 5000  # of more images, the quality of a map is measured in the thread
+_MOST_POINTS = 20_000  # of more, a sample is drawn on the picture
+_PAGE, _SIZE, _PREVIEW = (
+    24,
+    120,
+    200,
+)  # selected images on a page; pixels of theirs and of the one beside a point
 
 
 class EmbeddingMap(Explorer):
@@ -38,8 +51,6 @@ class EmbeddingMap(Explorer):
     k : int
         Neighbours of a query to show, and to measure the map by.
     random_state : int
-    cache : path-like, optional
-        Folder for maps that took long; by default they are kept in memory.
 
     Attributes
     ----------
@@ -69,38 +80,25 @@ class EmbeddingMap(Explorer):
     """
 
     def __init__(
-        self, images, embeddings, *, method="umap", colour_by=None, metric="cosine", k=10, random_state=0, cache=None
+        self, images, embeddings, *, method="umap", colour_by=None, metric="cosine", k=10, random_state=0
     ):  # fmt: skip
-        rows = checked_rows(images, embeddings, metric)
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
-        self.images, self._metric, self._k = images, metric, min(int(k), len(images) - 1)
-        given = None if isinstance(method, str) else checked_positions(method, images.ids)
-        how = {"random_state": random_state, "cache": cache, "k": self._k}
-        self._layout = MapLayout(rows, given, on_change=self._redraw, say=self._say, **how)
-        method = method if given is None else GIVEN
-        self._layout.check(method)
-        self._colouring, self._thumbnails = Colouring(images, rows, random_state), ThumbnailCache()
+        rows = _checked_rows(checked_images(images), embeddings, metric)
+        self.images, self._rows, self._metric = images, rows, metric
+        self._k = min(whole_number(k, "k"), len(images) - 1)
+        self._seed, self._given = whole_number(random_state, "random_state", 0), None
+        if not isinstance(method, str):
+            self._given, method = _checked_positions(method, images.ids), GIVEN
+        self._check(method)
+        self._colouring, self._thumbnails = Colouring(images, rows, self._seed), ThumbnailCache()
         colour_by = self._colouring.resolve(colour_by)
-        self._neighbours = Neighbours(images, rows, metric, self._colouring.column)
-        self._chosen, self._marks, self._linked = np.empty(0, np.int64), dict(NO_MARKS), None
+        self._judge, self._linked, self._task = Judge(), None, None
+        self._chosen, self._marks = np.empty(0, np.int64), dict(NO_MARKS)
         self._make_parts(method, colour_by)
-        super().__init__(self._arranged())
-        self.add_class("cbk-explorer")
         self._canvas.colour(self._colouring.groups(colour_by))
-        self._say(f"{named(method)} of {len(images):,} images, coloured by {colour_by}.")
-        self._layout.start(method)
-        self._connect()
+        self._say(f"{_named(method)} of {len(images):,} images, coloured by {colour_by}.")
+        self._lay_out()
 
     # ------------------------------------------------------------------ for use from Python
-
-    @property
-    def points(self):
-        return self._layout.points
-
-    @property
-    def quality(self):
-        return self._layout.quality
 
     @property
     def selected(self):
@@ -127,10 +125,9 @@ class EmbeddingMap(Explorer):
     @colour_by.setter
     def colour_by(self, colour_by):
         name = self._colouring.resolve(colour_by)
-        self._colours.unobserve(self._on_colour, "value")
-        self._colours.options = self._colouring.choices
-        self._colours.value = name
-        self._colours.observe(self._on_colour, "value")
+        self._quiet = True
+        self._colours.options, self._colours.value = self._colouring.choices, name
+        self._quiet = False
         self._recolour()
 
     @property
@@ -140,7 +137,7 @@ class EmbeddingMap(Explorer):
 
     @method.setter
     def method(self, method):
-        self._layout.check(method)
+        self._check(method)
         self._methods.value = method
 
     def wait(self, timeout=None):
@@ -148,7 +145,8 @@ class EmbeddingMap(Explorer):
 
         What went wrong in the thread is raised here, such as an ImportError for a missing package.
         """
-        self._layout.wait(timeout)
+        if self._task is not None:
+            self._task.wait(timeout, "use method='pca'")
         return self
 
     def show_query(self, query):
@@ -157,16 +155,19 @@ class EmbeddingMap(Explorer):
         It becomes the end of the path. ValueError for an unknown id.
         """
         at = int(self.images.positions([query])[0])
-        near = self._neighbours.of(at, self._k)
-        verdicts, far = self._neighbours.verdicts(at, near), self._neighbours.distances(at, near)
-        tiles = self._neighbours.tiles(near, far, verdicts, self._thumbnails)
-        self._mark(at, near, verdicts)
-        self._near.show(tiles, heading=f"Nearest to {query}", summary=judged(verdicts))
+        far = np.linalg.norm(self._rows - self._rows[at], axis=1)
+        far = far**2 / 2 if self._metric == "cosine" else far
+        how = {"judge": self._judge, "thumbnails": self._thumbnails}
+        found = find(FixedRetriever(self.images, far), Query(query, self.images), self._k, **how)
+        marks, known = [tile.mark for tile in found.tiles], ""
+        if any(marks):
+            known = f"{marks.count('right')} of {len(marks)} right"
+        self._mark(at, found.ranking.indices[0], marks)
+        self._near.show(found.tiles, heading=f"Nearest to {query}", summary=known)
         self._arrange_lists()
-        self._say(
-            f"Nearest to {query} by {self._metric} distance, joined to it on the map. {judged(verdicts)}"
-        )
-        return [str(i) for i in self.images.ids[near]]
+        joined = f"Nearest to {query} by {self._metric} distance, joined to it on the map."
+        self._say(f"{joined} {known}")
+        return [str(tile.id) for tile in found.tiles]
 
     def clear_path(self):
         """Forget the queries asked so far."""
@@ -180,67 +181,81 @@ class EmbeddingMap(Explorer):
             raise TypeError(f"link expects a QueryExplorer, got {type(explorer).__name__}")
         if self._linked is not explorer:
             self._linked = explorer
-            explorer.on_show(
-                lambda query, found: (
-                    self._linked is explorer and self._guard(self._follow, query, found)
-                )
-            )
+            follow = self._guarded(self._follow)
+            explorer.on_show(lambda *shown: self._linked is explorer and follow(*shown))
         return self
-
-    def static(self):
-        """The map as a picture, for places that run no JavaScript.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
-        texts = None if self.colour_by == NOTHING else self._colouring.groups(self.colour_by).texts
-        title = f"{named(self._layout.shown)}, coloured by {self.colour_by}\n{self._layout.told}"
-        return draw_map(
-            self.images, self.points, texts, title=title, chosen=self._chosen, marks=self._marks
-        )
 
     def __repr__(self):
         return f"EmbeddingMap({len(self.images):,} images, {self.method}, coloured by {self.colour_by})"
 
     # ------------------------------------------------------------------ what it is made of
 
+    _quiet = False
+
     def _make_parts(self, method, colour_by):
-        self._status, self._canvas = StatusLine(), MapCanvas(self._preview)
-        self._colours = Dropdown(
-            options=self._colouring.choices, value=colour_by, description="colour by"
-        )
-        self._methods = Dropdown(options=self._layout.choices, value=method, description="map by")
-        for control in (self._colours, self._methods):
-            control.layout = Layout(width="auto", max_width="240px")
-            control.style.description_width = "64px"
-        self._selected, self._near = (
-            SelectedGrid(self.images, self._thumbnails),
-            TileGrid(tile_size=84),
-        )
-
-    def _arranged(self):
-        self._lists = Box([]).add_class("cbk-lists")
-        return [
-            Box([self._colours, self._methods]).add_class("cbk-row"),
-            self._status,
-            self._canvas,
-            self._lists,
-        ]
-
-    def _connect(self):
-        self._canvas.on_pick(lambda at: self._guard(self._pick, at))
-        self._canvas.on_select(lambda chosen: self._guard(self._select, chosen))
-        for grid in (self._selected.grid, self._near):
-            grid.on_pick(
-                lambda image_id: self._guard(self._pick, int(self.images.positions([image_id])[0]))
-            )
-        self._on_colour = lambda _change: self._guard(self._recolour)
-        self._colours.observe(self._on_colour, "value")
-        self._methods.observe(lambda _change: self._guard(self._change_method), "value")
+        pick = self._guarded(lambda name: self._pick(int(self.images.positions([name])[0])))
+        self._canvas = MapCanvas(self._preview).on("pick", self._guarded(self._pick))
+        self._canvas.on("select", self._guarded(self._select))
+        options, given = self._colouring.choices, [("positions given", GIVEN)] * (method == GIVEN)
+        self._colours = Dropdown(options=options, value=colour_by, description="colour by")
+        options = given + [(words, name) for name, words in METHODS.items()]
+        self._methods = Dropdown(options=options, value=method, description="map by")
+        self._near, self._grid = (TileGrid(tile_size=84).on("pick", pick) for _ in range(2))
+        self._pager = Pager(self._guarded(self._show_selected))
+        self._selected, self._lists = VBox([self._grid, self._pager]), Box().add_class("cbk-lists")
+        menus = [labelled(one, label="64px") for one in (self._colours, self._methods)]
+        row = Box(menus).add_class("cbk-row")
+        super().__init__([row, self._make_status(), self._canvas, self._lists])
+        self._on_value([self._colours], lambda: self._quiet or self._recolour())
+        self._on_value([self._methods], self._lay_out)
 
     def _say(self, text, problem=False):
         self._status.say(text, problem=problem)
+
+    def _check(self, method):
+        if method != GIVEN or self._given is None:
+            check_method(method, len(self.images))
+
+    # ------------------------------------------------------------------ laying out
+
+    def _lay_out(self):
+        """Show a map by the method, or PCA until that is ready; what takes long goes on in a thread."""
+        method, n = self.method, len(self.images)
+        ready = method == GIVEN or is_remembered(self._rows, method, random_state=self._seed)
+        first, points = (method if ready else "pca"), self._given
+        if first != GIVEN:
+            points = project(self._rows, first, random_state=self._seed)
+        self._task, turn = None, object()
+        self._turn = turn
+        self._take(first, points, turn, measure=n <= _AT_ONCE)
+        if ready and self.quality is not None:
+            return
+        if not ready:
+            told = f"{_named(method)} is being fitted to {n:,} images"
+            self._say(f"{told}; PCA is shown until it is ready.")
+
+        def work():
+            if self.quality is None:
+                self._take(first, points, turn)
+            if not ready:
+                self._take(method, project(self._rows, method, random_state=self._seed), turn)
+                if turn is self._turn:
+                    self._say(f"{_named(method)} is shown.")
+
+        def end(failure):
+            if failure is not None and turn is self._turn:
+                stays = f"{_named(self._shown)} stays, for {_named(method)} failed: {failure}"
+                self._say(stays, problem=True)
+
+        self._task = Task(work, end, "embedding map")
+
+    def _take(self, method, points, turn, measure=True):
+        """Measure a map and show it, unless another one has been asked for meanwhile."""
+        how = {"k": self._k, "random_state": self._seed}
+        quality = map_quality(points, self._rows, **how) if measure else None
+        if turn is self._turn:
+            self.points, self._shown, self.quality = points, method, quality
+            self._redraw()
 
     # ------------------------------------------------------------------ events
 
@@ -248,68 +263,177 @@ class EmbeddingMap(Explorer):
         image_id = str(self.images.ids[at])
         if self._linked is None:
             self.show_query(image_id)
-            return
-        self._linked.search(query_of(image_id, self.images, self._linked.queries))
+        else:
+            self._linked.search(query_of(image_id, self.images, self._linked.queries))
 
     def _follow(self, query, found):
         """Mark what the linked explorer shows, as far as it is on the map."""
-        at = (
-            int(query.images[[query.name]].positions_in(self.images)[0])
-            if query.images is not None
-            else -1
-        )
+        at = -1
+        if query.images is not None:
+            at = int(query.images[[query.name]].positions_in(self.images)[0])
         places = found.images[[tile.id for tile in found.tiles]].positions_in(self.images)
-        kept = [
-            (int(place), tile.mark)
-            for place, tile in zip(places, found.tiles, strict=True)
-            if place >= 0
-        ]
-        self._mark(at, [place for place, _ in kept], [mark for _, mark in kept])
-        where = "" if at >= 0 else " It is not on the map itself."
-        self._say(
-            f"The explorer asks for {query.name}; {len(kept)} of its {len(found.tiles)} results are marked.{where}"
-        )
+        pairs = zip(places, found.tiles, strict=True)
+        kept = [(place, tile.mark) for place, tile in pairs if place >= 0]
+        self._mark(at, *zip(*kept, strict=True) if kept else ((), ()))
+        told = f"The explorer asks for {query.name}; {len(kept)} of its {len(places)} results are marked."
+        self._say(told + (" It is not on the map itself." if at < 0 else ""))
 
     def _select(self, chosen):
         self._chosen = chosen
-        groups = self._colouring.groups(self.colour_by)
-        self._selected.show(chosen, groups.texts)
+        self._show_selected(1)
         self._arrange_lists()
-        self._say(f"{len(chosen):,} images selected. {groups.most_common(chosen)}")
+        common = self._colouring.groups(self.colour_by).most_common(chosen)
+        self._say(f"{len(chosen):,} images selected. {common}")
 
     def _recolour(self):
         self._canvas.colour(self._colouring.groups(self.colour_by))
-        self._selected.show(self._chosen, self._colouring.groups(self.colour_by).texts)
+        self._show_selected(1)
         self._redraw()
         self._say(f"Coloured by {self.colour_by}.")
 
-    def _change_method(self):
-        self._say(f"{named(self.method)} is shown.")
-        self._layout.start(self.method)
-
     # ------------------------------------------------------------------ showing
 
-    def _redraw(self):
-        told = f"{named(self._layout.shown)}: {self._layout.told}"
-        title = f"Map of {len(self.images):,} images by {named(self._layout.shown)}, coloured by {self.colour_by}"
-        self._canvas.draw(self.points, title=title, summary=told)
+    @property
+    def _told(self):
+        return str(self.quality or "how far the map can be believed is being measured")
 
-    def _mark(self, at, near, verdicts):
+    def _redraw(self):
+        name = _named(self._shown)
+        title = f"Map of {len(self.images):,} images by {name}, coloured by {self.colour_by}"
+        self._canvas.draw(self.points, title=title, summary=f"{name}: {self._told}")
+
+    def _mark(self, at, near, marks):
         path = list(self._marks["path"])
         if at >= 0 and path[-1:] != [at]:
             path = [*path, at][-_LONGEST_PATH:]
         near = [int(i) for i in near]
-        self._marks = {"query": at, "path": path, "neighbours": near, "verdicts": list(verdicts)}
+        self._marks = {"query": at, "path": path, "neighbours": near, "verdicts": list(marks)}
         self._canvas.marks = self._marks
+
+    def _show_selected(self, page):
+        part, _, n_pages = paged(self._chosen, page, _PAGE, "images")
+        ids, texts = self.images.ids[part], self._colouring.groups(self.colour_by).texts[part]
+        pictures = self._thumbnails.get(self.images, ids, _SIZE)
+        tiles = [
+            Tile(
+                i, picture, f"selected {i}, {text}".strip(" ,"), text, title=f"{i}\n{text}".strip()
+            )
+            for i, picture, text in zip(ids, pictures, texts, strict=True)
+        ]
+        self._grid.show(tiles, heading="Selected", summary=f"{len(self._chosen):,} images")
+        self._pager.show(page, n_pages)
 
     def _arrange_lists(self):
         shown = [self._near] if self._near.tiles and self._linked is None else []
-        self._lists.children = shown + ([self._selected] if len(self._chosen) else [])
-        (self._lists.add_class if len(self._lists.children) > 1 else self._lists.remove_class)(
-            "cbk-two"
-        )
+        self._lists.children = shown = shown + [self._selected] * bool(len(self._chosen))
+        (self._lists.add_class if len(shown) > 1 else self._lists.remove_class)("cbk-two")
 
     def _preview(self, at):
         text = self._colouring.groups(self.colour_by).texts[at]
-        picture = self._thumbnails.get(self.images, [self.images.ids[at]], 200)[0]
+        picture = self._thumbnails.get(self.images, [self.images.ids[at]], _PREVIEW)[0]
         return picture, f"{self.images.ids[at]}\n{text}".strip()
+
+    def _view(self):
+        texts = None
+        if self.colour_by != NOTHING:
+            texts = self._colouring.groups(self.colour_by).texts
+        title = f"{_named(self._shown)}, coloured by {self.colour_by}\n{self._told}"
+        return MapView(self.images, self.points, texts, title, self._chosen, self._marks)
+
+
+@dataclass(frozen=True, eq=False)
+class MapView:
+    """A map as a picture: points with some thumbnails, the selected ones ringed, the query joined to its neighbours.
+
+    Attributes
+    ----------
+    images : ImageCollection
+    points : array (n_images, 2)
+    texts : array (n_images,) of str, or None
+        What to colour by.
+    title : str
+    chosen : array of int
+        Positions of the selected images.
+    marks : dict
+        ``query`` (position or -1), ``path``, ``neighbours`` (positions), ``verdicts``.
+    """
+
+    images: object
+    points: np.ndarray
+    texts: np.ndarray | None
+    title: str
+    chosen: np.ndarray
+    marks: dict
+
+    def draw(self):
+        """The map as a `matplotlib.figure.Figure` with a description."""
+        points, title, drawn = self.points, self.title, np.arange(len(self.points))
+        if len(points) > _MOST_POINTS:
+            drawn = np.sort(check_random_state(0).choice(len(points), _MOST_POINTS, replace=False))
+            title += f"; {_MOST_POINTS:,} points drawn"
+        ax = Figure(figsize=(9.2, 5.6), layout="constrained").subplots()
+        texts = None if self.texts is None else self.texts[drawn]
+        draw_points(points[drawn], texts, thumbnails=self.images[drawn], ax=ax)
+        told = ax.get_label()
+        plain_text(ax.set_title(title, fontsize=9))
+        if n := len(self.chosen):
+            ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.8, "zorder": 5}
+            ax.scatter(*points[self.chosen].T, s=46, **ring)
+            told += f" {n:,} images are selected and ringed."
+        for one, other in pairwise(self.marks["path"]):
+            arrow = {"arrowstyle": "->", "color": BLUE, "lw": 1.5}
+            ax.annotate("", xy=points[other], xytext=points[one], arrowprops=arrow, zorder=6)
+        told += self._draw_query(ax)
+        ax.set(xlabel="map, first dimension (no unit)", ylabel="map, second dimension (no unit)")
+        return describe(ax, f"{title}. {told}").figure
+
+    def _draw_query(self, ax):
+        """Lines from the query to its neighbours, drawn as `VERDICTS` has it; returns words about them."""
+        points, query = self.points, self.marks["query"]
+        near, verdicts = self.marks["neighbours"], self.marks["verdicts"]
+        ring = {"facecolors": "none", "zorder": 6}
+        for i, verdict in zip(near, verdicts, strict=True):
+            colour, line = VERDICTS[verdict or "unknown"][:2]
+            look = {"edgecolors": colour, "linewidths": 1.5, "linestyles": line}
+            ax.scatter(*points[i], s=90, **look, **ring)
+            if query >= 0:
+                ax.plot(*points[[query, i]].T, color=colour, ls=line, lw=1.2, zorder=5)
+        if query < 0:
+            return ""
+        for colour, width in (("white", 5), ("black", 2.2)):
+            ax.scatter(*points[query], s=170, edgecolors=colour, linewidths=width, **ring)
+        box = {"facecolor": "white", "edgecolor": GREY, "pad": 1.5, "alpha": 0.9}
+        above = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+        ax.annotate("query", points[query], bbox=box, zorder=7, **above)
+        right = f", {verdicts.count('right')} of them right" if any(verdicts) else ""
+        return (
+            f" The query {self.images.ids[query]} is joined to its {len(near)} neighbours{right}."
+        )
+
+
+def _named(method):
+    return METHODS.get(method, "The map of given positions")
+
+
+def _checked_positions(points, ids):
+    """Given positions as float32 (n_images, 2), a DataFrame matched with the ids; ValueError for anything else."""
+    words = f"method must be one of {', '.join(METHODS)} or positions (n_images, 2)"
+    try:
+        points = np.array(aligned(points, ids, "positions"), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{words}; {error}") from error
+    if points.shape != (len(ids), 2) or not np.isfinite(points).all():
+        raise ValueError(f"{words}, finite and one row an image; got the shape {points.shape}")
+    return points
+
+
+def _checked_rows(images, embeddings, metric):
+    """Rows to compare by Euclidean distance, float32 (n_images, n_dims); of length 1 for cosine."""
+    rows = checked_embeddings(embeddings, images.ids)
+    if metric not in ("cosine", "euclidean"):
+        raise ValueError(f"metric must be 'cosine' or 'euclidean', got {metric!r}")
+    if metric == "cosine":
+        largest = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64)
+        rows = rows / np.where(largest > 0, largest, 1)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return narrowed(rows)

@@ -1,17 +1,64 @@
-"""`Explorer`: what the explorers share: mistakes told in the status line, and a picture for places without a kernel."""
+"""`Explorer`: what the explorers share: mistakes told in the status line, work in a thread, a picture for places without a kernel."""
 
 import io
 import logging
 from base64 import b64encode
+from threading import Thread
 
+import numpy as np
 from ipywidgets import VBox
+
+from cbirkit.images import ImageCollection
+from cbirkit.ranking.codes import aligned
+
+from .widgets import StatusLine
 
 log = logging.getLogger(__name__)
 _OF_THE_READER = (ValueError, TypeError, LookupError, OSError, ImportError)
 
 
-class Explorer(VBox):
-    """An explorer has ``_status``, a `StatusLine`, and ``static()``, its view as a matplotlib figure."""
+class Pictured:
+    """A widget that a notebook keeps with a picture, for readers who have no kernel; `_view` says what it shows."""
+
+    def static(self):
+        """What is shown as a picture, for places that run no JavaScript.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Its first Axes has a description, see `cbirkit.plots.alt_text`.
+        """
+        return self._view().draw()
+
+    def _repr_mimebundle_(self, **kwargs):
+        """The widget, and beside it its picture."""
+        return with_picture(super()._repr_mimebundle_(**kwargs), self.static())
+
+
+def with_picture(bundle, figure):
+    """What a notebook keeps of a widget: its `bundle`, and beside it a picture."""
+    data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
+    picture = b64encode(buffer.getvalue()).decode("ascii")
+    told = {"image/png": {"alt": figure.axes[0].get_label()}}
+    return data | {"image/png": picture}, metadata | told
+
+
+class Explorer(Pictured, VBox):
+    """An explorer; its parts are made before, and `_status` is a `StatusLine`."""
+
+    def __init__(self, parts):
+        super().__init__(parts)
+        self.add_class("cbk-explorer")
+
+    def _make_status(self):
+        self._status = StatusLine()
+        return self._status
+
+    def _guarded(self, action, *first):
+        """`action` as a callback of which mistakes are told; `first` are handed to it before other arguments."""
+        return lambda *args: self._guard(action, *first, *args)
 
     def _guard(self, action, *args):
         """Do what was asked for; what goes wrong is told in the status line."""
@@ -21,22 +68,84 @@ class Explorer(VBox):
             self._status.say(str(problem), problem=True)
         except (
             Exception
-        ) as error:  # a defect, not a mistake of the reader: say so, and keep the traceback
+        ) as error:  # a defect, not a mistake of the reader: the log has the traceback
             log.exception("%s failed", type(self).__name__)
             words = f"this failed with {type(error).__name__}: {error}; the log has the details"
             self._status.say(words, problem=True)
 
-    def _repr_mimebundle_(self, **kwargs):
-        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        return with_picture(super()._repr_mimebundle_(**kwargs), self.static())
+    def _on_value(self, controls, action, *args):
+        """Do `action` when the value of one of the controls changes."""
+        for control in controls:
+            control.observe(lambda _change: self._guard(action, *args), "value")
 
 
-def with_picture(bundle, figure):
-    """What a notebook keeps of a widget: its `bundle`, and beside it a picture for readers who have no kernel."""
-    data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-    picture = b64encode(buffer.getvalue()).decode("ascii")
-    return data | {"image/png": picture}, metadata | {
-        "image/png": {"alt": figure.axes[0].get_label()}
-    }
+class Task:
+    """Work that goes on in a thread, while the page answers.
+
+    Parameters
+    ----------
+    work : callable
+    on_end : callable
+        ``on_end(failure)`` in the thread, with the exception that ended the work or None.
+    """
+
+    def __init__(self, work, on_end, name):
+        self._work, self._on_end, self.failure = work, on_end, None
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._work()
+        except Exception as error:  # told where the reader looks; `wait` raises it
+            log.warning("%s failed", self._thread.name, exc_info=True)
+            self.failure = error
+        self._on_end(self.failure)
+
+    def wait(self, timeout, advice=""):
+        """Wait for the end, and raise what went wrong; TimeoutError if it takes longer, where there is an advice."""
+        self._thread.join(timeout)
+        if advice and self._thread.is_alive():
+            raise TimeoutError(f"not ready after {timeout} s; wait longer, or {advice}")
+        if self.failure is not None:
+            raise self.failure
+
+
+def whole_number(value, name, least=1, most=np.inf):
+    """`value` as an int within bounds; ValueError for anything else."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or value != int(value) or not least <= value <= most:
+        bounds = f"of at least {least}" if most == np.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {bounds}, got {value!r}")
+    return int(value)
+
+
+def checked_images(images):
+    """A collection with images; TypeError or ValueError for anything else."""
+    if not isinstance(images, ImageCollection):
+        got = type(images).__name__
+        raise TypeError(f"images must be an ImageCollection, got {got}; see datasets.from_folder")
+    if not len(images):
+        raise ValueError("the collection has no images; see its .problems for files refused")
+    return images
+
+
+def checked_embeddings(embeddings, ids=None):
+    """Embeddings as given, float32 or float64 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
+    embeddings = embeddings if ids is None else aligned(embeddings, ids, "embeddings")
+    try:
+        embeddings = np.asarray(embeddings)
+        if embeddings.dtype not in (np.float32, np.float64):
+            embeddings = embeddings.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
+    n = len(embeddings) if embeddings.ndim else 0
+    if embeddings.ndim != 2 or embeddings.size == 0:
+        raise ValueError(
+            f"embeddings must have the shape (n_images, n_dims), got {embeddings.shape}"
+        )
+    if ids is not None and n != len(ids):
+        raise ValueError(f"got {n} embeddings for {len(ids)} images; give one row an image")
+    if bad := int((~np.isfinite(embeddings)).any(axis=1).sum()):
+        raise ValueError(f"{bad} of {n} embeddings are not finite; leave those images out")
+    return embeddings

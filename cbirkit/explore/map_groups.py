@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from sklearn.cluster import MiniBatchKMeans
 
-from ..images.tables import text_of
-from ..plots.style import COLOURS, MARKERS, safe_text
-from ..ranking.codes import aligned, is_missing
+from cbirkit.images.tables import text_of
+from cbirkit.plots.style import COLOURS, MARKERS, safe_text
+from cbirkit.ranking.codes import aligned, is_missing
+
 from .projection import nearest
 
 MOST_GROUPS = 16  # the others are one group of grey dots, as in plots.embedding_map
 _MOST_VALUES = 1000  # a column with more different values is not offered
 _MOST_FOR_ERRORS = 20_000  # all pairs are compared
 NOTHING, CLUSTER, ERROR, GIVEN = "nothing", "cluster", "error", "given values"
-OTHERS = {"colour": "#8c8c8c", "shape": "."}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,28 +57,26 @@ def group(values, n_images):
     if values is None:
         legend = [{"name": "all images", "count": n_images, "colour": COLOURS[0], "shape": "o"}]
         return Groups(np.zeros(n_images, np.uint8), legend, np.full(n_images, "", object))
-    texts = np.array(
-        ["not labelled" if is_missing(one) else text_of(one) for one in values], dtype=object
-    )
+    texts = np.array([None, *map(_text, values)], dtype=object)[1:]
+    texts[[one is None for one in texts]] = "not labelled"
     names, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
-    order = (
-        np.argsort(-counts, kind="stable") if len(names) > MOST_GROUPS else np.arange(len(names))
-    )
-    place = np.empty(len(names), dtype=np.int64)
+    order = np.arange(len(names))
+    if len(names) > MOST_GROUPS:
+        order = np.argsort(-counts, kind="stable")
+    place = np.empty(len(names), dtype=np.uint8)
     place[order] = np.minimum(np.arange(len(names)), MOST_GROUPS)
-    legend = [
-        {
-            "name": safe_text(names[one], 40),
-            "count": int(counts[one]),
-            "colour": COLOURS[i % len(COLOURS)],
-            "shape": MARKERS[i % len(MARKERS)],
-        }
-        for i, one in enumerate(order[:MOST_GROUPS])
-    ]
-    rest = order[MOST_GROUPS:]
-    if len(rest):
-        legend.append({"name": f"{len(rest):,} others", "count": int(counts[rest].sum()), **OTHERS})
-    return Groups(place[codes.ravel()].astype(np.uint8), legend, texts)
+    legend = []
+    for i, one in enumerate(order[:MOST_GROUPS]):
+        look = {"colour": COLOURS[i % len(COLOURS)], "shape": MARKERS[i % len(MARKERS)]}
+        legend.append({"name": safe_text(names[one], 40), "count": int(counts[one]), **look})
+    if len(rest := order[MOST_GROUPS:]):
+        look = {"count": int(counts[rest].sum()), "colour": "#8c8c8c", "shape": "."}
+        legend.append({"name": f"{len(rest):,} others", **look})
+    return Groups(place[codes.ravel()], legend, texts)
+
+
+def _text(value):
+    return None if is_missing(value) else text_of(value)
 
 
 class Colouring:
@@ -101,39 +99,30 @@ class Colouring:
     @property
     def choices(self):
         """list of str: what `groups` can be asked for by name."""
-        table = self._images.table
-        columns = [
-            name for name in table if 2 <= table[name].map(text_of).nunique() <= _MOST_VALUES
-        ]
-        first = [name for name in ("label", "instance", "split", "domain") if name in columns]
-        columns = first + [name for name in columns if name not in first]
-        made = [CLUSTER] if len(self._images) > 2 else []
-        if self.column and 1 < len(self._images) <= _MOST_FOR_ERRORS:
-            made.append(ERROR)
-        known = [GIVEN] if self._given is not None else []
-        return [NOTHING, *known, *columns, *(name for name in made if name not in columns)]
+        table, n = self._images.table, len(self._images)
+        columns = [one for one in table if 2 <= table[one].map(text_of).nunique() <= _MOST_VALUES]
+        usual = ("label", "instance", "split", "domain")
+        made = [CLUSTER] * (n > 2) + [ERROR] * (bool(self.column) and 1 < n <= _MOST_FOR_ERRORS)
+        given = [GIVEN] * (self._given is not None)
+        first = [NOTHING, *given, *(name for name in usual if name in columns)]
+        return list(dict.fromkeys([*first, *columns, *made]))
 
     def resolve(self, colour_by):
         """The name that `colour_by` (a name, None for the default, or one value an image) goes by; ValueError if none."""
+        choices, ids = self.choices, self._images.ids
         if colour_by is None:
-            return next((name for name in ("label", "instance") if name in self.choices), NOTHING)
+            return next((name for name in ("label", "instance") if name in choices), NOTHING)
         if isinstance(colour_by, str):
-            if colour_by not in self.choices:
-                known = ", ".join(map(repr, self.choices))
-                raise ValueError(
-                    f"the points cannot be coloured by {colour_by!r}; choose one of {known}, or give values"
-                )
+            if colour_by not in choices:
+                known = ", ".join(map(repr, choices))
+                raise ValueError(f"cannot be coloured by {colour_by!r}; choose one of {known}")
             return colour_by
-        try:
-            values = list(aligned(colour_by, self._images.ids, "colour_by"))
-        except TypeError as error:
-            raise TypeError(
-                f"colour_by must be a name or one value an image, got {type(colour_by).__name__}"
-            ) from error
-        if len(values) != len(self._images):
-            raise ValueError(
-                f"got {len(values)} values to colour {len(self._images)} images by; give one an image"
-            )
+        if not hasattr(colour_by, "__len__"):
+            got = type(colour_by).__name__
+            raise TypeError(f"colour_by must be a name or one value an image, got {got}")
+        values = list(aligned(colour_by, ids, "colour_by"))
+        if len(values) != len(ids):
+            raise ValueError(f"got {len(values)} values to colour {len(ids)} images by")
         self._given = values
         self._made.pop(GIVEN, None)
         return GIVEN
@@ -145,13 +134,10 @@ class Colouring:
         return self._made[name]
 
     def _values(self, name):
-        if name == NOTHING:
-            return None
-        if name == GIVEN:
-            return self._given
         if name in self._images.table:
             return self._images.column(name)
-        return self._clusters() if name == CLUSTER else self._errors()
+        made = {GIVEN: lambda: self._given, CLUSTER: self._clusters, ERROR: self._errors}
+        return None if name == NOTHING else made[name]()
 
     def _clusters(self):
         n_clusters = int(np.clip(round(np.sqrt(len(self._images) / 2)), 2, 10))
@@ -160,17 +146,8 @@ class Colouring:
 
     def _errors(self):
         """Whether the nearest other image shares the column that decides."""
-        codes = codes_of(self._images.column(self.column))
+        texts = [_text(one) for one in self._images.column(self.column)]
+        codes = pd.factorize(np.array([None, *texts], dtype=object)[1:])[0]
         found = nearest(self._embeddings, np.arange(len(codes)), 1)[:, 0]
-        texts = np.where(codes == codes[found], "nearest is right", "nearest is wrong").astype(
-            object
-        )
-        texts[codes < 0] = None
-        return texts
-
-
-def codes_of(values):
-    """A number for each value (n,), equal for equal ones, -1 where it is missing; lists are equal as a whole."""
-    return pd.factorize(
-        np.array([None if is_missing(one) else text_of(one) for one in values], dtype=object)
-    )[0]
+        right = np.where(codes == codes[found], "nearest is right", "nearest is wrong")
+        return [words if code >= 0 else None for words, code in zip(right, codes, strict=True)]

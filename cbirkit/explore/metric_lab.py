@@ -13,7 +13,7 @@ from cbirkit.metrics.ranked import PUBLISHED, TIES
 from .explorer import with_picture
 from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, SHOWN, Listing, row
 from .metric_picture import draw_lab
-from .page import script, style
+from .widgets import script, style
 
 log = logging.getLogger(__name__)
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
-from ..images import ImageProblem
-from .thumbnails import encode
-from .tile_grid import Tile
+from cbirkit.images import ImageProblem
+from cbirkit.plots import Tile
 
 OUTLINE, AROUND = (255, 176, 0), (0, 0, 0)  # a bright line between dark ones: seen on any ground
-_SIZE = 160  # pixels of a result's thumbnail
+_SIZE = 160  # pixels of a result's thumbnail, at most
 
 
 def outlined(pixels, regions, size=_SIZE):
@@ -33,44 +33,21 @@ def outlined(pixels, regions, size=_SIZE):
     >>> picture.shape, picture[20:24, 20].max()
     ((80, 80, 3), np.uint8(255))
     """
-    height, width = pixels.shape[:2]
-    factor = (
-        min(1.0, size / max(height, width))
-        if max(height, width) > size / 2
-        else size / 2 / max(height, width)
-    )
-    shape = max(1, round(width * factor)), max(1, round(height * factor))
-    out = np.array(
-        Image.fromarray(np.ascontiguousarray(pixels)).resize(shape, Image.Resampling.BILINEAR)
-    )
+    longer = max(pixels.shape[:2])
+    factor = min(1.0, size / longer) if longer > size / 2 else size / 2 / longer
+    shape = [max(1, round(side * factor)) for side in pixels.shape[1::-1]]
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    out = np.array(picture.resize(shape, Image.Resampling.BILINEAR))
     for region in regions:
         mask = np.array(Image.fromarray(region.mask).resize(shape, Image.Resampling.NEAREST))
         if not mask.any():  # a pixel that the smaller picture skips
             x0, y0, x1, y1 = (int(value * factor) for value in region.box)
             mask[min(y0, len(mask) - 1) : y1 + 1, min(x0, mask.shape[1] - 1) : x1 + 1] = True
-        line = mask & ~_shrunk(mask, 2)
-        out[_grown(mask, 1) & ~mask] = AROUND
-        out[mask & ~line & ~_shrunk(mask, 3)] = AROUND
+        # What lies outside the picture does not belong to the mask.
+        line = mask & ~binary_erosion(mask, iterations=2)
+        out[binary_dilation(mask) & ~binary_erosion(mask, iterations=3)] = AROUND
         out[line] = OUTLINE
     return out
-
-
-def _shrunk(mask, by):
-    """A mask without its outermost pixels; what lies outside the picture does not belong to it."""
-    for _ in range(by):
-        padded = np.pad(mask, 1)
-        mask = (
-            padded[1:-1, 1:-1]
-            & padded[2:, 1:-1]
-            & padded[:-2, 1:-1]
-            & padded[1:-1, 2:]
-            & padded[1:-1, :-2]
-        )
-    return mask
-
-
-def _grown(mask, by):
-    return ~_shrunk(~np.pad(mask, by), by)[by:-by, by:-by] if by else mask
 
 
 def region_at(regions, x, y):
@@ -91,20 +68,14 @@ def region_at(regions, x, y):
 def result_tiles(images, found):
     """Tiles of the results of one query: the picture with the found region, rank and distance."""
     tiles = []
-    for rank, (row, regions) in enumerate(
-        zip(found.ranking.indices[0], found.regions[0], strict=False), start=1
-    ):
-        name, distance = str(images.ids[row]), float(found.ranking.distances[0, rank - 1])
+    rows = zip(found.ranking.indices[0], found.ranking.distances[0], found.regions[0], strict=False)
+    for rank, (row, distance, regions) in enumerate(rows, start=1):
+        name, far = str(images.ids[row]), f"{distance:.3f}"
         try:
-            picture = encode(outlined(images[name], regions))
+            picture = outlined(images[name], regions)
         except (ImageProblem, OSError):
-            picture = b""
+            picture = None
         x0, y0, x1, y1 = regions[0].box
-        where = f"region {x1 - x0} x {y1 - y0} px at {x0}, {y0}"
-        told = f"rank {rank}: {name}, distance {distance:.3f}, {where}"
-        tiles.append(
-            Tile(
-                name, picture, alt=told, caption=name, note=f"{distance:.3f}", title=told, rank=rank
-            )
-        )
+        told = f"rank {rank}: {name}, distance {far}, region {x1 - x0} x {y1 - y0} px at {x0}, {y0}"
+        tiles.append(Tile(name, picture, told, caption=name, note=far, title=told, rank=rank))
     return tiles

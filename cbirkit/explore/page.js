@@ -12,6 +12,44 @@ function make(tag, className, parent, text = "") {
   return node;
 }
 
+function makeButton(className, parent, text, onClick) {
+  const button = make("button", className, parent, text);
+  button.type = "button";
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+// A picture of bytes (a DataView; none: it is hidden). Tiny ones (8 x 8 digits, say) are enlarged as pixels, not as a blur.
+function makePicture(parent) {
+  const img = make("img", "", parent);
+  img.draggable = false;
+  img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
+  const release = () => { if (img.src) URL.revokeObjectURL(img.src); };
+  function show(bytes) {
+    release();
+    img.hidden = !bytes?.byteLength;
+    if (img.hidden) img.removeAttribute("src");
+    else img.src = URL.createObjectURL(new Blob([bytes]));
+  }
+  return { img, show, release };
+}
+
+// Draws now, and whenever the traits change; returns what ends that.
+function follow(model, draw) {
+  model.on("change", draw);
+  draw();
+  return () => model.off("change", draw);
+}
+
+// Keys move the focus among nodes: `steps` says how far each key goes; Home and End lead to the ends.
+function moveFocus(event, nodes, steps) {
+  const here = nodes.indexOf(document.activeElement);
+  const target = { Home: 0, End: nodes.length - 1 }[event.key] ?? here + (steps[event.key] ?? NaN);
+  if (here < 0 || !nodes[target]) return;
+  event.preventDefault();
+  nodes[target].focus();
+}
+
 // A drawing of 16 by 16 with one path, whose shape says right, wrong or junk.
 function makeMark(className, parent) {
   const svg = document.createElementNS(SVG, "svg");

@@ -1,15 +1,126 @@
-"""`ImagePicker`: pages of thumbnails to choose an image from."""
+"""Controls that choose images: `FilterRow`, and `ImagePicker`, pages of thumbnails to pick a query from."""
 
 import numpy as np
-import pandas as pd
-from ipywidgets import Box, Button, Dropdown, Label, Layout, Text, VBox
+from ipywidgets import Box, Dropdown, Label, Text, VBox
 from sklearn.utils import check_random_state
 
-from ..images.tables import text_of
-from .tile_grid import Tile, TileGrid
+from cbirkit.plots import Tile
+
+from .collection_facts import MEASURED, Facts
+from .widgets import Pager, TileGrid, button, labelled, paged
 
 _SIZE = 120  # pixels of a thumbnail
-_MOST_LABELS = 1000  # a longer list helps nobody: the field for names finds labels too
+_ANY = 0  # place of "any value" in the menu of values
+
+
+class FilterRow(Box):
+    """A menu of values, a field for a part of a name; and, without a fixed column, menus of columns and of orders.
+
+    Parameters
+    ----------
+    facts : Facts
+    on_change : callable
+        ``on_change(filters, containing, sort_by)`` when a control is used; filters as tuple of (column, value).
+    column : str, optional
+        The only one to filter by; "" for none.
+    """
+
+    def __init__(self, facts, on_change, column=None):
+        self._facts, self._on_change, self._quiet = facts, on_change, True
+        self._fixed, self._values = column, []
+        self._column = labelled(
+            Dropdown(description="only"), "Column to choose images by", width="200px", label="36px"
+        )
+        self._value = labelled(Dropdown(), "Value that the images shown have", width="170px")
+        self._name = Text(placeholder="part of a name", continuous_update=False)
+        labelled(self._name, "What names or labels of the images shown hold", width="130px")
+        self._sort = labelled(
+            Dropdown(description="order"), "Order of the images", width="220px", label="36px"
+        )
+        self._all = button("Show all", "Take all filters off", self._clear)
+        shown = [self._column, self._value, self._name, self._all, self._sort]
+        super().__init__(shown if column is None else shown[1:3])
+        self.add_class("cbk-row")
+        self.show((), "", None)
+        self._column.observe(lambda _change: self._on_column(), "value")
+        for control in (self._value, self._name, self._sort):
+            control.observe(lambda _change: self._tell(), "value")
+
+    def show(self, filters, containing, sort_by, *, filtering=True, sorting=True):
+        """Set the controls, without telling anybody; several filters at once have no place in the menus.
+
+        Without a filter the column stays that was chosen, for a value of it may be chosen next.
+        """
+        self._quiet = True
+        columns = self._facts.choices if self._fixed is None else [self._fixed] * bool(self._fixed)
+        column = self._fixed or (self._column.value if not filters else "") or ""
+        value = None
+        if len(filters) == 1 and filters[0][0] in columns:
+            column, value = filters[0]
+        _set(self._column, [("all images", ""), *((name, name) for name in columns)], column)
+        self._offer_values(column)
+        if filters and value in self._values:
+            self._value.value = 1 + self._values.index(value)
+        self._name.value = containing
+        _set(self._sort, self._orders(sort_by), sort_by or "")
+        self._quiet = False
+        self._all.disabled = not filters and not containing and not column
+        _reveal(filtering, self._column, self._all, self._name)
+        _reveal(filtering and column, self._value)
+        _reveal(sorting, self._sort)
+
+    def _offer_values(self, column):
+        offered = self._facts.values(column) if column else []
+        self._values = [value for _, value in offered]
+        _set(
+            self._value,
+            [("any value", _ANY), *((w, i) for i, (w, _) in enumerate(offered, 1))],
+            _ANY,
+        )
+
+    def _orders(self, sort_by):
+        table = self._facts.table
+        orders = [("as given", ""), ("by name", "id")]
+        if "pixels" in table:
+            orders += [("largest pictures first", "-pixels"), ("smallest pictures first", "pixels")]
+        if "distance" in table:
+            orders += [("most unlike others first", "-distance")]
+            orders += [("most like others first", "distance")]
+        for name in self._facts.choices:
+            if name not in MEASURED:
+                orders += [(f"by {name}", name), (f"by {name}, descending", f"-{name}")]
+        return orders + [(sort_by, sort_by)] * ((sort_by or "") not in dict(orders).values())
+
+    def _on_column(self):
+        if not self._quiet:
+            self._quiet = True
+            self._offer_values(self._column.value)
+            self._quiet = False
+            _reveal(self._column.value, self._value)
+            self._tell()
+
+    def _clear(self):
+        self._quiet = True
+        self._column.value = ""
+        self.show((), "", self._sort.value or None)
+        self._tell()
+
+    def _tell(self):
+        if not self._quiet:
+            at, column = self._value.value, self._column.value
+            filters = () if at == _ANY else ((column, self._values[at - 1]),)
+            self._on_change(filters, self._name.value.strip(), self._sort.value or None)
+
+
+def _set(menu, options, value):
+    if menu.options != tuple(options):
+        menu.options = options
+    menu.value = value
+
+
+def _reveal(shown, *controls):
+    for control in controls:
+        control.layout.display = None if shown else "none"
 
 
 class ImagePicker(VBox):
@@ -19,147 +130,68 @@ class ImagePicker(VBox):
     ----------
     images : ImageCollection
     thumbnails : ThumbnailCache
+    on_pick : callable
+        ``on_pick(id)`` when one is clicked.
     column : str, optional
         Whose values images can be filtered by.
     page_size : int
-    random_state : int or RandomState
-        Of the shuffling.
 
     Examples
     --------
-    >>> from cbirkit.explore import ThumbnailCache
+    >>> from cbirkit.explore.queries import ThumbnailCache
     >>> from cbirkit.images import ImageCollection
     >>> images = ImageCollection.from_arrays(np.zeros((5, 8, 8)), labels=list("aabbb"))
-    >>> picker = ImagePicker(images, ThumbnailCache(), column="label", page_size=2)
+    >>> picker = ImagePicker(images, ThumbnailCache(), print, column="label", page_size=2)
     >>> picker.filter(label="b")
     >>> picker.grid.ids
     ['2', '3']
     """
 
-    def __init__(self, images, thumbnails, *, column=None, page_size=24, random_state=0):
-        self.images = images
-        self.page_size = page_size
-        self._thumbnails = thumbnails
-        self._random = check_random_state(random_state)
-        self._column = column if column in images.table else None
+    def __init__(self, images, thumbnails, on_pick, *, column=None, page_size=24):
+        self.images, self._thumbnails, self._page_size = images, thumbnails, page_size
+        self._facts, self._random = Facts(images), check_random_state(0)
         self._kept = self._order = np.arange(len(images))
-        self._page = 0
-        self.grid = TileGrid(tile_size=84)
-        self._labels = self._label_menu()
-        self._name = Text(
-            placeholder="part of a name", continuous_update=False, layout=Layout(width="150px")
+        self._column = column if column in images.table else ""
+        offered = self._column if self._column in self._facts.choices else ""
+        self.grid = TileGrid(tile_size=84).on("pick", on_pick)
+        self.pager, self._where = Pager(self.turn), Label()
+        self._filters = FilterRow(
+            self._facts, lambda chosen, name, _: self._keep(chosen, name), offered
         )
-        self._name.observe(lambda _change: self._refilter(), "value")
-        self._labels.observe(lambda _change: self._refilter(), "value")
-        self._previous = _button("Previous", "The pictures before these", lambda: self.turn(-1))
-        self._next = _button("Next", "The pictures after these", lambda: self.turn(1))
-        shuffle = _button("Shuffle", "Another order", self.shuffle)
-        self._where = Label()
         title = Label("Pick a query")
         title.add_class("cbk-title")
-        row = Box(
-            [title, self._labels, self._name, self._previous, self._next, shuffle, self._where]
-        )
-        row.add_class("cbk-row")
-        super().__init__([row, self.grid])
+        shuffle = button("Shuffle", "Another order", self.shuffle)
+        row = Box([title, self._filters, self.pager, shuffle, self._where])
+        super().__init__([row.add_class("cbk-row"), self.grid])
         self.add_class("cbk-picker")
-        self._draw()
+        self.turn(1)
 
-    @property
-    def page(self):
-        """Number of the page shown, from 0."""
-        return self._page
-
-    @property
-    def n_pages(self):
-        return max(1, -(-len(self._kept) // self.page_size))
-
-    def turn(self, by):
-        """Go `by` pages on (or back, where negative), as far as there are pages."""
-        self._page = int(np.clip(self._page + by, 0, self.n_pages - 1))
-        self._draw()
+    def turn(self, page):
+        """Show a page, from 1."""
+        shown, where, n_pages = paged(self._kept, page, self._page_size, "images")
+        ids = self.images.ids[shown]
+        labels = [self._facts.text(self._column, at) for at in shown]
+        pictures = self._thumbnails.get(self.images, ids, _SIZE)
+        self.grid.show(
+            Tile(i, picture, f"query {i}, {label}".rstrip(", "), title=f"{i}\n{label}".strip())
+            for i, picture, label in zip(ids, pictures, labels, strict=True)
+        )
+        self.pager.show(page, n_pages)
+        self._where.value = where
 
     def shuffle(self):
         """Show the images in another order."""
         self._order = self._random.permutation(len(self.images))
-        self._refilter()
+        self._kept = self._order[np.isin(self._order, self._kept)]
+        self.turn(1)
 
     def filter(self, *, label=None, name=""):
-        """Keep images with a label (None: any) whose id or label holds the text `name`."""
-        texts = self._texts()
-        known = [] if texts is None else pd.unique(texts)
-        if label is not None and text_of(label) not in known:
-            raise ValueError(
-                f"no image has the label {label!r}; there are: {', '.join(map(str, known[:20])) or 'none'}"
-            )
-        keep = np.ones(len(self.images), dtype=bool)
-        if label is not None:
-            keep &= texts == text_of(label)
-        if name:
-            found = (
-                pd.Series(self.images.ids)
-                .str.contains(name, case=False, regex=False)
-                .to_numpy(bool)
-            )
-            if texts is not None:
-                found = found | pd.Series(texts).str.contains(
-                    name, case=False, regex=False
-                ).to_numpy(bool)
-            keep &= found
+        """Keep images with a label (None: any) whose id or label holds the text `name`; ValueError if no image has the label."""
+        chosen = () if label is None else ((self._column, label),)
+        self._keep(chosen, name)
+        self._filters.show(chosen, name, None)
+
+    def _keep(self, filters, name):
+        keep = self._facts.mask(dict(filters), name)
         self._kept = self._order[keep[self._order]]
-        self._page = 0
-        self._draw()
-
-    def _texts(self):
-        """Labels as text, "" where missing; None without a column."""
-        if self._column is None:
-            return None
-        return self.images.table[self._column].map(text_of).to_numpy(dtype=object)
-
-    def _label_menu(self):
-        texts = self._texts()
-        counts = (
-            pd.Series([], dtype=int)
-            if texts is None
-            else pd.Series(texts).value_counts().sort_index()
-        )
-        counts = counts[counts.index != ""]
-        options = [(f"all {len(self.images):,} images", None)]
-        options += [(f"{label} ({count:,})", label) for label, count in counts.items()]
-        menu = Dropdown(options=options[: _MOST_LABELS + 1], layout=Layout(width="180px"))
-        menu.tooltip = "Only images with this label"
-        menu.layout.display = "none" if len(counts) < 2 or len(counts) > _MOST_LABELS else None
-        return menu
-
-    def _refilter(self):
-        self.filter(label=self._labels.value, name=self._name.value.strip())
-
-    def _draw(self):
-        first = self._page * self.page_size
-        shown = self.images.ids[self._kept[first : first + self.page_size]]
-        texts = self._texts()
-        pictures = self._thumbnails.get(self.images, shown, _SIZE)
-        labels = [""] * len(shown) if texts is None else texts[self.images.positions(shown)]
-        self.grid.show(
-            Tile(
-                i,
-                picture,
-                alt=f"query {i}" + (f", {label}" if label else ""),
-                title=f"{i}\n{label}".strip(),
-            )
-            for i, picture, label in zip(shown, pictures, labels, strict=True)
-        )
-        last = first + len(shown)
-        self._where.value = (
-            f"{first + 1:,} to {last:,} of {len(self._kept):,}" if last else "nothing found"
-        )
-        self._previous.disabled, self._next.disabled = (
-            self._page == 0,
-            self._page + 1 >= self.n_pages,
-        )
-
-
-def _button(text, tooltip, action):
-    button = Button(description=text, tooltip=tooltip, layout=Layout(width="auto"))
-    button.on_click(lambda _button: action())
-    return button
+        self.turn(1)

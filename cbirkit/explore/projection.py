@@ -1,11 +1,8 @@
 """Embeddings laid out in the plane, remembered by what they were made from; and how far such a map can be believed."""
 
 import hashlib
-import io
 from collections import OrderedDict
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -13,21 +10,21 @@ from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
-from .._atomic import write_bytes
-from .._optional import require
-from ..indexes import Exact, leave_out
-from ..plots.maps import map_trustworthiness
-from ..ranking.codes import aligned
+from cbirkit._optional import require
+from cbirkit.indexes import Exact
+from cbirkit.plots.maps import map_trustworthiness
+
+from .explorer import checked_embeddings, whole_number
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
-LEAST_IMAGES = {"pca": 1, "tsne": 10, "umap": 10}
+_LEAST_IMAGES = {"pca": 1, "tsne": 10, "umap": 10}
 _MOST_REMEMBERED = 16  # maps, of 8 bytes a point
 _FAR = 1e3  # times the spread: a common offset at which float32 loses neighbours
-_remembered, _lock = OrderedDict(), Lock()
+_remembered = OrderedDict()
 _fitting = Lock()  # numba's plain thread pool ends the process if two threads use it at once
 
 
-def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=None):
+def project(embeddings, method="umap", *, random_state=0):
     """Lay embeddings out in the plane, at the same place each time for the same seed.
 
     UMAP and t-SNE are remembered, so that the second call with equal values and settings costs nothing.
@@ -38,12 +35,8 @@ def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=
         Euclidean distances are kept as far as may be; give rows of length 1 for cosine.
     method : {"umap", "tsne", "pca"}
     random_state : int
-        A seed. UMAP then runs on one thread, the price of the same map each time.
-    n_neighbors : int, at least 2
-        UMAP's neighbours, t-SNE's perplexity; at most ``(n_images - 1) // 3`` are used.
-    cache : path-like, optional
-        Folder where maps outlive the process; without it they are kept in memory.
-
+        A seed. UMAP then runs on one thread, the price of the same map each time; it has 15 neighbours, and t-SNE this
+        perplexity, fewer of less than 46 images.
     Returns
     -------
     points : array (n_images, 2), float32, no unit
@@ -67,38 +60,29 @@ def project(embeddings, method="umap", *, random_state=0, n_neighbors=15, cache=
     """
     embeddings = narrowed(checked_embeddings(embeddings))
     check_method(method, len(embeddings))
-    n_neighbors = max(2, min(_whole(n_neighbors, 2, "n_neighbors"), (len(embeddings) - 1) // 3))
-    seed = _whole(random_state, 0, "random_state")
+    seed = whole_number(random_state, "random_state", 0)
     if method == "pca" or not np.ptp(embeddings, axis=0).any():  # all at one place
         return _pca(embeddings, seed)
-    key = fingerprint(embeddings, method, seed, n_neighbors)
-    points = _recall(key, cache, len(embeddings))
+    key = _fingerprint(embeddings, method, seed)
+    points = _remembered.get(key)
     if points is None:
+        n_neighbors = max(2, min(15, (len(embeddings) - 1) // 3))
         points = np.asarray(_LAYOUTS[method](embeddings, seed, n_neighbors), dtype=np.float32)
         if not np.isfinite(points).all():
-            raise ValueError(
-                f"{METHODS[method]} found no map of these embeddings; use method='pca'"
-            )
-        _keep(key, points, cache)
+            raise ValueError(f"{METHODS[method]} found no map of these; use method='pca'")
+        _remembered[key] = points
+        while len(_remembered) > _MOST_REMEMBERED:
+            _remembered.popitem(last=False)
     return points.copy()
 
 
-def is_remembered(embeddings, method, *, random_state=0, n_neighbors=15, cache=None):
+def is_remembered(embeddings, method, *, random_state=0):
     """Whether `project` has the map already, so that it need not be waited for."""
-    if method == "pca":
-        return True
-    n_neighbors = max(2, min(n_neighbors, (len(embeddings) - 1) // 3))
-    return (
-        _recall(fingerprint(embeddings, method, random_state, n_neighbors), cache, len(embeddings))
-        is not None
-    )
+    return method == "pca" or _fingerprint(embeddings, method, random_state) in _remembered
 
 
-def fingerprint(embeddings, method, seed, n_neighbors):
-    """SHA-256, hexadecimal, of all that a map depends on: values, method, settings and the library's version."""
-    library = version({"umap": "umap-learn"}.get(method, "scikit-learn"))
-    told = (method, library, seed, n_neighbors, embeddings.shape, embeddings.dtype.str)
-    digest = hashlib.sha256(repr(told).encode())
+def _fingerprint(embeddings, method, seed):
+    digest = hashlib.sha256(repr((method, seed, embeddings.shape)).encode())
     digest.update(np.ascontiguousarray(embeddings))
     return digest.hexdigest()
 
@@ -161,55 +145,31 @@ def map_quality(points, embeddings, *, k=10, random_state=0):
     ----------
     Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
     """
-    n, k, embeddings = (
-        len(points),
-        min(k, len(points) - 1),
-        narrowed(checked_embeddings(embeddings)),
-    )
+    n, embeddings = len(points), narrowed(checked_embeddings(embeddings))
+    k = min(k, n - 1)
     trust = map_trustworthiness(points, embeddings, n_neighbors=k, random_state=random_state)[0]
     if k < 1:
         return MapQuality(trust, float("nan"), float("nan"), k, n)
     n_sampled = min(n, 1000 if n <= 20_000 else 300)
     chosen = check_random_state(random_state).choice(n, n_sampled, replace=False)
-    overlap = neighbour_overlap(points, embeddings, chosen, k)
-    return MapQuality(trust, float(overlap.mean()), k / (n - 1), k, n_sampled)
-
-
-def neighbour_overlap(points, embeddings, chosen, k):
-    """Share of the k nearest by embedding that are among the k nearest on the map (n_chosen,), in [0, 1]."""
-    on_map = cKDTree(points).query(points[chosen], k + 1)[1]  # (n_chosen, k + 1), itself included
-    by_embedding = nearest(embeddings, chosen, k)
-    shares = np.empty(len(chosen))
-    for row, (i, near, drawn) in enumerate(zip(chosen, by_embedding, on_map, strict=True)):
-        shares[row] = np.isin(near, drawn[drawn != i][:k]).mean()
-    return shares
+    on_map = cKDTree(points).query(points[chosen], k + 1)[1]  # (n_sampled, k + 1), itself included
+    pairs = zip(nearest(embeddings, chosen, k), _others(on_map, chosen), strict=True)
+    overlap = np.mean([np.isin(near, drawn).mean() for near, drawn in pairs])
+    return MapQuality(trust, float(overlap), k / (n - 1), k, n_sampled)
 
 
 def nearest(embeddings, chosen, k):
     """The k nearest others of some rows (n_chosen, k), int64, nearest first; ties by position."""
-    near = Exact("euclidean").fit(embeddings).kneighbors(embeddings[chosen], k + 1)
-    return leave_out(*near, np.asarray(chosen))[1]
+    return _others(
+        Exact("euclidean").fit(embeddings).kneighbors(embeddings[chosen], k + 1)[1], chosen
+    )
 
 
-def checked_embeddings(embeddings, ids=None):
-    """Embeddings as given, float32 or float64 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
-    embeddings = embeddings if ids is None else aligned(embeddings, ids, "embeddings")
-    try:
-        embeddings = np.asarray(embeddings)
-        if embeddings.dtype not in (np.float32, np.float64):
-            embeddings = embeddings.astype(np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
-    if embeddings.ndim != 2 or 0 in embeddings.shape:
-        raise ValueError(
-            f"embeddings must have the shape (n_images, n_dims), got {embeddings.shape}"
-        )
-    bad = int((~np.isfinite(embeddings)).any(axis=1).sum())
-    if bad:
-        raise ValueError(
-            f"{bad} of {len(embeddings)} embeddings are not finite; leave those images out"
-        )
-    return embeddings
+def _others(near, chosen):
+    """Neighbours (n_chosen, k) of k + 1, each item itself left out, or the last where it is not among them."""
+    kept = near != np.asarray(chosen)[:, None]
+    kept[kept.all(axis=1), -1] = False
+    return near[kept].reshape(len(near), -1)
 
 
 def narrowed(embeddings):
@@ -230,19 +190,14 @@ def narrowed(embeddings):
 def check_method(method, n_images):
     """Raise ValueError for an unknown method, or one that this few images are too few for."""
     if not isinstance(method, str) or method not in METHODS:
+        known = ", ".join(METHODS)
         raise ValueError(
-            f"method must be one of {', '.join(METHODS)} or positions (n_images, 2), got {method!r}"
+            f"method must be one of {known} or positions (n_images, 2), got {method!r}"
         )
-    if n_images < LEAST_IMAGES[method]:
+    if n_images < (least := _LEAST_IMAGES[method]):
         raise ValueError(
-            f"{method} needs at least {LEAST_IMAGES[method]} images, got {n_images}; use method='pca'"
+            f"{method} needs at least {least} images, got {n_images}; use method='pca'"
         )
-
-
-def _whole(value, least, name):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    return int(value)
 
 
 def _pca(embeddings, seed):
@@ -255,50 +210,17 @@ def _pca(embeddings, seed):
 
 def _umap(embeddings, seed, n_neighbors):
     with _fitting:
-        umap = require("umap")
-        return umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1).fit_transform(
-            embeddings
-        )
+        umap = require("umap").UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
+        return umap.fit_transform(embeddings)
 
 
 def _tsne(embeddings, seed, n_neighbors):
     from sklearn.manifold import TSNE
 
-    init = (
-        "pca"
-        if embeddings.shape[1] > 1
-        else _pca(embeddings, seed) / embeddings.std() * np.float32(1e-4)
-    )
+    init = "pca"
+    if embeddings.shape[1] == 1:
+        init = _pca(embeddings, seed) / embeddings.std() * np.float32(1e-4)
     return TSNE(perplexity=n_neighbors, init=init, random_state=seed).fit_transform(embeddings)
 
 
 _LAYOUTS = {"umap": _umap, "tsne": _tsne}
-
-
-def _recall(key, cache, n_images):
-    with _lock:
-        if key in _remembered:
-            _remembered.move_to_end(key)
-            return _remembered[key]
-    path = None if cache is None else Path(cache) / f"map_{key}.npy"
-    if path is None or not path.is_file():
-        return None
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # damaged: it is made again
-        return None
-    good = (
-        points.shape == (n_images, 2) and points.dtype == np.float32 and np.isfinite(points).all()
-    )
-    return points if good else None
-
-
-def _keep(key, points, cache):
-    with _lock:
-        _remembered[key] = points
-        while len(_remembered) > _MOST_REMEMBERED:
-            _remembered.popitem(last=False)
-    if cache is not None:
-        buffer = io.BytesIO()
-        np.save(buffer, points, allow_pickle=False)
-        write_bytes(Path(cache) / f"map_{key}.npy", buffer.getvalue())

@@ -1,23 +1,94 @@
-"""What can be asked of an explorer: an image of a collection, a file or array of one's own, or a region of either."""
+"""What can be asked of an explorer (a `Query`), what is found for it, and which of that is right."""
 
+import logging
 import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..images import ImageCollection, ImageProblem, read_image, read_thumbnail
-from ..images.files import size_in_head
-from .cropper import checked_box
-from .thumbnails import encode
+from cbirkit.images import ImageCollection, ImageProblem, read_image, read_thumbnail
+from cbirkit.images.files import size_in_head
+from cbirkit.images.tables import is_several, text_of
+from cbirkit.plots import Tile
+from cbirkit.plots.tiles import encode, verdicts
+from cbirkit.ranking import Ranking, Relevance
+from cbirkit.ranking.codes import is_missing
 
+from .widgets import checked_box
+
+log = logging.getLogger(__name__)
 PREVIEW = 480  # pixels of the longer side of the query picture that is sent to the page
+THUMBNAIL = 160  # of a result: sharp on screens with two pixels a point
+_MOST_KEPT = 4000  # thumbnails
+
+
+class ThumbnailCache:
+    """Thumbnails of images of any collection as JPEG (or PNG, where tiny), the least used forgotten first.
+
+    Examples
+    --------
+    >>> images = ImageCollection.from_arrays(np.zeros((2, 90, 120)), ids=["a", "b"])
+    >>> ThumbnailCache().get(images, ["b"], 64)[0][:2].hex()  # how every JPEG starts
+    'ffd8'
+    """
+
+    def __init__(self, max_images=_MOST_KEPT):
+        self.max_images, self._lock = max_images, Lock()
+        # (id of the collection, image id, size) -> (collection, which keeps its id() its own; bytes)
+        self._kept = OrderedDict()
+
+    def get(self, images, ids, size):
+        """Encoded thumbnails of some images.
+
+        Parameters
+        ----------
+        images : ImageCollection
+        ids : sequence of str
+        size : int
+            Pixels of the longer side, at most.
+
+        Returns
+        -------
+        list of bytes
+            Empty bytes for an image that cannot be read (the log says why).
+        """
+        keys = [(id(images), i, size) for i in ids]
+        with self._lock:
+            found = {key: self._kept.get(key) for key in keys}
+        missing = [key for key, one in found.items() if one is None]
+        with ThreadPoolExecutor(4) as pool:  # decoders let go of Python's lock, so threads help
+            made = list(pool.map(lambda key: (images, _thumbnail(images, *key[1:])), missing))
+        found |= zip(missing, made, strict=True)
+        with self._lock:
+            for key in keys:
+                self._kept[key] = found[key]
+                self._kept.move_to_end(key)
+            while len(self._kept) > self.max_images:
+                self._kept.popitem(last=False)
+        return [found[key][1] for key in keys]
+
+
+def _thumbnail(images, image_id, size):
+    try:
+        return encode(images.thumbnail(image_id, size))
+    except (ImageProblem, OSError) as problem:
+        log.info("no thumbnail: %s", problem)
+        return b""
+
+
+# ---------------------------------------------------------------------- queries
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """One query.
+    """One query: an image of a collection, a file or array of one's own, or a region of either.
 
     Attributes
     ----------
@@ -48,28 +119,26 @@ class Query:
 
     def picture(self):
         """The whole picture, RGB uint8 (h, w, 3)."""
-        return (
-            self.images[self.name]
-            if self.images is not None
-            else self._named(read_image, self.source)
-        )
+        if self.images is not None:
+            return self.images[self.name]
+        return self._named(read_image, self.source)
 
     def pixels(self):
         """What is searched for, RGB uint8 (h, w, 3): the region if there is one, else the whole picture."""
         whole = self.picture()
-        if self.box is None:
-            return whole
-        x, y, w, h = self.box
+        x, y, w, h = self.box or (0, 0, *whole.shape[1::-1])
         return np.ascontiguousarray(whole[y : y + h, x : x + w])
 
     def size(self):
         """Width and height of the whole picture, read from the head of the file where that is possible."""
         file = self.images.path(self.name) if self.images is not None else self.source
-        size = _size_in_head(file) if isinstance(file, str | os.PathLike | bytes) else None
-        if size is None:
-            height, width = self.picture().shape[:2]
-            return width, height
-        return size
+        if isinstance(file, str | os.PathLike | bytes):
+            try:
+                if size := size_in_head(file):
+                    return size
+            except ImageProblem:  # decoding it will say what is wrong
+                pass
+        return self.picture().shape[1::-1]
 
     def preview(self, thumbnails):
         """Encoded picture to show, from a `ThumbnailCache` where it belongs to a collection."""
@@ -90,12 +159,8 @@ class Query:
 
     def same_as(self, other):
         """Whether `other` is the same question."""
-        return other is not None and (
-            self.name == other.name
-            and self.images is other.images
-            and self.source is other.source
-            and self.box == other.box
-        )
+        same = other is not None and self.images is other.images and self.source is other.source
+        return same and (self.name, self.box) == (other.name, other.box)
 
     def __repr__(self):
         region = "" if self.box is None else " [{}, {}, {} x {}]".format(*self.box)
@@ -137,9 +202,7 @@ def as_query(query, collections):
             if query in images.table.index:
                 return Query(query, images)
         if not os.path.exists(query):
-            raise ValueError(
-                f"no image has the id {query!r}, and there is no such file; see explorer.queries.ids"
-            )
+            raise ValueError(f"no image has the id {query!r}, and there is no such file")
     if isinstance(query, str | os.PathLike):
         return Query(os.path.basename(os.fspath(query)), source=query)
     if isinstance(query, bytes | bytearray):
@@ -148,9 +211,194 @@ def as_query(query, collections):
     return Query(name, source=read_image(query))
 
 
-def _size_in_head(file):
-    """Width and height by the file's head, turned as EXIF says; None if it cannot be told."""
-    try:
-        return size_in_head(file)
-    except ImageProblem:  # decoding it will say what is wrong
-        return None
+# ---------------------------------------------------------------------- what is right
+
+
+class Judge:
+    """Says of results whether they are right, wrong or junk.
+
+    Parameters
+    ----------
+    by : str, optional
+        Column that a right result shares with the query. Default: ``instance`` if there, else ``label``.
+    relevance : Relevance, optional
+        Used instead of a column.
+    """
+
+    def __init__(self, by=None, relevance=None):
+        if relevance is not None and not isinstance(relevance, Relevance):
+            got = type(relevance).__name__
+            raise TypeError(f"relevance must be a Relevance, got {got}; see images.relevance()")
+        self.by, self.relevance = by, relevance
+        known = ((), ()) if relevance is None else (relevance.query_ids, relevance.database_ids)
+        self._rows, self._places = ({i: row for row, i in enumerate(ids)} for ids in known)
+        # (id of queries, id of database) -> (queries, database, Relevance or None), kept so that id() stays theirs
+        self._made = {}
+
+    def verdicts(self, query, database, ids):
+        """Judge the results of one query.
+
+        Parameters
+        ----------
+        query : Query
+        database : ImageCollection
+            Of the results.
+        ids : sequence of str
+
+        Returns
+        -------
+        verdicts : list of str
+            "right", "wrong" or "junk"; all "" where nothing is known of the query.
+        n_positives : int or None
+            Right images in the whole database.
+        """
+        truth = None if query.images is None else self._truth(query, database)
+        if truth is None:
+            return [""] * len(ids), None
+        places = [self._places.get(i, -1) for i in ids] if self._places else database.positions(ids)
+        return verdicts(truth, places), int(truth.n_positives[0])
+
+    def column(self, images):
+        """Name of the column that decides in a collection, or None."""
+        known = (name for name in ("instance", "label") if name in images.table)
+        return self.by or next(known, None)
+
+    def caption(self, images, image_id):
+        """What to write under an image: its label, else the last part of its id (all of it where that is a mere number)."""
+        for name in ("label", self.column(images)):
+            if name in images.table:
+                at = int(images.positions([image_id])[0])
+                if text := text_of(images.table[name].iloc[at]):
+                    return text
+        tail = image_id.rsplit("/", 1)[-1]
+        return image_id if tail.isdigit() else tail
+
+    def _truth(self, query, database):
+        """The `Relevance` of one query alone; None where nothing is known of it."""
+        if self.relevance is not None:
+            row = self._rows.get(query.name)
+            return None if row is None else self.relevance.select(np.array([row]))
+        relevance = self._between(query.images, database)
+        if relevance is None:
+            return None
+        row = int(query.images.positions([query.name])[0])
+        missing = is_missing(query.images.table[self.column(database)].iloc[row])
+        return None if missing else relevance.select(np.array([row]))
+
+    def _between(self, queries: ImageCollection, database: ImageCollection):
+        """The relevance between two collections by the column that decides, made once; None where there is none."""
+        key, by = (id(queries), id(database)), self.column(database)
+        if key not in self._made:
+            known = by is not None and by in queries.table and by in database.table
+            if known and self.by is None:
+                known = not any(map(is_several, [*queries.table[by], *database.table[by]]))
+            relevance = queries.relevance(queries, database, by=by) if known else None
+            self._made[key] = queries, database, relevance
+        return self._made[key][2]
+
+
+# ---------------------------------------------------------------------- what is found
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What one retriever found for a query.
+
+    Attributes
+    ----------
+    images : ImageCollection
+        Searched.
+    ranking : Ranking
+    tiles : list of Tile
+    judged : str
+        How many are right, if that is known.
+    milliseconds : float
+        Of the search, the encoding of the query included.
+    """
+
+    images: ImageCollection
+    ranking: Ranking
+    tiles: list
+    judged: str
+    milliseconds: float
+
+    @property
+    def summary(self):
+        """How many are right, and the time taken."""
+        return (f"{self.judged} · " if self.judged else "") + f"{self.milliseconds:.1f} ms"
+
+
+def find(retriever, query, k, *, judge, thumbnails):
+    """Search, judge the results and make their tiles.
+
+    Parameters
+    ----------
+    retriever : Retriever
+    query : Query
+    k : int
+        Fewer are found where there are fewer images.
+    judge : Judge
+    thumbnails : ThumbnailCache
+
+    Returns
+    -------
+    SearchResult
+    """
+    images = retriever.images
+    asked = query.for_retriever(images)
+    own = query.box is None and query.images is not None and query.name in images.table.index
+    if len(images) == own:  # an image alone has no neighbours
+        none = Ranking([query.name], images.ids, np.empty((1, 0), np.int64), np.empty((1, 0)))
+        return SearchResult(images, none, [], "no other image to find", 0.0)
+    start = time.perf_counter()
+    ranking = retriever.search(asked, min(k, len(images) - own))
+    spent = 1000 * (time.perf_counter() - start)
+    if not len(ranking):  # a retriever leaves out what it cannot read
+        query.picture()  # says why
+        raise ValueError(f"{query.name} was left out by the retriever; pick another image")
+    kept = ranking.indices[0] >= 0
+    ids, distances = ranking.ids[0][kept], ranking.distances[0][kept]
+    marks, n_positives = judge.verdicts(query, images, ids)
+    rows = zip(ids, thumbnails.get(images, ids, THUMBNAIL), distances, marks, strict=True)
+    tiles = [_tile(rank, *row, judge.caption(images, row[0])) for rank, row in enumerate(rows, 1)]
+    judged = f"{marks.count('right')} of {n_positives} right ones found"
+    return SearchResult(images, ranking, tiles, judged if n_positives is not None else "", spent)
+
+
+def _tile(rank, image_id, picture, distance, mark, label):
+    known = "" if image_id.endswith(label) else f", {label}"
+    far = f"{distance:.3f}" if distance < 100 else f"{distance:.4g}"
+    judged = f", {mark}" if mark else ""
+    told = f"rank {rank}: {image_id}{known}, distance {far}{judged}"
+    title = f"{image_id}{known}\nrank {rank}, distance {distance:.6g}{judged}"
+    return Tile(image_id, picture, told, label, far, title, rank, mark)
+
+
+class FixedRetriever:
+    """Answers any query as if it were at given distances (n_images,) from the images."""
+
+    def __init__(self, images, distances):
+        self.images, self._distances = images, distances
+
+    def search(self, query, k):
+        """The k nearest, the query itself left out, as a `Ranking`."""
+        name = (
+            query if isinstance(query, str) else query.ids[0] if hasattr(query, "ids") else "query"
+        )
+        distances = self._distances[None]
+        return Ranking.from_distances(distances, [name], self.images.ids, k=k, exclude_self=True)
+
+
+def checked_retrievers(retriever):
+    """Retrievers by name, each with images; TypeError or ValueError otherwise."""
+    if not isinstance(retriever, Mapping):
+        encoder = getattr(retriever, "encoder", None)
+        retriever = {type(retriever if encoder is None else encoder).__name__: retriever}
+    if not retriever:
+        raise ValueError("got an empty dict; give at least one fitted Retriever")
+    for name, one in retriever.items():
+        if not callable(getattr(one, "search", None)):
+            raise TypeError(f"expected a Retriever or a dict of them, got {type(one).__name__}")
+        if not isinstance(getattr(one, "images", None), ImageCollection) or not len(one.images):
+            raise ValueError(f"retriever {name!r} has no images; call fit(images) first")
+    return {str(name): one for name, one in retriever.items()}

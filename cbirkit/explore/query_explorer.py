@@ -1,22 +1,48 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
-from ipywidgets import Box, Button, Dropdown, IntSlider, Layout, VBox
+from ipywidgets import Box, Dropdown, IntSlider, VBox
 
-from .cropper import Cropper
-from .explorer import Explorer
-from .judge import Judge
+from cbirkit.objects import Region
+from cbirkit.plots import Section, Tile, View
+
+from .explorer import Explorer, whole_number
+from .object_view import outlined
 from .picker import ImagePicker
-from .picture import draw_view
-from .queries import Query, as_query
-from .results import checked_retrievers, find
-from .status_line import StatusLine
-from .thumbnails import ThumbnailCache
-from .tile_grid import TileGrid
+from .queries import PREVIEW, Judge, Query, ThumbnailCache, as_query, checked_retrievers, find
+from .widgets import Cropper, TileGrid, button, labelled
 
 _MOST_REMEMBERED = 100
 
 
-class QueryExplorer(Explorer):
+class QueryPage(Explorer):
+    """What explorers have in common that search for a query: a picker, a cropper, controls, and lists of results."""
+
+    def _make_page(self, images, queries, *, grids, controls, judge=None, cropper=None):
+        """Make and arrange the parts; `images` are those that are searched, `queries` those to pick from (default: `images`)."""
+        self.queries, self._cropper = images if queries is None else queries, cropper
+        if not len(self.queries):
+            raise ValueError("there are no images to pick a query from; pass queries= with images")
+        self._thumbnails, self._grids = ThumbnailCache(), grids
+        column = "label" if judge is None else judge.column(self.queries)
+        pick = self._guarded(lambda name: self._ask(Query(name, self.queries)))
+        self._picker = ImagePicker(self.queries, self._thumbnails, pick, column=column)
+        self._lists = Box(grids).add_class("cbk-lists")
+        parts = [] if cropper is None else [cropper]
+        panel = Box([*parts, VBox(controls).add_class("cbk-controls")]).add_class("cbk-panel")
+        columns = Box([panel, self._lists]).add_class("cbk-columns")
+        super().__init__([self._picker, self._make_status(), columns])
+        if cropper is not None:
+            ask = {"whole": lambda: self._crop(None), "crop": self._crop}
+            ask["file"] = lambda name, data: self._ask(Query(name, source=data))
+            for event, action in ask.items():
+                cropper.on(event, self._guarded(action))
+            cropper.on("problem", lambda sentence: self._status.say(sentence, problem=True))
+
+    def _mark_query(self, query):
+        self._picker.grid.selected = query.name if query.images is self.queries else ""
+
+
+class QueryExplorer(QueryPage):
     """Pick a query and see its neighbours.
 
     A query is picked from pages of thumbnails, uploaded or dropped as a file, cropped out of the query with the mouse
@@ -61,27 +87,27 @@ class QueryExplorer(Explorer):
 
     def __init__(self, retriever, *, queries=None, query=None, k=12, by=None, relevance=None):
         self._retrievers = checked_retrievers(retriever)
-        if isinstance(k, bool) or int(k) != k or k < 1:
-            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
-        first = next(iter(self._retrievers.values())).images
-        self.queries = first if queries is None else queries
-        if not len(self.queries):
-            raise ValueError(
-                "there are no images to pick a query from; pass queries=, a collection with images"
-            )
+        k, names = whole_number(k, "k"), list(self._retrievers)
+        first = self._retrievers[names[0]].images
         self._judge = Judge(by, relevance)
+        self._current, self._found, self.history, self._listeners = None, {}, [], []
+        self._back = button("Back", "The query before this one", self._guarded(self.back))
+        self._k = IntSlider(k, 1, max(48, k), description="results", continuous_update=False)
+        self._left = Dropdown(options=names, description="left")
+        others, right = [("nothing", None), *((name, name) for name in names)], names[1:2] or [None]
+        self._right = Dropdown(options=others, value=right[0], description="right")
+        controls = [self._k, self._left, self._right][: 3 if len(names) > 1 else 1]
+        self._make_page(
+            first, queries, cropper=Cropper(), judge=self._judge,
+            grids=[TileGrid(tile_size=104) for _ in names[:2]], controls=[self._back, *map(labelled, controls)],
+        )  # fmt: skip
         if by is not None:
             self.queries.column(by), first.column(by)
-        self._thumbnails = ThumbnailCache()
-        self._current, self._found, self.history, self._listeners = None, {}, [], []
-        self._make_parts(int(k))
-        super().__init__(self._arranged())
-        self.add_class("cbk-explorer")
-        self._show(
-            as_query(self.queries.ids[0] if query is None else query, self._collections()),
-            remember=False,
-        )
-        self._connect()
+        query = self.queries.ids[0] if query is None else query
+        self._show(as_query(query, self._collections()), remember=False)
+        for which, grid in enumerate(self._grids):
+            grid.on("pick", self._guarded(self._pick_result, which))
+        self._on_value(controls, lambda: self._show(self._current, remember=False))
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -114,10 +140,9 @@ class QueryExplorer(Explorer):
 
     @k.setter
     def k(self, k):
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        self._k.max = max(self._k.max, int(k))
-        self._k.value = int(k)
+        k = whole_number(k, "k")
+        self._k.max = max(self._k.max, k)
+        self._k.value = k
 
     def search(self, query, *, box=None):
         """Show what is nearest to a query, and return the (left) ranking.
@@ -151,134 +176,40 @@ class QueryExplorer(Explorer):
         self._back.disabled = not self.history
 
     def on_show(self, callback):
-        """Call ``callback(query, found)`` with a `Query` and what the (left) retriever found, after each search."""
+        """Call ``callback(query, found)`` with a `Query` and the (left) `SearchResult`, after each search."""
         self._listeners.append(callback)
-
-    def static(self, query=None):
-        """The view as a picture, for places that run no JavaScript.
-
-        The time taken is left out, so that the same view gives the same picture.
-
-        Parameters
-        ----------
-        query : as in `search`, optional
-            Default: what is shown. The explorer itself does not change.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
-        asked, found = self._current, self._found
-        if query is not None:
-            asked = as_query(query, self._collections())
-            found = {name: self._find(name, asked) for name in self._shown_names()}
-        width, height = asked.size()
-        share = None
-        if asked.box is not None:
-            x, y, w, h = asked.box
-            share = x / width, y / height, w / width, h / height
-        picture = asked.preview(self._thumbnails), asked.name, share
-        return draw_view(picture, [(name, one.judged, one.tiles) for name, one in found.items()])
 
     def __repr__(self):
         names = ", ".join(map(repr, self._retrievers))
         return f"QueryExplorer({names}; {len(self.queries):,} queries, query {self.query!r}, k={self.k})"
 
-    # ------------------------------------------------------------------ what it is made of
-
-    def _make_parts(self, k):
-        names = list(self._retrievers)
-        self._status = StatusLine()
-        self._cropper = Cropper()
-        self._grids = [TileGrid(tile_size=104) for _ in names[:2]]
-        self._picker = ImagePicker(
-            self.queries, self._thumbnails, column=self._judge.column(self.queries)
-        )
-        self._back = Button(
-            description="Back",
-            icon="arrow-left",
-            tooltip="The query before this one",
-            disabled=True,
-        )
-        self._k = IntSlider(k, 1, max(48, k), description="results", continuous_update=False)
-        left = "left" if len(names) > 1 else "method"
-        self._left = Dropdown(options=names, value=names[0], description=left)
-        others = [("nothing", None), *((name, name) for name in names)]
-        self._right = Dropdown(
-            options=others, value=names[1] if len(names) > 1 else None, description="right"
-        )
-        self._back.layout = Layout(width="auto", align_self="flex-start")
-        for control in (self._k, self._left, self._right):
-            control.layout = Layout(width="auto")
-            control.style.description_width = "52px"
-
-    def _arranged(self):
-        controls = VBox(
-            [self._back, self._k] + ([self._left, self._right] if len(self._grids) > 1 else [])
-        )
-        controls.add_class("cbk-controls")
-        self._lists = Box(self._grids).add_class("cbk-lists")
-        panel = Box([self._cropper, controls]).add_class("cbk-panel")
-        columns = Box([panel, self._lists]).add_class("cbk-columns")
-        return [self._picker, self._status, columns]
-
-    def _connect(self):
-        """Let events in; every one is guarded, so that what goes wrong is told in the status line."""
-        for grid, which in zip(self._grids, (0, 1), strict=False):
-            grid.on_pick(
-                lambda image_id, which=which: self._guard(self._pick_result, which, image_id)
-            )
-        self._picker.grid.on_pick(
-            lambda image_id: self._guard(self._show_of, self.queries, image_id)
-        )
-        self._cropper.on_crop(lambda box: self._guard(self._crop, box))
-        self._cropper.on_whole(lambda: self._guard(self._crop, None))
-        self._cropper.on_file(lambda name, data: self._guard(self._upload, name, data))
-        self._cropper.on_problem(lambda sentence: self._status.say(sentence, problem=True))
-        self._back.on_click(lambda _button: self._guard(self.back))
-        for control in (self._k, self._left, self._right):
-            control.observe(lambda _change: self._guard(self._again), "value")
-
     # ------------------------------------------------------------------ events
 
-    def _show_of(self, images, image_id):
-        self._show(Query(image_id, images))
-
-    def _pick_result(self, which, image_id):
-        self._show_of(self._retrievers[list(self._found)[which]].images, image_id)
+    def _ask(self, query):
+        self._show(query)
 
     def _crop(self, box):
         self._show(self._current.cut(box))
 
-    def _upload(self, name, data):
-        self._show(Query(name, source=data))
-
-    def _again(self):
-        self._show(self._current, remember=False)
+    def _pick_result(self, which, image_id):
+        self._show(Query(image_id, list(self._found.values())[which].images))
 
     # ------------------------------------------------------------------ searching and showing
 
     def _collections(self):
         return [self.queries, *(retriever.images for retriever in self._retrievers.values())]
 
-    def _shown_names(self):
-        both = [self._left.value, self._right.value if len(self._grids) > 1 else None]
-        return list(dict.fromkeys(name for name in both if name is not None))
-
-    def _find(self, name, query):
-        return find(
-            self._retrievers[name],
-            query,
-            self._k.value,
-            judge=self._judge,
-            thumbnails=self._thumbnails,
-        )
-
     def _show(self, query, *, remember=True):
         """Search first, so that nothing changes on the page if that fails."""
-        found = {name: self._find(name, query) for name in self._shown_names()}
+        both = [self._left.value, self._right.value]
+        how = {"judge": self._judge, "thumbnails": self._thumbnails}
+        found = {
+            name: find(self._retrievers[name], query, self.k, **how)
+            for name in dict.fromkeys(both)
+            if name is not None
+        }
         preview, size = query.preview(self._thumbnails), query.size()
-        if remember and self._current is not None and not query.same_as(self._current):
+        if remember and not query.same_as(self._current):
             self.history = [*self.history, self._current][-_MOST_REMEMBERED:]
         self._current, self._found = query, found
         for grid, (name, one) in zip(self._grids, found.items(), strict=False):
@@ -286,15 +217,24 @@ class QueryExplorer(Explorer):
         self._lists.children = self._grids[: len(found)]
         (self._lists.add_class if len(found) > 1 else self._lists.remove_class)("cbk-two")
         self._cropper.show(preview, *size, name=query.name, box=query.box)
-        self._picker.grid.selected = query.name if query.images is self.queries else ""
+        self._mark_query(query)
         self._back.disabled = not self.history
         part = (
             "" if query.box is None else " (region of {2} x {3} px at {0}, {1})".format(*query.box)
         )
-        told = "; ".join(
-            f"{name}: {one.summary}" if len(found) > 1 else one.summary
-            for name, one in found.items()
-        )
+        names = {name: f"{name}: " * (len(found) > 1) for name in found}
+        told = "; ".join(f"{names[name]}{one.summary}" for name, one in found.items())
         self._status.say(f"Nearest to {query.name}{part}: {told}")
         for listener in self._listeners:
             listener(query, next(iter(found.values())))
+
+    def _view(self):
+        """The time taken is left out, so that the same view gives the same picture."""
+        query, picture = self._current, self._current.preview(self._thumbnails)
+        if query.box is not None:
+            (x, y, w, h), pixels = query.box, query.picture()
+            region = Region.from_box((x, y, x + w, y + h), pixels.shape)
+            picture = outlined(pixels, [region], PREVIEW)
+        found = [Section(name, one.judged, one.tiles) for name, one in self._found.items()]
+        tile = Tile(query.name, picture, caption=query.name, mark="query")
+        return View(f"Query {query.name}", "", found, tile)

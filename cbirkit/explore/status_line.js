@@ -54,10 +54,9 @@ function render({ model, el }) {
     leave = attend(root, (isGone) => { gone = isGone; draw(); });
   });
   placed.observe(el);
-  model.on("change", draw);
-  draw();
+  const forget = follow(model, draw);
   return () => {
-    model.off("change", draw);
+    forget();
     placed.disconnect();
     leave();
   };

@@ -4,11 +4,7 @@ function drawRow(body, cells, share, pick) {
   const row = make("tr", "", body);
   const head = make("th", "", row, pick ? "" : cells[0]);
   head.scope = "row";
-  if (pick) {
-    const button = make("button", "", head, cells[0]);
-    button.type = "button";
-    button.addEventListener("click", pick);
-  }
+  if (pick) makeButton("", head, cells[0], pick);
   for (const cell of cells.slice(1)) make("td", "", row, cell);
   if (share === undefined) return;
   const bar = make("td", "cbk-bar", row);
@@ -20,16 +16,6 @@ function drawHead(table, columns, hasBars) {
   const heads = make("tr", "", make("thead", "", table));
   for (const column of columns) make("th", "", heads, column).scope = "col";
   if (hasBars) make("td", "", heads).setAttribute("aria-hidden", "true");
-}
-
-// Arrow keys, Home and End move the focus from row to row.
-function moveRow(event, body) {
-  const buttons = [...body.querySelectorAll("button")];
-  const here = buttons.indexOf(document.activeElement);
-  const target = { Home: 0, End: buttons.length - 1, ArrowDown: here + 1, ArrowUp: here - 1 }[event.key];
-  if (here < 0 || !buttons[target]) return;
-  event.preventDefault();
-  buttons[target].focus();
 }
 
 function render({ model, el }) {
@@ -47,12 +33,10 @@ function render({ model, el }) {
     const body = make("tbody", "", table);
     const pick = (i) => model.get("pickable")[i] && (() => send({ event: "pick", row: i }));
     rows.forEach((cells, i) => drawRow(body, cells, shares[i], pick(i)));
-    body.addEventListener("keydown", (event) => moveRow(event, body));
+    body.addEventListener("keydown", (event) => moveFocus(event, [...body.querySelectorAll("button")], { ArrowDown: 1, ArrowUp: -1 }));
   }
 
-  model.on("change", draw);
-  draw();
-  return () => model.off("change", draw);
+  return follow(model, draw);
 }
 
 export default { render };

@@ -2,29 +2,20 @@
 
 // One button with its picture; fill() shows another tile in it, so that focus and scroll position stay.
 function makeTile(onPick) {
-  const button = make("button", "cbk-tile");
-  button.type = "button";
+  let tile = null;
+  const button = makeButton("cbk-tile", null, "", () => onPick(tile.id));
   const picture = make("span", "cbk-picture", button);
-  const img = make("img", "", picture);
-  img.draggable = false;
-  // Tiny pictures (8 x 8 digits, say) are enlarged as pixels, not as a blur.
-  img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
+  const { img, show, release } = makePicture(picture);
   const rank = make("span", "cbk-rank", picture);
   const mark = makeMark("cbk-mark", picture);
   const line = make("span", "cbk-line", button);
   const caption = make("span", "cbk-caption", line);
   const note = make("span", "cbk-note", line);
-  let tile = null;
-  button.addEventListener("click", () => onPick(tile.id));
 
   function fill(next) {
     tile = next;
-    if (img.src) URL.revokeObjectURL(img.src);
-    const bytes = tile.image; // a DataView, or nothing for a picture that could not be read
-    img.hidden = !bytes?.byteLength;
+    show(tile.image);
     picture.classList.toggle("cbk-empty", img.hidden);
-    if (img.hidden) img.removeAttribute("src");
-    else img.src = URL.createObjectURL(new Blob([bytes]));
     img.alt = tile.alt;
     button.setAttribute("aria-label", tile.alt);
     button.title = tile.title;
@@ -37,20 +28,13 @@ function makeTile(onPick) {
     note.textContent = tile.note;
     line.hidden = !tile.caption && !tile.note;
   }
-  const release = () => img.src && URL.revokeObjectURL(img.src);
   return { button, fill, release };
 }
 
-// Arrow keys, Home and End move the focus from tile to tile.
-function moveFocus(event, grid) {
-  const buttons = [...grid.children];
-  const here = buttons.indexOf(document.activeElement);
+// Arrow keys move the focus from tile to tile.
+function moveTile(event, grid) {
   const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
-  const target = { Home: 0, End: buttons.length - 1 }[event.key] ?? here + (step ?? NaN);
-  if (here < 0 || !buttons[target]) return;
-  event.preventDefault();
-  buttons[target].focus();
+  moveFocus(event, [...grid.children], { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns });
 }
 
 // One stop of the Tab key for the whole grid: the tile that was used last, else the selected one, else the first.
@@ -96,12 +80,11 @@ function render({ model, el }) {
     setStop(grid);
   }
 
-  grid.addEventListener("keydown", (event) => moveFocus(event, grid));
+  grid.addEventListener("keydown", (event) => moveTile(event, grid));
   grid.addEventListener("focusin", (event) => setStop(grid, event.target));
-  model.on("change", draw);
-  draw();
+  const leave = follow(model, draw);
   return () => {
-    model.off("change", draw);
+    leave();
     pool.forEach((tile) => tile.release());
   };
 }

@@ -1,0 +1,449 @@
+"""The parts of a page that explorers are made of: they show text and pictures, and report what the reader does."""
+
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+from ipywidgets import BoundedIntText, Box, Button, Label, Layout
+
+log = logging.getLogger(__name__)
+MAX_BYTES = 64 * 2**20
+NO_MARKS = {"query": -1, "path": [], "neighbours": [], "verdicts": []}
+_HERE = Path(__file__).parent
+
+
+def script(*names):
+    """One ES module of files of this folder, after ``page.js``, which all share.
+
+    Examples
+    --------
+    >>> script("status_line.js").startswith("// What the scripts of all explorers begin with.")
+    True
+    """
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("page.js", *names))
+
+
+def style(*names):
+    """One style sheet of files of this folder, after ``page.css``, which all share."""
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", *names))
+
+
+def _synced(kind, default=""):
+    return kind(default).tag(sync=True)
+
+
+class PageWidget(anywidget.AnyWidget):
+    """A widget whose page sends messages; `_read` says what they mean."""
+
+    def __init__(self, **traits):
+        super().__init__(**traits)
+        self._callbacks = defaultdict(list)
+        self.on_msg(lambda _widget, content, buffers: self.receive(content, buffers))
+
+    def on(self, event, callback):
+        """Call ``callback(*args)`` when the page reports an event; returns the widget."""
+        self._callbacks[event].append(callback)
+        return self
+
+    def receive(self, content, buffers=()):
+        """Handle a message from the page, trusting nothing in it."""
+        try:
+            known = isinstance(content, dict) and isinstance(content.get("event"), str)
+            event, *args = self._read(content.get("event") if known else None, content, buffers)
+        except (ValueError, TypeError, KeyError, AttributeError) as problem:
+            self._refuse(problem)
+            return
+        for callback in self._callbacks[event]:
+            callback(*args)
+
+    def _read(self, event, content, buffers):
+        """The event and the arguments of its callbacks; ValueError, TypeError or KeyError if the message makes no sense."""
+        raise NotImplementedError
+
+    def _refuse(self, problem):
+        log.warning("%s ignored a message: %s", type(self).__name__, problem)
+
+
+def _one_of(value, known):
+    if not isinstance(value, str | int) or isinstance(value, bool) or value not in known:
+        raise ValueError(f"{value!r} is none of what is shown")
+    return value
+
+
+def _expect(event, known):
+    if event != known:
+        raise ValueError(f"an event {event!r} is not known")
+
+
+class StatusLine(PageWidget):
+    """One sentence, announced to screen readers when it changes; its style sheet also arranges an explorer's parts.
+
+    Examples
+    --------
+    >>> line = StatusLine()
+    >>> line.say("k=0 is too small", problem=True)
+    >>> line.text, line.problem
+    ('k=0 is too small', True)
+    """
+
+    _esm, _css = script("status_line.js"), style("status_line.css")
+    text = _synced(traitlets.Unicode)
+    problem = _synced(traitlets.Bool, False)
+
+    def say(self, text, *, problem=False):
+        """Show a sentence; `problem` sets it apart from the others."""
+        with self.hold_sync():
+            self.text = " ".join(str(text).split())  # one line, whatever an error message holds
+            self.problem = problem
+
+
+class ChoiceRow(PageWidget):
+    """A row of buttons, one of them pressed; told to screen readers, and shown by a line as well as by colour.
+
+    Parameters
+    ----------
+    options : sequence of (str, str)
+        Words on a button, and what it stands for, which the event "choose" hands over; `value` is for the callback to set.
+    name : str
+        What is chosen, for screen readers.
+
+    Examples
+    --------
+    >>> row = ChoiceRow([("copies (2)", "copies"), ("classes (9)", "classes")], name="view").on("choose", print)
+    >>> row.receive({"event": "choose", "value": "classes"})
+    classes
+    """
+
+    _esm, _css = script("choice_row.js"), style("choice_row.css")
+    options = _synced(traitlets.List, [])
+    value = _synced(traitlets.Unicode)
+    name = _synced(traitlets.Unicode)
+
+    def __init__(self, options, *, name):
+        super().__init__(options=options, value=options[0][1], name=name)
+
+    def _read(self, event, content, buffers):
+        _expect(event, "choose")
+        return event, _one_of(content["value"], [value for _, value in self.options])
+
+
+class TextTable(PageWidget):
+    """A table of plain text whose first column names its rows, with bars; the event "pick" hands over the number of a row.
+
+    Examples
+    --------
+    >>> from cbirkit.plots import Table
+    >>> table = TextTable().on("pick", print)
+    >>> table.show(Table(("class", "images"), [("cat", "12"), ("dog", "4")], [12, 4], [{"label": "cat"}, None]))
+    >>> table.receive({"event": "pick", "row": 0})
+    0
+    """
+
+    _esm, _css = script("text_table.js"), style("text_table.css")
+    caption = _synced(traitlets.Unicode)
+    columns = _synced(traitlets.List, [])
+    rows = _synced(traitlets.List, [])
+    shares = _synced(traitlets.List, [])
+    pickable = _synced(traitlets.List, [])
+
+    def show(self, table, *, caption=""):
+        """Show a `cbirkit.plots.Table`; its rows that filter are buttons."""
+        with self.hold_sync():
+            self.rows = [[str(cell) for cell in row] for row in table.rows]
+            self.caption, self.columns, self.shares = caption, list(table.columns), table.shares
+            self.pickable = [bool(one) for one in table.filters]
+
+    def _read(self, event, content, buffers):
+        _expect(event, "pick")
+        return event, _one_of(content["row"], [i for i, one in enumerate(self.pickable) if one])
+
+
+class TileGrid(PageWidget):
+    """A grid of pictures that can be clicked, or reached with Tab and the arrow keys; the event "pick" hands over an id.
+
+    Parameters
+    ----------
+    tiles : sequence of cbirkit.plots.Tile
+    heading : str
+        Above the grid.
+    tile_size : int
+        Least width of a tile in CSS pixels; the grid fits in as many columns as there is room for.
+
+    Examples
+    --------
+    >>> from cbirkit.plots import Tile
+    >>> grid = TileGrid([Tile("a.jpg", b"")], heading="One picture").on("pick", print)
+    >>> grid.receive({"event": "pick", "id": "a.jpg"})
+    a.jpg
+    """
+
+    _esm, _css = script("tile_grid.js"), style("tile_grid.css")
+    tiles = _synced(traitlets.List, [])
+    heading = _synced(traitlets.Unicode)
+    summary = _synced(traitlets.Unicode)
+    selected = _synced(traitlets.Unicode)
+    tile_size = _synced(traitlets.Int, 112)
+
+    def __init__(self, tiles=(), *, heading="", tile_size=112):
+        tiles = [tile.state() for tile in tiles]
+        super().__init__(tiles=tiles, heading=heading, tile_size=tile_size)
+
+    def show(self, tiles, *, heading=None, summary=None):
+        """Replace the pictures (and the text above them) in one message to the page."""
+        with self.hold_sync():
+            self.tiles = [tile.state() for tile in tiles]
+            self.heading = self.heading if heading is None else heading
+            self.summary = self.summary if summary is None else summary
+
+    @property
+    def ids(self):
+        """list of str: what is shown, in order."""
+        return [tile["id"] for tile in self.tiles]
+
+    def _read(self, event, content, buffers):
+        _expect(event, "pick")
+        return event, _one_of(content["id"], self.ids)
+
+
+class Cropper(PageWidget):
+    """A picture of which a region is chosen with the mouse, the arrow keys or by numbers; files are dropped on it.
+
+    Events: "crop" (a box), "point" (x, y; a click without a drag, refused where nobody asks for it), "whole" (nothing),
+    "file" (name, bytes), "problem" (a sentence).
+
+    Examples
+    --------
+    >>> cropper = Cropper().on("crop", print)
+    >>> cropper.show(b"", 640, 480, name="a.jpg")
+    >>> cropper.receive({"event": "crop", "box": [600, 0, 100, 20]})  # clipped to the picture
+    (600, 0, 40, 20)
+    """
+
+    _esm, _css = script("cropper.js"), style("cropper.css")
+    image = _synced(traitlets.Bytes, b"")
+    width = _synced(traitlets.Int, 1)
+    height = _synced(traitlets.Int, 1)
+    name = _synced(traitlets.Unicode)
+    alt = _synced(traitlets.Unicode)
+    box = _synced(traitlets.List, [])
+    hint = _synced(traitlets.Unicode, "Drag over the picture to search for a part of it.")
+    max_bytes = _synced(traitlets.Int, MAX_BYTES)
+    _arriving = None  # of a file: (name, size, number of parts), list of bytes
+
+    def show(self, image, width, height, *, name="", box=None):
+        """Show a picture.
+
+        Parameters
+        ----------
+        image : bytes
+            Encoded, of any size: it is scaled to fit.
+        width, height : int
+            Pixels of the original, which boxes are counted in.
+        name : str
+        box : tuple of 4 int, optional
+            Region (x, y, width, height) to set off.
+        """
+        with self.hold_sync():
+            self.image, self.width, self.height = image, int(width), int(height)
+            self.name, self.alt = name, f"query picture {name}"
+            self.box = [int(value) for value in box or ()]
+
+    def _read(self, event, content, buffers):
+        if event == "crop":
+            box = content.get("box")
+            if self._callbacks["point"] and _is_box(box) and not any(box[2:]):
+                return "point", *box[:2]
+            return event, checked_box(box, self.width, self.height)
+        if event == "file":
+            return self._read_part(content, buffers)
+        _expect(event, "whole")
+        return (event,)
+
+    def _refuse(self, problem):
+        if self._callbacks["problem"] and isinstance(problem, ValueError):
+            for callback in self._callbacks["problem"]:
+                callback(str(problem))
+        else:
+            super()._refuse(problem)
+
+    def _read_part(self, content, buffers):
+        """Put a file together that comes in parts."""
+        name = str(content.get("name"))[:200]
+        size, part, parts = (content.get(key) for key in ("size", "part", "parts"))
+        if not all(type(n) is int and n >= 0 for n in (size, part, parts)) or len(buffers) != 1:
+            raise ValueError(f"the upload of {name} was not understood; run the cell again")
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"{name} is {size / 2**20:.0f} MiB and uploads end at {MAX_BYTES // 2**20} MiB; "
+                "use explorer.search(path) for a file this large"
+            )
+        head, chunks = (name, size, parts), []
+        if part:
+            known, chunks = self._arriving or (None, [])
+            if known != head or len(chunks) != part:
+                self._arriving = None
+                raise ValueError(f"parts of {name} were lost on the way; upload it again")
+        self._arriving = head, [*chunks, bytes(buffers[0])]
+        if part + 1 < parts:
+            return ("part",)
+        data, self._arriving = b"".join(self._arriving[1]), None
+        if len(data) != size:
+            raise ValueError(f"{name} arrived with {len(data)} of its {size} bytes; retry")
+        return "file", name, data
+
+
+def _is_box(box):
+    return isinstance(box, list | tuple) and len(box) == 4 and all(type(one) is int for one in box)
+
+
+def checked_box(box, width, height):
+    """A region as (x, y, width, height), clipped to the picture.
+
+    Raises
+    ------
+    ValueError
+        It is no list of four whole numbers, or holds no pixel of the picture.
+
+    Examples
+    --------
+    >>> checked_box([-5, 0, 10, 10], 100, 100)
+    (0, 0, 5, 10)
+    """
+    if not _is_box(box):
+        raise ValueError("a region needs four whole numbers: left, top, width, height")
+    x, y, w, h = box
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    if right <= left or bottom <= top:
+        raise ValueError(
+            f"the region {w} x {h} px at ({x}, {y}) holds nothing of the {width} x {height} px picture; "
+            "drag a rectangle over it"
+        )
+    return left, top, right - left, bottom - top
+
+
+class MapCanvas(PageWidget):
+    """Points of several groups, drawn by the page on a canvas of its own; nothing is loaded from elsewhere.
+
+    Drag with the lasso or the box to select, or to move the map; turn the wheel over the focused map to zoom. With the
+    keyboard: arrow keys go from point to point, Enter picks, Space selects, + - 0 zoom, Shift with an arrow moves.
+    Events: "pick" (position), "select" (ascending positions, int64).
+
+    Parameters
+    ----------
+    preview : callable
+        ``preview(position) -> (bytes, str)``: encoded picture and text to show beside a point.
+
+    Examples
+    --------
+    >>> canvas = MapCanvas(lambda i: (b"", f"image {i}")).on("select", lambda chosen: print(chosen.tolist()))
+    >>> canvas.draw(np.array([[0.0, 0.0], [4.0, 2.0]]))
+    >>> np.frombuffer(canvas.points, "<f4").tolist()  # centred, the longer side from -1 to 1
+    [-1.0, -0.5, 1.0, 0.5]
+    >>> canvas.receive({"event": "select"}, [np.array([1], "<u4").tobytes()])
+    [1]
+    """
+
+    _esm, _css = script("map_points.js", "map_canvas.js"), style("map_canvas.css")
+    points = _synced(traitlets.Bytes, b"")  # float32 (n, 2), little-endian, within -1 to 1
+    groups = _synced(traitlets.Bytes, b"")  # uint8 (n,)
+    chosen = _synced(traitlets.Bytes, b"")  # uint32 positions of the selected points
+    legend = _synced(traitlets.List, [])
+    marks = _synced(traitlets.Dict, NO_MARKS)
+    title = _synced(traitlets.Unicode)
+    summary = _synced(traitlets.Unicode)
+    height = _synced(traitlets.Int, 480)
+
+    def __init__(self, preview):
+        super().__init__()
+        self.on("hover", lambda at: self._send_preview(at, *preview(at)))
+
+    def draw(self, points, *, title="", summary=""):
+        """Show points (n, 2) of any scale."""
+        low, high = points.min(axis=0), points.max(axis=0)
+        half = float((high - low).max()) / 2 or 1.0
+        unit = (np.asarray(points, np.float64) - (low + high) / 2) / half
+        with self.hold_sync():
+            self.points = unit.astype("<f4").tobytes()
+            self.title, self.summary = title, summary
+
+    def colour(self, groups):
+        """Colour and shape the points by `Groups`."""
+        with self.hold_sync():
+            self.groups, self.legend = groups.codes.tobytes(), groups.legend
+
+    def select(self, positions):
+        """Mark points as selected."""
+        self.chosen = np.asarray(positions, "<u4").tobytes()
+
+    def _send_preview(self, at, picture, text):
+        self.send({"event": "preview", "at": at, "text": text}, [picture])
+
+    def _read(self, event, content, buffers):
+        there = range(len(self.points) // 8)
+        if event == "select":
+            (buffer,) = buffers
+            positions = np.unique(np.frombuffer(buffer, "<u4").astype(np.int64))
+            _one_of(int(positions.max(initial=0)), there)
+            return event, positions
+        _one_of(event, ("pick", "hover"))
+        return event, _one_of(content["at"], there)
+
+
+class Pager(Box):
+    """Buttons for the page before and after, and a field for its number; ``on_turn(page)`` is called with one from 1."""
+
+    def __init__(self, on_turn):
+        self._on_turn, self._quiet = on_turn, False
+        self._previous = button(
+            "Previous", "The page before", lambda: self._go(self._page.value - 1)
+        )
+        self._next = button("Next", "The page after", lambda: self._go(self._page.value + 1))
+        self._page = BoundedIntText(1, min=1, max=1, description="page")
+        labelled(self._page, "Number of the page", width="110px", label="36px")
+        self._page.observe(lambda change: self._go(change.new), "value")
+        self._of = Label()
+        super().__init__([self._previous, self._next, self._page, self._of])
+        self.add_class("cbk-row")
+
+    def show(self, page, n_pages):
+        """Set the controls, without telling anybody."""
+        self._quiet = True
+        with self._page.hold_sync():
+            self._page.max = max(n_pages, self._page.value)
+            self._page.value, self._page.max = page, n_pages
+        self._quiet = False
+        self._of.value = f"of {n_pages:,}"
+        self._previous.disabled, self._next.disabled = page == 1, page == n_pages
+        self.layout.display = None if n_pages > 1 else "none"
+
+    def _go(self, page):
+        if not self._quiet:
+            self._on_turn(page)
+
+
+def paged(items, page, per_page, what):
+    """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
+    n, n_pages = len(items), max(1, -(-len(items) // per_page))
+    if not 1 <= page <= n_pages:
+        raise ValueError(f"there is no page {page}; pages are 1 to {n_pages}")
+    first = (page - 1) * per_page
+    part = items[first : first + per_page]
+    where = f"{first + 1:,} to {first + len(part):,} of {n:,} {what}"
+    return part, where if n_pages > 1 else f"{n:,} {what}" if n else "none", n_pages
+
+
+def button(text, tooltip, action):
+    """A standard button."""
+    made = Button(description=text, tooltip=tooltip, layout=Layout(width="auto"))
+    made.on_click(lambda _button: action())
+    return made
+
+
+def labelled(control, tooltip="", *, width="auto", label="52px"):
+    """A standard control, as wide as said, with its label; returns it."""
+    control.layout.width, control.tooltip = width, tooltip or None
+    control.style.description_width = label
+    return control
