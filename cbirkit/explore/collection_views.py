@@ -1,6 +1,7 @@
 """What `CollectionExplorer` shows in each of its views, as plain data: for the page and for the picture of it alike."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _SAME_CUT = (
     16  # bits in which the hashes of two versions of a picture that was not cut differ at most
 )
 _ROWS = 50  # of a table on one page
-_MOST_SIZES = 20  # in the table of frequent sizes
+_MOST_SIZES = 20  # in the table of frequent sizes, on one page
 _BINS = 8  # of the longer side, at most
 
 
@@ -81,10 +82,8 @@ class CollectionViews:
         """Take over a `Survey`, and which groups each image belongs to."""
         self._facts.learn(found)
         self.found, self._kept = found, (None, None)
-        groups = {"copies": found.copies, "near-copies": found.near_copies}
-        self._of = {
-            name: {i: group for group in some for i in group} for name, some in groups.items()
-        }
+        for name, groups in (("copies", found.copies), ("near-copies", found.near_copies)):
+            self._of[name] = {one: group for group in groups for one in group}
 
     def alike(self, view, image_id):
         """The other images of a group of "copies" or "near-copies" that an image belongs to, as list of ids."""
@@ -93,30 +92,25 @@ class CollectionViews:
     @property
     def told(self):
         """What was found, in a sentence."""
-        read, broken = (
-            _count(len(self.found.table), "image"),
-            _count(len(self.found.problems), "file"),
-        )
-        copies = _count(len(self.found.copies), "group")
-        near = f"{len(self.found.near_copies):,} of near-copies"
-        return f"{read} can be read, {broken} cannot; {copies} of copies, {near}."
+        found = self.found
+        told = f"{_count(len(found.table), 'image')} can be read"
+        told += f", {_count(len(found.problems), 'file')} cannot"
+        told += f"; {_count(len(found.copies), 'group')} of copies"
+        return f"{told}, {len(found.near_copies):,} of near-copies."
 
     def options(self):
         """list of (words with the number, view)."""
-        images, found = self._facts.images, self.found
-        everything = np.ones(len(images), dtype=bool)
-        counts = dict.fromkeys(VIEWS, "…")
-        counts["contact sheet"] = len(images)
-        counts["classes"] = len(self._facts.counts("label", everything))
+        facts, found = self._facts, self.found
+        counts = dict.fromkeys(VIEWS, "…") | {VIEWS[0]: len(facts.images)}
+        counts["classes"] = len(facts.counts("label", np.ones(len(facts.images), dtype=bool)))
         if found is not None:
-            sizes = found.table[["width", "height"]].drop_duplicates()
-            lists = (found.copies, found.near_copies, found.outliers, found.problems, sizes)
-            names = ("copies", "near-copies", "outliers", "broken files", "sizes")
-            counts |= zip(names, map(len, lists), strict=True)
+            counts |= {"copies": len(found.copies), "near-copies": len(found.near_copies)}
+            counts |= {"outliers": len(found.outliers), "broken files": len(found.problems)}
+            counts["sizes"] = len(found.table[["width", "height"]].drop_duplicates())
             if "distance" not in found.table:
                 counts["outliers"] = "no embeddings"
-        counts = {view: f"{n:,}" if isinstance(n, int) else n for view, n in counts.items()}
-        return [(f"{view} ({'none' if n == '0' else n})", view) for view, n in counts.items()]
+        words = {view: n if isinstance(n, str) else f"{n:,}" for view, n in counts.items()}
+        return [(f"{view} ({'none' if n == '0' else n})", view) for view, n in words.items()]
 
     def kept(self, asked):
         """Positions of the images that pass the filters, in order."""
@@ -137,30 +131,32 @@ class CollectionViews:
             "contact sheet": self._sheet, "copies": self._copies, "near-copies": self._near_copies,
             "outliers": self._outliers, "broken files": self._broken, "classes": self._classes, "sizes": self._sizes,
         }[asked.view]  # fmt: skip
-        told, sections, *pages = make(asked, kept, f" with {asked.filtered}" * bool(asked.filtered))
-        return CollectionView(titled(asked.view), told, tuple(sections), None, *pages)
+        filtered = f" with {asked.filtered}" if asked.filtered else ""
+        # A sentence, all that there is, how many of it on a page, and what makes sections of a page.
+        told, (items, what), per_page, sections = make(asked, kept, filtered)
+        part, *pages = paged(items, asked.page, per_page, what)
+        return CollectionView(titled(asked.view), told, tuple(sections(part)), None, *pages)
 
     # ------------------------------------------------------------------ one image after the other
 
     def _sheet(self, asked, kept, filtered):
-        part, *pages = paged(kept, asked.page, self._page_size, "images")
         told = f"Contact sheet of {_count(len(kept), 'image')}{filtered}."
-        return told, [Section(tiles=self._tiles(part, asked.sort_by))], *pages
+        tiled = lambda part: [Section(tiles=self._tiles(part, asked.sort_by))]
+        return told, (kept, "images"), self._page_size, tiled
 
     def _outliers(self, asked, kept, filtered):
-        if "distance" not in self.found.table:
-            told = "Outliers need embeddings: pass one row an image, or an encoder, as embeddings=."
-            return told, [], "not looked for"
         positions = self._facts.images.positions(self.found.outliers)
         outliers = positions[np.isin(positions, kept)]
-        part, *pages = paged(outliers, asked.page, self._page_size, "images")
-        told = f"{_count(len(outliers), 'outlier')}{filtered}, the farthest from their nearest neighbours first; "
-        told += f"the median distance is {self.found.table['distance'].median():.3f}."
-        if not len(outliers) and filtered:
-            told = f"None of the {len(positions)} outliers is among the images{filtered}; "
-            told += "sort the contact sheet by distance to see the farthest of those."
-        tiles = self._tiles(part, "distance", 1 + (asked.page - 1) * self._page_size)
-        return told, [Section(tiles=tiles)], *pages
+        told = "Outliers need embeddings: pass one row an image, or an encoder, as embeddings=."
+        if "distance" in self.found.table:
+            median = self.found.table["distance"].median()
+            told = f"{_count(len(outliers), 'outlier')}{filtered}, farthest from their neighbours first"
+            told += f"; the median distance is {median:.3f}. "
+            if not len(outliers) and filtered:
+                told += "Sort the contact sheet by distance to see the farthest of these images."
+        first = 1 + (asked.page - 1) * self._page_size
+        tiled = lambda part: [Section(tiles=self._tiles(part, "distance", first))]
+        return told, (outliers, "images"), self._page_size, tiled
 
     def _tiles(self, positions, sort_by, rank=None):
         """A tile for each image; its note is the value that they are sorted by, its rank counts from `rank`."""
@@ -178,11 +174,8 @@ class CollectionViews:
     def _tile(self, at, picture, note, rank=None, caption=None):
         name, label = str(self._facts.images.ids[at]), self._facts.text("label", at)
         size, far = self.size(at), self._note("distance", at)
-        words = [
-            size and f"{size} pixels",
-            far and f"distance {far}",
-            "" if picture else "cannot be read",
-        ]
+        words = [f"{size} pixels" if size else "", f"distance {far}" if far else ""]
+        words += [] if picture else ["cannot be read"]
         told = ", ".join(filter(None, [name, label, *words]))
         return Tile(name, picture, told, caption or label or _tail(name), note, told, rank)
 
@@ -201,13 +194,12 @@ class CollectionViews:
 
     def _copies(self, asked, kept, filtered):
         groups = [(ids, "the same bytes") for ids in self.found.copies]
-        nothing = "No two files hold the same bytes."
-        return self._grouped(asked, kept, filtered, groups, "copies: the same bytes", nothing)
+        told = "copies: the same bytes", "No two files hold the same bytes."
+        return self._grouped(asked, kept, filtered, groups, *told)
 
     def _near_copies(self, asked, kept, filtered):
         bits = self.found.near_bits or [None] * len(self.found.near_copies)
-        pairs = zip(self.found.near_copies, bits, strict=True)
-        groups = [(ids, _apart(n)) for ids, n in pairs]
+        groups = list(zip(self.found.near_copies, map(_apart, bits), strict=True))
         told = "images that look alike, pixel for pixel; look before you delete"
         nothing = "No two images look alike, pixel for pixel."
         return self._grouped(asked, kept, filtered, groups, told, nothing)
@@ -220,17 +212,11 @@ class CollectionViews:
         told += f", at least one of each{filtered}." if filtered else "."
         if not shown:
             told = f"No group of {asked.view} has an image{filtered}." if groups else nothing
-        groups = shown
-        per_page = max(1, self._page_size // 12)
-        part, *pages = paged(range(len(groups)), asked.page, per_page, "groups")
-        names = {i: f"Group {i + 1:,} of {len(groups):,}" for i in part}
-        return (
-            told,
-            [self._group(groups[i][0], name, groups[i][1]) for i, name in names.items()],
-            *pages,
-        )
+        named = [(*one, f"Group {i:,} of {len(shown):,}") for i, one in enumerate(shown, 1)]
+        sections = lambda part: [self._group(*one) for one in part]
+        return told, (named, "groups"), max(1, self._page_size // 12), sections
 
-    def _group(self, ids, name, meaning):
+    def _group(self, ids, meaning, name):
         at = self._facts.images.positions(ids)
         pixels, sizes = self._facts.table["pixels"].to_numpy()[at], [self.size(i) for i in at]
         largest = int(pixels.argmax())
@@ -241,84 +227,93 @@ class CollectionViews:
             texts = list(dict.fromkeys(self._facts.text(column, i) or "none" for i in at))
             summary += [f"{column}s differ: {', '.join(texts[:6])}"] if len(texts) > 1 else []
         summary += [f"{_IN_GROUP} of them are shown"] if len(ids) > _IN_GROUP else []
-        shown = zip(at, ids, self._pictures(at[:_IN_GROUP]), sizes, strict=False)
-        tiles = [
-            self._tile(i, picture, size, caption=_tail(one)) for i, one, picture, size in shown
-        ]
+        shown = zip(at, self._pictures(at[:_IN_GROUP]), sizes, ids, strict=False)
+        tiles = [self._tile(i, picture, size, None, _tail(one)) for i, picture, size, one in shown]
         heading = f"{name}: {len(ids):,} images, {meaning}"
         return Section(heading, "; ".join(filter(None, summary)), tiles)
 
     # ------------------------------------------------------------------ tables
 
-    def _broken(self, asked, _kept, _filtered):
-        problems = self.found.problems
-        part, *pages = paged(problems, asked.page, _ROWS, "files")
-        if not len(problems):
-            return "Every file can be read.", [], *pages
-        rows = [(str(row.name), str(row.reason)) for row in part.itertuples(index=False)]
-        table = Section("Why they cannot be read", table=Table(("file", "reason"), rows))
+    def _broken(self, _asked, _kept, _filtered):
+        n, rows = len(self.found.problems), self.found.problems[["name", "reason"]].astype(str)
+        told = f"{_count(n, 'file')} that cannot be read, with the reason."
+        listed = lambda part: [
+            Section("Why they cannot be read", table=Table(("file", "reason"), part))
+        ]
+        rows = (list(rows.itertuples(index=False, name=None)), "files")
         return (
-            f"{_count(len(problems), 'file')} that cannot be read, with the reason.",
-            [table],
-            *pages,
+            told if n else "Every file can be read.",
+            rows,
+            _ROWS,
+            listed if n else lambda part: [],
         )
 
-    def _classes(self, asked, kept, filtered):
-        keep = np.zeros(len(self._facts.table), dtype=bool)
-        keep[kept] = True
+    def _classes(self, _asked, kept, filtered):
+        keep = np.isin(np.arange(len(self._facts.table)), kept)
         counts = self._facts.counts("label", keep)
-        part, *pages = paged(counts, asked.page, _ROWS, "classes")
         if not len(counts):
             told = (
-                "These images have no labels: put them into one folder a class, or add labels with "
+                "These images have no labels: put them into one folder a class, or add them with "
             )
-            told += "images.with_columns(label=...)."
-            return f"No image{filtered} has a label." if filtered else told, [], *pages
+            told = (
+                f"No image{filtered} has a label."
+                if filtered
+                else told + "with_columns(label=...)."
+            )
+            return told, (counts, "classes"), _ROWS, lambda part: []
         total, most, least = int(counts.sum()), int(counts.iloc[0]), int(counts.iloc[-1])
-        told = f"{_count(len(counts), 'class', 'classes')}, {most:,} images each{filtered}"
-        if most > least:
-            told = f"{_count(len(counts), 'class', 'classes')}, {least:,} ({counts.index[-1]}) to {most:,}"
-            told += f" ({counts.index[0]}) images each{filtered}"
-            told += f"; the largest is {most / least:.3g} times the smallest"
+        told = (
+            f"{_count(len(counts), 'class', 'classes')}{filtered}, the largest is {counts.index[0]}"
+        )
+        told += f" with {_count(most, 'image')}, {most / least:.3g} times the smallest"
         told += f"; {len(kept) - total:,} images have no label" if len(kept) > total else ""
-        rows = [(str(name), f"{n:,}", f"{100 * n / total:.1f} %") for name, n in part.items()]
-        filters = [{"label": name} for name in part.index]
-        table = Table(("class", "images", "share"), rows, part.tolist(), filters, most)
-        return f"{told}.", [Section("Pick a class to see its images", table=table)], *pages
+
+        def listed(part):
+            rows = [(str(name), f"{n:,}", f"{100 * n / total:.1f} %") for name, n in part.items()]
+            filters = [{"label": name} for name in part.index]
+            table = Table(("class", "images", "share"), rows, part.tolist(), filters, most)
+            return [Section("Pick a class to see its images", table=table)]
+
+        return f"{told}.", (counts, "classes"), _ROWS, listed
 
     def _sizes(self, _asked, kept, filtered):
         facts = self._facts.table.iloc[kept]
         facts = facts[facts["width"].notna()]
-        if not len(facts):
-            return f"No image{filtered} can be read.", []
         counts = facts[["width", "height"]].astype(int).value_counts()
-        spans = f"width {_span(facts['width'])}, height {_span(facts['height'])}"
-        (width, height), n = counts.index[0], int(counts.iloc[0])
-        most = f"the most frequent of {_count(len(counts), 'size')} is {width} × {height}: {n:,} images"
-        shown, rest = counts.head(_MOST_SIZES), len(counts) - _MOST_SIZES
-        more = f"; {rest:,} more sizes are not listed" if rest > 0 else ""
-        names = {f"{w} × {h}": {"width": w, "height": h} for w, h in shown.index}
-        sizes = _counted("width × height", names, shown)
-        edges = bin_edges(facts["longer_side"].to_numpy())
-        counts = np.histogram(facts["longer_side"], edges)[0]
-        names = {}
-        for low, high, n in zip(edges.tolist(), edges[1:].tolist(), counts, strict=False):
-            name = f"{low:,} to {high - 1:,}" if high > low + 1 else f"{low:,}"
-            names[name] = {"longer_side": (low, high - 1)} if n else None
-        sides = _counted("pixels", names, counts)
-        counts = facts["orientation"].value_counts()
-        ways = _counted(
-            "orientation", {name: {"orientation": name} for name in counts.index}, counts
-        )
-        named = {f"Most frequent{more}": sizes, "Longer side": sides, "Orientation": ways}
-        sections = [Section(heading, table=table) for heading, table in named.items()]
-        return f"{len(facts):,} images{filtered}: {spans}; {most}.", sections
+        if not len(facts):
+            return (
+                f"No image{filtered} can be read.",
+                (counts, "sizes"),
+                _MOST_SIZES,
+                lambda part: [],
+            )
+        told = f"{len(facts):,} images{filtered}: width {_span(facts['width'])}, height "
+        told += f"{_span(facts['height'])}; {_count(len(counts), 'size')}."
+        edges = bin_edges(facts["longer_side"].to_numpy()).tolist()
+        ends = [(low, high - 1) for low, high in pairwise(edges)]
+        sides = np.histogram(facts["longer_side"], edges)[0].tolist()
+        ways = facts["orientation"].value_counts()
+
+        def listed(part):
+            sizes = {f"{w} × {h}": {"width": w, "height": h} for w, h in part.index}
+            longer = {
+                f"{low:,} to {high:,}" if high > low else f"{low:,}": {"longer_side": (low, high)}
+                if n
+                else None
+                for (low, high), n in zip(ends, sides, strict=True)
+            }
+            named = {name: {"orientation": name} for name in ways.index}
+            yield _counted("Most frequent", "width × height", sizes, part.tolist())
+            yield _counted("Longer side", "pixels", longer, sides)
+            yield _counted("Orientation", "orientation", named, ways.tolist())
+
+        return told, (counts, "sizes"), _MOST_SIZES, listed
 
 
-def _counted(what, names, counts):
-    """A `Table` of names with what they filter by, and how many images each has."""
-    rows = [(name, f"{n:,}") for name, n in zip(names, counts, strict=True)]
-    return Table((what, "images"), rows, [int(n) for n in counts], list(names.values()))
+def _counted(heading, what, filters, counts):
+    """A table of what can be filtered by, and how many images each has."""
+    rows = [(name, f"{n:,}") for name, n in zip(filters, counts, strict=True)]
+    return Section(heading, table=Table((what, "images"), rows, counts, list(filters.values())))
 
 
 def titled(view):

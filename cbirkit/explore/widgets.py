@@ -153,7 +153,8 @@ class TextTable(PageWidget):
         """Show a `cbirkit.plots.Table`; its rows that filter are buttons."""
         with self.hold_sync():
             self.rows = [[str(cell) for cell in row] for row in table.rows]
-            self.caption, self.columns, self.shares = caption, list(table.columns), table.shares
+            self.caption, self.columns = caption, list(table.columns)
+            self.shares = table.shares if table.counts else []
             self.pickable = [bool(one) for one in table.filters]
 
     def _read(self, event, content, buffers):

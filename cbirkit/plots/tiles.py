@@ -84,12 +84,10 @@ class Tile:
         """The picture as an array (h, w, 3), uint8; None if it cannot be read."""
         if not isinstance(self.image, bytes):
             return self.image
-        formats = ("JPEG", "PNG")
-        return (
-            np.asarray(Image.open(io.BytesIO(self.image), formats=formats).convert("RGB"))
-            if self.image
-            else None
-        )
+        if not self.image:
+            return None
+        picture = Image.open(io.BytesIO(self.image), formats=("JPEG", "PNG"))
+        return np.asarray(picture.convert("RGB"))
 
     @property
     def lines(self):
@@ -173,22 +171,18 @@ class Table:
 
     @property
     def shares(self):
-        """Lengths of the bars in [0, 1]."""
+        """Lengths of the bars in [0, 1], 0 where there are none."""
         most = max([self.most, *self.counts, 1])
-        return [n / most for n in self.counts]
+        return [n / most for n in self.counts or [0] * len(self.rows)]
 
     def html(self):
         """The table for a page, all text escaped."""
-        heads = "".join(f"<th>{escaped(name)}</th>" for name in self.columns)
-        shares = self.shares or [0] * len(self.rows)
-        rows = [
-            f"<tr><th scope=row>{escaped(name)}</th>"
-            + "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
-            + (f'<td><span class="bar" style="width:{20 * share:.1f}rem"></span></td>')
-            + "</tr>"
-            for (name, *cells), share in zip(self.rows, shares, strict=True)
-        ]
-        return f"<table>{f'<tr>{heads}</tr>' if heads else ''}{''.join(rows)}</table>"
+        rows = "".join(f"<th>{escaped(name)}</th>" for name in self.columns)
+        for (name, *cells), share in zip(self.rows, self.shares, strict=True):
+            rows += f"<tr><th scope=row>{escaped(name)}</th>"
+            rows += "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
+            rows += f'<td><span class="bar" style="width:{20 * share:.1f}rem"></span></td></tr>'
+        return f"<table>{rows}</table>"
 
 
 @dataclass(frozen=True)
@@ -258,10 +252,9 @@ class View:
         """All of it in words."""
         words = [f"{self.title}. {self.told}"]
         for one in self.sections:
-            tiles = "; ".join(tile.alt for tile in one.drawn)
-            words.append(f"{one.heading} {one.summary}: {tiles}.".strip(" :"))
-            if one.table:
-                words.append("; ".join(", ".join(row) for row in one.table.rows[:_MOST]) + ".")
+            shown = [tile.alt for tile in one.drawn]
+            shown += [", ".join(row) for row in one.table.rows[:_MOST]] if one.table else []
+            words.append(f"{one.heading} {one.summary}: {'; '.join(shown)}.".strip(" :"))
         return " ".join(words)
 
     def html(self):
@@ -291,9 +284,7 @@ _HEAD = {"weight": "bold", "fontsize": 10}
 
 def _height(section, columns):
     rows = -(-len(section.drawn) * section.size // columns)
-    lines = (
-        bool(section.heading) + bool(section.summary) + (len(section.drawn) < len(section.tiles))
-    )
+    lines = sum(map(bool, (section.heading, section.summary, section.tiles[_MOST:])))
     if section.table:
         lines += 1.5 + min(len(section.table.rows), _MOST)
     return _LINE * lines + _ROW * section.size * rows + 0.15
@@ -304,8 +295,8 @@ def _write(ax, x, y, text, width=120, **look):
 
 
 def _draw_section(ax, section, left, top, columns):
-    rest = len(section.tiles) - len(section.drawn)
-    more = f"and {rest:,} more pictures" if rest else ""
+    rest = section.tiles[_MOST:]
+    more = f"and {len(rest):,} more pictures" if rest else ""
     for text, look in ((section.heading, _HEAD), (section.summary, {"color": "0.3"}), (more, {})):
         if text:
             _write(ax, left, top + _LINE / 2, text, **look)
@@ -320,7 +311,7 @@ def _draw_section(ax, section, left, top, columns):
 
 def _draw_table(ax, table, left, top):
     """Rows of text, the first column left, the others before the bars."""
-    shares = table.shares or [0] * len(table.rows)
+    shares = table.shares
     places = [left, left + 2.8, left + 3.5] if table.counts else [left, left + 4]
     width = 34 if table.counts else 52
     rest = len(table.rows) - _MOST
