@@ -17,12 +17,11 @@ array claims, brings back the ``memory`` of a pipeline, whose files are pickles,
 import contextlib
 import functools
 import hashlib
-import hmac
 import importlib
 import json
 import math
 import os
-import stat
+import re
 import sys
 import types
 import zipfile
@@ -35,15 +34,16 @@ from sklearn.neighbors import NearestNeighbors
 from ._atomic import replacing
 from ._manifest import reason_of, seal_of
 
-__all__ = ["about", "code_identity", "fingerprint", "is_sealed", "load", "load_estimator", "save"]
+__all__ = ["about", "code_identity", "fingerprint", "load", "load_estimator", "save"]
 __all__ += ["save_estimator", "seal"]
 
-_FORMAT = 2
+_NAME = "cbirkit 2 "  # the format, and a kind: how the first part of a save is called
 _CONTAINERS = {t.__name__: t for t in (tuple, set, frozenset)}
 _NAMED = {f"builtins.{t.__name__}": t for t in (bool, int, float, str)}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
-_FUNCTIONS = types.FunctionType | types.BuiltinFunctionType | types.MethodType | functools.partial
-_CONSTANTS = bool | int | float | complex | str | bytes | tuple | frozenset | types.NoneType
+_CODE = type | property | staticmethod | classmethod | functools.partial
+_CODE |= types.FunctionType | types.BuiltinFunctionType | types.MethodType
+_SPECIAL = ("__call__", "__getstate__", "__setstate__")  # members that bear on what is computed
 
 
 def fingerprint(estimator):
@@ -180,11 +180,13 @@ def save(value, path, *, kind, about=None):
     """
     path, writer = Path(path), _Writer()
     tree = writer.node(value, type(value).__name__)
-    frame = {"format": _FORMAT, "kind": kind, "about": about or {}}
-    _refuse_foreign(path, kind)
+    if path.exists() and _kind(path) != kind:
+        raise FileExistsError(
+            f"{str(path)!r} is no saved {kind} and is not replaced; choose another name, or move it away"
+        )
     # a link stays one: what it points to is replaced
     with replacing(os.path.realpath(path)) as file, zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(_first(kind)), _json(frame))
+        archive.writestr(zipfile.ZipInfo(f"{_NAME}{kind}.json"), _json(about or {}))
         with archive.open("arrays", "w", force_zip64=True) as member:
             for node, array in writer.arrays:
                 member.write(bytes(-file.tell() % 64))  # so that it can be mapped
@@ -214,14 +216,13 @@ def load(path, *, kind, trusted=(), mmap=False):
     with _opened(path, kind) as (file, archive):
         if damaged := archive.testzip():
             raise ValueError(f"its part {damaged!r} is damaged")
-        reader = _Reader(file, trusted, mmap)
-        return reader.value(json.loads(archive.read("state.json")))
+        return _Reader(file, trusted, mmap).value(json.loads(archive.read("state.json")))
 
 
 def about(path, *, kind):
     """What `save` was told about a value, a dict; raises as `load` does, and reads no more than that."""
     with _opened(path, kind) as (_, archive):
-        return dict(json.loads(archive.read(_first(kind)))["about"])
+        return dict(json.loads(archive.read(archive.infolist()[0])))
 
 
 def seal(array):
@@ -230,11 +231,6 @@ def seal(array):
     Some libraries believe every byte of their own files: kept beside such bytes, it tells that this user saved them on this machine.
     """
     return seal_of(hashlib.sha256(_bytes_of(array)).hexdigest()) or ""
-
-
-def is_sealed(array, text):
-    """Whether `text` is the `seal` of an array."""
-    return bool(text) and hmac.compare_digest(str(text), seal(array))
 
 
 @contextlib.contextmanager
@@ -248,18 +244,13 @@ def _opened(path, kind):
     try:
         if (path / "manifest.json").exists():
             raise ValueError("it is a folder of cbirkit 0.1.0; save it again with this version")
-        if (found := _kind(path)) != kind:
-            raise ValueError(
-                f"it is {f'a saved {found}' if found else 'no file that cbirkit saved'}"
-            )
+        if _kind(path) != kind:
+            raise ValueError(f"it is no {kind} that this version of cbirkit saved")
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            if any(one.compress_type for one in members) or (
-                sum(one.file_size for one in members) > os.fstat(file.fileno()).st_size
-            ):
+            parts = archive.infolist()
+            packed = any(part.compress_type for part in parts)
+            if packed or sum(part.file_size for part in parts) > path.stat().st_size:
                 raise ValueError("its parts are longer than the file")
-            if (version := json.loads(archive.read(_first(kind)))["format"]) != _FORMAT:
-                raise ValueError(f"it has the format {version!r}, and this cbirkit reads {_FORMAT}")
             yield file, archive
     except ImportError:
         raise
@@ -269,32 +260,15 @@ def _opened(path, kind):
         ) from error
 
 
-def _first(kind):
-    """Name of the first part of a save, by which it is known."""
-    return f"cbirkit {kind}.json"
-
-
 def _kind(path):
-    """Kind of a save; None for any other file."""
-    if not stat.S_ISREG(path.stat().st_mode):
+    """Kind of a save, which the name of its first part tells; None for anything else."""
+    if not path.is_file():
         return None
     with open(path, "rb") as file:
-        head = file.read(200)
-    name = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode(errors="replace")
-    ours = head.startswith(b"PK\3\4") and name.startswith("cbirkit ") and name.endswith(".json")
-    return name[len("cbirkit ") : -len(".json")] if ours else None
-
-
-def _refuse_foreign(path, kind):
-    if path.is_dir():
-        raise FileExistsError(
-            f"{str(path)!r} is a folder, and a file is to be written; choose another name"
+        found = re.match(
+            rb"PK\x03\x04.{26}%b([\w ]+)\.json" % _NAME.encode(), file.read(200), re.DOTALL
         )
-    if path.exists() and (found := _kind(path)) != kind:
-        what = f"a saved {found}" if found else "something that cbirkit did not save"
-        raise FileExistsError(
-            f"{str(path)!r} holds {what} and is not replaced; choose another name"
-        )
+    return found and found[1].decode()
 
 
 def _json(node):
@@ -315,6 +289,9 @@ def _path_of(cls):
 
 class _Writer:
     """Values as nodes of a tree. Arrays are set aside in `arrays`, with the nodes that are to tell their places."""
+
+    _sorted = False  # whether dicts are told without their order
+    _hook = "__getstate__"
 
     def __init__(self):
         self.arrays = []
@@ -338,26 +315,25 @@ class _Writer:
         kind = type(value).__name__
         if isinstance(value, np.ndarray | np.generic):
             return self._array(value, where)
-        if type(value) in (list, tuple, set, frozenset):
+        if type(value) in (list, *_CONTAINERS.values()):
             items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value)]
-            if type(value) is list:
+            if kind == "list":
                 return items
             return {"~": kind, "items": items if kind == "tuple" else sorted(items, key=_json)}
         if isinstance(value, dict) and kind in ("dict", "OrderedDict", "Bunch"):
             items = [
-                [self.node(key, f"{where} key"), self.node(item, f"{where}[{key!r}]")]
-                for key, item in value.items()
+                [self.node(k, where), self.node(v, f"{where}[{k!r}]")] for k, v in value.items()
             ]
-            return {"~": "dict", "items": self._ordered(items)}
+            return {"~": "dict", "items": sorted(items, key=_json) if self._sorted else items}
         if isinstance(value, np.dtype):
             return {"~": "dtype", "value": self._dtype(value, where)}
         if isinstance(value, np.random.RandomState):
             return {"~": "RandomState", "state": self.node(value.get_state(legacy=True), where)}
-        if isinstance(value, type | np.ufunc):
-            home = "builtins" if value in _NAMED.values() else "numpy"
-            if _named(name := f"{home}.{value.__name__}") is value:
+        for home in ("builtins", "numpy"):
+            name = f"{home}.{getattr(value, '__name__', '')}"
+            if callable(value) and _named(name) is value:
                 return {"~": "named", "name": name}
-        if isinstance(value, type | _FUNCTIONS):
+        if isinstance(value, functools.partial) or (callable(value) and hasattr(value, "__name__")):
             return self.code(value, where)
         if isinstance(value, BaseEstimator) or hasattr(type(value), "transform"):
             return self._object(value, where)
@@ -366,15 +342,13 @@ class _Writer:
             "a __getstate__ (and __setstate__) that turns it into a dict of numbers, strings, lists and arrays"
         )
 
-    def _ordered(self, items):
-        return items
-
     def _array(self, value, where):
+        node = {"~": "array" if isinstance(value, np.ndarray) else "scalar"}
+        node["shape"] = list(value.shape)
         if value.dtype == object:
             items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value.flat)]
-            return {"~": "objects", "shape": list(value.shape), "items": items}
-        node = {"~": "scalar" if isinstance(value, np.generic) else "array"}
-        node |= {"dtype": self._dtype(value.dtype, where), "shape": list(value.shape)}
+            return node | {"~": "objects", "items": items}
+        node["dtype"] = self._dtype(value.dtype, where)
         self._keep(node, value)
         return node
 
@@ -399,22 +373,28 @@ class _Writer:
 
     def _object(self, value, where):
         cls = type(value)
-        state = self._state_of(value)
-        if not isinstance(state, dict | None):
-            raise TypeError(
-                f"{where}: {cls.__name__}.__getstate__ gave a {type(state).__name__}; let it give a dict"
-            )
-        state = dict(state or {})
-        if cls.__module__.startswith("sklearn.") and "memory" in state:
-            state["memory"] = None  # where fits are cached, as pickles: no part of the state
-        if isinstance(value, NearestNeighbors) and "_tree" in state:
-            state["_tree"] = None  # a compiled object; grown again from _fit_X
+        state = getattr(value, self._hook, value.__getstate__)() or {}
+        if not isinstance(state, dict):
+            raise TypeError(f"{where}: {cls.__name__}.{self._hook} has to give a dict")
+        skipped = self._skipped(value)
+        if isinstance(value, NearestNeighbors):
+            skipped |= {"_tree"}  # a compiled object; grown again from _fit_X
         name = cls.__name__ if where == cls.__name__ else f"{where} ({cls.__name__})"
-        nodes = {str(key): self.node(item, f"{name}.{key}") for key, item in state.items()}
-        return {"~": "object", "class": _path_of(cls), "state": nodes}
+        keys = [key for key in (sorted(state) if self._sorted else state) if key not in skipped]
+        state = {key: self.node(state[key], f"{name}.{key}") for key in keys}
+        return {"~": "object", "class": _path_of(cls), "state": _without_caches(cls, state)}
 
-    def _state_of(self, value):
-        return value.__getstate__()
+    def _skipped(self, value):
+        return set()
+
+
+def _without_caches(cls, state):
+    """The state of an estimator without the place where scikit-learn's keep fits, as pickles."""
+    return (
+        state | {"memory": None}
+        if cls.__module__.startswith("sklearn.") and "memory" in state
+        else state
+    )
 
 
 class _Identity(_Writer):
@@ -430,24 +410,19 @@ class _Identity(_Writer):
         What code uses and is neither a constant nor code is told by its type, instead of by its value.
     """
 
+    _sorted = True
+    _hook = "_identity_state"  # of those who can tell what they compute in fewer words
+
     def __init__(self, *, loose=False):
         super().__init__()
         self._loose = loose
-        self._seen = {}  # what was told before, by id
-
-    def _ordered(self, items):
-        return sorted(items, key=_json)
+        self._seen = {}  # code that was told before, by id
 
     def _keep(self, node, array):
         node["sha256"] = hashlib.sha256(_bytes_of(array)).hexdigest()
 
-    def _state_of(self, value):
-        """The state, by `_identity_state` of those who can tell what they compute in fewer words."""
-        skipped = _NOT_IDENTITY | set(getattr(value, "_not_identity", ()))
-        state = getattr(value, "_identity_state", value.__getstate__)()
-        if isinstance(state, dict):
-            state = {name: state[name] for name in sorted(state) if name not in skipped}
-        return state
+    def _skipped(self, value):
+        return _NOT_IDENTITY | set(getattr(value, "_not_identity", ()))
 
     def _object(self, value, where):
         return super()._object(value, where) | {"code": self.code(type(value), where)}
@@ -457,61 +432,54 @@ class _Identity(_Writer):
         if isinstance(value, property):
             return [self.code(each, where) for each in (value.fget, value.fset) if each]
         if isinstance(value, functools.partial):
-            parts = (value.func, *value.args, *value.keywords.items())
-            return [self._used(part, where) for part in parts]
+            return self._used((value.func, *value.args, *value.keywords.items()), where)
         value = getattr(value, "__func__", value)  # of a method
         if not isinstance(value, type | types.FunctionType):
             value = getattr(value, "__wrapped__", value)  # functools.cache
-        name, home = getattr(value, "__qualname__", None), getattr(value, "__module__", None)
+        name = getattr(value, "__qualname__", None)
+        home = getattr(value, "__globals__", {}).get("__name__") or value.__module__ or "builtins"
         if id(value) in self._seen:
             return name
         self._seen[id(value)] = value
         if isinstance(value, type):
-            return self._class(value, where)
+            members = {} if _is_library(home) else vars(value)
+            members = [[key, self._member(key, members[key], where)] for key in sorted(members)]
+            bases = [self.code(base, where) for base in value.__bases__]
+            return [_library(home, name), getattr(value, "_version", 0), members, bases]
         if isinstance(value, types.FunctionType):
-            return self._function(value, where)
-        if callable(value) and name and _is_library(home or "builtins"):  # a compiled function
-            return _library(home or "builtins", name)
+            return [_library(home, name), *self._function(value, home, where)]
+        if callable(value) and name and _is_library(home):  # compiled
+            return _library(home, name)
         raise ValueError(
             f"{where} uses {value!r}, which cannot be identified, so stored embeddings could go stale; "
             "make it a parameter that is a number, string or array, or do without a store"
         )
 
-    def _class(self, cls, where):
-        members = [
-            [name, self._member(value, where)]
-            for base in cls.__mro__
-            if not _is_library(base.__module__)
-            for name, value in sorted(vars(base).items())
-            if name in ("__call__", "__getstate__", "__setstate__")
-            or not name.startswith(("__", "_abc_", "_sklearn"))
-        ]
-        bases = [_library(base.__module__, base.__qualname__) for base in cls.__mro__]
-        return [bases, getattr(cls, "_version", 0), members]
-
-    def _member(self, value, where):
-        if isinstance(value, staticmethod | classmethod | property | types.FunctionType | type):
-            return self.code(value, where)
+    def _member(self, name, value, where):
+        if name.startswith(("__", "_abc_", "_sklearn")) and name not in _SPECIAL:
+            return None
         try:
-            return self.node(value, where)
-        except ValueError:  # descriptors that scikit-learn puts into classes
-            return type(value).__qualname__
+            return self._used(value, where)
+        except ValueError:
+            if callable(value) or isinstance(value, property | staticmethod | classmethod):
+                raise
+            return type(value).__qualname__  # descriptors that scikit-learn puts into classes
 
-    def _function(self, function, where):
-        cells = list(_cells(function))
-        home = function.__globals__.get("__name__", "")
+    def _function(self, function, home, where):
+        cells = []
+        for cell in function.__closure__ or ():
+            with contextlib.suppress(ValueError):  # not filled yet
+                cells.append(cell.cell_contents)
         if _is_library(home):  # a decorator of a library may hold a function of the user
-            inner = [cell for cell in cells if isinstance(cell, types.FunctionType)]
-            return [_library(home, function.__qualname__), *(self.code(f, where) for f in inner)]
-        names = sorted(_names(function.__code__))
-        given = (function.__defaults__, tuple((function.__kwdefaults__ or {}).items()), *cells)
+            return [
+                self.code(cell, where) for cell in cells if isinstance(cell, types.FunctionType)
+            ]
+        names, variables = sorted(_names(function.__code__)), function.__globals__
         used = [
-            [name, self._used(function.__globals__[name], where, names)]
-            for name in names
-            if name in function.__globals__
+            [name, self._used(variables[name], where, names)] for name in names if name in variables
         ]
-        described = _described(function.__code__)
-        return [function.__qualname__, described, [self._used(one, where) for one in given], used]
+        given = (function.__defaults__, *sorted((function.__kwdefaults__ or {}).items()), *cells)
+        return [_described(function.__code__), self._used(given, where), used]
 
     def _used(self, value, where, names=()):
         """The node of what code uses; of a module of the user, of what is used of it."""
@@ -524,7 +492,9 @@ class _Identity(_Writer):
             return [self._used(item, where) for item in value]
         if isinstance(value, bytes | complex):
             return repr(value)
-        if self._loose and not isinstance(value, type | _FUNCTIONS | _CONSTANTS):
+        if isinstance(value, _CODE):
+            return self.code(value, where)
+        if self._loose and not isinstance(value, bool | int | float | str | frozenset | None):
             return type(value).__qualname__
         try:
             return self.node(value, where)
@@ -535,23 +505,16 @@ class _Identity(_Writer):
 def _is_library(module):
     """Whether a module is part of Python or of an installed package, rather than the user's own code."""
     root = module.split(".")[0]
-    if root == "__main__":  # a notebook or script, although Jupyter's launcher is an installed file
-        return False
-    if root in ("cbirkit", "sklearn", "builtins") or root in sys.stdlib_module_names:
-        return True
     file = getattr(sys.modules.get(root), "__file__", None) or ""
-    return "site-packages" in file or "dist-packages" in file
+    installed = "site-packages" in file or "dist-packages" in file
+    ours = ("cbirkit", "sklearn", "builtins", *sys.stdlib_module_names)
+    # a notebook or script is not, although Jupyter's launcher is an installed file
+    return root != "__main__" and (installed or root in ours)
 
 
 def _library(module, name=""):
     version = getattr(sys.modules.get(module.split(".")[0]), "__version__", "")
     return f"{module}.{name} {version}" if _is_library(module) else name
-
-
-def _cells(function):
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # not filled yet
-            yield cell.cell_contents
 
 
 def _names(code):
@@ -626,32 +589,26 @@ class _Reader:
     def _class(self, path):
         if path in self._trusted:
             return self._trusted[path]
+        module, _, name = path.rpartition(".")
         root = path.split(".")[0]
         if root not in ("cbirkit", "sklearn") or ".__" in path:
             raise ValueError(
-                f"it holds a {path}, a class from outside cbirkit and scikit-learn; "
-                f"if you trust it, pass trusted=[{path.split('.')[-1]}]"
+                f"it holds a {path}, a class from outside cbirkit and scikit-learn; if you trust it, pass trusted=[{name}]"
             )
-        module, _, name = path.rpartition(".")
-        try:
-            cls = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError):
-            cls = None
+        cls = None
+        with contextlib.suppress(ImportError):
+            cls = getattr(importlib.import_module(module), name, None)
         if not (isinstance(cls, type) and issubclass(cls, BaseEstimator) and _path_of(cls) == path):
             raise ValueError(
-                f"it holds a {path}, which the installed {root} does not have as an estimator"
+                f"it holds a {path}, which the installed {root} has not as an estimator"
             )
         return cls
 
     def _object(self, cls, state):
         state = {name: self.value(item) for name, item in state.items()}
-        if "memory" in state and cls.__module__.startswith("sklearn."):
-            state["memory"] = None  # see _Writer; a foreign file must not bring it back
         found = cls.__new__(cls)
-        if hasattr(found, "__setstate__"):
-            found.__setstate__(state)
-        else:
-            vars(found).update(state)
+        # a stranger may bring them back
+        getattr(found, "__setstate__", vars(found).update)(_without_caches(cls, state))
         if isinstance(found, NearestNeighbors) and hasattr(found, "_fit_X"):
             found.fit(found._fit_X)
         return found

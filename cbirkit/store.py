@@ -33,9 +33,8 @@ __all__ += ["contents_key", "embed", "is_settled", "split_pipeline", "stamp_of"]
 logger = logging.getLogger(__name__)
 
 _SCHEMA = {
-    "CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)",
-    "CREATE TABLE encoders (encoder TEXT PRIMARY KEY, name TEXT, dtype TEXT)",
-    "CREATE TABLE embeddings (encoder TEXT, image BLOB, crc INTEGER, vector BLOB, PRIMARY KEY (encoder, image))",
+    "CREATE TABLE files (path BLOB PRIMARY KEY, stamp TEXT, digest TEXT)",
+    "CREATE TABLE embeddings (encoder TEXT, image BLOB, dtype TEXT, vector BLOB, crc INTEGER, PRIMARY KEY (encoder, image))",
 }
 _NUMBERS = {  # of errors of SQLite
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -138,15 +137,6 @@ class EmbeddingStore:
         """
         return embed(encoder, images, self, batch_size=batch_size, progress=progress)
 
-    def summary(self):
-        """What is stored: a DataFrame with the columns encoder, n_images, n_dims, megabytes."""
-        query = """
-            SELECT name, count(*), max(length(vector)) / CASE dtype WHEN 'uint8' THEN 1 ELSE 4 END,
-            sum(length(vector)) / 1e6 FROM embeddings JOIN encoders USING (encoder) GROUP BY encoder"""
-        with _opened(self.file) as connection:
-            rows = connection.execute(query).fetchall()
-        return pd.DataFrame(rows, columns=["encoder", "n_images", "n_dims", "megabytes"])
-
 
 def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     """Encode every image of a collection.
@@ -185,7 +175,7 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     for attempt in (1, 2):
         try:
             with _opened(file) as connection:
-                rows = _Rows(connection, file, identity, head)
+                rows = _Rows(connection, file, identity)
                 reading = _Reading(images, rows.known, batch_size, head, store and file)
                 try:
                     _fill(head, reading, rows, progress)
@@ -448,60 +438,52 @@ class _Rows:
     n_added : int
     """
 
-    def __init__(self, connection, file, identity, encoder):
-        self._connection, self._file, self._about = connection, file, (identity, repr(encoder))
+    def __init__(self, connection, file, encoder):
+        self._connection, self._file, self._encoder = connection, file, encoder
         query = "SELECT image FROM embeddings WHERE encoder = ?"
-        self.known = {key for (key,) in connection.execute(query, (identity,))}
+        self.known = {key for (key,) in connection.execute(query, (encoder,))}
         self.n_added = 0
 
     def prepare(self):
         """Raise an error of SQLite if the database cannot be written."""
-        with self._connection:
-            self._connection.execute(
-                "INSERT OR IGNORE INTO encoders VALUES (?, ?, NULL)", self._about
-            )
+        self._connection.execute("PRAGMA user_version = 2")
 
     def add(self, keys, vectors):
         """Keep `vectors` (n, n_dims) under `keys`."""
-        encoder, dtype = self._about[0], vectors.dtype.newbyteorder("<")
-        data = [vector.tobytes() for vector in vectors.astype(dtype, copy=False)]
+        little = vectors.astype(vectors.dtype.newbyteorder("<"), copy=False)
         rows = [
-            (encoder, key, zlib.crc32(vector, zlib.crc32(key)), vector)
-            for key, vector in zip(keys, data, strict=True)
+            (self._encoder, key, little.dtype.name, data, zlib.crc32(data, zlib.crc32(key)))
+            for key, data in zip(keys, map(bytes, little), strict=True)
         ]
         with self._connection:
-            self._connection.execute(
-                "UPDATE encoders SET dtype = ? WHERE encoder = ?", (vectors.dtype.name, encoder)
-            )
             self._connection.executemany(
-                "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows
+                "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)", rows
             )
         self.known.update(keys)
         self.n_added += len(keys)
 
     def blocks(self, keys):
         """Yield the embeddings of `keys` in their order, some rows at a time; `DamagedStore` where one is."""
-        encoder = self._about[0]
-        query = "SELECT dtype FROM encoders WHERE encoder = ?"
-        (name,) = self._connection.execute(query, (encoder,)).fetchone() or (None,)
-        dtype = np.dtype("u1" if name == "uint8" else "<f4")
+        query = (
+            "SELECT image, dtype, vector, crc FROM embeddings WHERE encoder = ? AND image IN (?{})"
+        )
         for start in range(0, len(keys), _CHUNK):
             some = keys[start : start + _CHUNK]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT image, crc, vector FROM embeddings WHERE encoder = ? AND image IN ({marks})"
-            found = {
-                key: vector
-                for key, crc, vector in self._connection.execute(query, (encoder, *some))
-                if isinstance(vector, bytes) and crc == zlib.crc32(vector, zlib.crc32(key))
-            }
-            bad, widths = [key for key in some if key not in found], {*map(len, found.values())}
-            if not bad and len(widths) == 1 and not min(widths) % dtype.itemsize:
+            marks = query.format(", ?" * (len(some) - 1))
+            found, kinds = {}, set()
+            for key, dtype, data, crc in self._connection.execute(marks, (self._encoder, *some)):
+                if isinstance(data, bytes) and crc == zlib.crc32(data, zlib.crc32(key)):
+                    found[key] = data
+                    kinds.add((dtype, len(data)))
+            bad = [key for key in some if key not in found]
+            name, width = kinds.pop() if kinds else ("", 0)
+            dtype = np.dtype("u1" if name == "uint8" else "<f4")
+            if not (bad or kinds) and width and not width % dtype.itemsize:
                 block = np.frombuffer(b"".join(found[key] for key in some), dtype)
-                block = block.reshape(len(some), -1).astype(dtype.newbyteorder("="), copy=False)
                 if np.isfinite(block).all():
-                    yield block
+                    yield block.reshape(len(some), -1).astype(dtype.newbyteorder("="), copy=False)
                     continue
-            bad = [(encoder, key) for key in bad or some]
+            bad = [(self._encoder, key) for key in bad or some]
             with self._connection:
                 self._connection.executemany(
                     "DELETE FROM embeddings WHERE encoder = ? AND image = ?", bad
@@ -529,7 +511,7 @@ class DigestCache:
         self._new = []
 
     def __enter__(self):
-        with self._best_effort():
+        with contextlib.suppress(sqlite3.Error):
             self._connection = None if self.file is None else _connect(self.file)
         return self
 
@@ -540,40 +522,26 @@ class DigestCache:
 
     def get(self, path, stamp):
         """The digest of the file at `path`, or None if it is not known of a file with this stamp."""
-        found = None
         if path is not None and self._connection is not None:
-            with self._best_effort():
-                query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
-                found = self._connection.execute(query, (_text(path), repr(stamp))).fetchone()
-        return str(found[0]) if found else None
+            query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
+            with contextlib.suppress(sqlite3.Error):
+                for (digest,) in self._connection.execute(query, (os.fsencode(path), repr(stamp))):
+                    return str(digest)
+        return None
 
     def put(self, path, stamp, digest):
         """Remember a digest, unless the file changed so lately that it could change again under the same stamp."""
         if path is not None and self._connection is not None and is_settled(stamp):
-            self._new.append((_text(path), repr(stamp), digest))
+            self._new.append((os.fsencode(path), repr(stamp), digest))
         if len(self._new) >= 1000:
             self._write()
 
     def _write(self):
         if self._new and self._connection is not None:
-            with self._best_effort(), self._connection:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", self._new
-                )
+            with contextlib.suppress(sqlite3.Error), self._connection:
+                query = "INSERT OR REPLACE INTO files VALUES (?, ?, ?)"
+                self._connection.executemany(query, self._new)
         self._new = []
-
-    @contextlib.contextmanager
-    def _best_effort(self):
-        try:
-            yield
-        except sqlite3.Error as error:
-            logger.info("digests of files are not kept in %s: %s", self.file, error)
-            self._connection = None
-
-
-def _text(path):
-    # A file name need not be text: what is not becomes an escape, as the database takes text only.
-    return str(path.absolute()).encode("utf-8", "backslashreplace").decode()
 
 
 # ---------------------------------------------------------------------- reading ahead of the encoder

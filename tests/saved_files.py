@@ -3,12 +3,10 @@
 import zipfile
 
 
-def forge(path, kind, *, tree="1", frame=None, arrays=b"", compression=zipfile.ZIP_STORED):
-    """Write a save of `kind` with any ``state.json``, frame and bytes of arrays."""
-    if frame is None:
-        frame = f'{{"format":2,"kind":"{kind}","about":{{}}}}'
+def forge(path, kind, *, tree="1", about="{}", arrays=b"", compression=zipfile.ZIP_STORED):
+    """Write a save of `kind` with any ``state.json``, note and bytes of arrays."""
     with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr(zipfile.ZipInfo(f"cbirkit {kind}.json"), frame)
+        archive.writestr(zipfile.ZipInfo(f"cbirkit 2 {kind}.json"), about)
         archive.writestr("arrays", arrays)
         archive.writestr("state.json", tree)
     return path

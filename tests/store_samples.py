@@ -1,6 +1,8 @@
 """An encoder that counts, and images, for the tests of the store."""
 
+import contextlib
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -61,3 +63,13 @@ def write_images(folder, n, broken=()):
 
 def noise(n, seed=0):
     return list(np.random.RandomState(seed).randint(0, 256, (n, 10, 12, 3), np.uint8))
+
+
+def n_kept(folder):
+    """Embeddings that are in the store by now."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(folder / "embeddings.sqlite", timeout=60)) as connection,
+    ):
+        return connection.execute("SELECT count(*) FROM embeddings").fetchone()[0]
+    return 0

@@ -268,7 +268,7 @@ def test_saved_and_loaded_it_finds_the_same(tmp_path, retriever, world):
     images, masks, _ = world
     folder = retriever.save(tmp_path / "regions")
     assert list(saved_files.parts(folder)) == [
-        "cbirkit region retriever.json",
+        "cbirkit 2 region retriever.json",
         "arrays",
         "state.json",
     ]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import cache, partial, wraps
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from cbirkit.persistence import fingerprint, load_estimator, save_estimator
+from cbirkit.persistence import code_identity, fingerprint, load_estimator, save_estimator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -131,3 +132,62 @@ class Hooked(BaseEstimator):
 
     def __setstate__(self, state):
         self.__dict__.update(state, network_=Odd(int(state["network_"]["weight"])))
+
+
+def twice(function):
+    return lambda x: function(function(x))
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        [lambda x: x - 1, lambda x: x + 1],  # of the same source line
+        [lambda x: [i + 1 for i in x], lambda x: [i + 2 for i in x]],
+        [lambda x, by=1: x, lambda x, by=2: x],
+        [lambda x, *, by=1: x, lambda x, *, by=2: x],
+        [partial(np.clip, a_min=0), partial(np.clip, a_min=1)],
+        [partial(pow, 2), partial(pow, 3)],
+        [twice(lambda x: x + 1), twice(lambda x: x + 2)],
+        [cache(lambda x: x + 1), cache(lambda x: x + 2)],
+        [wraps(len)(lambda x: x + 1), wraps(len)(lambda x: x + 2)],
+        [lambda x: np.sqrt(x), lambda x: np.log(x)],
+        [lambda x: x in {1, 2}, lambda x: x in {1, 3}],
+    ],
+)
+def test_functions_are_told_apart_by_what_they_do(one, two):
+    names = [fingerprint(FunctionTransformer(function)) for function in (one, two, one)]
+    assert names[0] == names[2] != names[1]
+    assert code_identity(one) == code_identity(one) != code_identity(two)
+
+
+def edited_class(**members):
+    base = type(
+        "Base", (BaseEstimator,), {"__module__": "__main__", "step": lambda self: 1} | members
+    )
+    return type("Mine", (base,), {"__module__": "__main__", "transform": lambda self, x: x})()
+
+
+def test_all_that_a_class_inherits_and_holds_counts():
+    changes = [
+        {},
+        {"step": lambda self: 2},
+        {"step": property(lambda self: 1)},
+        {"step": staticmethod(lambda: 1)},
+        {"size": 3},
+        {"size": 4},
+        {"__call__": lambda self: 1},
+        {"_version": 1},
+    ]
+    names = [fingerprint(edited_class(**change)) for change in changes]
+    assert len(set(names)) == len(names)
+    assert names == [fingerprint(edited_class(**change)) for change in changes]
+
+
+def test_objects_that_code_uses_count_by_their_type_where_they_may_change():
+    network = Odd(1)
+    function = eval("lambda x: network", {"network": network, "__name__": "__main__"})
+    before = code_identity(function)
+    network.value = 2
+    assert code_identity(function) == before and code_identity(None) is None
+    with pytest.raises(ValueError, match="cannot be identified"):
+        fingerprint(FunctionTransformer(function))

@@ -49,16 +49,16 @@ def test_saving_replaces_an_earlier_save_but_nothing_else(tmp_path):
     path = save_estimator(PCA(2), tmp_path / "e")
     save_estimator(PCA(3), path)
     assert load_estimator(path).n_components == 3
-    with pytest.raises(FileExistsError, match="holds a saved estimator and is not replaced"):
+    with pytest.raises(FileExistsError, match="no saved list and is not replaced"):
         save([1], path, kind="list")
     path.write_bytes(path.read_bytes()[:-30])  # a damaged one may go
     assert load_estimator(save_estimator(PCA(2), path)).n_components == 2
     for other in (b"", b"x", b"PK\3\4" + bytes(100), b"holiday"):
         (tmp_path / "file").write_bytes(other)
-        with pytest.raises(FileExistsError, match="did not save"):
+        with pytest.raises(FileExistsError, match="is not replaced"):
             save_estimator(PCA(4), tmp_path / "file")
         assert (tmp_path / "file").read_bytes() == other
-    with pytest.raises(FileExistsError, match="is a folder"):
+    with pytest.raises(FileExistsError, match="is not replaced"):
         save_estimator(PCA(4), tmp_path)
     with pytest.raises(OSError, match="a file stands where a folder is needed"):
         save_estimator(PCA(4), tmp_path / "file" / "e")

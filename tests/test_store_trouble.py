@@ -1,6 +1,5 @@
 """The store when killed, shared, out of disk or given nonsense."""
 
-import contextlib
 import errno
 import os
 import shutil
@@ -17,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.preprocessing import FunctionTransformer
-from store_samples import ROOT, Means, counter, noise, write_images
+from store_samples import ROOT, Means, counter, n_kept, noise, write_images
 
 from cbirkit.images import ImageCollection
 from cbirkit.store import EmbeddingStore
@@ -74,16 +73,6 @@ def start(tmp_path, photos, folder, out, pause):
 def finish(process):
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
-
-
-def n_kept(folder):
-    """Embeddings that are in the store by now."""
-    with (
-        contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(folder / "embeddings.sqlite", timeout=60)) as connection,
-    ):
-        return connection.execute("SELECT count(*) FROM embeddings").fetchone()[0]
-    return 0
 
 
 def test_killed_run_goes_on_and_ends_equal(tmp_path, encoded):
