@@ -17,12 +17,15 @@ array claims, brings back the ``memory`` of a pipeline, whose files are pickles,
 import contextlib
 import functools
 import hashlib
+import hmac
 import importlib
 import json
 import math
 import os
 import re
+import secrets
 import sys
+import tempfile
 import types
 import zipfile
 from pathlib import Path
@@ -31,11 +34,18 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
-from ._atomic import replacing
-from ._manifest import reason_of, seal_of
+from ._atomic import reason_of, replacing
 
-__all__ = ["about", "code_identity", "fingerprint", "load", "load_estimator", "save"]
-__all__ += ["save_estimator", "seal"]
+__all__ = [
+    "about",
+    "code_identity",
+    "fingerprint",
+    "is_sealed",
+    "load",
+    "load_estimator",
+    "reading",
+]
+__all__ += ["save", "save_estimator", "seal"]
 
 _NAME = "cbirkit 2 "  # the format, and a kind: how the first part of a save is called
 _CONTAINERS = {t.__name__: t for t in (tuple, set, frozenset)}
@@ -179,7 +189,7 @@ def save(value, path, *, kind, about=None):
         As for `save_estimator`.
     """
     path, writer = Path(path), _Writer()
-    tree = writer.node(value, type(value).__name__)
+    tree = writer.node(value, kind if isinstance(value, dict) else type(value).__name__)
     if path.exists() and _kind(path) != kind:
         raise FileExistsError(
             f"{str(path)!r} is no saved {kind} and is not replaced; choose another name, or move it away"
@@ -230,18 +240,48 @@ def seal(array):
 
     Some libraries believe every byte of their own files: kept beside such bytes, it tells that this user saved them on this machine.
     """
-    return seal_of(hashlib.sha256(_bytes_of(array)).hexdigest()) or ""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    path = Path(home) / "cbirkit" / "key"
+    with contextlib.suppress(OSError):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
+                file.write(secrets.token_bytes(32))
+                file.flush()
+                os.link(file.name, path)  # fails where another process was first
+    with contextlib.suppress(OSError):
+        if len(key := path.read_bytes()) == 32:
+            return hmac.digest(key, _bytes_of(array), "sha256").hex()
+    return ""
+
+
+def is_sealed(array, text):
+    """Whether `text` is the `seal` of an array."""
+    return bool(text) and hmac.compare_digest(str(text), seal(array))
+
+
+@contextlib.contextmanager
+def reading(path, kind):
+    """Within the block, whatever goes wrong with what was saved at `path` becomes one sentence, a ``ValueError``."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:  # what a stranger wrote makes readers raise whatever they like
+        raise ValueError(
+            f"the {kind} in {str(path)!r} cannot be loaded: {reason_of(error)}"
+        ) from error
 
 
 @contextlib.contextmanager
 def _opened(path, kind):
-    """The file of a save and its zip. Whatever goes wrong while it is read becomes one sentence, a ``ValueError``."""
+    """The file of a save and its zip."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
             f"there is no file {str(path)!r}; give the one that the {kind} was saved to"
         )
-    try:
+    with reading(path, kind):
         if (path / "manifest.json").exists():
             raise ValueError("it is a folder of cbirkit 0.1.0; save it again with this version")
         if _kind(path) != kind:
@@ -252,12 +292,6 @@ def _opened(path, kind):
             if packed or sum(part.file_size for part in parts) > path.stat().st_size:
                 raise ValueError("its parts are longer than the file")
             yield file, archive
-    except ImportError:
-        raise
-    except Exception as error:  # what a stranger wrote makes readers raise whatever they like
-        raise ValueError(
-            f"the {kind} in {str(path)!r} cannot be loaded: {reason_of(error)}"
-        ) from error
 
 
 def _kind(path):

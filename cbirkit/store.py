@@ -21,8 +21,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from ._atomic import plain_errors
-from ._manifest import reason_of
+from ._atomic import plain_errors, reason_of
 from ._progress import bars
 from .images import ImageCollection, ImageProblem
 from .persistence import fingerprint

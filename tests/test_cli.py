@@ -43,7 +43,7 @@ def test_index_keeps_everything_below_the_folder_and_encodes_only_what_is_new(fo
 def test_index_elsewhere_leaves_the_folder_alone(folder, tmp_path, run):
     assert run("index", folder, "--out", tmp_path / "deep" / "kept")[0] == 0
     assert (
-        not (folder / ".cbirkit").exists() and (tmp_path / "deep" / "kept" / "retriever").is_dir()
+        not (folder / ".cbirkit").exists() and (tmp_path / "deep" / "kept" / "retriever").is_file()
     )
     assert run("search", folder, "cat/0.png", "--out", tmp_path / "deep" / "kept", "-q")[2] == ""
 
@@ -179,8 +179,10 @@ def test_a_folder_of_one_image(tmp_path, run):
 
 def test_a_damaged_index_is_made_anew(folder, run):
     run("index", folder)
-    for path in (folder / ".cbirkit" / "retriever").rglob("*.npy"):
-        path.write_bytes(b"no array")
+    kept = folder / ".cbirkit" / "retriever"
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 1
+    kept.write_bytes(data)
     code, out, err = run("search", folder, "cat/0.png")
     assert code == 0 and "indexing anew" in err and len(out.splitlines()) == 6
 

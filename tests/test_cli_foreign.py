@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from cli_samples import add_textured, failed, paint, photos, quick, runner
 
-from cbirkit import Retriever, _atomic
+from cbirkit import Retriever, _atomic, persistence
 from cbirkit.cli import choices, pages
 from cbirkit.images import ImageCollection
-from cbirkit.persistence import load, save
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -120,7 +119,6 @@ def test_a_damaged_embedding_is_not_counted_and_only_it_is_encoded_anew(folder, 
         "settings.json",
         "problems.csv",
         "store/embeddings.sqlite",
-        "retriever/manifest.json",
         "CACHEDIR.TAG",
         "a/b/c",
     ],
@@ -160,7 +158,6 @@ def test_an_empty_folder_and_what_desktops_leave_are_taken(folder, tmp_path, run
         "store",
         "store/embeddings.sqlite",
         "retriever",
-        "retriever/manifest.json",
         "problems.csv",
         "encoders",
     ],
@@ -186,12 +183,13 @@ def test_links_and_pipes_in_a_hidden_folder_lead_nowhere(part, folder, tmp_path,
     assert {path: path.read_bytes() for path in victim.rglob("*") if path.is_file()} == before
 
 
-def forged(folder, change):
-    """Change what is saved in an index and sign it again, as its sender could."""
+def forged(folder, *, about=None, **files):
+    """Change what is saved in an index, as its sender could."""
     place = folder / ".cbirkit" / "retriever"
-    about = json.loads((place / "manifest.json").read_text())["about"]
-    change(place)
-    _atomic.write_manifest(place, kind="retriever", about=about)
+    state = persistence.load(place, kind="retriever")
+    state["files"] |= files
+    kept = persistence.about(place, kind="retriever")
+    persistence.save(state, place, kind="retriever", about=about or kept)
 
 
 def test_pictures_are_those_of_the_folder_that_was_named(folder, tmp_path, run):
@@ -200,12 +198,7 @@ def test_pictures_are_those_of_the_folder_that_was_named(folder, tmp_path, run):
         paint(tmp_path / "private" / ("cat" if seed < 3 else "dog") / f"{seed}.png", seed)
     run("index", folder, "--encoder", "color")
 
-    def elsewhere(place):
-        state = load(place / "database", kind="database")
-        state["files"] |= dict.fromkeys(("root", "from_here"), str(private.parent.parent))
-        save(state, place / "database", kind="database")
-
-    forged(folder, elsewhere)
+    forged(folder, root=str(private.parent.parent), from_here=str(private.parent.parent))
     found = json.loads(
         run("search", folder, "cat/1.png", "-k", 5, "--json", "--html", tmp_path / "x.html")[1]
     )["results"]
@@ -220,17 +213,18 @@ def test_pictures_are_those_of_the_folder_that_was_named(folder, tmp_path, run):
 
 def test_forged_settings_do_not_pass(folder, run):
     run("index", folder, "--encoder", "hog")
-    place = folder / ".cbirkit" / "retriever"
-    _atomic.write_manifest(place, kind="retriever", about={"encoder": "color", "index": "exact"})
+    forged(folder, about={"encoder": "color", "index": "exact"})
     _, out, err = run("search", folder, "cat/0.png", "--json")
     assert "it is not what it says" in err and json.loads(out)["encoder"] == "color"
-    assert repr(Retriever.load(place).encoder_) == repr(choices.make_encoder("color"))
+    assert repr(Retriever.load(folder / ".cbirkit" / "retriever").encoder_) == repr(
+        choices.make_encoder("color")
+    )
 
 
 def test_settings_and_index_are_one(folder, run, monkeypatch):
     """Killed at any renaming: never the settings of one index with another."""
     run("index", folder, "--encoder", "color")
-    real, calls = os.rename, []
+    real, calls = os.replace, []
     for stop in range(3):
 
         def killed(*args, stop=stop):
@@ -240,7 +234,7 @@ def test_settings_and_index_are_one(folder, run, monkeypatch):
             real(*args)
 
         calls.clear()
-        monkeypatch.setattr(_atomic.os, "rename", killed)
+        monkeypatch.setattr(_atomic.os, "replace", killed)
         run("index", folder, "--encoder", "hog")
         monkeypatch.undo()
         kept = choices.kept_settings(folder / ".cbirkit")

@@ -125,7 +125,6 @@ def check_round_trip(encoder, folder, tmp_path, spoil=None):
     retriever.save(tmp_path / "saved")
     if spoil is not None:
         spoil()
-    assert not [p for p in (tmp_path / "saved").rglob("*") if p.suffix not in (".json", ".npy", "")]
     loaded = Retriever.load(tmp_path / "saved")
     again = loaded.search(queries, k=5)
     assert fingerprint(loaded.encoder_) == name

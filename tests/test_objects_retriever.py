@@ -19,8 +19,8 @@ from cbirkit.objects import (
     as_region,
     pool_regions,
 )
-from cbirkit.objects.region_saving import pack, unpack
 from cbirkit.objects.region_search import best_per_image, best_together
+from cbirkit.objects.regions import pack, unpack
 from cbirkit.persistence import load, save
 
 DEEP = Deep("conv5", weights=None, size=64, device="cpu")
@@ -288,7 +288,7 @@ def test_saved_and_loaded_it_finds_the_same(tmp_path, retriever, world):
 def test_damage_is_told(tmp_path, retriever):
     folder = retriever.save(tmp_path / "regions")
     save({}, folder, kind="region retriever")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="cannot be loaded"):
         RegionRetriever.load(folder)
     packed = pack(retriever.regions_)
     assert [[r.box for r in mine] for mine in unpack(packed)] == [
@@ -296,7 +296,7 @@ def test_damage_is_told(tmp_path, retriever):
     ]
     with pytest.raises(ValueError, match="does not fit its box"):
         unpack({**packed, "boxes": packed["boxes"] + np.array([0, 0, 9, 0])})
-    with pytest.raises(ValueError, match="do not fit one another"):
+    with pytest.raises(ValueError, match="differ in number"):
         unpack({**packed, "counts": packed["counts"][1:]})
 
 
@@ -375,6 +375,6 @@ def test_a_forged_state_is_one_sentence(change, tmp_path, retriever):
     state = load(folder, kind="region retriever")
     change(state)
     save(state, folder, kind="region retriever")
-    with pytest.raises(ValueError, match=r"is damaged: .*; index again") as caught:
+    with pytest.raises(ValueError, match="cannot be loaded") as caught:
         RegionRetriever.load(folder)
     assert "\n" not in str(caught.value)

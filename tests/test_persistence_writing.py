@@ -66,7 +66,7 @@ def test_saving_replaces_an_earlier_save_but_nothing_else(tmp_path):
 
 def test_write_bytes_is_all_or_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a" / "b"
-    _atomic.write_bytes(path, [b"on", b"e"])
+    _atomic.write_bytes(path, b"one")
     monkeypatch.setattr(
         os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
     )

@@ -1,10 +1,9 @@
-"""A retriever as a folder."""
+"""A retriever as a file."""
 
 import errno
 import logging
 import os
 import shutil
-import zipfile
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,12 @@ import pytest
 from index_oracles import make
 from PIL import Image
 from retrieval_samples import Means, collection, exact, noise, write_photos
+from saved_files import parts
 
 from cbirkit import _atomic
 from cbirkit.images import ImageCollection
 from cbirkit.indexes import HNSW, IVFPQ, Annoy, Exact
+from cbirkit.persistence import load, save, save_estimator
 from cbirkit.retrieval import Retriever
 
 
@@ -62,13 +63,9 @@ def test_the_index_within_is_replaced_while_it_is_loaded(kind, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
-def test_nothing_in_the_folder_is_a_pickle(retriever, tmp_path):
+def test_the_file_holds_no_pickle(retriever, tmp_path):
     retriever.save(tmp_path / "r")
-    for path in (tmp_path / "r").rglob("*"):
-        if path.suffix == ".npy":
-            np.load(path, allow_pickle=False)
-        else:
-            assert path.is_dir() or path.suffix == ".json" or zipfile.is_zipfile(path)
+    assert list(parts(tmp_path / "r")) == ["cbirkit 2 retriever.json", "arrays", "state.json"]
 
 
 def test_without_the_images_search_still_works(retriever, tmp_path, photos, caplog):
@@ -77,7 +74,7 @@ def test_without_the_images_search_still_works(retriever, tmp_path, photos, capl
     expected = retriever.search(kept, k=5).indices
     shutil.move(photos, tmp_path / "elsewhere")
     loaded = Retriever.load(tmp_path / "r", trusted=[Means])
-    assert loaded.images is None and "load(folder, images=" in caplog.text
+    assert loaded.images is None and "load(path, images=" in caplog.text
     assert loaded.table.label.tolist() == retriever.table.label.tolist()
     np.testing.assert_array_equal(loaded.search(kept, k=5).indices, expected)
     loaded.remove("cat/1.png").save(tmp_path / "again")
@@ -136,24 +133,46 @@ def test_damage_and_strangers_are_told(retriever, tmp_path):
     retriever.save(tmp_path / "r")
     with pytest.raises(ValueError, match=r"pass trusted=\[Means\]"):
         Retriever.load(tmp_path / "r")
-    for part in ("database", "encoder", "index"):
-        shutil.copytree(tmp_path / "r", tmp_path / "bad")
-        data = bytearray((tmp_path / "bad" / part).read_bytes())
-        data[len(data) // 2] ^= 255
-        (tmp_path / "bad" / part).write_bytes(data)
-        with pytest.raises(ValueError, match=f"{part}' is damaged"):
+    whole = (tmp_path / "r").read_bytes()
+    for at in (40, len(whole) // 2, len(whole) - 3):
+        (tmp_path / "bad").write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match="cannot be loaded"):
             Retriever.load(tmp_path / "bad", trusted=[Means])
-        shutil.rmtree(tmp_path / "bad")
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         Retriever.load(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is not a saved retriever"):
+    with pytest.raises(ValueError, match="is no retriever that"):
         Retriever.load(tmp_path)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        Retriever.load(tmp_path / "r" / "encoder")
+    with pytest.raises(ValueError, match="is no retriever that"):
+        Retriever.load(save_estimator(Means(), tmp_path / "e"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("table"),
+        lambda state: state.update(ids=state["ids"][1:]),
+        lambda state: state.update(ids=[1, *state["ids"][1:]]),
+        lambda state: state.update(keys=state["keys"][::-1].copy()),
+        lambda state: state.update(keys=state["keys"] + 1),
+        lambda state: state.update(embeddings=state["embeddings"][:, :2]),
+        lambda state: state.update(embeddings=[1, 2]),
+        lambda state: state.update(index=[1]),
+        lambda state: state.update(files=3),
+        lambda state: state["files"].update(names=["../x"] * len(state["ids"])),
+        lambda state: state["files"].update(names=["/etc/passwd"] * len(state["ids"])),
+    ],
+)
+def test_a_forged_state_is_one_sentence(change, retriever, tmp_path):
+    state = load(retriever.save(tmp_path / "r"), kind="retriever", trusted=[Means])
+    change(state)
+    save(state, tmp_path / "r", kind="retriever")
+    with pytest.raises(ValueError, match="cannot be loaded: ") as caught:
+        Retriever.load(tmp_path / "r", trusted=[Means])
+    assert "\n" not in str(caught.value)
 
 
 def test_photographs_are_never_overwritten(retriever, photos):
-    with pytest.raises(FileExistsError, match="which cbirkit did not save there and would be lost"):
+    with pytest.raises(FileExistsError, match="is no saved retriever"):
         retriever.save(photos)
     assert (photos / "dog" / "0.png").exists()
 
@@ -178,7 +197,7 @@ def test_encoder_that_cannot_be_saved_is_named(tmp_path):
     encoder.network_ = logging.getLogger("x")
     retriever = Retriever(encoder, progress=False).fit(collection())
     with pytest.raises(
-        ValueError, match=r"Means\.network_ is a logging\.Logger, which cannot be saved"
+        ValueError, match=r"retriever\[.encoder.\] \(Means\)\.network_ is a logging\.Logger"
     ):
         retriever.save(tmp_path / "r")
     assert list(tmp_path.iterdir()) == []

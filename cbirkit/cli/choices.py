@@ -12,8 +12,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import cbirkit
-from cbirkit._atomic import expanded, recover, write_bytes
-from cbirkit._manifest import MANIFEST, read
+from cbirkit._atomic import expanded, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
 """
 _DESKTOP = ("Thumbs.db", "desktop.ini")
-_SAVED_NAME = re.compile(r"manifest\.json|database|encoder|index")
+_OLD_NAME = re.compile(r"(manifest|state|index)\.json|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)")
 
 
 # ---------------------------------------------------------------------- words
@@ -265,23 +264,22 @@ def writing(out):
         ) from error
 
 
-def save_anew(save, folder):
-    """Save into a part of an index, also where a damaged one stands in the way and nothing else lies in it."""
+def save_anew(save, path):
+    """Save a part of an index, also where a damaged one or that of cbirkit 0.1.0, a folder, stands in the way."""
     try:
-        save(folder)
+        save(path)
     except FileExistsError:
-        if folder.is_file():
-            folder.unlink()
-        elif all(path.is_dir() or _SAVED_NAME.fullmatch(path.name) for path in folder.rglob("*")):
-            shutil.rmtree(folder)
-        save(folder)
+        if path.is_file():
+            path.unlink()
+        elif all(inner.is_dir() or _OLD_NAME.fullmatch(inner.name) for inner in path.rglob("*")):
+            shutil.rmtree(path)
+        save(path)
 
 
 def kept_settings(out):
     """What the index in `out` was made with: a dict of encoder and index, or empty."""
     try:
-        recover(out / "retriever")
-        kept = read(out / "retriever" / MANIFEST)["about"]
+        kept = cbirkit.persistence.about(out / "retriever", kind="retriever")
         return kept if isinstance(kept["encoder"], str) and kept["index"] in INDEXES else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -316,5 +314,5 @@ def prepared_encoder(task, *, keep=True):
             f"{name} cannot learn from this folder ({error}); use --encoder {WITHOUT_TORCH}"
         ) from error
     if keep:
-        save_anew(lambda folder: save_estimator(encoder, folder), kept)
+        save_anew(lambda path: save_estimator(encoder, path), kept)
     return encoder

@@ -38,7 +38,7 @@ def _indexed(task, arguments):
     with choices.writing(out):
         retriever, new = _fitted(task, progress=not arguments.quiet)
         # in one step: settings are never those of another index
-        choices.save_anew(lambda folder: retriever.save(folder, about=about), out / "retriever")
+        choices.save_anew(lambda path: retriever.save(path, about=about), out / "retriever")
         text = retriever.problems.map(_as_cell).to_csv(index=False)
         write_bytes(out / "problems.csv", text.encode("utf-8", "backslashreplace"))
     _name_problems(retriever.problems, out)

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
-from cbirkit._manifest import reason_of
+from cbirkit._atomic import reason_of
 
 METRICS = ("cosine", "euclidean")
 _LONGEST = 1e18  # squares of longer vectors overflow float32

@@ -8,18 +8,20 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from .._manifest import reason_of
+from cbirkit import persistence
+
+from .._atomic import reason_of
 from ..images import ImageProblem
 from ..ranking import Ranking
 from ..retrieval.database import as_collection
-from ..retrieval.joined import as_indexed, contents_of
+from ..retrieval.joined import as_indexed, contents_of, indexed_among
 from ..retrieval.nearest import new_index
-from . import region_saving
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb
 from .region_queries import as_region, check_settings, grouped, images_holding, names_of, picture_of
 from .region_result import RegionRanking
 from .region_search import images_together, kept_regions, nearest_images
+from .regions import pack, unpack
 
 
 class RegionRetriever(BaseEstimator):
@@ -248,7 +250,16 @@ class RegionRetriever(BaseEstimator):
             A part that cannot be saved without pickle; something else is there, or it cannot be written.
         """
         check_is_fitted(self, "embeddings_")
-        return region_saving.save(self, path)
+        state = {
+            "settings": self.get_params(deep=False),
+            "ids": self.ids.tolist(),
+            "regions": pack(self.regions_),
+            "embeddings": self.embeddings_,
+            "digests": list(self.digests_),
+            "are_files": [stamp is not None for stamp in self._stamps],
+            "problems": self.problems_,
+        }
+        return persistence.save(state, path, kind="region retriever")
 
     @classmethod
     def load(cls, path, images=None, *, trusted=()):
@@ -267,7 +278,24 @@ class RegionRetriever(BaseEstimator):
         FileNotFoundError, ValueError
             No such file; damaged; something else; `images` lacks an indexed one.
         """
-        return region_saving.load(cls, path, images, trusted)
+        state = persistence.load(path, kind="region retriever", trusted=trusted)
+        with persistence.reading(path, "region retriever"):
+            found, ids = cls(**state["settings"]), np.array(state["ids"], dtype=object)
+            found.digests_, found.problems_, found.seconds_ = (
+                state["digests"],
+                state["problems"],
+                {},
+            )
+            # to be compared when they are shown
+            found._stamps = [() if one else None for one in state["are_files"]]
+            found._set(ids, unpack(state["regions"]), state["embeddings"])
+            n_images = {len(ids), *map(len, (found.regions_, found.digests_, found._stamps))}
+            if len(n_images) > 1 or len(found._flat) != len(found.embeddings_):
+                raise ValueError("its images, regions and embeddings differ in number")
+        if images is not None:
+            images = as_indexed(indexed_among(images, ids), found.digests_, found._stamps)
+        found.images = images
+        return found
 
     def propose(self, picture):
         """How this retriever cuts a picture, RGB uint8 (h, w, 3): list of Region, the best first, without the whole."""

@@ -1,5 +1,6 @@
 """`Region`: a part of an image, as a box and a mask; overlap of regions, and what to keep of many."""
 
+import itertools
 import numbers
 from dataclasses import dataclass
 
@@ -258,3 +259,36 @@ def keep_best(regions, *, n=None, iou=1.0):
         if iou >= 1 or all(mask_iou(region, other) <= iou for other in kept):
             kept.append(region)
     return kept
+
+
+def pack(regions):
+    """Regions of all images, a list of lists, as arrays for `unpack`: dict of str to ndarray."""
+    flat = [region for mine in regions for region in mine]
+    bits = [np.empty(0, np.uint8), *(np.packbits(region.inside) for region in flat)]
+    return {
+        "counts": np.array([len(mine) for mine in regions], dtype=np.int64),
+        "boxes": np.array([region.box for region in flat], dtype=np.int64).reshape(-1, 4),
+        "shapes": np.array([region.shape for region in flat], dtype=np.int64).reshape(-1, 2),
+        "scores": np.array([region.score for region in flat], dtype=np.float64),
+        "bits": np.concatenate(bits),
+    }
+
+
+def unpack(packed):
+    """The inverse of `pack`; ValueError where the arrays do not fit one another."""
+    counts, boxes, bits = packed["counts"], packed["boxes"], packed["bits"]
+    shapes, scores = packed["shapes"].tolist(), packed["scores"].tolist()
+    spans = boxes[:, :1:-1] - boxes[:, 1::-1]  # height and width
+    sizes = -(-spans.prod(axis=1) // 8)
+    if (counts < 0).any() or not counts.sum() == len(boxes) == len(shapes) == len(scores):
+        raise ValueError("the regions are damaged: they differ in number")
+    if np.abs(boxes).max(initial=0) > 2**30 or (spans < 1).any() or sizes.sum() != len(bits):
+        raise ValueError("the regions are damaged: a mask does not fit its box")
+    flat, ends = [], np.cumsum(sizes)
+    for box, span, end, size, *more in zip(
+        boxes.tolist(), spans, ends, sizes, shapes, scores, strict=True
+    ):
+        inside = np.unpackbits(bits[end - size : end], count=span.prod()).reshape(span).astype(bool)
+        flat.append(Region(tuple(box), inside, tuple(more[0]), more[1]))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return [flat[start:end] for start, end in itertools.pairwise(starts)]

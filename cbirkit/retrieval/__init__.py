@@ -4,13 +4,14 @@ import logging
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
+
+from cbirkit import persistence
 
 from ..ranking import Ranking
 from ..ranking.codes import aligned
 from ..store import check_encoder, embed
-from . import saving
 from .database import Database, as_collection
 from .fitting import fit_encoder, is_fitted
 from .joined import changed
@@ -253,15 +254,15 @@ class Retriever(BaseEstimator):
                 f"{name} cannot {method} images; use index=cbirkit.indexes.Exact(), or fit again"
             )
 
-    def save(self, folder, *, about=None):
-        """Save encoder, index, embeddings, ids and table (not the images) to a folder, in one step and without pickle.
+    def save(self, path, *, about=None):
+        """Save encoder, index, embeddings, ids and table (not the images) as one file, in one step and without pickle.
 
         Parameters
         ----------
-        folder : path-like
-            New, empty, or holding a retriever saved before, which is replaced.
+        path : path-like
+            A retriever saved there before is replaced; anything else is refused.
         about : dict, optional
-            Numbers and strings to keep in its ``manifest.json``.
+            Numbers and strings for `cbirkit.persistence.about`.
 
         Returns
         -------
@@ -272,27 +273,22 @@ class Retriever(BaseEstimator):
         ValueError
             Something cannot be saved without pickle; it is named.
         OSError
-            The folder cannot be written, or holds other files; an earlier save stays.
+            The file cannot be written, or is something else; an earlier save stays.
         """
         check_is_fitted(self)
-        return saving.save(
-            folder,
-            self.encoder_,
-            self.index_,
-            self.database_,
-            {"note": self.note_, "progress": self.progress},
-            about,
-        )
+        state = {"encoder": self.encoder_, "index": self.index_, "note": self.note_}
+        state |= {"progress": self.progress, **self.database_.state(path)}
+        return persistence.save(state, path, kind="retriever", about=about)
 
     @classmethod
-    def load(cls, folder, images=None, *, store=None, progress=None, trusted=(), trust_index=False):
+    def load(cls, path, images=None, *, store=None, progress=None, trusted=(), trust_index=False):
         """Load a retriever saved by `save`.
 
         Parameters
         ----------
-        folder : path-like
+        path : path-like
         images : ImageCollection, optional
-            The indexed images (or more). Default: their files, if all of them moved along with `folder` or are where they were;
+            The indexed images (or more). Default: their files, if all of them moved along with `path` or are where they were;
             else `images` is None, and everything works but showing them. False: they are not looked for. Files whose contents
             changed since are told, and refused when they are read.
         store : EmbeddingStore, optional
@@ -301,7 +297,7 @@ class Retriever(BaseEstimator):
         trusted : sequence of classes
             Encoder classes of your own that may be made.
         trust_index : bool
-            Let faiss and Annoy read their files though you did not save them on this machine; else the index is built anew.
+            Let faiss and Annoy parse their part though you did not save it on this machine; else the index is built anew.
 
         Returns
         -------
@@ -310,16 +306,27 @@ class Retriever(BaseEstimator):
         Raises
         ------
         FileNotFoundError
-            There is no such folder.
+            There is no such file.
         ValueError
             It is damaged or something else; a class is not trusted; `images` lacks an indexed image.
         """
-        encoder, index, database, notes = saving.load(folder, images, trusted, trust_index)
-        progress = notes.get("progress", True) if progress is None else progress
-        retriever = cls(encoder, clone(index, safe=False), store=store, progress=progress)
-        retriever.encoder_, retriever.index_, retriever.database_ = encoder, index, database
-        retriever.note_ = notes["note"]
-        return retriever
+        state = persistence.load(path, kind="retriever", trusted=trusted)
+        with persistence.reading(path, "retriever"):
+            index, database, files = state["index"], Database.of_state(state), state["files"]
+            if hasattr(index, "finish_loading"):
+                index.finish_loading(trusted=trust_index, vectors=database.embeddings)
+                of_database = database.keys.tolist(), database.embeddings.shape[1]
+                if (index.keys_.tolist(), index.n_features_in_) != of_database:
+                    raise ValueError("its index does not fit its embeddings")
+            progress = state["progress"] if progress is None else progress
+            found = cls(state["encoder"], new_index(index), store=store, progress=progress)
+            found.encoder_, found.index_, found.note_ = state["encoder"], index, state["note"]
+            if images is None and files is not None:
+                database = database.with_files(files, path)
+        if images is not None and images is not False:
+            database = database.shown_by(images)
+        found.database_ = database
+        return found
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "database_")

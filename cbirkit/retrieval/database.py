@@ -4,19 +4,21 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..images import ImageCollection
+from ..images.tables import text_of
 from ..ranking.ids import composed
 from .joined import as_indexed, changed, indexed_among, join
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = (
-    1 << 28
-)  # of files that are read at once to see whether they are those that were indexed; others are when they are shown
+# of files that are read at once to see whether they are those that were indexed; others are when they are shown
+_MOST_BYTES = 1 << 28
+_SAVED = str | int | float | list | tuple | set | frozenset | dict | np.ndarray  # else as text
 _SILENT = "its embedding is zero, as of an image without key points: it stays searchable, equally far from all images"
 _MOST_COMPARED = 100  # results of a query
 
@@ -78,6 +80,91 @@ class Database:
             stamps,
             refused,
         )
+
+    @classmethod
+    def of_state(cls, state):
+        """The database, without images, that gave a `state`; ValueError if its parts do not fit one another."""
+        ids, digests = (np.array(state[name], dtype=object) for name in ("ids", "digests"))
+        keys, embeddings, files = state["keys"], state["embeddings"], state["files"]
+        n, stamps, columns = len(ids), state["stamps"], state["table"]
+        if not n == len(set(ids)) == len(digests) == len(stamps) == len(keys) == len(embeddings):
+            raise ValueError("its ids, keys, embeddings and digests differ in number")
+        if keys.dtype != np.int64 or keys.ndim != 1 or keys[0] < 0 or (np.diff(keys) <= 0).any():
+            raise ValueError("its keys are not ascending")
+        if embeddings.ndim != 2 or not all(isinstance(name, str) for name in ids):
+            raise ValueError("its embeddings are no table, or its ids no text")
+        if files is not None:
+            names = list(map(Path, files["names"]))
+            if len(names) != n or any(".." in one.parts or one.is_absolute() for one in names):
+                raise ValueError("its files are not below one folder")
+            columns["path"] = [os.path.join(files["root"], name) for name in names]
+        table = pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
+        problems = pd.DataFrame(state["problems"], columns=["name", "reason"], dtype=object)
+        refused = dict(state["refused"])
+        return cls(ids, keys, embeddings, digests, table, None, problems, objects(stamps), refused)
+
+    def state(self, path):
+        """All but the images, as plain values that can be saved at `path`; of images in files, where these are."""
+        files = self._files(os.path.dirname(os.path.abspath(path)))
+        columns = {str(name): _column(self.table[name]) for name in self.table}
+        if files is not None:
+            columns["path"] = None  # here to keep its place
+        return {
+            "ids": self.ids.tolist(),
+            "keys": self.keys,
+            "embeddings": np.asarray(self.embeddings),
+            "digests": self.digests.tolist(),
+            "table": columns,
+            "problems": self.problems.astype(str).to_numpy(dtype=object).tolist(),
+            "stamps": self.stamps.tolist() if files is not None else [None] * len(self),
+            "refused": self.refused,
+            "files": files,
+        }
+
+    def _files(self, folder):
+        """Where the image files are: below one root, given absolutely and from a folder; None where they are not."""
+        images = self.images
+        paths = [] if images is None else [images.path(row) for row in range(len(images))]
+        if not paths or None in paths:
+            return None
+        try:
+            root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+            near = Path(os.path.relpath(root, folder)).as_posix()
+        except ValueError:  # several drives of Windows
+            return None
+        names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
+        return {"root": root, "from_here": near, "names": names, "called": images.name}
+
+    def with_files(self, files, path):
+        """The database with the image files that moved along with what was saved at `path`, or are where they were.
+
+        Only where these are the files that were indexed: of several places the one where fewest changed since; else without images.
+        """
+        here = os.path.join(os.path.dirname(os.path.abspath(path)), files["from_here"])
+        places = []
+        for root in dict.fromkeys(map(Path, (os.path.normpath(here), files["root"]))):
+            paths = [root / name for name in files["names"]]
+            if root.is_dir() and all(path.is_file() for path in paths):
+                how = {"ids": self.ids, "root": root, "name": files["called"]}
+                shown = self.shown_by(ImageCollection.from_files(paths, self.table, **how))
+                others = changed(shown.images, range(len(shown)), most_bytes=_MOST_BYTES)
+                places.append((len(others), str(root), others, shown))
+                if not others:
+                    break
+        if places and min(places)[0] < len(self):
+            n, root, others, shown = min(places)
+            if n:
+                logger.warning(
+                    "%d of the %d image files below %s changed since they were indexed, the first is %s: they are found by what they "
+                    "were, and not shown; index again", n, len(self), root, self.ids[others[0]],
+                )  # fmt: skip
+            return shown
+        logger.warning(
+            "the %d image files are not (all) below %s any more%s; searching works, showing does not: "
+            "load(path, images=ImageCollection.from_folder(…)) mends that",
+            len(self), files["root"], ", where others lie now" * bool(places),
+        )  # fmt: skip
+        return self
 
     def __len__(self):
         return len(self.ids)
@@ -192,7 +279,7 @@ class Database:
         found = (
             []
             if self.images is None
-            else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=MOST_BYTES)
+            else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=_MOST_BYTES)
         )
         news = [position for position in found if position not in self._told]
         self._told.update(news)
@@ -219,3 +306,12 @@ def as_collection(images):
     if isinstance(images, str | os.PathLike):
         return ImageCollection.from_folder(images)
     return ImageCollection.from_arrays(images)
+
+
+def _column(column):
+    """Values of a column as an array of numbers or dates, or of plain objects; what is neither is kept as text."""
+    values = column.to_numpy(copy=True)
+    if values.dtype.kind not in "biufmM":
+        for row, value in enumerate(values):
+            values[row] = value if value is None or isinstance(value, _SAVED) else text_of(value)
+    return values
