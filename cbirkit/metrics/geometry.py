@@ -1,9 +1,6 @@
 """How embeddings lie on the sphere: alignment of what belongs together, uniformity of the whole."""
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_chunked
-from sklearn.preprocessing import normalize
-from sklearn.utils import check_array
 
 from cbirkit.ranking.codes import as_labels, index_of, label_codes
 
@@ -100,6 +97,10 @@ def uniformity(embeddings, t=2.0):
 
 
 def _unit(embeddings):
+    # scikit-learn takes a second to load, and the other metrics, which each graded cell loads, need none of it
+    from sklearn.preprocessing import normalize
+    from sklearn.utils import check_array
+
     rows = check_array(embeddings, dtype=np.float64, input_name="embeddings")
     # by the largest value first, so that the square of what is left neither overflows nor vanishes
     return normalize(normalize(rows, norm="max"))
@@ -107,4 +108,6 @@ def _unit(embeddings):
 
 def _distances(rows):
     """Distances of blocks of rows to all rows, (n, n_images); around their mean far less is cancelled than around 0."""
+    from sklearn.metrics import pairwise_distances_chunked
+
     return pairwise_distances_chunked(rows - rows.mean(axis=0))
