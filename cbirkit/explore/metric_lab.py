@@ -5,14 +5,15 @@ import math
 from dataclasses import replace
 
 import anywidget
+import numpy as np
 import pandas as pd
 import traitlets
 
 from cbirkit.metrics.ranked import PUBLISHED, TIES
+from cbirkit.plots.tiles import Section, Table, Tile, View
 
 from .explorer import with_picture
 from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, SHOWN, Listing, row
-from .metric_picture import draw_lab
 from .widgets import script, style
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,24 @@ class MetricLab(anywidget.AnyWidget):
         -------
         matplotlib.figure.Figure
         """
-        return draw_lab(self._drawn())
+        view, blank = self._drawn(), np.full((1, 1, 3), 255, np.uint8)
+        chosen, tiles, groups = view["metrics"][view["chosen"]], [], {}
+        for i, item in enumerate(view["items"]):
+            tied = " (tied with the next)" if item["gap"] else ""
+            note = f"{item['word']}{' =' if tied else ''}"
+            words = {"alt": item["word"] + tied, "note": note, "caption": item["term"]}
+            rank = None if item["mark"] == "junk" else int(item["rank"].split()[1])
+            tiles.append(Tile(str(i), blank, mark=item["mark"], rank=rank, **words))
+        for one in view["metrics"]:
+            groups.setdefault(one["group"], []).append(one)
+        sections = [Section("Results, nearest first", view["note"], tuple(tiles), size=0.8)]
+        for group, some in groups.items():
+            rows = [(one["name"], one["shown"]) for one in some]
+            bars = [round(1000 * (one["share"] or 0)) for one in some]
+            table = Table(("metric", "value"), rows, bars, most=1000)
+            sections.append(Section(group, table=table))
+        told = f"{chosen['name']} ({chosen['text']}): {chosen['line']}. {view['counts']}"
+        return View("Metric Lab", told, tuple(sections)).draw()
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and beside it a picture for readers of the notebook who have no kernel."""
