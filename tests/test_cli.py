@@ -1,8 +1,10 @@
-"""The command line: what it prints and writes; hostile and broken files."""
+"""The command line: what it prints and writes, its pages, and what it says when something is wrong."""
 
+import errno
 import html.parser
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ from cli_samples import add_textured, failed, paint, photos, quick, runner
 from conftest import ROOT
 from PIL import Image
 
-from cbirkit.cli import choices
+from cbirkit import _atomic
+from cbirkit.cli import choices, searching
 from cbirkit.cli.choices import printable
 
 HOSTILE = [
@@ -335,3 +338,185 @@ def test_a_folder_called_tilde_is_not_the_home_folder(tmp_path, run, monkeypatch
             one["id"] for one in json.loads(run("search", "./~", name, "--json")[1])["results"]
         ] == ["b/2.png"]
     assert "1 image" in run("index", "~", "--encoder", "color")[2]
+
+
+# ---------------------------------------------------------------------- failures
+
+
+def test_failures_are_one_sentence(folder, tmp_path, run):
+    (tmp_path / "empty").mkdir()
+    failed(run("index", tmp_path / "nowhere"), "nowhere")
+    failed(run("index", tmp_path / "empty"), "no usable image in")
+    failed(run("index", folder / "cat" / "0.png"), "0.png")
+    failed(run("search", folder, "nobody.png"), "no image nobody.png: it is neither a file nor")
+    failed(
+        run("search", folder, "cat/0.png", "--html", tmp_path / "no" / "where.html"),
+        "cannot write .*--html FILE",
+    )
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    failed(run("search", folder, tmp_path / "broken.jpg"), "broken.jpg")
+    failed(
+        run("explore", folder, "--no-open", "--notebook", tmp_path / "no" / "x.ipynb"),
+        "cannot write .*--notebook",
+    )
+
+
+def test_a_folder_with_broken_images_only(tmp_path, run):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"\x89PNG no picture")
+    failed(run("index", tmp_path / "bad"), "x.png")
+    failed(run("index", tmp_path / "bad", "--encoder", "vlad"), "none of the images can be read")
+
+
+def test_a_folder_that_cannot_be_written_says_use_out(folder, tmp_path, run, monkeypatch):
+    (folder / ".cbirkit").write_text("in the way")
+    failed(run("index", folder), "keep the index elsewhere with --out DIR")
+    (folder / ".cbirkit").unlink()
+
+    def refuse(number):
+        def mkdir(self, *args, **kwargs):
+            raise OSError(number, os.strerror(number), str(self))
+
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+
+    refuse(errno.EROFS)
+    failed(run("search", folder, "cat/0.png"), "Read-only file system.*--out DIR")
+    refuse(errno.ENOSPC)
+    failed(run("index", folder), "No space left on device.*what was done is kept")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_a_read_only_folder(folder, run):
+    folder.chmod(0o500)
+    try:
+        failed(run("index", folder), "--out DIR")
+    finally:
+        folder.chmod(0o700)
+
+
+def test_wrong_usage_is_exit_code_2(folder, run):
+    wrong = [[], ["nonsense"], ["index"], ["search", folder], ["search", folder, "x", "-k", "two"]]
+    for arguments in [*wrong, ["index", folder, "--encoder", "magic"]]:
+        code, out, err = run(*arguments)
+        assert code == 2 and out == "" and "usage: cbirkit" in err
+    assert "must be a whole number of at least 1, got '0'" in run("search", folder, "x", "-k", 0)[2]
+
+
+@pytest.mark.parametrize("command", [[], ["doctor"], ["index"], ["search"], ["explore"]])
+def test_help_has_examples_and_exit_codes(command, run):
+    code, out, _ = run(*command, "--help")
+    assert code == 0 and "exit codes: 0 done, 1 failed" in out
+    assert not command or f"examples:\n  cbirkit {command[0]}" in out
+
+
+def test_ctrl_c_ends_with_130(folder, run, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(searching, "_fitted", stop)
+    code, _, err = run("index", folder)
+    assert code == 130 and "interrupted; what was kept" in err and "Traceback" not in err
+    monkeypatch.setattr(choices, "prepared_encoder", stop)
+    code, _, err = run("report", folder, "--html", folder.parent / "r.html")
+    assert code == 130 and "interrupted" in err
+
+
+def test_a_missing_package_is_one_sentence(folder, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "annoy", None)
+    failed(run("index", folder, "--index", "annoy"), "pip install annoy")
+
+
+def test_a_library_that_does_not_load_leads_to_the_doctor(folder, run, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ImportError("libcusparse.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(searching, "_fitted", broken)
+    failed(run("index", folder), "libcusparse.so.12: .* run `cbirkit doctor`")
+
+
+# ---------------------------------------------------------------------- report
+
+
+def words(path):
+    return " ".join(
+        re.sub(
+            r"<[^>]+>",
+            "",
+            re.sub(r"<style>.*?</style>", "", path.read_text("utf-8"), flags=re.DOTALL),
+        ).split()
+    )
+
+
+def test_each_folder_has_a_page_of_its_own(folder, tmp_path, run, monkeypatch):
+    paint(tmp_path / "More photos" / "a.png", 1)
+    monkeypatch.chdir(tmp_path)
+    assert run("report", "photos", "-q", "--encoder", "color")[1] == "report_photos.html\n"
+    assert (
+        run("report", "More photos/", "-q", "--encoder", "color")[1] == "report_More_photos.html\n"
+    )
+    assert "6 images in 2 classes" in words(tmp_path / "report_photos.html")
+
+
+def test_it_begins_with_the_whole_in_a_few_words(folder, tmp_path, run):
+    page = tmp_path / "r.html"
+    run("report", folder, "--html", page, "--encoder", "color")
+    text = words(page)
+    assert re.search(
+        r"6 images in 2 classes, [\d.,]+ (kB|bytes) on disk. Every file can be read. ", text
+    )
+    assert "width40 pixels" in text and "height32 pixels" in text and "file types6 png" in text
+    assert "the encoder color (joint histogram of hue, saturation and value)" in text
+    (folder / "dog" / "again.png").write_bytes((folder / "dog" / "5.png").read_bytes())
+    (folder / "alone.png").write_bytes((folder / "cat" / "0.png").read_bytes())
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    run("report", folder, "--html", page, "--encoder", "color")
+    text = words(page)
+    assert "1 file cannot be read. 2 groups of copies" in text and "1 image without a class" in text
+    assert "IMG_1.HEICHEIC is not read; save it as JPEG or PNG" in text
+
+
+def test_of_a_few_images_none_is_called_unlike_the_others(folder, tmp_path, run):
+    page = tmp_path / "r.html"
+    run("report", folder, "--html", page, "--encoder", "color")
+    assert "Unlike all others" in page.read_text("utf-8")
+    for path in list(folder.rglob("*.png"))[2:]:
+        path.unlink()
+    run("report", folder, "--html", page, "--encoder", "color")
+    assert "Unlike all others" not in page.read_text("utf-8")
+
+
+def test_the_page_of_a_folder_of_one_image(tmp_path, run):
+    paint(tmp_path / "one" / "a.png", 1)
+    _, _, err = run("report", tmp_path / "one", "--html", tmp_path / "r.html", "--encoder", "color")
+    assert "1 image, 0 that cannot be read, 0 groups of copies" in err
+    assert " bytes on disk. Every file can be read. No copies." in words(tmp_path / "r.html")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(
+        choices, "prepared_encoder", lambda *_, **__: pytest.fail("images were encoded first")
+    )
+    failed(run("report", folder, "--html", tmp_path / "no" / "r.html"), "--html FILE")
+    failed(run("report", folder, "--html", tmp_path), "--html FILE")
+    monkeypatch.setattr(choices.os, "access", lambda *_: False)
+    failed(run("report", folder, "--html", tmp_path / "r.html"), "--html FILE")
+
+
+def test_a_full_disk_leaves_the_older_page(folder, tmp_path, run, monkeypatch):
+    page = tmp_path / "r.html"
+    page.write_text("older")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_atomic.os, "fsync", full)
+    failed(run("report", folder, "--html", page, "--encoder", "color"), "disk is full")
+    assert page.read_text() == "older" and [p.name for p in tmp_path.iterdir() if p.is_file()] == [
+        "r.html"
+    ]
+
+
+def test_there_is_no_index_to_choose(folder, run):
+    assert run("report", folder, "--index", "hnsw")[0] == 2
