@@ -122,7 +122,7 @@ class _Terminal(logging.StreamHandler):
     heard = (
         "cbirkit.cli",
         "cbirkit.store.damaged",
-        "cbirkit.indexes.approximate",
+        "cbirkit.indexes.base",
     )
     heard += ("cbirkit.images.tables",)
 

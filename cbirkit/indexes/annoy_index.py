@@ -9,7 +9,6 @@ from sklearn.utils import check_random_state
 from cbirkit._optional import require
 
 from .approximate import Folded
-from .copies import Copies
 from .exact import Exact
 
 _MAX_TAIL = 0.1  # share of items added since the trees were built above which they are built anew
@@ -62,19 +61,16 @@ class Annoy(Folded):
         require("annoy")
 
     def _new_trees(self):
+        self._newest = None  # an exact index of what was added since
         kind = "angular" if self.metric == "cosine" else "euclidean"
         return require("annoy").AnnoyIndex(self.n_features_in_, kind)
 
-    def _built(self, X):
-        trees = self._new_trees()
+    def _build_for(self, X):
+        trees = self._structure = self._new_trees()
         trees.set_seed(int(check_random_state(self.random_state).randint(1, 2**31 - 1)))
         for item, row in enumerate(X):
             trees.add_item(item, row)
         trees.build(int(self.n_trees), n_jobs=int(self.n_jobs))
-        return trees
-
-    def _use(self, trees):
-        self._structure, self._newest = trees, None
 
     def _insert(self, X, keys):
         self._vectors, self._newest = np.concatenate([self._vectors, X]), None
@@ -82,25 +78,22 @@ class Annoy(Folded):
     def _forget(self, keys):
         self._newest = None
 
-    def _refresh(self, max_dead=None):
-        super()._refresh(max_dead)
-        n = len(self._copies.of)
-        if len(self._keys) - n > max(_SMALL_TAIL, _MAX_TAIL * n) and self.n_indexed_:
-            self._compact()
-        if self._newest is None:
-            rows = n + np.flatnonzero(self._alive[n:])
-            self._newest = Exact.over(self._vectors[rows], rows, self.metric)
+    def _is_stale(self):
+        n = len(self._of)
+        return len(self._keys) - n > max(_SMALL_TAIL, _MAX_TAIL * n)
 
     def _find(self, queries, k):
-        n_items, alive = self._structure.get_n_items(), self._alive[: len(self._copies.of)]
-        n_alive = np.count_nonzero(self._copies.alive(alive))
+        if self._newest is None:
+            rows = len(self._of) + np.flatnonzero(self._alive[len(self._of) :])
+            self._newest = Exact.over(self._vectors[rows], rows, self.metric)
+        n_items, n_alive = len(self._heads), np.count_nonzero(self._heads_alive())
         spare = 0 if n_alive == n_items else 8
-        n = min(n_items, -(-self._copies.wanted(k) * n_items // max(1, n_alive)) + spare)
+        n = min(n_items, -(-self._wanted(k) * n_items // max(1, n_alive)) + spare)
         found = np.full((len(queries), n), -1, np.int64)
         for i, query in enumerate(queries):
             items = self._structure.get_nns_by_vector(query, n, int(self.search_k))
             found[i, : len(items)] = items
-        rows = self._copies.expand(found) if self._copies.any else found
+        rows = self._expand(found)
         if n_newest := min(k, len(self._newest._keys)):
             rows = np.hstack([rows, self._newest._find(queries, n_newest)[1]])
         return self._among(queries, rows, k)
@@ -111,17 +104,14 @@ class Annoy(Folded):
             self._structure.save(path)  # and maps the file instead
             return np.fromfile(path, np.uint8)
 
-    def _parse(self, state):
-        self._fold(Copies.of_state(state["of"], int(state["n_in_trees"])))
-        trees = self._new_trees()
+    def _parse(self, structure):
+        self._fold(self._of)
+        self._structure = self._new_trees()
         # Windows keeps a file that is mapped, until it tidies up
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = os.path.join(folder, "trees.ann")
-            state["structure"].tofile(path)
-            trees.load(path)
-        if trees.get_n_items() != len(self._copies.heads):
+            structure.tofile(path)
+            self._structure.load(path)
+        n = self._structure.get_n_items()
+        if n != len(self._heads) or len(self._of) > len(self._keys) or self._vectors is None:
             raise ValueError("trees and keys do not agree")
-        self._use(trees)
-
-    def _state(self):
-        return {**super()._state(), "n_in_trees": len(self._copies.of)}

@@ -1,5 +1,6 @@
 """What all indexes share: checks of what comes in, keys, and the way to and from a file."""
 
+import logging
 import numbers
 
 import numpy as np
@@ -9,6 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
 from cbirkit._atomic import reason_of
+
+logger = logging.getLogger(__name__)
 
 METRICS = ("cosine", "euclidean")
 _LONGEST = 1e18  # squares of longer vectors overflow float32
@@ -35,6 +38,7 @@ class BaseIndex(BaseEstimator):
     _dtype = np.dtype(np.float32)
     _max_dead = 0.0  # share of removed rows above which a search drops them first
     _queries_at_once = 1024
+    _vectors = _saved = None  # what was loaded and is not parsed yet
 
     def fit(self, X, y=None):
         """Index the rows of X, forgetting what was indexed before; row i gets the key i.
@@ -57,11 +61,9 @@ class BaseIndex(BaseEstimator):
         self._check_params()
         X = self._prepared(X, copy=True)
         if not X.shape[0]:
-            raise ValueError(
-                f"there is nothing to index: X has shape {X.shape}; pass at least one embedding"
-            )
+            raise ValueError(f"there is nothing to index: X has shape {X.shape}")
         vars(self).pop("n_indexed_", None)  # if it fails, neither the old index nor a new one
-        self.n_features_in_, self._next_key = X.shape[1], X.shape[0]
+        self.n_features_in_, self._next_key, self._saved = X.shape[1], X.shape[0], None
         self._keys, self._alive = np.arange(X.shape[0]), np.ones(X.shape[0], bool)
         self._build(X)
         self.n_indexed_ = X.shape[0]
@@ -110,14 +112,12 @@ class BaseIndex(BaseEstimator):
         """
         known, keys = self.keys_, np.unique(np.atleast_1d(keys))
         if keys.dtype.kind not in "iu" and keys.size:
-            raise TypeError(
-                f"keys must be integers, got {keys.dtype}; pass what add or kneighbors returned"
-            )
+            raise TypeError(f"keys must be integers, got {keys.dtype}")
         unknown = keys[~np.isin(keys, known)]
         if len(unknown):
             raise ValueError(
-                f"the index holds no item with key {unknown[0]} ({len(unknown)} of {len(keys)} "
-                "keys are unknown); nothing was removed, index.keys_ lists the keys"
+                f"the index holds no item with key {unknown[0]} ({len(unknown)} of {len(keys)} keys are unknown); "
+                "nothing was removed, index.keys_ lists the keys"
             )
         if len(keys):
             self._own()
@@ -229,10 +229,9 @@ class BaseIndex(BaseEstimator):
         self._check_params()
         keys, self._next_key = state["keys"], state["next_key"]
         check_whole("next_key", self._next_key, 1)
-        if keys.dtype != np.int64 or keys.ndim != 1 or len(keys) == 0:
-            raise ValueError(f"the keys are {keys.dtype} of shape {keys.shape}")
-        if (np.diff(keys) <= 0).any() or keys[0] < 0 or keys[-1] >= self._next_key:
-            raise ValueError("the keys are not ascending")
+        plain = keys.dtype == np.int64 and keys.ndim == 1
+        if not plain or (np.diff(keys, prepend=-1, append=self._next_key) <= 0).any():
+            raise ValueError("the keys are not ascending whole numbers")
         self._keys, self._alive = keys, np.ones(len(keys), bool)
         self.n_features_in_ = state["n_dims"]
         self._restore(state)
@@ -296,28 +295,39 @@ class BaseIndex(BaseEstimator):
     def _forget(self, keys):
         """Take rows out of the structure; called before they are marked as not alive."""
 
-    def _find(self, queries, k):
-        """Return distances and keys, (n_queries, k), of the k <= n_indexed_ nearest."""
-        raise NotImplementedError
+    def _rows(self):
+        """The rows of all keys, (n, n_dims)."""
+        return self._vectors
 
     def _alive_rows(self):
-        """The indexed rows, as queries."""
-        return self._vectors[self._alive] if not self._alive.all() else self._vectors
+        return self._rows()[self._alive]
 
     def _compact(self):
         """Drop the rows that are not alive."""
-        X, self._keys = self._vectors[self._alive], self.keys_
+        self._build_anew()
+
+    def _is_stale(self):
+        """Whether the structure has changed so much that it is better built anew."""
+        return False
+
+    def _build_anew(self):
+        logger.info("building %s anew, for %d items", type(self).__name__, self.n_indexed_)
+        X, self._keys = self._alive_rows(), self.keys_
         self._alive = np.ones(len(self._keys), bool)
         self._build(X)
 
     def _own(self):
         """Copy what is mapped from a file before it is changed."""
+        self.finish_loading()
 
     def _refresh(self, max_dead=None):
         """Bring the structure up to date before a search."""
+        self.finish_loading()
         max_dead = self._max_dead if max_dead is None else max_dead
         if 0 < self.n_indexed_ < (1 - max_dead) * len(self._keys):
             self._compact()
+        if self.n_indexed_ and self._is_stale():
+            self._build_anew()
 
 
 def check_whole(name, value, least):
@@ -341,13 +351,9 @@ def check_shape(X, n_dims=None):
     except ValueError as error:
         raise ValueError(f"X must have rows of one length ({error})") from error
     if X.ndim != 2 or not X.shape[1]:
-        raise ValueError(
-            f"X must be 2-D, (n_images, n_dims), got shape {X.shape}; for one embedding pass X.reshape(1, -1)"
-        )
+        raise ValueError(f"X must be 2-D, got shape {X.shape}; for one embedding X.reshape(1, -1)")
     if n_dims is not None and X.shape[1] != n_dims:
-        raise ValueError(
-            f"X has {X.shape[1]} dimensions, the index holds {n_dims}; encode queries and database alike"
-        )
+        raise ValueError(f"X has {X.shape[1]} dimensions, the index holds {n_dims}; encode alike")
     return X
 
 
@@ -364,10 +370,7 @@ def lengths_of(squares):
     """Lengths (n,) of vectors from their squares; ValueError where one is not finite, or too long."""
     if not (squares < _LONGEST**2).all():
         row = int(np.argmin(squares < _LONGEST**2))
-        raise ValueError(
-            f"row {row} of X holds NaN, infinity or values too large for float32 distances; "
-            "leave that image out, or mend its encoder"
-        )
+        raise ValueError(f"row {row} of X holds NaN, infinity or values too large for float32")
     return np.sqrt(squares)
 
 
@@ -405,18 +408,16 @@ def lines_of(which, values, m, fill):
     return table
 
 
-def nearest_first(distances, rows, k, which=None, m=None):
+def nearest_first(distances, rows, k):
     """The k nearest of each query; at equal distances the smaller row first.
 
     Parameters
     ----------
-    distances : ndarray of shape (n_queries, width) or (n_candidates,), float32
+    distances : ndarray of shape (n_queries, width), float32
         Not below 0.
-    rows : the same, int64
-        -1 for none.
+    rows : ndarray of the same shape, int64
+        -1, at infinity, for none.
     k : int
-    which : ndarray of shape (n_candidates,), int64, optional
-        Of which of the m queries each candidate is, ascending.
 
     Returns
     -------
@@ -425,11 +426,10 @@ def nearest_first(distances, rows, k, which=None, m=None):
     """
     # the bits of a float32 that is not negative sort as it does
     numbers = distances.view(np.uint32).astype(np.uint64) << _HALF | rows.astype(np.uint64) & _LOW
-    table = numbers if which is None else lines_of(which, numbers, m, _NONE)
-    table.sort(axis=1)
-    if table.shape[1] < k:
-        table = np.pad(table, ((0, 0), (0, k - table.shape[1])), constant_values=_NONE)
-    found = (table[:, :k] >> _HALF).astype(np.uint32).view(np.float32)
-    rows = (table[:, :k] & _LOW).astype(np.int64)
-    rows[found == np.inf] = -1
-    return found, rows
+    numbers.sort(axis=1)
+    if numbers.shape[1] < k:
+        numbers = np.pad(numbers, ((0, 0), (0, k - numbers.shape[1])), constant_values=_NONE)
+    distances = (numbers[:, :k] >> _HALF).astype(np.uint32).view(np.float32)
+    rows = (numbers[:, :k] & _LOW).astype(np.int64)
+    rows[distances == np.inf] = -1
+    return distances, rows

@@ -2,11 +2,8 @@
 
 import numpy as np
 
-from .base import lines_of
-
 _LEAST = 8  # rows that make a group
 _TOLERANCES = (1e-3, 1e-2, 1e-1, 4e-1)  # of the spread of all rows
-_GROWTH = 1.1  # after which groups are looked for again
 _DIRECTIONS = 8
 _WIDTH = 4  # of a cell: times what a direction sees of the tolerance
 
@@ -29,9 +26,7 @@ def find_copies(X):
         left = np.flatnonzero(of == np.arange(len(X)))
         cells = along[left] / (_WIDTH * share * scale or 1.0) + rng.rand(_DIRECTIONS)
         cells = np.floor(cells).astype(np.int64) @ mixers
-        _, first, which, counts = np.unique(
-            cells, return_index=True, return_inverse=True, return_counts=True
-        )
+        _, first, which, counts = np.unique(cells, True, True, True)
         crowded = np.flatnonzero(counts[which] >= _LEAST)
         for start in range(0, len(crowded), 8192):
             some = crowded[start : start + 8192]
@@ -41,63 +36,3 @@ def find_copies(X):
     while (of[of] != of).any():
         of = of[of]
     return of
-
-
-class Copies:
-    """Which rows are in a structure, and for which others each of them stands.
-
-    Parameters
-    ----------
-    of : ndarray of shape (n_rows,), int64
-        The row that stands for each row, see `find_copies`.
-    n_looked_at : int, optional
-        Rows that there were when copies were looked for; default all.
-    """
-
-    def __init__(self, of, n_looked_at=None):
-        counts = np.bincount(of, minlength=len(of))
-        self.of, self.n_looked_at = of, len(of) if n_looked_at is None else n_looked_at
-        self.heads = np.flatnonzero(counts)  # those in the structure, in its order
-        self.counts = counts[self.heads]
-        self.starts = np.cumsum(self.counts) - self.counts
-        self.members = np.argsort(self.of, kind="stable")
-        self.any = len(self.heads) < len(self.of)
-
-    @classmethod
-    def of_state(cls, of, n):
-        """From what was saved; ValueError unless it says of each of n rows which one stands for it."""
-        if of.dtype != np.int64 or of.shape != (n,) or ((of < 0) | (of >= n)).any():
-            raise ValueError("the copies do not fit the keys")
-        if (of[of] != of).any():
-            raise ValueError("the copies do not fit the keys")
-        return cls(of)
-
-    def grown(self, n):
-        """The same with n further rows, each in the structure."""
-        of = np.concatenate([self.of, np.arange(len(self.of), len(self.of) + n)])
-        return Copies(of, self.n_looked_at)
-
-    def wanted(self, k):
-        """How many of `heads` to look for: more than k where some are farther than what they stand for."""
-        return 2 * k + 16 if self.any else k
-
-    def are_stale(self, X):
-        """Whether X has grown so much since, and by so many copies, that the structure has to be built anew."""
-        if len(X) <= _GROWTH * self.n_looked_at + _LEAST:
-            return False
-        self.n_looked_at = len(X)
-        return len(np.unique(find_copies(X))) < 0.99 * len(self.heads)
-
-    def alive(self, alive):
-        """Whether each of `heads` stands for a row that is alive."""
-        return np.logical_or.reduceat(alive[self.members], self.starts) if self.any else alive
-
-    def expand(self, found):
-        """Rows (m, width), padded with -1, that `found` (m, n), positions among `heads` or -1, stand for."""
-        which, columns = np.nonzero(found >= 0)
-        heads = found[which, columns]
-        counts = self.counts[heads]
-        # the place of each member within its group
-        place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = self.members[np.repeat(self.starts[heads], counts) + place]
-        return lines_of(np.repeat(which, counts), rows, len(found), -1)

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from .base import BaseIndex, check_rows, check_shape, lengths_of, nearest_first
+from .base import BaseIndex, check_rows, check_shape, lengths_of, lines_of, nearest_first
 
 _UNIT = 2.0**-24  # unit roundoff of float32
 _SCORES = 2**21  # computed at a time
@@ -11,7 +11,11 @@ _GROUP = 32
 
 
 class Exhaustive(BaseIndex):
-    """Look at all items in blocks: scores rule rows out, distances of what is left decide."""
+    """Look at all items in blocks: scores rule rows out, distances of what is left decide.
+
+    ``_scores(queries, start, stop)`` of a subclass gives scores (m, width), float32, that order rows as distances do, and
+    by how much they may be wrong, twice.
+    """
 
     _width = 8192  # rows scored at a time, at least
 
@@ -28,7 +32,8 @@ class Exhaustive(BaseIndex):
             some = queries[start : start + height]
             which, found, scores = self._candidates(some, k, width)
             far = self._distances(some, which, found, scores)
-            near = nearest_first(far, found, k, which, some.shape[0])
+            table = lines_of(which, far, some.shape[0], np.inf)
+            near = nearest_first(table, lines_of(which, found, some.shape[0], -1), k)
             distances[start : start + height], rows[start : start + height] = near
         return distances, self._keys[rows]
 
@@ -47,10 +52,6 @@ class Exhaustive(BaseIndex):
         which, rows, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(which, kind="stable")
         return which[order], rows[order], scores[order]
-
-    def _scores(self, queries, start, stop):
-        """Scores (m, width), float32, that order rows as distances do, and by how much they may be wrong, twice."""
-        raise NotImplementedError
 
     def _distances(self, queries, which, rows, scores):
         """Distances (n,), float32, of candidates."""
@@ -127,9 +128,8 @@ class Exact(Exhaustive):
         # the score is -q.v, or (|q - v|^2 - |q-c|^2) / 2 - (q-c).c; einsum is sooner for one query
         gaps = gap.astype(np.float32)
         scores = np.einsum("ij,j->i", X, gaps[0])[None] if len(gap) == 1 else gaps @ X.T
-        error = (
-            2.02 * (X.shape[1] + 16) * _UNIT
-        )  # of float32 products of vectors of length 1, twice
+        # of float32 products of vectors of length 1, twice
+        error = 2.02 * (X.shape[1] + 16) * _UNIT
         if self.metric == "cosine":
             return scores, np.float32(error)
         scores += self._half[start:stop]
@@ -174,9 +174,7 @@ class Hamming(Exhaustive):
     def _prepared(self, X, n_dims=None, copy=False):
         X = check_shape(X, n_dims)
         if X.dtype != np.uint8:
-            raise TypeError(
-                f"Hamming compares packed bits, uint8, and got {X.dtype}; pack them with np.packbits(X > 0, axis=1)"
-            )
+            raise TypeError(f"X must be packed bits, uint8, got {X.dtype}; see np.packbits")
         return np.array(X, order="C", copy=copy or None)
 
     def _build(self, X):

@@ -4,12 +4,11 @@ from functools import lru_cache
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from cbirkit._optional import require
 
-from .approximate import Approximate, Folded, as_distances, logger
-from .copies import Copies
+from .approximate import Approximate, Folded, as_distances
+from .base import check_whole
 
 _GROWTH = 4
 
@@ -39,27 +38,25 @@ class _Faiss(Approximate):
         faiss = require("faiss")
         return faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
 
-    def _use(self, structure, mapped=None):
-        # `mapped`: the bytes that it lies in, which stay as they are
-        self._structure, self._mapped = structure, mapped
+    _mapped = None  # the bytes that the structure lies in, which stay as they are
 
     def _own(self):
         super()._own()
         if self._mapped is not None:
-            faiss = require("faiss")
-            self._use(faiss.deserialize_index(faiss.serialize_index(self._structure)))
+            self._structure = require("faiss").deserialize_index(self._as_bytes())
+            self._mapped = None
 
     def _as_bytes(self):
         return require("faiss").serialize_index(self._structure)
 
-    def _parse(self, state):
-        faiss, data = require("faiss"), state["structure"]
-        reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.nbytes)
-        structure = faiss.read_index(reader)
-        found = type(structure).__name__, structure.ntotal, structure.d, structure.metric_type
-        if found != self._expected():
+    def _parse(self, structure, n=None):
+        faiss, new = require("faiss"), self._new()
+        reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(structure), structure.nbytes)
+        found, self._mapped = faiss.read_index(reader), structure
+        self._structure, n = found, len(self._keys) if n is None else n
+        fits = (type(found), found.d, found.metric_type) == (type(new), new.d, new.metric_type)
+        if not fits or found.ntotal != n:
             raise ValueError("structure and keys do not agree")
-        self._use(structure, data)
 
 
 class HNSW(Folded, _Faiss):
@@ -101,60 +98,52 @@ class HNSW(Folded, _Faiss):
         self.ef_construction = ef_construction
         self.ef_search = ef_search
 
-    def _built(self, X):
-        graph = require("faiss").IndexHNSWFlat(X.shape[1], int(self.m), self._kind())
-        graph.hnsw.efConstruction = int(self.ef_construction)
-        graph.add(X)
-        return graph
+    def _new(self):
+        return require("faiss").IndexHNSWFlat(self.n_features_in_, int(self.m), self._kind())
 
-    def _use(self, graph, mapped=None):
-        super()._use(graph, mapped)
-        if not self._copies.any:  # the graph holds the vectors
-            faiss = require("faiss")
-            flat = faiss.downcast_index(graph.storage).get_xb()
-            self._vectors = faiss.rev_swig_ptr(flat, graph.ntotal * graph.d).reshape(-1, graph.d)
+    def _build_for(self, X):
+        self._structure, self._mapped = self._new(), None
+        self._structure.hnsw.efConstruction = int(self.ef_construction)
+        self._structure.add(X)
+        if not self._has_copies:  # the graph holds the vectors
+            self._vectors = None
+
+    def _rows(self):
+        if self._vectors is not None:
+            return self._vectors
+        faiss, graph = require("faiss"), self._structure
+        flat = faiss.downcast_index(graph.storage).get_xb()
+        return faiss.rev_swig_ptr(flat, graph.ntotal * graph.d).reshape(-1, graph.d)
 
     def _insert(self, X, keys):
         self._structure.add(X)
-        if self._copies.any:
+        if self._has_copies:
             self._vectors = np.concatenate([self._vectors, X])
-        self._fold(self._copies.grown(len(X)))
-        self._use(self._structure)
+        self._fold(np.concatenate([self._of, len(self._of) + np.arange(len(X))]))
 
-    def _refresh(self, max_dead=None):
-        super()._refresh(max_dead)
-        if self._copies.are_stale(self._vectors):
-            self._compact()
+    def _is_stale(self):
+        return self._has_new_copies()
 
     def _find(self, queries, k):
-        n = min(self._copies.wanted(k), self._structure.ntotal)
+        n = min(self._wanted(k), self._structure.ntotal)
         ef_search = max(int(self.ef_search), n)
         if self.n_indexed_ < len(self._keys):
-            alive = self._copies.alive(self._alive)
+            alive = self._heads_alive()
             selector = require("faiss").IDSelectorBitmap(np.packbits(alive, bitorder="little"))
             ef_search = int(np.ceil(ef_search / alive.mean()))
             params = require("faiss").SearchParametersHNSW(efSearch=ef_search, sel=selector)
         else:
             params = _parameters("SearchParametersHNSW", efSearch=ef_search)
         scores, found = _search(self._structure, queries, n, params)
-        if self._copies.any:
-            return self._among(queries, self._copies.expand(found), k)
-        keys = self._keys[found]
-        keys[found < 0] = -1
-        return self._complete(queries, k, as_distances(scores, self.metric), keys)
+        if self._has_copies:
+            return self._among(queries, self._expand(found), k)
+        return self._complete(queries, k, as_distances(scores, self.metric), found)
 
-    def _state(self):
-        state = super()._state()
-        return state if self._copies.any else {**state, "vectors": None}
-
-    def _expected(self):
-        return "IndexHNSWFlat", len(self._copies.heads), self.n_features_in_, self._kind()
-
-    def _parse(self, state):
-        self._fold(Copies.of_state(state["of"], len(self._keys)))
-        if self._copies.any and self._vectors is None:
-            raise ValueError("the vectors are missing")
-        super()._parse(state)
+    def _parse(self, structure):
+        self._fold(self._of)
+        if len(self._of) != len(self._keys) or self._has_copies != (self._vectors is not None):
+            raise ValueError("graph and keys do not agree")
+        super()._parse(structure, len(self._heads))
 
 
 class IVF(_Faiss):
@@ -195,7 +184,8 @@ class IVF(_Faiss):
     array([[0]])
     """
 
-    _holds_all = True  # the lists hold whole vectors
+    _kept = ("_trained_on",)
+    _holds_all, rerank = True, 0  # the lists hold whole vectors
     _least_trained = 0
 
     def __init__(self, metric="cosine", *, n_lists="auto", nprobe=16, random_state=0):
@@ -207,7 +197,7 @@ class IVF(_Faiss):
     @property
     def centres_(self):
         """Cluster centres, (n_lists, n_dims) float32."""
-        check_is_fitted(self, "n_indexed_")
+        self._check_fitted()
         self.finish_loading()
         return self._structure.quantizer.reconstruct_n(0, self._structure.nlist)
 
@@ -215,30 +205,23 @@ class IVF(_Faiss):
         n = len(X)
         n_lists = 2 ** round(np.log2(n) / 2) if self.n_lists == "auto" else int(self.n_lists)
         if n_lists > n:
-            raise ValueError(
-                f"n_lists={n_lists} exceeds the {n} vectors to train on; use n_lists='auto' or <= {n}"
-            )
-        items = self._items(X)
-        lists = self._new_lists(items.shape[1], n_lists)
+            raise ValueError(f"n_lists={n_lists} exceeds the {n} vectors to train on")
+        lists, self._mapped, self._trained_on = self._new(n_lists), None, n
+        self._structure, items = lists, self._items(X, lists.d)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         for clustering in (lists.cp, *([lists.pq.cp] if hasattr(lists, "pq") else [])):
             # and no warnings of few points on stderr
             clustering.seed, clustering.min_points_per_centroid = seed, 1
         lists.train(np.resize(items, (max(n, self._least_trained), items.shape[1])))
         lists.add_with_ids(items, self._keys)
-        self._vectors = X if self._keeps_vectors() else None
-        self._trained_on = n
-        self._use(lists)
+        self._vectors = X if self.rerank else None
 
-    def _keeps_vectors(self):
-        return False
-
-    def _items(self, X):
-        """Rows as they are put into the lists."""
+    def _items(self, X, n_dims):
+        """Rows as they are put into the lists, (n, n_dims)."""
         return X
 
-    def _new_lists(self, n_dims, n_lists):
-        faiss = require("faiss")
+    def _new(self, n_lists=1):
+        faiss, n_dims = require("faiss"), self.n_features_in_
         # inner products put vectors of zeros where they belong; for centres, L2 shares items out more evenly
         lists = faiss.IndexIVFFlat(faiss.IndexFlatL2(n_dims), n_dims, n_lists, self._kind())
         # centres of length 1 found less of as many items looked at when measured
@@ -246,7 +229,9 @@ class IVF(_Faiss):
         return lists
 
     def _insert(self, X, keys):
-        self._structure.add_with_ids(self._items(X), keys)
+        self._structure.add_with_ids(self._items(X, self._structure.d), keys)
+        if self._vectors is not None:
+            self._vectors = np.concatenate([self._vectors, X])
 
     def _forget(self, keys):
         self._structure.remove_ids(keys)
@@ -257,20 +242,17 @@ class IVF(_Faiss):
         self._keys = self.keys_
         self._alive = np.ones(len(self._keys), bool)
 
-    def _refresh(self, max_dead=None):
-        super()._refresh(max_dead)
+    def _is_stale(self):
         grown = self.n_indexed_ > _GROWTH * self._trained_on and self.n_lists == "auto"
-        if grown and (self._holds_all or self._vectors is not None):
-            self._vectors = self._alive_rows()
-            self._build_anew()
+        return grown and (self._holds_all or self._vectors is not None)
 
-    def _alive_rows(self):
+    def _rows(self):
         if self._vectors is not None:
-            return super()._alive_rows()
+            return self._vectors
         lists, kind = self._structure, require("faiss").DirectMap
         lists.set_direct_map_type(kind.Hashtable)
         try:
-            return lists.reconstruct_batch(self.keys_)[:, : self.n_features_in_]
+            return lists.reconstruct_batch(self._keys)[:, : self.n_features_in_]
         finally:
             lists.set_direct_map_type(kind.NoMap)
 
@@ -289,15 +271,11 @@ class IVF(_Faiss):
         scores, keys = self._look(queries, k, k)
         return as_distances(scores, self.metric), keys
 
-    def _state(self):
-        return {**super()._state(), "trained_on": self._trained_on}
-
-    def _expected(self):
-        return "IndexIVFFlat", len(self._keys), self.n_features_in_, self._kind()
-
-    def _parse(self, state):
-        super()._parse(state)
-        self._trained_on = int(state["trained_on"])
+    def _parse(self, structure):
+        check_whole("trained_on", self._trained_on, 1)
+        super()._parse(structure)
+        if self.rerank and self._vectors is None:
+            raise ValueError("the vectors to re-rank by are missing")
 
 
 class IVFPQ(IVF):
@@ -347,47 +325,24 @@ class IVFPQ(IVF):
         self.n_codes = n_codes
         self.rerank = rerank
 
-    def _n_codes(self):
-        return min(int(self.n_codes), self.n_features_in_)
-
-    def _n_dims(self):
-        return -(-self.n_features_in_ // self._n_codes()) * self._n_codes()
-
-    def _new_lists(self, n_dims, n_lists):
+    def _new(self, n_lists=1):
         # also for the cosine distance, on vectors of length 1: found far more than by inner products when measured
-        faiss = require("faiss")
-        return faiss.IndexIVFPQ(faiss.IndexFlatL2(n_dims), n_dims, n_lists, self._n_codes(), 8)
+        faiss, n_codes = require("faiss"), min(int(self.n_codes), self.n_features_in_)
+        n_dims = -(-self.n_features_in_ // n_codes) * n_codes
+        return faiss.IndexIVFPQ(faiss.IndexFlatL2(n_dims), n_dims, n_lists, n_codes, 8)
 
-    def _keeps_vectors(self):
-        return self.rerank > 0
-
-    def _filled(self, X):
-        missing = self._n_dims() - X.shape[1]
-        return np.ascontiguousarray(np.pad(X, ((0, 0), (0, missing)))) if missing else X
-
-    def _items(self, X):
+    def _items(self, X, n_dims):
         if self.metric == "cosine":  # zeros go to where they are at about 1 from all, as defined
             X = np.where(X.any(axis=1, keepdims=True), X, np.float32(-1 / np.sqrt(X.shape[1])))
-        return self._filled(X)
-
-    def _insert(self, X, keys):
-        super()._insert(X, keys)
-        if self._vectors is not None:
-            self._vectors = np.concatenate([self._vectors, X])
-        elif self._structure.ntotal > _GROWTH * self._trained_on:
-            logger.warning(
-                "the lists were trained on %d items and hold %d: call fit on all of them for better recall",
-                self._trained_on,
-                self._structure.ntotal,
-            )
+        return _filled(X, n_dims)
 
     def _find(self, queries, k):
         n = min(k * max(1, int(self.rerank)), self.n_indexed_)
-        scores, keys = self._look(self._filled(queries), n, k)
+        scores, keys = self._look(_filled(queries, self._structure.d), n, k)
         if self.rerank:
             if self._vectors is None:
                 raise ValueError(
-                    "this index was fitted with rerank=0 and keeps no vectors; fit it again to re-rank"
+                    "the index was fitted with rerank=0 and keeps no vectors; fit again"
                 )
             rows = keys
             if self._next_key != len(self._keys):
@@ -398,10 +353,7 @@ class IVFPQ(IVF):
             return np.sqrt(scores), keys
         return np.where(queries.any(axis=1, keepdims=True), np.minimum(scores / 2, 2), 1), keys
 
-    def _expected(self):
-        return "IndexIVFPQ", len(self._keys), self._n_dims(), require("faiss").METRIC_L2
 
-    def _parse(self, state):
-        super()._parse(state)
-        if self.rerank and self._vectors is None:
-            raise ValueError("the vectors to re-rank by are missing")
+def _filled(X, n_dims):
+    missing = n_dims - X.shape[1]
+    return np.ascontiguousarray(np.pad(X, ((0, 0), (0, missing)))) if missing else X
