@@ -199,7 +199,7 @@ def test_structures_that_do_not_fit_are_refused_even_if_trusted(kind, changes, t
 @pytest.mark.parametrize("kind", [HNSW, Annoy])
 def test_copies_that_stand_for_nothing_are_refused(kind, tmp_path):
     index = make(kind).fit(np.ones((60, 16)))
-    for of in (np.full(60, 60), np.arange(60)[::-1], np.zeros(59, np.int64), np.zeros(60), None):
+    for of in (np.full(60, 60), np.arange(60)[::-1], np.zeros(61, np.int64), np.zeros(60), None):
         path = forged(index, tmp_path / "index", _of=of)
         with pytest.raises(ValueError, match="no usable index"):
             indexes.load(path, trusted=True)
