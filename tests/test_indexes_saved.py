@@ -171,7 +171,7 @@ def forged(index, path, **changes):
 )
 def test_states_that_do_not_fit_are_refused(changes, tmp_path):
     path = forged(Exact().fit(data(Exact)), tmp_path / "index", **changes)
-    with pytest.raises(ValueError, match="cannot be loaded|no usable index"):
+    with pytest.raises(ValueError, match="cannot be loaded"):
         indexes.load(path)
 
 
@@ -192,7 +192,7 @@ def test_structures_that_do_not_fit_are_refused_even_if_trusted(kind, changes, t
     if changes.get("structure", 0) is not ... and isinstance(changes.get("structure"), str):
         changes = {"structure": make(kind).fit(data(kind, 30)).__getstate__()["structure"]}
     path = forged(make(kind).fit(data(kind)), tmp_path / "index", **changes)
-    with pytest.raises(ValueError, match="cannot be loaded|no usable index"):
+    with pytest.raises(ValueError, match="cannot be loaded"):
         indexes.load(path, trusted=True)
 
 
@@ -201,7 +201,7 @@ def test_copies_that_stand_for_nothing_are_refused(kind, tmp_path):
     index = make(kind).fit(np.ones((60, 16)))
     for of in (np.full(60, 60), np.arange(60)[::-1], np.zeros(61, np.int64), np.zeros(60), None):
         path = forged(index, tmp_path / "index", _of=of)
-        with pytest.raises(ValueError, match="no usable index"):
+        with pytest.raises(ValueError, match="cannot be loaded"):
             indexes.load(path, trusted=True)
 
 

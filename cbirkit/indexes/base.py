@@ -9,7 +9,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
-from cbirkit._atomic import reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -197,16 +196,10 @@ class BaseIndex(BaseEstimator):
             There is no such file, or no usable index of this class in it.
         """
         index = persistence.load(path, kind="index", mmap=mmap)
-        try:
+        with persistence.reading(path, "index"):
             if not isinstance(index, cls) or not hasattr(index, "n_indexed_"):
                 raise ValueError(f"it holds {index!r}, not a fitted {cls.__name__}")
             index.finish_loading(trusted=trusted, vectors=vectors)
-        except ImportError:
-            raise
-        except Exception as error:  # what a stranger wrote makes readers raise whatever they like
-            raise ValueError(
-                f"{str(path)!r} holds no usable index: {reason_of(error)}; index again"
-            ) from error
         return index
 
     def finish_loading(self, *, trusted=False, vectors=None):

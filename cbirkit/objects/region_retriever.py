@@ -12,10 +12,9 @@ from cbirkit import persistence
 
 from .._atomic import reason_of
 from ..images import ImageProblem
+from ..indexes import as_index
 from ..ranking import Ranking
-from ..retrieval.database import as_collection
-from ..retrieval.joined import as_indexed, contents_of, indexed_among
-from ..retrieval.nearest import new_index
+from ..retrieval.database import as_collection, as_indexed, contents_of, indexed_among
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb
 from .region_queries import as_region, check_settings, grouped, images_holding, names_of, picture_of
@@ -332,7 +331,7 @@ class RegionRetriever(BaseEstimator):
         self._flat = [region for mine in regions for region in mine]
         self.owners_ = np.repeat(np.arange(len(ids)), [len(mine) for mine in regions])
         self._positions = {name: position for position, name in enumerate(ids)}
-        self.index_ = new_index(self.index).fit(embeddings)
+        self.index_ = clone(as_index(self.index), safe=False).fit(embeddings)
         return self
 
     def _allowed(self, where):

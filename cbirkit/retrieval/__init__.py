@@ -4,19 +4,21 @@ import logging
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
+from cbirkit._progress import bars
+from cbirkit.images import ImageProblem
+from cbirkit.indexes import as_index
+from cbirkit.ranking import Ranking
+from cbirkit.ranking.codes import aligned
+from cbirkit.store import check_encoder, embed, split_pipeline
 
-from ..ranking import Ranking
-from ..ranking.codes import aligned
-from ..store import check_encoder, embed
-from .database import Database, as_collection
-from .fitting import fit_encoder, is_fitted
-from .joined import changed
-from .nearest import check_k, nearest, new_index
-from .queries import Queries, as_queries
+from .database import Database, as_collection, changed
+from .queries import Queries, as_queries, check_k, nearest
 
 __all__ = ["Retriever", "changed", "is_fitted"]
 
@@ -99,7 +101,7 @@ class Retriever(BaseEstimator):
         OSError
             The store cannot be written.
         """
-        index = new_index(self.index)
+        index = clone(as_index(self.index), safe=False)
         check_encoder(self.encoder)
         images = as_collection(images)
         training = None if encoder_images is None else as_collection(encoder_images)
@@ -177,24 +179,18 @@ class Retriever(BaseEstimator):
             embeddings = aligned(embeddings, ids, "embeddings")
         embeddings = np.atleast_2d(embeddings)
         names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
-        return replace(
-            self._ranked(Queries(names, embeddings, np.full(len(embeddings), -1)), k, False),
-            own=None,
-        )
+        queries = Queries(names, embeddings, np.full(len(embeddings), -1))
+        return replace(self._ranked(queries, k, False), own=None)
 
     def _ranked(self, queries, k, exclude_self):
-        indices, distances = nearest(
-            self.index_, self.database_, queries, k, exclude_self=exclude_self
-        )
+        which = {"exclude_self": exclude_self}
+        indices, distances = nearest(self.index_, self.database_, queries, k, **which)
         self.database_.tell_changed(np.column_stack([queries.own, indices]))
-        who = (
-            "query itself left out (same id and contents)"
-            if exclude_self
-            else "query itself not left out"
-        )
+        who = "left out (same id and contents)" if exclude_self else "not left out"
         lost = f"{queries.unreadable} queries left out as unreadable" if queries.unreadable else ""
         of = f"{len(self.ids):,} database images"
-        parts = (f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}", of, lost, who)
+        parts = (f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}", of, lost)
+        parts += (f"query itself {who}",)
         protocol = "; ".join(" ".join(part.split()) for part in parts if part)
         return Ranking(queries.ids, self.ids, indices, distances, protocol, queries.own)
 
@@ -219,9 +215,8 @@ class Retriever(BaseEstimator):
         self.database_.check_new(images.ids)
         embedded = embed(self.encoder_, images, self.store, progress=self.progress)
         keys = self.index_.add(embedded.embeddings)
-        self.database_ = self.database_.added(
-            Database.of(images, embedded, np.asarray(keys, dtype=np.int64))
-        )
+        new = Database.of(images, embedded, np.asarray(keys, dtype=np.int64))
+        self.database_ = self.database_.added(new)
         return self
 
     def remove(self, ids):
@@ -240,9 +235,8 @@ class Retriever(BaseEstimator):
         """
         check_is_fitted(self)
         self._need("remove")
-        positions = np.unique(
-            self.database_.positions([ids] if isinstance(ids, str) else list(ids))
-        )
+        ids = [ids] if isinstance(ids, str) else list(ids)
+        positions = np.unique(self.database_.positions(ids))
         self.index_.remove(self.database_.keys[positions])
         self.database_ = self.database_.without(positions)
         return self
@@ -319,7 +313,9 @@ class Retriever(BaseEstimator):
                 if (index.keys_.tolist(), index.n_features_in_) != of_database:
                     raise ValueError("its index does not fit its embeddings")
             progress = state["progress"] if progress is None else progress
-            found = cls(state["encoder"], new_index(index), store=store, progress=progress)
+            found = cls(
+                state["encoder"], clone(as_index(index), safe=False), store=store, progress=progress
+            )
             found.encoder_, found.index_, found.note_ = state["encoder"], index, state["note"]
             if images is None and files is not None:
                 database = database.with_files(files, path)
@@ -341,3 +337,90 @@ class Retriever(BaseEstimator):
     table = _of_database("table")
     embeddings = _of_database("embeddings")
     problems = _of_database("problems")
+
+
+def steps_of(encoder):
+    """The estimators that a pipeline or union is made of; else the encoder alone."""
+    if not isinstance(encoder, Pipeline | FeatureUnion):
+        return [encoder]
+    steps = encoder.steps if isinstance(encoder, Pipeline) else encoder.transformer_list
+    parts = [step for _, step in steps if step not in (None, "passthrough", "drop")]
+    return [part for step in parts for part in steps_of(step)]
+
+
+def is_fitted(encoder):
+    """Whether ``transform`` can be used: all steps are fitted (scikit-learn asks the last one only) or learn nothing."""
+    return all(_step_is_fitted(step) for step in steps_of(encoder))
+
+
+def _step_is_fitted(step):
+    if not hasattr(step, "fit"):
+        return True
+    try:
+        check_is_fitted(step)
+    except NotFittedError:
+        return False
+    except (AttributeError, TypeError):  # no estimator of scikit-learn's kind
+        return _has_learned(step)
+    return True
+
+
+def _has_learned(step):
+    names = {name for name in vars(step) if name.endswith("_") and not name.startswith("_")}
+    return bool(names - {"n_features_in_", "feature_names_in_"})
+
+
+def fit_encoder(encoder, images, encoder_images=None, *, store=None, progress=True):
+    """Fit an encoder if it needs it; the one given stays as it is.
+
+    Parameters
+    ----------
+    encoder : estimator
+    images : ImageCollection
+        The database.
+    encoder_images : ImageCollection, optional
+        Images to learn from instead.
+
+    Returns
+    -------
+    encoder : estimator
+        The one given if it was fitted, else a fitted clone.
+    note : str
+        For the protocol: on what it was fitted; empty if nothing was learned here.
+
+    Raises
+    ------
+    ValueError
+        `encoder_images` are given for an encoder that is fitted already.
+    """
+    if is_fitted(encoder):
+        if encoder_images is not None:
+            raise ValueError(
+                f"{type(encoder).__name__} is fitted already (or learns nothing), so encoder_images would not be used"
+            )
+        return encoder, ""
+    training = images if encoder_images is None else encoder_images
+    head, tail = split_pipeline(encoder)
+    fitted = head if is_fitted(head) else _fit_on_images(head, training, progress)
+    if tail is not None:
+        rows = np.asarray(embed(fitted, training, store, progress=progress).embeddings)
+        steps = fitted.steps if type(fitted) is Pipeline else [("", fitted)]
+        steps = [step for _, step in [*steps, *clone(tail).fit(rows).steps]]
+        names = [name for name, step in encoder.steps if step not in (None, "passthrough")]
+        fitted = Pipeline(list(zip(names, steps, strict=True)))
+    if not any(_has_learned(step) for step in steps_of(fitted)):
+        return fitted, ""
+    where = "the database" if encoder_images is None else f"{len(training):,} images given for it"
+    return fitted, f"encoder fitted on {where}"
+
+
+def _fit_on_images(encoder, images, progress):
+    try:
+        with bars(progress):
+            return clone(encoder, safe=False).fit(images)
+    except ImageProblem as problem:
+        good = images.verify(progress=progress)
+        if not len(good):
+            raise ValueError(f"none of the images can be used; one: {problem}") from problem
+        with bars(progress):
+            return clone(encoder, safe=False).fit(good)

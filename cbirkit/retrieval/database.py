@@ -1,4 +1,7 @@
-"""What a retriever knows of the images it has indexed, in step with the keys of its index."""
+"""What a retriever knows of the images it has indexed, in step with the keys of its index.
+
+Its collections compare files with what was indexed before they are shown, and may be made of several.
+"""
 
 import logging
 import os
@@ -9,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..images import ImageCollection
-from ..images.tables import text_of
-from ..ranking.ids import composed
-from .joined import as_indexed, changed, indexed_among, join
+from cbirkit.images import ImageCollection, ImageProblem
+from cbirkit.images.folders import as_on_disk
+from cbirkit.images.tables import text_of
+from cbirkit.ranking.ids import composed, positions_of
+from cbirkit.store import DigestCache, contents_key, is_settled, stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +25,7 @@ _MOST_BYTES = 1 << 28
 _SAVED = str | int | float | list | tuple | set | frozenset | dict | np.ndarray  # else as text
 _SILENT = "its embedding is zero, as of an image without key points: it stays searchable, equally far from all images"
 _MOST_COMPARED = 100  # results of a query
+_OF_EACH = ("ids", "keys", "embeddings", "digests", "stamps")  # arrays of a database
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,24 +66,19 @@ class Database:
         every = dict(zip(map(str, images.ids), embedded.stamps, strict=True))
         refused = {name: every.get(name) for name in embedded.problems["name"]}
         stamps = objects([embedded.stamps[position] for position in embedded.positions])
-        images = (
-            images if len(embedded.positions) == len(images) else images.subset(embedded.positions)
-        )
-        silent = pd.DataFrame(
-            {"name": images.ids[embedded.silent], "reason": _SILENT}, dtype=object
-        )
-        problems = pd.concat([images.problems, embedded.problems, silent], ignore_index=True)
-        digests, shown = embedded.digests, as_indexed(images, embedded.digests, stamps)
+        images = images.subset(embedded.positions)
+        silent = {"name": images.ids[embedded.silent], "reason": _SILENT}
+        found = [images.problems, embedded.problems, pd.DataFrame(silent, dtype=object)]
         return cls(
-            images.ids,
-            keys,
-            embedded.embeddings,
-            digests,
-            images.table,
-            shown,
-            problems,
-            stamps,
-            refused,
+            ids=images.ids,
+            keys=keys,
+            embeddings=embedded.embeddings,
+            digests=embedded.digests,
+            table=images.table,
+            images=as_indexed(images, embedded.digests, stamps),
+            problems=pd.concat(found, ignore_index=True),
+            stamps=stamps,
+            refused=refused,
         )
 
     @classmethod
@@ -190,9 +190,7 @@ class Database:
         found = np.array([self.position(name) for name in names], dtype=np.int64)
         if (found < 0).any():
             unknown = names[int(np.argmax(found < 0))]
-            raise ValueError(
-                f"no indexed image is called {unknown!r} (of {len(self)}); the ids are in .ids"
-            )
+            raise ValueError(f"no indexed image is called {unknown!r}; the ids are in .ids")
         return found
 
     def positions_of_keys(self, keys):
@@ -219,11 +217,8 @@ class Database:
         for number, (name, digest) in enumerate(zip(names, digests, strict=True)):
             same = self._by_digest.get(digest, [])
             called = self.position(name)
-            if called in same or (
-                called >= 0
-                and self.images is not None
-                and images._shows(number, self.images, called)
-            ):
+            shown = called >= 0 and self.images is not None
+            if called in same or (shown and images._shows(number, self.images, called)):
                 own[number] = called
                 continue
             own[number] = next((p for p in same if self._is_file(p, images.path(number))), -1)
@@ -238,34 +233,28 @@ class Database:
         """Raise ValueError if one of `ids` is indexed already."""
         clash = next((name for name in ids if name in self._by_id), None)
         if clash is not None:
-            raise ValueError(
-                f"the id {clash!r} is indexed already; remove it first, or give the new images other ids"
-            )
+            raise ValueError(f"the id {clash!r} is indexed already; remove it, or use another id")
 
     def added(self, other):
         """This database followed by another."""
+        both = {name: [getattr(self, name), getattr(other, name)] for name in _OF_EACH}
+        arrays = {name: np.concatenate(parts) for name, parts in both.items()}
         lost = self.images is None or other.images is None
         return Database(
-            np.concatenate([self.ids, other.ids]),
-            np.concatenate([self.keys, other.keys]),
-            np.concatenate([self.embeddings, other.embeddings]),
-            np.concatenate([self.digests, other.digests]),
-            pd.concat([self.table, other.table]),
-            None if lost else join(self.images, other.images),
-            pd.concat([self.problems, other.problems], ignore_index=True),
-            np.concatenate([self.stamps, other.stamps]),
-            self.refused | other.refused,
+            **arrays,
+            table=pd.concat([self.table, other.table]),
+            images=None if lost else join(self.images, other.images),
+            problems=pd.concat([self.problems, other.problems], ignore_index=True),
+            refused=self.refused | other.refused,
         )
 
     def without(self, positions):
         """This database without the images at `positions`."""
         keep = np.ones(len(self), dtype=bool)
         keep[positions] = False
-        names = ("ids", "keys", "embeddings", "digests", "table", "stamps")
-        kept = {name: getattr(self, name)[keep] for name in names}
-        return replace(
-            self, **kept, images=None if self.images is None else self.images.subset(keep)
-        )
+        kept = {name: getattr(self, name)[keep] for name in (*_OF_EACH, "table")}
+        images = None if self.images is None else self.images.subset(keep)
+        return replace(self, **kept, images=images)
 
     def shown_by(self, images):
         """This database with images that were indexed, taken from a collection that holds them; ValueError names one that it lacks."""
@@ -276,17 +265,17 @@ class Database:
         """Warn of images among the queries and first results (n_queries, 1 + k) that are not those that were indexed, once of each."""
         there = np.zeros(len(self) + 1, dtype=bool)  # the last stands for -1
         there[indices[:, :_MOST_COMPARED]] = True
-        found = (
-            []
-            if self.images is None
-            else changed(self.images, np.flatnonzero(there[:-1]), most_bytes=_MOST_BYTES)
-        )
-        news = [position for position in found if position not in self._told]
+        rows = [] if self.images is None else np.flatnonzero(there[:-1])
+        news = [
+            row
+            for row in changed(self.images, rows, most_bytes=_MOST_BYTES)
+            if row not in self._told
+        ]
         self._told.update(news)
         if news:
             logger.warning(
-                "%d of the images found or asked for by id changed since they were indexed, the first is %s: they are found by what they were, and not "
-                "shown; index again", len(news), self.ids[news[0]],
+                "%d of the images found or asked for by id changed since they were indexed, the first is %s: they are "
+                "found by what they were, and not shown; index again", len(news), self.ids[news[0]],
             )  # fmt: skip
 
     @cached_property
@@ -315,3 +304,149 @@ def _column(column):
         for row, value in enumerate(values):
             values[row] = value if value is None or isinstance(value, _SAVED) else text_of(value)
     return values
+
+
+def join(first, second):
+    """The images of `first`, then those of `second`; ids must differ."""
+    source, rows = first._source, first._rows
+    if type(source) is not _Joined:
+        source, rows = _Joined([first]), np.arange(len(first))
+    joined = _Joined([*source.parts, second])
+    rows = np.concatenate([rows, joined.starts[-1] + np.arange(len(second))])
+    problems = pd.concat([first.problems, second.problems], ignore_index=True)
+    table = pd.concat([first.table, second.table])
+    return ImageCollection(joined, table, rows=rows, problems=problems, name=first.name)
+
+
+def indexed_among(images, ids):
+    """The images of a collection that were indexed, in their order; ValueError names one that it lacks."""
+    found = positions_of(ids, images.ids)
+    if (found < 0).any():
+        raise ValueError(
+            f"{images.name!r} lacks {int((found < 0).sum())} of the {len(ids)} indexed images, the first is "
+            f"{ids[int(np.argmax(found < 0))]!r}; give the collection that was indexed, or load without images"
+        )
+    return images.subset(found)
+
+
+def as_indexed(images, digests, stamps):
+    """The same images, but one whose file holds something else than when it was indexed is refused when it is read.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    digests : sequence of str
+        Of the contents that were indexed.
+    stamps : list
+        Of the files then; see `cbirkit.store.Embedded`.
+    """
+    if not any(
+        stamp is not None and images.path(row) is not None for row, stamp in enumerate(stamps)
+    ):
+        return images  # nothing that could change
+    source = _Indexed(images, list(digests), list(stamps))
+    return ImageCollection(source, images.table, problems=images.problems, name=images.name)
+
+
+def contents_of(images, position):
+    """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
+    stamp = stamp_of(images.path(position))
+    digest = contents_key(images, position, stamp, DigestCache(None)).hex()
+    return digest, () if stamp and not is_settled(stamp) else stamp
+
+
+def changed(images, positions, *, cache=None, most_bytes=None):
+    """Positions of images whose files hold something else than when they were indexed.
+
+    Parameters
+    ----------
+    images : ImageCollection
+        Made by `as_indexed`, `join` or as a part of one; of others none has changed.
+    positions : iterable of int
+    cache : DigestCache, optional
+    most_bytes : int, optional
+        Read no more than these to compare contents; what is left is compared when it is shown.
+    """
+    found = []
+    for position in positions if hasattr(getattr(images, "_source", None), "is_other") else ():
+        other, n_read = images._source.is_other(images._rows[position], cache or DigestCache(None))
+        if other:
+            found.append(int(position))
+        if most_bytes is not None and (most_bytes := most_bytes - n_read) < 0:
+            break
+    return found
+
+
+class _Joined:
+    """A source (see `cbirkit.images.sources`) whose rows are those of its parts, one part after the other."""
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.starts = np.cumsum([0, *map(len, parts)])[:-1]
+        roots = {part.root for part in parts}
+        self.root = roots.pop() if len(roots) == 1 else None
+
+    def _find(self, row):
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.parts[number], int(row - self.starts[number])
+
+    def is_other(self, row, cache):
+        part, position = self._find(row)
+        other = getattr(part._source, "is_other", None)
+        return (False, 0) if other is None else other(part._rows[position], cache)
+
+    def _asked(name):
+        def ask(self, row, *args):
+            part, position = self._find(row)
+            return getattr(part, name)(position, *args)
+
+        return ask
+
+    read, thumbnail, digest, path, make_mask = map(
+        _asked, ("__getitem__", "thumbnail", "digest", "path", "mask")
+    )
+
+    def read_mask(self, path):
+        there = [p for p in self.parts if p.root is not None and as_on_disk(p.root / path)]
+        return (there or self.parts)[0]._source.read_mask(path)
+
+
+class _Indexed(_Joined):
+    """A source of one part, which compares its files with what was indexed before it reads them."""
+
+    def __init__(self, images, digests, stamps):
+        super().__init__([images])
+        self.digests, self.stamps, self._paths = digests, stamps, {}
+
+    def path(self, row):
+        if row not in self._paths:  # made once: a search for one query should not wait for them
+            self._paths[row] = super().path(row)
+        return self._paths[row]
+
+    def is_other(self, row, cache):
+        """Whether the file holds something else now, and how many bytes were read to know it."""
+        path = self.path(row)
+        if path is None or self.stamps[row] is None:
+            return False, 0
+        try:
+            now = stamp_of(path)
+            if now == self.stamps[row]:
+                return False, 0
+            if contents_key(self.parts[0], int(row), now, cache).hex() != self.digests[row]:
+                return True, now[0]
+        except (OSError, ImageProblem):
+            return True, 0
+        if is_settled(now):
+            self.stamps[row] = now
+        return False, now[0]
+
+    def read(self, row):
+        return super().read(self._checked(row))
+
+    def thumbnail(self, row, size):
+        return super().thumbnail(self._checked(row), size)
+
+    def _checked(self, row):
+        if self.is_other(row, DigestCache(None))[0] and self.path(row).exists():
+            raise ImageProblem(self.parts[0].ids[row], "changed since it was indexed; index again")
+        return row

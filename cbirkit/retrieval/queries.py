@@ -1,5 +1,6 @@
-"""What may be asked: collections, files, pixels, ids of indexed images, and lists of these."""
+"""What may be asked: collections, files, pixels, ids of indexed images, and lists of these; and the asking of an index."""
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..images import ImageCollection, ImageProblem, read_image
-from ..store import embed
-from .nearest import check_k
+from cbirkit.images import ImageCollection, ImageProblem, read_image
+from cbirkit.indexes import leave_out
+from cbirkit.store import embed
+
+
+def check_k(k, n):
+    """Raise ValueError unless k is None or a whole number from 1 to the n indexed images."""
+    if k is None:
+        return
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"k={k!r} is not a positive whole number; k=None ranks the whole database")
+    if k > n:
+        raise ValueError(f"k={k} exceeds the {n} indexed images; use k <= {n}, or k=None for all")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +75,10 @@ def as_queries(queries, encoder, database, k=None, *, store=None, progress=True)
         ids = queries.ids[done.positions].tolist()
         own, namesakes = database.find(ids, done.digests, queries.subset(done.positions))
         return Queries(ids, done.embeddings, own, namesakes, len(done.problems))
-    items = _listed(queries)
+    if not isinstance(queries, np.ndarray | list | tuple | pd.Series | pd.Index):
+        queries = [queries]
+    one = isinstance(queries, np.ndarray) and queries.ndim not in (0, 1, 4)
+    items = [queries] if one else list(queries)
     if not items:
         raise ValueError("there is no query: the list is empty; give at least one image or id")
     kinds = np.array([_kind(item, database) for item in items])
@@ -87,15 +101,6 @@ def as_queries(queries, encoder, database, k=None, *, store=None, progress=True)
     return Queries(names, embeddings, own)
 
 
-def _listed(queries):
-    """The queries as a list of single ones."""
-    if isinstance(queries, np.ndarray):
-        return list(queries) if queries.ndim in (0, 1, 4) else [queries]
-    if isinstance(queries, list | tuple | pd.Series | pd.Index):
-        return list(queries)
-    return [queries]
-
-
 def _kind(item, database):
     """ "id", "file" or "pixels"."""
     if isinstance(item, str) and database.position(item) >= 0:
@@ -103,11 +108,11 @@ def _kind(item, database):
     if isinstance(item, str | os.PathLike):
         if Path(item).is_dir():
             raise ValueError(
-                f"{str(item)!r} is a folder; search for ImageCollection.from_folder({str(item)!r})"
+                f"{str(item)!r} is a folder; search for ImageCollection.from_folder of it"
             )
         if isinstance(item, str) and not Path(item).exists():
             raise ValueError(
-                f"no indexed image and no file is called {item!r}; use one of the {len(database)} ids in .ids, or a path"
+                f"no indexed image and no file is called {item!r}; the ids are in .ids"
             )
         if not Path(item).exists():
             raise ImageProblem(os.fspath(item), "No such file or directory")
@@ -133,32 +138,47 @@ def _encode(items, names, encoder, database):
 
 def _pixels(item):
     if isinstance(item, np.ndarray) and item.ndim == 1:
-        raise ValueError(
-            f"a query is an array of shape {item.shape}; give pixels (h, w, 3), or use search_embeddings for embeddings"
-        )
-    if item is None or isinstance(item, int | float | dict | set) or not _is_image(item):
+        raise ValueError(f"a query is an array of shape {item.shape}; see search_embeddings")
+    plain = isinstance(item, np.ndarray | bytes | bytearray | memoryview)
+    if not plain and not hasattr(item, "read") and not hasattr(item, "convert"):
         raise TypeError(
             f"a query is a {type(item).__name__}; give an ImageCollection, an id, a path, bytes, a PIL image or an array"
         )
     return read_image(item)
 
 
-def _is_image(item):
-    return (
-        isinstance(item, np.ndarray | bytes | bytearray | memoryview)
-        or hasattr(item, "read")
-        or hasattr(item, "convert")
-    )
-
-
 def _unique(names):
     """Names made unique: the second ``a`` becomes ``a (2)``."""
-    taken, out = set(), []
+    taken = {}
     for name in names:
-        number, new = 1, name
-        while new in taken:
-            number += 1
-            new = f"{name} ({number})"
-        taken.add(new)
-        out.append(new)
-    return out
+        new = (f"{name} ({number})" if number > 1 else name for number in itertools.count(1))
+        taken[next(one for one in new if one not in taken)] = None
+    return list(taken)
+
+
+def nearest(index, database, queries, k, *, exclude_self):
+    """The k nearest database images of each query.
+
+    Parameters
+    ----------
+    index : fitted index
+        Its ``kneighbors`` gives keys.
+    database : Database
+    queries : Queries
+    k : int or None
+        None: as many as there are for any query.
+    exclude_self : bool
+
+    Returns
+    -------
+    indices : ndarray of shape (n_queries, k), int64
+        Positions in the database; -1 pads rows that are short of one because the query itself was left out.
+    distances : ndarray of shape (n_queries, k)
+    """
+    own = queries.own if exclude_self else np.full(len(queries.own), -1)
+    n = len(database)
+    deep = n if k is None else min(k + int((own >= 0).any()), n)
+    distances, keys = index.kneighbors(queries.embeddings, n_neighbors=deep)
+    k = max(1, deep - int((own >= 0).all())) if k is None else k
+    distances, indices = leave_out(distances, database.positions_of_keys(keys), own, k)
+    return indices, distances
