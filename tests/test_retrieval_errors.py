@@ -48,7 +48,7 @@ def retriever(photos):
         (3, 1, TypeError, "a query is a int"),
         ({"a": 1}, 1, TypeError, "a query is a dict"),
         (np.zeros(12), 1, TypeError, "a query is a float"),
-        ([np.zeros(12)], 1, ValueError, "use search_embeddings for embeddings"),
+        ([np.zeros(12)], 1, ValueError, "search_embeddings"),
         (np.zeros((3, 10, 12)), 1, ImageProblem, "channel-first"),
         (np.full((4, 4, 3), np.nan), 1, ImageProblem, "must lie in 0..1"),
     ],

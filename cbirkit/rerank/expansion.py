@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ranking.ids import own_positions
+from ..ranking.codes import own_positions
 
 
 def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None):

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cbirkit.images import ImageCollection, ImageProblem
-from cbirkit.images.folders import as_on_disk
-from cbirkit.images.tables import text_of
-from cbirkit.ranking.ids import composed, positions_of
+from cbirkit.images.tables import as_on_disk, text_of
+from cbirkit.ranking.codes import composed, positions_of
 from cbirkit.store import DigestCache, contents_key, is_settled, stamp_of
 
 logger = logging.getLogger(__name__)
