@@ -55,7 +55,7 @@ def test_matching_without_or_with_one_descriptor():
         (np.ones((2, 3)), np.ones((2, 4)), 0.8, "one detector"),
         (np.ones((2, 3)), np.ones((2, 3)), 1.5, "ratio"),
         (np.ones((2, 3)), np.full((2, 3), np.nan), 0.8, "NaN"),
-        (np.ones(3), np.ones((2, 3)), 0.8, "one row a key point"),
+        (np.ones(3), np.ones((2, 3)), 0.8, "2D array"),
     ],
 )
 def test_bad_descriptors_are_refused(a, b, ratio, words):
@@ -190,7 +190,7 @@ def test_missing_features_are_named():
     ranking = Ranking(["q"], ["unknown"], [[0]], [[0.1]])
     with pytest.raises(ValueError, match="'unknown'"):
         rerank.verify_ranking(ranking, scene())
-    with pytest.raises(ValueError, match="n must"):
+    with pytest.raises(ValueError, match="n == 0"):
         rerank.verify_ranking(ranking, scene(), n=0)
 
 
@@ -246,7 +246,7 @@ def test_a_query_that_was_left_out_stays_out():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"n": 0}, "n must"),
+        ({"n": 0}, "n == 0"),
         ({"alpha": -1}, "alpha"),
         ({"accepted": np.ones((1, 1), bool)}, "one flag a result"),
         ({"database": np.ones((3, 5))}, "encode both alike"),

@@ -6,9 +6,14 @@ query and what it found.
 """
 
 from .expansion import expand_queries, query_expansion
-from .matching import match_descriptors
-from .spatial import SpatialRanking, describe_images, verify_ranking
-from .verification import Verification, verify
+from .verification import (
+    SpatialRanking,
+    Verification,
+    describe_images,
+    match_descriptors,
+    verify,
+    verify_ranking,
+)
 
 __all__ = [
     "SpatialRanking",

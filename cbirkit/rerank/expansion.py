@@ -4,8 +4,11 @@ import numbers
 from dataclasses import replace
 
 import numpy as np
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array, check_scalar
 
-from ..ranking.codes import own_positions
+from cbirkit.indexes import Exact, leave_out
+from cbirkit.ranking.codes import own_positions
 
 
 def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None):
@@ -56,15 +59,16 @@ def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None)
     database = _unit(database, "database", len(ranking.database_ids))
     if queries.shape[1] != database.shape[1]:
         raise ValueError(
-            f"queries have {queries.shape[1]} dimensions and the database {database.shape[1]}; encode both alike"
+            f"{queries.shape[1]} and {database.shape[1]} dimensions; encode both alike"
         )
-    _check(n, alpha)
+    check_scalar(n, "n", numbers.Integral, min_val=1)
+    check_scalar(alpha, "alpha", numbers.Real, min_val=0, max_val=1e3)
     use = ranking.indices >= 0
     if accepted is not None:
         accepted = np.asarray(accepted, dtype=bool)
         if accepted.shape != use.shape:
             raise ValueError(
-                f"accepted has the shape {accepted.shape}, the ranking {use.shape}; give one flag a result"
+                f"accepted is {accepted.shape}, not {use.shape}; give one flag a result"
             )
         use &= accepted
     use &= use.cumsum(axis=1) <= n  # the first n of those that may be used
@@ -73,7 +77,7 @@ def expand_queries(queries, database, ranking, *, n=5, alpha=0.0, accepted=None)
         results = database[ranking.indices[row, use[row]]]  # (m, n_dims)
         weights = np.maximum(results @ queries[row], 0) ** alpha
         expanded[row] += weights @ results
-    return _unit(expanded, "queries", len(expanded))
+    return normalize(expanded)
 
 
 def query_expansion(queries, database, ranking, *, n=5, alpha=0.0, accepted=None):
@@ -98,42 +102,21 @@ def query_expansion(queries, database, ranking, *, n=5, alpha=0.0, accepted=None
     >>> query_expansion([[1, 0]], vectors, ranking, n=1).ids.tolist()
     [['a', 'c', 'b']]
     """
-    from ..indexes import Exact
-
     expanded = expand_queries(queries, database, ranking, n=n, alpha=alpha, accepted=accepted)
     own = own_positions(ranking.own, ranking.query_ids, ranking.database_ids)
     own = np.where((ranking.indices == own[:, None]).any(axis=1), -1, own)
     n_database = len(ranking.database_ids)
     k = min(ranking.k + 1, n_database)  # one more, for the query itself
     distances, indices = Exact("cosine").fit(database).kneighbors(expanded, k)
-    distances = distances.astype(np.float64)
-    itself = (indices == own[:, None]) & (own >= 0)[:, None]
-    order = np.argsort(itself, axis=1, kind="stable")  # the query itself last
-    indices = np.take_along_axis(np.where(itself, -1, indices), order, axis=1)[:, : ranking.k]
-    distances = np.take_along_axis(np.where(itself, np.inf, distances), order, axis=1)[
-        :, : ranking.k
-    ]
-    how = f"{'verified' if accepted is not None else 'average' if alpha == 0 else f'alpha={alpha:g}'} query expansion"
-    protocol = "; ".join(filter(None, [ranking.protocol, f"{how}, n={n}"]))
+    distances, indices = leave_out(distances.astype(np.float64), indices, own, ranking.k)
+    how = "average" if alpha == 0 else f"alpha={alpha:g}"
+    how = f"{how if accepted is None else 'verified'} query expansion, n={n}"
+    protocol = "; ".join(filter(None, [ranking.protocol, how]))
     return replace(ranking, indices=indices, distances=distances, protocol=protocol)
 
 
 def _unit(vectors, name, n_rows):
-    vectors = np.asarray(vectors)
-    if vectors.ndim != 2 or len(vectors) != n_rows or vectors.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{name} must be embeddings ({n_rows}, n_dims), one row for each id of the ranking, "
-            f"got {vectors.dtype} of shape {vectors.shape}"
-        )
-    vectors = vectors.astype(np.float32)
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{name} hold NaN or infinity; mend the encoder or leave that image out")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-
-
-def _check(n, alpha):
-    if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"n must be a whole number >= 1, got {n!r}; 5 is a good start")
-    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not 0 <= alpha < np.inf:
-        raise ValueError(f"alpha must be a number >= 0, got {alpha!r}; 0 weighs all results alike")
+    vectors = check_array(vectors, dtype=np.float32, input_name=name)
+    if len(vectors) != n_rows:
+        raise ValueError(f"{name} must be {n_rows} rows, one for each id, got {len(vectors)}")
+    return normalize(vectors)
