@@ -146,6 +146,34 @@ def test_the_mouse_selects_on_the_map_and_crops_the_query(notebook):
     )
 
 
+def test_a_click_or_a_drag_marks_a_thing(notebook):
+    root = view(notebook, "ObjectExplorer")
+    root.locator(".cbk-picker .cbk-tile").first.click()
+    notebook.until(lambda: "the whole picture of p/0.png" in said(root), "no other query")
+    picture = root.locator(".cbk-frame img")
+    area = picture.bounding_box()  # of 64 pixels a side
+    picture.click(position={"x": 16.5 / 64 * area["width"], "y": 18.5 / 64 * area["height"]})
+    notebook.until(lambda: "a region of" in said(root), "the click found nothing")
+    assert root.locator(".cbk-rubber").is_visible()
+    assert "px at" in root.locator(".cbk-lists img").first.get_attribute("alt")
+    act_and_wait(notebook, root, lambda: drag(notebook, picture, [(-10, -10), (60, 60)]))
+    picture.click(position={"x": area["width"] - 3, "y": 3})
+    notebook.until(lambda: "no region was found" in said(root), "a click beside all was not told")
+
+
+def test_a_result_becomes_the_target_of_the_attack(notebook):
+    root = view(notebook, "AttackLab")
+    grids = root.locator(".cbk-lists .cbk-grid")
+    assert [grids.nth(i).locator(".cbk-tile").count() for i in range(3)] == [3, 4, 4]
+    tile = grids.nth(1).locator(".cbk-tile").last
+    target = tile.get_attribute("data-id")
+    act_and_wait(notebook, root, tile.click)
+    assert f"the target first ({target})" in said(root)
+    chosen = root.locator(".cbk-controls select").nth(1)  # network, then aim
+    words = chosen.evaluate("node => node.selectedOptions[0].textContent")
+    assert words.replace("\N{NO-BREAK SPACE}", " ") == "the target first"
+
+
 def drag(notebook, locator, stops):
     """Drag through places given from the middle of what is located, in pixels."""
     x, y = middle(locator)
@@ -175,6 +203,7 @@ def test_texts_are_whole_and_clear_and_targets_large_enough(notebook, width, the
     )  # the menus have no room at 800 px
     notebook.use_theme(theme)
     notebook.page.set_viewport_size({"width": width, "height": 1200})
+    notebook.fits(".cbk-explorer")
     notebook.until(
         lambda: faults(notebook.page) == {},
         "texts are cut or faint, or targets small: see page_looks.faults",

@@ -339,11 +339,7 @@ def test_very_few_images(n):
         ),
         ({"embeddings": np.ones(30)}, ValueError, "must have the shape"),
         ({"method": "mds"}, ValueError, "method must be one of"),
-        (
-            {"method": np.ones((30, 3))},
-            ValueError,
-            r"positions \(n_images, 2\), finite",
-        ),
+        ({"method": np.ones((30, 3))}, ValueError, r"positions \(n_images, 2\), finite"),
         ({"method": None}, ValueError, "method must be one of pca, tsne, umap or positions"),
         (
             {"metric": "hamming"},

@@ -34,7 +34,7 @@ def test_thumbnails_are_made_once_and_the_oldest_forgotten(images):
     cache = ThumbnailCache(max_images=4)
     first = cache.get(images, images.ids[:2], 96)
     assert cache.get(images, images.ids[:2], 96)[0] is first[0]
-    assert all(cache.get(images, images.ids[2:20], 96)) and len(cache._kept) == 4
+    assert all(cache.get(images, images.ids[2:20], 96)) and cache._get.cache_info().currsize == 4
     again = cache.get(images, images.ids[:1], 96)[0]
     assert again == first[0] and again is not first[0]
 

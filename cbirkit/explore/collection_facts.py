@@ -214,7 +214,6 @@ def told_filters(filters, containing=""):
 
 def _ranges(values):
     """Parts of about equal number, as ((lowest, highest), count); all ends are values that occur."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)))
-    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(len(edges) - 2, 0))
-    for _, part in pd.Series(np.asarray(values)).groupby(places):
-        yield (part.min(), part.max()), len(part)
+    parts = values.groupby(pd.qcut(values, _BINS, duplicates="drop"), observed=True)
+    for low, high, n in parts.agg(["min", "max", "size"]).itertuples(index=False):
+        yield (low, high), n

@@ -3,11 +3,10 @@
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from threading import Lock
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,9 +39,7 @@ class ThumbnailCache:
     """
 
     def __init__(self, max_images=_MOST_KEPT):
-        self.max_images, self._lock = max_images, Lock()
-        # (id of the collection, image id, size) -> (collection, which keeps its id() its own; bytes)
-        self._kept = OrderedDict()
+        self._get = lru_cache(max_images)(_thumbnail)
 
     def get(self, images, ids, size):
         """Encoded thumbnails of some images.
@@ -59,20 +56,8 @@ class ThumbnailCache:
         list of bytes
             Empty bytes for an image that cannot be read (the log says why).
         """
-        keys = [(id(images), i, size) for i in ids]
-        with self._lock:
-            found = {key: self._kept.get(key) for key in keys}
-        missing = [key for key, one in found.items() if one is None]
         with ThreadPoolExecutor(4) as pool:  # decoders let go of Python's lock, so threads help
-            made = list(pool.map(lambda key: (images, _thumbnail(images, *key[1:])), missing))
-        found |= zip(missing, made, strict=True)
-        with self._lock:
-            for key in keys:
-                self._kept[key] = found[key]
-                self._kept.move_to_end(key)
-            while len(self._kept) > self.max_images:
-                self._kept.popitem(last=False)
-        return [found[key][1] for key in keys]
+            return list(pool.map(lambda i: self._get(images, i, size), ids))
 
 
 def _thumbnail(images, image_id, size):
