@@ -239,8 +239,8 @@ class CollectionExplorer(Explorer):
         self._lists = Box().add_class("cbk-lists")
         detail.add_class("cbk-panel").add_class("cbk-detail")
         columns = Box([detail, VBox([self._pager, self._lists])]).add_class("cbk-columns")
-        row = [self._menu, self._filters, self._make_status(), self._progress, columns]
-        super().__init__(row)
+        rows = [self._menu, self._filters, self._make_status(), self._progress, columns]
+        super().__init__(rows)
         self.add_class("cbk-collection")
 
     # ------------------------------------------------------------------ events
@@ -268,13 +268,8 @@ class CollectionExplorer(Explorer):
         if self._stopped:
             raise _StopSurvey
         if n_done == n_images or time.monotonic() - self._told_at > _BETWEEN:
-            self._told_at, told = (
-                time.monotonic(),
-                f"All {n_images:,} images are read; they are being compared",
-            )
-            if n_done < n_images:
-                told = f"Being looked at: {n_done:,} of {n_images:,} images"
-            self._tell_progress(told)
+            self._told_at = time.monotonic()
+            self._tell_progress(f"Being looked at: {n_done:,} of {n_images:,} images")
 
     def _on_end(self, failure):
         if failure is not None:
@@ -340,11 +335,7 @@ class CollectionExplorer(Explorer):
         name = self.selected
         picture = self._thumbnails.get(self.images, [name], _LARGER)[0]
         rows = self._known_of(self._selected, name, bool(picture))
-        words = [
-            value if what == "size" else f"{what} {value}"
-            for what, value in rows
-            if what not in _AT_LENGTH
-        ]
+        words = [f"{what} {value}" for what, value in rows if what not in _AT_LENGTH]
         told = f"{name}: {', '.join(words)}"
         self._larger.show([Tile(name, picture, told, title=name)], heading="Picked", summary="")
         self._known.show(Table((), [("image", name), *rows]))
@@ -354,11 +345,8 @@ class CollectionExplorer(Explorer):
         """list of (what, value) of one image."""
         facts, size = self._facts, self._views.size(at)
         rows = [("size", f"{size} pixels" if size else self._size(at, readable))]
-        columns = [
-            "label",
-            *(one for one in facts.table if one not in ("label", "path", *MEASURED)),
-        ]
-        rows += [(one, facts.text(one, at)) for one in columns[:_MOST_COLUMNS]]
+        columns = [one for one in facts.table if one not in ("label", "path", *MEASURED)]
+        rows += [(one, facts.text(one, at)) for one in ["label", *columns[: _MOST_COLUMNS - 1]]]
         far, path = facts.text("distance", at), self.images.path(at)
         rows += [("distance", f"{float(far):.3f}" if far else "")]
         if path is not None:

@@ -14,9 +14,7 @@ from .widgets import paged
 VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "classes", "sizes")
 _AT_ONCE = ("contact sheet", "classes")  # views that need no survey
 _IN_GROUP = 24  # images of a group that are shown
-_SAME_CUT = (
-    16  # bits in which the hashes of two versions of a picture that was not cut differ at most
-)
+_SAME_CUT = 16  # bits in which hashes of two versions of a picture that was not cut may differ
 _ROWS = 50  # of a table on one page
 _MOST_SIZES = 20  # in the table of frequent sizes, on one page
 _BINS = 8  # of the longer side, at most
@@ -135,7 +133,9 @@ class CollectionViews:
         # A sentence, all that there is, how many of it on a page, and what makes sections of a page.
         told, (items, what), per_page, sections = make(asked, kept, filtered)
         part, *pages = paged(items, asked.page, per_page, what)
-        return CollectionView(titled(asked.view), told, tuple(sections(part)), None, *pages)
+        return CollectionView(
+            titled(asked.view), told, tuple(sections(part) if len(items) else ()), None, *pages
+        )
 
     # ------------------------------------------------------------------ one image after the other
 
@@ -235,36 +235,22 @@ class CollectionViews:
     # ------------------------------------------------------------------ tables
 
     def _broken(self, _asked, _kept, _filtered):
-        n, rows = len(self.found.problems), self.found.problems[["name", "reason"]].astype(str)
-        told = f"{_count(n, 'file')} that cannot be read, with the reason."
-        listed = lambda part: [
-            Section("Why they cannot be read", table=Table(("file", "reason"), part))
-        ]
-        rows = (list(rows.itertuples(index=False, name=None)), "files")
-        return (
-            told if n else "Every file can be read.",
-            rows,
-            _ROWS,
-            listed if n else lambda part: [],
-        )
+        rows = list(self.found.problems[["name", "reason"]].astype(str).itertuples(index=False))
+        told = f"{_count(len(rows), 'file')} that cannot be read, with the reason."
+        return told if rows else "Every file can be read.", (rows, "files"), _ROWS, self._reasons
+
+    def _reasons(self, part):
+        return [Section("Why they cannot be read", table=Table(("file", "reason"), part))]
 
     def _classes(self, _asked, kept, filtered):
         keep = np.isin(np.arange(len(self._facts.table)), kept)
         counts = self._facts.counts("label", keep)
         if not len(counts):
-            told = (
-                "These images have no labels: put them into one folder a class, or add them with "
-            )
-            told = (
-                f"No image{filtered} has a label."
-                if filtered
-                else told + "with_columns(label=...)."
-            )
-            return told, (counts, "classes"), _ROWS, lambda part: []
+            told = "There are no labels: make one folder a class, or use with_columns(label=...)."
+            told = f"No image{filtered} has a label." if filtered else told
+            return told, (counts, "classes"), _ROWS, None
         total, most, least = int(counts.sum()), int(counts.iloc[0]), int(counts.iloc[-1])
-        told = (
-            f"{_count(len(counts), 'class', 'classes')}{filtered}, the largest is {counts.index[0]}"
-        )
+        told = f"{_count(len(counts), 'class', 'classes')}{filtered}, the largest {counts.index[0]}"
         told += f" with {_count(most, 'image')}, {most / least:.3g} times the smallest"
         told += f"; {len(kept) - total:,} images have no label" if len(kept) > total else ""
 
@@ -281,39 +267,34 @@ class CollectionViews:
         facts = facts[facts["width"].notna()]
         counts = facts[["width", "height"]].astype(int).value_counts()
         if not len(facts):
-            return (
-                f"No image{filtered} can be read.",
-                (counts, "sizes"),
-                _MOST_SIZES,
-                lambda part: [],
-            )
+            return f"No image{filtered} can be read.", (counts, "sizes"), _MOST_SIZES, None
         told = f"{len(facts):,} images{filtered}: width {_span(facts['width'])}, height "
         told += f"{_span(facts['height'])}; {_count(len(counts), 'size')}."
         edges = bin_edges(facts["longer_side"].to_numpy()).tolist()
-        ends = [(low, high - 1) for low, high in pairwise(edges)]
-        sides = np.histogram(facts["longer_side"], edges)[0].tolist()
-        ways = facts["orientation"].value_counts()
+        sides, ways = (
+            np.histogram(facts["longer_side"], edges)[0],
+            facts["orientation"].value_counts(),
+        )
+        ends = [{"longer_side": (low, high - 1)} for low, high in pairwise(edges)]
+        ends = [one if n else None for one, n in zip(ends, sides, strict=True)]
+        spans = [f"{a:,} to {b - 1:,}" if b > a + 1 else f"{a:,}" for a, b in pairwise(edges)]
 
         def listed(part):
-            sizes = {f"{w} × {h}": {"width": w, "height": h} for w, h in part.index}
-            longer = {
-                f"{low:,} to {high:,}" if high > low else f"{low:,}": {"longer_side": (low, high)}
-                if n
-                else None
-                for (low, high), n in zip(ends, sides, strict=True)
-            }
-            named = {name: {"orientation": name} for name in ways.index}
-            yield _counted("Most frequent", "width × height", sizes, part.tolist())
-            yield _counted("Longer side", "pixels", longer, sides)
-            yield _counted("Orientation", "orientation", named, ways.tolist())
+            sizes = [{"width": width, "height": height} for width, height in part.index]
+            names = [f"{width} × {height}" for width, height in part.index]
+            yield _counted("Most frequent", "width × height", names, sizes, part)
+            yield _counted("Longer side", "pixels", spans, ends, sides)
+            named = [{"orientation": name} for name in ways.index]
+            yield _counted("Orientation", "orientation", ways.index, named, ways)
 
         return told, (counts, "sizes"), _MOST_SIZES, listed
 
 
-def _counted(heading, what, filters, counts):
+def _counted(heading, what, names, filters, counts):
     """A table of what can be filtered by, and how many images each has."""
-    rows = [(name, f"{n:,}") for name, n in zip(filters, counts, strict=True)]
-    return Section(heading, table=Table((what, "images"), rows, counts, list(filters.values())))
+    rows = [(name, f"{n:,}") for name, n in zip(names, counts, strict=True)]
+    counts = [int(n) for n in counts]
+    return Section(heading, table=Table((what, "images"), rows, counts, filters))
 
 
 def titled(view):

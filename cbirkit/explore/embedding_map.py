@@ -95,7 +95,7 @@ class EmbeddingMap(Explorer):
         self._chosen, self._marks = np.empty(0, np.int64), dict(NO_MARKS)
         self._make_parts(method, colour_by)
         self._canvas.colour(self._colouring.groups(colour_by))
-        self._say(f"{_named(method)} of {len(images):,} images, coloured by {colour_by}.")
+        self._status.say(f"{_named(method)} of {len(images):,} images, coloured by {colour_by}.")
         self._lay_out()
 
     # ------------------------------------------------------------------ for use from Python
@@ -166,7 +166,7 @@ class EmbeddingMap(Explorer):
         self._near.show(found.tiles, heading=f"Nearest to {query}", summary=known)
         self._arrange_lists()
         joined = f"Nearest to {query} by {self._metric} distance, joined to it on the map."
-        self._say(f"{joined} {known}")
+        self._status.say(f"{joined} {known}")
         return [str(tile.id) for tile in found.tiles]
 
     def clear_path(self):
@@ -209,9 +209,6 @@ class EmbeddingMap(Explorer):
         self._on_value([self._colours], lambda: self._quiet or self._recolour())
         self._on_value([self._methods], self._lay_out)
 
-    def _say(self, text, problem=False):
-        self._status.say(text, problem=problem)
-
     def _check(self, method):
         if method != GIVEN or self._given is None:
             check_method(method, len(self.images))
@@ -231,8 +228,9 @@ class EmbeddingMap(Explorer):
         if ready and self.quality is not None:
             return
         if not ready:
-            told = f"{_named(method)} is being fitted to {n:,} images"
-            self._say(f"{told}; PCA is shown until it is ready.")
+            self._status.say(
+                f"{_named(method)} is being fitted to {n:,} images; PCA is shown so far."
+            )
 
         def work():
             if self.quality is None:
@@ -240,12 +238,12 @@ class EmbeddingMap(Explorer):
             if not ready:
                 self._take(method, project(self._rows, method, random_state=self._seed), turn)
                 if turn is self._turn:
-                    self._say(f"{_named(method)} is shown.")
+                    self._status.say(f"{_named(method)} is shown.")
 
         def end(failure):
             if failure is not None and turn is self._turn:
                 stays = f"{_named(self._shown)} stays, for {_named(method)} failed: {failure}"
-                self._say(stays, problem=True)
+                self._status.say(stays, problem=True)
 
         self._task = Task(work, end, "embedding map")
 
@@ -276,20 +274,20 @@ class EmbeddingMap(Explorer):
         kept = [(place, tile.mark) for place, tile in pairs if place >= 0]
         self._mark(at, *zip(*kept, strict=True) if kept else ((), ()))
         told = f"The explorer asks for {query.name}; {len(kept)} of its {len(places)} results are marked."
-        self._say(told + (" It is not on the map itself." if at < 0 else ""))
+        self._status.say(told + (" It is not on the map itself." if at < 0 else ""))
 
     def _select(self, chosen):
         self._chosen = chosen
         self._show_selected(1)
         self._arrange_lists()
         common = self._colouring.groups(self.colour_by).most_common(chosen)
-        self._say(f"{len(chosen):,} images selected. {common}")
+        self._status.say(f"{len(chosen):,} images selected. {common}")
 
     def _recolour(self):
         self._canvas.colour(self._colouring.groups(self.colour_by))
         self._show_selected(1)
         self._redraw()
-        self._say(f"Coloured by {self.colour_by}.")
+        self._status.say(f"Coloured by {self.colour_by}.")
 
     # ------------------------------------------------------------------ showing
 

@@ -1,78 +1,18 @@
 """What the points of a map are coloured by: a column, clusters, errors, or values of one's own."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from sklearn.cluster import MiniBatchKMeans
 
 from cbirkit.images.tables import text_of
-from cbirkit.plots.style import COLOURS, MARKERS, safe_text
+from cbirkit.plots.maps import group
 from cbirkit.ranking.codes import aligned, is_missing
 
 from .projection import nearest
 
-MOST_GROUPS = 16  # the others are one group of grey dots, as in plots.embedding_map
 _MOST_VALUES = 1000  # a column with more different values is not offered
 _MOST_FOR_ERRORS = 20_000  # all pairs are compared
 NOTHING, CLUSTER, ERROR, GIVEN = "nothing", "cluster", "error", "given values"
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Points by group.
-
-    Attributes
-    ----------
-    codes : array (n_images,), uint8
-        Row of `legend`.
-    legend : list of dict
-        ``name``, ``count``, ``colour`` (hexadecimal) and ``shape`` (a matplotlib marker) of each group.
-    texts : array (n_images,) of str
-        What to say of each image; "" where there is nothing.
-    """
-
-    codes: np.ndarray
-    legend: list
-    texts: np.ndarray
-
-    def most_common(self, chosen, n=4):
-        """The largest groups among some images, in words; "" where there is but one group."""
-        counts = np.bincount(self.codes[chosen], minlength=len(self.legend))
-        largest = [
-            i for i in np.argsort(-counts, kind="stable")[:n] if counts[i] and len(self.legend) > 1
-        ]
-        return ", ".join(f"{self.legend[i]['name']} ({counts[i]:,})" for i in largest)
-
-
-def group(values, n_images):
-    """Groups by value: the 16 largest apart in colour and shape, the rest together.
-
-    Examples
-    --------
-    >>> groups = group(["cat", "dog", "cat", None], 4)
-    >>> [(one["name"], one["count"], one["shape"]) for one in groups.legend]
-    [('cat', 2, 'o'), ('dog', 1, 's'), ('not labelled', 1, '^')]
-    """
-    if values is None:
-        legend = [{"name": "all images", "count": n_images, "colour": COLOURS[0], "shape": "o"}]
-        return Groups(np.zeros(n_images, np.uint8), legend, np.full(n_images, "", object))
-    texts = np.array([None, *map(_text, values)], dtype=object)[1:]
-    texts[[one is None for one in texts]] = "not labelled"
-    names, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
-    order = np.arange(len(names))
-    if len(names) > MOST_GROUPS:
-        order = np.argsort(-counts, kind="stable")
-    place = np.empty(len(names), dtype=np.uint8)
-    place[order] = np.minimum(np.arange(len(names)), MOST_GROUPS)
-    legend = []
-    for i, one in enumerate(order[:MOST_GROUPS]):
-        look = {"colour": COLOURS[i % len(COLOURS)], "shape": MARKERS[i % len(MARKERS)]}
-        legend.append({"name": safe_text(names[one], 40), "count": int(counts[one]), **look})
-    if len(rest := order[MOST_GROUPS:]):
-        look = {"count": int(counts[rest].sum()), "colour": "#8c8c8c", "shape": "."}
-        legend.append({"name": f"{len(rest):,} others", **look})
-    return Groups(place[codes.ravel()], legend, texts)
 
 
 def _text(value):

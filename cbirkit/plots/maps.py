@@ -1,5 +1,7 @@
 """Embeddings as a map in the plane."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from sklearn.decomposition import PCA
@@ -14,7 +16,7 @@ from .style import COLOURS, GREY, MARKERS, describe, new_axes, plain_text, safe_
 
 _MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
 _MOST_THUMBNAILS = 60
-_MOST_NAMES = 16
+MOST_GROUPS = 16  # the others are one group of grey dots
 
 
 def embedding_map(
@@ -144,28 +146,23 @@ def _scatter(ax, points, labels):
     if labels is None:
         ax.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, lw=0)
         return [GREY] * len(points), ""
-    labels = np.array(["not labelled" if is_missing(one) else text_of(one) for one in labels])
-    names, counts = np.unique(labels, return_counts=True)
-    if len(names) > _MOST_NAMES:
-        names = names[np.argsort(-counts, kind="stable")]
-    looks = [(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(_MOST_NAMES)]
-    named = dict(zip(names, looks, strict=False))
-    others = ~np.isin(labels, list(named))
-    ax.scatter(*points[others].T, s=size / 2, color="0.7", marker=".", lw=0)
-    for name, (colour, marker) in named.items():
-        which = labels == name
-        look = {"color": colour, "marker": marker, "alpha": 0.75, "lw": 0.3, "ec": "white"}
-        words = f"{safe_text(name, 24)} ({which.sum()})"
-        ax.scatter(*points[which].T, s=size, label=words, **look)
-    title = f"{_MOST_NAMES} of {len(names)} labels\n(others: grey dots)" if others.any() else None
+    groups, title = group(labels, len(points)), None
+    for code, one in enumerate(groups.legend):
+        look = {"color": one["colour"], "marker": one["shape"], "alpha": 0.75, "lw": 0.3}
+        if code < MOST_GROUPS:
+            look["label"] = f"{one['name']} ({one['count']})"
+        else:
+            title = f"{MOST_GROUPS} of {groups.n_names} labels\n(others: grey dots)"
+        ax.scatter(*points[groups.codes == code].T, s=size, ec="white", **look)
     beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
     legend = ax.legend(fontsize=8, title=title, title_fontsize=8, **beside)
     plain_text(*legend.get_texts())
     for handle in legend.legend_handles:
         handle.set_sizes([40])
-    colours = [named.get(one, (GREY,))[0] for one in labels]
-    told = ", ".join(map(safe_text, named))
-    return colours, f", {len(names)} labels, each with its colour and marker: {told}"
+    names = [one["name"] for one in groups.legend[:MOST_GROUPS]]
+    colours = [groups.legend[code]["colour"] for code in groups.codes]
+    told = f", {groups.n_names} labels, each with its colour and marker: {', '.join(names)}"
+    return colours, told
 
 
 def _place_thumbnails(ax, points, images, colours):
@@ -186,3 +183,67 @@ def _place_thumbnails(ax, points, images, colours):
         image = OffsetImage(picture, zoom=26 / max(picture.shape[:2]))
         frame = {"edgecolor": colours[i], "linewidth": 1.3}
         ax.add_artist(AnnotationBbox(image, points[i], pad=0.1, zorder=4, bboxprops=frame))
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Points by group.
+
+    Attributes
+    ----------
+    codes : array (n_images,), uint8
+        Row of `legend`.
+    legend : list of dict
+        ``name``, ``count``, ``colour`` (hexadecimal) and ``shape`` (a matplotlib marker) of each group.
+    texts : array (n_images,) of str
+        What to say of each image; "" where there is nothing.
+    """
+
+    codes: np.ndarray
+    legend: list
+    texts: np.ndarray
+
+    @property
+    def n_names(self):
+        """Different texts."""
+        return len(set(self.texts))
+
+    def most_common(self, chosen, n=4):
+        """The largest groups among some images, in words; "" where there is but one group."""
+        counts = np.bincount(self.codes[chosen], minlength=len(self.legend))
+        largest = [
+            i for i in np.argsort(-counts, kind="stable")[:n] if counts[i] and len(self.legend) > 1
+        ]
+        return ", ".join(f"{self.legend[i]['name']} ({counts[i]:,})" for i in largest)
+
+
+def group(values, n_images):
+    """Groups by value: the 16 largest apart in colour and shape, the rest together.
+
+    Examples
+    --------
+    >>> groups = group(["cat", "dog", "cat", None], 4)
+    >>> [(one["name"], one["count"], one["shape"]) for one in groups.legend]
+    [('cat', 2, 'o'), ('dog', 1, 's'), ('not labelled', 1, '^')]
+    """
+    if values is None:
+        legend = [{"name": "all images", "count": n_images, "colour": COLOURS[0], "shape": "o"}]
+        return Groups(np.zeros(n_images, np.uint8), legend, np.full(n_images, "", object))
+    texts = np.array(
+        [None, *(None if is_missing(one) else text_of(one) for one in values)], dtype=object
+    )[1:]
+    texts[[one is None for one in texts]] = "not labelled"
+    names, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
+    order = np.arange(len(names))
+    if len(names) > MOST_GROUPS:
+        order = np.argsort(-counts, kind="stable")
+    place = np.empty(len(names), dtype=np.uint8)
+    place[order] = np.minimum(np.arange(len(names)), MOST_GROUPS)
+    legend = []
+    for i, one in enumerate(order[:MOST_GROUPS]):
+        look = {"colour": COLOURS[i % len(COLOURS)], "shape": MARKERS[i % len(MARKERS)]}
+        legend.append({"name": safe_text(names[one], 40), "count": int(counts[one]), **look})
+    if len(rest := order[MOST_GROUPS:]):
+        look = {"count": int(counts[rest].sum()), "colour": "#8c8c8c", "shape": "."}
+        legend.append({"name": f"{len(rest):,} others", **look})
+    return Groups(place[codes.ravel()], legend, texts)
