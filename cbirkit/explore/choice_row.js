@@ -1,10 +1,8 @@
 // Buttons of which one is pressed. Python owns the state: this file draws it and reports what was pressed.
 
 function render({ model, el }) {
-  el.classList.add("cbk", "cbk-choices");
   el.setAttribute("role", "group");
-  keepKeys(el);
-  const send = makeSender(model, el);
+  const send = begin(model, el, "cbk-choices");
   const buttons = [];
 
   const choose = (event) => send({ event: "choose", value: event.target.dataset.value });

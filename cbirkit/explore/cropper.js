@@ -26,9 +26,7 @@ function nudge([x, y, w, h], event, width, height) {
 }
 
 function render({ model, el }) {
-  el.classList.add("cbk", "cbk-cropper");
-  keepKeys(el);
-  const send = makeSender(model, el);
+  const send = begin(model, el, "cbk-cropper");
   const frame = make("div", "cbk-frame", el);
   frame.tabIndex = 0;
   frame.setAttribute("role", "group");

@@ -198,9 +198,7 @@ function listen(top, view, stage, act) {
 }
 
 function render({ model, el }) {
-  el.classList.add("cbk", "cbk-map");
-  keepKeys(el);
-  const send = makeSender(model, el);
+  const send = begin(model, el, "cbk-map");
   const bar = make("div", "cbk-map-bar", el);
   const frame = make("div", "cbk-map-frame", el);
   const view = new View();

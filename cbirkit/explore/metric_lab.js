@@ -113,9 +113,7 @@ function keys(event, list, send) {
 }
 
 function render({ model, el }) {
-  el.classList.add("cbk", "cbk-lab");
-  keepKeys(el);
-  const send = makeSender(model, el);
+  const send = begin(model, el, "cbk-lab");
   const id = `cbk-lab-${(labs += 1)}`;
   make("div", "cbk-heading", el, "Metric Lab").id = id;
   el.setAttribute("role", "group");

@@ -74,8 +74,10 @@ function keepKeys(el) {
   }, true);
 }
 
-// Sends to the kernel. Where that has ended Jupyter throws, and a view that was stored has none: then the explorer is told.
-function makeSender(model, el) {
+// Makes `el` the view of a widget; returns what sends to the kernel. Where that has ended Jupyter throws, and a view that was stored has none: then the explorer is told.
+function begin(model, el, className) {
+  el.classList.add("cbk", className);
+  keepKeys(el);
   const lost = () => el.dispatchEvent(new CustomEvent("cbk-gone", { bubbles: true }));
   return (message, buffers = []) => {
     if (el.classList.contains("jupyter-widgets-disconnected")) return lost();

@@ -19,9 +19,7 @@ function drawHead(table, columns, hasBars) {
 }
 
 function render({ model, el }) {
-  el.classList.add("cbk", "cbk-table");
-  keepKeys(el);
-  const send = makeSender(model, el);
+  const send = begin(model, el, "cbk-table");
 
   function draw() {
     const [caption, columns, rows, shares] = ["caption", "columns", "rows", "shares"].map((name) => model.get(name));

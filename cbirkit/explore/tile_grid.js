@@ -45,9 +45,7 @@ function setStop(grid, tile = null) {
 }
 
 function render({ model, el }) {
-  el.classList.add("cbk", "cbk-grid");
-  keepKeys(el);
-  const send = makeSender(model, el);
+  const send = begin(model, el, "cbk-grid");
   const head = make("div", "cbk-head", el);
   const heading = make("span", "cbk-heading", head);
   const summary = make("span", "cbk-summary", head);
