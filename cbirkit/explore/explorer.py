@@ -32,17 +32,12 @@ class Pictured:
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and beside it its picture."""
-        return with_picture(super()._repr_mimebundle_(**kwargs), self.static())
-
-
-def with_picture(bundle, figure):
-    """What a notebook keeps of a widget: its `bundle`, and beside it a picture."""
-    data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
-    picture = b64encode(buffer.getvalue()).decode("ascii")
-    told = {"image/png": {"alt": figure.axes[0].get_label()}}
-    return data | {"image/png": picture}, metadata | told
+        bundle, buffer, figure = super()._repr_mimebundle_(**kwargs), io.BytesIO(), self.static()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        figure.savefig(buffer, format="png", dpi=72, metadata={"Software": None})
+        picture = b64encode(buffer.getvalue()).decode("ascii")
+        told = {"image/png": {"alt": figure.axes[0].get_label()}}
+        return data | {"image/png": picture}, metadata | told
 
 
 class Explorer(Pictured, VBox):

@@ -12,14 +12,14 @@ import traitlets
 from cbirkit.metrics.ranked import PUBLISHED, TIES
 from cbirkit.plots.tiles import Section, Table, Tile, View
 
-from .explorer import with_picture
+from .explorer import Pictured
 from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, SHOWN, Listing, row
 from .widgets import script, style
 
 log = logging.getLogger(__name__)
 
 
-class MetricLab(anywidget.AnyWidget):
+class MetricLab(Pictured, anywidget.AnyWidget):
     """A ranked list in which every result can be judged anew, and every definition of its quality.
 
     Click a result, or press Enter on it, to go from relevant to not relevant to junk; the keys 0 to 3 and j judge
@@ -107,13 +107,7 @@ class MetricLab(anywidget.AnyWidget):
         self._set_preset(preset)
         self._show()
 
-    def static(self):
-        """The view as a picture, for places that run no JavaScript.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
+    def _view(self):
         view, blank = self._drawn(), np.full((1, 1, 3), 255, np.uint8)
         chosen, tiles, groups = view["metrics"][view["chosen"]], [], {}
         for i, item in enumerate(view["items"]):
@@ -131,11 +125,7 @@ class MetricLab(anywidget.AnyWidget):
             table = Table(("metric", "value"), rows, bars, most=1000)
             sections.append(Section(group, table=table))
         told = f"{chosen['name']} ({chosen['text']}): {chosen['line']}. {view['counts']}"
-        return View("Metric Lab", told, tuple(sections)).draw()
-
-    def _repr_mimebundle_(self, **kwargs):
-        """The widget, and beside it a picture for readers of the notebook who have no kernel."""
-        return with_picture(super()._repr_mimebundle_(**kwargs), self.static())
+        return View("Metric Lab", told, tuple(sections))
 
     def __repr__(self):
         return f"MetricLab({self.items}, missing={self._listing.missing}, k={self._listing.k})"

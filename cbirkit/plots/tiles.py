@@ -229,7 +229,7 @@ class View:
 
     def draw(self):
         """The view as a `matplotlib.figure.Figure` with a description."""
-        told = textwrap.wrap(safe_text(self.told, 400), 110)
+        told = textwrap.wrap(safe_text(self.told, 500), 145)
         left, columns = (2.1, 6) if self.query else (0.1, 8)
         top = 0.15 + _LINE * (1 + len(told))
         heights = [_height(section, columns) for section in self.sections]
@@ -290,7 +290,7 @@ def _height(section, columns):
     return _LINE * lines + _ROW * section.size * rows + 0.15
 
 
-def _write(ax, x, y, text, width=120, **look):
+def _write(ax, x, y, text, width=150, **look):
     ax.text(x, y, safe_text(text, width), va="center", **{"fontsize": 8} | look | PLAIN)
 
 
