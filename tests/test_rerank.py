@@ -54,8 +54,8 @@ def test_matching_without_or_with_one_descriptor():
     [
         (np.ones((2, 3)), np.ones((2, 4)), 0.8, "one detector"),
         (np.ones((2, 3)), np.ones((2, 3)), 1.5, "ratio"),
-        (np.ones((2, 3)), np.full((2, 3), np.nan), 0.8, "NaN"),
-        (np.ones(3), np.ones((2, 3)), 0.8, "2D array"),
+        (np.ones((2, 3)), np.full((2, 3), np.nan), 0.8, "finite"),
+        (np.ones(3), np.ones((2, 3)), 0.8, "one row a key point"),
     ],
 )
 def test_bad_descriptors_are_refused(a, b, ratio, words):

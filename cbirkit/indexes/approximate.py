@@ -9,7 +9,6 @@ from .base import BaseIndex, lines_of, logger, nearest_first
 from .copies import find_copies
 from .exact import Exact
 
-_SMALLEST = 1e-17  # squares of smaller numbers vanish in float32
 _GROWTH, _LEAST = 1.1, 8  # after which copies are looked for again
 
 
@@ -20,12 +19,7 @@ class Approximate(BaseIndex):
     """
 
     _kept = ()  # further attributes that are saved
-
-    def _prepared(self, X, n_dims=None, copy=False):
-        X = super()._prepared(X, n_dims, copy)
-        if copy and self.metric == "euclidean" and 0 < np.abs(X).max(initial=0) < _SMALLEST:
-            raise ValueError("X holds values too small for float32 distances; scale the embeddings")
-        return X
+    _smallest = 1e-17  # squares of smaller numbers vanish in float32
 
     def _among(self, queries, rows, k):
         """The nearest of candidate rows (n_queries, n), of which -1 and those removed are passed over."""
@@ -105,11 +99,8 @@ class Folded(Approximate):
         ):
             raise ValueError("the copies do not fit the keys")
         counts = np.bincount(of, minlength=n)
-        self._of, self._heads, self._members = (
-            of,
-            np.flatnonzero(counts),
-            np.argsort(of, kind="stable"),
-        )
+        self._of, self._heads = of, np.flatnonzero(counts)
+        self._members = np.argsort(of, kind="stable")
         self._counts = counts[self._heads]
         self._starts = np.cumsum(self._counts) - self._counts
         self._has_copies = len(self._heads) < n

@@ -35,6 +35,7 @@ class BaseIndex(BaseEstimator):
     """
 
     _dtype = np.dtype(np.float32)
+    _smallest = 0  # largest value of X from which distances can be told
     _max_dead = 0.0  # share of removed rows above which a search drops them first
     _queries_at_once = 1024
     _vectors = _saved = None  # what was loaded and is not parsed yet
@@ -58,9 +59,11 @@ class BaseIndex(BaseEstimator):
             X is not a 2-D array of finite numbers, or has no rows; or a parameter is out of range.
         """
         self._check_params()
-        X = self._prepared(X, copy=True)
+        X = self._prepared(X)
         if not X.shape[0]:
             raise ValueError(f"there is nothing to index: X has shape {X.shape}")
+        if 0 < abs(X).max() < self._smallest:
+            raise ValueError("X holds values too small for float32 distances; scale the embeddings")
         vars(self).pop("n_indexed_", None)  # if it fails, neither the old index nor a new one
         self.n_features_in_, self._next_key, self._saved = X.shape[1], X.shape[0], None
         self._keys, self._alive = np.arange(X.shape[0]), np.ones(X.shape[0], bool)
@@ -112,12 +115,10 @@ class BaseIndex(BaseEstimator):
         known, keys = self.keys_, np.unique(np.atleast_1d(keys))
         if keys.dtype.kind not in "iu" and keys.size:
             raise TypeError(f"keys must be integers, got {keys.dtype}")
-        unknown = keys[~np.isin(keys, known)]
+        unknown = np.setdiff1d(keys, known)
         if len(unknown):
-            raise ValueError(
-                f"the index holds no item with key {unknown[0]} ({len(unknown)} of {len(keys)} keys are unknown); "
-                "nothing was removed, index.keys_ lists the keys"
-            )
+            which = f"{unknown[0]} ({len(unknown)} of {len(keys)} are unknown)"
+            raise ValueError(f"the index holds no item with key {which}; nothing was removed")
         if len(keys):
             self._own()
             self._forget(keys)
@@ -151,7 +152,6 @@ class BaseIndex(BaseEstimator):
         self._check_fitted()
         check_whole("n_neighbors", n_neighbors, 1)
         k, n = int(n_neighbors), self.n_indexed_ - (X is None)
-        self._check_not_empty()
         if k > n:
             others = " other" * (X is None)
             raise ValueError(f"k={k} exceeds the {n}{others} indexed images; use k <= {n}")
@@ -162,10 +162,9 @@ class BaseIndex(BaseEstimator):
         for start in range(0, max(1, queries.shape[0]), step):
             found = self._find(queries[start : start + step], k + (X is None))
             parts.append(found if own is None else leave_out(*found, own[start : start + step]))
-        distances, keys = (
-            parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-        )
-        return (distances, keys) if return_distance else keys
+        if len(parts) > 1:
+            parts = [tuple(map(np.concatenate, zip(*parts, strict=True)))]
+        return parts[0] if return_distance else parts[0][1]
 
     def save(self, path):
         """Write the index to a file, in one step; see `cbirkit.indexes.load`.
@@ -183,7 +182,6 @@ class BaseIndex(BaseEstimator):
             The index is empty.
         """
         self._check_fitted()
-        self._check_not_empty()
         persistence.save(self, path, kind="index")
 
     @classmethod
@@ -208,7 +206,8 @@ class BaseIndex(BaseEstimator):
     def __getstate__(self):
         state = self.get_params(deep=False)
         if "n_indexed_" in vars(self):
-            self._check_not_empty()
+            if not self.n_indexed_:
+                raise ValueError("the index is empty: every item was removed; add images first")
             self._refresh(max_dead=0)
             state |= {"keys": self._keys, "next_key": int(self._next_key)}
             state |= {"n_dims": int(self.n_features_in_), **self._state()}
@@ -253,10 +252,6 @@ class BaseIndex(BaseEstimator):
         if "n_indexed_" not in self.__dict__:  # sooner than scikit-learn's question
             check_is_fitted(self, "n_indexed_")
 
-    def _check_not_empty(self):
-        if not self.n_indexed_:
-            raise ValueError("the index is empty: every item was removed; add images first")
-
     # What a subclass gives or replaces
 
     def _check_params(self):
@@ -268,9 +263,9 @@ class BaseIndex(BaseEstimator):
             if name not in _INSTEAD or params[name] != _INSTEAD[name]:
                 check_whole(name, params[name], _LEAST.get(name, 1))
 
-    def _prepared(self, X, n_dims=None, copy=False):
-        """Rows as they are stored and asked with: float32, of unit length under the cosine distance."""
-        X = check_rows(X, n_dims, copy=copy and self.metric != "cosine")
+    def _prepared(self, X, n_dims=None):
+        """A copy of rows as they are stored and asked with: float32, of unit length under the cosine distance."""
+        X = check_rows(X, n_dims)
         lengths = lengths_of(np.einsum("ij,ij->i", X, X, dtype=np.float64))[:, None]
         if self.metric != "cosine":
             return X
@@ -339,10 +334,7 @@ def check_shape(X, n_dims=None):
         raise ValueError("X has masked values; leave those images out, or pass X.filled(0)")
     if hasattr(X, "detach"):
         X = X.detach().cpu()  # a torch tensor, of whatever device
-    try:
-        X = np.asarray(X)
-    except ValueError as error:
-        raise ValueError(f"X must have rows of one length ({error})") from error
+    X = np.asarray(X)
     if X.ndim != 2 or not X.shape[1]:
         raise ValueError(f"X must be 2-D, got shape {X.shape}; for one embedding X.reshape(1, -1)")
     if n_dims is not None and X.shape[1] != n_dims:
@@ -350,13 +342,13 @@ def check_shape(X, n_dims=None):
     return X
 
 
-def check_rows(X, n_dims=None, *, copy=False):
-    """Return embeddings (n, n_dims) as C-ordered float32, or raise TypeError or ValueError; see also `lengths_of`."""
+def check_rows(X, n_dims=None):
+    """Return a copy of embeddings (n, n_dims), C-ordered float32, or raise TypeError or ValueError; see `lengths_of`."""
     X = check_shape(X, n_dims)
     if X.dtype.kind not in "fiub":
         raise TypeError(f"X must hold real numbers, got {X.dtype}; pass a float32 array")
     with np.errstate(over="ignore"):
-        return np.array(X, np.float32, order="C", copy=copy or None)
+        return np.array(X, np.float32, order="C")
 
 
 def lengths_of(squares):

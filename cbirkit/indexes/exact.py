@@ -171,11 +171,11 @@ class Hamming(Exhaustive):
 
     _dtype = np.dtype(np.uint8)
 
-    def _prepared(self, X, n_dims=None, copy=False):
+    def _prepared(self, X, n_dims=None):
         X = check_shape(X, n_dims)
         if X.dtype != np.uint8:
             raise TypeError(f"X must be packed bits, uint8, got {X.dtype}; see np.packbits")
-        return np.array(X, order="C", copy=copy or None)
+        return np.array(X, order="C")
 
     def _build(self, X):
         self._vectors, self._words = X, _words(X)
@@ -226,7 +226,7 @@ class InvertedFile(Exhaustive):
         """Entries of the inverted file: (word, image) pairs with a weight, of removed items too."""
         return int(self._vectors.nnz)
 
-    def _prepared(self, X, n_dims=None, copy=False):
+    def _prepared(self, X, n_dims=None):
         X = sp.csr_matrix(X if sp.issparse(X) else check_rows(X), dtype=np.float32, copy=True)
         check_shape(np.broadcast_to(np.float32(0), X.shape), n_dims)
         X.sum_duplicates()

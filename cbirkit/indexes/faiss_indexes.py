@@ -341,9 +341,7 @@ class IVFPQ(IVF):
         scores, keys = self._look(_filled(queries, self._structure.d), n, k)
         if self.rerank:
             if self._vectors is None:
-                raise ValueError(
-                    "the index was fitted with rerank=0 and keeps no vectors; fit again"
-                )
+                raise ValueError("the index, fitted with rerank=0, keeps no vectors; fit it again")
             rows = keys
             if self._next_key != len(self._keys):
                 rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))

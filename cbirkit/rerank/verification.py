@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import joblib
 import numpy as np
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_scalar
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
@@ -60,8 +60,7 @@ def match_descriptors(a, b, *, ratio=0.85, mutual=True):
     >>> match_descriptors([[0.0]], [[1.0], [-1.1]], ratio=0.8).tolist()
     []
     """
-    plain = {"dtype": np.float32, "ensure_min_samples": 0, "ensure_min_features": 0}
-    a, b = check_array(a, input_name="a", **plain), check_array(b, input_name="b", **plain)
+    a, b = _table(a, "a", np.float32), _table(b, "b", np.float32)
     if ratio is not None:
         bounds = {"min_val": 0, "max_val": 1, "include_boundaries": "right"}
         check_scalar(ratio, "ratio", numbers.Real, **bounds)
@@ -228,8 +227,17 @@ def _features(pair, name):
         )
     if not len(points):
         return np.zeros((0, 2)), descriptors
-    points = check_array(points, dtype=np.float64, ensure_min_features=2, input_name=name)
-    return points[:, :2], descriptors
+    return _table(points, f"points of {name}", np.float64, 2)[:, :2].copy(), descriptors
+
+
+def _table(values, name, dtype, n_columns=0):
+    # sooner than scikit-learn's check_array, which a pair of images would call four times
+    table = np.asarray(values, dtype)
+    if table.ndim != 2 or table.shape[1] < n_columns or not np.isfinite(table).all():
+        raise ValueError(
+            f"{name} must be finite numbers, one row a key point, got shape {table.shape}"
+        )
+    return table
 
 
 @dataclass(frozen=True, eq=False)
