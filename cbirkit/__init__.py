@@ -7,44 +7,43 @@ import importlib
 
 __version__ = "0.1.0"
 
-_LAZY = {  # public name: where it lives (None: it is a submodule)
+_MODULES = [
+    "checks",
+    "datasets",
+    "encoders",
+    "evaluation",
+    "explore",
+    "images",
+    "indexes",
+    "learning",
+    "metrics",
+    "objects",
+    "persistence",
+    "plots",
+    "ranking",
+    "rerank",
+    "retrieval",
+    "store",
+]
+_HOMES = {  # public name: the module it lives in
     "ImageCollection": "images",
     "Ranking": "ranking",
     "Relevance": "ranking",
     "Retriever": "retrieval",
     "compare": "evaluation",
     "evaluate": "evaluation",
-    "checks": None,
-    "datasets": None,
-    "encoders": None,
-    "evaluation": None,
-    "explore": None,
-    "images": None,
-    "indexes": None,
-    "learning": None,
-    "metrics": None,
-    "objects": None,
-    "persistence": None,
-    "plots": None,
-    "ranking": None,
-    "rerank": None,
-    "retrieval": None,
-    "store": None,
 }
-
-__all__ = list(_LAZY) + ["__version__"]
+__all__ = list(_MODULES) + list(_HOMES) + ["__version__"]
 
 
 def __getattr__(name):
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(
-            f"module 'cbirkit' has no attribute {name!r}; it has {', '.join(sorted(_LAZY))}"
+            f"module 'cbirkit' has no attribute {name!r}; it has {', '.join(sorted(__all__))}"
         )
-    home = _LAZY[name]
-    module = importlib.import_module(f"cbirkit.{home or name}")
-    value = module if home is None else getattr(module, name)
-    globals()[name] = value
-    return value
+    module = importlib.import_module(f"cbirkit.{_HOMES.get(name, name)}")
+    globals()[name] = getattr(module, name) if name in _HOMES else module
+    return globals()[name]
 
 
 def __dir__():

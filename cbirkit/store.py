@@ -20,6 +20,7 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import gen_batches
 
 from ._atomic import plain_errors, reason_of
 from ._progress import bars
@@ -84,34 +85,35 @@ class Embedded:
 class EmbeddingStore:
     """Embeddings on disk, by encoder and image contents.
 
-    What an encoder computes is identified by `cbirkit.persistence.fingerprint` (class, version, parameters, fitted attributes), an
-    image by its contents: a changed parameter or file never meets an old embedding, a renamed or copied file is not encoded again.
-    Each batch is kept as it is done: a run that is killed goes on where it was. Several processes of one machine may use one store.
-    Of a pipeline the embeddings before its last scikit-learn steps (PCA, scaling, normalisation) are kept, so changing these costs no
-    encoding.
+        What an encoder computes is identified by `cbirkit.persistence.fingerprint` (class, version, parameters, fitted attributes), an
+        image by its contents: a changed parameter or file never meets an old embedding, a renamed or copied file is not encoded again.
+        Each batch is kept as it is done: a run that is killed goes on where it was. Several processes of one machine may use one store.
+        Of a pipeline the embeddings before its last scikit-learn steps (PCA, scaling, normalisation) are kept, so changing these costs no
+        encoding.
 
-    Parameters
-    ----------
-    folder : path-like
-        Made when first needed. It holds ``embeddings.sqlite``; nothing else in it is touched.
+        Parameters
+        ----------
+        folder : path-like
+            Made when first needed. It holds ``embeddings.sqlite``; nothing else in it is touched.
 
-    Attributes
-    ----------
-    file : pathlib.Path
-        The database.
-    n_encoded : int
-        Embeddings that were computed and added through this object.
+        Attributes
+        ----------
+        file : pathlib.Path
+            The database.
+        n_encoded : int
+            Embeddings that were computed and added through this object.
 
-    Examples
-    --------
-    >>> import tempfile, numpy as np
-    >>> from sklearn.preprocessing import FunctionTransformer
-    >>> from cbirkit.images import ImageCollection
-    >>> store = EmbeddingStore(tempfile.mkdtemp())
-    >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)))
-    >>> mean = FunctionTransformer(lambda images: np.stack([i.mean(axis=(0, 1)) for i in images]))
-    >>> store.embed(mean, images).embeddings.shape
-    (3, 3)
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> from sklearn.preprocessing import FunctionTransformer
+    from sklearn.utils import gen_batches
+        >>> from cbirkit.images import ImageCollection
+        >>> store = EmbeddingStore(tempfile.mkdtemp())
+        >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)))
+        >>> mean = FunctionTransformer(lambda images: np.stack([i.mean(axis=(0, 1)) for i in images]))
+        >>> store.embed(mean, images).embeddings.shape
+        (3, 3)
     """
 
     def __init__(self, folder):
@@ -190,30 +192,32 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
 
 def _collected(reading, rows, tail, scratch):
     """What was read and encoded, as `Embedded`."""
-    images = reading.images
-    good = [position for position, key in enumerate(reading.keys) if key is not None]
-    problems = pd.DataFrame(reading.problems, columns=["name", "reason"], dtype=object)
-    if not good:
+    images, n_lost = reading.images, len(reading.problems)
+    good = np.array([row for row, key in enumerate(reading.keys) if key is not None], np.int64)
+    if not len(good):
         name, reason = reading.problems[0]
         if len(images) == 1:
             raise ImageProblem(name, reason)
         raise ValueError(
             f"none of the {len(images)} images can be used; the first, {name!r}: {reason}"
         )
-    if reading.problems:
-        logger.warning("%d of %d images cannot be used, see .problems", len(problems), len(images))
-    keys, silent = [reading.keys[position] for position in good], []
-    blocks = _through(tail, rows.blocks(keys), images.ids[good], silent)
-    embeddings = _gathered(blocks, len(keys), scratch)
-    digests, silent = np.array([key.hex() for key in keys], dtype=object), np.concatenate(silent)
+    if n_lost:
+        logger.warning("%d of %d images cannot be used, see .problems", n_lost, len(images))
+    keys = [reading.keys[row] for row in good]
+    vectors = rows.read(keys, scratch)
+    # packed bits may well be 0
+    silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
     if silent.any():
         logger.warning(
-            "%d of %d embeddings are zero, as of images without key points",
-            silent.sum(),
-            len(silent),
+            "%d of %d embeddings are zero, as of images without key points", silent.sum(), len(good)
         )
-    good = np.array(good, dtype=np.int64)
-    return Embedded(embeddings, good, problems, digests, reading.stamps, silent)
+    if tail is not None:
+        names, parts = images.ids[good], gen_batches(len(good), _CHUNK)
+        parts = [_checked_vectors(tail.transform(vectors[p]), names[p], tail) for p in parts]
+        vectors = np.concatenate(parts)
+    problems = pd.DataFrame(reading.problems, columns=["name", "reason"], dtype=object)
+    digests = np.array([key.hex() for key in keys], dtype=object)
+    return Embedded(vectors, good, problems, digests, reading.stamps, silent)
 
 
 def split_pipeline(encoder):
@@ -303,29 +307,15 @@ def _fill(encoder, reading, rows, progress):
             bar.update(batch.reached - bar.n)
 
 
-def _through(tail, blocks, names, silent):
-    """The blocks after the last steps of a pipeline; before them, it is noted which rows are zero (packed bits never are)."""
-    start = 0
-    for block in blocks:
-        silent.append(~block.any(axis=1) & (block.dtype != np.uint8))
-        if tail is not None:
-            some = names[start : start + len(block)]
-            block = _checked_vectors(tail.transform(block), some, tail)
-        start += len(block)
-        yield block
-
-
 def _checked_vectors(vectors, names, encoder, n_dims=None):
     """Embeddings as float32 (uint8 is kept), one row for each of `names`, finite; errors name the image."""
     what = type(encoder.steps[-1][1] if isinstance(encoder, Pipeline) else encoder).__name__
     vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
-    if vectors.ndim != 2 or len(vectors) != len(names) or not vectors.shape[1]:
+    fits = vectors.ndim == 2 and len(vectors) == len(names) and vectors.shape[1] > 0
+    if not fits or n_dims not in (None, vectors.shape[1]):
         raise ValueError(
-            f"{what} gave an array of shape {vectors.shape} for {len(names)} images; its transform must give (n_images, n_dims)"
-        )
-    if n_dims not in (None, vectors.shape[1]):
-        raise ValueError(
-            f"{what} gave {vectors.shape[1]} dimensions for {names[0]!r} and {n_dims} before; they must agree"
+            f"{what} gave an array of shape {vectors.shape} for {len(names)} images, the first {names[0]!r}; its transform "
+            f"must give (n_images, n_dims){f', as the {n_dims} dimensions before' if n_dims else ''}"
         )
     if vectors.dtype == np.uint8:
         return vectors
@@ -341,24 +331,6 @@ def _checked_vectors(vectors, names, encoder, n_dims=None):
             f"{what} gave NaN or infinity for the image {names[int(bad.argmax())]!r}; leave that image out or mend the encoder"
         )
     return vectors
-
-
-def _gathered(blocks, n, scratch):
-    """Blocks of rows as one array (n, n_dims): in memory, or mapped from a scratch file in a folder where they are large."""
-    first = next(blocks)
-    shape, dtype, blocks = (n, first.shape[1]), first.dtype, itertools.chain([first], blocks)
-    if scratch is None or n * first[0].nbytes <= _IN_MEMORY:
-        out, start = np.empty(shape, dtype), 0
-        for block in blocks:
-            out[start : start + len(block)] = block
-            start += len(block)
-        return out
-    scratch = scratch if os.access(scratch, os.W_OK) else None
-    with plain_errors(scratch), tempfile.TemporaryFile(dir=scratch) as file:
-        for block in blocks:  # written, not mapped: a full disk is then an error and not a crash
-            file.write(np.ascontiguousarray(block).data)
-        file.flush()
-        return np.memmap(file, dtype=dtype, mode="r", shape=shape)
 
 
 # ---------------------------------------------------------------------- the database
@@ -380,7 +352,7 @@ def _connect(file):
             tables = "; ".join(one.replace("TABLE", "TABLE IF NOT EXISTS") for one in _SCHEMA)
             connection.executescript(f"BEGIN IMMEDIATE; {tables}; COMMIT")
         elif tables != _SCHEMA:  # nor are views and triggers of a stranger run
-            raise sqlite3.OperationalError("it is a database of something else")
+            raise FileExistsError(f"{file} is a database of something else; choose another folder")
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
@@ -402,8 +374,6 @@ def _opened(file):
     connection = None
     try:
         if file != ":memory:":
-            if file.parent.exists() and not file.parent.is_dir():
-                raise NotADirectoryError(f"{str(file.parent)!r} is a file; give the store a folder")
             with plain_errors(file.parent):
                 file.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(file)
@@ -419,9 +389,7 @@ def _opened(file):
                 f"{file} is damaged ({error}) and was moved to {file.name}.damaged; its embeddings are computed again"
             ) from error
         with plain_errors(file):
-            if code in _NUMBERS:
-                raise OSError(_NUMBERS[code], str(error)) from error
-        raise OSError(f"cannot use {str(file)!r}: {error}; choose another folder") from error
+            raise OSError(_NUMBERS.get(code, errno.EIO), str(error), str(file)) from error
     finally:
         if connection is not None:
             connection.close()
@@ -461,35 +429,57 @@ class _Rows:
         self.known.update(keys)
         self.n_added += len(keys)
 
-    def blocks(self, keys):
-        """Yield the embeddings of `keys` in their order, some rows at a time; `DamagedStore` where one is."""
-        query = (
-            "SELECT image, dtype, vector, crc FROM embeddings WHERE encoder = ? AND image IN (?{})"
+    def read(self, keys, scratch):
+        """The embeddings of `keys`, (n, n_dims): in memory, or mapped from a file in the folder `scratch` where they are large.
+
+        Raises
+        ------
+        DamagedStore
+            Some were damaged; they are forgotten.
+        """
+        parts = (self._read_some(keys[some]) for some in gen_batches(len(keys), _CHUNK))
+        first = next(parts)
+        shape, dtype, parts = (
+            (len(keys), first.shape[1]),
+            first.dtype,
+            itertools.chain([first], parts),
         )
-        for start in range(0, len(keys), _CHUNK):
-            some = keys[start : start + _CHUNK]
-            marks = query.format(", ?" * (len(some) - 1))
-            found, kinds = {}, set()
-            for key, dtype, data, crc in self._connection.execute(marks, (self._encoder, *some)):
-                if isinstance(data, bytes) and crc == zlib.crc32(data, zlib.crc32(key)):
-                    found[key] = data
-                    kinds.add((dtype, len(data)))
-            bad = [key for key in some if key not in found]
-            name, width = kinds.pop() if kinds else ("", 0)
-            dtype = np.dtype("u1" if name == "uint8" else "<f4")
-            if not (bad or kinds) and width and not width % dtype.itemsize:
-                block = np.frombuffer(b"".join(found[key] for key in some), dtype)
-                if np.isfinite(block).all():
-                    yield block.reshape(len(some), -1).astype(dtype.newbyteorder("="), copy=False)
-                    continue
-            bad = [(self._encoder, key) for key in bad or some]
-            with self._connection:
-                self._connection.executemany(
-                    "DELETE FROM embeddings WHERE encoder = ? AND image = ?", bad
-                )
-            raise DamagedStore(
-                f"{len(bad)} embeddings in {self._file} are damaged and are computed again"
-            )
+        if scratch is None or len(keys) * first[0].nbytes <= _IN_MEMORY:
+            out, start = np.empty(shape, dtype), 0
+            for part in parts:
+                out[start : start + len(part)] = part
+                start += len(part)
+            return out
+        scratch = scratch if os.access(scratch, os.W_OK) else None
+        with plain_errors(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+            for part in parts:  # written, not mapped: a full disk is then an error and not a crash
+                file.write(part.data)
+            file.flush()
+            return np.memmap(file, dtype=dtype, mode="r", shape=shape)
+
+    def _read_some(self, keys):
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT image, dtype, vector, crc FROM embeddings WHERE encoder = ? AND image IN ({marks})"
+        found, kinds = {}, set()
+        for key, dtype, data, crc in self._connection.execute(query, (self._encoder, *keys)):
+            if isinstance(data, bytes) and crc == zlib.crc32(data, zlib.crc32(key)):
+                found[key] = data
+                kinds.add((dtype, len(data)))
+        bad = [key for key in keys if key not in found]
+        with contextlib.suppress(ValueError):  # of a width that is none
+            if not bad and len(kinds) == 1:
+                dtype = np.dtype("u1" if kinds.pop()[0] == "uint8" else "<f4")
+                some = np.frombuffer(b"".join(found[key] for key in keys), dtype)
+                some = some.reshape(len(keys), -1).astype(dtype.newbyteorder("="), copy=False)
+                if np.isfinite(some).all() and some.size:
+                    return some
+        bad = [(self._encoder, key) for key in bad or keys]
+        with self._connection:
+            query = "DELETE FROM embeddings WHERE encoder = ? AND image = ?"
+            self._connection.executemany(query, bad)
+        raise DamagedStore(
+            f"{len(bad)} embeddings in {self._file} are damaged and are computed again"
+        )
 
 
 class DigestCache:
@@ -510,7 +500,7 @@ class DigestCache:
         self._new = []
 
     def __enter__(self):
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, OSError):
             self._connection = None if self.file is None else _connect(self.file)
         return self
 

@@ -167,7 +167,7 @@ def test_folder_without_permission(store, monkeypatch):
 
 def test_store_that_is_a_file(tmp_path):
     (tmp_path / "x").write_text("x")
-    with pytest.raises(NotADirectoryError, match="is a file; give the store a folder"):
+    with pytest.raises(OSError, match="a file stands where a folder is needed"):
         EmbeddingStore(tmp_path / "x").embed(Means(), noise(2))
 
 
