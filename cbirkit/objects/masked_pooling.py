@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cbirkit.encoders.base import check_choice
+
 
 def pool_regions(feature_map, regions, *, window=None, pooling="average", p=3.0, normalise=True):
     """Pool a feature map under the masks of regions.
@@ -45,8 +47,7 @@ def pool_regions(feature_map, regions, *, window=None, pooling="average", p=3.0,
         raise ValueError(
             f"a feature map has the shape (channels, height, width), got {feature_map.shape}; pass the map of one image"
         )
-    if pooling not in ("average", "gem", "max"):
-        raise ValueError(f"pooling must be one of 'average', 'gem', 'max', got {pooling!r}")
+    check_choice("pooling", pooling, ("average", "gem", "max"))
     if not len(regions):
         return np.empty((0, len(feature_map)), dtype=np.float32)
     weights = grid_weights(regions, feature_map.shape[1:], window=window)
@@ -56,11 +57,10 @@ def pool_regions(feature_map, regions, *, window=None, pooling="average", p=3.0,
         rows = np.stack([cells[:, row > 0].max(axis=1) for row in weights])
     else:
         weights = weights / weights.sum(axis=1, keepdims=True)
-        rows = (
-            weights @ cells.T
-            if pooling == "average"
-            else (weights @ (np.maximum(cells, 1e-6) ** p).T) ** (1 / p)
-        )
+        if pooling == "gem":
+            rows = (weights @ (np.maximum(cells, 1e-6) ** p).T) ** (1 / p)
+        else:
+            rows = weights @ cells.T
     if normalise:
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return rows.astype(np.float32)
@@ -72,11 +72,8 @@ def grid_weights(regions, grid, *, window=None):
     Parameters and errors as for `pool_regions`; `grid` is (height, width).
     """
     shape = tuple(regions[0].shape)
-    other = next((r for r in regions if tuple(r.shape) != shape), None)
-    if other is not None:
-        raise ValueError(
-            f"regions of images of {shape} and {tuple(other.shape)} pixels; pool those of one image at a time"
-        )
+    if any(tuple(region.shape) != shape for region in regions):
+        raise ValueError("regions of images of several sizes; pool those of one image at a time")
     x0, y0, x1, y1 = (0, 0, shape[1], shape[0]) if window is None else window
     down, across = _overlaps(shape[0], grid[0], y0, y1), _overlaps(shape[1], grid[1], x0, x1)
     weights = np.empty((len(regions), *grid))
