@@ -131,6 +131,10 @@ def test_fitting_with_validation_checkpoint_and_history(tmp_path):
     for each in (one, other):  # the second finds it finished
         each.fit_history(X, labels, checkpoint=tmp_path / "run", options=options)
     np.testing.assert_array_equal(one.weights_, other.weights_)
+    with pytest.raises(ValueError, match="another loss"):
+        HashHead(16, penalty=1.0, **QUICK).fit_history(
+            X, labels, checkpoint=tmp_path / "run", options=options
+        )
 
 
 def test_asymmetric_distances():

@@ -346,6 +346,8 @@ def test_a_killed_fine_tuning_is_gone_on_with(images, base, tmp_path):
     whole, expected = tune(base, images, **settings)
     assert calls["n"] == 5 + 6 + 9 and not changed(state(resumed), state(whole))
     assert history.table["loss"].equals(expected.table["loss"])
+    with pytest.raises(ValueError, match="another loss"):
+        tune(base, images, checkpoint=tmp_path / "run", **settings, scale=5.0)
 
 
 def test_broken_images_are_named_and_left_out(tmp_path, base, images, caplog):

@@ -110,14 +110,16 @@ def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.
         ``loss(network, batch)``; the class vectors are ``network["classifier"].weight`` (n_classes, n_bits).
     """
     torch = require("torch")
-    settings = {"scale": scale, "label_smoothing": label_smoothing}
 
     def loss(network, batch):
         numbers = project(network, batch[0])  # (n, n_bits)
         signs = torch.where(numbers > 0, 1.0, -1.0)
         # has the value of the signs and the gradient of the numbers
         codes = numbers + (signs - numbers).detach()
-        value, found = normalised_softmax(lambda *_: codes, **settings)(network, batch)
+        classify = normalised_softmax(
+            lambda *_: codes, scale=scale, label_smoothing=label_smoothing
+        )
+        value, found = classify(network, batch)
         pull = (numbers.abs() - 1).abs().pow(3).mean()
         return value + penalty * pull, {**found, "penalty": pull.detach()}
 

@@ -26,6 +26,7 @@ from .history import Display, History, in_notebook
 log = logging.getLogger(__name__)
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
+_PLAIN = bool | int | float | str
 
 
 class TrainingDiverged(ArithmeticError):
@@ -570,11 +571,16 @@ def _digest(state):
 
 
 def _identity(function):
-    """What changes when a function does, or a setting (margin, temperature …) of a loss or miner that it closes over."""
+    """What changes when a function does, or a setting (scale, margin, temperature …) of a loss or miner that it closes over."""
     found = [code_identity(function)]
     for cell in getattr(function, "__closure__", None) or ():
-        if isinstance(cell.cell_contents, require("torch").nn.Module):
-            found += [_settings(part) for part in cell.cell_contents.modules()]
+        value = cell.cell_contents
+        if isinstance(value, types.FunctionType):
+            found.append(_identity(value))
+        elif isinstance(value, require("torch").nn.Module):
+            found += [_settings(part) for part in value.modules()]
+        elif isinstance(value, _PLAIN):
+            found.append(value)
     return found
 
 
@@ -582,5 +588,4 @@ def _settings(module):
     """Class and plain attributes of a module, without what it notes about the last batch."""
     noted = {"training", *getattr(module, "_record_these_stats", ())}
     values = {k: v for k, v in sorted(vars(module).items()) if k not in noted and k[0] != "_"}
-    plain = {k: v for k, v in values.items() if isinstance(v, bool | int | float | str)}
-    return type(module).__qualname__, plain
+    return type(module).__qualname__, {k: v for k, v in values.items() if isinstance(v, _PLAIN)}
