@@ -200,7 +200,7 @@ def test_what_fails_is_said_and_the_rest_is_got(server, networks, run):
         "resnet50: weights of resnet50 are not here and the host cannot be reached; put them by hand"
     )
     assert re.search(
-        r"no_such: it is no data set \(clothing, .*sop\), and as a backbone: no backbone 'no_such'",
+        r"no_such: it is no data set \(clothing, .*sop.*\), and as a backbone: no backbone 'no_such'",
         lines[2],
     )
     assert lines[3] == "cbirkit: 3 of 5 could not be got: cub200, resnet50, no_such"

@@ -184,7 +184,6 @@ def task_of(arguments):
 
     Encoder, index and labels are those asked for, those used before, or the defaults, which a note tells.
     """
-
     out = out_folder(arguments)
     kept = kept_settings(out)
     labels = _labels_file(arguments, kept.get("labels"))
