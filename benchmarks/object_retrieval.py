@@ -42,7 +42,7 @@ from cbirkit.objects import (
     connected_regions,
     mask_iou,
 )
-from cbirkit.objects.region_search import nearest_images
+from cbirkit.objects.region_retriever import nearest_images
 
 SCALES = (
     1.0,

@@ -19,7 +19,7 @@ from cbirkit.objects import (
     as_region,
     pool_regions,
 )
-from cbirkit.objects.region_search import best_per_image, best_together
+from cbirkit.objects.region_retriever import best_per_image, best_together
 from cbirkit.objects.regions import pack, unpack
 from cbirkit.persistence import load, save
 
@@ -177,7 +177,7 @@ def test_only_images_that_hold_something_are_searched(retriever, world):
         retriever.search(RegionQuery("s/1", masks[1][0]), where=[True])
 
 
-def test_pruning_keeps_the_best_and_the_whole(world):
+def test_pruning_keeps_the_best_and_the_whole(world, tmp_path):
     images, _, _ = world
     full = RegionRetriever(DEEP, SlidingPyramid((0.5, 0.25)), progress=False).fit(images[:3])
     few = full.pruned(4)
@@ -189,6 +189,8 @@ def test_pruning_keeps_the_best_and_the_whole(world):
     apart = full.pruned(iou=0.2)
     assert len(apart.embeddings_) < len(full.embeddings_)
     assert len(full.pruned().embeddings_) == len(full.embeddings_)
+    saved = RegionRetriever.load(few.save(tmp_path / "few"))
+    assert np.array_equal(saved.embeddings_, few.embeddings_)
 
 
 def test_an_image_without_a_region_is_just_not_found(world):
@@ -317,7 +319,7 @@ def test_queries_that_are_none_are_refused(retriever):
     for empty in ([], [()]):
         with pytest.raises(ValueError, match="there is no query"):
             retriever.search(empty)
-    with pytest.raises(ValueError, match="whole number from 1"):
+    with pytest.raises(ValueError, match="k must be a whole number"):
         retriever.search(RegionQuery(picture), k=0)
 
 

@@ -11,10 +11,15 @@ from .proposals import (
     TorchvisionSegmenter,
     connected_regions,
 )
-from .region_queries import RegionQuery, as_region
-from .region_result import RegionRanking
-from .region_retriever import RegionRetriever
-from .regions import Region, box_iou, keep_best, mask_iou, non_maximum_suppression
+from .region_retriever import RegionQuery, RegionRanking, RegionRetriever
+from .regions import (
+    Region,
+    as_region,
+    box_iou,
+    keep_best,
+    mask_iou,
+    non_maximum_suppression,
+)
 
 __all__ = [
     "SLIC",

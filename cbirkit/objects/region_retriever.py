@@ -1,26 +1,89 @@
 """`RegionRetriever`: search for a thing in images rather than for an image."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from cbirkit import persistence
+from cbirkit._atomic import reason_of
+from cbirkit.encoders.base import check_count, check_each, check_number
+from cbirkit.images import ImageProblem, read_image
+from cbirkit.indexes import as_index
+from cbirkit.ranking import Ranking
+from cbirkit.retrieval.database import as_collection, as_indexed, contents_of, indexed_among
 
-from .._atomic import reason_of
-from ..images import ImageProblem
-from ..indexes import as_index
-from ..ranking import Ranking
-from ..retrieval.database import as_collection, as_indexed, contents_of, indexed_among
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb
-from .region_queries import as_region, check_settings, grouped, images_holding, names_of, picture_of
-from .region_result import RegionRanking
-from .region_search import images_together, kept_regions, nearest_images
-from .regions import pack, unpack
+from .regions import as_region, keep_best, pack, unpack
+
+
+@dataclass(frozen=True, eq=False)
+class RegionQuery:
+    """A part of a picture that is searched for.
+
+    Attributes
+    ----------
+    image : str, path, bytes, PIL image or array (h, w[, 3 or 4])
+        A string is an id of an indexed image if there is such a one, else a file.
+    region : Region, box, mask or None
+        A box is four numbers x0, y0, x1, y1 in pixels; a mask has the shape (h, w) of the picture; None means all of it.
+    name : str, optional
+        What the query is called in a ranking.
+    vectors : ndarray of shape (n_scales, n_dims), optional
+        Its embeddings, where they are known already: `RegionRetriever.embedded` fills them in.
+
+    Examples
+    --------
+    >>> RegionQuery(np.zeros((20, 30, 3), np.uint8), (2, 2, 9, 9), name="knob").name
+    'knob'
+    """
+
+    image: Any
+    region: Any = None
+    name: str | None = None
+    vectors: Any = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegionRanking:
+    """Images, nearest first, and where in them the thing is.
+
+    Attributes
+    ----------
+    ranking : Ranking
+        Of images: ``evaluate(found.ranking, relevance)`` judges it.
+    regions : list of list of tuple of Region
+        ``regions[query][rank]``: the best region of the image for each part of the query, in the order of the parts.
+    """
+
+    ranking: Ranking
+    regions: list
+
+    def region(self, query=0, rank=0):
+        """The region found for a query of one part, at a rank counted from 0.
+
+        Raises
+        ------
+        IndexError
+            So many results there are not.
+        """
+        if rank >= len(self.regions[query]):
+            raise IndexError(
+                f"rank {rank} of query {query} does not exist: it has {len(self.regions[query])} results, counted from 0"
+            )
+        return self.regions[query][rank][0]
+
+    def __len__(self):
+        return len(self.regions)
+
+    def __repr__(self):
+        return f"RegionRanking({self.ranking!r})"
 
 
 class RegionRetriever(BaseEstimator):
@@ -106,7 +169,7 @@ class RegionRetriever(BaseEstimator):
         TypeError, ValueError
             An encoder without feature maps, or one that cuts the borders off; regions that do not fit; no readable image.
         """
-        check_settings(self.encoder, self.query_scales)
+        self._check()
         self.__dict__.pop("_scaled", None)
         images = as_collection(images)
         if regions is not None and len(regions) != len(images):
@@ -115,22 +178,16 @@ class RegionRetriever(BaseEstimator):
             )
         self.seconds_ = dict.fromkeys(("regions", "network", "pooling"), 0.0)
         self.problems_, kept, found, rows, contents = [], [], [], [], []
-        for position in tqdm(
-            range(len(images)), desc="regions", disable=not self.progress, leave=False
-        ):
+        bar = {"desc": "regions", "disable": not self.progress, "leave": False}
+        for position in tqdm(range(len(images)), **bar):
             try:
-                contents.append(contents_of(images, position))
-                picture = images[position]
+                content, picture = contents_of(images, position), images[position]
             except (ImageProblem, OSError) as problem:
-                self.problems_.append(
-                    (
-                        str(images.ids[position]),
-                        getattr(problem, "reason", None) or reason_of(problem),
-                    )
-                )
-                del contents[len(kept) :]
+                reason = getattr(problem, "reason", None) or reason_of(problem)
+                self.problems_.append((str(images.ids[position]), reason))
                 continue
             kept.append(position)
+            contents.append(content)
             found.append(self._cut(picture, None if regions is None else regions[position]))
             rows.append(self._embed(picture, found[-1], spent=self.seconds_))
         if not sum(map(len, found)):
@@ -168,41 +225,39 @@ class RegionRetriever(BaseEstimator):
             No such query, an empty mask, a box outside its image, `where` of another length, or `k` < 1.
         """
         check_is_fitted(self, "embeddings_")
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"k must be a whole number from 1, got {k!r}")
-        allowed = self._allowed(where)
-        groups, known = grouped(queries), set(self.ids)
-        indices, near, regions = (
-            np.full((len(groups), k), -1),
-            np.full((len(groups), k), np.inf),
-            [],
-        )
+        check_count("k", k)
+        allowed, groups, names, regions = self._allowed(where), _grouped(queries), [], []
+        indices, near = np.full((len(groups), k), -1), np.full((len(groups), k), np.inf)
         for number, group in enumerate(groups):
             vectors = [self.embed(query) for query in group]
-            images, distances, rows = (
-                images_together(self.index_, vectors, self.owners_)
-                if len(group) > 1
-                else nearest_images(self.index_, vectors[0], self.owners_, depth)
-            )
-            own = [
-                self._positions[query.image]
-                for query in group
-                if isinstance(query.image, str) and query.image in known
-            ]
+            if len(group) > 1:
+                images, distances, rows = images_together(self.index_, vectors, self.owners_)
+            else:
+                images, distances, rows = nearest_images(
+                    self.index_, vectors[0], self.owners_, depth
+                )
+            own = [self._positions[query.image] for query in group if self._is_id(query.image)]
             keep = np.flatnonzero(allowed[images] & ~np.isin(images, own))[:k]
             indices[number, : len(keep)], near[number, : len(keep)] = images[keep], distances[keep]
             regions.append([tuple(self._flat[row] for row in rows[i]) for i in keep])
-        return RegionRanking(Ranking(names_of(groups, known), self.ids, indices, near), regions)
+            names.append(self._name(group, number, names))
+        return RegionRanking(Ranking(names, self.ids, indices, near), regions)
 
     def embed(self, query):
         """Embeddings of a `RegionQuery`, one a scale: float32 (n_scales, n_dims)."""
         if query.vectors is not None:
             return query.vectors
-        picture = picture_of(query, self.images, set(self.ids))
+        picture = query.image
+        if not self._is_id(picture):
+            picture = read_image(picture)
+        elif self.images is None:
+            raise ValueError(
+                f"the indexed images are not at hand, so {picture!r} cannot be asked with; load with images="
+            )
+        else:
+            picture = self.images[picture]
         region = [as_region(query.region, picture.shape)]
-        return np.concatenate(
-            [self._embed(picture, region, scale=scale) for scale in self.query_scales]
-        )
+        return np.concatenate([self._embed(picture, region, scale=s) for s in self.query_scales])
 
     def embedded(self, query):
         """The same `RegionQuery` with its embeddings, for several searches with this encoder and these scales."""
@@ -227,7 +282,16 @@ class RegionRetriever(BaseEstimator):
             The images are not at hand, or nothing in the column has such a name.
         """
         check_is_fitted(self, "embeddings_")
-        return images_holding(self.images, names, column)
+        if self.images is None:
+            raise ValueError("the images, and what they hold, are not at hand; load with images=")
+        wanted = {names} if isinstance(names, str) else set(names)
+        column_ = self.images.column(column)
+        there = [{one} if isinstance(one, str) else set(one) for one in column_]
+        if unknown := wanted - set().union(*there):
+            raise ValueError(
+                f"no image holds {min(unknown)!r} by its column {column!r}; ask for what is in there"
+            )
+        return np.array([wanted <= held for held in there])
 
     def pruned(self, n=None, *, iou=1.0):
         """A copy with fewer regions an image: the best `n`, and of two that overlap by more than `iou` the better one.
@@ -235,10 +299,16 @@ class RegionRetriever(BaseEstimator):
         Nothing is encoded anew. The whole image stays where it is indexed, and is not counted.
         """
         check_is_fitted(self, "embeddings_")
-        found, rows = kept_regions(self.regions_, int(self.whole), n=n, iou=iou)
+        found, stays = [], []
+        for mine in self.regions_:
+            last = len(mine) - self.whole
+            few = {*map(id, keep_best(mine[:last], n=n, iou=iou)), *map(id, mine[last:])}
+            found.append([region for region in mine if id(region) in few])
+            stays += [id(region) in few for region in mine]
         other = clone(self)
-        other.images, other.problems_, other.seconds_ = self.images, self.problems_, self.seconds_
-        return other._set(self.ids, found, self.embeddings_[rows])
+        for name in ("images", "problems_", "seconds_", "digests_", "_stamps"):
+            setattr(other, name, getattr(self, name))
+        return other._set(self.ids, found, self.embeddings_[np.array(stays, dtype=bool)])
 
     def save(self, path):
         """Write encoder, proposer, regions and embeddings to a file, in one step; the images stay where they are.
@@ -280,11 +350,8 @@ class RegionRetriever(BaseEstimator):
         state = persistence.load(path, kind="region retriever", trusted=trusted)
         with persistence.reading(path, "region retriever"):
             found, ids = cls(**state["settings"]), np.array(state["ids"], dtype=object)
-            found.digests_, found.problems_, found.seconds_ = (
-                state["digests"],
-                state["problems"],
-                {},
-            )
+            found.digests_, found.problems_ = state["digests"], state["problems"]
+            found.seconds_ = {}
             # to be compared when they are shown
             found._stamps = [() if one else None for one in state["are_files"]]
             found._set(ids, unpack(state["regions"]), state["embeddings"])
@@ -304,12 +371,11 @@ class RegionRetriever(BaseEstimator):
     def _cut(self, picture, given):
         """Regions of an image, the best first, and all of it."""
         began = time.process_time()
-        regions = (
-            self.propose(picture)
-            if given is None
-            else [as_region(region, picture.shape) for region in given]
-        )
-        regions = sorted(regions, key=lambda region: -region.score)
+        if given is None:
+            regions = self.propose(picture)
+        else:
+            regions = [as_region(region, picture.shape) for region in given]
+            regions = sorted(regions, key=lambda region: -region.score)
         self.seconds_["regions"] += time.process_time() - began
         return regions + ([as_region(None, picture.shape)] if self.whole else [])
 
@@ -334,6 +400,29 @@ class RegionRetriever(BaseEstimator):
         self.index_ = clone(as_index(self.index), safe=False).fit(embeddings)
         return self
 
+    def _check(self):
+        """Refuse an encoder that regions cannot be pooled from, and scales that are none."""
+        if not hasattr(self.encoder, "feature_maps") or not hasattr(self.encoder, "preprocessing"):
+            raise TypeError(
+                f"regions are pooled from feature maps, and {type(self.encoder).__name__} has none; use encoders.Deep"
+            )
+        if self.encoder.preprocessing.resize == "crop":
+            raise ValueError(
+                'this encoder cuts the borders of images off and sees no region there; pass resize="squash" to it'
+            )
+        check_each("query_scales", self.query_scales, check_number, low=0, open_low=True)
+
+    def _is_id(self, image):
+        return isinstance(image, str) and image in self._positions
+
+    def _name(self, group, number, taken):
+        """A name for a group of parts that is not `taken`: those given, else ids of indexed images, else ``"query 0"`` and so on."""
+        own = [q.name or (q.image if self._is_id(q.image) else f"query {number}") for q in group]
+        name = " and ".join(dict.fromkeys(own))
+        while name in taken:
+            name += "'"
+        return name
+
     def _allowed(self, where):
         if where is None:
             return np.ones(len(self.ids), dtype=bool)
@@ -352,3 +441,100 @@ class RegionRetriever(BaseEstimator):
             size = tuple(max(1, round(side * scale)) for side in self.encoder.preprocessing.shape)
             kept[scale] = clone(self.encoder).set_params(size=size)
         return kept[scale]
+
+
+def _grouped(queries):
+    """Queries as a list of tuples of `RegionQuery`: one part each, or several that are asked for together."""
+    if isinstance(queries, RegionQuery) or (
+        isinstance(queries, tuple) and all(isinstance(one, RegionQuery) for one in queries)
+    ):
+        queries = [queries]
+    groups = [group if isinstance(group, tuple) else (group,) for group in queries]
+    for part in (part for group in groups for part in group):
+        if not isinstance(part, RegionQuery):
+            raise TypeError(
+                f"a query is a RegionQuery(image, region), or a tuple of them, got {type(part).__name__}"
+            )
+    if not groups or not all(groups):
+        raise ValueError("there is no query: the list, or a tuple in it, is empty")
+    return groups
+
+
+def best_per_image(distances, rows, owners):
+    """The nearest region of each image.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n,), ascending
+    rows : ndarray of shape (n,), int64
+        Which region each distance belongs to.
+    owners : ndarray of shape (n_regions,), int64
+        Which image each region is of.
+
+    Returns
+    -------
+    images, nearest, regions : ndarray
+        Each image that has a region among `rows`, nearest first; its distance; the region. Equal distances: the image that comes
+        first in the database.
+
+    Examples
+    --------
+    >>> owners = np.array([0, 0, 1])
+    >>> [part.tolist() for part in best_per_image(np.array([0.1, 0.2, 0.4]), np.array([1, 2, 0]), owners)]
+    [[0, 1], [0.1, 0.2], [1, 2]]
+    """
+    images, first = np.unique(owners[rows], return_index=True)  # the first of each is its nearest
+    order = np.argsort(distances[first], kind="stable")
+    return images[order], distances[first][order], rows[first][order]
+
+
+def best_together(distances, owners):
+    """The regions of each image that answer several parts of a query, each part another region, at the least mean distance.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_parts, n_regions)
+    owners : ndarray of shape (n_regions,), int64, ascending
+
+    Returns
+    -------
+    images, nearest : ndarray of shape (n_found,)
+        Images with at least as many regions as the query has parts, nearest first, and their mean distances.
+    regions : ndarray of shape (n_found, n_parts), int64
+
+    Examples
+    --------
+    >>> table = np.array([[0.1, 0.2, 0.5, 0.5], [0.1, 0.6, 0.5, 0.5]])
+    >>> [part.tolist() for part in best_together(table, np.array([0, 0, 1, 1]))]
+    [[0, 1], [0.15000000000000002, 0.5], [[1, 0], [2, 3]]]
+    """
+    images, means, regions = [], [], []
+    starts = np.unique(owners, return_index=True, return_counts=True)
+    for image, start, count in zip(*starts, strict=True):
+        if count >= len(distances):
+            part = distances[:, start : start + count]
+            chosen = linear_sum_assignment(part)
+            images.append(image)
+            means.append(part[chosen].mean())
+            regions.append(start + chosen[1])
+    order = np.argsort(means, kind="stable")
+    regions = np.array(regions, dtype=np.int64).reshape(-1, len(distances))
+    return np.array(images, dtype=np.int64)[order], np.array(means)[order], regions[order]
+
+
+def nearest_images(index, vectors, owners, depth=None):
+    """Images by their best region, for one part of a query at several scales (n_scales, n_dims): as `best_together` gives them."""
+    n = len(owners) if depth is None else min(depth, len(owners))
+    distances, rows = (part.ravel() for part in index.kneighbors(vectors, n_neighbors=n))
+    order = np.argsort(distances, kind="stable")  # of all scales
+    images, near, best = best_per_image(distances[order], rows[order], owners)
+    return images, near, best[:, None]
+
+
+def images_together(index, parts, owners):
+    """The same for several parts, each (n_scales, n_dims)."""
+    table = np.full((len(parts), len(owners)), np.inf)
+    for number, vectors in enumerate(parts):
+        distances, rows = index.kneighbors(vectors, n_neighbors=len(owners))
+        np.minimum.at(table[number], rows, distances)
+    return best_together(table, owners)

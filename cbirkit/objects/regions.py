@@ -1,6 +1,7 @@
 """`Region`: a part of an image, as a box and a mask; overlap of regions, and what to keep of many."""
 
 import itertools
+import math
 import numbers
 from dataclasses import dataclass
 
@@ -46,13 +47,9 @@ class Region:
             It is no array of two axes, or no pixel is true.
         """
         mask = np.asarray(mask)
-        if mask.ndim != 2:
+        if mask.ndim != 2 or (mask.dtype.kind == "f" and not np.isfinite(mask).all()):
             raise ValueError(
-                f"a mask has the shape (height, width), got {mask.shape}; give one truth value a pixel"
-            )
-        if mask.dtype.kind == "f" and not np.isfinite(mask).all():
-            raise ValueError(
-                "the mask holds NaN or infinity; give truth values, True on the object"
+                f"a mask has the shape (height, width), got {mask.shape}, and is True on the object, not NaN or infinity"
             )
         mask = mask.astype(bool)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -80,27 +77,19 @@ class Region:
             No such numbers, or no pixel of the image lies in the box.
         """
         height, width = (int(side) for side in tuple(shape)[:2])
-        numbers_ = list(box) if isinstance(box, list | tuple | np.ndarray) else []
-        real = all(
-            isinstance(v, numbers.Real) and not isinstance(v, bool) and np.isfinite(v)
-            for v in numbers_
-        )
-        if len(numbers_) != 4 or not real:
+        if np.shape(box) != (4,) or not all(map(_is_number, box)):
             raise ValueError(f"a box is four numbers x0, y0, x1, y1 in pixels, got {box!r}")
-        left, top, right, bottom = (int(np.floor(v + 0.5)) for v in numbers_)
+        left, top, right, bottom = (int(np.floor(v + 0.5)) for v in box)
         if right <= left or bottom <= top:
-            raise ValueError(
-                f"the box {tuple(numbers_)} holds no pixel; x1 must exceed x0 and y1 exceed y0"
-            )
+            raise ValueError(f"the box {box} holds no pixel; x1 must exceed x0 and y1 exceed y0")
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         if x1 <= x0 or y1 <= y0:
             raise ValueError(
-                f"the box {tuple(numbers_)} lies outside the image of {width} x {height} pixels; "
+                f"the box {box} lies outside the image of {width} x {height} pixels; "
                 "boxes are x0, y0, x1, y1 with the origin at the top left"
             )
-        return cls(
-            (x0, y0, x1, y1), np.ones((y1 - y0, x1 - x0), bool), (height, width), float(score)
-        )
+        inside = np.ones((y1 - y0, x1 - x0), bool)
+        return cls((x0, y0, x1, y1), inside, (height, width), float(score))
 
     @property
     def mask(self):
@@ -122,6 +111,52 @@ class Region:
 
     def __repr__(self):
         return f"Region(box={self.box}, area={self.area}, image={self.shape[0]} x {self.shape[1]}, score={self.score:.3f})"
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def as_region(part, shape):
+    """A `Region` of an image of `shape`, from what was given for it.
+
+    Parameters
+    ----------
+    part : Region, box, mask or None
+    shape : tuple of int
+        Height and width of the image.
+
+    Raises
+    ------
+    ValueError
+        An empty mask, a mask or region of another size, or a box outside the image.
+    TypeError
+        Something else.
+
+    Examples
+    --------
+    >>> as_region(None, (20, 30)).box, as_region([5, 5, 90, 10], (20, 30)).box
+    ((0, 0, 30, 20), (5, 5, 30, 10))
+    """
+    height, width = (int(side) for side in shape[:2])
+    if part is None:
+        part = (0, 0, width, height)
+    if isinstance(part, Region):
+        found = part
+    elif np.ndim(part) == 2:
+        found = Region.from_mask(part)
+    elif np.ndim(part) == 1 and all(map(_is_number, part)):
+        found = Region.from_box(list(part), (height, width))
+    else:
+        raise TypeError(
+            f"a region is a Region, a box of four numbers or a mask (height, width), got {type(part).__name__}"
+        )
+    if tuple(found.shape) != (height, width):
+        raise ValueError(
+            f"the region is of an image of {found.shape[1]} x {found.shape[0]} pixels and the query of {width} x {height}; "
+            "mark it on the picture that is asked with"
+        )
+    return found
 
 
 def box_iou(a, b):
@@ -148,10 +183,8 @@ def box_iou(a, b):
     [[0.333, 0.0]]
     """
     a, b = _as_boxes(a), _as_boxes(b)
-    low, high = (
-        np.maximum(a[:, None, :2], b[None, :, :2]),
-        np.minimum(a[:, None, 2:], b[None, :, 2:]),
-    )
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = np.maximum(high - low, 0).prod(axis=2)
     sizes = [np.maximum(part[:, 2:] - part[:, :2], 0).prod(axis=1) for part in (a, b)]
     union = sizes[0][:, None] + sizes[1][None] - common
@@ -163,13 +196,12 @@ def _as_boxes(boxes):
     array = np.asarray(boxes)
     if array.size == 0 and array.ndim < 3:
         return np.empty((0, 4))
-    if array.dtype.kind not in "iuf" or array.ndim not in (1, 2) or array.shape[-1] != 4:
+    numbers_ = array.dtype.kind in "iuf" and array.ndim in (1, 2) and array.shape[-1] == 4
+    if not numbers_ or not np.isfinite(array).all():
         raise ValueError(
-            f"boxes must be numbers (n, 4), x0, y0, x1, y1, got {array.dtype} of the shape {array.shape}; "
+            f"boxes must be finite numbers (n, 4), x0, y0, x1, y1, got {array.dtype} of the shape {array.shape}; "
             "pass region.box of regions, and compare masks by mask_iou"
         )
-    if not np.isfinite(array).all():
-        raise ValueError("boxes hold NaN or infinity; leave those boxes out")
     return array.astype(float).reshape(-1, 4)
 
 
@@ -189,12 +221,11 @@ def mask_iou(a, b):
     >>> mask_iou(one, other)
     0.5
     """
-    for one in (a, b):
-        if not isinstance(one, Region):
-            raise TypeError(
-                f"mask_iou compares two Region, got {type(one).__name__}; make one with Region.from_mask(mask) or "
-                "Region.from_box(box, image.shape)"
-            )
+    if not isinstance(a, Region) or not isinstance(b, Region):
+        raise TypeError(
+            f"mask_iou compares two Region, got {type(a).__name__} and {type(b).__name__}; make one with "
+            "Region.from_mask(mask) or Region.from_box(box, image.shape)"
+        )
     if tuple(a.shape) != tuple(b.shape):
         raise ValueError(
             f"regions of images of {a.shape} and {b.shape} pixels; compare regions of one image"
@@ -203,10 +234,10 @@ def mask_iou(a, b):
     x1, y1 = min(a.box[2], b.box[2]), min(a.box[3], b.box[3])
     common = 0
     if x1 > x0 and y1 > y0:
-        parts = (
-            r.inside[y0 - r.box[1] : y1 - r.box[1], x0 - r.box[0] : x1 - r.box[0]] for r in (a, b)
-        )
-        common = int(np.count_nonzero(np.logical_and(*parts)))
+        (ax, ay), (bx, by) = a.box[:2], b.box[:2]
+        both = a.inside[y0 - ay : y1 - ay, x0 - ax : x1 - ax]
+        both = both & b.inside[y0 - by : y1 - by, x0 - bx : x1 - bx]
+        common = int(np.count_nonzero(both))
     return common / (a.area + b.area - common)
 
 
