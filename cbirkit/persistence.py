@@ -1,6 +1,6 @@
 """Save, load and identify estimators, and values made of them, without pickle.
 
-Each saved thing is one file: a zip that is not compressed, of ``about.json`` (its kind, what is told of it), ``arrays`` (their bytes, one
+Each saved thing is one file: a zip that is not compressed, of ``cbirkit 2 KIND.json`` (what is told of it), ``arrays`` (their bytes, one
 after the other) and ``state.json`` (a tree of plain values that says of each array its type, shape and place). It is read without
 asking for more memory than the file is long. Only classes of cbirkit, of scikit-learn, and those passed as ``trusted`` are made of it.
 
@@ -36,18 +36,12 @@ from sklearn.neighbors import NearestNeighbors
 
 from ._atomic import reason_of, replacing
 
-__all__ = [
-    "about",
-    "code_identity",
-    "fingerprint",
-    "is_sealed",
-    "load",
-    "load_estimator",
-    "reading",
-]
-__all__ += ["save", "save_estimator", "seal"]
+__all__ = ["about", "code_identity", "fingerprint", "is_sealed", "load", "load_estimator"]
+__all__ += ["reading", "save", "save_estimator", "seal"]
 
-_NAME = "cbirkit 2 "  # the format, and a kind: how the first part of a save is called
+# how the first part of a save is called: the format, and a kind
+_NAME = "cbirkit 2 {}.json"
+_BEGINNING = re.compile(rb"PK\x03\x04.{26}cbirkit 2 ([\w ]+)\.json", re.DOTALL)
 _CONTAINERS = {t.__name__: t for t in (tuple, set, frozenset)}
 _NAMED = {f"builtins.{t.__name__}": t for t in (bool, int, float, str)}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
@@ -196,7 +190,7 @@ def save(value, path, *, kind, about=None):
         )
     # a link stays one: what it points to is replaced
     with replacing(os.path.realpath(path)) as file, zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(f"{_NAME}{kind}.json"), _json(about or {}))
+        archive.writestr(zipfile.ZipInfo(_NAME.format(kind)), _json(about or {}))
         with archive.open("arrays", "w", force_zip64=True) as member:
             for node, array in writer.arrays:
                 member.write(bytes(-file.tell() % 64))  # so that it can be mapped
@@ -299,9 +293,7 @@ def _kind(path):
     if not path.is_file():
         return None
     with open(path, "rb") as file:
-        found = re.match(
-            rb"PK\x03\x04.{26}%b([\w ]+)\.json" % _NAME.encode(), file.read(200), re.DOTALL
-        )
+        found = _BEGINNING.match(file.read(200))
     return found and found[1].decode()
 
 
@@ -347,7 +339,7 @@ class _Writer:
 
     def _compound(self, value, where):
         kind = type(value).__name__
-        if isinstance(value, np.ndarray | np.generic):
+        if isinstance(value, np.ndarray | np.generic) and not np.ma.isMaskedArray(value):
             return self._array(value, where)
         if type(value) in (list, *_CONTAINERS.values()):
             items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value)]
@@ -450,7 +442,7 @@ class _Identity(_Writer):
     def __init__(self, *, loose=False):
         super().__init__()
         self._loose = loose
-        self._seen = {}  # code that was told before, by id
+        self._seen = {}  # code that was told before, and as which one, by id
 
     def _keep(self, node, array):
         node["sha256"] = hashlib.sha256(_bytes_of(array)).hexdigest()
@@ -471,10 +463,13 @@ class _Identity(_Writer):
         if not isinstance(value, type | types.FunctionType):
             value = getattr(value, "__wrapped__", value)  # functools.cache
         name = getattr(value, "__qualname__", None)
-        home = getattr(value, "__globals__", {}).get("__name__") or value.__module__ or "builtins"
+        home = getattr(value, "__globals__", {}).get("__name__") or getattr(
+            value, "__module__", None
+        )
+        home = home or "builtins"
         if id(value) in self._seen:
-            return name
-        self._seen[id(value)] = value
+            return {"seen": self._seen[id(value)][0]}
+        self._seen[id(value)] = len(self._seen), value
         if isinstance(value, type):
             members = {} if _is_library(home) else vars(value)
             members = [[key, self._member(key, members[key], where)] for key in sorted(members)]
@@ -558,13 +553,10 @@ def _names(code):
 
 
 def _described(code):
-    """What a function does, apart from what its names stand for."""
-    constants = [
-        _described(part)
-        if isinstance(part, types.CodeType)
-        else repr(sorted(map(repr, part)) if isinstance(part, frozenset) else part)
-        for part in code.co_consts
-    ]
+    """What a function does, apart from what its names stand for; or one of the constants in it."""
+    if not isinstance(code, types.CodeType):  # the order of a set differs between processes
+        return repr(sorted(map(repr, code)) if isinstance(code, frozenset) else code)
+    constants = [_described(part) for part in code.co_consts]
     return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames)]
 
 

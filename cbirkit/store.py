@@ -107,7 +107,6 @@ class EmbeddingStore:
         --------
         >>> import tempfile, numpy as np
         >>> from sklearn.preprocessing import FunctionTransformer
-    from sklearn.utils import gen_batches
         >>> from cbirkit.images import ImageCollection
         >>> store = EmbeddingStore(tempfile.mkdtemp())
         >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)))

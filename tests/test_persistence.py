@@ -116,6 +116,7 @@ def test_memory_of_a_pipeline_is_not_brought_back(tmp_path):
         (make_pipeline(StandardScaler(), FunctionTransformer(lambda x: x)), r"steps\[1\].*\.func"),
         (Thumb(size=Odd(3)), r"Thumb\.size is a .*Odd, which cannot be saved"),
         (Thumb(size=np.array([Odd(3)], dtype=object)), r"Thumb\.size\[0\]"),
+        (Thumb(size=np.ma.masked_array([1, 2], [0, 1])), r"Thumb\.size is a .*MaskedArray"),
         (Thumb(size=np.zeros(2, dtype=[("a", "O")])), r"Thumb\.size is structured"),
     ],
 )

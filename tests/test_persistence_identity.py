@@ -13,6 +13,7 @@ from persistence_samples import Odd, Thumb
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.pipeline import make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cbirkit.persistence import code_identity, fingerprint, load_estimator, save_estimator
@@ -158,6 +159,14 @@ def test_functions_are_told_apart_by_what_they_do(one, two):
     names = [fingerprint(FunctionTransformer(function)) for function in (one, two, one)]
     assert names[0] == names[2] != names[1]
     assert code_identity(one) == code_identity(one) != code_identity(two)
+
+
+def test_functions_of_one_name_are_not_taken_for_one_another():
+    one, two = (FunctionTransformer(lambda x, by=by: x + by) for by in (1, 2))
+    names = [
+        fingerprint(make_union(one, two, last)) for last in (one, two, FunctionTransformer(len))
+    ]
+    assert len(set(names)) == 3
 
 
 def edited_class(**members):
