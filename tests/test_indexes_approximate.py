@@ -1,7 +1,6 @@
 """Approximate indexes against the exact one.
 
-Thresholds lie below the worst of ten seeds and both metrics by a quarter of what the worst misses, at least by 0.02;
-`python tests/test_indexes_approximate.py` measures again.
+Thresholds lie below the worst of ten seeds and both metrics by a quarter of what the worst misses, at least by 0.02.
 """
 
 import logging
@@ -168,18 +167,6 @@ for index in (HNSW(), IVF(), IVFPQ()):
     subprocess.run(
         [sys.executable, "-c", code], check=True
     )  # the patch stays for the life of a process
-
-
-if __name__ == "__main__":
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-    for name, (kind, params, least) in CASES.items():
-        for metric in ("cosine", "euclidean"):
-            found = [recall_of(kind, params, metric, seed) for seed in range(10)]
-            print(
-                f"{name:20s} {metric:10s} worst {min(found):.3f} mean {np.mean(found):.3f} asked {least}"
-            )
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
