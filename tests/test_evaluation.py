@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbirkit import Ranking, Relevance, compare, evaluate
+from cbirkit.evaluation import DEFAULT
 from cbirkit.indexes import Exact
 from cbirkit.metrics import METRICS, find_metric
 
@@ -414,5 +415,247 @@ def test_repr_and_html_are_escaped():
     )
     result = evaluate(hostile, relevance)
     assert "map" in repr(result) and "junk: none" in repr(result)
-    markup = result._repr_html_()
-    assert "<script>" not in markup and "&lt;script&gt;" in markup and "<table" in markup
+    two = compare({"<script>one": hostile, "two": ranking}, relevance, n_draws=20)
+    assert "<script>one" in repr(two) and "sign-flip" in repr(two)
+    for markup in (result._repr_html_(), two._repr_html_()):
+        assert "<script>" not in markup and "&lt;script&gt;" in markup and "<table" in markup
+
+
+# ------------------------------------------------------------------ rankings that end early, and intervals
+
+
+def test_a_cut_ranking_is_never_silent():
+    ranking, relevance = case(k=5)
+    with pytest.warns(
+        UserWarning,
+        match="^map, trapezoid_map: .*first 5 of 30 database items for 12 of 12 queries",
+    ) as caught:
+        result = evaluate(ranking, relevance, metrics=["map", "trapezoid_map", "p@5"])
+    assert len(caught) == 1 and str(caught[0].message).startswith("map, trapezoid_map: computed")
+    assert "[computed over the first 5 of 30 database items" in result.protocol.split("\n")[0]
+    assert "[computed" not in result.protocol.split("\n")[2]
+    full = evaluate(case()[0], relevance, metrics=["map@5/R", "p@5"])
+    assert result["map"] == pytest.approx(full["map@5/R"]) and result["p@5"] == full["p@5"]
+
+
+def test_the_default_metrics_fit_the_depth():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ranking, relevance = case(k=5)
+        assert list(evaluate(ranking, relevance).summary.index) == [
+            "map@5",
+            "p@1",
+            "p@5",
+            "recall@5",
+            "hit_rate@5",
+        ]
+        assert list(evaluate(*case()).summary.index) == list(DEFAULT)
+        ids = [f"{i}" for i in range(20)]
+        labels = np.arange(20) % 2
+        with_self = Ranking.from_distances(
+            np.abs(np.subtract.outer(range(20), range(20))), ids, ids, k=6
+        )
+        result = evaluate(with_self, Relevance.from_labels(ids, ids, labels, labels))
+        assert "map@5" in result.summary.index  # one of the six is the query
+
+
+def test_cutoffs_beyond_the_ranking():
+    ranking, relevance = case(k=5)
+    with pytest.raises(
+        ValueError, match="p@6 needs 6 ranks, the ranking has 5; search with k >= 6"
+    ):
+        evaluate(ranking, relevance, metrics=["p@6"])
+    whole, relevance = case(n_database=5)  # the whole database is there: p@6 is known
+    positives = relevance.n_positives[relevance.n_positives > 0]
+    assert evaluate(whole, relevance, metrics=["p@6"])["p@6"] == pytest.approx(positives.mean() / 6)
+
+
+def test_padding_counts_as_nothing():
+    relevance = Relevance.from_sets(["q"], list("abc"), [["a", "b"]])
+    ranking = Ranking(["q"], list("abc"), [[0, -1]], [[1, 0]])
+    with pytest.warns(UserWarning, match="first 1 of 3"):
+        result = evaluate(ranking, relevance, metrics=["map", "p@2"])
+    assert (result["map"], result["p@2"]) == (0.5, 0.5)
+
+
+def test_deep_enough_is_not_called_cut():
+    """All positives were found, so nothing beyond the end changes the score."""
+    relevance = Relevance.from_sets(["q"], list("abc"), [["b"]])
+    ranking = Ranking(["q"], list("abc"), [[0, 1]], [[0, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (
+            evaluate(ranking, relevance, metrics=["map", "recall@2", "ndcg", "first_rank"])["map"]
+            == 0.5
+        )
+    with pytest.warns(UserWarning, match="ties may go on"):
+        evaluate(ranking, relevance, metrics=["expected_map"])
+
+
+def test_intervals_cover_the_truth_and_follow_the_seed():
+    """95 % intervals of 60 draws from a known distribution contain its mean about 95 times in 100."""
+    inside = 0
+    for seed in range(100):
+        ranking, relevance = coin_ranking(np.random.RandomState(seed).rand(60) < 0.3)
+        row = evaluate(
+            ranking, relevance, metrics="p@1", n_bootstrap=300, random_state=seed
+        ).summary.loc["p@1"]
+        inside += row.low <= 0.3 <= row.high
+    assert 86 <= inside <= 100
+    first, again, other = (evaluate(*case(), random_state=seed).summary for seed in (0, 0, 1))
+    pd.testing.assert_frame_equal(first, again)
+    assert not first.equals(other)
+    assert evaluate(*case(), n_bootstrap=0).summary.low.isna().all()
+
+
+def coin_ranking(heads):
+    queries = [str(i) for i in range(len(heads))]
+    order = [[0, 1] if head else [1, 0] for head in heads]
+    ranking = Ranking(queries, ["a", "b"], order, [[0, 1]] * len(heads))
+    return ranking, Relevance.from_sets(queries, ["a", "b"], [["a"]] * len(heads))
+
+
+def test_intervals_over_groups_are_wider_where_groups_agree():
+    heads = np.repeat(
+        np.random.RandomState(0).rand(10) < 0.5, 20
+    )  # 10 objects of 20 queries that succeed or fail as one
+    ranking, relevance = coin_ranking(heads)
+    groups = [f"object {i // 20}" for i in range(200)]
+    alone = evaluate(ranking, relevance, metrics="p@1").summary.loc["p@1"]
+    together = evaluate(ranking, relevance, metrics="p@1", groups=groups)
+    row = together.summary.loc["p@1"]
+    assert row["mean"] == alone["mean"] and row.high - row.low > 3 * (alone.high - alone.low)
+    assert "bootstrap over groups of queries" in together.protocol
+
+
+# ------------------------------------------------------------------ compare
+
+
+def systems(n_queries=40, strengths=(0.0, 0.0, 1.5), seed=0):
+    """Rankings of one set of queries; a larger strength is a better system."""
+    rng = np.random.RandomState(seed)
+    queries, database = [f"q{i}" for i in range(n_queries)], [f"d{i}" for i in range(30)]
+    labels, database_labels = rng.randint(0, 3, n_queries), rng.randint(0, 3, 30)
+    same = labels[:, None] == database_labels
+    rankings = {
+        f"s{n}": Ranking.from_distances(
+            rng.randn(n_queries, 30) - strength * same, queries, database
+        )
+        for n, strength in enumerate(strengths)
+    }
+    return rankings, Relevance.from_labels(queries, database, labels, database_labels)
+
+
+def test_a_better_system_is_found_and_equal_ones_are_not():
+    rankings, relevance = systems(seed=1)
+    result = compare(rankings, relevance, n_draws=2000)
+    assert result.summary.index[0] == "s2" and result.metric == "map"
+    for name, ranking in rankings.items():
+        assert result.summary.loc[name, "mean"] == pytest.approx(
+            evaluate(ranking, relevance)["map"]
+        )
+    pairs = result.pairs.set_index(result.pairs.a + ">" + result.pairs.b)
+    assert (pairs.difference >= 0).all() and (pairs.p_holm >= pairs.p).all()
+    equal = pairs[~pairs.index.str.startswith("s2")].iloc[0]
+    assert equal.p > 0.05 and equal.low < 0 < equal.high
+    better = pairs[pairs.index.str.startswith("s2")]
+    assert (
+        (better.p_holm < 0.01).all()
+        and (better.low > 0).all()
+        and (better.a_better > better.b_better).all()
+    )
+    assert (pairs.a_better + pairs.b_better + pairs.equal == 40).all()
+    assert "p_holm corrects for 3 pairs" in result.protocol and "40 scored" in result.protocol
+
+
+def test_a_ranking_against_itself():
+    rankings, relevance = systems(strengths=(1.0,))
+    row = compare(
+        {"one": rankings["s0"], "two": rankings["s0"]}, relevance, n_draws=200
+    ).pairs.iloc[0]
+    assert (row.difference, row.low, row.high, row.p, row.p_holm, row.equal) == (0, 0, 0, 1, 1, 40)
+
+
+def test_queries_in_another_order_are_matched_by_id():
+    rankings, relevance = systems(strengths=(0.0, 0.5))
+    rows = np.random.RandomState(0).permutation(40)
+    moved = {"s0": rankings["s0"], "s1": rankings["s1"].select(rows)}
+    one, other = (compare(r, relevance, n_draws=300) for r in (rankings, moved))
+    assert one.pairs.equals(other.pairs) and one.per_query.equals(other.per_query)
+
+
+def test_paired_intervals_are_narrower_than_those_of_each_system():
+    """Queries differ in difficulty, which cancels in the difference on the same queries."""
+    rng = np.random.RandomState(0)
+    hard = rng.rand(60, 1) * 3
+    queries, database = [f"q{i}" for i in range(60)], [f"d{i}" for i in range(20)]
+    labels = np.arange(20) % 2
+    noise = rng.randn(60, 20)
+    rankings = {
+        name: Ranking.from_distances(
+            noise + 0.05 * rng.randn(60, 20) - hard * labels, queries, database
+        )
+        for name in "ab"
+    }
+    relevance = Relevance.from_labels(queries, database, [1] * 60, labels)
+    result = compare(rankings, relevance, n_draws=500)
+    widths = result.summary.high - result.summary.low
+    assert result.pairs.high[0] - result.pairs.low[0] < 0.5 * widths.min()
+
+
+def test_groups_change_sign_together():
+    rankings, relevance = systems(n_queries=12, strengths=(0.0, 3.0))
+    groups = ["a"] * 6 + ["b"] * 6
+    alone, grouped = (
+        compare(rankings, relevance, groups=g, n_draws=5000).pairs.p[0] for g in (None, groups)
+    )
+    assert alone < 0.01 and grouped == 0.5  # two groups: 2 of the 4 patterns are as extreme
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: {"s0": r["s0"]}, "at least two systems"),
+        (lambda r: list(r.values()), "at least two systems"),
+        (
+            lambda r: {"s0": r["s0"], "s1": r["s1"].select(slice(30))},
+            "do not rank the same queries: 'q3",
+        ),
+        (
+            lambda r: {"s0": r["s0"], "s1": r["s1"].top(5)},
+            r"deeper ranking \(s0: 30 ranks, s1: 5 ranks\).*top\(5\)",
+        ),
+    ],
+)
+def test_bad_comparisons(change, message):
+    rankings, relevance = systems(strengths=(0.0, 0.5))
+    with pytest.raises(ValueError, match=message):
+        compare(change(rankings), relevance, n_draws=10)
+
+
+@pytest.mark.filterwarnings("ignore:.*computed over the first 1 of 30")
+def test_infinite_ranks_are_refused_and_cut_rankings_are_told():
+    rankings, relevance = systems(strengths=(0.0, 0.5))
+    cut = {name: ranking.top(1) for name, ranking in rankings.items()}
+    with (
+        pytest.warns(UserWarning, match="first_rank of s0"),
+        pytest.raises(ValueError, match="infinite for a query"),
+    ):
+        compare(cut, relevance, metric="first_rank", n_draws=10)
+    with pytest.warns(UserWarning, match="map of s1: computed over the first 1 of 30"):
+        result = compare(cut, relevance, n_draws=10)
+    assert "s1: computed over the first 1 of 30" in result.protocol
+
+
+def test_skipped_queries_are_left_out_of_both():
+    relevance = Relevance.from_sets(["p", "q"], ["a", "b"], [["a"], []])
+    rankings = {
+        name: Ranking(["p", "q"], ["a", "b"], [order, order], [[0, 1]] * 2)
+        for name, order in [("x", [0, 1]), ("y", [1, 0])]
+    }
+    result = compare(rankings, relevance, n_draws=50)
+    assert result.summary.n_scored.tolist() == [1, 1] and result.summary.n_skipped.tolist() == [
+        1,
+        1,
+    ]
+    assert result.pairs.difference[0] == 0.5 and result.per_query.loc["q"].isna().all()

@@ -1,13 +1,18 @@
 """Reading single images: formats, modes, orientation, and files that are not what they say."""
 
 import io
+import os
+import socket
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from cbirkit.images import ImageProblem, read_image, read_thumbnail, to_rgb
+from cbirkit import Retriever, encoders
+from cbirkit.images import ImageCollection, ImageProblem, read_image, read_thumbnail, to_rgb
+from cbirkit.images.files import UNREAD
 
 RNG = np.random.default_rng(0)
 PHOTO = np.asarray(
@@ -44,12 +49,6 @@ def test_first_frame_of_a_gif(tmp_path):
     assert pixels.shape == (8, 8, 3) and (pixels == [255, 0, 0]).all()
 
 
-def test_16_bit_grey_keeps_the_high_byte(tmp_path):
-    values = np.array([[0, 257, 32896, 65535]], np.uint16)
-    for name in ("a.png", "a.tiff"):
-        assert read_image(save(tmp_path, name, values))[0, :, 0].tolist() == [0, 1, 128, 255]
-
-
 def test_float_tiff_in_unit_range_and_beyond(tmp_path):
     inside = save(tmp_path, "in.tiff", np.array([[0.0, 0.5, 1.0]], np.float32))
     beyond = save(tmp_path, "out.tiff", np.array([[0.0, 5.0, 10.0]], np.float32))
@@ -58,13 +57,6 @@ def test_float_tiff_in_unit_range_and_beyond(tmp_path):
         == [0, 128, 255]
         == read_image(beyond)[0, :, 0].tolist()
     )
-
-
-def test_cmyk_is_converted(tmp_path):
-    pixels = read_image(
-        save(tmp_path, "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95)
-    )
-    assert pixels[0, 0, 0] > 200 and pixels[0, 0, 1:].max() < 60  # red
 
 
 def test_transparent_parts_lie_on_white(tmp_path):
@@ -103,23 +95,6 @@ def test_different_drawings_on_nothing_stay_different(form, levels, tmp_path):
     one, other = (read_image(drawing(x)) for x in (2, 40))
     assert np.abs(one.astype(int) - other).max() > 60
     assert levels != (0, 0) or form == "16 bits" or one.max() == 255  # black drawings stay on white
-
-
-def test_one_bit_images(tmp_path):
-    bits = np.array([[True, False]])
-    assert read_image(save(tmp_path, "a.png", bits))[0, :, 0].tolist() == [255, 0]
-
-
-@pytest.mark.parametrize(
-    "orientation,undo",
-    [(3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1)), (8, np.rot90)],
-)
-def test_exif_orientation_is_applied_once(tmp_path, orientation, undo):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = save(tmp_path, "a.png", PHOTO, exif=exif)
-    assert np.array_equal(read_image(path), undo(PHOTO))
-    assert np.array_equal(read_thumbnail(path, 64), undo(PHOTO))
 
 
 def test_sources_other_than_paths():
@@ -233,3 +208,130 @@ def test_thumbnails_are_small_and_look_alike(tmp_path):
     small = read_thumbnail(path, 64)
     assert small.shape == (48, 64, 3)
     assert np.abs(small.astype(int) - PHOTO).mean() < 12
+
+
+# ------------------------------------------------------------------ what is not read
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "a.jpg")
+    return tmp_path
+
+
+def reasons(folder):
+    return dict(ImageCollection.from_folder(folder).problems.itertuples(index=False, name=None))
+
+
+def test_formats_that_are_not_read_are_named(folder):
+    for name in ("IMG_1.HEIC", "b.avif", "c.NEF", "notes.txt", "clip.mp4", ".hidden.heic"):
+        (folder / name).write_bytes(b"x")
+    found = reasons(folder)
+    assert found == {
+        "IMG_1.HEIC": "HEIC is not read; save it as JPEG or PNG",
+        "b.avif": "AVIF is not read; save it as JPEG or PNG",
+        "c.NEF": "raw camera data is not read; save it as JPEG or PNG",
+    }
+    assert not {e for e in UNREAD if e != e.lower()}
+
+
+@pytest.mark.parametrize(
+    "name", ["photo", "photo.001", "my.photo", "photo.HEIC", "photo.jpg~", "photo.jpg.part"]
+)
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM"])
+def test_an_image_is_read_whatever_its_ending(folder, format_name, name):
+    Image.new("RGB", (20, 10), "blue").save(folder / name, format=format_name)
+    for other, text in {
+        "Makefile": "all:\n",
+        "a.csv": "P2 is a patient",
+        "b.txt": "BMW",
+        "c.xml": "<?xml",
+        "d.html": "<html",
+    }.items():
+        (folder / other).write_text(text)
+    images = ImageCollection.from_folder(folder)
+    assert images.ids.tolist() == ["a.jpg", name] and not len(images.problems)
+    assert images[name][5, 5, 2] > 200
+
+
+@pytest.mark.parametrize(
+    "ending", ["jpe", "jfif", "mpo", "apng", "pbm", "pgm", "pnm", "ppm", "dib", "JPG"]
+)
+def test_rarer_endings_of_formats_that_are_read(folder, ending):
+    name = f"b.{ending}"
+    Image.new("L", (20, 10), 200).save(
+        folder / name,
+        format={"dib": "DIB", "apng": "PNG"}.get(ending, "PPM" if ending[0] == "p" else "JPEG"),
+    )
+    assert ImageCollection.from_folder(folder)[name].shape == (10, 20, 3)
+
+
+@pytest.mark.parametrize("format_name", ["ICO", "JPEG2000", "SGI", "PCX", "ICNS", "DDS", "EPS"])
+def test_other_images_are_named_by_what_is_in_them(folder, format_name):
+    Image.new("RGB", (64, 64), "red").save(folder / "x.001", format=format_name)
+    assert "is not read; save it as JPEG or PNG" in reasons(folder)["x.001"]
+
+
+def special(folder, kind):
+    path = folder / f"{kind}.jpg"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(os.path.relpath(path))
+        server.close()
+    else:
+        path.symlink_to("/dev/zero")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
+def test_special_files_are_refused_by_name_on_every_way_in(folder, kind):
+    path = special(folder, kind)
+    assert reasons(folder) == {path.name: f"a {kind}, not a file"}
+    images = ImageCollection.from_files([path], pd.DataFrame({"mask": [str(path)]}), ids=["x"])
+    retriever = Retriever(encoders.ColorHistogram(), progress=False).fit(
+        ImageCollection.from_folder(folder)
+    )
+    ways = [
+        read_image,
+        lambda p: read_image(str(p)),
+        lambda p: read_thumbnail(p, 32),
+        lambda p: images["x"],
+        lambda p: images.digest(0),
+    ]
+    ways += [
+        lambda p: images.thumbnail(0),
+        lambda p: images.mask(0),
+        lambda p: retriever.search(p, k=1),
+        lambda p: retriever.search(str(p), k=1),
+    ]
+    for way in ways:
+        with pytest.raises(ValueError, match=f"a {kind}, not a file"):
+            way(path)
+
+
+def test_a_folder_of_nothing_else_says_so(tmp_path):
+    (tmp_path / "1.heic").write_bytes(b"x")
+    with pytest.raises(
+        ValueError, match="1 refused .the first: 1.heic: HEIC is not read; save it as JPEG"
+    ):
+        ImageCollection.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0", "HEIC is not read; save it as JPEG or PNG"),
+        (b"\0\0\0\x1cftypavif\0\0", "AVIF is not read"),
+        (b"\n<!DOCTYPE html><title>404", "a web page, not an image"),
+        (b"<svg xmlns=", "SVG is not read"),
+        (b"no picture", "not an image of a known format"),
+    ],
+)
+def test_what_a_file_is_instead(tmp_path, data, words):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(data)
+    for source in (path, data):
+        with pytest.raises(ImageProblem, match=words):
+            read_image(source)

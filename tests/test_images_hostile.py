@@ -389,6 +389,7 @@ def test_every_orientation_in_every_format_and_as_stored(kind, turn):
         read_image(data), turned if turn != 7 else upright[::-1, ::-1].swapaxes(0, 1)
     )
     assert files.size_in_head(data) == read_image(data).shape[1::-1]
+    assert np.array_equal(read_thumbnail(data, 64), read_image(data))
 
 
 @pytest.mark.parametrize("white,ground", [(255, 0), (245, 0), (100, 255), (0, 255)])
