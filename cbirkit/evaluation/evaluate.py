@@ -170,34 +170,7 @@ def evaluate(
     2.0
     """
     aligned = AlignedRanking(ranking, relevance)
-    chosen = _choose_metrics(aligned, metrics, ties)
-    notes = {metric.name: aligned.depth_note(metric) for metric in chosen}
-    for note in dict.fromkeys(filter(None, notes.values())):
-        names = ", ".join(name for name in notes if notes[name] == note)
-        _warn(f"{names}: {note}; search deeper or name a cut-off")
-    columns = aligned.scores(chosen, ties)
-    tied, matters = aligned.ties_note(chosen, columns, ties)
-    if matters and not any(metric.needs == "ties" for metric in chosen):
-        _warn(f'{tied}; ties="expected" averages over their orders')
-    scored = aligned.n_positives > 0
-    if not scored.any():
-        _warn("no query has a positive in the database, so every score is NaN")
-    if aligned.says_nothing:
-        _warn(f"{_NOTHING}; are the labels right?")
-    codes = group_codes(groups, ranking.query_ids, scored)
-    values = {metric: columns[metric.name][scored] for metric in chosen}
-    means = [float(_centre(m)(v)) if scored.any() else np.nan for m, v in values.items()]
-    low, high = _intervals(values, codes, n_bootstrap, random_state)
-    index = pd.Index([metric.name for metric in chosen], name="metric")
-    summary = pd.DataFrame({"mean": means, "low": low, "high": high}, index=index)
-    summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
-    columns["n_positives"] = aligned.n_positives
-    per_query = pd.DataFrame(columns, index=pd.Index(ranking.query_ids, name="query"))
-    texts = [_definition(m, ties) + f" [{notes[m.name]}]" * bool(notes[m.name]) for m in chosen]
-    texts += aligned.rules(tied)
-    how = f"95 % percentile bootstrap over {_unit(groups)}, {n_bootstrap:,} draws"
-    texts.append(f"intervals: {how if n_bootstrap else 'none'}")
-    return Evaluation(per_query, summary, "\n".join(texts))
+    return _evaluate(aligned, metrics, ties, n_bootstrap, groups, random_state)
 
 
 def compare(
@@ -244,24 +217,14 @@ def compare(
     [['good', 'bad', 0.5]]
     """
     systems = _align_all(rankings, relevance)
-    for aligned in systems.values():
-        chosen = _choose_metrics(aligned, [metric], ties)[0]
-    _check_depths(systems, chosen)
-    first, protocol = next(iter(systems.values())), [_definition(chosen, ties)]
-    ids, scored = first.ranking.query_ids, first.n_positives > 0
-    columns, tied = {}, {}
+    _check_depths(systems, metric, ties)
+    found = {}
     for name, aligned in systems.items():
-        if note := aligned.depth_note(chosen):
-            _warn(f"{chosen.name} of {name}: {note}; search deeper")
-            protocol.append(f"{name}: {note}")
-        scores = aligned.scores([chosen], ties)
-        tied[name], matters = aligned.ties_note([chosen], scores, ties)
-        if matters:
-            _warn(f'{name}: {tied[name]}; ties="expected" averages over their orders')
-        columns[name] = scores[chosen.name][positions_of(ids, aligned.ranking.query_ids)]
-    per_query = pd.DataFrame(columns, index=pd.Index(ids, name="query"))
-    values = per_query.to_numpy()[scored]
-    codes = group_codes(groups, ids, scored)
+        found[name] = _evaluate(aligned, [metric], ties, 0, source=f"{name}: ")
+    first = next(iter(found.values())).per_query
+    metric, ids, scored = first.columns[0], first.index, first["n_positives"].to_numpy() > 0
+    per_query = pd.DataFrame({name: one.per_query[metric][ids] for name, one in found.items()})
+    values, codes = per_query.to_numpy()[scored], group_codes(groups, ids, scored)
     if not np.isfinite(values).all():
         raise ValueError(f"{metric} is infinite for a query (nothing found); compare by map, say")
     rng = check_random_state(random_state)
@@ -272,24 +235,50 @@ def compare(
     index = pd.Index(list(systems), name="system")
     summary = pd.DataFrame({"mean": values.mean(axis=0), "low": low, "high": high}, index=index)
     summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
-    pairs = pd.DataFrame(
-        [
-            _pair(values, draws, list(systems), pair, codes, n_draws, rng)
-            for pair in combinations(range(len(systems)), 2)
-        ]
-    )
+    test = values, draws, list(systems), codes, n_draws, rng
+    pairs = pd.DataFrame([_pair(*pair, *test) for pair in combinations(range(len(systems)), 2)])
     pairs.insert(6, "p_holm", holm(pairs["p"]))
-    protocol += _joint_rules(systems, tied)
-    protocol.append(
+    tests = (
         f"tests: 95 % percentile paired bootstrap over {_unit(groups)} and paired sign-flip permutation test, "
         f"{n_draws:,} draws, two-sided; p_holm corrects for {len(pairs)} pair{'s' * (len(pairs) > 1)}"
     )
-    summary = summary.sort_values("mean", ascending=False)
-    return Comparison(chosen.name, summary, pairs, per_query, "\n".join(protocol))
+    protocol, summary = _joint_protocol(found), summary.sort_values("mean", ascending=False)
+    return Comparison(metric, summary, pairs, per_query, f"{protocol}\n{tests}")
 
 
-def _warn(text):
-    warnings.warn(text, UserWarning, stacklevel=3)
+def _evaluate(aligned, metrics, ties, n_bootstrap, groups=None, random_state=0, source=""):
+    """An `Evaluation`; warnings begin with `source`."""
+
+    def warn(text):
+        warnings.warn(source + text, UserWarning, stacklevel=4)
+
+    chosen = _choose_metrics(aligned, metrics, ties)
+    notes = {metric.name: aligned.depth_note(metric) for metric in chosen}
+    for note in dict.fromkeys(filter(None, notes.values())):
+        names = ", ".join(name for name in notes if notes[name] == note)
+        warn(f"{names}: {note}; search deeper or name a cut-off")
+    columns = aligned.scores(chosen, ties)
+    tied, matters = aligned.ties_note(chosen, columns, ties)
+    if matters and not any(metric.needs == "ties" for metric in chosen):
+        warn(f'{tied}; ties="expected" averages over their orders')
+    scored = aligned.n_positives > 0
+    if not scored.any():
+        warn("no query has a positive in the database, so every score is NaN")
+    if aligned.says_nothing:
+        warn(f"{_NOTHING}; are the labels right?")
+    values = {metric: columns[metric.name][scored] for metric in chosen}
+    means = [float(_centre(m)(v)) if scored.any() else np.nan for m, v in values.items()]
+    ids = aligned.ranking.query_ids
+    low, high = _intervals(values, group_codes(groups, ids, scored), n_bootstrap, random_state)
+    index = pd.Index([metric.name for metric in chosen], name="metric")
+    summary = pd.DataFrame({"mean": means, "low": low, "high": high}, index=index)
+    summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
+    columns["n_positives"] = aligned.n_positives
+    per_query = pd.DataFrame(columns, index=pd.Index(ids, name="query"))
+    texts = [_definition(m, ties) + f" [{notes[m.name]}]" * bool(notes[m.name]) for m in chosen]
+    how = f"95 % percentile bootstrap over {_unit(groups)}, {n_bootstrap:,} draws"
+    texts += [*aligned.rules(tied), f"intervals: {how if n_bootstrap else 'none'}"]
+    return Evaluation(per_query, summary, "\n".join(texts))
 
 
 def _centre(metric):
@@ -385,20 +374,20 @@ def _align_all(rankings, relevance):
     return systems
 
 
-def _check_depths(systems, metric):
-    depths = {name: aligned.ranking.k for name, aligned in systems.items()}
-    uncertain = any(aligned.uncertain(metric).any() for aligned in systems.values())
+def _check_depths(systems, metric, ties):
+    depths, uncertain = {name: aligned.ranking.k for name, aligned in systems.items()}, False
+    for aligned in systems.values():
+        chosen = _choose_metrics(aligned, [metric], ties)[0]
+        uncertain |= aligned.uncertain(chosen).any()
     if len(set(depths.values())) > 1 and uncertain:
         listed = ", ".join(f"{name}: {k} ranks" for name, k in depths.items())
-        raise ValueError(
-            f"{metric.name} would favour the deeper ranking ({listed}); "
-            f"cut all of them with ranking.top({min(depths.values())})"
-        )
+        mend = f"cut all of them with ranking.top({min(depths.values())})"
+        raise ValueError(f"{metric} would favour the deeper ranking ({listed}); {mend}")
 
 
-def _pair(values, draws, names, pair, codes, n_draws, rng):
+def _pair(a, b, values, draws, names, codes, n_draws, rng):
     """One row of the table of pairs; the better system is `a`."""
-    a, b = pair if not values[:, pair[0]].mean() < values[:, pair[1]].mean() else pair[::-1]
+    a, b = (b, a) if values[:, a].mean() < values[:, b].mean() else (a, b)
     difference = values[:, a] - values[:, b]
     low, high = interval(draws[:, a] - draws[:, b])
     return {
@@ -414,17 +403,14 @@ def _pair(values, draws, names, pair, codes, n_draws, rng):
     }
 
 
-def _joint_rules(systems, tied):
-    """Rules of the first system; those of the others where they differ."""
-    first, *others = systems
-    rules = systems[first].rules(tied[first])
-    odd = [
-        f"{name}: {line}"
-        for name in others
-        for line in systems[name].rules(tied[name])
-        if line not in rules
-    ]
-    return [f"rules of {first}, and of the others where they differ:"] * bool(odd) + rules + odd
+def _joint_protocol(found):
+    """That of the first system without its intervals; of the others where they differ."""
+    protocols = {name: one.protocol.split("\n")[:-1] for name, one in found.items()}
+    first, *others = protocols
+    rules = protocols[first]
+    odd = [f"{name}: {line}" for name in others for line in protocols[name] if line not in rules]
+    head = [f"rules of {first}, and of the others where they differ:"] * bool(odd)
+    return "\n".join([*head, *rules, *odd])
 
 
 @dataclass(frozen=True, eq=False)

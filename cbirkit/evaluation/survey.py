@@ -483,8 +483,8 @@ def _join_shifted(groups, facts, neighbours):
 
 def _most_apart(bits):
     """The most bits in which two rows (n, n_bits), bool, differ."""
-    squares = pairwise_distances_chunked(bits.astype(np.float32))
-    return round(max(float(block.max()) for block in squares) ** 2)
+    squares = pairwise_distances_chunked(bits.astype(np.float32), squared=True)
+    return round(max(float(block.max()) for block in squares))
 
 
 def _neighbours(rows, n_neighbors):

@@ -14,9 +14,8 @@ from PIL import Image
 
 from .pixels import BAD_METADATA, ORIENTATION, SIDEWAYS, ImageProblem, converted, note, to_rgb
 
-MAX_PIXELS = (
-    80_000_000  # below Pillow's own warning at 89 million; a 50-megapixel photograph passes
-)
+# Below Pillow's own warning at 89 million; a 50-megapixel photograph passes.
+MAX_PIXELS = 80_000_000
 # Decoded at the same time by all threads together, at about 8 bytes each.
 PIXELS_AT_ONCE = 80_000_000
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
@@ -56,7 +55,6 @@ _UNREAD_STARTS = {
     "DDS": rb"DDS \x7c", "OpenEXR": rb"v/1\x01", "Radiance HDR": rb"#\?R", "GIMP": rb"gimp xcf", "QOI": rb"qoif",
     "DjVu": rb"AT&TFORM", "PAM": rb"P7\n",
 }  # fmt: skip
-_HEAD_BYTES = 64
 # Blocks of 16 MB, Pillow's default, stay with the thread that freed them; those beyond 32 MB go back to the system at once.
 Image.core.set_block_size(64 << 20)
 # Damaged files make Pillow warn of each wrong tag; what is wrong with them is told as an ImageProblem.
@@ -227,9 +225,8 @@ def _reason_by_start(head, error):
 
 
 def _is_file(source):
-    return isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(
-        source, "read"
-    )
+    known = str | os.PathLike | bytes | bytearray | memoryview
+    return isinstance(source, known) or hasattr(source, "read")
 
 
 def _name_of(source):
