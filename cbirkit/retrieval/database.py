@@ -377,7 +377,7 @@ def changed(images, positions, *, cache=None, most_bytes=None):
 
 
 class _Joined:
-    """A source (see `cbirkit.images.sources`) whose rows are those of its parts, one part after the other."""
+    """A source (as `Source` in `cbirkit.images.collection`) whose rows are those of its parts, one part after the other."""
 
     def __init__(self, parts):
         self.parts = parts
