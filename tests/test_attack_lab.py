@@ -86,7 +86,7 @@ def test_clicks_choose_query_and_target_and_sliders_attack_again(lab):
     assert lab.target == chosen and lab._aim.value == TARGET and chosen in lab._status.text
     lab._epsilon.value = 2
     assert lab.shown.largest == 2 and not lab._status.problem
-    lab._again.click()
+    lab._button.click()
     assert lab.shown.largest == 2
 
 

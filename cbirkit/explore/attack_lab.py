@@ -62,14 +62,8 @@ class Victim:
         self.images, self.encoder = retriever.images, retriever.encoder_
         self.model, self.rows = attackable(self.encoder), _unit(np.asarray(retriever.embeddings))
 
-    def attack(self, clean, query, settings, judge):
-        """The attacked picture, RGB uint8 (h, w, 3)."""
-        pixels = to_pixels([clean])
-        pgd = PGD(settings["epsilon"] / 255, steps=settings["steps"])
-        goal = self._goal(pixels, query, settings["aim"], settings["target"], judge)
-        return pgd(self.model, pixels, goal).images[0]
-
-    def _goal(self, pixels, query, aim, target, judge):
+    def goal(self, pixels, query, aim, target, judge):
+        """What the attack tries to reach; ValueError where the query or the target does not allow the aim."""
         if aim == AIMS[0]:
             return Away(embed_pixels(self.model, pixels))
         if aim == AIMS[2]:
@@ -164,21 +158,19 @@ class AttackLab(QueryPage):
         self._epsilon = IntSlider(epsilon, 0, MOST_LEVELS, description="epsilon / 255", **slider)
         self._steps = IntSlider(steps, 0, max(50, steps), description="steps", **slider)
         controls = [self._name, self._aim, self._epsilon, self._steps]
-        self._again = button(
-            "Attack again", "With the settings as they are", self._guarded(self._attack)
-        )
+        tip = "With the settings as they are"
+        self._button = button("Attack again", tip, self._guarded(self._again))
         self._pictures = TileGrid(tile_size=150, heading="The attack")
         self._results = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
         self._make_page(
             first, queries, judge=self._judge, grids=[self._pictures, *self._results],
-            controls=[*(labelled(one, label="86px") for one in controls), self._again],
+            controls=[*(labelled(one, label="86px") for one in controls), self._button],
         )  # fmt: skip
         query = self.queries.ids[0] if query is None else query
-        self._query, self._target = as_query(query, [self.queries, first]), target
-        self._attack()
+        self._attack(as_query(query, [self.queries, first]), target, aim, epsilon, steps)
         for grid in self._results:
             grid.on("pick", self._guarded(lambda name: self.attack(target=name, aim=AIMS[2])))
-        self._on_value(controls, self._changed)
+        self._on_value(controls, self._again)
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -204,20 +196,11 @@ class AttackLab(QueryPage):
         ValueError
             As for the class; nothing changes then.
         """
-        before, known = (self._query, self._target), [self.queries, self._victim().images]
-        settings = [one.value for one in (self._aim, self._epsilon, self._steps)]
-        given = zip((aim, epsilon, steps), settings, strict=True)
-        wanted = [old if new is None else new for new, old in given]
-        _check(*wanted)
-        try:
-            self._query = self._query if query is None else as_query(query, known)
-            self._target = self._target if target is None else target
-            self._set(*wanted)
-            self._attack()
-        except Exception:
-            self._query, self._target = before
-            self._set(*settings)
-            raise
+        known, now = [self.queries, self._victim().images], self._settings()
+        given = zip((aim, epsilon, steps), now, strict=True)
+        query = self._query if query is None else as_query(query, known)
+        settings = [old if new is None else new for new, old in given]
+        self._attack(query, self._target if target is None else target, *settings)
         return self.shown
 
     def __repr__(self):
@@ -227,16 +210,12 @@ class AttackLab(QueryPage):
 
     _quiet = False
 
-    def _set(self, aim, epsilon, steps):
-        """Move the controls without attacking once for each."""
-        self._quiet = True
-        self._steps.max = max(self._steps.max, steps)
-        self._aim.value, self._epsilon.value, self._steps.value = aim, int(epsilon), int(steps)
-        self._quiet = False
+    def _settings(self):
+        return [one.value for one in (self._aim, self._epsilon, self._steps)]
 
-    def _changed(self):
+    def _again(self):
         if not self._quiet:
-            self._attack()
+            self._attack(self._query, self._target, *self._settings())
 
     def _ask(self, query):
         self.attack(query)
@@ -247,30 +226,35 @@ class AttackLab(QueryPage):
             self._victims[name] = Victim(self._retrievers[name])
         return self._victims[name]
 
-    def _attack(self):
+    def _attack(self, query, target, aim, epsilon, steps):
         """Attack first, so that nothing changes on the page if that fails."""
-        victim, query, clean = self._victim(), self._query, _fitting(self._query.pixels())
+        _check(aim, epsilon, steps)
+        victim, clean = self._victim(), _fitting(query.pixels())
         how = {"judge": self._judge, "thumbnails": self._thumbnails}
         before = victim.embed(clean)
         found = victim.found(query, before, self._k, **how)
-        if self._target is None:
-            self._target = found.tiles[-1].id if found.tiles else None
-        elif self._target not in victim.images.table.index:
-            raise ValueError(f"no indexed image has the id {self._target!r}; click on a result")
-        settings = {"aim": self._aim.value, "target": self._target}
-        settings |= {"epsilon": self._epsilon.value, "steps": self._steps.value}
-        attacked = victim.attack(clean, query, settings, self._judge)
+        if target is None:
+            target = found.tiles[-1].id if found.tiles else None
+        elif target not in victim.images.table.index:
+            raise ValueError(f"no indexed image has the id {target!r}; click on a result")
+        pixels = to_pixels([clean])
+        goal = victim.goal(pixels, query, aim, target, self._judge)
+        attacked = PGD(epsilon / 255, steps=int(steps))(victim.model, pixels, goal).images[0]
         after = victim.embed(attacked)
         change, told = attacked.astype(int) - clean.astype(int), None
         largest = int(np.abs(change).max())
         gain = 127 / max(largest, 1)
         amplified = np.clip(127.5 + gain * change, 0, 255).astype(np.uint8)
-        if settings["aim"] == AIMS[2]:
-            told = self._target, *(victim.rank(row, self._target, query) for row in (before, after))
+        if aim == AIMS[2]:
+            told = target, *(victim.rank(row, target, query) for row in (before, after))
         self.shown = AttackResult(
             clean, attacked, amplified, gain, found, victim.found(query, after, self._k, **how),
             float(before @ after), largest, told,
         )  # fmt: skip
+        self._query, self._target, self._quiet = query, target, True
+        self._steps.max = max(self._steps.max, steps)
+        self._aim.value, self._epsilon.value, self._steps.value = aim, int(epsilon), int(steps)
+        self._quiet = False
         self._show()
 
     def _show(self):
