@@ -63,17 +63,8 @@ def test_a_broken_image_gives_no_bytes(tmp_path):
 
 @pytest.mark.parametrize(
     "message",
-    [
-        None,
-        3,
-        [],
-        {},
-        {"event": "pick"},
-        {"event": "pick", "id": "z"},
-        {"event": "pick", "id": ["a"]},
-        {"event": "x", "id": "a"},
-    ],
-)
+    [None, 3, [], {}, {"event": "pick"}, {"event": "pick", "id": "z"}, {"event": "pick", "id": ["a"]}, {"event": "x", "id": "a"}],
+)  # fmt: skip
 def test_a_grid_ignores_messages_that_pick_nothing(message):
     grid = widgets.TileGrid([Tile("a", b"")])
     picked = []
@@ -106,18 +97,8 @@ def test_a_box_is_cut_to_the_picture(box):
 
 @pytest.mark.parametrize(
     "box",
-    [
-        None,
-        "1234",
-        [1, 2, 3],
-        [1, 2, 3, None],
-        [1, 2, 3, "4"],
-        [1, 2, 3, 4.5],
-        [0, 0, True, 9],
-        [0, 0, float("inf"), 1],
-        [[1], 2, 3, 4],
-    ],
-)
+    [None, "1234", [1, 2, 3], [1, 2, 3, None], [1, 2, 3, "4"], [1, 2, 3, 4.5], [0, 0, True, 9], [0, 0, float("inf"), 1], [[1], 2, 3, 4]],
+)  # fmt: skip
 def test_a_box_that_is_none_is_refused(box):
     with pytest.raises(ValueError, match="four whole numbers"):
         checked_box(box, 80, 60)
