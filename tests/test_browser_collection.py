@@ -133,7 +133,7 @@ def test_menus_filter_the_contact_sheet(notebook):
     notebook.until(lambda: shown(notebook) == ["dog/larger.png"], "the field filters nothing")
     page.get_by_role("button", name="Show all").click()
     notebook.until(lambda: "of 33 images" in heading(notebook), "Show all shows not all")
-    page.locator(".cbk-row select").last.select_option("largest pictures first")
+    page.locator(".cbk-row select").last.select_option("by pixels, descending")
     notebook.until(lambda: shown(notebook)[0] == "dog/larger.png", "the order stayed")
     page.locator(".cbk-row select").last.select_option("as given")
 

@@ -185,11 +185,7 @@ class Facts:
 
     def _there_are(self, column):
         values = self._values(column)
-        if not len(values):
-            return "it has no value at all"
-        if self._is_numeric(column) and values.nunique() > _FEW:
-            return f"it lies between {told(values.min())} and {told(values.max())}"
-        known = list(map(told, pd.unique(values)))
+        known = list(map(told, pd.unique(values)[: _NAMED + 1]))
         return f"there are: {', '.join(known[:_NAMED])}" + (" …" if len(known) > _NAMED else "")
 
 

@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state
 
 from cbirkit.plots import Tile
 
-from .collection_facts import MEASURED, Facts
+from .collection_facts import Facts
 from .widgets import Pager, TileGrid, button, labelled, paged
 
 _SIZE = 120  # pixels of a thumbnail
@@ -59,8 +59,8 @@ class FilterRow(Box):
             column, value = filters[0]
         _set(self._column, [("all images", ""), *((name, name) for name in columns)], column)
         self._offer_values(column)
-        if filters and value in self._values:
-            self._value.value = 1 + self._values.index(value)
+        if filters and value in self._values[1:]:
+            self._value.value = self._values.index(value, 1)
         self._name.value = containing
         _set(self._sort, self._orders(sort_by), sort_by or "")
         self._quiet = False
@@ -71,24 +71,16 @@ class FilterRow(Box):
 
     def _offer_values(self, column):
         offered = self._facts.values(column) if column else []
-        self._values = [value for _, value in offered]
-        _set(
-            self._value,
-            [("any value", _ANY), *((w, i) for i, (w, _) in enumerate(offered, 1))],
-            _ANY,
-        )
+        self._values = [None, *(value for _, value in offered)]
+        words = ["any value", *(words for words, _ in offered)]
+        _set(self._value, [(one, i) for i, one in enumerate(words)], _ANY)
+        _reveal(column, self._value)
 
     def _orders(self, sort_by):
-        table = self._facts.table
-        orders = [("as given", ""), ("by name", "id")]
-        if "pixels" in table:
-            orders += [("largest pictures first", "-pixels"), ("smallest pictures first", "pixels")]
-        if "distance" in table:
-            orders += [("most unlike others first", "-distance")]
-            orders += [("most like others first", "distance")]
-        for name in self._facts.choices:
-            if name not in MEASURED:
-                orders += [(f"by {name}", name), (f"by {name}, descending", f"-{name}")]
+        measured = [name for name in ("pixels", "distance") if name in self._facts.table]
+        orders = [("as given", "")]
+        for name in dict.fromkeys(["id", *measured, *self._facts.choices]):
+            orders += [(f"by {name}", name), (f"by {name}, descending", f"-{name}")]
         return orders + [(sort_by, sort_by)] * ((sort_by or "") not in dict(orders).values())
 
     def _on_column(self):
@@ -96,7 +88,6 @@ class FilterRow(Box):
             self._quiet = True
             self._offer_values(self._column.value)
             self._quiet = False
-            _reveal(self._column.value, self._value)
             self._tell()
 
     def _clear(self):
@@ -108,7 +99,7 @@ class FilterRow(Box):
     def _tell(self):
         if not self._quiet:
             at, column = self._value.value, self._column.value
-            filters = () if at == _ANY else ((column, self._values[at - 1]),)
+            filters = () if at == _ANY else ((column, self._values[at]),)
             self._on_change(filters, self._name.value.strip(), self._sort.value or None)
 
 
@@ -142,7 +133,7 @@ class ImagePicker(VBox):
     >>> from cbirkit.images import ImageCollection
     >>> images = ImageCollection.from_arrays(np.zeros((5, 8, 8)), labels=list("aabbb"))
     >>> picker = ImagePicker(images, ThumbnailCache(), print, column="label", page_size=2)
-    >>> picker.filter(label="b")
+    >>> picker.turn(2)
     >>> picker.grid.ids
     ['2', '3']
     """
@@ -184,12 +175,6 @@ class ImagePicker(VBox):
         self._order = self._random.permutation(len(self.images))
         self._kept = self._order[np.isin(self._order, self._kept)]
         self.turn(1)
-
-    def filter(self, *, label=None, name=""):
-        """Keep images with a label (None: any) whose id or label holds the text `name`; ValueError if no image has the label."""
-        chosen = () if label is None else ((self._column, label),)
-        self._keep(chosen, name)
-        self._filters.show(chosen, name, None)
 
     def _keep(self, filters, name):
         keep = self._facts.mask(dict(filters), name)

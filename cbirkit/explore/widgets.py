@@ -38,6 +38,8 @@ def _synced(kind, default=""):
 class PageWidget(anywidget.AnyWidget):
     """A widget whose page sends messages; `_read` says what they mean."""
 
+    _events = ("pick",)
+
     def __init__(self, **traits):
         super().__init__(**traits)
         self._callbacks = defaultdict(list)
@@ -51,9 +53,9 @@ class PageWidget(anywidget.AnyWidget):
     def receive(self, content, buffers=()):
         """Handle a message from the page, trusting nothing in it."""
         try:
-            known = isinstance(content, dict) and isinstance(content.get("event"), str)
-            event, *args = self._read(content.get("event") if known else None, content, buffers)
-        except (ValueError, TypeError, KeyError, AttributeError) as problem:
+            event = _one_of(content["event"], self._events)
+            event, *args = self._read(event, content, buffers)
+        except (ValueError, TypeError, KeyError) as problem:
             self._refuse(problem)
             return
         for callback in self._callbacks[event]:
@@ -71,11 +73,6 @@ def _one_of(value, known):
     if not isinstance(value, str | int) or isinstance(value, bool) or value not in known:
         raise ValueError(f"{value!r} is none of what is shown")
     return value
-
-
-def _expect(event, known):
-    if event != known:
-        raise ValueError(f"an event {event!r} is not known")
 
 
 class StatusLine(PageWidget):
@@ -117,7 +114,7 @@ class ChoiceRow(PageWidget):
     classes
     """
 
-    _esm, _css = script("choice_row.js"), style("choice_row.css")
+    _esm, _css, _events = script("choice_row.js"), style("choice_row.css"), ("choose",)
     options = _synced(traitlets.List, [])
     value = _synced(traitlets.Unicode)
     name = _synced(traitlets.Unicode)
@@ -126,7 +123,6 @@ class ChoiceRow(PageWidget):
         super().__init__(options=options, value=options[0][1], name=name)
 
     def _read(self, event, content, buffers):
-        _expect(event, "choose")
         return event, _one_of(content["value"], [value for _, value in self.options])
 
 
@@ -158,7 +154,6 @@ class TextTable(PageWidget):
             self.pickable = [bool(one) for one in table.filters]
 
     def _read(self, event, content, buffers):
-        _expect(event, "pick")
         return event, _one_of(content["row"], [i for i, one in enumerate(self.pickable) if one])
 
 
@@ -205,7 +200,6 @@ class TileGrid(PageWidget):
         return [tile["id"] for tile in self.tiles]
 
     def _read(self, event, content, buffers):
-        _expect(event, "pick")
         return event, _one_of(content["id"], self.ids)
 
 
@@ -224,6 +218,7 @@ class Cropper(PageWidget):
     """
 
     _esm, _css = script("cropper.js"), style("cropper.css")
+    _events = ("crop", "file", "whole")
     image = _synced(traitlets.Bytes, b"")
     width = _synced(traitlets.Int, 1)
     height = _synced(traitlets.Int, 1)
@@ -260,7 +255,6 @@ class Cropper(PageWidget):
             return event, checked_box(box, self.width, self.height)
         if event == "file":
             return self._read_part(content, buffers)
-        _expect(event, "whole")
         return (event,)
 
     def _refuse(self, problem):
@@ -348,6 +342,7 @@ class MapCanvas(PageWidget):
     """
 
     _esm, _css = script("map_points.js", "map_canvas.js"), style("map_canvas.css")
+    _events = ("pick", "hover", "select")
     points = _synced(traitlets.Bytes, b"")  # float32 (n, 2), little-endian, within -1 to 1
     groups = _synced(traitlets.Bytes, b"")  # uint8 (n,)
     chosen = _synced(traitlets.Bytes, b"")  # uint32 positions of the selected points
@@ -389,7 +384,6 @@ class MapCanvas(PageWidget):
             positions = np.unique(np.frombuffer(buffer, "<u4").astype(np.int64))
             _one_of(int(positions.max(initial=0)), there)
             return event, positions
-        _one_of(event, ("pick", "hover"))
         return event, _one_of(content["at"], there)
 
 
