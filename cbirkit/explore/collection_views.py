@@ -1,7 +1,8 @@
 """What `CollectionExplorer` shows in each of its views, as plain data: for the page and for the picture of it alike."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, starmap
 
 import numpy as np
 
@@ -141,8 +142,7 @@ class CollectionViews:
 
     def _sheet(self, asked, kept, filtered):
         told = f"Contact sheet of {_count(len(kept), 'image')}{filtered}."
-        tiled = lambda part: [Section(tiles=self._tiles(part, asked.sort_by))]
-        return told, (kept, "images"), self._page_size, tiled
+        return told, (kept, "images"), self._page_size, partial(self._tiled, asked.sort_by, None)
 
     def _outliers(self, asked, kept, filtered):
         positions = self._facts.images.positions(self.found.outliers)
@@ -155,17 +155,16 @@ class CollectionViews:
             if not len(outliers) and filtered:
                 told += "Sort the contact sheet by distance to see the farthest of these images."
         first = 1 + (asked.page - 1) * self._page_size
-        tiled = lambda part: [Section(tiles=self._tiles(part, "distance", first))]
+        tiled = partial(self._tiled, "distance", first)
         return told, (outliers, "images"), self._page_size, tiled
 
-    def _tiles(self, positions, sort_by, rank=None):
+    def _tiled(self, sort_by, rank, positions):
         """A tile for each image; its note is the value that they are sorted by, its rank counts from `rank`."""
-        column = self._facts.sorted_column(sort_by)
-        tiles = []
+        column, tiles = self._facts.sorted_column(sort_by), []
         for i, (at, picture) in enumerate(zip(positions, self._pictures(positions), strict=True)):
             note = "" if column == "label" else self._note(column, at)
             tiles.append(self._tile(at, picture, note, None if rank is None else rank + i))
-        return tiles
+        return [Section(tiles=tiles)]
 
     def _pictures(self, positions):
         images = self._facts.images
@@ -213,8 +212,8 @@ class CollectionViews:
         if not shown:
             told = f"No group of {asked.view} has an image{filtered}." if groups else nothing
         named = [(*one, f"Group {i:,} of {len(shown):,}") for i, one in enumerate(shown, 1)]
-        sections = lambda part: [self._group(*one) for one in part]
-        return told, (named, "groups"), max(1, self._page_size // 12), sections
+        grouped = partial(starmap, self._group)
+        return told, (named, "groups"), max(1, self._page_size // 12), grouped
 
     def _group(self, ids, meaning, name):
         at = self._facts.images.positions(ids)
