@@ -3,22 +3,15 @@
 
 let labs = 0;
 
-function button(className, parent, press) {
-  const node = make("button", className, parent);
-  node.type = "button";
-  node.addEventListener("click", press);
-  return node;
-}
-
 // One result and the gap to the next one; fill() shows another state in it, so that focus stays.
 function makePlace(i, send) {
   const place = make("div", "cbk-lab-place");
-  const tile = button("cbk-tile cbk-lab-tile", place, () => send({ event: "cycle", at: i }));
+  const tile = makeButton("cbk-tile cbk-lab-tile", place, "", () => send({ event: "cycle", at: i }));
   tile.dataset.at = i;
   const rank = make("span", "cbk-lab-rank", tile);
   const path = makeMark("cbk-lab-mark", tile);
   const word = make("span", "cbk-lab-word", tile);
-  const gap = button("cbk-lab-gap", place, () => send({ event: "tie", at: i }));
+  const gap = makeButton("cbk-lab-gap", place, "", () => send({ event: "tie", at: i }));
   const term = make("span", "cbk-lab-term", place);
   function fill(item) {
     tile.dataset.mark = item.mark;
@@ -77,7 +70,7 @@ function makeRow(send) {
   const head = make("th", "", row);
   head.scope = "row";
   let key = null;
-  const choose = button("cbk-lab-choose", head, () => send({ event: "metric", key }));
+  const choose = makeButton("cbk-lab-choose", head, "", () => send({ event: "metric", key }));
   const value = make("td", "cbk-lab-value", row);
   const figure = make("span", "cbk-lab-number", value);
   const bar = make("span", "cbk-lab-bar", value);
@@ -104,11 +97,8 @@ function keys(event, list, send) {
   const here = tiles.indexOf(document.activeElement);
   if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
   const judged = { 0: 0, 1: 1, 2: 2, 3: 3, j: -1 }[event.key.toLowerCase()];
-  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  const target = { Home: 0, End: tiles.length - 1 }[event.key] ?? here + (step ?? NaN);
-  if (judged !== undefined) send({ event: "judge", at: here, value: judged });
-  else if (tiles[target]) tiles[target].focus();
-  else return;
+  if (judged === undefined) return moveFocus(event, tiles, { ArrowRight: 1, ArrowLeft: -1 });
+  send({ event: "judge", at: here, value: judged });
   event.preventDefault();
 }
 
@@ -170,9 +160,7 @@ function render({ model, el }) {
     title.textContent = "! ";
     line.textContent = GONE;
   });
-  model.on("change:view", draw);
-  draw();
-  return () => model.off("change:view", draw);
+  return follow(model, draw);
 }
 
 export default { render };
