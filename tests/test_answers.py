@@ -1,7 +1,7 @@
 """Answers of learners to every exercise: right ones in another style or type pass, subtly wrong ones do not.
 
-The tables stand beside the checks of their notebook: `RIGHT` holds answers, `WRONG` pairs of words that the verdict
-has to say ("" where any counter-example will do) and an answer.
+The tables stand beside the checks of their notebook: `RIGHT` holds answers, `WRONG` answers, too, or pairs of words that the
+verdict has to say and an answer.
 """
 
 import copy
@@ -150,6 +150,7 @@ def test_right_answers_in_another_style_pass(name, number):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("name", "number"), WRONG_ONES)
 def test_wrong_answers_are_told_what_is_wrong(name, number):
-    words, answer = WRONG[name][number]
+    wrong = WRONG[name][number]
+    words, answer = wrong if isinstance(wrong, tuple) else ("for ", wrong)
     verdict = ALL[name](answer)
-    assert verdict.status == "not yet" and (words or "for ") in verdict.message, verdict
+    assert verdict.status == "not yet" and words in verdict.message, verdict

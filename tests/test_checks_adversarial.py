@@ -102,45 +102,36 @@ RIGHT = {
 WRONG = {
     "robust_recall": (
         ("which gives 1, or NaN", lambda hits: hits[:, hits.all(axis=0)].mean()),
-        ("", lambda hits: hits[:, hits.all(axis=0)].mean() if hits.all(axis=0).any() else 0.0),
-        ("", lambda hits: hits.all(axis=0).sum() // hits.shape[1]),
-        ("", lambda hits: hits.all(axis=0).mean() if hits.all(axis=0).any() else float("nan")),
-        ("", lambda hits: hits.all(axis=0).sum() / len(hits)),
-        ("", lambda hits: hits.all(axis=0).sum() / hits.size),
-        ("", lambda hits: hits[-1].mean()),
-        ("", lambda hits: hits[:2].all(axis=0).mean()),
-        ("", lambda hits: (hits.mean(axis=0) > 0.5).mean()),
-        ("", lambda hits: 100 * solved_recall(hits)),
-        ("", lambda hits: hits.all(axis=0)),
+        lambda hits: hits[:, hits.all(axis=0)].mean() if hits.all(axis=0).any() else 0.0,
+        lambda hits: hits.all(axis=0).sum() // hits.shape[1],
+        lambda hits: hits.all(axis=0).mean() if hits.all(axis=0).any() else float("nan"),
+        lambda hits: hits.all(axis=0).sum() / len(hits),
+        lambda hits: hits.all(axis=0).sum() / hits.size,
+        lambda hits: hits[-1].mean(),
+        lambda hits: hits[:2].all(axis=0).mean(),
+        lambda hits: (hits.mean(axis=0) > 0.5).mean(),
+        lambda hits: 100 * solved_recall(hits),
+        lambda hits: hits.all(axis=0),
     ),
     "pgd_step": (
         ("np.sign", lambda at, g, *a: other_order(at, sign(g, 1), *a)),
         ("np.sign", lambda at, g, *a: other_order(at, sign(g, -1), *a)),
         ("0 / 0", lambda at, g, *a: other_order(at, g / np.abs(g), *a)),
-        ("", lambda at, g, *a: other_order(at, np.where(g == 0, 1e-3, g), *a)),
-        ("", lambda at, g, clean, size, eps: at + size * np.sign(g)),
-        ("", lambda at, g, clean, size, eps: other_order(at, g, clean, eps, eps)),
-        ("", lambda at, g, clean, size, eps: other_order(at, g, clean, size, size)),
-        ("", lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps) - clean),
-        ("", lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps + size)),
-        (
-            "",
-            lambda at, g, clean, size, eps: (
-                other_order(at, g / np.linalg.norm(g) if g.any() else g, clean, size, eps) * 0.999
-            ),
+        lambda at, g, *a: other_order(at, np.where(g == 0, 1e-3, g), *a),
+        lambda at, g, clean, size, eps: at + size * np.sign(g),
+        lambda at, g, clean, size, eps: other_order(at, g, clean, eps, eps),
+        lambda at, g, clean, size, eps: other_order(at, g, clean, size, size),
+        lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps) - clean,
+        lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps + size),
+        lambda at, g, clean, size, eps: (
+            other_order(at, g / np.linalg.norm(g) if g.any() else g, clean, size, eps) * 0.999
         ),
-        ("", lambda at, g, clean, size, eps: np.clip(at + np.clip(size * g, -eps, eps), 0, 1)),
-        (
-            "",
-            lambda at, g, clean, size, eps: np.clip(
-                clean + np.clip(size * np.sign(g), -eps, eps), 0, 1
-            ),
+        lambda at, g, clean, size, eps: np.clip(at + np.clip(size * g, -eps, eps), 0, 1),
+        lambda at, g, clean, size, eps: np.clip(
+            clean + np.clip(size * np.sign(g), -eps, eps), 0, 1
         ),
-        (
-            "",
-            lambda at, g, clean, size, eps: np.clip(
-                at + size * np.tanh(1e3 * g), np.maximum(clean - eps, 0), np.minimum(clean + eps, 1)
-            ),
+        lambda at, g, clean, size, eps: np.clip(
+            at + size * np.tanh(1e3 * g), np.maximum(clean - eps, 0), np.minimum(clean + eps, 1)
         ),
         ("changed its input", lambda at, g, *a: at.__iadd__(np.sign(g))),
     ),
@@ -148,20 +139,17 @@ WRONG = {
         ("np.sign", lambda x, g, *a: in_pixels(x, sign(g, 1), *a)),
         ("np.sign", lambda x, g, *a: in_pixels(x, sign(g, -1), *a)),
         ("0 / 0", lambda x, g, *a: in_pixels(x, g / np.abs(g), *a)),
-        ("", lambda x, g, *a: in_pixels(x, -g, *a)),
-        ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps, std, mean)),
-        ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps / 2, mean, std)),
-        ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps / 255, mean, std)),
-        ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps, mean[::-1], std[::-1])),
-        (
-            "",
-            lambda x, g, eps, mean, std: (
-                (np.clip((x * std + mean + eps * np.sign(g)), 0, 1) - mean) / std
-            ),
+        lambda x, g, *a: in_pixels(x, -g, *a),
+        lambda x, g, eps, mean, std: in_pixels(x, g, eps, std, mean),
+        lambda x, g, eps, mean, std: in_pixels(x, g, eps / 2, mean, std),
+        lambda x, g, eps, mean, std: in_pixels(x, g, eps / 255, mean, std),
+        lambda x, g, eps, mean, std: in_pixels(x, g, eps, mean[::-1], std[::-1]),
+        lambda x, g, eps, mean, std: (
+            (np.clip((x * std + mean + eps * np.sign(g)), 0, 1) - mean) / std
         ),
-        ("", lambda x, g, eps, mean, std: np.clip(in_pixels(x, g, eps, mean, std), 0, 1)),
-        ("", lambda x, g, eps, mean, std: np.clip(in_pixels(x, g, eps, mean, std), -1, 1)),
-        ("", lambda x, g, eps, mean, std: in_pixels(x, g, eps, mean, std) - x),
-        ("", lambda x, g, eps, mean, std: between_ends(x, g, eps * std.mean(), mean, std)),
+        lambda x, g, eps, mean, std: np.clip(in_pixels(x, g, eps, mean, std), 0, 1),
+        lambda x, g, eps, mean, std: np.clip(in_pixels(x, g, eps, mean, std), -1, 1),
+        lambda x, g, eps, mean, std: in_pixels(x, g, eps, mean, std) - x,
+        lambda x, g, eps, mean, std: between_ends(x, g, eps * std.mean(), mean, std),
     ),
 }

@@ -136,50 +136,34 @@ RIGHT = {
 
 WRONG = {
     "recall_of_neighbours": (
-        ("", lambda found, true: np.isin(found, true).mean(axis=1)),
-        ("", lambda found, true: np.full(len(true), solved_recall(found, true).mean())),
-        ("", lambda found, true: 1 - solved_recall(found, true)),
+        lambda found, true: np.isin(found, true).mean(axis=1),
+        lambda found, true: np.full(len(true), solved_recall(found, true).mean()),
+        lambda found, true: 1 - solved_recall(found, true),
         (
             "three times",
             lambda found, true: [
                 np.isin(f, t).sum() / len(t) for f, t in zip(found, true, strict=True)
             ],
         ),
-        (
-            "",
-            lambda found, true: [
-                len(set(f) & set(t)) / max(len(set(f) | set(t)), 1)
-                for f, t in zip(found, true, strict=True)
-            ],
-        ),
-        (
-            "",
-            lambda found, true: [
-                len(set(f) & set(t)) / len(f) for f, t in zip(found, true, strict=True)
-            ],
-        ),
-        (
-            "",
-            lambda found, true: [
-                len(set(f) & set(t)) / min(max(len(f), 1), len(t))
-                for f, t in zip(found, true, strict=True)
-            ],
-        ),
-        (
-            "",
-            lambda found, true: [
-                len(set(f) & set(t)) / max(np.sum(f >= 0), 1)
-                for f, t in zip(found, true, strict=True)
-            ],
-        ),
-        (
-            "",
-            lambda found, true: [
-                len(set(f) & set(t)) // len(t) for f, t in zip(found, true, strict=True)
-            ],
-        ),
-        ("", lambda found, true: (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=0)),
-        ("", lambda found, true: [float(t[0] in f) for f, t in zip(found, true, strict=True)]),
+        lambda found, true: [
+            len(set(f) & set(t)) / max(len(set(f) | set(t)), 1)
+            for f, t in zip(found, true, strict=True)
+        ],
+        lambda found, true: [
+            len(set(f) & set(t)) / len(f) for f, t in zip(found, true, strict=True)
+        ],
+        lambda found, true: [
+            len(set(f) & set(t)) / min(max(len(f), 1), len(t))
+            for f, t in zip(found, true, strict=True)
+        ],
+        lambda found, true: [
+            len(set(f) & set(t)) / max(np.sum(f >= 0), 1) for f, t in zip(found, true, strict=True)
+        ],
+        lambda found, true: [
+            len(set(f) & set(t)) // len(t) for f, t in zip(found, true, strict=True)
+        ],
+        lambda found, true: (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=0),
+        lambda found, true: [float(t[0] in f) for f, t in zip(found, true, strict=True)],
         (
             "length 0",
             lambda found, true: [
@@ -188,69 +172,48 @@ WRONG = {
         ),
     ),
     "choose_nprobe": (
-        (
-            "",
-            lambda search, true, target, n: solved_recall(
-                search(solved_nprobe(search, true, target, n)), true
-            ).mean(),
+        lambda search, true, target, n: solved_recall(
+            search(solved_nprobe(search, true, target, n)), true
+        ).mean(),
+        lambda search, true, target, n: min(n, int(np.ceil(target * n))),
+        lambda search, true, target, n: solved_nprobe(search, true[:1], target, n),
+        lambda search, true, target, n: one_by_one(search, true[:, :1], target, n),
+        lambda search, true, target, n: one_by_one(search, true, target, n - 1),
+        lambda search, true, target, n: one_by_one(search, true, target + 0.05, n),
+        lambda search, true, target, n: next(
+            p for p in range(2, n + 1) if np.mean(by_isin(search(p), true)) >= target
         ),
-        ("", lambda search, true, target, n: min(n, int(np.ceil(target * n)))),
-        ("", lambda search, true, target, n: solved_nprobe(search, true[:1], target, n)),
-        ("", lambda search, true, target, n: one_by_one(search, true[:, :1], target, n)),
-        ("", lambda search, true, target, n: one_by_one(search, true, target, n - 1)),
-        ("", lambda search, true, target, n: one_by_one(search, true, target + 0.05, n)),
-        (
-            "",
-            lambda search, true, target, n: next(
-                p for p in range(2, n + 1) if np.mean(by_isin(search(p), true)) >= target
-            ),
+        lambda search, true, target, n: next(
+            (p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) >= target), -1
         ),
-        (
-            "",
-            lambda search, true, target, n: next(
-                (p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) >= target), -1
-            ),
+        lambda search, true, target, n: max(
+            p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) <= target or p == 1
         ),
-        (
-            "",
-            lambda search, true, target, n: max(
-                p for p in range(1, n + 1) if np.mean(by_isin(search(p), true)) <= target or p == 1
-            ),
+        lambda search, true, target, n: sum(
+            np.mean(by_isin(search(p), true)) < target for p in range(1, n + 1)
         ),
-        (
-            "",
-            lambda search, true, target, n: sum(
-                np.mean(by_isin(search(p), true)) < target for p in range(1, n + 1)
-            ),
-        ),
-        (
-            "",
-            lambda search, true, target, n: next(
-                (p for p in range(1, n + 1) if np.median(by_isin(search(p), true)) >= target), n
-            ),
+        lambda search, true, target, n: next(
+            (p for p in range(1, n + 1) if np.median(by_isin(search(p), true)) >= target), n
         ),
     ),
     "graph_search": (
-        ("", sorts_the_links_of_the_entry),
-        ("", two_rounds),
-        ("", by_dot_product),
-        ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)),
-        ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef)[:-1]),
-        ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)[:ef]),
+        sorts_the_links_of_the_entry,
+        two_rounds,
+        by_dot_product,
+        lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef),
+        lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef)[:-1],
+        lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, 2 * ef)[:ef],
         (
             "ef + 1 best",
             lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, ef + 1)[:ef],
         ),
-        ("", lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, max(ef, 2))[:ef]),
-        ("", lambda v, links, q, entry, ef: solved_walk(v, links[:, :1], q, entry, ef)),
-        ("", lambda v, links, q, entry, ef: solved_walk(v, links[:, 1:], q, entry, ef)),
-        ("", lambda v, links, q, entry, ef: np.sort(solved_walk(v, links, q, entry, ef))),
-        ("", lambda v, links, q, entry, ef: v[solved_walk(v, links, q, entry, ef)]),
-        (
-            "",
-            lambda v, links, q, entry, ef: np.unique(solved_walk(v, links, q, entry, 1).repeat(ef)),
-        ),
-        ("", lambda v, links, q, entry, ef: np.resize(solved_walk(v, links, q, entry, ef), ef)),
+        lambda v, links, q, entry, ef: solved_walk(v, links, q, entry, max(ef, 2))[:ef],
+        lambda v, links, q, entry, ef: solved_walk(v, links[:, :1], q, entry, ef),
+        lambda v, links, q, entry, ef: solved_walk(v, links[:, 1:], q, entry, ef),
+        lambda v, links, q, entry, ef: np.sort(solved_walk(v, links, q, entry, ef)),
+        lambda v, links, q, entry, ef: v[solved_walk(v, links, q, entry, ef)],
+        lambda v, links, q, entry, ef: np.unique(solved_walk(v, links, q, entry, 1).repeat(ef)),
+        lambda v, links, q, entry, ef: np.resize(solved_walk(v, links, q, entry, ef), ef),
     ),
 }
 

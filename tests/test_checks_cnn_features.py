@@ -159,122 +159,90 @@ RIGHT = {
 
 WRONG = {
     "seen_pixels": (
-        ("", lambda layers, cell: (0, 2)),
-        ("", lambda layers, cell: by_jump(layers[-1:], cell)),
-        ("", lambda layers, cell: by_jump(layers[:-1], cell)),
-        ("", lambda layers, cell: by_jump(layers, cell + 1)),
-        ("", lambda layers, cell: by_jump(layers, cell)[:1]),
-        ("", lambda layers, cell: range(*by_jump(layers, cell))),
-        (
-            "",
-            lambda layers, cell: (
-                by_jump(layers, cell)[0],
-                by_jump(layers, cell)[1] - 1 + (not layers),
-            ),
+        lambda layers, cell: (0, 2),
+        lambda layers, cell: by_jump(layers[-1:], cell),
+        lambda layers, cell: by_jump(layers[:-1], cell),
+        lambda layers, cell: by_jump(layers, cell + 1),
+        lambda layers, cell: by_jump(layers, cell)[:1],
+        lambda layers, cell: range(*by_jump(layers, cell)),
+        lambda layers, cell: (
+            by_jump(layers, cell)[0],
+            by_jump(layers, cell)[1] - 1 + (not layers),
         ),
-        ("", lambda layers, cell: by_jump([(k, s, p + 1) for k, s, p in layers], cell)),
-        (
-            "",
-            lambda layers, cell: (
-                by_jump(layers, cell)[0],
-                sum(k - 1 for k, _, _ in layers) + by_jump(layers, cell)[0],
-            ),
+        lambda layers, cell: by_jump([(k, s, p + 1) for k, s, p in layers], cell),
+        lambda layers, cell: (
+            by_jump(layers, cell)[0],
+            sum(k - 1 for k, _, _ in layers) + by_jump(layers, cell)[0],
         ),
-        (
-            "",
-            lambda layers, cell: by_jump(
-                [(k, s, (k - 1) // 2 if p else 0) for k, s, p in layers], cell
-            ),
+        lambda layers, cell: by_jump(
+            [(k, s, (k - 1) // 2 if p else 0) for k, s, p in layers], cell
         ),
-        ("", lambda layers, cell: (by_jump(layers, cell)[0] + 1, by_jump(layers, cell)[1] + 1)),
-        ("", lambda layers, cell: by_jump(layers, min(cell, 100))),
+        lambda layers, cell: (by_jump(layers, cell)[0] + 1, by_jump(layers, cell)[1] + 1),
+        lambda layers, cell: by_jump(layers, min(cell, 100)),
         ("changed its input", lambda layers, cell: layers.reverse() or by_jump(layers[::-1], cell)),
     ),
     "stable_gem": (
-        ("", lambda maps, p: map_by_map(maps, min(p, 50))),
-        ("", lambda maps, p: map_by_map(maps, min(p, 500))),
-        ("", lambda maps, p: np.sqrt((maps.astype(float) ** 2).mean(axis=(2, 3)))),
-        ("", lambda maps, p: normalize(map_by_map(maps, p))),
-        ("", lambda maps, p: map_by_map(np.maximum(maps, 1e-3), p)),
-        ("", lambda maps, p: map_by_map(maps, p)[:, :, None, None]),
-        ("", lambda maps, p: map_by_map(maps, round(p) if p < np.inf else p)),
-        (
-            "",
-            lambda maps, p: (
-                map_by_map(maps, p) if maps.any(axis=(2, 3)).all() else np.zeros(maps.shape[:2])
-            ),
+        lambda maps, p: map_by_map(maps, min(p, 50)),
+        lambda maps, p: map_by_map(maps, min(p, 500)),
+        lambda maps, p: np.sqrt((maps.astype(float) ** 2).mean(axis=(2, 3))),
+        lambda maps, p: normalize(map_by_map(maps, p)),
+        lambda maps, p: map_by_map(np.maximum(maps, 1e-3), p),
+        lambda maps, p: map_by_map(maps, p)[:, :, None, None],
+        lambda maps, p: map_by_map(maps, round(p) if p < np.inf else p),
+        lambda maps, p: (
+            map_by_map(maps, p) if maps.any(axis=(2, 3)).all() else np.zeros(maps.shape[:2])
         ),
-        ("", lambda maps, p: np.log(np.exp(p * maps).mean(axis=(2, 3))) / p),
-        (
-            "",
-            lambda maps, p: (
-                maps.max() * map_by_map(maps / max(maps.max(), 1e-9), p) ** (p > 0)
-                if p < 100
-                else maps.max(axis=(2, 3))
-            ),
+        lambda maps, p: np.log(np.exp(p * maps).mean(axis=(2, 3))) / p,
+        lambda maps, p: (
+            maps.max() * map_by_map(maps / max(maps.max(), 1e-9), p) ** (p > 0)
+            if p < 100
+            else maps.max(axis=(2, 3))
         ),
-        (
-            "",
-            lambda maps, p: (
-                ((maps / max(maps.max(), 1e-9)).astype(float) ** p).mean(axis=(2, 3)) ** (1 / p)
-                * maps.max()
-            ),
+        lambda maps, p: (
+            ((maps / max(maps.max(), 1e-9)).astype(float) ** p).mean(axis=(2, 3)) ** (1 / p)
+            * maps.max()
         ),
     ),
     "whitened_cosines": (
-        ("", lambda e, s, n: by_sklearn(e, np.where(s == "query", "aside", s), n)),
-        ("", lambda e, s, n: by_sklearn(e, s, n - 1)),
-        ("", lambda e, s, n: cosine_similarity(e[s == "query"], e[s == "database"])),
-        ("", leak_of_the_mean),
-        (
-            "",
-            lambda e, s, n: cosine_similarity(
-                *(
-                    PCA(n, whiten=True)
-                    .fit(e[s == "aside"])
-                    .transform(e[s == part] - e[s == part].mean(axis=0))
-                    for part in ("query", "database")
-                )
-            ),
+        lambda e, s, n: by_sklearn(e, np.where(s == "query", "aside", s), n),
+        lambda e, s, n: by_sklearn(e, s, n - 1),
+        lambda e, s, n: cosine_similarity(e[s == "query"], e[s == "database"]),
+        leak_of_the_mean,
+        lambda e, s, n: cosine_similarity(
+            *(
+                PCA(n, whiten=True)
+                .fit(e[s == "aside"])
+                .transform(e[s == part] - e[s == part].mean(axis=0))
+                for part in ("query", "database")
+            )
         ),
-        (
-            "",
-            lambda e, s, n: euclidean_distances(
-                *(
-                    PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part])
-                    for part in ("query", "database")
-                )
-            ),
+        lambda e, s, n: euclidean_distances(
+            *(
+                PCA(n, whiten=True).fit(e[s == "aside"]).transform(e[s == part])
+                for part in ("query", "database")
+            )
         ),
-        ("", lambda e, s, n: 1 - by_sklearn(e, s, n)),
-        ("", lambda e, s, n: by_sklearn(e, s, n).squeeze()),
-        ("", lambda e, s, n: np.sort(by_sklearn(e, s, n), axis=1)),
-        (
-            "",
-            lambda e, s, n: (
-                by_sklearn(e, s, n) @ np.eye(5)[:, :4]
-                if (s == "database").sum() == 5
-                else by_sklearn(e, s, n)
-            ),
+        lambda e, s, n: 1 - by_sklearn(e, s, n),
+        lambda e, s, n: by_sklearn(e, s, n).squeeze(),
+        lambda e, s, n: np.sort(by_sklearn(e, s, n), axis=1),
+        lambda e, s, n: (
+            by_sklearn(e, s, n) @ np.eye(5)[:, :4]
+            if (s == "database").sum() == 5
+            else by_sklearn(e, s, n)
         ),
-        (
-            "",
-            lambda e, s, n: by_sklearn(
-                (e - e[s == "aside"].mean(0)) / e[s == "aside"].std(0), s, n
-            ),
-        ),
+        lambda e, s, n: by_sklearn((e - e[s == "aside"].mean(0)) / e[s == "aside"].std(0), s, n),
     ),
     "crow": (
-        ("", lambda maps: normalize(crow_by_einsum(maps))),
-        ("", lambda maps: maps.mean(axis=(2, 3))),
-        ("", lambda maps: crow_by_einsum(maps) / maps[0, 0].size),
-        ("", lambda maps: crow_by_einsum(maps) / np.log(2)),
-        ("", lambda maps: crow_by_einsum(maps[:, ::-1])),
-        ("", lambda maps: crow_by_einsum(np.maximum(maps, 1e-9))),
-        ("", lambda maps: np.nan_to_num(crow_by_einsum(maps)) + 1e-3),
-        ("", lambda maps: np.concatenate([crow_by_einsum(maps[:1])] * len(maps))),
-        ("", lambda maps: crow_by_einsum(maps / max(maps.max(), 1e-9))),
-        ("", lambda maps: crow_by_einsum(maps).sum(axis=0)),
-        ("", lambda maps: np.abs(crow_by_einsum(maps)) ** 0.5),
+        lambda maps: normalize(crow_by_einsum(maps)),
+        lambda maps: maps.mean(axis=(2, 3)),
+        lambda maps: crow_by_einsum(maps) / maps[0, 0].size,
+        lambda maps: crow_by_einsum(maps) / np.log(2),
+        lambda maps: crow_by_einsum(maps[:, ::-1]),
+        lambda maps: crow_by_einsum(np.maximum(maps, 1e-9)),
+        lambda maps: np.nan_to_num(crow_by_einsum(maps)) + 1e-3,
+        lambda maps: np.concatenate([crow_by_einsum(maps[:1])] * len(maps)),
+        lambda maps: crow_by_einsum(maps / max(maps.max(), 1e-9)),
+        lambda maps: crow_by_einsum(maps).sum(axis=0),
+        lambda maps: np.abs(crow_by_einsum(maps)) ** 0.5,
     ),
 }

@@ -124,90 +124,59 @@ RIGHT = {
 WRONG = {
     "class_split": (
         ("four letters", lambda *a: filled(*a, dtype="<U4")),
-        ("", lambda labels, order, n, m: split_by_loop(labels, order[::-1], n, m)),
-        ("", lambda labels, order, n, m: split_by_loop(labels, order, m, n)),
-        ("", lambda labels, order, n, m: split_by_loop(labels, order, n - 1, m)),
-        ("", lambda labels, order, n, m: split_by_loop(labels, order, n, m - 1)),
-        ("", lambda labels, order, n, m: split_by_loop(labels, order, n, m + 1)),
-        (
-            "",
-            lambda labels, order, n, m: [
-                "val" if part == "validation" else part
-                for part in split_by_loop(labels, order, n, m)
-            ],
-        ),
-        (
-            "",
-            lambda labels, order, n, m: [
-                part.title() for part in split_by_loop(labels, order, n, m)
-            ],
-        ),
-        (
-            "",
-            lambda labels, order, n, m: [
-                ["train", "validation", "test"].index(part)
-                for part in split_by_loop(labels, order, n, m)
-            ],
-        ),
-        ("", lambda labels, order, n, m: np.sort(split_by_loop(labels, order, n, m))),
-        ("", lambda labels, order, n, m: split_by_loop(np.unique(labels), order, n, m)),
-        ("", lambda labels, order, n, m: np.array(split_by_loop(labels, order, n, m))[:, None]),
-        (
-            "",
-            lambda labels, order, n, m: [
-                "train"
-                if x in order[:n]
-                else "test"
-                if x in order[-(len(order) - n - m) :]
-                else "validation"
-                for x in labels
-            ],
-        ),
+        lambda labels, order, n, m: split_by_loop(labels, order[::-1], n, m),
+        lambda labels, order, n, m: split_by_loop(labels, order, m, n),
+        lambda labels, order, n, m: split_by_loop(labels, order, n - 1, m),
+        lambda labels, order, n, m: split_by_loop(labels, order, n, m - 1),
+        lambda labels, order, n, m: split_by_loop(labels, order, n, m + 1),
+        lambda labels, order, n, m: [
+            "val" if part == "validation" else part for part in split_by_loop(labels, order, n, m)
+        ],
+        lambda labels, order, n, m: [part.title() for part in split_by_loop(labels, order, n, m)],
+        lambda labels, order, n, m: [
+            ["train", "validation", "test"].index(part)
+            for part in split_by_loop(labels, order, n, m)
+        ],
+        lambda labels, order, n, m: np.sort(split_by_loop(labels, order, n, m)),
+        lambda labels, order, n, m: split_by_loop(np.unique(labels), order, n, m),
+        lambda labels, order, n, m: np.array(split_by_loop(labels, order, n, m))[:, None],
+        lambda labels, order, n, m: [
+            "train"
+            if x in order[:n]
+            else "test"
+            if x in order[-(len(order) - n - m) :]
+            else "validation"
+            for x in labels
+        ],
     ),
     "which_learn": (
         (
             "begins with",
             lambda names, n: learn_by_regex([name.replace("last_", "last.") for name in names], n),
         ),
-        (
-            "",
-            lambda names, n: learn_by_regex(
-                [name.replace("stem.last", "last.last") for name in names], n
-            ),
+        lambda names, n: learn_by_regex(
+            [name.replace("stem.last", "last.last") for name in names], n
         ),
-        (
-            "",
-            lambda names, n: (
-                np.array(learn_by_regex(names, n))
-                | np.array(["stem.conv" in name for name in names])
-            ),
+        lambda names, n: (
+            np.array(learn_by_regex(names, n)) | np.array(["stem.conv" in name for name in names])
         ),
-        ("", lambda names, n: learn_by_regex(names, max(n, 1))),
-        ("", lambda names, n: learn_by_regex(names, n + 1)),
-        ("", lambda names, n: learn_by_regex(names, n - 1) if n else learn_by_regex(names, 0)),
-        (
-            "",
-            lambda names, n: [
-                learns and name.endswith("weight")
-                for learns, name in zip(learn_by_regex(names, n), names, strict=True)
-            ],
-        ),
-        ("", lambda names, n: sorted(learn_by_regex(names, n))),
-        ("", lambda names, n: learn_by_regex(sorted(names), n)),
-        (
-            "",
-            lambda names, n: [
-                f".{max(15 - n, 0)}." in name or name.startswith("last.") for name in names
-            ],
-        ),
-        (
-            "",
-            lambda names, n: [
-                any(f"blocks.{15 - i - 1}." in name for i in range(n)) or name.startswith("last.")
-                for name in names
-            ],
-        ),
-        ("", lambda names, n: [f"blocks.{i}" for i in range(n)]),
+        lambda names, n: learn_by_regex(names, max(n, 1)),
+        lambda names, n: learn_by_regex(names, n + 1),
+        lambda names, n: learn_by_regex(names, n - 1) if n else learn_by_regex(names, 0),
+        lambda names, n: [
+            learns and name.endswith("weight")
+            for learns, name in zip(learn_by_regex(names, n), names, strict=True)
+        ],
+        lambda names, n: sorted(learn_by_regex(names, n)),
+        lambda names, n: learn_by_regex(sorted(names), n),
+        lambda names, n: [
+            f".{max(15 - n, 0)}." in name or name.startswith("last.") for name in names
+        ],
+        lambda names, n: [
+            any(f"blocks.{15 - i - 1}." in name for i in range(n)) or name.startswith("last.")
+            for name in names
+        ],
+        lambda names, n: [f"blocks.{i}" for i in range(n)],
         ("true/false", lambda names, n: np.array(learn_by_regex(names, n)).astype(int)),
     ),
     "choose_alpha": (
@@ -222,21 +191,18 @@ WRONG = {
         ),
         ("first", lambda a, t, s, most: a[np.where(s[a == 0] - s <= most, t, -1).argmax()]),
         ("first", lambda a, t, s, most: a[np.where(s[a == 0] - s <= most, t, 0).argmax()]),
-        ("", lambda a, t, s, most: alpha_by_pairs(a, t, s, abs(most) + 0.05)),
-        ("", lambda a, t, s, most: alpha_by_pairs(a, t, np.minimum(s, s[a == 0] - 0.0), most / 2)),
-        ("", lambda a, t, s, most: alpha_by_pairs(a, -t, s, most)),
-        ("", lambda a, t, s, most: alpha_by_pairs(a, t, -s, most)),
-        ("", lambda a, t, s, most: max(a[s[a == 0] - s <= most], key=lambda x: t[a == x][0] - x)),
-        (
-            "",
-            lambda a, t, s, most: (
-                alpha_by_pairs(a[1:], t[1:], s[1:], most)
-                if len(a) > 1 and a[0]
-                else alpha_by_pairs(a, t, s, most) or 0.2
-            ),
+        lambda a, t, s, most: alpha_by_pairs(a, t, s, abs(most) + 0.05),
+        lambda a, t, s, most: alpha_by_pairs(a, t, np.minimum(s, s[a == 0] - 0.0), most / 2),
+        lambda a, t, s, most: alpha_by_pairs(a, -t, s, most),
+        lambda a, t, s, most: alpha_by_pairs(a, t, -s, most),
+        lambda a, t, s, most: max(a[s[a == 0] - s <= most], key=lambda x: t[a == x][0] - x),
+        lambda a, t, s, most: (
+            alpha_by_pairs(a[1:], t[1:], s[1:], most)
+            if len(a) > 1 and a[0]
+            else alpha_by_pairs(a, t, s, most) or 0.2
         ),
-        ("", lambda a, t, s, most: [alpha_by_pairs(a, t, s, most)]),
-        ("", lambda a, t, s, most: alpha_by_pairs(a, t, s, most) if len(a) > 1 else None),
-        ("", lambda a, t, s, most: alpha_by_pairs(a, np.round(t, 1), s, most)),
+        lambda a, t, s, most: [alpha_by_pairs(a, t, s, most)],
+        lambda a, t, s, most: alpha_by_pairs(a, t, s, most) if len(a) > 1 else None,
+        lambda a, t, s, most: alpha_by_pairs(a, np.round(t, 1), s, most),
     ),
 }

@@ -116,47 +116,41 @@ RIGHT = {
 
 WRONG = {
     "hamming_distances": (
-        ("", lambda q, c: np.bitwise_xor(q[:, None], c[None]).sum(axis=2)),
-        ("", lambda q, c: solved_hamming(q[:, :1], c[:, :1])),
-        (
-            "",
-            lambda q, c: (
-                solved_hamming(q[:, :-1], c[:, :-1]) if q.shape[1] > 1 else solved_hamming(q, c)
-            ),
+        lambda q, c: np.bitwise_xor(q[:, None], c[None]).sum(axis=2),
+        lambda q, c: solved_hamming(q[:, :1], c[:, :1]),
+        lambda q, c: (
+            solved_hamming(q[:, :-1], c[:, :-1]) if q.shape[1] > 1 else solved_hamming(q, c)
         ),
-        ("", lambda q, c: solved_hamming(q & 127, c & 127)),
-        ("", lambda q, c: solved_hamming(q & 254, c & 254)),
-        ("", lambda q, c: solved_hamming(q, ~c)),
+        lambda q, c: solved_hamming(q & 127, c & 127),
+        lambda q, c: solved_hamming(q & 254, c & 254),
+        lambda q, c: solved_hamming(q, ~c),
         ("int8", lambda q, c: solved_hamming(q, c).astype(np.int8)),
-        ("", lambda q, c: solved_hamming(q, c).astype(np.uint8)),
-        ("", lambda q, c: solved_hamming(q, q)),
-        ("", lambda q, c: np.minimum(solved_hamming(q, c), 255)),
-        (
-            "",
-            lambda q, c: [
-                solved_hamming(q[n : n + 1], c[n : n + 1])[0, 0] for n in range(min(len(q), len(c)))
-            ],
-        ),
-        ("", lambda q, c: np.sqrt(solved_hamming(q, c))),
-        ("", lambda q, c: solved_hamming(q, c) + (solved_hamming(q, c) == 0)),
+        lambda q, c: solved_hamming(q, c).astype(np.uint8),
+        lambda q, c: solved_hamming(q, q),
+        lambda q, c: np.minimum(solved_hamming(q, c), 255),
+        lambda q, c: [
+            solved_hamming(q[n : n + 1], c[n : n + 1])[0, 0] for n in range(min(len(q), len(c)))
+        ],
+        lambda q, c: np.sqrt(solved_hamming(q, c)),
+        lambda q, c: solved_hamming(q, c) + (solved_hamming(q, c) == 0),
     ),
     "best_rotation": (
-        ("", lambda V, B: orthogonal_procrustes(B, V)[0]),
-        ("", lambda V, B: orthogonal_procrustes(V / np.linalg.norm(V, axis=0), B)[0]),
-        ("", lambda V, B: -orthogonal_procrustes(V, B)[0]),
-        ("", lambda V, B: orthogonal_procrustes(V - V.mean(axis=0), B)[0]),
-        ("", lambda V, B: orthogonal_procrustes(np.sign(V), B)[0]),
-        ("", lambda V, B: orthogonal_procrustes(V[:-1], B[:-1])[0]),
-        ("", lambda V, B: np.abs(orthogonal_procrustes(V, B)[0])),
-        ("", lambda V, B: V @ orthogonal_procrustes(V, B)[0]),
-        ("", lambda V, B: np.sign(V.T @ B)),
-        ("", lambda V, B: np.eye(V.shape[1])),
-        ("", lambda V, B: np.linalg.inv(np.linalg.lstsq(V, B, rcond=None)[0])),
+        lambda V, B: orthogonal_procrustes(B, V)[0],
+        lambda V, B: orthogonal_procrustes(V / np.linalg.norm(V, axis=0), B)[0],
+        lambda V, B: -orthogonal_procrustes(V, B)[0],
+        lambda V, B: orthogonal_procrustes(V - V.mean(axis=0), B)[0],
+        lambda V, B: orthogonal_procrustes(np.sign(V), B)[0],
+        lambda V, B: orthogonal_procrustes(V[:-1], B[:-1])[0],
+        lambda V, B: np.abs(orthogonal_procrustes(V, B)[0]),
+        lambda V, B: V @ orthogonal_procrustes(V, B)[0],
+        lambda V, B: np.sign(V.T @ B),
+        lambda V, B: np.eye(V.shape[1]),
+        lambda V, B: np.linalg.inv(np.linalg.lstsq(V, B, rcond=None)[0]),
     ),
     "precision_in_radius": (
-        ("", lambda d, r, radius: solved_radius(d, r, 2)),
-        ("", lambda d, r, radius: solved_radius(d, ~r, radius)),
-        ("", lambda d, r, radius: float((d[r] <= radius).mean()) if r.any() else 0.0),
+        lambda d, r, radius: solved_radius(d, r, 2),
+        lambda d, r, radius: solved_radius(d, ~r, radius),
+        lambda d, r, radius: float((d[r] <= radius).mean()) if r.any() else 0.0,
         (
             "where none is left the mean is NaN",
             lambda d, r, radius: over(d, r, radius, r.any(axis=1)),
@@ -165,21 +159,15 @@ WRONG = {
             "where no query is left the mean is NaN",
             lambda d, r, radius: over(d, r, radius, (d <= radius).any(axis=1)),
         ),
-        ("", lambda d, r, radius: over(d, r, radius, (r & (d <= radius)).any(axis=1))),
-        ("", lambda d, r, radius: solved_radius(d, r, radius + 1)),
-        ("", lambda d, r, radius: solved_radius(d, r, radius - 1)),
-        ("", lambda d, r, radius: solved_radius(d, r, radius) if d.size else float("nan")),
-        (
-            "",
-            lambda d, r, radius: np.mean([(row <= radius).mean() for row in d]) if d.size else 0.0,
-        ),
-        ("", lambda d, r, radius: np.mean((d <= radius) & r) if d.size else 0.0),
-        ("", lambda d, r, radius: float(((d <= radius) & r).any(axis=1).mean())),
-        (
-            "",
-            lambda d, r, radius: [
-                solved_radius(d[n : n + 1], r[n : n + 1], radius) for n in range(len(d))
-            ],
-        ),
+        lambda d, r, radius: over(d, r, radius, (r & (d <= radius)).any(axis=1)),
+        lambda d, r, radius: solved_radius(d, r, radius + 1),
+        lambda d, r, radius: solved_radius(d, r, radius - 1),
+        lambda d, r, radius: solved_radius(d, r, radius) if d.size else float("nan"),
+        lambda d, r, radius: np.mean([(row <= radius).mean() for row in d]) if d.size else 0.0,
+        lambda d, r, radius: np.mean((d <= radius) & r) if d.size else 0.0,
+        lambda d, r, radius: float(((d <= radius) & r).any(axis=1).mean()),
+        lambda d, r, radius: [
+            solved_radius(d[n : n + 1], r[n : n + 1], radius) for n in range(len(d))
+        ],
     ),
 }

@@ -101,94 +101,63 @@ RIGHT = {
 
 WRONG = {
     "root_sift": (
-        ("", lambda d: normalize(np.sqrt(d), norm="l1") if len(d) else d),
-        ("", lambda d: np.sqrt(d / d.max(axis=1, keepdims=True, initial=1e-12))),
-        ("", lambda d: root_sift(d) + 1e-3),
-        ("", lambda d: root_sift(d)[root_sift(d).any(axis=1)]),
-        (
-            "",
-            lambda d: np.where(d.any(axis=1, keepdims=True), root_sift(d), 1 / np.sqrt(d.shape[1])),
-        ),
-        ("", lambda d: root_sift(d).T),
-        ("", lambda d: np.cbrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1e-12))),
-        ("", lambda d: root_sift(d.astype(int))),
-        ("", lambda d: np.sqrt(d / d[0].sum()) if len(d) else d),
-        ("", lambda d: np.sqrt(np.divide(d, d.sum(axis=1, keepdims=True) + 1e-3))),
-        ("", lambda d: np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 0.01))),
+        lambda d: normalize(np.sqrt(d), norm="l1") if len(d) else d,
+        lambda d: np.sqrt(d / d.max(axis=1, keepdims=True, initial=1e-12)),
+        lambda d: root_sift(d) + 1e-3,
+        lambda d: root_sift(d)[root_sift(d).any(axis=1)],
+        lambda d: np.where(d.any(axis=1, keepdims=True), root_sift(d), 1 / np.sqrt(d.shape[1])),
+        lambda d: root_sift(d).T,
+        lambda d: np.cbrt(d / np.maximum(d.sum(axis=1, keepdims=True), 1e-12)),
+        lambda d: root_sift(d.astype(int)),
+        lambda d: np.sqrt(d / d[0].sum()) if len(d) else d,
+        lambda d: np.sqrt(np.divide(d, d.sum(axis=1, keepdims=True) + 1e-3)),
+        lambda d: np.sqrt(d / np.maximum(d.sum(axis=1, keepdims=True), 0.01)),
     ),
     "tf_idf": (
-        (
-            "",
-            lambda c: normalize(np.log1p(c) * np.log(len(c) / np.maximum((c > 0).sum(axis=0), 1))),
+        lambda c: normalize(np.log1p(c) * np.log(len(c) / np.maximum((c > 0).sum(axis=0), 1))),
+        lambda c: normalize(c * np.log(1 + len(c) / np.maximum((c > 0).sum(axis=0), 1))),
+        lambda c: normalize(c * np.log(len(c) / (1 + (c > 0).sum(axis=0)))),
+        lambda c: normalize(c * np.log(c.shape[1] / np.maximum((c > 0).sum(axis=0), 1))),
+        lambda c: normalize(solved_tf_idf(c), axis=0),
+        lambda c: normalize(c * np.log(len(c) / np.maximum((c > 1).sum(axis=0), 1))),
+        lambda c: normalize(
+            c / np.maximum(c.sum(axis=0), 1) * np.log(len(c) / np.maximum((c > 0).sum(axis=0), 1))
         ),
-        ("", lambda c: normalize(c * np.log(1 + len(c) / np.maximum((c > 0).sum(axis=0), 1)))),
-        ("", lambda c: normalize(c * np.log(len(c) / (1 + (c > 0).sum(axis=0))))),
-        ("", lambda c: normalize(c * np.log(c.shape[1] / np.maximum((c > 0).sum(axis=0), 1)))),
-        ("", lambda c: normalize(solved_tf_idf(c), axis=0)),
-        ("", lambda c: normalize(c * np.log(len(c) / np.maximum((c > 1).sum(axis=0), 1)))),
-        (
-            "",
-            lambda c: normalize(
-                c
-                / np.maximum(c.sum(axis=0), 1)
-                * np.log(len(c) / np.maximum((c > 0).sum(axis=0), 1))
-            ),
+        lambda c: np.where(
+            solved_tf_idf(c).any(axis=1, keepdims=True), solved_tf_idf(c), 1 / c.shape[1]
         ),
-        (
-            "",
-            lambda c: np.where(
-                solved_tf_idf(c).any(axis=1, keepdims=True), solved_tf_idf(c), 1 / c.shape[1]
-            ),
-        ),
-        ("", lambda c: solved_tf_idf(c) ** 2),
-        ("", lambda c: normalize(c.astype(float))),
-        (
-            "",
-            lambda c: normalize(
-                c * np.log(np.maximum(c.any(axis=1).sum(), 1) / np.maximum((c > 0).sum(axis=0), 1))
-            ),
+        lambda c: solved_tf_idf(c) ** 2,
+        lambda c: normalize(c.astype(float)),
+        lambda c: normalize(
+            c * np.log(np.maximum(c.any(axis=1).sum(), 1) / np.maximum((c > 0).sum(axis=0), 1))
         ),
     ),
     "ransac_step": (
-        (
-            "",
-            lambda s, t, sample, d: (
-                solved_ransac_step(s, t, sample[::-1], d) & (np.arange(len(s)) > 0)
-            ),
+        lambda s, t, sample, d: solved_ransac_step(s, t, sample[::-1], d) & (np.arange(len(s)) > 0),
+        lambda s, t, sample, d: (
+            solved_ransac_step(s, t, np.sort(sample), d) | np.isin(np.arange(len(s)), [0])
         ),
-        (
-            "",
-            lambda s, t, sample, d: (
-                solved_ransac_step(s, t, np.sort(sample), d) | np.isin(np.arange(len(s)), [0])
-            ),
+        lambda s, t, sample, d: solved_ransac_step(s, t, sample, d / 2),
+        lambda s, t, sample, d: solved_ransac_step(s, t, sample, np.sqrt(d)),
+        lambda s, t, sample, d: solved_ransac_step(s, t, sample, 2 * d),
+        lambda s, t, sample, d: np.linalg.norm(s - t, axis=1) <= d,
+        lambda s, t, sample, d: np.isin(np.arange(len(s)), sample),
+        lambda s, t, sample, d: (
+            np.max(
+                np.abs(
+                    cv2.perspectiveTransform(s[None], cv2.findHomography(s[sample], t[sample])[0])[
+                        0
+                    ]
+                    - t
+                ),
+                axis=1,
+            )
+            <= d
         ),
-        ("", lambda s, t, sample, d: solved_ransac_step(s, t, sample, d / 2)),
-        ("", lambda s, t, sample, d: solved_ransac_step(s, t, sample, np.sqrt(d))),
-        ("", lambda s, t, sample, d: solved_ransac_step(s, t, sample, 2 * d)),
-        ("", lambda s, t, sample, d: np.linalg.norm(s - t, axis=1) <= d),
-        ("", lambda s, t, sample, d: np.isin(np.arange(len(s)), sample)),
-        (
-            "",
-            lambda s, t, sample, d: (
-                np.max(
-                    np.abs(
-                        cv2.perspectiveTransform(
-                            s[None], cv2.findHomography(s[sample], t[sample])[0]
-                        )[0]
-                        - t
-                    ),
-                    axis=1,
-                )
-                <= d
-            ),
+        lambda s, t, sample, d: solved_ransac_step(
+            s, t, np.random.RandomState(0).permutation(len(s))[:4], d
         ),
-        (
-            "",
-            lambda s, t, sample, d: solved_ransac_step(
-                s, t, np.random.RandomState(0).permutation(len(s))[:4], d
-            ),
-        ),
-        ("", lambda s, t, sample, d: cv2.findHomography(s, t, cv2.RANSAC, d)[1][:, 0].astype(bool)),
+        lambda s, t, sample, d: cv2.findHomography(s, t, cv2.RANSAC, d)[1][:, 0].astype(bool),
         ("true/false", lambda s, t, sample, d: solved_ransac_step(s, t, sample, d).astype(int)),
     ),
 }

@@ -155,39 +155,30 @@ WRONG = {
     "average_precision": AP_WRONG,
     "mended_average_precision": AP_WRONG,
     "counted_results": (
-        ("", lambda ranked, query, junk: np.unique(ranked)),
-        ("", lambda ranked, query, junk: ranked[:0]),
-        ("", lambda ranked, query, junk: np.setdiff1d(ranked, [query, *junk])),
-        (
-            "",
-            lambda ranked, query, junk: [i for i in ranked if i not in junk and i != query] or None,
-        ),
-        ("", lambda ranked, query, junk: [i for i in ranked if i not in "".join(junk) + query]),
-        ("", lambda ranked, query, junk: both_removed(ranked, query, junk[:1])),
-        ("", lambda ranked, query, junk: both_removed(ranked, query, junk[1:])),
-        ("", lambda ranked, query, junk: np.delete(ranked, ranked.tolist().index(query))),
-        ("", lambda ranked, query, junk: ~np.isin(ranked, [query, *junk])),
-        ("", lambda ranked, query, junk: np.where(np.isin(ranked, [query, *junk]), "", ranked)),
-        (
-            "",
-            lambda ranked, query, junk: [
-                i for i in ranked if not i.startswith(query) and i not in junk
-            ],
-        ),
-        (
-            "",
-            lambda ranked, query, junk: both_removed(ranked, query, junk)[
-                : len(ranked) - 1 - len(junk)
-            ],
-        ),
+        lambda ranked, query, junk: np.unique(ranked),
+        lambda ranked, query, junk: ranked[:0],
+        lambda ranked, query, junk: np.setdiff1d(ranked, [query, *junk]),
+        lambda ranked, query, junk: [i for i in ranked if i not in junk and i != query] or None,
+        lambda ranked, query, junk: [i for i in ranked if i not in "".join(junk) + query],
+        lambda ranked, query, junk: both_removed(ranked, query, junk[:1]),
+        lambda ranked, query, junk: both_removed(ranked, query, junk[1:]),
+        lambda ranked, query, junk: np.delete(ranked, ranked.tolist().index(query)),
+        lambda ranked, query, junk: ~np.isin(ranked, [query, *junk]),
+        lambda ranked, query, junk: np.where(np.isin(ranked, [query, *junk]), "", ranked),
+        lambda ranked, query, junk: [
+            i for i in ranked if not i.startswith(query) and i not in junk
+        ],
+        lambda ranked, query, junk: both_removed(ranked, query, junk)[
+            : len(ranked) - 1 - len(junk)
+        ],
         (
             "changed its input",
             lambda ranked, query, junk: junk.append(query) or both_removed(ranked, query, junk),
         ),
     ),
     "bootstrap_interval": (
-        ("", lambda s, d: (float(np.nanmin(s)), float(np.nanmax(s)))),
-        ("", lambda s, d: tuple(x + 0.001 for x in plain_interval(s, d))),
+        lambda s, d: (float(np.nanmin(s)), float(np.nanmax(s))),
+        lambda s, d: tuple(x + 0.001 for x in plain_interval(s, d)),
         ("score 0", over_found),
         ("score 0", lambda s, d: np.percentile(s[s > 0][d].mean(axis=1), [2.5, 97.5])),
         (
@@ -196,14 +187,14 @@ WRONG = {
                 [one[one > 0].mean() for one in s[~np.isnan(s)][d]], [2.5, 97.5]
             ),
         ),
-        ("", lambda s, d: plain_interval(s, d[1:])),
-        ("", lambda s, d: plain_interval(s, d[:, :-1])),
-        ("", lambda s, d: plain_interval(s[::-1], d)),
-        ("", lambda s, d: np.percentile(s[~np.isnan(s)][d].ravel(), [2.5, 97.5])),
-        ("", lambda s, d: np.percentile(s[~np.isnan(s)][d].mean(axis=1), [0, 100])),
-        ("", lambda s, d: np.percentile(s[~np.isnan(s)][d].mean(axis=1), [1, 99])),
-        ("", lambda s, d: np.percentile(s[~np.isnan(s)][d].sum(axis=1), [2.5, 97.5])),
-        ("", lambda s, d: np.percentile(np.nanmean(s[d], axis=1), [2.5, 97.5])),
+        lambda s, d: plain_interval(s, d[1:]),
+        lambda s, d: plain_interval(s, d[:, :-1]),
+        lambda s, d: plain_interval(s[::-1], d),
+        lambda s, d: np.percentile(s[~np.isnan(s)][d].ravel(), [2.5, 97.5]),
+        lambda s, d: np.percentile(s[~np.isnan(s)][d].mean(axis=1), [0, 100]),
+        lambda s, d: np.percentile(s[~np.isnan(s)][d].mean(axis=1), [1, 99]),
+        lambda s, d: np.percentile(s[~np.isnan(s)][d].sum(axis=1), [2.5, 97.5]),
+        lambda s, d: np.percentile(np.nanmean(s[d], axis=1), [2.5, 97.5]),
         ("expected tuple", lambda s, d: plain_interval(s, d)[0]),
         ("expected 2 values", lambda s, d: (*plain_interval(s, d), 0.0)),
     ),

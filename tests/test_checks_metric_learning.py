@@ -130,36 +130,30 @@ WRONG = {
     "map_at_r": (
         ("R + 1", lambda r: first_ranks(r, r.sum() + 1, r.sum())),
         ("R + 1", lambda r: first_ranks(r, r.sum() + 1, r.any() * (r.sum() + 1))),
-        (
-            "",
-            lambda r: (
-                first_ranks(r, r.sum() - 1, r.sum())
-                if r.sum() > 1
-                else float(r[0])
-                if r.any()
-                else np.nan
-            ),
+        lambda r: (
+            first_ranks(r, r.sum() - 1, r.sum())
+            if r.sum() > 1
+            else float(r[0])
+            if r.any()
+            else np.nan
         ),
-        ("", lambda r: first_ranks(r, r.sum() - 1, r.sum())),
-        ("", lambda r: first_ranks(r[1:], r.sum(), r.sum())),
-        ("", lambda r: first_ranks(r, r.sum(), r[: r.sum()].sum())),
-        ("", lambda r: first_ranks(r, r.sum(), max(r.sum(), 1))),
-        ("", lambda r: first_ranks(r, 10, r.sum())),
-        ("", lambda r: map_by_loop(r[:50])),
-        ("", lambda r: first_ranks(r[::-1], r.sum(), r.sum())),
-        ("", lambda r: map_by_loop(r) if r[0] else np.nan),
-        ("", lambda r: float(r[: r.sum()].mean()) if r.any() else np.nan),
-        ("", lambda r: round(map_by_loop(r), 3)),
-        (
-            "",
-            lambda r: (
-                (
-                    r[: r.sum()].astype(np.uint8).cumsum(dtype=np.uint8)
-                    / np.arange(1, r.sum() + 1)
-                    * r[: r.sum()]
-                ).sum()
-                / r.sum()
-            ),
+        lambda r: first_ranks(r, r.sum() - 1, r.sum()),
+        lambda r: first_ranks(r[1:], r.sum(), r.sum()),
+        lambda r: first_ranks(r, r.sum(), r[: r.sum()].sum()),
+        lambda r: first_ranks(r, r.sum(), max(r.sum(), 1)),
+        lambda r: first_ranks(r, 10, r.sum()),
+        lambda r: map_by_loop(r[:50]),
+        lambda r: first_ranks(r[::-1], r.sum(), r.sum()),
+        lambda r: map_by_loop(r) if r[0] else np.nan,
+        lambda r: float(r[: r.sum()].mean()) if r.any() else np.nan,
+        lambda r: round(map_by_loop(r), 3),
+        lambda r: (
+            (
+                r[: r.sum()].astype(np.uint8).cumsum(dtype=np.uint8)
+                / np.arange(1, r.sum() + 1)
+                * r[: r.sum()]
+            ).sum()
+            / r.sum()
         ),
     ),
     "semi_hard": (
@@ -180,46 +174,35 @@ WRONG = {
             ),
         ),
         ("copy", lambda d, y, m: solved_semi_hard(d, y, m) & (d > 0)[:, :, None]),
-        ("", lambda d, y, m: solved_semi_hard(d, y, m) & (d > 0)[:, None, :] & (d[:, :, None] > 0)),
-        ("", lambda d, y, m: solved_semi_hard(d, y, m).any(axis=0)),
-        ("", lambda d, y, m: solved_semi_hard(d, y, 2 * m)),
-        ("", lambda d, y, m: solved_semi_hard(d**2, y, m)),
-        ("", lambda d, y, m: solved_semi_hard(d, y, m).transpose(1, 0, 2)),
-        (
-            "",
-            lambda d, y, m: (
-                np.triu(np.ones_like(d, dtype=bool))[:, :, None] & solved_semi_hard(d, y, m)
-            ),
+        lambda d, y, m: solved_semi_hard(d, y, m) & (d > 0)[:, None, :] & (d[:, :, None] > 0),
+        lambda d, y, m: solved_semi_hard(d, y, m).any(axis=0),
+        lambda d, y, m: solved_semi_hard(d, y, 2 * m),
+        lambda d, y, m: solved_semi_hard(d**2, y, m),
+        lambda d, y, m: solved_semi_hard(d, y, m).transpose(1, 0, 2),
+        lambda d, y, m: (
+            np.triu(np.ones_like(d, dtype=bool))[:, :, None] & solved_semi_hard(d, y, m)
         ),
-        ("", lambda d, y, m: np.argwhere(solved_semi_hard(d, y, m))),
-        (
-            "",
-            lambda d, y, m: (
-                solved_semi_hard(d, y, m) & (np.arange(len(y)) < len(y) - 1)[:, None, None]
-            ),
-        ),
-        ("", lambda d, y, m: pairs(y) & (np.abs(d[:, None, :] - d[:, :, None]) <= m)),
+        lambda d, y, m: np.argwhere(solved_semi_hard(d, y, m)),
+        lambda d, y, m: solved_semi_hard(d, y, m) & (np.arange(len(y)) < len(y) - 1)[:, None, None],
+        lambda d, y, m: pairs(y) & (np.abs(d[:, None, :] - d[:, :, None]) <= m),
         ("true/false", lambda d, y, m: solved_semi_hard(d, y, m).astype(int)),
     ),
     "triplet_gradient": (
-        ("", lambda a, p, q, m: gradient_by_loop(a, q, p, m)),
-        ("", lambda a, p, q, m: gradient_by_loop(a, p, q, m) * len(a)),
-        ("", lambda a, p, q, m: gradient_by_loop(p, a, q, m)),
-        ("", lambda a, p, q, m: gradient_by_loop(a, p, q, -m)),
-        ("", lambda a, p, q, m: gradient_by_loop(a, p, q, 1.0)),
-        ("", lambda a, p, q, m: gradient_by_loop(a, p, q, m).mean(axis=0)),
-        ("", lambda a, p, q, m: gradient_by_loop(a, p, q, m) / 2),
-        ("", lambda a, p, q, m: ((a - p) - (a - q)) / len(a)),
-        ("", lambda a, p, q, m: (q - p) / np.linalg.norm(q - p, axis=1, keepdims=True) / len(a)),
-        ("", lambda a, p, q, m: normalize(gradient_by_loop(a, p, q, m))),
-        ("", lambda a, p, q, m: gradient_by_loop(*(normalize(x + 1e-12) for x in (a, p, q)), m)),
-        ("", lambda a, p, q, m: np.sign(gradient_by_loop(a, p, q, m)) / len(a)),
-        (
-            "",
-            lambda a, p, q, m: (
-                (a - p) / np.linalg.norm(a - p, axis=1) / len(a)
-                - (a - q) / np.linalg.norm(a - q, axis=1) / len(a)
-            ),
+        lambda a, p, q, m: gradient_by_loop(a, q, p, m),
+        lambda a, p, q, m: gradient_by_loop(a, p, q, m) * len(a),
+        lambda a, p, q, m: gradient_by_loop(p, a, q, m),
+        lambda a, p, q, m: gradient_by_loop(a, p, q, -m),
+        lambda a, p, q, m: gradient_by_loop(a, p, q, 1.0),
+        lambda a, p, q, m: gradient_by_loop(a, p, q, m).mean(axis=0),
+        lambda a, p, q, m: gradient_by_loop(a, p, q, m) / 2,
+        lambda a, p, q, m: ((a - p) - (a - q)) / len(a),
+        lambda a, p, q, m: (q - p) / np.linalg.norm(q - p, axis=1, keepdims=True) / len(a),
+        lambda a, p, q, m: normalize(gradient_by_loop(a, p, q, m)),
+        lambda a, p, q, m: gradient_by_loop(*(normalize(x + 1e-12) for x in (a, p, q)), m),
+        lambda a, p, q, m: np.sign(gradient_by_loop(a, p, q, m)) / len(a),
+        lambda a, p, q, m: (
+            (a - p) / np.linalg.norm(a - p, axis=1) / len(a)
+            - (a - q) / np.linalg.norm(a - q, axis=1) / len(a)
         ),
     ),
 }

@@ -133,83 +133,63 @@ RIGHT = {
 
 WRONG = {
     "masked_pooling": (
-        ("", lambda f, m: solved_pooling(f, m) ** 2),
-        ("", lambda f, m: unit(f.mean(axis=(1, 2))) * m.mean()),
-        (
-            "",
-            lambda f, m: (
-                solved_pooling(f, m.T) if m.shape[0] == m.shape[1] else solved_pooling(f, m)
-            ),
+        lambda f, m: solved_pooling(f, m) ** 2,
+        lambda f, m: unit(f.mean(axis=(1, 2))) * m.mean(),
+        lambda f, m: solved_pooling(f, m.T) if m.shape[0] == m.shape[1] else solved_pooling(f, m),
+        lambda f, m: solved_pooling(f, m[::-1]),
+        lambda f, m: (
+            unit((f * (by_share(f, m) >= 0.5)).sum(axis=(1, 2)))
+            if (by_share(f, m) >= 0.5).any()
+            else f[:, 0, 0]
         ),
-        ("", lambda f, m: solved_pooling(f, m[::-1])),
-        (
-            "",
-            lambda f, m: (
-                unit((f * (by_share(f, m) >= 0.5)).sum(axis=(1, 2)))
-                if (by_share(f, m) >= 0.5).any()
-                else f[:, 0, 0]
-            ),
-        ),
-        ("", lambda f, m: unit((f * by_share(f, m) ** 2).sum(axis=(1, 2)))),
-        ("", lambda f, m: unit((f * np.sqrt(by_share(f, m))).sum(axis=(1, 2)))),
-        ("", lambda f, m: solved_pooling(f, m) / np.abs(solved_pooling(f, m)).max()),
-        ("", lambda f, m: unit(np.abs(solved_pooling(f, m)))),
-        (
-            "",
-            lambda f, m: unit((f * block_sums(f, m, np.uint8)).sum(axis=(1, 2))),
+        lambda f, m: unit((f * by_share(f, m) ** 2).sum(axis=(1, 2))),
+        lambda f, m: unit((f * np.sqrt(by_share(f, m))).sum(axis=(1, 2))),
+        lambda f, m: solved_pooling(f, m) / np.abs(solved_pooling(f, m)).max(),
+        lambda f, m: unit(np.abs(solved_pooling(f, m))),
+        lambda f, m: unit(
+            (f * block_sums(f, m, np.uint8)).sum(axis=(1, 2))
         ),  # 255 pixels a cell at most
-        ("", lambda f, m: unit(f[:, by_share(f, m) == by_share(f, m).max()].mean(axis=1))),
-        ("", lambda f, m: unit(solved_pooling(f, m) - solved_pooling(f, m).mean())),
+        lambda f, m: unit(f[:, by_share(f, m) == by_share(f, m).max()].mean(axis=1)),
+        lambda f, m: unit(solved_pooling(f, m) - solved_pooling(f, m).mean()),
     ),
     "image_distances": (
-        ("", lambda d, o, n: np.sort(solved_distances(d, o, n))),
+        lambda d, o, n: np.sort(solved_distances(d, o, n)),
         (
             "missing",
             lambda d, o, n: solved_distances(d, o, n)[np.isfinite(solved_distances(d, o, n))],
         ),
-        ("", lambda d, o, n: -solved_distances(-d, o, n)),
-        ("", lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1e9)),
-        ("", lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1.0)),
-        ("", lambda d, o, n: solved_distances(d, o, o.max(initial=-1) + 1)),
-        ("", lambda d, o, n: solved_distances(d, np.sort(o), n)),
-        (
-            "",
-            lambda d, o, n: np.where(
-                solved_distances(d, o, n) == 0, np.inf, solved_distances(d, o, n)
-            ),
+        lambda d, o, n: -solved_distances(-d, o, n),
+        lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1e9),
+        lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1.0),
+        lambda d, o, n: solved_distances(d, o, o.max(initial=-1) + 1),
+        lambda d, o, n: solved_distances(d, np.sort(o), n),
+        lambda d, o, n: np.where(solved_distances(d, o, n) == 0, np.inf, solved_distances(d, o, n)),
+        lambda d, o, n: np.minimum(
+            solved_distances(d, o, n),
+            np.where(np.isfinite(solved_distances(d, o, n)), 1.0, np.inf),
         ),
-        (
-            "",
-            lambda d, o, n: np.minimum(
-                solved_distances(d, o, n),
-                np.where(np.isfinite(solved_distances(d, o, n)), 1.0, np.inf),
-            ),
-        ),
-        ("", lambda d, o, n: pd.Series(d).groupby(o).min().to_numpy()),
-        ("", lambda d, o, n: np.array([d[o == i].min() for i in range(n)])),
-        ("", lambda d, o, n: solved_distances(d.astype(int), o, n)),
+        lambda d, o, n: pd.Series(d).groupby(o).min().to_numpy(),
+        lambda d, o, n: np.array([d[o == i].min() for i in range(n)]),
+        lambda d, o, n: solved_distances(d.astype(int), o, n),
     ),
     "suppressed": (
-        ("", lambda b, s, iou: np.sort(non_maximum_suppression(b, s, iou))),
-        ("", lambda b, s, iou: non_maximum_suppression(b, s, 0.5)),
-        ("", lambda b, s, iou: non_maximum_suppression(b, s, iou)[:1]),
-        ("", lambda b, s, iou: non_maximum_suppression(b, s, max(iou - 1e-9, 0))),
-        ("", lambda b, s, iou: non_maximum_suppression(b, -s, iou)),
-        ("", lambda b, s, iou: non_maximum_suppression(b, np.abs(s), iou)),
-        ("", lambda b, s, iou: b[non_maximum_suppression(b, s, iou)]),
-        ("", lambda b, s, iou: np.isin(np.arange(len(b)), non_maximum_suppression(b, s, iou))),
-        ("", lambda b, s, iou: non_maximum_suppression(b, s, iou)[::-1]),
-        (
-            "",
-            lambda b, s, iou: [
-                i
-                for i in np.argsort(-s)
-                if all(iou_of(b[i], b[j]) <= iou for j in range(len(b)) if s[j] > s[i])
-            ],
-        ),
-        ("", lambda b, s, iou: by_greedy(b[:, [1, 0, 2, 3]], s, iou)),
-        ("", lambda b, s, iou: by_greedy(np.c_[b[:, :2], b[:, 2:] + b[:, :2]], s, iou)),
-        ("", lambda b, s, iou: by_greedy(b, s, iou) if len(b) != 1 else []),
-        ("", lambda b, s, iou: np.argsort(-s)[: len(by_greedy(b, s, iou))]),
+        lambda b, s, iou: np.sort(non_maximum_suppression(b, s, iou)),
+        lambda b, s, iou: non_maximum_suppression(b, s, 0.5),
+        lambda b, s, iou: non_maximum_suppression(b, s, iou)[:1],
+        lambda b, s, iou: non_maximum_suppression(b, s, max(iou - 1e-9, 0)),
+        lambda b, s, iou: non_maximum_suppression(b, -s, iou),
+        lambda b, s, iou: non_maximum_suppression(b, np.abs(s), iou),
+        lambda b, s, iou: b[non_maximum_suppression(b, s, iou)],
+        lambda b, s, iou: np.isin(np.arange(len(b)), non_maximum_suppression(b, s, iou)),
+        lambda b, s, iou: non_maximum_suppression(b, s, iou)[::-1],
+        lambda b, s, iou: [
+            i
+            for i in np.argsort(-s)
+            if all(iou_of(b[i], b[j]) <= iou for j in range(len(b)) if s[j] > s[i])
+        ],
+        lambda b, s, iou: by_greedy(b[:, [1, 0, 2, 3]], s, iou),
+        lambda b, s, iou: by_greedy(np.c_[b[:, :2], b[:, 2:] + b[:, :2]], s, iou),
+        lambda b, s, iou: by_greedy(b, s, iou) if len(b) != 1 else [],
+        lambda b, s, iou: np.argsort(-s)[: len(by_greedy(b, s, iou))],
     ),
 }

@@ -80,68 +80,48 @@ RIGHT = {
 
 WRONG = {
     "copy_groups": (
-        ("", lambda ids, digests: solved_copy_groups(ids, digests)[:1]),
-        ("", lambda ids, digests: solved_copy_groups(ids, digests)[::-1]),
-        ("", lambda ids, digests: [g[::-1] for g in solved_copy_groups(ids, digests)]),
-        ("", lambda ids, digests: [g[:2] for g in solved_copy_groups(ids, digests)]),
-        ("", lambda ids, digests: [g for g in solved_copy_groups(ids, digests) if len(g) > 2]),
-        ("", lambda ids, digests: sorted(solved_copy_groups(ids, digests), key=len)),
-        ("", lambda ids, digests: solved_copy_groups(digests, ids)),
-        ("", lambda ids, digests: {g[0]: g for g in solved_copy_groups(ids, digests)}),
-        ("", lambda ids, digests: [set(g) for g in solved_copy_groups(ids, digests)]),
-        (
-            "",
-            lambda ids, digests: [
-                [ids.index(name) for name in g] for g in solved_copy_groups(ids, digests)
-            ],
-        ),
-        (
-            "",
-            lambda ids, digests: [
-                [a, b]
-                for g in solved_copy_groups(ids, digests)
-                for a, b in itertools.combinations(g, 2)
-            ],
-        ),
+        lambda ids, digests: solved_copy_groups(ids, digests)[:1],
+        lambda ids, digests: solved_copy_groups(ids, digests)[::-1],
+        lambda ids, digests: [g[::-1] for g in solved_copy_groups(ids, digests)],
+        lambda ids, digests: [g[:2] for g in solved_copy_groups(ids, digests)],
+        lambda ids, digests: [g for g in solved_copy_groups(ids, digests) if len(g) > 2],
+        lambda ids, digests: sorted(solved_copy_groups(ids, digests), key=len),
+        lambda ids, digests: solved_copy_groups(digests, ids),
+        lambda ids, digests: {g[0]: g for g in solved_copy_groups(ids, digests)},
+        lambda ids, digests: [set(g) for g in solved_copy_groups(ids, digests)],
+        lambda ids, digests: [
+            [ids.index(name) for name in g] for g in solved_copy_groups(ids, digests)
+        ],
+        lambda ids, digests: [
+            [a, b]
+            for g in solved_copy_groups(ids, digests)
+            for a, b in itertools.combinations(g, 2)
+        ],
         ("IndexError", lambda ids, digests: ids[0] and solved_copy_groups(ids, digests)),
         ("changed its input", lambda ids, digests: ids.sort() or solved_copy_groups(ids, digests)),
     ),
     "mean_over_classes": (
         ("score of 0", lambda s, y: mean_by_loop(np.where(s > 0, s, np.nan), y)),
-        ("", lambda s, y: mean_by_loop(s, y) if len(s) else 0.0),
-        ("", lambda s, y: np.nan_to_num(mean_by_loop(s, y))),
-        (
-            "",
-            lambda s, y: (
-                sum(np.nanmean(s[y == c]) for c in np.unique(y)) / sum([1 for c in np.unique(y)])
-            ),
+        lambda s, y: mean_by_loop(s, y) if len(s) else 0.0,
+        lambda s, y: np.nan_to_num(mean_by_loop(s, y)),
+        lambda s, y: (
+            sum(np.nanmean(s[y == c]) for c in np.unique(y)) / sum([1 for c in np.unique(y)])
         ),
-        ("", lambda s, y: np.nanmean(s) if np.isfinite(s).any() else np.nan),
-        ("", lambda s, y: mean_by_loop(s[:-1], y[:-1])),
-        ("", lambda s, y: mean_by_loop(s, np.where(y == "dog", "cat", y))),
-        (
-            "",
-            lambda s, y: np.median(
-                [x for x in (np.nanmean(s[y == c]) for c in np.unique(y)) if np.isfinite(x)]
-                or [np.nan]
-            ),
+        lambda s, y: np.nanmean(s) if np.isfinite(s).any() else np.nan,
+        lambda s, y: mean_by_loop(s[:-1], y[:-1]),
+        lambda s, y: mean_by_loop(s, np.where(y == "dog", "cat", y)),
+        lambda s, y: np.median(
+            [x for x in (np.nanmean(s[y == c]) for c in np.unique(y)) if np.isfinite(x)] or [np.nan]
         ),
-        (
-            "",
-            lambda s, y: min(
-                [x for x in (np.nanmean(s[y == c]) for c in np.unique(y)) if np.isfinite(x)]
-                or [np.nan]
-            ),
+        lambda s, y: min(
+            [x for x in (np.nanmean(s[y == c]) for c in np.unique(y)) if np.isfinite(x)] or [np.nan]
         ),
-        ("", lambda s, y: mean_by_loop(s**2, y) ** 0.5),
-        ("", lambda s, y: {c: np.nanmean(s[y == c]) for c in np.unique(y)}),
-        (
-            "",
-            lambda s, y: (
-                sum(np.nansum(s[y == c]) / (y == c).sum() for c in np.unique(y)) / len(np.unique(y))
-                if np.isfinite(s).any()
-                else np.nan
-            ),
+        lambda s, y: mean_by_loop(s**2, y) ** 0.5,
+        lambda s, y: {c: np.nanmean(s[y == c]) for c in np.unique(y)},
+        lambda s, y: (
+            sum(np.nansum(s[y == c]) / (y == c).sum() for c in np.unique(y)) / len(np.unique(y))
+            if np.isfinite(s).any()
+            else np.nan
         ),
     ),
 }

@@ -118,132 +118,72 @@ RIGHT = {
 
 WRONG = {
     "precision_at_k": (
-        ("", lambda relevant, k: np.cumsum(relevant)[k - 1] / k),  # IndexError on short lists
-        (
-            "",
-            lambda relevant, k: np.cumsum(relevant)[min(k, len(relevant)) - 1] / k,
+        lambda relevant, k: np.cumsum(relevant)[k - 1] / k,  # IndexError on short lists
+        lambda relevant, k: (
+            np.cumsum(relevant)[min(k, len(relevant)) - 1] / k
         ),  # on the empty one only
-        ("", lambda relevant, k: relevant[:k].sum() / k if relevant.any() else float("nan")),
+        lambda relevant, k: relevant[:k].sum() / k if relevant.any() else float("nan"),
         (
             "for no result at all",
             lambda relevant, k: relevant[:k].sum() / k if len(relevant) else float("nan"),
         ),
-        ("", lambda relevant, k: np.unique(relevant[:k]).sum() / k),
-        (
-            "",
-            lambda relevant, k: relevant[:k].astype(np.uint8).sum(dtype=np.uint8) / k,
+        lambda relevant, k: np.unique(relevant[:k]).sum() / k,
+        lambda relevant, k: (
+            relevant[:k].astype(np.uint8).sum(dtype=np.uint8) / k
         ),  # overflows at 256
-        ("", lambda relevant, k: relevant[:k].sum() / (k + 1)),
-        ("", lambda relevant, k: min(relevant[:k].sum() / k, 0.999)),
-        ("", lambda relevant, k: 100 * relevant[:k].sum() / k),
-        ("", lambda relevant, k: (~relevant[:k]).sum() / k),
-        ("", lambda relevant, k: relevant[1 : k + 1].sum() / k),
+        lambda relevant, k: relevant[:k].sum() / (k + 1),
+        lambda relevant, k: min(relevant[:k].sum() / k, 0.999),
+        lambda relevant, k: 100 * relevant[:k].sum() / k,
+        lambda relevant, k: (~relevant[:k]).sum() / k,
+        lambda relevant, k: relevant[1 : k + 1].sum() / k,
     ),
     "leave_query_out": (
-        (
-            "",
-            lambda query_id, ranked_ids, k: np.array(
-                [i for i in ranked_ids if i not in query_id][:k], dtype=object
-            ),
+        lambda query_id, ranked_ids, k: np.array(
+            [i for i in ranked_ids if i not in query_id][:k], dtype=object
         ),
-        (
-            "",
-            lambda query_id, ranked_ids, k: [i for i in ranked_ids if not i.startswith(query_id)][
-                :k
-            ],
+        lambda query_id, ranked_ids, k: [i for i in ranked_ids if not i.startswith(query_id)][:k],
+        lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lstrip("0") != query_id][:k],
+        lambda query_id, ranked_ids, k: list(dict.fromkeys(sorted(ranked_ids != query_id)))[:k],
+        lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lower() != query_id.lower()][
+            :k
+        ],
+        lambda query_id, ranked_ids, k: (ranked_ids != query_id)[:k],
+        lambda query_id, ranked_ids, k: np.flatnonzero(ranked_ids != query_id)[:k],
+        lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][-k:],
+        lambda query_id, ranked_ids, k: (
+            ranked_ids[1 : k + 1] if ranked_ids[0] == query_id else ranked_ids[:k]
         ),
-        (
-            "",
-            lambda query_id, ranked_ids, k: [i for i in ranked_ids if i.lstrip("0") != query_id][
-                :k
-            ],
-        ),
-        (
-            "",
-            lambda query_id, ranked_ids, k: list(dict.fromkeys(sorted(ranked_ids != query_id)))[:k],
-        ),
-        (
-            "",
-            lambda query_id, ranked_ids, k: [
-                i for i in ranked_ids if i.lower() != query_id.lower()
-            ][:k],
-        ),
-        ("", lambda query_id, ranked_ids, k: (ranked_ids != query_id)[:k]),
-        ("", lambda query_id, ranked_ids, k: np.flatnonzero(ranked_ids != query_id)[:k]),
-        ("", lambda query_id, ranked_ids, k: ranked_ids[ranked_ids != query_id][-k:]),
-        (
-            "",
-            lambda query_id, ranked_ids, k: (
-                ranked_ids[1 : k + 1] if ranked_ids[0] == query_id else ranked_ids[:k]
-            ),
-        ),
-        (
-            "",
-            lambda query_id, ranked_ids, k: [
-                ranked_ids[ranked_ids != query_id][n] for n in range(k)
-            ],
-        ),
-        ("", lambda query_id, ranked_ids, k: np.where(ranked_ids == query_id, "", ranked_ids)[:k]),
+        lambda query_id, ranked_ids, k: [ranked_ids[ranked_ids != query_id][n] for n in range(k)],
+        lambda query_id, ranked_ids, k: np.where(ranked_ids == query_id, "", ranked_ids)[:k],
     ),
     "tiled_histogram": (
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image.transpose(1, 0, 2), tiles, bins
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(
+            image.transpose(1, 0, 2), tiles, bins
         ),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(image, tiles, bins).reshape(
-                tiles, tiles, -1
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(image, tiles, bins).reshape(
+            tiles, tiles, -1
         ),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image, tiles, bins, cells=lambda i, b: np.rint(i / 255 * (b - 1)).astype(int)
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(
+            image, tiles, bins, cells=lambda i, b: np.rint(i / 255 * (b - 1)).astype(int)
         ),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image,
-                tiles,
-                bins,
-                cells=lambda i, b: np.minimum(i // (256 // b), b - 1).astype(int),
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(
+            image,
+            tiles,
+            bins,
+            cells=lambda i, b: np.minimum(i // (256 // b), b - 1).astype(int),
         ),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image[..., [0, 2, 1]], tiles, bins
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(image[..., [0, 2, 1]], tiles, bins),
+        lambda image, tiles, bins: start_here._tiled_histogram(image[..., [1, 0, 2]], tiles, bins),
+        lambda image, tiles, bins: (
+            start_here._tiled_histogram(image, tiles, bins)
+            / max(start_here._tiled_histogram(image, tiles, bins).max(), 1e-9)
         ),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image[..., [1, 0, 2]], tiles, bins
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(
+            image.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8), tiles, bins
         ),
-        (
-            "",
-            lambda image, tiles, bins: (
-                start_here._tiled_histogram(image, tiles, bins)
-                / max(start_here._tiled_histogram(image, tiles, bins).max(), 1e-9)
-            ),
-        ),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image.mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8), tiles, bins
-            ),
-        ),
-        ("", lambda image, tiles, bins: start_here._tiled_histogram(image, tiles, bins)[::-1]),
-        (
-            "",
-            lambda image, tiles, bins: start_here._tiled_histogram(
-                image[: len(image) // tiles * tiles], tiles, bins
-            ),
+        lambda image, tiles, bins: start_here._tiled_histogram(image, tiles, bins)[::-1],
+        lambda image, tiles, bins: start_here._tiled_histogram(
+            image[: len(image) // tiles * tiles], tiles, bins
         ),
     ),
 }

@@ -231,62 +231,43 @@ RIGHT = {
 
 WRONG = {
     "nearest_class_mean": (
-        ("", median_of_class),
-        ("", lambda e, labels, q: solved_mean(e - e.mean(axis=0), labels, q - e.mean(axis=0))),
-        ("", lambda e, labels, q: solved_mean(e, labels, q)[::-1]),
-        ("", lambda e, labels, q: solved_mean(np.abs(e), labels, np.abs(q))),
-        (
-            "",
-            lambda e, labels, q: (
-                solved_mean(e, labels, q).astype(str)
-                if labels.dtype.kind == "i"
-                else solved_mean(e, labels, q)
-            ),
+        median_of_class,
+        lambda e, labels, q: solved_mean(e - e.mean(axis=0), labels, q - e.mean(axis=0)),
+        lambda e, labels, q: solved_mean(e, labels, q)[::-1],
+        lambda e, labels, q: solved_mean(np.abs(e), labels, np.abs(q)),
+        lambda e, labels, q: (
+            solved_mean(e, labels, q).astype(str)
+            if labels.dtype.kind == "i"
+            else solved_mean(e, labels, q)
         ),
-        ("", lambda e, labels, q: solved_mean(e[:-1], labels[:-1], q)),
-        ("", lambda e, labels, q: solved_mean(e[1:], labels[1:], q)),
-        ("", lambda e, labels, q: labels[:1].repeat(len(q))),
-        ("", lambda e, labels, q: solved_mean(e, labels, q)[:, None]),
-        (
-            "",
-            lambda e, labels, q: np.array(list(dict.fromkeys(labels)))[
-                [list(np.unique(labels)).index(x) for x in solved_mean(e, labels, q)]
-            ],
-        ),
-        (
-            "",
-            lambda e, labels, q: solved_mean(e, labels, q.mean(axis=0, keepdims=True)).repeat(
-                len(q)
-            ),
-        ),
+        lambda e, labels, q: solved_mean(e[:-1], labels[:-1], q),
+        lambda e, labels, q: solved_mean(e[1:], labels[1:], q),
+        lambda e, labels, q: labels[:1].repeat(len(q)),
+        lambda e, labels, q: solved_mean(e, labels, q)[:, None],
+        lambda e, labels, q: np.array(list(dict.fromkeys(labels)))[
+            [list(np.unique(labels)).index(x) for x in solved_mean(e, labels, q)]
+        ],
+        lambda e, labels, q: solved_mean(e, labels, q.mean(axis=0, keepdims=True)).repeat(len(q)),
     ),
     "choose_strength": (
-        ("", lambda e, labels, s: RidgeClassifierCV(s).fit(e, labels).alpha_),
-        ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(e[:-1], labels[:-1], one))),
-        ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(e[1:], labels[1:], one))),
-        (
-            "",
-            lambda e, labels, s: best_of(
-                s,
-                lambda one: left_out_hits(
-                    e, labels, one, lambda others: np.flatnonzero(others)[:-1]
-                ),
-            ),
+        lambda e, labels, s: RidgeClassifierCV(s).fit(e, labels).alpha_,
+        lambda e, labels, s: best_of(s, lambda one: left_out_hits(e[:-1], labels[:-1], one)),
+        lambda e, labels, s: best_of(s, lambda one: left_out_hits(e[1:], labels[1:], one)),
+        lambda e, labels, s: best_of(
+            s,
+            lambda one: left_out_hits(e, labels, one, lambda others: np.flatnonzero(others)[:-1]),
         ),
-        ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(e, labels, 2 * one))),
-        ("", lambda e, labels, s: best_of(s, lambda one: left_out_hits(normalize(e), labels, one))),
-        (
-            "",
-            lambda e, labels, s: best_of(
-                s, lambda one: left_out_hits(e, labels, one) / len(labels) - 0.001 * one
-            ),
+        lambda e, labels, s: best_of(s, lambda one: left_out_hits(e, labels, 2 * one)),
+        lambda e, labels, s: best_of(s, lambda one: left_out_hits(normalize(e), labels, one)),
+        lambda e, labels, s: best_of(
+            s, lambda one: left_out_hits(e, labels, one) / len(labels) - 0.001 * one
         ),
-        ("", lambda e, labels, s: loo(e, labels, sorted(s)[1:])),
-        ("", lambda e, labels, s: loo(e, labels, sorted(s)[:-1])),
-        ("", lambda e, labels, s: max(s)),
-        ("", lambda e, labels, s: np.median(s)),
-        ("", lambda e, labels, s: max(s, key=lambda one: left_out_hits(e, labels, one))),
-        ("", lambda e, labels, s: left_out_hits(e, labels, loo(e, labels, s))),
+        lambda e, labels, s: loo(e, labels, sorted(s)[1:]),
+        lambda e, labels, s: loo(e, labels, sorted(s)[:-1]),
+        lambda e, labels, s: max(s),
+        lambda e, labels, s: np.median(s),
+        lambda e, labels, s: max(s, key=lambda one: left_out_hits(e, labels, one)),
+        lambda e, labels, s: left_out_hits(e, labels, loo(e, labels, s)),
     ),
     "better_probe": (
         ("the probe again", probe),
