@@ -548,3 +548,31 @@ def test_the_history_tells_itself(history):
         "0.6667", "0.667"
     )
     assert history.table["epoch"].dtype == np.int64 and history.table["loss"].dtype == np.float64
+
+
+def test_a_view_is_drawn_and_written_alike_and_says_what_is_left_out():
+    name = "<b>$x$</b>"
+    tile = plots.Tile(name, np.zeros((9, 9, 3), np.uint8), alt=f"image {name}", caption=name)
+    bars = plots.Table(("class", "images"), [(name, str(n)) for n in range(30)], list(range(30)))
+    sections = [plots.Section("Many", "of one", [tile] * 30), plots.Section("Classes", table=bars)]
+    plain = plots.Section(table=plots.Table((), [("size", "3")]))
+    view = plots.View("All", "Told.", [*sections, plain], query=tile)
+    figure = view.draw()
+    figure.savefig(io.BytesIO())
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert len(figure.axes[0].images) == 1 + 24 and texts.count("6 more are not drawn") == 2
+    assert {"All", "Many", "of one", name, "size", "3"} <= set(texts)
+    told = plots.alt_text(figure)
+    assert told.startswith("All. Told. Many of one: image <b>") and "size, 3" in told
+    page = view.html()
+    assert page.count("<img ") == 31 and "<b>" not in page and "&lt;b&gt;" in page
+    assert page.count("<tr>") == 31 + 1 and page.count('class="bar"') == 31
+
+
+def test_a_tile_takes_encoded_pictures_and_pixels_and_says_that_there_is_none():
+    pixels = np.arange(75, dtype=np.uint8).reshape(5, 5, 3)
+    again = plots.Tile("a", plots.Tile("a", pixels).encoded)
+    assert np.array_equal(again.pixels, pixels) and again.state()["alt"] == "image a"
+    for nothing in (b"", None):
+        tile = plots.Tile("a", nothing)
+        assert tile.pixels is None and tile.encoded == b"" and "cannot be read" in tile.html()

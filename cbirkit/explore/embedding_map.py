@@ -207,7 +207,7 @@ class EmbeddingMap(Explorer):
         row = Box(menus).add_class("cbk-row")
         super().__init__([row, self._make_status(), self._canvas, self._lists])
         self._on_value([self._colours], lambda: self._quiet or self._recolour())
-        self._on_value([self._methods], self._lay_out)
+        self._on_value([self._methods], self._change_method)
 
     def _check(self, method):
         if method != GIVEN or self._given is None:
@@ -275,6 +275,10 @@ class EmbeddingMap(Explorer):
         self._mark(at, *zip(*kept, strict=True) if kept else ((), ()))
         told = f"The explorer asks for {query.name}; {len(kept)} of its {len(places)} results are marked."
         self._status.say(told + (" It is not on the map itself." if at < 0 else ""))
+
+    def _change_method(self):
+        self._status.say(f"{_named(self.method)} is shown.")
+        self._lay_out()
 
     def _select(self, chosen):
         self._chosen = chosen

@@ -177,7 +177,8 @@ class Table:
 
     def html(self):
         """The table for a page, all text escaped."""
-        rows = "".join(f"<th>{escaped(name)}</th>" for name in self.columns)
+        heads = "".join(f"<th>{escaped(name)}</th>" for name in self.columns)
+        rows = f"<tr>{heads}</tr>" if heads else ""
         for (name, *cells), share in zip(self.rows, self.shares, strict=True):
             rows += f"<tr><th scope=row>{escaped(name)}</th>"
             rows += "".join(f"<td>{escaped(cell)}</td>" for cell in cells)
@@ -199,6 +200,12 @@ class Section:
     def drawn(self):
         """The first tiles, for which there is room on a figure."""
         return self.tiles[:_MOST]
+
+    @property
+    def more(self):
+        """How much there is no room for, in words."""
+        rest = max(len(self.tiles), len(self.table.rows) if self.table else 0) - _MOST
+        return f"{rest:,} more are not drawn" if rest > 0 else ""
 
     def html(self):
         """The section for a page, all text escaped."""
@@ -284,7 +291,7 @@ _HEAD = {"weight": "bold", "fontsize": 10}
 
 def _height(section, columns):
     rows = -(-len(section.drawn) * section.size // columns)
-    lines = sum(map(bool, (section.heading, section.summary, section.tiles[_MOST:])))
+    lines = sum(map(bool, (section.heading, section.summary, section.more)))
     if section.table:
         lines += 1.5 + min(len(section.table.rows), _MOST)
     return _LINE * lines + _ROW * section.size * rows + 0.15
@@ -295,9 +302,9 @@ def _write(ax, x, y, text, width=150, **look):
 
 
 def _draw_section(ax, section, left, top, columns):
-    rest = section.tiles[_MOST:]
-    more = f"and {len(rest):,} more pictures" if rest else ""
-    for text, look in ((section.heading, _HEAD), (section.summary, {"color": "0.3"}), (more, {})):
+    grey = {"color": "0.3"}
+    texts = (section.heading, _HEAD), (section.summary, grey), (section.more, grey)
+    for text, look in texts:
         if text:
             _write(ax, left, top + _LINE / 2, text, **look)
             top += _LINE
@@ -314,9 +321,7 @@ def _draw_table(ax, table, left, top):
     shares = table.shares
     places = [left, left + 2.8, left + 3.5] if table.counts else [left, left + 4]
     width = 34 if table.counts else 52
-    rest = len(table.rows) - _MOST
-    heads = [*table.columns[:-1], f"{table.columns[-1]} (and {rest:,} more rows)"]
-    for i, row in enumerate([heads if rest > 0 else table.columns, *table.rows[:_MOST]]):
+    for i, row in enumerate([table.columns, *table.rows[:_MOST]]):
         y = top + (i + 0.5) * _LINE
         for cell, place in zip(row, places, strict=False):
             _write(ax, place, y, cell, width, color="black" if i else "0.3")
