@@ -12,7 +12,7 @@ import time
 import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -85,34 +85,34 @@ class Embedded:
 class EmbeddingStore:
     """Embeddings on disk, by encoder and image contents.
 
-        What an encoder computes is identified by `cbirkit.persistence.fingerprint` (class, version, parameters, fitted attributes), an
-        image by its contents: a changed parameter or file never meets an old embedding, a renamed or copied file is not encoded again.
-        Each batch is kept as it is done: a run that is killed goes on where it was. Several processes of one machine may use one store.
-        Of a pipeline the embeddings before its last scikit-learn steps (PCA, scaling, normalisation) are kept, so changing these costs no
-        encoding.
+    What an encoder computes is identified by `cbirkit.persistence.fingerprint` (class, version, parameters, fitted attributes), an
+    image by its contents: a changed parameter or file never meets an old embedding, a renamed or copied file is not encoded again.
+    Each batch is kept as it is done: a run that is killed goes on where it was. Several processes of one machine may use one store.
+    Of a pipeline the embeddings before its last scikit-learn steps (PCA, scaling, normalisation) are kept, so changing these costs no
+    encoding.
 
-        Parameters
-        ----------
-        folder : path-like
-            Made when first needed. It holds ``embeddings.sqlite``; nothing else in it is touched.
+    Parameters
+    ----------
+    folder : path-like
+        Made when first needed. It holds ``embeddings.sqlite``; nothing else in it is touched.
 
-        Attributes
-        ----------
-        file : pathlib.Path
-            The database.
-        n_encoded : int
-            Embeddings that were computed and added through this object.
+    Attributes
+    ----------
+    file : pathlib.Path
+        The database.
+    n_encoded : int
+        Embeddings that were computed and added through this object.
 
-        Examples
-        --------
-        >>> import tempfile, numpy as np
-        >>> from sklearn.preprocessing import FunctionTransformer
-        >>> from cbirkit.images import ImageCollection
-        >>> store = EmbeddingStore(tempfile.mkdtemp())
-        >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)))
-        >>> mean = FunctionTransformer(lambda images: np.stack([i.mean(axis=(0, 1)) for i in images]))
-        >>> store.embed(mean, images).embeddings.shape
-        (3, 3)
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> from cbirkit.images import ImageCollection
+    >>> store = EmbeddingStore(tempfile.mkdtemp())
+    >>> images = ImageCollection.from_arrays(np.zeros((3, 8, 8)))
+    >>> mean = FunctionTransformer(lambda images: np.stack([i.mean(axis=(0, 1)) for i in images]))
+    >>> store.embed(mean, images).embeddings.shape
+    (3, 3)
     """
 
     def __init__(self, folder):
@@ -170,26 +170,28 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     """
     images = _checked(encoder, images, batch_size)
     head, tail = split_pipeline(encoder)
-    identity = "" if store is None else _identity(head)
-    file = ":memory:" if store is None else store.file
+    run = {"batch_size": batch_size, "progress": progress}
+    if store is None:
+        return _embed(head, tail, images, _MemoryRows(), None, **run)
+    identity = _identity(head)
     for attempt in (1, 2):
         try:
-            with _opened(file) as connection:
-                rows = _Rows(connection, file, identity)
-                reading = _Reading(images, rows.known, batch_size, head, store and file)
-                try:
-                    _fill(head, reading, rows, progress)
-                finally:
-                    if store is not None:
-                        store.n_encoded += rows.n_added
-                return _collected(reading, rows, tail, store and store.folder)
+            with _opened(store.file) as connection:
+                rows = _Rows(connection, store, identity)
+                return _embed(head, tail, images, rows, store.file, **run)
         except DamagedStore as error:  # by now it is out of the way
             if attempt == 2:
                 raise
             logger.getChild("damaged").warning("%s", error)
 
 
-def _collected(reading, rows, tail, scratch):
+def _embed(head, tail, images, rows, cache_file, *, batch_size, progress):
+    reading = _Reading(images, rows.known, batch_size, head, cache_file)
+    _fill(head, reading, rows, progress)
+    return _collected(reading, rows, tail)
+
+
+def _collected(reading, rows, tail):
     """What was read and encoded, as `Embedded`."""
     images, n_lost = reading.images, len(reading.problems)
     good = np.array([row for row, key in enumerate(reading.keys) if key is not None], np.int64)
@@ -203,7 +205,7 @@ def _collected(reading, rows, tail, scratch):
     if n_lost:
         logger.warning("%d of %d images cannot be used, see .problems", n_lost, len(images))
     keys = [reading.keys[row] for row in good]
-    vectors = rows.read(keys, scratch)
+    vectors = rows.read(keys)
     # packed bits may well be 0
     silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
     if silent.any():
@@ -295,15 +297,16 @@ def _fill(encoder, reading, rows, progress):
     total, n_dims = len(reading.images), None
     bar = tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1)
     with bar, bars(progress), contextlib.closing(ahead(reading.batches())) as batches:
-        for batch in batches:
-            if batch.images:
+        for reached, batch in batches:
+            if batch:
                 if n_dims is None:
                     rows.prepare()  # what cannot be written is told before the work
-                names = reading.images.ids[batch.positions]
-                vectors = _checked_vectors(encode(batch.images), names, encoder, n_dims)
+                positions, pictures = map(list, zip(*batch, strict=True))
+                names = reading.images.ids[positions]
+                vectors = _checked_vectors(encode(pictures), names, encoder, n_dims)
                 n_dims = vectors.shape[1]
-                rows.add(batch.keys, vectors)
-            bar.update(batch.reached - bar.n)
+                rows.add([reading.keys[position] for position in positions], vectors)
+            bar.update(reached - bar.n)
 
 
 def _checked_vectors(vectors, names, encoder, n_dims=None):
@@ -337,9 +340,7 @@ def _checked_vectors(vectors, names, encoder, n_dims=None):
 
 def _connect(file):
     """A connection to the database `file`, which is made if need be; errors are those of SQLite."""
-    if file == ":memory:":
-        connection = sqlite3.connect(file)
-    elif os.access(file.parent, os.W_OK):
+    if os.access(file.parent, os.W_OK):
         connection = sqlite3.connect(file, timeout=60)
     else:
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)
@@ -372,9 +373,8 @@ def _opened(file):
     """
     connection = None
     try:
-        if file != ":memory:":
-            with plain_errors(file.parent):
-                file.parent.mkdir(parents=True, exist_ok=True)
+        with plain_errors(file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(file)
         yield connection
     except sqlite3.Error as error:
@@ -394,6 +394,24 @@ def _opened(file):
             connection.close()
 
 
+class _MemoryRows:
+    """Embeddings by keys of image contents, where there is no store."""
+
+    def __init__(self):
+        self.known = {}
+
+    def prepare(self):
+        """Nothing is to be prepared."""
+
+    def add(self, keys, vectors):
+        """Keep `vectors` (n, n_dims) under `keys`."""
+        self.known.update(zip(keys, vectors, strict=True))
+
+    def read(self, keys):
+        """The embeddings of `keys`, (n, n_dims)."""
+        return np.stack([self.known[key] for key in keys])
+
+
 class _Rows:
     """Embeddings of one encoder in a database, by keys of image contents.
 
@@ -401,14 +419,12 @@ class _Rows:
     ----------
     known : set of bytes
         Keys that need no encoding.
-    n_added : int
     """
 
-    def __init__(self, connection, file, encoder):
-        self._connection, self._file, self._encoder = connection, file, encoder
+    def __init__(self, connection, store, encoder):
+        self._connection, self._store, self._encoder = connection, store, encoder
         query = "SELECT image FROM embeddings WHERE encoder = ?"
         self.known = {key for (key,) in connection.execute(query, (encoder,))}
-        self.n_added = 0
 
     def prepare(self):
         """Raise an error of SQLite if the database cannot be written."""
@@ -426,10 +442,10 @@ class _Rows:
                 "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)", rows
             )
         self.known.update(keys)
-        self.n_added += len(keys)
+        self._store.n_encoded += len(keys)
 
-    def read(self, keys, scratch):
-        """The embeddings of `keys`, (n, n_dims): in memory, or mapped from a file in the folder `scratch` where they are large.
+    def read(self, keys):
+        """The embeddings of `keys`, (n, n_dims): in memory, or mapped from a file in the folder of the store where they are large.
 
         Raises
         ------
@@ -443,14 +459,10 @@ class _Rows:
             first.dtype,
             itertools.chain([first], parts),
         )
-        if scratch is None or len(keys) * first[0].nbytes <= _IN_MEMORY:
-            out, start = np.empty(shape, dtype), 0
-            for part in parts:
-                out[start : start + len(part)] = part
-                start += len(part)
-            return out
-        scratch = scratch if os.access(scratch, os.W_OK) else None
-        with plain_errors(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+        if len(keys) * first[0].nbytes <= _IN_MEMORY:
+            return np.concatenate(list(parts))
+        scratch = self._store.folder if os.access(self._store.folder, os.W_OK) else None
+        with plain_errors(self._store.folder), tempfile.TemporaryFile(dir=scratch) as file:
             for part in parts:  # written, not mapped: a full disk is then an error and not a crash
                 file.write(part.data)
             file.flush()
@@ -477,7 +489,7 @@ class _Rows:
             query = "DELETE FROM embeddings WHERE encoder = ? AND image = ?"
             self._connection.executemany(query, bad)
         raise DamagedStore(
-            f"{len(bad)} embeddings in {self._file} are damaged and are computed again"
+            f"{len(bad)} embeddings in {self._store.file} are damaged and are computed again"
         )
 
 
@@ -535,16 +547,6 @@ class DigestCache:
 # ---------------------------------------------------------------------- reading ahead of the encoder
 
 
-@dataclass
-class _Batch:
-    """Images to be encoded together; `reached` images of the collection are then dealt with."""
-
-    reached: int = 0
-    positions: list = field(default_factory=list)
-    keys: list = field(default_factory=list)
-    images: list = field(default_factory=list)
-
-
 class _Reading:
     """Pass once over a collection; contents that are known, or came before, are not read again.
 
@@ -568,22 +570,22 @@ class _Reading:
         self.problems = []
 
     def batches(self):
-        """Yield a `_Batch` at a time; broken images take no place in one, so a resumed run forms the same batches."""
-        claimed, batch, weight = set(), _Batch(), 0
+        """Yield how many images are dealt with, and of those that are to be encoded the positions and pixels.
+
+        Broken images take no place in a batch, so a resumed run forms the same ones.
+        """
+        claimed, batch, weight = set(), [], 0
         with DigestCache(self._cache_file) as cache:
             for position in range(len(self.images)):
                 image = self._next_image(position, cache, claimed)
-                batch.reached = position + 1
                 if image is not None:
-                    batch.positions.append(position)
-                    batch.keys.append(self.keys[position])
-                    batch.images.append(image)
+                    batch.append((position, image))
                     weight += image.nbytes
-                full = len(batch.images) == self._batch_size or weight >= _BATCH_BYTES
-                if full or (not batch.images and position % _TICK == _TICK - 1):
-                    yield batch
-                    batch, weight = _Batch(position + 1), 0
-        yield batch
+                full = len(batch) == self._batch_size or weight >= _BATCH_BYTES
+                if full or (not batch and position % _TICK == _TICK - 1):
+                    yield position + 1, batch
+                    batch, weight = [], 0
+        yield len(self.images), batch
 
     def _next_image(self, position, cache, claimed):
         """The pixels of an image that is to be encoded, or None."""

@@ -157,14 +157,11 @@ def test_an_index_that_cannot_be_written_is_used_all_the_same(folder, run, monke
     run("index", folder, "--encoder", "color")
     before = {path: path.stat().st_mtime_ns for path in (folder / ".cbirkit").rglob("*")}
     (folder / "0.bmp").chmod(0o600)
-    real = store.sqlite3.connect
-
-    def refuse(file, **options):
-        if file != ":memory:":
-            raise store.sqlite3.OperationalError
-        return real(file, **options)
-
-    monkeypatch.setattr(store.sqlite3, "connect", refuse)
+    monkeypatch.setattr(
+        store.sqlite3,
+        "connect",
+        lambda *a, **k: (_ for _ in ()).throw(store.sqlite3.OperationalError()),
+    )
     assert run("search", folder, folder.parent / "red.bmp", "-k", 2)[::2] == (0, "")
     assert {path: path.stat().st_mtime_ns for path in (folder / ".cbirkit").rglob("*")} == before
 
