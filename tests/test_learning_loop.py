@@ -422,7 +422,6 @@ def test_nothing_learns():
         ({"epochs": 1, "schedule": "step"}, ValueError, "schedule must be one of"),
         ({"epochs": 1, "batch_norm": "off"}, ValueError, "batch_norm must be one of"),
         ({"epochs": 1, "device": "tpu9"}, ValueError, "device"),
-        ({"epochs": 1, "options": {"steps": 3}}, TypeError, "options must be a Options, got dict"),
     ],
 )
 def test_settings_that_make_no_sense(settings, error, words):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from cbirkit import ImageCollection, Retriever, encoders, learning
+from cbirkit import ImageCollection, Retriever, encoders
 from cbirkit.learning import (
     FineTuning,
     LinearProjection,
@@ -482,7 +482,7 @@ def test_other_refusals(images, base):
             ValueError,
             "no entry for the parameter 'backbone",
         ),
-        ({"options": learning.Options()}, TypeError, "options must be a FineTuning"),
+        ({"rate": 1.0}, TypeError, "rate"),
     ]:
         with pytest.raises(error, match=words):
             tune(base, images, **change)

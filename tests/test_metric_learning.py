@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning import losses, miners
-from sklearn.pipeline import make_pipeline
 
 from cbirkit import ImageCollection, Retriever, encoders, learning
 from cbirkit.learning import (
     EmbeddingHead,
-    MetricLearning,
     learn_metric,
     metric_loss,
     retrieval_score,
@@ -368,11 +366,3 @@ def test_errors(changes, error, words, pixels, images):
     loss = changes.pop("loss", losses.ContrastiveLoss())
     with pytest.raises(error, match=words):
         learn_metric(pixels, images, loss, **{**SMALL, "steps": 1, **changes})
-
-
-def test_options_can_be_kept(pixels, images):
-    options = MetricLearning(n_dims=4, **SMALL)
-    learned, _ = learn_metric(
-        make_pipeline(pixels), images, losses.ContrastiveLoss(), options=options, steps=2
-    )
-    assert learned.transform(images).shape == (len(images), 4)

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cbirkit._optional import require
 
 from .batches import RowBatches, Shuffled, class_numbers
-from .loop import Options, merged, train
+from .loop import Options, train
 
 BATCH_SIZE = 64
 
@@ -87,7 +87,8 @@ class LabelledHead(Head):
             epochs=self.epochs,
             validate=score,
             checkpoint=checkpoint,
-            options=merged(Options, options, own),
+            options=options or Options(),
+            **own,
         )
         self.keep(network["projection"])
         self.accuracy_ = float(history.table["accuracy"].iloc[-1])

@@ -114,16 +114,6 @@ class Options:
 _FREE = {"device", "progress", "random_state", "steps"}
 
 
-def merged(kind, options, changes, rates=None):
-    """`options` (None: the defaults of `kind`) with some fields changed, and `rates` where they give no learning rate."""
-    if not isinstance(options, kind | None):
-        raise TypeError(f"options must be a {kind.__name__}, got {type(options).__name__}")
-    options = dataclasses.replace(options or kind(), **changes)
-    if options.learning_rate is None:
-        options = dataclasses.replace(options, learning_rate=rates)
-    return options
-
-
 def rate_factor(schedule, step, n_steps):
     """Factor of the peak rate at one step.
 
@@ -224,7 +214,7 @@ def train(
     >>> round(line.weight.item(), 2), history.stopped
     (3.0, 'finished')
     """
-    options = merged(Options, options, changes)
+    options = dataclasses.replace(options or Options(), **changes)
     if epochs is not None:
         check_count("epochs", epochs)
     elif options.steps is None:

@@ -10,7 +10,6 @@ from cbirkit.encoders.base import check_choice
 
 from .batches import ClassBalanced, labels_of
 from .heads import EmbeddingHead, linear
-from .loop import merged
 from .tuning import (
     TuningOptions,
     check_images,
@@ -30,8 +29,8 @@ class MetricLearning(TuningOptions):
 
     Attributes
     ----------
-    learning_rate : float, dict or None
-        None: `RATES`, by which the loss's own weights (proxies, class vectors) move faster than the network. Names begin with
+    learning_rate : float or dict
+        Default: `RATES`, by which the loss's own weights (proxies, class vectors) move faster than the network. Names begin with
         ``backbone``, ``head`` or ``loss``.
     labels : str or sequence
         The column with the labels, or the labels, of the images to train on.
@@ -55,8 +54,7 @@ class MetricLearning(TuningOptions):
 
 
 def learn_metric(
-    encoder, images, loss, *, miner=None, mode="head", validation=None, epochs=None, checkpoint=None,
-    options=None, **changes,
+    encoder, images, loss, *, miner=None, mode="head", validation=None, epochs=None, checkpoint=None, **settings
 ):  # fmt: skip
     """Train an embedding with a loss on pairs, triplets or proxies, for the search of classes that nobody trained on.
 
@@ -87,9 +85,8 @@ def learn_metric(
         Default, unless ``steps`` is given: 20.
     checkpoint : path-like, optional
         See `train`: a run that was killed is gone on with.
-    options : MetricLearning, optional
-    **changes
-        Fields of `MetricLearning`.
+    **settings
+        Fields of `MetricLearning`: ``n_dims=64, patience=3`` …
 
     Returns
     -------
@@ -123,7 +120,7 @@ def learn_metric(
     >>> learned.transform(images).shape, history.stopped
     ((8, 4), 'finished')
     """
-    options = merged(MetricLearning, options, changes, RATES)
+    options = MetricLearning(**{"learning_rate": RATES, **settings})
     check_choice("mode", mode, ("head", "full"))
     if not callable(loss):
         raise TypeError(

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -18,7 +18,7 @@ from cbirkit.store import check_encoder, embed
 from .augment import Augmentation
 from .batches import ImageBatches, InOrder, RowBatches, Shuffled, class_numbers, labels_of
 from .heads import BATCH_SIZE, LinearProjection, check_classes, linear, normalised_softmax
-from .loop import Options, merged, train
+from .loop import Options, train
 from .scoring import retrieval_score
 
 log = logging.getLogger(__name__)
@@ -35,15 +35,10 @@ RATES = {  # by mode; where much is to be kept, less moves
 class TuningOptions(Options):
     """What `FineTuning` and `MetricLearning` have beside the fields of `Options`."""
 
-    learning_rate: float | Mapping | None = None
     labels: object = "label"
     augment: Callable | None = dataclasses.field(default_factory=Augmentation)
     n_dims: int | None = None
     memory: float = 2.0
-
-    def __post_init__(self):
-        if self.learning_rate is not None:
-            super().__post_init__()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +47,8 @@ class FineTuning(TuningOptions):
 
     Attributes
     ----------
-    learning_rate : float, dict or None
-        None: the `RATES` of the mode; in "full" ``{"backbone": 3e-4, "classifier": 1e-2}``: the backbone,
+    learning_rate : float or dict
+        Default: the `RATES` of the mode; in "full" ``{"backbone": 3e-4, "classifier": 1e-2}``: the backbone,
         which knows much, moves less than the classifier. A number is the rate of all. Names below
         ``backbone.`` are those of ``Deep(…).network``.
     batch_norm : {"frozen", "update"}
@@ -102,8 +97,7 @@ def fine_tune(
     validation=None,
     epochs=None,
     checkpoint=None,
-    options=None,
-    **changes,
+    **settings,
 ):
     """Adapt an encoder to labelled images, for retrieval.
 
@@ -139,9 +133,8 @@ def fine_tune(
         Default, unless ``steps`` is given: 40 for "head", else 10.
     checkpoint : path-like, optional
         See `train`.
-    options : FineTuning, optional
-    **changes
-        Fields of `FineTuning`.
+    **settings
+        Fields of `FineTuning`: ``learning_rate=1e-4, batch_size=64`` …
 
     Returns
     -------
@@ -175,7 +168,7 @@ def fine_tune(
     ((8, 96), 'finished')
     """
     check_choice("mode", mode, EPOCHS)
-    options = merged(FineTuning, options, changes, RATES[mode])
+    options = FineTuning(**{"learning_rate": RATES[mode], **settings})
     check_images(encoder, images, mode, validation)
     if epochs is None and options.steps is None:
         epochs = EPOCHS[mode]

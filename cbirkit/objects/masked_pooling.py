@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from cbirkit.encoders.base import check_choice
 
-
-def pool_regions(feature_map, regions, *, window=None, pooling="average", p=3.0, normalise=True):
-    """Pool a feature map under the masks of regions.
+def pool_regions(feature_map, regions, *, window=None):
+    """Average a feature map under the masks of regions, and scale the result to length 1.
 
     A mask is brought to the grid of the map by area: the weight of a cell is the share of its pixels that belong to the
     region, so a region smaller than a cell still has an embedding, that of its cell.
@@ -19,12 +17,6 @@ def pool_regions(feature_map, regions, *, window=None, pooling="average", p=3.0,
         All of the image that the map is of.
     window : tuple of 4 float, optional
         x0, y0, x1, y1: which part of the image, in pixels, the map covers (see `window_of`). Default: all of it.
-    pooling : {"average", "gem", "max"}
-        "max" over the cells that the region touches.
-    p : float
-        Exponent of "gem".
-    normalise : bool
-        Scale rows to length 1.
 
     Returns
     -------
@@ -39,30 +31,20 @@ def pool_regions(feature_map, regions, *, window=None, pooling="average", p=3.0,
     --------
     >>> from cbirkit.objects import Region
     >>> maps = np.arange(8.0).reshape(2, 2, 2)
-    >>> pool_regions(maps, [Region.from_box((0, 0, 5, 10), (10, 10))], normalise=False).tolist()
-    [[1.0, 5.0]]
+    >>> pool_regions(maps, [Region.from_box((0, 0, 5, 10), (10, 10))]).round(4).tolist()
+    [[0.19609999656677246, 0.9805999994277954]]
     """
     feature_map = np.asarray(feature_map)
     if feature_map.ndim != 3 or not feature_map.size:
         raise ValueError(
             f"a feature map has the shape (channels, height, width), got {feature_map.shape}; pass the map of one image"
         )
-    check_choice("pooling", pooling, ("average", "gem", "max"))
     if not len(regions):
         return np.empty((0, len(feature_map)), dtype=np.float32)
-    weights = grid_weights(regions, feature_map.shape[1:], window=window)
     cells = feature_map.reshape(len(feature_map), -1).astype(np.float64)  # (c, h * w)
-    weights = weights.reshape(len(regions), -1)
-    if pooling == "max":
-        rows = np.stack([cells[:, row > 0].max(axis=1) for row in weights])
-    else:
-        weights = weights / weights.sum(axis=1, keepdims=True)
-        if pooling == "gem":
-            rows = (weights @ (np.maximum(cells, 1e-6) ** p).T) ** (1 / p)
-        else:
-            rows = weights @ cells.T
-    if normalise:
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    weights = grid_weights(regions, feature_map.shape[1:], window=window).reshape(len(regions), -1)
+    rows = (weights / weights.sum(axis=1, keepdims=True)) @ cells.T
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return rows.astype(np.float32)
 
 

@@ -417,7 +417,7 @@ class TorchvisionSegmenter(_Network):
     def _regions(self, image):
         torch = require("torch")
         network, device = self._network()
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+        pixels = torch.from_numpy(image.copy()).to(device)
         pixels = pixels.permute(2, 0, 1).float() / 255  # (h, w, 3) -> (3, h, w)
         with torch.inference_mode():
             if "rcnn" in self.model:

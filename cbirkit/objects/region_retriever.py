@@ -102,8 +102,6 @@ class RegionRetriever(BaseEstimator):
         Over the embeddings of the regions. Default: ``indexes.Exact()``, which has the cosine distance.
     whole : bool
         Index the whole image as a region, too: then every image has at least one, and large things are not lost.
-    pooling : {"average", "gem", "max"}
-        As in `pool_regions`.
     query_scales : sequence of float
         A query is embedded at each of these multiples of the encoder's size, and the nearest counts: at 0.5 it is compared with things
         half as large as it is. The index does not grow.
@@ -141,13 +139,12 @@ class RegionRetriever(BaseEstimator):
     """
 
     def __init__(
-        self, encoder, proposer=None, index=None, *, whole=True, pooling="average", query_scales=(1.0,), progress=True
+        self, encoder, proposer=None, index=None, *, whole=True, query_scales=(1.0,), progress=True
     ):  # fmt: skip
         self.encoder = encoder
         self.proposer = proposer
         self.index = index
         self.whole = whole
-        self.pooling = pooling
         self.query_scales = query_scales
         self.progress = progress
 
@@ -386,7 +383,7 @@ class RegionRetriever(BaseEstimator):
         feature_map = encoder.feature_maps([picture])[0]
         between = time.process_time()
         window = window_of(encoder.preprocessing, picture.shape)
-        rows = pool_regions(feature_map, regions, window=window, pooling=self.pooling)
+        rows = pool_regions(feature_map, regions, window=window)
         if spent is not None:
             spent["network"] += between - began
             spent["pooling"] += time.process_time() - between

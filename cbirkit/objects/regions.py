@@ -104,11 +104,6 @@ class Region:
         """Number of pixels."""
         return int(np.count_nonzero(self.inside))
 
-    @property
-    def boxed(self):
-        """The region of the whole box."""
-        return Region(self.box, np.ones_like(self.inside), self.shape, self.score)
-
     def __repr__(self):
         return f"Region(box={self.box}, area={self.area}, image={self.shape[0]} x {self.shape[1]}, score={self.score:.3f})"
 
