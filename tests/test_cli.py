@@ -365,7 +365,7 @@ def test_a_folder_with_broken_images_only(tmp_path, run):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_bytes(b"\x89PNG no picture")
     failed(run("index", tmp_path / "bad"), "x.png")
-    failed(run("index", tmp_path / "bad", "--encoder", "vlad"), "none of the images can be read")
+    failed(run("index", tmp_path / "bad", "--encoder", "vlad"), "vlad cannot learn")
 
 
 def test_a_folder_that_cannot_be_written_says_use_out(folder, tmp_path, run, monkeypatch):

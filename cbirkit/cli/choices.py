@@ -225,9 +225,7 @@ def out_folder(arguments):
     out = expanded(arguments.out or os.path.join(arguments.folder, ".cbirkit"))
     elsewhere = "choose a new or an empty folder with --out DIR"
     if out.is_symlink() and not arguments.out:
-        raise ValueError(
-            f"{out} is a link, which may lead anywhere; name the place itself with --out DIR"
-        )
+        raise ValueError(f"{out} is a link: name the place that it leads to with --out DIR")
     try:
         names = os.listdir(out)
     except OSError:  # none yet, a file, or not to be looked into: writing will tell
@@ -239,9 +237,7 @@ def out_folder(arguments):
     for path in out.rglob("*"):
         # one that is gone meanwhile was a temporary file of another process
         if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
-            raise ValueError(
-                f"{path} is a link or a device, which cbirkit does not put there; delete it, or {elsewhere}"
-            )
+            raise ValueError(f"{path} is a link or a device: delete it, or {elsewhere}")
     return out
 
 
@@ -258,9 +254,8 @@ def writing(out):
     except OSError as error:
         if error.errno is None:  # of a download, say
             raise
-        raise OSError(
-            f"cannot write in {out} ({error.strerror or error}); what was done is kept; keep the index elsewhere with --out DIR"
-        ) from error
+        told = f"cannot write in {out} ({error.strerror or error}); what was done is kept"
+        raise OSError(f"{told}; keep the index elsewhere with --out DIR") from error
 
 
 def save_anew(save, path):
@@ -292,26 +287,22 @@ def prepared_encoder(task, *, keep=True):
         return encoder
     from cbirkit.persistence import load_estimator, save_estimator
 
-    if kept.exists():
-        try:
-            if repr(learnt := load_estimator(kept)) == repr(encoder):
-                return learnt
-            log.info(f"the encoder in {kept} is another one")
-        except (OSError, ValueError) as error:
-            log.info(f"the encoder in {kept} cannot be used ({error})")
+    try:
+        if repr(learnt := load_estimator(kept)) == repr(encoder):
+            return learnt
+        raise ValueError("it is another one")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        log.info(f"the encoder in {kept} cannot be used ({error})")
     # evenly spaced
     sample = task.images[:: -(-len(task.images) // _MOST_TO_LEARN_FROM)].verify(progress=False)
-    if not len(sample):
-        raise ValueError(
-            f"none of the images can be read, so {name} cannot learn; index with --encoder color to see why"
-        )
     log.info(f"learning {name} from {counted(len(sample), 'image')}{'; this is done once' * keep}")
     try:
         encoder.fit(sample)
     except ValueError as error:
-        raise ValueError(
-            f"{name} cannot learn from this folder ({error}); use --encoder {WITHOUT_TORCH}"
-        ) from error
+        told = f"{name} cannot learn from this folder ({error})"
+        raise ValueError(f"{told}; use --encoder {WITHOUT_TORCH}") from error
     if keep:
         save_anew(lambda path: save_estimator(encoder, path), kept)
     return encoder
