@@ -128,7 +128,7 @@ def arithmetic(metric, listing):
 
     The values themselves come from `cbirkit.metrics`; the tests evaluate the formulas and compare.
     """
-    if not metric.terms:
+    if not metric.terms and metric.takes == "hits":
         return [""] * len(listing.relevant), metric.formula
     R, k = listing.n_positives, listing.k
     last = {"k": k, "R": R, 4: 4}.get(metric.last, MOST_ITEMS)
@@ -149,7 +149,7 @@ def arithmetic(metric, listing):
 
 
 def _gain_terms(metric, gains):
-    linear = metric.options["gain"] == "linear"
+    linear = metric.options.get("gain") == "linear"
     worth = [int(gain) if linear else 2 ** int(gain) - 1 for gain in gains]
     return [f"{n}/log2({rank + 1})" if n else "" for rank, n in enumerate(worth, start=1)]
 

@@ -650,8 +650,8 @@ class Metric:
     terms : str
         What the hits on those add, for the arithmetic of the lab and for ties: "precisions", "trapezoids", "chances"
         (1 each), "first_hits" or "first_ranks". Without it the lab shows the value and the formula.
-    over : "R", "k", "min(k, R)", "hits" or int
-        What their sum is divided by.
+    over : "R", "k", "min(k, R)", "hits", "last" or int
+        What their sum is divided by; "last" is the rank of the last positive, if that is less than k.
     takes : {"hits", "gains", "ties"}
         Whether `function` takes `Hits`, or gains, cut-off and ideal gains, or distances, relevance and R; in
         the last case `terms` is "expected", "worst" or "best".
@@ -691,7 +691,7 @@ class Metric:
     def has_expectation(self):
         """Whether there is a closed form in expectation over ties."""
         closed = self.terms in ("precisions", "chances", "first_hits", "first_ranks")
-        hidden = self.over in ("hits", "last positive") or self.average == "median"
+        hidden = self.over in ("hits", "last") or self.average == "median"
         return self.takes == "ties" or (self.takes == "hits" and closed and not hidden)
 
     def score(self, lists, ties="order"):
@@ -721,20 +721,20 @@ class Metric:
             return np.where(R > 0, total / divisor.get(self.over, self.over), np.nan)
 
 
-_P, _ALL, _FIRST = "sum of the precisions at the hits", "the whole ranking", "the first {k} ranks"
-_DCG = "sum of {gain} / log2(rank + 1) over {where} / that of the best order"
-_EXPONENTIAL, _LINEAR = {"gain": "exponential"}, {"gain": "linear"}
+_P, _FIRST = "sum of the precisions at the hits", "the first {k} ranks"
+_DCG = "log2(rank + 1) over {} / that of the best order"
 METRICS = (
     Metric("map", "AP", f"{_P} / R", average_precision, PUBLISHED, terms="precisions"),
     Metric("trapezoid_map", "AP, trapezoid", "sum of the mean precision before and after each hit / R",
            average_precision, PUBLISHED, terms="trapezoids", options={"estimator": "trapezoid"}),
-    Metric("map@{k}", "AP@{k}", f"{_P} in {_FIRST} / min({{k}}, R)", average_precision_at_k,
-           PUBLISHED, "k", "precisions", "min(k, R)"),
-    Metric("map@{k}/R", "AP@{k} over R", f"{_P} in {_FIRST} / R", average_precision_at_k,
-           PUBLISHED, "k", "precisions", options={"normalize": "R"}),
-    Metric("map@{k}/hits", "AP@{k} over hits", f"{_P} in {_FIRST} / hits there", average_precision_at_k,
-           PUBLISHED, "k", "precisions", "hits", options={"normalize": "hits"}),
-    Metric("map@r", "MAP@R", f"{_P} in the first R ranks of each query / R", map_at_r, PUBLISHED, "R", "precisions"),
+    Metric("map@{k}", "AP@{k}", f"{_P} in {_FIRST} / min({{k}}, R)",
+           average_precision_at_k, PUBLISHED, "k", "precisions", "min(k, R)"),
+    Metric("map@{k}/R", "AP@{k} over R", f"{_P} in {_FIRST} / R",
+           average_precision_at_k, PUBLISHED, "k", "precisions", options={"normalize": "R"}),
+    Metric("map@{k}/hits", "AP@{k} over hits", f"{_P} in {_FIRST} / hits there",
+           average_precision_at_k, PUBLISHED, "k", "precisions", "hits", options={"normalize": "hits"}),
+    Metric("map@r", "MAP@R", f"{_P} in the first R ranks of each query / R",
+           map_at_r, PUBLISHED, "R", "precisions"),
     Metric("expected_map", "AP, expected", "AP, mean over all orders within ties",
            expected_average_precision, TIES, terms="expected", takes="ties"),
     Metric("worst_map", "AP, worst", "AP with the positives last within each tie",
@@ -742,23 +742,30 @@ METRICS = (
     Metric("best_map", "AP, best", "AP with the positives first within each tie",
            expected_average_precision, TIES, terms="best", takes="ties"),
     Metric("p@{k}", "P@{k}", f"hits in {_FIRST} / {{k}}", precision_at_k, _CUT, "k", "chances", "k"),
-    Metric("p@{k}/last", "P@{k} to the last", f"hits / ranks, over {_FIRST} or up to the last positive if that comes earlier",
-           precision_at_k, "", "k", "chances", "last positive", options={"normalize": "last positive"}),
+    Metric("p@{k}/last", "P@{k} to the last",
+           f"hits / ranks, over {_FIRST} or up to the last positive if that comes earlier",
+           precision_at_k, "", "k", "chances", "last", options={"normalize": "last positive"}),
     Metric("recall@{k}", "Recall@{k}", f"hits in {_FIRST} / R", recall_at_k, _CUT, "k", "chances"),
-    Metric("hit_rate@{k}", "Hit rate@{k}", f'1 if any of {_FIRST} is a hit (CMC; "Recall@{{k}}" of metric learning)',
+    Metric("hit_rate@{k}", "Hit rate@{k}",
+           f'1 if any of {_FIRST} is a hit (CMC; "Recall@{{k}}" of metric learning)',
            hit_rate_at_k, _CUT, "k", "first_hits", 1),
-    Metric("ndcg@{k}", "nDCG@{k}", _DCG.format(gain="(2^gain - 1)", where=_FIRST), ndcg_at_k, _CUT, "k", "gains",
-           takes="gains", options=_EXPONENTIAL),
-    Metric("ndcg_linear@{k}", "nDCG@{k}, linear", _DCG.format(gain="gain", where=_FIRST), ndcg_at_k, _CUT, "k", "gains",
-           takes="gains", options=_LINEAR),
-    Metric("ndcg", "nDCG", _DCG.format(gain="(2^gain - 1)", where=_ALL), ndcg_at_k, terms="gains", takes="gains", options=_EXPONENTIAL),
-    Metric("ndcg_linear", "nDCG, linear", _DCG.format(gain="gain", where=_ALL), ndcg_at_k, terms="gains", takes="gains", options=_LINEAR),
-    Metric("r_precision", "R-precision", "hits in the first R ranks of each query / R", r_precision, _TO_R, "R", "chances"),
+    Metric("ndcg@{k}", "nDCG@{k}", f"sum of (2^gain - 1) / {_DCG.format(_FIRST)}",
+           ndcg_at_k, _CUT, "k", takes="gains"),
+    Metric("ndcg_linear@{k}", "nDCG@{k}, linear", f"sum of gain / {_DCG.format(_FIRST)}",
+           ndcg_at_k, _CUT, "k", takes="gains", options={"gain": "linear"}),
+    Metric("ndcg", "nDCG", f"sum of (2^gain - 1) / {_DCG.format('the whole ranking')}",
+           ndcg_at_k, takes="gains"),
+    Metric("ndcg_linear", "nDCG, linear", f"sum of gain / {_DCG.format('the whole ranking')}",
+           ndcg_at_k, takes="gains", options={"gain": "linear"}),
+    Metric("r_precision", "R-precision", "hits in the first R ranks of each query / R",
+           r_precision, _TO_R, "R", "chances"),
     Metric("ukbench", "UKBench score", "hits in the first 4 ranks, the query itself included; 0 to 4",
            ukbench_score, _TO_R, 4, "chances", 1),
-    Metric("first_rank", "First positive", "rank of the first positive, mean over queries; inf where none is ranked",
+    Metric("first_rank", "First positive",
+           "rank of the first positive, mean over queries; inf where none is ranked",
            first_positive_rank, _TO_R, "first", "first_ranks", 1),
-    Metric("median_rank", "First positive, median", "rank of the first positive, median over queries; inf where none is ranked",
+    Metric("median_rank", "First positive, median",
+           "rank of the first positive, median over queries; inf where none is ranked",
            first_positive_rank, "", "first", "first_ranks", 1, average="median"),
 )  # fmt: skip
 
