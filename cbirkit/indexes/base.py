@@ -13,6 +13,7 @@ from cbirkit import persistence
 logger = logging.getLogger(__name__)
 
 METRICS = ("cosine", "euclidean")
+_TINY = np.finfo(float).tiny
 _LONGEST = 1e18  # squares of longer vectors overflow float32
 _LEAST = {"m": 2, "rerank": 0}  # values of parameters that are whole numbers, 1 for the others
 _INSTEAD = {"n_lists": "auto", "search_k": -1, "n_jobs": -1}  # what else they may be
@@ -266,11 +267,12 @@ class BaseIndex(BaseEstimator):
     def _prepared(self, X, n_dims=None):
         """A copy of rows as they are stored and asked with: float32, of unit length under the cosine distance."""
         X = check_rows(X, n_dims)
-        lengths = lengths_of(np.einsum("ij,ij->i", X, X, dtype=np.float64))[:, None]
-        if self.metric != "cosine":
-            return X
-        lengths[lengths == 0] = 1  # rows of zeros stay zero
-        return np.divide(X, lengths, out=np.empty_like(X), dtype=np.float64, casting="same_kind")
+        for start in range(0, len(X), 1024):
+            wide = X[start : start + 1024].astype(np.float64)
+            lengths = lengths_of(np.einsum("ij,ij->i", wide, wide), start)
+            if self.metric == "cosine":  # rows of zeros stay zero
+                X[start : start + 1024] = wide / np.maximum(lengths, _TINY)[:, None]
+        return X
 
     def _build(self, X):
         """Make the structure for the rows X, whose keys are `_keys`."""
@@ -351,10 +353,10 @@ def check_rows(X, n_dims=None):
         return np.array(X, np.float32, order="C")
 
 
-def lengths_of(squares):
+def lengths_of(squares, first=0):
     """Lengths (n,) of vectors from their squares; ValueError where one is not finite, or too long."""
     if not (squares < _LONGEST**2).all():
-        row = int(np.argmin(squares < _LONGEST**2))
+        row = first + int(np.argmin(squares < _LONGEST**2))
         raise ValueError(f"row {row} of X holds NaN, infinity or values too large for float32")
     return np.sqrt(squares)
 

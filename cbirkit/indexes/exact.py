@@ -108,18 +108,19 @@ class Exact(Exhaustive):
 
     def _look_at_all(self):
         # |q - v|^2 = |q-c|^2 + |v-c|^2 - 2 (q-c).(v-c): around the mean c, far less is cancelled than around 0
-        X, self._half = self._vectors, np.zeros(len(self._vectors), np.float32)
-        self._zero = ~X.any(axis=1)
-        centre = np.zeros(X.shape[1])
-        self._reach = 0.0, 1.0  # largest distance from the centre and from 0
+        X = self._vectors
+        self._zero, self._centre = ~X.any(axis=1), np.zeros(X.shape[1])
         if self.metric == "euclidean":
-            centre = X.mean(axis=0, dtype=np.float64)
+            self._centre, self._half = (
+                X.mean(axis=0, dtype=np.float64),
+                np.empty(len(X), np.float32),
+            )
             for start in range(0, len(X), 8192):
-                gap = X[start : start + 8192] - centre
+                gap = X[start : start + 8192] - self._centre
                 self._half[start : start + 8192] = np.einsum("ij,ij->i", gap, gap) / 2
             longest = np.einsum("ij,ij->i", X, X, dtype=np.float64).max()
+            # largest distance from the centre and from 0
             self._reach = np.sqrt(2.0 * self._half.max()), np.sqrt(longest)
-        self._centre = centre
 
     def _scores(self, queries, start, stop):
         if self._centre is None:
@@ -244,15 +245,12 @@ class InvertedFile(Exhaustive):
         self._build(sp.vstack([self._vectors, X], format="csr"))
 
     def _state(self):
-        X = self._vectors
-        wide = {"words": X.indices.astype(np.int64), "starts": X.indptr.astype(np.int64)}
-        return {"weights": X.data, **wide}
+        return {"vectors": (self._vectors.data, self._vectors.indices, self._vectors.indptr)}
 
     def _restore(self, state):
-        weights, words, starts = (np.array(state[name]) for name in ("weights", "words", "starts"))
-        X = sp.csr_matrix((weights, words, starts), shape=(len(self._keys), self.n_features_in_))
+        X = sp.csr_matrix(state["vectors"], shape=(len(self._keys), self.n_features_in_))
         X.check_format(full_check=True)
-        if weights.dtype != np.float32 or not np.isfinite(weights).all():
+        if X.dtype != np.float32 or not np.isfinite(X.data).all():
             raise ValueError("the weights are not finite float32 numbers")
         self._build(X)
 

@@ -126,14 +126,13 @@ class HNSW(Folded, _Faiss):
 
     def _find(self, queries, k):
         n = min(self._wanted(k), self._structure.ntotal)
-        ef_search = max(int(self.ef_search), n)
+        faiss, ef_search = require("faiss"), max(int(self.ef_search), n)
+        params = _parameters("SearchParametersHNSW", efSearch=ef_search)
         if self.n_indexed_ < len(self._keys):
             alive = self._heads_alive()
-            selector = require("faiss").IDSelectorBitmap(np.packbits(alive, bitorder="little"))
+            selector = faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
             ef_search = int(np.ceil(ef_search / alive.mean()))
-            params = require("faiss").SearchParametersHNSW(efSearch=ef_search, sel=selector)
-        else:
-            params = _parameters("SearchParametersHNSW", efSearch=ef_search)
+            params = faiss.SearchParametersHNSW(efSearch=ef_search, sel=selector)
         scores, found = _search(self._structure, queries, n, params)
         if self._has_copies:
             return self._among(queries, self._expand(found), k)
