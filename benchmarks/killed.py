@@ -68,7 +68,9 @@ def indexed(folder, out):
     import cbirkit
 
     found = cbirkit.Retriever.load(out / "retriever")
-    return found.search([str(path) for path in sorted((folder / "photos").iterdir())[:5]], k=5).indices
+    return found.search(
+        [str(path) for path in sorted((folder / "photos").iterdir())[:5]], k=5
+    ).indices
 
 
 def saved(folder, out):
@@ -87,7 +89,9 @@ def older_retriever(out):
     from cbirkit import ImageCollection, Retriever, encoders
 
     old = np.random.default_rng(2).integers(0, 256, (2000, 8, 8, 3), dtype=np.uint8)
-    Retriever(encoders.TinyImage(16), progress=False).fit(ImageCollection.from_arrays(old)).save(out)
+    Retriever(encoders.TinyImage(16), progress=False).fit(ImageCollection.from_arrays(old)).save(
+        out
+    )
 
 
 def run(name, code, result, folder, points, prepare=None):
@@ -116,7 +120,9 @@ def run(name, code, result, folder, points, prepare=None):
         assert np.array_equal(result(folder, out), expected), (name, fraction)
         outcomes.append(ended)
     counts = {outcome: outcomes.count(outcome) for outcome in sorted({*outcomes})}
-    print(f"{name}: {points} points in {duration:.1f} s: {counts}; every second run ended like the whole one")
+    print(
+        f"{name}: {points} points in {duration:.1f} s: {counts}; every second run ended like the whole one"
+    )
 
 
 def main():

@@ -189,7 +189,7 @@ def test_states_that_do_not_fit_are_refused(changes, tmp_path):
 )
 @pytest.mark.parametrize("kind", BUILT)
 def test_structures_that_do_not_fit_are_refused_even_if_trusted(kind, changes, tmp_path, capfd):
-    if changes.get("structure", 0) is not ... and isinstance(changes.get("structure"), str):
+    if isinstance(changes.get("structure"), str):
         changes = {"structure": make(kind).fit(data(kind, 30)).__getstate__()["structure"]}
     path = forged(make(kind).fit(data(kind)), tmp_path / "index", **changes)
     with pytest.raises(ValueError, match="cannot be loaded"):
@@ -253,23 +253,7 @@ def test_structures_that_this_user_did_not_save_are_not_parsed(
     assert same(indexes.load(path, trusted=True), index, data(kind))
 
 
-def test_damage_reaches_no_library(tmp_path, monkeypatch):
-    path = tmp_path / "index"
-    make(IVF).fit(data(IVF)).save(path)
-    monkeypatch.setattr(IVF, "__setstate__", lambda *args: pytest.fail("it was read"))
-    whole = path.read_bytes()
-    for at in range(100, len(whole), len(whole) // 50):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        try:
-            indexes.load(path)
-        except ValueError:
-            continue
-        except pytest.fail.Exception:
-            # the time of a part is under no checksum, and says nothing
-            assert at < 150 or at > len(whole) - 400
-
-
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [Exact, HNSW, Annoy])
 @pytest.mark.parametrize("most", [100, 3000])
 def test_files_that_may_not_grow_leave_the_old_index(kind, most, tmp_path):
     # a limit of the operating system: writing stops half way, and Annoy's own writing meets it too
