@@ -158,7 +158,7 @@ def networks(monkeypatch):
 def test_data_sets_are_got_and_then_are_there(server, run, tmp_path):
     code, out, err = run("prefetch", "sop", "cub200")
     assert code == 0
-    assert re.search(r"^sop: now here, 11 images, \d+ kB in .*data.sop$", out, re.MULTILINE)
+    assert re.search(r"^sop: now here, 11 images in .*data.sop$", out, re.MULTILINE)
     assert re.search(r"^cub200: now here, 12 images", out, re.MULTILINE)
     assert (
         "terms: no licence stated; product photographs" in err

@@ -26,9 +26,7 @@ _MODULES = {  # distribution: the module it brings, where the names differ by mo
     "scikit-learn": "sklearn",
     "umap-learn": "umap",
 }
-_REQUIREMENT = re.compile(
-    r"([\w.-]+)[^;]*?>=\s*(\d[^,;\s]*)[^;]*(?:;.*extra\s*==\s*['\"]([\w-]+))?"
-)
+_REQUIREMENT = re.compile(r"([\w.-]+)[^;]*?>=\s*(\d[^,;\s]*)[^;]*(?:;.*extra\s*==\s*.([\w-]+))?")
 # loaded too, though not needed: half of an installation is found only so
 _LOADED = ["torch", "torchvision"]
 _GROUPS = {  # extra: (title, what installs it); test tools are left out
@@ -188,7 +186,7 @@ def prefetch(arguments):
         _list(listed, root, free)
     named = [_PHOTOS if name == "photos" else [name] for name in arguments.names]
     wanted = list(dict.fromkeys(name for names in named for name in names))
-    missing = listed[listed.index.isin(wanted) & (listed["here"] == False)]
+    missing = listed[listed.index.isin(wanted) & ~listed["here"].astype(bool)]
     need = 1e6 * (missing["megabytes"] + missing["unpacked_megabytes"]).sum()
     if need > free:
         told = f"{_megabytes(need)}, and {_megabytes(free)} are free in {root}"
@@ -225,8 +223,8 @@ def _get(name, listed, root, quiet):
         log.info(f"{name}: {row['title']}, terms: {row['terms']} ({row['page']})")
     images = fetch_by_name(name, root=root, progress=not quiet)
     count = len(images) if hasattr(images, "ids") else len(images.database)
-    place = f"{_megabytes(_size(row['folder']))} in {printable(row['folder'])}"
-    return f"{'already' if row['here'] else 'now'} here, {count:,} images, {place}"
+    when, place = "already" if row["here"] else "now", printable(row["folder"])
+    return f"{when} here, {count:,} images in {place}"
 
 
 def _list(listed, root, free):
@@ -247,10 +245,6 @@ def weights_folder():
     """Where torch keeps weights that it downloads, a `pathlib.Path`; known without importing torch."""
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
     return expanded(os.environ.get("TORCH_HOME") or cache) / "hub" / "checkpoints"
-
-
-def _size(folder):
-    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 def _megabytes(n_bytes):
