@@ -426,7 +426,7 @@ def test_what_cannot_be_interpolated(base, images):
     other = encoders.Deep("tiny", weights=None, size=32)
     with pytest.raises(ValueError, match="not of one architecture"):
         interpolate(base, other, 0.5)
-    with pytest.raises(TypeError, match="after must be a Deep encoder, got a Pipeline"):
+    with pytest.raises(TypeError, match="Deep encoders, got a Pipeline"):
         interpolate(base, make_pipeline(base), 0.5)
     for alpha in (-0.1, 1.5, float("nan"), "half", True):
         with pytest.raises(ValueError, match="alpha must"):

@@ -219,13 +219,11 @@ def train(
         check_count("epochs", epochs)
     elif options.steps is None:
         raise ValueError("how long to train? pass epochs=10 or steps=1000, say")
-    if not isinstance(batches, Sized) or not hasattr(batches, "__iter__"):
-        raise TypeError(
-            f"batches must have a length and be iterable again and again, got a {type(batches).__name__}; "
-            "pass a list, a DataLoader or ImageBatches"
+    if not isinstance(batches, Sized) or not hasattr(batches, "__iter__") or not len(batches):
+        raise ValueError(
+            f"batches must hold at least one batch and be iterable again and again, got a {type(batches).__name__}; pass "
+            "a list, a DataLoader or ImageBatches"
         )
-    if not len(batches):
-        raise ValueError("there is no batch to train on: batches is empty; are there images?")
     if options.patience is not None and validate is None:
         raise ValueError("patience needs a validation score; pass validate=")
     run = _Run(network, batches, loss, validate, epochs, options)
@@ -291,10 +289,7 @@ class _Run:
             if taken >= self.per_epoch or at.step >= self.n_steps:
                 break
         if not taken:
-            raise ValueError(
-                "an epoch gave no batch at all; batches must be iterable again and again: pass a list, a DataLoader "
-                "or ImageBatches"
-            )
+            raise ValueError("an epoch gave no batch; batches must be iterable again and again")
         self.close_epoch({name: total / taken for name, total in totals.items()}, display)
 
     def _training_mode(self):

@@ -238,9 +238,11 @@ def interpolate(before, after, alpha):
     >>> bool(np.allclose(half.state_[name], (a.network.state_dict()[name] + b.network.state_dict()[name]) / 2))
     True
     """
-    for name, encoder in (("before", before), ("after", after)):
+    for encoder in (before, after):
         if not isinstance(encoder, Deep):
-            raise TypeError(f"{name} must be a Deep encoder, got a {type(encoder).__name__}")
+            raise TypeError(
+                f"interpolation is between Deep encoders, got a {type(encoder).__name__}"
+            )
     check_number("alpha", alpha, 0, 1)
     first, second = (encoder.network.cpu().state_dict() for encoder in (before, after))
     if {n: v.shape for n, v in first.items()} != {n: v.shape for n, v in second.items()}:
