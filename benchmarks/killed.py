@@ -78,7 +78,7 @@ def saved(folder, out):
     import cbirkit
 
     retriever = cbirkit.Retriever.load(out)
-    return len(retriever.database)
+    return len(retriever.database_)
 
 
 def trained(folder, out):
