@@ -43,7 +43,8 @@ random = np.random.default_rng(0)
 images = ImageCollection.from_arrays(random.integers(0, 256, (96, 32, 32, 3), dtype=np.uint8), labels=[*"abcdef"] * 16)
 print("ready", flush=True)
 settings = {"mode": "full", "epochs": 6, "validation": images[:24], "random_state": 0, "progress": False}
-encoder, history = learning.fine_tune(encoders.Deep("conv5", weights=None, size=32), images, checkpoint=sys.argv[2], **settings)
+start = encoders.Deep("conv5", weights=None, size=32, random_state=0)
+encoder, history = learning.fine_tune(start, images[24:], checkpoint=sys.argv[2], **settings)
 assert len(history.table) == 7, history.table
 np.save(sys.argv[2] + ".npy", encoder.transform(images))
 """
