@@ -180,7 +180,7 @@ def test_nearest_neighbors_as_index(tmp_path):
     for method, argument in (("add", collection(2, prefix="n")), ("remove", "i0")):
         with pytest.raises(
             TypeError,
-            match=f"NearestNeighbors cannot {method} images; use index=cbirkit.indexes.Exact",
+            match=f"NearestNeighbors cannot {method} images; use cbirkit.indexes.Exact",
         ):
             getattr(theirs, method)(argument)
     theirs.save(tmp_path / "r")
@@ -449,7 +449,7 @@ def test_bad_queries(retriever, query, k, error, sentence):
 
 
 def test_folder_as_query(retriever, photos):
-    with pytest.raises(ValueError, match="is a folder; search for ImageCollection.from_folder"):
+    with pytest.raises(ValueError, match="is a folder; use ImageCollection.from_folder"):
         retriever.search(photos, k=1)
 
 

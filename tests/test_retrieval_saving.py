@@ -84,7 +84,7 @@ def test_without_the_images_search_still_works(retriever, tmp_path, photos, capl
     np.testing.assert_array_equal(mended.images["dog/0.png"], kept)
     with pytest.raises(
         ValueError,
-        match=r"lacks 1 of the 6 indexed images, the first is 'dog/4.png'; give the collection",
+        match=r"lacks 1 of the 6 indexed images, the first is 'dog/4.png'",
     ):
         Retriever.load(tmp_path / "again", images=again[again.ids != "dog/4.png"], trusted=[Means])
 

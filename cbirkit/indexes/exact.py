@@ -108,19 +108,17 @@ class Exact(Exhaustive):
 
     def _look_at_all(self):
         # |q - v|^2 = |q-c|^2 + |v-c|^2 - 2 (q-c).(v-c): around the mean c, far less is cancelled than around 0
-        X = self._vectors
-        self._zero, self._centre = ~X.any(axis=1), np.zeros(X.shape[1])
+        X, self._zero = self._vectors, ~self._vectors.any(axis=1)
+        centre, half = np.zeros(X.shape[1]), np.zeros(len(X), np.float32)
         if self.metric == "euclidean":
-            self._centre, self._half = (
-                X.mean(axis=0, dtype=np.float64),
-                np.empty(len(X), np.float32),
-            )
+            centre = X.mean(axis=0, dtype=np.float64)
             for start in range(0, len(X), 8192):
-                gap = X[start : start + 8192] - self._centre
-                self._half[start : start + 8192] = np.einsum("ij,ij->i", gap, gap) / 2
-            longest = np.einsum("ij,ij->i", X, X, dtype=np.float64).max()
-            # largest distance from the centre and from 0
-            self._reach = np.sqrt(2.0 * self._half.max()), np.sqrt(longest)
+                gap = X[start : start + 8192] - centre
+                half[start : start + 8192] = np.einsum("ij,ij->i", gap, gap) / 2
+        longest = np.einsum("ij,ij->i", X, X, dtype=np.float64).max()
+        # largest distance from the centre and from 0
+        self._half, self._reach = half, (np.sqrt(2.0 * half.max()), np.sqrt(longest))
+        self._centre = centre  # last: another thread may be waiting for it
 
     def _scores(self, queries, start, stop):
         if self._centre is None:

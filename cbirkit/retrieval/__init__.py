@@ -141,15 +141,13 @@ class Retriever(BaseEstimator):
             A query is none of these.
         """
         check_is_fitted(self)
-        found = as_queries(
-            queries, self.encoder_, self.database_, k, store=self.store, progress=self.progress
-        )
+        options = {"store": self.store, "progress": self.progress}
+        found = as_queries(queries, self.encoder_, self.database_, k, **options)
         if found.namesakes:
             logger.warning(
                 "%d queries share their id with an indexed image of other contents, which is ranked: to evaluate this, "
-                "build the relevance with images.relevance(queries, database), which looks at contents too",
-                found.namesakes,
-            )
+                "build the relevance with images.relevance(queries, database)", found.namesakes,
+            )  # fmt: skip
         return self._ranked(found, k, exclude_self)
 
     def search_embeddings(self, embeddings, k=10, *, ids=None):
@@ -244,9 +242,7 @@ class Retriever(BaseEstimator):
     def _need(self, method):
         if not hasattr(self.index_, method):
             name = type(self.index_).__name__
-            raise TypeError(
-                f"{name} cannot {method} images; use index=cbirkit.indexes.Exact(), or fit again"
-            )
+            raise TypeError(f"{name} cannot {method} images; use cbirkit.indexes.Exact()")
 
     def save(self, path, *, about=None):
         """Save encoder, index, embeddings, ids and table (not the images) as one file, in one step and without pickle.
@@ -313,9 +309,8 @@ class Retriever(BaseEstimator):
                 if (index.keys_.tolist(), index.n_features_in_) != of_database:
                     raise ValueError("its index does not fit its embeddings")
             progress = state["progress"] if progress is None else progress
-            found = cls(
-                state["encoder"], clone(as_index(index), safe=False), store=store, progress=progress
-            )
+            new = clone(as_index(index), safe=False)
+            found = cls(state["encoder"], new, store=store, progress=progress)
             found.encoder_, found.index_, found.note_ = state["encoder"], index, state["note"]
             if images is None and files is not None:
                 database = database.with_files(files, path)

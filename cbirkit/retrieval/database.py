@@ -262,14 +262,9 @@ class Database:
 
     def tell_changed(self, indices):
         """Warn of images among the queries and first results (n_queries, 1 + k) that are not those that were indexed, once of each."""
-        there = np.zeros(len(self) + 1, dtype=bool)  # the last stands for -1
-        there[indices[:, :_MOST_COMPARED]] = True
-        rows = [] if self.images is None else np.flatnonzero(there[:-1])
-        news = [
-            row
-            for row in changed(self.images, rows, most_bytes=_MOST_BYTES)
-            if row not in self._told
-        ]
+        rows = np.unique(indices[:, :_MOST_COMPARED])
+        others = changed(self.images, rows[rows >= 0], most_bytes=_MOST_BYTES)
+        news = [row for row in others if row not in self._told]
         self._told.update(news)
         if news:
             logger.warning(
@@ -321,10 +316,9 @@ def indexed_among(images, ids):
     """The images of a collection that were indexed, in their order; ValueError names one that it lacks."""
     found = positions_of(ids, images.ids)
     if (found < 0).any():
-        raise ValueError(
-            f"{images.name!r} lacks {int((found < 0).sum())} of the {len(ids)} indexed images, the first is "
-            f"{ids[int(np.argmax(found < 0))]!r}; give the collection that was indexed, or load without images"
-        )
+        missing = f"{(found < 0).sum()} of the {len(ids)} indexed images, the first is"
+        first = ids[int(np.argmax(found < 0))]
+        raise ValueError(f"{images.name!r} lacks {missing} {first!r}; give all, or none")
     return images.subset(found)
 
 
@@ -339,9 +333,7 @@ def as_indexed(images, digests, stamps):
     stamps : list
         Of the files then; see `cbirkit.store.Embedded`.
     """
-    if not any(
-        stamp is not None and images.path(row) is not None for row, stamp in enumerate(stamps)
-    ):
+    if all(stamp is None or images.path(row) is None for row, stamp in enumerate(stamps)):
         return images  # nothing that could change
     source = _Indexed(images, list(digests), list(stamps))
     return ImageCollection(source, images.table, problems=images.problems, name=images.name)
@@ -401,9 +393,8 @@ class _Joined:
 
         return ask
 
-    read, thumbnail, digest, path, make_mask = map(
-        _asked, ("__getitem__", "thumbnail", "digest", "path", "mask")
-    )
+    read, thumbnail, digest = map(_asked, ("__getitem__", "thumbnail", "digest"))
+    path, make_mask = map(_asked, ("path", "mask"))
 
     def read_mask(self, path):
         there = [p for p in self.parts if p.root is not None and as_on_disk(p.root / path)]

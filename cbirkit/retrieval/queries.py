@@ -107,13 +107,9 @@ def _kind(item, database):
         return "id"
     if isinstance(item, str | os.PathLike):
         if Path(item).is_dir():
-            raise ValueError(
-                f"{str(item)!r} is a folder; search for ImageCollection.from_folder of it"
-            )
+            raise ValueError(f"{str(item)!r} is a folder; use ImageCollection.from_folder of it")
         if isinstance(item, str) and not Path(item).exists():
-            raise ValueError(
-                f"no indexed image and no file is called {item!r}; the ids are in .ids"
-            )
+            raise ValueError(f"no indexed image and no file is called {item!r}; see .ids")
         if not Path(item).exists():
             raise ImageProblem(os.fspath(item), "No such file or directory")
         return "file"
