@@ -2,13 +2,13 @@
 
 from .defences import adversarial_loss, bit_depth, jpeg, neighbour_stability, preprocessed, smoothed
 from .objectives import Away, Misrank, Towards
-from .perturbations import FGSM, PGD, AttackResult, Noise, Square, Universal, perturbed
+from .perturbations import FGSM, PGD, AttackedImages, Noise, Square, Universal, perturbed
 from .pixels import attackable, embed_pixels, queryable, to_images, to_pixels
 
 __all__ = [
     "FGSM",
     "PGD",
-    "AttackResult",
+    "AttackedImages",
     "Away",
     "Misrank",
     "Noise",

@@ -112,7 +112,7 @@ def check_epsilon(epsilon, norm):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AttackResult:
+class AttackedImages:
     """Images after an attack.
 
     Attributes
@@ -154,7 +154,7 @@ class AttackResult:
 
     def __repr__(self):
         means = f"{self.before.mean():.3f} to {self.after.mean():.3f}"
-        return f"AttackResult({len(self.before)} images, objective {means}, largest change {255 * self.largest.max():.1f}/255)"
+        return f"AttackedImages({len(self.before)} images, objective {means}, largest change {255 * self.largest.max():.1f}/255)"
 
 
 class _Attack:
@@ -181,7 +181,7 @@ class _Attack:
 
         Returns
         -------
-        AttackResult
+        AttackedImages
 
         Raises
         ------
@@ -200,7 +200,7 @@ class _Attack:
                 parts.append(self._attack(model, pixels[which], goal, random_state))
         moved, before, after, calls = zip(*parts, strict=True)
         values = (torch.cat(part).cpu().numpy().astype(np.float32) for part in (before, after))
-        return AttackResult(torch.cat(moved), pixels, *values, max(calls))
+        return AttackedImages(torch.cat(moved), pixels, *values, max(calls))
 
 
 @dataclasses.dataclass(frozen=True)
