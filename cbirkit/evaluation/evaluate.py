@@ -501,8 +501,13 @@ class AlignedRanking:
 
     def __init__(self, ranking, relevance):
         self.ranking, self.notes = ranking, []
-        self.relevance = self._align_queries(relevance)
-        self._moved = self._align_database()
+        note = "queries of the relevance are not in the ranking"
+        rows = self._align(ranking.query_ids, relevance.query_ids, "query", note)
+        self.relevance = relevance if rows is None else relevance.select(rows)
+        note = "database items of the relevance are not in the ranking's; positives among them count as not found"
+        moved = self._align(ranking.database_ids, relevance.database_ids, "database", note)
+        # the relevance's position of each database item, and -1 for padding
+        self._moved = None if moved is None else np.append(moved, -1)
         self._check_own()
         self.n_positives = self.relevance.n_positives
         self.relevant = np.zeros(ranking.indices.shape, dtype=bool)
@@ -633,31 +638,20 @@ class AlignedRanking:
         step = max(1, _BLOCK // max(1, self.ranking.k))
         return [slice(start, start + step) for start in range(0, len(self.ranking), step)]
 
-    def _align_queries(self, relevance):
-        ids = self.ranking.query_ids
-        if np.array_equal(ids, relevance.query_ids):
-            return relevance
-        found = positions_of(ids, relevance.query_ids, "query_ids")
-        _refuse_unknown(ids[found < 0], ids, relevance.query_ids, "query")
-        if len(ids) < len(relevance):
-            self.notes.append(
-                f"{len(relevance) - len(ids):,} queries of the relevance are not in the ranking"
-            )
-        return relevance.select(found)
-
-    def _align_database(self):
-        """The relevance's position of each database item, and -1 for padding; None if they are equal."""
-        ids, known = self.ranking.database_ids, self.relevance.database_ids
+    def _align(self, ids, known, what, note):
+        """Where `ids` are among those of the relevance, None if they are the same; notes how many of its ids are left."""
         if np.array_equal(ids, known):
             return None
-        found = positions_of(ids, known)
-        _refuse_unknown(ids[found < 0], ids, known, "database")
-        if len(ids) < len(known):
-            self.notes.append(
-                f"{len(known) - len(ids):,} database items of the relevance are not in the ranking's; "
-                "positives among them count as not found"
+        found = positions_of(ids, known, f"{what}_ids")
+        if len(unknown := ids[found < 0]):
+            example = f"it has {known[0]!r}, ..." if len(known) else "it has none"
+            raise ValueError(
+                f"{len(unknown)} of the {len(ids)} {what} ids of the ranking are unknown to the relevance, "
+                f"such as {unknown[0]!r} ({example}); build both from the same collections"
             )
-        return np.append(found, -1)
+        if len(ids) < len(known):
+            self.notes.append(f"{len(known) - len(ids):,} {note}")
+        return found
 
     def _check_own(self):
         """Raise ValueError where the relevance takes another picture of the same id for the query itself."""
@@ -696,12 +690,3 @@ def close_gaps(values, keep, fill):
     out = np.full(values.shape, fill, dtype=values.dtype)
     out[np.arange(values.shape[1]) < keep.sum(axis=1)[:, None]] = values[keep]
     return out
-
-
-def _refuse_unknown(unknown, ids, known, what):
-    if len(unknown):
-        example = f"it has {known[0]!r}, ..." if len(known) else "it has none"
-        raise ValueError(
-            f"{len(unknown)} of the {len(ids)} {what} ids of the ranking are unknown to the relevance, "
-            f"such as {unknown[0]!r} ({example}); build both from the same collections"
-        )

@@ -277,12 +277,8 @@ class ImageCollection:
         same = [j >= 0 and self._is_same(i, other, j) for i, j in enumerate(called)]
         own = np.where(same, called, -1)
         if apart := int((called != own).sum()):
-            log.warning(
-                "%d images of %r share their id with another picture of %r; they are told apart by contents",
-                apart,
-                self.name,
-                other.name,
-            )
+            text = "%d images of %r share their id with another picture of %r; they are told apart by contents"
+            log.warning(text, apart, self.name, other.name)
         mine = {i: path for i in np.flatnonzero(own < 0) if (path := self.path(i)) is not None}
         if mine:
             real, theirs = tables.real_paths(), map(other.path, range(len(other)))

@@ -316,9 +316,7 @@ def _transform(profile):
         same = np.abs(changed - np.asarray(colours.convert("RGB"))).max() <= _SAME
         return None if same else transform
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning(
-            "an embedded colour profile is broken (%s); the colours are taken for sRGB", error
-        )
+        log.warning("an embedded colour profile is broken (%s); sRGB is taken instead", error)
         return None
 
 

@@ -352,11 +352,8 @@ def labels_of_folders(ids, how):
         if parts == names:
             columns["split"], folders = first, _apart([parts[1:] for parts in folders])
         elif len(parts) > 1:
-            log.warning(
-                "%s are taken for classes, as %s is: open one of them alone if they are parts of a benchmark",
-                ", ".join(sorted(parts)),
-                min(names - parts),
-            )
+            text = "%s are taken for classes, as %s is: open one alone if they are parts of a benchmark"
+            log.warning(text, ", ".join(sorted(parts)), min(names - parts))
     columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
 
@@ -459,13 +456,8 @@ def say_tables(root, ids, labels):
             continue
         if choices and (labels is None or list(columns.get("label", ())) != list(labels)):
             spec = file.name if "label" in columns else f"{file.name}:COLUMN"
-            log.warning(
-                "%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s",
-                file.name,
-                ", ".join(choices),
-                spec,
-                spec,
-            )
+            text = "%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s"
+            log.warning(text, file.name, ", ".join(choices), spec, spec)
 
 
 def say_masks(ids):
@@ -473,17 +465,11 @@ def say_masks(ids):
     paths = [(os.path.dirname(i), os.path.basename(i).rsplit(".", 1)[0]) for i in ids]
     masks = {folder for folder, _ in paths if any(map(_MASKS.fullmatch, folder.lower().split("/")))}
     stems = {stem for folder, stem in paths if folder not in masks} if masks else ()
-    hit = [
-        folder
-        for folder, stem in paths
-        if folder in masks and (stem in stems or stem.rpartition("_")[0] in stems)
-    ]
+    paths = [(folder, stem) for folder, stem in paths if folder in masks]
+    hit = [folder for folder, stem in paths if {stem, stem.rpartition("_")[0]} & set(stems)]
     if hit:
-        log.warning(
-            "%d images in %s are called as others are: if they are masks, open the folder of the images alone",
-            len(hit),
-            ", ".join(sorted(set(hit))[:3]),
-        )
+        text = "%d images in %s are called as others are: if they are masks, open the images' folder alone"
+        log.warning(text, len(hit), ", ".join(sorted(set(hit))[:3]))
 
 
 def say_alike(labels):
@@ -493,11 +479,8 @@ def say_alike(labels):
         forms.setdefault(label.strip().casefold(), []).append(label)
     for alike in forms.values():
         if len(alike) > 1:
-            log.warning(
-                "%s are taken for %d classes; rename them if they are one",
-                ", ".join(map(repr, alike)),
-                len(alike),
-            )
+            text = "%s are taken for %d classes; rename them if they are one"
+            log.warning(text, ", ".join(map(repr, alike)), len(alike))
 
 
 def paths_from_table(table, path, root, ids=None):
@@ -521,29 +504,27 @@ def paths_from_table(table, path, root, ids=None):
         table = read_csv(file, text=(path, ids))
     for column in (path, *([ids] if ids else [])):
         if list(table.columns).count(column) != 1:
-            how, known = (
-                "two columns" if column in table else "no column",
-                ", ".join(map(str, table)),
-            )
-            raise ValueError(f"{how} {column!r} in the table; its columns: {known}. Set path=")
+            how = "two columns" if column in table else "no column"
+            raise ValueError(f"{how} {column!r} in the table; set path=, to one of {list(table)}")
     if not len(table):
         raise ValueError(f"the table {name!r} has no rows")
     root = absolute("." if root is None else root)
     names, keys = ([text_of(one) for one in table[column]] for column in (path, ids or path))
     found = [as_on_disk(root / part) if part else None for part in names]
-    there = np.array([file is not None for file in found], dtype=bool)
-    problems = [
-        (keys[i] or f"row {i}", "no such file" if names[i] else "no file is named")
-        for i in np.flatnonzero(~there)
-    ]
-    if not there.any():
+    problems, kept = [], []
+    for i, file in enumerate(found):
+        if file is not None:
+            kept.append(i)
+        else:
+            reason = "no such file" if names[i] else "no file is named"
+            problems.append((keys[i] or f"row {i}", reason))
+    if not kept:
         raise ValueError(
             f"none of {len(table)} files in column {path!r} exists in {root}; set root="
         )
-    kept = [keys[i] for i in np.flatnonzero(there)]
-    if "" in kept:
-        raise ValueError(f"column {ids!r} has an empty id; give every image one")
-    paths = [file for file in found if file is not None]
-    table = table[there].set_index(pd.Index(kept, dtype=object))
+    if "" in (ids := [keys[i] for i in kept]):
+        raise ValueError("an image has an empty id; give every image one")
+    paths = [found[i] for i in kept]
+    table = table.iloc[kept].set_index(pd.Index(ids, dtype=object))
     table = table.assign(path=[printable(file) for file in paths])
     return table, paths, root, name, problems
