@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
-from sklearn.utils import check_random_state
 
+from cbirkit.evaluation.evaluate import AlignedRanking
+from cbirkit.evaluation.resample import bootstrap_means, interval
 from cbirkit.learning.history import describe_history, draw_history
 
 from .style import COLOURS, LINES, MARKERS, describe, new_axes, plain_text, safe_text
-from .tiles import relevance_rows
 
 # Metrics that are not between 0 and 1.
 _NOT_A_SHARE = ("ukbench", "first_rank", "mean_rank", "median_rank")
@@ -78,8 +78,8 @@ def precision_recall(
         words = f"{name}, {len(values)} queries"
         words += f", {skipped} without positives" if skipped else ""
         if n_bootstrap and len(values) > 1:
-            band = _band(values, n_bootstrap, random_state)
-            ax.fill_between(recall, *band, **look, alpha=0.18, lw=0, gid=f"band-{i}")
+            draws = bootstrap_means(values, np.arange(len(values)), n_bootstrap, random_state)
+            ax.fill_between(recall, *interval(draws), **look, alpha=0.18, lw=0, gid=f"band-{i}")
         look |= {"ls": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)], "ms": 4}
         every = (n_points // 40 + 3 * i, max(1, n_points // 8))
         ax.plot(recall, mean, **look, lw=1.8, markevery=every, label=words, clip_on=False, zorder=3)
@@ -115,20 +115,10 @@ def interpolated_precision(ranking, relevance, recall):
     >>> interpolated_precision(ranking, truth, np.array([0, 0.5, 1]))[0].round(3).tolist()
     [[0.667, 0.667, 0.667]]
     """
-    truth = relevance_rows(relevance, ranking, range(len(ranking)))
-    n_positives = np.asarray(truth.n_positives)
-    curves = []
-    for start in range(0, len(ranking), 1024):  # blocks bound the memory on long rankings
-        block = slice(start, start + 1024)
-        part = truth.select(np.arange(len(ranking))[block])
-        indices = ranking.indices[block]
-        counted = (indices >= 0) & ~part.junk(indices)  # (n, k)
-        hit = counted & (part.gains(indices) > 0)
-        ranks = np.cumsum(counted, axis=1)
-        for r, row_hit, row_ranks in zip(n_positives[block], hit, ranks, strict=True):
-            if r > 0:
-                curves.append(_one_curve(row_ranks[row_hit], int(r), recall))
-    return np.array(curves).reshape(-1, len(recall)), int((n_positives == 0).sum())
+    found = AlignedRanking(ranking, relevance)
+    pairs = zip(found.relevant, found.n_positives, strict=True)
+    curves = [_one_curve(np.flatnonzero(row) + 1, int(r), recall) for row, r in pairs if r > 0]
+    return np.array(curves).reshape(-1, len(recall)), int((found.n_positives == 0).sum())
 
 
 def _named(given, name):
@@ -144,14 +134,6 @@ def _one_curve(hit_ranks, n_positives, recall):
     best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     needed = np.maximum(1, np.ceil(recall * n_positives - 1e-9)).astype(int)
     return best[np.minimum(needed - 1, len(hit_ranks))]
-
-
-def _band(values, n_bootstrap, random_state):
-    """95 % percentile interval of the mean over resampled queries: two arrays (n_points,)."""
-    rng = check_random_state(random_state)
-    n = len(values)
-    means = [rng.multinomial(n, np.full(n, 1 / n)) @ values / n for _ in range(n_bootstrap)]
-    return np.percentile(means, [2.5, 97.5], axis=0)
 
 
 def _label_curve(ax, cut, band):
