@@ -254,15 +254,8 @@ def test_class_balanced_with_small_classes():
             sorted(set(found)) == [0, 1] and found.count(0) == 4
         )  # repeats; the single image of class 2 is left out
         assert set(batch[np.array(found) == 0]) == {0, 1}
-    assert {targets[i] for batch in long(ClassBalanced(3, 1), targets) for i in batch} == {
-        0,
-        1,
-        2,
-    }
-    with pytest.raises(
-        ValueError,
-        match="n_classes=3 exceeds the 2 classes",
-    ):
+    assert {targets[i] for batch in long(ClassBalanced(3, 1), targets) for i in batch} == {0, 1, 2}
+    with pytest.raises(ValueError, match="n_classes=3 exceeds the 2 classes"):
         draw(ClassBalanced(3, 2), targets)
     with pytest.raises(ValueError, match="exceeds the 0 classes"):
         draw(ClassBalanced(2, 2), [0, 1, 2])
@@ -296,14 +289,7 @@ def test_nothing_changes_nothing(pixels):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"crop": (0.3, 0.9)},
-        {"rotate": 30},
-        {"flip": 0.5},
-        {"colour": 0.4},
-        {"grey": 0.5},
-    ],
+    "change", [{"crop": (0.3, 0.9)}, {"rotate": 30}, {"flip": 0.5}, {"colour": 0.4}, {"grey": 0.5}]
 )
 def test_each_change_is_random_by_its_seed_and_stays_in_range(pixels, change):
     before = pixels.clone()

@@ -99,10 +99,7 @@ def test_proxies_learn_and_are_part_of_a_checkpoint(images, tmp_path):
             )
 
     batches = ImageBatches(images, preprocessing=SMALL, batch_size=16)
-    settings = {
-        "learning_rate": {"body": 1e-3, "proxies": 1e-1},
-        "checkpoint": tmp_path / "run",
-    }
+    settings = {"learning_rate": {"body": 1e-3, "proxies": 1e-1}, "checkpoint": tmp_path / "run"}
     with pytest.raises(Killed):
         train(network(), batches, loss, **settings)
     resumed, whole = network(), network()

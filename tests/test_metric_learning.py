@@ -6,12 +6,7 @@ import torch
 from pytorch_metric_learning import losses, miners
 
 from cbirkit import ImageCollection, Retriever, encoders, learning
-from cbirkit.learning import (
-    EmbeddingHead,
-    learn_metric,
-    metric_loss,
-    retrieval_score,
-)
+from cbirkit.learning import EmbeddingHead, learn_metric, metric_loss, retrieval_score
 from cbirkit.metrics import map_at_r
 from cbirkit.persistence import fingerprint, load_estimator, save_estimator
 from cbirkit.store import split_pipeline
@@ -305,13 +300,7 @@ class Mortal(torch.nn.Module):
 
 @pytest.mark.parametrize("mode", ["head", "full"])
 def test_a_killed_run_is_gone_on_with(mode, network, images, validation, tmp_path):
-    settings = {
-        **SMALL,
-        "mode": mode,
-        "validation": validation,
-        "n_dims": 8,
-        "epochs": 3,
-    }
+    settings = {**SMALL, "mode": mode, "validation": validation, "n_dims": 8, "epochs": 3}
     Mortal.calls = 9
     whole, expected = learn_metric(network, images, Mortal(), **settings)
     Mortal.calls = 0
@@ -340,16 +329,8 @@ def test_a_killed_run_is_gone_on_with(mode, network, images, validation, tmp_pat
     [
         ({"mode": "last"}, ValueError, "mode must be one of"),
         ({"loss": "triplet"}, TypeError, "loss must be a loss of pytorch-metric-learning"),
-        (
-            {"loss": losses.ProxyAnchorLoss(9, 4), "n_dims": 4},
-            ValueError,
-            "made for 9 classes",
-        ),
-        (
-            {"loss": losses.NormalizedSoftmaxLoss(16, 5), "n_dims": 4},
-            ValueError,
-            "5 dimensions",
-        ),
+        ({"loss": losses.ProxyAnchorLoss(9, 4), "n_dims": 4}, ValueError, "made for 9 classes"),
+        ({"loss": losses.NormalizedSoftmaxLoss(16, 5), "n_dims": 4}, ValueError, "5 dimensions"),
         ({"n_classes": 17}, ValueError, "n_classes=17 exceeds the 16 classes"),
         (
             {"validation": drawn("aXY", seed=5)},

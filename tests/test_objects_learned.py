@@ -97,10 +97,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"1234")
     with pytest.raises(ValueError, match="damaged"):
         Segmenter(tmp_path / "broken.safetensors").propose(image)
-    for settings, words in (
-        ({"threshold": 1.5}, "threshold"),
-        ({"sides": (4,)}, "sides"),
-    ):
+    for settings, words in (({"threshold": 1.5}, "threshold"), ({"sides": (4,)}, "sides")):
         with pytest.raises(ValueError, match=words):
             Segmenter(**settings).propose(image)
 

@@ -405,9 +405,12 @@ class ImageBatches(Batches):
         pixels = np.empty((n_images, *self.preprocessing.shape, 3), dtype=np.uint8)
         good = np.zeros(n_images, dtype=bool)
         bar = {"total": n_images, "desc": "images", "delay": 1, "leave": False}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            read = tqdm(pool.map(self._resized, range(n_images)), **bar, disable=not self.progress)
-            for position, image in enumerate(read):
+        with (
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            # closed when interrupted, so that nobody waits for the images that are still to come
+            contextlib.closing(pool.map(self._resized, range(n_images))) as read,
+        ):
+            for position, image in enumerate(tqdm(read, **bar, disable=not self.progress)):
                 if image is not None:
                     pixels[position], good[position] = image, True
         self._good = np.flatnonzero(good)

@@ -9,7 +9,6 @@ from cbirkit._optional import require
 from cbirkit.encoders.base import check_choice
 
 from .batches import ClassBalanced, labels_of
-from .heads import EmbeddingHead, linear
 from .tuning import (
     TuningOptions,
     check_images,
@@ -133,17 +132,13 @@ def learn_metric(
     if epochs is None and options.steps is None:
         epochs = EPOCHS
     sampler = ClassBalanced(options.n_classes, options.n_per_class)
+    start = on_embeddings if mode == "head" else on_images
+    part = start(encoder, images, validation, options, sampler, "map@r")
     if mode == "head":
-        part, rows = on_embeddings(encoder, images, validation, options, sampler, "map@r")
-    else:
-        part = on_images(encoder, images, validation, options, sampler, "map@r")
-        n_dims = encoder.n_dims
-        if options.n_dims is not None:
-            rows, _ = encoded(encoder, images, part.batches.targets, options)
-    if mode == "head" or options.n_dims is not None:
-        part.head = EmbeddingHead(options.n_dims).fit(rows)
-        part.modules["head"] = linear(part.head.weights_, part.head.bias_)
-        n_dims = len(part.head.bias_)
+        part.add_head(part.batches.X)
+    elif options.n_dims is not None:
+        part.add_head(encoded(encoder, images, part.batches.targets, options)[0])
+    n_dims = encoder.n_dims if part.head is None else len(part.head.bias_)
     loss, normalize = copy.deepcopy(loss), require("torch").nn.functional.normalize
     if isinstance(loss, require("torch").nn.Module):
         _check_sizes(loss, len(set(part.batches.targets.tolist())), n_dims)

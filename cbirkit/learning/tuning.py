@@ -17,7 +17,14 @@ from cbirkit.store import check_encoder, embed
 
 from .augment import Augmentation
 from .batches import ImageBatches, InOrder, RowBatches, Shuffled, class_numbers, labels_of
-from .heads import BATCH_SIZE, LinearProjection, check_classes, linear, normalised_softmax
+from .heads import (
+    BATCH_SIZE,
+    EmbeddingHead,
+    LinearProjection,
+    check_classes,
+    linear,
+    normalised_softmax,
+)
 from .loop import Options, train
 from .scoring import retrieval_score
 
@@ -90,14 +97,7 @@ class FineTuning(TuningOptions):
 
 
 def fine_tune(
-    encoder,
-    images,
-    *,
-    mode="head",
-    validation=None,
-    epochs=None,
-    checkpoint=None,
-    **settings,
+    encoder, images, *, mode="head", validation=None, epochs=None, checkpoint=None, **settings
 ):
     """Adapt an encoder to labelled images, for retrieval.
 
@@ -306,6 +306,11 @@ class Training:
         if judged is not None:
             check_pairs(judged.targets)
 
+    def add_head(self, rows):
+        """Put an `EmbeddingHead` on top, which starts from embeddings (n, n_features)."""
+        self.head = EmbeddingHead(self.options.n_dims).fit(rows)
+        self.modules["head"] = linear(self.head.weights_, self.head.bias_)
+
     def embed(self, network, inputs):
         """A batch of images (n, 3, h, w), or of embeddings, to embeddings (n, n_dims) of any length, with gradients."""
         rows, encoder = inputs, self.encoder
@@ -358,18 +363,17 @@ class Training:
 
 
 def on_embeddings(encoder, images, validation, options, sampler, metric):
-    """A `Training` on what an encoder gives, and these embeddings (n_images, n_features)."""
-    rows, labels = encoded(encoder, images, labels_of(images, options.labels), options)
-    batches, judged = _row_batches(rows, labels, options, sampler), None
+    """A `Training` on what an encoder gives."""
+
+    def batches_of(collection, labels, sampler):
+        rows, labels = encoded(encoder, collection, labels, options)
+        _, targets = class_numbers(labels, len(rows))
+        return RowBatches(rows, targets, options.random_state, sampler)
+
+    batches, judged = batches_of(images, labels_of(images, options.labels), sampler), None
     if validation is not None:
-        other, truth = encoded(encoder, validation, validation_labels(validation, options), options)
-        judged = _row_batches(other, truth, options, InOrder(64))
-    return Training(encoder, options, batches, judged, metric), rows
-
-
-def _row_batches(rows, labels, options, sampler):
-    _, targets = class_numbers(labels, len(rows))
-    return RowBatches(rows, targets, options.random_state, sampler)
+        judged = batches_of(validation, validation_labels(validation, options), InOrder(64))
+    return Training(encoder, options, batches, judged, metric)
 
 
 def on_images(encoder, images, validation, options, sampler, metric, share=1.0):

@@ -12,14 +12,7 @@ from .proposals import (
     connected_regions,
 )
 from .region_retriever import RegionQuery, RegionRanking, RegionRetriever
-from .regions import (
-    Region,
-    as_region,
-    box_iou,
-    keep_best,
-    mask_iou,
-    non_maximum_suppression,
-)
+from .regions import Region, as_region, box_iou, keep_best, mask_iou, non_maximum_suppression
 
 __all__ = [
     "SLIC",
