@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from index_oracles import make, naive_distances, naive_neighbours, vectors
 from sklearn.neighbors import NearestNeighbors
 
-from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming, exact
+from cbirkit.indexes import HNSW, IVF, IVFPQ, Annoy, Exact, Hamming
 
 FLOAT = [Exact, Annoy, HNSW, IVF, IVFPQ]
 
@@ -78,7 +78,7 @@ def test_exact_in_small_blocks_gives_the_same(metric, monkeypatch):
     X[2000:2500] = X[:500]  # duplicates in other blocks
     distances, keys = Exact(metric).fit(X).kneighbors(Q, 20)
     for n_scores, width in ((1, 7), (5000, 10), (10**5, 1000)):
-        monkeypatch.setattr(exact, "_SCORES", n_scores)
+        monkeypatch.setattr(Exact, "_n_scores", n_scores)
         monkeypatch.setattr(Exact, "_width", width)
         for found, expected in zip(
             Exact(metric).fit(X).kneighbors(Q, 20), (distances, keys), strict=True

@@ -6,7 +6,6 @@ import scipy.sparse as sp
 from .base import BaseIndex, check_rows, check_shape, lengths_of, lines_of, nearest_first
 
 _UNIT = 2.0**-24  # unit roundoff of float32
-_SCORES = 2**21  # computed at a time
 _GROUP = 32
 
 
@@ -18,6 +17,7 @@ class Exhaustive(BaseIndex):
     """
 
     _width = 8192  # rows scored at a time, at least
+    _n_scores = 2**21  # computed at a time
 
     def _restore(self, state):
         super()._restore(state)
@@ -26,8 +26,8 @@ class Exhaustive(BaseIndex):
     def _find(self, queries, k):
         m, n = queries.shape[0], len(self._keys)
         distances, rows = np.empty((m, k), np.float32), np.empty((m, k), np.int64)
-        width = min(n, max(self._width, _SCORES // max(m, 1)))
-        height = max(1, _SCORES // width)
+        width = min(n, max(self._width, self._n_scores // max(m, 1)))
+        height = max(1, self._n_scores // width)
         for start in range(0, m, height):
             some = queries[start : start + height]
             which, found, scores = self._candidates(some, k, width)
@@ -168,7 +168,7 @@ class Hamming(Exhaustive):
     ([1.0, 2.0, 1.0], [2, 0, 0])
     """
 
-    _dtype = np.dtype(np.uint8)
+    _dtype, _n_scores = np.dtype(np.uint8), 2**19
 
     def _prepared(self, X, n_dims=None):
         X = check_shape(X, n_dims)
@@ -180,10 +180,10 @@ class Hamming(Exhaustive):
         self._vectors, self._words = X, _words(X)
 
     def _scores(self, queries, start, stop):
-        scores = np.float32(0)
+        scores = np.uint16(0) if len(self._words) < 1024 else np.uint32(0)
         for query, stored in zip(_words(queries), self._words, strict=True):
             scores = scores + np.bitwise_count(query[:, None] ^ stored[start:stop])
-        return scores, np.float32(0)
+        return scores.astype(np.float32), np.float32(0)
 
 
 def _words(codes):
