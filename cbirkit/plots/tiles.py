@@ -16,7 +16,7 @@ from PIL import Image
 
 from cbirkit.images import ImageProblem
 from cbirkit.images.tables import text_of
-from cbirkit.ranking.codes import aligned
+from cbirkit.ranking.codes import aligned, positions_of
 
 from .style import BLACK, BLUE, PLAIN, VERDICTS, describe, new_axes, safe_text, verdict_mark
 
@@ -395,7 +395,7 @@ def ranked_list(ranking, images, *, queries=None, relevance=None, rows=4, k=8, a
     9
     """
     rows, k = _chosen_rows(ranking, rows), min(_positive(k, "k"), ranking.k)
-    truth = None if relevance is None else relevance_rows(relevance, ranking, rows)
+    truth = None if relevance is None else _relevance_rows(relevance, ranking, rows)
     ax = new_axes(ax, (1.15 * (k + 1 + _GAP), max(1.5 * len(rows), 1.5) + 0.3))
     _frame(ax, 1 + _GAP + k, _ROW * len(rows) + 0.28)
     told, kinds = [], set()
@@ -484,20 +484,19 @@ def verdicts(truth, items):
     return np.where(truth.junk(items), "junk", names)[0].tolist()
 
 
-def relevance_rows(relevance, ranking, rows):
+def _relevance_rows(relevance, ranking, rows):
     """`relevance` of the chosen rows of `ranking`, found by query id; the databases must be the same."""
     if not np.array_equal(relevance.database_ids, ranking.database_ids):
         raise ValueError(
             f"the relevance knows {len(relevance.database_ids)} database images, "
             f"the ranking {len(ranking.database_ids)}, and the lists differ; make both from one database"
         )
-    where = {one: i for i, one in enumerate(relevance.query_ids)}
     asked = [ranking.query_ids[row] for row in rows]
-    if missing := [one for one in asked if one not in where]:
-        raise ValueError(
-            f"the relevance does not know query {safe_text(missing[0])!r}; make it for the ranking's queries"
-        )
-    return relevance.select(np.array([where[one] for one in asked], dtype=np.int64))
+    places = positions_of(asked, relevance.query_ids)
+    if (places < 0).any():
+        name = safe_text(asked[int(places.argmin())])
+        raise ValueError(f"the relevance does not know query {name!r}; make it for these queries")
+    return relevance.select(places)
 
 
 def _positive(value, name):
