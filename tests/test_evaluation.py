@@ -261,13 +261,6 @@ def test_graded_gains_reach_ndcg():
     assert result.summary["mean"].tolist() == pytest.approx([0.968638, 0.960247], abs=5e-7)
 
 
-def test_ties_are_averaged_on_request():
-    ranking = Ranking(["q"], list("abcdefgh"), [range(8)], [[0] * 8])
-    relevance = Relevance.from_sets(["q"], list("abcdefgh"), [["a", "b", "c"]])
-    result = evaluate(ranking, relevance, metrics=["map", "expected_map", "worst_map", "best_map"])
-    assert result.summary["mean"].tolist() == pytest.approx([1, 0.528380, 0.275794, 1], abs=5e-7)
-
-
 TIED = [
     "map",
     "map@3",

@@ -22,12 +22,8 @@ PHOTO = np.asarray(
 )
 
 
-def save(tmp_path, name, array_or_image, **options):
-    image = (
-        array_or_image
-        if isinstance(array_or_image, Image.Image)
-        else Image.fromarray(array_or_image)
-    )
+def save(tmp_path, name, image, **options):
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     image.save(tmp_path / name, **options)
     return tmp_path / name
 
@@ -37,12 +33,6 @@ def test_lossless_formats_come_back_exactly(tmp_path, suffix):
     assert np.array_equal(read_image(save(tmp_path, f"a.{suffix}", PHOTO)), PHOTO)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "webp"])
-def test_lossy_formats_come_back_nearly(tmp_path, suffix):
-    difference = read_image(save(tmp_path, f"a.{suffix}", PHOTO, quality=95)).astype(int) - PHOTO
-    assert np.abs(difference).mean() < 6
-
-
 def test_first_frame_of_a_gif(tmp_path):
     red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     pixels = read_image(save(tmp_path, "a.gif", red, save_all=True, append_images=[blue]))
@@ -50,13 +40,9 @@ def test_first_frame_of_a_gif(tmp_path):
 
 
 def test_float_tiff_in_unit_range_and_beyond(tmp_path):
-    inside = save(tmp_path, "in.tiff", np.array([[0.0, 0.5, 1.0]], np.float32))
-    beyond = save(tmp_path, "out.tiff", np.array([[0.0, 5.0, 10.0]], np.float32))
-    assert (
-        read_image(inside)[0, :, 0].tolist()
-        == [0, 128, 255]
-        == read_image(beyond)[0, :, 0].tolist()
-    )
+    for top in (1, 10):
+        path = save(tmp_path, "a.tiff", np.array([[0.0, 0.5, 1.0]], np.float32) * top)
+        assert read_image(path)[0, :, 0].tolist() == [0, 128, 255]
 
 
 def test_transparent_parts_lie_on_white(tmp_path):
@@ -181,26 +167,6 @@ def test_postscript_is_not_let_near_a_decoder(tmp_path):
     )
     with pytest.raises(ImageProblem, match="EPS is not read"):
         read_image(tmp_path / "a.png")
-
-
-def test_random_bytes_and_flipped_bytes_never_escape_as_another_error(tmp_path):
-    buffers = []
-    for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"):
-        buffer = io.BytesIO()
-        Image.fromarray(PHOTO).save(buffer, kind)
-        buffers.append(buffer.getvalue())
-    refused = 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for trial in range(300):
-            data = bytearray(buffers[trial % len(buffers)])
-            for _ in range(1 + trial % 7):
-                data[RNG.integers(min(len(data), 200))] = RNG.integers(256)
-            try:
-                assert read_image(bytes(data)).dtype == np.uint8
-            except ImageProblem:
-                refused += 1
-    assert 0 < refused < 300
 
 
 def test_thumbnails_are_small_and_look_alike(tmp_path):

@@ -193,11 +193,6 @@ def check(relevance, everything, gain, junk):
     assert relevance.ideal_gains(3).tolist() == best.tolist()
 
 
-def test_missing_labels_match_nothing():
-    relevance = Relevance.from_labels(["p", "q"], ["a", "b"], [np.nan, None], [np.nan, None])
-    assert relevance.n_positives.tolist() == [0, 0]
-
-
 def test_sets_by_id_by_position_and_by_dict_agree():
     as_ids = Relevance.from_sets(["p", "q"], DB, [["a", "c"], []], [["b"], []])
     as_positions = Relevance.from_sets(["p", "q"], DB, [np.array([2, 0]), []], [[1], []])
