@@ -37,7 +37,8 @@ from sklearn.pipeline import make_pipeline
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from cbirkit import ImageCollection, Retriever, checks, compare, datasets, encoders, evaluate, explore, learning, plots
+from cbirkit import ImageCollection, Retriever, checks, datasets, encoders, explore, learning, plots
+from cbirkit.evaluation import compare, evaluate
 
 # %%
 SEED = 0
