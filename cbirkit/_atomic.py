@@ -19,6 +19,7 @@ _MENDS = {
     "EDQUOT": f"the disk quota is used up; {_FULL}",
     "EACCES": _OWN,
     "EPERM": _OWN,
+    "EIO": "a disk error, or no file of the kind that is needed; choose another folder",
     "EROFS": "that disk is read-only; choose a folder that can be written",
     "EFBIG": "a file would be larger than is allowed there; choose another folder or raise the limit",
     "EEXIST": _FILE,

@@ -340,6 +340,11 @@ def _checked_vectors(vectors, names, encoder, n_dims=None):
 
 def _connect(file):
     """A connection to the database `file`, which is made if need be; errors are those of SQLite."""
+    for path in (f"{file}{ending}" for ending in ("", "-wal", "-shm", "-journal")):
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            raise FileExistsError(
+                f"{path} is a pipe or a device; delete it, or choose another folder"
+            )
     if os.access(file.parent, os.W_OK):
         connection = sqlite3.connect(file, timeout=60)
     else:
@@ -347,6 +352,9 @@ def _connect(file):
     try:
         find = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
         if not (tables := {sql for (sql,) in connection.execute(find)}):
+            if (old := file.with_name("embeddings")).is_dir():
+                told = "%s was made by cbirkit 0.1.0 and is not read: its embeddings are computed again"
+                logger.getChild("damaged").warning(told, old)
             connection.execute("PRAGMA page_size = 16384")
             connection.execute("PRAGMA journal_mode = WAL")
             tables = "; ".join(one.replace("TABLE", "TABLE IF NOT EXISTS") for one in _SCHEMA)

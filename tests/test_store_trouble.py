@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 from store_samples import ROOT, Means, counter, n_kept, noise, write_images
 
 from cbirkit.images import ImageCollection
-from cbirkit.store import EmbeddingStore
+from cbirkit.store import DigestCache, EmbeddingStore
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ sys.path.insert(0, {tests!r})
 from sklearn.preprocessing import FunctionTransformer
 from store_samples import Means
 from cbirkit.images import ImageCollection
-from cbirkit.store import EmbeddingStore
+from cbirkit.store import DigestCache, EmbeddingStore
 images = ImageCollection.from_folder(sys.argv[1])
 result = EmbeddingStore(sys.argv[2]).embed(Means(pause=float(sys.argv[4])), images, batch_size=8)
 np.save(sys.argv[3], result.embeddings)
@@ -186,3 +186,26 @@ def test_interrupted_by_the_user_keeps_what_was_done(tmp_path, encoded):
     assert encoded() == 20
     store.embed(Means(), images[:20])
     assert encoded() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes are made otherwise here")
+@pytest.mark.parametrize("ending", ["", "-wal", "-journal"])
+@pytest.mark.parametrize(
+    "put", [getattr(os, "mkfifo", None), lambda path: path.symlink_to("/dev/zero")]
+)
+def test_pipes_and_devices_in_a_store_do_not_hang(put, ending, store):
+    if ending:
+        store.embed(Means(), noise(1))
+    store.folder.mkdir(exist_ok=True)
+    put(Path(f"{store.file}{ending}"))
+    with pytest.raises(OSError, match="is a pipe or a device; delete it"):
+        store.embed(Means(), noise(3))
+    with DigestCache(store.file) as cache:
+        assert cache.get(store.file, (1, 2, 3, 4)) is None
+
+
+def test_a_store_of_the_first_version_is_made_anew_with_a_note(store, encoded, caplog):
+    (store.folder / "embeddings" / "ab").mkdir(parents=True)
+    for _ in range(2):
+        store.embed(Means(), noise(3))
+    assert encoded() == 3 and caplog.text.count("cbirkit 0.1.0") == 1
