@@ -734,7 +734,7 @@ Markdown(
 # %% [markdown]
 # ### Keep it
 #
-# What was learned is an encoder like any other. With its index it is saved in one folder, without a pickle, and loaded
+# What was learned is an encoder like any other. With its index it is saved in one file, without a pickle, and loaded
 # again it gives the same answers.
 
 # %%

@@ -20,6 +20,7 @@
 # - **keep** an index on disk, share it between processes, let it grow, and **reckon** what a billion images take.
 
 # %%
+import os
 import subprocess
 import sys
 import tempfile
@@ -325,8 +326,7 @@ shelf = {"exact": exact, "IVF-PQ, codes only": codes_only, **built}
 n_bytes = {}
 for name, one in shelf.items():
     one.save(f"{folder.name}/{name}")
-    files = pd.read_json(f"{folder.name}/{name}/manifest.json")["files"]  # what each file holds
-    n_bytes[name] = sum(file["bytes"] for file in files)
+    n_bytes[name] = os.path.getsize(f"{folder.name}/{name}")  # one file each
 n_bytes["signs, 100 re-ranked"] = n_bytes["exact"] + 16 * len(X)
 
 # %%
@@ -660,10 +660,11 @@ assert old["share looked at"] > 1.5 * new["share looked at"] and old["recall@10"
 #
 # ### On disk, and in several processes
 #
-# The folder from above holds each index as its library writes it, with a description and checksums. `indexes.load(folder,
-# mmap=True)` does not read vectors, graphs and lists into memory; the operating system brings in the pages that a search
-# touches, and *shares* them between all processes that map the same file. Annoy was made for that; the others can do it,
-# too. Here three processes open the same index: two map it, at the same time, one copies it.
+# The folder from above holds each index in one file: the bytes of its library, its arrays, and a description with
+# checksums. `indexes.load(path, mmap=True)` does not read vectors, graphs and lists into memory; the operating system
+# brings in the pages that a search touches, and *shares* them between all processes that map the same file. Annoy was
+# made for that; in the package it shares only its vectors, as its trees are unpacked first. Here three processes open
+# the same index: two map it, at the same time, one copies it.
 
 # %%
 READER = """
