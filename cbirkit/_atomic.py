@@ -11,12 +11,11 @@ from pathlib import Path
 
 _DAY = 86400.0  # temporary names older than this were left by a killed process
 
-_FULL = "free some space or choose another folder"
 _OWN = "no permission to write there; choose a folder of your own or change its permissions"
 _FILE = "a file stands where a folder is needed; choose another name"
 _MENDS = {
-    "ENOSPC": f"the disk is full; {_FULL}",
-    "EDQUOT": f"the disk quota is used up; {_FULL}",
+    "ENOSPC": "the disk is full; free some space or choose another folder",
+    "EDQUOT": "the disk quota is used up; free some space or choose another folder",
     "EACCES": _OWN,
     "EPERM": _OWN,
     "EIO": "a disk error, or no file of the kind that is needed; choose another folder",

@@ -2,14 +2,12 @@
 
 import importlib
 
-_INSTALL = {  # module: what to type when it is missing
+_INSTALL = {  # module: what to type when it is missing, if it is more than its name
     "annoy": 'pip install annoy  (needs a C++ compiler; with conda: "conda install python-annoy")',
     "anywidget": 'pip install "cbirkit[lab]"',
     "cv2": "pip install opencv-python-headless",
     "faiss": "pip install faiss-cpu",
     "ipywidgets": 'pip install "cbirkit[lab]"',
-    "safetensors": "pip install safetensors",
-    "timm": "pip install timm",
     "torch": "pip install torch torchvision",
     "torchvision": "pip install torch torchvision",
     "umap": "pip install umap-learn",

@@ -43,7 +43,11 @@ __all__ += ["reading", "save", "save_estimator", "seal"]
 _NAME = "cbirkit 2 {}.json"
 _BEGINNING = re.compile(rb"PK\x03\x04.{26}cbirkit 2 ([\w ]+)\.json", re.DOTALL)
 _CONTAINERS = {t.__name__: t for t in (tuple, set, frozenset)}
-_NAMED = {f"builtins.{t.__name__}": t for t in (bool, int, float, str)}
+_NAMED = {f"builtins.{t.__name__}": t for t in (bool, int, float, str)} | {
+    f"numpy.{name}": value
+    for name, value in vars(np).items()
+    if isinstance(value, np.ufunc) or (isinstance(value, type) and issubclass(value, np.generic))
+}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
 _CODE = type | property | staticmethod | classmethod | functools.partial
 _CODE |= types.FunctionType | types.BuiltinFunctionType | types.MethodType
@@ -355,9 +359,8 @@ class _Writer:
             return {"~": "dtype", "value": self._dtype(value, where)}
         if isinstance(value, np.random.RandomState):
             return {"~": "RandomState", "state": self.node(value.get_state(legacy=True), where)}
-        for home in ("builtins", "numpy"):
-            name = f"{home}.{getattr(value, '__name__', '')}"
-            if callable(value) and _named(name) is value:
+        for name, known in _NAMED.items():
+            if known is value:
                 return {"~": "named", "name": name}
         if isinstance(value, functools.partial) or (callable(value) and hasattr(value, "__name__")):
             return self.code(value, where)
@@ -463,10 +466,8 @@ class _Identity(_Writer):
         if not isinstance(value, type | types.FunctionType):
             value = getattr(value, "__wrapped__", value)  # functools.cache
         name = getattr(value, "__qualname__", None)
-        home = getattr(value, "__globals__", {}).get("__name__") or getattr(
-            value, "__module__", None
-        )
-        home = home or "builtins"
+        variables = getattr(value, "__globals__", {})
+        home = variables.get("__name__") or getattr(value, "__module__", None) or "builtins"
         if id(value) in self._seen:
             return {"seen": self._seen[id(value)][0]}
         self._seen[id(value)] = len(self._seen), value
@@ -592,8 +593,8 @@ class _Reader:
                 return float(text)
             case {"~": "dtype", "value": str(text)}:
                 return np.dtype(text)
-            case {"~": "named", "name": str(name)} if (found := _named(name)) is not None:
-                return found
+            case {"~": "named", "name": str(name)} if name in _NAMED:
+                return _NAMED[name]
             case {"~": "RandomState", "state": state}:
                 random = np.random.RandomState()
                 random.set_state(self.value(state))
@@ -638,10 +639,3 @@ class _Reader:
         if isinstance(found, NearestNeighbors) and hasattr(found, "_fit_X"):
             found.fit(found._fit_X)
         return found
-
-
-def _named(name):
-    """The type or ufunc of that name, or None."""
-    found = _NAMED.get(name) or getattr(np, name.removeprefix("numpy."), None)
-    is_number = isinstance(found, type) and issubclass(found, np.generic)
-    return found if name in _NAMED or is_number or isinstance(found, np.ufunc) else None

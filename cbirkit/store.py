@@ -188,12 +188,7 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
 def _embed(head, tail, images, rows, cache_file, *, batch_size, progress):
     reading = _Reading(images, rows.known, batch_size, head, cache_file)
     _fill(head, reading, rows, progress)
-    return _collected(reading, rows, tail)
-
-
-def _collected(reading, rows, tail):
-    """What was read and encoded, as `Embedded`."""
-    images, n_lost = reading.images, len(reading.problems)
+    n_lost = len(reading.problems)
     good = np.array([row for row, key in enumerate(reading.keys) if key is not None], np.int64)
     if not len(good):
         name, reason = reading.problems[0]
@@ -352,9 +347,9 @@ def _connect(file):
     try:
         find = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
         if not (tables := {sql for (sql,) in connection.execute(find)}):
-            if (old := file.with_name("embeddings")).is_dir():
-                told = "%s was made by cbirkit 0.1.0 and is not read: its embeddings are computed again"
-                logger.getChild("damaged").warning(told, old)
+            if file.with_name("embeddings").is_dir():
+                told = "embeddings of cbirkit 0.1.0 in %s are not read but computed again"
+                logger.getChild("damaged").warning(told, file.parent)
             connection.execute("PRAGMA page_size = 16384")
             connection.execute("PRAGMA journal_mode = WAL")
             tables = "; ".join(one.replace("TABLE", "TABLE IF NOT EXISTS") for one in _SCHEMA)
@@ -571,9 +566,8 @@ class _Reading:
         self.images, self._known, self._batch_size = images, known, batch_size
         self._cache_file = cache_file
         # done to an image when it is read, while the encoder is still busy with the batch before
-        self.prepare = getattr(encoder, "prepare", None)
-        if not hasattr(encoder, "transform_prepared"):
-            self.prepare = None
+        in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
+        self.prepare = encoder.prepare if in_two else None
         self.keys, self.stamps = [None] * len(images), [None] * len(images)
         self.problems = []
 

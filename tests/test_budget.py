@@ -41,7 +41,7 @@ TODAY = {
     "metrics ranking evaluation": (1542, 0),
     "datasets": (1600, 15),
     "indexes": (773, 0),
-    "persistence store .": (909, 7),
+    "persistence store .": (908, 7),
     "retrieval": (567, 0),
     "attacks": (427, 0),
     "objects": (690, 0),
