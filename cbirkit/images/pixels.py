@@ -98,7 +98,7 @@ def to_rgb(array):
     pixels = _to_bytes(pixels)
     if pixels.shape[2] == 4:
         return converted(Image.fromarray(np.ascontiguousarray(pixels)))
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
 
 
 def _to_bytes(pixels):
