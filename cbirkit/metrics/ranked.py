@@ -591,11 +591,9 @@ class Ties:
     def precisions(self):
         """Expected precision at each rank where it holds a relevant item, 0 where not, float64 (n_rankings, k)."""
         rest = (self.found - 1) / np.maximum(self.size - 1, 1)
-        terms = self.offset * rest[self.group]
-        terms += (self.earlier + 1)[self.group]
-        terms /= (self.before + 1)[self.group] + self.offset
-        terms *= (self.found / self.size)[self.group]
-        return terms.reshape(self.shape)
+        hits = self.offset * rest[self.group] + (self.earlier + 1)[self.group]
+        hits /= (self.before + 1)[self.group] + self.offset
+        return self.chances * hits.reshape(self.shape)
 
     @property
     def first_hits(self):
