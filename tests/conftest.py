@@ -21,3 +21,13 @@ def realdata():
 def config_of_the_user(tmp_path_factory):
     """Where the key lies that seals indexes: never in the home of whoever runs the tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """What was printed may hold file names that are no text; between the processes of xdist only text can go."""
+    report = (yield).get_result()
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode())
+        for title, text in report.sections
+    ]

@@ -328,9 +328,17 @@ class SparseBagOfWords(BagOfWords):
     """
 
     def __init__(
-        self, n_words=100_000, detector=None, *, codebook="sample", assignment="hnsw", idf=True, power=1.0,
-        max_descriptors=1_000_000, random_state=0,
-    ):  # fmt: skip
+        self,
+        n_words=100_000,
+        detector=None,
+        *,
+        codebook="sample",
+        assignment="hnsw",
+        idf=True,
+        power=1.0,
+        max_descriptors=1_000_000,
+        random_state=0,
+    ):
         super().__init__(
             n_words,
             detector,

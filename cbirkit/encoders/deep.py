@@ -102,10 +102,27 @@ class Deep(PerImage):
     _version = 1
 
     def __init__(
-        self, backbone="lite0", weights="default", *, layer=None, pooling="default", p=3.0, scales=(1.0,), size=None,
-        resize="default", mean=None, std=None, interpolation=None, crop_ratio=None, pad_type=None, normalise=True,
-        device="auto", precision="float32", batch_size=32, random_state=0,
-    ):  # fmt: skip
+        self,
+        backbone="lite0",
+        weights="default",
+        *,
+        layer=None,
+        pooling="default",
+        p=3.0,
+        scales=(1.0,),
+        size=None,
+        resize="default",
+        mean=None,
+        std=None,
+        interpolation=None,
+        crop_ratio=None,
+        pad_type=None,
+        normalise=True,
+        device="auto",
+        precision="float32",
+        batch_size=32,
+        random_state=0,
+    ):
         self.backbone = backbone
         self.weights = weights
         self.layer = layer

@@ -421,8 +421,10 @@ class ProductQuantiser(OnVectors):
         if len(X) < _ENOUGH * n_centroids:
             _LOG.warning(
                 "%d embeddings for %d centroids; give %d or more, or fewer centroids (n_bits=4)",
-                len(X), n_centroids, _ENOUGH * n_centroids,
-            )  # fmt: skip
+                len(X),
+                n_centroids,
+                _ENOUGH * n_centroids,
+            )
         filled = self._filled(X)
         quantiser = self._of_faiss(filled.shape[1])
         quantiser.cp.seed = int(check_random_state(self.random_state).randint(2**31 - 1))

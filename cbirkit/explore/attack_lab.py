@@ -145,9 +145,19 @@ class AttackLab(QueryPage):
     """
 
     def __init__(
-        self, retriever, *, queries=None, query=None, target=None, aim=AIMS[0], epsilon=4, steps=10, k=6, by=None,
+        self,
+        retriever,
+        *,
+        queries=None,
+        query=None,
+        target=None,
+        aim=AIMS[0],
+        epsilon=4,
+        steps=10,
+        k=6,
+        by=None,
         relevance=None,
-    ):  # fmt: skip
+    ):
         self._retrievers, self._victims = checked_retrievers(retriever), {}
         first, names = next(iter(self._retrievers.values())).images, list(self._retrievers)
         self._judge, self._k = Judge(by, relevance), whole_number(k, "k", 1, 48)
@@ -163,9 +173,12 @@ class AttackLab(QueryPage):
         self._pictures = TileGrid(tile_size=150, heading="The attack")
         self._results = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
         self._make_page(
-            first, queries, judge=self._judge, grids=[self._pictures, *self._results],
+            first,
+            queries,
+            judge=self._judge,
+            grids=[self._pictures, *self._results],
             controls=[*(labelled(one, label="86px") for one in controls), self._button],
-        )  # fmt: skip
+        )
         query = self.queries.ids[0] if query is None else query
         self._attack(as_query(query, [self.queries, first]), target, aim, epsilon, steps)
         for grid in self._results:
@@ -248,9 +261,16 @@ class AttackLab(QueryPage):
         if aim == AIMS[2]:
             told = target, *(victim.rank(row, target, query) for row in (before, after))
         self.shown = AttackResult(
-            clean, attacked, amplified, gain, found, victim.found(query, after, self._k, **how),
-            float(before @ after), largest, told,
-        )  # fmt: skip
+            clean,
+            attacked,
+            amplified,
+            gain,
+            found,
+            victim.found(query, after, self._k, **how),
+            float(before @ after),
+            largest,
+            told,
+        )
         self._query, self._target, self._quiet = query, target, True
         self._steps.max = max(self._steps.max, steps)
         self._aim.value, self._epsilon.value, self._steps.value = aim, int(epsilon), int(steps)

@@ -127,9 +127,14 @@ class CollectionViews:
             told = f"{titled(asked.view)}: all images must be looked at first."
             return CollectionView(titled(asked.view), told, where=progress, waits=True)
         make = {
-            "contact sheet": self._sheet, "copies": self._copies, "near-copies": self._near_copies,
-            "outliers": self._outliers, "broken files": self._broken, "classes": self._classes, "sizes": self._sizes,
-        }[asked.view]  # fmt: skip
+            "contact sheet": self._sheet,
+            "copies": self._copies,
+            "near-copies": self._near_copies,
+            "outliers": self._outliers,
+            "broken files": self._broken,
+            "classes": self._classes,
+            "sizes": self._sizes,
+        }[asked.view]
         filtered = f" with {asked.filtered}" if asked.filtered else ""
         # A sentence, all that there is, how many of it on a page, and what makes sections of a page.
         told, (items, what), per_page, sections = make(asked, kept, filtered)

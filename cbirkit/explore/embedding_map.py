@@ -80,8 +80,16 @@ class EmbeddingMap(Explorer):
     """
 
     def __init__(
-        self, images, embeddings, *, method="umap", colour_by=None, metric="cosine", k=10, random_state=0
-    ):  # fmt: skip
+        self,
+        images,
+        embeddings,
+        *,
+        method="umap",
+        colour_by=None,
+        metric="cosine",
+        k=10,
+        random_state=0,
+    ):
         rows = _checked_rows(checked_images(images), embeddings, metric)
         self.images, self._rows, self._metric = images, rows, metric
         self._k = min(whole_number(k, "k"), len(images) - 1)

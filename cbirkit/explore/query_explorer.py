@@ -98,9 +98,13 @@ class QueryExplorer(QueryPage):
         self._right = Dropdown(options=others, value=right[0], description="right")
         controls = [self._k, self._left, self._right][: 3 if len(names) > 1 else 1]
         self._make_page(
-            first, queries, cropper=Cropper(), judge=self._judge,
-            grids=[TileGrid(tile_size=104) for _ in names[:2]], controls=[self._back, *map(labelled, controls)],
-        )  # fmt: skip
+            first,
+            queries,
+            cropper=Cropper(),
+            judge=self._judge,
+            grids=[TileGrid(tile_size=104) for _ in names[:2]],
+            controls=[self._back, *map(labelled, controls)],
+        )
         if by is not None:
             self.queries.column(by), first.column(by)
         query = self.queries.ids[0] if query is None else query

@@ -27,8 +27,25 @@ _WHOLE_BYTES = 256 << 20  # limit of files that their decoder takes whole
 _BLOCK = 4 << 20  # most bytes handed to a decoder at a time
 _MOST_SCANS = 100  # of a progressive JPEG; usual are ten, and each takes as long as all pixels
 MAX_BYTES = 1 << 30  # a larger file is not opened: 80 megapixels of 16-bit RGBA take 640 MB
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
-              ".ppm", ".pgm", ".pbm", ".pnm")  # fmt: skip
+EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".mpo",
+    ".png",
+    ".apng",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".dib",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 # Endings of files that people keep among their photographs, and what they are.
 RAW = "raw camera data"
 _RAW = """.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .ptx .raf .raw .rw2
@@ -472,11 +489,14 @@ def _check_tiff(image, tile):
         "TIFF of signed or complex samples is not read; their black and white are not known: save it "
         "with unsigned ones": kinds & {2, 5, 6} or (3 in kinds and image.mode != "F"),
         f"TIFF of {bits}-bit integers is not read; save it with 8 or 16 bits": image.mode == "I",
-        "TIFF of separate planes of this kind is not read; save it with all samples of a pixel together":
-            tags.get(284) == 2 and packed,
-        "damaged file (its tiles are larger than any picture)":
-            tags.get(322, 1) * tags.get(323, 1) > MAX_PIXELS,
-    }  # fmt: skip
+        "TIFF of separate planes of this kind is not read; save it with all samples of a pixel together": tags.get(
+            284
+        )
+        == 2
+        and packed,
+        "damaged file (its tiles are larger than any picture)": tags.get(322, 1) * tags.get(323, 1)
+        > MAX_PIXELS,
+    }
     for reason, applies in problems.items():
         if applies:
             raise ImageProblem("", reason)

@@ -319,7 +319,7 @@ class IVFPQ(IVF):
 
     def __init__(
         self, metric="cosine", *, n_lists="auto", n_codes=16, nprobe=16, rerank=16, random_state=0
-    ):  # fmt: skip
+    ):
         super().__init__(metric, n_lists=n_lists, nprobe=nprobe, random_state=random_state)
         self.n_codes = n_codes
         self.rerank = rerank

@@ -335,9 +335,18 @@ class ImageBatches(Batches):
     """
 
     def __init__(
-        self, images, labels=None, *, preprocessing, batch_size=64, sampler=None, augment=None, random_state=0,
-        memory=2.0, progress=True,
-    ):  # fmt: skip
+        self,
+        images,
+        labels=None,
+        *,
+        preprocessing,
+        batch_size=64,
+        sampler=None,
+        augment=None,
+        random_state=0,
+        memory=2.0,
+        progress=True,
+    ):
         if not isinstance(images, ImageCollection):
             images = ImageCollection.from_arrays(images)
         if not len(images):

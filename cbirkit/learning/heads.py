@@ -135,9 +135,15 @@ class LinearProjection(LabelledHead):
     """
 
     def __init__(
-        self, n_dims=None, *, epochs=40, learning_rate=1e-3, scale=10.0, label_smoothing=0.1,
+        self,
+        n_dims=None,
+        *,
+        epochs=40,
+        learning_rate=1e-3,
+        scale=10.0,
+        label_smoothing=0.1,
         random_state=0,
-    ):  # fmt: skip
+    ):
         self.n_dims = n_dims
         self.epochs = epochs
         self.learning_rate = learning_rate

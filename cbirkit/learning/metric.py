@@ -53,8 +53,17 @@ class MetricLearning(TuningOptions):
 
 
 def learn_metric(
-    encoder, images, loss, *, miner=None, mode="head", validation=None, epochs=None, checkpoint=None, **settings
-):  # fmt: skip
+    encoder,
+    images,
+    loss,
+    *,
+    miner=None,
+    mode="head",
+    validation=None,
+    epochs=None,
+    checkpoint=None,
+    **settings,
+):
     """Train an embedding with a loss on pairs, triplets or proxies, for the search of classes that nobody trained on.
 
     =========  ========================================================================================================

@@ -351,9 +351,14 @@ class Training:
             return retrieval_score(rows.numpy(), targets.numpy(), metric=self.metric)
 
         history = train(
-            network, self.batches, loss, epochs=epochs, checkpoint=checkpoint, options=self.options,
+            network,
+            self.batches,
+            loss,
+            epochs=epochs,
+            checkpoint=checkpoint,
+            options=self.options,
             validate=None if self.judged is None else validate,
-        )  # fmt: skip
+        )
         learned = self.encoder
         if self.extractor is not None:
             learned = learned.with_state(network["backbone"].state_dict())

@@ -140,7 +140,7 @@ class RegionRetriever(BaseEstimator):
 
     def __init__(
         self, encoder, proposer=None, index=None, *, whole=True, query_scales=(1.0,), progress=True
-    ):  # fmt: skip
+    ):
         self.encoder = encoder
         self.proposer = proposer
         self.index = index

@@ -146,8 +146,9 @@ class Retriever(BaseEstimator):
         if found.namesakes:
             logger.warning(
                 "%d queries share their id with an indexed image of other contents, which is ranked: to evaluate this, "
-                "build the relevance with images.relevance(queries, database)", found.namesakes,
-            )  # fmt: skip
+                "build the relevance with images.relevance(queries, database)",
+                found.namesakes,
+            )
         return self._ranked(found, k, exclude_self)
 
     def search_embeddings(self, embeddings, k=10, *, ids=None):

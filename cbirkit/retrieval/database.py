@@ -155,14 +155,20 @@ class Database:
             if n:
                 logger.warning(
                     "%d of the %d image files below %s changed since they were indexed, the first is %s: they are found by what they "
-                    "were, and not shown; index again", n, len(self), root, self.ids[others[0]],
-                )  # fmt: skip
+                    "were, and not shown; index again",
+                    n,
+                    len(self),
+                    root,
+                    self.ids[others[0]],
+                )
             return shown
         logger.warning(
             "the %d image files are not (all) below %s any more%s; searching works, showing does not: "
             "load(path, images=ImageCollection.from_folder(…)) mends that",
-            len(self), files["root"], ", where others lie now" * bool(places),
-        )  # fmt: skip
+            len(self),
+            files["root"],
+            ", where others lie now" * bool(places),
+        )
         return self
 
     def __len__(self):
@@ -269,8 +275,10 @@ class Database:
         if news:
             logger.warning(
                 "%d of the images found or asked for by id changed since they were indexed, the first is %s: they are "
-                "found by what they were, and not shown; index again", len(news), self.ids[news[0]],
-            )  # fmt: skip
+                "found by what they were, and not shown; index again",
+                len(news),
+                self.ids[news[0]],
+            )
 
     @cached_property
     def _told(self):

@@ -68,9 +68,18 @@ def compose(kind, level, roster, seed):
     points = placed(_column(layers, 0), inner_points(shape[:, 0]))
     occlusion = views.LEVELS[level].occlusion
     return Scenes(
-        kind, level, seed, roster, layers, objects.sum(axis=1), sizes, context, ground,
-        views.draw_light(view["light"]), draw_cards(view["card"], points, occlusion),
-    )  # fmt: skip
+        kind,
+        level,
+        seed,
+        roster,
+        layers,
+        objects.sum(axis=1),
+        sizes,
+        context,
+        ground,
+        views.draw_light(view["light"]),
+        draw_cards(view["card"], points, occlusion),
+    )
 
 
 def _view_draws(roster, seed):

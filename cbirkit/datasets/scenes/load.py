@@ -20,9 +20,16 @@ VERSION = 1  # raise it whenever a pixel or a number of the set changes
 
 
 def load_scenes(
-    kind="objects", level="std", *, classes="all", n_instances=None, n_views=None,
-    domain="photo", size=None, random_state=0,
-):  # fmt: skip
+    kind="objects",
+    level="std",
+    *,
+    classes="all",
+    n_instances=None,
+    n_views=None,
+    domain="photo",
+    size=None,
+    random_state=0,
+):
     """A procedural world of shapes of which everything is known: classes, instances, views, masks.
 
     The class of an object is its shape: 6 families of 8 classes, all of the same area. Everything else is
