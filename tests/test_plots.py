@@ -563,7 +563,7 @@ def test_a_view_is_drawn_and_written_alike_and_says_what_is_left_out():
     assert len(figure.axes[0].images) == 1 + 24 and texts.count("6 more are not drawn") == 2
     assert {"All", "Many", "of one", name, "size", "3"} <= set(texts)
     told = plots.alt_text(figure)
-    assert told.startswith("All. Told. Many of one: image <b>") and "size, 3" in told
+    assert told.startswith("All. Told. Many: of one: image <b>") and "size, 3" in told
     page = view.html()
     assert page.count("<img ") == 31 and "<b>" not in page and "&lt;b&gt;" in page
     assert page.count("<tr>") == 31 + 1 and page.count('class="bar"') == 31

@@ -257,18 +257,18 @@ class View:
     @property
     def alt(self):
         """All of it in words."""
-        words = [f"{self.title}. {self.told}"]
+        texts = [self.title, self.told]
         for one in self.sections:
             shown = [tile.alt for tile in one.drawn]
-            shown += [", ".join(row) for row in one.table.rows[:_MOST]] if one.table else []
-            words.append(f"{one.heading} {one.summary}: {'; '.join(shown)}.".strip(" :"))
-        return " ".join(words)
+            shown += map(", ".join, one.table.rows[:_MOST] if one.table else [])
+            texts.append(": ".join(filter(None, (one.heading, one.summary, "; ".join(shown)))))
+        return " ".join(f"{text.strip(' .')}." for text in texts if text)
 
     def html(self):
         """Title, sentence and sections for a page, all text escaped."""
         query = f'<ol class="query">{self.query.html()}</ol>' if self.query else ""
-        sections = "".join(section.html() for section in self.sections)
-        return f"<h1>{escaped(self.title)}</h1>{query}<p>{escaped(self.told)}</p>\n{sections}"
+        head = f"<h1>{escaped(self.title)}</h1>{query}<p>{escaped(self.told)}</p>\n"
+        return head + "".join(section.html() for section in self.sections)
 
 
 def escaped(value):
