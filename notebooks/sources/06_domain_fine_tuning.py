@@ -58,9 +58,11 @@ def close_up(array, box):
     """The object of an image or a mask (h, w, …), with a border of a sixth: (64, 64, …)."""
     left, top, right, bottom = box
     half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
-    x, y, wide = (left + right) // 2, (top + bottom) // 2, ((half, half), (half, half), (0, 0))
-    wide = np.pad(array, wide[: array.ndim], mode="reflect")[y : y + 2 * half, x : x + 2 * half]
-    return cv2.resize(wide, (64, 64), interpolation=cv2.INTER_AREA if array.ndim == 3 else cv2.INTER_NEAREST)
+    x, y = (left + right) // 2, (top + bottom) // 2
+    border = [(half, half), (half, half), (0, 0)][: array.ndim]
+    padded = np.pad(array, border, mode="reflect")
+    close = padded[y : y + 2 * half, x : x + 2 * half]
+    return cv2.resize(close, (64, 64), interpolation=cv2.INTER_AREA if array.ndim == 3 else cv2.INTER_NEAREST)
 
 
 # %%
