@@ -75,11 +75,6 @@ def test_a_grid_ignores_messages_that_pick_nothing(message):
     assert picked == ["a"]
 
 
-def test_a_tile_says_which_marks_there_are():
-    with pytest.raises(ValueError, match="mark of tile 'a' .*'right'"):
-        Tile("a", b"", mark="perhaps")
-
-
 @given(st.lists(st.integers(-50, 150), min_size=4, max_size=4))
 def test_a_box_is_cut_to_the_picture(box):
     x, y, w, h = box

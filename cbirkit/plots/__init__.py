@@ -5,7 +5,7 @@ is safe for the colour-blind, and any file name is drawn as it stands. `alt_text
 language what was drawn; `show(ax)` displays the figure in a notebook with that as its alternative text.
 """
 
-from .charts import learning_curve, metric_bars, precision_recall
+from .charts import metric_bars, precision_recall
 from .diagrams import decision_chain, match_lines, pipeline
 from .maps import embedding_map
 from .style import alt_text, describe, show
@@ -21,7 +21,6 @@ __all__ = [
     "decision_chain",
     "describe",
     "embedding_map",
-    "learning_curve",
     "match_lines",
     "metric_bars",
     "pipeline",

@@ -3,15 +3,23 @@
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.collections import LineCollection
-from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 
 from .style import BLACK, BLUE, GREY, VERMILLION, describe, new_axes, plain_text
 
 _QUESTION = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": BLACK}
 _ANSWER = {"boxstyle": "square,pad=0.45", "facecolor": "#DDE9F5", "edgecolor": GREY}
 
+_ARROW = {"color": BLACK, "shrinkA": 0, "shrinkB": 0}
+_TEXT = {"va": "center", "fontsize": 10}
+_CENTRED = {"ha": "center", **_TEXT}
 _MOST_LINES = 150  # more hide the images
+
+_LOOKS = [  # of matches that do not agree and of those that do, with a white casing that keeps them visible on any image
+    {"color": VERMILLION, "ls": (0, (4, 3)), "lw": 0.7, "marker": "x", "ms": 3.5, "alpha": 0.6},
+    {"color": BLUE, "ls": "-", "lw": 1.3, "marker": "o", "ms": 3.5, "mfc": "white"},
+]
+_LOOKS[1]["path_effects"] = [Stroke(linewidth=2.7, foreground="white", alpha=0.6), Normal()]
 
 
 def decision_chain(steps, otherwise, *, ax=None):
@@ -44,17 +52,14 @@ def decision_chain(steps, otherwise, *, ax=None):
     if not steps or any(answer not in other for _, answer, _ in steps):
         raise ValueError('steps must be (question, "yes" or "no", choice) and at least one')
     ax = new_axes(ax, (8.4, 1.05 * (len(steps) + 1)))
-    arrow = {"arrowstyle": "-|>", "color": BLACK, "shrinkA": 0, "shrinkB": 0}
-    for row, (question, answer, choice) in enumerate(steps):
-        ax.text(0, -row, question, ha="center", va="center", fontsize=10, bbox=_QUESTION, zorder=3)
-        ax.text(1, -row, choice, ha="left", va="center", fontsize=10, bbox=_ANSWER, zorder=3)
-        for end in ((0.97, -row), (0, -row - 0.75)):
-            ax.annotate("", end, (0, -row), arrowprops=arrow, zorder=1)
-        ax.text(0.72, -row + 0.06, answer, ha="center", va="bottom", fontsize=10)
-        ax.text(0.03, -row - 0.5, other[answer], ha="left", va="center", fontsize=10)
-    ax.text(
-        0, -len(steps), otherwise, ha="center", va="center", fontsize=10, bbox=_ANSWER, zorder=3
-    )
+    for y, (question, answer, choice) in zip(range(0, -len(steps), -1), steps, strict=True):
+        ax.text(0, y, question, bbox=_QUESTION, zorder=3, **_CENTRED)
+        ax.text(1, y, choice, bbox=_ANSWER, zorder=3, **_TEXT)
+        for end in ((0.97, y), (0, y - 0.75)):
+            ax.annotate("", end, (0, y), arrowprops={"arrowstyle": "-|>", **_ARROW}, zorder=1)
+        ax.text(0.72, y + 0.13, answer, **_CENTRED)
+        ax.text(0.03, y - 0.5, other[answer], **_TEXT)
+    ax.text(0, -len(steps), otherwise, bbox=_ANSWER, zorder=3, **_CENTRED)
     plain_text(*ax.texts)
     ax.set(xlim=(-0.75, 2.5), ylim=(-len(steps) - 0.5, 0.5))
     ax.axis("off")
@@ -93,7 +98,7 @@ def pipeline(chains, joined, *, ax=None):
     longest, middle = max(map(len, chains)), -(len(chains) - 1) / 2
     width = longest + len(joined)
     ax = new_axes(ax, (1.5 * width, 0.9 * len(chains)))
-    look = {"ha": "center", "va": "center", "fontsize": 10, "bbox": _ANSWER}
+    look = {"bbox": _ANSWER, **_CENTRED}
     after = [(step, (longest + column, middle)) for column, step in enumerate(joined)]
     for row, chain in enumerate(chains):
         steps = [(step, (longest - len(chain) + column, -row)) for column, step in enumerate(chain)]
@@ -101,15 +106,13 @@ def pipeline(chains, joined, *, ax=None):
         ax.text(*steps[0][1], steps[0][0], zorder=3 + width, **look)
         for column, ((_, before), (step, place)) in enumerate(pairwise(steps), start=1):
             # The arrow starts under the box before, which is drawn later, and its head is at the box of its own.
-            arrow = {"arrowstyle": "<|-", "color": BLACK, "shrinkA": 0, "shrinkB": 0}
-            ax.annotate(step, before, place, arrowprops=arrow, zorder=3 + width - column, **look)
+            arrow = {"arrowprops": {"arrowstyle": "<|-", **_ARROW}, "zorder": 3 + width - column}
+            ax.annotate(step, before, place, **arrow, **look)
     plain_text(*ax.texts)
     ax.set(xlim=(-0.55, width - 0.45), ylim=(0.45 - len(chains), 0.45))
     ax.axis("off")
-    told = [", ".join(" ".join(step.split()) for step in chain) for chain in chains]
-    return describe(
-        ax, f"{'; '.join(told)}. Then: {', '.join(' '.join(step.split()) for step in joined)}."
-    )
+    told, then = ("; ".join(map(", ".join, some)) for some in (chains, [joined]))
+    return describe(ax, f"{told}. Then: {then}.")
 
 
 def match_lines(image_a, image_b, keypoints_a, keypoints_b, *, inliers=None, ax=None):
@@ -142,63 +145,36 @@ def match_lines(image_a, image_b, keypoints_a, keypoints_b, *, inliers=None, ax=
     >>> match_lines(image, image, [[1, 2], [3, 4]], [[1, 2], [9, 9]], inliers=[True, False]).get_title()
     '1 of 2 matches agree with one geometry'
     """
-    a, b = _points(keypoints_a), _points(keypoints_b)
-    kept = np.ones(len(a), bool) if inliers is None else np.asarray(inliers).astype(bool).ravel()
+    a, b = (
+        np.asarray(one, np.float64)[..., :2].reshape(-1, 2) for one in (keypoints_a, keypoints_b)
+    )
+    kept = np.ones(len(a), bool) if inliers is None else np.asarray(inliers, bool).ravel()
     if not len(a) == len(b) == len(kept):
         raise ValueError(
             f"got {len(a)} and {len(b)} keypoints and {len(kept)} inlier flags; row i must match row i"
         )
-    canvas, left = _side_by_side(np.asarray(image_a), np.asarray(image_b))
-    height, width = canvas.shape[:2]
+    (height, left), (other, width) = np.shape(image_a)[:2], np.shape(image_b)[:2]
+    left += max(4, (left + width) // 50)
+    height, width = max(height, other), left + width
     ax = new_axes(ax, (8, 8 * height / width + 0.5))
-    ax.imshow(canvas, interpolation="antialiased")
-    b = b + (left, 0.0)
+    for image, start in ((image_a, 0), (image_b, left)):
+        h, w = np.shape(image)[:2]
+        extent = (start - 0.5, start + w - 0.5, h - 0.5, -0.5)
+        ax.imshow(image, "gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased")
+    ends = np.stack([a, b + (left, 0.0)])  # (2 ends, n, 2)
     drawn = np.unique(np.linspace(0, len(a) - 1, min(len(a), _MOST_LINES)).astype(int))
     for good in (False, True):  # the good ones on top
-        _draw(ax, a, b, drawn[kept[drawn] == good], good)
+        for which in drawn[kept[drawn] == good]:
+            ax.plot(*ends[:, which].T, label="agrees" if good else "does not", **_LOOKS[good])
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     ax.axis("off")
     title = f"{len(a)} matches"
     if inliers is not None:
         title = f"{int(kept.sum())} of {title} agree with one geometry"
-        handles = [
-            Line2D([], [], color=BLUE, marker="o", mfc="white", ms=4, label="agrees"),
-            Line2D([], [], color=VERMILLION, marker="x", ls="--", lw=0.7, ms=4, label="does not"),
-        ]
+        handles, labels = ax.get_legend_handles_labels()
+        one_each = dict(zip(labels, handles, strict=True))
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 2, "frameon": False}
-        ax.legend(handles=handles, fontsize=9, **below)
+        ax.legend(one_each.values(), one_each, fontsize=9, **below)
     title += f" ({len(drawn)} drawn)" if len(drawn) < len(a) else ""
     ax.set_title(title, fontsize=10)
     return describe(ax, f"Two images side by side with lines between matched points: {title}.")
-
-
-def _draw(ax, a, b, which, good):
-    ends = np.stack([a[which], b[which]], axis=1)  # (n, 2 ends, 2)
-    colour, line, width, mark = VERMILLION, (0, (4, 3)), 0.7, "x"
-    if good:  # a white casing keeps the line visible on any image
-        colour, line, width, mark = BLUE, "-", 1.3, "o"
-        ax.add_collection(LineCollection(ends, colors="white", linewidths=2.7, alpha=0.6, zorder=2))
-    look = {"colors": colour, "linestyles": [line], "linewidths": width, "alpha": 0.6 + 0.4 * good}
-    ax.add_collection(LineCollection(ends, zorder=3, gid=["outliers", "inliers"][good], **look))
-    points = {"color": colour, "ms": 3.5, "mfc": "white", "mew": 0.9, "ls": "", "zorder": 4}
-    ax.plot(*ends.reshape(-1, 2).T, mark, **points)
-
-
-def _points(points):
-    points = np.asarray(points, dtype=np.float64)
-    if points.size and (points.ndim != 2 or points.shape[1] < 2):
-        raise ValueError(f"keypoints must be (n_matches, 2) or more columns, got {points.shape}")
-    return points[:, :2] if points.size else np.zeros((0, 2))
-
-
-def _side_by_side(a, b):
-    """One RGB canvas (h, w, 3), white where neither image is, and the x where the second begins."""
-    a, b = (
-        np.repeat(one[..., None], 3, axis=2) if one.ndim == 2 else one[..., :3] for one in (a, b)
-    )
-    gap = max(4, (a.shape[1] + b.shape[1]) // 50)
-    left = a.shape[1] + gap
-    canvas = np.full((max(len(a), len(b)), left + b.shape[1], 3), 255, np.uint8)
-    canvas[: len(a), : a.shape[1]] = a
-    canvas[: len(b), left:] = b
-    return canvas, left

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.utils import check_random_state
 
@@ -29,8 +28,8 @@ def embedding_map(
 
     Parameters
     ----------
-    points : array (n_images, 2), or embeddings (n_images, n_dims)
-        Points of a map (PCA, t-SNE, UMAP); more dimensions are projected with PCA and used as `embeddings`.
+    points : array (n_images, 2)
+        Of a map (PCA, t-SNE, UMAP).
     labels : sequence (n_images,), optional
     thumbnails : ImageCollection, optional
         The images of the points: some, far enough apart, are drawn in place.
@@ -60,19 +59,18 @@ def embedding_map(
     Venna and Kaski (2001), ICANN, doi:10.1007/3-540-44668-0_68 (trustworthiness).
     """
     labels = labels if labels is None else aligned(labels, index_of(points), "labels")
-    points, embeddings, names = _plane(points, embeddings, random_state)
+    points = np.asarray(points, dtype=np.float64)
+    if points.shape[1:] != (2,) or not np.isfinite(points).all():
+        raise ValueError(f"points must be finite and (n_images, 2), got shape {points.shape}")
     for what, given in (("labels", labels), ("thumbnails", thumbnails), ("embeddings", embeddings)):
         if given is not None and len(given) != len(points):
-            raise ValueError(
-                f"got {len(given)} {what} for {len(points)} points; give one row a point"
-            )
-    ax = new_axes(ax, (6.4, 4.6))
+            raise ValueError(f"got {len(given)} {what} for {len(points)} points; give one each")
+    ax, words = new_axes(ax, (6.4, 4.6)), ""
     colours, told = _scatter(ax, points, labels)
-    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.set(xlabel="map, first dimension (no unit)", ylabel="map, second dimension (no unit)")
     ax.margins(0.06)
     if thumbnails is not None:
         _place_thumbnails(ax, points, thumbnails, colours)
-    words = ""
     if embeddings is not None:
         value, neighbours, n = map_trustworthiness(points, embeddings, random_state=random_state)
         sample = f" of a sample of {n:,}" if n < len(points) else ""
@@ -107,37 +105,14 @@ def map_trustworthiness(points, embeddings, *, n_neighbors=10, random_state=0):
     (1.0, 4, 10)
     """
     n = min(len(points), _MOST_POINTS)
-    chosen = slice(None)
-    if n < len(points):
-        chosen = check_random_state(random_state).choice(len(points), n, replace=False)
+    chosen = check_random_state(random_state).permutation(len(points))[:n]
     neighbours = min(n_neighbors, (n - 1) // 2)
-    if neighbours < 1 or n < 4:
-        return float("nan"), max(neighbours, 0), n
+    if n < 4:
+        return float("nan"), neighbours, n
     # around their mean in float64: a common offset would drown the distances between neighbours
     apart = [np.asarray(rows, np.float64)[chosen] for rows in (embeddings, points)]
     apart = [rows - rows.mean(axis=0) for rows in apart]
     return float(trustworthiness(*apart, n_neighbors=neighbours)), neighbours, n
-
-
-def _plane(points, embeddings, random_state):
-    """Points (n, 2), embeddings or None, and the names of the two axes."""
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] < 2 or len(points) == 0:
-        raise ValueError(
-            f"points must be (n_images, 2) or embeddings (n_images, n_dims), got shape {points.shape}"
-        )
-    if bad := int((~np.isfinite(points)).any(axis=1).sum()):
-        raise ValueError(f"{bad} of {len(points)} points are not finite; remove them")
-    if points.shape[1] == 2:
-        return (
-            points,
-            embeddings,
-            [f"map, {which} dimension (no unit)" for which in ("first", "second")],
-        )
-    pca = PCA(min(2, len(points)), random_state=random_state).fit(points)
-    share = 100 * pca.explained_variance_ratio_
-    names = [f"principal component {i + 1} ({share[i]:.0f} % of the variance)" for i in range(2)]
-    return pca.transform(points), points if embeddings is None else embeddings, names
 
 
 def _scatter(ax, points, labels):
@@ -146,16 +121,12 @@ def _scatter(ax, points, labels):
     if labels is None:
         ax.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, lw=0)
         return [GREY] * len(points), ""
-    groups, title = group(labels, len(points)), None
+    groups = group(labels, len(points))
     for code, one in enumerate(groups.legend):
         look = {"color": one["colour"], "marker": one["shape"], "alpha": 0.75, "lw": 0.3}
-        if code < MOST_GROUPS:
-            look["label"] = f"{one['name']} ({one['count']})"
-        else:
-            title = f"{MOST_GROUPS} of {groups.n_names} labels\n(others: grey dots)"
+        look["label"] = f"{one['name']} ({one['count']})"
         ax.scatter(*points[groups.codes == code].T, s=size, ec="white", **look)
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
-    legend = ax.legend(fontsize=8, title=title, title_fontsize=8, **beside)
+    legend = ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     plain_text(*legend.get_texts())
     for handle in legend.legend_handles:
         handle.set_sizes([40])

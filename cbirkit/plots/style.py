@@ -1,12 +1,12 @@
 """Colours, marks, safe text and alternative text shared by the plots."""
 
 import io
+import sys
 import unicodedata
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
 # Okabe and Ito (2008), Color universal design: they stay apart for every common kind of colour vision.
@@ -144,14 +144,11 @@ def show(target, *, dpi=80):
     metadata = {"Software": None, "Description": text} if text else {"Software": None}
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata=metadata)
     plt.close(figure)
-    try:
-        from IPython import display, get_ipython
-    except ImportError:
-        return buffer.getvalue()
-    if get_ipython() is None:
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
         return buffer.getvalue()
     bundle = {"image/png": buffer.getvalue(), "text/plain": text}
-    display.display(bundle, raw=True, metadata={"image/png": {"alt": text}})
+    ipython.display.display(bundle, raw=True, metadata={"image/png": {"alt": text}})
     return None
 
 
@@ -162,14 +159,3 @@ def new_axes(ax, figsize):
     if not hasattr(ax, "imshow"):
         raise TypeError(f"ax must be an Axes as of plt.subplots(), got {type(ax).__name__}")
     return ax
-
-
-def verdict_mark(ax, verdict, where, *, size, gid=None):
-    """Draw the mark of a verdict on a white disc at `where` (x, y in data units); `size` in points."""
-    colour, _, mark, _ = VERDICTS[verdict]
-    if mark is None:
-        return
-    x, y = where
-    ax.plot([x], [y], "o", ms=size * 1.5, mfc="white", mec=colour, mew=1.0, zorder=5)
-    look = {"mfc": colour, "mec": colour, "mew": size * 0.28 if mark == "_" else 0.0, "gid": gid}
-    ax.plot([x], [y], ls="", marker=MarkerStyle(mark), ms=size, zorder=6, **look)

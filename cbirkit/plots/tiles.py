@@ -4,7 +4,7 @@ import html
 import io
 import textwrap
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -14,13 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from cbirkit.images import ImageProblem
+from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.images.tables import text_of
-from cbirkit.ranking.codes import aligned, positions_of
+from cbirkit.ranking.codes import positions_of
 
-from .style import BLACK, BLUE, PLAIN, VERDICTS, describe, new_axes, safe_text, verdict_mark
+from .style import BLACK, BLUE, PLAIN, VERDICTS, describe, new_axes, safe_text
 
-MARKS = ("", "right", "wrong", "junk", "query")
 _GAP = 0.3  # between the query and its results, in tile widths
 _ROW = 1.36  # height of a row: the tile and two lines under it, in tile widths
 _PIXELS = 160  # longer side of a thumbnail
@@ -48,11 +47,6 @@ class Tile:
     mark : "", "right", "wrong", "junk" or "query"
         Says the frame.
 
-    Raises
-    ------
-    ValueError
-        Another mark.
-
     Examples
     --------
     >>> Tile("a.jpg", b"", caption="<b>", note="0.25", rank=1).html()
@@ -68,26 +62,18 @@ class Tile:
     rank: int | None = None
     mark: str = ""
 
-    def __post_init__(self):
-        if self.mark not in MARKS:
-            raise ValueError(f"the mark of tile {self.id!r} must be one of {MARKS}")
-
     @property
     def encoded(self):
         """Bytes of the picture as JPEG or PNG; empty if it cannot be read."""
-        if self.image is None or isinstance(self.image, bytes):
-            return self.image or b""
-        return encode(self.image)
+        return encode(self.image) if isinstance(self.image, np.ndarray) else self.image or b""
 
     @property
-    def pixels(self):
-        """The picture as an array (h, w, 3), uint8; None if it cannot be read."""
-        if not isinstance(self.image, bytes):
-            return self.image
-        if not self.image:
-            return None
-        picture = Image.open(io.BytesIO(self.image), formats=("JPEG", "PNG"))
-        return np.asarray(picture.convert("RGB"))
+    def picture(self):
+        """The picture as a PIL image; None if it cannot be read."""
+        if isinstance(self.image, np.ndarray):
+            return Image.fromarray(self.image)
+        data = self.image and Image.open(io.BytesIO(self.image), formats=("JPEG", "PNG"))
+        return data.convert("RGB") if data else None
 
     @property
     def lines(self):
@@ -110,40 +96,40 @@ class Tile:
         picture = f'<div class="picture">{shown}</div>'
         return f"<li><figure>{picture}<figcaption>{words}</figcaption></figure></li>"
 
-    def draw(self, ax, x, y, *, size=1.0, gid=None):
+    def draw(self, ax, x, y, size=1.0):
         """Draw it with its left upper corner at (x, y), `size` wide; y grows downward."""
-        unit, pixels = unit_points(ax) * size, self.pixels
-        points, middle = font_size(unit), {"ha": "center", **PLAIN}
-        if pixels is None:
-            words, place = "cannot be\nread", (x + size / 2, y + size / 2)
-            ax.text(*place, words, va="center", fontsize=points, **middle)
+        unit, picture = unit_points(ax) * size, self.picture
+        middle, centre = x + size / 2, y + size / 2
+        look = {"ha": "center", "fontsize": font_size(unit), **PLAIN}
+        if picture is None:
+            ax.text(middle, centre, "cannot be\nread", va="center", **look)
         else:
-            h, w = np.array(pixels.shape[:2]) * 0.85 * size / max(pixels.shape[:2])
-            left, top = x + (size - w) / 2, y + (size - h) / 2
-            extent = (left, left + w, top + h, top)
-            ax.imshow(pixels, extent=extent, interpolation="antialiased", zorder=1)
-        bold = self.mark == "query"
-        look = {"fontsize": points, "weight": "bold" if bold else "normal", "va": "top"}
+            w, h = np.array(picture.size) * 0.425 * size / max(picture.size)
+            extent = (middle - w, middle + w, centre + h, centre - h)
+            ax.imshow(picture, extent=extent, interpolation="antialiased", zorder=1)
+        look |= {"va": "top", "weight": "bold" if self.mark == "query" else "normal"}
         for line, text in enumerate(self.lines):
-            fits = unit * 0.97 / points / (0.7 if bold else 0.62)
+            fits = unit * 0.97 / look["fontsize"] / (0.7 if self.mark == "query" else 0.62)
             fits /= 1 + any(east_asian_width(c) in "WF" for c in text)
-            below = y + 1.01 * size + line * 1.25 * size * points / unit
-            ax.text(x + size / 2, below, safe_text(text, fits), **look, **middle)
-        self._frame(ax, x, y, size, unit, gid)
+            below = y + 1.01 * size + line * 1.25 * size * look["fontsize"] / unit
+            ax.text(middle, below, safe_text(text, fits), **look)
+        self._frame(ax, x, y, size, unit)
 
-    def _frame(self, ax, x, y, size, unit, gid):
+    def _frame(self, ax, x, y, size, unit):
+        """Draw frame and mark; the frame has the mark and the id as its gid."""
         colour, line, mark, _ = VERDICTS.get(self.mark, VERDICTS["unknown"])
         lines = [(colour, line, unit / 26 if mark else unit / 90)]
         if self.mark == "query":  # a double frame: a thick black one with a thin white line inside
             lines = [(BLACK, "-", unit / 20), ("white", "-", unit / 80)]
+        look = {"fill": False, "zorder": 3, "gid": f"{self.mark or 'unknown'}-{self.id}"}
         corner, side = (x + 0.04 * size, y + 0.04 * size), 0.92 * size
-        for i, (colour, line, width) in enumerate(lines):
-            look = {"ec": colour, "lw": width, "ls": line, "gid": None if i or mark else gid}
-            box = {"fill": False, "joinstyle": "miter", "zorder": 3}
-            ax.add_patch(Rectangle(corner, side, side, **look, **box))
-        if mark:
-            place = (x + 0.87 * size, y + 0.13 * size)
-            verdict_mark(ax, self.mark, place, size=unit * 0.13, gid=gid)
+        for ec, ls, lw in lines:
+            ax.add_patch(Rectangle(corner, side, side, ec=ec, ls=ls, lw=lw, **look))
+        if mark:  # on a white disc
+            place, points = ([x + 0.87 * size], [y + 0.13 * size]), unit * 0.13
+            ax.plot(*place, "o", ms=points * 1.5, mfc="white", mec=colour, mew=1.0, zorder=5)
+            look = {"color": colour, "mew": points * 0.28 if mark == "_" else 0.0}
+            ax.plot(*place, marker=mark, ms=points, zorder=6, **look)
 
 
 @dataclass(frozen=True)
@@ -185,6 +171,18 @@ class Table:
             rows += f'<td><span class="bar" style="width:{20 * share:.1f}rem"></span></td></tr>'
         return f"<table>{rows}</table>"
 
+    def draw(self, ax, left, top):
+        """Draw the first rows, the first column left, the others before the bars; gives where it ends."""
+        places = [left, left + 2.8, left + 3.5] if self.counts else [left, left + 4]
+        width = 34 if self.counts else 52
+        for i, row in enumerate([self.columns, *self.rows[:_MOST]]):
+            y = top + (i + 0.5) * _LINE
+            for cell, place in zip(row, places, strict=False):
+                _write(ax, place, y, cell, width, color="black" if i else "0.3")
+            share = self.shares[i - 1] if i else 0
+            ax.add_patch(Rectangle((left + 4.3, y - 0.08), 3.6 * share, 0.16, fc=BLUE, lw=0))
+        return top + (i + 1.5) * _LINE
+
 
 @dataclass(frozen=True)
 class Section:
@@ -196,17 +194,6 @@ class Section:
     table: Table | None = None
     size: float = 1.0
 
-    @property
-    def drawn(self):
-        """The first tiles, for which there is room on a figure."""
-        return self.tiles[:_MOST]
-
-    @property
-    def more(self):
-        """How much there is no room for, in words."""
-        rest = max(len(self.tiles), len(self.table.rows) if self.table else 0) - _MOST
-        return f"{rest:,} more are not drawn" if rest > 0 else ""
-
     def html(self):
         """The section for a page, all text escaped."""
         words = f"<h2>{escaped(self.heading)}</h2>" if self.heading else ""
@@ -214,6 +201,21 @@ class Section:
         tiles = "".join(tile.html() for tile in self.tiles)
         words += f'<ol class="small">{tiles}</ol>' if tiles else ""
         return words + (self.table.html() if self.table else "") + "\n"
+
+    def draw(self, ax, left, top, columns):
+        """Draw what there is room for; gives where it ends."""
+        rest = max(len(self.tiles), len(self.table.rows) if self.table else 0) - _MOST
+        more, grey = f"{rest:,} more are not drawn" if rest > 0 else "", {"color": "0.3"}
+        for text, look in ((self.heading, _HEAD), (self.summary, grey), (more, grey)):
+            if text:
+                _write(ax, left, top + _LINE / 2, text, **look)
+                top += _LINE
+        columns, tiles = int(columns / self.size), self.tiles[:_MOST]
+        for i, tile in enumerate(tiles):
+            row, column = divmod(i, columns)
+            tile.draw(ax, left + column * self.size, top + _ROW * self.size * row, self.size)
+        top += _ROW * self.size * -(-len(tiles) // columns)
+        return (self.table.draw(ax, left, top) if self.table else top) + 0.15
 
 
 @dataclass(frozen=True)
@@ -236,22 +238,22 @@ class View:
 
     def draw(self):
         """The view as a `matplotlib.figure.Figure` with a description."""
-        told = textwrap.wrap(safe_text(self.told, 500), 145)
-        left, columns = (2.1, 6) if self.query else (0.1, 8)
-        top = 0.15 + _LINE * (1 + len(told))
-        heights = [_height(section, columns) for section in self.sections]
-        tall = top + max(2.3 if self.query else 0, sum(heights)) + 0.1
-        fig = Figure(figsize=(_WIDTH * _INCH, tall * _INCH))
+        fig = Figure(figsize=(_WIDTH * _INCH, _INCH))  # as high as it is wanted in the end
         ax = fig.add_axes((0, 0, 1, 1))
-        _frame(ax, _WIDTH, tall, margin=0)
-        for i, line in enumerate([self.title, *told]):
-            _write(ax, 0.1, 0.15 + i * _LINE, line, **({} if i else _HEAD))
+        _frame(ax, _WIDTH, 1, margin=0)
+        top = 0.15
+        for line in [self.title, *textwrap.wrap(safe_text(self.told, 500), 145)]:
+            _write(ax, 0.1, top, line, **({} if top > 0.15 else _HEAD))
+            top += _LINE
+        left, columns, least = 0.1, 8, top
         if self.query:
-            self.query.draw(ax, 0.1, top + 0.1, size=1.7)
-        for section, height in zip(self.sections, heights, strict=True):
-            _draw_section(ax, section, left, top, columns)
-            top += height
-        ax.autoscale(False)
+            left, columns, least = 2.1, 6, top + 2.3
+            self.query.draw(ax, 0.1, top + 0.1, 1.7)
+        for section in self.sections:
+            top = section.draw(ax, left, top, columns)
+        tall = max(top, least) + 0.1
+        ax.set_ylim(tall, 0)
+        fig.set_size_inches(_WIDTH * _INCH, tall * _INCH)
         return describe(ax, self.alt).figure
 
     @property
@@ -259,7 +261,7 @@ class View:
         """All of it in words."""
         texts = [self.title, self.told]
         for one in self.sections:
-            shown = [tile.alt for tile in one.drawn]
+            shown = [tile.alt for tile in one.tiles[:_MOST]]
             shown += map(", ".join, one.table.rows[:_MOST] if one.table else [])
             texts.append(": ".join(filter(None, (one.heading, one.summary, "; ".join(shown)))))
         return " ".join(f"{text.strip(' .')}." for text in texts if text)
@@ -289,45 +291,8 @@ def encode(pixels):
 _HEAD = {"weight": "bold", "fontsize": 10}
 
 
-def _height(section, columns):
-    rows = -(-len(section.drawn) * section.size // columns)
-    lines = sum(map(bool, (section.heading, section.summary, section.more)))
-    if section.table:
-        lines += 1.5 + min(len(section.table.rows), _MOST)
-    return _LINE * lines + _ROW * section.size * rows + 0.15
-
-
 def _write(ax, x, y, text, width=150, **look):
     ax.text(x, y, safe_text(text, width), va="center", **{"fontsize": 8} | look | PLAIN)
-
-
-def _draw_section(ax, section, left, top, columns):
-    grey = {"color": "0.3"}
-    texts = (section.heading, _HEAD), (section.summary, grey), (section.more, grey)
-    for text, look in texts:
-        if text:
-            _write(ax, left, top + _LINE / 2, text, **look)
-            top += _LINE
-    for i, tile in enumerate(section.drawn):
-        row, column = divmod(i, int(columns / section.size))
-        place = left + column * section.size, top + _ROW * section.size * row
-        tile.draw(ax, *place, size=section.size)
-    if section.table:
-        _draw_table(ax, section.table, left, top)
-
-
-def _draw_table(ax, table, left, top):
-    """Rows of text, the first column left, the others before the bars."""
-    shares = table.shares
-    places = [left, left + 2.8, left + 3.5] if table.counts else [left, left + 4]
-    width = 34 if table.counts else 52
-    for i, row in enumerate([table.columns, *table.rows[:_MOST]]):
-        y = top + (i + 0.5) * _LINE
-        for cell, place in zip(row, places, strict=False):
-            _write(ax, place, y, cell, width, color="black" if i else "0.3")
-        if i:
-            bar = Rectangle((left + 4.3, y - 0.08), 3.6 * shares[i - 1], 0.16)
-            ax.add_patch(bar).set(facecolor=BLUE, edgecolor="none")
 
 
 def _frame(ax, width, height, margin=0.03):
@@ -340,10 +305,8 @@ def unit_points(ax):
     """Width of one tile in points, before any layout engine runs."""
     figure = ax.get_figure(root=True)
     inches = figure.get_size_inches()
-    if figure.get_layout_engine() is None or len(figure.axes) > 1:
-        box = ax.get_position()
-        inches = inches * (box.width, box.height)
-    # else the layout will give it nearly everything
+    if len(figure.axes) > 1:  # else the layout will give it nearly everything
+        inches = inches * ax.get_position().size
     return float(72 * min(inches / np.abs(np.diff([ax.get_xlim(), ax.get_ylim()]).ravel())))
 
 
@@ -394,35 +357,35 @@ def ranked_list(ranking, images, *, queries=None, relevance=None, rows=4, k=8, a
     >>> len(ranked_list(ranking, images).images)
     9
     """
-    rows, k = _chosen_rows(ranking, rows), min(_positive(k, "k"), ranking.k)
-    truth = None if relevance is None else _relevance_rows(relevance, ranking, rows)
+    rows, k = _chosen_rows(ranking, rows), _at_most(k, ranking.k, "k")
+    images = _collection(images, ranking.database_ids)
+    queries = images if queries is None else _collection(queries, ranking.query_ids)
     ax = new_axes(ax, (1.15 * (k + 1 + _GAP), max(1.5 * len(rows), 1.5) + 0.3))
     _frame(ax, 1 + _GAP + k, _ROW * len(rows) + 0.28)
     told, kinds = [], set()
-    for place, row in enumerate(rows):
-        found = [int(i) for i in ranking.indices[row, :k] if i >= 0]
-        marks, words = [""] * len(found), ""
-        if truth is not None:
-            mine = truth.select(np.array([place]))
-            marks = verdicts(mine, found)
-            words = f"{marks.count('right')} of {int(mine.n_positives[0])} found"
-        query = _query_tile(ranking, images, queries, row, words)
-        query.draw(ax, 0, place * _ROW, gid=f"query-{row}")
+    for y, row in zip(np.arange(len(rows)) * _ROW, rows, strict=True):
+        name, found = ranking.query_ids[row], ranking.indices[row, :k]
+        found = found[found >= 0]
+        marks, words, told_of = [""] * len(found), "query", f"{len(found)} results"
+        if relevance is not None:
+            truth = _truth_of(relevance, ranking, name)
+            marks = verdicts(truth, found)
+            words = f"{marks.count('right')} of {truth.n_positives[0]} found"
+            right = ", ".join(str(i) for i, mark in enumerate(marks, 1) if mark == "right")
+            told_of = f"relevant at ranks {right or 'none'} of {len(marks)}"
+        if positions_of([name], queries.ids)[0] < 0:
+            raise ValueError(f"no image of query {safe_text(name)!r}; pass queries=...")
+        query = _tile(queries, name)
+        replace(query, note=query.caption, caption=words, mark="query").draw(ax, 0, y)
         for j, (item, mark) in enumerate(zip(found, marks, strict=True)):
-            key = ranking.database_ids[item] if hasattr(images, "ids") else item
             far = ranking.distances[row, j]
-            note = f"{far:.3f}" if abs(far) < 1000 else f"{far:.4g}"
-            caption = _caption(images, key)
-            tile = Tile(
-                str(key), _picture(images, key), caption=caption, note=note, rank=j + 1, mark=mark
-            )
-            gid = f"{mark or 'unknown'}-{place}-{j + 1}"
-            tile.draw(ax, 1 + _GAP + j, place * _ROW, gid=gid)
+            look = {"note": f"{far:.3f}" if abs(far) < 1000 else f"{far:.4g}", "mark": mark}
+            tile = _tile(images, ranking.database_ids[item], rank=j + 1, **look)
+            tile.draw(ax, 1 + _GAP + j, y)
         kinds.update(marks)
-        told.append(_told(safe_text(ranking.query_ids[row]), marks, truth is not None))
-    _legend(ax, [name for name in VERDICTS if name in kinds], top=_ROW * len(rows))
-    number = f"{len(rows)} {'query' if len(rows) == 1 else 'queries'}"
-    return describe(ax, f"Ranked list of {number}, nearest first. " + " ".join(told))
+        told.append(f"Query {safe_text(name)}: {told_of}.")
+    _legend(ax, [name for name in VERDICTS if name in kinds])
+    return describe(ax, "Ranked lists, nearest first. " + " ".join(told))
 
 
 def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
@@ -454,27 +417,24 @@ def contact_sheet(images, *, n=24, labels=None, columns=8, ax=None):
     >>> len(ax.images), ax.texts[0].get_text()
     (3, 'a')
     """
-    total, ids = len(images), getattr(images, "ids", None)
-    if total == 0:
-        raise ValueError("there are 0 images to draw; choose a folder or a subset that has some")
+    images = _collection(images)
     if labels is not None and labels is not False:
-        labels = list(aligned(labels, ids, "labels"))
-        if len(labels) != total:
-            raise ValueError(f"got {len(labels)} labels for {total} images; give one for each")
-    n = min(_positive(n, "n"), total)
-    columns = min(_positive(columns, "columns"), n)
+        images = images.with_columns(label=labels)
+    if len(images) == 0:
+        raise ValueError("there are 0 images to draw; choose a folder or a subset that has some")
+    n = _at_most(n, len(images), "n")
+    columns = _at_most(columns, n, "columns")
     step, n_rows = 1.06 if labels is False else 1.22, -(-n // columns)
     ax = new_axes(ax, (1.15 * columns, 1.15 * step * n_rows + 0.1))
     _frame(ax, columns, step * n_rows)
-    names = []
-    for i in range(n):
-        key = i if ids is None else ids[i]
-        name = _caption(images, key) if labels is None else text_of(labels[i] if labels else None)
-        names += [safe_text(name)] if labels is not False else []
-        tile = Tile(str(key), _picture(images, key), caption=name)
-        tile.draw(ax, i % columns, (i // columns) * step, gid=f"image-{i}")
-    shown = f": {', '.join(dict.fromkeys(names))}" if names else ""
-    return describe(ax, f"Contact sheet of {n} of {total} images{shown}.")
+    tiles = [_tile(images, key) for key in images.ids[:n]]
+    if labels is False:
+        tiles = [replace(tile, caption="") for tile in tiles]
+    for i, tile in enumerate(tiles):
+        tile.draw(ax, i % columns, (i // columns) * step)
+    names = ", ".join(dict.fromkeys(safe_text(tile.caption) for tile in tiles))
+    told = f"Contact sheet of {n} of {len(images)} images: {names}"
+    return describe(ax, f"{told.rstrip(': ')}.")
 
 
 def verdicts(truth, items):
@@ -484,93 +444,54 @@ def verdicts(truth, items):
     return np.where(truth.junk(items), "junk", names)[0].tolist()
 
 
-def _relevance_rows(relevance, ranking, rows):
-    """`relevance` of the chosen rows of `ranking`, found by query id; the databases must be the same."""
-    if not np.array_equal(relevance.database_ids, ranking.database_ids):
-        raise ValueError(
-            f"the relevance knows {len(relevance.database_ids)} database images, "
-            f"the ranking {len(ranking.database_ids)}, and the lists differ; make both from one database"
-        )
-    asked = [ranking.query_ids[row] for row in rows]
-    places = positions_of(asked, relevance.query_ids)
-    if (places < 0).any():
-        name = safe_text(asked[int(places.argmin())])
-        raise ValueError(f"the relevance does not know query {name!r}; make it for these queries")
-    return relevance.select(places)
+def _truth_of(relevance, ranking, name):
+    """`relevance` of one query of `ranking`, found by its id; the databases must be the same."""
+    place = positions_of([name], relevance.query_ids)
+    if place[0] < 0 or not np.array_equal(relevance.database_ids, ranking.database_ids):
+        what = "this database" if place[0] >= 0 else f"query {safe_text(name)!r}"
+        raise ValueError(f"the relevance does not know {what}; make it of what was searched")
+    return relevance.select(place)
 
 
-def _positive(value, name):
-    if int(value) < 1:
+def _at_most(value, most, name):
+    if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
+    return min(int(value), most)
 
 
 def _chosen_rows(ranking, rows):
     """Positions in `ranking` for a number of first queries, or for positions and query ids."""
     n = len(ranking)
     if isinstance(rows, int | np.integer):
-        return list(range(min(_positive(rows, "rows"), n)))
-    where = {str(one): i for i, one in enumerate(ranking.query_ids)} | {i: i for i in range(-n, n)}
-    rows = [rows] if isinstance(rows, str) else list(rows)
+        return range(_at_most(rows, n, "rows"))
+    where = {one: i for i, one in enumerate(ranking.query_ids)} | {i: i % n for i in range(-n, n)}
     if unknown := [row for row in rows if row not in where]:
-        raise ValueError(
-            f"no query {unknown[0]!r} in the ranking of {n} queries; give positions or query ids"
-        )
-    return [where[row] % n for row in rows]
+        raise ValueError(f"no query {unknown[0]!r} among {n}; give positions or query ids")
+    return [where[row] for row in rows]
 
 
-def _query_tile(ranking, images, queries, row, found):
-    source, key = images, ranking.query_ids[row]
-    if queries is not None:
-        source = queries
-        if not hasattr(queries, "ids"):
-            key = row
-            if len(queries) != len(ranking):
-                raise ValueError(
-                    f"got {len(queries)} query images for a ranking of {len(ranking)} queries; give one for each"
-                )
+def _collection(images, ids=None):
+    """An `ImageCollection`, or one made of arrays."""
+    return images if hasattr(images, "ids") else ImageCollection.from_arrays(images, ids=ids)
+
+
+def _tile(images, key, **look):
+    """The tile of an image by its id, with its label, or else the id, as caption."""
+    at = int(images.positions([str(key)])[0])
+    label = text_of(images.table["label"].iloc[at]) if "label" in images.table else ""
     try:
-        picture = _picture(source, key)
-    except (KeyError, IndexError, TypeError):
-        raise ValueError(
-            f"no image is known for query {safe_text(key)!r}; pass the query images as queries=..."
-        ) from None
-    note = _caption(source, key)
-    return Tile(str(key), picture, note=note, caption=found or "query", mark="query")
+        picture = images.thumbnail(at, _PIXELS)
+    except ImageProblem:
+        picture = None
+    return Tile(str(key), picture, caption=label or str(key), **look)
 
 
-def _picture(images, key):
-    """Thumbnail (h, w, 3); None where it cannot be read, KeyError or IndexError where it is not known."""
-    if hasattr(images, "thumbnail"):
-        if isinstance(key, str) and key not in images.table.index:
-            raise KeyError(key)
-        try:
-            return images.thumbnail(key, _PIXELS)
-        except ImageProblem:
-            return None
-    picture = np.asarray(images[key])
-    step = max(1, max(picture.shape[:2]) // (2 * _PIXELS))
-    return picture[::step, ::step]
-
-
-def _caption(images, key):
-    if not hasattr(images, "table") or "label" not in images.table:
-        return str(key)
-    return text_of(images.table["label"].iloc[int(images.positions([key])[0])]) or str(key)
-
-
-def _told(name, marks, judged):
-    if not judged:
-        return f"Query {name}: {len(marks)} results."
-    right = [str(i + 1) for i, mark in enumerate(marks) if mark == "right"]
-    found = f"ranks {', '.join(right)} of {len(marks)}." if right else "no rank shown."
-    return f"Query {name}: relevant at {found}"
-
-
-def _legend(ax, kinds, *, top):
+def _legend(ax, kinds):
+    """What the parts of a ranked list mean; below it."""
     size = font_size(unit_points(ax))
     words = "double frame: query\nresults: rank, distance, label"
-    ax.text(0.02, top + 0.02, words, fontsize=size, va="top", color="0.3", **PLAIN)
+    place = {"xytext": (2, 2), "textcoords": "offset points"}
+    ax.annotate(words, (0, 0), xycoords="axes fraction", fontsize=size, color="0.3", **place)
     handles = []
     for colour, line, mark, words in (VERDICTS[kind] for kind in kinds):
         look = {"color": colour, "ls": line, "marker": mark, "label": words}
