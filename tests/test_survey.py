@@ -64,14 +64,15 @@ def test_each_image_is_decoded_once_and_progress_is_told(folder):
         survey(images, progress=stop)
 
 
-def test_the_bits_of_a_group_are_those_of_its_farthest_two():
+def test_the_bits_of_a_group_are_those_of_its_farthest_two(monkeypatch):
+    monkeypatch.setitem(_near.__globals__, "_BITS", 20)
     rng = np.random.default_rng(1)
     one = picture(0).astype(int)
     versions = [
         np.clip(one + rng.integers(-n, n + 1, one.shape), 0, 255).astype(np.uint8)
         for n in (2, 8, 16, 40)
     ]
-    found = survey(collection(*versions, picture(7)), max_hash_distance=20, progress=False)
+    found = survey(collection(*versions, picture(7)), progress=False)
     bits = [difference_hash(image) for image in versions]
     most = max(int((a != b).sum()) for a in bits for b in bits)
     assert found.near_copies == [["0", "1", "2", "3"]] and found.near_bits == [most] and most > 0
@@ -82,19 +83,20 @@ def test_near_equal_frames_are_compared_with_few_others(n, monkeypatch):
     rng, tried = np.random.default_rng(0), []
     monkeypatch.setitem(_near.__globals__, "alike", lambda one, other: tried.append(1) or True)
     still = rng.integers(0, 2, 128).astype(bool)
-    frames = [_Facts((1, 1), still ^ (rng.random(128) < 0.01), str(i), None) for i in range(n)]
-    groups, apart = _near([str(i) for i in range(n)], frames, 6, set())
+    hashes = still ^ (rng.random((n, 128)) < 0.01)
+    frames = [_Facts(str(i), (1, 1), bits, str(i), None) for i, bits in enumerate(hashes)]
+    groups, apart = _near(frames, set())
     assert len(tried) <= 3 * n  # of n * n / 2 pairs
     assert max(apart) <= 6 and len(groups[0]) > n / 2
     assert len({name for group in groups for name in group}) == sum(map(len, groups)) <= n
 
 
-def test_plain_images_are_left_out_and_hashes_alone_do_not_make_near_copies():
+def test_plain_images_are_left_out_and_hashes_alone_do_not_make_near_copies(monkeypatch):
     plain = np.full((16, 16, 3), 90, np.uint8)
     found = survey(collection(plain, plain + 1, picture(3)), progress=False)
     assert found.copies == [] and found.near_copies == []
-    everything = survey(collection(*map(picture, range(4))), max_hash_distance=127, progress=False)
-    assert everything.near_copies == []
+    monkeypatch.setitem(_near.__globals__, "_BITS", 127)
+    assert survey(collection(*map(picture, range(4))), progress=False).near_copies == []
 
 
 def thing(seed):
@@ -154,12 +156,10 @@ def test_the_outlier_is_the_row_far_from_all_others():
     rows = np.vstack(
         [np.eye(4)[0] + 0.01 * np.random.default_rng(0).normal(size=(6, 4)), np.eye(4)[3]]
     )
-    found = survey(
-        collection(*map(picture, range(7))), rows, n_outliers=2, n_neighbors=2, progress=False
-    )
+    found = survey(collection(*map(picture, range(7))), rows, n_outliers=2, progress=False)
     assert found.outliers[0] == "6" and len(found.outliers) == 2
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    expected = np.sort(1 - unit @ unit.T, axis=1)[:, 1:3].mean(axis=1)
+    expected = np.sort(1 - unit @ unit.T, axis=1)[:, 1:4].mean(axis=1)
     np.testing.assert_allclose(found.table["distance"], expected, atol=1e-6)
 
 
@@ -173,23 +173,20 @@ def test_broken_files_are_named_and_rows_stay_with_their_images(folder):
     images = ImageCollection.from_folder(folder)
     rows = np.ones((len(images), 2))
     rows[images.positions(["dog/5.png"])[0], 1] = -1
-    found = survey(images, rows, n_neighbors=1, progress=False)
+    found = survey(images, rows, progress=False)
     assert found.problems["name"].tolist() == ["cat/00_broken.png"]
     assert found.outliers[0] == "dog/5.png" and len(found.table) == 6
 
 
 @pytest.mark.parametrize(
-    ("keywords", "words"),
-    [
-        ({"embeddings": np.ones((3, 2))}, "one row for each of 2 images"),
-        ({"embeddings": np.full((2, 2), np.nan)}, "NaN"),
-        ({"max_hash_distance": 128}, "max_hash_distance must lie in 0 to 127"),
-        ({"n_neighbors": 0}, "n_neighbors be at least 1"),
-    ],
+    ("rows", "words"), [(np.ones((3, 2)), "one row for each"), (np.full((2, 2), np.nan), "NaN")]
 )
-def test_bad_input_is_told(keywords, words):
+def test_bad_embeddings_are_told(rows, words):
+    images = collection(picture(0), picture(1))
     with pytest.raises(ValueError, match=words):
-        survey(collection(picture(0), picture(1)), progress=False, **keywords)
+        survey(images, rows, progress=False)
+    with pytest.raises(ValueError, match=words):
+        check_leaks(images, images, encoder=(np.ones((2, 2)), rows))
 
 
 def test_an_encoder_is_used_in_batches(folder):
@@ -344,8 +341,8 @@ def test_every_kind_is_found():
 def test_what_is_not_asked_for_is_not_checked():
     pictures = scenes(2)
     both = ImageCollection.from_arrays(pictures, labels=["a", "b"], ids=["x", "y"])
-    found = check_leaks(both, both, max_hash_distance=-1, label=None)
-    assert found.attrs["checked"] == ["id", "content"]
+    found = check_leaks(both, both, label=None)
+    assert found.attrs["checked"] == list(KINDS[:3])
     assert found.kind.tolist() == ["id", "id", "content", "content"]
 
 
@@ -387,21 +384,6 @@ def test_plain_images_are_not_called_duplicates():
         for image, name in zip(plain, "ab", strict=True)
     )
     assert len(check_leaks(train, test)) == 0
-
-
-@pytest.mark.parametrize(
-    ("encoder", "message"),
-    [
-        ((np.zeros((3, 2)), np.zeros((2, 2))), "one row for each of 2"),
-        ((np.zeros((2, 2)), np.full((2, 2), np.nan)), "NaN"),
-        ((np.zeros((2, 2)), np.zeros((2, 3))), "2 and 3 dimensions"),
-        ((np.zeros((2, 2)),), "tuple of 1"),
-    ],
-)
-def test_bad_embeddings(encoder, message):
-    images = ImageCollection.from_arrays(scenes(2))
-    with pytest.raises(ValueError, match=message):
-        check_leaks(images, images, encoder=encoder)
 
 
 def test_real_photographs(realdata):

@@ -2,7 +2,7 @@
 
 import html
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from cbirkit.metrics import find_metric
 from cbirkit.metrics.ranked import Hits, Ties
+from cbirkit.ranking import Relevance
 from cbirkit.ranking.codes import own_positions, positions_of
 
 from .resample import bootstrap_means, draw_counts, group_codes, holm, interval, sign_flip_test
@@ -20,6 +21,7 @@ _BLOCK = 1 << 20  # ranks looked at together: temporary arrays stay near 8 MB ea
 _TIES_MATTER = 1e-3  # change of a score
 _NOTHING = "every database item is relevant to every query, so that any ranking is perfect"
 DEFAULT = ("map", "p@1", "p@10", "recall@10", "hit_rate@10")
+_PAIR = ("a", "b", "difference", "low", "high", "p", "a_better", "b_better", "equal")
 
 
 def format_score(value):
@@ -216,9 +218,7 @@ def compare(
     >>> result.pairs[["a", "b", "difference"]].values.tolist()
     [['good', 'bad', 0.5]]
     """
-    systems = _align_all(rankings, relevance)
-    _check_depths(systems, metric, ties)
-    found = {}
+    systems, found = _align_all(rankings, relevance, metric), {}
     for name, aligned in systems.items():
         found[name] = _evaluate(aligned, [metric], ties, 0, source=f"{name}: ")
     first = next(iter(found.values())).per_query
@@ -236,7 +236,8 @@ def compare(
     summary = pd.DataFrame({"mean": values.mean(axis=0), "low": low, "high": high}, index=index)
     summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
     test = values, draws, list(systems), codes, n_draws, rng
-    pairs = pd.DataFrame([_pair(*pair, *test) for pair in combinations(range(len(systems)), 2)])
+    rows = [_pair(*pair, *test) for pair in combinations(range(len(systems)), 2)]
+    pairs = pd.DataFrame(rows, columns=_PAIR)
     pairs.insert(6, "p_holm", holm(pairs["p"]))
     tests = (
         f"tests: 95 % percentile paired bootstrap over {_unit(groups)} and paired sign-flip permutation test, "
@@ -258,7 +259,8 @@ def _evaluate(aligned, metrics, ties, n_bootstrap, groups=None, random_state=0, 
         names = ", ".join(name for name in notes if notes[name] == note)
         warn(f"{names}: {note}; search deeper or name a cut-off")
     columns = aligned.scores(chosen, ties)
-    tied, matters = aligned.ties_note(chosen, columns, ties)
+    tied, matters = aligned.ties_note(columns, ties)
+    columns = {name: values[0] for name, values in columns.items()}
     if matters and not any(metric.needs == "ties" for metric in chosen):
         warn(f'{tied}; ties="expected" averages over their orders')
     scored = aligned.n_positives > 0
@@ -299,66 +301,57 @@ def _choose_metrics(aligned, names, ties):
     if ties not in ("order", "expected"):
         raise ValueError(f'ties={ties!r} is unknown; use "order" or "expected"')
     asked = [names] if isinstance(names, str) else list(names)
+    if not asked or len(set(asked)) < len(asked):
+        raise ValueError(f"metrics must name at least one, and none twice, got {asked}")
     chosen = [find_metric(name) for name in asked]
-    if len(set(asked)) < len(asked):
-        raise ValueError(f"metrics names one twice: {', '.join(asked)}")
-    if not chosen:
-        raise ValueError('metrics is empty; name at least one, such as "map"')
     if names is DEFAULT and aligned.uncertain(chosen[0]).any():
         # the ranks that every cut ranking has, where they differ by no more than the query itself; else the most
         depths = aligned.n_ranked[~aligned.complete]
         depth = max(1, int(depths.min() if depths.min() >= depths.max() - 1 else depths.max()))
-        chosen = [find_metric(f"map@{depth}"), *chosen[1:]]
-        chosen = [find_metric(f"{m.name.partition('@')[0]}@{min(m.k, depth)}") for m in chosen]
-        return list({metric.name: metric for metric in chosen}.values())
+        cut = [f"map@{depth}", "p@1"]
+        cut += [f"{name}@{min(10, depth)}" for name in ("p", "recall", "hit_rate")]
+        return [find_metric(name) for name in dict.fromkeys(cut)]
     for metric in chosen:
         uncertain, k = aligned.uncertain(metric).any(), aligned.ranking.k
         if isinstance(metric.needs, int) and metric.needs > k and uncertain:
             needed = f"{metric.needs} ranks, the ranking has {k}; search with k >= {metric.needs}"
             raise ValueError(f"{metric.name} needs {needed}")
         if ties == "expected" and not metric.has_expectation:
+            mend = 'leave it out, or ties="order"'
+            raise ValueError(f"{metric.name} has no closed form over ties; {mend}")
+        if metric.name == "ukbench" and not _holds_queries(aligned):
             raise ValueError(
-                f'{metric.name} has no closed form over ties; leave it out, or ties="order"'
+                "ukbench counts the query itself, among its own first four results; build the relevance with "
+                "keep_self=True and search the collection that holds the queries with exclude_self=False"
             )
-        if metric.name == "ukbench":
-            _check_ukbench(aligned)
     return chosen
 
 
-def _check_ukbench(aligned):
+def _holds_queries(aligned):
+    """Whether queries are ranked among themselves, and count."""
     ranking = aligned.ranking
     own = own_positions(ranking.own, ranking.query_ids, ranking.database_ids)
-    if not aligned.relevance.keep_self:
-        raise ValueError("ukbench counts the query itself; build the relevance with keep_self=True")
-    if not ((ranking.indices[:, :4] == own[:, None]) & (own >= 0)[:, None]).any():
-        raise ValueError(
-            "ukbench counts the query itself, and no query is among its own first four results; "
-            "search the collection that holds the queries with exclude_self=False"
-        )
+    itself = (ranking.indices[:, :4] == own[:, None]) & (own >= 0)[:, None]
+    return aligned.relevance.keep_self and itself.any()
 
 
 def _intervals(values, codes, n_bootstrap, random_state):
-    """Bounds of each metric, (2, n_metrics); all from the same draws."""
-    out = np.full((2, len(values)), np.nan)
+    """Bounds of each metric, (n_metrics, 2) as columns; all from the same draws."""
     if not n_bootstrap or not len(codes):
-        return out
+        return np.full((2, len(values)), np.nan)
     seed = check_random_state(random_state).randint(2**31 - 1)
     table = np.stack(list(values.values()), axis=1)
-    plain = np.isfinite(table).all(axis=0) & [metric.average == "mean" for metric in values]
-    if plain.any():
-        out[:, plain] = interval(bootstrap_means(table[:, plain], codes, n_bootstrap, seed))
+    drawn = bootstrap_means(np.nan_to_num(table, posinf=0), codes, n_bootstrap, seed)
     for i, metric in enumerate(values):
-        if not plain[i]:  # medians, and means of infinite ranks
-            counts = (
-                row for _, rows in draw_counts(codes.max() + 1, n_bootstrap, seed) for row in rows
-            )
-            drawn = (np.repeat(table[:, i], row.astype(int)[codes]) for row in counts)
-            out[:, i] = interval(np.array([_centre(metric)(one) for one in drawn]))
-    return out
+        if metric.average == "median" or np.isinf(table[:, i]).any():
+            blocks = draw_counts(codes.max() + 1, n_bootstrap, seed)
+            counts = (row.astype(int) for _, rows in blocks for row in rows)
+            drawn[:, i] = [_centre(metric)(np.repeat(table[:, i], row[codes])) for row in counts]
+    return np.transpose([interval(column) for column in drawn.T])
 
 
-def _align_all(rankings, relevance):
-    """Every ranking aligned; ValueError unless they are two or more of the same queries."""
+def _align_all(rankings, relevance, metric):
+    """Every ranking aligned; ValueError unless they are two or more, of the same queries, as deep as the metric needs."""
     if not isinstance(rankings, dict) or len(rankings) < 2:
         raise ValueError(
             "rankings must be a dict of at least two systems: {'colour': ..., 'shape': ...}"
@@ -371,36 +364,23 @@ def _align_all(rankings, relevance):
                 f"{first_name!r} and {name!r} do not rank the same queries: {next(iter(odd))!r} is in one "
                 f"({len(odd)} in all); rank the same queries with both"
             )
-    return systems
-
-
-def _check_depths(systems, metric, ties):
-    depths, uncertain = {name: aligned.ranking.k for name, aligned in systems.items()}, False
-    for aligned in systems.values():
-        chosen = _choose_metrics(aligned, [metric], ties)[0]
-        uncertain |= aligned.uncertain(chosen).any()
+    depths = {name: one.ranking.k for name, one in systems.items()}
+    uncertain = any(one.uncertain(find_metric(metric)).any() for one in systems.values())
     if len(set(depths.values())) > 1 and uncertain:
         listed = ", ".join(f"{name}: {k} ranks" for name, k in depths.items())
         mend = f"cut all of them with ranking.top({min(depths.values())})"
         raise ValueError(f"{metric} would favour the deeper ranking ({listed}); {mend}")
+    return systems
 
 
 def _pair(a, b, values, draws, names, codes, n_draws, rng):
-    """One row of the table of pairs; the better system is `a`."""
+    """One row of the table of pairs, as `_PAIR` says; the better system is `a`."""
     a, b = (b, a) if values[:, a].mean() < values[:, b].mean() else (a, b)
     difference = values[:, a] - values[:, b]
-    low, high = interval(draws[:, a] - draws[:, b])
-    return {
-        "a": names[a],
-        "b": names[b],
-        "difference": difference.mean(),
-        "low": float(low),
-        "high": float(high),
-        "p": sign_flip_test(np.nan_to_num(difference), codes, n_draws, rng),
-        "a_better": int((difference > 0).sum()),
-        "b_better": int((difference < 0).sum()),
-        "equal": int((difference == 0).sum()),
-    }
+    bounds = interval(draws[:, a] - draws[:, b])
+    p = sign_flip_test(np.nan_to_num(difference), codes, n_draws, rng)
+    counts = (int((np.sign(difference) == sign).sum()) for sign in (1, -1, 0))
+    return names[a], names[b], difference.mean(), *bounds, p, *counts
 
 
 def _joint_protocol(found):
@@ -415,65 +395,47 @@ def _joint_protocol(found):
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some queries of an `AlignedRanking`, as metrics want them: (n, k), junk deleted, rest moved up."""
+    """Some rankings as metrics want them, nearest first, without junk: gains float32 and distances, (n, k), and their truth."""
 
-    aligned: "AlignedRanking"
-    rows: slice
+    gains: np.ndarray
+    distances: np.ndarray
+    relevance: Relevance
 
     @property
     def relevant(self):
         """bool (n, k)"""
-        return self.aligned.relevant[self.rows]
+        return self.gains > 0
 
     @property
     def n_positives(self):
         """int64 (n,): R of each query"""
-        return self.aligned.n_positives[self.rows]
+        return self.relevance.n_positives
 
     @cached_property
     def hits(self):
-        """The same and R, in the form that the metrics share."""
+        """The relevant ranks and R, in the form that the metrics share."""
         return Hits(self.relevant, self.n_positives)
-
-    @cached_property
-    def relevance(self):
-        """The `Relevance` of these queries."""
-        return self.aligned.relevance.select(self.rows)
-
-    @cached_property
-    def gains(self):
-        """float32 (n, k), 0 after the end"""
-        indices, keep = self.aligned.look(self.rows, self.relevance)[:2]
-        return close_gaps(self.relevance.gains(indices), keep, 0)
-
-    @cached_property
-    def distances(self):
-        """float (n, k), inf after the end"""
-        keep = self.aligned.look(self.rows, self.relevance)[1]
-        return close_gaps(self.aligned.ranking.distances[self.rows], keep, np.inf)
-
-    def ideal(self, k):
-        """The k largest gains of each query, or all, float32 (n, k)"""
-        return self.relevance.ideal_gains(k or int(self.n_positives.max(initial=1)) or 1)
 
     @cached_property
     def ties(self):
         """`Ties` of the distances."""
         return Ties(self.distances, self.relevant)
 
-    def extremes(self, graded):
-        """Two such blocks: right items last, and first, among those of equal distance; of gains too if `graded`."""
-        for relevant, sign in ((self.ties.worst, 1), (self.ties.best, -1)):
-            other = Block(self.aligned, self.rows)
-            vars(other)["hits"] = Hits(relevant, self.n_positives)
-            if graded:
-                order = np.lexsort((sign * self.gains, self.distances))
-                vars(other)["gains"] = np.take_along_axis(self.gains, order, axis=1)
-            yield other
+    def ideal(self, k):
+        """The k largest gains of each query, or all, float32 (n, k)"""
+        return self.relevance.ideal_gains(k or int(self.n_positives.max(initial=1)) or 1)
+
+    def orders(self):
+        """The block; and where that matters, with the less right last, and first, among items of equal distance."""
+        yield self
+        tied = self.distances[:, 1:] == self.distances[:, :-1]
+        for sign in (1, -1) if (tied & (self.gains[:, 1:] != self.gains[:, :-1])).any() else ():
+            order = np.lexsort((sign * self.gains, self.distances))
+            yield replace(self, gains=np.take_along_axis(self.gains, order, axis=1))
 
 
 class AlignedRanking:
-    """A ranking with right and wrong marked.
+    """A ranking with right and wrong marked: junk, the query itself and padding deleted, the rest moved up.
 
     Parameters
     ----------
@@ -483,11 +445,14 @@ class AlignedRanking:
 
     Attributes
     ----------
-    relevant : ndarray of bool, shape (n_queries, k)
-        Junk, the query itself and padding deleted, the rest moved up, False after the end.
+    gains : ndarray of float32, shape (n_queries, k)
+        Above 0 for what is relevant; 0 after the end.
+    distances : ndarray of float, shape (n_queries, k)
+        inf after the end.
     n_ranked : ndarray of int64, shape (n_queries,)
         Items left in each row.
-    n_positives : ndarray of int64, shape (n_queries,)
+    n_positives, n_missing : ndarray of int64, shape (n_queries,)
+        Positives of each query, and how many of them its row does not hold.
     complete : ndarray of bool, shape (n_queries,)
         The row holds all of the database that is not junk.
     notes : list of str
@@ -506,18 +471,21 @@ class AlignedRanking:
         self.relevance = relevance if rows is None else relevance.select(rows)
         note = "database items of the relevance are not in the ranking's; positives among them count as not found"
         moved = self._align(ranking.database_ids, relevance.database_ids, "database", note)
-        # the relevance's position of each database item, and -1 for padding
-        self._moved = None if moved is None else np.append(moved, -1)
         self._check_own()
-        self.n_positives = self.relevance.n_positives
-        self.relevant = np.zeros(ranking.indices.shape, dtype=bool)
-        self.n_ranked = np.zeros(len(ranking), dtype=np.int64)
+        self.gains = np.empty(ranking.indices.shape, dtype=np.float32)
+        self.distances = np.empty_like(ranking.distances)
+        self.n_ranked = np.empty(len(ranking), dtype=np.int64)
         for rows in self._row_blocks():
-            part = self.relevance.select(rows)
-            indices, keep = self.look(rows, part)
-            self.relevant[rows] = close_gaps(part.relevant(indices), keep, False)
-            self.n_ranked[rows] = ranking.k - count_true(~keep)
-        self.complete = self._find_complete()
+            part, indices = self.relevance.select(rows), ranking.indices[rows]
+            # the relevance's position of each database item, and -1 for padding
+            indices = indices if moved is None else np.append(moved, -1)[indices]
+            keep = (indices >= 0) & ~part.junk(indices)
+            self.gains[rows] = close_gaps(part.gains(indices), keep, 0)
+            self.distances[rows] = close_gaps(ranking.distances[rows], keep, np.inf)
+            self.n_ranked[rows] = np.count_nonzero(keep, axis=1)
+        self.n_positives = self.relevance.n_positives
+        self.n_missing = self.n_positives - np.count_nonzero(self.gains, axis=1)
+        self.complete = self._find_complete(moved)
 
     @cached_property
     def says_nothing(self):
@@ -526,46 +494,27 @@ class AlignedRanking:
         full = relevance.n_positives + relevance.n_junk >= len(relevance.database_ids)
         return bool(scored.any() and full[scored].all() and self.n_positives.max() > 1)
 
-    @cached_property
-    def n_missing(self):
-        """Positives of each query that its row does not hold."""
-        return self.n_positives - count_true(self.relevant)
-
     def scores(self, metrics, ties="order"):
-        """For each metric one float64 for each query, by name; NaN where a query has no positives."""
-        out = {metric.name: np.empty(len(self.ranking)) for metric in metrics}
-        for rows in self._row_blocks():
-            block = Block(self, rows)
-            for metric in metrics:
-                out[metric.name][rows] = metric.score(block, ties)
-        return out
+        """For each metric, by name, float64 (3, n_queries), NaN where a query has no positives.
 
-    def extremes(self, metrics, scores):
-        """Like `scores`, with right items last and first among those of equal distance: two dicts."""
-        extremes = [{m.name: scores[m.name].copy() for m in metrics} for _ in range(2)]
-        graded = any(metric.takes == "gains" for metric in metrics)
-        for rows in self._row_blocks() if metrics else ():
-            block = Block(self, rows)
-            worth = block.gains if graded else block.relevant
-            tied = block.distances[:, 1:] == block.distances[:, :-1]
-            if (tied & (worth[:, 1:] != worth[:, :-1])).any():
-                for out, other in zip(extremes, block.extremes(graded), strict=True):
-                    for metric in metrics:
-                        out[metric.name][rows] = metric.score(other)
-        return extremes
+        The first row is the score; the others are what it would be with right items last, and first, among those of equal
+        distance (``ties="expected"``: the score again).
+        """
+        out = {metric.name: np.empty((3, len(self.ranking))) for metric in metrics}
+        for rows in self._row_blocks():
+            block = Block(self.gains[rows], self.distances[rows], self.relevance.select(rows))
+            orders = list(block.orders()) if ties == "order" else [block]
+            for metric in metrics:
+                out[metric.name][:, rows] = [metric.score(order, ties) for order in orders]
+        return out
 
     def uncertain(self, metric):
         """Mask of the queries whose score could change if the ranking went deeper."""
-        if metric.needs == "ties":
-            return ~self.complete & (self.n_positives > 0)
-        open_end = ~self.complete & (self.n_missing > 0)
-        if metric.needs == "all":
-            return open_end
-        if metric.needs == "first":
-            return open_end & (self.n_missing == self.n_positives)
-        return open_end & (
-            self.n_ranked < (self.n_positives if metric.needs == "R" else metric.needs)
-        )
+        needs, n_missing = metric.needs, self.n_missing
+        first = np.where(n_missing == self.n_positives, np.inf, 0)
+        ends = {"all": np.inf, "ties": np.inf, "R": self.n_positives, "first": first}
+        unseen = self.n_positives if needs == "ties" else n_missing
+        return ~self.complete & (unseen > 0) & (self.n_ranked < ends.get(needs, needs))
 
     def depth_note(self, metric):
         """What to say where the ranking ends before the metric does, or an empty string."""
@@ -581,21 +530,19 @@ class AlignedRanking:
             f"for {int(uncertain.sum()):,} of {len(uncertain):,} queries: their ranking ends there, {why}"
         )
 
-    def ties_note(self, chosen, columns, ties):
+    def ties_note(self, columns, ties):
         """How items at equal distances count, with the queries for which that matters; and whether a mean moves by it."""
         if ties == "expected":
             return "ties: expected over all orders of items at equal distances", False
-        chosen = [metric for metric in chosen if metric.needs != "ties"]
-        worst, best = self.extremes(chosen, columns)
         scored, touched, moves, listed = self.n_positives > 0, False, False, []
-        for name in worst:
-            low, high, values = (some[name][scored] for some in (worst, best, columns))
+        for name, rows in columns.items():
+            values, low, high = rows[:, scored]
             with np.errstate(invalid="ignore"):
                 apart = np.abs(high - low) > _TIES_MATTER
                 if not apart.any():
                     continue
                 least = max(_TIES_MATTER, values.std() / np.sqrt(len(values)) / 2)
-            touched = touched | apart
+            touched |= apart
             moves |= bool(np.abs(low.mean() - high.mean()) > least)
             listed.append(f"{name} from {low.mean():.4f} to {high.mean():.4f}")
         if not listed:
@@ -610,12 +557,12 @@ class AlignedRanking:
         ranking, relevance, scored = self.ranking, self.relevance, self.n_positives > 0
         depth = f"first {ranking.k:,} of {len(ranking.database_ids):,} database items"
         depth = "whole database" if self.complete.all() else depth
-        own = "no query is an item of the database"
-        if relevance.n_self:
-            own = f"the query itself{', by its id,' * relevance.by_id} is deleted from the ranking"
-        if relevance.n_self and relevance.keep_self:
+        n_self, own = int((relevance.own >= 0).sum()), "no query is an item of the database"
+        if n_self and relevance.keep_self:
             own = "the query itself stays in the ranking and counts"
-        n_junk = int(relevance.n_junk.sum()) - (0 if relevance.keep_self else relevance.n_self)
+        elif n_self:
+            own = f"the query itself{', by its id,' * relevance.by_id} is deleted from the ranking"
+        n_junk = int(relevance.n_junk.sum()) - (0 if relevance.keep_self else n_self)
         junk = f"{n_junk:,} items over all queries, deleted before ranks are counted"
         lines = [
             f"ranking: {'; '.join(filter(None, [depth, ranking.protocol]))}",
@@ -626,13 +573,6 @@ class AlignedRanking:
         ]
         lines += [_NOTHING] * self.says_nothing
         return lines + [f"left out: {'; '.join(self.notes)}"] * bool(self.notes)
-
-    def look(self, rows, part):
-        """Positions of these rows in the relevance's database, and what is neither junk nor padding."""
-        indices = self.ranking.indices[rows]
-        if self._moved is not None:
-            indices = self._moved[indices]
-        return indices, (indices >= 0) & ~part.junk(indices)
 
     def _row_blocks(self):
         step = max(1, _BLOCK // max(1, self.ranking.k))
@@ -665,22 +605,14 @@ class AlignedRanking:
                 "images.relevance(queries, database) of what was searched"
             )
 
-    def _find_complete(self):
-        n, relevance, moved = len(self.ranking.database_ids), self.relevance, self._moved
+    def _find_complete(self, moved):
+        n, relevance = len(self.ranking.database_ids), self.relevance
         n_junk = relevance.n_junk
         if moved is not None and n < len(relevance.database_ids):
             # how much of the junk is in this smaller database is known of the query itself only
-            n_junk = (
-                np.isin(relevance.own, moved) & (relevance.own >= 0) & (not relevance.keep_self)
-            )
-        n_seen = self.ranking.k - count_true(self.ranking.indices < 0)
+            n_junk = np.isin(relevance.own, moved) & (not relevance.keep_self)
+        n_seen = np.count_nonzero(self.ranking.indices >= 0, axis=1)
         return (n_seen >= n) | (self.n_ranked >= n - n_junk)
-
-
-def count_true(mask):
-    """True values in each row of a bool array (n, k), quickly where they are few: int64 (n,)."""
-    n, k = mask.shape
-    return np.bincount(np.flatnonzero(mask) // max(k, 1), minlength=n)
 
 
 def close_gaps(values, keep, fill):

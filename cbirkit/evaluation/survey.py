@@ -3,6 +3,7 @@
 import itertools
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -28,35 +29,29 @@ _FEW, _NEAR = 4.0, 16
 _TINT = 24  # grey levels by which the mean colours of shifted crops may differ
 _PLAIN = 24  # grey levels within which the border of a picture of a thing on plain ground lies
 _FLAT = 2.0  # grey levels of contrast below which an image has no shape to hash
-_PROPOSED = 5  # nearest by embedding that are compared
+_BITS, _LEAK_BITS = (
+    6,
+    10,
+)  # of 128, in which hashes of near-copies in a collection, and of leaks, may differ
+_COSINE = 0.98  # similarity from which embeddings are near-duplicates
+_AVERAGED, _PROPOSED = (
+    3,
+    5,
+)  # nearest by embedding over which an image's distance is averaged, and that are compared
 _TRIED = 50  # groups that an image is compared with
 _AT_ONCE = 128  # images between two calls of `progress`
 KINDS = ("id", "content", "near-duplicate (hash)", "near-duplicate (embedding)", "class")
 
 
-def check_leaks(
-    train,
-    test,
-    *,
-    encoder=None,
-    max_hash_distance=10,
-    min_cosine=0.98,
-    label="label",
-    progress=True,
-):
+def check_leaks(train, test, *, encoder=None, label="label", progress=True):
     """Look for what a training split and a test split share: ids, contents, near-duplicates and classes.
 
     Parameters
     ----------
     train, test : ImageCollection
     encoder : estimator with ``transform``, or pair of arrays, optional
-        Fitted encoder, or the embeddings (n_train, n_dims) and (n_test, n_dims) themselves, for
-        near-duplicates by cosine similarity. Without it only the perceptual hash looks for them.
-    max_hash_distance : int, default=10
-        Bits, of 128, in which the `difference_hash` of near-duplicates may differ; 48 x 48 pixels of the two then have
-        to agree in their details too. -1 leaves the hash out.
-    min_cosine : float, default=0.98
-        Cosine similarity from which two embeddings are near-duplicates. What is near depends on the encoder.
+        Fitted encoder, or the embeddings (n_train, n_dims) and (n_test, n_dims) themselves, for near-duplicates by
+        a cosine similarity of 0.98 or more; what is near depends on the encoder. Without it only the hash looks for them.
     label : str or None, default="label"
         Column with the classes; left out if either collection lacks it.
     progress : bool
@@ -73,14 +68,13 @@ def check_leaks(
 
     Raises
     ------
-    ImageProblem
-        An image that cannot be read and `encoder` has to; use ``verify()`` first. Without an encoder it is
-        left out and logged.
     ValueError
         Embeddings that do not fit the collections or hold NaN.
 
     Notes
     -----
+    Images that cannot be read are left out and logged. The hash is the `difference_hash`: those of near-duplicates differ in at
+    most 10 of 128 bits, and 48 x 48 pixels of the two agree in their details too.
     Equal ids of different pictures are no leak (``train/1.png`` and ``test/1.png``); how many there are is logged.
     Contents are equal if the files are equal byte for byte (arrays: pixel for pixel); a re-saved copy is a
     near-duplicate. Rows of a near-duplicate kind are candidates for a person to look at: tiny or plain images
@@ -100,90 +94,58 @@ def check_leaks(
     >>> check_leaks(train, test).values.tolist()
     [['content', 'c', 'x', 0.0]]
     """
-    checked, there = ["id", "content"], test.positions_in(train)
+    checked, there = list(KINDS[:3]), test.positions_in(train)
     rows = [
-        ("id", name, name, 0.0)
+        (KINDS[0], name, name, 0.0)
         for name, at in zip(test.ids, there, strict=True)
         if at >= 0 and train.ids[at] == name
     ]
-    same = _same_contents(train, test)
-    near = []
-    if max_hash_distance >= 0:
-        checked.append(KINDS[2])
-        near += _near_by_hash(train, test, max_hash_distance)
+    (known, known_facts), (asked, asked_facts) = (
+        _look_at_all(images, False, 64) for images in (train, test)
+    )
+    first = {one.digest: one.name for one in reversed(known_facts)}
+    copies = {one.name: first[one.digest] for one in asked_facts if one.digest in first}
+    rows += [(KINDS[1], its, name, 0.0) for name, its in copies.items()]
+    near = _near_by_hash(known_facts, asked_facts)
     if encoder is not None:
         checked.append(KINDS[3])
-        near += _near_by_embedding(encoder, train, test, min_cosine, progress)
-    copies = {row[2] for row in same}
-    rows += same + [row for row in near if row[2] not in copies]
+        pair = encoder if isinstance(encoder, tuple) else (encoder, encoder)
+        near += _near_by_embedding(pair, (train, test), (known, asked), progress)
+    rows += [row for row in near if row[2] not in copies]
     if label is not None and label in train.table and label in test.table:
-        checked.append("class")
+        checked.append(KINDS[4])
         shared = set(map(text_of, train.column(label))) & set(map(text_of, test.column(label)))
-        rows += [("class", name, name, 0.0) for name in sorted(shared - {""})]
+        rows += [(KINDS[4], name, name, 0.0) for name in sorted(shared - {""})]
     found = pd.DataFrame(rows, columns=["kind", "train", "test", "distance"])
     found.attrs["checked"] = checked
     return found
 
 
-def _readable(images, read):
-    """(position, what `read` returns) of the images that can be read; the others are logged."""
-    for position in range(len(images)):
-        try:
-            value = read(position)
-        except ImageProblem as problem:
-            log.warning("left out of the leak check: %s", problem)
-            continue
-        if value is not None:
-            yield position, value
-
-
-def _same_contents(train, test):
-    known = {}
-    for position, digest in _readable(train, train.digest):
-        known.setdefault(digest, train.ids[position])
+def _near_by_hash(known, asked):
+    known, asked = ([one for one in facts if one.hash is not None] for facts in (known, asked))
+    if not known or not asked:
+        return []
+    index = require("faiss").IndexBinaryFlat(128)
+    index.add(np.packbits([one.hash for one in known], axis=1))
+    bits, near = index.search(np.packbits([one.hash for one in asked], axis=1), 1)
+    pairs = zip((known[at] for at in near[:, 0]), asked, bits[:, 0].tolist(), strict=True)
     return [
-        ("content", known[digest], test.ids[position], 0.0)
-        for position, digest in _readable(test, test.digest)
-        if digest in known
+        (KINDS[2], one.name, other.name, float(n))
+        for one, other, n in pairs
+        if n <= _LEAK_BITS and alike(one.look, other.look)
     ]
 
 
-def _hashes(images):
-    """Positions of the images that have a hash, and these as bytes (n, 16)."""
-    pairs = list(_readable(images, lambda at: difference_hash(images.thumbnail(at, 64))))
-    bits = np.array([bits for _, bits in pairs], dtype=bool).reshape(-1, 128)
-    return [at for at, _ in pairs], np.packbits(bits, axis=1)
-
-
-def _near_by_hash(train, test, most):
-    (known, hashes), (asked, others) = _hashes(train), _hashes(test)
-    index = require("faiss").IndexBinaryFlat(128)
-    index.add(hashes)
-    bits, near = index.search(others, 1)
-    found = []
-    for row in np.flatnonzero(bits[:, 0] <= most):
-        pair = (train, known[near[row, 0]]), (test, asked[row])
-        if alike(*(look(images.thumbnail(at, 64)) for images, at in pair)):
-            found.append((KINDS[2], *(images.ids[at] for images, at in pair), float(bits[row, 0])))
-    return found
-
-
-def _near_by_embedding(encoder, train, test, least, progress):
-    pair = encoder if isinstance(encoder, tuple) else (encoder, encoder)
-    if len(pair) != 2:
-        raise ValueError(f"encoder is a tuple of {len(pair)}; give embeddings of (train, test)")
-    known, asked = (
-        _embeddings(source, images, images, f"{name} embeddings", progress)
-        for source, images, name in zip(pair, (train, test), ("train", "test"), strict=True)
-    )
-    if known.shape[1] != asked.shape[1]:
-        raise ValueError(f"got {known.shape[1]} and {asked.shape[1]} dimensions; use one encoder")
+def _near_by_embedding(sources, collections, readable, progress):
+    what = ("train embeddings", "test embeddings")
+    sides = zip(sources, collections, readable, what, strict=True)
+    known, asked = (_embeddings(*side, progress) for side in sides)
     if not len(known) or not len(asked):
         return []
     distances, near = Exact().fit(known).kneighbors(asked, n_neighbors=1)
     return [
-        (KINDS[3], train.ids[near[row, 0]], test.ids[row], float(distances[row, 0]))
-        for row in np.flatnonzero(distances[:, 0] <= 1 - least + 1e-6)
+        (KINDS[3], readable[0].ids[near[row, 0]], readable[1].ids[row], float(distances[row, 0]))
+        for row in np.flatnonzero(distances[:, 0] <= 1 - _COSINE + 1e-6)
     ]
 
 
@@ -285,12 +247,10 @@ def _details(look):
 
 def _agreement(details, part):
     """The largest correlation of a part with a place of the same size in the details; 0 for a part without any."""
+    if part.std() <= 0.5:
+        return 0.0
     cv2 = require("cv2")
-    return (
-        float(cv2.matchTemplate(details, part, cv2.TM_CCOEFF_NORMED).max())
-        if part.std() > 0.5
-        else 0.0
-    )
+    return float(cv2.matchTemplate(details, part, cv2.TM_CCOEFF_NORMED).max())
 
 
 # ---------------------------------------------------------------------- the first look at a collection
@@ -306,7 +266,7 @@ class Survey:
         Those that can be read.
     table : DataFrame
         One row an image that can be read, by id: ``width`` and ``height`` in pixels, ``label`` where there are labels,
-        and with embeddings ``distance``: the mean cosine distance to its nearest neighbours.
+        and with embeddings ``distance``: the mean cosine distance to its three nearest neighbours.
     problems : DataFrame
         ``name`` and ``reason`` of files that cannot be read.
     copies : list of list of str
@@ -334,9 +294,7 @@ class Survey:
         return labels.dropna().map(text_of).value_counts()
 
 
-def survey(
-    images, embeddings=None, *, max_hash_distance=6, n_neighbors=3, n_outliers=12, progress=True
-):
+def survey(images, embeddings=None, *, n_outliers=12, progress=True):
     """Look at a collection before anything is done with it.
 
     Parameters
@@ -345,10 +303,6 @@ def survey(
         Every image is decoded once.
     embeddings : array (n_images, n_dims) or estimator with ``transform``, optional
         For outliers and shifted crops: rows that belong to `images`, or an encoder for those that can be read.
-    max_hash_distance : int, default=6
-        Bits, of 128, in which the `difference_hash` of near-copies may differ.
-    n_neighbors : int, default=3
-        Neighbours over which an image's distance is averaged: copies of each other have near ones.
     n_outliers : int, default=12
     progress : bool or callable
         A bar; or ``progress(n_done, n_images)`` is called as images have been looked at, and may raise to end it.
@@ -360,12 +314,12 @@ def survey(
     Raises
     ------
     ValueError
-        No image can be read; embeddings that do not fit the collection; numbers out of range.
+        No image can be read, or embeddings that do not fit the collection.
 
     Notes
     -----
-    Near-copies and outliers are candidates for a person to look at. Pairs proposed by the hash are near-copies if 48 x 48
-    pixels of both agree in their details; the hashes of a group are all within `max_hash_distance`. With embeddings, of
+    Near-copies and outliers are candidates for a person to look at. Pairs proposed by the `difference_hash` are near-copies if
+    48 x 48 pixels of both agree in their details; the hashes of a group are all within 6 of 128 bits. With embeddings, of
     images that are among each other's five nearest those are joined too of which one holds the middle of the other,
     shifted by up to a quarter or enlarged by up to a half; mirror images and things on plain
     ground are not.
@@ -378,19 +332,12 @@ def survey(
     >>> found.copies, found.table[["width", "height"]].drop_duplicates().to_numpy().tolist()
     ([['0', '1']], [[24, 24]])
     """
-    if not (0 <= max_hash_distance < 128) or n_neighbors < 1 or n_outliers < 0:
-        raise ValueError(
-            "max_hash_distance must lie in 0 to 127, n_neighbors be at least 1 and n_outliers at least 0, got "
-            f"{max_hash_distance}, {n_neighbors} and {n_outliers}"
-        )
     good, facts = _look_at_all(images, progress)
-    if not len(good):
-        problems = [": ".join(row) for row in good.problems.to_numpy()]
-        raise ValueError(
-            f"none of {len(images)} images can be read; the first problem: {[*problems, 'no image'][0]}"
-        )
-    table = pd.DataFrame([one.size for one in facts], columns=["width", "height"])
-    table.index = pd.Index(good.ids, name="id")
+    if not facts:
+        problem = next((": ".join(row) for row in good.problems.to_numpy()), "no image")
+        raise ValueError(f"none of {len(images)} images can be read; the first problem: {problem}")
+    index = pd.Index(good.ids, name="id")
+    table = pd.DataFrame([one.size for one in facts], index, columns=["width", "height"])
     if "label" in good.table:
         table["label"] = good.labels
     ids = pd.Series(good.ids).groupby([one.digest for one in facts], sort=False).apply(list)
@@ -398,75 +345,76 @@ def survey(
     left_out = {name for group in copies for name in group[1:]}
     neighbours = ()
     if embeddings is not None:
-        bar = progress is True
-        rows = _embeddings(embeddings, images, good, "embeddings", bar)
-        table["distance"], neighbours = _neighbours(rows, n_neighbors)
-    near, bits = _near(good.ids, facts, max_hash_distance, left_out, neighbours)
+        rows = _embeddings(embeddings, images, good, "embeddings", progress is True)
+        table["distance"], neighbours = _neighbours(rows)
+    near, bits = _near(facts, left_out, neighbours)
     far = table.get("distance", pd.Series(dtype=float)).sort_values(ascending=False, kind="stable")
     return Survey(good, table, good.problems, copies, near, far.index[:n_outliers].tolist(), bits)
 
 
-def _look_at_all(images, progress):
-    """The images that can be read, with the problems of the others, and (size, hash, digest) of each, on several threads."""
-    facts, seen = [], map_images(_facts, images)
+def _look_at_all(images, progress, size=None):
+    """The images that can be read, with the problems of the others, and the `_Facts` of each, from several threads."""
+    seen, readable, facts, problems = map_images(partial(_facts, size=size), images), [], [], []
     for one in tqdm(seen, desc="survey", total=len(images), disable=progress is not True):
-        facts.append(one)
-        if callable(progress) and (len(facts) % _AT_ONCE == 0 or len(facts) == len(images)):
-            progress(len(facts), len(images))
-    readable = np.array([isinstance(one, _Facts) for one in facts], dtype=bool)
-    problems = [(one.name, one.reason) for one in facts if isinstance(one, ImageProblem)]
+        readable.append(isinstance(one, _Facts))
+        (facts if readable[-1] else problems).append(one)
+        n = len(readable)
+        if callable(progress) and (n % _AT_ONCE == 0 or n == len(images)):
+            progress(n, len(images))
     if problems:
-        log.info("%d of %d images cannot be read, see .problems", len(problems), len(images))
-    good = images.subset(readable)
-    good.problems = pd.concat([images.problems, problem_table(problems)], ignore_index=True)
-    return good, [one for one in facts if isinstance(one, _Facts)]
+        log.warning("%d of %d images cannot be read: %s", len(problems), len(images), problems[0])
+    good = images.subset(np.array(readable, dtype=bool))
+    rows = problem_table([(one.name, one.reason) for one in problems])
+    good.problems = pd.concat([images.problems, rows], ignore_index=True)
+    return good, facts
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """Of one image: width and height, `difference_hash`, digest, and 48 x 48 pixels of it."""
+    """Of one image: its id, width and height, `difference_hash`, digest, and 48 x 48 pixels of it."""
 
+    name: str
     size: tuple
     hash: np.ndarray | None
     digest: str
     look: np.ndarray
 
 
-def _facts(images, position):
-    pixels = images[position]
-    return _Facts(
-        pixels.shape[1::-1], difference_hash(pixels), images.digest(position), look(pixels)
-    )
+def _facts(images, position, size):
+    pixels = images[position] if size is None else images.thumbnail(position, size)
+    shape, digest = pixels.shape[1::-1], images.digest(position)
+    return _Facts(images.ids[position], shape, difference_hash(pixels), digest, look(pixels))
 
 
-def _near(ids, facts, most, left_out, neighbours=()):
+def _near(facts, left_out, neighbours=()):
     """Groups of ids that look alike, and how many bits apart the hashes of the farthest two of each are.
 
     An image joins the first group of which no hash is farther and whose first image it looks like, so that a chain of
     small steps does not join everything; and groups whose first images are shifted crops of each other are joined.
     """
-    faiss = require("faiss")
-    rows = [i for i, one in enumerate(facts) if one.hash is not None and ids[i] not in left_out]
-    packed = {i: np.packbits(facts[i].hash) for i in rows}
-    firsts, groups, index = [], {}, faiss.IndexBinaryFlat(128)
-    for i in rows:
-        _, bits, near = index.range_search(packed[i][None], most + 1)  # nearer than
-        near = [firsts[at] for at in near[np.argsort(bits, kind="stable")[:_TRIED]]]
-        first = next((one for one in near if _fits(i, groups[one], facts, packed, most)), None)
+    firsts, groups, index = [], {}, require("faiss").IndexBinaryFlat(128)
+    for i, one in enumerate(facts):
+        if one.hash is None or one.name in left_out:
+            continue
+        packed = np.packbits(one.hash)[None]
+        _, bits, near = index.range_search(packed, _BITS + 1)  # nearer than
+        near = (firsts[at] for at in near[np.argsort(bits, kind="stable")[:_TRIED]])
+        first = next((first for first in near if _fits(one, groups[first], facts)), None)
         if first is None:
-            firsts.append(i), index.add(packed[i][None])
+            firsts.append(i)
+            index.add(packed)
         groups.setdefault(i if first is None else first, []).append(i)
     _join_shifted(groups, facts, neighbours)
     groups = sorted(
-        (sorted(group) for group in groups.values() if len(group) > 1), key=len, reverse=True
+        map(sorted, filter(lambda group: len(group) > 1, groups.values())), key=len, reverse=True
     )
     apart = [_most_apart(np.array([facts[i].hash for i in group])) for group in groups]
-    return [[ids[i] for i in group] for group in groups], apart
+    return [[facts[i].name for i in group] for group in groups], apart
 
 
-def _fits(i, group, facts, packed, most):
-    bits = np.unpackbits(np.array([packed[one] for one in group]) ^ packed[i], axis=1).sum(axis=1)
-    return bits.max() <= most and alike(facts[i].look, facts[group[0]].look)
+def _fits(one, group, facts):
+    bits = (np.array([facts[i].hash for i in group]) != one.hash).sum(axis=1)
+    return bits.max() <= _BITS and alike(one.look, facts[group[0]].look)
 
 
 def _join_shifted(groups, facts, neighbours):
@@ -487,10 +435,10 @@ def _most_apart(bits):
     return round(max(float(block.max()) for block in squares))
 
 
-def _neighbours(rows, n_neighbors):
+def _neighbours(rows):
     """Mean cosine distance of each row to its nearest others (n,), 0 for a single row; and the nearest few, int64."""
-    k = min(max(n_neighbors, _PROPOSED), len(rows) - 1)
-    if k == 0:
-        return np.zeros(len(rows)), np.empty((1, 0), np.int64)
+    if len(rows) == 1:
+        return np.zeros(1), ()
+    k = min(_PROPOSED, len(rows) - 1)
     distances, near = Exact().fit(rows).kneighbors(n_neighbors=k)
-    return distances[:, :n_neighbors].mean(axis=1, dtype=np.float64), near[:, :_PROPOSED]
+    return distances[:, :_AVERAGED].mean(axis=1, dtype=np.float64), near

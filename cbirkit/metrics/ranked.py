@@ -266,10 +266,9 @@ def precision_at_k(relevant, k, n_positives=None, normalize="k"):
         return hits.finish(found / k)
     if normalize != "last positive":
         raise ValueError(f'normalize={normalize!r} is unknown; use "k" or "last positive"')
-    last = np.zeros(hits.n, dtype=np.int64)
-    np.maximum.at(last, hits.row, hits.rank)
-    last[hits.counts < hits.n_positives] = k  # it lies beyond the end of the ranking
-    return hits.finish(found / np.minimum(k, np.maximum(last, 1)))
+    # rank of the last positive; 0 where that lies beyond the end of the ranking
+    last = hits.total(hits.rank, hits.number == hits.n_positives[hits.row])
+    return hits.finish(found / np.where(last > 0, np.minimum(k, last), k))
 
 
 def recall_at_k(relevant, k, n_positives=None):
@@ -403,10 +402,8 @@ def first_positive_rank(relevant, n_positives=None):
     [2.0, inf]
     """
     hits = Hits.of(relevant, n_positives)
-    ranks = np.full(hits.n, np.inf)
-    first = hits.number == 1
-    ranks[hits.row[first]] = hits.rank[first]
-    return hits.finish(ranks)
+    ranks = hits.total(hits.rank, hits.number == 1)
+    return hits.finish(np.where(ranks > 0, ranks, np.inf))
 
 
 def dcg_at_k(gains, k=None, *, gain="exponential"):
@@ -441,8 +438,6 @@ def dcg_at_k(gains, k=None, *, gain="exponential"):
     5.466242
     """
     array = np.asarray(gains, dtype=np.float64)
-    if array.ndim == 0:
-        raise ValueError("gains is a single value; give one for each rank, nearest first")
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError("gains must be finite and >= 0")
     if gain not in ("exponential", "linear"):

@@ -103,7 +103,7 @@ def interpolated_precision(ranking, relevance, recall):
     [[0.667, 0.667, 0.667]]
     """
     found = AlignedRanking(ranking, relevance)
-    pairs = zip(found.relevant, found.n_positives, strict=True)
+    pairs = zip(found.gains > 0, found.n_positives, strict=True)
     curves = [_one_curve(np.flatnonzero(row) + 1, int(r), recall) for row, r in pairs if r > 0]
     return np.array(curves).reshape(-1, len(recall)), int((found.n_positives == 0).sum())
 

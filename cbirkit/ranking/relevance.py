@@ -31,10 +31,8 @@ class Relevance:
         Items with a gain above zero, junk left out.
     n_junk : ndarray of int64, shape (n_queries,)
     keep_self : bool
-    n_self : int
-        Queries that are in the database themselves.
     own : ndarray of int64, shape (n_queries,)
-        Where; -1 for those that are not.
+        Where in the database each query itself is; -1 for those that are not.
     by_id : bool
         Whether that was told by the ids alone.
 
@@ -59,10 +57,6 @@ class Relevance:
     def __init__(self, query_ids, database_ids, keep_self, own):
         self.query_ids, self.database_ids, self.keep_self = query_ids, database_ids, bool(keep_self)
         self.by_id, self.own = own is None, own_positions(own, query_ids, database_ids)
-
-    @property
-    def n_self(self):
-        return int((self.own >= 0).sum())
 
     @staticmethod
     def from_labels(
@@ -117,11 +111,9 @@ class Relevance:
             raise ValueError("keep_self=True and groups contradict each other; give one of them")
         ids = query_ids, database_ids
         groups = [as_labels(some, of, "groups") for some, of in zip(groups, ids, strict=True)]
-        if [*map(len, groups)] != [*map(len, ids)]:
-            raise ValueError(
-                f"got {len(groups[0])} and {len(groups[1])} groups for {len(query_ids)} queries and "
-                f"{len(database_ids)} database items; give one for each"
-            )
+        for some, of, what in zip(groups, ids, ("queries", "database items"), strict=True):
+            if len(some) != len(of):
+                raise ValueError(f"got {len(some)} groups for {len(of)} {what}; give one for each")
         return _LabelRelevance(*ids, False, own, codes, label_codes(*groups))
 
     @staticmethod
@@ -160,20 +152,15 @@ class Relevance:
         >>> relevance.gains([[1, 0, 2]]).tolist()
         [[2.0, 1.0, 0.0]]
         """
+        if positives is None and grades is None:
+            raise ValueError("neither positives nor grades are given; give a list for each query")
         query_ids, database_ids = (
             as_ids(query_ids, "query_ids"),
             as_ids(database_ids, "database_ids"),
         )
-        if positives is None and grades is None:
-            raise ValueError("neither positives nor grades are given; give a list for each query")
-        read, given = (
-            _reader(database_ids),
-            {"positives": positives, "junk": junk, "grades": grades},
-        )
-        columns = (_by_query(some, query_ids, what) for what, some in given.items())
-        rows = zip(query_ids, *columns, strict=True)
-        lists = [_one_query(read, database_ids, *row) for row in rows]
-        return _SetRelevance(query_ids, database_ids, keep_self, own, lists)
+        lists = {"positives": positives, "junk": junk, "grades": grades}
+        lists = {what: _by_query(given, query_ids, what) for what, given in lists.items()}
+        return _SetRelevance(query_ids, database_ids, keep_self, own, **lists)
 
     def __len__(self):
         return len(self.query_ids)
@@ -271,26 +258,63 @@ def _pairs(codes, groups):
 
 
 class _SetRelevance(Relevance):
-    """`lists` holds (positions of positives, their gains, positions of junk) for each query."""
+    """Positives, junk and grades are listed for each query."""
 
     _per_query = (*Relevance._per_query, "_row")
 
-    def __init__(self, query_ids, database_ids, keep_self, own, lists):
+    def __init__(self, query_ids, database_ids, keep_self, own, positives, junk, grades):
         super().__init__(query_ids, database_ids, keep_self, own)
+        n, rows = len(database_ids), np.arange(len(self))
+        grades = [dict(row) for row in grades]
+        gains = np.array([gain for row in grades for gain in row.values()], dtype=np.float32)
+        graded, plain = self._keys("grades", grades), self._keys("positives", positives)
+        junk = self._keys("junk", junk)
+        for at in np.flatnonzero(~(np.isfinite(gains) & (gains >= 0)))[:1]:
+            query = query_ids[graded[at] // n]
+            raise ValueError(f"grades of query {query!r} must be finite and >= 0, got {gains[at]}")
+        # of an item that is listed twice the first counts, its grade
+        right, first = np.unique(np.append(graded, plain), return_index=True)
+        gains = np.append(gains, np.ones(len(plain), dtype=np.float32))[first]
+        right, gains = right[gains > 0], gains[gains > 0]
+        for both in np.intersect1d(right, junk)[:1]:
+            query, item = query_ids[both // n], database_ids[both % n]
+            raise ValueError(f"query {query!r}: {item!r} is both positive and junk")
         if not keep_self:
-            lists = [_without_self(*one, at) for one, at in zip(lists, self.own, strict=True)]
-        self._lists, self._row = lists, np.arange(len(lists))
-        self.n_positives = np.array([len(positives) for positives, _, _ in lists], dtype=np.int64)
-        self.n_junk = np.array([len(junk) for _, _, junk in lists], dtype=np.int64)
+            itself = (rows * n + self.own)[self.own >= 0]
+            kept, junk = ~np.isin(right, itself), np.append(junk, itself)
+            right, gains = right[kept], gains[kept]
+        junk, self._row = np.unique(junk), rows
+        self.n_positives = np.bincount(right // n, minlength=len(self))
+        self.n_junk = np.bincount(junk // n, minlength=len(self))
+        ends, junk_ends = np.cumsum(self.n_positives)[:-1], np.cumsum(self.n_junk)[:-1]
+        # positions and values of each query
+        self._right = [*zip(np.split(right % n, ends), np.split(gains, ends), strict=True)]
+        self._junk = [(positions, True) for positions in np.split(junk % n, junk_ends)]
 
-    def _look_up(self, indices, values_of, dtype):
+    def _keys(self, what, lists):
+        """One whole number for each listed item: that of its query times the size of the database, and its position."""
+        for query, row in zip(self.query_ids, lists, strict=True):
+            if isinstance(row, (str, bytes)):
+                raise TypeError(f"{what} of query {query!r} are one string {row!r}; give a list")
+        items, n = [item for row in lists for item in row], len(self.database_ids)
+        rows = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
+        if all(map(_is_whole, items)) and not any(map(_is_whole, self.database_ids)):
+            found = np.array(items, dtype=np.int64)
+        else:
+            found = positions_of(items, self.database_ids)
+        for at in np.flatnonzero((found < 0) | (found >= n))[:1]:
+            query, item = self.query_ids[rows[at]], items[at]
+            raise ValueError(f"{what} of {query!r} name {item!r}, which is not in the database")
+        return rows * n + found
+
+    def _look_up(self, indices, lists, dtype):
         """Value of each item, through one line as long as the database that is wiped after each row."""
         indices = self._positions(indices)
         out = np.empty(indices.shape, dtype=dtype)
         # the last one answers for padding, -1
         line = np.zeros(len(self.database_ids) + 1, dtype=dtype)
         for row, at in enumerate(self._row):
-            positions, values = values_of(*self._lists[at])
+            positions, values = lists[at]
             line[positions] = values
             out[row] = line[indices[row]]
             line[positions] = 0
@@ -298,25 +322,23 @@ class _SetRelevance(Relevance):
 
     def gains(self, indices):
         """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
-        return self._look_up(indices, lambda items, gains, junk: (items, gains), np.float32)
+        return self._look_up(indices, self._right, np.float32)
 
     def junk(self, indices):
         """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
-        return self._look_up(indices, lambda items, gains, junk: (junk, True), bool)
+        return self._look_up(indices, self._junk, bool)
 
     def ideal_gains(self, k):
         """The k largest gains of each query, descending: float32, shape (n_queries, k)."""
         out = np.zeros((len(self), k), dtype=np.float32)
         for row, at in enumerate(self._row):
-            best = np.sort(self._lists[at][1])[::-1][:k]
+            best = np.sort(self._right[at][1])[::-1][:k]
             out[row, : len(best)] = best
         return out
 
 
-def _without_self(positives, gains, junk, own):
-    """Move the query itself, at position `own` unless that is negative, from the positives to the junk."""
-    keep = positives != own
-    return positives[keep], gains[keep], np.union1d(junk, [own]) if own >= 0 else junk
+def _is_whole(value):
+    return isinstance(value, (int, np.integer))
 
 
 def _by_query(given, query_ids, what):
@@ -324,56 +346,13 @@ def _by_query(given, query_ids, what):
     if given is None:
         return [()] * len(query_ids)
     if isinstance(given, dict):
-        entries = [()] * len(query_ids)
-        places = positions_of(list(given), query_ids, "query_ids")
-        for position, (query, entry) in zip(places, given.items(), strict=True):
-            if position < 0:
-                raise ValueError(f"{what} name the query {query!r}, which is not in query_ids")
-            entries[position] = entry
-        return entries
-    given = aligned(given, query_ids, what)
+        names, entries = list(given), [*given.values(), ()]
+        for at in np.flatnonzero(positions_of(names, query_ids, "query_ids") < 0)[:1]:
+            raise ValueError(f"{what} name the query {names[at]!r}, which is not in query_ids")
+        return [entries[at] for at in positions_of(query_ids, names)]
+    given = list(aligned(given, query_ids, what))
     if len(given) != len(query_ids):
         raise ValueError(
-            f"got {len(given)} entries of {what} for {len(query_ids)} queries; give one each"
+            f"got {len(given)} {what} for {len(query_ids)} queries; give a list for each"
         )
-    return list(given)
-
-
-def _reader(database_ids):
-    """A function from ids, or positions unless ids are integers themselves, to positions."""
-    integer_ids = any(isinstance(value, (int, np.integer)) for value in database_ids)
-    where = {value: position for position, value in enumerate(database_ids)}
-
-    def read(items, query, what):
-        if isinstance(items, (str, bytes)):
-            raise TypeError(f"{what} of query {query!r} are one string {items!r}; give a list")
-        items = items.tolist() if isinstance(items, np.ndarray) else list(items)
-        if not integer_ids and all(isinstance(item, (int, np.integer)) for item in items):
-            found = np.array(items, dtype=np.int64)
-            found[found >= len(database_ids)] = -1
-        else:
-            found = np.array([where.get(item, -1) for item in items], dtype=np.int64)
-            found = positions_of(items, database_ids) if (found < 0).any() else found
-        if (found < 0).any():
-            unknown = items[int((found < 0).argmax())]
-            raise ValueError(f"{what} of {query!r} name {unknown!r}, which is not in the database")
-        return found
-
-    return read
-
-
-def _one_query(read, database_ids, query, positives, junk, grades):
-    """Positions of the positives of a query (sorted), their gains, positions of its junk (sorted)."""
-    grades = dict(grades)
-    gains = np.array(list(grades.values()), dtype=np.float32)
-    if not (np.isfinite(gains) & (gains >= 0)).all():
-        raise ValueError(f"grades of query {query!r} must be finite and >= 0, got {gains.min()}")
-    plain, graded = read(positives, query, "positives"), read(list(grades), query, "grades")
-    plain = plain[~np.isin(plain, graded)]
-    items, first = np.unique(np.concatenate([plain, graded]), return_index=True)
-    gains = np.concatenate([np.ones(len(plain), dtype=np.float32), gains])[first]
-    items, gains = items[gains > 0], gains[gains > 0]
-    junk = np.unique(read(junk, query, "junk"))
-    for both in np.intersect1d(items, junk)[:1]:
-        raise ValueError(f"query {query!r}: {database_ids[both]!r} is both positive and junk")
-    return items, gains, junk
+    return given
