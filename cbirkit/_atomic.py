@@ -4,28 +4,18 @@ import contextlib
 import errno
 import glob
 import os
-import shutil
 import time
 import uuid
 from pathlib import Path
 
 _DAY = 86400.0  # temporary names older than this were left by a killed process
 
-_OWN = "no permission to write there; choose a folder of your own or change its permissions"
-_FILE = "a file stands where a folder is needed; choose another name"
-_MENDS = {
-    "ENOSPC": "the disk is full; free some space or choose another folder",
-    "EDQUOT": "the disk quota is used up; free some space or choose another folder",
-    "EACCES": _OWN,
-    "EPERM": _OWN,
-    "EIO": "a disk error, or no file of the kind that is needed; choose another folder",
-    "EROFS": "that disk is read-only; choose a folder that can be written",
-    "EFBIG": "a file would be larger than is allowed there; choose another folder or raise the limit",
-    "EEXIST": _FILE,
-    "ENOTDIR": _FILE,
-    "EISDIR": "a folder stands where a file is needed; move it away",
-    "ENAMETOOLONG": "that name is too long; choose a shorter one",
-}
+_FULL = "the disk is full, or more than is allowed there; free some space or choose another folder"
+_OWN = "no permission to write there, or a read-only disk; choose a folder of your own"
+_FILE = "a file stands where a folder is needed, or the other way round; choose another name"
+_MENDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL)
+_MENDS |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _OWN)
+_MENDS |= dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _FILE)
 
 
 def expanded(path):
@@ -40,21 +30,12 @@ def plain_errors(path):
     try:
         yield
     except OSError as error:
-        mend = _MENDS.get(errno.errorcode.get(error.errno))
+        mend = _MENDS.get(error.errno)
         if mend is None or getattr(error, "plain", False):
             raise
         told = type(error)(f"cannot write {str(path)!r}: {mend}")
         told.errno, told.plain = error.errno, True
         raise told from error
-
-
-def sweep(folder, prefix="."):
-    """Remove the temporary files and folders that killed processes left in `folder` more than a day ago."""
-    with contextlib.suppress(OSError):
-        for path in Path(folder).glob(f"{glob.escape(prefix)}*.partial"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _DAY:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_bytes(path, data):
@@ -85,7 +66,7 @@ def write_bytes(path, data):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Give a new file to fill; at the end of the block it becomes `path` in one step, and stays on the disk.
+    """Give a new file to fill; at the end of the block, when all of it is on the disk, it becomes `path` in one step.
 
     Parameters
     ----------
@@ -104,26 +85,21 @@ def replacing(path):
     """
     path = Path(path)
     name = f".{path.name[:50]}"
-    partial = path.with_name(f"{name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    partial = path.with_name(f"{name}.{uuid.uuid4().hex}.partial")
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, f"{name}.")
+        for old in path.parent.glob(f"{glob.escape(name)}.*.partial"):
+            with contextlib.suppress(OSError):
+                if time.time() - old.stat().st_mtime > _DAY:
+                    old.unlink()
         try:
             with open(partial, "xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise
-        if os.name == "posix":  # Windows cannot open a folder
-            handle = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def reason_of(error):

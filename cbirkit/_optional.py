@@ -1,6 +1,8 @@
-"""Import packages that are heavy or optional only when they are needed, with an error that says what to install."""
+"""Packages that are heavy or optional: imported only when they are needed, and their progress bars silenced."""
 
+import contextlib
 import importlib
+import threading
 
 _INSTALL = {  # module: what to type when it is missing, if it is more than its name
     "annoy": 'pip install annoy  (needs a C++ compiler; with conda: "conda install python-annoy")',
@@ -12,6 +14,9 @@ _INSTALL = {  # module: what to type when it is missing, if it is more than its 
     "torchvision": "pip install torch torchvision",
     "umap": "pip install umap-learn",
 }
+
+_LOCK = threading.Lock()
+_replaced = []  # by each block that silences now
 
 
 def require(module):
@@ -40,3 +45,30 @@ def require(module):
         raise ImportError(
             f"{top} is needed here and could not be imported ({error}); install it with: {how}"
         ) from error
+
+
+@contextlib.contextmanager
+def bars(shown):
+    """Within the block no bar of tqdm is drawn, by whatever library, unless `shown`.
+
+    Examples
+    --------
+    >>> from tqdm.auto import tqdm
+    >>> with bars(False):
+    ...     tqdm([]).disable
+    True
+    """
+    if shown:
+        yield
+        return
+    from tqdm.std import tqdm
+
+    with _LOCK:
+        _replaced.append(tqdm.__init__)
+        first = _replaced[0]
+        tqdm.__init__ = lambda bar, *args, **how: first(bar, *args, **(how | {"disable": True}))
+    try:
+        yield
+    finally:
+        with _LOCK:  # in whatever order the blocks of several threads end
+            tqdm.__init__ = _replaced.pop()

@@ -4,7 +4,7 @@ Each saved thing is one file: a zip that is not compressed, of ``cbirkit 2 KIND.
 after the other) and ``state.json`` (a tree of plain values that says of each array its type, shape and place). It is read without
 asking for more memory than the file is long. Only classes of cbirkit, of scikit-learn, and those passed as ``trusted`` are made of it.
 
-JSON's own values stand for themselves in the tree; everything else is an object whose key ``"~"`` names its kind. An estimator that
+JSON's own values stand for themselves in the tree; everything else is an object whose key ``"~"`` names its kind, see `_KINDS`. An estimator that
 holds something else (a network, a compiled object) says how it is to be saved through Python's own protocol: ``__getstate__`` returns a
 dict of numbers, strings, lists and arrays, ``__setstate__`` takes it. Caches are best left out of it.
 
@@ -42,16 +42,23 @@ __all__ += ["reading", "save", "save_estimator", "seal"]
 # how the first part of a save is called: the format, and a kind
 _NAME = "cbirkit 2 {}.json"
 _BEGINNING = re.compile(rb"PK\x03\x04.{26}cbirkit 2 ([\w ]+)\.json", re.DOTALL)
-_CONTAINERS = {t.__name__: t for t in (tuple, set, frozenset)}
-_NAMED = {f"builtins.{t.__name__}": t for t in (bool, int, float, str)} | {
-    f"numpy.{name}": value
-    for name, value in vars(np).items()
-    if isinstance(value, np.ufunc) or (isinstance(value, type) and issubclass(value, np.generic))
+_KINDS = {  # kind of a node: a class, its values as simpler ones, and back
+    "float": (float, repr, float),  # those that JSON has not
+    "complex": (complex, repr, complex),
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "ellipsis": (type(...), repr, lambda _: ...),
+    "tuple": (tuple, list, tuple),
+    "set": (set, lambda values: sorted(values, key=repr), set),
+    "frozenset": (frozenset, lambda values: sorted(values, key=repr), frozenset),
+    "scalar": (np.generic, np.asarray, lambda array: array[()]),
+    "dtype": (np.dtype, np.lib.format.dtype_to_descr, np.lib.format.descr_to_dtype),
 }
+_KIND_OF = {cls: kind for kind, (cls, *_) in _KINDS.items()}
+_NAMED = np.sctypeDict | {name: it for name, it in vars(np).items() if isinstance(it, np.ufunc)}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
-_CODE = type | property | staticmethod | classmethod | functools.partial
-_CODE |= types.FunctionType | types.BuiltinFunctionType | types.MethodType
-_SPECIAL = ("__call__", "__getstate__", "__setstate__")  # members that bear on what is computed
+_INNER = re.compile("__|_abc_|_sklearn")  # members that do not bear on what is computed
+_CODE = functools.partial | property | types.CodeType | types.ModuleType
+_CONSTANT = int | float | complex | str | bytes | frozenset | np.generic | type(...) | None
 
 
 def fingerprint(estimator):
@@ -83,7 +90,7 @@ def fingerprint(estimator):
     >>> fingerprint(PCA(2)) == fingerprint(PCA(n_components=2)), fingerprint(PCA(2)) == fingerprint(PCA(3))
     (True, False)
     """
-    return _digest(_Identity().node(estimator, type(estimator).__name__))
+    return _digest(_Identity().tree(estimator, type(estimator).__name__))
 
 
 def code_identity(function):
@@ -97,15 +104,15 @@ def code_identity(function):
 
     Returns
     -------
-    str or None
-        64 hexadecimal digits; None for None.
+    str
+        64 hexadecimal digits.
 
     Examples
     --------
     >>> code_identity(max) == code_identity(min)
     False
     """
-    return None if function is None else _digest(_Identity(loose=True).code(function, "it"))
+    return _digest(_Identity(loose=True).node(function, "it"))
 
 
 def save_estimator(estimator, path):
@@ -187,7 +194,7 @@ def save(value, path, *, kind, about=None):
         As for `save_estimator`.
     """
     path, writer = Path(path), _Writer()
-    tree = writer.node(value, kind if isinstance(value, dict) else type(value).__name__)
+    tree = writer.tree(value, kind if isinstance(value, dict) else type(value).__name__)
     if path.exists() and _kind(path) != kind:
         raise FileExistsError(
             f"{str(path)!r} is no saved {kind} and is not replaced; choose another name, or move it away"
@@ -238,16 +245,16 @@ def seal(array):
 
     Some libraries believe every byte of their own files: kept beside such bytes, it tells that this user saved them on this machine.
     """
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    path = Path(home) / "cbirkit" / "key"
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    path = Path(config, "cbirkit", "key")
     with contextlib.suppress(OSError):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
                 file.write(secrets.token_bytes(32))
                 file.flush()
-                os.link(file.name, path)  # fails where another process was first
-    with contextlib.suppress(OSError):
+                with contextlib.suppress(FileExistsError):  # another process was first
+                    os.link(file.name, path)
         if len(key := path.read_bytes()) == 32:
             return hmac.digest(key, _bytes_of(array), "sha256").hex()
     return ""
@@ -263,12 +270,11 @@ def reading(path, kind):
     """Within the block, whatever goes wrong with what was saved at `path` becomes one sentence, a ``ValueError``."""
     try:
         yield
-    except ImportError:
-        raise
     except Exception as error:  # what a stranger wrote makes readers raise whatever they like
-        raise ValueError(
-            f"the {kind} in {str(path)!r} cannot be loaded: {reason_of(error)}"
-        ) from error
+        if isinstance(error, ImportError):
+            raise
+        told = f"the {kind} in {str(path)!r} cannot be loaded: {reason_of(error)}"
+        raise ValueError(told) from error
 
 
 @contextlib.contextmanager
@@ -276,14 +282,12 @@ def _opened(path, kind):
     """The file of a save and its zip."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(
-            f"there is no file {str(path)!r}; give the one that the {kind} was saved to"
-        )
+        raise FileNotFoundError(f"there is no file {str(path)!r}, where a {kind} was saved")
     with reading(path, kind):
-        if (path / "manifest.json").exists():
-            raise ValueError("it is a folder of cbirkit 0.1.0; save it again with this version")
         if _kind(path) != kind:
-            raise ValueError(f"it is no {kind} that this version of cbirkit saved")
+            of_old = "it is a folder of cbirkit 0.1.0; save it again with this version"
+            other = f"it is no {kind} that this version of cbirkit saved"
+            raise ValueError(of_old if (path / "manifest.json").exists() else other)
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
             packed = any(part.compress_type for part in parts)
@@ -320,110 +324,67 @@ def _path_of(cls):
 class _Writer:
     """Values as nodes of a tree. Arrays are set aside in `arrays`, with the nodes that are to tell their places."""
 
-    _sorted = False  # whether dicts are told without their order
-    _hook = "__getstate__"
-
     def __init__(self):
         self.arrays = []
-        self._open = []  # ids of the objects around the present one
+
+    def tree(self, value, where):
+        """The node of a whole value."""
+        try:
+            return self.node(value, where)
+        except RecursionError:
+            raise ValueError(f"{where} contains itself; take the cycle out") from None
 
     def node(self, value, where):
-        """The node of `value`; `where` names it in errors, such as ``"PCA.mean_"``."""
-        if value is None or type(value) in (bool, int, str):
+        """The node of a value; `where` names it in errors, such as ``"PCA.mean_"``."""
+        cls = type(value)
+        if value is None or cls in (bool, int, str) or (cls is float and math.isfinite(value)):
             return value
-        if type(value) is float:
-            return value if math.isfinite(value) else {"~": "float", "value": repr(value)}
-        if id(value) in self._open:
-            raise ValueError(f"{where} contains itself and cannot be saved; take the cycle out")
-        self._open.append(id(value))
-        try:
-            return self._compound(value, where)
-        finally:
-            self._open.pop()
-
-    def _compound(self, value, where):
-        kind = type(value).__name__
-        if isinstance(value, np.ndarray | np.generic) and not np.ma.isMaskedArray(value):
+        if cls is list:
+            return [self.node(item, where) for item in value]
+        if isinstance(value, dict) and cls.__name__ in ("dict", "OrderedDict", "Bunch"):
+            return {"~": "dict", "items": self._items(value, where)}
+        plain = isinstance(value, np.ndarray) and value.dtype.kind != "V"
+        if plain and not np.ma.isMaskedArray(value):
             return self._array(value, where)
-        if type(value) in (list, *_CONTAINERS.values()):
-            items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value)]
-            if kind == "list":
-                return items
-            return {"~": kind, "items": items if kind == "tuple" else sorted(items, key=_json)}
-        if isinstance(value, dict) and kind in ("dict", "OrderedDict", "Bunch"):
-            items = [
-                [self.node(k, where), self.node(v, f"{where}[{k!r}]")] for k, v in value.items()
-            ]
-            return {"~": "dict", "items": sorted(items, key=_json) if self._sorted else items}
-        if isinstance(value, np.dtype):
-            return {"~": "dtype", "value": self._dtype(value, where)}
-        if isinstance(value, np.random.RandomState):
-            return {"~": "RandomState", "state": self.node(value.get_state(legacy=True), where)}
-        for name, known in _NAMED.items():
-            if known is value:
-                return {"~": "named", "name": name}
-        if isinstance(value, functools.partial) or (callable(value) and hasattr(value, "__name__")):
-            return self.code(value, where)
-        if isinstance(value, BaseEstimator) or hasattr(type(value), "transform"):
+        base = next((one for one in (np.generic, np.dtype) if isinstance(value, one)), cls)
+        if base in _KIND_OF:
+            kind = _KIND_OF[base]
+            return {"~": kind, "value": _Writer.node(self, _KINDS[kind][1](value), where)}
+        if _NAMED.get(getattr(value, "__name__", None), self) is value:
+            return {"~": "named", "name": value.__name__}
+        if isinstance(value, BaseEstimator) or hasattr(cls, "transform"):
             return self._object(value, where)
         raise ValueError(
-            f"{where} is a {_path_of(type(value))}, which cannot be saved or identified; give its class "
-            "a __getstate__ (and __setstate__) that turns it into a dict of numbers, strings, lists and arrays"
+            f"{where} holds a {_path_of(cls)}, which cannot be saved or identified; write a class with transform and "
+            "a __getstate__ that gives a dict of numbers, strings, lists and arrays, and load it with trusted=[…]"
         )
+
+    def _items(self, value, where):
+        return [[self.node(k, where), self.node(v, f"{where}[{k!r}]")] for k, v in value.items()]
 
     def _array(self, value, where):
-        node = {"~": "array" if isinstance(value, np.ndarray) else "scalar"}
-        node["shape"] = list(value.shape)
+        node = {"~": "array", "shape": list(value.shape)}
         if value.dtype == object:
-            items = [self.node(item, f"{where}[{i}]") for i, item in enumerate(value.flat)]
-            return node | {"~": "objects", "items": items}
-        node["dtype"] = self._dtype(value.dtype, where)
-        self._keep(node, value)
+            return node | {"~": "objects", "items": self.node(value.ravel().tolist(), where)}
+        # sums over columns differ in their last bits from sums over rows, so the order is kept
+        order = "F" if value.flags.f_contiguous and value.ndim > 1 else "C"
+        node |= {"dtype": value.dtype.str, "order": order}
+        self._keep(node, value.T if order == "F" else value)
         return node
 
-    def _dtype(self, dtype, where):
-        if dtype.hasobject or dtype.kind == "V":
-            raise ValueError(
-                f"{where} is structured ({dtype}) and cannot be saved; use plain columns"
-            )
-        return dtype.str
-
     def _keep(self, node, array):
-        # sums over columns differ in their last bits from sums over rows, so the order is kept
-        node["order"] = "F" if array.flags.f_contiguous and array.ndim > 1 else "C"
-        self.arrays.append((node, array.T if node["order"] == "F" else array))
-
-    def code(self, value, where):
-        """The node of a class or function."""
-        raise ValueError(
-            f"{where} is {getattr(value, '__name__', value)!r}, a function or class, which cannot be saved without "
-            "pickle; write a class with a transform method, and pass it as trusted=[…] when loading"
-        )
+        self.arrays.append((node, array))
 
     def _object(self, value, where):
-        cls = type(value)
-        state = getattr(value, self._hook, value.__getstate__)() or {}
-        if not isinstance(state, dict):
-            raise TypeError(f"{where}: {cls.__name__}.{self._hook} has to give a dict")
-        skipped = self._skipped(value)
-        if isinstance(value, NearestNeighbors):
-            skipped |= {"_tree"}  # a compiled object; grown again from _fit_X
-        name = cls.__name__ if where == cls.__name__ else f"{where} ({cls.__name__})"
-        keys = [key for key in (sorted(state) if self._sorted else state) if key not in skipped]
-        state = {key: self.node(state[key], f"{name}.{key}") for key in keys}
-        return {"~": "object", "class": _path_of(cls), "state": _without_caches(cls, state)}
+        cls, name = type(value), type(value).__name__
+        name = name if where == name else f"{where} ({name})"
+        state = {k: self.node(v, f"{name}.{k}") for k, v in self._state_of(value).items()}
+        return {"~": "object", "class": _path_of(cls), "state": state}
 
-    def _skipped(self, value):
-        return set()
-
-
-def _without_caches(cls, state):
-    """The state of an estimator without the place where scikit-learn's keep fits, as pickles."""
-    return (
-        state | {"memory": None}
-        if cls.__module__.startswith("sklearn.") and "memory" in state
-        else state
-    )
+    def _state_of(self, value):
+        # a compiled object, which is grown again from _fit_X
+        skipped = {"_tree"} if isinstance(value, NearestNeighbors) else ()
+        return {key: item for key, item in value.__getstate__().items() if key not in skipped}
 
 
 class _Identity(_Writer):
@@ -439,97 +400,68 @@ class _Identity(_Writer):
         What code uses and is neither a constant nor code is told by its type, instead of by its value.
     """
 
-    _sorted = True
-    _hook = "_identity_state"  # of those who can tell what they compute in fewer words
-
     def __init__(self, *, loose=False):
         super().__init__()
         self._loose = loose
         self._seen = {}  # code that was told before, and as which one, by id
 
+    def node(self, value, where):
+        if isinstance(value, _CODE) or hasattr(value, "__qualname__"):
+            if id(value) in self._seen:
+                return {"seen": self._seen[id(value)][0]}
+            self._seen[id(value)] = len(self._seen), value
+            value = self._parts(value, where)
+        if self._loose and type(value) is not tuple and not isinstance(value, _CONSTANT):
+            return type(value).__qualname__
+        return super().node(value, where)
+
+    def _items(self, value, where):
+        return sorted(super()._items(value, where), key=_json)
+
     def _keep(self, node, array):
         node["sha256"] = hashlib.sha256(_bytes_of(array)).hexdigest()
 
-    def _skipped(self, value):
-        return _NOT_IDENTITY | set(getattr(value, "_not_identity", ()))
+    def _state_of(self, value):
+        # some can tell what they compute in fewer words
+        state = getattr(value, "_identity_state", value.__getstate__)() or {}
+        skipped = _NOT_IDENTITY.union(getattr(value, "_not_identity", ()))
+        return {key: state[key] for key in sorted(state.keys() - skipped)}
 
     def _object(self, value, where):
-        return super()._object(value, where) | {"code": self.code(type(value), where)}
+        return super()._object(value, where) | {
+            "code": self.node(type(value), f"the code of {where}")
+        }
 
-    def code(self, value, where):
-        """What tells a version of a class, function or module from another one."""
-        if isinstance(value, property):
-            return [self.code(each, where) for each in (value.fget, value.fset) if each]
-        if isinstance(value, functools.partial):
-            return self._used((value.func, *value.args, *value.keywords.items()), where)
+    def _parts(self, value, where):
+        """What tells a version of a class, function or module from another one: a tuple of constants and of code."""
         value = getattr(value, "__func__", value)  # of a method
         if not isinstance(value, type | types.FunctionType):
             value = getattr(value, "__wrapped__", value)  # functools.cache
-        name = getattr(value, "__qualname__", None)
+        match value:
+            case functools.partial():
+                return value.func, value.args, tuple(value.keywords.items())
+            case property():
+                return value.fget, value.fset
+            case types.CodeType():
+                return value.co_code, value.co_consts, value.co_names, value.co_varnames
+            case types.ModuleType():
+                return (_library(value.__name__),)
         variables = getattr(value, "__globals__", {})
         home = variables.get("__name__") or getattr(value, "__module__", None) or "builtins"
-        if id(value) in self._seen:
-            return {"seen": self._seen[id(value)][0]}
-        self._seen[id(value)] = len(self._seen), value
-        if isinstance(value, type):
-            members = {} if _is_library(home) else vars(value)
-            members = [[key, self._member(key, members[key], where)] for key in sorted(members)]
-            bases = [self.code(base, where) for base in value.__bases__]
-            return [_library(home, name), getattr(value, "_version", 0), members, bases]
-        if isinstance(value, types.FunctionType):
-            return [_library(home, name), *self._function(value, home, where)]
-        if callable(value) and name and _is_library(home):  # compiled
-            return _library(home, name)
-        raise ValueError(
-            f"{where} uses {value!r}, which cannot be identified, so stored embeddings could go stale; "
-            "make it a parameter that is a number, string or array, or do without a store"
-        )
-
-    def _member(self, name, value, where):
-        if name.startswith(("__", "_abc_", "_sklearn")) and name not in _SPECIAL:
-            return None
-        try:
-            return self._used(value, where)
-        except ValueError:
-            if callable(value) or isinstance(value, property | staticmethod | classmethod):
-                raise
-            return type(value).__qualname__  # descriptors that scikit-learn puts into classes
-
-    def _function(self, function, home, where):
-        cells = []
-        for cell in function.__closure__ or ():
-            with contextlib.suppress(ValueError):  # not filled yet
-                cells.append(cell.cell_contents)
+        told = _library(home, value.__qualname__), getattr(value, "_version", 0)
+        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         if _is_library(home):  # a decorator of a library may hold a function of the user
-            return [
-                self.code(cell, where) for cell in cells if isinstance(cell, types.FunctionType)
-            ]
-        names, variables = sorted(_names(function.__code__)), function.__globals__
-        used = [
-            [name, self._used(variables[name], where, names)] for name in names if name in variables
-        ]
-        given = (function.__defaults__, *sorted((function.__kwdefaults__ or {}).items()), *cells)
-        return [_described(function.__code__), self._used(given, where), used]
-
-    def _used(self, value, where, names=()):
-        """The node of what code uses; of a module of the user, of what is used of it."""
-        if isinstance(value, types.ModuleType):
-            if _is_library(value.__name__):
-                return _library(value.__name__)
-            found = [(name, getattr(value, name)) for name in names if hasattr(value, name)]
-            return [[name, self._used(each, where)] for name, each in found]
-        if isinstance(value, tuple):
-            return [self._used(item, where) for item in value]
-        if isinstance(value, bytes | complex):
-            return repr(value)
-        if isinstance(value, _CODE):
-            return self.code(value, where)
-        if self._loose and not isinstance(value, bool | int | float | str | frozenset | None):
-            return type(value).__qualname__
-        try:
-            return self.node(value, where)
-        except ValueError:
-            return self.code(value, where)
+            return *told, *(cell for cell in cells if _is_function(cell))
+        if isinstance(value, type):
+            members = [(name, _member(it)) for name, it in sorted(vars(value).items())]
+            shown = (one for one in members if _is_function(one[1]) or not _INNER.match(one[0]))
+            return *told, tuple(shown), value.__bases__
+        if not _is_function(value):
+            raise ValueError(f"{where} uses {value!r}, which is compiled and cannot be identified")
+        names = sorted(_names(value.__code__))
+        used = ((name, _used(variables[name], names)) for name in names if name in variables)
+        given = value.__defaults__, tuple((value.__kwdefaults__ or {}).items())
+        return *told, value.__code__, *given, tuple(cells), tuple(used)
 
 
 def _is_library(module):
@@ -537,14 +469,17 @@ def _is_library(module):
     root = module.split(".")[0]
     file = getattr(sys.modules.get(root), "__file__", None) or ""
     installed = "site-packages" in file or "dist-packages" in file
-    ours = ("cbirkit", "sklearn", "builtins", *sys.stdlib_module_names)
     # a notebook or script is not, although Jupyter's launcher is an installed file
-    return root != "__main__" and (installed or root in ours)
+    return root != "__main__" and (installed or root in ("cbirkit", *sys.stdlib_module_names))
 
 
 def _library(module, name=""):
     version = getattr(sys.modules.get(module.split(".")[0]), "__version__", "")
     return f"{module}.{name} {version}" if _is_library(module) else name
+
+
+def _is_function(value):
+    return isinstance(value, types.FunctionType)
 
 
 def _names(code):
@@ -553,12 +488,17 @@ def _names(code):
     return set(code.co_names).union(*inner)
 
 
-def _described(code):
-    """What a function does, apart from what its names stand for; or one of the constants in it."""
-    if not isinstance(code, types.CodeType):  # the order of a set differs between processes
-        return repr(sorted(map(repr, code)) if isinstance(code, frozenset) else code)
-    constants = [_described(part) for part in code.co_consts]
-    return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames)]
+def _used(value, names):
+    """What code that mentions `names` uses of a value: all, but of a module of the user only these."""
+    if not isinstance(value, types.ModuleType) or _is_library(value.__name__):
+        return value
+    return tuple(_used(getattr(value, name, None), names) for name in names)
+
+
+def _member(value):
+    """A member of a class; the type of a descriptor that scikit-learn puts into classes."""
+    known = isinstance(value, property) or hasattr(value, "__qualname__")
+    return value if known or not hasattr(value, "__get__") else type(value).__qualname__
 
 
 class _Reader:
@@ -577,65 +517,49 @@ class _Reader:
             case {"~": "object", "class": str(path), "state": dict(state)}:
                 return self._object(self._class(path), state)
             case {"~": "array"}:
-                return self._array(node)
-            case {"~": "scalar"}:
-                return self._array(node)[()]
-            case {"~": "objects", "items": items, "shape": shape}:
-                array = np.empty(len(items), dtype=object)
-                for i, item in enumerate(items):
-                    array[i] = self.value(item)
-                return array.reshape(shape)
-            case {"~": "tuple" | "set" | "frozenset" as kind, "items": items}:
-                return _CONTAINERS[kind](self.value(item) for item in items)
+                return self._array(**{key: item for key, item in node.items() if key != "~"})
+            case {"~": "objects", "items": list(items), "shape": shape}:
+                return np.fromiter(map(self.value, items), object).reshape(shape)
             case {"~": "dict", "items": items}:
                 return {self.value(key): self.value(item) for key, item in items}
-            case {"~": "float", "value": text}:
-                return float(text)
-            case {"~": "dtype", "value": str(text)}:
-                return np.dtype(text)
             case {"~": "named", "name": str(name)} if name in _NAMED:
                 return _NAMED[name]
-            case {"~": "RandomState", "state": state}:
-                random = np.random.RandomState()
-                random.set_state(self.value(state))
-                return random
+            case {"~": str(kind), "value": value} if kind in _KINDS:
+                return _KINDS[kind][2](self.value(value))
             case dict():
                 raise ValueError("it holds a value of an unknown kind")
         return node
 
-    def _array(self, node):
-        dtype, shape = np.dtype(node["dtype"]), tuple(node["shape"])
-        self._left -= dtype.itemsize * math.prod(shape)
+    def _array(self, dtype, shape, offset, order):
+        dtype, n = np.dtype(dtype), math.prod(shape)
+        self._left -= dtype.itemsize * n
         if self._left < 0 or min(shape, default=0) < 0 or dtype.hasobject or not dtype.itemsize:
             raise ValueError(f"it tells of an array of {shape} numbers, more than the file holds")
-        if 0 in shape:
-            return np.empty(shape, dtype)
-        mapped = np.memmap(self._file, dtype, "r", node["offset"], shape, node["order"])
-        return np.asarray(mapped) if self._mmap else np.array(mapped)
+        if self._mmap and n:
+            return np.asarray(np.memmap(self._file, dtype, "r", offset, tuple(shape), order))
+        self._file.seek(offset)
+        return np.fromfile(self._file, dtype, n).reshape(shape, order=order)
 
     def _class(self, path):
         if path in self._trusted:
             return self._trusted[path]
         module, _, name = path.rpartition(".")
-        root = path.split(".")[0]
-        if root not in ("cbirkit", "sklearn") or ".__" in path:
-            raise ValueError(
-                f"it holds a {path}, a class from outside cbirkit and scikit-learn; if you trust it, pass trusted=[{name}]"
-            )
-        cls = None
-        with contextlib.suppress(ImportError):
-            cls = getattr(importlib.import_module(module), name, None)
-        if not (isinstance(cls, type) and issubclass(cls, BaseEstimator) and _path_of(cls) == path):
-            raise ValueError(
-                f"it holds a {path}, which the installed {root} has not as an estimator"
-            )
-        return cls
+        if module.split(".")[0] in ("cbirkit", "sklearn") and ".__" not in path:
+            with contextlib.suppress(ImportError):
+                cls = getattr(importlib.import_module(module), name, None)
+                is_estimator = isinstance(cls, type) and issubclass(cls, BaseEstimator)
+                if is_estimator and _path_of(cls) == path:
+                    return cls
+        raise ValueError(
+            f"it holds a {path}, which is no estimator of cbirkit or scikit-learn; if you trust it, pass trusted=[{name}]"
+        )
 
     def _object(self, cls, state):
         state = {name: self.value(item) for name, item in state.items()}
+        if cls.__module__.startswith("sklearn.") and "memory" in state:
+            state["memory"] = None  # scikit-learn's keep of fits, which are pickles
         found = cls.__new__(cls)
-        # a stranger may bring them back
-        getattr(found, "__setstate__", vars(found).update)(_without_caches(cls, state))
+        getattr(found, "__setstate__", vars(found).update)(state)
         if isinstance(found, NearestNeighbors) and hasattr(found, "_fit_X"):
             found.fit(found._fit_X)
         return found

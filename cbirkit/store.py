@@ -3,11 +3,9 @@
 import contextlib
 import errno
 import hashlib
-import itertools
 import logging
 import os
 import sqlite3
-import tempfile
 import time
 import zlib
 from collections import deque
@@ -20,15 +18,14 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import gen_batches
 
 from ._atomic import plain_errors, reason_of
-from ._progress import bars
+from ._optional import bars
 from .images import ImageCollection, ImageProblem
 from .persistence import fingerprint
 
-__all__ = ["DamagedStore", "DigestCache", "Embedded", "EmbeddingStore", "ahead", "check_encoder"]
-__all__ += ["contents_key", "embed", "is_settled", "split_pipeline", "stamp_of"]
+__all__ = ["DigestCache", "Embedded", "EmbeddingStore", "ahead", "check_encoder"]
+__all__ += ["embed", "is_settled", "split_pipeline", "stamp_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +33,13 @@ _SCHEMA = {
     "CREATE TABLE files (path BLOB PRIMARY KEY, stamp TEXT, digest TEXT)",
     "CREATE TABLE embeddings (encoder TEXT, image BLOB, dtype TEXT, vector BLOB, crc INTEGER, PRIMARY KEY (encoder, image))",
 }
-_NUMBERS = {  # of errors of SQLite
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-}
-_KEY_BYTES = 16
-_CHUNK = 4096  # embeddings read at a time
+_DTYPES = {"float32": "<f4", "uint8": "u1"}  # of embeddings, as they are kept
 _BATCH_BYTES = 128 << 20  # pixels held in a batch: photographs of 50 megapixels come one at a time
-_IN_MEMORY = 64 << 20  # larger results are mapped from a scratch file
 _TICK = 500  # images skipped before progress is told
 _RACY = 2.0  # seconds: a file changed twice within the clock's tick could keep its time stamp
 
 
-class DamagedStore(ValueError):
+class _Damaged(ValueError):
     """A database, or embeddings in it, that cannot be read."""
 
 
@@ -61,7 +50,6 @@ class Embedded:
     Attributes
     ----------
     embeddings : ndarray of shape (n_good, n_dims), float32 (or uint8, where the encoder gives packed bits)
-        A read-only ``memmap`` where it comes from a store and is larger than 64 MB.
     positions : ndarray of shape (n_good,), int64
         Position in the collection of each row.
     problems : DataFrame with the columns ``name`` and ``reason``
@@ -170,33 +158,29 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     """
     images = _checked(encoder, images, batch_size)
     head, tail = split_pipeline(encoder)
-    run = {"batch_size": batch_size, "progress": progress}
     if store is None:
-        return _embed(head, tail, images, _MemoryRows(), None, **run)
+        return _embed(head, tail, _Reading(images, head, batch_size), _Memory(), progress)
     identity = _identity(head)
     for attempt in (1, 2):
+        reading = _Reading(images, head, batch_size, store.file)
         try:
             with _opened(store.file) as connection:
-                rows = _Rows(connection, store, identity)
-                return _embed(head, tail, images, rows, store.file, **run)
-        except DamagedStore as error:  # by now it is out of the way
+                return _embed(head, tail, reading, _Rows(connection, store, identity), progress)
+        except _Damaged as error:  # by now it is out of the way
             if attempt == 2:
                 raise
             logger.getChild("damaged").warning("%s", error)
 
 
-def _embed(head, tail, images, rows, cache_file, *, batch_size, progress):
-    reading = _Reading(images, rows.known, batch_size, head, cache_file)
+def _embed(head, tail, reading, rows, progress):
     _fill(head, reading, rows, progress)
-    n_lost = len(reading.problems)
+    images, n_lost = reading.images, len(reading.problems)
     good = np.array([row for row, key in enumerate(reading.keys) if key is not None], np.int64)
     if not len(good):
         name, reason = reading.problems[0]
-        if len(images) == 1:
+        if n_lost == 1:
             raise ImageProblem(name, reason)
-        raise ValueError(
-            f"none of the {len(images)} images can be used; the first, {name!r}: {reason}"
-        )
+        raise ValueError(f"none of the {n_lost} images can be used; the first, {name!r}: {reason}")
     if n_lost:
         logger.warning("%d of %d images cannot be used, see .problems", n_lost, len(images))
     keys = [reading.keys[row] for row in good]
@@ -204,13 +188,10 @@ def _embed(head, tail, images, rows, cache_file, *, batch_size, progress):
     # packed bits may well be 0
     silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
     if silent.any():
-        logger.warning(
-            "%d of %d embeddings are zero, as of images without key points", silent.sum(), len(good)
-        )
+        told = "%d of %d embeddings are zero, as of images without key points"
+        logger.warning(told, silent.sum(), len(good))
     if tail is not None:
-        names, parts = images.ids[good], gen_batches(len(good), _CHUNK)
-        parts = [_checked_vectors(tail.transform(vectors[p]), names[p], tail) for p in parts]
-        vectors = np.concatenate(parts)
+        vectors = _checked_vectors(tail.transform(vectors), images.ids[good], tail)
     problems = pd.DataFrame(reading.problems, columns=["name", "reason"], dtype=object)
     digests = np.array([key.hex() for key in keys], dtype=object)
     return Embedded(vectors, good, problems, digests, reading.stamps, silent)
@@ -246,13 +227,9 @@ def _is_vector_step(step):
 def check_encoder(encoder):
     """Raise TypeError unless `encoder` is an instance with ``transform``."""
     if isinstance(encoder, type):
-        raise TypeError(
-            f"the encoder is the class {encoder.__name__}; give an instance: {encoder.__name__}()"
-        )
+        raise TypeError(f"the encoder is the class {encoder.__name__}; give an instance of it")
     if not hasattr(encoder, "transform"):
-        raise TypeError(
-            f"{type(encoder).__name__} is no encoder: it has no transform(images); see cbirkit.encoders"
-        )
+        raise TypeError(f"{type(encoder).__name__} is no encoder: it has no transform(images)")
 
 
 def _checked(encoder, images, batch_size):
@@ -260,9 +237,7 @@ def _checked(encoder, images, batch_size):
     if type(batch_size) is not int or batch_size < 1:
         raise ValueError(f"batch_size={batch_size!r} is not a positive whole number; use 64, say")
     if isinstance(images, str | Path):
-        raise TypeError(
-            f"got the path {str(images)!r}; use ImageCollection.from_folder or from_files"
-        )
+        raise TypeError(f"got the path {str(images)!r}; use ImageCollection.from_folder")
     if not isinstance(images, ImageCollection):
         images = ImageCollection.from_arrays(images)
     if not len(images):
@@ -279,26 +254,24 @@ def _identity(encoder):
 
 def _called(encoder):
     """What the progress bar calls an encoder: a union by its parts."""
-    if isinstance(encoder, FeatureUnion):
-        return " + ".join(_called(part) for _, part in encoder.transformer_list)
-    return type(encoder).__name__
+    parts = [part for _, part in getattr(encoder, "transformer_list", [("", encoder)])]
+    return " + ".join(type(part).__name__ for part in parts)
 
 
 def _fill(encoder, reading, rows, progress):
     """Encode what `rows` lacks; each batch is kept when it is done."""
     from tqdm.auto import tqdm
 
-    encode = encoder.transform if reading.prepare is None else encoder.transform_prepared
     total, n_dims = len(reading.images), None
     bar = tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1)
-    with bar, bars(progress), contextlib.closing(ahead(reading.batches())) as batches:
+    with bar, bars(progress), contextlib.closing(ahead(reading.batches(rows))) as batches:
         for reached, batch in batches:
             if batch:
                 if n_dims is None:
                     rows.prepare()  # what cannot be written is told before the work
                 positions, pictures = map(list, zip(*batch, strict=True))
                 names = reading.images.ids[positions]
-                vectors = _checked_vectors(encode(pictures), names, encoder, n_dims)
+                vectors = _checked_vectors(reading.encode(pictures), names, encoder, n_dims)
                 n_dims = vectors.shape[1]
                 rows.add([reading.keys[position] for position in positions], vectors)
             bar.update(reached - bar.n)
@@ -308,59 +281,50 @@ def _checked_vectors(vectors, names, encoder, n_dims=None):
     """Embeddings as float32 (uint8 is kept), one row for each of `names`, finite; errors name the image."""
     what = type(encoder.steps[-1][1] if isinstance(encoder, Pipeline) else encoder).__name__
     vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
-    fits = vectors.ndim == 2 and len(vectors) == len(names) and vectors.shape[1] > 0
-    if not fits or n_dims not in (None, vectors.shape[1]):
+    is_table = vectors.ndim == 2 and vectors.shape[1] > 0 and vectors.dtype.kind in "fiub"
+    wanted = len(names), n_dims or "n_dims"
+    if not is_table or vectors.shape != (len(names), n_dims or vectors.shape[1]):
         raise ValueError(
-            f"{what} gave an array of shape {vectors.shape} for {len(names)} images, the first {names[0]!r}; its transform "
-            f"must give (n_images, n_dims){f', as the {n_dims} dimensions before' if n_dims else ''}"
+            f"{what} gave {vectors.dtype} of shape {vectors.shape} for {len(names)} images, the first {names[0]!r}; "
+            f"its transform must give numbers of shape {wanted}"
         )
     if vectors.dtype == np.uint8:
         return vectors
-    if vectors.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{what} gave values of type {vectors.dtype}; its transform must give numbers"
-        )
     with np.errstate(over="ignore"):
         vectors = vectors.astype(np.float32, copy=False)
     bad = ~np.isfinite(vectors).all(axis=1)
     if bad.any():
-        raise ValueError(
-            f"{what} gave NaN or infinity for the image {names[int(bad.argmax())]!r}; leave that image out or mend the encoder"
-        )
+        name = names[int(bad.argmax())]
+        raise ValueError(f"{what} gave NaN or infinity for the image {name!r}; leave it out")
     return vectors
 
 
 # ---------------------------------------------------------------------- the database
 
 
-def _connect(file):
+@contextlib.contextmanager
+def _connected(file):
     """A connection to the database `file`, which is made if need be; errors are those of SQLite."""
     for path in (f"{file}{ending}" for ending in ("", "-wal", "-shm", "-journal")):
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-            raise FileExistsError(
-                f"{path} is a pipe or a device; delete it, or choose another folder"
-            )
-    if os.access(file.parent, os.W_OK):
-        connection = sqlite3.connect(file, timeout=60)
-    else:
-        connection = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)
-    try:
+            raise FileExistsError(f"{path} is a pipe or a device; delete it")
+    how = "" if os.access(file.parent, os.W_OK) else "?immutable=1"
+    uri = file.absolute().as_uri() + how
+    with contextlib.closing(sqlite3.connect(uri, timeout=60, uri=True)) as connection:
         find = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
-        if not (tables := {sql for (sql,) in connection.execute(find)}):
+        tables = {sql for (sql,) in connection.execute(find)}
+        if tables - _SCHEMA:  # nor are views and triggers of a stranger run
+            raise FileExistsError(f"{file} is a database of something else; choose another folder")
+        if not tables:
             if file.with_name("embeddings").is_dir():
                 told = "embeddings of cbirkit 0.1.0 in %s are not read but computed again"
                 logger.getChild("damaged").warning(told, file.parent)
             connection.execute("PRAGMA page_size = 16384")
             connection.execute("PRAGMA journal_mode = WAL")
-            tables = "; ".join(one.replace("TABLE", "TABLE IF NOT EXISTS") for one in _SCHEMA)
-            connection.executescript(f"BEGIN IMMEDIATE; {tables}; COMMIT")
-        elif tables != _SCHEMA:  # nor are views and triggers of a stranger run
-            raise FileExistsError(f"{file} is a database of something else; choose another folder")
+        for table in _SCHEMA - tables:
+            connection.execute(table.replace("TABLE", "TABLE IF NOT EXISTS"))
         connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        yield connection
 
 
 @contextlib.contextmanager
@@ -371,15 +335,14 @@ def _opened(file):
     ------
     OSError
         It cannot be read or written: one sentence.
-    DamagedStore
+    _Damaged
         It was damaged.
     """
-    connection = None
     try:
         with plain_errors(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)
-        connection = _connect(file)
-        yield connection
+        with _connected(file) as connection:
+            yield connection
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or file.is_dir():
@@ -387,47 +350,38 @@ def _opened(file):
                 os.replace(file, f"{file}.damaged")
             for more in ("-wal", "-shm"):
                 Path(f"{file}{more}").unlink(missing_ok=True)
-            raise DamagedStore(
-                f"{file} is damaged ({error}) and was moved to {file.name}.damaged; its embeddings are computed again"
-            ) from error
-        with plain_errors(file):
-            raise OSError(_NUMBERS.get(code, errno.EIO), str(error), str(file)) from error
-    finally:
-        if connection is not None:
-            connection.close()
+            told = f"{file} is damaged ({error}) and was moved to {file.name}.damaged"
+            raise _Damaged(f"{told}; its embeddings are computed again") from error
+        told = OSError(f"cannot write {str(file)!r}: {error}; free space, or choose another folder")
+        told.errno = errno.EIO
+        raise told from error
 
 
-class _MemoryRows:
-    """Embeddings by keys of image contents, where there is no store."""
-
-    def __init__(self):
-        self.known = {}
+class _Memory(dict):
+    """Embeddings by keys of image contents, where there is no store; see `_Rows`."""
 
     def prepare(self):
         """Nothing is to be prepared."""
 
     def add(self, keys, vectors):
         """Keep `vectors` (n, n_dims) under `keys`."""
-        self.known.update(zip(keys, vectors, strict=True))
+        self.update(zip(keys, vectors, strict=True))
 
     def read(self, keys):
         """The embeddings of `keys`, (n, n_dims)."""
-        return np.stack([self.known[key] for key in keys])
+        return np.stack([self[key] for key in keys])
 
 
 class _Rows:
-    """Embeddings of one encoder in a database, by keys of image contents.
-
-    Attributes
-    ----------
-    known : set of bytes
-        Keys that need no encoding.
-    """
+    """Embeddings of one encoder in a database, by keys of image contents; those in it need no encoding."""
 
     def __init__(self, connection, store, encoder):
         self._connection, self._store, self._encoder = connection, store, encoder
         query = "SELECT image FROM embeddings WHERE encoder = ?"
-        self.known = {key for (key,) in connection.execute(query, (encoder,))}
+        self._known = {key for (key,) in connection.execute(query, (encoder,))}
+
+    def __contains__(self, key):
+        return key in self._known
 
     def prepare(self):
         """Raise an error of SQLite if the database cannot be written."""
@@ -435,65 +389,40 @@ class _Rows:
 
     def add(self, keys, vectors):
         """Keep `vectors` (n, n_dims) under `keys`."""
-        little = vectors.astype(vectors.dtype.newbyteorder("<"), copy=False)
+        kind = vectors.dtype.name
         rows = [
-            (self._encoder, key, little.dtype.name, data, zlib.crc32(data, zlib.crc32(key)))
-            for key, data in zip(keys, map(bytes, little), strict=True)
+            (self._encoder, key, kind, data, zlib.crc32(data, zlib.crc32(key)))
+            for key, data in zip(keys, map(bytes, vectors.astype(_DTYPES[kind])), strict=True)
         ]
         with self._connection:
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)", rows
-            )
-        self.known.update(keys)
+            query = "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)"
+            self._connection.executemany(query, rows)
+        self._known.update(keys)
         self._store.n_encoded += len(keys)
 
     def read(self, keys):
-        """The embeddings of `keys`, (n, n_dims): in memory, or mapped from a file in the folder of the store where they are large.
-
-        Raises
-        ------
-        DamagedStore
-            Some were damaged; they are forgotten.
-        """
-        parts = (self._read_some(keys[some]) for some in gen_batches(len(keys), _CHUNK))
-        first = next(parts)
-        shape, dtype, parts = (
-            (len(keys), first.shape[1]),
-            first.dtype,
-            itertools.chain([first], parts),
-        )
-        if len(keys) * first[0].nbytes <= _IN_MEMORY:
-            return np.concatenate(list(parts))
-        scratch = self._store.folder if os.access(self._store.folder, os.W_OK) else None
-        with plain_errors(self._store.folder), tempfile.TemporaryFile(dir=scratch) as file:
-            for part in parts:  # written, not mapped: a full disk is then an error and not a crash
-                file.write(part.data)
-            file.flush()
-            return np.memmap(file, dtype=dtype, mode="r", shape=shape)
-
-    def _read_some(self, keys):
-        marks = ", ".join("?" * len(keys))
-        query = f"SELECT image, dtype, vector, crc FROM embeddings WHERE encoder = ? AND image IN ({marks})"
-        found, kinds = {}, set()
-        for key, dtype, data, crc in self._connection.execute(query, (self._encoder, *keys)):
+        """The embeddings of `keys`, (n, n_dims); `_Damaged` where some were damaged, which are forgotten."""
+        query = "SELECT dtype, vector, crc FROM embeddings WHERE encoder = ? AND image = ?"
+        found, kinds, bad = bytearray(), set(), []
+        for key in keys:
+            row = self._connection.execute(query, (self._encoder, key)).fetchone()
+            kind, data, crc = row or (None, None, None)
             if isinstance(data, bytes) and crc == zlib.crc32(data, zlib.crc32(key)):
-                found[key] = data
-                kinds.add((dtype, len(data)))
-        bad = [key for key in keys if key not in found]
-        with contextlib.suppress(ValueError):  # of a width that is none
-            if not bad and len(kinds) == 1:
-                dtype = np.dtype("u1" if kinds.pop()[0] == "uint8" else "<f4")
-                some = np.frombuffer(b"".join(found[key] for key in keys), dtype)
-                some = some.reshape(len(keys), -1).astype(dtype.newbyteorder("="), copy=False)
-                if np.isfinite(some).all() and some.size:
-                    return some
-        bad = [(self._encoder, key) for key in bad or keys]
+                found += data
+                kinds.add((kind, len(data)))
+            else:
+                bad.append(key)
+        with contextlib.suppress(ValueError, KeyError):  # of a width or a type that is none
+            if not bad:
+                ((kind, _),) = kinds
+                vectors = np.frombuffer(found, _DTYPES[kind]).reshape(len(keys), -1)
+                if vectors.size and np.isfinite(vectors).all():
+                    return vectors
         with self._connection:
             query = "DELETE FROM embeddings WHERE encoder = ? AND image = ?"
-            self._connection.executemany(query, bad)
-        raise DamagedStore(
-            f"{len(bad)} embeddings in {self._store.file} are damaged and are computed again"
-        )
+            self._connection.executemany(query, [(self._encoder, key) for key in bad or keys])
+        told = f"{len(bad or keys)} embeddings in {self._store.file} are damaged"
+        raise _Damaged(f"{told} and are computed again")
 
 
 class DigestCache:
@@ -509,38 +438,39 @@ class DigestCache:
     """
 
     def __init__(self, file):
-        self.file = file
-        self._connection = None
-        self._new = []
+        self._file, self._new = file, []
+        self._connection, self._opened = None, contextlib.ExitStack()
 
     def __enter__(self):
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self._connection = None if self.file is None else _connect(self.file)
+        if self._file is not None:
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._connection = self._opened.enter_context(_connected(self._file))
         return self
 
     def __exit__(self, *exception):
         self._write()
-        if self._connection is not None:
-            self._connection.close()
+        self._opened.close()
 
-    def get(self, path, stamp):
-        """The digest of the file at `path`, or None if it is not known of a file with this stamp."""
-        if path is not None and self._connection is not None:
+    def key(self, images, position, stamp):
+        """Bytes that identify the contents of one image, whose file has this stamp now."""
+        path, digest = images.path(position), None
+        known = self._connection is not None and path is not None
+        file = (os.fsencode(path), repr(stamp)) if known else None
+        if known:
             query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
             with contextlib.suppress(sqlite3.Error):
-                for (digest,) in self._connection.execute(query, (os.fsencode(path), repr(stamp))):
-                    return str(digest)
-        return None
-
-    def put(self, path, stamp, digest):
-        """Remember a digest, unless the file changed so lately that it could change again under the same stamp."""
-        if path is not None and self._connection is not None and is_settled(stamp):
-            self._new.append((os.fsencode(path), repr(stamp), digest))
-        if len(self._new) >= 1000:
-            self._write()
+                digest = str(*self._connection.execute(query, file).fetchone() or [""])
+        if not digest:
+            digest = images.digest(position)
+            # else it could change again under the same stamp
+            if known and is_settled(stamp):
+                self._new.append((*file, digest))
+                if len(self._new) >= 1000:
+                    self._write()
+        return hashlib.blake2b(digest.encode(), digest_size=16).digest()
 
     def _write(self):
-        if self._new and self._connection is not None:
+        if self._new:
             with contextlib.suppress(sqlite3.Error), self._connection:
                 query = "INSERT OR REPLACE INTO files VALUES (?, ?, ?)"
                 self._connection.executemany(query, self._new)
@@ -562,24 +492,24 @@ class _Reading:
     problems : list of (name, reason)
     """
 
-    def __init__(self, images, known, batch_size, encoder, cache_file):
-        self.images, self._known, self._batch_size = images, known, batch_size
-        self._cache_file = cache_file
+    def __init__(self, images, encoder, batch_size, file=None):
+        self.images, self._batch_size, self._file = images, batch_size, file
         # done to an image when it is read, while the encoder is still busy with the batch before
         in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
-        self.prepare = encoder.prepare if in_two else None
+        self._prepare = encoder.prepare if in_two else (lambda image: image)
+        self.encode = encoder.transform_prepared if in_two else encoder.transform
         self.keys, self.stamps = [None] * len(images), [None] * len(images)
         self.problems = []
 
-    def batches(self):
+    def batches(self, known):
         """Yield how many images are dealt with, and of those that are to be encoded the positions and pixels.
 
         Broken images take no place in a batch, so a resumed run forms the same ones.
         """
         claimed, batch, weight = set(), [], 0
-        with DigestCache(self._cache_file) as cache:
+        with DigestCache(self._file) as cache:
             for position in range(len(self.images)):
-                image = self._next_image(position, cache, claimed)
+                image = self._next_image(position, cache, known, claimed)
                 if image is not None:
                     batch.append((position, image))
                     weight += image.nbytes
@@ -589,21 +519,20 @@ class _Reading:
                     batch, weight = [], 0
         yield len(self.images), batch
 
-    def _next_image(self, position, cache, claimed):
+    def _next_image(self, position, cache, known, claimed):
         """The pixels of an image that is to be encoded, or None."""
         try:
             path = self.images.path(position)
             before = stamp_of(path)
             self.stamps[position] = () if before and not is_settled(before) else before
-            key = contents_key(self.images, position, before, cache)
+            key = cache.key(self.images, position, before)
             image = None
-            if key not in self._known and key not in claimed:
+            if key not in known and key not in claimed:
                 image = self.images[position]
                 if stamp_of(path) != before:
-                    raise ImageProblem(
-                        self.images.ids[position], "changed while it was read; run it again"
-                    )
-                image = image if self.prepare is None else self.prepare(image)
+                    told = "changed while it was read; run it again"
+                    raise ImageProblem(self.images.ids[position], told)
+                image = self._prepare(image)
                 claimed.add(key)
         except (ImageProblem, OSError) as problem:
             reason = getattr(problem, "reason", None) or reason_of(problem)
@@ -624,16 +553,6 @@ def stamp_of(path):
 def is_settled(stamp):
     """Whether a stamp taken just now stands for the contents: a file that changed lately could change again under the same one."""
     return time.time() - max(stamp[1:3]) / 1e9 >= _RACY
-
-
-def contents_key(images, position, stamp, cache):
-    """Bytes that identify the contents of one image, whose file has this stamp now."""
-    path = images.path(position)
-    digest = cache.get(path, stamp)
-    if digest is None:
-        digest = images.digest(position)
-        cache.put(path, stamp, digest)
-    return hashlib.blake2b(digest.encode(), digest_size=_KEY_BYTES).digest()
 
 
 def ahead(items, depth=1):

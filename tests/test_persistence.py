@@ -88,7 +88,7 @@ def test_values_come_back_exactly(tmp_path):
         "type": np.float32,
         "empty": np.zeros((0, 3), np.uint8),
         "zero_d": np.array(3.0),
-        "random": np.random.RandomState(3),
+        "bytes": (b"\0\xff", 1 - 2j, ...),
     }
     back = load(save(value, tmp_path / "v", kind="value"), kind="value")
     assert list(back) == list(value)
@@ -97,12 +97,14 @@ def test_values_come_back_exactly(tmp_path):
     assert [(type(a), a) for a in back["scalars"]] == [(type(a), a) for a in value["scalars"]]
     assert back["objects"].tolist() == value["objects"].tolist()
     assert back["empty"].shape == (0, 3) and back["zero_d"].shape == ()
-    assert back["random"].randint(1000) == np.random.RandomState(3).randint(1000)
+    assert back["bytes"] == value["bytes"]
 
 
 def test_own_class_must_be_trusted(tmp_path, data):
     save_estimator(make_pipeline(Thumb(size=3).fit(None), PCA(2)), tmp_path / "e")
-    with pytest.raises(ValueError, match=r"Thumb, a class from outside .* pass trusted=\[Thumb\]"):
+    with pytest.raises(
+        ValueError, match=r"Thumb, which is no estimator of cbirkit .* pass trusted=\[Thumb\]"
+    ):
         load_estimator(tmp_path / "e")
     thumb = load_estimator(tmp_path / "e", trusted=[Thumb])[0]
     assert (thumb.size, thumb.offset_, type(thumb.offset_)) == (3, 1.5, np.float32)
@@ -116,12 +118,13 @@ def test_memory_of_a_pipeline_is_not_brought_back(tmp_path):
 @pytest.mark.parametrize(
     ("estimator", "named"),
     [
-        (FunctionTransformer(lambda x: x), r"FunctionTransformer\.func is '<lambda>', a function"),
-        (make_pipeline(StandardScaler(), FunctionTransformer(lambda x: x)), r"steps\[1\].*\.func"),
-        (Thumb(size=Odd(3)), r"Thumb\.size is a .*Odd, which cannot be saved"),
-        (Thumb(size=np.array([Odd(3)], dtype=object)), r"Thumb\.size\[0\]"),
-        (Thumb(size=np.ma.masked_array([1, 2], [0, 1])), r"Thumb\.size is a .*MaskedArray"),
-        (Thumb(size=np.zeros(2, dtype=[("a", "O")])), r"Thumb\.size is structured"),
+        (FunctionTransformer(lambda x: x), r"FunctionTransformer\.func holds a builtins.function"),
+        (make_pipeline(PCA(), FunctionTransformer(lambda x: x)), r"Pipeline\.steps \(Func.*\.func"),
+        (Thumb(size=Odd(3)), r"Thumb\.size holds a .*Odd, which cannot be saved"),
+        (Thumb(size=np.array([Odd(3)], dtype=object)), r"Thumb\.size holds a .*Odd"),
+        (Thumb(size={"a": {"b": Odd(3)}}), r"Thumb\.size\['a'\]\['b'\] holds a .*Odd"),
+        (Thumb(size=np.ma.masked_array([1, 2], [0, 1])), r"Thumb\.size holds a .*MaskedArray"),
+        (Thumb(size=np.zeros(2, dtype=[("a", "O")])), r"Thumb\.size holds a numpy\.ndarray"),
     ],
 )
 def test_what_cannot_be_saved_is_named(estimator, named, tmp_path):
@@ -191,7 +194,7 @@ def test_arrays_can_be_mapped(tmp_path):
 
 
 def nested(depth):
-    return '{"~": "tuple", "items": [' * depth + "]}" * depth
+    return '{"~": "tuple", "value": [' * depth + "]}" * depth
 
 
 def array(**changed):
@@ -207,15 +210,15 @@ def array(**changed):
         array(shape=[2**43]), array(shape=[2**62, 2**62]), array(shape=[-1]), array(shape=[-1, -1]), array(offset=10**9),
         array(offset=-1), array(offset="0"), array(shape="11"), array(dtype="|O"), array(dtype=[["a", "O"]]), array(dtype="<U0"),
         array(dtype="os.system"), array(order="?"), f"[{', '.join([array(shape=[30])] * 100)}]",
-        '{"~": "scalar", "dtype": "<f8", "value": "zz"}', '{"~": "dtype", "value": [1]}', '{"~": "RandomState", "state": [1]}',
-        '{"~": "named", "name": "numpy.load"}', '{"~": "named", "name": "builtins.eval"}', '{"~": "named", "name": "numpy.f2py"}',
+        '{"~": "scalar", "dtype": "<f8", "value": "zz"}', '{"~": "dtype", "value": [1]}', '{"~": "bytes", "value": "zz"}', '{"~": "tuple", "value": 3}', '{"~": ["set"]}',
+        '{"~": "named", "name": "load"}', '{"~": "named", "name": "builtins.eval"}', '{"~": "named", "name": ["sqrt"]}',
         '{"~": "object", "class": "cbirkit.encoders.pixels.ColorHistogram"}', '{"~": "object", "class": 3, "state": {}}',
         '{"~": "object", "class": "cbirkit.encoders.pixels.ColorHistogram", "state": []}',
     ]
     + [
         f'{{"~": "object", "class": "{path}", "state": {{}}}}'
         for path in (
-            "os.system", "builtins.eval", "cbirkit.__main__.sys", "cbirkit.cli._Terminal", "cbirkit.store.EmbeddingStore",
+            "os.system", "builtins.eval", "sklearn.__init__.os", "cbirkit.cli._Terminal", "cbirkit.store.EmbeddingStore",
             "cbirkit._atomic.Path", "cbirkit.nothing", "sklearn.base.os", "sklearn.__check_build.x", "sklearn.utils.Bunch",
             "cbirkit.encoders.base.np.memmap", "sklearn.utils._joblib.Parallel", "cbirkit.persistence.sys",
             "cbirkit..encoders.HOG", "cbirkit.encoders", "", "cbirkit", "sklearn.base.BaseEstimator.get_params",
@@ -267,7 +270,7 @@ def test_old_version_survives_a_failure(tmp_path, data, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="the disk is full; free some space") as caught:
+    with pytest.raises(OSError, match="the disk is full, .*free some space") as caught:
         save_estimator(StandardScaler().fit(data + 1), folder)
     assert caught.value.errno == errno.ENOSPC and str(folder) in str(caught.value)
     monkeypatch.undo()
@@ -276,7 +279,8 @@ def test_old_version_survives_a_failure(tmp_path, data, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "sentence"), [(errno.EROFS, "read-only"), (errno.EACCES, "no permission to write")]
+    ("number", "sentence"),
+    [(errno.EROFS, "a read-only disk"), (errno.EACCES, "no permission to write")],
 )
 def test_folder_that_cannot_be_written(number, sentence, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
@@ -344,7 +348,7 @@ def test_an_array_that_does_not_fit_on_the_disk_is_told(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(
-            OSError, match="cannot write .*e': (the disk is full|a file would be larger)"
+            OSError, match="cannot write .*e': the disk is full, or more than is allowed"
         ):
             save_estimator(scaler, tmp_path / "e")
     finally:

@@ -11,7 +11,7 @@ from retrieval_samples import Means, collection, noise
 from tqdm.auto import tqdm
 
 from cbirkit import Retriever, encoders
-from cbirkit._progress import bars
+from cbirkit._optional import bars
 from cbirkit.datasets.fetch import unpack as unpacking
 from cbirkit.encoders import codebooks
 from cbirkit.images import ImageCollection

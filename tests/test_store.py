@@ -17,7 +17,6 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from store_samples import Means, counter, noise, write_images
 
-from cbirkit import store as module
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.store import DigestCache, EmbeddingStore, ahead, embed, split_pipeline
 
@@ -182,7 +181,7 @@ def test_a_database_of_something_else_is_left_alone(store):
     with pytest.raises(OSError, match="something else; choose another folder"):
         store.embed(Means(), noise(2))
     with DigestCache(store.file) as cache:
-        assert cache.get(store.file, (1, 2, 3, 4)) is None
+        assert cache.key(ImageCollection.from_arrays(noise(1)), 0, None)
     assert store.file.read_bytes() == before
 
 
@@ -209,18 +208,6 @@ def test_a_forged_database_does_no_harm(change, folder, store):
         if "vector = x" in change or "zeroblob" in change:
             connection.execute("UPDATE embeddings SET crc = crc(image, vector)")
     np.testing.assert_array_equal(store.embed(Means(), images).embeddings, expected)
-
-
-def test_large_results_are_mapped(store, monkeypatch):
-    monkeypatch.setattr(module, "_IN_MEMORY", 100)
-    monkeypatch.setattr(module, "_CHUNK", 4)
-    images = ImageCollection.from_arrays(noise(11))
-    store.embed(Means(), images[[5, 2]])
-    result = store.embed(Means(), images)
-    assert isinstance(result.embeddings, np.memmap)
-    np.testing.assert_array_equal(result.embeddings, Means().transform(list(images)))
-    del result
-    assert sorted(p.name for p in store.folder.iterdir()) == ["embeddings.sqlite"]
 
 
 def test_packed_bits_stay_bytes(store):
@@ -328,7 +315,7 @@ def giving(function):
 @pytest.mark.parametrize(
     ("encoder", "images", "error", "sentence"),
     [
-        (Means, noise(1), TypeError, r"is the class Means; give an instance: Means\(\)"),
+        (Means, noise(1), TypeError, "is the class Means; give an instance"),
         ("hsv", noise(1), TypeError, r"str is no encoder: it has no transform"),
         (Means(), [], ValueError, "there is no image"),
         (Means(), "photos", TypeError, "use ImageCollection.from_folder"),
@@ -339,7 +326,7 @@ def giving(function):
             giving(lambda x: np.full((2, 3), "a")),
             noise(2),
             ValueError,
-            "its transform must give numbers",
+            "gave <U1 of .*its transform must give numbers",
         ),
         (
             giving(lambda x: np.array([[1.0], [np.nan]])),
@@ -364,9 +351,7 @@ def test_bad_input(encoder, images, error, sentence, store):
 
 def test_dimensions_must_agree_between_batches():
     encoder = giving(lambda images: np.zeros((len(images), len(images))))
-    with pytest.raises(
-        ValueError, match=r"shape \(1, 1\) for 1 images, the first '2'; .* 2 dimensions before"
-    ):
+    with pytest.raises(ValueError, match=r"\(1, 1\) for 1 images, the first '2'; .*\(1, 2\)"):
         embed(encoder, noise(3), batch_size=2)
 
 
@@ -426,6 +411,6 @@ def test_unfingerprintable_encoder_works_without_a_store(store):
     encoder.network_ = weakref.WeakSet()
     assert embed(encoder, noise(2)).embeddings.shape == (2, 12)
     with pytest.raises(
-        ValueError, match=r"Means\.network_ is a .*WeakSet, which cannot be saved or identified"
+        ValueError, match=r"Means\.network_ holds a .*WeakSet, which cannot be saved or identified"
     ):
         store.embed(encoder, noise(2))

@@ -10,7 +10,7 @@ import sys
 import warnings
 
 from cbirkit import __version__
-from cbirkit._progress import bars
+from cbirkit._optional import bars
 
 from .choices import ENCODERS, INDEXES, check_encoder, default_encoder, printable
 from .lab import explore

@@ -10,7 +10,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
-from cbirkit._progress import bars
+from cbirkit._optional import bars
 from cbirkit.images import ImageProblem
 from cbirkit.indexes import as_index
 from cbirkit.ranking import Ranking

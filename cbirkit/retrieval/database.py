@@ -15,7 +15,7 @@ import pandas as pd
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.images.tables import as_on_disk, text_of
 from cbirkit.ranking.codes import composed, positions_of
-from cbirkit.store import DigestCache, contents_key, is_settled, stamp_of
+from cbirkit.store import DigestCache, is_settled, stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -350,7 +350,7 @@ def as_indexed(images, digests, stamps):
 def contents_of(images, position):
     """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
     stamp = stamp_of(images.path(position))
-    digest = contents_key(images, position, stamp, DigestCache(None)).hex()
+    digest = DigestCache(None).key(images, position, stamp).hex()
     return digest, () if stamp and not is_settled(stamp) else stamp
 
 
@@ -430,7 +430,7 @@ class _Indexed(_Joined):
             now = stamp_of(path)
             if now == self.stamps[row]:
                 return False, 0
-            if contents_key(self.parts[0], int(row), now, cache).hex() != self.digests[row]:
+            if cache.key(self.parts[0], int(row), now).hex() != self.digests[row]:
                 return True, now[0]
         except (OSError, ImageProblem):
             return True, 0
