@@ -23,9 +23,7 @@ __all__ = list(_MODULES) + list(_HOMES) + ["__version__"]
 
 def __getattr__(name):
     if name not in __all__:
-        raise AttributeError(
-            f"module 'cbirkit' has no attribute {name!r}; it has {', '.join(sorted(__all__))}"
-        )
+        raise AttributeError(f"module 'cbirkit' has no attribute {name!r}; see dir(cbirkit)")
     module = importlib.import_module(f"cbirkit.{_HOMES.get(name, name)}")
     globals()[name] = getattr(module, name) if name in _HOMES else module
     return globals()[name]

@@ -10,12 +10,8 @@ from pathlib import Path
 
 _DAY = 86400.0  # temporary names older than this were left by a killed process
 
-_FULL = "the disk is full, or more than is allowed there; free some space or choose another folder"
-_OWN = "no permission to write there, or a read-only disk; choose a folder of your own"
-_FILE = "a file stands where a folder is needed, or the other way round; choose another name"
-_MENDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL)
-_MENDS |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _OWN)
-_MENDS |= dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _FILE)
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+_OF_DISKS |= {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 def expanded(path):
@@ -30,10 +26,12 @@ def plain_errors(path):
     try:
         yield
     except OSError as error:
-        mend = _MENDS.get(error.errno)
-        if mend is None or getattr(error, "plain", False):
+        if error.errno not in _OF_DISKS or getattr(error, "plain", False):
             raise
-        told = type(error)(f"cannot write {str(path)!r}: {mend}")
+        why = os.strerror(error.errno)
+        told = type(error)(
+            f"cannot write {str(path)!r}: {why}; free space, or choose another place"
+        )
         told.errno, told.plain = error.errno, True
         raise told from error
 

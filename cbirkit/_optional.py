@@ -6,12 +6,8 @@ import threading
 
 _INSTALL = {  # module: what to type when it is missing, if it is more than its name
     "annoy": 'pip install annoy  (needs a C++ compiler; with conda: "conda install python-annoy")',
-    "anywidget": 'pip install "cbirkit[lab]"',
     "cv2": "pip install opencv-python-headless",
     "faiss": "pip install faiss-cpu",
-    "ipywidgets": 'pip install "cbirkit[lab]"',
-    "torch": "pip install torch torchvision",
-    "torchvision": "pip install torch torchvision",
     "umap": "pip install umap-learn",
 }
 

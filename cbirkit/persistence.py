@@ -25,7 +25,6 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 import types
 import zipfile
 from pathlib import Path
@@ -44,9 +43,7 @@ _NAME = "cbirkit 2 {}.json"
 _BEGINNING = re.compile(rb"PK\x03\x04.{26}cbirkit 2 ([\w ]+)\.json", re.DOTALL)
 _KINDS = {  # kind of a node: a class, its values as simpler ones, and back
     "float": (float, repr, float),  # those that JSON has not
-    "complex": (complex, repr, complex),
     "bytes": (bytes, bytes.hex, bytes.fromhex),
-    "ellipsis": (type(...), repr, lambda _: ...),
     "tuple": (tuple, list, tuple),
     "set": (set, lambda values: sorted(values, key=repr), set),
     "frozenset": (frozenset, lambda values: sorted(values, key=repr), frozenset),
@@ -56,9 +53,8 @@ _KINDS = {  # kind of a node: a class, its values as simpler ones, and back
 _KIND_OF = {cls: kind for kind, (cls, *_) in _KINDS.items()}
 _NAMED = np.sctypeDict | {name: it for name, it in vars(np).items() if isinstance(it, np.ufunc)}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
-_INNER = re.compile("__|_abc_|_sklearn")  # members that do not bear on what is computed
 _CODE = functools.partial | property | types.CodeType | types.ModuleType
-_CONSTANT = int | float | complex | str | bytes | frozenset | np.generic | type(...) | None
+_CONSTANT = bool | int | float | str | bytes | frozenset | np.generic | None
 
 
 def fingerprint(estimator):
@@ -248,13 +244,10 @@ def seal(array):
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     path = Path(config, "cbirkit", "key")
     with contextlib.suppress(OSError):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
-                file.write(secrets.token_bytes(32))
-                file.flush()
-                with contextlib.suppress(FileExistsError):  # another process was first
-                    os.link(file.name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opener = functools.partial(os.open, mode=0o600)  # nobody else may read it
+        with contextlib.suppress(FileExistsError), open(path, "xb", opener=opener) as file:
+            file.write(secrets.token_bytes(32))
         if len(key := path.read_bytes()) == 32:
             return hmac.digest(key, _bytes_of(array), "sha256").hex()
     return ""
@@ -285,9 +278,8 @@ def _opened(path, kind):
         raise FileNotFoundError(f"there is no file {str(path)!r}, where a {kind} was saved")
     with reading(path, kind):
         if _kind(path) != kind:
-            of_old = "it is a folder of cbirkit 0.1.0; save it again with this version"
-            other = f"it is no {kind} that this version of cbirkit saved"
-            raise ValueError(of_old if (path / "manifest.json").exists() else other)
+            old = "a folder of cbirkit 0.1.0; save it again" * (path / "manifest.json").exists()
+            raise ValueError(f"it is {old or f'no {kind} that this version of cbirkit saved'}")
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
             packed = any(part.compress_type for part in parts)
@@ -349,11 +341,11 @@ class _Writer:
         base = next((one for one in (np.generic, np.dtype) if isinstance(value, one)), cls)
         if base in _KIND_OF:
             kind = _KIND_OF[base]
-            return {"~": kind, "value": _Writer.node(self, _KINDS[kind][1](value), where)}
+            return {"~": kind, "node": _Writer.node(self, _KINDS[kind][1](value), where)}
         if _NAMED.get(getattr(value, "__name__", None), self) is value:
             return {"~": "named", "name": value.__name__}
         if isinstance(value, BaseEstimator) or hasattr(cls, "transform"):
-            return self._object(value, where)
+            return self._object(value)
         raise ValueError(
             f"{where} holds a {_path_of(cls)}, which cannot be saved or identified; write a class with transform and "
             "a __getstate__ that gives a dict of numbers, strings, lists and arrays, and load it with trusted=[…]"
@@ -375,11 +367,10 @@ class _Writer:
     def _keep(self, node, array):
         self.arrays.append((node, array))
 
-    def _object(self, value, where):
+    def _object(self, value):
         cls, name = type(value), type(value).__name__
-        name = name if where == name else f"{where} ({name})"
         state = {k: self.node(v, f"{name}.{k}") for k, v in self._state_of(value).items()}
-        return {"~": "object", "class": _path_of(cls), "state": state}
+        return {"~": "object", "path": _path_of(cls), "state": state}
 
     def _state_of(self, value):
         # a compiled object, which is grown again from _fit_X
@@ -427,10 +418,9 @@ class _Identity(_Writer):
         skipped = _NOT_IDENTITY.union(getattr(value, "_not_identity", ()))
         return {key: state[key] for key in sorted(state.keys() - skipped)}
 
-    def _object(self, value, where):
-        return super()._object(value, where) | {
-            "code": self.node(type(value), f"the code of {where}")
-        }
+    def _object(self, value):
+        cls = type(value)
+        return super()._object(value) | {"code": self.node(cls, f"the code of {cls.__name__}")}
 
     def _parts(self, value, where):
         """What tells a version of a class, function or module from another one: a tuple of constants and of code."""
@@ -443,7 +433,9 @@ class _Identity(_Writer):
             case property():
                 return value.fget, value.fset
             case types.CodeType():
-                return value.co_code, value.co_consts, value.co_names, value.co_varnames
+                inner = types.CodeType | frozenset
+                constants = (it if isinstance(it, inner) else repr(it) for it in value.co_consts)
+                return value.co_code, tuple(constants), value.co_names, value.co_varnames
             case types.ModuleType():
                 return (_library(value.__name__),)
         variables = getattr(value, "__globals__", {})
@@ -451,17 +443,15 @@ class _Identity(_Writer):
         told = _library(home, value.__qualname__), getattr(value, "_version", 0)
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         if _is_library(home):  # a decorator of a library may hold a function of the user
-            return *told, *(cell for cell in cells if _is_function(cell))
+            return *told, *(cell for cell in cells if isinstance(cell, types.FunctionType))
         if isinstance(value, type):
-            members = [(name, _member(it)) for name, it in sorted(vars(value).items())]
-            shown = (one for one in members if _is_function(one[1]) or not _INNER.match(one[0]))
-            return *told, tuple(shown), value.__bases__
-        if not _is_function(value):
-            raise ValueError(f"{where} uses {value!r}, which is compiled and cannot be identified")
-        names = sorted(_names(value.__code__))
-        used = ((name, _used(variables[name], names)) for name in names if name in variables)
-        given = value.__defaults__, tuple((value.__kwdefaults__ or {}).items())
-        return *told, value.__code__, *given, tuple(cells), tuple(used)
+            return *told, _members(value), value.__bases__
+        if isinstance(value, types.FunctionType):
+            names = sorted(_names(value.__code__))
+            used = ((name, _used(variables[name], names)) for name in names if name in variables)
+            given = value.__defaults__, tuple((value.__kwdefaults__ or {}).items()), tuple(cells)
+            return *told, value.__code__, given, tuple(used)
+        raise ValueError(f"{where} uses {value!r}, which is compiled and cannot be identified")
 
 
 def _is_library(module):
@@ -478,10 +468,6 @@ def _library(module, name=""):
     return f"{module}.{name} {version}" if _is_library(module) else name
 
 
-def _is_function(value):
-    return isinstance(value, types.FunctionType)
-
-
 def _names(code):
     """Every global and attribute name that the code and the functions inside it mention."""
     inner = (_names(part) for part in code.co_consts if isinstance(part, types.CodeType))
@@ -495,10 +481,16 @@ def _used(value, names):
     return tuple(_used(getattr(value, name, None), names) for name in names)
 
 
-def _member(value):
-    """A member of a class; the type of a descriptor that scikit-learn puts into classes."""
-    known = isinstance(value, property) or hasattr(value, "__qualname__")
-    return value if known or not hasattr(value, "__get__") else type(value).__qualname__
+def _members(cls):
+    """Names and values of what a class holds; of descriptors that scikit-learn puts there, the types."""
+    found = []
+    for name, value in sorted(vars(cls).items()):
+        code = isinstance(value, property) or hasattr(value, "__qualname__")
+        if isinstance(value, types.FunctionType) or not name.startswith(
+            ("__", "_abc_", "_sklearn")
+        ):
+            found.append((name, value if code or not hasattr(value, "__get__") else type(value)))
+    return tuple(found)
 
 
 class _Reader:
@@ -511,24 +503,22 @@ class _Reader:
 
     def value(self, node):
         """The value of a node."""
-        match node:
-            case list():
-                return [self.value(item) for item in node]
-            case {"~": "object", "class": str(path), "state": dict(state)}:
-                return self._object(self._class(path), state)
-            case {"~": "array"}:
-                return self._array(**{key: item for key, item in node.items() if key != "~"})
-            case {"~": "objects", "items": list(items), "shape": shape}:
-                return np.fromiter(map(self.value, items), object).reshape(shape)
-            case {"~": "dict", "items": items}:
-                return {self.value(key): self.value(item) for key, item in items}
-            case {"~": "named", "name": str(name)} if name in _NAMED:
-                return _NAMED[name]
-            case {"~": str(kind), "value": value} if kind in _KINDS:
-                return _KINDS[kind][2](self.value(value))
-            case dict():
-                raise ValueError("it holds a value of an unknown kind")
-        return node
+        if isinstance(node, list):
+            return [self.value(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        kind, parts = node["~"], {key: item for key, item in node.items() if key != "~"}
+        if kind in _KINDS:
+            return _KINDS[kind][2](self.value(**parts))
+        makers = {"dict": self._dict, "objects": self._objects, "object": self._object}
+        makers |= {"array": self._array, "named": lambda name: _NAMED[name]}
+        return makers[kind](**parts)
+
+    def _dict(self, items):
+        return {self.value(key): self.value(item) for key, item in items}
+
+    def _objects(self, items, shape):
+        return np.fromiter(map(self.value, items), object).reshape(shape)
 
     def _array(self, dtype, shape, offset, order):
         dtype, n = np.dtype(dtype), math.prod(shape)
@@ -541,20 +531,22 @@ class _Reader:
         return np.fromfile(self._file, dtype, n).reshape(shape, order=order)
 
     def _class(self, path):
-        if path in self._trusted:
-            return self._trusted[path]
         module, _, name = path.rpartition(".")
-        if module.split(".")[0] in ("cbirkit", "sklearn") and ".__" not in path:
+        cls = self._trusted.get(path)
+        if not cls and module.split(".")[0] in ("cbirkit", "sklearn") and ".__" not in path:
             with contextlib.suppress(ImportError):
-                cls = getattr(importlib.import_module(module), name, None)
-                is_estimator = isinstance(cls, type) and issubclass(cls, BaseEstimator)
-                if is_estimator and _path_of(cls) == path:
-                    return cls
-        raise ValueError(
-            f"it holds a {path}, which is no estimator of cbirkit or scikit-learn; if you trust it, pass trusted=[{name}]"
-        )
+                found = getattr(importlib.import_module(module), name, None)
+                is_estimator = isinstance(found, type) and issubclass(found, BaseEstimator)
+                cls = found if is_estimator and _path_of(found) == path else None
+        if not cls:
+            told = (
+                f"it holds a {path}, which is no estimator of cbirkit or scikit-learn; if you trust"
+            )
+            raise ValueError(f"{told} it, pass trusted=[{name}]")
+        return cls
 
-    def _object(self, cls, state):
+    def _object(self, path, state):
+        cls = self._class(path)
         state = {name: self.value(item) for name, item in state.items()}
         if cls.__module__.startswith("sklearn.") and "memory" in state:
             state["memory"] = None  # scikit-learn's keep of fits, which are pickles

@@ -8,7 +8,6 @@ import os
 import sqlite3
 import time
 import zlib
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,13 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from . import __version__
 from ._atomic import plain_errors, reason_of
 from ._optional import bars
 from .images import ImageCollection, ImageProblem
 from .persistence import fingerprint
 
-__all__ = ["DigestCache", "Embedded", "EmbeddingStore", "ahead", "check_encoder"]
+__all__ = ["Embedded", "EmbeddingStore", "ahead", "check_encoder", "contents_key", "digests"]
 __all__ += ["embed", "is_settled", "split_pipeline", "stamp_of"]
 
 logger = logging.getLogger(__name__)
@@ -156,45 +156,29 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     ValueError
         There is no image, or none can be read; the embeddings have a wrong shape or are not finite (the image is named).
     """
-    images = _checked(encoder, images, batch_size)
+    check_encoder(encoder)
+    if type(batch_size) is not int or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r} is not a positive whole number; use 64, say")
+    if isinstance(images, str | Path):
+        raise TypeError(f"got the path {str(images)!r}; use ImageCollection.from_folder")
+    if not isinstance(images, ImageCollection):
+        images = ImageCollection.from_arrays(images)
+    if not len(images):
+        raise ValueError(f"there is no image in {images.name!r}; give at least one")
     head, tail = split_pipeline(encoder)
     if store is None:
-        return _embed(head, tail, _Reading(images, head, batch_size), _Memory(), progress)
-    identity = _identity(head)
+        return _Run(head, images, batch_size).go(None, progress).result(tail)
+    # another version of cbirkit computes them anew
+    key = f"{__version__} {fingerprint(head)[:32]}"
     for attempt in (1, 2):
-        reading = _Reading(images, head, batch_size, store.file)
         try:
             with _opened(store.file) as connection:
-                return _embed(head, tail, reading, _Rows(connection, store, identity), progress)
+                run = _Run(head, images, batch_size, store, key).go(connection, progress)
+            return run.result(tail)
         except _Damaged as error:  # by now it is out of the way
             if attempt == 2:
                 raise
             logger.getChild("damaged").warning("%s", error)
-
-
-def _embed(head, tail, reading, rows, progress):
-    _fill(head, reading, rows, progress)
-    images, n_lost = reading.images, len(reading.problems)
-    good = np.array([row for row, key in enumerate(reading.keys) if key is not None], np.int64)
-    if not len(good):
-        name, reason = reading.problems[0]
-        if n_lost == 1:
-            raise ImageProblem(name, reason)
-        raise ValueError(f"none of the {n_lost} images can be used; the first, {name!r}: {reason}")
-    if n_lost:
-        logger.warning("%d of %d images cannot be used, see .problems", n_lost, len(images))
-    keys = [reading.keys[row] for row in good]
-    vectors = rows.read(keys)
-    # packed bits may well be 0
-    silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
-    if silent.any():
-        told = "%d of %d embeddings are zero, as of images without key points"
-        logger.warning(told, silent.sum(), len(good))
-    if tail is not None:
-        vectors = _checked_vectors(tail.transform(vectors), images.ids[good], tail)
-    problems = pd.DataFrame(reading.problems, columns=["name", "reason"], dtype=object)
-    digests = np.array([key.hex() for key in keys], dtype=object)
-    return Embedded(vectors, good, problems, digests, reading.stamps, silent)
 
 
 def split_pipeline(encoder):
@@ -232,49 +216,10 @@ def check_encoder(encoder):
         raise TypeError(f"{type(encoder).__name__} is no encoder: it has no transform(images)")
 
 
-def _checked(encoder, images, batch_size):
-    check_encoder(encoder)
-    if type(batch_size) is not int or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r} is not a positive whole number; use 64, say")
-    if isinstance(images, str | Path):
-        raise TypeError(f"got the path {str(images)!r}; use ImageCollection.from_folder")
-    if not isinstance(images, ImageCollection):
-        images = ImageCollection.from_arrays(images)
-    if not len(images):
-        raise ValueError(f"there is no image in {images.name!r}; give at least one")
-    return images
-
-
-def _identity(encoder):
-    """What embeddings of an encoder are kept under: another version of cbirkit computes them anew."""
-    from . import __version__
-
-    return hashlib.sha256(f"{__version__}\n{fingerprint(encoder)}".encode()).hexdigest()[:32]
-
-
 def _called(encoder):
     """What the progress bar calls an encoder: a union by its parts."""
     parts = [part for _, part in getattr(encoder, "transformer_list", [("", encoder)])]
     return " + ".join(type(part).__name__ for part in parts)
-
-
-def _fill(encoder, reading, rows, progress):
-    """Encode what `rows` lacks; each batch is kept when it is done."""
-    from tqdm.auto import tqdm
-
-    total, n_dims = len(reading.images), None
-    bar = tqdm(total=total, desc=_called(encoder), unit="image", disable=not progress, delay=1)
-    with bar, bars(progress), contextlib.closing(ahead(reading.batches(rows))) as batches:
-        for reached, batch in batches:
-            if batch:
-                if n_dims is None:
-                    rows.prepare()  # what cannot be written is told before the work
-                positions, pictures = map(list, zip(*batch, strict=True))
-                names = reading.images.ids[positions]
-                vectors = _checked_vectors(reading.encode(pictures), names, encoder, n_dims)
-                n_dims = vectors.shape[1]
-                rows.add([reading.keys[position] for position in positions], vectors)
-            bar.update(reached - bar.n)
 
 
 def _checked_vectors(vectors, names, encoder, n_dims=None):
@@ -357,131 +302,38 @@ def _opened(file):
         raise told from error
 
 
-class _Memory(dict):
-    """Embeddings by keys of image contents, where there is no store; see `_Rows`."""
-
-    def prepare(self):
-        """Nothing is to be prepared."""
-
-    def add(self, keys, vectors):
-        """Keep `vectors` (n, n_dims) under `keys`."""
-        self.update(zip(keys, vectors, strict=True))
-
-    def read(self, keys):
-        """The embeddings of `keys`, (n, n_dims)."""
-        return np.stack([self[key] for key in keys])
+@contextlib.contextmanager
+def digests(file):
+    """A connection to the database of a store, for `contents_key`; None where it cannot be used."""
+    with contextlib.ExitStack() as stack:
+        connection = None
+        with contextlib.suppress(sqlite3.Error, OSError):
+            connection = stack.enter_context(_connected(file))
+        yield connection
 
 
-class _Rows:
-    """Embeddings of one encoder in a database, by keys of image contents; those in it need no encoding."""
+def contents_key(images, position, stamp, connection=None):
+    """Bytes that identify the contents of one image, whose file has this stamp now.
 
-    def __init__(self, connection, store, encoder):
-        self._connection, self._store, self._encoder = connection, store, encoder
-        query = "SELECT image FROM embeddings WHERE encoder = ?"
-        self._known = {key for (key,) in connection.execute(query, (encoder,))}
-
-    def __contains__(self, key):
-        return key in self._known
-
-    def prepare(self):
-        """Raise an error of SQLite if the database cannot be written."""
-        self._connection.execute("PRAGMA user_version = 2")
-
-    def add(self, keys, vectors):
-        """Keep `vectors` (n, n_dims) under `keys`."""
-        kind = vectors.dtype.name
-        rows = [
-            (self._encoder, key, kind, data, zlib.crc32(data, zlib.crc32(key)))
-            for key, data in zip(keys, map(bytes, vectors.astype(_DTYPES[kind])), strict=True)
-        ]
-        with self._connection:
-            query = "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)"
-            self._connection.executemany(query, rows)
-        self._known.update(keys)
-        self._store.n_encoded += len(keys)
-
-    def read(self, keys):
-        """The embeddings of `keys`, (n, n_dims); `_Damaged` where some were damaged, which are forgotten."""
-        query = "SELECT dtype, vector, crc FROM embeddings WHERE encoder = ? AND image = ?"
-        found, kinds, bad = bytearray(), set(), []
-        for key in keys:
-            row = self._connection.execute(query, (self._encoder, key)).fetchone()
-            kind, data, crc = row or (None, None, None)
-            if isinstance(data, bytes) and crc == zlib.crc32(data, zlib.crc32(key)):
-                found += data
-                kinds.add((kind, len(data)))
-            else:
-                bad.append(key)
-        with contextlib.suppress(ValueError, KeyError):  # of a width or a type that is none
-            if not bad:
-                ((kind, _),) = kinds
-                vectors = np.frombuffer(found, _DTYPES[kind]).reshape(len(keys), -1)
-                if vectors.size and np.isfinite(vectors).all():
-                    return vectors
-        with self._connection:
-            query = "DELETE FROM embeddings WHERE encoder = ? AND image = ?"
-            self._connection.executemany(query, [(self._encoder, key) for key in bad or keys])
-        told = f"{len(bad or keys)} embeddings in {self._store.file} are damaged"
-        raise _Damaged(f"{told} and are computed again")
-
-
-class DigestCache:
-    """Digests of files by path, size, times and inode, so that files that did not change are not read only to be recognised.
-
-    A best-effort table in the database of a store: whatever goes wrong with it, digests are computed. Use it in one thread, in a
-    ``with`` block.
-
-    Parameters
-    ----------
-    file : pathlib.Path or None
-        The `file` of an `EmbeddingStore`; None: nothing is remembered.
+    Digests of files are kept in the database by path, size, times and inode, so that files that did not change are not read only
+    to be recognised. Whatever goes wrong with that, they are computed.
     """
-
-    def __init__(self, file):
-        self._file, self._new = file, []
-        self._connection, self._opened = None, contextlib.ExitStack()
-
-    def __enter__(self):
-        if self._file is not None:
-            with contextlib.suppress(sqlite3.Error, OSError):
-                self._connection = self._opened.enter_context(_connected(self._file))
-        return self
-
-    def __exit__(self, *exception):
-        self._write()
-        self._opened.close()
-
-    def key(self, images, position, stamp):
-        """Bytes that identify the contents of one image, whose file has this stamp now."""
-        path, digest = images.path(position), None
-        known = self._connection is not None and path is not None
-        file = (os.fsencode(path), repr(stamp)) if known else None
-        if known:
-            query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
-            with contextlib.suppress(sqlite3.Error):
-                digest = str(*self._connection.execute(query, file).fetchone() or [""])
-        if not digest:
-            digest = images.digest(position)
-            # else it could change again under the same stamp
-            if known and is_settled(stamp):
-                self._new.append((*file, digest))
-                if len(self._new) >= 1000:
-                    self._write()
-        return hashlib.blake2b(digest.encode(), digest_size=16).digest()
-
-    def _write(self):
-        if self._new:
-            with contextlib.suppress(sqlite3.Error), self._connection:
-                query = "INSERT OR REPLACE INTO files VALUES (?, ?, ?)"
-                self._connection.executemany(query, self._new)
-        self._new = []
+    path, found = images.path(position), None
+    file = () if path is None or connection is None else (os.fsencode(path), repr(stamp))
+    if file:
+        query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
+        with contextlib.suppress(sqlite3.Error):
+            found = connection.execute(query, file).fetchone()
+    digest = str(found[0]) if found else images.digest(position)
+    # a file that changed lately could change again under the same stamp
+    if file and not found and is_settled(stamp):
+        with contextlib.suppress(sqlite3.Error), connection:
+            connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (*file, digest))
+    return hashlib.blake2b(digest.encode(), digest_size=16).digest()
 
 
-# ---------------------------------------------------------------------- reading ahead of the encoder
-
-
-class _Reading:
-    """Pass once over a collection; contents that are known, or came before, are not read again.
+class _Run:
+    """Encode a collection in one pass; contents that came before, or are in the store under `key`, are not encoded again.
 
     Attributes
     ----------
@@ -490,56 +342,138 @@ class _Reading:
     stamps : list, one an image
         What `stamp_of` said of its file before it was read; empty where that is not settled.
     problems : list of (name, reason)
+    vectors : dict of key to ndarray of shape (n_dims,)
     """
 
-    def __init__(self, images, encoder, batch_size, file=None):
-        self.images, self._batch_size, self._file = images, batch_size, file
-        # done to an image when it is read, while the encoder is still busy with the batch before
-        in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
-        self._prepare = encoder.prepare if in_two else (lambda image: image)
-        self.encode = encoder.transform_prepared if in_two else encoder.transform
+    def __init__(self, encoder, images, batch_size, store=None, key=None):
+        self.encoder, self.images, self.batch_size = encoder, images, batch_size
+        self.store, self.key, self._n_damaged = store, key, 0
         self.keys, self.stamps = [None] * len(images), [None] * len(images)
-        self.problems = []
+        self.problems, self.vectors = [], {}
+        in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
+        # done to an image when it is read, while the encoder is still busy with the batch before
+        self._prepare = encoder.prepare if in_two else (lambda image: image)
+        self._encode = encoder.transform_prepared if in_two else encoder.transform
 
-    def batches(self, known):
+    def go(self, connection, progress):
+        """Do it; each batch is kept when it is done."""
+        from tqdm.auto import tqdm
+
+        total, n_dims = len(self.images), None
+        about = {"desc": _called(self.encoder), "unit": "image", "disable": not progress}
+        bar = tqdm(total=total, delay=1, **about)
+        with bar, bars(progress), contextlib.closing(ahead(self._batches())) as batches:
+            for reached, batch in batches:
+                if batch:
+                    if n_dims is None and self.store is not None:
+                        # what cannot be written is told before the work
+                        connection.execute("PRAGMA user_version = 2")
+                    positions, pictures = map(list, zip(*batch, strict=True))
+                    names, keys = self.images.ids[positions], [self.keys[at] for at in positions]
+                    vectors = _checked_vectors(self._encode(pictures), names, self.encoder, n_dims)
+                    n_dims = vectors.shape[1]
+                    self._keep(connection, keys, vectors)
+                bar.update(reached - bar.n)
+        if self._n_damaged:
+            told = "%d embeddings in %s are damaged and were computed again"
+            logger.getChild("damaged").warning(told, self._n_damaged, self.store.file)
+        return self
+
+    def _keep(self, connection, keys, vectors):
+        self.vectors.update(zip(keys, vectors, strict=True))
+        if self.store is None:
+            return
+        kind = vectors.dtype.name
+        with connection:
+            query = "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)"
+            for key, data in zip(keys, map(bytes, vectors.astype(_DTYPES[kind])), strict=True):
+                crc = zlib.crc32(data, zlib.crc32(key))
+                connection.execute(query, (self.key, key, kind, data, crc))
+        self.store.n_encoded += len(keys)
+
+    def _kept(self, connection, key):
+        """The embedding in the store of contents with this key, or None."""
+        query = "SELECT dtype, vector, crc FROM embeddings WHERE encoder = ? AND image = ?"
+        found = connection and connection.execute(query, (self.key, key)).fetchone()
+        if not found:
+            return None
+        kind, data, crc = found
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # of what a stranger wrote
+            vector = np.frombuffer(data, _DTYPES[kind])
+            whole = vector.size and crc == zlib.crc32(data, zlib.crc32(key))
+            if whole and np.isfinite(vector).all():
+                return vector
+        self._n_damaged += 1
+        return None
+
+    def _batches(self):
         """Yield how many images are dealt with, and of those that are to be encoded the positions and pixels.
 
         Broken images take no place in a batch, so a resumed run forms the same ones.
         """
-        claimed, batch, weight = set(), [], 0
-        with DigestCache(self._file) as cache:
+        batch, weight = [], 0
+        opened = contextlib.nullcontext() if self.store is None else _connected(self.store.file)
+        with opened as connection:  # of this thread
             for position in range(len(self.images)):
-                image = self._next_image(position, cache, known, claimed)
+                image = self._next_image(position, connection)
                 if image is not None:
                     batch.append((position, image))
                     weight += image.nbytes
-                full = len(batch) == self._batch_size or weight >= _BATCH_BYTES
+                full = len(batch) == self.batch_size or weight >= _BATCH_BYTES
                 if full or (not batch and position % _TICK == _TICK - 1):
                     yield position + 1, batch
                     batch, weight = [], 0
         yield len(self.images), batch
 
-    def _next_image(self, position, cache, known, claimed):
+    def _next_image(self, position, connection):
         """The pixels of an image that is to be encoded, or None."""
+        image = None
         try:
             path = self.images.path(position)
             before = stamp_of(path)
             self.stamps[position] = () if before and not is_settled(before) else before
-            key = cache.key(self.images, position, before)
-            image = None
-            if key not in known and key not in claimed:
-                image = self.images[position]
-                if stamp_of(path) != before:
-                    told = "changed while it was read; run it again"
-                    raise ImageProblem(self.images.ids[position], told)
-                image = self._prepare(image)
-                claimed.add(key)
+            key = contents_key(self.images, position, before, connection)
+            if key not in self.vectors:
+                vector = self._kept(connection, key)
+                if vector is None:
+                    image = self._prepare(self.images[position])
+                    if stamp_of(path) != before:
+                        told = "changed while it was read; run it again"
+                        raise ImageProblem(self.images.ids[position], told)
+                self.vectors[key] = vector
+            self.keys[position] = key
         except (ImageProblem, OSError) as problem:
             reason = getattr(problem, "reason", None) or reason_of(problem)
             self.problems.append((str(self.images.ids[position]), reason))
             return None
-        self.keys[position] = key
         return image
+
+    def result(self, tail):
+        """What was found as `Embedded`, after the last steps of a pipeline."""
+        good = np.array([row for row, key in enumerate(self.keys) if key is not None], np.int64)
+        n, n_lost = len(self.keys), len(self.problems)
+        if not len(good):
+            name, reason = self.problems[0]
+            if n == 1:
+                raise ImageProblem(name, reason)
+            raise ValueError(f"none of the {n} images can be used; the first, {name!r}: {reason}")
+        if n_lost:
+            logger.warning("%d of %d images cannot be used, see .problems", n_lost, n)
+        keys = [self.keys[row] for row in good]
+        vectors = [self.vectors[key] for key in keys]
+        if len({(vector.shape, vector.dtype) for vector in vectors}) > 1:
+            raise ValueError(f"the embeddings in {self.store.file} differ in length; delete it")
+        vectors = np.stack(vectors)
+        # packed bits may well be 0
+        silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
+        if tail is not None:
+            vectors = _checked_vectors(tail.transform(vectors), self.images.ids[good], tail)
+        problems = pd.DataFrame(self.problems, columns=["name", "reason"], dtype=object)
+        names = np.array([key.hex() for key in keys], dtype=object)
+        return Embedded(vectors, good, problems, names, self.stamps, silent)
+
+
+# ---------------------------------------------------------------------- reading ahead of the encoder
 
 
 def stamp_of(path):
@@ -555,20 +489,18 @@ def is_settled(stamp):
     return time.time() - max(stamp[1:3]) / 1e9 >= _RACY
 
 
-def ahead(items, depth=1):
-    """Yield what the iterator `items` gives, computed in a thread up to `depth` items ahead.
+def ahead(items):
+    """Yield what the generator `items` gives, each computed in a thread while the one before is in use.
 
-    An exception in the iterator is raised here; when this generator is closed the thread ends after the item it is at.
+    An exception in the generator is raised here; when this one is closed the thread ends after the item it is at.
     """
     done = object()
     # what is opened in a thread is closed in it
     with ThreadPoolExecutor(1, thread_name_prefix="cbirkit-reader") as thread:
         try:
-            waiting = deque(thread.submit(next, items, done) for _ in range(depth + 1))
-            while (item := waiting.popleft().result()) is not done:
-                waiting.append(thread.submit(next, items, done))
+            coming = thread.submit(next, items, done)
+            while (item := coming.result()) is not done:
+                coming = thread.submit(next, items, done)
                 yield item
         finally:
-            for later in waiting:
-                later.cancel()
-            thread.submit(getattr(items, "close", list)).result()
+            thread.submit(items.close).result()

@@ -512,7 +512,7 @@ def test_a_full_disk_leaves_the_older_page(folder, tmp_path, run, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(_atomic.os, "fsync", full)
-    failed(run("report", folder, "--html", page, "--encoder", "color"), "disk is full")
+    failed(run("report", folder, "--html", page, "--encoder", "color"), "No space left")
     assert page.read_text() == "older" and [p.name for p in tmp_path.iterdir() if p.is_file()] == [
         "r.html"
     ]

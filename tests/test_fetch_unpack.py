@@ -266,10 +266,10 @@ def test_a_full_disk_is_not_blamed_on_the_archive(kind, tmp_path, monkeypatch):
     data = PACKERS[kind](FILES)
     monkeypatch.setattr(tarfile, "copyfileobj", full)
     monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(OSError, match="No space left"):
         unpacked(data, tmp_path)
 
 
 def test_names_that_contradict_each_other(tmp_path):
-    with pytest.raises(OSError, match="a file stands where a folder is needed"):
+    with pytest.raises(OSError, match="cannot write .*choose another place"):
         unpacked(make_tar({"a": b"file", "a/b": b"below it"}, folders=False), tmp_path)

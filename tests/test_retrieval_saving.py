@@ -196,9 +196,7 @@ def test_encoder_that_cannot_be_saved_is_named(tmp_path):
     encoder = Means()
     encoder.network_ = logging.getLogger("x")
     retriever = Retriever(encoder, progress=False).fit(collection())
-    with pytest.raises(
-        ValueError, match=r"retriever\[.encoder.\] \(Means\)\.network_ is a logging\.Logger"
-    ):
+    with pytest.raises(ValueError, match=r"Means\.network_ holds a logging\.Logger"):
         retriever.save(tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
 

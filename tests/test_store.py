@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from store_samples import Means, counter, noise, write_images
 
 from cbirkit.images import ImageCollection, ImageProblem
-from cbirkit.store import DigestCache, EmbeddingStore, ahead, embed, split_pipeline
+from cbirkit.store import EmbeddingStore, ahead, digests, embed, split_pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -180,8 +180,8 @@ def test_a_database_of_something_else_is_left_alone(store):
     before = store.file.read_bytes()
     with pytest.raises(OSError, match="something else; choose another folder"):
         store.embed(Means(), noise(2))
-    with DigestCache(store.file) as cache:
-        assert cache.key(ImageCollection.from_arrays(noise(1)), 0, None)
+    with digests(store.file) as connection:
+        assert connection is None
     assert store.file.read_bytes() == before
 
 
@@ -193,7 +193,6 @@ def test_a_database_of_something_else_is_left_alone(store):
         "UPDATE embeddings SET crc = NULL",
         "UPDATE embeddings SET vector = zeroblob(3)",
         "UPDATE embeddings SET dtype = 7",
-        "UPDATE embeddings SET dtype = 'uint8', vector = zeroblob(4) WHERE rowid = 2",
         "UPDATE files SET digest = x'ff', stamp = 3",
     ],
 )
@@ -208,6 +207,18 @@ def test_a_forged_database_does_no_harm(change, folder, store):
         if "vector = x" in change or "zeroblob" in change:
             connection.execute("UPDATE embeddings SET crc = crc(image, vector)")
     np.testing.assert_array_equal(store.embed(Means(), images).embeddings, expected)
+
+
+def test_forged_embeddings_of_another_length_are_one_sentence(store):
+    store.embed(Means(), noise(3))
+    with contextlib.closing(sqlite3.connect(store.file)) as connection, connection:
+        (key,) = connection.execute("SELECT image FROM embeddings LIMIT 1").fetchone()
+        row = "float32", bytes(8), zlib.crc32(bytes(8), zlib.crc32(key)), key
+        connection.execute(
+            "UPDATE embeddings SET (dtype, vector, crc) = (?, ?, ?) WHERE image = ?", row
+        )
+    with pytest.raises(ValueError, match="differ in length; delete it"):
+        store.embed(Means(), noise(3))
 
 
 def test_packed_bits_stay_bytes(store):

@@ -150,7 +150,7 @@ def _compared(database, task):
     if gone:
         database = database.without(database.positions(sorted(gone)))
     database = database.shown_by(task.images)
-    with cbirkit.store.DigestCache(task.out / "store" / "embeddings.sqlite") as cache:
+    with cbirkit.store.digests(task.out / "store" / "embeddings.sqlite") as cache:
         others = cbirkit.retrieval.changed(database.images, range(len(database)), cache=cache)
     told = f"{counted(new, 'new image')}, {len(gone)} gone, {len(others)} changed"
     return database, told if new or gone or others else ""

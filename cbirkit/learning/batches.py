@@ -367,7 +367,7 @@ class ImageBatches(Batches):
         if self._pixels is not None:
             read = ((at, chosen, self._pixels[chosen]) for at, chosen in enumerate(batches))
         else:
-            read = ahead(self._decoded(batches), depth=2)
+            read = ahead(self._decoded(batches))
         with contextlib.closing(read):
             for at, chosen, pixels in read:
                 if len(chosen):

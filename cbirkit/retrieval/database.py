@@ -15,7 +15,7 @@ import pandas as pd
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.images.tables import as_on_disk, text_of
 from cbirkit.ranking.codes import composed, positions_of
-from cbirkit.store import DigestCache, is_settled, stamp_of
+from cbirkit.store import contents_key, is_settled, stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -350,7 +350,7 @@ def as_indexed(images, digests, stamps):
 def contents_of(images, position):
     """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
     stamp = stamp_of(images.path(position))
-    digest = DigestCache(None).key(images, position, stamp).hex()
+    digest = contents_key(images, position, stamp).hex()
     return digest, () if stamp and not is_settled(stamp) else stamp
 
 
@@ -362,13 +362,14 @@ def changed(images, positions, *, cache=None, most_bytes=None):
     images : ImageCollection
         Made by `as_indexed`, `join` or as a part of one; of others none has changed.
     positions : iterable of int
-    cache : DigestCache, optional
+    cache : connection, optional
+        See `cbirkit.store.digests`.
     most_bytes : int, optional
         Read no more than these to compare contents; what is left is compared when it is shown.
     """
     found = []
     for position in positions if hasattr(getattr(images, "_source", None), "is_other") else ():
-        other, n_read = images._source.is_other(images._rows[position], cache or DigestCache(None))
+        other, n_read = images._source.is_other(images._rows[position], cache)
         if other:
             found.append(int(position))
         if most_bytes is not None and (most_bytes := most_bytes - n_read) < 0:
@@ -430,7 +431,7 @@ class _Indexed(_Joined):
             now = stamp_of(path)
             if now == self.stamps[row]:
                 return False, 0
-            if cache.key(self.parts[0], int(row), now).hex() != self.digests[row]:
+            if contents_key(self.parts[0], int(row), now, cache).hex() != self.digests[row]:
                 return True, now[0]
         except (OSError, ImageProblem):
             return True, 0
@@ -445,6 +446,6 @@ class _Indexed(_Joined):
         return super().thumbnail(self._checked(row), size)
 
     def _checked(self, row):
-        if self.is_other(row, DigestCache(None))[0] and self.path(row).exists():
+        if self.is_other(row, None)[0] and self.path(row).exists():
             raise ImageProblem(self.parts[0].ids[row], "changed since it was indexed; index again")
         return row
