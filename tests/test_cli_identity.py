@@ -224,9 +224,11 @@ def test_another_folder_of_the_same_names_is_not_taken_for_the_indexed_one(folde
     from cbirkit import ImageCollection
 
     run("index", folder, "--encoder", "color")
+    other = folder.parent / "other"
+    other.mkdir()
     for n in range(6):
-        shutil.copy(folder.parent / "red.bmp", folder.parent / f"{n}.bmp")
-    images = ImageCollection.from_folder(folder.parent, recursive=False)
+        shutil.copy(folder.parent / "red.bmp", other / f"{n}.bmp")
+    images = ImageCollection.from_folder(other)
     loaded = Retriever.load(folder / ".cbirkit" / "retriever", images=images)
     with pytest.raises(ValueError, match="changed since it was indexed"):
         loaded.images["3.bmp"]

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-def from_folder(folder, *, labels="folder", recursive=True):
+def from_folder(folder, *, labels="folder"):
     """All images below a folder: `ImageCollection.from_folder` by another name.
 
     Parameters
@@ -65,8 +65,6 @@ def from_folder(folder, *, labels="folder", recursive=True):
     labels : "folder", "parent", a CSV file or None
         "folder": the first sub-folder that tells images apart is the label of an image; "parent": the last. A CSV file that
         names images, such as "labels.csv": its column ``label``, ``class`` … or that of "labels.csv:species".
-    recursive : bool
-        Whether to look into sub-folders.
 
     Returns
     -------
@@ -78,4 +76,4 @@ def from_folder(folder, *, labels="folder", recursive=True):
     FileNotFoundError, NotADirectoryError, ValueError
         No such folder; a file; no image in it.
     """
-    return ImageCollection.from_folder(folder, labels=labels, recursive=recursive)
+    return ImageCollection.from_folder(folder, labels=labels)

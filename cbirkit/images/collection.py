@@ -1,9 +1,7 @@
 """`ImageCollection`: ordered, lazily read images with a table of what is known of each."""
 
-import base64
+import copy
 import hashlib
-import html
-import io
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
@@ -54,19 +51,16 @@ class ImageCollection:
     array(['0', '1'], dtype=object)
     """
 
-    def __init__(self, source, table, *, rows=None, problems=None, name="images"):
+    def __init__(self, source, table, *, problems=None, name="images"):
         # position here -> row of the source
-        self._source, self._rows = source, np.arange(len(table)) if rows is None else rows
+        self._source, self._rows = source, np.arange(len(table))
         self.table, self.name = tables.checked_table(table), name
-        if "mask" in self.table and self.root is None:  # else below the root
-            masks = [one and str(tables.absolute(one)) for one in self.table["mask"]]
-            self.table["mask"] = pd.Series(masks, self.table.index, dtype=object)
         self.problems = problem_table() if problems is None else problems
 
     # ------------------------------------------------------------------ making one
 
     @classmethod
-    def from_folder(cls, folder, *, labels="folder", recursive=True):
+    def from_folder(cls, folder, *, labels="folder"):
         """All images below a folder, in the order of their names.
 
         Parameters
@@ -82,8 +76,6 @@ class ImageCollection:
             are not two different ones there is no column ``label``. ``Cat`` and ``cat`` are two classes, which the log says.
             A CSV file, in the folder or anywhere, that names images adds its columns; its ``label`` (or class, category …) is the
             label, or the column named as in ``"labels.csv:species"``. The log says if there is such a file and it is not used.
-        recursive : bool
-            Whether to look into sub-folders.
 
         Returns
         -------
@@ -97,7 +89,7 @@ class ImageCollection:
             No such folder; a file; no image in it.
         """
         root = tables.absolute(folder)
-        ids, paths, problems = tables.list_images(root, recursive)
+        ids, paths, problems = tables.list_images(root)
         if labels in ("folder", "parent", None):
             columns = tables.labels_of_folders(ids, labels) if labels else {}
             tables.say_masks(ids)
@@ -131,10 +123,32 @@ class ImageCollection:
         ------
         ValueError
             The column is missing, ids repeat, or none of the files exists.
+        FileNotFoundError
+            No such CSV file.
         """
-        table, paths, root, name, problems = tables.paths_from_table(table, path, root, ids)
+        name = "table"
+        if isinstance(table, str | os.PathLike):
+            file = tables.absolute(table)
+            name, root = file.resolve().parent.name, file.parent if root is None else root
+            table = tables.read_csv(file, text=(path, ids))
+        if missing := {path, ids or path} - {*table}:
+            raise ValueError(
+                f"no column {missing.pop()!r} in the table; set path= to one of {[*table]}"
+            )
+        root = tables.absolute("." if root is None else root)
+        names, keys = ([text_of(one) for one in table[column]] for column in (path, ids or path))
+        paths = [as_on_disk(root / one) if one else None for one in names]
+        there = np.array([one is not None for one in paths], dtype=bool)
+        if not there.any():
+            raise ValueError(
+                f"none of {len(table)} files in column {path!r} exists in {root}; set root="
+            )
+        lost = [(keys[i] or f"row {i}", "no such file") for i in np.flatnonzero(~there)]
+        paths = [one for one in paths if one is not None]
+        table = table[there].set_axis(pd.Index(keys, dtype=object)[there], axis=0)
+        table = table.assign(path=[printable(one) for one in paths])
         tables.say_alike(table.get("label", ()))
-        return cls(FileSource(paths, root), table, problems=problem_table(problems), name=name)
+        return cls(FileSource(paths, root), table, problems=problem_table(lost), name=name)
 
     @classmethod
     def from_files(cls, paths, table=None, *, ids=None, root=None, name="files"):
@@ -156,7 +170,7 @@ class ImageCollection:
         """
         like, root = index_of(paths), None if root is None else tables.absolute(root)
         names, paths = [printable(p) for p in paths], [Path(p).absolute() for p in paths]
-        if ids is None and root is not None:
+        if root is not None:
             names = [printable(path.relative_to(root).as_posix()) for path in paths]
         table = tables.table_for(len(paths), table, names if ids is None else ids, like)
         table = table.assign(path=[printable(path) for path in paths])
@@ -225,12 +239,6 @@ class ImageCollection:
         refused = f"; {len(self.problems)} refused, see .problems" if len(self.problems) else ""
         return f"ImageCollection {self.name!r}: {len(self):,} images{columns}{refused}"
 
-    def _repr_html_(self):
-        n = min(12, len(self))
-        cells = "".join(_sheet_cell(self, i * len(self) // n) for i in range(n))
-        sheet = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cells}</div>'
-        return f"<p>{html.escape(repr(self))}</p>{sheet}"
-
     @property
     def ids(self):
         return self.table.index.to_numpy()
@@ -274,21 +282,19 @@ class ImageCollection:
         called = positions_of(self.ids, other.ids)
         if self._source is other._source:
             return called
-        same = [j >= 0 and self._is_same(i, other, j) for i, j in enumerate(called)]
-        own = np.where(same, called, -1)
+        own = [j if j >= 0 and self._is_same(i, other, j) else -1 for i, j in enumerate(called)]
+        own = np.array(own, dtype=np.int64)
         if apart := int((called != own).sum()):
             text = "%d images of %r share their id with another picture of %r; they are told apart by contents"
             log.warning(text, apart, self.name, other.name)
-        mine = {i: path for i in np.flatnonzero(own < 0) if (path := self.path(i)) is not None}
-        if mine:
-            real, theirs = tables.real_paths(), map(other.path, range(len(other)))
-            files = [(real(path), j) for j, path in enumerate(theirs) if path is not None]
-            files = dict(reversed(files))  # the first of those that link to one file
-            for i, path in mine.items():
-                own[i] = files.get(real(path), -1)
+        theirs = map(other.path, reversed(range(len(other))) if (own < 0).any() else ())
+        files = {os.path.realpath(p): len(other) - 1 - n for n, p in enumerate(theirs) if p}
+        for i in np.flatnonzero(own < 0) if files else ():
+            own[i] = files.get(os.path.realpath(self.path(i) or ""), -1)
         return own
 
     def _is_same(self, position, other, there):
+        """Whether the image is one of another collection: the same file, contents or pixels."""
         path = self.path(position)
         if path is not None and path == other.path(there):
             return True
@@ -351,30 +357,21 @@ class ImageCollection:
 
     def subset(self, which):
         """The images that a slice, boolean mask, position array or list of ids selects, in that order."""
-        if isinstance(which, slice):
-            which = np.arange(len(self))[which]
-        which = selection(which, self.ids)
-        if not hasattr(which, "__iter__"):
-            raise TypeError(f"select images by a mask, positions or ids, got {which!r}")
-        which = np.asarray(which if isinstance(which, np.ndarray) else list(which))
-        if which.dtype == bool:
-            if which.shape != (len(self),):
-                raise ValueError(
-                    f"mask of shape {which.shape}; give one value for each of {len(self)}"
-                )
-            which = np.flatnonzero(which)
-        elif which.dtype.kind in "UO":
-            which = self.positions(which)
-        elif which.dtype.kind not in "iu" and len(which):
-            raise TypeError(f"select images by a mask, positions or ids, got dtype {which.dtype}")
-        which = which.astype(np.int64)
-        if len(which) and (which.min() < -len(self) or which.max() >= len(self)):
-            raise IndexError(f"position {which.max()} of {len(self)} images in {self.name!r}")
-        return self._new(rows=self._rows[which], table=self.table.iloc[which])
+        if not isinstance(which, slice):
+            which = selection(which, self.ids)
+            which = np.asarray(which if hasattr(which, "dtype") else list(which))
+            if which.dtype.kind in "UO":
+                which = self.positions(which)
+            if which.ndim != 1 or (len(which) and which.dtype.kind not in "biu"):
+                got = f"an array of {which.dtype} and shape {which.shape}"
+                raise TypeError(f"select images by a mask, positions or ids, got {got}")
+            which = which if len(which) else which.astype(np.int64)
+        return self._new(_rows=self._rows[which], table=self.table.iloc[which])
 
     def _new(self, **parts):
-        same = {"table": self.table, "rows": self._rows, "problems": self.problems}
-        return type(self)(self._source, name=self.name, **same | parts)
+        new = copy.copy(self)
+        vars(new).update(parts)
+        return new
 
     def with_columns(self, **columns):
         """The same images with further (or other) columns; each has one value an image.
@@ -423,9 +420,15 @@ class ImageCollection:
         """
         if fraction is not None:
             by = disjoint or ("label" if "label" in self.table else None)
-            known = by and [None if is_missing(one) else text_of(one) for one in self.column(by)]
-            how = {"groups" if disjoint else "strata": known, "random_state": random_state}
-            first = random_parts(len(self), fraction, **how)
+            known = np.zeros(len(self)) if by is None else [*map(text_of, self.column(by))]
+            codes, names = pd.factorize(np.asarray(known, dtype=object))
+            strata = np.where(
+                np.bincount(codes)[codes] > 1, codes, -1
+            )  # those of one image together
+            first = _random_part(
+                np.zeros(len(names)) if disjoint else strata, fraction, random_state
+            )
+            first = first[codes] if disjoint else first
             return self.subset(first), self.subset(~first)
         if by not in self.table:
             raise ValueError(
@@ -580,72 +583,13 @@ def map_images(function, images):
             yield from pool.map(one, range(start, min(start + _BLOCK, len(images))))
 
 
-def random_parts(n, fraction, *, strata=None, groups=None, random_state=0):
-    """Mask (n,) of the first part of a random split.
-
-    Parameters
-    ----------
-    n : int
-        Number of items.
-    fraction : float in (0, 1)
-        Share of the first part: of the items of each stratum, or of the groups.
-    strata : array of shape (n,), optional
-        Each stratum with at least two items gives at least one to either side.
-    groups : array of shape (n,), optional
-        Items of a group stay together.
-    random_state : int or RandomState
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction must lie between 0 and 1, got {fraction}")
+def _random_part(items, fraction, random_state):
+    """Mask (n,) of a random part: so large a share of the items that are equal; at least one of each, and not all, of several."""
     rng = check_random_state(random_state)
-    if groups is not None:
-        codes, names = pd.factorize(np.asarray(groups, dtype=object))
-        if (codes < 0).any():
-            raise ValueError(f"{(codes < 0).sum()} images have no group; leave them out first")
-        return _pick(len(names), fraction, rng, "groups")[codes]
-    if strata is None:
-        return _pick(n, fraction, rng, "images")
-    first = np.zeros(n, dtype=bool)
-    codes = pd.factorize(np.asarray(strata, dtype=object))[0]  # missing values are the stratum -1
-    for code in np.unique(codes):
-        members = np.flatnonzero(codes == code)
-        if len(members) == 1:
-            first[members] = rng.random_sample() < fraction
-        else:
-            first[members] = _pick(len(members), fraction, rng, "images")
-    if first.all() or not first.any():
-        raise ValueError(f"fraction={fraction} of {n} images leaves one side empty; use another")
-    return first
-
-
-def _pick(n, fraction, rng, what):
-    """Mask (n,) with round(fraction * n) random True, at least one on either side."""
-    if n < 2:
-        raise ValueError(f"cannot split {n} {what} in two")
-    size = min(max(round(fraction * n), 1), n - 1)
-    mask = np.zeros(n, dtype=bool)
-    mask[rng.permutation(n)[:size]] = True
-    return mask
-
-
-def _data_uri(pixels):
-    """An RGB image as a ``data:`` address that HTML can show without a file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _sheet_cell(images, position, size=96):
-    """Thumbnail of an image with its label, as HTML; all text is escaped."""
-    name = html.escape(str(images.ids[position]), quote=True)
-    label = name
-    if "label" in images.table:
-        label = html.escape(text_of(images.table["label"].iloc[position]))
-    try:
-        picture = f'<img src="{_data_uri(images.thumbnail(position, size))}" alt="{name}">'
-    except ImageProblem as problem:
-        picture = f"<em>{html.escape(problem.reason)}</em>"
-    return (
-        f'<figure style="margin:0;width:{size}px;text-align:center" title="{name}">{picture}'
-        f'<figcaption style="font-size:11px;overflow-wrap:anywhere">{label}</figcaption></figure>'
-    )
+    order = pd.Series(rng.permutation(len(items))).groupby(items)
+    n = order.transform("size")
+    first = order.rank() <= (fraction * n).round().clip(1, n - 1)
+    if not 0 < fraction < 1 or first.all() or not first.any():
+        told = f"fraction={fraction} of {len(items)} leaves one side empty"
+        raise ValueError(f"{told}; give one between 0 and 1, or more images")
+    return first.to_numpy()

@@ -1,14 +1,13 @@
 """What is known of images before they are read: files in folders, tables of them, labels."""
 
 import codecs
-import csv
 import io
 import logging
 import os
 import re
-from collections import Counter
-from functools import cache
-from itertools import chain, count, zip_longest
+import warnings
+from collections import Counter, deque
+from itertools import chain, count
 from pathlib import Path
 from unicodedata import normalize
 
@@ -23,13 +22,10 @@ from .files import EXTENSIONS, is_image
 log = logging.getLogger(__name__)
 
 # Folders of file servers, operating systems and photo programs: thumbnails, previews and deleted files.
-_SYSTEM = {
-    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler", "recycled",
-    "@database", "@sharebin", "~snapshot", "system volume information", "lost+found", "__macosx", "network trash folder",
-    "temporary items", "thevolumesettingsfolder", "ipod photo cache", "thumbs.db", "captureone",
-}  # fmt: skip
-_SYSTEM_NAMES = re.compile(
-    r"found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)"
+_SYSTEM = re.compile(
+    r"@eadir|@tmp|@recycle|@recently-snapshot|@database|@sharebin|[#~]snapshot|#recycle|\$recycle\.bin|recycle[rd]"
+    r"|system volume information|lost\+found|__macosx|network trash folder|temporary items|thevolumesettingsfolder"
+    r"|ipod photo cache|thumbs\.db|captureone|found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)"
 )
 _MASKS = re.compile(
     r"(segmentation_?)?(masks?|labels?|annotations?)|\w*annot|segmentation\w*|ground_?truth|gt"
@@ -38,13 +34,11 @@ _MOST_TABLES, _MOST_BYTES = 5, 16_000_000  # files that are looked into for labe
 _SPLITS = {
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
 }  # fmt: skip
-
-
-_AS_WRITTEN = ("path", "mask")  # names of files: not even the form of their accents is changed
 # Columns of a CSV that are never numbers, and those that are labels.
-_TEXT = {*_AS_WRITTEN, "label", "instance", "split", "domain", "caption"}
+_TEXT = {"path", "mask", "label", "instance", "split", "domain", "caption"}
 _LABELS = ("label", "labels", "class", "class_name", "category", "species", "target", "superclass", "group", "instance")  # fmt: skip
-_SEPARATORS = ",;\t|"
+# A number whose text is the only one for it, so that nothing is lost.
+_NUMBER = r"-?(0|[1-9]\d{0,14})(\.\d{0,9}[1-9])?"
 
 # ---------------------------------------------------------------------- tables
 
@@ -67,19 +61,17 @@ def table_for(n, table, ids, like=None):
 
 def checked_table(table):
     """The table with plain columns of text names; ids are checked to be unique strings."""
-    ids, names = pd.Index(table.index, dtype=object), [str(name) for name in table.columns]
+    ids = pd.Index(table.index, dtype=object)
     if not all(isinstance(i, str) for i in ids):
         raise TypeError("ids must be strings; use table.index.astype(str)")
     if not ids.is_unique:
-        twice = ids[ids.duplicated()][0]
-        first, second = np.flatnonzero(ids == twice)[:2]
-        raise ValueError(f"duplicate id {twice!r} (rows {first} and {second}); ids must be unique")
-    _refuse_twice(names, "the table")
-    checked = pd.DataFrame(index=ids)
-    for i, name in enumerate(names):
-        values = plain_column(table.iloc[:, i], name)
-        checked[name] = pd.Series(values, ids, values.dtype)
-    return checked.set_axis(pd.Index(names, dtype=object), axis=1)
+        raise ValueError(f"duplicate id {ids[ids.duplicated()][0]!r}; ids must be unique")
+    columns = {str(name): plain_column(table.iloc[:, i], name) for i, name in enumerate(table)}
+    if len(columns) < table.shape[1]:
+        raise ValueError(f"the table has two columns of one name: {[*table]}; rename one")
+    columns = {name: pd.Series(values, ids, values.dtype) for name, values in columns.items()}
+    names = pd.Index(columns, dtype=object)
+    return pd.DataFrame(columns, index=ids).set_axis(names, axis=1)
 
 
 def plain_column(values, name, ids=None):
@@ -97,18 +89,11 @@ def plain_column(values, name, ids=None):
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
         return np.asarray(values)
-    if name in _AS_WRITTEN:
-        values = [None if is_missing(v) or isinstance(v, str) and not v else v for v in values]
-        return pd.Series(values, dtype=object).to_numpy()
     values = values.array if isinstance(values, pd.Series) else values
     array = as_labels(values, what=f"column {name!r}")
-    kinds, there = set(map(type, array)), [value for value in array if value is not None]
-    if float in kinds and kinds <= {float, type(None)}:
-        return array.astype(np.float64)
-    if set(map(type, there)) == {pd.Timestamp} and not any(value.tz for value in there):
-        return pd.to_datetime(pd.Series(array)).to_numpy()
-    if kinds == {bool} or (kinds == {int} and -(2**63) <= min(array) and max(array) < 2**63):
-        return array.astype(bool if kinds == {bool} else np.int64)
+    kinds = set(map(type, array))
+    if not kinds - {float, type(None)} or kinds in ({int}, {bool}):
+        return pd.Series(array, dtype=object).infer_objects().to_numpy()
     return array
 
 
@@ -125,7 +110,7 @@ def text_of(value):
     >>> text_of(2.0), text_of(None), text_of(["red", 1.5])
     ('2', '', 'red, 1.5')
     """
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+    if is_several(value) and not isinstance(value, dict):
         return ", ".join(map(text_of, value))
     if is_missing(value):
         return ""
@@ -152,72 +137,43 @@ def read_csv(file, text=()):
     Raises
     ------
     ValueError
-        No text, a quotation mark that is not closed, a row with too many fields, a column name twice.
+        No text, a quotation mark that is not closed, a row with too many fields.
     """
-    lines = io.StringIO(_decoded(file), newline="")
-    head = lines.readline()
-    if head.lower().startswith("sep="):  # Excel's own
-        head = lines.readline()
-    if not head.strip():
-        raise ValueError(f"{file.name} does not begin with the names of its columns; add them")
-    separator = max(_SEPARATORS, key=lambda one: len(next(csv.reader([head], delimiter=one), [])))
-    spaced = any(name.startswith(" ") for name in head.split(separator)[1:])
-    lines.seek(lines.tell() - len(head))
-    try:
-        names, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"{file.name} cannot be read as CSV ({error}); save it anew") from error
-    names = [name.strip() or f"column {i}" for i, name in enumerate(names)]
-    rows = [row for row in rows if any(row)]
-    for number, row in enumerate(rows, 2):
-        if any(row[len(names) :]):
-            raise ValueError(
-                f"row {number} of {file.name} has {len(row)} fields for {len(names)} columns; quote those that hold {separator!r}"
-            )
-    _refuse_twice(names, file.name)
-    keep = set(names) if text is None else {*_TEXT, *text}
-    columns = list(zip_longest(names, *rows, fillvalue=""))[: len(names)]
-    return pd.DataFrame({name: _from_text(values, name in keep) for name, *values in columns})
-
-
-def _refuse_twice(names, what):
-    if len(set(names)) < len(names):
-        twice = max(names, key=names.count)
-        raise ValueError(f"{what} has two columns called {twice!r}; rename one")
-
-
-def _decoded(file):
     data = file.read_bytes()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
-    if b"\0" in data:
-        raise ValueError(f"{file.name} is no text; save the table as CSV (UTF-8)")
+    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        data = data.decode("utf-16" if utf_16 else "utf-8-sig")
     except UnicodeDecodeError:
         log.warning("%s is not UTF-8; it was read as Windows-1252: look at its accents", file.name)
-        return data.decode("cp1252", "backslashreplace")
+        data = data.decode("cp1252", "replace")
+    head = data.partition("\n")[0]
+    separator = max(",;\t|", key=head.count)
+    how = {"dtype": str, "keep_default_na": False, "skipinitialspace": True, "index_col": False}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # too many fields in a row
+            texts = pd.read_csv(io.StringIO(data), sep=separator, **how)
+    except (ValueError, pd.errors.ParserWarning) as error:
+        mend = f"quote the fields that hold {separator!r}"
+        raise ValueError(f"{file.name} cannot be read as CSV ({error}); {mend}") from error
+    texts.columns = texts.columns.str.strip()
+    return pd.DataFrame(
+        {name: _from_text(texts[name], text is None or name in {*_TEXT, *text}) for name in texts}
+    )
 
 
 def _from_text(values, keep):
-    """Fields of a CSV as an object array, None for the empty one; as numbers where each is written as such a number is."""
-    values = [value or None for value in values]
-    array, there = pd.Series(values, dtype=object).to_numpy(), [v for v in values if v is not None]
-    try:
-        numbers = [] if keep else [float(value) for value in there]
-    except ValueError:  # text
-        return array
-    same = all(text_of(n) == value for n, value in zip(numbers, there, strict=False))
-    if not numbers or not same or not max(map(abs, numbers)) < 2**53:  # infinite, or inexact
-        return array
-    whole = len(there) == len(values) and all(number.is_integer() for number in numbers)
-    return array.astype(np.int64 if whole else np.float64)
+    """Fields of a CSV as objects, None for the empty one; as numbers where each is written as such a number is."""
+    values = values.astype(object).where(values != "", None)
+    there = values.dropna()
+    numbers = not keep and len(there) and there.str.fullmatch(_NUMBER).all()
+    return pd.to_numeric(values) if numbers else values
 
 
 # ---------------------------------------------------------------------- files in folders
 
 
-def list_images(root, recursive):
+def list_images(root):
     """List the image files below a folder; only those with an unknown ending are opened, to see how they start.
 
     Returns
@@ -228,88 +184,57 @@ def list_images(root, recursive):
     problems : list of (name, reason)
         Empty and special files, folders that may not be entered, and images in formats that are not read.
     """
-    if not root.exists():
-        raise FileNotFoundError(f"no such folder: {root}")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; give a folder, or use images.read_image")
-    found, problems, kept_out, followed = [], [], Counter(), set()
-    # with the folders around it, and by which link it was reached
-    pending = [("", root, frozenset(), None)]
+        error = NotADirectoryError if root.exists() else FileNotFoundError
+        raise error(f"no such folder: {root}; give a folder, or use images.read_image")
+    found, problems, known, left_out = [], [], set(), set()
+    pending = deque(
+        [("", root)]
+    )  # folders from the right end, then those that were reached by links
     while pending:
-        prefix, folder, above, link = pending.pop()
+        prefix, folder = pending.pop()
         try:
-            key = _key(folder)
-            if key in above or link in followed:
-                reason = "a link to a folder that is above it, or was listed before"
-                problems.append((prefix[:-1], reason))
+            state = os.stat(folder)
+            if (state.st_dev, state.st_ino) in known:
+                problems.append((prefix[:-1], "a link to a folder that is listed already"))
                 continue
+            known.add((state.st_dev, state.st_ino))
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             problems.append((prefix or str(root), f"folder cannot be read ({error.strerror})"))
             continue
-        followed |= {link} - {None}
         for entry in entries:
             name, lower = prefix + printable(entry.name), entry.name.lower()
             if entry.name.startswith("."):
                 continue
-            if entry.is_symlink() and not os.path.exists(entry.path):
-                problems.append((name, "a link to something that is not there"))
-            elif not entry.is_dir():
+            if not entry.is_dir():
                 if (verdict := is_image(entry.path)) is True:
                     found.append((name, entry.path))
                 elif verdict:
                     problems.append((name, verdict))
-            elif lower in _SYSTEM or _SYSTEM_NAMES.fullmatch(lower):
-                kept_out[lower] += 1
-                if kept_out[lower] == 1:  # of this name
-                    reason = "a folder of the system or of a program: nothing in it is listed"
-                    problems.append((name, reason))
-            elif recursive:
-                link = (key, entry.name) if entry.is_symlink() else None
-                pending.append((name + "/", entry.path, above | {key}, link))
+            elif not _SYSTEM.fullmatch(lower):
+                add = pending.appendleft if entry.is_symlink() else pending.append
+                add((name + "/", entry.path))
+            elif lower not in left_out:  # the first of this name
+                left_out.add(lower)
+                reason = "a folder of the system or of a program: nothing in it is listed"
+                problems.append((name, reason))
     if not found:
         first = f" (the first: {': '.join(problems[0])})" if problems else ""
-        raise ValueError(
-            f"no usable image in {root}: 0 files ending in {' '.join(EXTENSIONS)}, "
-            f"{len(problems)} refused{first}"
-        )
-    found = sorted(zip(_ids(found), (path for _, path in found), strict=True))
-    return [name for name, _ in found], [Path(path) for _, path in found], sorted(problems)
-
-
-def _key(folder):
-    """What tells a folder from all others, whatever it is called."""
-    state = os.stat(folder)
-    return (state.st_dev, state.st_ino) if state.st_ino else os.path.realpath(folder)
-
-
-def _ids(found):
-    """Names with their accents composed, so that they are found by them; made unique where two files would share one."""
-    ids, taken = {}, set()
-    order = lambda pair: (normalize("NFC", pair[0]) not in pair[1], os.fsencode(pair[1]))
-    for name, path in sorted(found, key=order):
+        endings = f"0 files ending in {' '.join(EXTENSIONS)}"
+        raise ValueError(f"no usable image in {root}: {endings}, {len(problems)} refused{first}")
+    ids = {}
+    for name, path in sorted(found):
+        name = normalize("NFC", name)  # so that it is found however its accents are written
         stem, ending = os.path.splitext(name)
-        forms = chain((normalize("NFC", name), name), (f"{stem} ({n}){ending}" for n in count(2)))
-        ids[path] = next(form for form in forms if form not in taken)
-        taken.add(ids[path])
-    return [ids[path] for _, path in found]
+        names = chain([name], (f"{stem} ({n}){ending}" for n in count(2)))
+        ids[next(name for name in names if name not in ids)] = Path(path)
+    return sorted(ids), [ids[name] for name in sorted(ids)], sorted(problems)
 
 
 def printable(name):
     """A file name or path as text that can be written as UTF-8 (on some systems file names are any bytes)."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def real_paths():
-    """A function that follows the links in paths, quick for many in one folder."""
-    folder = cache(os.path.realpath)
-
-    def real(path):
-        if os.path.islink(path):
-            return os.path.realpath(path)
-        return os.path.join(folder(path.parent), path.name)
-
-    return real
 
 
 def absolute(path):
@@ -367,17 +292,17 @@ def _apart(folders):
 def labels_of_file(spec, root, ids):
     """What a CSV file says of the images in a folder, as `columns_for`, with a ``label``; ``FILE:COLUMN`` names the column."""
     specs = ((spec, None), spec.rpartition(":")[::2])
-    files = [(root / name, column) for name, column in specs]
-    files += [(absolute(name), column) for name, column in specs]
-    file, column = next((pair for pair in files if pair[0].is_file()), (None, None))
+    places = [
+        (place(name), column) for place in (root.joinpath, absolute) for name, column in specs
+    ]
+    file, column = next((pair for pair in places if pair[0].is_file()), (None, None))
     if file is None:
         known = f'"folder", "parent", None or a CSV file; there is no such file: {spec!r}'
         raise ValueError(f"labels must be {known}")
     columns, choices, problems = columns_for(file, ids, column)
     if "label" not in columns:
-        raise ValueError(
-            f"which column of {file.name} holds the labels? Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}"
-        )
+        there = f"Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}"
+        raise ValueError(f"which column of {file.name} holds the labels? {there}")
     return columns, problems
 
 
@@ -405,43 +330,36 @@ def columns_for(file, ids, column=None):
     ValueError
         It cannot be read, names none of the images or one twice, or has no such column.
     """
-    texts = read_csv(file, text=None)
+    texts, places = read_csv(file, text=None), {}
     tails = [i.rsplit("/", 1)[-1] for i in ids]
-    places = {}
     for names in (ids, tails, [tail.rpartition(".")[0] for tail in tails]):
         counts = Counter(names)
-        for i, name in enumerate(names):
-            if counts[name] == 1:
-                places.setdefault(name, i)
+        places = {name: i for i, name in enumerate(names) if counts[name] == 1} | places
 
     def place(text):
         return places.get(normalize("NFC", text or "").replace("\\", "/").removeprefix("./"), -1)
 
-    known = {name: texts[name].map(place).to_numpy() for name in texts}
-    path = max(known, key=lambda name: (known[name] >= 0).sum())
-    there, at = known[path] >= 0, known[path][known[path] >= 0]
-    if not len(at):
-        raise ValueError(
-            f"{file.name} names none of the {len(ids)} images in any column; its columns: {', '.join(texts)}"
-        )
-    if len(set(at)) < len(at):
-        twice = ids[Counter(at.tolist()).most_common(1)[0][0]]
+    known = texts.map(place)
+    path = (known >= 0).sum().idxmax()
+    there, columns = known[path] >= 0, f"its columns: {', '.join(texts)}"
+    if not there.any():
+        raise ValueError(f"{file.name} names none of the {len(ids)} images; {columns}")
+    rest = texts[there].set_axis(known[path][there], axis=0).drop(columns=path)
+    if not rest.index.is_unique:
+        twice = ids[rest.index[rest.index.duplicated()][0]]
         raise ValueError(f"{file.name} names {twice} more than once; give one row an image")
-    rest = texts.drop(columns=path)[there]
     if column is not None and column not in rest:
-        raise ValueError(
-            f"{file.name} has no column {column!r} for labels; its columns: {', '.join(texts)}"
-        )
+        raise ValueError(f"{file.name} has no column {column!r} for labels; {columns}")
     divides = [name for name in rest if 1 < rest[name].nunique() <= max(2, len(rest) / 2)]
     named = [name for one in _LABELS for name in rest if name.lower() == one]
     choices = [column] if column else named[:1] or divides
-    columns = {name: _from_text(rest[name], name in _TEXT) for name in rest if name != "path"}
+    rows = {name: _from_text(rest[name], name in _TEXT) for name in rest if name != "path"}
     if len(choices) == 1:
-        columns["label"] = rest[choices[0]].to_numpy()
-    rows = pd.DataFrame(columns, index=at).reindex(range(len(ids)))
+        rows["label"] = rest[choices[0]]
+    rows = {name: one.reindex(range(len(ids))).to_numpy() for name, one in rows.items()}
     reason = f"named by {file.name}; there is no such image"
     problems = [(name or "no name", reason) for name in texts[path][~there]]
-    return {name: rows[name].to_numpy() for name in rows}, choices or divides, problems
+    return rows, choices or divides, problems
 
 
 def say_tables(root, ids, labels):
@@ -481,50 +399,3 @@ def say_alike(labels):
         if len(alike) > 1:
             text = "%s are taken for %d classes; rename them if they are one"
             log.warning(text, ", ".join(map(repr, alike)), len(alike))
-
-
-def paths_from_table(table, path, root, ids=None):
-    """Read a table and look for its files.
-
-    Returns
-    -------
-    table : DataFrame indexed by id
-        Rows whose file is there; the column `path` holds where.
-    paths : list of Path
-    root : Path
-    name : str
-    problems : list of (name, reason)
-    """
-    name = "table"
-    if isinstance(table, str | os.PathLike):
-        file = absolute(table)
-        if not file.is_file():
-            raise FileNotFoundError(f"no such table: {file}")
-        name, root = file.resolve().parent.name, file.parent if root is None else root
-        table = read_csv(file, text=(path, ids))
-    for column in (path, *([ids] if ids else [])):
-        if list(table.columns).count(column) != 1:
-            how = "two columns" if column in table else "no column"
-            raise ValueError(f"{how} {column!r} in the table; set path=, to one of {list(table)}")
-    if not len(table):
-        raise ValueError(f"the table {name!r} has no rows")
-    root = absolute("." if root is None else root)
-    names, keys = ([text_of(one) for one in table[column]] for column in (path, ids or path))
-    found = [as_on_disk(root / part) if part else None for part in names]
-    problems, kept = [], []
-    for i, file in enumerate(found):
-        if file is not None:
-            kept.append(i)
-        else:
-            reason = "no such file" if names[i] else "no file is named"
-            problems.append((keys[i] or f"row {i}", reason))
-    if not kept:
-        raise ValueError(
-            f"none of {len(table)} files in column {path!r} exists in {root}; set root="
-        )
-    if "" in (ids := [keys[i] for i in kept]):
-        raise ValueError("an image has an empty id; give every image one")
-    paths = [found[i] for i in kept]
-    table = table.iloc[kept].set_index(pd.Index(ids, dtype=object))
-    table = table.assign(path=[printable(file) for file in paths])
-    return table, paths, root, name, problems
