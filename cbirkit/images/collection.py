@@ -51,9 +51,9 @@ class ImageCollection:
     array(['0', '1'], dtype=object)
     """
 
-    def __init__(self, source, table, *, problems=None, name="images"):
+    def __init__(self, source, table, *, rows=None, problems=None, name="images"):
         # position here -> row of the source
-        self._source, self._rows = source, np.arange(len(table))
+        self._source, self._rows = source, np.arange(len(table)) if rows is None else rows
         self.table, self.name = tables.checked_table(table), name
         self.problems = problem_table() if problems is None else problems
 
