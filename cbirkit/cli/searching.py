@@ -1,19 +1,20 @@
 """``cbirkit index``, ``search`` and ``report``: encode the images of a folder, find those nearest to one, look at all of it."""
 
+import contextlib
 import json
 import logging
 import os
 import time
 
 import cbirkit
-from cbirkit._atomic import expanded, write_bytes
+from cbirkit._atomic import expanded
 
 from . import choices
 from .choices import counted, printable
 
 log = logging.getLogger(__name__)
 
-_MOST_NAMED = 20  # broken files named on the terminal; all are in problems.csv
+_MOST_NAMED = 20  # broken files named on the terminal
 
 
 def index(arguments):
@@ -39,9 +40,7 @@ def _indexed(task, arguments):
         retriever, new = _fitted(task, progress=not arguments.quiet)
         # in one step: settings are never those of another index
         choices.save_anew(lambda path: retriever.save(path, about=about), out / "retriever")
-        text = retriever.problems.map(_as_cell).to_csv(index=False)
-        write_bytes(out / "problems.csv", text.encode("utf-8", "backslashreplace"))
-    _name_problems(retriever.problems, out)
+    _name_problems(retriever.problems)
     log.info(
         f"indexed {counted(len(retriever.ids), 'image')} of {arguments.folder} ({new:,} encoded now) in "
         f"{time.monotonic() - started:.1f} s with encoder {task.encoder} and index {task.index}; kept in {out}"
@@ -57,19 +56,14 @@ def _fitted(task, progress):
     return retriever, min(store.n_encoded, len(retriever.ids))
 
 
-def _as_cell(text):
-    """Text in one line that no spreadsheet takes for a formula."""
-    return f"'{printable(text)}" if str(text).startswith(("=", "+", "-", "@")) else printable(text)
-
-
-def _name_problems(problems, out):
+def _name_problems(problems):
     if len(problems):
         told = "cannot be used, or found by nothing in the picture:"
         log.info(f"{counted(len(problems), 'file')} {told}")
     for row in problems.head(_MOST_NAMED).itertuples(index=False):
         log.info(f"  {row.name}: {row.reason}")
     if len(problems) > _MOST_NAMED:
-        log.info(f"  and {len(problems) - _MOST_NAMED} more, named in {out / 'problems.csv'}")
+        log.info(f"  and {len(problems) - _MOST_NAMED} more; cbirkit report names all")
 
 
 def search(arguments):
@@ -109,13 +103,10 @@ def _find_query(image, folder, images):
     from cbirkit.images.tables import as_on_disk
 
     for candidate in (expanded(image).absolute(), expanded(folder).absolute() / image):
-        candidate = as_on_disk(candidate) or candidate
-        if candidate.exists() and not candidate.is_dir():
-            return candidate
+        if found := as_on_disk(candidate):
+            return found
     there = f"{folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
-    raise ValueError(
-        f"no image {image}: it is neither a file nor the name of an image in {folder}; {there}"
-    )
+    raise ValueError(f"no image {image}: it is neither a file nor one of {folder}; {there}")
 
 
 def _kept_retriever(task, trust):
@@ -130,43 +121,31 @@ def _kept_retriever(task, trust):
         return log.info(f"the index is for {was}: indexing anew")
     try:
         retriever = cbirkit.Retriever.load(place, images=False, trust_index=trust)
-        same = type(retriever.index_) is type(choices.make_index(task.index))
-        if not same or repr(retriever.encoder_) != repr(choices.make_encoder(task.encoder)):
-            raise ValueError("it is not what it says")
     except (OSError, ValueError) as error:
         return log.info(f"{damaged} ({error}): indexing anew")
-    retriever.database_, told = _compared(retriever.database_, task)
-    if told:
-        return log.info(f"{told}: bringing the index up to date")
-    retriever.progress = False
-    return retriever
-
-
-def _compared(database, task):
-    """The database showing the images of the folder, and what is new, gone or changed there since it was indexed; or empty."""
-    now, then = set(task.images.ids), set(database.ids)
-    new = sum(not _is_refused_still(task.images, name, database.refused) for name in now - then)
-    gone = then - now
+    images, database = task.images, retriever.database_
+    gone = set(database.ids) - set(images.ids)
+    new = set(images.ids) - set(database.ids)
+    new = [name for name in new if _may_be_new(images, name, database.refused)]
     if gone:
         database = database.without(database.positions(sorted(gone)))
-    database = database.shown_by(task.images)
+    retriever.database_, retriever.progress = database.shown_by(images), False
     with cbirkit.store.digests(task.out / "store" / "embeddings.sqlite") as cache:
-        others = cbirkit.retrieval.changed(database.images, range(len(database)), cache=cache)
-    told = f"{counted(new, 'new image')}, {len(gone)} gone, {len(others)} changed"
-    return database, told if new or gone or others else ""
+        n = len(retriever.ids)
+        others = cbirkit.retrieval.changed(retriever.images, range(n), cache=cache)
+    if not (new or gone or others):
+        return retriever
+    told = f"{counted(len(new), 'new image')}, {len(gone)} gone, {len(others)} changed"
+    return log.info(f"{told}: bringing the index up to date")
 
 
-def _is_refused_still(images, name, refused):
-    """Whether an image that could not be used when it was indexed still cannot."""
-    if name not in refused:
-        return False
-    try:
-        if refused[name] and cbirkit.store.stamp_of(images.path(name)) == refused[name]:
+def _may_be_new(images, name, refused):
+    """Whether an image can be used that was not there or could not be used when the folder was indexed."""
+    with contextlib.suppress(cbirkit.images.ImageProblem, OSError):
+        if name in refused and refused[name] != cbirkit.store.stamp_of(images.path(name)):
+            images[name]
             return True
-        images[name]
-    except (cbirkit.images.ImageProblem, OSError):
-        return True
-    return False
+    return name not in refused
 
 
 def _results(retriever, query, k):
@@ -212,9 +191,7 @@ def report(arguments):
     found = cbirkit.evaluation.survey(task.images, encoder, progress=not arguments.quiet)
     from . import pages
 
-    pages.write_view(path, pages.view_of_survey(arguments.folder, found, task.encoder))
-    log.info(
-        f"{counted(len(found.table), 'image')}, {len(found.problems)} that cannot be read, "
-        f"{counted(len(found.copies), 'group')} of copies, {len(found.near_copies)} of near-copies"
-    )
+    view = pages.view_of_survey(arguments.folder, found, task.encoder)
+    pages.write_view(path, view)
+    log.info(view.told)
     print(path)

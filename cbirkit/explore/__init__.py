@@ -1,28 +1,34 @@
-"""Widgets to look at retrieval with; the parts that they are made of lie in `cbirkit.explore.widgets`."""
+"""Widgets to look at retrieval with, loaded when they are first used; the parts that they are made of lie in `widgets`.
+
+What the command line shares with them (`collection_views`) can be imported where no widgets are installed.
+"""
+
+import importlib
 
 from cbirkit._optional import require
 
-require("ipywidgets")
-require("anywidget")
+_HOMES = {  # public name: the module it lives in
+    "AttackLab": "attack_lab",
+    "CollectionExplorer": "collection_explorer",
+    "EmbeddingMap": "embedding_map",
+    "MapQuality": "projection",
+    "MetricLab": "metric_lab",
+    "ObjectExplorer": "object_explorer",
+    "Query": "queries",
+    "QueryExplorer": "query_explorer",
+    "map_quality": "projection",
+    "project": "projection",
+}
+__all__ = list(_HOMES)
 
-from .attack_lab import AttackLab
-from .collection_explorer import CollectionExplorer
-from .embedding_map import EmbeddingMap
-from .metric_lab import MetricLab
-from .object_explorer import ObjectExplorer
-from .projection import MapQuality, map_quality, project
-from .queries import Query
-from .query_explorer import QueryExplorer
 
-__all__ = [
-    "AttackLab",
-    "CollectionExplorer",
-    "EmbeddingMap",
-    "MapQuality",
-    "MetricLab",
-    "ObjectExplorer",
-    "Query",
-    "QueryExplorer",
-    "map_quality",
-    "project",
-]
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"{__name__} has no {name!r}; it has {', '.join(_HOMES)}")
+    require("ipywidgets")
+    require("anywidget")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -1,25 +1,20 @@
 // Buttons of which one is pressed. Python owns the state: this file draws it and reports what was pressed.
 
 function render({ model, el }) {
-  el.setAttribute("role", "group");
-  const send = begin(model, el, "cbk-choices");
-  const buttons = [];
-
+  const send = begin(model, el, "cbk-choices"), buttons = [];
   const choose = (event) => send({ event: "choose", value: event.target.dataset.value });
 
   function draw() {
     const options = model.get("options");
-    el.setAttribute("aria-label", model.get("name"));
+    set(el, { role: "group", "aria-label": model.get("name") });
     while (buttons.length < options.length) buttons.push(makeButton("cbk-button", el, "", choose));
     buttons.forEach((button, i) => {
       button.hidden = i >= options.length;
       if (button.hidden) return;
       [button.textContent, button.dataset.value] = options[i];
-      button.setAttribute("aria-pressed", String(options[i][1] === model.get("value")));
+      set(button, { "aria-pressed": options[i][1] === model.get("value") });
     });
   }
 
   return follow(model, draw);
 }
-
-export default { render };

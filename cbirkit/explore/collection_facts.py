@@ -208,6 +208,17 @@ def told_filters(filters, containing=""):
     return ", ".join(parts + ([f'"{containing}" in the name'] if containing else []))
 
 
+def paged(items, page, per_page, what):
+    """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
+    n, n_pages = len(items), max(1, -(-len(items) // per_page))
+    if not 1 <= page <= n_pages:
+        raise ValueError(f"there is no page {page}; pages are 1 to {n_pages}")
+    first = (page - 1) * per_page
+    part = items[first : first + per_page]
+    where = f"{first + 1:,} to {first + len(part):,} of {n:,} {what}"
+    return part, where if n_pages > 1 else f"{n:,} {what}" if n else "none", n_pages
+
+
 def _ranges(values):
     """Parts of about equal number, as ((lowest, highest), count); all ends are values that occur."""
     parts = values.groupby(pd.qcut(values, _BINS, duplicates="drop"), observed=True)

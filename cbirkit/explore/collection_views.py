@@ -8,9 +8,8 @@ import numpy as np
 
 from cbirkit.plots import Section, Table, Tile, View
 
-from .collection_facts import told_filters
+from .collection_facts import paged, told_filters
 from .queries import THUMBNAIL
-from .widgets import paged
 
 VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "classes", "sizes")
 _AT_ONCE = ("contact sheet", "classes")  # views that need no survey
@@ -163,13 +162,16 @@ class CollectionViews:
         tiled = partial(self._tiled, "distance", first)
         return told, (outliers, "images"), self._page_size, tiled
 
-    def _tiled(self, sort_by, rank, positions):
-        """A tile for each image; its note is the value that they are sorted by, its rank counts from `rank`."""
+    def tiles(self, positions, sort_by=None, rank=None):
+        """A tile for each image, as list; its note is the value that they are sorted by, its rank counts from `rank`."""
         column, tiles = self._facts.sorted_column(sort_by), []
         for i, (at, picture) in enumerate(zip(positions, self._pictures(positions), strict=True)):
             note = "" if column == "label" else self._note(column, at)
             tiles.append(self._tile(at, picture, note, None if rank is None else rank + i))
-        return [Section(tiles=tiles)]
+        return tiles
+
+    def _tiled(self, sort_by, rank, positions):
+        return [Section(tiles=self.tiles(positions, sort_by, rank))]
 
     def _pictures(self, positions):
         images = self._facts.images
@@ -250,7 +252,7 @@ class CollectionViews:
         keep = np.isin(np.arange(len(self._facts.table)), kept)
         counts = self._facts.counts("label", keep)
         if not len(counts):
-            told = "There are no labels: make one folder a class, or use with_columns(label=...)."
+            told = "There are no labels: make one folder a class, or name a file of them as labels."
             told = f"No image{filtered} has a label." if filtered else told
             return told, (counts, "classes"), _ROWS, None
         total, most, least = int(counts.sum()), int(counts.iloc[0]), int(counts.iloc[-1])
@@ -262,7 +264,7 @@ class CollectionViews:
             rows = [(str(name), f"{n:,}", f"{100 * n / total:.1f} %") for name, n in part.items()]
             filters = [{"label": name} for name in part.index]
             table = Table(("class", "images", "share"), rows, part.tolist(), filters, most)
-            return [Section("Pick a class to see its images", table=table)]
+            return [Section("Images of each class", table=table)]
 
         return f"{told}.", (counts, "classes"), _ROWS, listed
 

@@ -18,43 +18,31 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // Arrow keys move the box, with Shift they size it.
 function nudge([x, y, w, h], event, width, height) {
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-  const stepX = dx * Math.max(1, Math.round(width / 50));
-  const stepY = dy * Math.max(1, Math.round(height / 50));
+  const [dx, dy] = ARROWS[event.key];
+  const stepX = dx * Math.max(1, Math.round(width / 50)), stepY = dy * Math.max(1, Math.round(height / 50));
   if (event.shiftKey) return [x, y, clamp(w + stepX, 1, width - x), clamp(h + stepY, 1, height - y)];
   return [clamp(x + stepX, 0, width - w), clamp(y + stepY, 0, height - h), w, h];
 }
 
 function render({ model, el }) {
   const send = begin(model, el, "cbk-cropper");
-  const frame = make("div", "cbk-frame", el);
-  frame.tabIndex = 0;
-  frame.setAttribute("role", "group");
-  frame.setAttribute("aria-label", "Query picture: arrow keys move a region, Shift and arrow keys size it, "
-    + "Enter searches for it, Escape goes back to the whole picture");
+  const keys = "arrow keys move a region, Shift and arrow keys size it, Enter searches for it, Escape goes back to the whole picture";
+  const frame = make("div", "cbk-frame", el, "", { tabindex: 0, role: "group", "aria-label": `Query picture: ${keys}` });
   const { img, show, release } = makePicture(frame);
   const rubber = make("div", "cbk-rubber", frame);
   const name = make("div", "cbk-name", el);
   make("div", "cbk-hint", el, model.get("hint"));
 
   const buttons = make("div", "cbk-buttons", el);
-  const chooser = make("input", "", buttons);
-  chooser.type = "file";
-  chooser.accept = "image/*,.tif,.tiff,.ppm,.pgm";
-  chooser.hidden = true;
+  const chooser = make("input", "", buttons, "", { type: "file", accept: "image/*,.tif,.tiff,.ppm,.pgm", hidden: "" });
   makeButton("cbk-button", buttons, "Upload image…", () => chooser.click());
   const whole = makeButton("cbk-button", buttons, "Whole picture", () => send({ event: "whole" }));
 
   const details = make("details", "cbk-numbers", el);
   make("summary", "", details, "Region in pixels");
   const form = make("form", "", details);
-  const fields = SIDES.map((text) => {
-    const input = make("input", "", make("label", "", form, text));
-    input.type = "number";
-    input.step = 1;
-    return input;
-  });
-  make("button", "cbk-button", form, "Search region").type = "submit";
+  const fields = SIDES.map((text) => make("input", "", make("label", "", form, text), "", { type: "number", step: 1 }));
+  make("button", "cbk-button", form, "Search region", { type: "submit" });
 
   let box = null; // the one drawn; Python's comes with the trait
   let picture = null;
@@ -65,18 +53,15 @@ function render({ model, el }) {
   function drawBox() {
     const [width, height] = size();
     rubber.hidden = !box;
-    if (box) {
-      const share = [box[0] / width, box[1] / height, box[2] / width, box[3] / height];
-      SIDES.forEach((side, i) => { rubber.style[side] = `${100 * share[i]}%`; });
-    }
+    const shares = (box ?? []).map((value, i) => value / (i % 2 ? height : width));
+    shares.forEach((share, i) => { rubber.style[SIDES[i]] = `${100 * share}%`; });
     (box ?? [0, 0, width, height]).forEach((value, i) => { fields[i].value = value; });
   }
 
   function draw() {
     if (model.get("image") !== picture) show(picture = model.get("image"));
     img.alt = model.get("alt");
-    name.textContent = model.get("name");
-    name.title = model.get("name");
+    name.textContent = name.title = model.get("name");
     box = model.get("box").length === 4 ? [...model.get("box")] : null;
     whole.disabled = !box;
     drawBox();
@@ -84,12 +69,9 @@ function render({ model, el }) {
 
   // Position of the pointer in pixels of the original picture.
   function pixel(event) {
-    const [width, height] = size();
     const area = img.getBoundingClientRect();
-    return [
-      clamp(Math.round(((event.clientX - area.left) / area.width) * width), 0, width),
-      clamp(Math.round(((event.clientY - area.top) / area.height) * height), 0, height),
-    ];
+    const shares = [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
+    return size().map((length, i) => clamp(Math.round(shares[i] * length), 0, length));
   }
 
   let start = null;
@@ -133,7 +115,5 @@ function render({ model, el }) {
   el.addEventListener("dragover", (event) => event.preventDefault());
   el.addEventListener("drop", (event) => { event.preventDefault(); upload(event.dataTransfer.files[0]); });
   const leave = follow(model, draw);
-  return () => { leave(); release(); };
+  return () => [leave(), release()];
 }
-
-export default { render };

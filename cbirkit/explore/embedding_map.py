@@ -13,11 +13,12 @@ from cbirkit.plots import embedding_map as draw_points
 from cbirkit.plots.style import BLUE, GREY, VERDICTS, plain_text
 from cbirkit.ranking.codes import aligned
 
+from .collection_facts import paged
 from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
 from .map_groups import NOTHING, Colouring
 from .projection import METHODS, check_method, is_remembered, map_quality, narrowed, project
 from .queries import FixedRetriever, Judge, Query, ThumbnailCache, find, query_of
-from .widgets import NO_MARKS, MapCanvas, Pager, TileGrid, labelled, paged
+from .widgets import NO_MARKS, MapCanvas, Pager, TileGrid, labelled
 
 GIVEN = "given positions"
 _LONGEST_PATH = 12

@@ -1,9 +1,6 @@
 // The map: moved, zoomed, hovered over, picked from, selected in. Python owns the state and knows the images: this file
 // reports positions of points. Drawing is in map_points.js.
 
-const MANY = 15_000; // more points are not drawn anew while the map moves: their picture moves, until it rests
-const MOST_PREVIEWS = 200;
-
 // Bytes of a trait as numbers; copied, for a typed array has to start at a multiple of its size.
 function numbers(view, Kind) {
   if (!view?.byteLength) return new Kind(0);
@@ -22,12 +19,10 @@ function makeTip(frame, view, send, getPoints) {
   const picture = makePicture(tip);
   const text = make("span", "", tip);
   tip.hidden = true;
-  const known = new Map();
   let wanted = -1, asked = -1, askedAt = 0;
   let heard = () => {};
 
-  function show(i) {
-    const { bytes, text: said } = known.get(i);
+  function show(i, said, bytes) {
     picture.show(bytes);
     picture.img.alt = `picture of ${said.split("\n")[0]}`;
     text.textContent = said;
@@ -39,20 +34,16 @@ function makeTip(frame, view, send, getPoints) {
     heard(said);
   }
   function ask() {
-    if (wanted < 0) tip.hidden = true;
-    else if (known.has(wanted)) show(wanted);
-    else if (asked < 0 || performance.now() - askedAt > 2000) {
-      asked = wanted;
-      askedAt = performance.now();
-      send({ event: "hover", at: wanted });
-    }
+    if (wanted !== Number(tip.dataset.at)) tip.hidden = true;
+    if (wanted < 0 || (asked >= 0 && performance.now() - askedAt < 2000)) return;
+    [asked, askedAt] = [wanted, performance.now()];
+    send({ event: "hover", at: wanted });
   }
-  function answer(content, buffers) {
-    if (content.event !== "preview") return;
-    if (known.size >= MOST_PREVIEWS) known.delete(known.keys().next().value);
-    known.set(content.at, { bytes: buffers[0], text: content.text });
-    if (content.at === asked) asked = -1;
-    if (wanted >= 0) ask();
+  function answer({ event, at, text: said }, buffers) {
+    if (event !== "preview") return;
+    if (at === asked) asked = -1;
+    if (at === wanted) show(at, said, buffers[0]);
+    else ask();
   }
   return {
     point(i, say = () => {}) { wanted = i; heard = say; ask(); },
@@ -65,12 +56,9 @@ function makeLegend(parent, ink, choose) {
   return (legend) => {
     parent.replaceChildren();
     legend.forEach((group, i) => {
-      const button = makeButton("cbk-button cbk-map-group", parent, "", () => choose(i));
-      button.title = `Select all ${group.count} of ${group.name}`;
-      const sign = make("canvas", "", button);
-      sign.width = sign.height = 32;
-      sign.style.width = sign.style.height = "16px";
-      sign.setAttribute("aria-hidden", "true");
+      const title = `Select all ${group.count} of ${group.name}`;
+      const button = makeButton("cbk-button cbk-map-group", parent, "", () => choose(i), { title });
+      const sign = make("canvas", "", button, "", { width: 32, height: 32, "aria-hidden": true });
       drawShape(sign.getContext("2d"), group, 16, 16, 11, ink());
       make("span", "", button, `${group.name} (${group.count})`);
     });
@@ -81,32 +69,19 @@ function makeLegend(parent, ink, choose) {
 function makeStage(el, frame, view, data) {
   const base = make("canvas", "cbk-map-base", frame), top = make("canvas", "cbk-map-top", frame);
   const paper = base.getContext("2d", { willReadFrequently: true }), glass = top.getContext("2d");
-  const kept = document.createElement("canvas"); // the last exact picture, and where the map was then
   const stage = { top, ink: readInk(el), cursor: -1, line: [], marks: null };
-  let sprites = null, spriteKey = "", due = 0, stale = true, moving = false, rest = 0, was = null, ratio = 1;
+  let sprites = null, spriteKey = "", due = 0, stale = true, ratio = 1;
 
-  function exact() {
+  function drawBase() {
     const r = view.radius(data.points.length / 2), key = `${r} ${ratio} ${base.width} ${stage.ink.back} ${JSON.stringify(data.legend)}`;
     if (key !== spriteKey) sprites = makeStencils(data.legend, r, ratio, stage.ink, base.width);
     spriteKey = key;
     drawPoints(paper, view, data, sprites, ratio, stage.ink);
-    if (data.points.length / 2 <= MANY) return;
-    Object.assign(kept, { width: base.width, height: base.height });
-    kept.getContext("2d").drawImage(base, 0, 0);
-    was = { scale: view.scale, ox: view.ox, oy: view.oy };
-  }
-  function shifted() {
-    const by = view.scale / was.scale;
-    paper.clearRect(0, 0, base.width, base.height);
-    paper.drawImage(kept, (view.ox - was.ox * by) * ratio, (view.oy - was.oy * by) * ratio, base.width * by, base.height * by);
   }
   function frameNow() {
-    due = 0;
     const start = performance.now();
-    if (stale) {
-      if (moving && was && data.points.length / 2 > MANY) shifted();
-      else exact();
-    }
+    if (stale) drawBase();
+    due = 0;
     stale = false;
     glass.setTransform(ratio, 0, 0, ratio, 0, 0);
     glass.clearRect(0, 0, view.width, view.height);
@@ -118,12 +93,9 @@ function makeStage(el, frame, view, data) {
   const draw = () => { due ||= requestAnimationFrame(frameNow); };
   Object.assign(stage, {
     overlay: draw,
-    redraw() { stale = true; moving = false; draw(); },
-    moved() {
-      stale = moving = true;
+    redraw() {
+      stale = true;
       draw();
-      clearTimeout(rest);
-      rest = setTimeout(stage.redraw, 120);
     },
     resize() {
       ratio = window.devicePixelRatio || 1;
@@ -131,7 +103,7 @@ function makeStage(el, frame, view, data) {
       for (const canvas of [base, top]) Object.assign(canvas, { width: Math.round(view.width * ratio), height: Math.round(view.height * ratio) });
       stage.redraw();
     },
-    stop() { cancelAnimationFrame(due); clearTimeout(rest); },
+    stop: () => cancelAnimationFrame(due),
   });
   return stage;
 }
@@ -140,13 +112,10 @@ function drawLine(ctx, line, ink) {
   ctx.beginPath();
   line.forEach(([x, y], i) => (i ? ctx.lineTo(x, y) : ctx.moveTo(x, y)));
   ctx.closePath();
-  ctx.globalAlpha = 0.15;
-  ctx.fillStyle = ink.focus;
+  Object.assign(ctx, { globalAlpha: 0.15, fillStyle: ink.focus, lineWidth: 2, strokeStyle: ink.focus });
   ctx.fill();
   ctx.globalAlpha = 1;
-  ctx.lineWidth = 2;
   ctx.setLineDash([5, 3]);
-  ctx.strokeStyle = ink.focus;
   ctx.stroke();
   ctx.setLineDash([]);
 }
@@ -170,7 +139,7 @@ function listen(top, view, stage, act) {
     if (!from) return act.hover(here);
     if (act.mode() === "move") {
       view.move(here[0] - last[0], here[1] - last[1]);
-      stage.moved();
+      stage.redraw();
     } else if (act.mode() === "box") stage.line = [from, [here[0], from[1]], here, [from[0], here[1]]];
     else if (!stage.line.length || Math.hypot(here[0] - last[0], here[1] - last[1]) > 2) stage.line.push(here);
     else return undefined;
@@ -193,7 +162,7 @@ function listen(top, view, stage, act) {
     event.preventDefault();
     view.zoom(Math.exp(-Math.sign(event.deltaY) * Math.min(Math.abs(event.deltaY), 100) * 0.002), ...place(event));
     act.hover(null);
-    stage.moved();
+    stage.redraw();
   }, { passive: false });
 }
 
@@ -206,8 +175,7 @@ function render({ model, el }) {
   const stage = makeStage(el, frame, view, data);
   const { top } = stage;
   const tip = makeTip(frame, view, send, () => data.points);
-  const said = make("div", "cbk-map-said", el);
-  said.setAttribute("aria-live", "polite");
+  const said = make("div", "cbk-map-said", el, "", { "aria-live": "polite" });
   const summary = make("div", "cbk-map-summary", el);
   const showLegend = makeLegend(make("div", "cbk-map-legend", el), () => stage.ink, (i) => choose(filter((j) => data.groups[j] === i)));
   make("div", "cbk-map-hint", el, "Rest on a point to see its image, click it to see its neighbours. Drag to select; Shift adds. "
@@ -249,21 +217,20 @@ function render({ model, el }) {
       const i = nearestPoint(data.points, view, ...here, REACH);
       if (i >= 0) send({ event: "pick", at: i });
     },
-    enclose: (line, add) => choose(inside(data.points, view, line), add),
+    enclose: (line, add) => choose(filter(isInside(data.points, view, line)), add),
   };
   listen(top, view, stage, act);
-  const zoom = (factor) => { view.zoom(factor); act.hover(null); stage.moved(); };
+  const zoom = (factor) => { view.zoom(factor); act.hover(null); stage.redraw(); };
   const whole = () => { view.fit(data.points); stage.redraw(); };
 
-  top.tabIndex = 0;
-  top.setAttribute("role", "application");
+  set(top, { tabindex: 0, role: "application" });
   top.addEventListener("blur", () => tip.point(-1));
   top.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const arrow = event.key.startsWith("Arrow"), here = stage.cursor;
     if (arrow && event.shiftKey) {
-      view.move(...{ ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key]);
-      stage.moved();
+      view.move(...ARROWS[event.key].map((step) => -60 * step));
+      stage.redraw();
     } else if (arrow) goTo(here < 0 ? nearestPoint(data.points, view, view.width / 2, view.height / 2, 1e9) : pointTowards(data.points, view, here, event.key));
     else if (event.key === "Enter" && here >= 0) send({ event: "pick", at: here });
     else if (event.key === " " && here >= 0) choose(data.isChosen[here] ? [...data.chosen].filter((i) => i !== here) : [...data.chosen, here]);
@@ -274,16 +241,12 @@ function render({ model, el }) {
     event.preventDefault();
   });
 
-  const addButton = (text, title, action) => {
-    const button = makeButton("cbk-button", bar, text, action);
-    button.title = title;
-    return button;
-  };
+  const addButton = (text, title, action) => makeButton("cbk-button", bar, text, action, { title });
   const modes = MODES.map(([name, text]) => addButton(text, `Drag to ${name === "move" ? "move the map" : `select with a ${name}`}`, () => setMode(name)));
   function setMode(name) {
     mode = name;
     top.dataset.mode = name;
-    MODES.forEach(([one], i) => modes[i].setAttribute("aria-pressed", String(one === name)));
+    MODES.forEach(([one], i) => set(modes[i], { "aria-pressed": one === name }));
   }
   make("span", "cbk-map-gap", bar);
   addButton("+", "Zoom in", () => zoom(1.3));
@@ -301,7 +264,7 @@ function render({ model, el }) {
     stage.marks = model.get("marks");
     summary.textContent = model.get("summary");
     frame.style.height = `${model.get("height")}px`;
-    top.setAttribute("aria-label", `${model.get("title")}. Arrow keys go from point to point, Enter shows neighbours, Space selects.`);
+    set(top, { "aria-label": `${model.get("title")}. Arrow keys go from point to point, Enter shows neighbours, Space selects.` });
     mark(numbers(model.get("chosen"), Uint32Array));
   }
   const onPoints = () => { read(); act.hover(null); whole(); };
@@ -339,5 +302,3 @@ function render({ model, el }) {
     tip.clear();
   };
 }
-
-export default { render };

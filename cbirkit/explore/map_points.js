@@ -1,39 +1,32 @@
 // Drawing of the map: points, what is marked among them, and where they are on the canvas. No state of the widget here.
 
-const POLYGONS = { // matplotlib's markers in a circle of radius 1, y downward
-  s: [[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]],
-  "^": [[0, -1], [0.95, 0.75], [-0.95, 0.75]],
-  v: [[0, 1], [0.95, -0.75], [-0.95, -0.75]],
-  "<": [[-1, 0], [0.75, -0.95], [0.75, 0.95]],
-  ">": [[1, 0], [-0.75, -0.95], [-0.75, 0.95]],
-  D: [[0, -1.05], [1.05, 0], [0, 1.05], [-1.05, 0]],
-  P: [[-0.35, -1], [0.35, -1], [0.35, -0.35], [1, -0.35], [1, 0.35], [0.35, 0.35], [0.35, 1], [-0.35, 1],
-    [-0.35, 0.35], [-1, 0.35], [-1, -0.35], [-0.35, -0.35]],
-  X: [[-0.9, -0.55], [-0.55, -0.9], [0, -0.35], [0.55, -0.9], [0.9, -0.55], [0.35, 0], [0.9, 0.55], [0.55, 0.9],
-    [0, 0.35], [-0.55, 0.9], [-0.9, 0.55], [-0.35, 0]],
-  p: [0, 1, 2, 3, 4].map((i) => [Math.sin(i * 1.2566), -Math.cos(i * 1.2566)]),
-  "*": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((i) => {
-    const r = i % 2 ? 0.45 : 1.1;
-    return [r * Math.sin(i * 0.6283), -r * Math.cos(i * 0.6283)];
-  }),
+const SHAPES = { // matplotlib's markers in a circle of radius 1, y downward, as SVG paths
+  o: "M.9 0A.9 .9 0 1 1-.9 0A.9 .9 0 1 1 .9 0Z",
+  ".": "M.6 0A.6 .6 0 1 1-.6 0A.6 .6 0 1 1 .6 0Z",
+  s: "M-.8-.8H.8V.8H-.8Z",
+  "^": "M0-1L.95 .75H-.95Z",
+  v: "M0 1L.95-.75H-.95Z",
+  "<": "M-1 0L.75-.95V.95Z",
+  ">": "M1 0L-.75-.95V.95Z",
+  D: "M0-1.05L1.05 0L0 1.05L-1.05 0Z",
+  P: "M-.35-1H.35V-.35H1V.35H.35V1H-.35V.35H-1V-.35H-.35Z",
+  X: "M-.9-.55L-.55-.9L0-.35L.55-.9L.9-.55L.35 0L.9 .55L.55 .9L0 .35L-.55 .9L-.9 .55L-.35 0Z",
+  p: "M0-1L.951-.309L.588 .809H-.588L-.951-.309Z",
+  "*": "M0-1.1L.264-.364L1.046-.34L.428 .139L.647 .89L0 .45L-.647 .89L-.428 .139L-1.046-.34L-.264-.364Z",
 };
-
-function traceShape(ctx, shape, x, y, r) {
-  ctx.beginPath();
-  const corners = POLYGONS[shape];
-  if (corners) corners.forEach(([dx, dy], i) => (i ? ctx.lineTo(x + dx * r, y + dy * r) : ctx.moveTo(x + dx * r, y + dy * r)));
-  else ctx.arc(x, y, shape === "." ? r * 0.6 : r * 0.9, 0, 2 * Math.PI);
-  ctx.closePath();
-}
 
 // Black has to be seen on a dark page too, and every point apart from the ones below it.
 function drawShape(ctx, group, x, y, r, ink) {
-  traceShape(ctx, group.shape, x, y, r);
+  const shape = new Path2D(SHAPES[group.shape]);
+  ctx.save();
+  ctx.translate(x, y);
+  ctx.scale(r, r);
   ctx.fillStyle = group.colour === "#000000" ? ink.fg : group.colour;
-  ctx.fill();
-  ctx.lineWidth = Math.max(0.5, r * 0.14);
+  ctx.fill(shape);
+  ctx.lineWidth = Math.max(0.5 / r, 0.14);
   ctx.strokeStyle = ink.back;
-  ctx.stroke();
+  ctx.stroke(shape);
+  ctx.restore();
 }
 
 // The pixels of each group's mark, to be mixed into a picture of the whole map by hand: where no graphics card helps,
@@ -124,20 +117,15 @@ function ring(ctx, x, y, r, colour, back, width = 2) {
   for (const [stroke, line] of [[back, width + 3], [colour, width]]) {
     ctx.beginPath();
     ctx.arc(x, y, r, 0, 2 * Math.PI);
-    ctx.lineWidth = line;
-    ctx.strokeStyle = stroke;
+    Object.assign(ctx, { lineWidth: line, strokeStyle: stroke });
     ctx.stroke();
   }
 }
 
 function label(ctx, text, x, y, ink) {
-  ctx.font = "600 11px system-ui, sans-serif";
-  ctx.textAlign = "center";
-  ctx.textBaseline = "middle";
-  ctx.lineWidth = 4;
-  ctx.strokeStyle = ink.back;
+  Object.assign(ctx, { font: "600 11px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
+  Object.assign(ctx, { lineWidth: 4, strokeStyle: ink.back, fillStyle: ink.fg });
   ctx.strokeText(text, x, y);
-  ctx.fillStyle = ink.fg;
   ctx.fillText(text, x, y);
 }
 
@@ -152,9 +140,8 @@ function arrow(ctx, [x0, y0], [x1, y1], colour) {
     ctx.moveTo(...end);
     ctx.lineTo(end[0] + 8 * Math.cos(turn + side), end[1] + 8 * Math.sin(turn + side));
   }
-  ctx.lineWidth = 2;
+  Object.assign(ctx, { lineWidth: 2, strokeStyle: colour });
   ctx.setLineDash([]);
-  ctx.strokeStyle = colour;
   ctx.stroke();
 }
 
@@ -163,63 +150,54 @@ function drawMarks(ctx, view, points, marks, ink) {
   const place = (i) => view.at(points, i);
   marks.path.slice(1).forEach((to, i) => arrow(ctx, place(marks.path[i]), place(to), ink.focus));
   marks.path.slice(0, -1).forEach((i) => ring(ctx, ...place(i), 5, ink.focus, ink.back, 1.5));
-  if (marks.query >= 0 || marks.neighbours.length) {
-    const query = marks.query >= 0 ? place(marks.query) : null;
-    marks.neighbours.forEach((i, rank) => {
-      const here = place(i), verdict = marks.verdicts[rank];
-      const colour = { right: ink.right, wrong: ink.wrong }[verdict] ?? ink.muted;
-      ctx.setLineDash({ right: [], wrong: [6, 4] }[verdict] ?? [2, 3]);
-      ctx.lineWidth = 1.5;
-      ctx.strokeStyle = colour;
-      ctx.beginPath();
-      if (query) ctx.moveTo(...query), ctx.lineTo(...here), ctx.stroke();
-      ring(ctx, ...here, 7, colour, ink.back, 2);
-      ctx.setLineDash([]);
-      label(ctx, String(rank + 1), here[0] + 12, here[1] - 10, ink);
-    });
-    if (query) {
-      ring(ctx, ...query, 11, ink.fg, ink.back, 3);
-      label(ctx, "query", query[0], query[1] - 21, ink);
-    }
-  }
+  const query = marks.query >= 0 ? place(marks.query) : null;
+  marks.neighbours.forEach((i, rank) => {
+    const here = place(i), verdict = marks.verdicts[rank];
+    const [colour, dash] = { right: [ink.right, []], wrong: [ink.wrong, [6, 4]] }[verdict] ?? [ink.muted, [2, 3]];
+    ctx.setLineDash(dash);
+    Object.assign(ctx, { lineWidth: 1.5, strokeStyle: colour });
+    ctx.beginPath();
+    ctx.moveTo(...(query ?? here));
+    ctx.lineTo(...here);
+    ctx.stroke();
+    ring(ctx, ...here, 7, colour, ink.back, 2);
+    ctx.setLineDash([]);
+    label(ctx, String(rank + 1), here[0] + 12, here[1] - 10, ink);
+  });
+  if (!query) return;
+  ring(ctx, ...query, 11, ink.fg, ink.back, 3);
+  label(ctx, "query", query[0], query[1] - 21, ink);
 }
 
-function nearestPoint(points, view, x, y, reach) {
-  let best = -1, least = reach * reach;
+// The point of least cost, which depends on its place in CSS pixels; -1 where all cost infinitely much.
+function cheapest(points, view, cost) {
+  let best = -1, least = Infinity;
   for (let i = 0; i < points.length / 2; i += 1) {
-    const dx = view.ox + points[2 * i] * view.scale - x, dy = view.oy - points[2 * i + 1] * view.scale - y;
-    const far = dx * dx + dy * dy;
-    if (far < least) { least = far; best = i; }
+    const now = cost(...view.at(points, i));
+    if (now >= least) continue;
+    least = now;
+    best = i;
   }
   return best;
 }
 
-// Positions of the points inside a closed line, given in CSS pixels; a point is in where a ray crosses it an odd number of times.
-function inside(points, view, line) {
-  const xs = line.map((p) => p[0]), ys = line.map((p) => p[1]);
-  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const found = [];
-  for (let i = 0; i < points.length / 2; i += 1) {
-    const [x, y] = view.at(points, i);
-    if (x < left || x > right || y < top || y > bottom) continue;
-    let within = false;
-    for (let a = 0, b = line.length - 1; a < line.length; b = a, a += 1) {
-      if (ys[a] > y !== ys[b] > y && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) within = !within;
-    }
-    if (within) found.push(i);
-  }
-  return found;
+function nearestPoint(points, view, x0, y0, reach) {
+  const far = (x, y) => Math.hypot(x - x0, y - y0);
+  return cheapest(points, view, (x, y) => (far(x, y) < reach ? far(x, y) : Infinity));
 }
 
 // The nearest point in the direction of an arrow key: ahead counts once, aside counts twice.
 function pointTowards(points, view, from, key) {
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
-  const [x0, y0] = view.at(points, from);
-  let best = -1, least = Infinity;
-  for (let i = 0; i < points.length / 2; i += 1) {
-    const [x, y] = view.at(points, i);
+  const [dx, dy] = ARROWS[key], [x0, y0] = view.at(points, from);
+  return cheapest(points, view, (x, y) => {
     const ahead = (x - x0) * dx + (y - y0) * dy, aside = Math.abs((x - x0) * dy) + Math.abs((y - y0) * dx);
-    if (i !== from && ahead > 0.01 && aside <= 1.5 * ahead && ahead + 2 * aside < least) { least = ahead + 2 * aside; best = i; }
-  }
-  return best;
+    return ahead > 0.01 && aside <= 1.5 * ahead ? ahead + 2 * aside : Infinity;
+  });
+}
+
+// Whether a point is inside a closed line, given in CSS pixels.
+function isInside(points, view, line) {
+  const ctx = document.createElement("canvas").getContext("2d"), path = new Path2D();
+  line.forEach(([x, y]) => path.lineTo(x, y));
+  return (i) => ctx.isPointInPath(path, ...view.at(points, i), "evenodd");
 }

@@ -6,26 +6,21 @@ let labs = 0;
 // One result and the gap to the next one; fill() shows another state in it, so that focus stays.
 function makePlace(i, send) {
   const place = make("div", "cbk-lab-place");
-  const tile = makeButton("cbk-tile cbk-lab-tile", place, "", () => send({ event: "cycle", at: i }));
-  tile.dataset.at = i;
+  const tile = makeButton("cbk-tile cbk-lab-tile", place, "", () => send({ event: "cycle", at: i }), { "data-at": i });
   const rank = make("span", "cbk-lab-rank", tile);
-  const path = makeMark("cbk-lab-mark", tile);
+  const path = makeMark("cbk-mark cbk-lab-mark", tile);
   const word = make("span", "cbk-lab-word", tile);
-  const gap = makeButton("cbk-lab-gap", place, "", () => send({ event: "tie", at: i }));
+  const gap = makeButton("cbk-plain cbk-lab-gap", place, "", () => send({ event: "tie", at: i }));
   const term = make("span", "cbk-lab-term", place);
   function fill(item) {
-    tile.dataset.mark = item.mark;
-    tile.setAttribute("aria-label", item.alt);
-    tile.title = item.alt;
+    set(tile, { "data-mark": item.mark, "aria-label": item.alt, title: item.alt });
     rank.textContent = item.rank;
-    path.setAttribute("d", MARKS[item.mark]);
+    set(path, { d: MARKS[item.mark] });
     word.textContent = item.word;
     term.textContent = item.term;
     gap.hidden = item.gap === null;
     gap.textContent = item.gap ? "=" : "<";
-    gap.setAttribute("aria-pressed", String(Boolean(item.gap)));
-    gap.setAttribute("aria-label", item.gap_alt);
-    gap.title = item.gap_alt;
+    set(gap, { "aria-pressed": Boolean(item.gap), "aria-label": item.gap_alt, title: item.gap_alt });
   }
   return { place, fill };
 }
@@ -37,16 +32,14 @@ function makeControls(parent, send) {
   preset.addEventListener("change", () => preset.value && send({ event: "preset", name: preset.value }));
   const numbers = {};
   for (const [name, text] of [["length", "results "], ["missing", "positives not in the list "], ["k", "k "]]) {
-    const input = make("input", "", labelled(text));
-    input.type = "number";
+    const input = make("input", "", labelled(text), "", { type: "number" });
     // Not while it is typed: on the way to 15 results a list of 1 would lose the others.
     const commit = () => input.value !== input.dataset.shown && send({ event: name, value: input.valueAsNumber });
     input.addEventListener("change", commit);
     input.addEventListener("keydown", (event) => event.key === "Enter" && commit());
     numbers[name] = input;
   }
-  const graded = make("input", "", labelled(""));
-  graded.type = "checkbox";
+  const graded = make("input", "", labelled(""), "", { type: "checkbox" });
   graded.addEventListener("change", () => send({ event: "graded", value: graded.checked }));
   graded.parentNode.append(" graded (1 to 3)");
   function fill(view) {
@@ -55,8 +48,7 @@ function makeControls(parent, send) {
     }
     preset.value = view.preset;
     for (const [name, input] of Object.entries(numbers)) {
-      input.min = view.limits[name][0];
-      input.max = view.limits[name][1];
+      [input.min, input.max] = view.limits[name];
       input.value = input.dataset.shown = view[name];
     }
     graded.checked = view.graded;
@@ -67,22 +59,19 @@ function makeControls(parent, send) {
 // One row of the table: a button with the metric's name, its value with a bar, its formula.
 function makeRow(send) {
   const row = make("tr", "");
-  const head = make("th", "", row);
-  head.scope = "row";
+  const head = make("th", "", row, "", { scope: "row" });
   let key = null;
-  const choose = makeButton("cbk-lab-choose", head, "", () => send({ event: "metric", key }));
+  const choose = makeButton("cbk-plain cbk-lab-choose", head, "", () => send({ event: "metric", key }));
   const value = make("td", "cbk-lab-value", row);
   const figure = make("span", "cbk-lab-number", value);
-  const bar = make("span", "cbk-lab-bar", value);
-  bar.setAttribute("aria-hidden", "true");
+  const bar = make("span", "cbk-lab-bar", value, "", { "aria-hidden": true });
   const text = make("td", "cbk-lab-text", row);
   function fill(metric, chosen) {
     key = metric.key;
     row.dataset.key = key;
     row.classList.toggle("cbk-lab-chosen", chosen);
     choose.textContent = metric.name;
-    choose.title = `evaluate calls it ${key}; press to see how its value comes about`;
-    choose.setAttribute("aria-pressed", String(chosen));
+    set(choose, { title: `evaluate calls it ${key}; press to see how its value comes about`, "aria-pressed": chosen });
     figure.textContent = metric.shown;
     bar.style.setProperty("--share", metric.share ?? 0);
     bar.hidden = metric.share === null;
@@ -106,16 +95,12 @@ function render({ model, el }) {
   const send = begin(model, el, "cbk-lab");
   const id = `cbk-lab-${(labs += 1)}`;
   make("div", "cbk-heading", el, "Metric Lab").id = id;
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-labelledby", id);
+  set(el, { role: "group", "aria-labelledby": id });
   const fillControls = makeControls(el, send);
   const note = make("div", "cbk-lab-note", el);
-  const list = make("div", "cbk-lab-list", el);
-  list.setAttribute("role", "group");
-  list.setAttribute("aria-label", "ranked list, nearest first");
+  const list = make("div", "cbk-lab-list", el, "", { role: "group", "aria-label": "ranked list, nearest first" });
   list.addEventListener("keydown", (event) => keys(event, list, send));
-  const how = make("div", "cbk-lab-how", el);
-  how.setAttribute("role", "status");
+  const how = make("div", "cbk-status", el, "", { role: "status" });
   const title = make("span", "cbk-lab-title", how);
   const line = make("span", "cbk-lab-line", how);
   const counts = make("div", "cbk-lab-note", el);
@@ -147,20 +132,17 @@ function render({ model, el }) {
     view.items.forEach((item, i) => places[i].fill(item));
     const shown = places.slice(0, view.items.length).map((one) => one.place);
     if (list.children.length !== shown.length) list.replaceChildren(...shown);
-    title.textContent = `${view.metrics[view.chosen].name}: `;
-    line.textContent = view.metrics[view.chosen].line;
-    how.classList.toggle("cbk-lab-problem", Boolean(view.problem));
-    if (view.problem) { title.textContent = "! "; line.textContent = view.problem; }
+    title.textContent = view.problem ? "" : `${view.metrics[view.chosen].name}: `;
+    line.textContent = view.problem || view.metrics[view.chosen].line;
+    how.classList.toggle("cbk-problem", Boolean(view.problem));
     counts.textContent = view.counts;
     fillTable(view);
   }
 
   el.addEventListener("cbk-gone", () => {
-    how.classList.add("cbk-lab-problem");
-    title.textContent = "! ";
+    how.classList.add("cbk-problem");
+    title.textContent = "";
     line.textContent = GONE;
   });
   return follow(model, draw);
 }
-
-export default { render };

@@ -2,27 +2,31 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARKS = { right: "M3 8.5l3.3 3.3L13 4.8", wrong: "M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", junk: "M3.5 8h9" };
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const GONE = "The kernel behind this view has ended or was restarted: run the cell again.";
 
-function make(tag, className, parent, text = "") {
-  const node = document.createElement(tag);
+function set(node, attributes) {
+  Object.entries(attributes).forEach(([name, value]) => node.setAttribute(name, value));
+  return node;
+}
+
+function make(tag, className, parent, text = "", attributes = {}) {
+  const node = set(document.createElement(tag), attributes);
   node.className = className;
   node.textContent = text;
   parent?.append(node);
   return node;
 }
 
-function makeButton(className, parent, text, onClick) {
-  const button = make("button", className, parent, text);
-  button.type = "button";
+function makeButton(className, parent, text, onClick, attributes = {}) {
+  const button = make("button", className, parent, text, { type: "button", ...attributes });
   button.addEventListener("click", onClick);
   return button;
 }
 
 // A picture of bytes (a DataView; none: it is hidden). Tiny ones (8 x 8 digits, say) are enlarged as pixels, not as a blur.
 function makePicture(parent) {
-  const img = make("img", "", parent);
-  img.draggable = false;
+  const img = make("img", "", parent, "", { draggable: false });
   img.addEventListener("load", () => img.classList.toggle("cbk-pixels", img.naturalWidth < 48));
   const release = () => { if (img.src) URL.revokeObjectURL(img.src); };
   function show(bytes) {
@@ -52,10 +56,7 @@ function moveFocus(event, nodes, steps) {
 
 // A drawing of 16 by 16 with one path, whose shape says right, wrong or junk.
 function makeMark(className, parent) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("class", className);
-  svg.setAttribute("aria-hidden", "true");
+  const svg = set(document.createElementNS(SVG, "svg"), { viewBox: "0 0 16 16", class: className, "aria-hidden": true });
   svg.append(document.createElementNS(SVG, "path"));
   parent.append(svg);
   return svg.firstChild;

@@ -6,8 +6,8 @@ from sklearn.utils import check_random_state
 
 from cbirkit.plots import Tile
 
-from .collection_facts import Facts
-from .widgets import Pager, TileGrid, button, labelled, paged
+from .collection_facts import Facts, paged
+from .widgets import Pager, TileGrid, button, labelled
 
 _SIZE = 120  # pixels of a thumbnail
 _ANY = 0  # place of "any value" in the menu of values

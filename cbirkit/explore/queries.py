@@ -20,8 +20,6 @@ from cbirkit.plots.tiles import encode, verdicts
 from cbirkit.ranking import Ranking, Relevance
 from cbirkit.ranking.codes import is_missing
 
-from .widgets import checked_box
-
 log = logging.getLogger(__name__)
 PREVIEW = 480  # pixels of the longer side of the query picture that is sent to the page
 THUMBNAIL = 160  # of a result: sharp on screens with two pixels a point
@@ -69,6 +67,36 @@ def _thumbnail(images, image_id, size):
 
 
 # ---------------------------------------------------------------------- queries
+
+
+def is_box(box):
+    """Whether this is a list of four whole numbers."""
+    return isinstance(box, list | tuple) and len(box) == 4 and all(type(one) is int for one in box)
+
+
+def checked_box(box, width, height):
+    """A region as (x, y, width, height), clipped to the picture.
+
+    Raises
+    ------
+    ValueError
+        It is no list of four whole numbers, or holds no pixel of the picture.
+
+    Examples
+    --------
+    >>> checked_box([-5, 0, 10, 10], 100, 100)
+    (0, 0, 5, 10)
+    """
+    if not is_box(box):
+        raise ValueError("a region needs four whole numbers: left, top, width, height")
+    x, y, w, h = box
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    if right <= left or bottom <= top:
+        raise ValueError(
+            f"the region {w} x {h} px at ({x}, {y}) holds nothing of the {width} x {height} px picture; "
+            "drag a rectangle over it"
+        )
+    return left, top, right - left, bottom - top
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,27 +20,21 @@ function attend(root, onGone) {
     lost();
     event.stopPropagation(); // the standard buttons would throw
   };
-  const names = new MutationObserver(() => nameControls(root));
-  const kernel = new MutationObserver(() => onGone(gone()));
+  const names = new MutationObserver(() => nameControls(root)), kernel = new MutationObserver(() => onGone(gone()));
+  const listening = new AbortController(), { signal } = listening;
   nameControls(root);
   onGone(gone()); // a view that was stored in the notebook has no kernel from the start
   keepKeys(root);
   names.observe(root, { childList: true, subtree: true });
   kernel.observe(root, { attributes: true, attributeFilter: ["class"] });
-  root.addEventListener("cbk-gone", lost);
-  root.addEventListener("click", refuse, true);
-  return () => {
-    names.disconnect();
-    kernel.disconnect();
-    root.removeEventListener("cbk-gone", lost);
-    root.removeEventListener("click", refuse, true);
-  };
+  root.addEventListener("cbk-gone", lost, { signal });
+  root.addEventListener("click", refuse, { capture: true, signal });
+  return () => [names.disconnect(), kernel.disconnect(), listening.abort()];
 }
 
 function render({ model, el }) {
   el.classList.add("cbk", "cbk-status");
-  el.setAttribute("role", "status");
-  el.setAttribute("aria-live", "polite");
+  set(el, { role: "status", "aria-live": "polite" });
   let gone = false, leave = () => {};
   const draw = () => {
     const text = gone ? GONE : model.get("text");
@@ -55,11 +49,5 @@ function render({ model, el }) {
   });
   placed.observe(el);
   const forget = follow(model, draw);
-  return () => {
-    forget();
-    placed.disconnect();
-    leave();
-  };
+  return () => [forget(), placed.disconnect(), leave()];
 }
-
-export default { render };

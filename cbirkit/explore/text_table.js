@@ -2,20 +2,12 @@
 
 function drawRow(body, cells, share, pick) {
   const row = make("tr", "", body);
-  const head = make("th", "", row, pick ? "" : cells[0]);
-  head.scope = "row";
-  if (pick) makeButton("", head, cells[0], pick);
+  const head = make("th", "", row, pick ? "" : cells[0], { scope: "row" });
+  if (pick) makeButton("cbk-plain", head, cells[0], pick);
   for (const cell of cells.slice(1)) make("td", "", row, cell);
   if (share === undefined) return;
-  const bar = make("td", "cbk-bar", row);
-  bar.setAttribute("aria-hidden", "true");
+  const bar = make("td", "cbk-bar", row, "", { "aria-hidden": true });
   if (share > 0) make("span", "", bar).style.width = `${100 * share}%`;
-}
-
-function drawHead(table, columns, hasBars) {
-  const heads = make("tr", "", make("thead", "", table));
-  for (const column of columns) make("th", "", heads, column).scope = "col";
-  if (hasBars) make("td", "", heads).setAttribute("aria-hidden", "true");
 }
 
 function render({ model, el }) {
@@ -27,7 +19,9 @@ function render({ model, el }) {
     el.hidden = !rows.length && !caption;
     const table = make("table", shares.length ? "cbk-bars" : "", el);
     if (caption) make("caption", "", table, caption);
-    if (columns.length) drawHead(table, columns, shares.length);
+    const heads = columns.length ? make("tr", "", make("thead", "", table)) : null;
+    columns.forEach((column) => make("th", "", heads, column, { scope: "col" }));
+    if (heads && shares.length) make("td", "", heads, "", { "aria-hidden": true });
     const body = make("tbody", "", table);
     const pick = (i) => model.get("pickable")[i] && (() => send({ event: "pick", row: i }));
     rows.forEach((cells, i) => drawRow(body, cells, shares[i], pick(i)));
@@ -36,5 +30,3 @@ function render({ model, el }) {
 
   return follow(model, draw);
 }
-
-export default { render };

@@ -17,24 +17,15 @@ function makeTile(onPick) {
     show(tile.image);
     picture.classList.toggle("cbk-empty", img.hidden);
     img.alt = tile.alt;
-    button.setAttribute("aria-label", tile.alt);
-    button.title = tile.title;
-    button.dataset.id = tile.id;
-    button.dataset.mark = tile.mark;
+    set(button, { "aria-label": tile.alt, title: tile.title, "data-id": tile.id, "data-mark": tile.mark });
     rank.hidden = tile.rank === null;
     rank.textContent = tile.rank ?? "";
-    mark.setAttribute("d", MARKS[tile.mark] ?? "");
+    set(mark, { d: MARKS[tile.mark] ?? "" });
     caption.textContent = tile.caption;
     note.textContent = tile.note;
     line.hidden = !tile.caption && !tile.note;
   }
   return { button, fill, release };
-}
-
-// Arrow keys move the focus from tile to tile.
-function moveTile(event, grid) {
-  const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-  moveFocus(event, [...grid.children], { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns });
 }
 
 // One stop of the Tab key for the whole grid: the tile that was used last, else the selected one, else the first.
@@ -49,8 +40,7 @@ function render({ model, el }) {
   const head = make("div", "cbk-head", el);
   const heading = make("span", "cbk-heading", head);
   const summary = make("span", "cbk-summary", head);
-  const grid = make("div", "cbk-tiles", el);
-  grid.setAttribute("role", "group");
+  const grid = make("div", "cbk-tiles", el, "", { role: "group" });
   const pick = (id) => send({ event: "pick", id });
   const pool = [];
   let drawn = null;
@@ -68,23 +58,21 @@ function render({ model, el }) {
     heading.textContent = model.get("heading");
     summary.textContent = model.get("summary");
     head.hidden = !model.get("heading") && !model.get("summary");
-    grid.setAttribute("aria-label", model.get("heading") || "pictures");
+    set(grid, { "aria-label": model.get("heading") || "pictures" });
     grid.style.setProperty("--cbk-tile", `${model.get("tile_size")}px`);
     for (const button of grid.children) {
       const selected = button.dataset.id === model.get("selected");
       button.classList.toggle("cbk-selected", selected);
-      button.setAttribute("aria-current", String(selected));
+      set(button, { "aria-current": selected });
     }
     setStop(grid);
   }
 
-  grid.addEventListener("keydown", (event) => moveTile(event, grid));
+  grid.addEventListener("keydown", (event) => {
+    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+    moveFocus(event, [...grid.children], { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns });
+  });
   grid.addEventListener("focusin", (event) => setStop(grid, event.target));
   const leave = follow(model, draw);
-  return () => {
-    leave();
-    pool.forEach((tile) => tile.release());
-  };
+  return () => [leave(), ...pool.map((tile) => tile.release())];
 }
-
-export default { render };

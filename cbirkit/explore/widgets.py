@@ -9,6 +9,8 @@ import numpy as np
 import traitlets
 from ipywidgets import BoundedIntText, Box, Button, Label, Layout
 
+from .queries import checked_box, is_box
+
 log = logging.getLogger(__name__)
 MAX_BYTES = 64 * 2**20
 NO_MARKS = {"query": -1, "path": [], "neighbours": [], "verdicts": []}
@@ -23,7 +25,8 @@ def script(*names):
     >>> script("status_line.js").startswith("// What the scripts of all explorers begin with.")
     True
     """
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("page.js", *names))
+    parts = [(_HERE / name).read_text(encoding="utf-8") for name in ("page.js", *names)]
+    return "\n".join([*parts, "export default { render };"])
 
 
 def style(*names):
@@ -250,7 +253,7 @@ class Cropper(PageWidget):
     def _read(self, event, content, buffers):
         if event == "crop":
             box = content.get("box")
-            if self._callbacks["point"] and _is_box(box) and not any(box[2:]):
+            if self._callbacks["point"] and is_box(box) and not any(box[2:]):
                 return "point", *box[:2]
             return event, checked_box(box, self.width, self.height)
         if event == "file":
@@ -288,35 +291,6 @@ class Cropper(PageWidget):
         if len(data) != size:
             raise ValueError(f"{name} arrived with {len(data)} of its {size} bytes; retry")
         return "file", name, data
-
-
-def _is_box(box):
-    return isinstance(box, list | tuple) and len(box) == 4 and all(type(one) is int for one in box)
-
-
-def checked_box(box, width, height):
-    """A region as (x, y, width, height), clipped to the picture.
-
-    Raises
-    ------
-    ValueError
-        It is no list of four whole numbers, or holds no pixel of the picture.
-
-    Examples
-    --------
-    >>> checked_box([-5, 0, 10, 10], 100, 100)
-    (0, 0, 5, 10)
-    """
-    if not _is_box(box):
-        raise ValueError("a region needs four whole numbers: left, top, width, height")
-    x, y, w, h = box
-    left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-    if right <= left or bottom <= top:
-        raise ValueError(
-            f"the region {w} x {h} px at ({x}, {y}) holds nothing of the {width} x {height} px picture; "
-            "drag a rectangle over it"
-        )
-    return left, top, right - left, bottom - top
 
 
 class MapCanvas(PageWidget):
@@ -417,17 +391,6 @@ class Pager(Box):
     def _go(self, page):
         if not self._quiet:
             self._on_turn(page)
-
-
-def paged(items, page, per_page, what):
-    """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
-    n, n_pages = len(items), max(1, -(-len(items) // per_page))
-    if not 1 <= page <= n_pages:
-        raise ValueError(f"there is no page {page}; pages are 1 to {n_pages}")
-    first = (page - 1) * per_page
-    part = items[first : first + per_page]
-    where = f"{first + 1:,} to {first + len(part):,} of {n:,} {what}"
-    return part, where if n_pages > 1 else f"{n:,} {what}" if n else "none", n_pages
 
 
 def button(text, tooltip, action):
