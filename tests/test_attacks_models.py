@@ -172,19 +172,17 @@ def test_stability_against_a_naive_loop():
     model, clean = Small(), pixels_of(4)
     database = attacks.embed_pixels(model, pixels_of(15, seed=3))
     change = functools.partial(attacks.bit_depth, bits=1)
-    found = attacks.neighbour_stability(model, clean, database, changes=[change], k=4)
+    found = attacks.neighbour_stability(model, clean, database, change=change, k=4)
     for i in range(4):
         lists = [
             set(np.argsort(-(model(p[[i]])[0].numpy() @ database.T))[:4])
             for p in (clean, change(clean))
         ]
         assert found[i] == len(lists[0] & lists[1]) / 4
-    same = attacks.neighbour_stability(model, clean, database, changes=[lambda p: p], k=4)
+    same = attacks.neighbour_stability(model, clean, database, change=lambda p: p, k=4)
     assert same.tolist() == [1, 1, 1, 1]
-    with pytest.raises(ValueError, match="exceeds the 15"):
+    with pytest.raises(ValueError, match=r"k .* 15"):
         attacks.neighbour_stability(model, clean, database, k=16)
-    with pytest.raises(ValueError, match="changes"):
-        attacks.neighbour_stability(model, clean, database, changes=[], k=3)
 
 
 def test_adversarial_loss_trains_on_harder_images_within_the_bound():

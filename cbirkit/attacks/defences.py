@@ -106,16 +106,14 @@ def smoothed(model, sigma=0.05, n_draws=8, *, random_state=0):
     draw = torch.Generator().manual_seed(int(random_state))
 
     def embed(pixels):
-        total = 0
-        for _ in range(n_draws):
-            noise = torch.randn(pixels.shape, generator=draw).to(pixels)
-            total = total + model((pixels + sigma * noise).clamp(0, 1))
-        return torch.nn.functional.normalize(total)
+        noise = torch.randn((n_draws, *pixels.shape), generator=draw).to(pixels)
+        copies = (pixels + sigma * noise).clamp(0, 1)
+        return torch.nn.functional.normalize(sum(map(model, copies)))
 
     return embed
 
 
-def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
+def neighbour_stability(model, pixels, database, *, change=jpeg, k=10):
     """How much of an image's list of neighbours stays when the image is changed a little: 1 all, 0 nothing.
 
     An attack's perturbation is tuned to the exact pixels, so that a small change tends to undo it, and the list with it.
@@ -125,8 +123,8 @@ def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
     model : callable
     pixels : tensor (n, 3, h, w)
     database : array (n_database, d)
-    changes : sequence of callable
-        Pixels to pixels; the mean over them is returned.
+    change : callable
+        Pixels to pixels.
     k : int
         Length of the lists, at most the size of the database.
 
@@ -143,21 +141,14 @@ def neighbour_stability(model, pixels, database, *, changes=(jpeg,), k=10):
     array([1., 1.])
     """
     check_pixels(pixels)
-    check_count("k", k)
     database = np.asarray(database, dtype=np.float32)
-    if k > len(database):
-        raise ValueError(
-            f"k={k} exceeds the {len(database)} database items; use k <= {len(database)}"
-        )
-    if not len(changes):
-        raise ValueError("changes is empty; give at least one, such as attacks.jpeg")
+    check_number("k (of the database's items)", k, 1, len(database), whole=True)
 
     def lists(images):
         return np.argsort(-embed_pixels(model, images) @ database.T, axis=1, kind="stable")[:, :k]
 
-    own = lists(pixels)
-    kept = [own[:, :, None] == lists(change(pixels))[:, None] for change in changes]  # (n, k, k)
-    return np.any(kept, axis=3).mean(axis=(0, 2))
+    kept = lists(pixels)[:, :, None] == lists(change(pixels))[:, None]  # (n, k, k)
+    return kept.any(axis=2).mean(axis=1)
 
 
 def adversarial_loss(loss, *, epsilon=4 / 255, steps=3):

@@ -24,15 +24,20 @@ class Away:
     """
 
     def __init__(self, anchors):
-        self.anchors = unit_rows(anchors)
+        rows = unit_rows(anchors)
+        self.anchors = rows if rows.ndim == 3 else rows[:, None]  # (n, m, d)
 
     def __call__(self, embeddings):
         """Embeddings (n, d) of length 1 -> tensor (n,)."""
-        return 1 - _cosines(embeddings, self.anchors)
+        return 1 - self.cosines(embeddings)
+
+    def cosines(self, embeddings):
+        """Cosine of each row to its anchor, or the mean over several: tensor (n,)."""
+        return (embeddings[:, None] * self.anchors.to(embeddings)).sum(dim=2).mean(dim=1)
 
     def rows(self, which):
         """The same objective for some of the images."""
-        return type(self)(self.anchors if len(self.anchors) == 1 else self.anchors[which])
+        return type(self)(self.anchors if len(self) == 1 else self.anchors[which])
 
     def __len__(self):
         return len(self.anchors)
@@ -52,7 +57,7 @@ class Towards(Away):
 
     def __call__(self, embeddings):
         """Embeddings (n, d) of length 1 -> tensor (n,)."""
-        return _cosines(embeddings, self.anchors)
+        return self.cosines(embeddings)
 
 
 class Misrank:
@@ -105,7 +110,8 @@ class Misrank:
     def rows(self, which):
         """The same objective for some of the images."""
         other = copy.copy(self)
-        other.right, other.wrong = self.right[which], self.wrong[which]
+        if len(self) > 1:
+            other.right, other.wrong = self.right[which], self.wrong[which]
         return other
 
     def __len__(self):
@@ -115,19 +121,11 @@ class Misrank:
 def unit_rows(embeddings):
     """Embeddings as a float32 tensor, each scaled to length 1; ValueError if there is nothing finite to scale."""
     torch = require("torch")
-    rows = embeddings
-    if not isinstance(rows, torch.Tensor):
-        rows = torch.as_tensor(np.asarray(embeddings, dtype=np.float32))
+    if not isinstance(embeddings, torch.Tensor):
+        embeddings = np.asarray(embeddings, dtype=np.float32)
+    rows = torch.as_tensor(embeddings)
     if rows.ndim < 2 or not rows.numel() or not bool(torch.isfinite(rows).all()):
         raise ValueError(
             f"expected finite embeddings, one a row, got shape {tuple(rows.shape)}; encode images first"
         )
     return torch.nn.functional.normalize(rows.detach().float(), dim=-1)
-
-
-def _cosines(embeddings, anchors):
-    """Cosine to the anchor of each row, or its mean over several."""
-    anchors = anchors.to(embeddings)
-    if anchors.ndim == 3:
-        return (embeddings[:, None] * anchors).sum(dim=2).mean(dim=1)
-    return (embeddings * anchors).sum(dim=1)

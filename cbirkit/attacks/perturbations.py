@@ -70,12 +70,6 @@ class Ball:
         share = draws[:, :1, :1, :1]
         return self.project(self.pixels + self.epsilon * share * normal / lengths(normal))
 
-    def corner(self, seed):
-        """One random image as far away as the ball allows: random signs, or a random direction."""
-        far = noise_of(self.pixels, seed) - 0.5
-        way = far.sign() if self.norm == "linf" else far / lengths(far)
-        return self.project(self.pixels + self.epsilon * way)
-
 
 def lengths(change):
     """L2 length of each image's change, (n, 1, 1, 1)."""
@@ -90,7 +84,7 @@ def seeds_of(pixels, random_state):
 
 def noise_of(pixels, random_state):
     """Uniform numbers in [0, 1), one a pixel, drawn for each image by `seeds_of`."""
-    draws = [np.random.default_rng(seed) for seed in seeds_of(pixels, random_state)]
+    draws = map(np.random.default_rng, seeds_of(pixels, random_state))
     drawn = np.stack([draw.random(pixels.shape[1:], dtype=np.float32) for draw in draws])
     return require("torch").from_numpy(drawn).to(pixels)
 
@@ -109,6 +103,14 @@ def check_epsilon(epsilon, norm):
     check_choice("norm", norm, ("linf", "l2"))
     high = 1 if norm == "linf" else math.inf
     check_number("epsilon (in pixels of [0, 1], 8 / 255 say)", epsilon, 0, high)
+
+
+def _check_images(pixels, objective):
+    check_pixels(pixels)
+    if len(objective) not in (1, len(pixels)):
+        raise ValueError(
+            f"the objective is for {len(objective)} images, got {len(pixels)}; give one row an image, or one for all"
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,19 +135,9 @@ class AttackedImages:
     calls: int
 
     @property
-    def perturbation(self):
-        """What was added: tensor (n, 3, h, w)."""
-        return self.pixels - self.clean
-
-    @property
     def largest(self):
         """Largest change of a pixel of each image, (n,)."""
-        return self.perturbation.abs().flatten(1).amax(dim=1).numpy()
-
-    @property
-    def length(self):
-        """L2 length of each image's change, (n,)."""
-        return lengths(self.perturbation).flatten().numpy()
+        return (self.pixels - self.clean).abs().flatten(1).amax(dim=1).numpy()
 
     @property
     def images(self):
@@ -188,15 +180,11 @@ class _Attack:
         ValueError
             Pixels that are none, or an objective for another number of images.
         """
-        torch, n_images = require("torch"), len(check_pixels(pixels))
-        if len(objective) not in (1, n_images):
-            raise ValueError(
-                f"the objective is for {len(objective)} images, got {n_images}; give one row an image, or one for all"
-            )
-        parts = []
-        for which in torch.arange(n_images).split(batch_size or (32 if self._gradients else 64)):
-            goal = objective.rows(which) if len(objective) == n_images else objective
+        _check_images(pixels, objective)
+        torch, parts = require("torch"), []
+        for which in torch.arange(len(pixels)).split(batch_size or (32 if self._gradients else 64)):
             with torch.set_grad_enabled(self._gradients):
+                goal = objective.rows(which)
                 parts.append(self._attack(model, pixels[which], goal, random_state))
         moved, before, after, calls = zip(*parts, strict=True)
         values = (torch.cat(part).cpu().numpy().astype(np.float32) for part in (before, after))
@@ -260,16 +248,12 @@ class PGD(_Attack):
         ball, size = Ball(pixels, self.epsilon, self.norm), self.step or self.epsilon / 4
         before, gradient = value_and_gradient(model, pixels, objective, self.draws)
         best, after, calls = pixels, before, self.draws
-        if self.start == "random":
-            at = ball.random(random_state)
-        elif self.steps:
-            at = ball.step(pixels, gradient, size)
+        random = self.start == "random"
+        at = ball.random(random_state) if random else ball.step(pixels, gradient, size)
         for taken in range(self.steps if self.epsilon else 0):
             value, gradient = value_and_gradient(model, at, objective, self.draws)
             calls += self.draws
-            better = value > after
-            best = at.where(better.view(-1, 1, 1, 1), best)
-            after = value.where(better, after)
+            best, after = _better(at, value, best, after)
             if taken + 1 < self.steps:
                 at = ball.step(at, gradient, size)
         return best.clone(), before, after, calls
@@ -282,8 +266,7 @@ class FGSM(_Attack):
     Attributes
     ----------
     epsilon : float
-    norm : {"linf", "l2"}
-        In L2, along the gradient itself.
+        L-inf bound.
 
     Notes
     -----
@@ -296,10 +279,9 @@ class FGSM(_Attack):
     """
 
     epsilon: float = 8 / 255
-    norm: str = "linf"
 
     def _attack(self, model, pixels, objective, random_state):
-        one = PGD(self.epsilon, self.norm, steps=1, step=self.epsilon or None, start="clean")
+        one = PGD(self.epsilon, steps=1, step=self.epsilon or None, start="clean")
         return one._attack(model, pixels, objective, random_state)
 
 
@@ -327,22 +309,20 @@ class Universal:
         check_epsilon(self.epsilon, "linf")
         check_count("epochs", self.epochs)
 
-    def fit(self, model, pixels, objective, *, random_state=0, batch_size=32):
+    def fit(self, model, pixels, objective, *, random_state=0):
         """Learn the perturbation, tensor (1, 3, h, w); add it to other images with `perturbed`.
 
-        Parameters are those of an attack's call; all images have the size of those to come.
+        Parameters are those of an attack's call, 32 images a batch; all have the size of those to come.
         """
         torch = require("torch")
-        check_pixels(pixels)
+        _check_images(pixels, objective)
         draw = torch.Generator().manual_seed(int(random_state))
         change = (2 * torch.rand(pixels[:1].shape, generator=draw) - 1).to(pixels) * self.epsilon
         for _ in range(self.epochs if self.epsilon else 0):
-            for chosen in torch.randperm(len(pixels), generator=draw).split(batch_size):
-                at = change.clone().requires_grad_(True)
-                goal = objective.rows(chosen) if len(objective) == len(pixels) else objective
-                value = goal(model((pixels[chosen] + at).clamp(0, 1))).mean()
-                (gradient,) = torch.autograd.grad(value, at)
-                change = change + self.epsilon / 8 * gradient.sign()
+            for chosen in torch.randperm(len(pixels), generator=draw).split(32):
+                moved, goal = pixels[chosen] + change, objective.rows(chosen)
+                slopes = value_and_gradient(lambda at: model(at.clamp(0, 1)), moved, goal)[1]
+                change = change + self.epsilon / 8 * slopes.sum(dim=0, keepdim=True).sign()
                 change = change.clamp(-self.epsilon, self.epsilon)
         return change
 
@@ -405,8 +385,6 @@ class Square(_Attack):
     def _attack(self, model, pixels, objective, random_state):
         torch = require("torch")
         before = objective(model(pixels))
-        if not self.epsilon or not self.steps:
-            return pixels.clone(), before, before, 1
         ball = Ball(pixels, self.epsilon, "linf")
         draws = [np.random.default_rng(seed) for seed in seeds_of(pixels, random_state)]
         stripes = np.stack([draw.choice((-1, 1), (3, 1, pixels.shape[3])) for draw in draws])
@@ -414,10 +392,8 @@ class Square(_Attack):
         after = objective(model(best))
         best, after = _better(best, after, pixels, before)
         for taken in range(self.steps):
-            proposed = torch.stack(
-                [self._changed(*one, taken) for one in zip(best, pixels, draws, strict=True)]
-            )
-            proposed = ball.project(proposed)
+            images = zip(best, pixels, draws, strict=True)
+            proposed = ball.project(torch.stack([self._changed(*one, taken) for one in images]))
             best, after = _better(proposed, objective(model(proposed)), best, after)
         return best, before, after, self.steps + 2
 
@@ -439,18 +415,19 @@ class Square(_Attack):
 class Noise(_Attack):
     """The control: a random perturbation as large as allowed, without looking at the model.
 
-    Random signs times epsilon in L-inf, a random direction in L2. The objective may fall.
+    Random signs times epsilon. The objective may fall.
     """
 
     _gradients = False
     epsilon: float = 8 / 255
-    norm: str = "linf"
 
     def _attack(self, model, pixels, objective, random_state):
-        moved = Ball(pixels, self.epsilon, self.norm).corner(random_state)
+        signs = (noise_of(pixels, random_state) - 0.5).sign()
+        moved = Ball(pixels, self.epsilon, "linf").project(pixels + self.epsilon * signs)
         return moved, objective(model(pixels)), objective(model(moved)), 2
 
 
 def _better(new, value, old, old_value):
+    """Of two versions of each image, the one with the higher objective, and that objective."""
     higher = value > old_value
     return new.where(higher.view(-1, 1, 1, 1), old), value.where(higher, old_value)

@@ -59,13 +59,13 @@ def to_images(pixels):
 
 def check_pixels(pixels):
     """Refuse what are not pixels, with a sentence that says why; gives them back."""
-    torch = require("torch")
     how = "use attacks.to_pixels(images)"
-    if not isinstance(pixels, torch.Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
-        got = tuple(pixels.shape) if hasattr(pixels, "shape") else type(pixels).__name__
-        raise ValueError(f"pixels must be a tensor (n, 3, h, w), got {got}; {how}")
-    if not len(pixels):
-        raise ValueError("there is no image to attack; give at least one")
+    is_tensor = isinstance(pixels, require("torch").Tensor)
+    if not is_tensor or pixels.ndim != 4 or pixels.shape[1] != 3 or not len(pixels):
+        got = f"{type(pixels).__name__} of shape {np.shape(pixels)}"
+        raise ValueError(
+            f"pixels must be a tensor (n, 3, h, w) of at least one image, got {got}; {how}"
+        )
     if not pixels.is_floating_point() or not bool(((pixels >= 0) & (pixels <= 1)).all()):
         raise ValueError(
             f"pixels must be floats in [0, 1], got {pixels.dtype} from {pixels.min():.3g} to {pixels.max():.3g}; "

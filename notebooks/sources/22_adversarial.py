@@ -4,7 +4,7 @@
 # **Question.** An image is changed so little that nobody sees it. What does the engine find then? Which defences still
 # hold when the attacker knows of them, and what do they cost when nobody attacks?
 #
-# **Time:** about one minute to run on one core, offline; two hours to work through. **Before this:** [notebook 00](00_start_here.ipynb),
+# **Time:** about two minutes to run on one core, offline; two hours to work through. **Before this:** [notebook 00](00_start_here.ipynb),
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for pooled
 # features, [notebook 07](07_metric_learning.ipynb) for embeddings that learn.
 #
@@ -24,13 +24,14 @@
 # %%
 import functools
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from cbirkit import Ranking, Retriever, attacks, checks, datasets, encoders, explore, plots
+from cbirkit import ImageCollection, Ranking, Retriever, attacks, checks, datasets, encoders, explore, plots
 
 # %%
 SEED = 0
@@ -54,7 +55,6 @@ view.suptitle("At most 4 of 255 grey levels, and a wrong image comes first", y=1
 plots.show(view)
 
 # %% tags=["claim"]
-# Holds with SEED = 0, 1, 2; the change was 4 grey levels each time.
 assert first_attack.before.tiles[0].mark == "right" and first_attack.after.tiles[0].mark == "wrong"
 assert first_attack.largest <= 4
 
@@ -83,11 +83,28 @@ assert first_attack.largest <= 4
 # %% [markdown]
 # ### Two networks
 #
-# Both are small, of five layers, and were trained on 32 classes of the drawn shapes of
-# [notebook 07](07_metric_learning.ipynb), at 32 × 32 pixels. *standard* learned from the images as they are,
-# *defended* from images that were attacked at every step (more below). Both ship with this course; here they meet 16
-# other classes. Right is another thing of the same class; the other view of the same thing is *junk*
-# ([notebook 01](01_measuring_retrieval.ipynb)).
+# Both are small, of five layers, and were trained to tell the rendered objects of
+# [notebook 03](03_cnn_features.ipynb) apart, on close-ups of 32 × 32 pixels from 37 categories. *standard* learned from
+# the images as they are, *defended* from images that were attacked at every step (more below). Both ship with this
+# course. Here they meet 15 other categories with six objects each. A query shows one object; right are the five pictures
+# of this object from other viewpoints, under other light, among 450. Chance is 1 in 90.
+
+
+# %%
+def close_up(image, box):
+    """The object of an image (h, w, 3), with a border of a sixth: (32, 32, 3)."""
+    left, top, right, bottom = box
+    half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
+    x, y = (left + right) // 2, (top + bottom) // 2
+    padded = np.pad(image, [(half, half), (half, half), (0, 0)], mode="reflect")
+    close = padded[y : y + 2 * half, x : x + 2 * half]
+    return cv2.resize(close, (32, 32), interpolation=cv2.INTER_AREA)
+
+
+world = datasets.load_tabletop()
+world = world[~world.column("seen_category")]  # 15 categories, six objects each, eight views each
+taken = [close_up(*pair) for pair in zip(world, world.column("box"), strict=True)]
+unseen = ImageCollection.from_arrays(taken, ids=list(world.ids), table=world.table)
 
 # %%
 encoder_of = {
@@ -95,12 +112,11 @@ encoder_of = {
     for way in ("standard", "defended")
 }
 model_of = {way: attacks.attackable(encoder) for way, encoder in encoder_of.items()}
-scenes = datasets.load_scenes(
-    "objects", "easy", classes="unseen", n_instances=6, size=32, random_state=100 + SEED
-)
-queries, database = scenes.split()
+drawn = np.random.default_rng(SEED).integers(0, 2, 90)  # the query: view 0 or view 1 of each object
+queries = unseen[np.arange(0, 720, 8) + drawn]
+database = unseen[unseen.column("split") == "database"]  # views 2 to 6 of each object
 pixels, items = attacks.to_pixels(queries), attacks.to_pixels(database)
-plots.show(plots.contact_sheet(queries[::6], n=16), dpi=56)
+plots.show(plots.contact_sheet(queries[::6], n=15, columns=8), dpi=56)
 
 # %% [markdown]
 # **Where the normalisation stands.** Networks want numbers with mean 0. Epsilon is meant in pixels. So the model that
@@ -108,21 +124,19 @@ plots.show(plots.contact_sheet(queries[::6], n=16), dpi=56)
 # the encoder computes:
 
 # %% tags=["claim"]
-# With SEED = 0, 1, 2 the largest difference was 4.2e-7, 3.7e-7, 3.7e-7.
 with torch.no_grad():
-    from_pixels = model_of["standard"](pixels).numpy()  # (96, 96): images, numbers
+    from_pixels = model_of["standard"](pixels).numpy()  # (90, 96): images, numbers
 assert np.abs(from_pixels - encoder_of["standard"].transform(queries)).max() < 1e-4
 assert 0 <= pixels.min() and pixels.max() <= 1
 
 # %%
-truth = datasets.scenes.class_relevance(queries, database)
-everything = np.tile(np.arange(len(database)), (len(queries), 1))  # (n_queries, n_database)
-gains, junk = truth.gains(everything), truth.junk(everything)
+truth = queries.relevance(queries, database, by="instance")
+gains = truth.gains(np.tile(np.arange(len(database)), (len(queries), 1)))  # (n_queries, n_database)
 
 
 def goal_of(model):
     """The objective that is above 0 exactly where a wrong item stands first."""
-    return attacks.Misrank(attacks.embed_pixels(model, items), gains, junk)
+    return attacks.Misrank(attacks.embed_pixels(model, items), gains)
 
 
 def hits(model, images, goal):
@@ -131,21 +145,21 @@ def hits(model, images, goal):
 
 
 # %% [markdown]
-# **Intervals draw classes.** The networks have met none of these 16 classes, and what we say about them should hold
-# for other new classes. So the bootstrap draws whole classes with replacement, not single queries.
+# **Intervals draw categories.** The networks have met none of these 15 categories, and what we say about them should
+# hold for other new ones. So the bootstrap draws whole categories with replacement, not single queries.
 
 # %%
-assert (queries.labels.reshape(16, 6) == queries.labels[::6, None]).all()  # six queries per class
-draws = np.random.default_rng(SEED).integers(0, 16, (2000, 16))
+assert (queries.labels.reshape(15, 6) == queries.labels[::6, None]).all()  # six queries per category
+draws = np.random.default_rng(SEED).integers(0, 15, (2000, 15))
 
 
 def resampled(values):
-    """Means over classes drawn with replacement, (2000,); values (n,) in the order of the queries."""
-    return np.reshape(values, (16, -1)).mean(axis=1)[draws].mean(axis=1)
+    """Means over categories drawn with replacement, (2000,); values (n,) in the order of the queries."""
+    return np.reshape(values, (15, -1)).mean(axis=1)[draws].mean(axis=1)
 
 
 def with_interval(values):
-    """The mean, and its 95 % interval over classes."""
+    """The mean, and its 95 % interval over categories."""
     low, high = np.quantile(resampled(values), (0.025, 0.975))
     return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f})"
 
@@ -222,7 +236,6 @@ for norm, bound in (("linf", EPSILON), ("l2", 0.5)):
 # may survive:
 
 # %% tags=["claim"]
-# Both exactly so with SEED = 0, 1, 2.
 nothing = attacks.PGD(0.0)(victim, pixels, goal)
 assert torch.equal(nothing.pixels, pixels)  # not a bit differs
 free = attacks.PGD(1.0, steps=30, step=4 / 255, start="clean")(victim, pixels, goal)
@@ -246,12 +259,12 @@ pushed = attacks.PGD(EPSILON)(victim, pixels, away, random_state=SEED)
 print(f"cosine to one's own place after PGD: median {1 - np.median(pushed.after):.2f}")
 
 # %% tags=["claim"]
-# With SEED = 0, 1, 2: gradients 1.4e-7, 1.4e-7, 1.5e-7 at the images, .08, .07, .08 beside them; medians of 1 - cos .43, .42, .42.
 assert slopes[0] < 0.01 * slopes[1]
 assert np.median(pushed.after) > 0.05
 
 # %% [markdown]
-# **Come to a chosen image.** Each query gets an item of the next class as its target. How far up does it come?
+# **Come to a chosen image.** Each query gets a picture of another object, of the next category, as its target. How far
+# up does it come?
 
 
 # %%
@@ -261,7 +274,7 @@ def rank_of(model, images, targets):
     return (cosines > cosines[np.arange(len(cosines)), targets][:, None]).sum(axis=1) + 1
 
 
-targets = (np.arange(len(queries)) + 6) % len(database)  # six things a class: the same thing of the next class
+targets = 5 * ((np.arange(90) + 6) % 90)  # six objects per category, five items per object
 ranks = {}
 for way, model in model_of.items():
     towards = attacks.Towards(attacks.embed_pixels(model, items)[targets])
@@ -270,45 +283,46 @@ for way, model in model_of.items():
 pd.DataFrame({way: [np.median(r) for r in pair] for way, pair in ranks.items()}, ["before", "after"]).T
 
 # %% tags=["claim"]
-# Median ranks among 96 items, with SEED = 0, 1, 2: standard 37.5 to 1, 38.5 to 1, 31 to 1; defended to 11.5, 14.5, 13.
 assert np.median(ranks["standard"][0]) > 20 and np.median(ranks["standard"][1]) <= 3
 assert np.median(ranks["standard"][1]) < np.median(ranks["defended"][1])
 
 # %% [markdown]
-# **Raise or bury an item.** Now the attacker owns an image of the *database*, and the queries are other people's.
-# Some queries of that kind are known, but not those that will be asked: the anchors of the attack are two known queries,
-# the rank is measured on three others. To raise the item, the anchors are queries of the next class; to bury it, of
-# its own.
+# **Raise or bury an item.** Now the attacker owns a picture of the *database*, and the queries are other people's.
+# The attacker has two pictures of the object that will be asked for, but not those that people will ask with: the two
+# are the anchors of the attack, the rank is measured with the query. To raise the item, the anchors show an object of
+# the next category; to bury it, they show the item's own object.
 
 
 # %%
-def raised_or_buried(model, objective, kind):
-    """Ranks (16, 3) of one item a class for queries that the attacker did not know, before and after."""
-    own = np.arange(16) * 6 + 5  # the last thing of each class
-    asked = (np.arange(16)[:, None] + kind) % 16 * 6 + np.arange(6)[None]  # (16, 6): queries of a class
-    anchors = attacks.embed_pixels(model, pixels)[asked[:, :2]]  # (16, 2, d)
-    moved = attacks.PGD(8 / 255, steps=20)(model, items[own], objective(anchors)).pixels
-    found, rows = [], attacks.embed_pixels(model, pixels)[asked[:, 2:5]]  # (16, 3, d)
-    others = attacks.embed_pixels(model, items)
-    for at in (items[own], moved):
-        cosine = (rows * attacks.embed_pixels(model, at)[:, None]).sum(axis=2)  # (16, 3)
-        found.append((rows @ others.T > cosine[..., None] + 1e-6).sum(axis=2) + 1)
+seen_too = np.stack([np.arange(0, 720, 8) + 1 - drawn, np.arange(7, 720, 8)], axis=1)  # (90, 2): two more views
+known = attacks.to_pixels(unseen[seen_too.ravel()])
+
+
+def raised_or_buried(model, objective, ahead):
+    """Ranks (90,) of an item of each object for a query that the attacker did not know, before and after."""
+    asked_for = (np.arange(90) + ahead) % 90  # the object that each query shows
+    anchors = attacks.embed_pixels(model, known).reshape(90, 2, -1)[asked_for]  # (90, 2, d)
+    moved = attacks.PGD(8 / 255, steps=20)(model, items[::5], objective(anchors)).pixels
+    rows, found = attacks.embed_pixels(model, pixels)[asked_for], []
+    for at in (items[::5], moved):
+        cosine = (rows * attacks.embed_pixels(model, at)).sum(axis=1)  # (90,)
+        better = rows @ attacks.embed_pixels(model, items).T > cosine[:, None] + 1e-6
+        found.append(better.sum(axis=1) + 1)
     return found
 
 
 # %%
 steered = {}
 for way, model in model_of.items():
-    steered[way, "raised for another class"] = raised_or_buried(model, attacks.Towards, 1)
-    steered[way, "buried for its own class"] = raised_or_buried(model, attacks.Away, 0)
+    steered[way, "raised for another object"] = raised_or_buried(model, attacks.Towards, 6)
+    steered[way, "buried for its own object"] = raised_or_buried(model, attacks.Away, 0)
 pd.DataFrame({pair: [np.median(r) for r in both] for pair, both in steered.items()}, ["before", "after"]).T
 
 # %% tags=["claim"]
-# Median ranks among 96 items, with SEED = 0, 1, 2: raised 43.5 to 4, 42.5 to 6, 30.5 to 4; buried 6, 7, 4 to 97 (last).
-before, after = steered["standard", "raised for another class"]
+before, after = steered["standard", "raised for another object"]
 assert np.median(after) < np.median(before) / 2
-before, after = steered["standard", "buried for its own class"]
-assert np.median(after) > np.median(before) + 40
+before, after = steered["standard", "buried for its own object"]
+assert np.median(after) > np.median(before) + 200
 
 # %% [markdown]
 # **One perturbation for all.** A *universal perturbation* (Moosavi-Dezfooli et al. 2017, *CVPR*,
@@ -358,21 +372,20 @@ caption = "Two universal perturbations against the standard network, one per obj
 plots.show(plots.describe(fig, caption))
 
 # %% tags=["claim"]
-weak, strong = (universal_hits["standard", name] for name in ("Misrank", "Away"))
-assert weak[learned].mean() < weak[~learned].mean() - 0.2  # Misrank fits the queries that it saw
-assert strong[~learned].mean() < weak[~learned].mean() - 0.1
-assert np.quantile(resampled(weak[~learned].astype(float) - strong[~learned]), 0.025) > 0  # paired
+signs_hit = universal_hits["standard", "random signs"][~learned].astype(float)
+assert signs_hit.mean() > universal_hits["standard", "none"][~learned].mean() - 0.15  # size alone does little
+for name in ("Misrank", "Away"):
+    lost = signs_hit - universal_hits["standard", name][~learned]  # paired, on queries that it never met
+    assert lost.mean() > 0.15 and np.quantile(resampled(lost), 0.025) > 0, name
 
 # %% [markdown]
-# Against the standard network, `Misrank` breaks many of the queries that it was learned on and hardly any other. A
-# likely reason: it looks at two items per query, the best right one and the best wrong one, and these differ from
-# query to query. `Away` needs no particular item, and what moves all embeddings at once also moves new ones. Had we
-# stopped at `Misrank`, we would have called the standard network robust against universal perturbations. **A weak
-# attack that fails proves nothing.** That holds for the defended network too: the table says how far these two
-# attacks get, not how far every attack would.
-
-# %% [markdown]
-# Even `Away` does less than one perturbation per image, which the table below has, at half the bound.
+# One pattern, computed once, takes much of what the standard network finds, for queries that the attacker has never
+# seen; random signs of the same size take little. Which objective is the stronger one cannot be told from 45 queries: the
+# intervals overlap. So try both, and report the lower number. `Misrank` looks at two items per query, the best right one
+# and the best wrong one, and these differ from query to query; `Away` needs no particular item.
+#
+# Against the standard network both do less than one perturbation per image, which the table below has, at half the
+# bound.
 #
 # ### Attackers who know less
 #
@@ -388,7 +401,7 @@ assert np.quantile(resampled(weak[~learned].astype(float) - strong[~learned]), 0
 #
 # One table, the same queries for all: P@1, the share of queries whose first result is right, without an attack, with
 # *random noise* of the same size as a baseline, and under every attack with ε = 4/255 (L2: length 0.5). In brackets
-# the 95 % interval, by bootstrap over classes.
+# the 95 % interval, by bootstrap over categories.
 
 
 # %%
@@ -427,15 +440,16 @@ assert rate["standard", "PGD"] < 0.6 * rate["standard", "clean"]
 assert rate["standard", "random noise"] > 0.8 * rate["standard", "clean"]
 for way in model_of:
     assert rate[way, "PGD"] <= min(rate[way, name] for name in ("FGSM", "PGD, away", "transfer"))
-    assert universal_hits[way, "Away"][~learned].mean() > rate[way, "PGD"] + 0.05
+assert universal_hits["standard", "Away"][~learned].mean() > rate["standard", "PGD"] + 0.05
+assert rate["standard", "PGD, away"] > rate["standard", "PGD"] + 0.15
 gap = resampled(found["defended", "PGD"].astype(float) - found["standard", "PGD"])
-assert np.quantile(gap, 0.025) > 0  # paired, over classes
+assert np.quantile(gap, 0.025) > 0  # paired, over categories
 
 # %% [markdown]
 # Compare *PGD* with *PGD, away*. Both have the same bound and the same number of gradients. To leave one's place is
-# not yet to lose the first result: a query may move far and keep its neighbours. For one image at a time `Misrank`,
-# which is what is measured, is the stronger objective; for one perturbation for all it was the weaker one. **No attack
-# is the strongest everywhere**, and a defence that met only one of them looks better than it is.
+# not yet to lose the first result: a query may move far and keep its neighbours. `Misrank`, which is what is measured, is
+# the stronger objective here. Had we stopped at `Away`, we would have reported several times the P@1 that is left. **A weak
+# attack that fails proves nothing**, and a defence that met only one attack looks better than it is.
 #
 # ### Adversarial training, three seeds
 #
@@ -444,17 +458,17 @@ assert np.quantile(gap, 0.025) > 0  # paired, over classes
 # $\theta$ are the weights, $L$ the loss that trains the embedding. At every training step the inner maximum is sought
 # by a PGD of three steps, so that a step costs four times as much (Madry et al. 2018; for rankings Zhou et al. 2020,
 # *ECCV*, [arXiv:2002.11293](https://arxiv.org/abs/2002.11293)). The control sees random noise of the same size
-# instead. Three ways to train, three seeds and equal numbers of steps took minutes; `tools/adversarial_runs.py` did
+# instead. Three ways to train, three seeds and equal numbers of steps took ten minutes; `tools/adversarial_runs.py` did
 # it and kept the numbers in `data/adversarial.csv`.
 
 # %%
 runs = pd.read_csv(datasets.shipped_file("adversarial.csv"))
-scene_runs = runs[runs["network"].isin(["standard", "noise", "defended"])]
+small_runs = runs[runs["network"].isin(["standard", "noise", "defended"])]
 
 
 def curve(network, attack):
     """P@1 by epsilon: mean, least and most over the seeds; the first row is without an attack."""
-    mine = scene_runs[(scene_runs["network"] == network) & (scene_runs["defence"] == "none")]
+    mine = small_runs[(small_runs["network"] == network) & (small_runs["defence"] == "none")]
     rows = mine[mine["attack"].isin(["clean", attack])].groupby("epsilon")["value"]
     return rows.agg(["mean", "min", "max"])
 
@@ -473,12 +487,12 @@ ax.legend(frameon=False, fontsize=8)
 plots.show(plots.describe(ax, "P@1 falls with epsilon; slowest for the network trained on attacked images. Noise does little."))
 
 # %%
-levels = scene_runs[(scene_runs["defence"] == "none") & scene_runs["attack"].isin(["clean", "PGD"])]
+levels = small_runs[(small_runs["defence"] == "none") & small_runs["attack"].isin(["clean", "PGD"])]
 by_seed = levels.pivot_table(index=["seed", "network"], columns="epsilon", values="value")  # 0 is clean
 by_seed.groupby("network").agg(["mean", "min", "max"]).loc[list(LABELS), [0, 4, 8]].round(2)
 
-# %% tags=["claim"]
-# Nothing here depends on SEED: the file holds three seeds. Standard .01, .01, 0 at 4/255, noise .01, 0, 0, defended .23, .23, .24.
+# %% tags=["record"]
+# A recorded run of three seeds; SEED has no part in it.
 for seed in (0, 1, 2):
     standard, defended = by_seed.loc[(seed, "standard")], by_seed.loc[(seed, "defended")]
     assert standard[4] < 0.6 * standard[0]
@@ -545,7 +559,7 @@ jpeg_rate = {name: hit.mean() for name, hit in jpeg_hits.items()}
 unaware, blind = jpeg_rate["PGD on the bare network"], jpeg_rate["PGD, blocked gradient"]
 assert blind == jpeg_rate["clean"]  # no gradient, no attack: it looks perfect
 assert unaware > rate["standard", "PGD"] + 0.1  # JPEG helps against who does not know of it
-assert jpeg_rate["PGD with BPDA"] < unaware - 0.1  # and is broken by who does
+assert jpeg_rate["PGD with BPDA"] < unaware - 0.05  # and helps less against who does
 assert jpeg_rate["square (scores only)"] < blind - 0.1  # the alarm: scores beat gradients
 
 # %% [markdown]
@@ -615,8 +629,11 @@ def survivors(model, judge, alive, n_draws):
 
 # %%
 HOW = ["clean", "attacker does not know", "one adaptive attack", "worst case over all"]
-robust = {}
-for name, (model, judge) in DEFENCES.items():
+
+
+def judged(name):
+    """Which queries are answered rightly under each of the four attackers."""
+    model, judge = DEFENCES[name]
     earlier = made["defended" if name == "adversarial training" else "standard"]
     n_draws = 2 if name == "smoothing" else 1  # EOT
     adaptive, aim = attacks.PGD(EPSILON, steps=20, start="clean", draws=n_draws), goal_of(judge)
@@ -624,7 +641,17 @@ for name, (model, judge) in DEFENCES.items():
     clean, unaware, one = (hits(judge, at, aim) for at in images)
     alive = hits(judge, earlier["transfer"], aim) & clean & unaware & one
     worst = survivors(model, judge, alive, n_draws)
-    robust[name] = dict(zip(HOW, [clean, unaware, one, worst], strict=True))
+    return dict(zip(HOW, [clean, unaware, one, worst], strict=True))
+
+
+# %%
+robust = {name: judged(name) for name in ("nothing", "JPEG")}
+
+# %%
+robust |= {name: judged(name) for name in ("3 bits", "smoothing")}
+
+# %%
+robust["adversarial training"] = judged("adversarial training")
 pd.DataFrame(robust).T.map(with_interval)
 
 # %%
@@ -643,10 +670,8 @@ plots.show(plots.describe(ax, "P@1 of five defences, clean and under three attac
 left = {name: by_how["worst case over all"] for name, by_how in robust.items()}
 assert left["JPEG"].mean() < robust["JPEG"]["one adaptive attack"].mean() - 0.02
 for name in ("nothing", "3 bits", "smoothing"):
-    assert left[name].mean() < 0.05, name
-assert left["adversarial training"].mean() > left["JPEG"].mean() + 0.05
-gap = resampled(left["adversarial training"].astype(float) - left["JPEG"])
-assert np.quantile(gap, 0.025) > 0  # paired, over classes
+    gap = left["adversarial training"].astype(float) - left[name]  # paired, over categories
+    assert gap.mean() > 0.05 and np.quantile(resampled(gap), 0.025) > 0, name
 
 # %%
 robust_rate = pd.DataFrame(robust).map(np.mean)  # rows: how, columns: defences
@@ -654,10 +679,11 @@ cost = robust_rate.loc["clean", "nothing"] - robust_rate.loc["clean"]
 worst = robust_rate.loc[HOW[3]]
 Markdown(
     "**What holds?** Not rounding, not smoothing: an attack made for the bare network passes through "
-    f"both. JPEG stops that attack, at a clean cost of {cost['JPEG']:.2f} (at 32 pixels, quality 50 is "
+    f"both. JPEG blunts that attack, at a clean cost of {cost['JPEG']:.2f} (at 32 pixels, quality 50 is "
     f"coarse). One adaptive attack leaves {robust_rate.loc[HOW[2], 'JPEG']:.2f} of P@1, all of them "
     f"together {worst['JPEG']:.2f}. Adversarial training keeps {worst['adversarial training']:.2f}, at a "
-    f"clean cost of {cost['adversarial training']:.2f}."
+    f"clean cost of {cost['adversarial training']:.2f}. Which of these two keeps more cannot be told from 90 "
+    "queries. But the number for JPEG rests on an approximate gradient, and a better one may lower it."
 )
 
 # %% [markdown]
@@ -671,12 +697,12 @@ Markdown(
 # Either can only lower the numbers above.
 #
 # **Three training runs.** In our longer run (`tools/adversarial_runs.py`) three standard and three defended networks
-# met *one* adaptive attack of ten steps. The last column is therefore too high, as the table above has shown; the
-# order of the defences is what to look at.
+# met *one* adaptive attack of ten steps. The last column is therefore too high, as the table above has shown. Look at
+# what a defence adds to the network without one: rounding and smoothing add next to nothing.
 
 # %%
 RECORDED = dict(zip(["clean", "PGD naive", "PGD adaptive"], HOW, strict=False))
-mine = scene_runs[scene_runs["network"].isin(["standard", "defended"])]
+mine = small_runs[small_runs["network"].isin(["standard", "defended"])]
 mine = mine[mine["attack"].isin(list(RECORDED))]
 defences = mine[mine["defence"].isin(["jpeg", "bit depth", "smoothing"])]
 defence_means = defences.groupby(["network", "defence", "attack"])["value"].mean().unstack()[list(RECORDED)]
@@ -686,15 +712,13 @@ bare.index = pd.MultiIndex.from_product([bare.index, ["none"]], names=["network"
 defence_table = pd.concat([bare, defence_means]).sort_index(level=0, ascending=False, sort_remaining=False)
 defence_table.rename(columns=RECORDED).round(2)
 
-# %% tags=["claim"]
+# %% tags=["record"]
 # A recorded run of three seeds; SEED has no part in it.
-pairs = [("standard", "none"), ("defended", "none"), ("standard", "jpeg")]
-nothing_done, trained, saved = (defence_table.loc[pair] for pair in pairs)
+nothing_done, saved = (defence_table.loc[("standard", name)] for name in ("none", "jpeg"))
 assert saved["PGD naive"] > nothing_done["PGD naive"] + 0.15
-assert saved["PGD adaptive"] < saved["PGD naive"] - 0.1
-assert saved["PGD adaptive"] < trained["PGD adaptive"] - 0.05
+assert saved["PGD adaptive"] < saved["PGD naive"] - 0.05
 for name in ("bit depth", "smoothing"):
-    assert defence_table.loc[("standard", name), "PGD naive"] < 0.15, name
+    assert defence_table.loc[("standard", name), "PGD adaptive"] < nothing_done["PGD adaptive"] + 0.1, name
 
 # %% [markdown]
 # ### Can an attack be noticed?
@@ -714,7 +738,7 @@ def both(images):
 
 
 def stability(images):
-    return attacks.neighbour_stability(victim, images, attacks.embed_pixels(victim, items), changes=[mild])
+    return attacks.neighbour_stability(victim, images, attacks.embed_pixels(victim, items), change=mild)
 
 
 # %%
@@ -725,12 +749,12 @@ recalls = {name: hits(victim, images, goal).mean() for name, images in sets.item
 pd.DataFrame({"stability": {name: s.mean() for name, s in stable.items()}, "P@1": recalls}).round(2)
 
 # %%
-seen = scene_runs[(scene_runs["defence"] == "detection AUC") & (scene_runs["network"] == "standard")]
+seen = small_runs[(small_runs["defence"] == "detection AUC") & (small_runs["network"] == "standard")]
 areas = seen.pivot_table(index="epsilon", columns="attack", values="value", aggfunc=["mean", "min", "max"])
 areas.round(2)
 
-# %% tags=["claim"]
-# Area under the curve at 4/255, mean of three seeds: .75 and .63; SEED has no part in it.
+# %% tags=["record"]
+# A recorded run of three seeds; SEED has no part in it.
 assert areas["mean"].loc[4, "PGD"] > areas["mean"].loc[4, "PGD adaptive"]
 
 # %% [markdown]
@@ -742,13 +766,13 @@ assert areas["mean"].loc[4, "PGD"] > areas["mean"].loc[4, "PGD adaptive"]
 
 # %%
 CHECKED = ["PGD 1 steps", "PGD 3 steps", "PGD 10 steps", "PGD 40 steps", "square", "from standard", "from defended"]
-bare_rows = scene_runs[(scene_runs["defence"] == "none") & (scene_runs["network"] != "noise")]
+bare_rows = small_runs[(small_runs["defence"] == "none") & (small_runs["network"] != "noise")]
 masking = bare_rows[bare_rows["epsilon"].isin([4, 255])].pivot_table(index=["network", "seed"], columns="attack", values="value")
 masking = masking[[*CHECKED, "PGD unbounded"]]
 masking.round(2)
 
-# %% tags=["claim"]
-# Nothing here depends on SEED: three seeds in the file. The smallest gap: .37 from the other network, .23 by PGD, defended, seed 0.
+# %% tags=["record"]
+# A recorded run of three seeds; SEED has no part in it.
 steps_of = masking[CHECKED[:4]].to_numpy()
 assert (np.diff(steps_of, axis=1) <= 0).all()
 for name in CHECKED[4:]:
@@ -782,7 +806,7 @@ for ax, name in zip(axes, ("tiny", "MobileNetV2"), strict=True):
 axes[0].set_ylabel("P@1")
 plots.show(plots.describe(fig, "P@1 on photographs by epsilon, own gradients and those of the other network."))
 
-# %% tags=["claim"]
+# %% tags=["record"]
 # A recorded run; SEED has no part in it.
 PAIRS = (("tiny", "MobileNetV2"), ("MobileNetV2", "tiny"))
 for name, other in PAIRS:
@@ -825,7 +849,6 @@ margins = {"lost": -start[was_right & (lost > 0)], "kept": -start[was_right & (l
 pd.DataFrame({name: {"queries": len(m), "median margin before": np.median(m)} for name, m in margins.items()}).T.round(3)
 
 # %% tags=["claim"]
-# Median margins of the lost and the kept, with SEED = 0, 1, 2: .021, .026, .026 and .129, .118, .114.
 assert np.median(margins["lost"]) < np.median(margins["kept"])
 
 # %% [markdown]
@@ -1027,7 +1050,7 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 # - Training on attacked images helps, and it does not end the matter. Its clean cost belongs beside its robust number.
 # - JPEG helps against attackers who do not know of it. **A defence is worth at most what the worst case over all
 #   attacks that know of it leaves**: BPDA where the gradient is hidden, EOT where the defence is random, restarts.
-# - A weak attack that fails proves nothing: the objective alone decided whether a universal perturbation worked.
+# - A weak attack that fails proves nothing: with the same bound and steps, the objective alone decided what was left.
 # - Bound in pixels, normalise inside the model, and run the checks on hidden gradients before you believe a number.
 #
 # ### Check yourself
@@ -1058,7 +1081,7 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 #
 # ### What breaks at a million images
 #
-# The best wrong item of a million is nearer than the best of a hundred, so that a smaller epsilon is enough to put it
+# The best wrong item of a million is nearer than the best of 450, so that a smaller epsilon is enough to put it
 # first, while to bring one *chosen* item to the top the attacker has to pass a million others. `Misrank` compares
 # with every item at every step: on a large database take the nearest few thousand. Stability needs a second search
 # for each query. And adversarial training costs four times what training costs, which is why it is rare at that size.
