@@ -399,7 +399,7 @@ for name in ("Misrank", "Away"):
 # %% [markdown]
 # ## Measure it
 #
-# One table, the same queries for all: P@1, the share of queries whose first result is right, without an attack, with
+# One table, the same queries for all: P@1, the fraction of queries whose first result is right, without an attack, with
 # *random noise* of the same size as a baseline, and under every attack with ε = 4/255 (L2: length 0.5). In brackets
 # the 95 % interval, by bootstrap over categories.
 
@@ -724,7 +724,7 @@ for name in ("bit depth", "smoothing"):
 # ### Can an attack be noticed?
 #
 # A perturbation is tuned to the exact pixels. Change the image a little, by a mild JPEG: a clean one keeps its
-# neighbours, an attacked one may not. The share of the ten nearest that stay is the **stability**; the area under the
+# neighbours, an attacked one may not. The fraction of the ten nearest that stay is the **stability**; the area under the
 # ROC curve says how well it tells attacked from clean (0.5: not at all). The attacker who knows attacks the image and
 # its JPEG together.
 
