@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from index_oracles import make, naive_distance, naive_neighbours, vectors
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -210,20 +211,17 @@ def test_importing_the_indexes_loads_no_heavy_library():
 def test_a_missing_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "annoy", None)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match="pip install annoy"):
-        Annoy().fit(vectors())
-    for kind in (HNSW, IVF, IVFPQ):
-        with pytest.raises(ImportError, match="pip install faiss-cpu"):
+    for kind in (Annoy, HNSW, IVF, IVFPQ):
+        with pytest.raises(ImportError, match="pip install"):
             kind().fit(vectors())
 
 
 def test_as_index():
     peer = NearestNeighbors(metric="cosine")
     assert as_index(peer) is peer and isinstance(as_index(), Exact)
-    with pytest.raises(TypeError, match="lacks fit and kneighbors"):
-        as_index("annoy")
-    with pytest.raises(TypeError, match="is a class"):
-        as_index(Exact)
+    for wrong in ("annoy", Exact):
+        with pytest.raises(TypeError, match="not an index"):
+            as_index(wrong)
 
 
 # Bad input --------------------------------------------------------------------------------------------------------
@@ -237,19 +235,13 @@ def data(kind, n=30, d=8):
 @pytest.mark.parametrize("kind", ALL)
 def test_too_many_neighbours(kind):
     index = make(kind).fit(data(kind))
-    with pytest.raises(ValueError, match=r"^k=50 exceeds the 30 indexed images; use k <= 30$"):
+    with pytest.raises(ValueError, match="use k <= 30"):
         index.kneighbors(data(kind), 50)
-    with pytest.raises(ValueError, match="^k=30 exceeds the 29 other"):
+    with pytest.raises(ValueError, match="use k <= 29"):
         index.kneighbors(n_neighbors=30)
     assert index.kneighbors(data(kind), 30)[1].shape == (30, 30)
     assert index.kneighbors(n_neighbors=29)[1].shape == (30, 29)
-    for k, error in [
-        (0, ValueError),
-        (-1, ValueError),
-        (2.0, TypeError),
-        (True, TypeError),
-        ("3", TypeError),
-    ]:
+    for k, error in [(0, ValueError), (-1, ValueError), (2.0, TypeError), ("3", TypeError)]:
         with pytest.raises(error, match="n_neighbors"):
             index.kneighbors(data(kind), k)
 
@@ -276,15 +268,12 @@ def test_not_fitted_or_emptied(kind):
 @pytest.mark.parametrize("kind", ALL)
 def test_wrong_shapes(kind):
     X, index = data(kind), make(kind)
-    with pytest.raises(ValueError, match=r"nothing to index: X has shape \(0, \d\)"):
-        index.fit(X[:0])
-    with pytest.raises(ValueError, match=r"must be 2-D.*X.reshape\(1, -1\)"):
-        index.fit(X[0])
-    with pytest.raises(ValueError, match="must be 2-D"):
-        index.fit(X[:, :0])
+    for wrong, word in ((X[:0], "nothing"), (X[0], "2-D"), (X[:, :0], "2-D")):
+        with pytest.raises(ValueError, match=word):
+            index.fit(wrong)
     index.fit(X)
     for call in (index.kneighbors, index.add):
-        with pytest.raises(ValueError, match=f"dimensions, the index holds {X.shape[1]}"):
+        with pytest.raises(ValueError, match="dimensions"):
             call(np.hstack([X, X]))
     assert index.n_indexed_ == 30 and index.add(X[:1]).tolist() == [30]
 
@@ -300,7 +289,7 @@ def test_values_that_are_no_embeddings(kind):
                 call(broken)
     huge = X.astype(float)
     huge[4, 0] = 1e30
-    with pytest.raises(ValueError, match="row 4 of X .* too large"):
+    with pytest.raises(ValueError, match="row 4 of X"):
         index.add(huge)
     for wrong in (X.astype(complex), X.astype(str), X.astype(object)):
         with pytest.raises(TypeError, match="real numbers"):
@@ -318,29 +307,24 @@ def test_row_numbers_are_right_beyond_the_first_block():
 
 
 def test_sparse_input():
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match=r"X.toarray\(\)"):
-        Exact().fit(sparse.csr_matrix(np.eye(3)))
+    with pytest.raises(TypeError, match="sparse"):
+        Exact().fit(sp.csr_matrix(np.eye(3)))
 
 
 def test_hamming_takes_only_packed_bits():
-    with pytest.raises(TypeError, match="uint8, got float32"):
-        Hamming().fit(data(Exact))
-    with pytest.raises(TypeError, match="got bool"):
-        Hamming().fit(data(Exact) > 0)
+    for wrong in (data(Exact), data(Exact) > 0):
+        with pytest.raises(TypeError, match="uint8"):
+            Hamming().fit(wrong)
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_removing_unknown_keys_removes_nothing(kind):
     index = make(kind).fit(data(kind)).remove([4])
-    with pytest.raises(ValueError, match="no item with key 99 "):
-        index.remove(99)
-    with pytest.raises(ValueError, match=r"no item with key 4 \(2 of 4 are unknown\)"):
-        index.remove([1, 4, 2, 30])
-    with pytest.raises(ValueError, match="no item with key -1"):
-        index.remove([-1])
+    for keys, unknown in ((99, 99), ([1, 4, 2, 30], 4), ([-1], -1)):
+        with pytest.raises(ValueError, match=f"key {unknown};"):
+            index.remove(keys)
     for wrong in ([0.5], ["a"], np.ones(30, bool)):
-        with pytest.raises(TypeError, match="keys must be integers"):
+        with pytest.raises(TypeError, match="integers"):
             index.remove(wrong)
     assert index.n_indexed_ == 29
     assert index.remove([1, 1, 2]).n_indexed_ == 27
@@ -372,34 +356,25 @@ def test_parameters_out_of_range(kind, params):
     ("kind", "name"), [(HNSW, "m"), (Annoy, "n_trees"), (IVF, "nprobe"), (IVFPQ, "n_lists")]
 )
 def test_parameters_of_the_wrong_type(kind, name):
-    with pytest.raises(TypeError, match=f"{name} must be a whole number, got 1.5"):
+    with pytest.raises(TypeError, match=name):
         make(kind, **{name: 1.5}).fit(data(kind))
 
 
 def test_ivfpq_without_vectors_cannot_rerank_later():
     index = make(IVFPQ, rerank=0).fit(data(IVFPQ))
-    with pytest.raises(ValueError, match="fitted with rerank=0"):
+    with pytest.raises(ValueError, match="rerank=0"):
         index.set_params(rerank=4).kneighbors(data(IVFPQ))
 
 
-@pytest.mark.parametrize("kind", [Annoy, HNSW, IVF, IVFPQ])
-def test_values_whose_squares_vanish_are_refused_where_float32_decides(kind):
+@pytest.mark.parametrize("kind", FLOAT)
+def test_values_whose_squares_vanish_are_scaled_to_length_1(kind):
     X = 1e-30 * vectors()
-    with pytest.raises(ValueError, match="too small for float32"):
-        make(kind, "euclidean").fit(X)
-    near = Exact("euclidean").fit(X).kneighbors(n_neighbors=3)[1]
-    np.testing.assert_array_equal(
-        near, Exact("euclidean").fit(1e30 * X).kneighbors(n_neighbors=3)[1]
-    )
-    assert make(kind).fit(X).kneighbors(X[:1], n_neighbors=1)[1] == 0  # scaled to length 1
+    assert make(kind).fit(X).kneighbors(X[:1], n_neighbors=1)[1] == 0
 
 
-def test_masked_values_are_refused_and_tensors_taken():
-    X = vectors()
-    with pytest.raises(ValueError, match="masked"):
-        Exact().fit(np.ma.masked_array(X, X > 1))
-    torch = pytest.importorskip("torch")
-    tensor = torch.tensor(X, requires_grad=True)
-    np.testing.assert_array_equal(
+def test_tensors_are_taken():
+    torch, X = pytest.importorskip("torch"), vectors()
+    tensor = torch.tensor(X)
+    assert np.array_equal(
         Exact().fit(tensor).kneighbors(tensor)[1], Exact().fit(X).kneighbors(X)[1]
     )

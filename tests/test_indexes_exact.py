@@ -77,13 +77,12 @@ def test_exact_in_small_blocks_gives_the_same(metric, monkeypatch):
     X, Q = vectors(5000, 8, 3), vectors(70, 8, 4)
     X[2000:2500] = X[:500]  # duplicates in other blocks
     distances, keys = Exact(metric).fit(X).kneighbors(Q, 20)
-    for n_scores, width in ((1, 7), (5000, 10), (10**5, 1000)):
-        monkeypatch.setattr(Exact, "_n_scores", n_scores)
+    monkeypatch.setattr("cbirkit.indexes.exact._N_SCORES", 1)
+    for n_queries, width in ((1, 7), (50, 100), (70, 1000)):
+        monkeypatch.setattr(Exact, "_queries_at_once", n_queries)
         monkeypatch.setattr(Exact, "_width", width)
-        for found, expected in zip(
-            Exact(metric).fit(X).kneighbors(Q, 20), (distances, keys), strict=True
-        ):
-            np.testing.assert_array_equal(found, expected)
+        found = Exact(metric).fit(X).kneighbors(Q, 20)
+        assert np.array_equal(found[0], distances) and np.array_equal(found[1], keys)
 
 
 def test_exact_euclidean_far_from_the_origin_loses_nothing_to_cancellation():

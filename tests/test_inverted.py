@@ -23,7 +23,7 @@ def images(n=6, seed=0):
 
 @pytest.mark.parametrize("n_scores", [1, 2**21])
 def test_it_finds_what_exact_search_finds(n_scores, monkeypatch):
-    monkeypatch.setattr(InvertedFile, "_n_scores", n_scores)
+    monkeypatch.setattr("cbirkit.indexes.exact._N_SCORES", n_scores)
     database, queries = sparse(120), sparse(9, seed=1)
     found = InvertedFile().fit(database).kneighbors(queries, 120)
     expected = Exact().fit(database.toarray()).kneighbors(queries.toarray(), 120)

@@ -21,27 +21,18 @@ from pip each bring an OpenMP library, which is known to end a process that uses
 from conda-forge share one.
 """
 
+from cbirkit import persistence
+
 from .annoy_index import Annoy
 from .base import BaseIndex, leave_out
 from .exact import Exact, Hamming, InvertedFile
 from .faiss_indexes import HNSW, IVF, IVFPQ
 
-__all__ = [
-    "HNSW",
-    "IVF",
-    "IVFPQ",
-    "Annoy",
-    "BaseIndex",
-    "Exact",
-    "Hamming",
-    "InvertedFile",
-    "as_index",
-    "leave_out",
-    "load",
-]
+__all__ = ["HNSW", "IVF", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "InvertedFile"]
+__all__ += ["as_index", "leave_out", "load"]
 
 
-def load(path, *, mmap=False, trusted=False, vectors=None):
+def load(path, *, mmap=False, trusted=False):
     """Read an index of any class from the file it was saved to.
 
     Parameters
@@ -53,10 +44,8 @@ def load(path, *, mmap=False, trusted=False, vectors=None):
         into memory. (Sparse vectors and Annoy's trees are copied at once, the latter to a temporary file.) The whole
         file is still read once, to compare checksums. On Windows, a mapped file cannot be replaced.
     trusted : bool
-        Let faiss and Annoy parse what you did not save on this machine. They crash where somebody meant them to;
-        otherwise the structure is built anew from the vectors, and where none are kept (HNSW, IVF) it is refused.
-    vectors : array-like of shape (n_images, n_dims), optional
-        To build from, for indexes that keep none.
+        Let faiss and Annoy parse what you did not save on this machine. They crash where somebody meant them to, so
+        that it is refused otherwise.
 
     Returns
     -------
@@ -67,7 +56,7 @@ def load(path, *, mmap=False, trusted=False, vectors=None):
     FileNotFoundError
         There is no such file.
     ValueError
-        It holds no index, is damaged or foreign, or it is not trusted and cannot be built anew.
+        It holds no index, is damaged or foreign, or is not trusted.
     ImportError
         The library of the index is not installed.
 
@@ -79,7 +68,12 @@ def load(path, *, mmap=False, trusted=False, vectors=None):
     >>> load(path)
     Exact()
     """
-    return BaseIndex.load(path, mmap=mmap, trusted=trusted, vectors=vectors)
+    index = persistence.load(path, kind="index", mmap=mmap)
+    with persistence.reading(path, "index"):
+        if not isinstance(index, BaseIndex) or not hasattr(index, "n_indexed_"):
+            raise ValueError(f"it holds {index!r}, which is not a fitted index")
+        index.finish_loading(trusted=trusted)
+    return index
 
 
 def as_index(index=None):
@@ -103,10 +97,8 @@ def as_index(index=None):
     """
     if index is None:
         return Exact()
-    missing = [name for name in ("fit", "kneighbors") if not callable(getattr(index, name, None))]
-    if missing or isinstance(index, type):
-        lacks = f"lacks {' and '.join(missing)}" if missing else "is a class, not an object"
+    if isinstance(index, type) or not (hasattr(index, "fit") and hasattr(index, "kneighbors")):
         raise TypeError(
-            f"{index!r} is not an index: it {lacks}; pass for instance cbirkit.indexes.Exact()"
+            f"{index!r} is not an index: an object with fit and kneighbors, such as cbirkit.indexes.Exact()"
         )
     return index

@@ -9,10 +9,6 @@ from sklearn.utils import check_random_state
 from cbirkit._optional import require
 
 from .approximate import Folded
-from .exact import Exact
-
-_MAX_TAIL = 0.1  # share of items added since the trees were built above which they are built anew
-_SMALL_TAIL = 1000
 
 
 class Annoy(Folded):
@@ -56,12 +52,7 @@ class Annoy(Folded):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _check_params(self):
-        super()._check_params()
-        require("annoy")
-
     def _new_trees(self):
-        self._newest = None  # an exact index of what was added since
         kind = "angular" if self.metric == "cosine" else "euclidean"
         return require("annoy").AnnoyIndex(self.n_features_in_, kind)
 
@@ -73,29 +64,22 @@ class Annoy(Folded):
         trees.build(int(self.n_trees), n_jobs=int(self.n_jobs))
 
     def _insert(self, X, keys):
-        self._vectors, self._newest = np.concatenate([self._vectors, X]), None
-
-    def _forget(self, keys):
-        self._newest = None
+        self._vectors = np.concatenate([self._vectors, X])
 
     def _is_stale(self):
         n = len(self._of)
-        return len(self._keys) - n > max(_SMALL_TAIL, _MAX_TAIL * n)
+        return len(self._keys) - n > max(1000, n // 10)
 
-    def _find(self, queries, k):
-        if self._newest is None:
-            rows = len(self._of) + np.flatnonzero(self._alive[len(self._of) :])
-            self._newest = Exact.over(self._vectors[rows], rows, self.metric)
-        n_items, n_alive = len(self._heads), np.count_nonzero(self._heads_alive())
-        spare = 0 if n_alive == n_items else 8
-        n = min(n_items, -(-self._wanted(k) * n_items // max(1, n_alive)) + spare)
+    def _look(self, queries, k):
+        n_in_trees, n = len(self._of), self._wanted(k)
         found = np.full((len(queries), n), -1, np.int64)
         for i, query in enumerate(queries):
             items = self._structure.get_nns_by_vector(query, n, int(self.search_k))
             found[i, : len(items)] = items
-        rows = self._expand(found)
-        if n_newest := min(k, len(self._newest._keys)):
-            rows = np.hstack([rows, self._newest._find(queries, n_newest)[1]])
+        rows, late = self._expand(found, k), n_in_trees + np.flatnonzero(self._alive[n_in_trees:])
+        if len(late):
+            newest = self._vectors[late], min(k, len(late)), self._kind()
+            rows = np.hstack([rows, late[require("faiss").knn(queries, *newest)[1]]])
         return self._among(queries, rows, k)
 
     def _as_bytes(self):
@@ -112,6 +96,3 @@ class Annoy(Folded):
             path = os.path.join(folder, "trees.ann")
             structure.tofile(path)
             self._structure.load(path)
-        n = self._structure.get_n_items()
-        if n != len(self._heads) or len(self._of) > len(self._keys) or self._vectors is None:
-            raise ValueError("trees and keys do not agree")

@@ -1,24 +1,15 @@
 """Graphs and inverted lists, from faiss."""
 
-from functools import lru_cache
-
 import numpy as np
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
 
 from .approximate import Approximate, Folded, as_distances
-from .base import check_whole
-
-_GROWTH = 4
+from .copies import find_copies
 
 
-@lru_cache(maxsize=256)
-def _parameters(kind, **values):
-    return getattr(require("faiss"), kind)(**values)
-
-
-def _search(structure, queries, k, params):
+def _search(structure, queries, k, params=None):
     """Scores and labels, (n_queries, k), by the function of the library itself, since our own checks are done.
 
     It also passes by pytorch-metric-learning, which imports faiss.contrib.torch_utils, which puts another ``search``
@@ -33,30 +24,22 @@ def _search(structure, queries, k, params):
 class _Faiss(Approximate):
     """A structure of faiss to bytes and back."""
 
-    def _kind(self):
-        """What faiss calls the metric."""
-        faiss = require("faiss")
-        return faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
-
     _mapped = None  # the bytes that the structure lies in, which stay as they are
 
     def _own(self):
-        super()._own()
+        """The structure, copied from the file before it is changed."""
         if self._mapped is not None:
             self._structure = require("faiss").deserialize_index(self._as_bytes())
             self._mapped = None
+        return self._structure
 
     def _as_bytes(self):
         return require("faiss").serialize_index(self._structure)
 
-    def _parse(self, structure, n=None):
-        faiss, new = require("faiss"), self._new()
+    def _parse(self, structure):
+        faiss = require("faiss")
         reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(structure), structure.nbytes)
-        found, self._mapped = faiss.read_index(reader), structure
-        self._structure, n = found, len(self._keys) if n is None else n
-        fits = (type(found), found.d, found.metric_type) == (type(new), new.d, new.metric_type)
-        if not fits or found.ntotal != n:
-            raise ValueError("structure and keys do not agree")
+        self._structure, self._mapped = faiss.read_index(reader), structure
 
 
 class HNSW(Folded, _Faiss):
@@ -98,51 +81,43 @@ class HNSW(Folded, _Faiss):
         self.ef_construction = ef_construction
         self.ef_search = ef_search
 
-    def _new(self):
-        return require("faiss").IndexHNSWFlat(self.n_features_in_, int(self.m), self._kind())
-
     def _build_for(self, X):
-        self._structure, self._mapped = self._new(), None
-        self._structure.hnsw.efConstruction = int(self.ef_construction)
-        self._structure.add(X)
+        graph = require("faiss").IndexHNSWFlat(X.shape[1], int(self.m), self._kind())
+        graph.hnsw.efConstruction = int(self.ef_construction)
+        graph.add(X)
+        self._structure, self._mapped = graph, None
         if not self._has_copies:  # the graph holds the vectors
             self._vectors = None
 
-    def _rows(self):
-        if self._vectors is not None:
-            return self._vectors
+    def _decoded(self):
         faiss, graph = require("faiss"), self._structure
         flat = faiss.downcast_index(graph.storage).get_xb()
         return faiss.rev_swig_ptr(flat, graph.ntotal * graph.d).reshape(-1, graph.d)
 
     def _insert(self, X, keys):
-        self._structure.add(X)
+        self._own().add(X)
         if self._has_copies:
             self._vectors = np.concatenate([self._vectors, X])
         self._fold(np.concatenate([self._of, len(self._of) + np.arange(len(X))]))
 
     def _is_stale(self):
-        return self._has_new_copies()
+        n = len(self._of)
+        if n <= 1.1 * self._n_looked_at + 8:
+            return False
+        self._n_looked_at = n
+        return len(np.unique(find_copies(self._rows()))) < 0.99 * len(self._heads)
 
-    def _find(self, queries, k):
-        n = min(self._wanted(k), self._structure.ntotal)
-        faiss, ef_search = require("faiss"), max(int(self.ef_search), n)
-        params = _parameters("SearchParametersHNSW", efSearch=ef_search)
-        if self.n_indexed_ < len(self._keys):
-            alive = self._heads_alive()
-            selector = faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
-            ef_search = int(np.ceil(ef_search / alive.mean()))
-            params = faiss.SearchParametersHNSW(efSearch=ef_search, sel=selector)
-        scores, found = _search(self._structure, queries, n, params)
-        if self._has_copies:
-            return self._among(queries, self._expand(found), k)
-        return self._complete(queries, k, as_distances(scores, self.metric), found)
+    def _look(self, queries, k):
+        n = self._wanted(k)
+        self._structure.hnsw.efSearch = max(int(self.ef_search), n)
+        scores, found = _search(self._structure, queries, n)
+        if self._has_copies or self.n_indexed_ < len(self._keys):
+            return self._among(queries, self._expand(found, k), k)
+        return as_distances(scores, self.metric), found
 
     def _parse(self, structure):
         self._fold(self._of)
-        if len(self._of) != len(self._keys) or self._has_copies != (self._vectors is not None):
-            raise ValueError("graph and keys do not agree")
-        super()._parse(structure, len(self._heads))
+        super()._parse(structure)
 
 
 class IVF(_Faiss):
@@ -183,9 +158,8 @@ class IVF(_Faiss):
     array([[0]])
     """
 
-    _kept = ("_trained_on",)
-    _holds_all, rerank = True, 0  # the lists hold whole vectors
-    _least_trained = 0
+    _kept = (*Approximate._kept, "_trained_on", "centres_")
+    rerank = 0  # the lists hold whole vectors
 
     def __init__(self, metric="cosine", *, n_lists="auto", nprobe=16, random_state=0):
         self.metric = metric
@@ -193,33 +167,24 @@ class IVF(_Faiss):
         self.nprobe = nprobe
         self.random_state = random_state
 
-    @property
-    def centres_(self):
-        """Cluster centres, (n_lists, n_dims) float32."""
-        self._check_fitted()
-        self.finish_loading()
-        return self._structure.quantizer.reconstruct_n(0, self._structure.nlist)
-
     def _build(self, X):
         n = len(X)
         n_lists = 2 ** round(np.log2(n) / 2) if self.n_lists == "auto" else int(self.n_lists)
         if n_lists > n:
             raise ValueError(f"n_lists={n_lists} exceeds the {n} vectors to train on")
-        lists, self._mapped, self._trained_on = self._new(n_lists), None, n
-        self._structure, items = lists, self._items(X, lists.d)
+        lists = self._new(n_lists)
+        items = self._items(X, lists.d)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        for clustering in (lists.cp, *([lists.pq.cp] if hasattr(lists, "pq") else [])):
+        for clustering in (lists.cp, getattr(lists, "pq", lists).cp):
             # and no warnings of few points on stderr
             clustering.seed, clustering.min_points_per_centroid = seed, 1
-        lists.train(np.resize(items, (max(n, self._least_trained), items.shape[1])))
+        lists.train(np.resize(items, (max(n, 256), items.shape[1])))
         lists.add_with_ids(items, self._keys)
+        self._structure, self._mapped, self._trained_on = lists, None, n
+        self.centres_ = lists.quantizer.reconstruct_n(0, n_lists)[:, : X.shape[1]]
         self._vectors = X if self.rerank else None
 
-    def _items(self, X, n_dims):
-        """Rows as they are put into the lists, (n, n_dims)."""
-        return X
-
-    def _new(self, n_lists=1):
+    def _new(self, n_lists):
         faiss, n_dims = require("faiss"), self.n_features_in_
         # inner products put vectors of zeros where they belong; for centres, L2 shares items out more evenly
         lists = faiss.IndexIVFFlat(faiss.IndexFlatL2(n_dims), n_dims, n_lists, self._kind())
@@ -227,54 +192,48 @@ class IVF(_Faiss):
         lists.cp.spherical = False
         return lists
 
+    def _items(self, X, n_dims):
+        """Rows as they are put into the lists, (n, n_dims)."""
+        return X
+
     def _insert(self, X, keys):
-        self._structure.add_with_ids(self._items(X, self._structure.d), keys)
+        self._own().add_with_ids(self._items(X, self._structure.d), keys)
         if self._vectors is not None:
             self._vectors = np.concatenate([self._vectors, X])
 
     def _forget(self, keys):
-        self._structure.remove_ids(keys)
+        self._own().remove_ids(keys)
 
     def _compact(self):
         if self._vectors is not None:
             self._vectors = self._vectors[self._alive]
-        self._keys = self.keys_
-        self._alive = np.ones(len(self._keys), bool)
+        self._number(self.keys_)
 
     def _is_stale(self):
-        grown = self.n_indexed_ > _GROWTH * self._trained_on and self.n_lists == "auto"
-        return grown and (self._holds_all or self._vectors is not None)
+        grown = self.n_indexed_ > 4 * self._trained_on and self.n_lists == "auto"
+        return grown and (self._vectors is not None or not hasattr(self._structure, "pq"))
 
-    def _rows(self):
-        if self._vectors is not None:
-            return self._vectors
+    def _decoded(self):
         lists, kind = self._structure, require("faiss").DirectMap
         lists.set_direct_map_type(kind.Hashtable)
-        try:
-            return lists.reconstruct_batch(self._keys)[:, : self.n_features_in_]
-        finally:
-            lists.set_direct_map_type(kind.NoMap)
+        rows = lists.reconstruct_batch(self._keys)[:, : self.n_features_in_]
+        lists.set_direct_map_type(kind.NoMap)
+        return rows
 
-    def _look(self, queries, n, k):
+    def _inside(self, queries, n, k):
         """Scores and keys of the n nearest in `nprobe` lists, or in all of them for queries that find fewer than k."""
-        n_lists = self._structure.nlist
-        params = _parameters("SearchParametersIVF", nprobe=min(int(self.nprobe), n_lists))
-        scores, keys = _search(self._structure, queries, n, params)
+        lists = self._structure
+        lists.nprobe = min(int(self.nprobe), lists.nlist)
+        scores, keys = _search(lists, queries, n)
         short = np.flatnonzero(keys[:, k - 1] < 0)
         if len(short):
-            params = _parameters("SearchParametersIVF", nprobe=n_lists)
-            scores[short], keys[short] = _search(self._structure, queries[short], n, params)
+            every = require("faiss").SearchParametersIVF(nprobe=lists.nlist)
+            scores[short], keys[short] = _search(lists, queries[short], n, every)
         return scores, keys
 
     def _find(self, queries, k):
-        scores, keys = self._look(queries, k, k)
+        scores, keys = self._inside(queries, k, k)
         return as_distances(scores, self.metric), keys
-
-    def _parse(self, structure):
-        check_whole("trained_on", self._trained_on, 1)
-        super()._parse(structure)
-        if self.rerank and self._vectors is None:
-            raise ValueError("the vectors to re-rank by are missing")
 
 
 class IVFPQ(IVF):
@@ -314,9 +273,6 @@ class IVFPQ(IVF):
     array([[0]])
     """
 
-    _holds_all = False
-    _least_trained = 256  # centroids of a piece: one byte
-
     def __init__(
         self, metric="cosine", *, n_lists="auto", n_codes=16, nprobe=16, rerank=16, random_state=0
     ):
@@ -324,7 +280,7 @@ class IVFPQ(IVF):
         self.n_codes = n_codes
         self.rerank = rerank
 
-    def _new(self, n_lists=1):
+    def _new(self, n_lists):
         # also for the cosine distance, on vectors of length 1: found far more than by inner products when measured
         faiss, n_codes = require("faiss"), min(int(self.n_codes), self.n_features_in_)
         n_dims = -(-self.n_features_in_ // n_codes) * n_codes
@@ -333,24 +289,19 @@ class IVFPQ(IVF):
     def _items(self, X, n_dims):
         if self.metric == "cosine":  # zeros go to where they are at about 1 from all, as defined
             X = np.where(X.any(axis=1, keepdims=True), X, np.float32(-1 / np.sqrt(X.shape[1])))
-        return _filled(X, n_dims)
+        missing = n_dims - X.shape[1]
+        return np.pad(X, ((0, 0), (0, missing))) if missing else X
 
     def _find(self, queries, k):
         n = min(k * max(1, int(self.rerank)), self.n_indexed_)
-        scores, keys = self._look(_filled(queries, self._structure.d), n, k)
+        scores, keys = self._inside(self._items(queries, self._structure.d), n, k)
         if self.rerank:
             if self._vectors is None:
                 raise ValueError("the index, fitted with rerank=0, keeps no vectors; fit it again")
-            rows = keys
-            if self._next_key != len(self._keys):
-                rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
-            return self._among(queries, rows, k)
+            rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
+            distances, rows = self._among(queries, rows, k)
+            return distances, self._keys[rows]
         scores = np.maximum(scores, 0)
         if self.metric == "euclidean":
             return np.sqrt(scores), keys
         return np.where(queries.any(axis=1, keepdims=True), np.minimum(scores / 2, 2), 1), keys
-
-
-def _filled(X, n_dims):
-    missing = n_dims - X.shape[1]
-    return np.ascontiguousarray(np.pad(X, ((0, 0), (0, missing)))) if missing else X
