@@ -283,7 +283,7 @@ def test_saved_and_loaded_it_finds_the_same(tmp_path, retriever, world):
         assert (found.region().mask == wanted.region().mask).all()
     with pytest.raises(ValueError, match="load with images="):
         RegionRetriever.load(folder).search(RegionQuery("s/0"))
-    with pytest.raises(ValueError, match="lacks 4 of the 8 indexed images"):
+    with pytest.raises(ValueError, match="no image"):
         RegionRetriever.load(folder, images[:4])
 
 

@@ -82,10 +82,7 @@ def test_without_the_images_search_still_works(retriever, tmp_path, photos, capl
     mended = Retriever.load(tmp_path / "again", images=again, trusted=[Means])
     assert mended.images.ids.tolist() == mended.ids.tolist() == retriever.ids.tolist()[1:]
     np.testing.assert_array_equal(mended.images["dog/0.png"], kept)
-    with pytest.raises(
-        ValueError,
-        match=r"lacks 1 of the 6 indexed images, the first is 'dog/4.png'",
-    ):
+    with pytest.raises(ValueError, match="dog/4.png"):
         Retriever.load(tmp_path / "again", images=again[again.ids != "dog/4.png"], trusted=[Means])
 
 
@@ -154,7 +151,7 @@ def test_damage_and_strangers_are_told(retriever, tmp_path):
         lambda state: state.update(ids=[1, *state["ids"][1:]]),
         lambda state: state.update(keys=state["keys"][::-1].copy()),
         lambda state: state.update(keys=state["keys"] + 1),
-        lambda state: state.update(embeddings=state["embeddings"][:, :2]),
+        lambda state: state.update(embeddings=state["embeddings"][:, 0]),
         lambda state: state.update(embeddings=[1, 2]),
         lambda state: state.update(index=[1]),
         lambda state: state.update(files=3),
@@ -201,12 +198,9 @@ def test_encoder_that_cannot_be_saved_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_is_remembered_unless_another_is_given(retriever, tmp_path):
+def test_progress_is_remembered(retriever, tmp_path):
     retriever.save(tmp_path / "r")
-    assert [
-        Retriever.load(tmp_path / "r", progress=given, trusted=[Means]).progress
-        for given in (None, True)
-    ] == [False, True]
+    assert Retriever.load(tmp_path / "r", trusted=[Means]).progress is False
 
 
 @pytest.mark.parametrize("query", ["one", "some", "collection"])

@@ -16,7 +16,7 @@ from cbirkit.encoders.base import check_count, check_each, check_number
 from cbirkit.images import ImageProblem, read_image
 from cbirkit.indexes import as_index
 from cbirkit.ranking import Ranking
-from cbirkit.retrieval.database import as_collection, as_indexed, contents_of, indexed_among
+from cbirkit.retrieval.database import as_collection, as_indexed, contents_of
 
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb
@@ -356,7 +356,7 @@ class RegionRetriever(BaseEstimator):
             if len(n_images) > 1 or len(found._flat) != len(found.embeddings_):
                 raise ValueError("its images, regions and embeddings differ in number")
         if images is not None:
-            images = as_indexed(indexed_among(images, ids), found.digests_, found._stamps)
+            images = as_indexed(images.subset(ids), found.digests_, found._stamps)
         found.images = images
         return found
 

@@ -1,28 +1,28 @@
 """`Retriever`: encoder, embeddings and index together; from images to rankings."""
 
-import logging
+import numbers
 from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
 from cbirkit._optional import bars
 from cbirkit.images import ImageProblem
-from cbirkit.indexes import as_index
+from cbirkit.indexes import as_index, leave_out
 from cbirkit.ranking import Ranking
-from cbirkit.ranking.codes import aligned
 from cbirkit.store import check_encoder, embed, split_pipeline
 
 from .database import Database, as_collection, changed
-from .queries import Queries, as_queries, check_k, nearest
+from .queries import Queries, as_queries
 
 __all__ = ["Retriever", "changed", "is_fitted"]
 
-logger = logging.getLogger(__name__)
+_MOST_COMPARED = 100  # results of a query whose files are looked at again
 
 
 def _of_database(name):
@@ -104,10 +104,8 @@ class Retriever(BaseEstimator):
         index = clone(as_index(self.index), safe=False)
         check_encoder(self.encoder)
         images = as_collection(images)
-        training = None if encoder_images is None else as_collection(encoder_images)
-        options = {"store": self.store, "progress": self.progress}
-        encoder, note = fit_encoder(self.encoder, images, training, **options)
-        embedded = embed(encoder, images, **options)
+        encoder, note = fit_encoder(self.encoder, images, encoder_images, **self._options)
+        embedded = embed(encoder, images, **self._options)
         index.fit(embedded.embeddings)
         self.database_ = Database.of(images, embedded, np.arange(len(embedded.positions)))
         self.encoder_, self.index_, self.note_ = encoder, index, note
@@ -140,16 +138,19 @@ class Retriever(BaseEstimator):
         TypeError
             A query is none of these.
         """
-        check_is_fitted(self)
-        options = {"store": self.store, "progress": self.progress}
-        found = as_queries(queries, self.encoder_, self.database_, k, **options)
-        if found.namesakes:
-            logger.warning(
-                "%d queries share their id with an indexed image of other contents, which is ranked: to evaluate this, "
-                "build the relevance with images.relevance(queries, database)",
-                found.namesakes,
-            )
+        self._check_k(k)
+        found = as_queries(queries, self.encoder_, self.database_, **self._options)
         return self._ranked(found, k, exclude_self)
+
+    @property
+    def _options(self):
+        return {"store": self.store, "progress": self.progress}
+
+    def _check_k(self, k):
+        check_is_fitted(self)
+        n = len(self.database_)
+        if k is not None and check_scalar(k, "k", numbers.Integral, min_val=1) > n:
+            raise ValueError(f"k={k} exceeds the {n} indexed images; use k <= {n}, or None for all")
 
     def search_embeddings(self, embeddings, k=10, *, ids=None):
         """Rank the database by its distance to embeddings, made by `encoder_` or combined from such.
@@ -157,7 +158,6 @@ class Retriever(BaseEstimator):
         Parameters
         ----------
         embeddings : array-like of shape (n_queries, n_dims) or (n_dims,)
-            A DataFrame is matched with `ids` by its index.
         k : int or None
         ids : list of str, optional
             Names of the queries; default ``"query-0"`` …
@@ -172,24 +172,25 @@ class Retriever(BaseEstimator):
         ValueError
             `k` exceeds the database, or the dimensions do not fit.
         """
-        check_is_fitted(self)
-        check_k(k, len(self.database_))
-        if ids is not None and np.ndim(embeddings) == 2:
-            embeddings = aligned(embeddings, ids, "embeddings")
+        self._check_k(k)
         embeddings = np.atleast_2d(embeddings)
         names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
         queries = Queries(names, embeddings, np.full(len(embeddings), -1))
         return replace(self._ranked(queries, k, False), own=None)
 
     def _ranked(self, queries, k, exclude_self):
-        which = {"exclude_self": exclude_self}
-        indices, distances = nearest(self.index_, self.database_, queries, k, **which)
-        self.database_.tell_changed(np.column_stack([queries.own, indices]))
+        own = queries.own if exclude_self else np.full(len(queries.own), -1)
+        n = len(self.database_)
+        deep = n if k is None else min(k + int((own >= 0).any()), n)
+        distances, keys = self.index_.kneighbors(queries.embeddings, n_neighbors=deep)
+        k = max(1, deep - int((own >= 0).all())) if k is None else k
+        found = np.where(keys < 0, -1, np.searchsorted(self.database_.keys, keys))
+        distances, indices = leave_out(distances, found, own, k)
+        self.database_.tell_changed(np.append(queries.own, indices[:, :_MOST_COMPARED]))
+        parts = [f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}"]
+        lost = f"{queries.unreadable} queries left out as unreadable" * (queries.unreadable > 0)
         who = "left out (same id and contents)" if exclude_self else "not left out"
-        lost = f"{queries.unreadable} queries left out as unreadable" if queries.unreadable else ""
-        of = f"{len(self.ids):,} database images"
-        parts = (f"encoder {self.encoder_!r}", self.note_, f"index {self.index_!r}", of, lost)
-        parts += (f"query itself {who}",)
+        parts += [f"{n:,} database images", lost, f"query itself {who}"]
         protocol = "; ".join(" ".join(part.split()) for part in parts if part)
         return Ranking(queries.ids, self.ids, indices, distances, protocol, queries.own)
 
@@ -208,11 +209,12 @@ class Retriever(BaseEstimator):
         ValueError
             An id is indexed already.
         """
-        check_is_fitted(self)
         self._need("add")
         images = as_collection(images)
-        self.database_.check_new(images.ids)
-        embedded = embed(self.encoder_, images, self.store, progress=self.progress)
+        clash = [name for name in images.ids if name in self.table.index]
+        if clash:
+            raise ValueError(f"the id {clash[0]!r} is indexed already; remove it, or use another")
+        embedded = embed(self.encoder_, images, **self._options)
         keys = self.index_.add(embedded.embeddings)
         new = Database.of(images, embedded, np.asarray(keys, dtype=np.int64))
         self.database_ = self.database_.added(new)
@@ -232,7 +234,6 @@ class Retriever(BaseEstimator):
         ValueError
             An id is not indexed; then nothing is removed.
         """
-        check_is_fitted(self)
         self._need("remove")
         ids = [ids] if isinstance(ids, str) else list(ids)
         positions = np.unique(self.database_.positions(ids))
@@ -241,6 +242,7 @@ class Retriever(BaseEstimator):
         return self
 
     def _need(self, method):
+        check_is_fitted(self)
         if not hasattr(self.index_, method):
             name = type(self.index_).__name__
             raise TypeError(f"{name} cannot {method} images; use cbirkit.indexes.Exact()")
@@ -272,8 +274,8 @@ class Retriever(BaseEstimator):
         return persistence.save(state, path, kind="retriever", about=about)
 
     @classmethod
-    def load(cls, path, images=None, *, store=None, progress=None, trusted=(), trust_index=False):
-        """Load a retriever saved by `save`.
+    def load(cls, path, images=None, *, trusted=(), trust_index=False):
+        """Load a retriever saved by `save`, without its store.
 
         Parameters
         ----------
@@ -282,9 +284,6 @@ class Retriever(BaseEstimator):
             The indexed images (or more). Default: their files, if all of them moved along with `path` or are where they were;
             else `images` is None, and everything works but showing them. False: they are not looked for. Files whose contents
             changed since are told, and refused when they are read.
-        store : EmbeddingStore, optional
-        progress : bool, optional
-            Default: as it was saved.
         trusted : sequence of classes
             Encoder classes of your own that may be made.
         trust_index : bool
@@ -306,12 +305,10 @@ class Retriever(BaseEstimator):
             index, database, files = state["index"], Database.of_state(state), state["files"]
             if hasattr(index, "finish_loading"):
                 index.finish_loading(trusted=trust_index, vectors=database.embeddings)
-                of_database = database.keys.tolist(), database.embeddings.shape[1]
-                if (index.keys_.tolist(), index.n_features_in_) != of_database:
+                if index.keys_.tolist() != database.keys.tolist():
                     raise ValueError("its index does not fit its embeddings")
-            progress = state["progress"] if progress is None else progress
             new = clone(as_index(index), safe=False)
-            found = cls(state["encoder"], new, store=store, progress=progress)
+            found = cls(state["encoder"], new, progress=state["progress"])
             found.encoder_, found.index_, found.note_ = state["encoder"], index, state["note"]
             if images is None and files is not None:
                 database = database.with_files(files, path)
@@ -320,13 +317,9 @@ class Retriever(BaseEstimator):
         found.database_ = database
         return found
 
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "database_")
-
     def embedding(self, name):
         """Embedding (n_dims,) of one indexed image by its id."""
-        check_is_fitted(self)
-        return self.database_.embeddings[self.database_.positions([name])[0]]
+        return self.embeddings[self.database_.positions([name])[0]]
 
     ids = _of_database("ids")
     images = _of_database("images")
@@ -350,14 +343,12 @@ def is_fitted(encoder):
 
 
 def _step_is_fitted(step):
-    if not hasattr(step, "fit"):
-        return True
     try:
         check_is_fitted(step)
     except NotFittedError:
         return False
     except (AttributeError, TypeError):  # no estimator of scikit-learn's kind
-        return _has_learned(step)
+        return not hasattr(step, "fit") or _has_learned(step)
     return True
 
 
@@ -391,19 +382,14 @@ def fit_encoder(encoder, images, encoder_images=None, *, store=None, progress=Tr
     """
     if is_fitted(encoder):
         if encoder_images is not None:
-            raise ValueError(
-                f"{type(encoder).__name__} is fitted already (or learns nothing), so encoder_images would not be used"
-            )
+            raise ValueError("the encoder is fitted, or learns nothing; leave encoder_images out")
         return encoder, ""
-    training = images if encoder_images is None else encoder_images
+    training = images if encoder_images is None else as_collection(encoder_images)
     head, tail = split_pipeline(encoder)
     fitted = head if is_fitted(head) else _fit_on_images(head, training, progress)
     if tail is not None:
         rows = np.asarray(embed(fitted, training, store, progress=progress).embeddings)
-        steps = fitted.steps if type(fitted) is Pipeline else [("", fitted)]
-        steps = [step for _, step in [*steps, *clone(tail).fit(rows).steps]]
-        names = [name for name, step in encoder.steps if step not in (None, "passthrough")]
-        fitted = Pipeline(list(zip(names, steps, strict=True)))
+        fitted = Pipeline([(encoder.steps[0][0], fitted), *clone(tail).fit(rows).steps])
     if not any(_has_learned(step) for step in steps_of(fitted)):
         return fitted, ""
     where = "the database" if encoder_images is None else f"{len(training):,} images given for it"
@@ -411,12 +397,8 @@ def fit_encoder(encoder, images, encoder_images=None, *, store=None, progress=Tr
 
 
 def _fit_on_images(encoder, images, progress):
-    try:
-        with bars(progress):
+    with bars(progress):
+        try:
             return clone(encoder, safe=False).fit(images)
-    except ImageProblem as problem:
-        good = images.verify(progress=progress)
-        if not len(good):
-            raise ValueError(f"none of the images can be used; one: {problem}") from problem
-        with bars(progress):
-            return clone(encoder, safe=False).fit(good)
+        except ImageProblem:
+            return clone(encoder, safe=False).fit(images.verify(progress=progress))
