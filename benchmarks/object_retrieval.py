@@ -2,15 +2,17 @@
 
     CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python -m benchmarks.object_retrieval data/object_retrieval.csv
 
-Three sets. **scenes** (seeds 0 to 2): a query is a thing among clutter, with its mask; searched are 128 scenes of two to four things; right
-are those that hold the very thing. All classes are unseen ones. **pasted**: a query is a photograph of one of 100 things of UKBench
-(FOLDER/b_instance_ukbench250); searched are 300 other photographs (FOLDER/i_unlabelled_photos) into each of which another view of
-one thing was pasted, three sizes of each. **streets**: a query is a masked car, pedestrian or sign of one of 100 frames of CamVid
-(FOLDER/d_masks_camvid100); right are the frames of *other* drives that hold such a thing, those of its own drive are not counted.
+Three sets. **tabletop** (seeds 0 to 2): a query is a rendered object with its mask, two instances of each of the 64 categories, drawn by the
+seed; searched are the 210 "independent" scenes of three to seven objects; right are those that hold an object of the category. **pasted**: a
+query is a photograph of one of 100 things of UKBench (FOLDER/b_instance_ukbench250); searched are 300 other photographs
+(FOLDER/i_unlabelled_photos) into each of which another view of one thing was pasted, three sizes of each. **streets**: a query is a masked
+car, pedestrian or sign of one of 100 frames of CamVid (FOLDER/d_masks_camvid100); right are the frames of *other* drives that hold such a
+thing, those of its own drive are not counted.
 
 Each method is measured at two layers of the network. The even queries choose, for each method and part, the better one (`validation` is their
 mAP): rows whose `encoder` is "own" are those, and `layer` says which it was. Everything else is over the odd queries, the same in all rows of
-a set, seed and part. `difference` is to "whole images" of the same encoder ("own": at its own layer), the query's region against one vector
+a set, seed and part. On tabletop the seed deals the categories: one half is even, the other odd, and intervals draw categories.
+`difference` is to "whole images" of the same encoder ("own": at its own layer), the query's region against one vector
 an image, with a paired 95 % bootstrap interval; `chance` is the mAP of a random order. Methods named "scales" ask with the query at four
 sizes (1, 0.7, 0.5, 0.35) and keep the nearest. `overlap` is the mean intersection over union of
 the region found in each right image with the thing there. A finished set is kept, and not measured again.
@@ -20,16 +22,17 @@ import argparse
 import io
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from sklearn.base import clone
 
 from cbirkit import ImageCollection, Ranking, Relevance, compare, datasets, evaluate
 from cbirkit._atomic import write_bytes
-from cbirkit.datasets.scenes import object_relevance
+from cbirkit.datasets.tabletop import scene_relevance
 from cbirkit.encoders import Deep
 from cbirkit.objects import (
     SLIC,
@@ -44,14 +47,13 @@ from cbirkit.objects import (
 )
 from cbirkit.objects.region_retriever import nearest_images
 
-SCALES = (
-    1.0,
-    0.7,
-    0.5,
-    0.35,
-)  # at which a query is asked, where the name of a method says "scales"
+# at which a query is asked, where the name of a method says "scales"
+SCALES = (1.0, 0.7, 0.5, 0.35)
 SIZES = ("small", "medium", "large")
-ENCODERS = {"middle": {"layer": "blocks.10", "size": 320}, "last": {"size": 320}}
+ENCODERS = {
+    "middle": {"layer": "blocks.12", "size": 320, "resize": "pad"},
+    "last": {"size": 320, "resize": "pad"},
+}
 PROPOSERS = {
     "windows": SlidingPyramid(),
     "SLIC": SLIC(),
@@ -60,69 +62,58 @@ PROPOSERS = {
 }
 
 
-class Kept:
-    """An encoder that runs each picture once."""
-
-    def __init__(self, encoder):
-        self.encoder, self.preprocessing, self.maps = encoder, encoder.preprocessing, {}
-
-    def __sklearn_clone__(self):
-        return Kept(clone(self.encoder))
-
-    def set_params(self, **params):
-        self.encoder.set_params(**params)
-        self.preprocessing = self.encoder.preprocessing
-        return self
+class Kept(Deep):
+    """A `Deep` that runs each picture once."""
 
     def feature_maps(self, images):
-        key = images[0].tobytes()
-        if key not in self.maps:
-            self.maps[key] = self.encoder.feature_maps(images)
-        return self.maps[key]
+        maps, key = self.__dict__.setdefault("maps", {}), images[0].tobytes()
+        if key not in maps:
+            maps[key] = super().feature_maps(images)
+        return maps[key]
 
 
-def scenes(seed, n_instances=8):
-    """Queries, database, regions that are true, what is right in each part, and where it lies."""
-    choose = {
-        "classes": "unseen",
-        "n_instances": n_instances,
-        "n_views": 1,
-        "size": 128,
-        "random_state": seed,
-    }
-    database, asked = (
-        datasets.load_scenes("multi", **choose),
-        datasets.load_scenes("clutter", **choose),
-    )
+@dataclass
+class Made:
+    """A set: what is asked, what is searched, and what is true of it."""
+
+    queries: list
+    database: ImageCollection
+    # of each image, the regions of its things
+    true: list
+    # Relevance, by part
+    parts: dict
+    # truth(query, image): regions of what was asked for
+    truth: Callable
+    # of each query; None: every query is one
+    groups: np.ndarray | None = None
+
+
+def tabletop(seed):
+    """Two instances of each category ask for the scenes that hold the category, in all sizes and in each."""
+    objects, scenes = datasets.load_tabletop("objects"), datasets.load_tabletop("scenes")
+    database = scenes[scenes.column("split") == "independent"]
+    rng, places = np.random.default_rng(seed), {}
+    for i in rng.permutation(np.flatnonzero(objects.column("split") == "query")):
+        places.setdefault(objects.labels[i], {}).setdefault(objects.column("instance")[i], int(i))
+    pairs = [list(one.values())[:2] for _, one in sorted(places.items())]
+    # 64 categories in the order of the seed, twice: even rows are of other categories than odd ones
+    asked = objects[np.array(rng.permutation(pairs)).T.ravel()]
     queries = [
-        RegionQuery(asked[i], asked.mask(i) > 0, name=str(asked.ids[i])) for i in range(len(asked))
+        RegionQuery(asked[i], asked.mask(i) == 1, name=asked.ids[i]) for i in range(len(asked))
     ]
-    masks = [database.mask(i) for i in range(len(database))]
-    there = [dict(zip(names, range(1, 9), strict=False)) for names in database.column("instances")]
-    wanted = asked.column("instances")
+    masks, held = [database.mask(i) for i in range(len(database))], database.column("categories")
 
     def truth(query, image):
-        mask = masks[image] == there[image][wanted[query][0]]
-        return [Region.from_mask(mask)] if mask.any() else []
+        place = held[image].index(asked.labels[query]) + 1
+        return [Region.from_mask(masks[image] == place)]
 
-    true = [
-        [Region.from_mask(mask == number) for number in np.unique(mask) if number] for mask in masks
-    ]
-    parts = {
-        size: object_relevance(asked, database, by="instances", size=size)
-        for size in (None, *SIZES)
-    }
-    return (
-        queries,
-        database,
-        true,
-        {size or "all": relevance for size, relevance in parts.items()},
-        truth,
-    )
+    true = [[Region.from_mask(m == number) for number in np.unique(m) if number] for m in masks]
+    parts = {size or "all": scene_relevance(asked, database, size=size) for size in (None, *SIZES)}
+    return Made(queries, database, true, parts, truth, asked.labels)
 
 
 def pasted(folder, n=100):
-    """As `scenes`: views of things pasted into other photographs, at 1/5, 1/3 and 1/2 of the side."""
+    """Views of things pasted into other photographs, at 1/5, 1/3 and 1/2 of the side."""
     rng, things, grounds = (
         np.random.default_rng(0),
         Path(folder) / "b_instance_ukbench250",
@@ -151,7 +142,9 @@ def pasted(folder, n=100):
     for number, name in enumerate(SIZES):
         chosen = [[rows[size[rows] == number], rows[size[rows] != number]] for rows in right]
         parts[name] = Relevance.from_sets(ids, database.ids, *map(list, zip(*chosen, strict=True)))
-    return queries, database, [[box] for box in boxes], parts, lambda query, image: [boxes[image]]
+    return Made(
+        queries, database, [[box] for box in boxes], parts, lambda query, image: [boxes[image]]
+    )
 
 
 def _found(folder, name):
@@ -159,7 +152,7 @@ def _found(folder, name):
 
 
 def streets(folder, least=60):
-    """As `scenes`: things in frames of drives."""
+    """Things in frames of drives."""
     folder = Path(folder) / "d_masks_camvid100"
     table = pd.read_csv(folder / "labels.csv")
     database = ImageCollection.from_files(
@@ -197,69 +190,65 @@ def streets(folder, least=60):
             junk,
         )
     true = [[r for name in held for r in held[name][i]] for i in range(len(masks))]
-    return queries, database, true, parts, lambda query, image: held[asked[query][0]][image]
+    return Made(queries, database, true, parts, lambda query, image: held[asked[query][0]][image])
 
 
-def measure(label, seed, made):
+def measure(label, seed, made, fitted):
     """Rows of the table, for one set."""
-    queries, _, _, parts, truth = made
-    at = {name: searched(label, encoder, made) for name, encoder in ENCODERS.items()}
-    reports = np.arange(len(queries)) % 2 == 1
+    at = {name: searched(fitted[name], made.queries) for name in ENCODERS}
+    costs = {name: {method: one[1] for method, one in found.items()} for name, found in at.items()}
+    at = {name: {method: one[0] for method, one in found.items()} for name, found in at.items()}
+    reports = np.arange(len(made.queries)) % 2 == 1
     rows = []
-    for part, relevance in parts.items():
+    for part, relevance in made.parts.items():
         scores = {
-            name: {
-                method: _score(one.ranking.select(~reports), relevance)
-                for method, one in found.items()
-            }
-            for name, (found, _) in at.items()
+            name: {m: _score(one.ranking.select(~reports), relevance) for m, one in found.items()}
+            for name, found in at.items()
         }
-        best = {
-            method: max(at, key=lambda name, m=method: scores[name][m]) for method in at["last"][0]
-        }
-        ways = {name: {method: name for method in found} for name, (found, _) in at.items()} | {
-            "own": best
-        }
+        best = {m: max(at, key=lambda name, m=m: scores[name][m]) for m in at["last"]}
+        ways = {name: dict.fromkeys(found, name) for name, found in at.items()} | {"own": best}
         for encoder, layers in ways.items():
-            found = {method: at[layer][0][method] for method, layer in layers.items()}
-            for row in _scores(part, relevance, found, truth, reports):
-                layer = layers[row["method"]]
-                told = {
-                    "layer": layer,
-                    "validation": scores[layer][row["method"]],
-                    **at[layer][1][row["method"]],
-                }
+            found = {method: at[layer][method] for method, layer in layers.items()}
+            for row in _scores(part, relevance, found, made, reports):
+                method, layer = row["method"], layers[row["method"]]
+                told = {"layer": layer, "validation": scores[layer][method]}
+                told |= costs[layer][method]
                 rows.append({"set": label, "seed": seed, "encoder": encoder} | row | told)
     return rows
 
 
-def searched(label, layer, made):
-    """Results and costs of every method at one layer."""
-    queries, database, true, _, _ = made
-    encoder, n = Kept(Deep("tiny", device="cpu", **layer)), len(database)
-    ways = {"whole images": [[]] * n} | dict.fromkeys(PROPOSERS) | {"true regions": true}
-    ways = {name: way for name, way in ways.items() if name != "network" or label == "scenes"}
-    found, costs, network = {}, {}, 0.0
-    for name, given in ways.items():
-        retriever = RegionRetriever(encoder, PROPOSERS.get(name), progress=False).fit(
-            database, regions=given
-        )
-        network = (
-            network or 1000 * retriever.seconds_["network"] / n
-        )  # later ones find the maps made
-        found[name] = retriever.search(queries, k=n)
-        costs[name] = _costs(retriever, queries) | {"ms_network": network}
-        if name == "whole images":
-            whole = [RegionQuery(query.image, name=query.name) for query in queries]
-            found["whole pictures"], costs["whole pictures"] = (
-                retriever.search(whole, k=n),
-                costs[name],
-            )
-        if name in ("whole images", "Felzenszwalb", "network"):
-            retriever.query_scales = SCALES
-            found[f"{name}, scales"] = retriever.search(queries, k=n)
-            costs[f"{name}, scales"] = _costs(retriever, queries) | {"ms_network": network}
-    return found, costs
+def fit(layer, made, cut):
+    """A retriever for each way to cut; `cut` keeps the regions of each for the next layer."""
+    encoder, n = Kept("tiny", device="cpu", **ENCODERS[layer]), len(made.database)
+    cut |= {"whole images": ([[]] * n, 0.0), "true regions": (made.true, 0.0)}
+    fitted, network = {}, None
+    for name in ("whole images", *PROPOSERS, "true regions"):
+        retriever = RegionRetriever(encoder, PROPOSERS.get(name), progress=False)
+        regions, spent = cut.get(name, (None, None))
+        fitted[name] = retriever.fit(made.database, regions=regions)
+        cut[name] = [r[:-1] for r in retriever.regions_], spent or retriever.seconds_["regions"]
+        # later ones find the maps made
+        network = retriever.seconds_["network"] if network is None else network
+        retriever.ms_ = {"ms_regions": 1000 * cut[name][1] / n, "ms_network": 1000 * network / n}
+    return fitted
+
+
+def searched(fitted, queries):
+    """Result and costs of every method at one layer."""
+    whole = fitted["whole images"]
+    pictures = [whole.embedded(RegionQuery(query.image, name=query.name)) for query in queries]
+    whole.query_scales = SCALES
+    scaled = [whole.embedded(query) for query in queries]  # embedded once, for all methods
+    whole.query_scales = (1.0,)
+    plain = [replace(query, vectors=query.vectors[:1]) for query in scaled]
+    asked = {name: (retriever, plain) for name, retriever in fitted.items()}
+    asked["whole pictures"] = whole, pictures
+    for name in [n for n in ("whole images", "Felzenszwalb", "network") if n in fitted]:
+        asked[f"{name}, scales"] = fitted[name], scaled
+    return {
+        name: (retriever.search(wanted, k=len(retriever.ids)), _costs(retriever, wanted))
+        for name, (retriever, wanted) in asked.items()
+    }
 
 
 def _score(ranking, relevance):
@@ -267,22 +256,18 @@ def _score(ranking, relevance):
 
 
 def _costs(retriever, queries, n=50):
-    """Vectors an image; milliseconds of a search (the query's own embedding left out) and of cutting an image."""
-    asked = [retriever.embed(query) for query in queries[:n]]
+    """Vectors an image; milliseconds of a search (without embedding the query) and of cutting an image."""
+    asked = [query.vectors for query in queries[:n]]
     began = time.process_time()
     for vectors in asked:
         nearest_images(retriever.index_, vectors, retriever.owners_)
     search = 1000 * (time.process_time() - began) / len(asked)
-    n_images = len(retriever.ids)
-    cutting = 1000 * retriever.seconds_["regions"] / n_images
-    return {
-        "vectors": len(retriever.embeddings_) / n_images,
-        "ms_search": search,
-        "ms_regions": cutting,
-    }
+    vectors = len(retriever.embeddings_) / len(retriever.ids)
+    return {"vectors": vectors, "ms_search": search, **retriever.ms_}
 
 
-def _scores(part, relevance, found, truth, reports):
+def _scores(part, relevance, found, made, reports):
+    groups = None if made.groups is None else made.groups[reports]
     rankings = {name: result.ranking.select(reports) for name, result in found.items()}
     first = next(iter(rankings.values()))
     scored = np.flatnonzero((relevance.n_positives > 0) & reports)
@@ -294,7 +279,7 @@ def _scores(part, relevance, found, truth, reports):
         n_bootstrap=0,
     )
     for name, ranking in rankings.items():
-        scores = evaluate(ranking, relevance, metrics=["map"], n_bootstrap=1000)
+        scores = evaluate(ranking, relevance, metrics=["map"], groups=groups)
         row = {
             "part": part,
             "method": name,
@@ -304,7 +289,10 @@ def _scores(part, relevance, found, truth, reports):
         }
         if name != "whole images":
             pair = compare(
-                {name: ranking, "whole images": rankings["whole images"]}, relevance, n_draws=2000
+                {name: ranking, "whole images": rankings["whole images"]},
+                relevance,
+                groups=groups,
+                n_draws=2000,
             ).pairs.iloc[0]
             sign = 1 if pair["a"] == name else -1
             bounds = sorted((sign * pair["low"], sign * pair["high"]))
@@ -313,7 +301,7 @@ def _scores(part, relevance, found, truth, reports):
                 "difference_low": bounds[0],
                 "difference_high": bounds[1],
             }
-        yield row | {"overlap": _overlap(found[name], relevance, truth, scored)}
+        yield row | {"overlap": _overlap(found[name], relevance, made.truth, scored)}
 
 
 def _overlap(result, relevance, truth, scored):
@@ -336,32 +324,28 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out")
-    parser.add_argument(
-        "--sets", nargs="*", default=["scenes 0", "scenes 1", "scenes 2", "pasted", "streets"]
-    )
+    parser.add_argument("--sets", nargs="*", default=["tabletop", "pasted", "streets"])
     options, folder = parser.parse_args(), os.environ.get("CBIRKIT_REALDATA", "")
-    done = (
-        pd.read_csv(options.out)
-        if Path(options.out).exists()
-        else pd.DataFrame({"set": [], "seed": []})
-    )
-    for wanted in options.sets:
-        label, _, seed = wanted.partition(" ")
-        seed, began = int(seed or 0), time.process_time()
-        if len(done[(done["set"] == label) & (done["seed"] == seed)]):
-            continue
-        made = (
-            scenes(seed)
-            if label == "scenes"
-            else {"pasted": pasted, "streets": streets}[label](folder)
-        )
-        rows = measure(label, seed, made)
-        done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
-        text = io.StringIO()
-        done.round(4).to_csv(text, index=False)
-        write_bytes(Path(options.out), text.getvalue().encode())
-        print(f"{wanted}: {time.process_time() - began:.0f} s of one core", flush=True)
+    out = Path(options.out)
+    done = pd.read_csv(out) if out.exists() else pd.DataFrame({"set": [], "seed": []})
+    for label in options.sets:
+        fitted, began = None, time.process_time()
+        for seed in range(3 if label == "tabletop" else 1):
+            if len(done[(done["set"] == label) & (done["seed"] == seed)]):
+                continue
+            made = tabletop(seed) if label == "tabletop" else SETS[label](folder)
+            if fitted is None:
+                cut = {}
+                fitted = {layer: fit(layer, made, cut) for layer in ENCODERS}
+            rows = measure(label, seed, made, fitted)
+            done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
+            text = io.StringIO()
+            done.round(4).to_csv(text, index=False)
+            write_bytes(out, text.getvalue().encode())
+            print(f"{label} {seed}: {time.process_time() - began:.0f} s of one core", flush=True)
 
+
+SETS = {"pasted": pasted, "streets": streets}
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cbirkit.images import ImageCollection
 from cbirkit.images.files import read_image
+from cbirkit.ranking import Relevance
 
 from .real_features import shipped_file
 
@@ -54,7 +55,8 @@ def load_tabletop(part="objects"):
             Of "domains": "drawing", "night" or "clay", and the picture of "objects" that shows the same view.
 
         Columns of "scenes": ``split`` ("correlated": most objects are at home in the place; "independent"), ``context`` (the place),
-        ``objects`` (a list with a dict each: category, group, colour, material, pattern, size, box, visible …), ``relations``
+        ``objects`` (a list with a dict each: category, group, colour, material, pattern, size, box, visible …), ``categories`` (of
+        these objects, a list), ``relations``
         (triples such as [0, "left of", 2] of positions in that list), ``captions`` (three sentences), camera, surroundings, light.
 
     Raises
@@ -100,6 +102,8 @@ def load_tabletop(part="objects"):
         .rename_axis(None)
     )
     table.index = table.index.astype(object)
+    if part == "scenes":
+        table["categories"] = [[one["category"] for one in row] for row in table["objects"]]
 
     def part_of(kind, start, size):
         with open(files[kind], "rb") as file:
@@ -116,3 +120,41 @@ def load_tabletop(part="objects"):
     return ImageCollection.from_function(
         picture, table, key=f"tabletop {part} {digest}", name=f"tabletop {part}", read_mask=mask
     )
+
+
+def scene_relevance(queries, scenes, *, size=None):
+    """Which scenes hold the category of a query, as something that can be seen.
+
+    Parameters
+    ----------
+    queries : ImageCollection
+        Pictures of "objects" or "domains"; their label is the category that is asked for.
+    scenes : ImageCollection
+        Pictures of "scenes".
+    size : {"small", "medium", "large"}, optional
+        Only objects of this size; scenes that hold the category in another size are junk then.
+
+    Returns
+    -------
+    Relevance
+        Junk, too, are scenes in which less than half of the object can be seen.
+
+    Examples
+    --------
+    >>> scenes = load_tabletop("scenes")
+    >>> mugs = load_tabletop().subset(lambda table: table["label"] == "mug")
+    >>> int(scene_relevance(mugs, scenes).n_positives[0]) > int(scene_relevance(mugs, scenes, size="small").n_positives[0])
+    True
+    """
+    held, right = {}, {}
+    for name, objects in zip(scenes.ids, scenes.column("objects"), strict=True):
+        for one in objects:
+            held.setdefault(one["category"], []).append(name)
+            if one["visible"] >= 0.5 and size in (None, one["size"]):
+                right.setdefault(one["category"], []).append(name)
+    positives = [right.get(label, []) for label in queries.labels]
+    junk = [
+        list(set(held.get(label, [])) - set(good))
+        for label, good in zip(queries.labels, positives, strict=True)
+    ]
+    return Relevance.from_sets(queries.ids, scenes.ids, positives, junk)
