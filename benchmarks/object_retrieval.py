@@ -51,6 +51,11 @@ from cbirkit.objects.region_retriever import nearest_images
 SCALES = (1.0, 0.7, 0.5, 0.35)
 SIZES = ("small", "medium", "large")
 ENCODERS = {
+    "middle": {"layer": "blocks.10", "size": 320},
+    "last": {"size": 320},
+}
+# Scenes of 4:3 and square queries: neither is squashed.
+ON_TABLETOP = {
     "middle": {"layer": "blocks.12", "size": 320, "resize": "pad"},
     "last": {"size": 320, "resize": "pad"},
 }
@@ -195,7 +200,7 @@ def streets(folder, least=60):
 
 def measure(label, seed, made, fitted):
     """Rows of the table, for one set."""
-    at = {name: searched(fitted[name], made.queries) for name in ENCODERS}
+    at = {name: searched(fitted[name], made.queries) for name in fitted}
     costs = {name: {method: one[1] for method, one in found.items()} for name, found in at.items()}
     at = {name: {method: one[0] for method, one in found.items()} for name, found in at.items()}
     reports = np.arange(len(made.queries)) % 2 == 1
@@ -217,9 +222,9 @@ def measure(label, seed, made, fitted):
     return rows
 
 
-def fit(layer, made, cut):
+def fit(settings, made, cut):
     """A retriever for each way to cut; `cut` keeps the regions of each for the next layer."""
-    encoder, n = Kept("tiny", device="cpu", **ENCODERS[layer]), len(made.database)
+    encoder, n = Kept("tiny", device="cpu", **settings), len(made.database)
     cut |= {"whole images": ([[]] * n, 0.0), "true regions": (made.true, 0.0)}
     fitted, network = {}, None
     for name in ("whole images", *PROPOSERS, "true regions"):
@@ -335,8 +340,8 @@ def main():
                 continue
             made = tabletop(seed) if label == "tabletop" else SETS[label](folder)
             if fitted is None:
-                cut = {}
-                fitted = {layer: fit(layer, made, cut) for layer in ENCODERS}
+                cut, encoders = {}, ON_TABLETOP if label == "tabletop" else ENCODERS
+                fitted = {layer: fit(settings, made, cut) for layer, settings in encoders.items()}
             rows = measure(label, seed, made, fitted)
             done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
             text = io.StringIO()

@@ -19,14 +19,17 @@ from cbirkit.objects import (
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Unseen classes, from instances that nothing was trained on."""
-    return datasets.load_scenes("multi", classes="unseen", n_instances=2, random_state=3)[:24]
+    """Rendered scenes that nothing was trained on."""
+    images = datasets.load_tabletop("scenes")
+    return images[images.column("split") == "independent"][:24]
 
 
 def things(images, i):
-    return [
-        Region.from_mask(images.mask(i) == number) for number in np.unique(images.mask(i)) if number
-    ]
+    """Regions of the objects of categories that nothing was trained on."""
+    objects = datasets.load_tabletop("objects")
+    unseen = set(objects.labels[~objects.column("seen_category")])
+    held = enumerate(images.column("categories")[i], 1)
+    return [Region.from_mask(images.mask(i) == number) for number, name in held if name in unseen]
 
 
 def overlap(proposer, images):
@@ -43,7 +46,7 @@ def overlap(proposer, images):
 
 def test_the_shipped_network_finds_things_of_classes_it_never_saw(scenes):
     learned = overlap(Segmenter(), scenes)
-    assert learned > 0.7 and learned > overlap(Felzenszwalb(), scenes)
+    assert learned > 0.5 and learned > overlap(Felzenszwalb(), scenes)
 
 
 def test_the_shipped_file_is_small_and_says_what_it_is():

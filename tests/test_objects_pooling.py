@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cbirkit.encoders import Deep
-from cbirkit.objects import Region, grid_weights, pool_regions, window_of
+from cbirkit.objects import Region, pool_regions, window_of
+from cbirkit.objects.masked_pooling import grid_weights
 
 
 def unit(vector):

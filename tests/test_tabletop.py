@@ -9,6 +9,7 @@ from sklearn.metrics import mutual_info_score
 
 from cbirkit import Ranking, datasets, encoders, evaluate
 from cbirkit.datasets import real_features
+from cbirkit.datasets.tabletop import scene_relevance
 from cbirkit.indexes import Exact
 
 PARTS = [
@@ -178,3 +179,22 @@ def test_data_readme_has_the_checksums():
         assert hashlib.sha256(path.read_bytes()).hexdigest() in readme, (
             f"data/README.md has another SHA-256 of {path.name}"
         )
+
+
+def test_scenes_that_hold_a_category_against_a_naive_loop(objects):
+    scenes = datasets.load_tabletop("scenes")
+    queries = objects[objects.column("view") == 0][::29]
+    n_junk = 0
+    for size in (None, "small", "medium", "large"):
+        truth = scene_relevance(queries, scenes, size=size)
+        gains = truth.gains(np.tile(np.arange(len(scenes)), (len(queries), 1)))
+        for query, label in enumerate(queries.labels):
+            junk = 0
+            for scene, things in enumerate(scenes.column("objects")):
+                mine = [one for one in things if one["category"] == label]
+                good = [o for o in mine if o["visible"] >= 0.5 and size in (None, o["size"])]
+                assert (gains[query, scene] > 0) == bool(good)
+                junk += bool(mine) and not good
+            assert truth.n_junk[query] == junk
+            n_junk += junk
+    assert n_junk

@@ -1,11 +1,10 @@
 """Object retrieval: images cut into regions, an embedding for each from one forward pass, and an index of regions."""
 
-from .masked_pooling import grid_weights, pool_regions, window_of
+from .masked_pooling import pool_regions, window_of
 from .proposals import (
     SLIC,
     Felzenszwalb,
     GrabCut,
-    Proposer,
     Segmenter,
     SlidingPyramid,
     TorchvisionSegmenter,
@@ -18,7 +17,6 @@ __all__ = [
     "SLIC",
     "Felzenszwalb",
     "GrabCut",
-    "Proposer",
     "Region",
     "RegionQuery",
     "RegionRanking",
@@ -29,7 +27,6 @@ __all__ = [
     "as_region",
     "box_iou",
     "connected_regions",
-    "grid_weights",
     "keep_best",
     "mask_iou",
     "non_maximum_suppression",

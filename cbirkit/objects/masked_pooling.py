@@ -90,9 +90,8 @@ def window_of(preprocessing, shape):
     if preprocessing.resize == "squash":
         return 0.0, 0.0, float(width), float(height)
     tall, wide = preprocessing.shape
-    if preprocessing.resize == "crop":
-        factor = max(tall / height, wide / width) / preprocessing.crop_ratio
-    else:
-        factor = min(tall / height, wide / width)
+    fits = tall / height, wide / width
+    crop = preprocessing.resize == "crop"
+    factor = max(fits) / preprocessing.crop_ratio if crop else min(fits)
     half_w, half_h = wide / factor / 2, tall / factor / 2
     return width / 2 - half_w, height / 2 - half_h, width / 2 + half_w, height / 2 + half_h

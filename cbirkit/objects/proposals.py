@@ -7,15 +7,15 @@ from sklearn.base import BaseEstimator
 
 from cbirkit._optional import require
 from cbirkit.encoders.base import check_count, check_each, check_number, resize
-from cbirkit.images import ImageProblem, to_rgb
+from cbirkit.images import to_rgb
 
 from .regions import Region, keep_best
 
 _RING = 3  # pixels around a region that it is compared with
-_LEAST, _MOST = (
-    0.002,
-    16,
-)  # regions of networks: the smallest, as a share of the image, and how many
+# Regions of networks: the smallest, as a fraction of the image, and how many.
+_LEAST, _MOST = 0.002, 16
+# How far a mask is eroded to part what touches, as fractions of the longer side of the image.
+_SHRINK = (0, 0.01, 0.02)
 
 
 class Proposer(BaseEstimator):
@@ -44,11 +44,7 @@ class Proposer(BaseEstimator):
         ValueError
             A parameter is out of range.
         """
-        try:
-            image = to_rgb(np.asarray(image))
-        except ImageProblem as problem:
-            raise ImageProblem("image", problem.reason) from None
-        return self._regions(image)
+        return self._regions(to_rgb(np.asarray(image)))
 
 
 class SlidingPyramid(Proposer):
@@ -318,25 +314,27 @@ class _Network(Proposer):
 
 
 class Segmenter(_Network):
-    """A small network that says for each pixel whether it belongs to a thing; every connected part is a region.
+    """A small network that says for each pixel whether it belongs to an object; every connected part is a region.
 
-    It learned that from drawn scenes (`datasets.load_scenes`, the seen and generic classes), and knows nothing of photographs.
+    It learned that from rendered pictures (`datasets.load_tabletop`: objects of the seen categories, and windows of the "correlated"
+    scenes that show no other): a few objects on a table or the ground. DOC_PHOTOS
 
     Parameters
     ----------
     weights : "default" or path
         "default": those that ship with the kit. `tools/train_segmenter.py` trains others.
     sides : sequence of int
-        Pixels of the longer side of what the network looks at, one pass each: it learned at 96, and finds small things better in a
+        Pixels of the longer side of what the network looks at, one pass each: it learned at 96, and finds small objects better in a
         larger picture. Of two regions that overlap by more than 0.7 the better is kept.
     threshold : float in (0, 1)
-        Of the probability that a pixel belongs to a thing.
+        Of the probability that a pixel belongs to an object.
     device : str
         As for `encoders.Deep`.
 
     Notes
     -----
-    The 16 best regions are given, none smaller than 0.2 % of the image. A region's score is the mean probability of its pixels. Things that touch become one region.
+    The 16 best regions are given, none smaller than 0.2 % of the image. A region's score is the mean probability of its pixels. Objects
+    that touch become one region; they are also looked for in masks that are eroded first, by 1 and 2 % of the longer side.
 
     Examples
     --------
@@ -344,7 +342,7 @@ class Segmenter(_Network):
     Segmenter(threshold=0.7)
     """
 
-    def __init__(self, weights="default", *, sides=(96, 192), threshold=0.5, device="auto"):
+    def __init__(self, weights="default", *, sides=(96, 192, 288), threshold=0.5, device="auto"):
         self.weights = weights
         self.sides = sides
         self.threshold = threshold
@@ -367,7 +365,9 @@ class Segmenter(_Network):
         found = []
         for side in self.sides:
             chances = self.probabilities(image, side)
-            found += connected_regions(chances > self.threshold, chances, min_area=_LEAST)
+            for shrink in _SHRINK:
+                mask = chances > self.threshold
+                found += connected_regions(mask, chances, min_area=_LEAST, shrink=shrink)
         return keep_best(found, n=_MOST, iou=0.7)
 
     def _build(self):
@@ -443,16 +443,15 @@ def _instances(network, pixels, min_score):
 
 def _parts(network, pixels):
     """What a network that names every pixel sees: the connected parts of each class but the ground, number 0."""
-    torch = require("torch")
-    scale = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] for v in scale)
-    output = network(((pixels - mean) / std)[None])["out"][0]
+    normalize = require("torchvision").transforms.functional.normalize
+    scaled = normalize(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    output = network(scaled[None])["out"][0]
     chances = output.softmax(dim=0).cpu().numpy()  # (n_classes, h, w)
     named = chances.argmax(axis=0)
     return [r for c in np.unique(named) if c for r in connected_regions(named == c, chances[c])]
 
 
-def connected_regions(mask, chances, *, min_area=0.0):
+def connected_regions(mask, chances, *, min_area=0.0, shrink=0.0):
     """The connected parts of a mask, with the mean of `chances` over each as score.
 
     Parameters
@@ -460,7 +459,9 @@ def connected_regions(mask, chances, *, min_area=0.0):
     mask : ndarray of shape (h, w), bool
     chances : ndarray of shape (h, w)
     min_area : float
-        Smaller parts, as shares of the image, are left out.
+        Smaller parts, as fractions of the image, are left out.
+    shrink : float
+        How far the mask is eroded before, and each part dilated after, as a fraction of the longer side: parts what touches.
 
     Returns
     -------
@@ -472,8 +473,10 @@ def connected_regions(mask, chances, *, min_area=0.0):
     >>> [region.box for region in connected_regions(mask, mask * 0.5)]
     [(0, 0, 2, 1), (3, 1, 4, 2)]
     """
-    n, labels = require("cv2").connectedComponents(mask.astype(np.uint8), connectivity=4)
-    least = max(1, min_area * mask.size)
-    parts = [labels == number for number in range(1, n)]
-    parts = [part for part in parts if np.count_nonzero(part) >= least]
+    cv2, square, by = require("cv2"), np.ones((3, 3), np.uint8), round(shrink * max(mask.shape))
+    cores = cv2.erode(mask.astype(np.uint8), square, iterations=by)
+    n, labels = cv2.connectedComponents(cores, connectivity=4)
+    parts = [(labels == number).astype(np.uint8) for number in range(1, n)]
+    parts = [cv2.dilate(part, square, iterations=by) > 0 for part in parts]
+    parts = [part for part in parts if np.count_nonzero(part) >= min_area * mask.size]
     return [Region.from_mask(part, float(chances[part].mean())) for part in parts]

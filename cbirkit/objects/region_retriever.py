@@ -71,12 +71,8 @@ class RegionRanking:
         Raises
         ------
         IndexError
-            So many results there are not.
+            There are fewer results.
         """
-        if rank >= len(self.regions[query]):
-            raise IndexError(
-                f"rank {rank} of query {query} does not exist: it has {len(self.regions[query])} results, counted from 0"
-            )
         return self.regions[query][rank][0]
 
     def __len__(self):
@@ -442,9 +438,7 @@ class RegionRetriever(BaseEstimator):
 
 def _grouped(queries):
     """Queries as a list of tuples of `RegionQuery`: one part each, or several that are asked for together."""
-    if isinstance(queries, RegionQuery) or (
-        isinstance(queries, tuple) and all(isinstance(one, RegionQuery) for one in queries)
-    ):
+    if isinstance(queries, RegionQuery | tuple):
         queries = [queries]
     groups = [group if isinstance(group, tuple) else (group,) for group in queries]
     for part in (part for group in groups for part in group):

@@ -227,12 +227,14 @@ def mask_iou(a, b):
         )
     x0, y0 = max(a.box[0], b.box[0]), max(a.box[1], b.box[1])
     x1, y1 = min(a.box[2], b.box[2]), min(a.box[3], b.box[3])
-    common = 0
-    if x1 > x0 and y1 > y0:
-        (ax, ay), (bx, by) = a.box[:2], b.box[:2]
-        both = a.inside[y0 - ay : y1 - ay, x0 - ax : x1 - ax]
-        both = both & b.inside[y0 - by : y1 - by, x0 - bx : x1 - bx]
-        common = int(np.count_nonzero(both))
+    if x1 <= x0 or y1 <= y0:
+        return 0.0
+    # where the boxes overlap
+    parts = [
+        one.inside[y0 - top : y1 - top, x0 - left : x1 - left]
+        for one, (left, top, *_) in ((a, a.box), (b, b.box))
+    ]
+    common = np.count_nonzero(parts[0] & parts[1])
     return common / (a.area + b.area - common)
 
 

@@ -63,9 +63,9 @@ print(f"{len(queries)} queries, {len(database)} scenes, {truth['all'].n_positive
 
 # %% [markdown]
 # The network is the same for all methods, but the best layer is not: one vector per image is best from the **last**
-# layer, which knows categories, and regions from one further down, whose map still tells small places apart. (In our
-# longer run, below, half of the categories choose the layer of each method, and the others report.) Neither layer has
-# met a rendered picture. Many searches follow on the same pictures, so the encoder remembers its maps.
+# layer, which knows categories, and regions from one four blocks further down, which keeps more of shape and surface.
+# (In our longer run, below, half of the categories choose the layer of each method, and the others report.) The network
+# has never met a rendered picture. Many searches follow on the same pictures, so the encoder remembers its maps.
 
 
 # %%
@@ -201,11 +201,12 @@ plots.show(plots.describe(fig, "A picture with its object outlined; the mask on 
 # - **By not looking.** Sliding windows of three sizes: the honest baseline, which everything else has to beat.
 
 # %%
-cuts = {"windows": objects.SlidingPyramid(), "SLIC": objects.SLIC(), "Felzenszwalb": Felzenszwalb(), "network": Segmenter(device="cpu")}
+cuts = {"windows": objects.SlidingPyramid(), "Felzenszwalb": Felzenszwalb(), "network": Segmenter(device="cpu")}
 example = next(i for i, things in enumerate(database.column("objects")) if len({thing["size"] for thing in things}) == 3)
 fig, axes = plt.subplots(1, 5, figsize=(11.5, 2.2), layout="constrained")
 largest = max(database.column("objects")[example], key=lambda thing: thing["area"])
-cuts_drawn = {"GrabCut in a box": objects.GrabCut(np.array(largest["box"]) + np.array([-6, -6, 6, 6]))} | cuts
+in_a_box = objects.GrabCut(np.array(largest["box"]) + np.array([-6, -6, 6, 6]))
+cuts_drawn = {"GrabCut in a box": in_a_box, "SLIC": objects.SLIC()} | cuts
 for ax, (name, proposer) in zip(axes, cuts_drawn.items(), strict=True):
     regions = proposer.propose(database[example])
     ax.imshow(outlined(database[example], regions[:6], 512))
@@ -234,7 +235,7 @@ def best_overlaps(regions, i):
 # %%
 retrievers, overlaps = {"one vector": by_whole}, {}
 true = [things_of(i) for i in range(len(database))]
-for name in tqdm((*cuts, "true regions"), desc="cutting and embedding"):
+for name in (*cuts, "true regions"):
     given = true if name == "true regions" else None
     retriever = RegionRetriever(encoder, cuts.get(name), progress=False).fit(database, regions=given)
     rows = [row for i, regions in enumerate(retriever.regions_) for row in best_overlaps(regions[:-1], i)]
@@ -520,16 +521,17 @@ plots.show(explorer.static(), dpi=84)
 # ## Exercise 1 ★ masked pooling in three lines
 #
 # A feature map and a mask whose sides are whole multiples of the map's. Give the mean of the map under the mask, weighted
-# by the share of each cell that the mask covers, of length 1.
+# by the fraction of each cell that the mask covers, of length 1.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Cut the mask into blocks, one a cell; the mean of a block is the share of its cell. Then a weighted mean, then a norm.
+# Cut the mask into blocks, one per cell; the mean of a block is the fraction of its cell. Then a weighted mean, then a
+# norm.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `mask.reshape(h, H // h, w, W // w).mean(axis=(1, 3))` gives the shares `(h, w)`; they multiply `feature_map` as
+# `mask.reshape(h, H // h, w, W // w).mean(axis=(1, 3))` gives the fractions `(h, w)`; they multiply `feature_map` as
 # they are.
 #
 # </details>
@@ -549,16 +551,16 @@ checks.check_masked_pooling(masked_pooling)
 
 # %% tags=["solution"]
 def solution_masked_pooling(map_, mask_):
-    shares_ = mask_.reshape(map_.shape[1], -1, map_.shape[2], mask_.shape[1] // map_.shape[2]).mean(axis=(1, 3))
-    vector_ = (map_ * shares_).sum(axis=(1, 2)) / shares_.sum()
+    fractions_ = mask_.reshape(map_.shape[1], -1, map_.shape[2], mask_.shape[1] // map_.shape[2]).mean(axis=(1, 3))
+    vector_ = (map_ * fractions_).sum(axis=(1, 2)) / fractions_.sum()
     return vector_ / np.linalg.norm(vector_)
 
 
 checks.check_masked_pooling(solution_masked_pooling)
 
 # %% [markdown]
-# A right answer gives this picture: how alike each cell of a scene is to the pooled vector of one thing. It lights up
-# where the thing is.
+# A right answer gives this picture: how alike each cell of a scene is to the pooled vector of one object. It lights
+# up where the object is.
 
 # %%
 place = int(np.argmax([thing["area"] for thing in database.column("objects")[example]]))
@@ -626,15 +628,15 @@ fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 ax.plot(one_index.owners_, near, ".", ms=3, color=plots.style.GREY, label="a region")
 ax.plot(best.index, best, "o", ms=5, color=plots.style.BLUE, label="the best of its scene")
 right = np.flatnonzero(truth["all"].gains(np.arange(len(database))[None].repeat(len(queries), 0))[typical] > 0)
-ax.plot(right, best[right], "o", ms=11, mfc="none", color=plots.style.VERMILLION, label="holds the thing")
+ax.plot(right, best[right], "o", ms=11, mfc="none", color=plots.style.VERMILLION, label="holds the category")
 ax.set(xlabel="scene", ylabel="distance to the query")
 ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.2))
-plots.show(plots.describe(ax, "Distances of all regions by scene, the smallest of each scene, and the scenes that hold the thing."))
+plots.show(plots.describe(ax, "Distances of all regions by scene, the smallest of each scene, and the scenes that hold the category."))
 
 # %% [markdown]
 # ## Exercise 3 ★★ non-maximum suppression
 #
-# Windows find a thing many times. Keep the best box, drop those that overlap it by more than `iou`, and go on with
+# Windows find an object many times. Keep the best box, drop those that overlap it by more than `iou`, and go on with
 # what is left. A box that was dropped drops nobody.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -695,7 +697,7 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 # %% [markdown]
 # ## What we learned
 #
-# - One vector an image is dominated by what fills the image. Regions with vectors of their own find things, and say
+# - One vector per image is dominated by what fills the image. Regions with vectors of their own find things, and say
 #   where.
 # - All regions share one pass of the network: masked pooling costs next to nothing beside it.
 # - A good cut needs few regions: on drawn scenes a handful from the network beat all the windows.
@@ -707,7 +709,7 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 #
 # <details><summary>1. Why can an image at rank 1 still be found for the wrong reason, and how did we see it?</summary>
 #
-# Another region of it may have been the near one. The overlap of the found region with the thing tells.
+# Another region of it may have been the near one. The overlap of the found region with the object tells.
 #
 # </details>
 # <details><summary>2. An image has a dozen regions. What grows twelvefold, and what does not grow at all?</summary>
@@ -722,7 +724,7 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 # </details>
 # <details><summary>4. Why may one region not answer both parts of "this and that"?</summary>
 #
-# A scene with one thing that is a little like both would then score as well as one that holds both.
+# A scene with one object that is a little like both would then score as well as one that holds both.
 #
 # </details>
 #
