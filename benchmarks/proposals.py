@@ -1,4 +1,4 @@
-"""How well proposals meet the things on photographs: mean best overlap, by the parameters of `Felzenszwalb` and `SLIC`.
+"""How well proposals meet the things on photographs: mean best overlap, by the parameters of `Felzenszwalb` and `SLIC`, and of `Segmenter`.
 
 `python benchmarks/proposals.py REALDATA [STEP]` reads ``d_masks_camvid100`` and ``m_coco131`` there, every STEP-th image. Things are the connected
 parts of CamVid's classes and the objects of COCO, of 1 to 60 % of the image. Parameters are chosen on every other image
@@ -15,7 +15,15 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import label
 from tqdm.auto import tqdm
 
-from cbirkit.objects import SLIC, Felzenszwalb, Region, SlidingPyramid, keep_best, mask_iou
+from cbirkit.objects import (
+    SLIC,
+    Felzenszwalb,
+    Region,
+    Segmenter,
+    SlidingPyramid,
+    keep_best,
+    mask_iou,
+)
 
 GRID = {"max_regions": (16, 40, 60), "iou": (0.7,), "max_area": (0.5, 0.6, 0.8)}
 
@@ -74,11 +82,12 @@ def main(folder, step=1):
         f"Felzenszwalb({scale})": Felzenszwalb(scale, **every) for scale in (60.0, 120.0, 200.0)
     }
     ways |= {f"SLIC({n})": SLIC(n, **every) for n in (50, 80)}
-    found = {}
+    found, segmenter = {}, Segmenter(device="cpu")
     for name, pairs in images.items():
         for at, (image, wanted) in enumerate(tqdm(pairs, desc=name)):
             overlaps = {
-                ("SlidingPyramid", ""): best_overlaps(SlidingPyramid().propose(image), wanted)
+                (type(proposer).__name__, ""): best_overlaps(proposer.propose(image), wanted)
+                for proposer in (SlidingPyramid(), segmenter)
             }
             for way, proposer in ways.items():
                 regions = proposer.propose(image)

@@ -1,6 +1,6 @@
 """Train the small segmentation network on rendered pictures whose masks are known: `data/segmenter.safetensors`.
 
-    OMP_NUM_THREADS=1 python tools/train_segmenter.py --work WORK   # goes on where it was stopped
+    OMP_NUM_THREADS=1 python tools/train_segmenter.py --work WORK   # goes on where it was stopped; Ctrl-C writes what it has
 
 Pictures of `datasets.load_tabletop`, nothing of the unseen categories: objects alone, the same with other objects cut out and pasted
 in, and windows of the "correlated" scenes in which no pixel belongs to an unseen category. The "independent" scenes are kept for
@@ -199,11 +199,13 @@ def main():
         "schedule": "one_cycle",
     }
     settings |= {"steps": options.steps, "random_state": options.seed, "device": "cpu"}
-    history = learning.train(
-        network, batches, loss, checkpoint=Path(options.work) / f"run {options.seed}", **settings
-    )
-    print(history.table.to_string(index=False))
+    kept = Path(options.work) / f"run {options.seed}"
     about = {"pictures": len(images), "steps": options.steps, "seed": options.seed}
+    try:
+        history = learning.train(network, batches, loss, checkpoint=kept, **settings)
+        print(history.table.to_string(index=False))
+    except KeyboardInterrupt:  # what it has learned so far is written
+        about["stopped early"] = True
     save(network, options.out, about)
     print(f"{time.process_time() - began:.0f} s of one core (of this start)")
 

@@ -317,7 +317,8 @@ class Segmenter(_Network):
     """A small network that says for each pixel whether it belongs to an object; every connected part is a region.
 
     It learned that from rendered pictures (`datasets.load_tabletop`: objects of the seen categories, and windows of the "correlated"
-    scenes that show no other): a few objects on a table or the ground. DOC_PHOTOS
+    scenes that show no other): a few objects on a table or the ground. On photographs it
+    cuts far worse than sliding windows do (mean best overlap .14 on street scenes, .34 on COCO, against .45 and .46).
 
     Parameters
     ----------

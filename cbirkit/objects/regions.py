@@ -234,7 +234,7 @@ def mask_iou(a, b):
         one.inside[y0 - top : y1 - top, x0 - left : x1 - left]
         for one, (left, top, *_) in ((a, a.box), (b, b.box))
     ]
-    common = np.count_nonzero(parts[0] & parts[1])
+    common = int(np.count_nonzero(parts[0] & parts[1]))
     return common / (a.area + b.area - common)
 
 
