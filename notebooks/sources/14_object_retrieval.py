@@ -9,6 +9,7 @@
 # and pooling.
 #
 # <!-- links:start -->
+# Previous: 13_on_device (still to come), then [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: 15_context_and_scenes (still to come), then [22_adversarial](22_adversarial.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -33,7 +34,7 @@ from cbirkit import Ranking, checks, compare, datasets, evaluate, explore, objec
 from cbirkit.datasets.tabletop import scene_relevance
 from cbirkit.encoders import Deep
 from cbirkit.explore.object_view import outlined
-from cbirkit.objects import Felzenszwalb, Region, RegionQuery, RegionRetriever, Segmenter, pool_regions, window_of
+from cbirkit.objects import Felzenszwalb, Region, RegionQuery, RegionRetriever, Segmenter
 
 # %%
 SEED = 0
@@ -174,7 +175,7 @@ fine = np.kron(mask, np.ones((h, w)))  # each pixel in h x w parts: (128 h, 128 
 fractions = fine.reshape(h, 128, w, 128).mean(axis=(1, 3))  # (h, w): fraction of each cell
 vector = (feature_map * fractions).sum(axis=(1, 2)) / fractions.sum()  # (c,)
 vector /= np.linalg.norm(vector)
-assert np.allclose(vector, pool_regions(feature_map, [Region.from_mask(mask)])[0], atol=1e-5)
+assert np.allclose(vector, objects.pool_regions(feature_map, [Region.from_mask(mask)])[0], atol=1e-5)
 print(f"the map has {c} channels in {h} x {w} cells; this object covers {fractions.sum():.1f} of them")
 
 # %%
@@ -300,12 +301,12 @@ differences = {f"{name}, {size}": against(name, size) for name in ("network", "t
 pd.DataFrame(differences, index=["minus one vector", "low", "high"]).T.round(3)
 
 # %% [markdown]
-# That is a small gain, if it is one. Even the **true** regions are hardly ahead of one vector. So it is not the cut
-# that is wrong.
+# Large objects gain something, medium and small ones next to nothing, and the **true** regions are hardly better. So
+# it is not the cut that is wrong.
 #
 # ### The wrong scale
 #
-# A query object fills a good part of its picture. The same object in a scene is seen by the network at a third or a
+# A query object fills a good part of its picture. The same object in a scene is seen by the network at a half to a
 # tenth of that size: its stripes are finer, its outline takes up fewer cells. So ask with the query *made smaller*: run
 # its picture through the network at half the size. The index stays as it is; only the query is embedded again.
 
@@ -611,9 +612,9 @@ checks.check_masked_pooling(solution_masked_pooling)
 # %%
 place = int(np.argmax([thing["area"] for thing in database.column("objects")[example]]))
 picture, region = database[example], true[example][place]
-left, top, right, bottom = window_of(encoder.preprocessing, picture.shape)  # what the map covers: the scene and its borders
+left, top, right, bottom = objects.window_of(encoder.preprocessing, picture.shape)  # what the map covers: the scene and its borders
 cells = encoder.feature_maps([picture])[0]
-pooled = pool_regions(cells, [region], window=(left, top, right, bottom))[0]
+pooled = objects.pool_regions(cells, [region], window=(left, top, right, bottom))[0]
 likeness = np.einsum("c,chw->hw", pooled, cells / np.linalg.norm(cells, axis=0))  # cosine of each cell
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.7), layout="constrained")
 axes[0].imshow(outlined(picture, [region], 512), extent=(0, 192, 144, 0))
