@@ -2,11 +2,13 @@
 
     CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/metric_learning_runs.py --work WORK   # goes on where it was stopped
 
-Two sets. Scenes at 32 pixels, one view a thing: 24 of the seen classes train, 8 validate, the 16 unseen ones are the test.
-Omniglot (Lake et al. 2015), alphabets apart, from FOLDER/f_handwriting_omniglot_A: Korean trains, Early Aramaic validates, Balinese
-is the test, at 48 pixels (of 32 and 48 the validation alphabet chose: .530 and .565, contrastive, seed 0). All losses start from the same small network (`conv5`), which learned to tell 32 generic shapes of other families apart, and have the same
+Two sets. Tabletop (`datasets.load_tabletop`), close-ups of the objects at 32 pixels: of the 49 seen categories each seed draws 13 from
+which the start learns, 12 to validate with and 24 to train on; the 15 unseen ones are the test, in which other views of the query's own object
+are junk. Omniglot (Lake et al. 2015), alphabets apart, from FOLDER/f_handwriting_omniglot_A: Korean trains, Early Aramaic validates, Balinese
+is the test, at 32 pixels, too. All losses
+start from the same small network (`conv5`), which learned to tell the 13 categories apart, and have the same
 64 dimensions, batches of 16 classes x 4 images, steps and rates; the epoch is chosen on the validation classes. Each
-loss may try four values of its main parameter, on the scenes of seed 0; the one with the best validation MAP@R is
+loss may try three values of its main parameter, on tabletop with seed 0; the one with the best validation MAP@R is
 kept, for Omniglot, too, where one loss of each kind is trained. The test classes decide nothing.
 
 ``--only METHOD ...`` runs these alone and takes all other rows from the tables in the output folder, as when `tiny.safetensors` changed:
@@ -25,6 +27,7 @@ import os
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -34,12 +37,13 @@ from safetensors.numpy import load_file, save
 from cbirkit import ImageCollection, datasets, encoders, learning, metrics
 from cbirkit._atomic import write_bytes
 
-SIZE = {"scenes": 32, "omniglot": 48}
+SETS = ("tabletop", "omniglot")
+SIZE = 32  # pixels
 N_DIMS, SEEDS = 64, (0, 1, 2)
-STEPS = {"scenes": 200, "omniglot": 400}
-START_STEPS = 600
+STEPS, START_STEPS = 240, 400
+N_START, N_VALIDATION = 13, 12
 AUGMENT = {
-    "scenes": learning.Augmentation(crop=(0.7, 1.0), rotate=15, colour=0.3),
+    "tabletop": learning.Augmentation(crop=(0.7, 1.0), rotate=15, colour=0.3),
     "omniglot": learning.Augmentation(crop=(0.7, 1.0), rotate=15, flip=0.0, colour=0.0),
 }
 ALPHABETS = {"train": "Korean", "validation": "Early_Aramaic", "test": "Balinese"}
@@ -63,87 +67,103 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 
 METHODS = {  # name: values of the main parameter, and (value, number of classes) -> loss and miner
     "contrastive": (
-        (0.5, 0.7, 1.0, 1.3),
+        (0.5, 0.7, 1.0),
         lambda v, n: (losses.ContrastiveLoss(pos_margin=0, neg_margin=v), None),
     ),
     "triplet, random": (
-        (0.05, 0.1, 0.3, 0.6),
+        (0.05, 0.1, 0.3),
         lambda v, n: (losses.TripletMarginLoss(margin=v, triplets_per_anchor=3), None),
     ),
     "triplet, semi-hard": (
-        (0.05, 0.1, 0.3, 0.6),
+        (0.05, 0.1, 0.3),
         lambda v, n: (losses.TripletMarginLoss(margin=v), miners.TripletMarginMiner(v, "semihard")),
     ),
     "triplet, hard": (
-        (0.05, 0.1, 0.3, 0.6),
+        (0.05, 0.1, 0.3),
         lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner()),
     ),
     "multi-similarity": (
-        (0.2, 0.5, 0.8, 0.95),
+        (0.5, 0.8, 0.95),
         lambda v, n: (
             losses.MultiSimilarityLoss(alpha=2, beta=50, base=v),
             miners.MultiSimilarityMiner(0.1),
         ),
     ),
     "proxy-anchor": (
-        (4, 8, 16, 32),
+        (4, 8, 16),
         lambda v, n: (losses.ProxyAnchorLoss(n, N_DIMS, margin=0.1, alpha=v), None),
     ),
-    "SupCon": ((0.05, 0.1, 0.2, 0.4), lambda v, n: (losses.SupConLoss(temperature=v), None)),
+    "SupCon": ((0.05, 0.1, 0.2), lambda v, n: (losses.SupConLoss(temperature=v), None)),
     "ArcFace": (
-        (4, 8, 16, 64),
+        (4, 8, 16),
         lambda v, n: (losses.ArcFaceLoss(n, N_DIMS, margin=28.6, scale=v), None),
     ),  # degrees: 0.5, as in the paper
     "normalised softmax": (
-        (0.05, 0.1, 0.2, 0.4),
+        (0.1, 0.2, 0.4),
         lambda v, n: (losses.NormalizedSoftmaxLoss(n, N_DIMS, temperature=v), None),
     ),
 }
 TESTED = {
-    "scenes": tuple(METHODS),
+    "tabletop": tuple(METHODS),
     "omniglot": ("contrastive", "triplet, semi-hard", "normalised softmax"),
 }
 
 
-def scene_classes():
-    """Names of the 24 classes that train and of the 8 that validate."""
-    seen = [c.name for c in datasets.scenes.scene_classes() if c.group == "seen"]
-    held = np.random.RandomState(7).permutation(len(seen))[:8]
-    return [name for n, name in enumerate(seen) if n not in held], [seen[n] for n in held]
+def close_up(image, box, side):
+    """The object of an image (h, w, 3) with a border of a sixth: (side, side, 3)."""
+    left, top, right, bottom = box
+    half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
+    x, y = (left + right) // 2, (top + bottom) // 2
+    padded = np.pad(image, [(half, half), (half, half), (0, 0)], mode="reflect")
+    close = padded[y : y + 2 * half, x : x + 2 * half]
+    return cv2.resize(close, (side, side), interpolation=cv2.INTER_AREA)
+
+
+world = functools.cache(datasets.load_tabletop)
+
+
+@functools.cache
+def tabletop():
+    """Close-ups of all objects of the tabletop world."""
+    pairs = zip(world(), world().column("box"), strict=True)
+    close = [close_up(image, box, SIZE) for image, box in pairs]
+    return ImageCollection.from_arrays(close, ids=list(world().ids), table=world().table)
+
+
+def categories_of(seed):
+    """Names of the categories of each part, which have none in common: a dict of arrays."""
+    labels, seen = world().labels, world().column("seen_category")
+    drawn = np.random.RandomState(seed).permutation(np.unique(labels[seen]))
+    parts = np.split(drawn, [N_START, N_START + N_VALIDATION])
+    names = dict(zip(("start", "validation", "train"), parts, strict=True))
+    return names | {"test": np.unique(labels[~seen])}
+
+
+def part_of(part, seed):
+    """Close-ups of the categories of a part."""
+    images = tabletop()
+    return images[np.isin(images.labels, categories_of(seed)[part])]
+
+
+def letters_of(part):
+    """The drawings of an alphabet, each of which is an object of its own."""
+    folder = Path(os.environ["CBIRKIT_REALDATA"]) / "f_handwriting_omniglot_A"
+    images = ImageCollection.from_folder(folder)
+    names = np.array([str(i) for i in images.ids])
+    letters = images[np.char.startswith(names, f"{ALPHABETS[part]}/")]
+    labels = ["/".join(str(i).split("/")[:2]) for i in letters.ids]
+    return letters.with_columns(label=labels, instance=[str(i) for i in letters.ids])
 
 
 @functools.cache
 def images_of(which, seed):
-    """(train, validation, test) of a set."""
+    """(train, validation, (queries, database)) of a set."""
     if which == "omniglot":
-        images = ImageCollection.from_folder(
-            Path(os.environ["CBIRKIT_REALDATA"]) / "f_handwriting_omniglot_A"
-        )
-        names = np.array([str(i) for i in images.ids])
-        parts = [
-            images[np.char.startswith(names, f"{ALPHABETS[part]}/")]
-            for part in ("train", "validation", "test")
-        ]
-        return [
-            part.with_columns(label=["/".join(str(i).split("/")[:2]) for i in part.ids])
-            for part in parts
-        ]
-    train, validation = scene_classes()
-    draws = (train, 120), (validation, 40), ("unseen", 30)
-    return [scenes(classes, n, seed) for classes, n in draws]
-
-
-def scenes(classes, n_instances, seed):
-    """One view of each of so many things of each class."""
-    return datasets.load_scenes(
-        "objects",
-        "easy",
-        classes=classes,
-        n_instances=n_instances,
-        n_views=1,
-        size=SIZE["scenes"],
-        random_state=seed,
-    )
+        train, validation, test = (letters_of(part) for part in ("train", "validation", "test"))
+        return train, validation, (test, test)
+    # every third view, so that few of an object's own views are among its positives
+    validation = part_of("validation", seed)[::3]
+    return part_of("train", seed), validation, part_of("test", seed).split()
 
 
 def learn(encoder, images, method, value, seed, **changes):
@@ -162,26 +182,26 @@ def learn(encoder, images, method, value, seed, **changes):
     )
 
 
-def untrained(seed, which="scenes"):
+def untrained(seed):
     """The small network with random weights."""
-    return encoders.Deep("conv5", weights=None, size=SIZE[which], device="cpu", random_state=seed)
+    return encoders.Deep("conv5", weights=None, size=SIZE, device="cpu", random_state=seed)
 
 
-def start_of(seed, work, which="scenes"):
+def start_of(seed, work):
     """The network that all losses start from, as float16 keeps it; trained once."""
     kept = work / f"start {seed}.safetensors"
     if not kept.exists():
         rates = {"backbone": 2e-3, "head": 2e-3, "loss": 1e-2}
-        images = scenes("generic", 60, seed)
         made, _ = learn(
             untrained(seed),
-            images,
+            part_of("start", seed),
             "normalised softmax",
             0.1,
             seed,
             steps=START_STEPS,
             learning_rate=rates,
-            augment=AUGMENT["scenes"],
+            augment=AUGMENT["tabletop"],
+            n_classes=N_START,
         )
         state = made.steps[0][1].state_
         write_bytes(
@@ -194,32 +214,33 @@ def start_of(seed, work, which="scenes"):
             ),
         )
     halves = load_file(kept)
-    return untrained(seed, which).with_state(
+    return untrained(seed).with_state(
         {name: v.astype(np.float32) if v.dtype == np.float16 else v for name, v in halves.items()}
     )
 
 
-def baseline(name, seed, which, work):
+def baseline(name, seed, work):
     """An encoder that learned nothing here."""
     if name == "tiny, frozen":
         return encoders.Deep("tiny", device="cpu")
-    return untrained(seed, which) if name == "untrained" else start_of(seed, work, which)
+    return untrained(seed) if name == "untrained" else start_of(seed, work)
 
 
-def judged(encoder, test):
-    """Numbers of a run, and MAP@R by class."""
-    X, labels = encoder.transform(test), np.asarray(test.labels)
-    X = X / np.linalg.norm(X, axis=1, keepdims=True)
-    order = np.argsort(-(X @ X.T) + 9 * np.eye(len(X)), axis=1, kind="stable")[
-        :, :-1
-    ]  # each image leaves itself out
-    hits = labels[order] == labels[:, None]  # (n_images, n_images - 1)
+def judged(encoder, queries, database):
+    """Numbers of a run, and MAP@R by class; images of the query's own object are left out."""
+    X, Y = (encoder.transform(images) for images in (queries, database))
+    X, Y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (X, Y))
+    order = np.argsort(-(X @ Y.T), axis=1, kind="stable")  # (n_queries, n_database)
+    labels, found = np.asarray(queries.labels), np.asarray(database.labels)
+    objects = np.asarray(queries.column("instance")), np.asarray(database.column("instance"))
+    counts = objects[1][order] != objects[0][:, None]
+    # as many views of each object: the rows stay equally long
+    hits = (found[order] == labels[:, None])[counts].reshape(len(X), -1)
     each = metrics.map_at_r(hits)
     numbers = {"map_at_r": each.mean(), "p_at_1": hits[:, 0].mean()}
-    numbers |= {"alignment": metrics.alignment(X, labels), "uniformity": metrics.uniformity(X)}
-    return {name: float(v) for name, v in numbers.items()}, pd.Series(each).groupby(
-        labels
-    ).mean().to_dict()
+    numbers |= {"alignment": metrics.alignment(Y, found), "uniformity": metrics.uniformity(Y)}
+    by_class = pd.Series(each).groupby(labels).mean().to_dict()
+    return {name: float(v) for name, v in numbers.items()}, by_class
 
 
 def kept_path(work, which, part, seed, method, value):
@@ -262,10 +283,10 @@ def run_once(which, part, seed, method, value, work):
         train, validation, test = images_of(which, seed)
         row = {"set": which, "part": part, "seed": seed, "method": method, "setting": value}
         if method in BASELINES:
-            encoder = baseline(method, seed, which, work)
+            encoder = baseline(method, seed, work)
         else:
             encoder, history = learn(
-                start_of(seed, work, which), train, method, value, seed, steps=STEPS[which], validation=validation, augment=AUGMENT[which],
+                start_of(seed, work), train, method, value, seed, steps=STEPS, validation=validation, augment=AUGMENT[which],
                 checkpoint=work / f"{which} {seed} {method} {value}",
             )  # fmt: skip
             row |= {
@@ -274,7 +295,7 @@ def run_once(which, part, seed, method, value, work):
                 "spread": float(history.table["spread"].iloc[-1]),
             }
         if part == "test":
-            numbers, row["classes"] = judged(encoder, test)
+            numbers, row["classes"] = judged(encoder, *test)
             row |= numbers
         row["seconds"] = time.process_time() - began
         write_bytes(kept, json.dumps(row).encode())
@@ -290,9 +311,9 @@ def run_once(which, part, seed, method, value, work):
 
 
 def tuned(work):
-    """The runs on scenes that tune, and the value chosen for each loss."""
+    """The runs on tabletop that tune, and the value chosen for each loss."""
     runs = [
-        run_once("scenes", "tuning", 0, method, value, work)
+        run_once("tabletop", "tuning", 0, method, value, work)
         for method, (values, _) in METHODS.items()
         for value in values
     ]
@@ -329,7 +350,7 @@ def run(arguments=None):
         "--work", type=Path, required=True, help="folder for what is finished so far"
     )
     parser.add_argument("--out", type=Path, default=DATA)
-    parser.add_argument("--sets", nargs="+", default=["scenes", "omniglot"], choices=list(STEPS))
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument(
         "--only",
         nargs="+",
