@@ -171,7 +171,8 @@ live_gains = {worse: ahead(rankings["after"], rankings[worse]) for worse in befo
 pd.DataFrame(live_gains, index=["low", "after is ahead by", "high"]).T.round(3)
 
 # %% tags=["claim"]
-assert live_gains["before"][0] > 0.02 and live_gains["untrained network"][0] > 0.02
+assert live_gains["before"][0] > 0.01 and live_gains["untrained network"][0] > 0.02
+assert live_gains["tiny, 96 pixels"][2] < 0  # behind a larger network that sees more
 
 # %% [markdown]
 # Nobody showed it these 15 categories. It learned from 24 others what their views have in common under any colour,
@@ -367,16 +368,16 @@ for kind in watched:
 pd.DataFrame(results).T
 
 # %% tags=["claim"]
-semi_hard_over = ahead(watched_rankings["semi-hard"], watched_rankings["hardest"])
 assert ends["hardest"]["spread"] < 0.15 and abs(ends["hardest"]["loss"] - MARGIN) < 0.04
 assert watched["hardest"][1].table["loss"].iloc[0] > MARGIN + 0.05
 assert ends["semi-hard"]["spread"] > 0.6
-assert semi_hard_over[0] > 0.02
+assert ahead(watched_rankings["hardest"], rankings["before"])[1] < 0.03  # all this training gained next to nothing
 
 # %% [markdown]
 # The loss falls, which looks like learning, and stops *at the margin*: all distances go to 0, so that every triplet
-# costs $0 - 0 + \mu$. That is less than the hardest triplets cost before. Two signs to watch for in your own training:
-# a loss that comes to rest at the margin, and a spread that goes to 0.
+# costs $0 - 0 + \mu$. That is less than the hardest triplets cost before. MAP@R alone does not show it: tiny distances
+# have an order, too, and here it is about as good as that of the start. Two signs to watch for in your own training: a
+# loss that comes to rest at the margin, and a spread that goes to 0.
 #
 # ### Which cure works?
 #
@@ -423,7 +424,8 @@ slow, larger, weighted = cures
 over_hardest = {kind: ahead(watched_rankings[kind], watched_rankings["hardest"]) for kind in cures}
 assert results[slow]["spread"] > 0.2 and over[slow][1] < 0.05
 assert results[larger]["spread"] < 0.15 and over_hardest[larger][1] < 0.02
-assert results[weighted]["spread"] > 0.5 and over_hardest[weighted][0] > 0.02
+assert results[weighted]["spread"] > 0.3 and over[weighted][0] > 0.01
+assert min(over_hardest[weighted][1], over["semi-hard"][1] - over["hardest"][1]) > 0.01
 
 # %%
 Markdown(
@@ -450,7 +452,7 @@ Markdown(
 # epoch *on the test set*. Here the terms are equal:
 #
 # - one start, 64 dimensions, batches of 16 × 4, 240 steps, the same rates and augmentation;
-# - each loss may try **four** values of its main parameter (margin, threshold, scale or temperature), with seed 0,
+# - each loss may try **three** values of its main parameter (margin, threshold, scale or temperature), with seed 0,
 #   judged by the validation classes;
 # - the epoch is chosen by the validation classes; the test classes decide nothing;
 # - three seeds: other categories to start from, to train on and to validate with, other batches.
@@ -506,10 +508,12 @@ print(f"hardest triplets: weights of epoch {hardest['best_epoch'].astype(int).to
 print(f"mean distance in a batch at the end: {hardest['spread'].round(3).tolist()}")
 
 # %% tags=["claim"]
-assert (hardest["best_epoch"] == 0).all() and (hardest["spread"] < 0.15).all()
+assert (hardest["spread"] < 0.15).all()
+assert class_table("tabletop")[trained_methods].mean().idxmin() == "triplet, hard"
 
 # %% [markdown]
-# Mining the hardest collapsed in all three seeds, and the validation classes sent it back to where it began.
+# Mining the hardest collapsed with all three seeds. Whichever epoch the validation classes chose, its MAP@R is the
+# lowest of the nine.
 #
 # **Alignment** is the mean squared distance of two embeddings of one class, **uniformity** the logarithm of the mean
 # of $e^{-2 D^2}$ over all pairs (Wang and Isola 2020, *ICML*, [arXiv:2005.10242](https://arxiv.org/abs/2005.10242)).
@@ -582,18 +586,17 @@ told = "; ".join(f"{which} over {worse}: {g['mean'].min():+.2f} to {g['mean'].ma
 plots.show(plots.describe(fig, f"Gains of the losses with intervals. {told}."))
 
 # %% tags=["claim"]
-# Read from files; SEED only draws the classes of the intervals. Least low end of all but "triplet, hard": over untrained .245,
-# over the start .088; seed by seed over the start .076.
-collapsed = tests.groupby("method")["spread"].max() < 0.3  # mean distance in a batch at the end of training
+# Read from files; SEED only draws the classes of the intervals.
+collapsed = tests.groupby("method")["spread"].max() < 0.15  # mean distance in a batch at the end of training
 assert list(collapsed.index[collapsed]) == ["triplet, hard"]
 sound = [m for m in trained_methods if not collapsed[m]]
-for worse in ("untrained", "start"):
-    assert (gains["tabletop", worse].loc[sound, "low"] > 0.05).all(), worse
+for worse, least in (("untrained", 0.04), ("start", 0.01)):
+    assert (gains["tabletop", worse].loc[sound, "low"] > least).all(), worse
 for seed in (0, 1, 2):
-    assert (gains_over("tabletop", "start", [seed]).loc[sound, "low"] > 0.03).all(), seed
+    assert (gains_over("tabletop", "start", [seed]).loc[sound, "mean"] > 0.02).all(), seed
+assert (gains["tabletop", "tiny, frozen"]["high"] < 0).all()  # none reaches the larger network
 
 # %% tags=["claim"]
-# Least low end: over untrained .110, over the start .079 (seed by seed .067).
 for worse, least in (("untrained", 0.05), ("start", 0.03)):
     assert (gains["omniglot", worse]["low"] > least).all(), worse
 for seed in (0, 1, 2):
@@ -602,16 +605,17 @@ for seed in (0, 1, 2):
 # %%
 from_start, over_tiny = gains["omniglot", "start"], gains["omniglot", "tiny, frozen"]
 n_ahead, n_behind = (over_tiny["low"] > 0).sum(), (over_tiny["high"] < 0).sum()
+over_start = gains["tabletop", "start"].loc[sound, "mean"]
 Markdown(
     "On tabletop every loss that does not collapse gains "
-    f"{gains['tabletop', 'start'].loc[sound, 'mean'].min():.2f} or more over its own start. "
+    f"{over_start.min():.3f} to {over_start.max():.3f} over its own start. **None reaches `tiny`**, frozen, which never met these objects: what a larger "
+    "network knows from photographs is worth more here than 240 steps on 24 categories. "
     "**Omniglot** is real handwriting: trained on the Korean characters, tested on "
     f"{len(class_table('omniglot'))} Balinese ones, with one loss of each kind and the settings "
-    f"found on tabletop. It gains {from_start['mean'].min():.2f} or more over the start. Against "
-    "`tiny`, frozen, a larger network that sees larger images, the differences are "
-    f"{over_tiny['mean'].min():+.2f} to {over_tiny['mean'].max():+.2f}: going by the intervals, "
-    f"{n_ahead} of the {len(over_tiny)} losses are ahead of it and {n_behind} behind. Eight "
-    "hundred drawings are few."
+    f"found on tabletop. It gains {from_start['mean'].min():.3f} to {from_start['mean'].max():.3f} over the start. Against "
+    "`tiny`, which sees larger images of the letters, the differences are "
+    f"{over_tiny['mean'].min():+.3f} to {over_tiny['mean'].max():+.3f}: going by the intervals, "
+    f"{n_ahead} of the {len(over_tiny)} losses are ahead of it and {n_behind} behind."
 )
 
 # %% [markdown]
@@ -637,7 +641,7 @@ print(f"highest mean on tabletop: {leader}")
 behind.round(3)
 
 # %% [markdown]
-# And how much does the *setting* matter? The tuning runs, four values for each loss, by the validation classes:
+# And how much does the *setting* matter? The tuning runs, three values for each loss, by the validation classes:
 
 # %%
 tuning = runs[runs["part"] == "tuning"]
@@ -646,13 +650,13 @@ fig, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
 for place, (_, part) in enumerate(tuning.groupby("method", sort=False)):
     ax.plot(part["validation"], [place] * len(part), "o-", color=plots.style.COLOURS[0], lw=1)
     part = part.sort_values("validation")
-    for _, near in part.groupby((part["validation"].diff() > 0.012).cumsum()):  # labels that would lie on one another are joined
+    for _, near in part.groupby((part["validation"].diff() > 0.004).cumsum()):  # labels that would lie on one another are joined
         words, middle_of = ", ".join(f"{setting:g}" for setting in near["setting"]), near["validation"].mean()
         ax.annotate(words, (middle_of, place), (0, 6), textcoords="offset points", ha="center", fontsize=7)
 ax.set_yticks(range(len(spans)), spans.index)
-ax.set(xlabel="MAP@R on the validation classes; the number is the setting", xlim=0.435, ylim=(len(spans) - 0.6, -0.7))
+ax.set(xlabel="MAP@R on the validation classes; the number is the setting", ylim=(len(spans) - 0.6, -0.7))
 within = (spans["max"] - spans["min"]).median()
-told = f"Validation score of four settings of each loss; the median span is {within:.2f}."
+told = f"Validation score of three settings of each loss; the median span is {within:.2f}."
 plots.show(plots.describe(ax, told))
 
 # %% tags=["claim"]
@@ -661,15 +665,15 @@ close = [leader, *behind.index[behind["behind by"] < 0.04]]
 close_means, verdicts = class_table("tabletop")[close].mean(), behind.loc[close[1:], "verdict"]
 assert len(close) >= 6 and close_means.max() - close_means.min() < 0.04
 assert "normalised softmax" in close and (verdicts == "cannot be told apart").sum() >= 4
-usual = tuning[(tuning["method"] == "multi-similarity") & (tuning["setting"] == 0.5)].iloc[0]
-assert usual["best_epoch"] == 0 and usual["validation"] == spans.loc["multi-similarity", "min"]
-assert (spans["max"] - spans["min"])["multi-similarity"] > 4 * (close_means.max() - close_means.min())
+wide = tuning[(tuning["method"] == "triplet, semi-hard") & (tuning["setting"] == 0.3)].iloc[0]
+assert wide["best_epoch"] == 0 and wide["validation"] == spans.loc["triplet, semi-hard", "min"]
+assert (spans["max"] - spans["min"])["triplet, semi-hard"] > close_means.max() - close_means.min()
 
 # %%
 behind_by = behind.loc[verdicts.index[verdicts == "behind"], "behind by"]
 told_apart = ", ".join(f"*{m}* ({by:.3f})" for m, by in behind_by.items())
 seed_range = result_table("tabletop").loc[close, "range of seeds"].max()
-moved = spans.loc["multi-similarity"]
+moved = spans.loc["triplet, semi-hard"]
 Markdown(
     f"**No best loss.** {', '.join(f'*{m}*' for m in close)} lie within "
     f"{close_means.max() - close_means.min():.3f} of one another; one loss moves by up to "
@@ -677,9 +681,9 @@ Markdown(
     f"data, which favours it a little), and {(verdicts != 'behind').sum()} of the other "
     f"{len(verdicts)} cannot be told apart from it. Behind: {told_apart or 'none'}. A "
     "small difference can be told where two losses succeed and fail on the same classes. And "
-    "look at *multi-similarity*: with a threshold of 0.5, its usual value, it stays where it "
-    f"began ({moved['min']:.2f} on the validation classes; the weights from before training were "
-    f"kept), with 0.95 it has {moved['max']:.2f}."
+    "look at *triplet, semi-hard*: with a margin of 0.3 it never gets beyond where it began "
+    f"({moved['min']:.2f} on the validation classes; the weights from before training were "
+    f"kept), with a smaller one it has {moved['max']:.2f}."
 )
 
 # %%
@@ -690,7 +694,7 @@ Markdown(
     "A paper that tunes its own loss with care and takes the others from the shelf can have any "
     "order it likes. Three limits of this table: ArcFace is a normalised softmax with a margin, "
     "but the two tried different scales, so that a difference between them need not come from "
-    f"the margin; four values are a small budget, and for {len(at_edge)} of {len(values_tried)} "
+    f"the margin; three values are a small budget, and for {len(at_edge)} of {len(values_tried)} "
     "losses the one chosen lies at the end of its range, so that a wider one may bring some up; "
     "and 240 steps are few."
 )
@@ -973,7 +977,8 @@ plots.show(plots.describe(fig, "Two triplets and the step of the anchor: long wh
 # %% [markdown]
 # ## What we learned
 #
-# - Trained on distances, a small network finds classes that nobody showed it, far better than what it started from.
+# - Trained on distances, a small network finds classes that nobody showed it better than it did before. A larger one
+#   that knows photographs finds the rendered objects better still, without any training: try it first.
 # - Batches must hold pairs: P classes × K images. Of their triplets most are easy; semi-hard ones teach, the hardest
 #   alone let the embedding collapse, which loss and spread show. Other triplets cured it; a larger batch did not.
 # - New classes are the test: split by class, validate on other classes, and let the test decide nothing.
