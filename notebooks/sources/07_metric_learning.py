@@ -343,8 +343,8 @@ for number, (kind, (_, run)) in enumerate(watched.items()):
     axes[1].plot(run.table["step"], run.table["spread"], label=kind, **style)
 axes[0].axhline(MARGIN, color="0.4", lw=1, ls=":")
 axes[0].annotate("the margin", (0, MARGIN), (0, 3), textcoords="offset points", fontsize=8)
-axes[0].set(xlabel="step", ylabel="loss of the triplets mined", ylim=0)
-axes[1].set(xlabel="step", ylabel="mean distance in a batch", ylim=0)
+axes[0].set(xlabel="step", ylabel="loss of the triplets mined", xlim=0, ylim=0)
+axes[1].set(xlabel="step", ylabel="mean distance in a batch", xlim=0, ylim=0)
 axes[1].legend(frameon=False)
 ends = {kind: run.table.iloc[-1] for kind, (_, run) in watched.items()}
 told = ", ".join(f"{kind}: loss {end['loss']:.2f}, mean distance {end['spread']:.2f}" for kind, end in ends.items())
@@ -768,9 +768,9 @@ shelf = Retriever(learned).fit(large_database)  # the encoder makes 32 pixels of
 with tempfile.TemporaryDirectory() as folder:
     shelf.save(Path(folder) / "learned")
     loaded = Retriever.load(Path(folder) / "learned")
-    kinds = sorted({path.suffix for path in Path(folder).rglob("*.*")})
+    saved = [f"{path.name}, {path.stat().st_size:,} bytes" for path in Path(folder).iterdir()]
 assert np.array_equal(shelf.search(large_queries, k=10).indices, loaded.search(large_queries, k=10).indices)
-print("files:", ", ".join(kinds))
+print("saved:", "; ".join(saved))
 
 # %% [markdown]
 # ## Try it
