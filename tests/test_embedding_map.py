@@ -1,6 +1,5 @@
 """`EmbeddingMap`, driven by the messages that the page would send."""
 
-import sys
 import threading
 
 import numpy as np
@@ -8,12 +7,12 @@ import pandas as pd
 import pytest
 from explore_samples import HOSTILE, MeanColour, painted
 
+from cbirkit.explore import embedding_map, projection
 from cbirkit.images import ImageCollection
 
 explore = pytest.importorskip(
     "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
 )
-projection = sys.modules["cbirkit.explore.projection"]
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +332,7 @@ def test_very_few_images(n):
         ({"images": [1]}, TypeError, "ImageCollection"),
         ({"embeddings": np.ones((29, 3))}, ValueError, "29 embeddings for 30"),
         ({"embeddings": np.full((30, 3), np.inf)}, ValueError, "30 of 30 .* not finite"),
-        ({"embeddings": np.ones(30)}, ValueError, "shape"),
+        ({"embeddings": np.ones(30)}, ValueError, "n_dims"),
         ({"method": "mds"}, ValueError, "method"),
         ({"method": np.ones((30, 3))}, ValueError, "positions"),
         ({"method": None}, ValueError, "pca, tsne, umap or positions"),
@@ -396,9 +395,7 @@ def test_odd_embeddings_give_a_map(case, method):
 def test_neighbours_do_not_drown(change, images):
     rows = np.random.RandomState(0).randn(30, 8)
     expected = projection.nearest(rows.astype(np.float32), np.arange(30), 5)
-    seen = sys.modules["cbirkit.explore.embedding_map"]._checked_rows(
-        images, change(rows), "euclidean"
-    )
+    seen = embedding_map._checked_rows(images, change(rows), "euclidean")
     np.testing.assert_array_equal(projection.nearest(seen, np.arange(30), 5), expected)
     plain, moved = (projection.map_quality(rows[:, :2], some, k=5) for some in (rows, change(rows)))
     assert moved.overlap == pytest.approx(plain.overlap) and moved.trustworthiness == pytest.approx(

@@ -8,10 +8,11 @@ import pytest
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 
+from cbirkit.explore import projection
+
 explore = pytest.importorskip(
     "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
 )
-projection = sys.modules["cbirkit.explore.projection"]
 
 
 def blobs(n=60, n_dims=8, seed=0):
@@ -89,9 +90,9 @@ def test_nearest_breaks_ties_by_position_and_leaves_itself_out():
     ("rows", "method", "says"),
     [
         (blobs(), "mds", "'mds'"),
-        (blobs(9), "umap", "at least 10 images, got 9"),
+        (blobs(9), "umap", "needs 10 images, got 9"),
         (np.full((12, 3), np.nan), "pca", "12 of 12 .* not finite"),
-        (np.zeros(12), "pca", "shape"),
+        (np.zeros(12), "pca", "n_dims"),
         ([["a"]], "pca", "numbers"),
     ],
 )

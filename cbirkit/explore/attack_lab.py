@@ -117,8 +117,6 @@ class AttackLab(QueryPage):
     queries : ImageCollection, optional
         Default: the images that the (first) retriever has indexed.
     query : str, path, PIL image or array, optional
-    target : str, optional
-        Id of an indexed image; default the one that the query finds last of the `k`.
     aim : {"leave its place", "a wrong image first", "the target first"}
     epsilon : int
         Bound in grey levels of 255.
@@ -126,8 +124,6 @@ class AttackLab(QueryPage):
         Steps of the attack; results to show.
     by : str, optional
         Column that a right result shares with the query. Default: ``instance`` if there, else ``label``.
-    relevance : Relevance, optional
-        Says what is right, instead of `by`.
 
     Attributes
     ----------
@@ -145,22 +141,11 @@ class AttackLab(QueryPage):
     """
 
     def __init__(
-        self,
-        retriever,
-        *,
-        queries=None,
-        query=None,
-        target=None,
-        aim=AIMS[0],
-        epsilon=4,
-        steps=10,
-        k=6,
-        by=None,
-        relevance=None,
+        self, retriever, *, queries=None, query=None, aim=AIMS[0], epsilon=4, steps=10, k=6, by=None
     ):
         self._retrievers, self._victims = checked_retrievers(retriever), {}
         first, names = next(iter(self._retrievers.values())).images, list(self._retrievers)
-        self._judge, self._k = Judge(by, relevance), whole_number(k, "k", 1, 48)
+        self._judge, self._k = Judge(by), whole_number(k, "k", 1, 48)
         _check(aim, epsilon, steps)
         self._name = Dropdown(options=names, description="network")
         self._aim = Dropdown(options=AIMS, value=aim, description="aim")
@@ -172,15 +157,11 @@ class AttackLab(QueryPage):
         self._button = button("Attack again", tip, self._guarded(self._again))
         self._pictures = TileGrid(tile_size=150, heading="The attack")
         self._results = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
-        self._make_page(
-            first,
-            queries,
-            judge=self._judge,
-            grids=[self._pictures, *self._results],
-            controls=[*(labelled(one, label="86px") for one in controls), self._button],
-        )
+        grids = [self._pictures, *self._results]
+        shown = [*(labelled(one, label="86px") for one in controls), self._button]
+        self._make_page(first, queries, judge=self._judge, grids=grids, controls=shown)
         query = self.queries.ids[0] if query is None else query
-        self._attack(as_query(query, [self.queries, first]), target, aim, epsilon, steps)
+        self._attack(as_query(query, [self.queries, first]), None, aim, epsilon, steps)
         for grid in self._results:
             grid.on("pick", self._guarded(lambda name: self.attack(target=name, aim=AIMS[2])))
         self._on_value(controls, self._again)
@@ -194,7 +175,7 @@ class AttackLab(QueryPage):
 
     @property
     def target(self):
-        """Id of the target."""
+        """Id of the target; at first the image that the query finds last of the `k`."""
         return self._target
 
     def attack(self, query=None, *, target=None, aim=None, epsilon=None, steps=None):
@@ -260,17 +241,9 @@ class AttackLab(QueryPage):
         amplified = np.clip(127.5 + gain * change, 0, 255).astype(np.uint8)
         if aim == AIMS[2]:
             told = target, *(victim.rank(row, target, query) for row in (before, after))
-        self.shown = AttackResult(
-            clean,
-            attacked,
-            amplified,
-            gain,
-            found,
-            victim.found(query, after, self._k, **how),
-            float(before @ after),
-            largest,
-            told,
-        )
+        now, cosine = victim.found(query, after, self._k, **how), float(before @ after)
+        pictures = clean, attacked, amplified
+        self.shown = AttackResult(*pictures, gain, found, now, cosine, largest, told)
         self._query, self._target, self._quiet = query, target, True
         self._steps.max = max(self._steps.max, steps)
         self._aim.value, self._epsilon.value, self._steps.value = aim, int(epsilon), int(steps)

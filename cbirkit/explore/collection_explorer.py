@@ -232,9 +232,8 @@ class CollectionExplorer(Explorer):
         detail = VBox([self._larger, self._known.add_class("cbk-facts")])
         self._pager = Pager(self._guarded(lambda page: setattr(self, "page", page)))
         # They are kept and filled anew, so that focus and scroll position stay: the sheet, then groups.
-        self._grids = [
-            TileGrid(tile_size=108).add_class("cbk-sheet").on("pick", self._guarded(self._pick))
-        ]
+        sheet = TileGrid(tile_size=108).add_class("cbk-sheet")
+        self._grids = [sheet.on("pick", self._guarded(self._pick))]
         self._tables = [TextTable().on("pick", self._guarded(self._pick_row, i)) for i in range(3)]
         self._lists = Box().add_class("cbk-lists")
         detail.add_class("cbk-panel").add_class("cbk-detail")

@@ -116,9 +116,8 @@ class Facts:
         name = self.sorted_column(sort_by)
         if name is None or (name != "id" and name not in self.table):  # or not measured yet
             return np.arange(len(self.table))
-        values = (
-            pd.Series(self.images.ids, dtype=object) if name == "id" else self._comparable(name)
-        )
+        ids = pd.Series(self.images.ids, dtype=object)
+        values = ids if name == "id" else self._comparable(name)
         order = values.rank(method="dense", ascending=name == sort_by)
         return np.argsort(order.fillna(np.inf).to_numpy(), kind="stable")
 

@@ -125,26 +125,17 @@ class CollectionViews:
         if self.found is None and asked.view not in _AT_ONCE:
             told = f"{titled(asked.view)}: all images must be looked at first."
             return CollectionView(titled(asked.view), told, where=progress, waits=True)
-        make = {
-            "contact sheet": self._sheet,
-            "copies": self._copies,
-            "near-copies": self._near_copies,
-            "outliers": self._outliers,
-            "broken files": self._broken,
-            "classes": self._classes,
-            "sizes": self._sizes,
-        }[asked.view]
+        make = getattr(self, f"_{asked.view.replace(' ', '_').replace('-', '_')}")
         filtered = f" with {asked.filtered}" if asked.filtered else ""
         # A sentence, all that there is, how many of it on a page, and what makes sections of a page.
         told, (items, what), per_page, sections = make(asked, kept, filtered)
         part, *pages = paged(items, asked.page, per_page, what)
-        return CollectionView(
-            titled(asked.view), told, tuple(sections(part) if len(items) else ()), None, *pages
-        )
+        sections = tuple(sections(part)) if len(items) else ()
+        return CollectionView(titled(asked.view), told, sections, None, *pages)
 
     # ------------------------------------------------------------------ one image after the other
 
-    def _sheet(self, asked, kept, filtered):
+    def _contact_sheet(self, asked, kept, filtered):
         told = f"Contact sheet of {_count(len(kept), 'image')}{filtered}."
         return told, (kept, "images"), self._page_size, partial(self._tiled, asked.sort_by, None)
 
@@ -240,7 +231,7 @@ class CollectionViews:
 
     # ------------------------------------------------------------------ tables
 
-    def _broken(self, _asked, _kept, _filtered):
+    def _broken_files(self, _asked, _kept, _filtered):
         rows = list(self.found.problems[["name", "reason"]].astype(str).itertuples(index=False))
         told = f"{_count(len(rows), 'file')} that cannot be read, with the reason."
         return told if rows else "Every file can be read.", (rows, "files"), _ROWS, self._reasons
@@ -277,10 +268,8 @@ class CollectionViews:
         told = f"{len(facts):,} images{filtered}: width {_span(facts['width'])}, height "
         told += f"{_span(facts['height'])}; {_count(len(counts), 'size')}."
         edges = bin_edges(facts["longer_side"].to_numpy()).tolist()
-        sides, ways = (
-            np.histogram(facts["longer_side"], edges)[0],
-            facts["orientation"].value_counts(),
-        )
+        sides = np.histogram(facts["longer_side"], edges)[0]
+        ways = facts["orientation"].value_counts()
         ends = [{"longer_side": (low, high - 1)} for low, high in pairwise(edges)]
         ends = [one if n else None for one, n in zip(ends, sides, strict=True)]
         spans = [f"{a:,} to {b - 1:,}" if b > a + 1 else f"{a:,}" for a, b in pairwise(edges)]

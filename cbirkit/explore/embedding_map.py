@@ -1,6 +1,5 @@
 """`EmbeddingMap`: a collection laid out by its embeddings, to be looked around in, selected from and asked."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -24,11 +23,8 @@ GIVEN = "given positions"
 _LONGEST_PATH = 12
 _AT_ONCE = 5000  # of more images, the quality of a map is measured in the thread
 _MOST_POINTS = 20_000  # of more, a sample is drawn on the picture
-_PAGE, _SIZE, _PREVIEW = (
-    24,
-    120,
-    200,
-)  # selected images on a page; pixels of theirs and of the one beside a point
+_PAGE = 24  # selected images on a page
+_SIZE, _PREVIEW = 120, 200  # pixels of theirs, and of the one beside a point
 
 
 class EmbeddingMap(Explorer):
@@ -237,9 +233,8 @@ class EmbeddingMap(Explorer):
         if ready and self.quality is not None:
             return
         if not ready:
-            self._status.say(
-                f"{_named(method)} is being fitted to {n:,} images; PCA is shown so far."
-            )
+            told = f"{_named(method)} is being fitted to {n:,} images; PCA is shown so far."
+            self._status.say(told)
 
         def work():
             if self.quality is None:
@@ -325,12 +320,10 @@ class EmbeddingMap(Explorer):
         part, _, n_pages = paged(self._chosen, page, _PAGE, "images")
         ids, texts = self.images.ids[part], self._colouring.groups(self.colour_by).texts[part]
         pictures = self._thumbnails.get(self.images, ids, _SIZE)
-        tiles = [
-            Tile(
-                i, picture, f"selected {i}, {text}".strip(" ,"), text, title=f"{i}\n{text}".strip()
-            )
-            for i, picture, text in zip(ids, pictures, texts, strict=True)
-        ]
+        tiles = []
+        for i, picture, text in zip(ids, pictures, texts, strict=True):
+            words = {"alt": f"selected {i}, {text}".strip(" ,"), "title": f"{i}\n{text}".strip()}
+            tiles.append(Tile(i, picture, caption=text, **words))
         self._grid.show(tiles, heading="Selected", summary=f"{len(self._chosen):,} images")
         self._pager.show(page, n_pages)
 
@@ -344,64 +337,33 @@ class EmbeddingMap(Explorer):
         picture = self._thumbnails.get(self.images, [self.images.ids[at]], _PREVIEW)[0]
         return picture, f"{self.images.ids[at]}\n{text}".strip()
 
-    def _view(self):
-        texts = None
-        if self.colour_by != NOTHING:
-            texts = self._colouring.groups(self.colour_by).texts
+    def static(self):
+        """The map as a `matplotlib.figure.Figure` with a description: points with some thumbnails, the selected ones ringed."""
+        points, drawn, texts = self.points, np.arange(len(self.points)), None
         title = f"{_named(self._shown)}, coloured by {self.colour_by}\n{self._told}"
-        return MapView(self.images, self.points, texts, title, self._chosen, self._marks)
-
-
-@dataclass(frozen=True, eq=False)
-class MapView:
-    """A map as a picture: points with some thumbnails, the selected ones ringed, the query joined to its neighbours.
-
-    Attributes
-    ----------
-    images : ImageCollection
-    points : array (n_images, 2)
-    texts : array (n_images,) of str, or None
-        What to colour by.
-    title : str
-    chosen : array of int
-        Positions of the selected images.
-    marks : dict
-        ``query`` (position or -1), ``path``, ``neighbours`` (positions), ``verdicts``.
-    """
-
-    images: object
-    points: np.ndarray
-    texts: np.ndarray | None
-    title: str
-    chosen: np.ndarray
-    marks: dict
-
-    def draw(self):
-        """The map as a `matplotlib.figure.Figure` with a description."""
-        points, title, drawn = self.points, self.title, np.arange(len(self.points))
         if len(points) > _MOST_POINTS:
             drawn = np.sort(check_random_state(0).choice(len(points), _MOST_POINTS, replace=False))
             title += f"; {_MOST_POINTS:,} points drawn"
         ax = Figure(figsize=(9.2, 5.6), layout="constrained").subplots()
-        texts = None if self.texts is None else self.texts[drawn]
+        if self.colour_by != NOTHING:
+            texts = self._colouring.groups(self.colour_by).texts[drawn]
         draw_points(points[drawn], texts, thumbnails=self.images[drawn], ax=ax)
         told = ax.get_label()
         plain_text(ax.set_title(title, fontsize=9))
-        if n := len(self.chosen):
+        if n := len(self._chosen):
             ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.8, "zorder": 5}
-            ax.scatter(*points[self.chosen].T, s=46, **ring)
+            ax.scatter(*points[self._chosen].T, s=46, **ring)
             told += f" {n:,} images are selected and ringed."
-        for one, other in pairwise(self.marks["path"]):
+        for one, other in pairwise(self._marks["path"]):
             arrow = {"arrowstyle": "->", "color": BLUE, "lw": 1.5}
             ax.annotate("", xy=points[other], xytext=points[one], arrowprops=arrow, zorder=6)
         told += self._draw_query(ax)
-        ax.set(xlabel="map, first dimension (no unit)", ylabel="map, second dimension (no unit)")
         return describe(ax, f"{title}. {told}").figure
 
     def _draw_query(self, ax):
         """Lines from the query to its neighbours, drawn as `VERDICTS` has it; returns words about them."""
-        points, query = self.points, self.marks["query"]
-        near, verdicts = self.marks["neighbours"], self.marks["verdicts"]
+        points, query = self.points, self._marks["query"]
+        near, verdicts = self._marks["neighbours"], self._marks["verdicts"]
         ring = {"facecolors": "none", "zorder": 6}
         for i, verdict in zip(near, verdicts, strict=True):
             colour, line = VERDICTS[verdict or "unknown"][:2]
@@ -417,9 +379,8 @@ class MapView:
         above = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center", "fontsize": 8}
         ax.annotate("query", points[query], bbox=box, zorder=7, **above)
         right = f", {verdicts.count('right')} of them right" if any(verdicts) else ""
-        return (
-            f" The query {self.images.ids[query]} is joined to its {len(near)} neighbours{right}."
-        )
+        name = self.images.ids[query]
+        return f" The query {name} is joined to its {len(near)} neighbours{right}."
 
 
 def _named(method):

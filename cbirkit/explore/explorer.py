@@ -61,9 +61,8 @@ class Explorer(Pictured, VBox):
             action(*args)
         except _OF_THE_READER as problem:
             self._status.say(str(problem), problem=True)
-        except (
-            Exception
-        ) as error:  # a defect, not a mistake of the reader: the log has the traceback
+        # a defect, not a mistake of the reader: the log has the traceback
+        except Exception as error:
             log.exception("%s failed", type(self).__name__)
             words = f"this failed with {type(error).__name__}: {error}; the log has the details"
             self._status.say(words, problem=True)
@@ -136,9 +135,7 @@ def checked_embeddings(embeddings, ids=None):
         raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
     n = len(embeddings) if embeddings.ndim else 0
     if embeddings.ndim != 2 or embeddings.size == 0:
-        raise ValueError(
-            f"embeddings must have the shape (n_images, n_dims), got {embeddings.shape}"
-        )
+        raise ValueError(f"embeddings must be (n_images, n_dims), got {embeddings.shape}")
     if ids is not None and n != len(ids):
         raise ValueError(f"got {n} embeddings for {len(ids)} images; give one row an image")
     if bad := int((~np.isfinite(embeddings)).any(axis=1).sum()):

@@ -57,7 +57,7 @@ function makeLegend(parent, ink, choose) {
     parent.replaceChildren();
     legend.forEach((group, i) => {
       const title = `Select all ${group.count} of ${group.name}`;
-      const button = makeButton("cbk-button cbk-map-group", parent, "", () => choose(i), { title });
+      const button = makeButton("cbk-plain cbk-map-group", parent, "", () => choose(i), { title });
       const sign = make("canvas", "", button, "", { width: 32, height: 32, "aria-hidden": true });
       drawShape(sign.getContext("2d"), group, 16, 16, 11, ink());
       make("span", "", button, `${group.name} (${group.count})`);

@@ -269,6 +269,5 @@ def _counts(listing, rows):
     shares = [one["share"] for one in rows if one["group"] in (PUBLISHED, TIES)]
     if None in shares:
         return text
-    return (
-        f'{text} What gets published as "AP" of this list: {min(shares):.3f} to {max(shares):.3f}.'
-    )
+    most = f"{min(shares):.3f} to {max(shares):.3f}"
+    return f'{text} What gets published as "AP" of this list: {most}.'

@@ -1,9 +1,11 @@
 """What the Metric Lab edits (one ranked list with its truth), the examples it starts from, and how each number comes about."""
 
 import math
+import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -189,65 +191,14 @@ def _expected_terms(ties):
     return terms
 
 
-def _tied(*sizes):
-    """Ties of consecutive groups of these sizes."""
-    return tuple(i < size - 1 for size in sizes for i in range(size))[:-1]
+def _read_presets():
+    """The examples of ``metric_presets.toml``: name: (the list, which number to explain, what there is to see)."""
+    text, presets = Path(__file__).with_name("metric_presets.toml").read_text("utf-8"), {}
+    for name, one in tomllib.loads(text).items():
+        metric, note = one.pop("metric"), one.pop("note")
+        ties = [i < size - 1 for size in one.pop("tied", ()) for i in range(size)][:-1]
+        presets[name] = Listing(**one, ties=ties), metric, note
+    return presets
 
 
-PRESETS = {  # name: (the list, which number to explain, what there is to see)
-    "hits at 2, 4 and 8": (
-        Listing((0, 1, 0, 1, 0, 0, 0, 1), k=5),
-        "trapezoid_map",
-        "The finite sum and the trapezoid of the Oxford and Paris code differ wherever a miss precedes a hit.",
-    ),
-    "2 found of 20": (
-        Listing((1, 0, 0, 1, 0, 0, 0, 0, 0, 0), missing=18, k=10),
-        "map@10/hits",
-        "AP@10 of one list, ten times as large or as small, depending on what the sum is divided by.",
-    ),
-    "finds 1 of 3": (
-        Listing((1, 0, 0, 0), missing=2, k=4),
-        "map@4/hits",
-        'Divided by hits, this is perfect. Compare "finds 3 of 3".',
-    ),
-    "finds 3 of 3": (
-        Listing((1, 1, 0, 1), k=4),
-        "map@4/hits",
-        'Everything was found, and divided by hits it scores less than "finds 1 of 3".',
-    ),
-    "MAP@R, R = 4": (
-        Listing((1, 0, 1, 1, 0, 0, 1), k=4),
-        "map@r",
-        "MAP@R and R-precision look at the first R ranks: the hit at rank 7 does not count.",
-    ),
-    "graded": (
-        Listing((3, 2, 0, 1, 2), k=5),
-        "ndcg@5",
-        "Gains of 0 to 3. Exponential and linear gains give two nDCGs; precision sees only whether a gain is there.",
-    ),
-    "ties of 2, 3 and 4": (
-        Listing((1, 0, 1, 0, 0, 1, 1, 0, 0), _tied(2, 3, 4), k=5),
-        "expected_map",
-        'Results at equal distance may come in any order. "AP" takes the order shown.',
-    ),
-    "ties of 1, 3 and 3": (
-        Listing((0, 1, 1, 0, 1, 0, 0), _tied(1, 3, 3), k=5),
-        "expected_map",
-        "Sorting does not decide between equals: the mean over all orders does not depend on luck.",
-    ),
-    "one tie of 8": (
-        Listing((1, 0, 1, 0, 0, 1, 0, 0), _tied(8), k=5),
-        "worst_map",
-        "A method that cannot tell anything apart: from very bad to perfect, by the order in which files were read.",
-    ),
-    "junk": (
-        Listing((JUNK, 1, 0, JUNK, 1, 0, 0, 1), k=5),
-        "map",
-        "Junk (the query itself, other photographs of a doubtful kind) is deleted before ranks are counted.",
-    ),
-    "the query left in": (
-        Listing((1, 1, 0, 1, 0, 0, 1), k=4),
-        "ukbench",
-        "UKBench counts the query itself, which here stands first: 4 is the best score, and 1 is for free.",
-    ),
-}
+PRESETS = _read_presets()

@@ -28,15 +28,12 @@ class FilterRow(Box):
     def __init__(self, facts, on_change, column=None):
         self._facts, self._on_change, self._quiet = facts, on_change, True
         self._fixed, self._values = column, []
-        self._column = labelled(
-            Dropdown(description="only"), "Column to choose images by", width="200px", label="36px"
-        )
+        self._column, self._sort = (Dropdown(description=one) for one in ("only", "order"))
+        labelled(self._column, "Column to choose images by", width="200px", label="36px")
+        labelled(self._sort, "Order of the images", width="220px", label="36px")
         self._value = labelled(Dropdown(), "Value that the images shown have", width="170px")
         self._name = Text(placeholder="part of a name", continuous_update=False)
         labelled(self._name, "What names or labels of the images shown hold", width="130px")
-        self._sort = labelled(
-            Dropdown(description="order"), "Order of the images", width="220px", label="36px"
-        )
         self._all = button("Show all", "Take all filters off", self._clear)
         shown = [self._column, self._value, self._name, self._all, self._sort]
         super().__init__(shown if column is None else shown[1:3])
@@ -146,9 +143,7 @@ class ImagePicker(VBox):
         offered = self._column if self._column in self._facts.choices else ""
         self.grid = TileGrid(tile_size=84).on("pick", on_pick)
         self.pager, self._where = Pager(self.turn), Label()
-        self._filters = FilterRow(
-            self._facts, lambda chosen, name, _: self._keep(chosen, name), offered
-        )
+        self._filters = FilterRow(self._facts, self._keep, offered)
         title = Label("Pick a query")
         title.add_class("cbk-title")
         shuffle = button("Shuffle", "Another order", self.shuffle)
@@ -176,7 +171,7 @@ class ImagePicker(VBox):
         self._kept = self._order[np.isin(self._order, self._kept)]
         self.turn(1)
 
-    def _keep(self, filters, name):
+    def _keep(self, filters, name, _sort_by=None):
         keep = self._facts.mask(dict(filters), name)
         self._kept = self._order[keep[self._order]]
         self.turn(1)

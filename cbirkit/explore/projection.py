@@ -160,9 +160,8 @@ def map_quality(points, embeddings, *, k=10, random_state=0):
 
 def nearest(embeddings, chosen, k):
     """The k nearest others of some rows (n_chosen, k), int64, nearest first; ties by position."""
-    return _others(
-        Exact("euclidean").fit(embeddings).kneighbors(embeddings[chosen], k + 1)[1], chosen
-    )
+    index = Exact("euclidean").fit(embeddings)
+    return _others(index.kneighbors(embeddings[chosen], k + 1)[1], chosen)
 
 
 def _others(near, chosen):
@@ -191,13 +190,9 @@ def check_method(method, n_images):
     """Raise ValueError for an unknown method, or one that this few images are too few for."""
     if not isinstance(method, str) or method not in METHODS:
         known = ", ".join(METHODS)
-        raise ValueError(
-            f"method must be one of {known} or positions (n_images, 2), got {method!r}"
-        )
+        raise ValueError(f"method must be one of {known} or (n_images, 2), got {method!r}")
     if n_images < (least := _LEAST_IMAGES[method]):
-        raise ValueError(
-            f"{method} needs at least {least} images, got {n_images}; use method='pca'"
-        )
+        raise ValueError(f"{method} needs {least} images, got {n_images}; use method='pca'")
 
 
 def _pca(embeddings, seed):

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -92,10 +93,7 @@ def checked_box(box, width, height):
     x, y, w, h = box
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if right <= left or bottom <= top:
-        raise ValueError(
-            f"the region {w} x {h} px at ({x}, {y}) holds nothing of the {width} x {height} px picture; "
-            "drag a rectangle over it"
-        )
+        raise ValueError(f"the region {w} x {h} px at ({x}, {y}) holds nothing of the picture")
     return left, top, right - left, bottom - top
 
 
@@ -146,11 +144,9 @@ class Query:
         """Width and height of the whole picture, read from the head of the file where that is possible."""
         file = self.images.path(self.name) if self.images is not None else self.source
         if isinstance(file, str | os.PathLike | bytes):
-            try:
+            with suppress(ImageProblem):  # decoding it will say what is wrong
                 if size := size_in_head(file):
                     return size
-            except ImageProblem:  # decoding it will say what is wrong
-                pass
         return self.picture().shape[1::-1]
 
     def preview(self, thumbnails):
@@ -395,10 +391,8 @@ class FixedRetriever:
 
     def search(self, query, k):
         """The k nearest, the query itself left out, as a `Ranking`."""
-        name = (
-            query if isinstance(query, str) else query.ids[0] if hasattr(query, "ids") else "query"
-        )
-        distances = self._distances[None]
+        known, distances = getattr(query, "ids", ["query"]), self._distances[None]
+        name = query if isinstance(query, str) else known[0]
         return Ranking.from_distances(distances, [name], self.images.ids, k=k, exclude_self=True)
 
 

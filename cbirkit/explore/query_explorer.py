@@ -97,14 +97,9 @@ class QueryExplorer(QueryPage):
         others, right = [("nothing", None), *((name, name) for name in names)], names[1:2] or [None]
         self._right = Dropdown(options=others, value=right[0], description="right")
         controls = [self._k, self._left, self._right][: 3 if len(names) > 1 else 1]
-        self._make_page(
-            first,
-            queries,
-            cropper=Cropper(),
-            judge=self._judge,
-            grids=[TileGrid(tile_size=104) for _ in names[:2]],
-            controls=[self._back, *map(labelled, controls)],
-        )
+        parts = {"cropper": Cropper(), "controls": [self._back, *map(labelled, controls)]}
+        grids = [TileGrid(tile_size=104) for _ in names[:2]]
+        self._make_page(first, queries, judge=self._judge, grids=grids, **parts)
         if by is not None:
             self.queries.column(by), first.column(by)
         query = self.queries.ids[0] if query is None else query
@@ -207,11 +202,8 @@ class QueryExplorer(QueryPage):
         """Search first, so that nothing changes on the page if that fails."""
         both = [self._left.value, self._right.value]
         how = {"judge": self._judge, "thumbnails": self._thumbnails}
-        found = {
-            name: find(self._retrievers[name], query, self.k, **how)
-            for name in dict.fromkeys(both)
-            if name is not None
-        }
+        names = [name for name in dict.fromkeys(both) if name is not None]
+        found = {name: find(self._retrievers[name], query, self.k, **how) for name in names}
         preview, size = query.preview(self._thumbnails), query.size()
         if remember and not query.same_as(self._current):
             self.history = [*self.history, self._current][-_MOST_REMEMBERED:]
@@ -223,9 +215,7 @@ class QueryExplorer(QueryPage):
         self._cropper.show(preview, *size, name=query.name, box=query.box)
         self._mark_query(query)
         self._back.disabled = not self.history
-        part = (
-            "" if query.box is None else " (region of {2} x {3} px at {0}, {1})".format(*query.box)
-        )
+        part = " (region of {2} x {3} px at {0}, {1})".format(*query.box) if query.box else ""
         names = {name: f"{name}: " * (len(found) > 1) for name in found}
         told = "; ".join(f"{names[name]}{one.summary}" for name, one in found.items())
         self._status.say(f"Nearest to {query.name}{part}: {told}")

@@ -274,10 +274,8 @@ class Cropper(PageWidget):
         if not all(type(n) is int and n >= 0 for n in (size, part, parts)) or len(buffers) != 1:
             raise ValueError(f"the upload of {name} was not understood; run the cell again")
         if size > MAX_BYTES:
-            raise ValueError(
-                f"{name} is {size / 2**20:.0f} MiB and uploads end at {MAX_BYTES // 2**20} MiB; "
-                "use explorer.search(path) for a file this large"
-            )
+            limit = f"uploads end at {MAX_BYTES // 2**20} MiB"
+            raise ValueError(f"{name} is {size / 2**20:.0f} MiB and {limit}; search(path) takes it")
         head, chunks = (name, size, parts), []
         if part:
             known, chunks = self._arriving or (None, [])
@@ -366,10 +364,9 @@ class Pager(Box):
 
     def __init__(self, on_turn):
         self._on_turn, self._quiet = on_turn, False
-        self._previous = button(
-            "Previous", "The page before", lambda: self._go(self._page.value - 1)
-        )
-        self._next = button("Next", "The page after", lambda: self._go(self._page.value + 1))
+        before, after = (lambda by=by: self._go(self._page.value + by) for by in (-1, 1))
+        self._previous = button("Previous", "The page before", before)
+        self._next = button("Next", "The page after", after)
         self._page = BoundedIntText(1, min=1, max=1, description="page")
         labelled(self._page, "Number of the page", width="110px", label="36px")
         self._page.observe(lambda change: self._go(change.new), "value")
