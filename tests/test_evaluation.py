@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbirkit import Ranking, Relevance, compare, evaluate
-from cbirkit.evaluation import DEFAULT
+from cbirkit.evaluation.evaluate import DEFAULT
 from cbirkit.indexes import Exact
 from cbirkit.metrics import METRICS, find_metric
+from cbirkit.ranking import codes
 
 EVERY = [m.at(3).name for m in METRICS if m.name != "ukbench"]
 
@@ -51,8 +52,8 @@ def test_average_precision_with_junk_and_self_against_a_loop(data):
     ranking = Ranking.from_distances(table, queries, database)
     relevance = Relevance.from_sets(queries, database, listed["+"], listed["j"])
     expected = [
-        naive_ap(ranking.row(q).id, set(p) - {q}, {*j, q})
-        for q, p, j in zip(queries, listed["+"], listed["j"], strict=True)
+        naive_ap(ranking[n].id, set(p) - {q}, {*j, q})
+        for n, (q, p, j) in enumerate(zip(queries, listed["+"], listed["j"], strict=True))
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no query has a positive
@@ -191,7 +192,7 @@ def test_every_metric_has_a_definition_in_the_protocol():
 def test_blocks_do_not_change_the_scores(monkeypatch):
     ranking, relevance = case()
     whole = evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query
-    monkeypatch.setitem(evaluate.__globals__, "_BLOCK", 60)
+    monkeypatch.setattr(codes, "_BLOCK", 60)
     pd.testing.assert_frame_equal(
         whole, evaluate(ranking, relevance, metrics=EVERY, n_bootstrap=0).per_query
     )
@@ -217,7 +218,7 @@ def test_the_order_of_queries_and_database_does_not_matter():
 def test_unknown_ids_are_refused_and_missing_ones_told():
     ranking, relevance = case()
     other = Relevance.from_labels(["x"], ranking.database_ids, [0], [0] * 30)
-    with pytest.raises(ValueError, match="12 of the 12 query ids .* such as 'q0'"):
+    with pytest.raises(ValueError, match="12 of the 12 query ids, such as 'q0'"):
         evaluate(ranking, other)
     other = Relevance.from_labels(ranking.query_ids, ["x"], [0] * 12, [0])
     with pytest.raises(ValueError, match="30 of the 30 database ids"):
@@ -386,13 +387,13 @@ def test_bad_requests():
     for names in (["map", "map"], []):
         with pytest.raises(ValueError, match="none twice"):
             evaluate(ranking, relevance, metrics=names)
-    with pytest.raises(ValueError, match="give one group for each query"):
+    with pytest.raises(ValueError, match="2 groups for 12 queries"):
         evaluate(ranking, relevance, groups=[1, 2])
     with pytest.raises(ValueError, match="missing values"):
         evaluate(ranking, relevance, groups=[None] * 12)
     with pytest.raises(ValueError, match="^groups must be text or numbers"):
         evaluate(ranking, relevance, groups=[["x"]] * 12)
-    with pytest.raises(KeyError, match="not asked for"):
+    with pytest.raises(KeyError, match="ndcg"):
         evaluate(ranking, relevance)["ndcg"]
 
 
@@ -453,9 +454,7 @@ def test_the_default_metrics_fit_the_depth():
 
 def test_cutoffs_beyond_the_ranking():
     ranking, relevance = case(k=5)
-    with pytest.raises(
-        ValueError, match="p@6 needs 6 ranks, the ranking has 5; search with k >= 6"
-    ):
+    with pytest.raises(ValueError, match="p@6: the ranking has 5 ranks; search with k >= 6"):
         evaluate(ranking, relevance, metrics=["p@6"])
     whole, relevance = case(n_database=5)  # the whole database is there: p@6 is known
     positives = relevance.n_positives[relevance.n_positives > 0]

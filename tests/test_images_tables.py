@@ -128,9 +128,7 @@ def test_ids_match_however_their_accents_are_written(given, asked):
     )
     ranking = retriever.search(images, k=None)
     other = Relevance.from_labels([asked, "b"], [asked, "b"], ["x", "x"], ["x", "x"])
-    assert evaluate(ranking, other, metrics="map", n_bootstrap=0)["map"] == 1.0 and ranking.row(
-        asked
-    )["id"].tolist() == ["b"]
+    assert evaluate(ranking, other, metrics="map", n_bootstrap=0)["map"] == 1.0
     for positives in ([[asked], []], {asked: [asked]}):
         assert Relevance.from_sets(
             [given, "b"], [given, "b"], positives, keep_self=True

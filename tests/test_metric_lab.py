@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -244,3 +245,7 @@ def test_a_metric_is_one_function_and_one_line(monkeypatch):
     assert found["mrr"] == 0.5 and "mrr: 1 / rank of the first hit" in found.protocol
     shown = row(line, Listing((0, 1, 1)))
     assert (shown["shown"], shown["line"]) == ("0.500", "1 / rank of the first hit = 0.500000")
+    first_three = partial(metrics.precision_at_k, k=3)
+    line = ranked.Metric("p3", "P@3", "hits / 3", first_three, "of the first k", 3, "chances", 3)
+    shown = row(line, Listing((0, 1, 1, 1)))
+    assert (shown["line"], shown["terms"]) == ("2 / 3 = 0.666667", ["", "1", "1", ""])

@@ -243,12 +243,12 @@ def test_empty_and_perfect():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: average_precision([0, 2]), "other than 0 and 1"),
-        (lambda: average_precision([0, np.nan]), "other than 0 and 1"),
+        (lambda: average_precision([0, 2]), "not of 0 and 1"),
+        (lambda: average_precision([0, np.nan]), "not of 0 and 1"),
         (lambda: average_precision(1), "single value"),
         (lambda: average_precision([1, 1], 1), "2 relevant items, n_positives says 1"),
-        (lambda: average_precision([1, 1], [2, 2]), "one for each"),
-        (lambda: average_precision([1, 1], 2.5), "whole numbers"),
+        (lambda: average_precision([1, 1], [2, 2]), "a whole number each"),
+        (lambda: average_precision([1, 1], 2.5), "a whole number each"),
         (lambda: average_precision([1], estimator="area"), "'area' is unknown"),
         (lambda: average_precision_at_k([1], 1, normalize="k"), "'k' is unknown"),
         (lambda: metrics.precision_at_k([1], 0), "k=0 is not a cut-off"),

@@ -335,9 +335,8 @@ def test_search_embeddings(retriever):
     middle = retriever.embeddings[[0, 3]].mean(axis=0)
     ranking = retriever.search_embeddings(middle, k=7)
     assert ranking.indices[0].tolist() == by_hand(retriever.embeddings, middle)
-    assert retriever.search_embeddings(retriever.embeddings[:2], k=1, ids=["a", "b"]).row(
-        "b"
-    ).id.tolist() == ["cat/3.png"]
+    found = retriever.search_embeddings(retriever.embeddings[:2], k=1, ids=["a", "b"])
+    assert found[1].id.tolist() == ["cat/3.png"]
     with pytest.raises(ValueError, match="dimensions"):
         retriever.search_embeddings(np.zeros((1, 5)), k=1)
 

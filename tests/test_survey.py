@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from cbirkit import ImageCollection
 from cbirkit.encoders import ColorHistogram, TinyImage
-from cbirkit.evaluation import check_leaks, difference_hash, survey
-from cbirkit.evaluation.survey import KINDS, _Facts, _near
+from cbirkit.evaluation import check_leaks, survey
+from cbirkit.evaluation.survey import KINDS, _Facts, _near, difference_hash
 
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -179,7 +179,7 @@ def test_broken_files_are_named_and_rows_stay_with_their_images(folder):
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"), [(np.ones((3, 2)), "one row for each"), (np.full((2, 2), np.nan), "NaN")]
+    ("rows", "words"), [(np.ones((3, 2)), "a row for each"), (np.full((2, 2), np.nan), "NaN")]
 )
 def test_bad_embeddings_are_told(rows, words):
     images = collection(picture(0), picture(1))

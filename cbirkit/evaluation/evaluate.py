@@ -2,7 +2,7 @@
 
 import html
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
@@ -12,12 +12,10 @@ from sklearn.utils import check_random_state
 
 from cbirkit.metrics import find_metric
 from cbirkit.metrics.ranked import Hits, Ties
-from cbirkit.ranking import Relevance
-from cbirkit.ranking.codes import own_positions, positions_of
+from cbirkit.ranking.codes import own_positions, positions_of, row_blocks
 
 from .resample import bootstrap_means, draw_counts, group_codes, holm, interval, sign_flip_test
 
-_BLOCK = 1 << 20  # ranks looked at together: temporary arrays stay near 8 MB each
 _TIES_MATTER = 1e-3  # change of a score
 _NOTHING = "every database item is relevant to every query, so that any ranking is perfect"
 DEFAULT = ("map", "p@1", "p@10", "recall@10", "hit_rate@10")
@@ -36,9 +34,8 @@ class _Report:
         return [(self.summary, True)]
 
     def __repr__(self):
-        tables = [
-            t.to_string(float_format=format_score, index=named) for t, named in self._tables()
-        ]
+        pairs = self._tables()
+        tables = (one.to_string(float_format=format_score, index=named) for one, named in pairs)
         return "\n\n".join([*tables, self.protocol])
 
     def _repr_html_(self):
@@ -76,8 +73,6 @@ class Evaluation(_Report):
     protocol: str
 
     def __getitem__(self, metric):
-        if metric not in self.summary.index:
-            raise KeyError(f"{metric!r} was not asked for, only {', '.join(self.summary.index)}")
         return float(self.summary.loc[metric, "mean"])
 
 
@@ -225,16 +220,12 @@ def compare(
     metric, ids, scored = first.columns[0], first.index, first["n_positives"].to_numpy() > 0
     per_query = pd.DataFrame({name: one.per_query[metric][ids] for name, one in found.items()})
     values, codes = per_query.to_numpy()[scored], group_codes(groups, ids, scored)
-    if not np.isfinite(values).all():
-        raise ValueError(f"{metric} is infinite for a query (nothing found); compare by map, say")
+    if not len(values) or not np.isfinite(values).all():
+        problem = "is infinite for a query (nothing found)" if len(values) else "needs positives"
+        raise ValueError(f"{metric} {problem}; the systems cannot be compared by it")
     rng = check_random_state(random_state)
-    if not len(values):
-        values, codes = np.full((1, len(systems)), np.nan), np.zeros(1, int)
     draws = bootstrap_means(values, codes, n_draws, rng)
-    low, high = interval(draws)
-    index = pd.Index(list(systems), name="system")
-    summary = pd.DataFrame({"mean": values.mean(axis=0), "low": low, "high": high}, index=index)
-    summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
+    summary = _summary("system", list(systems), values.mean(axis=0), interval(draws), scored)
     test = values, draws, list(systems), codes, n_draws, rng
     rows = [_pair(*pair, *test) for pair in combinations(range(len(systems)), 2)]
     pairs = pd.DataFrame(rows, columns=_PAIR)
@@ -269,12 +260,10 @@ def _evaluate(aligned, metrics, ties, n_bootstrap, groups=None, random_state=0, 
     if aligned.says_nothing:
         warn(f"{_NOTHING}; are the labels right?")
     values = {metric: columns[metric.name][scored] for metric in chosen}
-    means = [float(_centre(m)(v)) if scored.any() else np.nan for m, v in values.items()]
+    means = [getattr(np, m.average)(v) if scored.any() else np.nan for m, v in values.items()]
     ids = aligned.ranking.query_ids
-    low, high = _intervals(values, group_codes(groups, ids, scored), n_bootstrap, random_state)
-    index = pd.Index([metric.name for metric in chosen], name="metric")
-    summary = pd.DataFrame({"mean": means, "low": low, "high": high}, index=index)
-    summary["n_scored"], summary["n_skipped"] = int(scored.sum()), int((~scored).sum())
+    bounds = _intervals(values, group_codes(groups, ids, scored), n_bootstrap, random_state)
+    summary = _summary("metric", [metric.name for metric in chosen], means, bounds, scored)
     columns["n_positives"] = aligned.n_positives
     per_query = pd.DataFrame(columns, index=pd.Index(ids, name="query"))
     texts = [_definition(m, ties) + f" [{notes[m.name]}]" * bool(notes[m.name]) for m in chosen]
@@ -283,8 +272,10 @@ def _evaluate(aligned, metrics, ties, n_bootstrap, groups=None, random_state=0, 
     return Evaluation(per_query, summary, "\n".join(texts))
 
 
-def _centre(metric):
-    return np.median if metric.average == "median" else np.mean
+def _summary(what, names, means, bounds, scored):
+    index, columns = pd.Index(names, name=what), ["mean", "low", "high"]
+    table = pd.DataFrame(np.column_stack([means, *bounds]), index, columns)
+    return table.assign(n_scored=int(scored.sum()), n_skipped=int((~scored).sum()))
 
 
 def _unit(groups):
@@ -305,25 +296,19 @@ def _choose_metrics(aligned, names, ties):
         raise ValueError(f"metrics must name at least one, and none twice, got {asked}")
     chosen = [find_metric(name) for name in asked]
     if names is DEFAULT and aligned.uncertain(chosen[0]).any():
-        # the ranks that every cut ranking has, where they differ by no more than the query itself; else the most
-        depths = aligned.n_ranked[~aligned.complete]
-        depth = max(1, int(depths.min() if depths.min() >= depths.max() - 1 else depths.max()))
-        cut = [f"map@{depth}", "p@1"]
-        cut += [f"{name}@{min(10, depth)}" for name in ("p", "recall", "hit_rate")]
-        return [find_metric(name) for name in dict.fromkeys(cut)]
+        # of queries that are in the database the ranking holds one rank less
+        depth = max(1, aligned.n_ranked[~aligned.complete].max())
+        rest = (f"{name}@{min(10, depth)}" for name in ("p", "recall", "hit_rate"))
+        return [find_metric(name) for name in dict.fromkeys([f"map@{depth}", "p@1", *rest])]
     for metric in chosen:
-        uncertain, k = aligned.uncertain(metric).any(), aligned.ranking.k
-        if isinstance(metric.needs, int) and metric.needs > k and uncertain:
-            needed = f"{metric.needs} ranks, the ranking has {k}; search with k >= {metric.needs}"
-            raise ValueError(f"{metric.name} needs {needed}")
+        needs, k = metric.needs, aligned.ranking.k
+        if isinstance(needs, int) and needs > k and aligned.uncertain(metric).any():
+            raise ValueError(f"{metric.name}: the ranking has {k} ranks; search with k >= {needs}")
         if ties == "expected" and not metric.has_expectation:
-            mend = 'leave it out, or ties="order"'
-            raise ValueError(f"{metric.name} has no closed form over ties; {mend}")
+            raise ValueError(f'{metric.name} has no closed form over ties; use ties="order"')
         if metric.name == "ukbench" and not _holds_queries(aligned):
-            raise ValueError(
-                "ukbench counts the query itself, among its own first four results; build the relevance with "
-                "keep_self=True and search the collection that holds the queries with exclude_self=False"
-            )
+            mend = "keep_self=True in the relevance and exclude_self=False in the search"
+            raise ValueError(f"ukbench counts the query itself among the results; use {mend}")
     return chosen
 
 
@@ -331,7 +316,7 @@ def _holds_queries(aligned):
     """Whether queries are ranked among themselves, and count."""
     ranking = aligned.ranking
     own = own_positions(ranking.own, ranking.query_ids, ranking.database_ids)
-    itself = (ranking.indices[:, :4] == own[:, None]) & (own >= 0)[:, None]
+    itself = ranking.indices[:, :4] == np.where(own < 0, -2, own)[:, None]
     return aligned.relevance.keep_self and itself.any()
 
 
@@ -345,25 +330,21 @@ def _intervals(values, codes, n_bootstrap, random_state):
     for i, metric in enumerate(values):
         if metric.average == "median" or np.isinf(table[:, i]).any():
             blocks = draw_counts(codes.max() + 1, n_bootstrap, seed)
-            counts = (row.astype(int) for _, rows in blocks for row in rows)
-            drawn[:, i] = [_centre(metric)(np.repeat(table[:, i], row[codes])) for row in counts]
+            repeats = (row.astype(int)[codes] for rows in blocks for row in rows)
+            drawn[:, i] = [getattr(np, metric.average)(np.repeat(table[:, i], n)) for n in repeats]
     return np.transpose([interval(column) for column in drawn.T])
 
 
 def _align_all(rankings, relevance, metric):
     """Every ranking aligned; ValueError unless they are two or more, of the same queries, as deep as the metric needs."""
     if not isinstance(rankings, dict) or len(rankings) < 2:
-        raise ValueError(
-            "rankings must be a dict of at least two systems: {'colour': ..., 'shape': ...}"
-        )
+        raise ValueError("rankings must be a dict of at least two systems: {'a': ..., 'b': ...}")
     systems = {str(name): AlignedRanking(one, relevance) for name, one in rankings.items()}
     (first_name, first), *others = systems.items()
     for name, other in others:
         if odd := set(first.ranking.query_ids).symmetric_difference(other.ranking.query_ids):
-            raise ValueError(
-                f"{first_name!r} and {name!r} do not rank the same queries: {next(iter(odd))!r} is in one "
-                f"({len(odd)} in all); rank the same queries with both"
-            )
+            which = f"{next(iter(odd))!r} is in one ({len(odd)} in all)"
+            raise ValueError(f"{first_name!r} and {name!r} do not rank the same queries: {which}")
     depths = {name: one.ranking.k for name, one in systems.items()}
     uncertain = any(one.uncertain(find_metric(metric)).any() for one in systems.values())
     if len(set(depths.values())) > 1 and uncertain:
@@ -378,7 +359,7 @@ def _pair(a, b, values, draws, names, codes, n_draws, rng):
     a, b = (b, a) if values[:, a].mean() < values[:, b].mean() else (a, b)
     difference = values[:, a] - values[:, b]
     bounds = interval(draws[:, a] - draws[:, b])
-    p = sign_flip_test(np.nan_to_num(difference), codes, n_draws, rng)
+    p = sign_flip_test(difference, codes, n_draws, rng)
     counts = (int((np.sign(difference) == sign).sum()) for sign in (1, -1, 0))
     return names[a], names[b], difference.mean(), *bounds, p, *counts
 
@@ -386,35 +367,29 @@ def _pair(a, b, values, draws, names, codes, n_draws, rng):
 def _joint_protocol(found):
     """That of the first system without its intervals; of the others where they differ."""
     protocols = {name: one.protocol.split("\n")[:-1] for name, one in found.items()}
-    first, *others = protocols
-    rules = protocols[first]
-    odd = [f"{name}: {line}" for name in others for line in protocols[name] if line not in rules]
+    (first, rules), *others = protocols.items()
+    odd = [f"{name}: {line}" for name, lines in others for line in lines if line not in rules]
     head = [f"rules of {first}, and of the others where they differ:"] * bool(odd)
     return "\n".join([*head, *rules, *odd])
 
 
-@dataclass(frozen=True, eq=False)
 class Block:
-    """Some rankings as metrics want them, nearest first, without junk: gains float32 and distances, (n, k), and their truth."""
+    """Some rankings as metrics want them, nearest first, junk deleted.
 
-    gains: np.ndarray
-    distances: np.ndarray
-    relevance: Relevance
+    Attributes
+    ----------
+    gains : ndarray of float32, shape (n, k)
+    relevant : ndarray of bool, shape (n, k)
+    hits : Hits
+        The relevant ranks and R, in the form that the metrics share.
+    distances : ndarray of float, shape (n, k)
+    n_positives : ndarray of int64, shape (n,)
+    """
 
-    @property
-    def relevant(self):
-        """bool (n, k)"""
-        return self.gains > 0
-
-    @property
-    def n_positives(self):
-        """int64 (n,): R of each query"""
-        return self.relevance.n_positives
-
-    @cached_property
-    def hits(self):
-        """The relevant ranks and R, in the form that the metrics share."""
-        return Hits(self.relevant, self.n_positives)
+    def __init__(self, gains, distances, relevance):
+        self.gains, self.distances, self.relevance = gains, distances, relevance
+        self.relevant, self.n_positives = gains > 0, relevance.n_positives
+        self.hits = Hits(self.relevant, self.n_positives)
 
     @cached_property
     def ties(self):
@@ -431,7 +406,8 @@ class Block:
         tied = self.distances[:, 1:] == self.distances[:, :-1]
         for sign in (1, -1) if (tied & (self.gains[:, 1:] != self.gains[:, :-1])).any() else ():
             order = np.lexsort((sign * self.gains, self.distances))
-            yield replace(self, gains=np.take_along_axis(self.gains, order, axis=1))
+            gains = np.take_along_axis(self.gains, order, axis=1)
+            yield Block(gains, self.distances, self.relevance)
 
 
 class AlignedRanking:
@@ -475,7 +451,7 @@ class AlignedRanking:
         self.gains = np.empty(ranking.indices.shape, dtype=np.float32)
         self.distances = np.empty_like(ranking.distances)
         self.n_ranked = np.empty(len(ranking), dtype=np.int64)
-        for rows in self._row_blocks():
+        for rows in row_blocks(*self.gains.shape):
             part, indices = self.relevance.select(rows), ranking.indices[rows]
             # the relevance's position of each database item, and -1 for padding
             indices = indices if moved is None else np.append(moved, -1)[indices]
@@ -501,7 +477,7 @@ class AlignedRanking:
         distance (``ties="expected"``: the score again).
         """
         out = {metric.name: np.empty((3, len(self.ranking))) for metric in metrics}
-        for rows in self._row_blocks():
+        for rows in row_blocks(*self.gains.shape):
             block = Block(self.gains[rows], self.distances[rows], self.relevance.select(rows))
             orders = list(block.orders()) if ties == "order" else [block]
             for metric in metrics:
@@ -534,22 +510,20 @@ class AlignedRanking:
         """How items at equal distances count, with the queries for which that matters; and whether a mean moves by it."""
         if ties == "expected":
             return "ties: expected over all orders of items at equal distances", False
-        scored, touched, moves, listed = self.n_positives > 0, False, False, []
-        for name, rows in columns.items():
-            values, low, high = rows[:, scored]
-            with np.errstate(invalid="ignore"):
-                apart = np.abs(high - low) > _TIES_MATTER
-                if not apart.any():
-                    continue
-                least = max(_TIES_MATTER, values.std() / np.sqrt(len(values)) / 2)
-            touched |= apart
-            moves |= bool(np.abs(low.mean() - high.mean()) > least)
-            listed.append(f"{name} from {low.mean():.4f} to {high.mean():.4f}")
-        if not listed:
-            return "ties: in the order of the ranking", False
+        scored = self.n_positives > 0
+        values, low, high = np.stack(list(columns.values()), axis=1)[:, :, scored]
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(high - low) > _TIES_MATTER
+            if not apart.any():
+                return "ties: in the order of the ranking", False
+            least = np.maximum(_TIES_MATTER, values.std(axis=1) / np.sqrt(values.shape[1]) / 2)
+            low, high = low.mean(axis=1), high.mean(axis=1)
+            moves = (np.abs(low - high) > least).any()
+        bounds = zip(columns, low, high, apart.any(axis=1), strict=True)
+        listed = ", ".join(f"{name} from {a:.4f} to {b:.4f}" for name, a, b, told in bounds if told)
         return (
-            f"ties: in the order of the ranking; for {int(touched.sum()):,} of {int(scored.sum()):,} "
-            f"queries the order of right and wrong items at equal distances matters ({', '.join(listed)})"
+            f"ties: in the order of the ranking; for {apart.any(axis=0).sum():,} of {scored.sum():,} "
+            f"queries the order of right and wrong items at equal distances matters ({listed})"
         ), moves
 
     def rules(self, ties):
@@ -574,21 +548,14 @@ class AlignedRanking:
         lines += [_NOTHING] * self.says_nothing
         return lines + [f"left out: {'; '.join(self.notes)}"] * bool(self.notes)
 
-    def _row_blocks(self):
-        step = max(1, _BLOCK // max(1, self.ranking.k))
-        return [slice(start, start + step) for start in range(0, len(self.ranking), step)]
-
     def _align(self, ids, known, what, note):
         """Where `ids` are among those of the relevance, None if they are the same; notes how many of its ids are left."""
         if np.array_equal(ids, known):
             return None
         found = positions_of(ids, known, f"{what}_ids")
         if len(unknown := ids[found < 0]):
-            example = f"it has {known[0]!r}, ..." if len(known) else "it has none"
-            raise ValueError(
-                f"{len(unknown)} of the {len(ids)} {what} ids of the ranking are unknown to the relevance, "
-                f"such as {unknown[0]!r} ({example}); build both from the same collections"
-            )
+            which = f"{len(unknown)} of the {len(ids)} {what} ids, such as {unknown[0]!r},"
+            raise ValueError(f"{which} are unknown to the relevance; build it from these")
         if len(ids) < len(known):
             self.notes.append(f"{len(known) - len(ids):,} {note}")
         return found
@@ -597,17 +564,12 @@ class AlignedRanking:
         """Raise ValueError where the relevance takes another picture of the same id for the query itself."""
         if self.ranking.own is None or self.relevance.keep_self:
             return
-        apart = (self.relevance.own >= 0) & (self.ranking.own < 0)
-        if apart.any():
-            raise ValueError(
-                f"{apart.sum()} queries, such as {self.ranking.query_ids[apart.argmax()]!r}, share their id with a "
-                "database image of other contents, which this relevance takes for the query itself; build it with "
-                "images.relevance(queries, database) of what was searched"
-            )
+        for query in self.ranking.query_ids[(self.relevance.own >= 0) & (self.ranking.own < 0)][:1]:
+            other = f"query {query!r} shares its id with a database image of other contents"
+            raise ValueError(f"{other}; use images.relevance(queries, database)")
 
     def _find_complete(self, moved):
-        n, relevance = len(self.ranking.database_ids), self.relevance
-        n_junk = relevance.n_junk
+        n, relevance, n_junk = len(self.ranking.database_ids), self.relevance, self.relevance.n_junk
         if moved is not None and n < len(relevance.database_ids):
             # how much of the junk is in this smaller database is known of the query itself only
             n_junk = np.isin(relevance.own, moved) & (not relevance.keep_self)

@@ -3,9 +3,7 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
-from cbirkit.ranking.codes import as_labels, label_codes
-
-_BLOCK = 1 << 20  # counts drawn at a time: about 30 MB
+from cbirkit.ranking.codes import as_labels, label_codes, row_blocks
 
 
 def group_codes(groups, ids, scored):
@@ -27,9 +25,7 @@ def group_codes(groups, ids, scored):
         return np.arange(int(scored.sum()))
     groups = as_labels(groups, ids, "groups")
     if len(groups) != len(ids):
-        raise ValueError(
-            f"got {len(groups)} groups for {len(ids)} queries; give one group for each query"
-        )
+        raise ValueError(f"got {len(groups)} groups for {len(ids)} queries; give one each")
     codes = label_codes(groups[scored], groups[:0], "groups")[0]
     if codes.min(initial=0) < 0:
         raise ValueError("groups has missing values; give every query a group")
@@ -63,30 +59,22 @@ def bootstrap_means(values, codes, n_draws, random_state=None):
     """
     sizes = np.bincount(codes).astype(np.float64)
     sums = np.stack([np.bincount(codes, weights=column) for column in values.T], axis=1)
-    out = np.empty((n_draws, values.shape[1]))
-    for rows, counts in draw_counts(len(sizes), n_draws, random_state):
-        out[rows] = (counts @ sums) / (counts @ sizes)[:, None]
-    return out
+    blocks = draw_counts(len(sizes), n_draws, random_state)
+    return np.concatenate([(counts @ sums) / (counts @ sizes)[:, None] for counts in blocks])
 
 
 def draw_counts(n, n_draws, random_state=None):
-    """Yield (rows, counts): how often each of n things is drawn, float64 (n_rows, n), in blocks."""
+    """Yield how often each of n things is drawn, float64 (n_rows, n), in blocks."""
     rng = check_random_state(random_state)
-    step = max(1, _BLOCK // max(1, n))
-    for start in range(0, n_draws, step):
-        drawn = rng.randint(0, n, size=(min(step, n_draws - start), n), dtype=np.int32)
-        counts = np.empty(drawn.shape)
-        for row, things in enumerate(drawn):
-            counts[row] = np.bincount(things, minlength=n)
-        yield slice(start, start + len(drawn)), counts
+    for rows in row_blocks(n_draws, n):
+        drawn = rng.randint(0, n, size=(rows.stop - rows.start, n), dtype=np.int32)
+        yield np.array([np.bincount(things, minlength=n) for things in drawn], dtype=np.float64)
 
 
-def interval(draws, level=0.95):
-    """Percentile interval of each column of `draws`: low, high. Infinite draws are not interpolated."""
-    tails = [50 * (1 - level), 50 * (1 + level)]
+def interval(draws):
+    """95 % percentile interval of each column of `draws`: low, high. Infinite draws are not interpolated."""
     how = "linear" if np.isfinite(draws).all() else "nearest"
-    low, high = np.percentile(draws, tails, axis=0, method=how)
-    return low, high
+    return np.percentile(draws, (2.5, 97.5), axis=0, method=how)
 
 
 def sign_flip_test(differences, codes, n_draws=10_000, random_state=None):
@@ -124,9 +112,8 @@ def sign_flip_test(differences, codes, n_draws=10_000, random_state=None):
         patterns = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float((np.abs(patterns @ sums) >= least).mean())
     rng, extreme = check_random_state(random_state), 0
-    step = max(1, _BLOCK // n)
-    for start in range(0, n_draws, step):
-        signs = 1.0 - 2.0 * rng.randint(0, 2, size=(min(step, n_draws - start), n), dtype=np.int8)
+    for rows in row_blocks(n_draws, n):
+        signs = 1.0 - 2.0 * rng.randint(0, 2, size=(rows.stop - rows.start, n), dtype=np.int8)
         extreme += int((np.abs(signs @ sums) >= least).sum())
     return (1 + extreme) / (1 + n_draws)
 

@@ -29,15 +29,11 @@ _FEW, _NEAR = 4.0, 16
 _TINT = 24  # grey levels by which the mean colours of shifted crops may differ
 _PLAIN = 24  # grey levels within which the border of a picture of a thing on plain ground lies
 _FLAT = 2.0  # grey levels of contrast below which an image has no shape to hash
-_BITS, _LEAK_BITS = (
-    6,
-    10,
-)  # of 128, in which hashes of near-copies in a collection, and of leaks, may differ
+# Bits, of 128, in which hashes of near-copies in a collection, and of leaks, may differ.
+_BITS, _LEAK_BITS = 6, 10
 _COSINE = 0.98  # similarity from which embeddings are near-duplicates
-_AVERAGED, _PROPOSED = (
-    3,
-    5,
-)  # nearest by embedding over which an image's distance is averaged, and that are compared
+_AVERAGED = 3  # nearest by embedding over which an image's distance is averaged
+_PROPOSED = 5  # and those that are compared
 _TRIED = 50  # groups that an image is compared with
 _AT_ONCE = 128  # images between two calls of `progress`
 KINDS = ("id", "content", "near-duplicate (hash)", "near-duplicate (embedding)", "class")
@@ -95,14 +91,10 @@ def check_leaks(train, test, *, encoder=None, label="label", progress=True):
     [['content', 'c', 'x', 0.0]]
     """
     checked, there = list(KINDS[:3]), test.positions_in(train)
-    rows = [
-        (KINDS[0], name, name, 0.0)
-        for name, at in zip(test.ids, there, strict=True)
-        if at >= 0 and train.ids[at] == name
-    ]
-    (known, known_facts), (asked, asked_facts) = (
-        _look_at_all(images, False, 64) for images in (train, test)
-    )
+    alike_in_train = np.append(train.ids, None)[there]  # -1 reads None
+    rows = [(KINDS[0], name, name, 0.0) for name in test.ids[alike_in_train == test.ids]]
+    known, known_facts = _look_at_all(train, False, 64)
+    asked, asked_facts = _look_at_all(test, False, 64)
     first = {one.digest: one.name for one in reversed(known_facts)}
     copies = {one.name: first[one.digest] for one in asked_facts if one.digest in first}
     rows += [(KINDS[1], its, name, 0.0) for name, its in copies.items()]
@@ -160,9 +152,7 @@ def _embeddings(source, images, good, what, progress):
     else:
         values = np.asarray(aligned(source, images.ids, what), np.float32)
         if values.ndim != 2 or len(values) != len(images):
-            raise ValueError(
-                f"{what} are {values.shape}; give one row for each of {len(images)} images"
-            )
+            raise ValueError(f"{what} are {values.shape}; give a row for each of {len(images)}")
         values = values[images.positions(good.ids)]
     if not np.isfinite(values).all():
         raise ValueError(f"{what} hold NaN or infinite values; mend or leave out those images")
@@ -200,9 +190,7 @@ def difference_hash(image):
     down = np.asarray(grey.resize((8, 9), Image.Resampling.BOX), dtype=np.int16)
     if across.std() < _FLAT:
         return None
-    return np.concatenate(
-        [(np.diff(across, axis=1) > 0).ravel(), (np.diff(down, axis=0) > 0).ravel()]
-    )
+    return np.append(np.diff(across, axis=1) > 0, np.diff(down, axis=0) > 0)
 
 
 def look(image):
@@ -224,9 +212,8 @@ def shifted(one, other):
     if np.abs(one.mean(axis=(0, 1)) - other.mean(axis=(0, 1))).max() > _TINT:
         return False
     cv2, details, cuts = require("cv2"), (_details(one), _details(other)), (_LOOK // 4, _LOOK // 8)
-    for (here, there), (y, x), scale in itertools.product(
-        (details, details[::-1]), (cuts, cuts[::-1]), (1.0, 0.9, 0.8, 0.7)
-    ):
+    places = itertools.product((details, details[::-1]), (cuts, cuts[::-1]), (1.0, 0.9, 0.8, 0.7))
+    for (here, there), (y, x), scale in places:
         part = cv2.resize(here[y:-y, x:-x], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         if _agreement(there, part) >= _AGREE:
             return True
@@ -234,9 +221,8 @@ def shifted(one, other):
 
 
 def _border(look):
-    return np.concatenate(
-        [side.reshape(-1, 3) for side in (look[:3], look[-3:], look[:, :3], look[:, -3:])]
-    )
+    sides = look[:3], look[-3:], look[:, :3], look[:, -3:]
+    return np.concatenate([side.reshape(-1, 3) for side in sides])
 
 
 def _details(look):
@@ -405,9 +391,8 @@ def _near(facts, left_out, neighbours=()):
             index.add(packed)
         groups.setdefault(i if first is None else first, []).append(i)
     _join_shifted(groups, facts, neighbours)
-    groups = sorted(
-        map(sorted, filter(lambda group: len(group) > 1, groups.values())), key=len, reverse=True
-    )
+    groups = [sorted(group) for group in groups.values() if len(group) > 1]
+    groups.sort(key=len, reverse=True)
     apart = [_most_apart(np.array([facts[i].hash for i in group])) for group in groups]
     return [[facts[i].name for i in group] for group in groups], apart
 

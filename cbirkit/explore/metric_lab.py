@@ -210,7 +210,8 @@ class MetricLab(Pictured, anywidget.AnyWidget):
         terms = rows[self._chosen]["terms"]
         for one in rows:
             value, top = one.pop("value"), tops.get(one["key"], 1)  # infinity is no JSON
-            one["share"] = None if value is None or math.isinf(top) else value / top
+            endless = value is None or math.isinf(max(value, top))
+            one["share"] = None if endless else min(value / top, 1)
             del one["terms"]
         return {
             "items": _tiles(listing, terms, self._graded),

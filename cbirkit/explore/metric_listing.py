@@ -130,10 +130,10 @@ def arithmetic(metric, listing):
 
     The values themselves come from `cbirkit.metrics`; the tests evaluate the formulas and compare.
     """
-    if not metric.terms and metric.takes == "hits":
+    if metric.takes == "hits" and (not metric.terms or metric.over == "last"):
         return [""] * len(listing.relevant), metric.formula
     R, k = listing.n_positives, listing.k
-    last = {"k": k, "R": R, 4: 4}.get(metric.last, MOST_ITEMS)
+    last = {None: MOST_ITEMS, "first": MOST_ITEMS, "k": k, "R": R}.get(metric.last, metric.last)
     terms = [
         term if rank <= last else "" for rank, term in enumerate(_terms(metric, listing), start=1)
     ]
@@ -146,7 +146,8 @@ def arithmetic(metric, listing):
         return terms, total or "inf"
     total = str(len(found)) if set(found) <= {"1"} else f"({total})"
     hits = max(int(listing.relevant[:k].sum()), 1)
-    over = {"R": R, "k": k, "min(k, R)": min(k, R), "hits": hits, 1: ""}[metric.over]
+    over = {"R": R, "k": k, "min(k, R)": min(k, R), "hits": hits, 1: ""}
+    over = over.get(metric.over, metric.over)
     return terms, f"{total} / {over}" if over else total
 
 
@@ -183,10 +184,10 @@ def _term(kind, number, rank):
 
 def _expected_terms(ties):
     """What each rank adds in expectation over the orders within ties, as fractions."""
-    terms = []
-    for rank, group in enumerate(ties.group, start=1):
-        size, found, earlier = (int(a[group]) for a in (ties.size, ties.found, ties.earlier))
-        here = Fraction(int(ties.offset[rank - 1]) * (found - 1), max(size - 1, 1))
+    terms, groups = [], (ties.size[0], ties.found[0], ties.earlier[0], ties.offset[0])
+    for rank, numbers in enumerate(zip(*groups, strict=True), start=1):
+        size, found, earlier, offset = map(int, numbers)
+        here = Fraction(offset * (found - 1), max(size - 1, 1))
         terms.append(str(Fraction(found, size) * (earlier + 1 + here) / rank) if found else "")
     return terms
 

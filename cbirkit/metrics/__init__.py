@@ -30,20 +30,7 @@ from .ranked import (
 __doc__ += "\n".join(f"- ``{m.name}``: {m.formula}".replace("{k}", "K") for m in METRICS)
 
 __all__ = [
-    "METRICS",
-    "alignment",
-    "average_precision",
-    "average_precision_at_k",
-    "dcg_at_k",
-    "expected_average_precision",
-    "find_metric",
-    "first_positive_rank",
-    "hit_rate_at_k",
-    "map_at_r",
-    "ndcg_at_k",
-    "precision_at_k",
-    "r_precision",
-    "recall_at_k",
-    "ukbench_score",
-    "uniformity",
-]
+    "METRICS", "alignment", "average_precision", "average_precision_at_k", "dcg_at_k",
+    "expected_average_precision", "find_metric", "first_positive_rank", "hit_rate_at_k", "map_at_r",
+    "ndcg_at_k", "precision_at_k", "r_precision", "recall_at_k", "ukbench_score", "uniformity",
+]  # fmt: skip

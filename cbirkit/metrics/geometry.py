@@ -4,6 +4,8 @@ import numpy as np
 
 from cbirkit.ranking.codes import as_labels, index_of, label_codes
 
+_BLOCK = 1024  # rows compared with all rows at a time
+
 
 def alignment(embeddings, labels, alpha=2.0):
     r"""Mean distance, to the power alpha, of two embeddings of one class: small is good.
@@ -44,12 +46,12 @@ def alignment(embeddings, labels, alpha=2.0):
         raise ValueError(f"got {len(labels)} labels for {len(rows)} embeddings; give one each")
     if not alpha > 0:
         raise ValueError(f"alpha must be a number > 0, got {alpha!r}; 2 is usual")
-    total, pairs = 0.0, 0
     codes = label_codes(labels, labels)[0]
-    for code in range(codes.max(initial=-1) + 1):
-        own = rows[codes == code]
-        total += sum((block ** (alpha / 2)).sum() for block in _squares(own))
-        pairs += len(own) * (len(own) - 1)
+    order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+    classes = np.split(rows[order], np.flatnonzero(np.diff(codes[order])) + 1)
+    classes = [own for own in classes if len(own) > 1]
+    total = sum((block ** (alpha / 2)).sum() for own in classes for block in _squares(own))
+    pairs = sum(len(own) * (len(own) - 1) for own in classes)
     return float(total / pairs) if pairs else float("nan")
 
 
@@ -108,6 +110,10 @@ def _unit(embeddings):
 
 def _squares(rows):
     """Squared distances of blocks of rows to all rows, (n, n_images); around their mean far less is cancelled than around 0."""
-    from sklearn.metrics import pairwise_distances_chunked
-
-    return pairwise_distances_chunked(rows - rows.mean(axis=0), squared=True)
+    rows = rows - rows.mean(axis=0)
+    lengths = (rows**2).sum(axis=1)
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        squares = np.maximum(lengths[block, None] + lengths - 2 * rows[block] @ rows.T, 0)
+        np.fill_diagonal(squares[:, start:], 0)
+        yield squares

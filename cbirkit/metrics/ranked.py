@@ -56,12 +56,8 @@ class Hits:
 
     def _positives(self, given):
         given = np.asarray(given)
-        if given.dtype.kind not in "iu":
-            raise ValueError(f"n_positives is {given.dtype}; give whole numbers")
-        if given.shape not in ((), self.shape):
-            raise ValueError(
-                f"n_positives {given.shape} for rankings {self.shape}; give one for each"
-            )
+        if given.dtype.kind not in "iu" or given.shape not in ((), self.shape):
+            raise ValueError(f"n_positives {given.dtype} {given.shape}; give a whole number each")
         given = np.broadcast_to(given, self.shape).reshape(-1)
         for row in np.flatnonzero(given < self.counts)[:1]:
             counts = f"{self.counts[row]} relevant items, n_positives says {given[row]}"
@@ -86,9 +82,7 @@ def as_rankings(relevant):
     if array.ndim == 0:
         raise ValueError("relevant is a single value; give one value for each rank, nearest first")
     if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise ValueError(
-            "relevant holds values other than 0 and 1; give booleans, or use ndcg_at_k"
-        )
+        raise ValueError("relevant is not of 0 and 1 only; give booleans, or use ndcg_at_k")
     shape = array.shape[:-1]
     return array.astype(bool, copy=False).reshape(int(np.prod(shape)), array.shape[-1]), shape
 
@@ -219,14 +213,11 @@ def map_at_r(relevant, n_positives=None):
 
 def _precisions(hits, estimator):
     """Precision at each hit, or its mean with the precision one rank earlier."""
+    if estimator not in ("step", "trapezoid"):
+        raise ValueError(f'estimator={estimator!r} is unknown; use "step" or "trapezoid"')
     after = hits.number / hits.rank
-    if estimator == "step":
-        return after
-    if estimator == "trapezoid":
-        earlier = hits.rank - 1
-        before = np.where(earlier > 0, (hits.number - 1) / np.maximum(earlier, 1), 1.0)
-        return (before + after) / 2
-    raise ValueError(f'estimator={estimator!r} is unknown; use "step" or "trapezoid"')
+    before = np.where(hits.rank > 1, (hits.number - 1) / np.maximum(hits.rank - 1, 1), 1.0)
+    return after if estimator == "step" else (before + after) / 2
 
 
 def precision_at_k(relevant, k, n_positives=None, normalize="k"):
@@ -543,80 +534,61 @@ class Ties:
 
     Attributes
     ----------
-    size, found : ndarray of int64, shape (n_groups,)
-        Items and relevant items of each group.
-    group, offset : ndarray of int64, shape (n_rankings * k,)
-        The group of each item, and its place in that, from 0.
-    before : ndarray of int64, shape (n_groups,)
-        Ranks before each group, in its ranking.
-    earlier : ndarray of int64, shape (n_groups,)
-        Relevant items on those.
+    size, found, offset, earlier : ndarray of int64, shape (n_rankings, k)
+        Of each item: how many are in its group, and how many of these are relevant; its place in that, from 0; and how
+        many relevant items of its ranking come before the group.
+    chances : ndarray of float64, shape (n_rankings, k)
+        How likely each rank holds a relevant item.
+    worst, best : ndarray of bool, shape (n_rankings, k)
+        `relevant` with the relevant items last, or first, in each group.
     """
 
     def __init__(self, distances, relevant):
         ranked, _ = as_rankings(relevant)
         distances = np.asarray(distances, dtype=np.float64)
         if distances.shape != np.shape(relevant):
-            raise ValueError(
-                f"distances {distances.shape}, relevant {np.shape(relevant)}; give one each"
-            )
+            raise ValueError(f"distances {distances.shape} for relevant {np.shape(relevant)}")
         if np.isnan(distances).any() or (distances[..., 1:] < distances[..., :-1]).any():
-            raise ValueError(
-                "distances must ascend in each ranking and hold no NaN; sort, nearest first"
-            )
-        near, self.shape, n = distances.reshape(ranked.shape), ranked.shape, ranked.size
+            raise ValueError("distances must ascend in each ranking and hold no NaN; sort them")
+        near, shape, n = distances.reshape(ranked.shape), ranked.shape, ranked.size
         # where a group of ties begins: always at the start of a row
-        start = np.ones(ranked.shape, dtype=bool)
+        start = np.ones(shape, dtype=bool)
         start[:, 1:] = near[:, 1:] != near[:, :-1]
         first = np.flatnonzero(start)
-        self.size = np.diff(first, append=n)
-        self.found = np.add.reduceat(ranked.reshape(-1).astype(np.int64), first) if n else first
-        self.group = np.repeat(np.arange(len(first)), self.size)
-        self.offset = np.arange(n) - first[self.group]
-        row, self.before = np.divmod(first, max(1, ranked.shape[1]))
-        earlier = np.cumsum(self.found) - self.found  # over all rows before, and in this row
-        self.earlier = earlier - earlier[np.searchsorted(row, row)]
-
-    @property
-    def chances(self):
-        """How likely each rank holds a relevant item, float64 (n_rankings, k)."""
-        return (self.found / self.size)[self.group].reshape(self.shape)
+        found = np.add.reduceat(ranked.reshape(-1).astype(np.int64), first) if n else first
+        earlier = (np.cumsum(ranked, axis=1) - ranked).reshape(-1)[first]
+        size = np.diff(first, append=n)
+        groups = np.repeat([size, found, earlier, first], size, axis=1).reshape(4, *shape)
+        self.size, self.found, self.earlier, first = groups
+        self.offset = np.arange(n).reshape(shape) - first
+        self.chances = self.found / self.size
+        self.worst, self.best = self.offset >= self.size - self.found, self.offset < self.found
 
     @property
     def precisions(self):
         """Expected precision at each rank where it holds a relevant item, 0 where not, float64 (n_rankings, k)."""
         rest = (self.found - 1) / np.maximum(self.size - 1, 1)
-        hits = self.offset * rest[self.group] + (self.earlier + 1)[self.group]
-        hits /= (self.before + 1)[self.group] + self.offset
-        return self.chances * hits.reshape(self.shape)
+        hits = self.earlier + 1 + self.offset * rest
+        return self.chances * hits / np.arange(1, hits.shape[1] + 1)
 
     @property
     def first_hits(self):
         """How likely each rank holds the first relevant item, float64 (n_rankings, k)."""
         from scipy.special import gammaln
 
-        item, size, found = self.offset, self.size[self.group], self.found[self.group]
+        item, size, found = self.offset, self.size, self.found
         # none of the relevant items is among those of the group before this one
         nothing = gammaln(size - item) - gammaln(size - item - found + 1)
         nothing -= gammaln(size + 1) - gammaln(size - found + 1)
-        there = (found > 0) & (self.earlier[self.group] == 0) & (item <= size - found)
-        return np.where(there, found * np.exp(np.where(there, nothing, 0)), 0).reshape(self.shape)
+        there = (found > 0) & (self.earlier == 0) & (item <= size - found)
+        return np.where(there, found * np.exp(np.where(there, nothing, 0)), 0)
 
     @property
     def first_ranks(self):
         """What each rank adds to the expected rank of the first relevant item; inf where there is none."""
-        chances, ranks = self.first_hits, np.arange(1, self.shape[1] + 1)
-        return np.where(chances.any(axis=1, keepdims=True), chances * ranks, np.inf)
-
-    @property
-    def worst(self):
-        """`relevant` with the relevant items last in each group, bool (n_rankings, k)."""
-        return (self.offset >= (self.size - self.found)[self.group]).reshape(self.shape)
-
-    @property
-    def best(self):
-        """`relevant` with the relevant items first in each group, bool (n_rankings, k)."""
-        return (self.offset < self.found[self.group]).reshape(self.shape)
+        chances = self.first_hits
+        ranks = chances * np.arange(1, chances.shape[1] + 1)
+        return np.where(chances.any(axis=1, keepdims=True), ranks, np.inf)
 
 
 PUBLISHED, TIES = 'published as "AP" or "mAP"', "AP where distances tie"
@@ -678,16 +650,15 @@ class Metric:
     @property
     def needs(self):
         """The ranks it looks at: "all", "first", "R", "ties" (all, and what follows at equal distance) or how many."""
-        if self.takes == "ties":
-            return "ties"
-        return {None: "all", "k": self.k}.get(self.last, self.last)
+        last = {None: "all", "k": self.k}.get(self.last, self.last)
+        return "ties" if self.takes == "ties" else last
 
     @property
     def has_expectation(self):
         """Whether there is a closed form in expectation over ties."""
         closed = self.terms in ("precisions", "chances", "first_hits", "first_ranks")
         hidden = self.over in ("hits", "last") or self.average == "median"
-        return self.takes == "ties" or (self.takes == "hits" and closed and not hidden)
+        return self.takes == "ties" or closed and not hidden
 
     def score(self, lists, ties="order"):
         """One float64 for each list; NaN where it has no positives.
@@ -709,15 +680,22 @@ class Metric:
 
     def _expected(self, lists):
         terms, R = getattr(lists.ties, self.terms), lists.n_positives
-        last = {"k": self.k, "R": R[:, None], 4: 4}.get(self.last, terms.shape[1])
-        total = np.where(np.arange(terms.shape[1]) < last, terms, 0).sum(axis=1)
+        last = {None: np.inf, "first": np.inf, "k": self.k, "R": R[:, None]}
+        keep = np.arange(terms.shape[1]) < last.get(self.last, self.last)
+        total = np.where(keep, terms, 0).sum(axis=1)
         divisor = {"R": R, "k": self.k, "min(k, R)": np.minimum(self.k or 0, R)}
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(R > 0, total / divisor.get(self.over, self.over), np.nan)
 
 
-_P, _FIRST = "sum of the precisions at the hits", "the first {k} ranks"
-_DCG = "log2(rank + 1) over {} / that of the best order"
+_P, _FIRST, _ALL = "sum of the precisions at the hits", "the first {k} ranks", "the whole ranking"
+_R = "the first R ranks of each query"
+
+
+def _ndcg(gain, where):
+    return f"sum of {gain} / log2(rank + 1) over {where} / that of the best order"
+
+
 METRICS = (
     Metric("map", "AP", f"{_P} / R", average_precision, PUBLISHED, terms="precisions"),
     Metric("trapezoid_map", "AP, trapezoid", "sum of the mean precision before and after each hit / R",
@@ -728,8 +706,7 @@ METRICS = (
            average_precision_at_k, PUBLISHED, "k", "precisions", options={"normalize": "R"}),
     Metric("map@{k}/hits", "AP@{k} over hits", f"{_P} in {_FIRST} / hits there",
            average_precision_at_k, PUBLISHED, "k", "precisions", "hits", options={"normalize": "hits"}),
-    Metric("map@r", "MAP@R", f"{_P} in the first R ranks of each query / R",
-           map_at_r, PUBLISHED, "R", "precisions"),
+    Metric("map@r", "MAP@R", f"{_P} in {_R} / R", map_at_r, PUBLISHED, "R", "precisions"),
     Metric("expected_map", "AP, expected", "AP, mean over all orders within ties",
            expected_average_precision, TIES, terms="expected", takes="ties"),
     Metric("worst_map", "AP, worst", "AP with the positives last within each tie",
@@ -744,16 +721,13 @@ METRICS = (
     Metric("hit_rate@{k}", "Hit rate@{k}",
            f'1 if any of {_FIRST} is a hit (CMC; "Recall@{{k}}" of metric learning)',
            hit_rate_at_k, _CUT, "k", "first_hits", 1),
-    Metric("ndcg@{k}", "nDCG@{k}", f"sum of (2^gain - 1) / {_DCG.format(_FIRST)}",
-           ndcg_at_k, _CUT, "k", takes="gains"),
-    Metric("ndcg_linear@{k}", "nDCG@{k}, linear", f"sum of gain / {_DCG.format(_FIRST)}",
+    Metric("ndcg@{k}", "nDCG@{k}", _ndcg("(2^gain - 1)", _FIRST), ndcg_at_k, _CUT, "k", takes="gains"),
+    Metric("ndcg_linear@{k}", "nDCG@{k}, linear", _ndcg("gain", _FIRST),
            ndcg_at_k, _CUT, "k", takes="gains", options={"gain": "linear"}),
-    Metric("ndcg", "nDCG", f"sum of (2^gain - 1) / {_DCG.format('the whole ranking')}",
-           ndcg_at_k, takes="gains"),
-    Metric("ndcg_linear", "nDCG, linear", f"sum of gain / {_DCG.format('the whole ranking')}",
+    Metric("ndcg", "nDCG", _ndcg("(2^gain - 1)", _ALL), ndcg_at_k, takes="gains"),
+    Metric("ndcg_linear", "nDCG, linear", _ndcg("gain", _ALL),
            ndcg_at_k, takes="gains", options={"gain": "linear"}),
-    Metric("r_precision", "R-precision", "hits in the first R ranks of each query / R",
-           r_precision, _TO_R, "R", "chances"),
+    Metric("r_precision", "R-precision", f"hits in {_R} / R", r_precision, _TO_R, "R", "chances"),
     Metric("ukbench", "UKBench score", "hits in the first 4 ranks, the query itself included; 0 to 4",
            ukbench_score, _TO_R, 4, "chances", 1),
     Metric("first_rank", "First positive",

@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from .codes import aligned, as_ids, index_of, own_positions, positions_of, selection
+from .codes import aligned, as_ids, index_of, own_positions, positions_of, row_blocks, selection
 from .relevance import Relevance
 
 __all__ = ["Ranking", "Relevance"]
-
-_BLOCK = 1 << 21  # numbers checked or sorted at a time: keeps temporary arrays near 16 MB
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,15 +59,10 @@ class Ranking:
         query_ids = as_ids(self.query_ids, "query_ids")
         database_ids = as_ids(self.database_ids, "database_ids")
         indices, distances = _as_table(self.indices, self.distances, len(query_ids))
-        step = max(1, _BLOCK // max(1, indices.shape[1]))
-        padded = False
-        for start in range(0, len(query_ids), step):
-            rows = slice(start, start + step)
-            padded |= _check_rows(
-                indices[rows], distances[rows], query_ids[rows], len(database_ids)
-            )
-        if padded:
+        if (indices < 0).any():
             distances = np.where(indices < 0, np.inf, distances).astype(distances.dtype, copy=False)
+        for rows in row_blocks(*indices.shape):
+            _check_rows(indices[rows], distances[rows], query_ids[rows], len(database_ids))
         indices, distances = indices.view(), distances.view()
         indices.flags.writeable = distances.flags.writeable = False
         own = None if self.own is None else own_positions(self.own, query_ids, database_ids)
@@ -114,28 +107,22 @@ class Ranking:
             distances = aligned(rows.T, database_ids, "the columns of distances").T
         table = np.asarray(distances)
         if table.dtype.kind not in "biuf" or table.ndim != 2:
-            raise ValueError(
-                f"distances are {table.dtype} {table.shape}; give real numbers (n_queries, n_database)"
-            )
+            raise ValueError(f"distances are {table.dtype} {table.shape}, no table of real numbers")
         database_ids = as_ids(database_ids, "database_ids", table.shape[1])
         query_ids = database_ids if query_ids is None and exclude_self else query_ids
         query_ids = as_ids(query_ids, "query_ids", table.shape[0], prefix="q")
-        own = np.full(len(query_ids), -1)
-        if exclude_self:
-            own = positions_of(query_ids, database_ids)
+        for query in query_ids[np.isnan(table).any(axis=1)][:1]:
+            raise ValueError(f"distances of query {query!r} hold NaN; mend them first")
+        own = np.where(exclude_self, positions_of(query_ids, database_ids), -1)
         most = int((len(database_ids) - (own >= 0)).max(initial=0))
         k = most if k is None else k
         if not 0 <= k <= most:
             raise ValueError(f"k={k} exceeds the {most} database items to rank; use k <= {most}")
         ranked = np.full((len(query_ids), k), -1, dtype=np.int64)
-        near = np.full(ranked.shape, np.inf, dtype=_float_type(table))
         for row, line in enumerate(table):
-            if np.isnan(line).any():
-                raise ValueError(f"distances of query {query_ids[row]!r} hold NaN; mend them first")
             found = _nearest(line, k, own[row])
             ranked[row, : len(found)] = found
-            near[row, : len(found)] = line[found]
-        return cls(query_ids, database_ids, ranked, near)
+        return cls(query_ids, database_ids, ranked, np.take_along_axis(table, ranked, axis=1))
 
     def __len__(self):
         return len(self.query_ids)
@@ -156,13 +143,6 @@ class Ranking:
         ids, distances = self.database_ids[self.indices[position, :n]], self.distances[position, :n]
         return pd.DataFrame({"rank": np.arange(1, n + 1), "id": ids, "distance": distances})
 
-    def row(self, query_id):
-        """The results of the query called `query_id`, as ``ranking[position]`` gives them."""
-        position = positions_of([query_id], self.query_ids)[0]
-        if position < 0:
-            raise ValueError(f"no query has the id {query_id!r}; the ids are in ranking.query_ids")
-        return self[position]
-
     def top(self, k):
         """The first `k` ranks of every query, as a new `Ranking`."""
         if not 0 < k <= self.k:
@@ -180,50 +160,34 @@ class Ranking:
         return f"Ranking({len(self)} queries, {len(self.database_ids)} database items, k={self.k}{how})"
 
 
-def _float_type(array):
-    return array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-
-
 def _as_table(indices, distances, n_queries):
     """Both arrays, two-dimensional, of one shape, int64 and float."""
     indices, distances = np.asarray(indices), np.asarray(distances)
-    if indices.size and indices.dtype.kind not in "iu":
-        raise ValueError(f"indices are {indices.dtype}; give integer positions in database_ids")
-    if distances.dtype.kind not in "biuf":
-        raise ValueError(f"distances are {distances.dtype}; give real numbers")
+    if (indices.size and indices.dtype.kind not in "iu") or distances.dtype.kind not in "biuf":
+        kinds = f"indices are {indices.dtype}, distances are {distances.dtype}"
+        raise ValueError(f"{kinds}; give integer positions in database_ids and real numbers")
     if indices.ndim != 2 or indices.shape != distances.shape or len(indices) != n_queries:
-        raise ValueError(
-            f"indices {indices.shape} and distances {distances.shape} must both be (n_queries, k) "
-            f"with {n_queries} queries; reshape them or give one id for each row"
-        )
-    distances = distances.astype(_float_type(distances), copy=False)
+        shapes = f"indices are {indices.shape}, distances {distances.shape}"
+        raise ValueError(f"{shapes}; both must be (n_queries, k) with {n_queries} queries")
+    if distances.dtype not in (np.float32, np.float64):
+        distances = distances.astype(np.float64)
     return indices.astype(np.int64, copy=False), distances
 
 
 def _check_rows(indices, distances, query_ids, n_database):
-    """Raise for the first bad row of a block; return whether the block has padding."""
-
-    def refuse(bad, problem):
-        if bad.any():
-            raise ValueError(f"query {query_ids[int(bad.any(axis=1).argmax())]!r}: {problem}")
-
-    if indices.size == 0:
-        return False
-    if indices.min() < -1 or indices.max() >= n_database:
-        problem = f"a position lies outside the {n_database} database items; use 0 to {n_database - 1}, or -1"
-        refuse((indices < -1) | (indices >= n_database), problem)
-    missing, padded = np.isnan(distances), bool(indices.min() < 0)
-    if padded:
-        gaps = (indices[:, :-1] < 0) & (indices[:, 1:] >= 0)
-        refuse(gaps, "padding (-1) stands before a result")
-        missing &= indices >= 0
-        distances = np.where(indices < 0, np.inf, distances)
-    refuse(missing, "a distance is NaN; mend the embedding it came from")
-    descend = distances[:, 1:] < distances[:, :-1]
-    refuse(descend, "distances descend; sort each row, nearest first")
+    """Raise for the first bad row of a block."""
     kept = np.sort(indices.astype(np.int32) if n_database < 1 << 31 else indices, axis=1)
-    refuse((kept[:, 1:] == kept[:, :-1]) & (kept[:, 1:] >= 0), "a database item is ranked twice")
-    return padded
+    padding, outside = indices < 0, (indices < -1) | (indices >= n_database)
+    problems = {
+        f"a position lies outside the {n_database} database items": outside,
+        "padding (-1) stands before a result": padding[:, :-1] & ~padding[:, 1:],
+        "a distance is NaN; mend the embedding it came from": np.isnan(distances),
+        "distances descend; sort each row, nearest first": distances[:, 1:] < distances[:, :-1],
+        "a database item is ranked twice": (kept[:, 1:] == kept[:, :-1]) & (kept[:, 1:] >= 0),
+    }
+    for problem, bad in problems.items():
+        if bad.any():
+            raise ValueError(f"query {query_ids[bad.any(axis=1).argmax()]!r}: {problem}")
 
 
 def _nearest(line, k, own):

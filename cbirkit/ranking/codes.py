@@ -8,6 +8,19 @@ import numpy as np
 import pandas as pd
 
 NO_LABEL_QUERY, NO_LABEL_DATABASE, PADDING = -1, -2, -3  # codes that match nothing
+_BLOCK = 1 << 20  # numbers looked at together: temporary arrays stay near 8 MB each
+
+
+def row_blocks(n, k):
+    """Slices of the n rows of a table with k columns, that are as many as are looked at together.
+
+    Examples
+    --------
+    >>> row_blocks(5, 1 << 19)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    step = max(1, _BLOCK // max(1, k))
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def as_ids(ids, what, n=None, prefix=""):
@@ -42,10 +55,8 @@ def as_ids(ids, what, n=None, prefix=""):
         raise TypeError(f"{what} is the single string {ids!r}; give a list of ids")
     ids = [f"{prefix}{number}" for number in range(n)] if ids is None else list(ids)
     array = np.array(ids, dtype=object)
-    if array.ndim != 1:
-        raise ValueError(f"{what} has the shape {array.shape}; give a flat list of ids")
-    if n is not None and len(array) != n:
-        raise ValueError(f"{what} has {len(array)} ids for {n} items; give one id for each item")
+    if array.ndim != 1 or (n is not None and len(array) != n):
+        raise ValueError(f"{what} are {array.shape}, not ({n or 'n'},); give a flat list")
     if len(set(ids)) != len(ids):
         twice = pd.Series(array)[pd.Series(array).duplicated()].iloc[0]
         raise ValueError(f"{what} has the id {twice!r} more than once; make every id unique")
@@ -245,24 +256,16 @@ def _check_kinds(values):
     seen = {}
     for value, kind in zip(values, kinds, strict=True) if len(set(kinds)) > 1 else ():
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        for key in {text, _number(value if kind is numbers.Number else text)} - {None}:
-            if seen.setdefault(key, kind) is not kind:
-                raise ValueError(
-                    f"labels that look alike are of two types, such as {value!r}, so that equal ones would not "
-                    "match; make all of them text: with_columns(label=[str(one) for one in images.labels])"
-                )
-
-
-def _number(value):
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+        number = pd.to_numeric(text, errors="coerce")
+        if seen.setdefault(text if pd.isna(number) else number, kind) is not kind:
+            raise ValueError(
+                f"labels that look alike are of two types, such as {value!r}, so that equal ones would not "
+                "match; make all of them text: with_columns(label=[str(one) for one in images.labels])"
+            )
 
 
 def count_equal(query_codes, database_codes):
     """How many database codes equal each query code; negative codes equal none: int64 (n_queries,)."""
-    counts = np.bincount(
-        database_codes[database_codes >= 0], minlength=int(query_codes.max(initial=0)) + 1
-    )
+    n = int(query_codes.max(initial=0)) + 1
+    counts = np.bincount(database_codes[database_codes >= 0], minlength=n)
     return np.where(query_codes >= 0, counts[query_codes], 0).astype(np.int64)

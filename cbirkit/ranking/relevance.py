@@ -1,20 +1,11 @@
 """`Relevance`: which database items answer a query, which are junk, and how well they answer."""
 
 import copy
+from numbers import Integral
 
 import numpy as np
 
-from .codes import (
-    PADDING,
-    aligned,
-    as_ids,
-    as_labels,
-    count_equal,
-    label_codes,
-    own_positions,
-    positions_of,
-    selection,
-)
+from . import codes
 
 
 class Relevance:
@@ -56,7 +47,7 @@ class Relevance:
 
     def __init__(self, query_ids, database_ids, keep_self, own):
         self.query_ids, self.database_ids, self.keep_self = query_ids, database_ids, bool(keep_self)
-        self.by_id, self.own = own is None, own_positions(own, query_ids, database_ids)
+        self.by_id, self.own = own is None, codes.own_positions(own, query_ids, database_ids)
 
     @staticmethod
     def from_labels(
@@ -100,21 +91,21 @@ class Relevance:
         >>> Relevance.from_labels(["q"], ["a", "b"], [1], [1, None]).n_positives.tolist()
         [1]
         """
-        query_labels = as_labels(query_labels, query_ids, "query_labels")
-        database_labels = as_labels(database_labels, database_ids, "database_labels")
-        query_ids = as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
-        database_ids = as_ids(database_ids, "database_ids", len(database_labels))
-        codes = label_codes(query_labels, database_labels)
+        query_labels = codes.as_labels(query_labels, query_ids, "query_labels")
+        database_labels = codes.as_labels(database_labels, database_ids, "database_labels")
+        query_ids = codes.as_ids(query_ids, "query_ids", len(query_labels), prefix="q")
+        database_ids = codes.as_ids(database_ids, "database_ids", len(database_labels))
+        labels = codes.label_codes(query_labels, database_labels)
         if groups is None:
-            return _LabelRelevance(query_ids, database_ids, keep_self, own, codes)
+            return _LabelRelevance(query_ids, database_ids, keep_self, own, labels)
         if keep_self:
             raise ValueError("keep_self=True and groups contradict each other; give one of them")
         ids = query_ids, database_ids
-        groups = [as_labels(some, of, "groups") for some, of in zip(groups, ids, strict=True)]
+        groups = [codes.as_labels(some, of, "groups") for some, of in zip(groups, ids, strict=True)]
         for some, of, what in zip(groups, ids, ("queries", "database items"), strict=True):
             if len(some) != len(of):
                 raise ValueError(f"got {len(some)} groups for {len(of)} {what}; give one for each")
-        return _LabelRelevance(*ids, False, own, codes, label_codes(*groups))
+        return _LabelRelevance(*ids, False, own, labels, codes.label_codes(*groups))
 
     @staticmethod
     def from_sets(
@@ -152,12 +143,8 @@ class Relevance:
         >>> relevance.gains([[1, 0, 2]]).tolist()
         [[2.0, 1.0, 0.0]]
         """
-        if positives is None and grades is None:
-            raise ValueError("neither positives nor grades are given; give a list for each query")
-        query_ids, database_ids = (
-            as_ids(query_ids, "query_ids"),
-            as_ids(database_ids, "database_ids"),
-        )
+        query_ids = codes.as_ids(query_ids, "query_ids")
+        database_ids = codes.as_ids(database_ids, "database_ids")
         lists = {"positives": positives, "junk": junk, "grades": grades}
         lists = {what: _by_query(given, query_ids, what) for what, given in lists.items()}
         return _SetRelevance(query_ids, database_ids, keep_self, own, **lists)
@@ -167,7 +154,7 @@ class Relevance:
 
     def select(self, queries):
         """The queries at the positions (or under the boolean mask) `queries`, as a new `Relevance`."""
-        queries, part = selection(queries, self.query_ids), copy.copy(self)
+        queries, part = codes.selection(queries, self.query_ids), copy.copy(self)
         vars(part).update({name: getattr(self, name)[queries] for name in self._per_query})
         return part
 
@@ -179,68 +166,53 @@ class Relevance:
         """`indices` as int array (n_queries, k), range checked."""
         indices = np.asarray(indices)
         if indices.ndim != 2 or len(indices) != len(self):
-            raise ValueError(
-                f"indices {indices.shape} for {len(self)} queries; give one row for each query"
-            )
-        if indices.size and (indices.min() < -1 or indices.max() >= len(self.database_ids)):
-            raise ValueError(
-                f"indices leave the {len(self.database_ids)} database items; -1 is none"
-            )
+            raise ValueError(f"indices {indices.shape} for {len(self)} queries; give one row each")
         return indices
 
     def __repr__(self):
-        return (
-            f"Relevance({len(self)} queries, {len(self.database_ids)} database items, "
-            f"{int(self.n_positives.sum())} positives, {int(self.n_junk.sum())} junk, "
-            f"{int((self.n_positives == 0).sum())} queries without positives, keep_self={self.keep_self})"
-        )
+        text = f"{len(self)} queries, {len(self.database_ids)} database items"
+        return f"Relevance({text}, {self.n_positives.sum()} positives, {self.n_junk.sum()} junk)"
 
 
 class _LabelRelevance(Relevance):
-    """Equal labels, less what is of the query's own group; `codes` and `groups` are int32 of queries and of database items."""
+    """Equal labels, less what is of the query's own group; `labels` and `groups` are int32 codes of queries and of database items."""
 
     _per_query = (*Relevance._per_query, "_labels", "_groups", "_self")
 
-    def __init__(self, query_ids, database_ids, keep_self, own, codes, groups=None):
+    def __init__(self, query_ids, database_ids, keep_self, own, labels, groups=None):
         super().__init__(query_ids, database_ids, keep_self, own)
-        grouped = groups is not None
-        groups = groups if grouped else (np.full(len(query_ids), -1, np.int32), None)
-        (self._labels, database_labels), (self._groups, database_groups) = codes, groups
-        # padding, -1, reads the last
-        self._database_labels = np.append(database_labels, np.int32(PADDING))
-        self._database_groups = np.append(database_groups, np.int32(PADDING)) if grouped else None
+        # without groups, some that match nothing; padding, -1, reads the last
+        self._grouped, padding = groups is not None, np.int32(codes.PADDING)
+        nothing = np.full(len(self), -1, np.int32), np.array([], np.int32)
+        self._groups, of_items = groups or nothing
+        self._labels = labels[0]
+        self._database_labels = np.append(labels[1], padding)
+        self._database_groups = np.append(of_items, padding)
         # the position of the query itself where it is junk; -2 equals none, nor -1 at padding
         self._self = np.where((self.own < 0) | self.keep_self, -2, self.own)
+        self.n_positives, self.n_junk = codes.count_equal(*labels), np.zeros(len(self), np.int64)
         itself, at = self._self >= 0, np.maximum(self._self, 0)
-        self.n_positives = count_equal(*codes)
-        self.n_junk = np.zeros(len(query_ids), dtype=np.int64)
-        if grouped:
-            self.n_junk += count_equal(*groups)
-            self.n_positives -= count_equal(*_pairs(codes, groups))
+        if self._grouped:
+            self.n_junk += codes.count_equal(*groups)
+            self.n_positives -= codes.count_equal(*_pairs(labels, groups))
             # not twice, if it is of its own group
             itself &= self._database_groups[at] != self._groups
         self.n_junk += itself
         self.n_positives -= itself & (self._database_labels[at] == self._labels)
 
-    def relevant(self, indices):
-        same = self._database_labels[self._positions(indices)] == self._labels[:, None]
-        return same & ~self.junk(indices) if self._has_junk else same
-
     def gains(self, indices):
         """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
-        return self.relevant(indices).astype(np.float32)
-
-    @property
-    def _has_junk(self):
-        return self._database_groups is not None or (self._self >= 0).any()
+        junk = self.junk(indices)  # which checks the indices
+        same = self._database_labels[indices] == self._labels[:, None]
+        return (same & ~junk).astype(np.float32)
 
     def junk(self, indices):
         """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
         indices = self._positions(indices)
-        if not self._has_junk:
-            return np.zeros(indices.shape, dtype=bool)
-        junk = indices == self._self[:, None]
-        if self._database_groups is not None:
+        junk = np.zeros(indices.shape, dtype=bool)
+        if (self._self >= 0).any():
+            junk |= indices == self._self[:, None]
+        if self._grouped:
             junk |= self._database_groups[indices] == self._groups[:, None]
         return junk
 
@@ -249,12 +221,12 @@ class _LabelRelevance(Relevance):
         return (np.arange(k) < self.n_positives[:, None]).astype(np.float32)
 
 
-def _pairs(codes, groups):
+def _pairs(labels, groups):
     """Codes of (label, group), of queries and of database items; negative where either is missing."""
-    labels, teams = np.concatenate(codes).astype(np.int64), np.concatenate(groups)
-    pairs = np.unique(labels * (teams.max(initial=0) + 1) + teams, return_inverse=True)[1]
-    pairs[(labels < 0) | (teams < 0)] = -1
-    return np.split(pairs, [len(codes[0])])
+    of_labels, of_groups = np.concatenate(labels).astype(np.int64), np.concatenate(groups)
+    both = of_labels * (of_groups.max(initial=0) + 1) + of_groups
+    pairs = np.where((of_labels < 0) | (of_groups < 0), -1, np.unique(both, return_inverse=True)[1])
+    return np.split(pairs, [len(labels[0])])
 
 
 class _SetRelevance(Relevance):
@@ -298,10 +270,11 @@ class _SetRelevance(Relevance):
                 raise TypeError(f"{what} of query {query!r} are one string {row!r}; give a list")
         items, n = [item for row in lists for item in row], len(self.database_ids)
         rows = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
-        if all(map(_is_whole, items)) and not any(map(_is_whole, self.database_ids)):
+        whole = [isinstance(item, Integral) for item in items]
+        if all(whole) and not any(isinstance(name, Integral) for name in self.database_ids):
             found = np.array(items, dtype=np.int64)
         else:
-            found = positions_of(items, self.database_ids)
+            found = codes.positions_of(items, self.database_ids)
         for at in np.flatnonzero((found < 0) | (found >= n))[:1]:
             query, item = self.query_ids[rows[at]], items[at]
             raise ValueError(f"{what} of {query!r} name {item!r}, which is not in the database")
@@ -337,22 +310,15 @@ class _SetRelevance(Relevance):
         return out
 
 
-def _is_whole(value):
-    return isinstance(value, (int, np.integer))
-
-
 def _by_query(given, query_ids, what):
     """One entry for each query, from a list or a dict; () where there is nothing."""
-    if given is None:
-        return [()] * len(query_ids)
+    given = {} if given is None else given
     if isinstance(given, dict):
         names, entries = list(given), [*given.values(), ()]
-        for at in np.flatnonzero(positions_of(names, query_ids, "query_ids") < 0)[:1]:
+        for at in np.flatnonzero(codes.positions_of(names, query_ids, "query_ids") < 0)[:1]:
             raise ValueError(f"{what} name the query {names[at]!r}, which is not in query_ids")
-        return [entries[at] for at in positions_of(query_ids, names)]
-    given = list(aligned(given, query_ids, what))
+        return [entries[at] for at in codes.positions_of(query_ids, names)]
+    given = list(codes.aligned(given, query_ids, what))
     if len(given) != len(query_ids):
-        raise ValueError(
-            f"got {len(given)} {what} for {len(query_ids)} queries; give a list for each"
-        )
+        raise ValueError(f"got {len(given)} {what} for {len(query_ids)} queries; give a list each")
     return given

@@ -68,8 +68,10 @@ def match_descriptors(a, b, *, ratio=0.85, mutual=True):
         return np.zeros((0, 2), dtype=np.int64)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{a.shape[1]} and {b.shape[1]} dimensions; describe both by one detector")
-    squares = np.einsum("nd,nd->n", a, a)[:, None] + np.einsum("nd,nd->n", b, b)
-    squared = np.maximum(squares - 2 * (a @ b.T), 0)  # (n_a, n_b)
+    squared = (-2 * a) @ b.T  # (n_a, n_b), and in place from here: it may be large
+    squared += np.einsum("nd,nd->n", a, a)[:, None]
+    squared += np.einsum("nd,nd->n", b, b)
+    np.maximum(squared, 0, out=squared)
     nearest = squared.argmin(axis=1)
     kept = np.ones(len(a), dtype=bool)
     if ratio is not None and len(b) > 1:
