@@ -72,13 +72,11 @@ def match_descriptors(a, b, *, ratio=0.85, mutual=True):
     squared += np.einsum("nd,nd->n", a, a)[:, None]
     squared += np.einsum("nd,nd->n", b, b)
     np.maximum(squared, 0, out=squared)
-    nearest = squared.argmin(axis=1)
-    kept = np.ones(len(a), dtype=bool)
+    rows, nearest = np.arange(len(a)), squared.argmin(axis=1)
+    kept = squared.argmin(axis=0)[nearest] == rows if mutual else np.ones(len(a), dtype=bool)
     if ratio is not None and len(b) > 1:
-        two = np.partition(squared, 1, axis=1)[:, :2]
-        kept &= two[:, 0] < ratio**2 * two[:, 1]
-    if mutual:
-        kept &= squared.argmin(axis=0)[nearest] == np.arange(len(a))
+        smallest, squared[rows, nearest] = squared[rows, nearest], np.inf
+        kept &= smallest < ratio**2 * squared.min(axis=1)
     return np.stack([np.flatnonzero(kept), nearest[kept]], axis=1)
 
 
@@ -110,7 +108,7 @@ class Verification:
         return int(self.inliers.sum())
 
 
-def verify(a, b, *, ratio=0.85, mutual=True, threshold=4.0, max_iterations=1000):
+def verify(a, b, *, ratio=0.85, mutual=True, threshold=4.0):
     """Match two images' local features and fit a homography to the matches by RANSAC.
 
     Parameters
@@ -122,8 +120,6 @@ def verify(a, b, *, ratio=0.85, mutual=True, threshold=4.0, max_iterations=1000)
         See `match_descriptors`.
     threshold : float
         An inlier lands within so many pixels of its partner.
-    max_iterations : int
-        Samples of four matches at most.
 
     Returns
     -------
@@ -152,7 +148,6 @@ def verify(a, b, *, ratio=0.85, mutual=True, threshold=4.0, max_iterations=1000)
     (30, True)
     """
     check_scalar(threshold, "threshold", numbers.Real, min_val=0, include_boundaries="neither")
-    check_scalar(max_iterations, "max_iterations", numbers.Integral, min_val=1)
     points_a, descriptors_a = _features(a, "a")
     points_b, descriptors_b = _features(b, "b")
     matches = match_descriptors(descriptors_a, descriptors_b, ratio=ratio, mutual=mutual)
@@ -166,7 +161,7 @@ def verify(a, b, *, ratio=0.85, mutual=True, threshold=4.0, max_iterations=1000)
         return _nothing(matches, "all matches lie on one line")
     cv2 = require("cv2")
     # OpenCV seeds RANSAC anew in each call: the same matches give the same homography
-    settings = cv2.USAC_DEFAULT, threshold, None, max_iterations, 0.995
+    settings = cv2.USAC_DEFAULT, threshold, None, 1000, 0.995
     homography, mask = cv2.findHomography(source, target, *settings)
     if homography is None or not np.isfinite(homography).all() or abs(homography[2, 2]) < 1e-12:
         return _nothing(matches, "RANSAC found no homography")
