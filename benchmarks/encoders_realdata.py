@@ -60,7 +60,8 @@ ENCODERS["  the same in 8 bits"] = FunctionTransformer(histogram_8_bits)
 
 def open_set(folder):
     """The collection of one folder with a labels.csv."""
-    return ImageCollection.from_table(folder / "labels.csv", path="file")
+    table = pd.read_csv(folder / "labels.csv")
+    return ImageCollection.from_files([folder / name for name in table["file"]], table, root=folder)
 
 
 def measure(encoder, images, by):

@@ -37,18 +37,17 @@ class Remembered:
         )
 
 
+def open_set(folder):
+    """The collection of one folder with a labels.csv."""
+    table = pd.read_csv(folder / "labels.csv")
+    return ImageCollection.from_files([folder / name for name in table["file"]], table, root=folder)
+
+
 def open_sets(realdata):
     """(queries, database) of both protocols."""
-    small = ImageCollection.from_table(
-        realdata / "b_instance_ukbench250" / "labels.csv", path="file"
-    )
-    large = ImageCollection.from_table(
-        realdata / "b_instance_ukbench_orig640" / "labels.csv", path="file"
-    )
-    originals = {
-        Path(str(name)).name: i
-        for i, name in enumerate(large.column("file") if "file" in large.table else large.ids)
-    }
+    small = open_set(realdata / "b_instance_ukbench250")
+    large = open_set(realdata / "b_instance_ukbench_orig640")
+    originals = {Path(name).name: i for i, name in enumerate(large.ids)}
     names = [Path(str(name)).name for name in small.ids]
     chosen = [originals.get(name) for name in names]
 
@@ -64,9 +63,7 @@ def open_sets(realdata):
 
 def train_features(realdata, most):
     """Training photographs and their features."""
-    unlabelled = ImageCollection.from_table(
-        realdata / "i_unlabelled_photos" / "labels.csv", path="file"
-    )
+    unlabelled = open_set(realdata / "i_unlabelled_photos")
     train = unlabelled.subset(np.isin(unlabelled.column("source"), TRAIN_SOURCES))[
         :: max(1, 1554 // most)
     ]

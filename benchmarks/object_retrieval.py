@@ -126,7 +126,8 @@ def pasted(folder, n=100):
     )
     names = pd.read_csv(grounds / "labels.csv")["file"].to_numpy()
     names = rng.permutation(names[np.char.startswith(names.astype(str), "imagenet")])[: 3 * n]
-    files = ImageCollection.from_table(things / "labels.csv", path="file")
+    table = pd.read_csv(things / "labels.csv")
+    files = ImageCollection.from_files([things / one for one in table["file"]], table, root=things)
     images, boxes, owner = [], [], []
     for i in range(3 * n):
         side = round(256 * (1 / 5, 1 / 3, 1 / 2)[i % 3])

@@ -293,9 +293,8 @@ def test_labels_of_a_file(folder, run, tmp_path, inside):
     place.write_text("file,kind\n" + "".join(f"{i}.png,0{i % 2}\n" for i in range(5)))
     given = ("--labels", place)
     err = run("index", folder)[2]
-    assert ("my.csv knows labels of these images (kind)" in err) == inside and (
-        "--labels my.csv" in err
-    ) == inside
+    assert ("my.csv is not used; for its labels" in err) == inside
+    assert ("--labels my.csv" in err) == inside
     assert run("index", folder, *given)[0] == 0
 
     def labels(*more):

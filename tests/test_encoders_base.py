@@ -147,7 +147,7 @@ def test_bad_images(images, error, words):
 
 def test_a_table_is_not_images():
     collection = ImageCollection.from_arrays([checkers(0)])
-    with pytest.raises(TypeError, match="from_table"):
+    with pytest.raises(TypeError, match="from_files"):
         MeanColor().transform(collection.table)
 
 

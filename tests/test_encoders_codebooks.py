@@ -257,8 +257,8 @@ def test_turned_views_are_found(encoder):
 def test_real_photographs(realdata):
     """Ten objects in four real views, codebooks from street scenes; chance is 3 in 39."""
     detector = SIFT(300, max_side=320)
-    photographs = ImageCollection.from_table(
-        realdata / "b_instance_ukbench_orig640" / "labels.csv", path="file"
+    photographs = ImageCollection.from_folder(
+        realdata / "b_instance_ukbench_orig640", labels="labels.csv"
     )
     train = ImageCollection.from_folder(realdata / "d_masks_camvid100" / "images")
     trials = (

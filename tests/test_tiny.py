@@ -120,7 +120,7 @@ def test_it_beats_colour_and_its_own_random_twin_on_views_of_photographs():
 )
 def test_it_keeps_four_fifths_of_its_teacher_on_real_photographs(realdata, folder, by, teacher):
     """`teacher` is what lite0 reaches; the mean over all sets that neither met is in `python -m benchmarks.deep_realdata`."""
-    images = ImageCollection.from_table(realdata / folder / "labels.csv", path="file")
+    images = ImageCollection.from_folder(realdata / folder, labels="labels.csv")
     assert mean_ap(encoders.Deep("tiny").transform(images), images, by) >= 0.8 * teacher
 
 

@@ -42,10 +42,10 @@ def files(view, root, part):
 
 
 def table(view, root, part):
-    paths = [f"thing{n}/1.png" for n in range(5)]
-    return ImageCollection.from_table(
-        pd.DataFrame({"path": paths, "label": np.arange(5)}), root=written(view, root, part)
-    )
+    place = written(view, root, part)
+    lines = [f"thing{n}/1.png,{n}" for n in range(5)]
+    (place / "t.csv").write_text("\n".join(["path,label", *lines]))
+    return ImageCollection.from_folder(place, labels="t.csv")
 
 
 def generator(view, root, part):

@@ -46,7 +46,7 @@ def _check_is_several(images):
     if path or hasattr(images, "iloc") or not hasattr(images, "__iter__"):
         raise TypeError(
             f"expected a collection or sequence of images, got {type(images).__name__}; pass one image as [image], "
-            "open a folder with cbirkit.datasets.from_folder, a table with cbirkit.ImageCollection.from_table"
+            "open a folder with cbirkit.datasets.from_folder, files with cbirkit.ImageCollection.from_files"
         )
     if isinstance(images, np.ndarray) and (images.ndim < 3 or images.shape[2:] in ((3,), (4,))):
         raise ValueError(

@@ -4,31 +4,29 @@ import copy
 import hashlib
 import logging
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
 from cbirkit.ranking import Relevance
-from cbirkit.ranking.codes import aligned, as_labels, index_of, is_missing, positions_of, selection
+from cbirkit.ranking.codes import aligned, index_of, is_missing, positions_of, selection
 
 from . import tables
 from .files import DECODING, open_file, read_image, read_stored, read_thumbnail, shrink
 from .pixels import ImageProblem
-from .tables import as_on_disk, is_several, plain_column, printable, problem_table, text_of
+from .tables import as_on_disk, plain_column, printable, problem_table, text_of
 
 log = logging.getLogger(__name__)
-
-_BLOCK = 256  # images handed to the threads at a time, so that memory stays flat
 
 
 class ImageCollection:
     """Images in a fixed order, read when asked for, with ids and a table.
 
-    Make one with `from_folder`, `from_table`, `from_files`, `from_arrays` or `from_function`.
+    Make one with `from_folder`, `from_files`, `from_arrays` or `from_function`.
     ``images[3]`` and ``images["cat/1.jpg"]`` read one image; ``images[mask]``, ``images[10:20]`` and
     ``images[["a", "b"]]`` give smaller collections. No image is kept in memory but those given as arrays.
 
@@ -67,15 +65,15 @@ class ImageCollection:
         ----------
         folder : str or path
             Left out are hidden files and folders (names that start with a dot), and folders of file servers, operating
-            systems and photo programs, such as ``@eaDir`` and ``$RECYCLE.BIN``; links are followed. Folders of masks beside
-            images are not left out, but the log says so: open the folder of the images.
-        labels : "folder", "parent", a CSV file or None
+            systems and photo programs, such as ``@eaDir`` and ``$RECYCLE.BIN``; links are followed, each folder is listed
+            once. Folders of masks beside images are not left out: open the folder of the images.
+        labels : "folder", a CSV file or None
             "folder": the first sub-folder that tells images apart is the label; folders called ``train``, ``val``, ``test``,
             ``query``, ``database`` … are the column ``split`` instead, and the label is the folder in them.
-            "parent": the folder that holds the image. An image outside of such folders has no label (None), and where there
-            are not two different ones there is no column ``label``. ``Cat`` and ``cat`` are two classes, which the log says.
+            An image outside of such folders has no label (None), and where there are not two different ones there is no
+            column ``label``. ``Cat`` and ``cat`` are two classes, which the log says.
             A CSV file, in the folder or anywhere, that names images adds its columns; its ``label`` (or class, category …) is the
-            label, or the column named as in ``"labels.csv:species"``. The log says if there is such a file and it is not used.
+            label, or the column named as in ``"labels.csv:species"``. The log says if there is a CSV file and it is not used.
 
         Returns
         -------
@@ -90,11 +88,10 @@ class ImageCollection:
         """
         root = tables.absolute(folder)
         ids, paths, problems = tables.list_images(root)
-        if labels in ("folder", "parent", None):
-            columns = tables.labels_of_folders(ids, labels) if labels else {}
-            tables.say_masks(ids)
+        if labels in ("folder", None):
+            columns = tables.labels_of_folders(ids) if labels else {}
             if labels:
-                tables.say_tables(root, ids, columns.get("label"))
+                tables.say_tables(root)
         else:
             columns, more = tables.labels_of_file(os.fspath(labels), root, ids)
             problems += more
@@ -103,52 +100,6 @@ class ImageCollection:
         table = pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
         source, name = FileSource(paths, root), root.resolve().name
         return cls(source, table, problems=problem_table(problems), name=name)
-
-    @classmethod
-    def from_table(cls, table, path="path", *, root=None, ids=None):
-        """Images named by a column of a table.
-
-        Parameters
-        ----------
-        table : DataFrame or path of a CSV file
-            The other columns are kept; ``mask``, if there, holds paths of masks (see `mask`).
-        path : str
-            Column with the image files, relative to `root` or absolute.
-        root : str or path, optional
-            Default: the folder of the CSV file, else the current folder.
-        ids : str, optional
-            Column with unique ids. Default: the column `path` as it stands.
-
-        Raises
-        ------
-        ValueError
-            The column is missing, ids repeat, or none of the files exists.
-        FileNotFoundError
-            No such CSV file.
-        """
-        name = "table"
-        if isinstance(table, str | os.PathLike):
-            file = tables.absolute(table)
-            name, root = file.resolve().parent.name, file.parent if root is None else root
-            table = tables.read_csv(file, text=(path, ids))
-        if missing := {path, ids or path} - {*table}:
-            raise ValueError(
-                f"no column {missing.pop()!r} in the table; set path= to one of {[*table]}"
-            )
-        root = tables.absolute("." if root is None else root)
-        names, keys = ([text_of(one) for one in table[column]] for column in (path, ids or path))
-        paths = [as_on_disk(root / one) if one else None for one in names]
-        there = np.array([one is not None for one in paths], dtype=bool)
-        if not there.any():
-            raise ValueError(
-                f"none of {len(table)} files in column {path!r} exists in {root}; set root="
-            )
-        lost = [(keys[i] or f"row {i}", "no such file") for i in np.flatnonzero(~there)]
-        paths = [one for one in paths if one is not None]
-        table = table[there].set_axis(pd.Index(keys, dtype=object)[there], axis=0)
-        table = table.assign(path=[printable(one) for one in paths])
-        tables.say_alike(table.get("label", ()))
-        return cls(FileSource(paths, root), table, problems=problem_table(lost), name=name)
 
     @classmethod
     def from_files(cls, paths, table=None, *, ids=None, root=None, name="files"):
@@ -195,10 +146,8 @@ class ImageCollection:
         table = tables.table_for(len(arrays), table, ids, like)
         if labels is not None:
             labels = plain_column(aligned(labels, table.index, "labels", like), "label")
-            if len(labels) != len(arrays):
-                raise ValueError(f"got {len(labels)} labels for {len(arrays)} images")
             table = table.assign(label=pd.Series(labels, table.index, labels.dtype))
-        return cls(_ArraySource(arrays), table, name=name)
+        return cls(_MadeSource(lambda row: read_image(arrays[row])), table, name=name)
 
     @classmethod
     def from_function(cls, read, table, *, key, name, read_mask=None):
@@ -215,7 +164,7 @@ class ImageCollection:
         read_mask : callable, optional
             ``read_mask(row)`` gives a mask (h, w).
         """
-        return cls(_FunctionSource(read, key, read_mask), table, name=name)
+        return cls(_MadeSource(read, key, read_mask), table, name=name)
 
     # ------------------------------------------------------------------ looking inside
 
@@ -223,18 +172,19 @@ class ImageCollection:
         return len(self._rows)
 
     def __iter__(self):
-        return (self._image(i) for i in range(len(self)))
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, which):
         if isinstance(which, str | int | np.integer) and not isinstance(which, bool):
-            return self._image(self._position(which))
+            return self._ask(which, self._source.read)
         return self.subset(which)
 
     def __repr__(self):
-        columns = list(self.table)
-        for i, name in enumerate(columns):
-            if name in ("label", "instance", "split"):
-                columns[i] = f"{name} ({self.table[name].dropna().map(text_of).nunique()})"
+        columns = []
+        for name, values in self.table.items():
+            counted = name in ("label", "instance", "split")
+            n = f" ({values.dropna().map(text_of).nunique()})" if counted else ""
+            columns.append(f"{name}{n}")
         columns = f"; columns: {', '.join(columns)}" if columns else ""
         refused = f"; {len(self.problems)} refused, see .problems" if len(self.problems) else ""
         return f"ImageCollection {self.name!r}: {len(self):,} images{columns}{refused}"
@@ -267,11 +217,8 @@ class ImageCollection:
         positions = self.table.index.get_indexer(ids)
         if (positions < 0).any():  # the same names with their accents composed
             positions = positions_of(ids, self.ids, "ids")
-        if (positions < 0).any():
-            unknown = str(ids[int(np.flatnonzero(positions < 0)[0])])
-            raise ValueError(
-                f"no image {unknown!r} in {self.name!r} ({len(self)} images); see .ids"
-            )
+        if lost := [str(i) for i, at in zip(ids, positions, strict=True) if at < 0]:
+            raise ValueError(f"no image {lost[0]!r} in {self.name!r} ({len(self)} images)")
         return positions.astype(np.int64)
 
     def positions_in(self, other):
@@ -313,45 +260,36 @@ class ImageCollection:
             return False
 
     def _position(self, which):
-        if isinstance(which, str):
-            return int(self.positions([which])[0])
-        position = int(which) + (len(self) if which < 0 else 0)
-        if not 0 <= position < len(self):
-            raise IndexError(f"image {which} in {self.name!r}; positions are 0 to {len(self) - 1}")
-        return position
+        return int(self.positions([which])[0] if isinstance(which, str) else which)
 
-    def _image(self, position):
-        return self._named(position, self._source.read, self._rows[position])
-
-    def _named(self, position, read, *args):
-        """Call `read`, and give a problem the id of its image as name."""
+    def _ask(self, which, read):
+        """Call `read` with the row of an image in the source, and give a problem the id of the image as name."""
+        position = self._position(which)
         try:
-            return read(*args)
+            return read(self._rows[position])
         except ImageProblem as problem:
             raise ImageProblem(self.table.index[position], problem.reason) from problem
 
     def thumbnail(self, which, size=96):
         """RGB uint8 (h, w, 3) of one image by position or id, its longer side at most `size` pixels."""
-        position = self._position(which)
-        return self._named(position, self._source.thumbnail, self._rows[position], size)
+        return self._ask(which, lambda row: self._source.thumbnail(row, size))
 
     def digest(self, which):
         """Hexadecimal digest of the contents of one image: of the file's bytes, the pixels, or the generator's key."""
-        position = self._position(which)
-        return self._named(position, self._source.digest, self._rows[position])
+        return self._ask(which, self._source.digest)
 
     def path(self, which):
         """Path of one image, or None if it is no file."""
-        return self._source.path(self._rows[self._position(which)])
+        return self._ask(which, self._source.path)
 
     def mask(self, which):
         """Mask (h, w) of one image, from the column ``mask`` or the generator; ValueError if there is none."""
-        position = self._position(which)
-        if "mask" in self.table:
-            if is_missing(file := self.table["mask"].iloc[position]):
-                raise ValueError(f"image {self.table.index[position]!r} has none in column 'mask'")
-            return self._named(position, self._source.read_mask, file)
-        return self._named(position, self._source.make_mask, self._rows[position])
+        if "mask" not in self.table:
+            return self._ask(which, self._source.make_mask)
+        file = self.table["mask"].iloc[self._position(which)]
+        if is_missing(file):
+            raise ValueError(f"image {which!r} has none in column 'mask'")
+        return self._ask(which, lambda row: self._source.read_mask(file))
 
     # ------------------------------------------------------------------ making others of it
 
@@ -362,10 +300,7 @@ class ImageCollection:
             which = np.asarray(which if hasattr(which, "dtype") else list(which))
             if which.dtype.kind in "UO":
                 which = self.positions(which)
-            if which.ndim != 1 or (len(which) and which.dtype.kind not in "biu"):
-                got = f"an array of {which.dtype} and shape {which.shape}"
-                raise TypeError(f"select images by a mask, positions or ids, got {got}")
-            which = which if len(which) else which.astype(np.int64)
+            which = which if which.size else which.astype(np.int64)
         return self._new(_rows=self._rows[which], table=self.table.iloc[which])
 
     def _new(self, **parts):
@@ -381,8 +316,6 @@ class ImageCollection:
         table = self.table.copy()
         for name, values in columns.items():
             values = plain_column(values, name, self.ids)
-            if len(values) != len(self):
-                raise ValueError(f"column {name!r} has {len(values)} values for {len(self)} images")
             table[name] = pd.Series(values, table.index, values.dtype)
         return self._new(table=table)
 
@@ -404,7 +337,7 @@ class ImageCollection:
         parts : tuple of str
             Values of that column, in the order wanted.
         fraction : float in (0, 1), optional
-            Split at random instead, into `fraction` and the rest; every label keeps its share.
+            Split at random instead, into `fraction` and the rest; every label keeps its share if each has two images.
         disjoint : str, optional
             With `fraction`: a column whose groups stay whole (``"label"``: no class on both sides).
         random_state : int or RandomState
@@ -419,28 +352,20 @@ class ImageCollection:
             The column or a part is missing, or the fraction leaves one side empty.
         """
         if fraction is not None:
+            from sklearn import model_selection
+
             by = disjoint or ("label" if "label" in self.table else None)
-            known = np.zeros(len(self)) if by is None else [*map(text_of, self.column(by))]
-            codes, names = pd.factorize(np.asarray(known, dtype=object))
-            strata = np.where(
-                np.bincount(codes)[codes] > 1, codes, -1
-            )  # those of one image together
-            first = _random_part(
-                np.zeros(len(names)) if disjoint else strata, fraction, random_state
-            )
-            first = first[codes] if disjoint else first
-            return self.subset(first), self.subset(~first)
-        if by not in self.table:
-            raise ValueError(
-                f"no column {by!r} in {self.name!r}; split(fraction=0.2) splits at random"
-            )
-        values, found = as_labels(self.column(by)), []
-        for part in as_labels(parts):
-            found.append(np.array([not is_several(one) and one == part for one in values], bool))
-            if not found[-1].any():
-                known = ", ".join(dict.fromkeys(map(repr, values)))
-                raise ValueError(f"column {by!r} has no {part!r}; it has: {known}")
-        return tuple(map(self.subset, found))
+            groups = by and [text_of(one) for one in self.column(by)]
+            several = by and min(Counter(groups).values(), default=0) > 1
+            kind = "Group" if disjoint else "Stratified" if several else ""
+            kind = getattr(model_selection, f"{kind}ShuffleSplit")
+            splitter = kind(1, train_size=fraction, random_state=random_state)
+            return tuple(self[np.sort(p)] for p in next(splitter.split(self.ids, groups, groups)))
+        values, parts = np.array([*map(text_of, self.column(by))]), [*map(text_of, parts)]
+        if lost := set(parts) - {*values}:
+            known = ", ".join(np.unique(values))
+            raise ValueError(f"column {by!r} has no {min(lost)!r}; it has: {known}")
+        return tuple(self[values == part] for part in parts)
 
     def relevance(self, queries=None, database=None, *, by=None, junk=None, keep_self=False):
         """What is relevant to what: images that share the value of a column.
@@ -482,17 +407,11 @@ class ImageCollection:
         shapes = list(tqdm(shapes, desc="verify", total=len(self), disable=not progress))
         good = np.array([not isinstance(one, ImageProblem) for one in shapes], dtype=bool)
         problems = [(one.name, one.reason) for one in shapes if isinstance(one, ImageProblem)]
-        if problems:
-            log.warning("%d of %d images cannot be read, see .problems", len(problems), len(self))
         problems = pd.concat([self.problems, problem_table(problems)], ignore_index=True)
         return self.subset(good)._new(problems=problems)
 
 
 # ---------------------------------------------------------------------- where pixels come from
-
-
-def _digest(*parts):
-    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
 class Source:
@@ -535,27 +454,19 @@ class FileSource(Source):
         return Path(self.paths[row])
 
 
-class _ArraySource(Source):
-    def __init__(self, arrays):
-        self.arrays = arrays
-
-    def read(self, row):
-        return read_image(self.arrays[row])
-
-    def digest(self, row):
-        pixels = self.read(row)
-        return _digest(repr(pixels.shape).encode(), pixels.tobytes())
-
-
-class _FunctionSource(Source):
-    def __init__(self, function, key, mask_function=None):
+class _MadeSource(Source):
+    def __init__(self, function, key=None, mask_function=None):
         self.function, self.key, self.mask_function = function, key, mask_function
 
     def read(self, row):
         return self.function(int(row))
 
     def digest(self, row):
-        return _digest(f"{self.key}\n{int(row)}".encode())
+        data = f"{self.key}\n{int(row)}".encode()
+        if self.key is None:
+            pixels = self.read(row)
+            data = repr(pixels.shape).encode() + pixels.tobytes()
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     def make_mask(self, row):
         return self.mask_function(int(row)) if self.mask_function else super().make_mask(row)
@@ -579,17 +490,4 @@ def map_images(function, images):
                 return problem
 
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(images), _BLOCK):
-            yield from pool.map(one, range(start, min(start + _BLOCK, len(images))))
-
-
-def _random_part(items, fraction, random_state):
-    """Mask (n,) of a random part: so large a share of the items that are equal; at least one of each, and not all, of several."""
-    rng = check_random_state(random_state)
-    order = pd.Series(rng.permutation(len(items))).groupby(items)
-    n = order.transform("size")
-    first = order.rank() <= (fraction * n).round().clip(1, n - 1)
-    if not 0 < fraction < 1 or first.all() or not first.any():
-        told = f"fraction={fraction} of {len(items)} leaves one side empty"
-        raise ValueError(f"{told}; give one between 0 and 1, or more images")
-    return first.to_numpy()
+        yield from pool.map(one, range(len(images)))

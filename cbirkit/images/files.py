@@ -18,6 +18,7 @@ from .pixels import ImageProblem, converted, to_rgb
 
 # Below Pillow's own warning at 89 million; a 50-megapixel photograph passes.
 MAX_PIXELS = 80_000_000
+_TOO_LARGE = f"too large, or empty (limit {MAX_PIXELS / 1e6:.0f} megapixels)"
 # Decoded at the same time by all threads together, at about 8 bytes each.
 PIXELS_AT_ONCE = 80_000_000
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
@@ -186,9 +187,7 @@ def _reason_by_start(head, error):
 
 
 def _name_of(source):
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    return getattr(source, "name", None) or "image bytes"
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "image bytes"
 
 
 class _File(io.BufferedReader):
@@ -231,18 +230,12 @@ def _open(source, formats=_FORMATS):
     with open_file(source) if is_path else _File(io.BytesIO(source)) as file:
         try:
             image = Image.open(file, formats=formats)
-        except Image.DecompressionBombError:
-            raise ImageProblem(name, _too_large("")) from None
-        except ImageProblem as problem:
-            raise ImageProblem(name, problem.reason) from None
+        except (ImageProblem, Image.DecompressionBombError) as problem:
+            raise ImageProblem(name, getattr(problem, "reason", f"is {_TOO_LARGE}")) from None
         except Exception as error:  # decoders meet hostile bytes and raise whatever they like
             file.seek(0)
             raise ImageProblem(name, _reason_by_start(file.peek(64), error)) from error
         yield image
-
-
-def _too_large(size):
-    return f"is too large{size} (limit {MAX_PIXELS / 1e6:.0f} megapixels); scale it down"
 
 
 # ---------------------------------------------------------------------- from an opened image to pixels
@@ -294,11 +287,8 @@ def _read(source, upright, draft=None):
 def _to_pixels(image, name, decode):
     """What `decode` makes of an opened PIL image."""
     width, height = image.size
-    size = f"{width} x {height} pixels"
-    if width == 0 or height == 0:
-        raise ImageProblem(name, f"has no pixels: it is {width} x {height}")
-    if width * height > MAX_PIXELS:
-        raise ImageProblem(name, _too_large(f": {size}"))
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ImageProblem(name, f"is {_TOO_LARGE}: {width} x {height} pixels")
     try:
         with DECODING.kept():
             DECODING.take(width * height)
@@ -306,8 +296,6 @@ def _to_pixels(image, name, decode):
             return decode(image)
     except ImageProblem as problem:
         raise ImageProblem(name, problem.reason) from None
-    except MemoryError:
-        raise ImageProblem(name, f"does not fit into memory: {size}") from None
     except Exception as error:  # as in _open
         cut, what = "truncated" in str(error), error or type(error).__name__
         raise ImageProblem(name, "truncated file" if cut else f"damaged file ({what})") from error
@@ -328,9 +316,8 @@ def _prepare(image):
     tiles, file = getattr(image, "tile", None), getattr(image, "fp", None)
     n_pixels, in_python = image.width * image.height, bool(tiles) and tiles[0][0] in Image.DECODERS
     if in_python and n_pixels > _PYTHON_PIXELS:
-        size = f"{n_pixels / 1e6:.0f} megapixels (limit {_PYTHON_PIXELS / 1e6:.0f})"
-        reason = f"is too large for its kind of {image.format}: {size}; save it as PNG"
-        raise ImageProblem("", reason)
+        limit = f"limit {_PYTHON_PIXELS / 1e6:.0f} megapixels"
+        raise ImageProblem("", f"is too large for its kind of {image.format} ({limit})")
     if isinstance(file, _File):
         file.least = _PIXEL_BYTES if in_python else file.least
         file.left = _OPEN_BYTES + _PIXEL_BYTES * n_pixels

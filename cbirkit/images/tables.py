@@ -1,13 +1,11 @@
 """What is known of images before they are read: files in folders, tables of them, labels."""
 
-import codecs
 import io
 import logging
 import os
 import re
 import warnings
 from collections import Counter, deque
-from itertools import chain, count
 from pathlib import Path
 from unicodedata import normalize
 
@@ -17,7 +15,7 @@ import pandas as pd
 from cbirkit._atomic import expanded
 from cbirkit.ranking.codes import aligned, as_labels, is_missing
 
-from .files import EXTENSIONS, is_image
+from .files import is_image
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +25,7 @@ _SYSTEM = re.compile(
     r"|system volume information|lost\+found|__macosx|network trash folder|temporary items|thevolumesettingsfolder"
     r"|ipod photo cache|thumbs\.db|captureone|found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)"
 )
-_MASKS = re.compile(
-    r"(segmentation_?)?(masks?|labels?|annotations?)|\w*annot|segmentation\w*|ground_?truth|gt"
-)
-_MOST_TABLES, _MOST_BYTES = 5, 16_000_000  # files that are looked into for labels, and their size
+_MOST_TABLES = 5  # files in a folder that are offered as tables of labels
 _SPLITS = {
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
 }  # fmt: skip
@@ -51,24 +46,19 @@ def problem_table(problems=()):
 def table_for(n, table, ids, like=None):
     """The given table (or an empty one) with `ids` as index; `like` as for `aligned`."""
     ids, table = [str(i) for i in ids], pd.DataFrame(index=range(n)) if table is None else table
-    table = aligned(table, ids, "table", like) if len(ids) == n else table
-    if len(table) != n or len(ids) != n:
+    if not n == len(ids) <= len(table):
         raise ValueError(
             f"got {n} images, {len(table)} table rows and {len(ids)} ids; give one each"
         )
-    return table.set_index(pd.Index(ids, dtype=object))
+    return aligned(table, ids, "table", like).set_axis(pd.Index(ids, dtype=object), axis=0)
 
 
 def checked_table(table):
-    """The table with plain columns of text names; ids are checked to be unique strings."""
-    ids = pd.Index(table.index, dtype=object)
-    if not all(isinstance(i, str) for i in ids):
-        raise TypeError("ids must be strings; use table.index.astype(str)")
+    """The table with plain columns of text names; ids, as text, are checked to be unique."""
+    ids = pd.Index(map(str, table.index), dtype=object)
     if not ids.is_unique:
         raise ValueError(f"duplicate id {ids[ids.duplicated()][0]!r}; ids must be unique")
     columns = {str(name): plain_column(table.iloc[:, i], name) for i, name in enumerate(table)}
-    if len(columns) < table.shape[1]:
-        raise ValueError(f"the table has two columns of one name: {[*table]}; rename one")
     columns = {name: pd.Series(values, ids, values.dtype) for name, values in columns.items()}
     names = pd.Index(columns, dtype=object)
     return pd.DataFrame(columns, index=ids).set_axis(names, axis=1)
@@ -120,19 +110,17 @@ def text_of(value):
     return str(int(value) if whole else value)
 
 
-def read_csv(file, text=()):
-    """Read a CSV file: text as written, None for the empty field, numbers where nothing is lost by it.
+def read_csv(file):
+    """Read a CSV file as text, as it is written.
 
     Parameters
     ----------
     file : Path
-        UTF-8, UTF-16 with its mark, or else Windows-1252; separated by comma, semicolon, tab or ``|``.
-    text : sequence of str, or None for all
-        Columns that stay text, with ``path``, ``label``, ``instance``, ``split``, ``domain``, ``caption`` and ``mask``.
+        UTF-8, or else Windows-1252; separated by comma, semicolon, tab or ``|``.
 
     Returns
     -------
-    DataFrame
+    DataFrame of str
 
     Raises
     ------
@@ -140,14 +128,12 @@ def read_csv(file, text=()):
         No text, a quotation mark that is not closed, a row with too many fields.
     """
     data = file.read_bytes()
-    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        data = data.decode("utf-16" if utf_16 else "utf-8-sig")
+        data = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         log.warning("%s is not UTF-8; it was read as Windows-1252: look at its accents", file.name)
         data = data.decode("cp1252", "replace")
-    head = data.partition("\n")[0]
-    separator = max(",;\t|", key=head.count)
+    separator = max(",;\t|", key=data.partition("\n")[0].count)
     how = {"dtype": str, "keep_default_na": False, "skipinitialspace": True, "index_col": False}
     try:
         with warnings.catch_warnings():
@@ -156,10 +142,7 @@ def read_csv(file, text=()):
     except (ValueError, pd.errors.ParserWarning) as error:
         mend = f"quote the fields that hold {separator!r}"
         raise ValueError(f"{file.name} cannot be read as CSV ({error}); {mend}") from error
-    texts.columns = texts.columns.str.strip()
-    return pd.DataFrame(
-        {name: _from_text(texts[name], text is None or name in {*_TEXT, *text}) for name in texts}
-    )
+    return texts.rename(columns=str.strip)
 
 
 def _from_text(values, keep):
@@ -187,18 +170,16 @@ def list_images(root):
     if not root.is_dir():
         error = NotADirectoryError if root.exists() else FileNotFoundError
         raise error(f"no such folder: {root}; give a folder, or use images.read_image")
-    found, problems, known, left_out = [], [], set(), set()
-    pending = deque(
-        [("", root)]
-    )  # folders from the right end, then those that were reached by links
+    found, problems, known, left_out = [], [], set(), {}
+    pending = deque([("", root)])  # folders of the tree at its end, links to others before them
     while pending:
         prefix, folder = pending.pop()
         try:
-            state = os.stat(folder)
-            if (state.st_dev, state.st_ino) in known:
+            key = os.stat(folder)[1:3]  # the file system, and the folder in it
+            if key in known:
                 problems.append((prefix[:-1], "a link to a folder that is listed already"))
                 continue
-            known.add((state.st_dev, state.st_ino))
+            known.add(key)
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             problems.append((prefix or str(root), f"folder cannot be read ({error.strerror})"))
@@ -215,20 +196,19 @@ def list_images(root):
             elif not _SYSTEM.fullmatch(lower):
                 add = pending.appendleft if entry.is_symlink() else pending.append
                 add((name + "/", entry.path))
-            elif lower not in left_out:  # the first of this name
-                left_out.add(lower)
-                reason = "a folder of the system or of a program: nothing in it is listed"
-                problems.append((name, reason))
+            else:
+                left_out.setdefault(lower, name)  # the first of this name
+    reason = "a folder of the system or of a program: nothing in it is listed"
+    problems += [(name, reason) for name in left_out.values()]
     if not found:
         first = f" (the first: {': '.join(problems[0])})" if problems else ""
-        endings = f"0 files ending in {' '.join(EXTENSIONS)}"
-        raise ValueError(f"no usable image in {root}: {endings}, {len(problems)} refused{first}")
+        kinds = "JPEG, PNG, WebP, TIFF, BMP, GIF or PPM"
+        raise ValueError(f"no usable image ({kinds}) in {root}, {len(problems)} refused{first}")
     ids = {}
     for name, path in sorted(found):
-        name = normalize("NFC", name)  # so that it is found however its accents are written
-        stem, ending = os.path.splitext(name)
-        names = chain([name], (f"{stem} ({n}){ending}" for n in count(2)))
-        ids[next(name for name in names if name not in ids)] = Path(path)
+        while (name := normalize("NFC", name)) in ids:
+            name = " (2)".join(os.path.splitext(name))
+        ids[name] = Path(path)
     return sorted(ids), [ids[name] for name in sorted(ids)], sorted(problems)
 
 
@@ -252,7 +232,7 @@ def as_on_disk(path):
 # ---------------------------------------------------------------------- labels
 
 
-def labels_of_folders(ids, how):
+def labels_of_folders(ids):
     """What the folders of images say of them.
 
     Folders that all images lie in say nothing. Where all of the next ones are called as the parts of a benchmark are (train,
@@ -262,24 +242,17 @@ def labels_of_folders(ids, how):
     ----------
     ids : list of str
         Paths with ``/``.
-    how : "folder" or "parent"
-        See `ImageCollection.from_folder`.
 
     Returns
     -------
     dict of list
         ``label`` and ``split``, those that tell images apart.
     """
-    folders, columns = _apart([i.split("/")[:-1] for i in ids]), {}
-    first = [parts[0] if parts else None for parts in folders]
-    names = set(first) - {None}
-    if parts := {one for one in names if one.lower() in _SPLITS}:
-        if parts == names:
-            columns["split"], folders = first, _apart([parts[1:] for parts in folders])
-        elif len(parts) > 1:
-            text = "%s are taken for classes, as %s is: open one alone if they are parts of a benchmark"
-            log.warning(text, ", ".join(sorted(parts)), min(names - parts))
-    columns["label"] = [parts[-1 if how == "parent" else 0] if parts else None for parts in folders]
+    folders = _apart([i.split("/")[:-1] for i in ids])
+    columns = {"label": [parts[0] if parts else None for parts in folders]}
+    if {str(name).lower() for name in columns["label"]} <= {*_SPLITS, "none"}:
+        inner = _apart([parts[1:] for parts in folders])
+        columns |= {"split": columns["label"], "label": [one[0] if one else None for one in inner]}
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
 
 
@@ -290,56 +263,37 @@ def _apart(folders):
 
 
 def labels_of_file(spec, root, ids):
-    """What a CSV file says of the images in a folder, as `columns_for`, with a ``label``; ``FILE:COLUMN`` names the column."""
-    specs = ((spec, None), spec.rpartition(":")[::2])
-    places = [
-        (place(name), column) for place in (root.joinpath, absolute) for name, column in specs
-    ]
-    file, column = next((pair for pair in places if pair[0].is_file()), (None, None))
-    if file is None:
-        known = f'"folder", "parent", None or a CSV file; there is no such file: {spec!r}'
-        raise ValueError(f"labels must be {known}")
-    columns, choices, problems = columns_for(file, ids, column)
-    if "label" not in columns:
-        there = f"Name it: {spec}:COLUMN; there are: {', '.join(choices) or 'none'}"
-        raise ValueError(f"which column of {file.name} holds the labels? {there}")
-    return columns, problems
-
-
-def columns_for(file, ids, column=None):
     """What a CSV file says of images that it names by id, by file name or by file name without ending, where these are unique.
 
     Parameters
     ----------
-    file : Path
+    spec : str
+        The file, in the folder or anywhere. ``FILE:COLUMN`` names the column with the labels; else it is the one called label,
+        class, category …, or the only one that divides the images.
+    root : Path
+        The folder.
     ids : list of str
-    column : str, optional
-        With the labels. Default: one called label, class, category … or else the only one that divides the images.
 
     Returns
     -------
     columns : dict of array (n_images,)
-        With ``label`` if there is one; None where no row names an image.
-    choices : list of str
-        Columns that might be the labels; the one that was taken first.
+        With ``label``; None where no row names an image.
     problems : list of (name, reason)
         Rows that name no image.
 
     Raises
     ------
     ValueError
-        It cannot be read, names none of the images or one twice, or has no such column.
+        There is no such file, it cannot be read, names none of the images or one twice, or has no such column.
     """
-    texts, places = read_csv(file, text=None), {}
-    tails = [i.rsplit("/", 1)[-1] for i in ids]
-    for names in (ids, tails, [tail.rpartition(".")[0] for tail in tails]):
-        counts = Counter(names)
-        places = {name: i for i, name in enumerate(names) if counts[name] == 1} | places
-
-    def place(text):
-        return places.get(normalize("NFC", text or "").replace("\\", "/").removeprefix("./"), -1)
-
-    known = texts.map(place)
+    specs = ((spec, None), spec.rpartition(":")[::2])
+    files = [(place(name), column) for place in (root.joinpath, absolute) for name, column in specs]
+    file, column = next((pair for pair in files if pair[0].is_file()), (None, None))
+    if file is None:
+        known = f'"folder", None or a CSV file; there is no such file: {spec!r}'
+        raise ValueError(f"labels must be {known}")
+    texts = read_csv(file)
+    known = texts.map(_finder(ids))
     path = (known >= 0).sum().idxmax()
     there, columns = known[path] >= 0, f"its columns: {', '.join(texts)}"
     if not there.any():
@@ -348,54 +302,40 @@ def columns_for(file, ids, column=None):
     if not rest.index.is_unique:
         twice = ids[rest.index[rest.index.duplicated()][0]]
         raise ValueError(f"{file.name} names {twice} more than once; give one row an image")
-    if column is not None and column not in rest:
-        raise ValueError(f"{file.name} has no column {column!r} for labels; {columns}")
     divides = [name for name in rest if 1 < rest[name].nunique() <= max(2, len(rest) / 2)]
     named = [name for one in _LABELS for name in rest if name.lower() == one]
-    choices = [column] if column else named[:1] or divides
+    choices = [name for name in rest if name == column] if column else named[:1] or divides
+    if len(choices) != 1:
+        asked = f"has no column {column!r}" if column else f"may hold labels in {divides}"
+        raise ValueError(f"{file.name} {asked}; name the column, {spec}:COLUMN; {columns}")
     rows = {name: _from_text(rest[name], name in _TEXT) for name in rest if name != "path"}
-    if len(choices) == 1:
-        rows["label"] = rest[choices[0]]
+    rows["label"] = _from_text(rest[choices[0]], True)
     rows = {name: one.reindex(range(len(ids))).to_numpy() for name, one in rows.items()}
     reason = f"named by {file.name}; there is no such image"
-    problems = [(name or "no name", reason) for name in texts[path][~there]]
-    return rows, choices or divides, problems
+    return rows, [(name or "no name", reason) for name in texts[path][~there]]
 
 
-def say_tables(root, ids, labels):
-    """Log which CSV files in the folder know labels other than those, if any, that were found without them."""
-    files = sorted(file for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
-    for file in files[:_MOST_TABLES]:
-        try:
-            if file.stat().st_size > _MOST_BYTES:
-                continue
-            columns, choices, _ = columns_for(file, ids)
-        except (OSError, ValueError):  # a table of something else
-            continue
-        if choices and (labels is None or list(columns.get("label", ())) != list(labels)):
-            spec = file.name if "label" in columns else f"{file.name}:COLUMN"
-            text = "%s knows labels of these images (%s): from_folder(…, labels=%r), --labels %s"
-            log.warning(text, file.name, ", ".join(choices), spec, spec)
+def _finder(ids):
+    """A function from what a table calls an image to its number, -1 where it is unknown or may be several."""
+    tails, places = [i.rsplit("/", 1)[-1] for i in ids], {}
+    for names in (ids, tails, [tail.rpartition(".")[0] for tail in tails]):
+        counts = Counter(names)
+        places = {name: i for i, name in enumerate(names) if counts[name] == 1} | places
+    return lambda text: places.get(normalize("NFC", text).replace("\\", "/").removeprefix("./"), -1)
 
 
-def say_masks(ids):
-    """Log which folders look like masks of the images beside them: called so, with files called as those are."""
-    paths = [(os.path.dirname(i), os.path.basename(i).rsplit(".", 1)[0]) for i in ids]
-    masks = {folder for folder, _ in paths if any(map(_MASKS.fullmatch, folder.lower().split("/")))}
-    stems = {stem for folder, stem in paths if folder not in masks} if masks else ()
-    paths = [(folder, stem) for folder, stem in paths if folder in masks]
-    hit = [folder for folder, stem in paths if {stem, stem.rpartition("_")[0]} & set(stems)]
-    if hit:
-        text = "%d images in %s are called as others are: if they are masks, open the images' folder alone"
-        log.warning(text, len(hit), ", ".join(sorted(set(hit))[:3]))
+def say_tables(root):
+    """Log which tables in the folder might know labels."""
+    files = sorted(file.name for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
+    for name in files[:_MOST_TABLES]:
+        text = "%s is not used; for its labels: from_folder(…, labels=%r), --labels %s"
+        log.warning(text, name, name, name)
 
 
 def say_alike(labels):
     """Log which labels are the same but for upper and lower case or spaces: they are taken for different classes."""
-    forms = {}
-    for label in sorted({label for label in labels if isinstance(label, str)}):
-        forms.setdefault(label.strip().casefold(), []).append(label)
-    for alike in forms.values():
-        if len(alike) > 1:
-            text = "%s are taken for %d classes; rename them if they are one"
-            log.warning(text, ", ".join(map(repr, alike)), len(alike))
+    forms = pd.Series(sorted({label for label in labels if isinstance(label, str)}), dtype=object)
+    forms = forms[forms.map(lambda label: label.strip().casefold()).duplicated(keep=False)]
+    if len(forms):
+        text = "%s are taken for different classes; rename those that are one"
+        log.warning(text, ", ".join(map(repr, forms)))
