@@ -62,9 +62,9 @@ def from_folder(folder, *, labels="folder"):
     Parameters
     ----------
     folder : str or path
-    labels : "folder", "parent", a CSV file or None
-        "folder": the first sub-folder that tells images apart is the label of an image; "parent": the last. A CSV file that
-        names images, such as "labels.csv": its column ``label``, ``class`` … or that of "labels.csv:species".
+    labels : "folder", a CSV file or None
+        "folder": the first sub-folder that tells images apart is the label of an image. A CSV file that names images, such as
+        "labels.csv": its column ``label``, ``class`` … or that of "labels.csv:species".
 
     Returns
     -------

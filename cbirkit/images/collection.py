@@ -297,7 +297,7 @@ class ImageCollection:
         """The images that a slice, boolean mask, position array or list of ids selects, in that order."""
         if not isinstance(which, slice):
             which = selection(which, self.ids)
-            which = np.asarray(which if hasattr(which, "dtype") else list(which))
+            which = np.asarray(which if getattr(which, "ndim", 0) else list(which))
             if which.dtype.kind in "UO":
                 which = self.positions(which)
             which = which if which.size else which.astype(np.int64)
