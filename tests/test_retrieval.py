@@ -139,10 +139,11 @@ def test_broken_images_do_not_stop_the_fitting(photos):
 
 def test_pipeline_is_encoded_once(photos, monkeypatch, tmp_path):
     seen = []
-    read = photos._source.read
-    monkeypatch.setattr(photos._source, "read", lambda row: seen.append(row) or read(row))
+    images = ImageCollection.from_folder(photos)
+    read = images._source.read
+    monkeypatch.setattr(images._source, "read", lambda row: seen.append(row) or read(row))
     store = EmbeddingStore(tmp_path / "store")
-    Retriever(make_pipeline(Means(), PCA(2)), store=store, progress=False).fit(photos)
+    Retriever(make_pipeline(Means(), PCA(2)), store=store, progress=False).fit(images)
     assert seen.count(0) == 1  # for the fitting and for the embeddings
 
 
