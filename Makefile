@@ -1,6 +1,7 @@
 # make lab        set up .venv and open JupyterLab on the first notebook   (ARGS=--no-browser for servers)
 # make test       set up .venv and run all tests                            (ARGS="-k metrics" for some)
 # make notebooks  execute the changed notebook sources and write the .ipynb files
+# make claims     what the notebooks assert, with seeds 0, 1 and 2, in docs/claims.md   (ARGS="07 14")
 # make assignments  the course as assignments for students and for nbgrader, in assignments/   (ARGS="00 01 --out DIR")
 # make clean      remove .venv
 
@@ -12,7 +13,7 @@ FIRST = notebooks/00_start_here.ipynb
 # What pip says that a person who waits wants to see; all of it is in the log.
 TELL = grep --line-buffered -oE '^ *ERROR.*|Downloading [^ ]+ \([0-9.]+ [MG]B\)|Installing collected packages'
 
-.PHONY: lab test notebooks assignments lint clean
+.PHONY: lab test notebooks claims assignments lint clean
 
 lab: $(VENV)/lab.stamp
 	@echo "Opening $(FIRST) in JupyterLab; end it with Ctrl-C."
@@ -23,6 +24,9 @@ test: $(VENV)/test.stamp
 
 notebooks: $(VENV)/test.stamp
 	$(BIN)/python tools/build_notebooks.py $(ARGS)
+
+claims: $(VENV)/test.stamp
+	$(BIN)/python tools/claims.py $(ARGS)
 
 assignments: $(VENV)/lab.stamp
 	$(BIN)/python tools/assignments.py $(ARGS)
