@@ -65,6 +65,7 @@ async def execute(notebook, stem, *, root, environment=None):
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
+        startup_timeout=CELL_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,

@@ -2,7 +2,6 @@
 
 from cbirkit.images import ImageCollection
 
-from . import scenes
 from .digits import load_digits
 from .fetch import Benchmark, DownloadFailed, fetchable
 from .fetch.instances import fetch_holidays, fetch_revisited, fetch_ukbench
@@ -20,7 +19,6 @@ from .fetch.pixel_arrays import fetch_cifar10, fetch_stl10
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
 from .real_features import RealFeatures, load_real, shipped_file
-from .scenes import load_scenes
 from .tabletop import load_tabletop
 
 __all__ = [
@@ -47,11 +45,9 @@ __all__ = [
     "load_digits",
     "load_photo_views",
     "load_real",
-    "load_scenes",
     "load_tabletop",
     "photo_credits",
     "reference_views",
-    "scenes",
     "shipped_file",
 ]
 
