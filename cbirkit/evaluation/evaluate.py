@@ -198,7 +198,7 @@ def compare(
     ------
     ValueError
         Fewer than two systems, queries that differ, rankings cut at different depths where that changes the
-        metric, or a metric that is infinite for a query.
+        metric, no query with a positive, or a metric that is infinite for a query.
 
     References
     ----------
@@ -321,7 +321,7 @@ def _holds_queries(aligned):
 
 
 def _intervals(values, codes, n_bootstrap, random_state):
-    """Bounds of each metric, (n_metrics, 2) as columns; all from the same draws."""
+    """Bounds of each metric, (2, n_metrics); all from the same draws."""
     if not n_bootstrap or not len(codes):
         return np.full((2, len(values)), np.nan)
     seed = check_random_state(random_state).randint(2**31 - 1)

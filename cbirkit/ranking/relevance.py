@@ -163,10 +163,11 @@ class Relevance:
         return self.gains(indices) > 0
 
     def _positions(self, indices):
-        """`indices` as int array (n_queries, k), range checked."""
-        indices = np.asarray(indices)
-        if indices.ndim != 2 or len(indices) != len(self):
-            raise ValueError(f"indices {indices.shape} for {len(self)} queries; give one row each")
+        """`indices` as an array (n_queries, k), checked."""
+        indices, n = np.asarray(indices), len(self.database_ids)
+        fits = indices.ndim == 2 and len(indices) == len(self)
+        if not fits or (indices.size and (indices.min() < -1 or indices.max() >= n)):
+            raise ValueError(f"indices {indices.shape} must be (n_queries, k), from -1 to {n - 1}")
         return indices
 
     def __repr__(self):

@@ -317,7 +317,7 @@ def verify_ranking(ranking, features, *, n=50, n_jobs=None, progress=True, **ver
     progress : bool
         Show a progress bar if it takes longer than two seconds.
     **verification
-        Parameters of `verify`: ratio, mutual, threshold, max_iterations.
+        Parameters of `verify`: ratio, mutual, threshold.
 
     Returns
     -------
