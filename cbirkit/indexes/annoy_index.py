@@ -20,6 +20,10 @@ class Annoy(Folded):
     answered exhaustively. Where 8 or more items are (nearly) equal, only one of them is in the trees and stands for
     all. A loaded index reads its trees from a temporary file as it needs them.
 
+    Within one round cluster trees tell little: among 1,500 items in 64 dimensions the default finds 7 of the 10 nearest,
+    ``search_k=2000`` all but 0.2; so does the library called by itself. Cosine distances of approximate indexes are taken
+    from inner products in float32: in clusters where they are below about 1e-6, their order is chance.
+
     Parameters
     ----------
     metric : {"cosine", "euclidean"}

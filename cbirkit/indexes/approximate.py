@@ -95,12 +95,12 @@ class Folded(Approximate):
         self._heads, self._counts = np.unique(of, return_counts=True)
         self._starts = np.cumsum(self._counts) - self._counts
         self._has_copies = len(self._heads) < len(of)
-        most = min(len(of), 32 * int(self._counts.max())) if self._has_copies else 1
+        most = min(len(of), 128 * int(self._counts.max())) if self._has_copies else 1
         self._queries_at_once = max(1, min(1024, 2**21 // most))
 
     def _wanted(self, k):
         """How many heads to look for: more than k where some are farther than what they stand for, or are removed."""
-        n = 2 * k + 16 if self._has_copies else k
+        n = 8 * k + 64 if self._has_copies else k
         if self.n_indexed_ < len(self._keys):
             n = 3 * n // 2 + 8
         return min(n, len(self._heads))

@@ -3,7 +3,8 @@
 import numpy as np
 
 _LEAST = 8  # rows that make a group
-_TOLERANCES = (1e-3, 1e-2, 1e-1, 4e-1)  # of the spread of all rows
+_TOLERANCES = (1e-3, 1e-2, 1e-1, 2e-1)  # of the spread of all rows
+_WHOLE = 0.9  # share of a cell that they must be
 _DIRECTIONS = 8
 _WIDTH = 4  # of a cell: times what a direction sees of the tolerance
 
@@ -12,7 +13,7 @@ def find_copies(X):
     """The row that stands for each row of X (n_rows, n_dims), (n_rows,) int64: itself for most.
 
     Rows whose projections on random directions fall into one cell are compared with the first of them; those within
-    a tolerance are its copies, if they are 8 or more together.
+    a tolerance are its copies, if they are 8 or more together and nearly all of the cell.
     """
     of, rng = np.arange(len(X)), np.random.RandomState(0)
     directions = rng.randn(X.shape[1], _DIRECTIONS)
@@ -28,11 +29,11 @@ def find_copies(X):
         cells = np.floor(cells).astype(np.int64) @ mixers
         _, first, which, counts = np.unique(cells, True, True, True)
         crowded = np.flatnonzero(counts[which] >= _LEAST)
-        for start in range(0, len(crowded), 8192):
-            some = crowded[start : start + 8192]
-            rows, heads = left[some], left[first[which[some]]]
-            near = np.linalg.norm(X[rows].astype(np.float64) - X[heads], axis=1) <= tolerance
-            of[rows[near]] = heads[near]
+        rows, heads = left[crowded], left[first[which[crowded]]]
+        near = np.linalg.norm(X[rows] - X[heads], axis=1) <= tolerance
+        # a cell that is wider than the tolerance holds a cluster, not copies
+        near &= (np.bincount(heads, near) >= _WHOLE * np.bincount(heads))[heads]
+        of[rows[near]] = heads[near]
     while (of[of] != of).any():
         of = of[of]
     return of

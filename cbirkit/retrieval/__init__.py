@@ -15,6 +15,7 @@ from cbirkit._optional import bars
 from cbirkit.images import ImageProblem
 from cbirkit.indexes import as_index, leave_out
 from cbirkit.ranking import Ranking
+from cbirkit.ranking.codes import aligned
 from cbirkit.store import check_encoder, embed, split_pipeline
 
 from .database import Database, as_collection, changed
@@ -158,6 +159,7 @@ class Retriever(BaseEstimator):
         Parameters
         ----------
         embeddings : array-like of shape (n_queries, n_dims) or (n_dims,)
+            A DataFrame is matched with `ids` by its index.
         k : int or None
         ids : list of str, optional
             Names of the queries; default ``"query-0"`` …
@@ -173,6 +175,8 @@ class Retriever(BaseEstimator):
             `k` exceeds the database, or the dimensions do not fit.
         """
         self._check_k(k)
+        if ids is not None and np.ndim(embeddings) == 2:
+            embeddings = aligned(embeddings, ids, "embeddings")
         embeddings = np.atleast_2d(embeddings)
         names = [f"query-{n}" for n in range(len(embeddings))] if ids is None else list(ids)
         queries = Queries(names, embeddings, np.full(len(embeddings), -1))
@@ -244,8 +248,7 @@ class Retriever(BaseEstimator):
     def _need(self, method):
         check_is_fitted(self)
         if not hasattr(self.index_, method):
-            name = type(self.index_).__name__
-            raise TypeError(f"{name} cannot {method} images; use cbirkit.indexes.Exact()")
+            raise TypeError(f"{type(self.index_).__name__} cannot {method} images; use Exact()")
 
     def save(self, path, *, about=None):
         """Save encoder, index, embeddings, ids and table (not the images) as one file, in one step and without pickle.

@@ -258,8 +258,7 @@ def as_indexed(images, digests, stamps):
     if all(stamp is None or images.path(row) is None for row, stamp in enumerate(stamps)):
         return images  # nothing that could change
     rows = [_Row(images, *one) for one in zip(range(len(images)), digests, stamps, strict=True)]
-    problems, name = images.problems, images.name
-    return ImageCollection(_Indexed(rows), images.table, problems=problems, name=name)
+    return ImageCollection(_Indexed(rows), images.table, problems=images.problems, name=images.name)
 
 
 def joined(first, second):
