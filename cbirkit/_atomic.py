@@ -5,10 +5,7 @@ import errno
 import glob
 import os
 import time
-import uuid
 from pathlib import Path
-
-_DAY = 86400.0  # temporary names older than this were left by a killed process
 
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 _OF_DISKS |= {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
@@ -26,13 +23,11 @@ def plain_errors(path):
     try:
         yield
     except OSError as error:
-        if error.errno not in _OF_DISKS or getattr(error, "plain", False):
+        if error.errno not in _OF_DISKS or error.strerror is None:  # told already
             raise
-        why = os.strerror(error.errno)
-        told = type(error)(
-            f"cannot write {str(path)!r}: {why}; free space, or choose another place"
-        )
-        told.errno, told.plain = error.errno, True
+        mend = f"{error.strerror}; free space, or choose another place"
+        told = type(error)(f"cannot write {str(path)!r}: {mend}")
+        told.errno = error.errno
         raise told from error
 
 
@@ -83,12 +78,12 @@ def replacing(path):
     """
     path = Path(path)
     name = f".{path.name[:50]}"
-    partial = path.with_name(f"{name}.{uuid.uuid4().hex}.partial")
+    partial = path.with_name(f"{name}.{os.getpid()}-{time.time_ns()}.partial")
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob(f"{glob.escape(name)}.*.partial"):
             with contextlib.suppress(OSError):
-                if time.time() - old.stat().st_mtime > _DAY:
+                if time.time() - old.stat().st_mtime > 86400:  # of a process that was killed
                     old.unlink()
         try:
             with open(partial, "xb") as file:

@@ -38,9 +38,8 @@ def require(module):
     except ImportError as error:
         top = module.split(".")[0]
         how = _INSTALL.get(top, f"pip install {top}")
-        raise ImportError(
-            f"{top} is needed here and could not be imported ({error}); install it with: {how}"
-        ) from error
+        told = f"{top} is needed here and could not be imported ({error}); install it with: {how}"
+        raise ImportError(told) from error
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ import importlib
 import json
 import math
 import os
-import re
 import secrets
 import sys
 import types
@@ -31,30 +30,23 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.neighbors import NearestNeighbors
 
 from ._atomic import reason_of, replacing
 
-__all__ = ["about", "code_identity", "fingerprint", "is_sealed", "load", "load_estimator"]
-__all__ += ["reading", "save", "save_estimator", "seal"]
-
-# how the first part of a save is called: the format, and a kind
-_NAME = "cbirkit 2 {}.json"
-_BEGINNING = re.compile(rb"PK\x03\x04.{26}cbirkit 2 ([\w ]+)\.json", re.DOTALL)
+_NAME = "cbirkit 2 {}.json"  # of the first part of a save: the format, and a kind
 _KINDS = {  # kind of a node: a class, its values as simpler ones, and back
     "float": (float, repr, float),  # those that JSON has not
-    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "dict": (dict, lambda value: list(value.items()), dict),  # where keys are no text
     "tuple": (tuple, list, tuple),
     "set": (set, lambda values: sorted(values, key=repr), set),
     "frozenset": (frozenset, lambda values: sorted(values, key=repr), frozenset),
     "scalar": (np.generic, np.asarray, lambda array: array[()]),
-    "dtype": (np.dtype, np.lib.format.dtype_to_descr, np.lib.format.descr_to_dtype),
+    "objects": (None, None, lambda it: np.fromiter(it[1], object, len(it[1])).reshape(it[0])),
 }
 _KIND_OF = {cls: kind for kind, (cls, *_) in _KINDS.items()}
-_NAMED = np.sctypeDict | {name: it for name, it in vars(np).items() if isinstance(it, np.ufunc)}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
 _CODE = functools.partial | property | types.CodeType | types.ModuleType
-_CONSTANT = bool | int | float | str | bytes | frozenset | np.generic | None
+_CONSTANT = bool | int | float | str | frozenset | np.generic | None
 
 
 def fingerprint(estimator):
@@ -86,7 +78,7 @@ def fingerprint(estimator):
     >>> fingerprint(PCA(2)) == fingerprint(PCA(n_components=2)), fingerprint(PCA(2)) == fingerprint(PCA(3))
     (True, False)
     """
-    return _digest(_Identity().tree(estimator, type(estimator).__name__))
+    return _digest(_Identity().node(estimator, type(estimator).__name__))
 
 
 def code_identity(function):
@@ -190,20 +182,20 @@ def save(value, path, *, kind, about=None):
         As for `save_estimator`.
     """
     path, writer = Path(path), _Writer()
-    tree = writer.tree(value, kind if isinstance(value, dict) else type(value).__name__)
-    if path.exists() and _kind(path) != kind:
+    tree = writer.node(value, kind)
+    if path.exists() and not _is_saved(path, kind):
         raise FileExistsError(
             f"{str(path)!r} is no saved {kind} and is not replaced; choose another name, or move it away"
         )
     # a link stays one: what it points to is replaced
     with replacing(os.path.realpath(path)) as file, zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(_NAME.format(kind)), _json(about or {}))
+        archive.writestr(zipfile.ZipInfo(_NAME.format(kind)), json.dumps(about or {}))
         with archive.open("arrays", "w", force_zip64=True) as member:
             for node, array in writer.arrays:
                 member.write(bytes(-file.tell() % 64))  # so that it can be mapped
                 node["offset"] = file.tell()
                 member.write(_bytes_of(array))
-        archive.writestr(zipfile.ZipInfo("state.json"), _json(tree))
+        archive.writestr(zipfile.ZipInfo("state.json"), json.dumps(tree))
     return path
 
 
@@ -227,7 +219,7 @@ def load(path, *, kind, trusted=(), mmap=False):
     with _opened(path, kind) as (file, archive):
         if damaged := archive.testzip():
             raise ValueError(f"its part {damaged!r} is damaged")
-        return _Reader(file, trusted, mmap).value(json.loads(archive.read("state.json")))
+        return json.loads(archive.read("state.json"), object_hook=_Reader(file, trusted, mmap).made)
 
 
 def about(path, *, kind):
@@ -255,7 +247,7 @@ def seal(array):
 
 def is_sealed(array, text):
     """Whether `text` is the `seal` of an array."""
-    return bool(text) and hmac.compare_digest(str(text), seal(array))
+    return bool(text) and text == seal(array)
 
 
 @contextlib.contextmanager
@@ -277,7 +269,7 @@ def _opened(path, kind):
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}, where a {kind} was saved")
     with reading(path, kind):
-        if _kind(path) != kind:
+        if not _is_saved(path, kind):
             old = "a folder of cbirkit 0.1.0; save it again" * (path / "manifest.json").exists()
             raise ValueError(f"it is {old or f'no {kind} that this version of cbirkit saved'}")
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
@@ -288,21 +280,15 @@ def _opened(path, kind):
             yield file, archive
 
 
-def _kind(path):
-    """Kind of a save, which the name of its first part tells; None for anything else."""
-    if not path.is_file():
-        return None
-    with open(path, "rb") as file:
-        found = _BEGINNING.match(file.read(200))
-    return found and found[1].decode()
-
-
-def _json(node):
-    return json.dumps(node, separators=(",", ":"), allow_nan=False, sort_keys=True).encode()
+def _is_saved(path, kind):
+    """Whether a file is a save of a kind, which the name of its first part tells."""
+    name = _NAME.format(kind).encode()
+    with open(path if path.is_file() else os.devnull, "rb") as file:
+        return file.read(30 + len(name))[30:] == name
 
 
 def _digest(node):
-    return hashlib.sha256(_json(node)).hexdigest()
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()
 
 
 def _bytes_of(array):
@@ -319,13 +305,6 @@ class _Writer:
     def __init__(self):
         self.arrays = []
 
-    def tree(self, value, where):
-        """The node of a whole value."""
-        try:
-            return self.node(value, where)
-        except RecursionError:
-            raise ValueError(f"{where} contains itself; take the cycle out") from None
-
     def node(self, value, where):
         """The node of a value; `where` names it in errors, such as ``"PCA.mean_"``."""
         cls = type(value)
@@ -333,34 +312,26 @@ class _Writer:
             return value
         if cls is list:
             return [self.node(item, where) for item in value]
-        if isinstance(value, dict) and cls.__name__ in ("dict", "OrderedDict", "Bunch"):
-            return {"~": "dict", "items": self._items(value, where)}
-        plain = isinstance(value, np.ndarray) and value.dtype.kind != "V"
-        if plain and not np.ma.isMaskedArray(value):
+        if cls in (np.ndarray, np.memmap) and value.dtype.kind != "V":
             return self._array(value, where)
-        base = next((one for one in (np.generic, np.dtype) if isinstance(value, one)), cls)
-        if base in _KIND_OF:
-            kind = _KIND_OF[base]
+        if cls is dict and "~" not in value and all(type(key) is str for key in value):
+            return {key: self.node(item, f"{where}[{key!r}]") for key, item in value.items()}
+        base = np.generic if isinstance(value, np.generic) else cls
+        if kind := _KIND_OF.get(base):
             return {"~": kind, "node": _Writer.node(self, _KINDS[kind][1](value), where)}
-        if _NAMED.get(getattr(value, "__name__", None), self) is value:
-            return {"~": "named", "name": value.__name__}
         if isinstance(value, BaseEstimator) or hasattr(cls, "transform"):
             return self._object(value)
         raise ValueError(
-            f"{where} holds a {_path_of(cls)}, which cannot be saved or identified; write a class with transform and "
-            "a __getstate__ that gives a dict of numbers, strings, lists and arrays, and load it with trusted=[…]"
+            f"{where} holds a {_path_of(cls)}, which cannot be saved or identified; its class needs a __getstate__ that gives a dict of numbers, strings, lists and arrays"
         )
 
-    def _items(self, value, where):
-        return [[self.node(k, where), self.node(v, f"{where}[{k!r}]")] for k, v in value.items()]
-
     def _array(self, value, where):
-        node = {"~": "array", "shape": list(value.shape)}
+        shape = list(value.shape)
         if value.dtype == object:
-            return node | {"~": "objects", "items": self.node(value.ravel().tolist(), where)}
+            return {"~": "objects", "node": [shape, self.node(value.ravel().tolist(), where)]}
         # sums over columns differ in their last bits from sums over rows, so the order is kept
         order = "F" if value.flags.f_contiguous and value.ndim > 1 else "C"
-        node |= {"dtype": value.dtype.str, "order": order}
+        node = {"~": "array", "dtype": value.dtype.str, "shape": shape, "order": order}
         self._keep(node, value.T if order == "F" else value)
         return node
 
@@ -373,9 +344,7 @@ class _Writer:
         return {"~": "object", "path": _path_of(cls), "state": state}
 
     def _state_of(self, value):
-        # a compiled object, which is grown again from _fit_X
-        skipped = {"_tree"} if isinstance(value, NearestNeighbors) else ()
-        return {key: item for key, item in value.__getstate__().items() if key not in skipped}
+        return value.__getstate__()
 
 
 class _Identity(_Writer):
@@ -392,9 +361,8 @@ class _Identity(_Writer):
     """
 
     def __init__(self, *, loose=False):
-        super().__init__()
-        self._loose = loose
-        self._seen = {}  # code that was told before, and as which one, by id
+        # code that was told before, and as which one, by id
+        self._loose, self._seen = loose, {}
 
     def node(self, value, where):
         if isinstance(value, _CODE) or hasattr(value, "__qualname__"):
@@ -402,12 +370,11 @@ class _Identity(_Writer):
                 return {"seen": self._seen[id(value)][0]}
             self._seen[id(value)] = len(self._seen), value
             value = self._parts(value, where)
+        if isinstance(value, dict):
+            value = dict(sorted(value.items(), key=lambda item: repr(item[0])))
         if self._loose and type(value) is not tuple and not isinstance(value, _CONSTANT):
             return type(value).__qualname__
         return super().node(value, where)
-
-    def _items(self, value, where):
-        return sorted(super()._items(value, where), key=_json)
 
     def _keep(self, node, array):
         node["sha256"] = hashlib.sha256(_bytes_of(array)).hexdigest()
@@ -416,11 +383,7 @@ class _Identity(_Writer):
         # some can tell what they compute in fewer words
         state = getattr(value, "_identity_state", value.__getstate__)() or {}
         skipped = _NOT_IDENTITY.union(getattr(value, "_not_identity", ()))
-        return {key: state[key] for key in sorted(state.keys() - skipped)}
-
-    def _object(self, value):
-        cls = type(value)
-        return super()._object(value) | {"code": self.node(cls, f"the code of {cls.__name__}")}
+        return {key: state[key] for key in sorted(state.keys() - skipped)} | {"code": type(value)}
 
     def _parts(self, value, where):
         """What tells a version of a class, function or module from another one: a tuple of constants and of code."""
@@ -435,7 +398,8 @@ class _Identity(_Writer):
             case types.CodeType():
                 inner = types.CodeType | frozenset
                 constants = (it if isinstance(it, inner) else repr(it) for it in value.co_consts)
-                return value.co_code, tuple(constants), value.co_names, value.co_varnames
+                names = value.co_names, value.co_varnames
+                return value.co_code.hex(), tuple(constants), *names
             case types.ModuleType():
                 return (_library(value.__name__),)
         variables = getattr(value, "__globals__", {})
@@ -485,11 +449,12 @@ def _members(cls):
     """Names and values of what a class holds; of descriptors that scikit-learn puts there, the types."""
     found = []
     for name, value in sorted(vars(cls).items()):
-        code = isinstance(value, property) or hasattr(value, "__qualname__")
+        told = isinstance(value, property) or hasattr(value, "__qualname__")
+        value = value if told or not hasattr(value, "__get__") else type(value)
         if isinstance(value, types.FunctionType) or not name.startswith(
             ("__", "_abc_", "_sklearn")
         ):
-            found.append((name, value if code or not hasattr(value, "__get__") else type(value)))
+            found.append((name, value))
     return tuple(found)
 
 
@@ -501,24 +466,14 @@ class _Reader:
         self._trusted = {_path_of(cls): cls for cls in trusted}
         self._left = os.fstat(file.fileno()).st_size  # bytes that arrays may still take
 
-    def value(self, node):
-        """The value of a node."""
-        if isinstance(node, list):
-            return [self.value(item) for item in node]
-        if not isinstance(node, dict):
+    def made(self, node):
+        """The value of a node whose parts are made."""
+        if "~" not in node:
             return node
-        kind, parts = node["~"], {key: item for key, item in node.items() if key != "~"}
+        kind = node.pop("~")
         if kind in _KINDS:
-            return _KINDS[kind][2](self.value(**parts))
-        makers = {"dict": self._dict, "objects": self._objects, "object": self._object}
-        makers |= {"array": self._array, "named": lambda name: _NAMED[name]}
-        return makers[kind](**parts)
-
-    def _dict(self, items):
-        return {self.value(key): self.value(item) for key, item in items}
-
-    def _objects(self, items, shape):
-        return np.fromiter(map(self.value, items), object).reshape(shape)
+            return _KINDS[kind][2](node["node"])
+        return (self._array if kind == "array" else self._object)(**node)
 
     def _array(self, dtype, shape, offset, order):
         dtype, n = np.dtype(dtype), math.prod(shape)
@@ -530,7 +485,7 @@ class _Reader:
         self._file.seek(offset)
         return np.fromfile(self._file, dtype, n).reshape(shape, order=order)
 
-    def _class(self, path):
+    def _object(self, path, state):
         module, _, name = path.rpartition(".")
         cls = self._trusted.get(path)
         if not cls and module.split(".")[0] in ("cbirkit", "sklearn") and ".__" not in path:
@@ -539,19 +494,10 @@ class _Reader:
                 is_estimator = isinstance(found, type) and issubclass(found, BaseEstimator)
                 cls = found if is_estimator and _path_of(found) == path else None
         if not cls:
-            told = (
-                f"it holds a {path}, which is no estimator of cbirkit or scikit-learn; if you trust"
-            )
-            raise ValueError(f"{told} it, pass trusted=[{name}]")
-        return cls
-
-    def _object(self, path, state):
-        cls = self._class(path)
-        state = {name: self.value(item) for name, item in state.items()}
-        if cls.__module__.startswith("sklearn.") and "memory" in state:
-            state["memory"] = None  # scikit-learn's keep of fits, which are pickles
+            told = f"it holds a {path}, which is no estimator of cbirkit or scikit-learn"
+            raise ValueError(f"{told}; if you trust it, pass trusted=[{name}]")
+        left_out = {"memory"} if cls.__module__.startswith("sklearn.") else ()  # a place of pickles
+        state = {name: None if name in left_out else item for name, item in state.items()}
         found = cls.__new__(cls)
         getattr(found, "__setstate__", vars(found).update)(state)
-        if isinstance(found, NearestNeighbors) and hasattr(found, "_fit_X"):
-            found.fit(found._fit_X)
         return found

@@ -24,23 +24,14 @@ from ._optional import bars
 from .images import ImageCollection, ImageProblem
 from .persistence import fingerprint
 
-__all__ = ["Embedded", "EmbeddingStore", "ahead", "check_encoder", "contents_key", "digests"]
-__all__ += ["embed", "is_settled", "split_pipeline", "stamp_of"]
-
 logger = logging.getLogger(__name__)
 
 _SCHEMA = {
     "CREATE TABLE files (path BLOB PRIMARY KEY, stamp TEXT, digest TEXT)",
     "CREATE TABLE embeddings (encoder TEXT, image BLOB, dtype TEXT, vector BLOB, crc INTEGER, PRIMARY KEY (encoder, image))",
 }
-_DTYPES = {"float32": "<f4", "uint8": "u1"}  # of embeddings, as they are kept
 _BATCH_BYTES = 128 << 20  # pixels held in a batch: photographs of 50 megapixels come one at a time
-_TICK = 500  # images skipped before progress is told
 _RACY = 2.0  # seconds: a file changed twice within the clock's tick could keep its time stamp
-
-
-class _Damaged(ValueError):
-    """A database, or embeddings in it, that cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +99,6 @@ class EmbeddingStore:
         self.file = self.folder / "embeddings.sqlite"
         self.n_encoded = 0
 
-    def __repr__(self):
-        return f"EmbeddingStore({str(self.folder)!r})"
-
     def embed(self, encoder, images, *, batch_size=64, progress=True):
         """Embeddings of `images`: those in the store are read, the others computed and added.
 
@@ -157,12 +145,9 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         There is no image, or none can be read; the embeddings have a wrong shape or are not finite (the image is named).
     """
     check_encoder(encoder)
-    if type(batch_size) is not int or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r} is not a positive whole number; use 64, say")
     if isinstance(images, str | Path):
         raise TypeError(f"got the path {str(images)!r}; use ImageCollection.from_folder")
-    if not isinstance(images, ImageCollection):
-        images = ImageCollection.from_arrays(images)
+    images = images if isinstance(images, ImageCollection) else ImageCollection.from_arrays(images)
     if not len(images):
         raise ValueError(f"there is no image in {images.name!r}; give at least one")
     head, tail = split_pipeline(encoder)
@@ -170,15 +155,14 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         return _Run(head, images, batch_size).go(None, progress).result(tail)
     # another version of cbirkit computes them anew
     key = f"{__version__} {fingerprint(head)[:32]}"
-    for attempt in (1, 2):
-        try:
-            with _opened(store.file) as connection:
-                run = _Run(head, images, batch_size, store, key).go(connection, progress)
-            return run.result(tail)
-        except _Damaged as error:  # by now it is out of the way
-            if attempt == 2:
-                raise
-            logger.getChild("damaged").warning("%s", error)
+    try:
+        with _opened(store.file) as connection:
+            run = _Run(head, images, batch_size, store, key).go(connection, progress)
+    except sqlite3.DatabaseError as error:  # by now it is out of the way
+        told = "%s is damaged (%s) and was moved to %s.damaged; its embeddings are computed again"
+        logger.getChild("damaged").warning(told, store.file, error, store.file.name)
+        return embed(encoder, images, store, batch_size=batch_size, progress=progress)
+    return run.result(tail)
 
 
 def split_pipeline(encoder):
@@ -193,7 +177,7 @@ def split_pipeline(encoder):
     """
     if type(encoder) is not Pipeline:
         return encoder, None
-    steps = [named for named in encoder.steps if named[1] is not None and named[1] != "passthrough"]
+    steps = [named for named in encoder.steps if named[1] not in (None, "passthrough")]
     first = len(steps)
     while first and _is_vector_step(steps[first - 1][1]):
         first -= 1
@@ -210,10 +194,9 @@ def _is_vector_step(step):
 
 def check_encoder(encoder):
     """Raise TypeError unless `encoder` is an instance with ``transform``."""
-    if isinstance(encoder, type):
-        raise TypeError(f"the encoder is the class {encoder.__name__}; give an instance of it")
-    if not hasattr(encoder, "transform"):
-        raise TypeError(f"{type(encoder).__name__} is no encoder: it has no transform(images)")
+    if isinstance(encoder, type) or not hasattr(encoder, "transform"):
+        name = getattr(encoder, "__name__", type(encoder).__name__)
+        raise TypeError(f"{name} is no encoder; give an instance with transform(images)")
 
 
 def _called(encoder):
@@ -222,16 +205,15 @@ def _called(encoder):
     return " + ".join(type(part).__name__ for part in parts)
 
 
-def _checked_vectors(vectors, names, encoder, n_dims=None):
+def _checked_vectors(vectors, names, encoder):
     """Embeddings as float32 (uint8 is kept), one row for each of `names`, finite; errors name the image."""
     what = type(encoder.steps[-1][1] if isinstance(encoder, Pipeline) else encoder).__name__
     vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
     is_table = vectors.ndim == 2 and vectors.shape[1] > 0 and vectors.dtype.kind in "fiub"
-    wanted = len(names), n_dims or "n_dims"
-    if not is_table or vectors.shape != (len(names), n_dims or vectors.shape[1]):
+    if not is_table or len(vectors) != len(names):
         raise ValueError(
             f"{what} gave {vectors.dtype} of shape {vectors.shape} for {len(names)} images, the first {names[0]!r}; "
-            f"its transform must give numbers of shape {wanted}"
+            f"its transform must give numbers of shape ({len(names)}, n_dims)"
         )
     if vectors.dtype == np.uint8:
         return vectors
@@ -253,19 +235,13 @@ def _connected(file):
     for path in (f"{file}{ending}" for ending in ("", "-wal", "-shm", "-journal")):
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
             raise FileExistsError(f"{path} is a pipe or a device; delete it")
-    how = "" if os.access(file.parent, os.W_OK) else "?immutable=1"
-    uri = file.absolute().as_uri() + how
+    uri = file.absolute().as_uri() + "?immutable=1" * (not os.access(file.parent, os.W_OK))
     with contextlib.closing(sqlite3.connect(uri, timeout=60, uri=True)) as connection:
-        find = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
-        tables = {sql for (sql,) in connection.execute(find)}
+        tables = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")} - {None}
         if tables - _SCHEMA:  # nor are views and triggers of a stranger run
             raise FileExistsError(f"{file} is a database of something else; choose another folder")
         if not tables:
-            if file.with_name("embeddings").is_dir():
-                told = "embeddings of cbirkit 0.1.0 in %s are not read but computed again"
-                logger.getChild("damaged").warning(told, file.parent)
-            connection.execute("PRAGMA page_size = 16384")
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript("PRAGMA page_size = 16384; PRAGMA journal_mode = WAL")
         for table in _SCHEMA - tables:
             connection.execute(table.replace("TABLE", "TABLE IF NOT EXISTS"))
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -280,7 +256,7 @@ def _opened(file):
     ------
     OSError
         It cannot be read or written: one sentence.
-    _Damaged
+    sqlite3.DatabaseError
         It was damaged.
     """
     try:
@@ -289,14 +265,12 @@ def _opened(file):
         with _connected(file) as connection:
             yield connection
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or file.is_dir():
+        if type(error) is sqlite3.DatabaseError or file.is_dir():
             with plain_errors(file):
                 os.replace(file, f"{file}.damaged")
             for more in ("-wal", "-shm"):
                 Path(f"{file}{more}").unlink(missing_ok=True)
-            told = f"{file} is damaged ({error}) and was moved to {file.name}.damaged"
-            raise _Damaged(f"{told}; its embeddings are computed again") from error
+            raise
         told = OSError(f"cannot write {str(file)!r}: {error}; free space, or choose another folder")
         told.errno = errno.EIO
         raise told from error
@@ -350,8 +324,8 @@ class _Run:
         self.store, self.key, self._n_damaged = store, key, 0
         self.keys, self.stamps = [None] * len(images), [None] * len(images)
         self.problems, self.vectors = [], {}
-        in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
         # done to an image when it is read, while the encoder is still busy with the batch before
+        in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
         self._prepare = encoder.prepare if in_two else (lambda image: image)
         self._encode = encoder.transform_prepared if in_two else encoder.transform
 
@@ -359,19 +333,14 @@ class _Run:
         """Do it; each batch is kept when it is done."""
         from tqdm.auto import tqdm
 
-        total, n_dims = len(self.images), None
         about = {"desc": _called(self.encoder), "unit": "image", "disable": not progress}
-        bar = tqdm(total=total, delay=1, **about)
+        bar = tqdm(total=len(self.images), delay=1, **about)
         with bar, bars(progress), contextlib.closing(ahead(self._batches())) as batches:
             for reached, batch in batches:
                 if batch:
-                    if n_dims is None and self.store is not None:
-                        # what cannot be written is told before the work
-                        connection.execute("PRAGMA user_version = 2")
                     positions, pictures = map(list, zip(*batch, strict=True))
                     names, keys = self.images.ids[positions], [self.keys[at] for at in positions]
-                    vectors = _checked_vectors(self._encode(pictures), names, self.encoder, n_dims)
-                    n_dims = vectors.shape[1]
+                    vectors = _checked_vectors(self._encode(pictures), names, self.encoder)
                     self._keep(connection, keys, vectors)
                 bar.update(reached - bar.n)
         if self._n_damaged:
@@ -381,30 +350,25 @@ class _Run:
 
     def _keep(self, connection, keys, vectors):
         self.vectors.update(zip(keys, vectors, strict=True))
-        if self.store is None:
-            return
-        kind = vectors.dtype.name
-        with connection:
-            query = "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)"
-            for key, data in zip(keys, map(bytes, vectors.astype(_DTYPES[kind])), strict=True):
-                crc = zlib.crc32(data, zlib.crc32(key))
-                connection.execute(query, (self.key, key, kind, data, crc))
-        self.store.n_encoded += len(keys)
+        if self.store is not None:
+            with connection:
+                query = "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)"
+                for key, data in zip(keys, map(bytes, vectors), strict=True):
+                    crc = zlib.crc32(data, zlib.crc32(key))
+                    connection.execute(query, (self.key, key, vectors.dtype.str, data, crc))
+            self.store.n_encoded += len(keys)
 
     def _kept(self, connection, key):
         """The embedding in the store of contents with this key, or None."""
-        query = "SELECT dtype, vector, crc FROM embeddings WHERE encoder = ? AND image = ?"
-        found = connection and connection.execute(query, (self.key, key)).fetchone()
-        if not found:
-            return None
-        kind, data, crc = found
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # of what a stranger wrote
-            vector = np.frombuffer(data, _DTYPES[kind])
-            whole = vector.size and crc == zlib.crc32(data, zlib.crc32(key))
-            if whole and np.isfinite(vector).all():
-                return vector
-        self._n_damaged += 1
-        return None
+        query = "SELECT dtype, vector, crc FROM embeddings WHERE encoder = ? AND image = ? AND dtype IN ('<f4', '|u1')"
+        if row := connection and connection.execute(query, (self.key, key)).fetchone():
+            kind, data, crc = row
+            with contextlib.suppress(ValueError, TypeError):  # of what a stranger wrote
+                vector = np.frombuffer(data, kind)
+                whole = vector.size and crc == zlib.crc32(data, zlib.crc32(key))
+                if whole and np.isfinite(vector).all():
+                    return vector
+            self._n_damaged += 1
 
     def _batches(self):
         """Yield how many images are dealt with, and of those that are to be encoded the positions and pixels.
@@ -419,8 +383,9 @@ class _Run:
                 if image is not None:
                     batch.append((position, image))
                     weight += image.nbytes
-                full = len(batch) == self.batch_size or weight >= _BATCH_BYTES
-                if full or (not batch and position % _TICK == _TICK - 1):
+                full = len(batch) >= self.batch_size or weight >= _BATCH_BYTES
+                # the bar moves, too, while images are known
+                if full or (not batch and position % 500 == 499):
                     yield position + 1, batch
                     batch, weight = [], 0
         yield len(self.images), batch
@@ -461,8 +426,8 @@ class _Run:
             logger.warning("%d of %d images cannot be used, see .problems", n_lost, n)
         keys = [self.keys[row] for row in good]
         vectors = [self.vectors[key] for key in keys]
-        if len({(vector.shape, vector.dtype) for vector in vectors}) > 1:
-            raise ValueError(f"the embeddings in {self.store.file} differ in length; delete it")
+        if len(kinds := {(len(vector), vector.dtype.name) for vector in vectors}) > 1:
+            raise ValueError(f"the embeddings differ in length: {sorted(kinds)}")
         vectors = np.stack(vectors)
         # packed bits may well be 0
         silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
@@ -473,15 +438,10 @@ class _Run:
         return Embedded(vectors, good, problems, names, self.stamps, silent)
 
 
-# ---------------------------------------------------------------------- reading ahead of the encoder
-
-
 def stamp_of(path):
     """What changes when a file does: size, times, inode; None for what is no file."""
-    if path is None:
-        return None
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    status = None if path is None else os.stat(path)
+    return status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def is_settled(stamp):

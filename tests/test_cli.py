@@ -251,7 +251,7 @@ def shell(*command, **options):
     )
 
 
-def test_the_installed_command_and_python_m(folder, tmp_path):
+def test_the_installed_command(folder, tmp_path):
     command = Path(sys.executable).with_name("cbirkit")
     if not command.exists():
         pytest.skip(f"cbirkit is not installed beside {sys.executable}")
@@ -266,7 +266,7 @@ def test_the_installed_command_and_python_m(folder, tmp_path):
         env=dict(os.environ, PYTHONIOENCODING="ascii"),
     )
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 7 and "\\u65e5" in done.stdout
-    failing = shell(sys.executable, "-m", "cbirkit", "index", tmp_path / "no", cwd=ROOT)
+    failing = shell(command, "index", tmp_path / "no", cwd=ROOT)
     assert (
         failing.returncode == 1
         and failing.stderr.count("\n") == 1

@@ -13,7 +13,6 @@ from saved_files import forge, parts
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
@@ -35,7 +34,7 @@ def data():
         make_pipeline(StandardScaler(), PCA(8, whiten=True), Normalizer()),
         FeatureUnion([("a", StandardScaler()), ("b", make_pipeline(PCA(2), Normalizer()))]),
         KMeans(3, n_init=1, random_state=0),
-        FunctionTransformer(np.sqrt),
+        FunctionTransformer(),
     ],
     ids=lambda e: type(e).__name__,
 )
@@ -61,15 +60,6 @@ def test_cbirkit_encoder_in_a_pipeline(tmp_path):
     assert fingerprint(loaded) == fingerprint(pipeline)
 
 
-@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "brute"])
-def test_nearest_neighbors_grows_its_tree_again(algorithm, data, tmp_path):
-    index = NearestNeighbors(algorithm=algorithm).fit(data)
-    loaded = load_estimator(save_estimator(index, tmp_path / "e"))
-    for ours, theirs in zip(loaded.kneighbors(data), index.kneighbors(data), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert index._tree is not None or algorithm == "brute"  # saving left the original alone
-
-
 def test_values_come_back_exactly(tmp_path):
     value = {
         "float": [0.1, float("nan"), float("inf"), -0.0, 1e-320],
@@ -84,20 +74,16 @@ def test_values_come_back_exactly(tmp_path):
         ("key", 1): {2, 3},
         "objects": np.array([["a", None], [1.5, (1,)]], dtype=object),
         "big": 2**70,
-        "dtype": np.dtype("<f4"),
-        "type": np.float32,
         "empty": np.zeros((0, 3), np.uint8),
         "zero_d": np.array(3.0),
-        "bytes": b"\0\xff",
     }
     back = load(save(value, tmp_path / "v", kind="value"), kind="value")
     assert list(back) == list(value)
     assert repr(back["float"]) == repr(value["float"])
-    assert back["tuple"] == value["tuple"] and back["big"] == 2**70 and back["type"] is np.float32
+    assert back["tuple"] == value["tuple"] and back["big"] == 2**70
     assert [(type(a), a) for a in back["scalars"]] == [(type(a), a) for a in value["scalars"]]
     assert back["objects"].tolist() == value["objects"].tolist()
     assert back["empty"].shape == (0, 3) and back["zero_d"].shape == ()
-    assert back["bytes"] == value["bytes"]
 
 
 def test_own_class_must_be_trusted(tmp_path, data):
@@ -113,6 +99,12 @@ def test_own_class_must_be_trusted(tmp_path, data):
 def test_memory_of_a_pipeline_is_not_brought_back(tmp_path):
     pipeline = Pipeline([("a", StandardScaler())], memory=str(tmp_path / "joblib"))
     assert load_estimator(save_estimator(pipeline, tmp_path / "e")).memory is None
+    for state in ('[["memory", "x"]]', '{"~": "dict", "node": [["memory", "x"]]}'):
+        tree = f'{{"~": "object", "path": "sklearn.pipeline.Pipeline", "state": {state}}}'
+        try:
+            assert load_estimator(forge(tmp_path / "e", "estimator", tree=tree)).memory is None
+        except ValueError as error:
+            assert "cannot be loaded" in str(error) and state[0] == "["
 
 
 @pytest.mark.parametrize(
@@ -131,13 +123,6 @@ def test_what_cannot_be_saved_is_named(estimator, named, tmp_path):
     with pytest.raises(ValueError, match=named):
         save_estimator(estimator, tmp_path / "e")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_cycle_is_an_error(tmp_path):
-    thumb = Thumb()
-    thumb.size = [thumb]
-    with pytest.raises(ValueError, match="contains itself"):
-        save_estimator(thumb, tmp_path / "e")
 
 
 def test_a_damaged_save_is_refused_or_equal(tmp_path, data):
@@ -205,13 +190,13 @@ def array(**changed):
 @pytest.mark.parametrize(
     "tree",
     [
-        "{", "", nested(100_000), "[" * 100_000, '{"~": "array"}', '{"~": "nonsense"}', "{}",
-        '{"~": "objects", "shape": [1000000000000], "items": []}',
+        "{", "", nested(100_000), "[" * 100_000, '{"~": "array"}', '{"~": "nonsense"}', '{"~": {}}',
+        '{"~": "objects", "node": [[1000000000000], []]}',
         array(shape=[2**43]), array(shape=[2**62, 2**62]), array(shape=[-1]), array(shape=[-1, -1]), array(offset=10**9),
         array(offset=-1), array(offset="0"), array(shape="11"), array(dtype="|O"), array(dtype=[["a", "O"]]), array(dtype="<U0"),
         array(dtype="os.system"), array(order="?"), f"[{', '.join([array(shape=[30])] * 100)}]",
-        '{"~": "scalar", "node": "zz"}', '{"~": "dtype", "node": [1]}', '{"~": "bytes", "node": "zz"}', '{"~": "tuple", "node": 3}', '{"~": ["set"]}',
-        '{"~": "named", "name": "load"}', '{"~": "named", "name": "builtins.eval"}', '{"~": "named", "name": ["sqrt"]}',
+        '{"~": "scalar", "node": "zz"}', '{"~": frozenset", "node": [[1]]}', '{"~": "tuple", "node": 3}', '{"~": ["set"]}',
+        '{"~": "set", "node": 1, "more": 2}', '{"~": "objects", "node": [[2], [1]]}', '{"~": "dict", "node": [1]}',
         '{"~": "object", "path": "cbirkit.encoders.pixels.ColorHistogram"}', '{"~": "object", "path": 3, "state": {}}',
         '{"~": "object", "path": "cbirkit.encoders.pixels.ColorHistogram", "state": []}',
     ]
@@ -316,7 +301,7 @@ def test_write_bytes_is_all_or_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(
         os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full"))
     )
-    with pytest.raises(OSError, match="cannot write .* No space left"):
+    with pytest.raises(OSError, match="cannot write .*full; free space"):
         _atomic.write_bytes(path, b"two")
     assert path.read_bytes() == b"one" and len(list(path.parent.iterdir())) == 1
 

@@ -105,7 +105,7 @@ def test_lambda_can_be_identified_though_not_saved():
 def test_what_cannot_be_identified_is_an_error():
     with pytest.raises(ValueError, match=r"Thumb\.size holds a .*Odd"):
         fingerprint(Thumb(size=Odd(1)))
-    with pytest.raises(ValueError, match="the code of Mine holds a .*Path, .* identified"):
+    with pytest.raises(ValueError, match=r"Mine\.code holds a .*Path, .* identified"):
         edited("scale.value", "import pathlib; scale = pathlib.Path()")
 
 

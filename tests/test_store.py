@@ -193,6 +193,7 @@ def test_a_database_of_something_else_is_left_alone(store):
         "UPDATE embeddings SET crc = NULL",
         "UPDATE embeddings SET vector = zeroblob(3)",
         "UPDATE embeddings SET dtype = 7",
+        "UPDATE embeddings SET dtype = '|O'",
         "UPDATE files SET digest = x'ff', stamp = 3",
     ],
 )
@@ -213,11 +214,11 @@ def test_forged_embeddings_of_another_length_are_one_sentence(store):
     store.embed(Means(), noise(3))
     with contextlib.closing(sqlite3.connect(store.file)) as connection, connection:
         (key,) = connection.execute("SELECT image FROM embeddings LIMIT 1").fetchone()
-        row = "float32", bytes(8), zlib.crc32(bytes(8), zlib.crc32(key)), key
+        row = "<f4", bytes(8), zlib.crc32(bytes(8), zlib.crc32(key)), key
         connection.execute(
             "UPDATE embeddings SET (dtype, vector, crc) = (?, ?, ?) WHERE image = ?", row
         )
-    with pytest.raises(ValueError, match="differ in length; delete it"):
+    with pytest.raises(ValueError, match="differ in length"):
         store.embed(Means(), noise(3))
 
 
@@ -326,8 +327,8 @@ def giving(function):
 @pytest.mark.parametrize(
     ("encoder", "images", "error", "sentence"),
     [
-        (Means, noise(1), TypeError, "is the class Means; give an instance"),
-        ("hsv", noise(1), TypeError, r"str is no encoder: it has no transform"),
+        (Means, noise(1), TypeError, "Means is no encoder; give an instance"),
+        ("hsv", noise(1), TypeError, "str is no encoder; give an instance with transform"),
         (Means(), [], ValueError, "there is no image"),
         (Means(), "photos", TypeError, "use ImageCollection.from_folder"),
         (giving(lambda x: np.zeros((1, 3))), noise(2), ValueError, r"shape \(1, 3\) for 2 images"),
@@ -362,14 +363,8 @@ def test_bad_input(encoder, images, error, sentence, store):
 
 def test_dimensions_must_agree_between_batches():
     encoder = giving(lambda images: np.zeros((len(images), len(images))))
-    with pytest.raises(ValueError, match=r"\(1, 1\) for 1 images, the first '2'; .*\(1, 2\)"):
+    with pytest.raises(ValueError, match="differ in length: .*1, .*2"):
         embed(encoder, noise(3), batch_size=2)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, None])
-def test_batch_size(batch_size):
-    with pytest.raises(ValueError, match="batch_size=.* is not a positive whole number"):
-        embed(Means(), noise(2), batch_size=batch_size)
 
 
 def test_nan_after_the_last_steps_names_the_image():
