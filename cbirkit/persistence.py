@@ -4,9 +4,10 @@ Each saved thing is one file: a zip that is not compressed, of ``cbirkit 2 KIND.
 after the other) and ``state.json`` (a tree of plain values that says of each array its type, shape and place). It is read without
 asking for more memory than the file is long. Only classes of cbirkit, of scikit-learn, and those passed as ``trusted`` are made of it.
 
-JSON's own values stand for themselves in the tree; everything else is an object whose key ``"~"`` names its kind, see `_KINDS`. An estimator that
-holds something else (a network, a compiled object) says how it is to be saved through Python's own protocol: ``__getstate__`` returns a
-dict of numbers, strings, lists and arrays, ``__setstate__`` takes it. Caches are best left out of it.
+JSON's own values stand for themselves in the tree; everything else is an object whose key ``"~"`` names its kind: an array, an estimator,
+or one of `_KINDS`. An estimator that holds something else (a network, a compiled object, a RandomState, a function) says how it is to be
+saved through Python's own protocol: ``__getstate__`` returns a dict of numbers, strings, lists and arrays, ``__setstate__`` takes it.
+Caches are best left out of it.
 
 Notes
 -----
@@ -45,6 +46,7 @@ _KINDS = {  # kind of a node: a class, its values as simpler ones, and back
 }
 _KIND_OF = {cls: kind for kind, (cls, *_) in _KINDS.items()}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
+# what code is made of, besides what has a qualified name; and what is told by its value wherever it is
 _CODE = functools.partial | property | types.CodeType | types.ModuleType
 _CONSTANT = bool | int | float | str | frozenset | np.generic | None
 

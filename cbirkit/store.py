@@ -107,7 +107,7 @@ class EmbeddingStore:
         Raises
         ------
         OSError
-            The folder cannot be written, or the disk is full: what was done before is kept.
+            The folder cannot be written, or the disk is full: what was done before is kept. Told with the first batch.
         ValueError
             The encoder cannot be identified (it holds a function of a foreign library, say).
         """
@@ -117,8 +117,7 @@ class EmbeddingStore:
 def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     """Encode every image of a collection.
 
-    Images are read in a second thread, a batch at a time: memory does not grow with the collection (but for the result, without a
-    store). Equal contents are encoded once. Images that cannot be read are left out and reported.
+    Images are read in a second thread, a batch at a time: but for the result, memory does not grow with the collection. Equal contents are encoded once. Images that cannot be read are left out and reported.
 
     Parameters
     ----------
