@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.neighbors import NearestNeighbors
 
 from ._atomic import reason_of, replacing
 
@@ -284,9 +285,8 @@ def _opened(path, kind):
 
 def _is_saved(path, kind):
     """Whether a file is a save of a kind, which the name of its first part tells."""
-    name = _NAME.format(kind).encode()
     with open(path if path.is_file() else os.devnull, "rb") as file:
-        return file.read(30 + len(name))[30:] == name
+        return file.read(200)[30:].startswith(_NAME.format(kind).encode())
 
 
 def _digest(node):
@@ -346,7 +346,9 @@ class _Writer:
         return {"~": "object", "path": _path_of(cls), "state": state}
 
     def _state_of(self, value):
-        return value.__getstate__()
+        # a compiled object, which is grown again from _fit_X
+        skipped = {"_tree"} if isinstance(value, NearestNeighbors) else ()
+        return {key: item for key, item in value.__getstate__().items() if key not in skipped}
 
 
 class _Identity(_Writer):
@@ -502,4 +504,6 @@ class _Reader:
         state = {name: None if name in left_out else item for name, item in state.items()}
         found = cls.__new__(cls)
         getattr(found, "__setstate__", vars(found).update)(state)
+        if isinstance(found, NearestNeighbors) and "_fit_X" in state:
+            found.fit(found._fit_X)
         return found

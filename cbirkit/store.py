@@ -9,8 +9,8 @@ import sqlite3
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,9 @@ _SCHEMA = {
     "CREATE TABLE embeddings (encoder TEXT, image BLOB, dtype TEXT, vector BLOB, crc INTEGER, PRIMARY KEY (encoder, image))",
 }
 _BATCH_BYTES = 128 << 20  # pixels held in a batch: photographs of 50 megapixels come one at a time
-_RACY = 2.0  # seconds: a file changed twice within the clock's tick could keep its time stamp
 
 
-@dataclass(frozen=True, eq=False)
-class Embedded:
+class Embedded(NamedTuple):
     """Embeddings of a collection.
 
     Attributes
@@ -445,21 +443,21 @@ def stamp_of(path):
 
 def is_settled(stamp):
     """Whether a stamp taken just now stands for the contents: a file that changed lately could change again under the same one."""
-    return time.time() - max(stamp[1:3]) / 1e9 >= _RACY
+    # within the tick of the clock of some file systems, which is 2 seconds
+    return time.time() - max(stamp[1:3]) / 1e9 >= 2
 
 
 def ahead(items):
-    """Yield what the generator `items` gives, each computed in a thread while the one before is in use.
+    """Yield what the generator `items` gives (never None), each computed in a thread while the one before is in use.
 
     An exception in the generator is raised here; when this one is closed the thread ends after the item it is at.
     """
-    done = object()
     # what is opened in a thread is closed in it
     with ThreadPoolExecutor(1, thread_name_prefix="cbirkit-reader") as thread:
         try:
-            coming = thread.submit(next, items, done)
-            while (item := coming.result()) is not done:
-                coming = thread.submit(next, items, done)
+            coming = thread.submit(next, items, None)
+            while (item := coming.result()) is not None:
+                coming = thread.submit(next, items, None)
                 yield item
         finally:
             thread.submit(items.close).result()

@@ -13,6 +13,7 @@ from saved_files import forge, parts
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
@@ -58,6 +59,15 @@ def test_cbirkit_encoder_in_a_pipeline(tmp_path):
     loaded = load_estimator(save_estimator(pipeline, tmp_path / "e"))
     np.testing.assert_array_equal(loaded.transform(images), pipeline.transform(images))
     assert fingerprint(loaded) == fingerprint(pipeline)
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "brute"])
+def test_nearest_neighbors_grows_its_tree_again(algorithm, data, tmp_path):
+    index = NearestNeighbors(algorithm=algorithm).fit(data)
+    loaded = load_estimator(save_estimator(index, tmp_path / "e"))
+    for ours, theirs in zip(loaded.kneighbors(data), index.kneighbors(data), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert index._tree is not None or algorithm == "brute"  # saving left the original alone
 
 
 def test_values_come_back_exactly(tmp_path):
