@@ -230,15 +230,16 @@ def test_without_its_weights_and_offline_a_network_is_one_sentence(
 
 
 def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):
-    embed_here, other = store._fill, EmbeddingStore(folder / ".cbirkit" / "store")
+    embed_here, other = store._Run.go, EmbeddingStore(folder / ".cbirkit" / "store")
 
     def beside(*args):
-        embed_here(*args)
+        done = embed_here(*args)
         monkeypatch.undo()  # another process writes as much meanwhile
         pixels = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
         other.embed(choices.make_encoder("color"), pixels)
+        return done
 
-    monkeypatch.setattr(store, "_fill", beside)
+    monkeypatch.setattr(store._Run, "go", beside)
     assert "indexed 6 images" in (err := run("index", folder, "--encoder", "color")[2])
     assert "(6 encoded now)" in err
 
