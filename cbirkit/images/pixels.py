@@ -118,13 +118,10 @@ def converted(image):
 
 
 def _strips(image):
-    """Cut a PIL image into strips of full width: (row, strip); a small one stays whole."""
+    """Cut a PIL image into strips of full width: (row, strip)."""
     step = max(1, _STRIP // image.width)
-    if step >= image.height:
-        yield 0, image
-    else:
-        for row in range(0, image.height, step):
-            yield row, image.crop((0, row, image.width, min(row + step, image.height)))
+    for row in range(0, image.height, step):
+        yield row, image.crop((0, row, image.width, min(row + step, image.height)))
 
 
 def _ground(image):
