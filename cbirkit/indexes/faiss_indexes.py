@@ -298,7 +298,8 @@ class IVFPQ(IVF):
         if self.rerank:
             if self._vectors is None:
                 raise ValueError("the index, fitted with rerank=0, keeps no vectors; fit it again")
-            rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys))
+            gaps = self._next_key != len(self._keys)  # else keys are rows
+            rows = np.where(keys < 0, -1, np.searchsorted(self._keys, keys)) if gaps else keys
             distances, rows = self._among(queries, rows, k)
             return distances, self._keys[rows]
         scores = np.maximum(scores, 0)
