@@ -452,13 +452,13 @@ Markdown(
 # epoch *on the test set*. Here the terms are equal:
 #
 # - one start, 64 dimensions, batches of 16 × 4, 240 steps, the same rates and augmentation;
-# - each loss may try **three** values of its main parameter (margin, threshold, scale or temperature), with seed 0,
-#   judged by the validation classes;
+# - each loss may try **five** values of its main parameter (margin, threshold, scale or temperature), with seed 0,
+#   judged by the validation classes; the ranges were widened until the best value of each loss lay inside its range;
 # - the epoch is chosen by the validation classes; the test classes decide nothing;
 # - three seeds: other categories to start from, to train on and to validate with, other batches.
 #
 # That takes longer than a lesson, so `tools/metric_learning_runs.py` ran it before (cost and command in
-# `data/README.md`), and the notebook reads what it wrote.
+# `data/README.md`), and the notebook reads what it wrote. "In our longer run" means these tables from here on.
 
 # %%
 runs = pd.read_csv(datasets.shipped_file("metric_learning.csv"))
@@ -507,12 +507,13 @@ hardest = tests[tests["method"] == "triplet, hard"]
 print(f"hardest triplets: weights of epoch {hardest['best_epoch'].astype(int).tolist()} were kept (0 is before training),")
 print(f"mean distance in a batch at the end: {hardest['spread'].round(3).tolist()}")
 
-# %% tags=["claim"]
+# %% tags=["record"]
+# Recorded by tools/metric_learning_runs.py; SEED has no part in it.
 assert (hardest["spread"] < 0.15).all()
 assert class_table("tabletop")[trained_methods].mean().idxmin() == "triplet, hard"
 
 # %% [markdown]
-# Mining the hardest collapsed with all three seeds. Whichever epoch the validation classes chose, its MAP@R is the
+# In our longer run, mining the hardest collapsed with all three seeds. Whichever epoch the validation classes chose, its MAP@R is the
 # lowest of the nine.
 #
 # **Alignment** is the mean squared distance of two embeddings of one class, **uniformity** the logarithm of the mean
@@ -585,8 +586,8 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 told = "; ".join(f"{which} over {worse}: {g['mean'].min():+.2f} to {g['mean'].max():+.2f}" for (which, worse), g in gains.items())
 plots.show(plots.describe(fig, f"Gains of the losses with intervals. {told}."))
 
-# %% tags=["claim"]
-# Read from files; SEED only draws the classes of the intervals.
+# %% tags=["record"]
+# Recorded by tools/metric_learning_runs.py; SEED only draws the classes of the intervals.
 collapsed = tests.groupby("method")["spread"].max() < 0.15  # mean distance in a batch at the end of training
 assert list(collapsed.index[collapsed]) == ["triplet, hard"]
 sound = [m for m in trained_methods if not collapsed[m]]
@@ -596,7 +597,8 @@ for seed in (0, 1, 2):
     assert (gains_over("tabletop", "start", [seed]).loc[sound, "mean"] > 0.02).all(), seed
 assert (gains["tabletop", "tiny, frozen"]["high"] < 0).all()  # none reaches the larger network
 
-# %% tags=["claim"]
+# %% tags=["record"]
+# Recorded by tools/metric_learning_runs.py; SEED only draws the classes of the intervals.
 for worse, least in (("untrained", 0.05), ("start", 0.03)):
     assert (gains["omniglot", worse]["low"] > least).all(), worse
 for seed in (0, 1, 2):
@@ -607,7 +609,7 @@ from_start, over_tiny = gains["omniglot", "start"], gains["omniglot", "tiny, fro
 n_ahead, n_behind = (over_tiny["low"] > 0).sum(), (over_tiny["high"] < 0).sum()
 over_start = gains["tabletop", "start"].loc[sound, "mean"]
 Markdown(
-    "On tabletop every loss that does not collapse gains "
+    "On tabletop, in our longer run, every loss that does not collapse gains "
     f"{over_start.min():.3f} to {over_start.max():.3f} over its own start. **None reaches `tiny`**, frozen, which never met these objects: what a larger "
     "network knows from photographs is worth more here than 240 steps on 24 categories. "
     "**Omniglot** is real handwriting: trained on the Korean characters, tested on "
@@ -641,7 +643,7 @@ print(f"highest mean on tabletop: {leader}")
 behind.round(3)
 
 # %% [markdown]
-# And how much does the *setting* matter? The tuning runs, three values for each loss, by the validation classes:
+# And how much does the *setting* matter? The tuning runs, five values for each loss, by the validation classes:
 
 # %%
 tuning = runs[runs["part"] == "tuning"]
@@ -656,17 +658,17 @@ for place, (_, part) in enumerate(tuning.groupby("method", sort=False)):
 ax.set_yticks(range(len(spans)), spans.index)
 ax.set(xlabel="MAP@R on the validation classes; the number is the setting", ylim=(len(spans) - 0.6, -0.7))
 within = (spans["max"] - spans["min"]).median()
-told = f"Validation score of three settings of each loss; the median span is {within:.2f}."
+told = f"Validation score of five settings of each loss; the median span is {within:.2f}."
 plots.show(plots.describe(ax, told))
 
-# %% tags=["claim"]
-# Read from the file: means, p-values and settings do not depend on SEED.
+# %% tags=["record"]
+# Recorded by tools/metric_learning_runs.py; means, p-values and settings do not depend on SEED.
 close = [leader, *behind.index[behind["behind by"] < 0.04]]
 close_means, verdicts = class_table("tabletop")[close].mean(), behind.loc[close[1:], "verdict"]
 assert len(close) >= 6 and close_means.max() - close_means.min() < 0.04
 assert "normalised softmax" in close and (verdicts == "cannot be told apart").sum() >= 4
-wide = tuning[(tuning["method"] == "triplet, semi-hard") & (tuning["setting"] == 0.3)].iloc[0]
-assert wide["best_epoch"] == 0 and wide["validation"] == spans.loc["triplet, semi-hard", "min"]
+wide = tuning[(tuning["method"] == "triplet, semi-hard") & (tuning["setting"] >= 0.3)]
+assert (wide["best_epoch"] == 0).all() and (wide["validation"] == spans.loc["triplet, semi-hard", "min"]).all()
 assert (spans["max"] - spans["min"])["triplet, semi-hard"] > close_means.max() - close_means.min()
 
 # %%
@@ -675,28 +677,35 @@ told_apart = ", ".join(f"*{m}* ({by:.3f})" for m, by in behind_by.items())
 seed_range = result_table("tabletop").loc[close, "range of seeds"].max()
 moved = spans.loc["triplet, semi-hard"]
 Markdown(
-    f"**No best loss.** {', '.join(f'*{m}*' for m in close)} lie within "
+    f"**No best loss** in our longer run. {', '.join(f'*{m}*' for m in close)} lie within "
     f"{close_means.max() - close_means.min():.3f} of one another; one loss moves by up to "
     f"{seed_range:.3f} from seed to seed. *{leader}* has the highest mean (it was picked by these "
     f"data, which favours it a little), and {(verdicts != 'behind').sum()} of the other "
     f"{len(verdicts)} cannot be told apart from it. Behind: {told_apart or 'none'}. A "
     "small difference can be told where two losses succeed and fail on the same classes. And "
-    "look at *triplet, semi-hard*: with a margin of 0.3 it never gets beyond where it began "
+    "look at *triplet, semi-hard*: with a margin of 0.3 or 0.6 it never gets beyond where it began "
     f"({moved['min']:.2f} on the validation classes; the weights from before training were "
     f"kept), with a smaller one it has {moved['max']:.2f}."
 )
 
+# %% tags=["record"]
+# Recorded by tools/metric_learning_runs.py; SEED has no part in it.
+values_tried = tuning.groupby("method")["setting"].agg(["count", "min", "max"])
+chosen = tests[tests["set"] == "tabletop"].set_index("method")["setting"].dropna().groupby("method").first()
+assert (values_tried["count"] == 5).all()
+assert ((values_tried["min"] < chosen) & (chosen < values_tried["max"])).all()  # no best value at the end of its range
+
 # %%
-values_tried = tuning.groupby("method")["setting"].agg(["min", "max"])
-chosen = tests[tests["set"] == "tabletop"].drop_duplicates("method").set_index("method")["setting"]
-at_edge = [m for m in values_tried.index if chosen[m] in values_tried.loc[m].tolist()]
+best_two = tuning.groupby("method")["validation"].apply(lambda v: v.nlargest(2).diff().abs().iloc[-1])
+by_seed = tests[tests["set"] == "tabletop"].groupby("method")["validation"].agg(lambda v: v.max() - v.min())[best_two.index]
 Markdown(
     "A paper that tunes its own loss with care and takes the others from the shelf can have any "
-    "order it likes. Three limits of this table: ArcFace is a normalised softmax with a margin, "
-    "but the two tried different scales, so that a difference between them need not come from "
-    f"the margin; three values are a small budget, and for {len(at_edge)} of {len(values_tried)} "
-    "losses the one chosen lies at the end of its range, so that a wider one may bring some up; "
-    "and 240 steps are few."
+    f"order it likes. Here each loss tried {values_tried['count'].max()} values, and none of the best lies at the end of its range. "
+    "Four limits remain: the values were judged with one seed on 12 classes, and the best and the second best of a loss differ by as little as "
+    f"{best_two.min():.4f}, while the score at the value kept moves by {by_seed.min():.3f} to {by_seed.max():.3f} between the seeds; only one parameter of each loss was tuned; "
+    "ArcFace is a normalised softmax with a margin, but the two were tuned apart and kept different scales "
+    f"({chosen['ArcFace']:g} and, as a temperature of {chosen['normalised softmax']:g}, {1 / chosen['normalised softmax']:g}), so that a difference between them need "
+    "not come from the margin; and 240 steps are few."
 )
 
 # %% [markdown]
@@ -982,7 +991,7 @@ plots.show(plots.describe(fig, "Two triplets and the step of the anchor: long wh
 # - Batches must hold pairs: P classes × K images. Of their triplets most are easy; semi-hard ones teach, the hardest
 #   alone let the embedding collapse, which loss and spread show. Other triplets cured it; a larger batch did not.
 # - New classes are the test: split by class, validate on other classes, and let the test decide nothing.
-# - Trained on equal terms, at least six of the nine losses end close together, plain classification among them. A badly
+# - In our longer run on equal terms, at least six of the nine losses end close together, plain classification among them. A badly
 #   chosen setting can cost more than the choice among these.
 #
 # ### Check yourself
