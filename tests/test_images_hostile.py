@@ -336,7 +336,7 @@ def test_every_orientation_in_every_format_and_as_stored(kind, turn):
     )
     turned = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
               6: np.rot90(upright, -1), 7: np.rot90(upright[::-1, ::-1], 1)[::-1], 8: np.rot90(upright)}[turn]  # fmt: skip
-    assert kind == "TIFF" or np.array_equal(read_image(data, upright=False), upright)
+    assert np.array_equal(read_image(data, upright=False), upright)
     assert np.array_equal(
         read_image(data), turned if turn != 7 else upright[::-1, ::-1].swapaxes(0, 1)
     )
@@ -423,9 +423,15 @@ def test_arrays_of_every_type():
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_truncated_jpeg_is_refused(mode, options):
+def test_a_jpeg_without_its_end_marker_is_read_and_a_truncated_one_is_not(mode, options, tmp_path):
     data = saved(Image.fromarray(np.tile(PHOTO, (3, 3, 1))).convert(mode), "JPEG", **options)
-    for cut in (1, 40, len(data) // 3, len(data) // 2):
+    whole, path = read_image(data), tmp_path / "a.jpg"
+    for cut in (1, 2):
+        path.write_bytes(data[:-cut])
+        for source in (path, data[:-cut], io.BytesIO(data[:-cut])):
+            assert np.array_equal(read_image(source), whole)
+        assert np.array_equal(read_thumbnail(path, 32), read_thumbnail(data, 32))
+    for cut in (40, len(data) // 3, len(data) // 2):
         with pytest.raises(ImageProblem, match="truncated"):
             read_image(data[:-cut])
 

@@ -57,8 +57,7 @@ def read_image(source, *, upright=True):
         Files: JPEG, PNG, WebP, TIFF, BMP, GIF (first frame), PPM; grey, palette, CMYK, 16-bit and alpha
         images are converted, and the EXIF orientation is applied. Arrays: see `to_rgb`.
     upright : bool, default=True
-        Apply the EXIF orientation. Benchmarks whose boxes or published figures refer to the pixels as stored need False
-        (TIFF files are always turned).
+        Apply the EXIF orientation. Benchmarks whose boxes or published figures refer to the pixels as stored need False.
 
     Returns
     -------
@@ -76,7 +75,7 @@ def read_image(source, *, upright=True):
 
     Notes
     -----
-    All threads together decode at most `PIXELS_AT_ONCE` pixels at a time, or a single larger image.
+    A JPEG file that lacks no more than its end marker is read. All threads together decode at most `PIXELS_AT_ONCE` pixels at a time, or a single larger image.
 
     Examples
     --------
@@ -278,10 +277,31 @@ DECODING = _Decoding(PIXELS_AT_ONCE)
 
 
 def _read(source, upright, draft=None):
-    """Decode a file."""
+    """Decode a file; a JPEG that lacks no more than its end marker counts as whole."""
     with _open(source) as image:
         image.draft(*draft) if draft else None
-        return _to_pixels(image, _name_of(source), lambda image: _decoded(image, upright))
+        try:
+            return _to_pixels(image, _name_of(source), lambda image: _decoded(image, upright))
+        except ImageProblem as problem:
+            if problem.reason != "truncated file" or image.format not in ("JPEG", "MPO"):
+                raise
+            data = _all_bytes(source).rstrip(b"\xff")
+            # Where a decoder needs more data, what it makes depends on what comes next: with nothing missing both are equal.
+            ends = (b"\xff\xd9", bytes(range(1, 255)) + b"\xff\xd9")
+            first, second = (_read(data + end, upright, draft) for end in ends)
+            if not np.array_equal(first, second):
+                raise
+    return first
+
+
+def _all_bytes(source):
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if hasattr(source, "read"):
+        source.seek(0)
+        return source.read()
+    with open_file(source) as file:
+        return file.read()
 
 
 def _to_pixels(image, name, decode):
@@ -304,8 +324,14 @@ def _to_pixels(image, name, decode):
 def _decoded(image, upright):
     """A PIL image as RGB; damaged EXIF data count as none."""
     ours = isinstance(getattr(image, "fp", None), _File)
+    back = None
+    if image.format == "TIFF" and not upright:  # Pillow turns it when it loads
+        with suppress(Exception):
+            back = {6: 8, 8: 6}.get(turn := image.getexif()[0x0112], turn)
     image.load()
-    if upright:
+    if back:
+        image.getexif()[0x0112] = back
+    if upright or back:
         with suppress(Exception):
             image = ImageOps.exif_transpose(image, in_place=ours) or image
     return converted(image)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import os
+import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,7 @@ from cbirkit.ranking.codes import aligned, as_labels
 from cbirkit.store import ahead
 
 log = logging.getLogger(__name__)
+_TELLING = threading.Lock()  # several threads read, one tells of a problem
 
 # ------------------------------------------------------------------ labels
 
@@ -447,7 +449,8 @@ class ImageBatches(Batches):
         except (ImageProblem, OSError) as problem:
             name = str(self.images.ids[position])
             reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None)
-            if name not in set(self.problems["name"]):
-                log.warning("%s cannot be read and is left out: %s", name, reason or problem)
-                self.problems.loc[len(self.problems)] = [name, str(reason or problem)]
+            with _TELLING:
+                if name not in set(self.problems["name"]):
+                    log.warning("%s cannot be read and is left out: %s", name, reason or problem)
+                    self.problems.loc[len(self.problems)] = [name, str(reason or problem)]
             return None
