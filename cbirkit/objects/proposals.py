@@ -222,8 +222,8 @@ def _neighbours(labels):
     """Pairs of superpixels that touch: set of (smaller, larger)."""
     sides = ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1]))
     pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in sides])
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-    return {(a, b) for a, b in pairs.tolist() if a != b}
+    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
+    return set(map(tuple, pairs.tolist()))
 
 
 def _lab(image):
