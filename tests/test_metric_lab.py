@@ -156,9 +156,9 @@ def test_a_chosen_metric_stays_chosen_when_k_changes():
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        ({"event": "cycle", "at": 99}, "no place 100"),
-        ({"event": "cycle", "at": -1}, "no place"),
-        ({"event": "tie", "at": 7}, "no place"),
+        ({"event": "cycle", "at": 99}, "position"),
+        ({"event": "cycle", "at": -1}, "position"),
+        ({"event": "tie", "at": 7}, "position"),
         ({"event": "length", "value": 0}, "1 to 20"),
         ({"event": "length", "value": 10**9}, "1 to 20"),
         ({"event": "k", "value": None}, "whole number"),

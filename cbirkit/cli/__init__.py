@@ -150,9 +150,7 @@ def build_parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     names = {"encoders": ", ".join(ENCODERS), "indexes": ", ".join(INDEXES)}
     table = _ARGUMENTS.format(default=default_encoder(), **names).strip().splitlines()
-    known = {
-        name: (metavar, words) for name, metavar, words in (row.split(None, 2) for row in table)
-    }
+    known = {name: rest for name, *rest in (row.split(None, 2) for row in table)}
     special = {
         "names": {"nargs": "*"},
         "-k": {"type": _count, "default": 10},

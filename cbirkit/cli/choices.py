@@ -6,8 +6,8 @@ import os
 import re
 import unicodedata
 from argparse import ArgumentTypeError
+from collections import namedtuple
 from importlib.util import find_spec
-from typing import NamedTuple
 
 import cbirkit
 from cbirkit._atomic import expanded, write_bytes
@@ -178,14 +178,8 @@ def make_index(name):
 # ---------------------------------------------------------------------- the folder, and its index
 
 
-class Task(NamedTuple):
-    """What a command is asked to work on: images, where their index lies, and the names of file of labels, encoder and index."""
-
-    images: object
-    out: object
-    labels: str
-    encoder: str
-    index: str
+# What a command is asked to work on: images, where their index lies, and the names of file of labels, encoder and index.
+Task = namedtuple("Task", ["images", "out", "labels", "encoder", "index"])
 
 
 def task_of(arguments):

@@ -1,6 +1,5 @@
 """The pages of ``cbirkit search`` and ``cbirkit report``: one HTML file each that opens from disk and loads nothing else."""
 
-import contextlib
 import datetime
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from cbirkit._atomic import write_bytes
 from cbirkit.explore.collection_facts import Facts
 from cbirkit.explore.collection_views import VIEWS, CollectionViews, ViewRequest
 from cbirkit.explore.queries import ThumbnailCache
-from cbirkit.images import ImageProblem, read_thumbnail
+from cbirkit.images import read_thumbnail
 from cbirkit.plots import Section, Tile, View
-from cbirkit.plots.tiles import escaped
+from cbirkit.plots.tiles import escaped, picture_or_none
 
 from .choices import ENCODERS, printable, sized
 
@@ -49,12 +48,13 @@ def view_of_results(found, query, images):
     """
     tiles = []
     for row in found["results"]:
-        name, picture = printable(row["id"]), _thumbnail(images.thumbnail, row["id"])
+        name, picture = printable(row["id"]), picture_or_none(images.thumbnail, row["id"], _SIDE)
         caption = f"{name} ({printable(row['label'])})" if row["label"] else name
         note, alt = f"distance {row['distance']:.4f}", f"result {row['rank']}, {name}"
         tiles.append(Tile(name, picture, alt, caption, note, rank=row["rank"]))
     name = printable(found["query"])
-    tile = Tile(name, _thumbnail(read_thumbnail, query), f"the query, {name}", name, mark="query")
+    picture = picture_or_none(read_thumbnail, query, _SIDE)
+    tile = Tile(name, picture, f"the query, {name}", name, mark="query")
     how = f"{found['folder']}: encoder {found['encoder']}, index {found['index']}"
     told = f"{how}; a smaller distance is nearer."
     return View(f"Images that look like {name}", told, [Section(tiles=tiles)], tile)
@@ -89,16 +89,7 @@ def view_of_survey(folder, found, encoder):
     for i, one in enumerate(sections):  # the whole name, to find the file
         tiles = [replace(tile, caption=printable(tile.id)) for tile in one.tiles]
         sections[i] = replace(one, tiles=tiles)
-    n_bytes = sum(_bytes(found.images.path(i)) for i in range(n))
+    paths = map(found.images.path, range(n))
+    n_bytes = sum(path.stat().st_size for path in paths if path.exists())
     told = f"{views.told} {sized(n_bytes)} on disk."
     return View(f"Images in {printable(folder)}", told, sections)
-
-
-def _bytes(path):
-    return path.stat().st_size if path.exists() else 0
-
-
-def _thumbnail(read, image):
-    """A thumbnail, or None where the image cannot be read (any more)."""
-    with contextlib.suppress(ImageProblem, OSError):
-        return read(image, _SIDE)

@@ -37,23 +37,19 @@ def _indexed(task, arguments):
     started, out = time.monotonic(), task.out
     about = {name: getattr(task, name) for name in ("encoder", "index", "labels")}
     with choices.writing(out):
-        retriever, new = _fitted(task, progress=not arguments.quiet)
+        store = cbirkit.store.EmbeddingStore(out / "store")
+        encoder, index = choices.prepared_encoder(task), choices.make_index(task.index)
+        how = {"store": store, "progress": not arguments.quiet}
+        retriever = cbirkit.Retriever(encoder, index, **how).fit(task.images)
         # in one step: settings are never those of another index
         choices.save_anew(lambda path: retriever.save(path, about=about), out / "retriever")
     _name_problems(retriever.problems)
+    new = min(store.n_encoded, len(retriever.ids))
     log.info(
         f"indexed {counted(len(retriever.ids), 'image')} of {arguments.folder} ({new:,} encoded now) in "
         f"{time.monotonic() - started:.1f} s with encoder {task.encoder} and index {task.index}; kept in {out}"
     )
     return retriever
-
-
-def _fitted(task, progress):
-    """A fitted Retriever, and how many images had to be encoded for it."""
-    store = cbirkit.store.EmbeddingStore(task.out / "store")
-    encoder, index = choices.prepared_encoder(task), choices.make_index(task.index)
-    retriever = cbirkit.Retriever(encoder, index, store=store, progress=progress).fit(task.images)
-    return retriever, min(store.n_encoded, len(retriever.ids))
 
 
 def _name_problems(problems):

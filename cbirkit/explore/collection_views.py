@@ -334,6 +334,4 @@ def bin_edges(values):
     low, high = int(min(values)), int(max(values)) + 1
     steps = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
     step = next(one for one in steps if -(-(high - low // one * one) // one) <= _BINS)
-    return np.arange(low // step * step, high + step, step)[
-        : -(-(high - low // step * step) // step) + 1
-    ]
+    return np.arange(low // step * step, high + step, step)

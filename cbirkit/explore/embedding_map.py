@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from cbirkit.plots import Tile, describe
 from cbirkit.plots import embedding_map as draw_points
-from cbirkit.plots.style import BLUE, GREY, VERDICTS, plain_text
+from cbirkit.plots.style import BLUE, GREY, PLAIN, VERDICTS
 from cbirkit.ranking.codes import aligned
 
 from .collection_facts import paged
@@ -349,7 +349,7 @@ class EmbeddingMap(Explorer):
             texts = self._colouring.groups(self.colour_by).texts[drawn]
         draw_points(points[drawn], texts, thumbnails=self.images[drawn], ax=ax)
         told = ax.get_label()
-        plain_text(ax.set_title(title, fontsize=9))
+        ax.set_title(title, fontsize=9, **PLAIN)
         if n := len(self._chosen):
             ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.8, "zorder": 5}
             ax.scatter(*points[self._chosen].T, s=46, **ring)

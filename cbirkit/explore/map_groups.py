@@ -15,10 +15,6 @@ _MOST_FOR_ERRORS = 20_000  # all pairs are compared
 NOTHING, CLUSTER, ERROR, GIVEN = "nothing", "cluster", "error", "given values"
 
 
-def _text(value):
-    return None if is_missing(value) else text_of(value)
-
-
 class Colouring:
     """The ways to colour a collection, each computed when it is first asked for.
 
@@ -32,8 +28,7 @@ class Colouring:
 
     def __init__(self, images, embeddings, random_state):
         self._images, self._embeddings, self._seed = images, embeddings, random_state
-        self._given = None
-        self._made = {}
+        self._given, self._made = None, {}
         self.column = next((name for name in ("instance", "label") if name in images.table), None)
 
     @property
@@ -86,8 +81,11 @@ class Colouring:
 
     def _errors(self):
         """Whether the nearest other image shares the column that decides."""
-        texts = [_text(one) for one in self._images.column(self.column)]
-        codes = pd.factorize(np.array([None, *texts], dtype=object)[1:])[0]
+        column = self._images.column(self.column)
+        texts = pd.Series(
+            [None if is_missing(one) else text_of(one) for one in column], dtype=object
+        )
+        codes = pd.factorize(texts)[0]
         found = nearest(self._embeddings, np.arange(len(codes)), 1)[:, 0]
         right = np.where(codes == codes[found], "nearest is right", "nearest is wrong")
         return [words if code >= 0 else None for words, code in zip(right, codes, strict=True)]

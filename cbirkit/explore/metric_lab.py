@@ -12,11 +12,16 @@ import traitlets
 from cbirkit.metrics.ranked import PUBLISHED, TIES
 from cbirkit.plots.tiles import Section, Table, Tile, View
 
-from .explorer import Pictured
+from .explorer import Pictured, whole_number
 from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, SHOWN, Listing, row
 from .widgets import script, style
 
 log = logging.getLogger(__name__)
+_LIMITS = {
+    "length": [1, MOST_ITEMS],
+    "missing": [0, MOST_MISSING],
+    "k": [1, 1000],
+}  # of the fields of the page
 
 
 class MetricLab(Pictured, anywidget.AnyWidget):
@@ -145,11 +150,11 @@ class MetricLab(Pictured, anywidget.AnyWidget):
     def _handle(self, content):
         event = content.get("event") if isinstance(content, dict) else None
         if event in ("cycle", "judge", "tie"):
-            self._edit(event, _whole(content["at"], "position"), content.get("value"))
+            self._edit(event, content["at"], content.get("value"))
         elif event == "length":
-            self._resize(_whole(content["value"], event))
+            self._resize(whole_number(content["value"], event, *_LIMITS[event]))
         elif event in ("missing", "k"):
-            self._change(**{event: _whole(content["value"], event)})
+            self._change(**{event: content["value"]})
         elif event == "graded":
             self._graded = bool(content["value"])
             if not self._graded:
@@ -163,12 +168,11 @@ class MetricLab(Pictured, anywidget.AnyWidget):
 
     def _edit(self, event, at, value):
         items, ties = list(self._listing.items), list(self._listing.ties)
-        if not 0 <= at < (len(ties) if event == "tie" else len(items)):
-            raise ValueError(f"there is no place {at + 1} in a list of {len(items)}")
+        at = whole_number(at, "position", 0, len(ties if event == "tie" else items) - 1)
         if event == "tie":
             ties[at] = not ties[at]
         elif event == "judge":
-            items[at] = _whole(value, "gain")
+            items[at] = whole_number(value, "gain", JUNK)
             self._graded |= items[at] > 1
         elif self._graded:
             items[at] = JUNK if items[at] == MOST_GAIN else items[at] + 1
@@ -177,8 +181,6 @@ class MetricLab(Pictured, anywidget.AnyWidget):
         self._change(items=tuple(items), ties=tuple(ties))
 
     def _resize(self, length):
-        if not 1 <= length <= MOST_ITEMS:
-            raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {length}")
         items, ties = self._listing.items + (0,) * length, self._listing.ties + (False,) * length
         self._change(items=items[:length], ties=ties[: length - 1])
 
@@ -213,27 +215,12 @@ class MetricLab(Pictured, anywidget.AnyWidget):
             endless = value is None or math.isinf(max(value, top))
             one["share"] = None if endless else min(value / top, 1)
             del one["terms"]
-        return {
-            "items": _tiles(listing, terms, self._graded),
-            "metrics": rows,
-            "chosen": self._chosen,
-            "graded": self._graded,
-            "presets": list(PRESETS),
-            "preset": self._preset,
-            "note": PRESETS[self._preset][2] if self._preset else "Your own list.",
-            "counts": _counts(listing, rows),
-            "length": len(listing.items),
-            "missing": listing.missing,
-            "k": listing.k,
-            "limits": {"length": [1, MOST_ITEMS], "missing": [0, MOST_MISSING], "k": [1, 1000]},
-            "problem": problem,
-        }
-
-
-def _whole(value, what):
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise ValueError(f"{what} must be a whole number, got {value!r}")
-    return int(value)
+        tiles, counts = _tiles(listing, terms, self._graded), _counts(listing, rows)
+        view = {"items": tiles, "metrics": rows, "counts": counts, "chosen": self._chosen}
+        view |= {"presets": list(PRESETS), "preset": self._preset, "graded": self._graded}
+        view["note"] = PRESETS[self._preset][2] if self._preset else "Your own list."
+        view |= {"length": len(listing.items), "missing": listing.missing, "k": listing.k}
+        return view | {"limits": _LIMITS, "problem": problem}
 
 
 def _tiles(listing, terms, graded):
@@ -244,19 +231,11 @@ def _tiles(listing, terms, graded):
         mark = "junk" if item == JUNK else "right" if item else "wrong"
         word = {"junk": "junk", "wrong": "not"}.get(mark, f"gain {item}" if graded else "relevant")
         said = {"not": "not relevant", "junk": "junk, not counted"}.get(word, word)
-        rank = f"rank {ranks[i]}" if i in ranks else "no rank"
-        apart = "equal" if tied else "different"
-        tiles.append(
-            {
-                "mark": mark,
-                "word": word,
-                "rank": rank,
-                "term": terms[ranks[i] - 1] if i in ranks else "",
-                "alt": f"result {i + 1}, {rank}: {said}",
-                "gap": tied,
-                "gap_alt": f"results {i + 1} and {i + 2}: {apart} distance; press to change",
-            }
-        )
+        rank, term = (f"rank {ranks[i]}", terms[ranks[i] - 1]) if i in ranks else ("no rank", "")
+        tile = {"mark": mark, "word": word, "rank": rank, "term": term, "gap": tied}
+        tile["alt"] = f"result {i + 1}, {rank}: {said}"
+        gap = f"{'equal' if tied else 'different'} distance; press to change"
+        tiles.append({**tile, "gap_alt": f"results {i + 1} and {i + 2}: {gap}"})
     return tiles
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from cbirkit.metrics import METRICS
 from cbirkit.metrics.ranked import Hits, Ties
 
+from .explorer import whole_number
+
 JUNK = -1
 MOST_ITEMS, MOST_GAIN, MOST_MISSING = 20, 3, 1000
 SHOWN = [metric for metric in METRICS if metric.group]
@@ -47,17 +49,17 @@ class Listing:
     def __post_init__(self):
         items = tuple(int(item) for item in self.items)
         ties = tuple(bool(tie) for tie in self.ties) or (False,) * max(len(items) - 1, 0)
-        vars(self).update(items=items, ties=ties)
         if not 1 <= len(items) <= MOST_ITEMS:
             raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {len(items)}")
         if not all(JUNK <= item <= MOST_GAIN for item in items):
             raise ValueError(f"items must be -1 (junk), 0 or a gain of 1 to {MOST_GAIN}: {items}")
         if len(ties) != len(items) - 1:
             raise ValueError(f"{len(items)} results have {len(items) - 1} gaps, got {len(ties)}")
-        if not 0 <= self.missing <= MOST_MISSING:
-            raise ValueError(f"missing must be 0 to {MOST_MISSING} positives, got {self.missing}")
-        if isinstance(self.k, bool) or self.k != int(self.k) or self.k < 1:
-            raise ValueError(f"k must be a whole number of at least 1, got {self.k!r}")
+        missing, k = (
+            whole_number(self.missing, "missing", 0, MOST_MISSING),
+            whole_number(self.k, "k"),
+        )
+        vars(self).update(items=items, ties=ties, missing=missing, k=k)
 
     @cached_property
     def places(self):

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from cbirkit.images import ImageProblem
 from cbirkit.plots import Tile
+from cbirkit.plots.tiles import picture_or_none
 
 OUTLINE, AROUND = (255, 176, 0), (0, 0, 0)  # a bright line between dark ones: seen on any ground
 _SIZE = 160  # pixels of a result's thumbnail, at most
@@ -71,10 +71,8 @@ def result_tiles(images, found):
     rows = zip(found.ranking.indices[0], found.ranking.distances[0], found.regions[0], strict=False)
     for rank, (row, distance, regions) in enumerate(rows, start=1):
         name, far = str(images.ids[row]), f"{distance:.3f}"
-        try:
-            picture = outlined(images[name], regions)
-        except (ImageProblem, OSError):
-            picture = None
+        pixels = picture_or_none(images.__getitem__, name)
+        picture = None if pixels is None else outlined(pixels, regions)
         x0, y0, x1, y1 = regions[0].box
         told = f"rank {rank}: {name}, distance {far}, region {x1 - x0} x {y1 - y0} px at {x0}, {y0}"
         tiles.append(Tile(name, picture, told, caption=name, note=far, title=told, rank=rank))

@@ -1,6 +1,5 @@
 """What can be asked of an explorer (a `Query`), what is found for it, and which of that is right."""
 
-import logging
 import os
 import time
 from collections.abc import Mapping
@@ -17,11 +16,10 @@ from cbirkit.images import ImageCollection, ImageProblem, read_image, read_thumb
 from cbirkit.images.files import size_in_head
 from cbirkit.images.tables import is_several, text_of
 from cbirkit.plots import Tile
-from cbirkit.plots.tiles import encode, verdicts
+from cbirkit.plots.tiles import encode, picture_or_none, verdicts
 from cbirkit.ranking import Ranking, Relevance
 from cbirkit.ranking.codes import is_missing
 
-log = logging.getLogger(__name__)
 PREVIEW = 480  # pixels of the longer side of the query picture that is sent to the page
 THUMBNAIL = 160  # of a result: sharp on screens with two pixels a point
 _MOST_KEPT = 4000  # thumbnails
@@ -60,11 +58,8 @@ class ThumbnailCache:
 
 
 def _thumbnail(images, image_id, size):
-    try:
-        return encode(images.thumbnail(image_id, size))
-    except (ImageProblem, OSError) as problem:
-        log.info("no thumbnail: %s", problem)
-        return b""
+    pixels = picture_or_none(images.thumbnail, image_id, size)
+    return b"" if pixels is None else encode(pixels)
 
 
 # ---------------------------------------------------------------------- queries

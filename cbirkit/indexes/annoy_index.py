@@ -71,8 +71,7 @@ class Annoy(Folded):
         self._vectors = np.concatenate([self._vectors, X])
 
     def _is_stale(self):
-        n = len(self._of)
-        return len(self._keys) - n > max(1000, n // 10)
+        return len(self._keys) - len(self._of) > max(1000, len(self._of) // 10)
 
     def _look(self, queries, k):
         n_in_trees, n = len(self._of), self._wanted(k)

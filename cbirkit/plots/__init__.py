@@ -11,20 +11,7 @@ from .maps import embedding_map
 from .style import alt_text, describe, show
 from .tiles import Section, Table, Tile, View, contact_sheet, ranked_list
 
-__all__ = [
-    "Section",
-    "Table",
-    "Tile",
-    "View",
-    "alt_text",
-    "contact_sheet",
-    "decision_chain",
-    "describe",
-    "embedding_map",
-    "match_lines",
-    "metric_bars",
-    "pipeline",
-    "precision_recall",
-    "ranked_list",
-    "show",
-]
+__all__ = ["contact_sheet", "embedding_map", "match_lines", "ranked_list"]  # of images
+__all__ += ["decision_chain", "metric_bars", "pipeline", "precision_recall"]  # charts and diagrams
+__all__ += ["Section", "Table", "Tile", "View"]  # what pages and figures are made of
+__all__ += ["alt_text", "describe", "show"]

@@ -5,7 +5,7 @@ import numpy as np
 from cbirkit.evaluation.evaluate import AlignedRanking
 from cbirkit.evaluation.resample import bootstrap_means, interval
 
-from .style import COLOURS, LINES, MARKERS, describe, new_axes, plain_text, safe_text
+from .style import COLOURS, LINES, MARKERS, describe, new_axes, plain_legend, safe_text
 
 # Metrics that are not between 0 and 1.
 _NOT_A_SHARE = ("ukbench", "first_rank", "mean_rank", "median_rank")
@@ -73,8 +73,7 @@ def precision_recall(curves, relevance=None, *, ax=None):
         "precision, interpolated: best at this\nrecall or more, 0 where it is not reached"
     )
     ax.grid(alpha=0.3)
-    legend = ax.legend(title="mean over queries, 95 % bootstrap band", fontsize=8)
-    plain_text(*legend.get_texts())
+    plain_legend(ax, title="mean over queries, 95 % bootstrap band", fontsize=8)
     words = "Precision against recall; precision at recall 0, 0.5 and 1. "
     return describe(ax, words + " ".join(told))
 
@@ -175,7 +174,7 @@ def metric_bars(evaluations, *, metrics=None, ax=None):
     ax.spines[["top", "right"]].set_visible(False)
     if len(tables) > 1:
         above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 3, "frameon": False}
-        plain_text(*ax.legend(fontsize=8, **above).get_texts())
+        plain_legend(ax, fontsize=8, **above)
     return describe(ax, "Bars of metrics with 95 % intervals. " + " ".join(told))
 
 

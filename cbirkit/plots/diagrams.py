@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.patheffects import Normal, Stroke
 
-from .style import BLACK, BLUE, GREY, VERMILLION, describe, new_axes, plain_text
+from .style import BLACK, BLUE, GREY, PLAIN, VERMILLION, describe, new_axes
 
 _QUESTION = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": BLACK}
 _ANSWER = {"boxstyle": "square,pad=0.45", "facecolor": "#DDE9F5", "edgecolor": GREY}
 
 _ARROW = {"color": BLACK, "shrinkA": 0, "shrinkB": 0}
-_TEXT = {"va": "center", "fontsize": 10}
+_TEXT = {"va": "center", "fontsize": 10, **PLAIN}
 _CENTRED = {"ha": "center", **_TEXT}
 _MOST_LINES = 150  # more hide the images
 
@@ -60,7 +60,6 @@ def decision_chain(steps, otherwise, *, ax=None):
         ax.text(0.72, y + 0.13, answer, **_CENTRED)
         ax.text(0.03, y - 0.5, other[answer], **_TEXT)
     ax.text(0, -len(steps), otherwise, bbox=_ANSWER, zorder=3, **_CENTRED)
-    plain_text(*ax.texts)
     ax.set(xlim=(-0.75, 2.5), ylim=(-len(steps) - 0.5, 0.5))
     ax.axis("off")
     told = [f"{question} If {answer}: {choice}." for question, answer, choice in steps]
@@ -108,7 +107,6 @@ def pipeline(chains, joined, *, ax=None):
             # The arrow starts under the box before, which is drawn later, and its head is at the box of its own.
             arrow = {"arrowprops": {"arrowstyle": "<|-", **_ARROW}, "zorder": 3 + width - column}
             ax.annotate(step, before, place, **arrow, **look)
-    plain_text(*ax.texts)
     ax.set(xlim=(-0.55, width - 0.45), ylim=(0.45 - len(chains), 0.45))
     ax.axis("off")
     told, then = ("; ".join(map(", ".join, some)) for some in (chains, [joined]))
@@ -163,18 +161,17 @@ def match_lines(image_a, image_b, keypoints_a, keypoints_b, *, inliers=None, ax=
         ax.imshow(image, "gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased")
     ends = np.stack([a, b + (left, 0.0)])  # (2 ends, n, 2)
     drawn = np.unique(np.linspace(0, len(a) - 1, min(len(a), _MOST_LINES)).astype(int))
-    for good in (False, True):  # the good ones on top
-        for which in drawn[kept[drawn] == good]:
-            ax.plot(*ends[:, which].T, label="agrees" if good else "does not", **_LOOKS[good])
+    handles = []
+    for good, look in enumerate(_LOOKS):  # the good ones on top
+        lines = ends[:, drawn[kept[drawn] == good]].transpose(2, 0, 1)
+        handles += ax.plot(*lines, label="agrees" if good else "does not", **look)[:1]
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     ax.axis("off")
     title = f"{len(a)} matches"
     if inliers is not None:
         title = f"{int(kept.sum())} of {title} agree with one geometry"
-        handles, labels = ax.get_legend_handles_labels()
-        one_each = dict(zip(labels, handles, strict=True))
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 2, "frameon": False}
-        ax.legend(one_each.values(), one_each, fontsize=9, **below)
+        ax.legend(handles=handles, fontsize=9, **below)
     title += f" ({len(drawn)} drawn)" if len(drawn) < len(a) else ""
     ax.set_title(title, fontsize=10)
     return describe(ax, f"Two images side by side with lines between matched points: {title}.")

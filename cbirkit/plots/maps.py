@@ -7,11 +7,11 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from sklearn.manifold import trustworthiness
 from sklearn.utils import check_random_state
 
-from cbirkit.images import ImageProblem
 from cbirkit.images.tables import text_of
 from cbirkit.ranking.codes import aligned, index_of, is_missing
 
-from .style import COLOURS, GREY, MARKERS, describe, new_axes, plain_text, safe_text
+from .style import COLOURS, MARKERS, describe, new_axes, plain_legend, safe_text
+from .tiles import picture_or_none
 
 _MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
 _MOST_THUMBNAILS = 60
@@ -117,22 +117,19 @@ def map_trustworthiness(points, embeddings, *, n_neighbors=10, random_state=0):
 
 def _scatter(ax, points, labels):
     """Draw the points; return the colour of each and words about the labels."""
-    size = float(np.clip(9000 / len(points), 9, 40))
-    if labels is None:
-        ax.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, lw=0)
-        return [GREY] * len(points), ""
-    groups = group(labels, len(points))
+    groups, size = group(labels, len(points)), float(np.clip(9000 / len(points), 9, 40))
     for code, one in enumerate(groups.legend):
         look = {"color": one["colour"], "marker": one["shape"], "alpha": 0.75, "lw": 0.3}
         look["label"] = f"{one['name']} ({one['count']})"
         ax.scatter(*points[groups.codes == code].T, s=size, ec="white", **look)
-    legend = ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
-    plain_text(*legend.get_texts())
-    for handle in legend.legend_handles:
+    colours = [groups.legend[code]["colour"] for code in groups.codes]
+    if labels is None:
+        return colours, ""
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
+    for handle in plain_legend(ax, fontsize=8, **beside).legend_handles:
         handle.set_sizes([40])
     names = [one["name"] for one in groups.legend[:MOST_GROUPS]]
-    colours = [groups.legend[code]["colour"] for code in groups.codes]
-    told = f", {groups.n_names} labels, each with its colour and marker: {', '.join(names)}"
+    told = f", {len(set(groups.texts))} labels, each with its colour and marker: {', '.join(names)}"
     return colours, told
 
 
@@ -144,11 +141,8 @@ def _place_thumbnails(ax, points, images, colours):
     for i, where in enumerate(unit):
         if len(taken) == _MOST_THUMBNAILS:
             return
-        if (np.abs(taken - where) < (0.075, 0.1)).all(axis=1).any():
-            continue
-        try:
-            picture = images.thumbnail(i, 64)
-        except ImageProblem:
+        near = (np.abs(taken - where) < (0.075, 0.1)).all(axis=1).any()
+        if near or (picture := picture_or_none(images.thumbnail, i, 64)) is None:
             continue
         taken = np.vstack([taken, where])
         image = OffsetImage(picture, zoom=26 / max(picture.shape[:2]))
@@ -174,18 +168,11 @@ class Groups:
     legend: list
     texts: np.ndarray
 
-    @property
-    def n_names(self):
-        """Different texts."""
-        return len(set(self.texts))
-
     def most_common(self, chosen, n=4):
         """The largest groups among some images, in words; "" where there is but one group."""
         counts = np.bincount(self.codes[chosen], minlength=len(self.legend))
-        largest = [
-            i for i in np.argsort(-counts, kind="stable")[:n] if counts[i] and len(self.legend) > 1
-        ]
-        return ", ".join(f"{self.legend[i]['name']} ({counts[i]:,})" for i in largest)
+        largest = np.argsort(-counts, kind="stable")[: n * (len(self.legend) > 1)]
+        return ", ".join(f"{self.legend[i]['name']} ({counts[i]:,})" for i in largest if counts[i])
 
 
 def group(values, n_images):
@@ -200,16 +187,12 @@ def group(values, n_images):
     if values is None:
         legend = [{"name": "all images", "count": n_images, "colour": COLOURS[0], "shape": "o"}]
         return Groups(np.zeros(n_images, np.uint8), legend, np.full(n_images, "", object))
-    texts = np.array(
-        [None, *(None if is_missing(one) else text_of(one) for one in values)], dtype=object
-    )[1:]
-    texts[[one is None for one in texts]] = "not labelled"
+    texts = ["not labelled" if is_missing(one) else text_of(one) for one in values]
+    texts = np.array(texts, dtype=object)
     names, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
-    order = np.arange(len(names))
-    if len(names) > MOST_GROUPS:
-        order = np.argsort(-counts, kind="stable")
-    place = np.empty(len(names), dtype=np.uint8)
-    place[order] = np.minimum(np.arange(len(names)), MOST_GROUPS)
+    # by name, or where they are too many, by size
+    order = np.argsort(-counts * (len(names) > MOST_GROUPS), kind="stable")
+    place = np.minimum(np.argsort(order), MOST_GROUPS).astype(np.uint8)
     legend = []
     for i, one in enumerate(order[:MOST_GROUPS]):
         look = {"colour": COLOURS[i % len(COLOURS)], "shape": MARKERS[i % len(MARKERS)]}

@@ -61,11 +61,12 @@ def safe_text(value, width=28):
     return text[:head] + "…" + text[len(text) - (width - head - 1) :]
 
 
-def plain_text(*artists):
-    """Make text artists draw their characters as they stand, a ``$`` included; returns nothing."""
-    for artist in artists:
-        artist.set_parse_math(False)
-        artist.set_usetex(False)
+def plain_legend(ax, **look):
+    """The legend of `ax`, whose texts are drawn as they stand, a ``$`` included."""
+    legend = ax.legend(**look)
+    for text in legend.get_texts():
+        text.set(**PLAIN)
+    return legend
 
 
 def describe(target, text):
@@ -109,10 +110,9 @@ def alt_text(target):
     >>> alt_text(Figure().subplots())
     ''
     """
-    texts = [target.get_label()]
-    if isinstance(target, Figure):
-        texts += [ax.get_label() for ax in target.axes]
-    return " ".join(str(text) for text in texts if text and not str(text).startswith("<"))
+    parts = [target, *target.axes] if isinstance(target, Figure) else [target]
+    texts = [str(part.get_label()) for part in parts]
+    return " ".join(text for text in texts if text and not text.startswith("<"))
 
 
 def show(target, *, dpi=80):
@@ -141,7 +141,7 @@ def show(target, *, dpi=80):
     text = alt_text(figure)
     buffer = io.BytesIO()
     # No software or date stamp: the same figure is the same bytes.
-    metadata = {"Software": None, "Description": text} if text else {"Software": None}
+    metadata = {"Software": None, "Description": text or None}
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", metadata=metadata)
     plt.close(figure)
     ipython = sys.modules.get("IPython")
@@ -149,7 +149,6 @@ def show(target, *, dpi=80):
         return buffer.getvalue()
     bundle = {"image/png": buffer.getvalue(), "text/plain": text}
     ipython.display.display(bundle, raw=True, metadata={"image/png": {"alt": text}})
-    return None
 
 
 def new_axes(ax, figsize):

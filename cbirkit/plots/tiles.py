@@ -2,6 +2,7 @@
 
 import html
 import io
+import logging
 import textwrap
 from base64 import b64encode
 from dataclasses import dataclass, replace
@@ -10,7 +11,6 @@ from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -20,6 +20,7 @@ from cbirkit.ranking.codes import positions_of
 
 from .style import BLACK, BLUE, PLAIN, VERDICTS, describe, new_axes, safe_text
 
+log = logging.getLogger(__name__)
 _GAP = 0.3  # between the query and its results, in tile widths
 _ROW = 1.36  # height of a row: the tile and two lines under it, in tile widths
 _PIXELS = 160  # longer side of a thumbnail
@@ -278,6 +279,14 @@ def escaped(value):
     return html.escape(safe_text(value, 2000), quote=True)
 
 
+def picture_or_none(read, *args):
+    """What reading a picture gives; None where it cannot be read (the log says why)."""
+    try:
+        return read(*args)
+    except (ImageProblem, OSError) as problem:
+        log.info("no picture: %s", problem)
+
+
 def encode(pixels):
     """Bytes of an RGB uint8 image (h, w, 3): JPEG, or PNG where it is so small that JPEG would blur it."""
     buffer = io.BytesIO()
@@ -479,10 +488,7 @@ def _tile(images, key, **look):
     """The tile of an image by its id, with its label, or else the id, as caption."""
     at = int(images.positions([str(key)])[0])
     label = text_of(images.table["label"].iloc[at]) if "label" in images.table else ""
-    try:
-        picture = images.thumbnail(at, _PIXELS)
-    except ImageProblem:
-        picture = None
+    picture = picture_or_none(images.thumbnail, at, _PIXELS)
     return Tile(str(key), picture, caption=label or str(key), **look)
 
 
@@ -492,10 +498,9 @@ def _legend(ax, kinds):
     words = "double frame: query\nresults: rank, distance, label"
     place = {"xytext": (2, 2), "textcoords": "offset points"}
     ax.annotate(words, (0, 0), xycoords="axes fraction", fontsize=size, color="0.3", **place)
-    handles = []
     for colour, line, mark, words in (VERDICTS[kind] for kind in kinds):
         look = {"color": colour, "ls": line, "marker": mark, "label": words}
-        handles.append(Line2D([], [], ms=size, lw=1.5, **look))
-    if handles:
+        ax.plot([], [], ms=size, lw=1.5, **look)
+    if kinds:
         place = {"loc": "lower right", "ncols": 3, "borderaxespad": 0, "borderpad": 0}
-        ax.legend(handles=handles, frameon=False, fontsize=size, handlelength=4, **place)
+        ax.legend(frameon=False, fontsize=size, handlelength=4, **place)

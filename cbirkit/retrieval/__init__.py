@@ -23,17 +23,13 @@ from .queries import Queries, as_queries
 
 __all__ = ["Retriever", "changed", "is_fitted"]
 
+_SHOWN = ("ids", "images", "table", "embeddings", "problems")  # of the database, by a retriever
 _MOST_COMPARED = 100  # results of a query whose files are looked at again
 
 
 def _of_database(name):
     """Property that reads an attribute of the database; see the attributes of `Retriever`."""
-
-    def read(self):
-        check_is_fitted(self)
-        return getattr(self.database_, name)
-
-    return property(read)
+    return property(lambda self: check_is_fitted(self) or getattr(self.database_, name))
 
 
 class Retriever(BaseEstimator):
@@ -215,13 +211,11 @@ class Retriever(BaseEstimator):
         """
         self._need("add")
         images = as_collection(images)
-        clash = [name for name in images.ids if name in self.table.index]
-        if clash:
+        if clash := [name for name in images.ids if name in self.table.index]:
             raise ValueError(f"the id {clash[0]!r} is indexed already; remove it, or use another")
         embedded = embed(self.encoder_, images, **self._options)
-        keys = self.index_.add(embedded.embeddings)
-        new = Database.of(images, embedded, np.asarray(keys, dtype=np.int64))
-        self.database_ = self.database_.added(new)
+        keys = np.asarray(self.index_.add(embedded.embeddings), dtype=np.int64)
+        self.database_ = self.database_.added(Database.of(images, embedded, keys))
         return self
 
     def remove(self, ids):
@@ -324,11 +318,7 @@ class Retriever(BaseEstimator):
         """Embedding (n_dims,) of one indexed image by its id."""
         return self.embeddings[self.database_.positions([name])[0]]
 
-    ids = _of_database("ids")
-    images = _of_database("images")
-    table = _of_database("table")
-    embeddings = _of_database("embeddings")
-    problems = _of_database("problems")
+    ids, images, table, embeddings, problems = map(_of_database, _SHOWN)
 
 
 def steps_of(encoder):
@@ -347,12 +337,11 @@ def is_fitted(encoder):
 
 def _step_is_fitted(step):
     try:
-        check_is_fitted(step)
+        return check_is_fitted(step) is None
     except NotFittedError:
         return False
     except (AttributeError, TypeError):  # no estimator of scikit-learn's kind
         return not hasattr(step, "fit") or _has_learned(step)
-    return True
 
 
 def _has_learned(step):

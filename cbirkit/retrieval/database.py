@@ -67,8 +67,7 @@ class Database:
         """The images of a collection that could be embedded."""
         every = dict(zip(images.ids, embedded.stamps, strict=True))
         refused = {str(name): every.get(name) for name in embedded.problems["name"]}
-        stamps = (embedded.stamps[position] for position in embedded.positions)
-        stamps = np.fromiter(stamps, dtype=object, count=len(embedded.positions))
+        stamps = np.fromiter((embedded.stamps[at] for at in embedded.positions), dtype=object)
         shown = images.subset(embedded.positions)
         silent = {"name": shown.ids[embedded.silent], "reason": _SILENT}
         problems = [images.problems, embedded.problems, pd.DataFrame(silent, dtype=object)]
@@ -204,8 +203,7 @@ class Database:
 
     def without(self, positions):
         """This database without the images at `positions`."""
-        keep = np.ones(len(self), dtype=bool)
-        keep[positions] = False
+        keep = ~np.isin(np.arange(len(self)), positions)
         kept = {name: getattr(self, name)[keep] for name in (*_OF_EACH, "table")}
         images = None if self.images is None else self.images.subset(keep)
         return replace(self, **kept, images=images)
@@ -223,9 +221,8 @@ class Database:
         self.told.update(news)
         if news:
             told = "%d of the images found, asked for by id or loaded changed since they were indexed, the first is %s: they "
-            logger.warning(
-                told + "are found by what they were, and not shown; index again", len(news), news[0]
-            )
+            told += "are found by what they were, and not shown; index again"
+            logger.warning(told, len(news), news[0])
 
 
 def as_collection(images):

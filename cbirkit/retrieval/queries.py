@@ -66,8 +66,7 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
     kinds = np.array([_kind(item, database) for item in items])
     named = enumerate(zip(items, kinds, strict=True))
     names = [f"query-{n}" if kind == "pixels" else os.fspath(item) for n, (item, kind) in named]
-    names = _unique(names)
-    own, vectors = np.full(len(items), -1, dtype=np.int64), [None] * len(items)
+    names, own, vectors = _unique(names), np.full(len(items), -1, dtype=np.int64), {}
     for kind in np.unique(kinds):
         rows = np.flatnonzero(kinds == kind)
         mine = [items[row] for row in rows]
@@ -76,9 +75,8 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
             found = database.embeddings[own[rows]]
         else:
             found, own[rows] = _encode(mine, [names[row] for row in rows], encoder, database)
-        for row, vector in zip(rows, found, strict=True):
-            vectors[row] = vector
-    return Queries(names, np.stack(vectors), own)
+        vectors |= zip(rows.tolist(), found, strict=True)
+    return Queries(names, np.stack([vectors[row] for row in range(len(items))]), own)
 
 
 def _kind(item, database):
