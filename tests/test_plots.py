@@ -136,7 +136,7 @@ def test_contact_sheet_counts_labels_and_limits(images):
     assert len(plots.contact_sheet(images, labels=False).texts) == 0
     with pytest.raises(ValueError, match="0 images"):
         plots.contact_sheet([])
-    with pytest.raises(ValueError, match="1 values for 6 images"):
+    with pytest.raises(ValueError, match="values.*6"):
         plots.contact_sheet(images, labels=["x"])
 
 
