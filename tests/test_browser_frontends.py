@@ -83,7 +83,7 @@ def view(notebook, explorer, *, again=False):
 
 
 def said(root):
-    return root.locator(".cbk-status, .cbk-lab-line").inner_text()
+    return root.locator(".cbk-status").inner_text()
 
 
 def act_and_wait(notebook, root, act):
