@@ -348,7 +348,7 @@ def test_a_folder_called_tilde_is_not_the_home_folder(tmp_path, run, monkeypatch
 def test_failures_are_one_sentence(folder, tmp_path, run):
     (tmp_path / "empty").mkdir()
     failed(run("index", tmp_path / "nowhere"), "nowhere")
-    failed(run("index", tmp_path / "empty"), "no usable image in")
+    failed(run("index", tmp_path / "empty"), "no usable image")
     failed(run("index", folder / "cat" / "0.png"), "0.png")
     failed(run("search", folder, "nobody.png"), "no image nobody.png: it is neither a file nor")
     failed(

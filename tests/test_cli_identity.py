@@ -13,6 +13,7 @@ from PIL import Image
 
 from cbirkit import Retriever, store
 from cbirkit.cli import searching
+from cbirkit.retrieval import database
 
 run = pytest.fixture(runner)
 quick = pytest.fixture(autouse=True)(quick)
@@ -32,7 +33,8 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
     """Stamps count at once, as they do of files that were written more than two seconds ago."""
-    monkeypatch.setattr(store, "_RACY", -1e12)
+    for module in (store, database):
+        monkeypatch.setattr(module, "is_settled", lambda stamp: True)
 
 
 @pytest.fixture

@@ -632,6 +632,5 @@ def test_the_real_tables_of_labels(caplog):
     for name, n_classes in expected.items():
         images = ImageCollection.from_folder(os.path.join(root, name), labels="labels.csv")
         assert f"label ({n_classes})" in repr(images) and not len(images.problems)
-    assert "split (2), label (10)" in repr(
-        ImageCollection.from_folder(os.path.join(root, "a_cifar10_small"))
-    )
+    told = repr(ImageCollection.from_folder(os.path.join(root, "a_cifar10_small")))
+    assert "split (2)" in told and "label (10)" in told

@@ -423,7 +423,7 @@ def test_embedding_map_places_thumbnails_that_do_not_touch(images):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ((np.zeros((4, 3)),), "shape"),
+        ((np.zeros((4, 1)),), "shape"),
         ((np.array([[0, np.nan]]),), "finite"),
         ((np.zeros((3, 2)), ["a"]), "got 1 labels for 3 points"),
     ],

@@ -233,8 +233,8 @@ def test_the_report_is_one_page_that_loads_nothing(folder, tmp_path, run, encode
         "<b>broken.jpg",
         "again.png",
         "2 classes",
-        "Copies: 1 group",
-        "Unlike all others",
+        "1 group of copies",
+        "farthest from their neighbours",
     ):
         assert words in page.text
 

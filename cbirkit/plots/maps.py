@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.utils import check_random_state
 
@@ -28,8 +29,8 @@ def embedding_map(
 
     Parameters
     ----------
-    points : array (n_images, 2)
-        Of a map (PCA, t-SNE, UMAP).
+    points : array (n_images, 2), or embeddings (n_images, n_dims)
+        Points of a map (PCA, t-SNE, UMAP); more dimensions are projected with PCA and used as `embeddings`.
     labels : sequence (n_images,), optional
     thumbnails : ImageCollection, optional
         The images of the points: some, far enough apart, are drawn in place.
@@ -60,6 +61,15 @@ def embedding_map(
     """
     labels = labels if labels is None else aligned(labels, index_of(points), "labels")
     points = np.asarray(points, dtype=np.float64)
+    names = ("map, first dimension (no unit)", "map, second dimension (no unit)")
+    if points.ndim == 2 and points.shape[1] > 2:
+        pca, embeddings = (
+            PCA(2, random_state=random_state),
+            points if embeddings is None else embeddings,
+        )
+        points = pca.fit_transform(points)
+        shares = enumerate(100 * pca.explained_variance_ratio_, start=1)
+        names = [f"principal component {i} ({part:.0f} % of the variance)" for i, part in shares]
     if points.shape[1:] != (2,) or not np.isfinite(points).all():
         raise ValueError(f"points must be finite and (n_images, 2), got shape {points.shape}")
     for what, given in (("labels", labels), ("thumbnails", thumbnails), ("embeddings", embeddings)):
@@ -67,7 +77,7 @@ def embedding_map(
             raise ValueError(f"got {len(given)} {what} for {len(points)} points; give one each")
     ax, words = new_axes(ax, (6.4, 4.6)), ""
     colours, told = _scatter(ax, points, labels)
-    ax.set(xlabel="map, first dimension (no unit)", ylabel="map, second dimension (no unit)")
+    ax.set(xlabel=names[0], ylabel=names[1])
     ax.margins(0.06)
     if thumbnails is not None:
         _place_thumbnails(ax, points, thumbnails, colours)
