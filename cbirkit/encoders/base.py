@@ -93,6 +93,12 @@ def l2_normalise(vector):
     return vector / length if length > 0 else vector
 
 
+def unit(rows):
+    """Rows (n, n_dims) scaled to length 1, float32; a zero row stays zero."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+
+
 def check_number(name, value, low=-math.inf, high=math.inf, *, open_low=False, whole=False):
     """Refuse a parameter that is not a finite number from `low` to `high`; `low` itself is refused, too, if `open_low`."""
     kind = numbers.Integral if whole else numbers.Real
@@ -188,3 +194,9 @@ class OnVectors(TransformerMixin, BaseEstimator):
         """Embeddings as an array of as many dimensions as those of the fit."""
         check_is_fitted(self)
         return validate_data(self, X, dtype=dtype, reset=False)
+
+    def _keep(self, components, mean):
+        """Take over what a linear step has learned; gives the step itself."""
+        self.components_ = np.ascontiguousarray(components, dtype=np.float32)
+        self.mean_ = mean
+        return self

@@ -1,5 +1,7 @@
 """From the local descriptors of an image to one vector: bags of visual words, VLAD and Fisher vectors."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -179,6 +181,7 @@ class CodebookEncoder(TransformerMixin, BaseEstimator):
         return detector
 
 
+@dataclass(eq=False, repr=False)
 class BagOfWords(CodebookEncoder):
     """Bag of visual words: how often each word of a codebook occurs in an image, tf-idf weighted, L2-normalised.
 
@@ -231,22 +234,13 @@ class BagOfWords(CodebookEncoder):
     (3, 20)
     """
 
-    def __init__(
-        self,
-        n_words=1000,
-        detector=None,
-        *,
-        idf=True,
-        power=1.0,
-        max_descriptors=200_000,
-        random_state=0,
-    ):
-        self.n_words = n_words
-        self.detector = detector
-        self.idf = idf
-        self.power = power
-        self.max_descriptors = max_descriptors
-        self.random_state = random_state
+    n_words: int = 1000
+    detector: SIFT | None = None
+    _: KW_ONLY
+    idf: bool = True
+    power: float = 1.0
+    max_descriptors: int = 200_000
+    random_state: object = 0
 
     def assign(self, descriptors):
         """The word of each descriptor (n, 128): (n,) int64."""
@@ -278,6 +272,7 @@ class BagOfWords(CodebookEncoder):
         return vector
 
 
+@dataclass(eq=False, repr=False)
 class SparseBagOfWords(BagOfWords):
     """Bag of visual words as a sparse matrix, so that the codebook may be large; for `cbirkit.indexes.InvertedFile`.
 
@@ -327,28 +322,11 @@ class SparseBagOfWords(BagOfWords):
     (3, 50)
     """
 
-    def __init__(
-        self,
-        n_words=100_000,
-        detector=None,
-        *,
-        codebook="sample",
-        assignment="hnsw",
-        idf=True,
-        power=1.0,
-        max_descriptors=1_000_000,
-        random_state=0,
-    ):
-        super().__init__(
-            n_words,
-            detector,
-            idf=idf,
-            power=power,
-            max_descriptors=max_descriptors,
-            random_state=random_state,
-        )
-        self.codebook = codebook
-        self.assignment = assignment
+    n_words: int = 100_000
+    _: KW_ONLY
+    codebook: str = "sample"
+    assignment: str = "hnsw"
+    max_descriptors: int = 1_000_000
 
     def transform(self, images):
         """Encode images: a CSR matrix (n_images, n_words), float32, rows of length 1, or empty without key points."""
@@ -388,6 +366,7 @@ class SparseBagOfWords(BagOfWords):
         return {name: value for name, value in super().__getstate__().items() if name != "_graph"}
 
 
+@dataclass(eq=False, repr=False)
 class VLAD(CodebookEncoder):
     """Vector of locally aggregated descriptors: the summed residuals to each word, L2-normalised.
 
@@ -433,22 +412,13 @@ class VLAD(CodebookEncoder):
     (3, 512)
     """
 
-    def __init__(
-        self,
-        n_words=64,
-        detector=None,
-        *,
-        intra=True,
-        power=1.0,
-        max_descriptors=200_000,
-        random_state=0,
-    ):
-        self.n_words = n_words
-        self.detector = detector
-        self.intra = intra
-        self.power = power
-        self.max_descriptors = max_descriptors
-        self.random_state = random_state
+    n_words: int = 64
+    detector: SIFT | None = None
+    _: KW_ONLY
+    intra: bool = True
+    power: float = 1.0
+    max_descriptors: int = 200_000
+    random_state: object = 0
 
     def _learn(self, gathered, random_state):
         self.codebook_ = learn_codebook(np.concatenate(gathered), self.n_words, random_state)
@@ -466,6 +436,7 @@ class VLAD(CodebookEncoder):
         return l2_normalise(sums.ravel())
 
 
+@dataclass(eq=False, repr=False)
 class FisherVector(CodebookEncoder):
     """Gradients of a Gaussian mixture's likelihood with respect to its weights, means and variances.
 
@@ -510,14 +481,12 @@ class FisherVector(CodebookEncoder):
     (3, 34)
     """
 
-    def __init__(
-        self, n_words=64, detector=None, *, n_dims=64, max_descriptors=100_000, random_state=0
-    ):
-        self.n_words = n_words
-        self.detector = detector
-        self.n_dims = n_dims
-        self.max_descriptors = max_descriptors
-        self.random_state = random_state
+    n_words: int = 64
+    detector: SIFT | None = None
+    _: KW_ONLY
+    n_dims: int = 64
+    max_descriptors: int = 100_000
+    random_state: object = 0
 
     def _check(self):
         check_count("n_dims", self.n_dims)

@@ -22,6 +22,7 @@ _CHOICES = {
 _GIVEN = ("state_", "_trained")
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Deep(PerImage):
     """Pooled features of a neural network, L2-normalised.
 
@@ -101,46 +102,25 @@ class Deep(PerImage):
 
     _version = 1
 
-    def __init__(
-        self,
-        backbone="lite0",
-        weights="default",
-        *,
-        layer=None,
-        pooling="default",
-        p=3.0,
-        scales=(1.0,),
-        size=None,
-        resize="default",
-        mean=None,
-        std=None,
-        interpolation=None,
-        crop_ratio=None,
-        pad_type=None,
-        normalise=True,
-        device="auto",
-        precision="float32",
-        batch_size=32,
-        random_state=0,
-    ):
-        self.backbone = backbone
-        self.weights = weights
-        self.layer = layer
-        self.pooling = pooling
-        self.p = p
-        self.scales = scales
-        self.size = size
-        self.resize = resize
-        self.mean = mean
-        self.std = std
-        self.interpolation = interpolation
-        self.crop_ratio = crop_ratio
-        self.pad_type = pad_type
-        self.normalise = normalise
-        self.device = device
-        self.precision = precision
-        self.batch_size = batch_size
-        self.random_state = random_state
+    backbone: str = "lite0"
+    weights: object = "default"
+    _: dataclasses.KW_ONLY
+    layer: str | None = None
+    pooling: str = "default"
+    p: float = 3.0
+    scales: tuple = (1.0,)
+    size: int | tuple | None = None
+    resize: str = "default"
+    mean: tuple | None = None
+    std: tuple | None = None
+    interpolation: str | None = None
+    crop_ratio: float | None = None
+    pad_type: str | None = None
+    normalise: bool = True
+    device: str = "auto"
+    precision: str = "float32"
+    batch_size: int = 32
+    random_state: int = 0
 
     def set_params(self, **params):
         """Set parameters; other `weights` or another `backbone` take the place of weights given by `with_state`."""

@@ -96,11 +96,6 @@ class LinearHash(BinaryHash):
     def _project(self, X):
         return (X - self.mean_) @ self.components_.T
 
-    def _keep(self, components, mean):
-        self.components_ = np.ascontiguousarray(components, dtype=np.float32)
-        self.mean_ = mean.astype(np.float32)
-        return self
-
 
 def check_bits(n_bits):
     """Refuse a number of bits that does not fill whole bytes."""
@@ -141,7 +136,8 @@ def _principal(hash_, X, *, fewer=False):
             f"n_bits={n_bits} exceeds the {len(directions)} directions in which these {len(X)} embeddings vary; "
             "use fewer bits, fit on more images, or use RandomProjectionHash or SpectralHash"
         )
-    return mean, directions[:n_bits], (X - mean) @ directions[:n_bits].T
+    kept = directions[:n_bits]
+    return mean.astype(np.float32), kept, (X - mean) @ kept.T
 
 
 class RandomProjectionHash(LinearHash):
@@ -186,7 +182,7 @@ class RandomProjectionHash(LinearHash):
         check_bits(self.n_bits)
         X = validate_data(self, X, dtype=np.float64)
         directions = check_random_state(self.random_state).normal(size=(self.n_bits, X.shape[1]))
-        return self._keep(directions, X.mean(axis=0))
+        return self._keep(directions, X.mean(axis=0).astype(np.float32))
 
 
 class PCAHash(LinearHash):

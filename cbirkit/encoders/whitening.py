@@ -6,7 +6,7 @@ import scipy.linalg
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.utils.validation import validate_data
 
-from .base import OnVectors, check_number
+from .base import OnVectors, check_number, unit
 
 # Share of the largest variance below which a direction is rounding noise of float32 embeddings.
 _RANK = 1e-7
@@ -25,14 +25,7 @@ class _Projection(OnVectors):
         """
         X = self._validated(X, [np.float32, np.float64])
         # subtracted in float64, where a large common offset costs no digits
-        projected = (X - self.mean_).astype(np.float32) @ self.components_.T
-        length = np.linalg.norm(projected, axis=1, keepdims=True)
-        return projected / np.where(length > 0, length, 1)
-
-    def _keep(self, components, mean):
-        self.components_ = np.ascontiguousarray(components, dtype=np.float32)
-        self.mean_ = mean
-        return self
+        return unit((X - self.mean_).astype(np.float32) @ self.components_.T)
 
     def _dims(self, there):
         """How many directions to keep of those in which the embeddings vary."""

@@ -6,7 +6,7 @@ from cbirkit._optional import require
 from cbirkit.encoders import ITQ, RandomProjectionHash
 from cbirkit.encoders.hashes import BinaryHash, check_bits
 
-from .heads import LabelledHead, class_means, normalised_softmax
+from .heads import LabelledHead, class_means, normalised_softmax, projected
 
 
 class HashHead(BinaryHash, LabelledHead):
@@ -65,9 +65,6 @@ class HashHead(BinaryHash, LabelledHead):
         self.scale = scale
         self.random_state = random_state
 
-    def _project(self, X):
-        return self._map(X)
-
     def _start(self, X, targets):
         """ITQ (or random directions), scaled so that the numbers are 1 in size on average."""
         check_bits(self.n_bits)
@@ -85,11 +82,7 @@ class HashHead(BinaryHash, LabelledHead):
         return class_means(np.where(numbers > 0, 1.0, -1.0), targets)
 
     def _loss(self):
-        return straight_through_loss(
-            lambda network, rows: network["projection"](rows),
-            penalty=self.penalty,
-            scale=self.scale,
-        )
+        return straight_through_loss(projected, penalty=self.penalty, scale=self.scale)
 
 
 def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.1):
@@ -109,16 +102,14 @@ def straight_through_loss(project, *, penalty=0.1, scale=3.0, label_smoothing=0.
     callable
         ``loss(network, batch)``; the class vectors are ``network["classifier"].weight`` (n_classes, n_bits).
     """
-    torch = require("torch")
+    torch, options = require("torch"), {"scale": scale, "label_smoothing": label_smoothing}
 
     def loss(network, batch):
         numbers = project(network, batch[0])  # (n, n_bits)
         signs = torch.where(numbers > 0, 1.0, -1.0)
         # has the value of the signs and the gradient of the numbers
         codes = numbers + (signs - numbers).detach()
-        classify = normalised_softmax(
-            lambda *_: codes, scale=scale, label_smoothing=label_smoothing
-        )
+        classify = normalised_softmax(lambda *_: codes, **options)
         value, found = classify(network, batch)
         pull = (numbers.abs() - 1).abs().pow(3).mean()
         return value + penalty * pull, {**found, "penalty": pull.detach()}

@@ -1,10 +1,12 @@
 """Small learned maps on top of embeddings: what they share, the linear projection, and the head of metric learning."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from cbirkit._optional import require
+from cbirkit.encoders.base import OnVectors, unit
 
 from .batches import RowBatches, Shuffled, class_numbers
 from .loop import Options, train
@@ -12,17 +14,14 @@ from .loop import Options, train
 BATCH_SIZE = 64
 
 
-class Head(TransformerMixin, BaseEstimator):
+class Head(OnVectors):
     """Base of the linear maps of embeddings, ``z = W x + b``: ``weights_`` (n_dims, n_features) and ``bias_`` (n_dims,), float32."""
-
-    _on_vectors = True  # a step that needs no images: see `cbirkit.store.split_pipeline`
 
     def transform(self, X):
         """Map embeddings (n_images, n_features): float32 (n_images, n_dims), each of length 1 (a zero vector stays zero)."""
-        check_is_fitted(self)
-        return unit(self._map(validate_data(self, X, dtype=np.float32, reset=False)))
+        return unit(self._project(self._validated(X)))
 
-    def _map(self, X):
+    def _project(self, X):
         return X @ self.weights_.T + self.bias_
 
     def keep(self, layer):
@@ -70,31 +69,22 @@ class LabelledHead(Head):
         X = validate_data(self, X, dtype=np.float32)
         self.classes_, targets = class_numbers(y, len(X))
         check_classes(self.classes_, f"{len(X)} embeddings")
-        vectors = self._start(X, targets)
-        network = {
-            "projection": linear(self.weights_, self.bias_),
-            "classifier": linear(unit(vectors)),
-        }
+        classifier = linear(unit(self._start(X, targets)))
+        layers = {"projection": linear(self.weights_, self.bias_), "classifier": classifier}
+        network = require("torch").nn.ModuleDict(layers)
+        batches = RowBatches(X, targets, self.random_state, Shuffled(BATCH_SIZE))
         own = {"learning_rate": self.learning_rate, "random_state": self.random_state}
+        own |= {"epochs": self.epochs, "checkpoint": checkpoint, "options": options}
         score = None
         if validate is not None:
             score = lambda network: validate(self.keep(network["projection"]))
-        network = require("torch").nn.ModuleDict(network)
-        history = train(
-            network,
-            RowBatches(X, targets, self.random_state, Shuffled(BATCH_SIZE)),
-            self._loss(),
-            epochs=self.epochs,
-            validate=score,
-            checkpoint=checkpoint,
-            options=options or Options(),
-            **own,
-        )
+        history = train(network, batches, self._loss(), validate=score, **own)
         self.keep(network["projection"])
         self.accuracy_ = float(history.table["accuracy"].iloc[-1])
         return history
 
 
+@dataclass(eq=False, repr=False)
 class LinearProjection(LabelledHead):
     """Map embeddings linearly so that images of one class come together: ``z = W x + b``, L2-normalised.
 
@@ -134,22 +124,13 @@ class LinearProjection(LabelledHead):
     (24, 2)
     """
 
-    def __init__(
-        self,
-        n_dims=None,
-        *,
-        epochs=40,
-        learning_rate=1e-3,
-        scale=10.0,
-        label_smoothing=0.1,
-        random_state=0,
-    ):
-        self.n_dims = n_dims
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.scale = scale
-        self.label_smoothing = label_smoothing
-        self.random_state = random_state
+    n_dims: int | None = None
+    _: KW_ONLY
+    epochs: int = 40
+    learning_rate: float | dict = 1e-3
+    scale: float = 10.0
+    label_smoothing: float = 0.1
+    random_state: object = 0
 
     def _start(self, X, targets):
         directions = principal_directions(X, self.n_dims)
@@ -157,11 +138,8 @@ class LinearProjection(LabelledHead):
         return class_means(X, targets) @ directions.T
 
     def _loss(self):
-        return normalised_softmax(
-            lambda network, rows: network["projection"](rows),
-            scale=self.scale,
-            label_smoothing=self.label_smoothing,
-        )
+        options = {"scale": self.scale, "label_smoothing": self.label_smoothing}
+        return normalised_softmax(projected, **options)
 
 
 class EmbeddingHead(Head):
@@ -203,6 +181,11 @@ class EmbeddingHead(Head):
         self.weights_ = principal_directions(X, self.n_dims)
         self.bias_ = np.zeros(len(self.weights_), np.float32)
         return self
+
+
+def projected(network, rows):
+    """What the linear map of a network {projection, classifier} makes of a batch of embeddings."""
+    return network["projection"](rows)
 
 
 def normalised_softmax(embed, *, scale=10.0, label_smoothing=0.1):
@@ -267,9 +250,3 @@ def check_classes(classes, what):
         raise ValueError(
             f"all {what} have the label {classes.tolist()[0]!r}; give at least two classes to tell apart"
         )
-
-
-def unit(rows):
-    """Rows scaled to length 1, float32; a zero row stays zero."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(length > 0, length, 1)).astype(np.float32, copy=False)

@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from cbirkit.encoders.base import check_choice
+from cbirkit.encoders.base import check_choice, unit
 from cbirkit.metrics import average_precision, map_at_r
 from cbirkit.ranking.codes import aligned, index_of
 
 from .batches import class_numbers
-from .heads import unit
 
 _BLOCK = 512  # queries ranked at a time, so that memory stays small
 _METRICS = {"map": average_precision, "map@r": map_at_r}
