@@ -4,9 +4,11 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 
 from cbirkit.images import ImageCollection
+
+from .fetch.labelled import shuffled_classes
 
 
 def load_digits(*, scale=4, random_state=0):
@@ -57,11 +59,9 @@ def load_digits(*, scale=4, random_state=0):
     grey = np.rint(data.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
     images = np.repeat(grey.repeat(scale, axis=1).repeat(scale, axis=2)[..., None], 3, axis=3)
     labels = data.target.astype(np.int64)
-    rng = check_random_state(random_state)
     split = np.full(len(labels), "database", dtype=object)
-    for digit in range(10):
-        members = np.flatnonzero(labels == digit)
-        split[rng.permutation(members)[:20]] = "query"
+    for members in shuffled_classes(labels, random_state):
+        split[members[:20]] = "query"
     ids = [f"{i:04d}" for i in range(len(labels))]
     table = pd.DataFrame({"label": labels, "split": split}, index=pd.Index(ids, dtype=object))
     return ImageCollection.from_arrays(images, table=table, ids=ids, name="digits")

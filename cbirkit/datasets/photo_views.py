@@ -10,17 +10,8 @@ from sklearn.utils import check_random_state, check_scalar
 
 from cbirkit.images import ImageCollection
 
-from .difficulty import (
-    LEVELS,
-    View,
-    draw_view,
-    expose,
-    frame_corners,
-    homography_of_corners,
-    occluder_cover,
-    scaling,
-    warp,
-)
+from . import difficulty
+from .difficulty import LEVELS
 from .photographs import PHOTOGRAPHS, Region, choose_regions, file_digest, read_photograph
 
 VERSION = 2  # raise it whenever a pixel or a number of the set changes
@@ -34,7 +25,7 @@ class _Drawn:
     region: Region
     instance: str | None
     number: int
-    view: View
+    view: difficulty.View
     homography: np.ndarray  # (3, 3) reference frame of the region -> view
     pixel_seed: tuple
 
@@ -169,9 +160,10 @@ def load_photo_views(
 def _draw(region, instance, number, level, where):
     size, seed, code = where
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1, code, number]))
-    view, corners = draw_view(level, rng)
+    view, corners = difficulty.draw_view(level, rng)
     # In the reference frame, whose outer corners are at -1/2 and size - 1/2.
-    homography = homography_of_corners(corners * size - 0.5, frame_corners(size))
+    frame = difficulty.frame_corners(size)
+    homography = difficulty.homography_of_corners(corners * size - 0.5, frame)
     return _Drawn(region, instance, number, view, homography, (seed, 2, code, number))
 
 
@@ -199,20 +191,20 @@ def _table(drawn, level):
 def _render(drawn, size, row):
     d = drawn[row]
     homography = d.homography @ _to_reference(d.region, size)
-    image = warp(partial(read_photograph, d.region.source), homography, size)
-    return expose(image, d.view, np.random.default_rng(np.random.SeedSequence(d.pixel_seed)))
+    image = difficulty.warp(partial(read_photograph, d.region.source), homography, size)
+    return difficulty.expose(image, d.view, np.random.default_rng(d.pixel_seed))
 
 
 def _seen(drawn, size, row):
     d = drawn[row]
-    rng = np.random.default_rng(np.random.SeedSequence(d.pixel_seed))
-    return occluder_cover(size, d.view, rng)[0] == 0
+    cover, _ = difficulty.occluder_cover(size, d.view, np.random.default_rng(d.pixel_seed))
+    return cover == 0
 
 
 def _to_reference(region, size):
     """Homography (3, 3) from the photograph to the reference frame of a region."""
     move = np.array([[1.0, 0.0, -region.x], [0.0, 1.0, -region.y], [0.0, 0.0, 1.0]])
-    return scaling(size / region.side) @ move
+    return difficulty.scaling(size / region.side) @ move
 
 
 def homography_between(views, a, b):
@@ -293,4 +285,5 @@ def reference_views(views):
 
 def _render_reference(regions, size, row):
     region = regions[row]
-    return warp(partial(read_photograph, region.source), _to_reference(region, size), size)
+    photograph = partial(read_photograph, region.source)
+    return difficulty.warp(photograph, _to_reference(region, size), size)

@@ -239,6 +239,5 @@ def choose_regions(n_objects, seed):
             f"with this random_state; use n_objects <= {len(turns)}"
         )
     others = others + turns[n_objects:]
-    return turns[:n_objects], [
-        others[i] for i in np.argsort(rng.random(len(others)), kind="stable")
-    ]
+    order = np.argsort(rng.random(len(others)), kind="stable")
+    return turns[:n_objects], [others[i] for i in order]

@@ -95,13 +95,8 @@ def load_tabletop(part="objects"):
             raise ValueError(
                 f"{str(files[kind])!r} is damaged or of another version than its table; get the folder data/ again"
             )
-    table = (
-        table.drop(columns=[*_PLACES])
-        .rename(columns={"category": "label"})
-        .set_index("picture", drop=True)
-        .rename_axis(None)
-    )
-    table.index = table.index.astype(object)
+    table = table.drop(columns=[*_PLACES]).rename(columns={"category": "label"})
+    table.index = pd.Index(table.pop("picture").to_numpy(), dtype=object)
     if part == "scenes":
         table["categories"] = [[one["category"] for one in row] for row in table["objects"]]
 

@@ -344,11 +344,8 @@ class _Run:
         if self.file is not None:
             saved = {"run": self.identity, "starts": self.starts, "network": weights}
             saved |= {"at": vars(at) | {"seconds": seconds}, "kept": self.kept}
-            saved |= {
-                "optimiser": self.optimiser.state_dict(),
-                "random": _random_states(self.device),
-            }
-            self._write(saved)
+            saved |= {"optimiser": self.optimiser.state_dict()}
+            self._write(saved | {"random": _random_states(self.device)})
 
     def _score(self, epoch):
         """Validation score of the weights as they are, a finite number; None without validation."""

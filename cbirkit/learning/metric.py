@@ -8,22 +8,15 @@ import numpy as np
 from cbirkit._optional import require
 from cbirkit.encoders.base import check_choice
 
+from . import tuning
 from .batches import ClassBalanced, labels_of
-from .tuning import (
-    TuningOptions,
-    check_images,
-    encoded,
-    on_embeddings,
-    on_images,
-    validation_labels,
-)
 
 EPOCHS = 20
 RATES = {"backbone": 1e-3, "head": 1e-3, "loss": 1e-2}
 
 
 @dataclasses.dataclass(frozen=True)
-class MetricLearning(TuningOptions):
+class MetricLearning(tuning.TuningOptions):
     """Settings of `learn_metric`: those of `Options`, one with another default, and these.
 
     Attributes
@@ -135,18 +128,18 @@ def learn_metric(
             f"loss must be a loss of pytorch-metric-learning or a function of (embeddings, class numbers, mined), got a "
             f"{type(loss).__name__}; pass losses.TripletMarginLoss(margin=0.2), say"
         )
-    check_images(encoder, images, mode, validation)
+    tuning.check_images(encoder, images, mode, validation)
     if validation is not None:
         _check_new_classes(images, validation, options)
     if epochs is None and options.steps is None:
         epochs = EPOCHS
     sampler = ClassBalanced(options.n_classes, options.n_per_class)
-    start = on_embeddings if mode == "head" else on_images
+    start = tuning.on_embeddings if mode == "head" else tuning.on_images
     part = start(encoder, images, validation, options, sampler, "map@r")
     if mode == "head":
         part.add_head(part.batches.X)
     elif options.n_dims is not None:
-        part.add_head(encoded(encoder, images, part.batches.targets, options)[0])
+        part.add_head(tuning.encoded(encoder, images, part.batches.targets, options)[0])
     n_dims = encoder.n_dims if part.head is None else len(part.head.bias_)
     loss, normalize = copy.deepcopy(loss), require("torch").nn.functional.normalize
     if isinstance(loss, require("torch").nn.Module):
@@ -159,7 +152,7 @@ def learn_metric(
 
 def _check_new_classes(images, validation, options):
     known = set(np.asarray(list(labels_of(images, options.labels)), dtype=object).tolist())
-    shared = sorted(known & set(validation_labels(validation, options)), key=str)
+    shared = sorted(known & set(tuning.validation_labels(validation, options)), key=str)
     if shared:
         raise ValueError(
             f"{len(shared)} classes are both trained on and used for validation, the first is {shared[0]!r}; metric learning is "

@@ -15,16 +15,9 @@ from cbirkit.encoders.base import check_choice, check_number
 from cbirkit.images import ImageCollection, ImageProblem
 from cbirkit.store import check_encoder, embed
 
+from . import heads
 from .augment import Augmentation
 from .batches import ImageBatches, InOrder, RowBatches, Shuffled, class_numbers, labels_of
-from .heads import (
-    BATCH_SIZE,
-    EmbeddingHead,
-    LinearProjection,
-    check_classes,
-    linear,
-    normalised_softmax,
-)
 from .loop import Options, train
 from .scoring import retrieval_score
 
@@ -177,15 +170,15 @@ def fine_tune(
         share = 1.0 if mode == "full" else options.unfreeze
         sampler = Shuffled(options.batch_size)
         part = on_images(encoder, images, validation, options, sampler, "map", share)
-        check_classes(part.batches.classes, f"{len(images)} images")
+        heads.check_classes(part.batches.classes, f"{len(images)} images")
         network = require("torch").nn.ModuleDict(part.modules)
         network["classifier"] = part.class_vectors(network)
-        return part.run(network, normalised_softmax(part.embed, **loss), epochs, checkpoint)
+        return part.run(network, heads.normalised_softmax(part.embed, **loss), epochs, checkpoint)
     rows, labels = encoded(encoder, images, labels_of(images, options.labels), options)
     if epochs is None:  # as many as the steps fill
-        epochs = -(-options.steps // max(1, len(rows) // BATCH_SIZE))
+        epochs = -(-options.steps // max(1, len(rows) // heads.BATCH_SIZE))
     own = {"learning_rate": options.learning_rate, "random_state": options.random_state}
-    head, validate = LinearProjection(options.n_dims, epochs=epochs, **loss, **own), None
+    head, validate = heads.LinearProjection(options.n_dims, epochs=epochs, **loss, **own), None
     if validation is not None:
         other, truth = encoded(encoder, validation, validation_labels(validation, options), options)
         check_pairs(truth)
@@ -308,8 +301,8 @@ class Training:
 
     def add_head(self, rows):
         """Put an `EmbeddingHead` on top, which starts from embeddings (n, n_features)."""
-        self.head = EmbeddingHead(self.options.n_dims).fit(rows)
-        self.modules["head"] = linear(self.head.weights_, self.head.bias_)
+        self.head = heads.EmbeddingHead(self.options.n_dims).fit(rows)
+        self.modules["head"] = heads.linear(self.head.weights_, self.head.bias_)
 
     def embed(self, network, inputs):
         """A batch of images (n, 3, h, w), or of embeddings, to embeddings (n, n_dims) of any length, with gradients."""
@@ -341,7 +334,7 @@ class Training:
         plain.augment, plain.sampler = None, InOrder(64)
         rows, targets = self.embeddings(network.eval(), plain)
         sums = torch.zeros(len(plain.classes), rows.shape[1]).index_add_(0, targets, rows)
-        return linear(torch.nn.functional.normalize(sums).numpy())
+        return heads.linear(torch.nn.functional.normalize(sums).numpy())
 
     def run(self, network, loss, epochs, checkpoint):
         """Train the network; gives the encoder that it becomes, and the history."""
@@ -350,15 +343,9 @@ class Training:
             rows, targets = self.embeddings(network, self.judged)
             return retrieval_score(rows.numpy(), targets.numpy(), metric=self.metric)
 
-        history = train(
-            network,
-            self.batches,
-            loss,
-            epochs=epochs,
-            checkpoint=checkpoint,
-            options=self.options,
-            validate=None if self.judged is None else validate,
-        )
+        settings = {"epochs": epochs, "checkpoint": checkpoint, "options": self.options}
+        settings["validate"] = None if self.judged is None else validate
+        history = train(network, self.batches, loss, **settings)
         learned = self.encoder
         if self.extractor is not None:
             learned = learned.with_state(network["backbone"].state_dict())

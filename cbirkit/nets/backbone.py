@@ -121,6 +121,16 @@ def end_at(network, layer):
     return network
 
 
+def pad_same(x, convolution):
+    """Pad (n, c, h, w) as TensorFlow's SAME does for a ``Conv2d``: of an odd number, right and bottom get the more."""
+    pads = []
+    for axis in (1, 0):  # width first
+        side, stride = x.shape[2 + axis], convolution.stride[axis]
+        lacking = max(0, (-(-side // stride) - 1) * stride + convolution.kernel_size[axis] - side)
+        pads += [lacking // 2, lacking - lacking // 2]
+    return nn.functional.pad(x, pads)
+
+
 def module_calls(network, images, kinds=nn.Module):
     """Run a network and note its modules.
 

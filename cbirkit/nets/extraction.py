@@ -15,7 +15,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from .backbone import module_calls
 from .pooling import POOLINGS, gem_pool
 
-_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # Of the largest number of the last map.
 _TOLERANCE = 1e-4
 # On a CPU: more fall out of its caches, and the allocator gives them back after every layer.
@@ -62,7 +61,7 @@ def mixed_precision(device, precision):
         )
     if precision == "float32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, _PRECISIONS[precision])
+    return torch.autocast(device.type, getattr(torch, precision))
 
 
 def fused(network, images):

@@ -3,14 +3,13 @@
 import dataclasses
 import difflib
 import importlib.util
-import math
 import re
 
 from torch import nn
 
 from cbirkit._optional import require
 
-from .backbone import Backbone, load_into, official_file, read_weights, without_head
+from .backbone import Backbone, load_into, official_file, pad_same, read_weights, without_head
 from .preprocessing import Preprocessing
 
 # The module that gives the last map.
@@ -120,16 +119,7 @@ def same_padding(network):
 
 
 def _pad(module, inputs):
-    pads = []
-    for axis in (1, 0):  # width first
-        side, kernel, stride = (
-            inputs[0].shape[2 + axis],
-            module.kernel_size[axis],
-            module.stride[axis],
-        )
-        lacking = max(0, (math.ceil(side / stride) - 1) * stride + kernel - side)
-        pads += [lacking // 2, lacking - lacking // 2]
-    return nn.functional.pad(inputs[0], pads)
+    return pad_same(inputs[0], module)
 
 
 def build_segmenter(name, weights="default"):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .backbone import Backbone, load_into, read_weights, shipped
+from .backbone import Backbone, load_into, pad_same, read_weights, shipped
 from .preprocessing import Preprocessing
 
 TINY_PREPROCESSING = Preprocessing(160, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
@@ -56,24 +56,16 @@ def official_identity(name="tiny", weights="default"):
     return f"tiny {hashlib.sha256(shipped(SHIPPED).read_bytes()).hexdigest()}"
 
 
-def pad_for_stride_2(x, side=3):
-    """Pad as TensorFlow's SAME does for a `side` x `side` convolution of stride 2: of an odd number, right and bottom get the more."""
-    height, width = x.shape[2:]
-    wide, high = (side - 2 + n % 2 for n in (width, height))
-    return F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
-
-
 class Convolution(nn.Module):
     """A convolution, of each channel alone if `groups` says so, and ReLU6; stride 2 halves (n, c, h, w), rounding up."""
 
     def __init__(self, n_in, n_out, side, stride, groups=1):
         super().__init__()
-        self.stride, self.side = stride, side
         padding = 0 if stride == 2 else side // 2
         self.conv = nn.Conv2d(n_in, n_out, side, stride, padding=padding, groups=groups)
 
     def forward(self, x):
-        x = pad_for_stride_2(x, self.side) if self.stride == 2 else x
+        x = pad_same(x, self.conv) if self.conv.stride[0] == 2 else x
         return F.relu6(self.conv(x), inplace=True)
 
 

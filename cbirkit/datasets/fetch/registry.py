@@ -145,10 +145,8 @@ def fetchable(root=None):
     for name, data_set in DATA_SETS.items():
         rows[name] = {column: getattr(data_set, column) for column in columns}
         rows[name]["megabytes"] = sum(item.megabytes for item in data_set.downloads)
-        rows[name]["folder"], rows[name]["here"] = (
-            str(data_root(root) / name),
-            _ready(name, root)[1],
-        )
+        folder, here = _ready(name, root)
+        rows[name] |= {"folder": str(folder.parent), "here": here}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
