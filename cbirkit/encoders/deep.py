@@ -159,8 +159,7 @@ class Deep(PerImage):
 
         `EmbeddingStore.embed` calls this in the thread that reads, so that it holds small images and the network need not wait.
         """
-        flat = [step.resized(image).reshape(-1) for step in self._steps()[1:]]
-        return flat[0] if len(flat) == 1 else np.concatenate(flat)
+        return np.concatenate([step.resized(image).reshape(-1) for step in self._steps()[1:]])
 
     def transform_prepared(self, prepared):
         """Encode what `prepare` gave, one array an image: float32 (n_images, n_dims)."""
@@ -232,10 +231,8 @@ class Deep(PerImage):
 
         names = ("backbone", "weights", "layer", "size", "random_state", "device", "pad_type")
         key = [*(str(getattr(self, name)) for name in names), id(getattr(self, "state_", None))]
-        of_file = (
-            self._carries_weights() and not hasattr(self, "state_") and self.weights is not None
-        )
-        stamp = file_stamp(self.weights) if of_file else None
+        of_file = self._carries_weights() and self.weights is not None
+        stamp = file_stamp(self.weights) if of_file and not hasattr(self, "state_") else None
         before, then, made = getattr(self, "_cache", (None, None, None))
         if before != key or (stamp is not None and stamp != then):
             self._check()

@@ -414,13 +414,9 @@ class ProductQuantiser(OnVectors):
         check_number("n_codes", self.n_codes, 1, X.shape[1], whole=True)
         check_choice("n_bits", self.n_bits, (8, 4))
         n_centroids = 2**self.n_bits
-        if len(X) < _ENOUGH * n_centroids:
-            _LOG.warning(
-                "%d embeddings for %d centroids; give %d or more, or fewer centroids (n_bits=4)",
-                len(X),
-                n_centroids,
-                _ENOUGH * n_centroids,
-            )
+        if len(X) < (enough := _ENOUGH * n_centroids):
+            words = "%d embeddings for %d centroids; give %d or more, or fewer centroids (n_bits=4)"
+            _LOG.warning(words, len(X), n_centroids, enough)
         filled = self._filled(X)
         quantiser = self._of_faiss(filled.shape[1])
         quantiser.cp.seed = int(check_random_state(self.random_state).randint(2**31 - 1))

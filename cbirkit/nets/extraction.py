@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .backbone import module_calls
-from .pooling import POOLINGS, gem_pool
+from .pooling import POOLINGS, gem_pool, spoc_pool
 
 # Of the largest number of the last map.
 _TOLERANCE = 1e-4
@@ -288,7 +288,7 @@ class EmbeddingNet(nn.Module):
             )
         self.network = network
         self.preprocessing = preprocessing
-        self._pool = _average if pool is None else pool
+        self._pool = pool or (lambda output, shape: spoc_pool(output))
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32)
             self.register_buffer(name, values.view(1, 3, 1, 1), persistent=False)
@@ -301,10 +301,6 @@ class EmbeddingNet(nn.Module):
         images = (whole[..., top : top + height, left : left + width] - self.mean) / self.std
         output = self.network(images.contiguous(memory_format=torch.channels_last)).float()
         return F.normalize(self._pool(output, (height, width))).to(pixels.device)
-
-
-def _average(output, shape):
-    return output.mean(dim=(-2, -1))
 
 
 def _resize(pixels, height, width, interpolation):

@@ -114,12 +114,8 @@ def same_padding(network):
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.stride[0] > 1:
             module.padding = (0, 0)
-            module.register_forward_pre_hook(_pad)
+            module.register_forward_pre_hook(lambda module, inputs: pad_same(inputs[0], module))
     return network
-
-
-def _pad(module, inputs):
-    return pad_same(inputs[0], module)
 
 
 def build_segmenter(name, weights="default"):

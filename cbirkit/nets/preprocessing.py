@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-_RESIZINGS = ("squash", "crop", "pad")
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -61,35 +60,42 @@ class Preprocessing:
     crop_ratio: float = 0.875
 
     def __post_init__(self):
-        sides = self._sides()
+        sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
         whole = [isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in sides]
         colours = np.shape(self.mean) == np.shape(self.std) == (3,)
-        rule = None
-        if not (all(whole) and len(sides) == 2 and min(sides) > 0):
-            rule = f"size must be a positive whole number or (height, width), got {self.size!r}"
-        elif self.resize not in _RESIZINGS:
-            rule = f"resize must be one of {', '.join(_RESIZINGS)}, got {self.resize!r}"
-        elif self.interpolation not in _FILTERS:
-            rule = f"interpolation must be one of {', '.join(_FILTERS)}, got {self.interpolation!r}"
-        elif not 0 < self.crop_ratio <= 1:
-            rule = f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual"
-        elif not colours or min(self.std) <= 0:
-            got = f"{self.mean!r} and {self.std!r}"
-            rule = f"mean and std must hold 3 numbers, std positive ones, got {got}"
-        elif max(self.mean) > 1:
-            rule = (
-                f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide by 255"
-            )
-        if rule:
-            raise ValueError(rule)
-
-    def _sides(self):
-        return self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
+        for holds, rule in (
+            (
+                all(whole) and len(sides) == 2 and min(sides) > 0,
+                f"size must be a positive whole number or (height, width), got {self.size!r}",
+            ),
+            (
+                self.resize in ("squash", "crop", "pad"),
+                f"resize must be one of squash, crop, pad, got {self.resize!r}",
+            ),
+            (
+                self.interpolation in _FILTERS,
+                f"interpolation must be one of {', '.join(_FILTERS)}, got {self.interpolation!r}",
+            ),
+            (
+                0 < self.crop_ratio <= 1,
+                f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual",
+            ),
+            (
+                colours and min(self.std) > 0,
+                f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}",
+            ),
+            (
+                colours and max(self.mean) <= 1,
+                f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255",
+            ),
+        ):
+            if not holds:
+                raise ValueError(rule)
 
     @property
     def shape(self):
         """Height and width of the result in pixels."""
-        height, width = self._sides()
+        height, width = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
         return int(height), int(width)
 
     def scaled(self, factor):

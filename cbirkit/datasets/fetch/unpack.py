@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from cbirkit._atomic import plain_errors
+from cbirkit._atomic import plain_errors, reason_of
 
 from .disk import check_free
 
@@ -78,9 +78,8 @@ def unpack(archive, folder, *, place=str, progress=True):
         except Exception as error:  # damaged bytes make a reader raise whatever it likes
             if isinstance(error, MemoryError) or getattr(error, "errno", None):  # not its fault
                 raise
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise BadArchive(
-                f"{archive.name} is damaged, cut short, hostile, or no archive ({reason})"
+                f"{archive.name} is damaged, cut short, hostile, or no archive ({reason_of(error)})"
             ) from error
         bar.update(size - bar.n)  # what is left of the archive names no file
 
