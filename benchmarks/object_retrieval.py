@@ -266,7 +266,7 @@ def _costs(retriever, queries, n=50):
     asked = [query.vectors for query in queries[:n]]
     began = time.process_time()
     for vectors in asked:
-        nearest_images(retriever.index_, vectors, retriever.owners_)
+        nearest_images(retriever.index_, [vectors], retriever.owners_)
     search = 1000 * (time.process_time() - began) / len(asked)
     vectors = len(retriever.embeddings_) / len(retriever.ids)
     return {"vectors": vectors, "ms_search": search, **retriever.ms_}

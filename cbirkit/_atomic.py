@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
-_OF_DISKS |= {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+_OF_DISKS |= {errno.EIO, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 def expanded(path):
@@ -96,5 +96,6 @@ def replacing(path):
 
 
 def reason_of(error):
-    """An error in a few words, without the numbers and paths of the system."""
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    """An error in a few words, without the numbers and paths of the system, nor the name of an image."""
+    told = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+    return " ".join(str(told).split()) or type(error).__name__

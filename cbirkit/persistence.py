@@ -47,6 +47,7 @@ _KINDS = {  # kind of a node: a class, its values as simpler ones, and back
 }
 _KIND_OF = {cls: kind for kind, (cls, *_) in _KINDS.items()}
 _NOT_IDENTITY = {"memory", "n_jobs", "verbose", "_sklearn_version", "_n_threads"}  # of every class
+_NOT_MEMBERS = "__", "_abc_", "_sklearn"  # beginnings of what Python and libraries put into a class
 # what code is made of, besides what has a qualified name; and what is told by its value wherever it is
 _CODE = functools.partial | property | types.CodeType | types.ModuleType
 _CONSTANT = bool | int | float | str | frozenset | np.generic | None
@@ -413,7 +414,7 @@ class _Identity(_Writer):
         if _is_library(home):  # a decorator of a library may hold a function of the user
             return *told, *(cell for cell in cells if isinstance(cell, types.FunctionType))
         if isinstance(value, type):
-            return *told, _members(value), value.__bases__
+            return *told, tuple(_members(value)), value.__bases__
         if isinstance(value, types.FunctionType):
             names = sorted(_names(value.__code__))
             used = ((name, _used(variables[name], names)) for name in names if name in variables)
@@ -451,15 +452,10 @@ def _used(value, names):
 
 def _members(cls):
     """Names and values of what a class holds; of descriptors that scikit-learn puts there, the types."""
-    found = []
     for name, value in sorted(vars(cls).items()):
-        told = isinstance(value, property) or hasattr(value, "__qualname__")
-        value = value if told or not hasattr(value, "__get__") else type(value)
-        if isinstance(value, types.FunctionType) or not name.startswith(
-            ("__", "_abc_", "_sklearn")
-        ):
-            found.append((name, value))
-    return tuple(found)
+        if isinstance(value, types.FunctionType) or not name.startswith(_NOT_MEMBERS):
+            told = isinstance(value, property) or hasattr(value, "__qualname__")
+            yield name, value if told or not hasattr(value, "__get__") else type(value)
 
 
 class _Reader:

@@ -153,11 +153,12 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     # another version of cbirkit computes them anew
     key = f"{__version__} {fingerprint(head)[:32]}"
     try:
-        with _opened(store.file) as connection:
+        with plain_errors(store.folder):
+            store.folder.mkdir(parents=True, exist_ok=True)
+        with _connected(store.file) as connection:
             run = _Run(head, images, batch_size, store, key).go(connection, progress)
-    except sqlite3.DatabaseError as error:  # by now it is out of the way
-        told = "%s is damaged (%s) and was moved to %s.damaged; its embeddings are computed again"
-        logger.getChild("damaged").warning(told, store.file, error, store.file.name)
+    except sqlite3.Error as error:
+        _move_if_damaged(store.file, error)
         return embed(encoder, images, store, batch_size=batch_size, progress=progress)
     return run.result(tail)
 
@@ -175,9 +176,8 @@ def split_pipeline(encoder):
     if type(encoder) is not Pipeline:
         return encoder, None
     steps = [named for named in encoder.steps if named[1] not in (None, "passthrough")]
-    first = len(steps)
-    while first and _is_vector_step(steps[first - 1][1]):
-        first -= 1
+    need_images = [at for at, (_, step) in enumerate(steps, 1) if not _is_vector_step(step)]
+    first = max(need_images, default=0)  # of the last steps
     if first in (0, len(steps)):
         return encoder, None
     return steps[0][1] if first == 1 else Pipeline(steps[:first]), Pipeline(steps[first:])
@@ -245,32 +245,16 @@ def _connected(file):
         yield connection
 
 
-@contextlib.contextmanager
-def _opened(file):
-    """A connection to a database; a file that is none any more is moved aside.
-
-    Raises
-    ------
-    OSError
-        It cannot be read or written: one sentence.
-    sqlite3.DatabaseError
-        It was damaged.
-    """
-    try:
-        with plain_errors(file.parent):
-            file.parent.mkdir(parents=True, exist_ok=True)
-        with _connected(file) as connection:
-            yield connection
-    except sqlite3.Error as error:
-        if type(error) is sqlite3.DatabaseError or file.is_dir():
-            with plain_errors(file):
-                os.replace(file, f"{file}.damaged")
-            for more in ("-wal", "-shm"):
-                Path(f"{file}{more}").unlink(missing_ok=True)
-            raise
-        told = OSError(f"cannot write {str(file)!r}: {error}; free space, or choose another folder")
-        told.errno = errno.EIO
-        raise told from error
+def _move_if_damaged(file, error):
+    """Move a file that is no database any more aside; OSError, one sentence, where the error means that it cannot be written."""
+    with plain_errors(file):
+        if type(error) is not sqlite3.DatabaseError and not file.is_dir():
+            raise OSError(errno.EIO, str(error)) from error
+        os.replace(file, f"{file}.damaged")
+        for more in ("-wal", "-shm"):
+            Path(f"{file}{more}").unlink(missing_ok=True)
+    told = "%s is damaged (%s) and was moved to %s.damaged; its embeddings are computed again"
+    logger.getChild("damaged").warning(told, file, error, file.name)
 
 
 @contextlib.contextmanager
@@ -405,8 +389,7 @@ class _Run:
                 self.vectors[key] = vector
             self.keys[position] = key
         except (ImageProblem, OSError) as problem:
-            reason = getattr(problem, "reason", None) or reason_of(problem)
-            self.problems.append((str(self.images.ids[position]), reason))
+            self.problems.append((str(self.images.ids[position]), reason_of(problem)))
             return None
         return image
 

@@ -312,7 +312,7 @@ def test_queries_that_are_none_are_refused(retriever):
     ):
         with pytest.raises(ValueError, match=words):
             retriever.search(RegionQuery(picture, region))
-    with pytest.raises(TypeError, match="a box of four numbers or a mask"):
+    with pytest.raises(ValueError, match="a box is four numbers"):
         retriever.search(RegionQuery(picture, "left"))
     with pytest.raises(TypeError, match="got str"):
         retriever.search(["s/0"])

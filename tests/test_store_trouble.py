@@ -127,7 +127,7 @@ def test_full_disk_is_one_sentence_and_loses_nothing(store, encoded, monkeypatch
     wide = FunctionTransformer(partial(widened, Means()))
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, factory=Limited, **k))
     with pytest.raises(
-        OSError, match="cannot write .* disk is full; free space, or choose another folder"
+        OSError, match="cannot write .* disk is full; free space, or choose another place"
     ) as caught:
         store.embed(wide, images, batch_size=8)
     assert caught.value.errno and "\n" not in str(caught.value)
@@ -149,7 +149,7 @@ def test_read_only_store_refuses_before_it_encodes_but_can_be_read(store, encode
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert len(store.embed(Means(), images).embeddings) == 5
     for encoder in (Means(), Means(power=3)):
-        with pytest.raises(OSError, match="cannot write .* readonly database; .*another folder"):
+        with pytest.raises(OSError, match="cannot write .* readonly database; .*another place"):
             store.embed(encoder, ImageCollection.from_arrays(noise(3, seed=1)))
     assert encoded() == 6  # a batch of each
 

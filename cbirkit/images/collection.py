@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -180,11 +181,9 @@ class ImageCollection:
         return self.subset(which)
 
     def __repr__(self):
-        columns = []
-        for name, values in self.table.items():
-            counted = name in ("label", "instance", "split")
-            n = f" ({values.dropna().map(text_of).nunique()})" if counted else ""
-            columns.append(f"{name}{n}")
+        counted = {"label", "instance", "split"}.intersection(self.table)
+        counts = {name: self.table[name].dropna().map(text_of).nunique() for name in counted}
+        columns = [f"{name} ({counts[name]})" if name in counts else name for name in self.table]
         columns = f"; columns: {', '.join(columns)}" if columns else ""
         refused = f"; {len(self.problems)} refused, see .problems" if len(self.problems) else ""
         return f"ImageCollection {self.name!r}: {len(self):,} images{columns}{refused}"
@@ -243,21 +242,18 @@ class ImageCollection:
     def _is_same(self, position, other, there):
         """Whether the image is one of another collection: the same file, contents or pixels."""
         path = self.path(position)
-        if path is not None and path == other.path(there):
-            return True
-        try:
-            same = self.digest(position) == other.digest(there)
-        except ImageProblem:
-            return False
-        return same or self._shows(position, other, there)
+        with suppress(ImageProblem):
+            same_file = path is not None and path == other.path(there)
+            same = same_file or self.digest(position) == other.digest(there)
+            return same or self._shows(position, other, there)
+        return False
 
     def _shows(self, position, other, there):
         """Whether the image has the very pixels of one of another collection, where not both are files: digests do not tell then."""
         paths = self.path(position), other.path(there)
-        try:
+        with suppress(ImageProblem):
             return None in paths and np.array_equal(self[position], other[there])
-        except ImageProblem:
-            return False
+        return False
 
     def _position(self, which):
         return int(self.positions([which])[0] if isinstance(which, str) else which)

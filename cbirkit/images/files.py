@@ -29,15 +29,13 @@ _PIXEL_BYTES = 32
 _BLOCK = 4 << 20  # most bytes handed to a decoder at a time
 _MOST_SCANS = 100  # of a progressive JPEG; usual are ten, and each takes as long as all pixels
 MAX_BYTES = 1 << 30  # a larger file is not opened: 80 megapixels of 16-bit RGBA take 640 MB
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
-              ".ppm", ".pgm", ".pbm", ".pnm")  # fmt: skip
-# Endings of files that people keep among their photographs and that are not read: raw camera data, and others.
-_RAW = """.3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .ptx .raf .raw .rw2
-          .rwl .sr2 .srf .srw .x3f"""
-_OTHERS = """.avif .avifs .heic .heics .heif .heifs .hif .jxl .j2c .j2k .jp2 .jpc .jpf .jpm .jpx .psb .psd .svg .svgz .tga .eps
-             .fit .fits .fts .pcx .sgi .cur .icns .ico .dds .exr .hdr .xcf .qoi .dcm .djvu .xpm .xbm .pam"""
-UNREAD = {ending: ending[1:].upper() for ending in _OTHERS.split()}
-UNREAD |= dict.fromkeys(_RAW.split(), "raw camera data")
+# Endings that are believed; and those of files that people keep among their photographs and that are not read.
+_READ = r"\.(jpe?g|jpe|jfif|mpo|a?png|webp|tiff?|bmp|dib|gif|p[bgnp]m)"
+_RAW = r"\.(3fr|arw|cr[23w]|dcr|dng|erf|fff|gpr|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|ptx|raf|raw|rw[2l]|sr[2fw]|x3f)"
+_OTHERS = (
+    r"\.(avifs?|hei[cf]s?|hif|jxl|j2[ck]|jp[2cfmx]|ps[bd]|svgz?|tga|eps|fits?|fts|pcx|sgi|cur|icns|ico"
+    r"|dds|exr|hdr|xcf|qoi|dcm|djvu|x[bp]m|pam)"
+)
 # Blocks of 16 MB, Pillow's default, stay with the thread that freed them; those beyond 32 MB go back to the system at once.
 Image.core.set_block_size(64 << 20)
 # Damaged files make Pillow warn of each wrong tag; what is wrong with them is told as an ImageProblem.
@@ -110,12 +108,11 @@ def read_stored(path):
 
 def size_in_head(source):
     """Width and height of an image file, upright, without decoding it; ImageProblem if it cannot be opened."""
-    with _open(source) as image:
-        with suppress(Exception):
-            # Pillow gives the size of TIFF as turned, and would decode other formats to look for EXIF at their end
-            known = image.format != "TIFF" and "exif" in image.info
-            return image.size[::-1] if known and image.getexif()[0x0112] > 4 else image.size
-        return image.size
+    with _open(source) as image, suppress(Exception):
+        # Pillow gives the size of TIFF as turned, and would decode other formats to look for EXIF at their end
+        if image.format != "TIFF" and "exif" in image.info and image.getexif()[0x0112] > 4:
+            return image.size[::-1]
+    return image.size
 
 
 def shrink(pixels, size):
@@ -158,15 +155,16 @@ def is_image(path):
         A str is the reason why an image, or what is called one, is not read; False: it is something else.
     """
     ending = os.path.splitext(path)[1].lower()
+    known, raw, other = (bool(re.fullmatch(kind, ending)) for kind in (_READ, _RAW, _OTHERS))
     try:
         reason = reason_by_status(os.stat(path))
     except OSError as error:
         return f"cannot be read ({reason_of(error)})"
-    if reason or ending in EXTENSIONS:
-        return (ending in EXTENSIONS or ending in UNREAD) and (reason or True)
+    if reason or known:
+        return (known or raw or other) and (reason or True)
     with suppress(ImageProblem), _open(path):
         return True
-    return ending in UNREAD and _not_read(UNREAD[ending])
+    return (raw or other) and _not_read("raw camera data" if raw else ending[1:].upper())
 
 
 def _not_read(kind):
@@ -220,7 +218,7 @@ def open_file(path):
 def _open(source, formats=_FORMATS):
     """Open an image without decoding it."""
     name, is_path = _name_of(source), isinstance(source, str | os.PathLike)
-    if is_path and os.path.splitext(source)[1].lower() in _RAW.split():
+    if is_path and re.fullmatch(_RAW, os.path.splitext(source)[1].lower()):
         # what Pillow can read of it is a small preview
         raise ImageProblem(name, _not_read("raw camera data"))
     if hasattr(source, "read"):
@@ -243,7 +241,8 @@ def _open(source, formats=_FORMATS):
 class _Decoding:
     """Lets threads decode at the same time, but no more than so many pixels together; a single larger image may.
 
-    Inside ``with gate.kept()`` a thread keeps its share until the block ends: what it made of the pixels is in memory too.
+    Inside ``with gate.kept()`` a thread keeps what it takes until the outermost block ends: what it made of the pixels is in memory
+    too.
     """
 
     def __init__(self, pixels):
@@ -251,26 +250,21 @@ class _Decoding:
         self._free, self._mine = threading.Condition(), threading.local()
 
     @contextmanager
-    def kept(self):
-        if hasattr(self._mine, "pixels"):
-            yield
-            return
-        self._mine.pixels = 0
+    def kept(self, pixels=0):
+        """Wait until so many pixels may be decoded; a thread that has a share already does not wait, so none waits for ever."""
+        outer = getattr(self._mine, "pixels", None)
+        with self._free:
+            if pixels and not outer:
+                self._free.wait_for(lambda: not self.taken or self.taken + pixels <= self.pixels)
+            self.taken += pixels
+            self._mine.pixels = (outer or 0) + pixels
         try:
             yield
         finally:
-            with self._free:
-                self.taken -= self._mine.pixels
-                self._free.notify_all()
-            del self._mine.pixels
-
-    def take(self, pixels):
-        """Wait until so many pixels may be decoded; a thread that has a share already does not wait, so none waits for ever."""
-        with self._free:
-            if not self._mine.pixels:
-                self._free.wait_for(lambda: not self.taken or self.taken + pixels <= self.pixels)
-            self.taken += pixels
-            self._mine.pixels += pixels
+            if outer is None:
+                with self._free:
+                    self.taken -= vars(self._mine).pop("pixels")
+                    self._free.notify_all()
 
 
 DECODING = _Decoding(PIXELS_AT_ONCE)
@@ -280,12 +274,14 @@ def _read(source, upright, draft=None):
     """Decode a file; a JPEG that lacks no more than its end marker counts as whole."""
     with _open(source) as image:
         image.draft(*draft) if draft else None
+        file = image.fp.raw
         try:
             return _to_pixels(image, _name_of(source), lambda image: _decoded(image, upright))
         except ImageProblem as problem:
             if problem.reason != "truncated file" or image.format not in ("JPEG", "MPO"):
                 raise
-            data = _all_bytes(source).rstrip(b"\xff")
+            file.seek(0)
+            data = file.read(_OPEN_BYTES).rstrip(b"\xff")
             # Where a decoder needs more data, what it makes depends on what comes next: with nothing missing both are equal.
             ends = (b"\xff\xd9", bytes(range(1, 255)) + b"\xff\xd9")
             first, second = (_read(data + end, upright, draft) for end in ends)
@@ -294,24 +290,13 @@ def _read(source, upright, draft=None):
     return first
 
 
-def _all_bytes(source):
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if hasattr(source, "read"):
-        source.seek(0)
-        return source.read()
-    with open_file(source) as file:
-        return file.read()
-
-
 def _to_pixels(image, name, decode):
     """What `decode` makes of an opened PIL image."""
     width, height = image.size
     if not 0 < width * height <= MAX_PIXELS:
         raise ImageProblem(name, f"is {_TOO_LARGE}: {width} x {height} pixels")
     try:
-        with DECODING.kept():
-            DECODING.take(width * height)
+        with DECODING.kept(width * height):
             _prepare(image)
             return decode(image)
     except ImageProblem as problem:

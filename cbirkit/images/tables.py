@@ -26,9 +26,9 @@ _SYSTEM = re.compile(
     r"|ipod photo cache|thumbs\.db|captureone|found\.\d{3}|.*\.(\w*library|lrdata|lrcat-data|cocatalog|fcpbundle|theater)"
 )
 _MOST_TABLES = 5  # files in a folder that are offered as tables of labels
-_SPLITS = {
-    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "queries", "database", "gallery",
-}  # fmt: skip
+_SPLITS = re.compile(
+    r"(train|test)(ing)?|val(id(ation)?)?|dev|query|queries|database|gallery", re.IGNORECASE
+)
 # Columns of a CSV that are never numbers, and those that are labels.
 _TEXT = {"path", "mask", "label", "instance", "split", "domain", "caption"}
 _LABELS = ("label", "labels", "class", "class_name", "category", "species", "target", "superclass", "group", "instance")  # fmt: skip
@@ -180,14 +180,12 @@ def list_images(root):
                 problems.append((prefix[:-1], "a link to a folder that is listed already"))
                 continue
             known.add(key)
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = [one for one in os.scandir(folder) if not one.name.startswith(".")]
         except OSError as error:
             problems.append((prefix or str(root), f"folder cannot be read ({error.strerror})"))
             continue
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             name, lower = prefix + printable(entry.name), entry.name.lower()
-            if entry.name.startswith("."):
-                continue
             if not entry.is_dir():
                 if (verdict := is_image(entry.path)) is True:
                     found.append((name, entry.path))
@@ -250,7 +248,7 @@ def labels_of_folders(ids):
     """
     folders = _apart([i.split("/")[:-1] for i in ids])
     columns = {"label": [parts[0] if parts else None for parts in folders]}
-    if {str(name).lower() for name in columns["label"]} <= {*_SPLITS, "none"}:
+    if all(name is None or _SPLITS.fullmatch(name) for name in columns["label"]):
         inner = _apart([parts[1:] for parts in folders])
         columns |= {"split": columns["label"], "label": [one[0] if one else None for one in inner]}
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}

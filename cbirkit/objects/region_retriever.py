@@ -1,7 +1,7 @@
 """`RegionRetriever`: search for a thing in images rather than for an image."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class RegionQuery:
     vectors: Any = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class RegionRanking:
     """Images, nearest first, and where in them the thing is.
 
@@ -63,7 +63,7 @@ class RegionRanking:
     """
 
     ranking: Ranking
-    regions: list
+    regions: list = field(repr=False)
 
     def region(self, query=0, rank=0):
         """The region found for a query of one part, at a rank counted from 0.
@@ -77,9 +77,6 @@ class RegionRanking:
 
     def __len__(self):
         return len(self.regions)
-
-    def __repr__(self):
-        return f"RegionRanking({self.ranking!r})"
 
 
 class RegionRetriever(BaseEstimator):
@@ -176,8 +173,7 @@ class RegionRetriever(BaseEstimator):
             try:
                 content, picture = contents_of(images, position), images[position]
             except (ImageProblem, OSError) as problem:
-                reason = getattr(problem, "reason", None) or reason_of(problem)
-                self.problems_.append((str(images.ids[position]), reason))
+                self.problems_.append((str(images.ids[position]), reason_of(problem)))
                 continue
             kept.append(position)
             contents.append(content)
@@ -223,12 +219,7 @@ class RegionRetriever(BaseEstimator):
         indices, near = np.full((len(groups), k), -1), np.full((len(groups), k), np.inf)
         for number, group in enumerate(groups):
             vectors = [self.embed(query) for query in group]
-            if len(group) > 1:
-                images, distances, rows = images_together(self.index_, vectors, self.owners_)
-            else:
-                images, distances, rows = nearest_images(
-                    self.index_, vectors[0], self.owners_, depth
-                )
+            images, distances, rows = nearest_images(self.index_, vectors, self.owners_, depth)
             own = [self._positions[query.image] for query in group if self._is_id(query.image)]
             keep = np.flatnonzero(allowed[images] & ~np.isin(images, own))[:k]
             indices[number, : len(keep)], near[number, : len(keep)] = images[keep], distances[keep]
@@ -364,11 +355,9 @@ class RegionRetriever(BaseEstimator):
     def _cut(self, picture, given):
         """Regions of an image, the best first, and all of it."""
         began = time.process_time()
-        if given is None:
-            regions = self.propose(picture)
-        else:
-            regions = [as_region(region, picture.shape) for region in given]
-            regions = sorted(regions, key=lambda region: -region.score)
+        regions = self.propose(picture) if given is None else given
+        regions = [as_region(region, picture.shape) for region in regions]
+        regions = sorted(regions, key=lambda region: -region.score)
         self.seconds_["regions"] += time.process_time() - began
         return regions + ([as_region(None, picture.shape)] if self.whole else [])
 
@@ -417,9 +406,7 @@ class RegionRetriever(BaseEstimator):
         return name
 
     def _allowed(self, where):
-        if where is None:
-            return np.ones(len(self.ids), dtype=bool)
-        where = np.asarray(where)
+        where = np.ones(len(self.ids), dtype=bool) if where is None else np.asarray(where)
         if where.dtype != bool or where.shape != (len(self.ids),):
             raise ValueError(
                 f"where is {where.dtype} of shape {where.shape}; give one truth value for each of the {len(self.ids)} images"
@@ -513,19 +500,17 @@ def best_together(distances, owners):
     return np.array(images, dtype=np.int64)[order], np.array(means)[order], regions[order]
 
 
-def nearest_images(index, vectors, owners, depth=None):
-    """Images by their best region, for one part of a query at several scales (n_scales, n_dims): as `best_together` gives them."""
-    n = len(owners) if depth is None else min(depth, len(owners))
-    distances, rows = (part.ravel() for part in index.kneighbors(vectors, n_neighbors=n))
-    order = np.argsort(distances, kind="stable")  # of all scales
-    images, near, best = best_per_image(distances[order], rows[order], owners)
-    return images, near, best[:, None]
-
-
-def images_together(index, parts, owners):
-    """The same for several parts, each (n_scales, n_dims)."""
+def nearest_images(index, parts, owners, depth=None):
+    """Images by their best regions for the parts of a query, each (n_scales, n_dims): as `best_together` gives them."""
+    one = len(parts) == 1
+    n = min(depth or len(owners), len(owners)) if one else len(owners)
+    found = [index.kneighbors(vectors, n_neighbors=n) for vectors in parts]
+    if one:
+        distances, rows = map(np.ravel, found[0])
+        order = np.argsort(distances, kind="stable")  # of all scales
+        images, near, best = best_per_image(distances[order], rows[order], owners)
+        return images, near, best[:, None]
     table = np.full((len(parts), len(owners)), np.inf)
-    for number, vectors in enumerate(parts):
-        distances, rows = index.kneighbors(vectors, n_neighbors=len(owners))
+    for number, (distances, rows) in enumerate(found):
         np.minimum.at(table[number], rows, distances)
     return best_together(table, owners)

@@ -78,7 +78,9 @@ class Region:
         """
         height, width = (int(side) for side in tuple(shape)[:2])
         if np.shape(box) != (4,) or not all(map(_is_number, box)):
-            raise ValueError(f"a box is four numbers x0, y0, x1, y1 in pixels, got {box!r}")
+            raise ValueError(
+                f"a box is four numbers x0, y0, x1, y1 in pixels (and a mask has two axes), got {box!r}"
+            )
         left, top, right, bottom = (int(np.floor(v + 0.5)) for v in box)
         if right <= left or bottom <= top:
             raise ValueError(f"the box {box} holds no pixel; x1 must exceed x0 and y1 exceed y0")
@@ -124,9 +126,7 @@ def as_region(part, shape):
     Raises
     ------
     ValueError
-        An empty mask, a mask or region of another size, or a box outside the image.
-    TypeError
-        Something else.
+        An empty mask, a mask or region of another size, a box outside the image, or something else.
 
     Examples
     --------
@@ -136,22 +136,15 @@ def as_region(part, shape):
     height, width = (int(side) for side in shape[:2])
     if part is None:
         part = (0, 0, width, height)
-    if isinstance(part, Region):
-        found = part
-    elif np.ndim(part) == 2:
-        found = Region.from_mask(part)
-    elif np.ndim(part) == 1 and all(map(_is_number, part)):
-        found = Region.from_box(list(part), (height, width))
-    else:
-        raise TypeError(
-            f"a region is a Region, a box of four numbers or a mask (height, width), got {type(part).__name__}"
-        )
-    if tuple(found.shape) != (height, width):
+    if not isinstance(part, Region):
+        masked = np.ndim(part) == 2
+        part = Region.from_mask(part) if masked else Region.from_box(part, (height, width))
+    if tuple(part.shape) != (height, width):
         raise ValueError(
-            f"the region is of an image of {found.shape[1]} x {found.shape[0]} pixels and the query of {width} x {height}; "
+            f"the region is of an image of {part.shape[1]} x {part.shape[0]} pixels and the query of {width} x {height}; "
             "mark it on the picture that is asked with"
         )
-    return found
+    return part
 
 
 def box_iou(a, b):
@@ -313,10 +306,9 @@ def unpack(packed):
     if np.abs(boxes).max(initial=0) > 2**30 or (spans < 1).any() or sizes.sum() != len(bits):
         raise ValueError("the regions are damaged: a mask does not fit its box")
     flat, ends = [], np.cumsum(sizes)
-    for box, span, end, size, *more in zip(
-        boxes.tolist(), spans, ends, sizes, shapes, scores, strict=True
-    ):
+    rows = zip(boxes.tolist(), spans, ends, sizes, shapes, scores, strict=True)
+    for box, span, end, size, shape, score in rows:
         inside = np.unpackbits(bits[end - size : end], count=span.prod()).reshape(span).astype(bool)
-        flat.append(Region(tuple(box), inside, tuple(more[0]), more[1]))
+        flat.append(Region(tuple(box), inside, tuple(shape), score))
     starts = np.concatenate([[0], np.cumsum(counts)])
     return [flat[start:end] for start, end in itertools.pairwise(starts)]
