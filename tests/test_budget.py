@@ -37,19 +37,14 @@ SUM = (15_000, 140)  # of all but the checks, which are course content
 PAGES = 1300  # lines of JavaScript and CSS
 # Above its budget; may only shrink: whoever makes a part smaller writes the new number here.
 TODAY = {
-    "images": (1256, 0),
-    "metrics ranking evaluation": (1542, 0),
-    "datasets": (1616, 15),
-    "indexes": (773, 0),
-    "persistence store .": (908, 7),
-    "retrieval": (576, 0),
-    "attacks": (427, 0),
-    "objects": (690, 0),
-    "plots": (804, 0),
-    "explore": (2565, 0),
-    "cli": (844, 0),
+    "images": (750, 0),
+    "indexes": (600, 0),
+    "persistence store .": (613, 6),
+    "retrieval": (438, 0),
+    "plots": (635, 0),
+    "cli": (715, 0),
 }
-TODAY_SUM, TODAY_PAGES = (16145, 0), 1548
+TODAY_PAGES = 1393
 
 
 def code_lines(path):
@@ -110,8 +105,8 @@ def test_the_whole_is_within_its_budget():
     found = measured()
     found.pop("checks")
     sums = [sum(column) for column in zip(*found.values(), strict=True)]
-    for unit, n, budget, today in zip(("lines", "files"), sums, SUM, TODAY_SUM, strict=True):
-        within(f"{unit} of the package", n, budget, today)
+    for unit, n, budget in zip(("lines", "files"), sums, SUM, strict=True):
+        within(f"{unit} of the package", n, budget, 0)
 
 
 def test_scripts_and_styles_of_the_pages():
