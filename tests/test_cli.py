@@ -15,7 +15,7 @@ from conftest import ROOT
 from PIL import Image
 
 from cbirkit import _atomic
-from cbirkit.cli import choices, searching
+from cbirkit.cli import choices
 from cbirkit.cli.choices import printable
 
 HOSTILE = [
@@ -417,10 +417,9 @@ def test_ctrl_c_ends_with_130(folder, run, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(searching, "_fitted", stop)
+    monkeypatch.setattr(choices, "prepared_encoder", stop)
     code, _, err = run("index", folder)
     assert code == 130 and "interrupted; what was kept" in err and "Traceback" not in err
-    monkeypatch.setattr(choices, "prepared_encoder", stop)
     code, _, err = run("report", folder, "--html", folder.parent / "r.html")
     assert code == 130 and "interrupted" in err
 
@@ -434,7 +433,7 @@ def test_a_library_that_does_not_load_leads_to_the_doctor(folder, run, monkeypat
     def broken(*args, **kwargs):
         raise ImportError("libcusparse.so.12: cannot open shared object file")
 
-    monkeypatch.setattr(searching, "_fitted", broken)
+    monkeypatch.setattr(choices, "prepared_encoder", broken)
     failed(run("index", folder), "libcusparse.so.12: .* run `cbirkit doctor`")
 
 
