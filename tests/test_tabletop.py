@@ -198,3 +198,24 @@ def test_scenes_that_hold_a_category_against_a_naive_loop(objects):
             assert truth.n_junk[query] == junk
             n_junk += junk
     assert n_junk
+
+
+def test_close_ups_show_the_object_of_the_mask_and_keep_the_table():
+    world = datasets.load_tabletop()
+    left, top, right, bottom = np.array(world.column("box").tolist()).T
+    reach = 0.65 * np.maximum(right - left, bottom - top) + 2  # nothing beyond the edge is needed
+    across, down = (left + right) / 2, (top + bottom) / 2
+    whole = np.minimum(across, down) - reach > 0
+    whole &= np.maximum(across, down) + reach < 128
+    rows = np.flatnonzero(whole)[::200]
+    close = datasets.close_ups(world[rows], 48)
+    assert len(rows) > 3 and close.table.equals(world[rows].table)
+    assert {image.shape for image in close} == {(48, 48, 3)}
+    for place, row in enumerate(rows):
+        one = close.mask(place) == 1
+        sides = [np.ptp(np.flatnonzero(one.any(axis=axis))) + 1 for axis in (0, 1)]
+        assert abs(max(sides) - 48 / 1.3) <= 3  # a border of a sixth at either end
+        given = right[row] - left[row], bottom[row] - top[row]
+        assert abs(sides[0] / sides[1] - given[0] / given[1]) < 0.25
+    other = datasets.close_ups(world[rows[1:]], 48)
+    assert other.digest(0) != close.digest(0) and np.array_equal(other[0], close[1])

@@ -15,7 +15,6 @@ import io
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -23,7 +22,7 @@ from adversarial_photos import photo_rows
 from safetensors.numpy import save
 from sklearn.metrics import roc_auc_score
 
-from cbirkit import ImageCollection, attacks, datasets, encoders, learning
+from cbirkit import attacks, datasets, encoders, learning
 from cbirkit._atomic import write_bytes
 from cbirkit.learning.heads import normalised_softmax
 from cbirkit.nets.extraction import EmbeddingNet
@@ -37,21 +36,9 @@ COLUMNS = ["seed", "network", "defence", "attack", "epsilon", "value"]
 
 
 @functools.lru_cache(maxsize=1)
-def close_ups():
-    """The objects of the tabletop, each with a border of a sixth: an ImageCollection of SIZE x SIZE pixels."""
-    world, taken = datasets.load_tabletop("objects"), []
-    for image, (left, top, right, bottom) in zip(world, world.column("box"), strict=True):
-        half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
-        x, y = (left + right) // 2, (top + bottom) // 2
-        padded = np.pad(image, [(half, half), (half, half), (0, 0)], mode="reflect")
-        close = padded[y : y + 2 * half, x : x + 2 * half]
-        taken.append(cv2.resize(close, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
-    return ImageCollection.from_arrays(taken, ids=list(world.ids), table=world.table)
-
-
 def parts():
     """Close-ups to train on (37 categories), to validate with (12 others), and of the 15 unseen categories."""
-    images = close_ups()
+    images = datasets.close_ups(datasets.load_tabletop(), SIZE)
     seen = images.column("seen_category")
     drawn = np.random.RandomState(0).permutation(np.unique(images.labels[seen]))
     validation = np.isin(images.labels, drawn[:12])

@@ -28,7 +28,6 @@ import os
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -113,25 +112,13 @@ TESTED = {
 }
 
 
-def close_up(image, box, side):
-    """The object of an image (h, w, 3) with a border of a sixth: (side, side, 3)."""
-    left, top, right, bottom = box
-    half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
-    x, y = (left + right) // 2, (top + bottom) // 2
-    padded = np.pad(image, [(half, half), (half, half), (0, 0)], mode="reflect")
-    close = padded[y : y + 2 * half, x : x + 2 * half]
-    return cv2.resize(close, (side, side), interpolation=cv2.INTER_AREA)
-
-
 world = functools.cache(datasets.load_tabletop)
 
 
 @functools.cache
 def tabletop():
     """Close-ups of all objects of the tabletop world."""
-    pairs = zip(world(), world().column("box"), strict=True)
-    close = [close_up(image, box, SIZE) for image, box in pairs]
-    return ImageCollection.from_arrays(close, ids=list(world().ids), table=world().table)
+    return datasets.close_ups(world(), SIZE)
 
 
 def categories_of(seed):

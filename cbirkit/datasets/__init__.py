@@ -19,12 +19,13 @@ from .fetch.pixel_arrays import fetch_cifar10, fetch_stl10
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
 from .real_features import RealFeatures, load_real, shipped_file
-from .tabletop import load_tabletop
+from .tabletop import close_ups, load_tabletop, scene_relevance
 
 __all__ = [
     "Benchmark",
     "DownloadFailed",
     "RealFeatures",
+    "close_ups",
     "fetch_caltech101",
     "fetch_cifar10",
     "fetch_clothing",
@@ -48,6 +49,7 @@ __all__ = [
     "load_tabletop",
     "photo_credits",
     "reference_views",
+    "scene_relevance",
     "shipped_file",
 ]
 

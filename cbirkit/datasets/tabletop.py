@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cbirkit._optional import require
 from cbirkit.images import ImageCollection
 from cbirkit.images.files import read_image
 from cbirkit.ranking import Relevance
@@ -114,6 +115,49 @@ def load_tabletop(part="objects"):
     digest = hashlib.sha256(files["images"].read_bytes()).hexdigest()
     return ImageCollection.from_function(
         picture, table, key=f"tabletop {part} {digest}", name=f"tabletop {part}", read_mask=mask
+    )
+
+
+def close_ups(objects, size):
+    """The object of each picture with a border of a sixth around it, as a square picture of its own.
+
+    Parameters
+    ----------
+    objects : ImageCollection
+        Pictures of "objects" or "domains".
+    size : int
+        Side in pixels.
+
+    Returns
+    -------
+    ImageCollection
+        RGB uint8 (size, size, 3), in memory, with masks; ids and columns are those of `objects` (places are those in their pictures).
+
+    Examples
+    --------
+    >>> close = close_ups(load_tabletop()[:2], 32)
+    >>> close[0].shape, close.mask(0).shape
+    ((32, 32, 3), (32, 32))
+    """
+    cv2, boxes = require("cv2"), objects.column("box")
+
+    def close_up(array, box, interpolation):
+        left, top, right, bottom = box
+        half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
+        x, y = (left + right) // 2, (top + bottom) // 2
+        border = [(half, half), (half, half), (0, 0)][: array.ndim]
+        padded = np.pad(array, border, mode="reflect")
+        close = padded[y : y + 2 * half, x : x + 2 * half]
+        return cv2.resize(close, (size, size), interpolation=interpolation)
+
+    taken = [close_up(*pair, cv2.INTER_AREA) for pair in zip(objects, boxes, strict=True)]
+    digests = " ".join(objects.digest(row) for row in range(len(objects)))
+    return ImageCollection.from_function(
+        taken.__getitem__,
+        objects.table,
+        key=f"close-ups {size} {hashlib.sha256(digests.encode()).hexdigest()}",
+        name=f"close-ups of {objects.name}",
+        read_mask=lambda row: close_up(objects.mask(row), boxes[row], cv2.INTER_NEAREST),
     )
 
 

@@ -248,7 +248,8 @@ class CollectionViews:
             return told, (counts, "classes"), _ROWS, None
         total, most, least = int(counts.sum()), int(counts.iloc[0]), int(counts.iloc[-1])
         told = f"{_count(len(counts), 'class', 'classes')}{filtered}, the largest {counts.index[0]}"
-        told += f" with {_count(most, 'image')}, {most / least:.3g} times the smallest"
+        told += f" with {_count(most, 'image')}"
+        told += f", {most / least:.3g} times the smallest" * (most > least)
         told += f"; {len(kept) - total:,} images have no label" if len(kept) > total else ""
 
         def listed(part):

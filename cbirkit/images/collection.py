@@ -145,10 +145,11 @@ class ImageCollection:
         like, arrays = index_of(arrays), list(arrays)
         ids = range(len(arrays)) if ids is None else ids
         table = tables.table_for(len(arrays), table, ids, like)
-        if labels is not None:
-            labels = plain_column(aligned(labels, table.index, "labels", like), "label")
-            table = table.assign(label=pd.Series(labels, table.index, labels.dtype))
-        return cls(_MadeSource(lambda row: read_image(arrays[row])), table, name=name)
+        images = cls(_MadeSource(lambda row: read_image(arrays[row])), table, name=name)
+        if labels is None:
+            return images
+        labels = aligned(labels, table.index, "labels", like)
+        return images.with_columns(label=getattr(labels, "array", labels))
 
     @classmethod
     def from_function(cls, read, table, *, key, name, read_mask=None):
@@ -205,9 +206,7 @@ class ImageCollection:
         """ndarray (n_images,) of one column; ValueError names the columns there are."""
         if name not in self.table:
             known = ", ".join(map(str, self.table)) or "none"
-            raise ValueError(
-                f"no column {name!r} in {self.name!r}; there are: {known}; with_columns() adds"
-            )
+            raise ValueError(f"no column {name!r} in {self.name!r}; there are: {known}; add it")
         return self.table[name].to_numpy()
 
     def positions(self, ids):

@@ -47,9 +47,7 @@ def table_for(n, table, ids, like=None):
     """The given table (or an empty one) with `ids` as index; `like` as for `aligned`."""
     ids, table = [str(i) for i in ids], pd.DataFrame(index=range(n)) if table is None else table
     if not n == len(ids) <= len(table):
-        raise ValueError(
-            f"got {n} images, {len(table)} table rows and {len(ids)} ids; give one each"
-        )
+        raise ValueError(f"{n} images, {len(table)} table rows and {len(ids)} ids; give one each")
     return aligned(table, ids, "table", like).set_axis(pd.Index(ids, dtype=object), axis=0)
 
 
@@ -76,6 +74,8 @@ def plain_column(values, name, ids=None):
         What the index of a pandas object is matched with; without it the values are in order.
     """
     values = aligned(values, ids, f"column {name!r}") if ids is not None else values
+    if ids is not None and hasattr(values, "__len__") and len(values) != len(ids):
+        raise ValueError(f"column {name!r} has {len(values)} values for {len(ids)} images")
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
         return np.asarray(values)
@@ -288,8 +288,7 @@ def labels_of_file(spec, root, ids):
     files = [(place(name), column) for place in (root.joinpath, absolute) for name, column in specs]
     file, column = next((pair for pair in files if pair[0].is_file()), (None, None))
     if file is None:
-        known = f'"folder", None or a CSV file; there is no such file: {spec!r}'
-        raise ValueError(f"labels must be {known}")
+        raise ValueError(f'labels: "folder", None or a CSV file; there is no such file: {spec!r}')
     texts = read_csv(file)
     known = texts.map(_finder(ids))
     path = (known >= 0).sum().idxmax()

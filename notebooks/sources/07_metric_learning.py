@@ -26,7 +26,6 @@
 import tempfile
 from pathlib import Path
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -37,7 +36,6 @@ from pytorch_metric_learning import losses, miners
 
 from cbirkit import Ranking, Retriever, checks, compare, datasets, encoders, evaluate, explore, metrics, plots
 from cbirkit.evaluation.resample import holm, sign_flip_test
-from cbirkit.images import ImageCollection
 from cbirkit.learning import Augmentation, ClassBalanced, learn_metric
 
 # %%
@@ -53,34 +51,16 @@ N_DIMS = 64
 # has to be learned. The test is the 15 *unseen* categories. Of the 49 others, 13 taught the network that we start
 # from, 12 validate and 24 train: four sets of **classes**, not of images.
 
-
-# %%
-def close_up(image, box, side):
-    """The object of an image (h, w, 3) with a border of a sixth: (side, side, 3)."""
-    left, top, right, bottom = box
-    half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
-    x, y = (left + right) // 2, (top + bottom) // 2
-    padded = np.pad(image, [(half, half), (half, half), (0, 0)], mode="reflect")
-    close = padded[y : y + 2 * half, x : x + 2 * half]
-    return cv2.resize(close, (side, side), interpolation=cv2.INTER_AREA)
-
-
-def close_ups(images, side=32):
-    """Close-ups of all objects of a collection, with the same ids and columns."""
-    taken = [close_up(image, box, side) for image, box in zip(images, images.column("box"), strict=True)]
-    return ImageCollection.from_arrays(taken, ids=list(images.ids), table=images.table)
-
-
 # %%
 world = datasets.load_tabletop()
 is_seen = world.column("seen_category")
 drawn = np.random.RandomState(0).permutation(np.unique(world.labels[is_seen]))  # always this order: the start must not know the rest
 classes_of = {"start": drawn[:13], "validation": drawn[13:25], "train": drawn[25:], "test": np.unique(world.labels[~is_seen])}
 train_images, validation_images = (
-    close_ups(world[np.isin(world.labels, classes_of[part])][::step]) for part, step in (("train", 1), ("validation", 3))
+    datasets.close_ups(world[np.isin(world.labels, classes_of[part])][::step], 32) for part, step in (("train", 1), ("validation", 3))
 )
-queries, database = (close_ups(part) for part in world[~is_seen].split())
-large_queries, large_database = (close_ups(part, 96) for part in world[~is_seen].split())  # the same views, to look at
+queries, database = (datasets.close_ups(part, 32) for part in world[~is_seen].split())
+large_queries, large_database = (datasets.close_ups(part, 96) for part in world[~is_seen].split())  # the same views, to look at
 assert sum(map(len, classes_of.values())) == len(set(np.concatenate(list(classes_of.values())))) == 64
 parts = {"train": train_images, "validation": validation_images, "test: queries": queries, "test: database": database}
 pd.DataFrame({name: {"images": len(part), "classes": len(set(part.labels))} for name, part in parts.items()}).T

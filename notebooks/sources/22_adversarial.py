@@ -24,14 +24,13 @@
 # %%
 import functools
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from cbirkit import ImageCollection, Ranking, Retriever, attacks, checks, datasets, encoders, explore, plots
+from cbirkit import Ranking, Retriever, attacks, checks, datasets, encoders, explore, plots
 
 # %%
 SEED = 0
@@ -89,22 +88,10 @@ assert first_attack.largest <= 4
 # course. Here they meet 15 other categories with six objects each. A query shows one object; right are the five pictures
 # of this object from other viewpoints, under other light, among 450. Chance is 1 in 90.
 
-
 # %%
-def close_up(image, box):
-    """The object of an image (h, w, 3), with a border of a sixth: (32, 32, 3)."""
-    left, top, right, bottom = box
-    half = int(0.65 * max(right - left, bottom - top)) + 1  # pixels
-    x, y = (left + right) // 2, (top + bottom) // 2
-    padded = np.pad(image, [(half, half), (half, half), (0, 0)], mode="reflect")
-    close = padded[y : y + 2 * half, x : x + 2 * half]
-    return cv2.resize(close, (32, 32), interpolation=cv2.INTER_AREA)
-
-
 world = datasets.load_tabletop()
 world = world[~world.column("seen_category")]  # 15 categories, six objects each, eight views each
-taken = [close_up(*pair) for pair in zip(world, world.column("box"), strict=True)]
-unseen = ImageCollection.from_arrays(taken, ids=list(world.ids), table=world.table)
+unseen = datasets.close_ups(world, 32)
 
 # %%
 encoder_of = {
