@@ -42,6 +42,7 @@ TODAY = {
     "persistence store .": (613, 6),
     "retrieval": (438, 0),
     "plots": (635, 0),
+    "explore": (2564, 0),
     "cli": (715, 0),
 }
 TODAY_PAGES = 1393
@@ -66,7 +67,7 @@ def part_of(path):
     folder = place.parts[0].removesuffix(".py") if place.name != "__init__.py" else place.parts[0]
     if place.parts[:2] == ("datasets", "fetch"):
         return "datasets/fetch"
-    if len(place.parts) == 1 and folder not in ("persistence", "store"):
+    if len(place.parts) == 1 and not any(folder in part.split() for part in BUDGET):
         folder = "."
     return next((part for part in BUDGET if folder in part.split()), folder)
 

@@ -55,6 +55,9 @@ TEACHES = {
     "masked_pooling": "an average over the cells of a mask, and masks without a cell",
     "image_distances": "an image is as good as its best region",
     "suppressed": "many boxes, one thing",
+    "pointing_game": "maxima, and ties among them; when there is nothing to point at",
+    "occlusion_map": "a mean over windows that overlap: sums and counts",
+    "deletion_score": "does the network agree with the map? a curve and its area",
     "robust_recall": "the worst of several attacks, query by query",
 }
 

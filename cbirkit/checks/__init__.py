@@ -14,6 +14,7 @@ from .domain_fine_tuning import (
     check_class_split,
     check_which_learn,
 )
+from .explain import check_deletion_score, check_occlusion_map, check_pointing_game
 from .grading import DEMONSTRATION, RECORD, grade, verdict_on
 from .hashing import (
     check_best_rotation,

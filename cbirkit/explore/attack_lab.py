@@ -95,12 +95,12 @@ def _unit(rows):
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _fitting(image):
-    """An image, made smaller where its longer side exceeds `MOST_PIXELS`."""
-    if max(image.shape[:2]) <= MOST_PIXELS:
+def fitting(image, most):
+    """An image, made smaller where its longer side exceeds `most` pixels."""
+    if max(image.shape[:2]) <= most:
         return image
     picture = Image.fromarray(image)
-    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    picture.thumbnail((most, most))
     return np.asarray(picture)
 
 
@@ -169,11 +169,6 @@ class AttackLab(QueryPage):
     # ------------------------------------------------------------------ for use from Python
 
     @property
-    def query(self):
-        """Id or name of the query."""
-        return self._query.name
-
-    @property
     def target(self):
         """Id of the target; at first the image that the query finds last of the `k`."""
         return self._target
@@ -223,7 +218,7 @@ class AttackLab(QueryPage):
     def _attack(self, query, target, aim, epsilon, steps):
         """Attack first, so that nothing changes on the page if that fails."""
         _check(aim, epsilon, steps)
-        victim, clean = self._victim(), _fitting(query.pixels())
+        victim, clean = self._victim(), fitting(query.pixels(), MOST_PIXELS)
         how = {"judge": self._judge, "thumbnails": self._thumbnails}
         before = victim.embed(clean)
         found = victim.found(query, before, self._k, **how)

@@ -76,11 +76,6 @@ class ObjectExplorer(QueryPage):
     # ------------------------------------------------------------------ for use from Python
 
     @property
-    def query(self):
-        """Id or name of the query picture."""
-        return self._query.name
-
-    @property
     def region(self):
         """The `Region` that is searched for."""
         return self._region

@@ -38,6 +38,11 @@ class QueryPage(Explorer):
                 cropper.on(event, self._guarded(action))
             cropper.on("problem", lambda sentence: self._status.say(sentence, problem=True))
 
+    @property
+    def query(self):
+        """Id or name of the query."""
+        return self._query.name
+
     def _mark_query(self, query):
         self._picker.grid.selected = query.name if query.images is self.queries else ""
 

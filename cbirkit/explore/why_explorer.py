@@ -1,0 +1,222 @@
+"""`WhyExplorer`: choose two images, and see where their similarity comes from, by several methods."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ipywidgets import Dropdown
+
+from cbirkit import explain
+from cbirkit.plots import Section, Tile, View
+
+from .attack_lab import fitting
+from .explorer import whole_number
+from .queries import Judge, SearchResult, as_query, checked_retrievers, find
+from .query_explorer import QueryPage
+from .widgets import TileGrid, labelled
+
+MOST_PIXELS = 256  # of the longer side of what is explained
+HIDDEN = 5  # the best fifth of a map is hidden
+METHODS = {
+    "occlusion": explain.occlusion,
+    "RISE": lambda *pair, **how: explain.rise(*pair, n_masks=100, **how),
+    "Grad-CAM": lambda *pair, fill: explain.grad_cam(*pair),
+    "integrated gradients": explain.integrated_gradients,
+    "random map": lambda _, query, image, fill: np.random.default_rng(0).random(image.shape[:2]),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Why:
+    """Two images, explained.
+
+    Attributes
+    ----------
+    query, image : ndarray (h, w, 3), uint8
+    similarity : float
+        Cosine of their embeddings.
+    maps : dict of ndarray (h, w)
+        By method, of `image`; "random map" is there to compare with.
+    losses : dict of float
+        What the similarity loses when the best fifth of each map is hidden.
+    problems : dict of str
+        Why a method gives no map here.
+    found : SearchResult
+        The neighbours of the query.
+    """
+
+    query: np.ndarray
+    image: np.ndarray
+    similarity: float
+    maps: dict
+    losses: dict
+    problems: dict
+    found: SearchResult
+
+
+class WhyExplorer(QueryPage):
+    """Pick a query, click one of its neighbours, and see maps of what in that image is similar to the query.
+
+    Under each map stands what the similarity loses when the fifth of the image that the map marks highest is hidden: the more,
+    the better the map. A random map is there to compare with.
+
+    Parameters
+    ----------
+    retriever : Retriever
+        Fitted. With a `Deep` encoder there are maps by gradients too.
+    queries : ImageCollection, optional
+        To pick from. Default: the indexed images.
+    query : str, path, PIL image or array, optional
+    other : str, optional
+        Id of the indexed image that is explained. Default: the nearest.
+    fill : {"blur", "grey"}
+        What hidden parts are replaced by.
+    k : int
+        Neighbours to show.
+    by : str, optional
+        Column that a right result shares with the query.
+
+    Attributes
+    ----------
+    shown : Why
+
+    Raises
+    ------
+    TypeError, ValueError
+        No retriever, one without images, an unknown query, image, fill or column.
+
+    Examples
+    --------
+    >>> WhyExplorer(retriever, query="mug.jpg")                                  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, retriever, *, queries=None, query=None, other=None, fill="blur", k=8, by=None
+    ):
+        self._retriever = next(iter(checked_retrievers(retriever).values()))
+        self._judge, self._k = Judge(by), whole_number(k, "k", 1, 48)
+        images = self._retriever.images
+        self._fill = Dropdown(options=explain.FILLS, description="hidden by")
+        self._maps = TileGrid(tile_size=150, heading="Why are these two similar?")
+        self._found = TileGrid(tile_size=104, heading="Click a neighbour to explain it")
+        controls = [labelled(self._fill, "What hidden parts are replaced by", label="64px")]
+        grids = [self._maps, self._found]
+        self._make_page(images, queries, judge=self._judge, grids=grids, controls=controls)
+        query = self.queries.ids[0] if query is None else query
+        self._explain(as_query(query, [self.queries, images]), other, fill)
+        self._found.on("pick", self._guarded(lambda name: self.explain(other=name)))
+        self._on_value([self._fill], self._again)
+
+    @property
+    def other(self):
+        """Id of the image that is explained."""
+        return self._other
+
+    def explain(self, query=None, *, other=None, fill=None):
+        """Change the query or the image, and return what is then shown; a new query is explained with its nearest image.
+
+        Returns
+        -------
+        Why
+
+        Raises
+        ------
+        ValueError
+            As for the class; nothing changes then.
+        """
+        if query is None:
+            query, other = self._query, other or self._other
+        known = [self.queries, self._retriever.images]
+        self._explain(as_query(query, known), other, fill or self._fill.value)
+        return self.shown
+
+    def __repr__(self):
+        return f"WhyExplorer(query {self.query!r}, explained: {self.other!r})"
+
+    # ------------------------------------------------------------------ explaining and showing
+
+    _quiet = False
+
+    def _ask(self, query):
+        self.explain(query)
+
+    def _again(self):
+        if not self._quiet:
+            self.explain()
+
+    def _explain(self, query, other, fill):
+        """Explain first, so that nothing changes on the page if that fails."""
+        images, encoder = self._retriever.images, self._retriever.encoder_
+        pixels = fitting(query.pixels(), MOST_PIXELS)
+        how = {"judge": self._judge, "thumbnails": self._thumbnails}
+        found = find(self._retriever, query, self._k, **how)
+        if other is None:
+            if not found.tiles:
+                raise ValueError("there is no other image to explain; index at least two")
+            other = found.tiles[0].id
+        elif other not in images.table.index:
+            raise ValueError(f"no indexed image has the id {other!r}; click on a neighbour")
+        image = fitting(images[other], MOST_PIXELS)
+        vector, maps, losses, problems = explain.embedding(encoder, pixels), {}, {}, {}
+        for name, method in METHODS.items():
+            try:
+                maps[name] = method(encoder, vector, image, fill=fill)
+            except (TypeError, ValueError, ImportError) as problem:
+                problems[name] = str(problem)
+                continue
+            curve = explain.curve(encoder, vector, image, maps[name], steps=HIDDEN, fill=fill)
+            losses[name] = float(curve[0] - curve[1])
+        similarity = float(curve[0])
+        self.shown = Why(pixels, image, similarity, maps, losses, problems, found)
+        self._query, self._other = query, other
+        self._quiet, self._fill.value = True, fill
+        self._quiet = False
+        self._maps.show(self._tiles(), summary=self._told())
+        self._found.show(found.tiles, summary=found.judged)
+        self._found.selected = other
+        self._mark_query(query)
+        self._status.say(self._sentence())
+
+    def _tiles(self):
+        shown = self.shown
+        both = ((self.query, shown.query, "query"), (self._other, shown.image, "image"))
+        tiles = [Tile(name, one, f"{kind} {name}", name, kind) for name, one, kind in both]
+        for name, saliency in shown.maps.items():
+            lost = f"loses {shown.losses[name]:.3f}"
+            told = f"map by {name}: the similarity {lost} without its best fifth"
+            tiles.append(Tile(name, heated(shown.image, saliency), told, name, lost))
+        return tiles
+
+    def _told(self):
+        return "; ".join(f"no {name}: {why}" for name, why in self.shown.problems.items())
+
+    def _sentence(self):
+        maps = {name: loss for name, loss in self.shown.losses.items() if name != "random map"}
+        best = max(maps, key=maps.get)
+        return (
+            f"{self.query} and {self._other}: similarity {self.shown.similarity:.3f}. Without the best fifth of {best} "
+            f"it loses {maps[best]:.3f}, without a random fifth {self.shown.losses['random map']:.3f}."
+        )
+
+    def _view(self):
+        pictures = Section("Why are these two similar?", self._told(), self._tiles(), size=2)
+        found = Section("Neighbours", self.shown.found.judged, self.shown.found.tiles)
+        return View("Why", self._sentence(), [pictures, found])
+
+
+def heated(image, saliency):
+    """An image in grey, orange where a map is high, with a white cross at its maximum: (h, w, 3), uint8.
+
+    Examples
+    --------
+    >>> heated(np.zeros((9, 9, 3), np.uint8), np.eye(9))[8, 8].tolist()
+    [230, 159, 0]
+    """
+    low, high = float(saliency.min()), float(saliency.max())
+    heat = (np.asarray(saliency, np.float32) - low) / max(high - low, 1e-12)
+    grey = np.repeat(60 + 0.6 * image.mean(axis=2, keepdims=True), 3, axis=2)
+    mixed = grey + heat[..., None] ** 1.5 * (np.array([230, 159, 0]) - grey)
+    y, x = np.unravel_index(saliency.argmax(), saliency.shape)
+    arm = max(1, min(heat.shape) // 24)
+    if arm > 1:
+        mixed[max(y - arm, 0) : y + arm + 1, x] = mixed[y, max(x - arm, 0) : x + arm + 1] = 255
+    return mixed.round().astype(np.uint8)
