@@ -562,8 +562,8 @@ assert pointing.loc["RISE", "mosaic"] > pointing.loc["random blobs", "mosaic"] +
 
 # %% [markdown]
 # On all three kinds of picture, every method tells the network's own important pixels better than blobs do. **Yet on
-# photographs no method points better than the centre prior**, since people put things in the middle, and in scenes most
-# maxima miss the object. Both can be true: with one vector per image, the similarity comes from the table and the light as
+# photographs, no method's pointing can be told from that of the centre prior** (20 pairs), since people put things in
+# the middle, and in scenes most maxima miss the object. Both can be true: with one vector per image, the similarity comes from the table and the light as
 # well ([notebook 14](14_object_retrieval.ipynb)). A map that misses the object need not be a bad map. It may be a good map
 # of a network that looks elsewhere.
 
