@@ -5,7 +5,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cbirkit.nets.pooling import gem_pool, mac_pool, rmac_pool, rmac_regions, spoc_pool
+from cbirkit.nets.pooling import (
+    attention_pool,
+    crow_pool,
+    gem_pool,
+    mac_pool,
+    rmac_pool,
+    rmac_regions,
+    spoc_pool,
+)
 
 
 @pytest.fixture
@@ -98,3 +106,45 @@ def test_rmac_refuses_no_levels(maps):
     with pytest.raises(ValueError, match="levels=0"):
         rmac_pool(maps, levels=0)
     assert torch.isfinite(rmac_pool(torch.zeros(1, 3, 4, 4))).all()
+
+
+def test_attention_pool_is_a_weighted_mean(maps):
+    weights = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(1))
+    for image, own, row in zip(
+        maps.tolist(), weights.tolist(), attention_pool(maps, weights), strict=True
+    ):
+        total = sum(map(sum, own))
+        for channel, value in zip(image, row, strict=True):
+            pairs = [
+                (x, w) for xs, ws in zip(channel, own, strict=True) for x, w in zip(xs, ws, strict=True)
+            ]
+            assert float(value) == pytest.approx(sum(x * w for x, w in pairs) / total, rel=1e-5)
+    torch.testing.assert_close(attention_pool(maps, torch.ones(2, 5, 7)), spoc_pool(maps))
+    torch.testing.assert_close(attention_pool(maps, 9 * weights), attention_pool(maps, weights))
+
+
+def test_attention_pool_names_weights_of_another_shape(maps):
+    with pytest.raises(ValueError, match="one for each position"):
+        attention_pool(maps, torch.ones(2, 7, 5))
+
+
+@pytest.mark.parametrize("spatial", [True, False])
+@pytest.mark.parametrize("channel", [True, False])
+def test_crow(maps, spatial, channel):
+    maps = maps - 1.0  # some below 0, which count as 0
+    maps[:, 1] = -1.0  # a channel that never fires
+    found = crow_pool(maps, spatial=spatial, channel=channel)
+    for image, row in zip(maps.clamp(min=0).tolist(), found, strict=True):
+        cells = [(y, x) for y in range(5) for x in range(7)]
+        energy = {(y, x): sum(one[y][x] for one in image) for y, x in cells}
+        length = sum(e * e for e in energy.values()) ** 0.5
+        firing = [sum(one[y][x] > 0 for y, x in cells) / len(cells) for one in image]
+        for k, one in enumerate(image):
+            place = {c: (energy[c] / length) ** 0.5 if spatial else 1.0 for c in cells}
+            expected = sum(place[y, x] * one[y][x] for y, x in cells)
+            rare = np.log(sum(firing) / firing[k]) if firing[k] else 0.0
+            assert float(row[k]) == pytest.approx(expected * (rare if channel else 1), rel=1e-4)
+
+
+def test_crow_of_empty_maps_is_zero():
+    assert crow_pool(torch.zeros(1, 3, 2, 2)).tolist() == [[0.0, 0.0, 0.0]]

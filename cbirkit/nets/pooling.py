@@ -1,4 +1,7 @@
-"""From feature maps (n, c, h, w) to vectors (n, c): SPoC (average), MAC (maximum), GeM and R-MAC. None of them normalises its result."""
+"""From feature maps (n, c, h, w) to vectors (n, c): SPoC (average), MAC (maximum), GeM, R-MAC, CroW, and a mean with given weights.
+
+None of them normalises its result.
+"""
 
 from torch.nn.functional import normalize
 
@@ -119,6 +122,74 @@ def _starts(length, side, number):
     """Where `number` segments of `side` begin so that they spread evenly over `length`."""
     gap = (length - side) / max(1, number - 1)
     return [int(gap * i) for i in range(number)]
+
+
+def attention_pool(maps, weights):
+    """Mean over positions with weights of each image, (n, c, h, w) and (n, h, w) -> (n, c).
+
+    Parameters
+    ----------
+    maps : tensor (n, c, h, w)
+    weights : tensor (n, h, w)
+        Not below 0, and above 0 somewhere in each image; divided by their sum here.
+
+    Raises
+    ------
+    ValueError
+        The weights have another shape.
+
+    References
+    ----------
+    Noh, Araujo, Sim, Weyand and Han, "Large-scale image retrieval with attentive deep local features", ICCV 2017,
+    arXiv 1612.06321. There the weighted sum is not divided by the sum of the weights, which a cosine does not see.
+
+    Examples
+    --------
+    >>> import torch
+    >>> attention_pool(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[1.0, 3.0]]]))
+    tensor([[2.5000]])
+    """
+    if weights.shape != (len(maps), *maps.shape[-2:]):
+        raise ValueError(
+            f"weights have the shape {tuple(weights.shape)}; maps of shape {tuple(maps.shape)} need one for each position, (n, h, w)"
+        )
+    weights = weights / weights.sum(dim=(-2, -1), keepdim=True)
+    return (maps * weights[:, None]).sum(dim=(-2, -1))
+
+
+def crow_pool(maps, *, spatial=True, channel=True):
+    """Cross-dimensional weighting, (n, c, h, w) -> (n, c): positions by what fires there, channels by how rarely they fire.
+
+    With the values below 0 set to 0, S the sum over channels and Q_k the fraction of positions where channel k is above 0, the
+    weight of a position is ``sqrt(S / ||S||)``, that of a channel ``log(sum of all Q / Q_k)``, 0 where Q_k is 0.
+
+    Parameters
+    ----------
+    maps : tensor (n, c, h, w)
+    spatial, channel : bool
+        Leave out one of the two kinds of weights.
+
+    References
+    ----------
+    Kalantidis, Mellina and Osindero, "Cross-dimensional weighting for aggregated deep convolutional features", ECCV workshops 2016,
+    arXiv 1512.04065.
+
+    Examples
+    --------
+    >>> import torch
+    >>> crow_pool(torch.tensor([[[[3.0, 4.0]], [[0.0, 2.0]]]]), spatial=False)
+    tensor([[2.8383, 2.1972]])
+    """
+    maps = maps.clamp(min=0)
+    pooled = maps.sum(dim=(-2, -1))
+    if spatial:
+        energy = maps.sum(dim=1, keepdim=True)  # (n, 1, h, w)
+        pooled = (maps * normalize(energy.flatten(1)).view_as(energy).sqrt()).sum(dim=(-2, -1))
+    if channel:
+        firing = (maps > 0).float().mean(dim=(-2, -1))  # (n, c)
+        rarity = firing.sum(dim=1, keepdim=True) / firing.clamp(min=1e-12)
+        pooled = pooled * rarity.where(firing > 0, 1).log()
+    return pooled
 
 
 POOLINGS = {"average": spoc_pool, "max": mac_pool, "gem": gem_pool, "rmac": rmac_pool}
