@@ -298,7 +298,7 @@ candidates = [("mean", "", fixed(spoc_pool)), ("max", "", fixed(mac_pool)), ("ma
 candidates += [("GeM", f"p = {p}", fixed(gem_pool, p=p)) for p in (2.0, 3.0, 4.0, 6.0, 8.0)]
 candidates += [("CroW, positions", "", fixed(crow_pool, channel=False))]
 candidates += [("CroW, channels", "", fixed(crow_pool, spatial=False)), ("CroW, both", "", fixed(crow_pool))]
-candidates += [("centre prior", f"σ = {s}", partial(centre_prior, sigma=s)) for s in (0.06, 0.08, 0.12, 0.2)]
+candidates += [("centre prior", f"σ = {s}", partial(centre_prior, sigma=s)) for s in (0.03, 0.06, 0.08, 0.12, 0.2)]
 candidates += [("contrast", f"power {p}", partial(contrast, power=p)) for p in (1, 3, 6, 9, 12, 16)]
 
 # %%
@@ -311,17 +311,21 @@ tried = pd.DataFrame(rows, columns=["method", "layer", "setting", "validation", 
 best = tried.loc[tried.groupby("method")["validation"].idxmax()].set_index("method")
 
 # %% [markdown]
-# Now the trained heads, each at each layer, with the same number of steps. Three of them are controls:
+# Now the trained heads, each at each layer, with the same number of steps. **Attention** learns nothing but weights: what
+# is compared is still the frozen vectors, averaged. **Attention + linear** also learns a projection to 128 dimensions.
+# Two more tell what brings the gain:
 #
-# - **uniform + linear**: all weights equal, and a linear layer to 128 dimensions that is trained. If it does as well as
-#   **attention + linear**, training helped, not attention.
+# - **uniform + linear**: the same projection, trained as long, on the plain mean. If it does as well as **attention +
+#   linear**, training helped, not attention.
 # - **SE**: learned weights of channels, none of positions.
 
 
 # %%
 class Uniform(Head):
-    def weights(self, maps):
-        return maps.new_full((len(maps), *maps.shape[2:]), 1 / maps[0, 0].numel())
+    """No attention: every position counts alike."""
+
+    def pool(self, maps):
+        return maps.mean(dim=(2, 3))
 
 
 # %%
@@ -448,19 +452,23 @@ ax.set_title("blue: trained heads, vermillion: fixed, grey: controls", fontsize=
 plots.show(plots.describe(fig, "Difference in mAP to GeM of each method, with intervals over categories; attention heads lead."))
 
 # %% [markdown]
-# - Learned attention gains far more over GeM than the centre prior does, and more than contrast, the best pooling that
-#   nobody trained. On this set the last two are strong: much of what attention seems to bring comes without it.
-# - The gain is in *this* picture's weights: shuffled, or taken from another picture, they lose nearly all of it.
-# - A linear layer alone (uniform) brings little. On top of attention it brings more.
-# - The mask is no upper bound. It says which cells belong to the object; the head also learns which of them tell
-#   categories apart, and at this grid a mask cannot separate them.
+# - Learned attention is ahead of GeM by much, and of the centre prior and of contrast by about half as much. Those two
+#   are level with each other, and need no training: much of what one might credit to learning comes without it.
+# - The gain is in *this* picture's weights: shuffled, or taken from another picture, they are worth nothing. The average
+#   map, a learned centre prior, keeps little.
+# - Training a projection alone (uniform + linear) brings as much as contrast. On top of attention it still adds to it, so
+#   the two gains are not the same one.
+# - The mask is no upper bound: attention is at least level with it. A mask says which cells belong to the object; the
+#   head may also learn which of them tell categories apart.
 
 # %% tags=["claim"]
 for other in ("GeM", "centre prior", "contrast", "average map", "of another picture"):
     assert interval(scores["attention"] - scores[other])[0] > 0.02, other
 assert interval(scores["attention + linear"] - scores["uniform + linear"])[0] > 0.02
 assert scores["attention"].mean() - scores["random scorer"].mean() > 0.2
-assert scores["attention"].mean() > scores["mask (oracle)"].mean() - 0.03
+assert scores["attention"].mean() > scores["mask (oracle)"].mean() - 0.01
+assert abs(scores["contrast"].mean() - scores["centre prior"].mean()) < 0.03
+assert max(scores["shuffled"].mean(), scores["of another picture"].mean()) < scores["mean"].mean() - 0.02
 assert scores["attention + linear"].mean() > scores["attention"].mean() + 0.02
 
 # %% [markdown]
@@ -541,7 +549,7 @@ pd.DataFrame(rows, columns=["method", "hits", "low", "high"]).round(3)
 
 # %% [markdown]
 # Attention hits far more often than the middle (the average map peaks there). But contrast hits nearly as often, and
-# finds clearly less. **A map that points well need not rank well**: the game looks at one cell per picture; the search
+# its vectors find clearly less. **A map that points well need not rank well**: the game looks at one cell per picture; the search
 # uses the weights of all.
 
 # %% tags=["claim"]
@@ -579,14 +587,19 @@ gaps = {size: [with_interval(rows["attention"] - rows[kind]) for kind in kinds_o
 pd.DataFrame(gaps, index=[f"attention minus {kind}" for kind in kinds_of[1:]])
 
 # %% [markdown]
-# It beats the area prior clearly. Against the middle of the picture it is ahead only at the finer grid: photographers
-# aim well.
+# It beats the area prior clearly: something of what it learned on tables holds for photographs. Against the middle of
+# the picture it is ahead only at the finer grid, for photographers aim well. Whether it points better than contrast,
+# which learned nothing, cannot be told from so few pictures.
 
 # %% tags=["record"]
-gap = {size: (rows["attention"] - rows["centre"]).to_numpy()[again].mean(axis=1) for size, rows in photo.items()}
+gap = {}
+for size, rows in photo.items():
+    gap[size] = (rows["attention"] - rows["centre"]).to_numpy()[again].mean(axis=1)
 above_area = (photo[160]["attention"] - photo[160]["area"]).to_numpy()[again].mean(axis=1)
 assert np.quantile(above_area, 0.025) > 0.1
-assert np.quantile(gap[320], 0.025) > 0 and np.quantile(gap[160], 0.025) < 0
+assert np.quantile(gap[320], 0.025) > 0.02 and np.quantile(gap[160], 0.025) < 0
+for rows in photo.values():
+    assert np.quantile((rows["attention"] - rows["contrast"]).to_numpy()[again].mean(axis=1), 0.025) < 0
 
 # %% [markdown]
 # ## Local features that attention chose (extra)
@@ -878,7 +891,7 @@ checks.check_rare_weights(solution_rare_weights)
 #
 # - Attention pooling is a weighted mean whose weights are learned. A scorer of two layers, trained for seconds on a
 #   frozen map, finds objects of categories that it has never met.
-# - Compare it with the cheap rivals: a centre prior and contrast bring much of the gain here without training.
+# - Compare it with the cheap rivals: a centre prior and contrast each bring about half of the gain without training.
 # - Weights of channels cannot leave out a background. Weights of positions can.
 # - Pointing well and ranking well are two things; report both.
 # - Attention does not know the query. Where a picture holds several objects, it keeps them all;
