@@ -116,7 +116,9 @@ def test_attention_pool_is_a_weighted_mean(maps):
         total = sum(map(sum, own))
         for channel, value in zip(image, row, strict=True):
             pairs = [
-                (x, w) for xs, ws in zip(channel, own, strict=True) for x, w in zip(xs, ws, strict=True)
+                (x, w)
+                for xs, ws in zip(channel, own, strict=True)
+                for x, w in zip(xs, ws, strict=True)
             ]
             assert float(value) == pytest.approx(sum(x * w for x, w in pairs) / total, rel=1e-5)
     torch.testing.assert_close(attention_pool(maps, torch.ones(2, 5, 7)), spoc_pool(maps))

@@ -24,7 +24,15 @@ from cbirkit.encoders import Deep
 from cbirkit.images.files import read_image
 
 OUT = Path(__file__).resolve().parent.parent / "data" / "attention_pointing.csv"
-LAYER, SIZE, SIZES, SEEDS, STEPS, BATCH, RATE = "blocks.5", 160, (160, 320), (0, 1, 2), 200, 64, 5e-3
+LAYER, SIZE, SIZES, SEEDS, STEPS, BATCH, RATE = (
+    "blocks.5",
+    160,
+    (160, 320),
+    (0, 1, 2),
+    200,
+    64,
+    5e-3,
+)
 
 
 def tokens(pictures, size):
@@ -39,11 +47,17 @@ def trained_scorer(seed):
     objects = datasets.load_tabletop()
     seen = np.unique(objects.labels[objects.column("seen_category")])
     names = np.random.RandomState(seed).permutation(seen)[12:]
-    pictures = objects[np.isin(objects.labels, names) & np.isin(objects.column("view"), (0, 2, 4, 6))]
-    x, y = tokens(tqdm(list(pictures)), SIZE), torch.from_numpy(np.unique(pictures.labels, return_inverse=True)[1])
+    pictures = objects[
+        np.isin(objects.labels, names) & np.isin(objects.column("view"), (0, 2, 4, 6))
+    ]
+    x = tokens(tqdm(list(pictures)), SIZE)
+    y = torch.from_numpy(np.unique(pictures.labels, return_inverse=True)[1])
     mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1))
     torch.manual_seed(seed)
-    scorers = [nn.Sequential(nn.Linear(x.shape[2], 64), nn.ReLU(), nn.Linear(64, 1), nn.Softplus()) for _ in range(2)]
+    scorers = [
+        nn.Sequential(nn.Linear(x.shape[2], 64), nn.ReLU(), nn.Linear(64, 1), nn.Softplus())
+        for _ in range(2)
+    ]
     scorer, classifier = scorers[0], nn.Linear(x.shape[2], len(names))
     parameters = [*scorer.parameters(), *classifier.parameters()]
     optimizer = torch.optim.AdamW(parameters, RATE)
@@ -52,7 +66,9 @@ def trained_scorer(seed):
         rows = torch.randint(len(x), (BATCH,))
         scores = scorer((x[rows] - mean) / std)  # (n, positions, 1)
         pooled = (scores / scores.sum(dim=1, keepdim=True) * x[rows]).sum(dim=1)
-        loss = nn.functional.cross_entropy(classifier((pooled - mean) / std), y[rows], label_smoothing=0.05)
+        loss = nn.functional.cross_entropy(
+            classifier((pooled - mean) / std), y[rows], label_smoothing=0.05
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -64,14 +80,14 @@ def masked_photographs(folder):
     """Names, pictures (RGB uint8) and the union of the masks (bool) of the photographs that have masks."""
     told = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
     for image in told["images"]:
-        outlines = [o for o in told["annotations"] if o["image_id"] == image["id"] and isinstance(o["segmentation"], list)]
-        if not outlines:
-            continue
         mask = np.zeros((image["height"], image["width"]), np.uint8)
-        for outline in outlines:
-            for polygon in outline["segmentation"]:
-                cv2.fillPoly(mask, [np.round(np.reshape(polygon, (-1, 2))).astype(np.int32)], 1)
-        yield image["id"], read_image((folder / "images" / image["file_name"]).read_bytes()), mask > 0
+        for outline in told["annotations"]:
+            if outline["image_id"] == image["id"] and isinstance(outline["segmentation"], list):
+                for polygon in outline["segmentation"]:
+                    cv2.fillPoly(mask, [np.round(np.reshape(polygon, (-1, 2))).astype(np.int32)], 1)
+        if mask.any():
+            picture = read_image((folder / "images" / image["file_name"]).read_bytes())
+            yield image["id"], picture, mask > 0
 
 
 def hits(scores, masks):
@@ -79,7 +95,9 @@ def hits(scores, masks):
     side = round(scores.shape[1] ** 0.5)
     rows, columns = np.divmod(np.argmax(scores, axis=1), side)
     centres = (np.stack([rows, columns], axis=1) + 0.5) / side
-    places = [(centre * mask.shape).astype(int) for centre, mask in zip(centres, masks, strict=True)]
+    places = [
+        (centre * mask.shape).astype(int) for centre, mask in zip(centres, masks, strict=True)
+    ]
     return [int(mask[tuple(place)]) for place, mask in zip(places, masks, strict=True)]
 
 
@@ -89,17 +107,17 @@ def pointing_rows(folder):
     tables = []
     for size in SIZES:
         maps = tokens(list(pictures), size)
-        side = round(maps.shape[1] ** 0.5)
-        y, x = np.divmod(np.arange(side**2), side)
         found = {
             "contrast": (maps - maps.mean(dim=1, keepdim=True)).norm(dim=2).numpy(),
-            "centre": np.tile(-np.hypot(y - (side - 1) / 2, x - (side - 1) / 2), (len(maps), 1)),
+            "centre": np.ones((len(maps), 1)),  # one cell: the middle of the picture
         }
         with torch.inference_mode():
             for seed, (learned, at_random) in zip(SEEDS, pairs, strict=True):
                 found[f"attention_{seed}"] = learned(maps).numpy()
                 found[f"random_{seed}"] = at_random(maps).numpy()
-        table = pd.DataFrame({"image": names, "size": size, "area": [round(m.mean(), 4) for m in masks]})
+        table = pd.DataFrame(
+            {"image": names, "size": size, "area": [round(m.mean(), 4) for m in masks]}
+        )
         tables.append(table.assign(**{name: hits(scores, masks) for name, scores in found.items()}))
     return pd.concat(tables)
 

@@ -4,7 +4,15 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, call, describe, error_sentence, not_a_function, not_attempted, run_check
+from .running import (
+    Verdict,
+    call,
+    describe,
+    error_sentence,
+    not_a_function,
+    not_attempted,
+    run_check,
+)
 
 _SECONDS = 30.0
 _GAIN = 0.2
@@ -60,8 +68,18 @@ def _pooling_cases():
         ("the highest score at a position that is not valid", random.rand(3, 2, 2), peak, peak < 5),
         ("scores of 1000 and 2000", worked, np.array([[1000.0, 2000.0]]), np.ones((1, 2), bool)),
         ("a single valid position", random.randn(5, 2, 3), random.randn(2, 3), one),
-        ("scores that are whole numbers", random.rand(3, 2, 2), np.array([[2, 0], [-1, 3]]), peak < 5),
-        ("a map with values below 0", random.randn(6, 4, 3), random.randn(4, 3), random.rand(4, 3) < 0.6),
+        (
+            "scores that are whole numbers",
+            random.rand(3, 2, 2),
+            np.array([[2, 0], [-1, 3]]),
+            peak < 5,
+        ),
+        (
+            "a map with values below 0",
+            random.randn(6, 4, 3),
+            random.randn(4, 3),
+            random.rand(4, 3) < 0.6,
+        ),
         ("a map of zeros", np.zeros((3, 2, 2)), random.randn(2, 2), np.ones((2, 2), bool)),
     ]
 
@@ -107,8 +125,8 @@ POOLING_MISTAKES = {
         _pooled(f, _softplus(s * v))
     ),
     "The weighted sum is not divided by the sum of the weights.": lambda f, s, v: (
-        (f * np.where(v, _softplus(s), 0)).sum(axis=(1, 2))
-    ),
+        f * np.where(v, _softplus(s), 0)
+    ).sum(axis=(1, 2)),
     "The sum is divided by the number of positions, not by the sum of the weights.": lambda f, s, v: (
         (f * np.where(v, _softplus(s), 0)).sum(axis=(1, 2)) / v.sum()
     ),
@@ -185,7 +203,11 @@ def _pointing_cases():
     ]
     for n in range(8):
         shape = random.randint(2, 7, 2)
-        yield f"random map {n + 1}", random.rand(*shape), random.rand(*random.randint(7, 30, 2)) < 0.4
+        yield (
+            f"random map {n + 1}",
+            random.rand(*shape),
+            random.rand(*random.randint(7, 30, 2)) < 0.4,
+        )
 
 
 def _covered(weights, mask):
@@ -258,7 +280,10 @@ def check_rare_weights(answer):
     if complaint:
         return Verdict("rare_weights", "not yet", complaint)
     distance = np.linalg.norm(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1)
-    ours, theirs = _on_object(np.asarray(outcome.value, float), truth), _on_object(distance**6, truth)
+    ours, theirs = (
+        _on_object(np.asarray(outcome.value, float), truth),
+        _on_object(distance**6, truth),
+    )
     told = f"{ours:.3f} of your weight lies on the objects, {theirs:.3f} of that of the distance to the mean"
     if ours >= theirs + _GAIN:
         return Verdict("rare_weights", "passed", f"{told}.", 1.0)
