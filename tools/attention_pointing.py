@@ -47,9 +47,8 @@ def trained_scorer(seed):
     objects = datasets.load_tabletop()
     seen = np.unique(objects.labels[objects.column("seen_category")])
     names = np.random.RandomState(seed).permutation(seen)[12:]
-    pictures = objects[
-        np.isin(objects.labels, names) & np.isin(objects.column("view"), (0, 2, 4, 6))
-    ]
+    views = np.isin(objects.column("view"), (0, 2, 4, 6))
+    pictures = objects[np.isin(objects.labels, names) & views]
     x = tokens(tqdm(list(pictures)), SIZE)
     y = torch.from_numpy(np.unique(pictures.labels, return_inverse=True)[1])
     mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1))
@@ -66,11 +65,9 @@ def trained_scorer(seed):
         rows = torch.randint(len(x), (BATCH,))
         scores = scorer((x[rows] - mean) / std)  # (n, positions, 1)
         pooled = (scores / scores.sum(dim=1, keepdim=True) * x[rows]).sum(dim=1)
-        loss = nn.functional.cross_entropy(
-            classifier((pooled - mean) / std), y[rows], label_smoothing=0.05
-        )
+        logits = classifier((pooled - mean) / std)
         optimizer.zero_grad()
-        loss.backward()
+        nn.functional.cross_entropy(logits, y[rows], label_smoothing=0.05).backward()
         optimizer.step()
         schedule.step()
     return [lambda maps, net=net: net((maps - mean) / std)[..., 0] for net in scorers]
@@ -95,10 +92,8 @@ def hits(scores, masks):
     side = round(scores.shape[1] ** 0.5)
     rows, columns = np.divmod(np.argmax(scores, axis=1), side)
     centres = (np.stack([rows, columns], axis=1) + 0.5) / side
-    places = [
-        (centre * mask.shape).astype(int) for centre, mask in zip(centres, masks, strict=True)
-    ]
-    return [int(mask[tuple(place)]) for place, mask in zip(places, masks, strict=True)]
+    pairs = zip(centres, masks, strict=True)
+    return [int(mask[tuple((centre * mask.shape).astype(int))]) for centre, mask in pairs]
 
 
 def pointing_rows(folder):
@@ -112,12 +107,11 @@ def pointing_rows(folder):
             "centre": np.ones((len(maps), 1)),  # one cell: the middle of the picture
         }
         with torch.inference_mode():
-            for seed, (learned, at_random) in zip(SEEDS, pairs, strict=True):
-                found[f"attention_{seed}"] = learned(maps).numpy()
-                found[f"random_{seed}"] = at_random(maps).numpy()
-        table = pd.DataFrame(
-            {"image": names, "size": size, "area": [round(m.mean(), 4) for m in masks]}
-        )
+            for seed, two in zip(SEEDS, pairs, strict=True):
+                for kind, scorer in zip(("attention", "random"), two, strict=True):
+                    found[f"{kind}_{seed}"] = scorer(maps).numpy()
+        area = [round(mask.mean(), 4) for mask in masks]
+        table = pd.DataFrame({"image": names, "size": size, "area": area})
         tables.append(table.assign(**{name: hits(scores, masks) for name, scores in found.items()}))
     return pd.concat(tables)
 
