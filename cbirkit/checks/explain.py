@@ -52,6 +52,7 @@ def _pointing_cases():
         ("a map of zeros", np.zeros((4, 6)), corner),
         ("a map with all values below 0", below, corner),
         ("most of the mass in the mask, the maximum outside", heavy, corner),
+        ("a value far below 0 in the mask, the maximum outside", low - 5 * high, corner),
         ("an empty mask", high, np.zeros((4, 6), bool)),
         ("a mask of the whole image", low, np.ones((4, 6), bool)),
         ("a map of one pixel", np.array([[3.0]]), np.array([[True]])),
@@ -237,10 +238,9 @@ def _deleted(image, fill, saliency, n, sign=-1):
     return out
 
 
-def _curve(score, image, fill, saliency, steps, sign=-1, swap=False):
+def _curve(score, image, fill, saliency, steps, sign=-1):
     counts = np.linspace(0, saliency.size, steps + 1).round()
-    start, end = (fill, image) if swap else (image, fill)
-    return np.array([score(_deleted(start, end, saliency, n, sign)) for n in counts])
+    return np.array([score(_deleted(image, fill, saliency, n, sign)) for n in counts])
 
 
 def _trapezoids(values):
@@ -271,9 +271,8 @@ def _deletion_cases():
 
 
 DELETION_MISTAKES = {
-    "You delete the least important pixels first.": lambda *a: _trapezoids(_curve(*a, sign=1)),
-    "This is insertion: the fill becomes the image. Deletion begins with the image.": lambda *a: (
-        _trapezoids(_curve(*a, swap=True))
+    "The least important pixels go first, or the fill becomes the image (insertion, which gives the same): begin with the image and delete the most important.": lambda *a: (
+        _trapezoids(_curve(*a, sign=1))
     ),
     "This is the mean of the scores: at the ends, trapezoids count half.": lambda *a: float(
         _curve(*a).mean()

@@ -470,13 +470,13 @@ on_sticker.round(2)
 # %%
 fig, axes = plt.subplots(2, 5, figsize=(10, 4.2), layout="constrained")
 for row, name in zip(axes, networks, strict=True):
-    one = examples[name, 0]
+    one = examples[name, 1]
     row[0].imshow(one["image"])
     row[0].set_title(f"{name}: image", fontsize=10)
     row[0].axis("off")
     for ax, (method, saliency) in zip(row[1:], one["maps"].items(), strict=True):
         overlay(ax, one["image"], saliency, method)
-plots.show(plots.describe(fig, "Four maps for the network with the shortcut, upper row, and for its control; a cross marks each maximum."))
+plots.show(plots.describe(fig, "Four maps of one pair for the network with the shortcut, upper row, and its control; a cross marks each maximum."))
 
 # %% tags=["claim"]
 assert p_at_1.loc["goes with the category", "shortcut"] > 0.9 and p_at_1.loc["of another category", "shortcut"] < 0.4
