@@ -259,3 +259,94 @@ def test_bad_expansion_is_refused(change, words):
     queries, database = arguments.pop("queries"), arguments.pop("database")
     with pytest.raises(ValueError, match=words):
         rerank.expand_queries(queries, database, ranking, **arguments)
+
+
+def diffused(database, queries, *, k, alpha, gamma, n_start):
+    """Scores by loops and a dense solve."""
+    n, x, q = len(database), unit(database), unit(queries)
+    cosines = x @ x.T
+    near = [
+        sorted((i for i in range(n) if i != j), key=lambda i: -cosines[j, i])[:k] for j in range(n)
+    ]
+    A = np.zeros((n, n))
+    for i in range(n):
+        for j in near[i]:
+            if i in near[j]:
+                A[i, j] = max(0, cosines[i, j]) ** gamma
+    degrees = A.sum(axis=1)
+    S = np.array(
+        [
+            [A[i, j] / np.sqrt(degrees[i] * degrees[j]) if A[i, j] else 0 for j in range(n)]
+            for i in range(n)
+        ]
+    )
+    y = np.zeros((len(q), n))
+    for row, one in enumerate(q @ x.T):
+        for i in np.argsort(-one)[:n_start]:
+            y[row, i] = max(0, one[i]) ** gamma
+    return np.linalg.solve(np.eye(n) - alpha * S, y.T).T
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("k", [1, 3, 30])
+def test_diffusion_agrees_with_a_dense_solve_on_and_offline(alpha, k):
+    database, queries = RNG.normal(size=(25, 6)) + 0.5, RNG.normal(size=(4, 6))
+    settings = {"alpha": alpha, "gamma": 2.0, "n_start": 5}
+    expected = diffused(database, queries, k=k, **settings)
+    walk = rerank.Diffusion(k, **settings).fit(database)
+    assert np.allclose(walk.scores(queries), expected, atol=1e-5)
+    assert np.allclose(walk.precompute().scores(queries), expected, atol=1e-5)
+    assert not hasattr(walk.fit(database[:9]), "inverse_")
+    assert (abs(walk.affinity_ - walk.affinity_.T)).max() < 1e-12
+    assert walk.affinity_.diagonal().sum() == 0
+
+
+def test_diffusion_ranks_what_is_reached_first_and_the_rest_by_cosine():
+    angles = np.deg2rad([0, 10, 20, 30, -25, -24, 90])
+    database = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ranking = Ranking.from_distances(1 - database[:1] @ database.T, ["q"], list("abcdefg"))
+    assert "".join(ranking.ids[0]) == "abcfedg"
+    walk = rerank.Diffusion(2, alpha=0.9, n_start=1).fit(database)
+    again = walk.rerank([[1, 0]], ranking)
+    assert "".join(again.ids[0]) == "abcdfeg"
+    assert again.k == 7 and again.protocol == "diffusion, k=2, alpha=0.9"
+    assert walk.rerank([[1, 0]], ranking.top(3)).ids.tolist() == [["a", "b", "c"]]
+
+
+def test_diffusion_leaves_a_query_out_that_was_left_out_and_does_not_start_there():
+    vectors = unit(RNG.normal(size=(8, 5)))
+    ranking = Ranking.from_distances(
+        1 - vectors @ vectors.T, database_ids=list("abcdefgh"), exclude_self=True
+    )
+    walk = rerank.Diffusion(3, n_start=2).fit(vectors)
+    again = walk.rerank(vectors, ranking)
+    assert again.k == 7 and (again.indices >= 0).all()
+    assert not (again.indices == np.arange(8)[:, None]).any()
+    others = walk.scores(vectors, own=np.arange(8))
+    assert not np.allclose(others, walk.scores(vectors))
+
+
+def test_diffusion_meets_zeros_copies_and_one_neighbour():
+    database = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=float)
+    scores = rerank.Diffusion(1, n_start=2).fit(database).scores([[1, 0], [0, 0], [0, -1]])
+    assert np.isfinite(scores).all() and (scores[1] == 0).all()
+    assert (scores[0, :2] > 0).all() and (scores[0, 2:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "database", "queries", "words"),
+    [
+        ({"n_neighbors": 0}, np.eye(3), np.eye(3), "n_neighbors"),
+        ({"n_start": 0}, np.eye(3), np.eye(3), "n_start"),
+        ({"alpha": 1.0}, np.eye(3), np.eye(3), "alpha"),
+        ({"gamma": -1}, np.eye(3), np.eye(3), "gamma"),
+        ({}, np.eye(3) * np.nan, np.eye(3), "NaN"),
+        ({}, np.ones((1, 3)), np.eye(3), "minimum of 2"),
+        ({}, np.eye(3), np.eye(3)[:, :2], "dimensions"),
+        ({}, np.eye(3), np.eye(3)[:2], "vectors of its ids"),
+    ],
+)
+def test_bad_diffusion_is_refused(settings, database, queries, words):
+    ranking = Ranking.from_distances(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=words):
+        rerank.Diffusion(**settings).fit(database).rerank(queries, ranking)

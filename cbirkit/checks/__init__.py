@@ -43,6 +43,12 @@ from .transfer_learning import (
     check_choose_strength,
     check_nearest_class_mean,
 )
+from .transformers_and_graphs import (
+    check_attend,
+    check_better_ranking,
+    check_max_sim,
+    check_propagate,
+)
 
 __all__ = [
     "DEMONSTRATION",

@@ -1,10 +1,11 @@
-"""Improve a ranking by a second look: spatial verification of the first results, and query expansion.
+"""Improve a ranking by a second look: spatial verification of the first results, query expansion, diffusion.
 
 `match_descriptors` and `verify` compare two images; `verify_ranking` re-orders the first results of every query by
 the matches that agree with one homography; `expand_queries` and `query_expansion` search again with the mean of the
-query and what it found.
+query and what it found; `Diffusion` lets similarity spread over the graph of the database's nearest neighbours.
 """
 
+from .diffusion import Diffusion
 from .expansion import expand_queries, query_expansion
 from .verification import (
     SpatialRanking,
@@ -16,6 +17,7 @@ from .verification import (
 )
 
 __all__ = [
+    "Diffusion",
     "SpatialRanking",
     "Verification",
     "describe_images",

@@ -1,0 +1,1128 @@
+# %% [markdown]
+# # 10 · Transformers and graphs: what may a vector learn from its neighbours?
+#
+# **Question.** A patch of an image means more beside the other patches, and an image means more beside the images that
+# resemble it. Transformers average over patches, graph networks over images. What does each bring to retrieval, and
+# when is it not worth its price?
+#
+# **Time:** about a minute and a half to run on two cores, offline; an hour to work through. **Before this:**
+# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for feature maps.
+#
+# <!-- links:start -->
+# Previous: 09_attention (still to come), then [07_metric_learning](07_metric_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [11_hashing](11_hashing.ipynb)
+# <!-- links:end -->
+
+# %% [markdown]
+# ## You will be able to
+#
+# - **write** self-attention in a dozen lines, and say what a mask does to it;
+# - **compare** a small transformer with a small CNN at equal steps, and find out by a control why one wins;
+# - **search** with one vector per patch (MaxSim), and pay for it in bytes knowingly;
+# - **spread** vectors and scores over a graph of neighbours, with the controls that show where the gain comes from.
+
+# %%
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import FunctionTransformer, normalize
+from torch import nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from cbirkit import Ranking, Relevance, Retriever, checks, compare, datasets, evaluate, explore, plots, rerank
+from cbirkit.encoders import Deep
+from cbirkit.nets.conv5 import Conv5
+
+# %%
+SEED = 0
+torch.set_num_threads(1)
+
+# %% [markdown]
+# ## The goal
+#
+# The pictures are **rendered** tabletop scenes: everything about them is known. The network is `lite0`, trained on
+# ImageNet; it has met no rendered picture. Its map of a scene has 6 × 8 cells. We keep them all: 48 **tokens**, one
+# vector per patch. Of a query, a close-up of one object, we keep 5 × 5.
+
+# %%
+singles, scenes = datasets.load_tabletop("objects"), datasets.load_tabletop("scenes")
+database = scenes[scenes.column("split") == "independent"]
+rng = np.random.default_rng(SEED)
+may_ask = [np.flatnonzero((singles.labels == label) & (singles.column("split") == "query")) for label in np.unique(singles.labels)]
+asked = datasets.close_ups(singles[np.concatenate([rng.choice(rows, 2, replace=False) for rows in may_ask])], 96)
+truth = datasets.scene_relevance(asked, database)
+print(f"{len(asked)} queries of {len(may_ask)} categories, {len(database)} scenes")
+
+# %%
+network, middle = Deep("lite0", device="cpu").network, []
+network.blocks[5].register_forward_hook(lambda module, given, output: middle.append(output))
+
+
+def two_maps(images, size):
+    """Maps (n, c, h, w) of a layer below the last, and of the last."""
+    middle.clear()
+    to_tensor = Deep("lite0", size=size, resize="pad", device="cpu").preprocessing
+    with torch.inference_mode():
+        last = [network.forward_features(to_tensor([image])) for image in tqdm(images)]
+    return {"middle": torch.cat(middle).numpy(), "last": torch.cat(last).numpy()}
+
+
+scene_maps = {layer: maps[:, :, 1:7] for layer, maps in two_maps(database, 256).items()}  # rows 0 and 7 are padding
+
+# %%
+query_maps = two_maps(asked, 160)
+masks = torch.tensor(np.stack([asked.mask(i) == 1 for i in range(len(asked))])[:, None].astype(np.float32))
+fractions = F.adaptive_avg_pool2d(masks, 5).numpy().reshape(-1, 25)  # (n, 25): of each patch, how much is the object
+
+
+def tokens_of(maps):
+    """(n, c, h, w) -> (n, h * w, c), each token of length 1."""
+    tokens = maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
+    return tokens / np.maximum(np.linalg.norm(tokens, axis=2, keepdims=True), 1e-12)
+
+
+# %% [markdown]
+# Below: a query, and a scene that holds an object of its category. Each line joins a patch of the query to the patch
+# of the scene that is nearest to it. **Before you go on, predict:**
+#
+# 1. A transformer and a CNN are trained from nothing on a thousand small pictures. Which one wins?
+# 2. One vector per scene, or 48: for what is the price worth paying?
+# 3. On a graph of neighbours you can average without learning anything, or train a graph network. Does training pay?
+
+# %%
+middle_tokens = {"query": tokens_of(query_maps["middle"]), "scene": tokens_of(scene_maps["middle"])}
+large = [(row, i) for row, label in enumerate(asked.labels) for i, things in enumerate(database.column("objects"))
+         if any(t["category"] == label and t["size"] == "large" and t["visible"] > 0.9 for t in things)]  # fmt: skip
+pairs = {pair: (middle_tokens["query"][pair[0]] @ middle_tokens["scene"][pair[1]].T).max(axis=1) @ fractions[pair[0]] for pair in large}
+row, scene = max(pairs, key=pairs.get)
+on_object = np.flatnonzero(fractions[row] > 0.3)
+nearest = (middle_tokens["query"][row][on_object] @ middle_tokens["scene"][scene].T).argmax(axis=1)
+
+# %% tags=["gallery"]
+at_query = np.stack([on_object % 5 + 0.5, on_object // 5 + 0.5], axis=1) * 192 / 5
+at_scene = np.stack([nearest % 8 + 0.5, nearest // 8 + 0.5], axis=1) * 24
+big = np.kron(asked[row], np.ones((2, 2, 1), np.uint8))  # 192 x 192
+ax = plots.match_lines(big, database[scene], at_query, at_scene)
+ax.set_title(f"each patch of a {asked.labels[row]} finds its nearest patch", fontsize=13)
+plots.show(plots.describe(ax, "A close-up of an object, a scene, and lines from patches of the object to the nearest patches of the scene."))
+
+# %% [markdown]
+# ## Background
+#
+# Everything in this notebook is an average over neighbours, $Z = WX$, with rows $X$ of shape $(n, d)$. What differs is
+# who the neighbours are, and where the weights $W$ come from.
+#
+# **Self-attention** (Vaswani et al. 2017, *NeurIPS*, [arXiv:1706.03762](https://arxiv.org/abs/1706.03762)): the rows are
+# the patches of one image (**ViT**, Dosovitskiy et al. 2021, *ICLR*,
+# [arXiv:2010.11929](https://arxiv.org/abs/2010.11929)). Every patch is everybody's neighbour; the weights are learned,
+# through matrices that make queries $Q$, keys $K$ and values $V$ of $X$, each $(n, d)$:
+#
+# $$Z = \mathrm{softmax}\big(Q K^\top / \sqrt d\,\big)\, V$$
+#
+# **Propagation** (SGC, Wu et al. 2019, *ICML*, [arXiv:1902.07153](https://arxiv.org/abs/1902.07153)): the rows are the
+# images of a database, neighbours are the $k$ nearest, and the weights follow from the affinities $A$ $(n, n)$ and the
+# degrees $D_{ii} = \sum_j A_{ij}$. $K$ steps reach neighbours of neighbours:
+#
+# $$Z = S^K X, \qquad S = D^{-1/2} A\, D^{-1/2}$$
+#
+# **Diffusion** (Iscen et al. 2017, *CVPR*, [arXiv:1611.05113](https://arxiv.org/abs/1611.05113)) spreads not vectors but
+# the scores $y$ of a query over the same kind of graph, with a restart: $f = (I - \alpha S)^{-1} y$.
+
+# %%
+of_patches = ["patches\nof one image", "learned\nweights"]
+of_images = ["images of\na database", "neighbours'\nweights"]
+plots.show(plots.pipeline([of_patches, of_images], ["average\nZ = W X", "vectors\nor scores", "ranking"]))
+
+# %% [markdown]
+# ## Build it: self-attention
+#
+# In several **heads**, each with its part of the columns. torch's own function gives the same.
+
+
+# %%
+def attention(queries, keys, values, heads=4):
+    """(b, n, d) each -> (b, n, d): each head averages its part of the columns."""
+    b, n, d = queries.shape
+    q, k, v = (x.reshape(b, n, heads, d // heads).transpose(1, 2) for x in (queries, keys, values))
+    logits = q @ k.transpose(2, 3) / (d // heads) ** 0.5  # (b, heads, n, n)
+    weights = torch.exp(logits - logits.amax(dim=3, keepdim=True))
+    weights = weights / weights.sum(dim=3, keepdim=True)  # rows sum to 1
+    return (weights @ v).transpose(1, 2).reshape(b, n, d)
+
+
+x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(SEED))
+parted = x.reshape(2, 9, 4, 4).transpose(1, 2)
+theirs = F.scaled_dot_product_attention(parted, parted, parted).transpose(1, 2).reshape(2, 9, 16)
+assert torch.allclose(attention(x, x, x), theirs, atol=1e-5)
+
+# %% [markdown]
+# What would a patch look at? Here without learned matrices: queries and keys are the tokens of `lite0` (sharpened by a
+# factor). The patch in the frame looks at its own object first.
+
+# %%
+tokens = middle_tokens["scene"][scene]
+focus = int(np.bincount(nearest).argmax())  # the patch that the query's patches found most often
+logits = 8 * tokens @ tokens[focus]
+weights = np.exp(logits - logits.max())
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.7), layout="constrained")
+axes[0].imshow(database[scene])
+shown = axes[1].imshow((weights / weights.sum()).reshape(6, 8), extent=(0, 192, 144, 0), cmap="viridis")
+fig.colorbar(shown, ax=axes[1], label="weight")
+for ax in axes:
+    ax.add_patch(plt.Rectangle((focus % 8 * 24, focus // 8 * 24), 24, 24, fill=False, color="white", lw=2))
+    ax.axis("off")
+plots.show(plots.describe(fig, "A scene with one patch framed, and how much weight that patch gives to each patch of the scene."))
+
+# %% [markdown]
+# A **transformer** is a stack of blocks: attention, then a small network for each token alone, both added to what was
+# there. Attention does not know where a patch was; a learned vector per position is added for that.
+
+
+# %%
+class Block(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.mixed = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.alone = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x):  # (b, n, dim)
+        x = x + self.mixed(attention(*self.qkv(self.before(x)).chunk(3, dim=2)))
+        return x + self.alone(self.after(x))
+
+
+# %%
+class ViT(nn.Module):
+    def __init__(self, dim=64, depth=4):
+        super().__init__()
+        self.patches = nn.Conv2d(3, dim, 8, stride=8)  # 32 pixels a side: 16 patches of 8 x 8
+        self.position = nn.Parameter(0.02 * torch.randn(1, 16, dim))
+        self.blocks = nn.Sequential(*(Block(dim) for _ in range(depth)), nn.LayerNorm(dim))
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)  # (b, 16, dim)
+        return self.blocks(tokens + self.position).mean(dim=1)
+
+
+# %%
+def cnn():
+    return nn.Sequential(Conv5(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+sizes = {name: sum(p.numel() for p in make().parameters()) for name, make in (("CNN", cnn), ("ViT", ViT))}
+print("numbers to learn:", ", ".join(f"{name} {n:,}" for name, n in sizes.items()))
+
+# %% [markdown]
+# ## Measure it: a transformer and a CNN at equal steps
+#
+# Both have about as many numbers to learn, the same pictures, batches and steps. Each has the rate that was best for it
+# on validation categories (in our longer run, below). They learn to name categories; what counts is how their vectors
+# retrieve others, which neither network has seen.
+
+# %%
+pictures = datasets.close_ups(singles, 32)
+pixels = torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2).float() / 127.5 - 1
+unseen = ~pictures.column("seen_category")
+held = np.isin(pictures.labels, np.random.RandomState(SEED).permutation(np.unique(pictures.labels[~unseen]))[:8])
+learn = np.flatnonzero(~unseen & ~held & pictures.column("seen_instance"))
+names, codes = np.unique(pictures.labels[learn], return_inverse=True)
+is_query = pictures.column("split") == "query"
+query_rows, other_rows = np.flatnonzero(unseen & is_query), np.flatnonzero(unseen & ~is_query)
+same_category = pictures.relevance(pictures[query_rows], pictures[other_rows], by="label", junk="instance")
+print(f"{len(learn)} pictures of {len(names)} categories to learn from; {len(query_rows)} queries of {len(np.unique(pictures.labels[unseen]))} others")
+
+
+# %%
+def trained(make, rate, images, steps=150):
+    """A network after so many steps of naming categories."""
+    torch.manual_seed(SEED)
+    net, draw = make(), np.random.RandomState(SEED)
+    head = nn.Linear(net(images[:2]).shape[1], len(names))
+    optimiser = torch.optim.AdamW([*net.parameters(), *head.parameters()], weight_decay=0.05)
+    for step in tqdm(range(steps)):
+        optimiser.param_groups[0]["lr"] = rate * min(step / 50, 1)
+        batch = draw.choice(learn, 64, replace=False)
+        loss = F.cross_entropy(head(net(images[batch])), torch.from_numpy(codes[np.searchsorted(learn, batch)]))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return net.eval()
+
+
+# %%
+def retrieved(net, images):
+    """Ranking of the unseen categories by a network's vectors."""
+    with torch.inference_mode():
+        rows = normalize(torch.cat([net(images[part]) for part in (query_rows, other_rows)]).numpy())
+    scores = rows[: len(query_rows)] @ rows[len(query_rows) :].T
+    return Ranking.from_distances(1 - scores, pictures.ids[query_rows], pictures.ids[other_rows])
+
+
+RATES = {"CNN": 4e-3, "ViT": 2e-3}
+nets = {"CNN": trained(cnn, RATES["CNN"], pixels)}
+
+# %%
+nets["ViT"] = trained(ViT, RATES["ViT"], pixels)
+found = {name: retrieved(net, pixels) for name, net in nets.items()}
+torch.manual_seed(SEED)
+found["CNN, untrained"], found["ViT, untrained"] = (retrieved(make().eval(), pixels) for make in (cnn, ViT))
+equal_steps = compare(found, same_category, groups=pictures.labels[query_rows])
+equal_steps.summary.round(3)
+
+# %% [markdown]
+# Intervals draw categories. Neither network is good: the pictures are few, and the steps too. But why is one ahead of
+# the other? A CNN is *told* what a ViT has to find out: that neighbouring pixels belong together, and that a pattern
+# means the same wherever it is. In our longer run (`python tools/transformer_runs.py data/transformers.csv`)
+# that is taken away in two ways, in all pictures alike: the 16 **tiles** of a picture change places, or the 64 **pixels**
+# inside each tile do. To a ViT neither makes a difference: its patches are the tiles, and the linear map of their 64
+# pixels is learned in any order. Which of the two will hurt the CNN?
+
+# %%
+runs = pd.read_csv(datasets.shipped_file("transformers.csv"))
+fig, ax = plt.subplots(figsize=(7.4, 3.3), layout="constrained")
+end = runs[runs["step"] == runs["step"].max()]
+bars = end.groupby(["network", "pictures"])["map"].agg(["mean", "min", "max"]).sort_values("mean", ascending=False)
+for place, ((name, layout), bar) in enumerate(bars.iterrows()):
+    number = ["CNN", "ViT", "ViT, convolutional stem"].index(name)
+    seeds = end.loc[(end["network"] == name) & (end["pictures"] == layout), "map"]
+    ax.barh(place, bar["mean"], color=plots.style.COLOURS[number], alpha=0.6)
+    ax.plot(seeds, [place] * len(seeds), "k.", ms=5)
+ax.set_yticks(range(len(bars)), [name if layout == "plain" else f"{name}, {layout} in another order" for name, layout in bars.index])
+ax.invert_yaxis()
+ax.set_xlabel(f"mAP on unseen categories after {runs['step'].max()} steps (dots: seeds)")
+plots.show(plots.describe(ax, "mAP of a CNN and transformers on plain pictures and on pictures whose tiles or pixels changed places."))
+
+# %% tags=["record"]
+means, each = bars["mean"], end.set_index(["network", "pictures", "seed"])["map"].sort_index()
+assert (each["CNN", "plain"] > each["ViT", "plain"]).all()
+assert (each["CNN", "plain"] > each["CNN", "pixels"]).all()
+assert means["CNN", "plain"] - means["CNN", "pixels"] > means["CNN", "plain"] - means["CNN", "tiles"]
+assert abs(means["ViT", "plain"] - means["ViT", "pixels"]) < 0.01
+assert each["CNN", "pixels"].min() > each["ViT", "plain"].max()
+assert means["ViT, convolutional stem", "plain"] > means["ViT", "plain"]
+
+# %% [markdown]
+# The order of the pixels costs the CNN more than that of the tiles: part of its lead is what it knows of *small*
+# neighbourhoods, edges and textures. Hence a transformer gains by beginning with convolutions (Xiao et al. 2021,
+# *NeurIPS*, [arXiv:2106.14881](https://arxiv.org/abs/2106.14881)). But it is only a part: with scrambled pixels the CNN is
+# still ahead of every ViT on plain ones. The rest we have not taken apart: shared weights at every position, batch
+# normalisation, a depth that trains easily. With millions of pictures a ViT catches up and overtakes (Dosovitskiy et al.
+# 2021); nothing here tests that.
+
+# %% tags=["claim"]
+row_of = equal_steps.pairs.set_index(["a", "b"])
+assert equal_steps.summary["mean"].idxmax() == "CNN"
+assert row_of.loc[("CNN", "ViT"), "low"] > 0
+
+# %% [markdown]
+# ## Measure it: tokens as local descriptors
+#
+# **Late interaction** keeps all tokens and lets them meet at the end. Each token $q_a$ of the query takes its best token
+# $x_b$ of the image: $\mathrm{MaxSim} = \sum_a \max_b\, q_a \cdot x_b$ (ColBERT, Khattab and Zaharia 2020, *SIGIR*,
+# [arXiv:2004.12832](https://arxiv.org/abs/2004.12832), on words; ColPali, Faysse et al. 2024,
+# [arXiv:2407.01449](https://arxiv.org/abs/2407.01449), on patches of pages). Here the sum is weighted by the fraction of
+# each patch that the mask covers; all methods get the same mask. The control between one vector and MaxSim: *one* vector
+# for the query, 48 for the scene.
+
+
+# %%
+def one_vector(query, scene, weights):
+    """Mean token of each query (n, 25, c), masked, against mean token of each scene (m, 48, c): (n, m)."""
+    mean = normalize((query * weights[:, :, None]).sum(axis=1))
+    return mean @ normalize(scene.mean(axis=1)).T
+
+
+def best_token(query, scene, weights):
+    mean = normalize((query * weights[:, :, None]).sum(axis=1))
+    return (mean @ scene.reshape(-1, scene.shape[2]).T).reshape(len(query), *scene.shape[:2]).max(axis=2)
+
+
+def max_sim(query, scene, weights):
+    flat = scene.reshape(-1, scene.shape[2]).T  # (c, m * 48)
+    best = [(one @ flat).reshape(25, *scene.shape[:2]).max(axis=2) for one in query]  # (25, m) each
+    return np.stack([w @ one / w.sum() for one, w in zip(best, weights, strict=True)])
+
+
+# %% [markdown]
+# Each method gets the layer that is best for it on half of the categories, and is judged on the other half.
+
+# %%
+ways = {"one vector": one_vector, "one against 48": best_token, "MaxSim": max_sim}
+validating = np.isin(asked.labels, np.random.RandomState(SEED).permutation(np.unique(asked.labels))[:32])
+all_tokens = {layer: (tokens_of(query_maps[layer]), tokens_of(scene_maps[layer])) for layer in scene_maps}
+
+
+def scene_ranking(scores, rows):
+    """Ranking of the scenes for some of the queries."""
+    return Ranking.from_distances(-scores[rows], asked.ids[rows], database.ids)
+
+
+def mean_ap(scores, rows):
+    return evaluate(scene_ranking(scores, rows), truth.select(rows), metrics=["map"], n_bootstrap=0)["map"]
+
+
+# %%
+scores = {(name, layer): way(*all_tokens[layer], fractions) for (name, way), layer in tqdm([*product(ways.items(), all_tokens)])}
+layer_of = {name: max(all_tokens, key=lambda layer, name=name: mean_ap(scores[name, layer], validating)) for name in ways}
+judged = {name: scene_ranking(scores[name, layer_of[name]], ~validating) for name in ways}
+queries, scene_tokens = all_tokens[layer_of["MaxSim"]]
+for n_dims in (64, 16):
+    pca = PCA(n_dims, random_state=SEED).fit(scene_tokens.reshape(-1, scene_tokens.shape[2])[::3])
+    short = [normalize(pca.transform(t.reshape(-1, t.shape[2]))).reshape(*t.shape[:2], -1) for t in (queries, scene_tokens)]
+    judged[f"MaxSim, {n_dims} numbers"] = scene_ranking(max_sim(*short, fractions), ~validating)
+    judged[f"one vector, {n_dims} numbers"] = scene_ranking(one_vector(*short, fractions), ~validating)
+
+# %%
+by_tokens = compare(judged, truth.select(~validating), groups=asked.labels[~validating])
+table = by_tokens.summary[["mean", "low", "high"]].round(3)
+table["layer"] = [layer_of.get(name, layer_of["MaxSim"]) for name in table.index]
+table["numbers per vector"] = [all_tokens[layer][1].shape[2] for layer in table["layer"]]
+for n_dims in (64, 16):
+    table.loc[table.index.str.contains(f", {n_dims} numbers"), "numbers per vector"] = n_dims
+table["bytes per scene"] = 4 * table["numbers per vector"] * np.where(table.index.str.startswith("one vector"), 1, 48)
+table
+
+# %%
+def between(comparison, better, worse):
+    """Paired difference better - worse: low, mean, high."""
+    pair = comparison.pairs.set_index(["a", "b"])
+    if (better, worse) in pair.index:
+        return pair.loc[(better, worse), ["low", "difference", "high"]].to_numpy(float)
+    return -pair.loc[(worse, better), ["high", "difference", "low"]].to_numpy(float)
+
+
+token_gain = between(by_tokens, "MaxSim", "one vector")
+token_more = between(by_tokens, "MaxSim", "one against 48")
+print("MaxSim - one vector: {1:+.3f} [{0:+.3f}, {2:+.3f}]".format(*token_gain))
+print("MaxSim - one against 48: {1:+.3f} [{0:+.3f}, {2:+.3f}]".format(*token_more))
+
+# %% tags=["claim"]
+assert token_gain[0] > 0
+assert token_more[1] < token_gain[1] / 2  # most of the gain is there with one vector for the query
+assert between(by_tokens, "MaxSim, 64 numbers", "one vector, 64 numbers")[0] > 0
+assert between(by_tokens, "MaxSim, 16 numbers", "one vector")[0] < 0
+
+# %% [markdown]
+# Most of the gain comes from 48 vectors for the *scene*, where an object no longer drowns in its surroundings; many
+# vectors for the query add little to that. At equal dimensions tokens are ahead. At about equal **bytes** (48 short
+# vectors against one long one) they are not: what you buy with tokens, you pay for in memory.
+
+# %% [markdown]
+# ## Build it: a graph of images
+#
+# Now the rows are whole images: vectors of `lite0` of real photographs and handwritten letters, which ship
+# (`datasets.load_real`; the network has met none of them). An item's neighbours are its $k$ nearest; a query reads its
+# neighbours and nobody reads the query, so it makes no difference who else asks. The graph sees the **whole database**,
+# without labels: that is called *transductive*, and an image added later changes the vectors of its neighbours.
+
+
+# %%
+def edges(rows, database, k, own=False):
+    """Sparse (n_rows, n_database): cosine ** 3 of each row to its k nearest (not itself)."""
+    cosines = rows @ database.T
+    if own:
+        np.fill_diagonal(cosines, -1)
+    near = np.argsort(-cosines, axis=1)[:, :k]
+    weights = np.maximum(np.take_along_axis(cosines, near, axis=1), 0) ** 3
+    return sp.csr_matrix((weights.ravel(), (np.repeat(np.arange(len(rows)), k), near.ravel())), shape=cosines.shape)
+
+
+# %%
+def smoothing(database, queries, k, order=None):
+    """S of shape (n + m, n + m): the database's rows first, the queries' below."""
+    A = edges(database, database, k, own=True)
+    A = A.maximum(A.T)  # a neighbour of either
+    A = A if order is None else A[order][:, order]
+    nobody = sp.csr_matrix((len(queries), len(queries)))
+    A = sp.bmat([[A, None], [edges(queries, database, k), nobody]]) + sp.eye(len(database) + len(queries))
+    roots = sp.diags(1 / np.sqrt(np.asarray(A.sum(axis=1)).ravel()))
+    return (roots @ A @ roots).tocsr()
+
+
+# %%
+def sgc(queries, database, k=10, steps=2):
+    """Scores (m, n) after so many steps of averaging."""
+    S, Z = smoothing(database, queries, k), np.concatenate([database, queries])
+    for _ in range(steps):
+        Z = S @ Z
+    Z = normalize(Z)
+    return Z[len(database) :] @ Z[: len(database)].T
+
+
+# %% [markdown]
+# Diffusion is in the package, `rerank.Diffusion`: its graph keeps an edge only if both ends agree on it, and
+# conjugate gradients solve the system without ever forming the inverse. Against a dense solve:
+
+# %%
+X = normalize(datasets.load_real("ucmerced").embeddings("lite0")[:200])
+walk = rerank.Diffusion(10, alpha=0.9).fit(X[5:])
+start = rerank.Diffusion(10, alpha=0.0).fit(X[5:]).scores(X[:5])  # alpha = 0: the start y itself
+dense = np.linalg.solve(np.eye(195) - 0.9 * walk.affinity_.toarray(), start.T).T
+assert np.allclose(walk.scores(X[:5]), dense, atol=1e-6)
+print(f"a query starts at {int((start[0] > 0).sum())} images and reaches {int((dense[0] > 1e-9).sum())} of 195")
+
+# %% [markdown]
+# ## Measure it: graphs
+#
+# Three sets. In each, 40 % of the classes are kept for learning (needed below), 20 % to validate on, and 40 % are the
+# test: their images alone are database and queries, five per class (20 for clothing). Every method chooses its settings
+# on the first two groups. **αQE** is query expansion ([cbirkit.rerank](../cbirkit/rerank/expansion.py), Radenović et al.
+# 2019). The control that matters is the same expansion for every image **of the database** too (Arandjelović and
+# Zisserman 2012, *CVPR*, [doi:10.1109/CVPR.2012.6248018](https://doi.org/10.1109/CVPR.2012.6248018)): it sees the
+# database as the graph does, and has no graph.
+
+
+# %%
+def part_of(name, classes, seed):
+    """Queries, database, labels of the queries, relevance, of some classes."""
+    features, random = datasets.load_real(name), np.random.RandomState(seed)
+    rows = [random.permutation(np.flatnonzero(features.labels == label)) for label in classes]
+    n_queries = 20 if name == "clothing" else 5
+    asked_rows, other = (np.concatenate([r[part] for r in rows]) for part in (slice(n_queries), slice(n_queries, None)))
+    vectors = normalize(features.embeddings("lite0"))
+    relevance = features.relevance(asked_rows, other)
+    return vectors[asked_rows], vectors[other], features.labels[asked_rows], features.labels[other], relevance
+
+
+# %%
+def parts_of(name, seed):
+    classes = np.random.RandomState(seed).permutation(np.unique(datasets.load_real(name).labels))
+    cut = [int(0.4 * len(classes)), int(0.6 * len(classes))]
+    groups = {"learn": classes[: cut[0]], "validate": classes[cut[0] : cut[1]], "known": classes[: cut[1]], "test": classes[cut[1] :]}
+    return {group: part_of(name, chosen, seed) for group, chosen in groups.items()}
+
+
+sets = {name: parts_of(name, SEED) for name in ("clothing", "ucmerced", "omniglot")}
+
+
+# %%
+def ranking_of(scores, part):
+    return Ranking.from_distances(-scores, part[4].query_ids, part[4].database_ids)
+
+
+def expanded(queries, database, n, alpha):
+    """Each query with its n nearest, averaged."""
+    near = Ranking.from_distances(1 - queries @ database.T, k=n)
+    return rerank.expand_queries(queries, database, near, n=n, alpha=alpha)
+
+
+# %%
+def both_sides(queries, database, n, m, alpha):
+    database = expanded(database, database, n, alpha)
+    return expanded(queries, database, m, alpha) @ database.T
+
+
+def diffusion(queries, database, k, alpha, n_start):
+    scores = rerank.Diffusion(k, alpha=alpha, n_start=n_start).fit(database).scores(queries)
+    return scores + 1e-9 * (queries @ database.T)  # what no walk reaches comes last, by cosine
+
+
+# %%
+methods = {
+    "cosine": (lambda q, x: q @ x.T, {}),
+    "αQE": (lambda q, x, n, alpha: expanded(q, x, n, alpha) @ x.T, {"n": (1, 2, 3, 5, 10, 20), "alpha": (0, 3)}),
+    "αQE, both sides": (both_sides, {"n": (3, 5, 10, 20), "m": (1, 3, 10), "alpha": (0, 3)}),
+    "SGC": (sgc, {"k": (3, 5, 10, 20), "steps": (1, 2, 4, 8)}),
+    "diffusion": (diffusion, {"k": (5, 10, 20, 30), "alpha": (0.5, 0.8, 0.9, 0.99), "n_start": (3, 10)}),
+}
+
+
+def score_of(method, part, settings):
+    ranking = ranking_of(method(*part[:2], **settings), part)
+    return evaluate(ranking, part[4], metrics=["map"], n_bootstrap=0)["map"]
+
+
+# %%
+chosen, tested = {}, {}
+for (name, parts), (label, (method, grid)) in tqdm([*product(sets.items(), methods.items())]):
+    tried = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    best = max(tried, key=lambda settings: score_of(method, parts["known"], settings))
+    chosen[name, label] = best
+    tested[name, label] = ranking_of(method(*parts["test"][:2], **best), parts["test"])
+
+# %% [markdown]
+# Two controls of the graph itself: a **random graph** with the same degrees (the same edges between other images), and
+# **shuffled vectors** on the true graph, where a query has nothing but its place in the graph.
+
+
+# %%
+def control(part, k, steps, random, shuffle):
+    """SGC with edges between wrong images, or with vectors that belong to other images."""
+    queries, database = part[:2]
+    order = np.random.RandomState(SEED).permutation(len(database))
+    S = smoothing(database, queries, k, order if random else None)
+    Z = np.concatenate([database[order], 0 * queries]) if shuffle else np.concatenate([database, queries])
+    for _ in range(steps):
+        Z = S @ Z
+    Z = normalize(Z)
+    return Z[len(database) :] @ Z[: len(database)].T
+
+
+# %%
+for name, parts in sets.items():
+    for label, random in (("SGC, random graph", True), ("SGC, shuffled vectors", False)):
+        scores_of = control(parts["test"], **chosen[name, "SGC"], random=random, shuffle=not random)
+        tested[name, label] = ranking_of(scores_of, parts["test"])
+
+# %%
+graphs = {}
+for name, parts in sets.items():
+    mine = {label: ranking for (of, label), ranking in tested.items() if of == name}
+    graphs[name] = compare(mine, parts["test"][4], groups=parts["test"][2])
+rows_shown = [*methods, "SGC, random graph", "SGC, shuffled vectors"]
+pd.DataFrame({name: one.summary["mean"] for name, one in graphs.items()}).loc[rows_shown].round(3)
+
+# %%
+fig, ax = plt.subplots(figsize=(7.4, 3), layout="constrained")
+shown = [label for label in methods if label != "cosine"]
+for number, name in enumerate(sets):
+    low, middle_of, high = np.array([between(graphs[name], label, "cosine") for label in shown]).T
+    place = np.arange(len(shown)) + 0.2 * (number - 1)
+    look = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number], "label": name}
+    ax.errorbar(place, middle_of, [middle_of - low, high - middle_of], ls="none", capsize=3, **look)
+ax.axhline(0, color="0.4", lw=1)
+ax.set(xticks=range(len(shown)), xticklabels=shown, ylabel="mAP, minus that of the cosine")
+ax.legend(frameon=False)
+plots.show(plots.describe(ax, "Gain in mAP over the cosine ranking of four methods on three sets, intervals over classes."))
+
+# %% tags=["claim"]
+for name, one in graphs.items():
+    assert between(one, "SGC", "cosine")[1] > 0.02, name
+    assert between(one, "diffusion", "cosine")[1] > 0.01, name
+    assert one.summary.loc["SGC, random graph", "mean"] < one.summary.loc["cosine", "mean"] - 0.1, name
+assert between(graphs["ucmerced"], "SGC", "cosine")[0] > 0
+assert abs(between(graphs["clothing"], "SGC", "αQE, both sides")[1]) < 0.05
+
+# %% [markdown]
+# Read the table from the controls. A random graph destroys everything: it is *which* images are averaged that counts.
+# Shuffled vectors lose surprisingly little: most of what SGC knows is the graph. And expansion on both sides gains about
+# as much: without weights to learn, a graph network **is** database-side augmentation under another name. (Clothing has
+# four test classes; its intervals are wide.)
+
+# %% [markdown]
+# ## Measure it: does it pay to train the graph? (extra)
+#
+# Now with the labels of the *learning* classes. Four ways to use them, equal in loss (supervised contrastive, Khosla et
+# al. 2020, [arXiv:2004.11362](https://arxiv.org/abs/2004.11362)) and steps, each stopped where the validation classes are
+# ranked best: a **linear** map without a graph; the same, and SGC with the graph of the *new* vectors; **SGC with
+# weights**, as its authors train it; and a two-layer **GCN** (Kipf and Welling 2017, *ICLR*,
+# [arXiv:1609.02907](https://arxiv.org/abs/1609.02907)) added to SGC. All begin as no change at all. The graph is a
+# sparse matrix: torch_geometric would add a dependency and no line less.
+
+
+# %% tags=["extra"]
+class Learned(nn.Module):
+    def __init__(self, kind, dim, steps):  # kind: "linear", "SGC" or "GCN"
+        super().__init__()
+        self.kind, self.steps = kind, 0 if kind == "linear" else steps
+        self.first, self.last = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, X, S):
+        smooth = X
+        for _ in range(self.steps):
+            smooth = S @ smooth
+        if self.kind == "GCN":  # S (relu(S X W + b) V)
+            return smooth + S @ self.last(torch.relu(self.first(S @ X)))
+        return smooth + self.last(smooth)
+
+
+# %% tags=["extra"]
+def with_queries(part, k):
+    """Vectors of the database and the queries below them, and S, in torch."""
+    S = smoothing(part[1], part[0], k).tocoo()
+    S = torch.sparse_coo_tensor(np.stack(S.coords), S.data.astype(np.float32), S.shape, check_invariants=True).coalesce()
+    return torch.from_numpy(np.concatenate([part[1], part[0]])), S
+
+
+def learned_scores(net, part, k, again=0):
+    """Scores of a part; `again` steps of SGC on the graph of the new vectors follow."""
+    with torch.inference_mode():
+        Z = normalize(net(*with_queries(part, k)).numpy())
+    queries, database = Z[len(part[1]) :], Z[: len(part[1])]
+    return sgc(queries, database, k, again) if again else queries @ database.T
+
+
+# %% tags=["extra"]
+def contrastive(Z, same):
+    """Supervised contrastive loss of rows (n, d); same (n, n): of one class, and not the item itself."""
+    Z = F.normalize(Z, dim=1)
+    logits = (10 * Z @ Z.T).masked_fill(torch.eye(len(Z), dtype=torch.bool), -1e9)
+    return -(F.log_softmax(logits, dim=1) * same).sum(dim=1).div(same.sum(dim=1)).mean()
+
+
+def validated(net, part, k, again):
+    ranking = ranking_of(learned_scores(net, part, k, again), part)
+    return evaluate(ranking, part[4], metrics=["map"], n_bootstrap=0)["map"]
+
+
+# %% tags=["extra"]
+def learn_graph(net, parts, k, again=0):
+    """Train for 100 steps; keep what ranked the validation classes best."""
+    optimiser, (X, S) = torch.optim.AdamW(net.parameters(), lr=1e-3), with_queries(parts["learn"], k)
+    labels = np.concatenate([parts["learn"][3], parts["learn"][2]]).astype(str)
+    same = torch.from_numpy((labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool))
+    best, kept = -1.0, None
+    for step in range(101):
+        if step % 20 == 0 and (now := validated(net, parts["validate"], k, again)) > best:
+            best, kept = now, {name: value.clone() for name, value in net.state_dict().items()}
+        optimiser.zero_grad()
+        contrastive(net(X, S), same).backward()
+        optimiser.step()
+    net.load_state_dict(kept)
+
+
+# %% tags=["extra"]
+kinds = {"linear": ("linear", False), "linear, then SGC": ("linear", True), "SGC with weights": ("SGC", False), "GCN": ("GCN", False)}
+trained_on = {}
+for name in tqdm(("ucmerced", "omniglot")):
+    parts = sets[name]
+    k, steps = chosen[name, "SGC"].values()
+    rankings = {label: tested[name, label] for label in ("cosine", "SGC")}
+    for label, (kind, again) in kinds.items():
+        torch.manual_seed(SEED)
+        net, again = Learned(kind, parts["learn"][1].shape[1], steps), steps if again else 0
+        learn_graph(net, parts, k, again)
+        rankings[label] = ranking_of(learned_scores(net, parts["test"], k, again), parts["test"])
+    trained_on[name] = compare(rankings, parts["test"][4], groups=parts["test"][2])
+pd.DataFrame({name: one.summary["mean"] for name, one in trained_on.items()}).loc[["cosine", "SGC", *kinds]].round(3)
+
+# %% tags=["claim", "extra"]
+letters, aerial = trained_on["omniglot"], trained_on["ucmerced"]
+assert between(letters, "linear", "SGC")[1] > 0.03
+assert between(letters, "linear, then SGC", "GCN")[0] > 0
+assert between(aerial, "SGC", "linear")[0] > 0
+assert abs(between(aerial, "GCN", "SGC")[1]) < 0.04
+
+# %% [markdown]
+# The two sets need different things. On aerial images the vectors are good: the graph helps, and labels of other classes
+# add nothing. On letters the vectors are poor, for `lite0` was trained on photographs: the labels help most, and the
+# graph second. The GCN wins nowhere: it averages along the edges of the *old* vectors, of which many are wrong. Learn
+# the vectors first, and draw the graph afterwards. (Clothing is left out: four classes are too few to learn from.)
+#
+# Re-ranking with a transformer over the tokens of two images is the next step on this road (Tan et al. 2021, *ICCV*,
+# [arXiv:2103.12236](https://arxiv.org/abs/2103.12236)); it, too, wants many training pairs.
+
+# %% [markdown]
+# ## An image as a graph of its regions (extra)
+#
+# A third graph: the nodes are the objects of *one* scene, the edges what stands "left of", "in front of" or "on" what.
+# The question is now "a jug left of a mug". Both nodes and edges are the true ones, so this is an upper bound. A query
+# is a picture of each object and a relation; a scene's score is the best pair of its nodes **that the relation joins**.
+# The control is the bag of regions: the best pair, whatever joins it.
+
+# %% tags=["extra"]
+nodes = []
+for i, maps in enumerate(scene_maps["middle"]):
+    mask = torch.tensor(np.stack([database.mask(i) == n + 1 for n in range(len(database.column("objects")[i]))]).astype(np.float32))
+    cells = F.adaptive_avg_pool2d(mask[:, None], maps.shape[1:]).numpy().reshape(len(mask), -1)  # (objects, 48)
+    nodes.append(normalize(cells @ maps.reshape(len(maps), -1).T))
+masked = (all_tokens["middle"][0] * fractions[:, :, None]).sum(axis=1)
+example_of = {label: normalize(masked[asked.labels == label].mean(axis=0)[None])[0] for label in np.unique(asked.labels)}
+
+# %% tags=["extra"]
+kinds_of = [[thing["category"] for thing in things] for things in database.column("objects")]
+held_triples = []
+for names_of, triples in zip(kinds_of, database.column("relations"), strict=True):
+    held_triples.append({(names_of[a], relation, names_of[b]) for a, relation, b in triples})
+asked_triples = sorted({triple for triples in held_triples for triple in triples if triple[0] != triple[2]})
+reversed_too = [t for t in asked_triples if (t[2], t[1], t[0]) in asked_triples]
+drawn = [reversed_too[i] for i in np.random.RandomState(SEED).permutation(len(reversed_too))[:150]]
+print(f"{len(asked_triples)} triples occur; {len(drawn)} are asked, whose reverse occurs in another scene")
+
+
+# %% tags=["extra"]
+def pair_score(i, triple, use_edges):
+    """Best pair of nodes of scene i for (first, relation, second)."""
+    likeness = nodes[i] @ example_of[triple[0]], nodes[i] @ example_of[triple[2]]
+    table = likeness[0][:, None] + likeness[1]
+    joined = np.zeros(table.shape, bool)
+    for a, relation, b in database.column("relations")[i]:
+        joined[a, b] |= relation == triple[1]
+    allowed = joined if use_edges else ~np.eye(len(table), dtype=bool)
+    return table[allowed].max(initial=-1)
+
+
+# %% tags=["extra"]
+triple_ids = [" ".join(triple) for triple in drawn]
+holds = np.array([[triple in held_ for held_ in held_triples] for triple in drawn])
+turned = np.array([[triple[::-1] in held_ for held_ in held_triples] for triple in drawn]) & ~holds
+by_relation = {}
+for name, use_edges in (("graph of regions", True), ("bag of regions", False)):
+    pair_table = np.array([[pair_score(i, triple, use_edges) for i in range(len(database))] for triple in drawn])
+    by_relation[name] = Ranking.from_distances(-pair_table, triple_ids, database.ids)
+by_relation["random order"] = Ranking.from_distances(np.random.RandomState(SEED).rand(*holds.shape), triple_ids, database.ids)
+
+# %% tags=["extra"]
+right = [database.ids[row] for row in holds]
+others = [database.ids[~row] for row in holds | turned]
+tasks = {"all scenes": None, "right or reversed": others}
+relations = {}
+for task, junk in tasks.items():
+    relevance = Relevance.from_sets(triple_ids, database.ids, right, junk)
+    relations[task] = compare(by_relation, relevance, groups=[triple[0] for triple in drawn])
+pd.DataFrame({task: one.summary["mean"] for task, one in relations.items()}).loc[list(by_relation)].round(3)
+
+# %% tags=["claim", "extra"]
+assert between(relations["right or reversed"], "graph of regions", "bag of regions")[0] > 0
+assert abs(between(relations["right or reversed"], "bag of regions", "random order")[1]) < 0.1
+
+# %% [markdown]
+# The bag cannot tell a jug left of a mug from a mug left of a jug. The graph can, as far as the nodes are recognised: with
+# 48 cells a scene, that is not very far.
+
+# %% [markdown]
+# ## Try it
+#
+# Diffusion as an index: whatever asks for neighbours gets them along the graph. The vectors are those of the CNN trained
+# above, the pictures categories that it has never seen. Click a picture to ask for it; where do the two orders differ?
+
+
+# %%
+class AlongTheGraph:
+    """An index that ranks by diffusion."""
+
+    def fit(self, X):
+        self.walk = rerank.Diffusion(10, alpha=0.9, n_start=5).fit(X)
+        return self
+
+    def kneighbors(self, queries, n_neighbors):
+        distances = -self.walk.scores(queries) - 1e-6 * (normalize(queries) @ self.walk.database_.T)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+        return np.take_along_axis(distances, order, axis=1), order
+
+
+# %%
+def embedded(images):
+    """Vectors of the CNN, of pictures of any size."""
+    batch = torch.from_numpy(np.stack(list(images))).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        return nets["CNN"](F.interpolate(batch, size=32, mode="area")).numpy()
+
+
+# %%
+shelf = datasets.close_ups(singles[np.flatnonzero(unseen & (singles.column("view") < 4))], 96)
+by_cnn = FunctionTransformer(embedded)
+both = {"diffusion": Retriever(by_cnn, AlongTheGraph()).fit(shelf), "cosine": Retriever(by_cnn).fit(shelf)}
+on_shelf = shelf.relevance(by="label", junk="instance")
+
+# %%
+per_picture = {}
+for name, one in both.items():
+    found_here = evaluate(one.search(shelf, k=None), on_shelf, metrics=["map"], n_bootstrap=0)
+    per_picture[name] = found_here.per_query["map"]
+gain = per_picture["diffusion"] - per_picture["cosine"]
+asked_first = gain.sort_values(kind="stable").index[int(0.9 * len(gain))]
+
+# %%
+explorer = explore.QueryExplorer(both, query=asked_first, k=12, relevance=on_shelf)
+explorer
+
+# %% [markdown]
+# The same view as a picture, for places where notebooks do not run:
+
+# %%
+plots.show(explorer.static(), dpi=72)
+
+# %% [markdown]
+# ## Exercise 1 ★ MaxSim for images of any number of tokens
+#
+# Real images have different numbers of tokens: borders are dropped, pages are long. So the tokens of all images stand
+# in one table, with the number of the image that each is of. Give the **sum** over the query's tokens of the largest
+# dot product with a token of the image, and minus infinity for an image without tokens.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# All products at once. Then, for each token of the query, the largest product *within each image*; then a sum.
+#
+# </details>
+# <details><summary>Hint 2: the call</summary>
+#
+# Begin with a table of minus infinity, one row per image, and use `np.maximum.at(best, owners, …)`: an index that
+# repeats is used each time. A loop over the images is right, too.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def max_sim_of_any(query, tokens, owners, n_images):
+    """Query (m, d), tokens (n, d), which image each is of (n,) -> (n_images,)."""
+    raise NotImplementedError
+
+
+checks.check_max_sim(max_sim_of_any)
+
+# %% [markdown]
+# **Solution (click to open)**
+
+
+# %% tags=["solution"]
+def solution_max_sim(query_, tokens_, owners_, n_):
+    best_ = np.full((n_, len(query_)), -np.inf)
+    np.maximum.at(best_, owners_, tokens_ @ query_.T)
+    return best_.sum(axis=1)
+
+
+checks.check_max_sim(solution_max_sim)
+
+# %% [markdown]
+# With your own function: what is lost when every scene keeps only some of its tokens, at random?
+
+# %%
+kept_fractions, few = (1.0, 0.5, 0.25, 0.1), np.flatnonzero(~validating)[:24]
+
+
+def with_fewer_tokens(function, fraction):
+    """mAP of 24 queries when only a fraction of all tokens is kept."""
+    random = np.random.RandomState(SEED)
+    owners = np.repeat(np.arange(len(database)), 48)
+    kept = random.rand(len(owners)) < fraction
+    rows = scene_tokens.reshape(len(owners), -1)[kept]
+    table = np.array([function(queries[i][fractions[i] > 0.3], rows, owners[kept], len(database)) for i in few])
+    ranking = Ranking.from_distances(-table, asked.ids[few], database.ids)
+    return evaluate(ranking, truth.select(few), metrics=["map"], n_bootstrap=0)["map"]
+
+
+# %%
+try:
+    curve = [with_fewer_tokens(max_sim_of_any, fraction) for fraction in kept_fractions]
+except NotImplementedError:
+    curve = [np.nan] * 4
+fig, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
+ax.plot([48 * fraction for fraction in kept_fractions], curve, marker="o")
+ax.set(xlabel="tokens kept per scene", ylabel="mAP of 24 queries", ylim=(0, None))
+plots.show(plots.describe(ax, "mAP against the number of tokens kept per scene, once exercise 1 is solved."))
+
+# %% [markdown]
+# ## Exercise 2 ★★ attention that may not look everywhere
+#
+# One head, in NumPy, with a mask: True where a query may look at a key. (Language models hide the future by it;
+# retrieval models hide padding.) A query that may see nothing gets zeros. Logits may be huge.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# What is hidden must have the weight 0 *before* the weights are divided by their sum.
+#
+# </details>
+# <details><summary>Hint 2: the calls</summary>
+#
+# `np.where(mask, logits, -np.inf)`; `exp` of minus infinity is 0. The largest logit of a row that sees nothing is minus
+# infinity, too: replace it before you subtract.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def attend(queries, keys, values, mask):
+    """Queries (n, d), keys (m, d), values (m, c), mask (n, m) of bool -> (n, c)."""
+    raise NotImplementedError
+
+
+checks.check_attend(attend)
+
+# %% [markdown]
+# **Solution (click to open)**
+
+
+# %% tags=["solution"]
+def solution_attend(queries_, keys_, values_, mask_):
+    logits_ = np.where(mask_, queries_ @ keys_.T / np.sqrt(queries_.shape[1]), -np.inf)
+    peak_ = logits_.max(axis=1, keepdims=True)
+    weights_ = np.exp(logits_ - np.where(np.isfinite(peak_), peak_, 0))
+    total_ = weights_.sum(axis=1, keepdims=True)
+    return weights_ @ values_ / np.where(total_ > 0, total_, 1)
+
+
+checks.check_attend(solution_attend)
+
+# %% [markdown]
+# With your own function: the patch in the frame again, first free, then blind to its own object's patches.
+
+# %%
+free = np.ones((1, 48), bool)
+not_near = (np.abs(np.arange(48) // 8 - focus // 8) > 1) | (np.abs(np.arange(48) % 8 - focus % 8) > 1)
+fig, axes = plt.subplots(1, 2, figsize=(7, 2.5), layout="constrained")
+for ax, visible, title in zip(axes, (free, not_near[None]), ("sees all", "sees nothing near"), strict=True):
+    scale = 8 * np.sqrt(tokens.shape[1])  # the same sharpening as above
+    try:
+        looked = attend(scale * tokens[[focus]], tokens, np.eye(48), visible)[0]
+    except NotImplementedError:
+        looked = np.zeros(48)
+    ax.imshow(looked.reshape(6, 8), cmap="viridis")
+    ax.set_title(title, fontsize=10)
+    ax.axis("off")
+plots.show(plots.describe(fig, "Weights of one patch over a scene, without and with a mask, once exercise 2 is solved."))
+
+# %% [markdown]
+# ## Exercise 3 ★★ propagation that remembers
+#
+# Many steps of SGC blur everything into one. A **restart** cures that (APPNP, Gasteiger et al. 2019, *ICLR*,
+# [arXiv:1810.05997](https://arxiv.org/abs/1810.05997)): from $Z = X$, repeat $Z \leftarrow (1 - r)\, S Z + r X$. The graph
+# comes as a list of pairs without direction; a pair may stand several times. Every item is its own neighbour, too.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# A dense table $A$ of 0 and 1, symmetric, with ones on the diagonal; its row sums are the degrees; divide by the
+# *roots* of the degrees of both ends.
+#
+# </details>
+# <details><summary>Hint 2: the calls</summary>
+#
+# `A[i, j] = A[j, i] = 1` with two index arrays sets all pairs, however often they stand there;
+# `np.sqrt(np.outer(degrees, degrees))`.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def propagate(vectors, edges, steps, restart):
+    """Vectors (n, d), edges (m, 2), number of steps, restart in [0, 1] -> (n, d)."""
+    raise NotImplementedError
+
+
+checks.check_propagate(propagate)
+
+# %% [markdown]
+# **Solution (click to open)**
+
+
+# %% tags=["solution"]
+def solution_propagate(vectors_, edges_, steps_, restart_):
+    A_ = np.eye(len(vectors_))
+    A_[edges_[:, 0], edges_[:, 1]] = A_[edges_[:, 1], edges_[:, 0]] = 1
+    degrees_ = A_.sum(axis=1)
+    Z_ = np.asarray(vectors_, dtype=float)
+    for _ in range(steps_):
+        Z_ = (1 - restart_) * (A_ / np.sqrt(np.outer(degrees_, degrees_)) @ Z_) + restart_ * vectors_
+    return Z_
+
+
+checks.check_propagate(solution_propagate)
+
+# %% [markdown]
+# With your own function: mAP among the aerial test images against the number of steps, without and with a restart.
+
+# %%
+rows_, of_rows = sets["ucmerced"]["test"][1], sets["ucmerced"]["test"][3]
+pairs_ = np.argwhere(edges(rows_, rows_, 10, own=True).toarray() > 0)
+ids_ = [f"image {i}" for i in range(len(rows_))]
+truth_ = Relevance.from_labels(ids_, ids_, of_rows, of_rows)
+fig, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
+for restart, style in ((0.0, "o-"), (0.15, "s--")):
+    try:
+        tables = [normalize(propagate(rows_, pairs_, steps, restart)) for steps in (0, 1, 2, 4, 8, 16, 32)]
+    except NotImplementedError:
+        break
+    found_ = [Ranking.from_distances(1 - Z @ Z.T, ids_, ids_, exclude_self=True) for Z in tables]
+    ax.plot(range(7), [evaluate(r, truth_, metrics=["map"], n_bootstrap=0)["map"] for r in found_], style, label=f"restart {restart:g}")
+    ax.legend(frameon=False)
+ax.set(xticks=range(7), xticklabels=(0, 1, 2, 4, 8, 16, 32), xlabel="steps", ylabel="mAP")
+plots.show(plots.describe(ax, "mAP against steps of propagation with two restarts, once exercise 3 is solved."))
+
+# %% [markdown]
+# ## Exercise 4 ★★★ open: a better ranking
+#
+# Aerial images again, another set (`datasets.load_real("satellite")`). Write a function that takes the vectors of queries
+# and database and gives scores. It has to reach the mAP of `rerank.Diffusion()` plus 0.02 on three draws of classes that
+# you do not choose. Anything above may be combined: smoothing, expansion, diffusion on smoothed vectors, a restart.
+# Before you tune, **predict** what will help. Choose settings on classes of another set, and **defend** your choice: give
+# `compare(..., groups=…)` with the interval of its gain over the cosine.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# Smoothing vectors and spreading scores err differently. Classes here have more images than those of UC Merced: how
+# many neighbours are right, then?
+#
+# </details>
+# <details><summary>Hint 2: where to look</summary>
+#
+# `smoothing(database, queries, k)` gives the matrix for both; its upper rows are the database. Clothing is nearest in size.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def better_ranking(queries, database):
+    """Queries (n, d), database (m, d), of length 1 -> scores (n, m), larger is nearer."""
+    raise NotImplementedError
+
+
+checks.check_better_ranking(better_ranking)
+
+# %% [markdown]
+# **Solution (click to open)**
+
+
+# %% tags=["solution"]
+def solution_better_ranking(queries_, database_):
+    S_, Z_ = smoothing(database_, queries_, 10), np.concatenate([database_, queries_])
+    Z_ = normalize(S_ @ (S_ @ Z_))
+    walk_ = rerank.Diffusion(30, alpha=0.8).fit(Z_[: len(database_)])
+    return walk_.scores(Z_[len(database_) :])
+
+
+checks.check_better_ranking(solution_better_ranking)
+
+# %% [markdown]
+# ## What we learned
+#
+# - Attention and graphs are averages over neighbours. Attention learns its weights; a graph takes them from the vectors.
+# - From few pictures a CNN beats a transformer; a part of its lead is what it knows of small neighbourhoods.
+# - Many vectors per image find what one vector drowns. Many vectors for the *query* added little here.
+# - Smoothing over the graph of neighbours gains without a label. Expansion of the whole database gains as much.
+# - A trained graph network won nowhere. Where labels helped, a linear map did, and the graph drawn *afterwards*.
+# - All graph methods see the whole database: say so beside the number.
+#
+# ### Check yourself
+#
+# <details><summary>1. Why does scrambling the pixels inside all tiles alike not matter to a ViT?</summary>
+#
+# A patch enters through a linear map of its pixels. Another order of the pixels is another order of the columns of
+# that map, which is learned from nothing anyway.
+#
+# </details>
+# <details><summary>2. MaxSim with 48 vectors gains over one. Which control tells whether the query's tokens did it?</summary>
+#
+# One vector for the query against 48 for the scene: if that gains as much, they did not.
+#
+# </details>
+# <details><summary>3. SGC on a random graph of the same degrees collapses. What would it mean if it did not?</summary>
+#
+# That averaging as such, and not averaging over the right images, gave the gain.
+#
+# </details>
+# <details><summary>4. Why must a query not be part of the graph when queries are tested together?</summary>
+#
+# Queries of one class would be one another's neighbours, and tell one another where the class lies: another protocol,
+# with better numbers.
+#
+# </details>
+#
+# ### What breaks at a million images
+#
+# The graph needs the neighbours of every image: an approximate index ([notebook 12](12_approximate_search.ipynb)) gives
+# them, and an image that comes or goes changes its surroundings. Diffusion is solved on the few thousand images near the
+# query, or for every image beforehand and truncated (Yang et al. 2019,
+# [arXiv:1811.10907](https://arxiv.org/abs/1811.10907)). Tokens multiply the index: they are projected, quantised
+# ([notebook 11](11_hashing.ipynb)) and used to re-rank what one vector has found.
+#
+# ### Further reading
+#
+# - Dosovitskiy et al. (2021), *An image is worth 16×16 words*, [arXiv:2010.11929](https://arxiv.org/abs/2010.11929). The
+#   figure on how much data it takes is the one to look at.
+# - Iscen et al. (2017), *Efficient diffusion on region manifolds*, CVPR,
+#   [arXiv:1611.05113](https://arxiv.org/abs/1611.05113). Diffusion over regions, and how to make it fast.
+# - Wu et al. (2019), *Simplifying graph convolutional networks*, ICML,
+#   [arXiv:1902.07153](https://arxiv.org/abs/1902.07153). Why a graph network without its non-linearities is a low-pass
+#   filter.
+# - Faysse et al. (2024), *ColPali*, [arXiv:2407.01449](https://arxiv.org/abs/2407.01449). Late interaction where it pays
+#   most: pages of text, searched as images.
+#
+# <!-- links:start -->
+# Previous: 09_attention (still to come), then [07_metric_learning](07_metric_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [11_hashing](11_hashing.ipynb)
+# <!-- links:end -->
