@@ -487,8 +487,9 @@ assert pointed.loc["Grad-CAM", "shortcut"] < 0.4
 
 # %% [markdown]
 # Occlusion, RISE and integrated gradients find the sticker, and leave it alone in the control, where it says nothing.
-# **Grad-CAM nearly always misses it.** Its weights are means over all places of the map, and the sticker takes up few of
-# them. Had you asked Grad-CAM alone, you would have been told that all is well.
+# **Grad-CAM mostly points beside it.** Its map has few cells, and is smeared when it is enlarged: look at the picture. A
+# strict pointing game calls that a miss. The table's other half is kinder: of its mass, several times the sticker's own
+# area lies on the sticker, and next to nothing in the control. Two scores, two verdicts, one map: report both.
 #
 # ## What a map does not show
 #
@@ -765,7 +766,8 @@ plots.show(plots.describe(ax, "Similarity of one mosaic to its query while it is
 #   encoder and costs an encoding per mask.
 # - **A map needs a score, and a score needs a control**: the centre prior, the random map, the random network.
 # - Pointing asks whether the map agrees with you, deletion whether it agrees with the network. They can differ.
-# - Maps found a planted shortcut, and one popular method missed it. Use more than one.
+# - Maps found a planted shortcut, three of them in most pairs and a coarse one roughly. Use more than one, and more than
+#   one score.
 # - A map says where, not what. On wrong answers it looks as good as on right ones.
 #
 # ### Check yourself
