@@ -30,6 +30,12 @@ from .measuring_retrieval import (
     check_mended_average_precision,
 )
 from .metric_learning import check_map_at_r, check_semi_hard, check_triplet_gradient
+from .multi_scale import (
+    check_choose_scales,
+    check_hierarchical_precision,
+    check_image_pyramid,
+    check_score_by_ratio,
+)
 from .objects import check_image_distances, check_masked_pooling, check_suppressed
 from .own_data import check_copy_groups, check_mean_over_classes
 from .running import Verdict, run_check
