@@ -332,7 +332,7 @@ def _choice_cases():
     two = np.array(["mug", "mug", "mug", "key"])
     flat = np.array([[0.5, 0.5, 0.5, 0.5], [0.6, 0.6, 0.6, 0.6], [0.9, 0.9, 0.9, 0.9]])
     uneven = np.array([[0.6, 0.6, 0.6, 0.1], [0.5, 0.5, 0.5, 0.5]])
-    missing = np.array([[0.8, np.nan, 0.8, 0.3], [0.5, np.nan, 0.5, 0.55], [0.4, np.nan, 0.4, 0.4]])
+    missing = np.array([[0.5, np.nan, 0.5, 0.55], [0.8, np.nan, 0.8, 0.3], [0.4, np.nan, 0.4, 0.4]])
     failing = np.array([[0.5, 0.5, 0.5, 0.5], [0.9, 0.9, 0.9, 0.2]])
     mostly = np.array([[0.9, 0.9, 0.9, 0.2], [0.56, 0.56, 0.56, 0.56]])
     equal = np.array([[0.2, 0.4, 0.4, 0.4], [0.7, 0.7, 0.7, 0.7], [0.7, 0.7, 0.7, 0.7]])
@@ -345,6 +345,7 @@ def _choice_cases():
         ("a setting that wins on most queries only", mostly, two, np.array([1.0, 1.5]), 2.0),
         ("two equal settings, the cheaper one last", equal, two, np.array([1.0, 3.0, 2.0]), 5.0),
         ("nothing that can be paid for", flat, two, np.array([1.0, 2.0, 4.0]), 0.5),
+        ("a dear setting that is the best", flat, two, np.array([1.0, 1.05, 2.0]), 2.0),
         ("one setting", flat[:1], two, np.array([1.0]), 1.0),
         ("settings that are not sorted by cost", flat, two, np.array([4.0, 1.0, 2.0]), 3.0),
         ("the dearest is the worst", flat[::-1].copy(), two, np.array([1.0, 2.0, 4.0]), 9.0),
