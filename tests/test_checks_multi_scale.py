@@ -27,12 +27,10 @@ def solved_precision(similarity):
     return np.array(rows).reshape(similarity.shape)
 
 
-def solved_ratio(table):
-    n, means = len(table), []
-    for d in range(n):
-        cells = [table[i, j] for i in range(n) for j in range(n) if abs(i - j) == d]
-        means.append(sum(cells) / len(cells))
-    return np.array(means)
+def solved_cost(table):
+    n = len(table)
+    rows = [[min(table[i, i], table[j, j]) - table[i, j] for j in range(n)] for i in range(n)]
+    return np.array(rows)
 
 
 def solved_choice(scores, category, cost, budget):
@@ -49,7 +47,7 @@ def solved_choice(scores, category, cost, budget):
 CHECKS = {
     "image_pyramid": (checks.check_image_pyramid, solved_pyramid),
     "hierarchical_precision": (checks.check_hierarchical_precision, solved_precision),
-    "score_by_ratio": (checks.check_score_by_ratio, solved_ratio),
+    "mismatch_cost": (checks.check_mismatch_cost, solved_cost),
     "choose_scales": (checks.check_choose_scales, solved_choice),
 }
 
@@ -80,11 +78,6 @@ def by_pandas(scores, category, cost, budget):
     return table.index[0] if len(table) else -1
 
 
-def shifted(table, by):
-    """Means of cells exactly `by` more steps apart; 0 where there are none."""
-    return np.append(solved_ratio(table)[by:], np.zeros(by))
-
-
 RIGHT = {
     "image_pyramid": (
         by_torch,
@@ -98,12 +91,12 @@ RIGHT = {
         lambda s: np.cumsum(s, 1) / np.maximum(np.cumsum(-np.sort(-s, 1), 1), 1e-12),
         lambda s: np.nan_to_num(np.cumsum(s, 1) / np.cumsum(-np.sort(-s, 1), 1)),
     ),
-    "score_by_ratio": (
-        lambda t: solved_ratio(t).tolist(),
-        lambda t: tuple(solved_ratio(t)),
-        lambda t: torch.tensor(solved_ratio(t)),
-        lambda t: [np.r_[np.diag(t, d), np.diag(t, -d)].mean() for d in range(len(t))],
-        lambda t: [(np.diag(t, d).mean() + np.diag(t, -d).mean()) / 2 for d in range(len(t))],
+    "mismatch_cost": (
+        lambda t: solved_cost(t).tolist(),
+        lambda t: torch.from_numpy(solved_cost(t)),
+        lambda t: solved_cost(t).astype(np.float32),
+        lambda t: np.minimum.outer(np.diag(t), np.diag(t)) - t,
+        lambda t: pd.DataFrame(solved_cost(t)),
     ),
     "choose_scales": (
         by_pandas,
@@ -143,19 +136,20 @@ WRONG = {
         lambda s: np.ones(s.shape),
         lambda s: solved_precision(s).mean(axis=1),
     ),
-    "score_by_ratio": (
-        lambda t: solved_ratio(t[1:]) if len(t) > 1 else t[0],
-        lambda t: np.sort(solved_ratio(t))[::-1],
-        lambda t: shifted(t, 1),
-        lambda t: t.mean(axis=0),
-        lambda t: np.diag(t),
-        lambda t: t[0],
-        lambda t: [np.median(np.r_[np.diag(t, d), np.diag(t, -d)]) for d in range(len(t))],
-        lambda t: [np.diag(t, d).mean() + np.diag(t, -d).mean() for d in range(len(t))],
-        lambda t: [np.diag(t, d).mean() if d else t.mean() for d in range(len(t))],
-        lambda t: solved_ratio(t).astype(int),
-        lambda t: np.full(len(t), t.mean()),
-        lambda t: solved_ratio(t) / solved_ratio(t)[0],
+    "mismatch_cost": (
+        lambda t: solved_cost(t).T,
+        lambda t: solved_cost(t)[::-1],
+        lambda t: solved_cost(t).mean(),
+        lambda t: solved_cost(t).mean(axis=1),
+        lambda t: solved_cost(t)[np.triu_indices(len(t))],
+        lambda t: np.triu(solved_cost(t)),
+        lambda t: np.tril(solved_cost(t)),
+        lambda t: solved_cost(t) + np.eye(len(t)),
+        lambda t: solved_cost((t + t.T) / 2),
+        lambda t: np.round(solved_cost(t)),
+        lambda t: np.zeros(t.shape),
+        lambda t: t.mean() - t,
+        lambda t: np.sqrt(np.abs(np.outer(np.diag(t), np.diag(t)))) - t,
     ),
     "choose_scales": (
         lambda s, g, c, b: int(np.nanmean(s, axis=1).argmax()),

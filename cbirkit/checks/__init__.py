@@ -34,7 +34,7 @@ from .multi_scale import (
     check_choose_scales,
     check_hierarchical_precision,
     check_image_pyramid,
-    check_score_by_ratio,
+    check_mismatch_cost,
 )
 from .objects import check_image_distances, check_masked_pooling, check_suppressed
 from .own_data import check_copy_groups, check_mean_over_classes

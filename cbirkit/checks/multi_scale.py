@@ -1,4 +1,4 @@
-"""Checks of notebook 04: an image pyramid, hierarchical precision, the cost of a zoom, and a choice of scales within a budget."""
+"""Checks of notebook 04: an image pyramid, the cost of a mismatch of zooms, hierarchical precision, and a choice of scales within a budget."""
 
 from functools import partial
 
@@ -213,14 +213,14 @@ HP_MISTAKES = {
 }
 
 
-def check_score_by_ratio(answer):
-    """Check ``score_by_ratio(table)``: the mean score by how many steps of zoom lie between query and database.
+def check_mismatch_cost(answer):
+    """Check ``mismatch_cost(table)``: what each pair of zooms lacks against the poorer of its two zooms on its own.
 
     Parameters
     ----------
     answer : callable
-        Takes `table` (n, n), queries at n zooms by databases at the same zooms; returns (n,): the mean of the cells that are d
-        steps apart, in either direction, for d = 0, 1, … n - 1.
+        Takes `table` (n, n), the score of queries at zoom i in a database at zoom j; returns (n, n): the smaller of
+        ``table[i, i]`` and ``table[j, j]``, minus ``table[i, j]``.
 
     Returns
     -------
@@ -228,67 +228,75 @@ def check_score_by_ratio(answer):
 
     Examples
     --------
-    >>> check_score_by_ratio(lambda table: table.mean(axis=0)).passed
+    >>> check_mismatch_cost(lambda table: table - table.T).passed
     False
     """
-    return run_check(answer, _score_by_ratio, _ratio_cases(), mistakes=RATIO_MISTAKES)
+    return run_check(answer, _mismatch_cost, _mismatch_cases(), mistakes=MISMATCH_MISTAKES)
 
 
-def _steps(n):
-    return np.abs(np.arange(n)[:, None] - np.arange(n)[None])
+def _own(table, reduce):
+    own = np.diagonal(table)
+    return reduce(own[:, None], own[None])
 
 
-def _score_by_ratio(table):
-    apart = _steps(len(table))
-    return np.array([table[apart == d].mean() for d in range(len(table))])
+def _mismatch_cost(table):
+    return _own(table, np.minimum) - table
 
 
-def _ratio_cases():
+def _mismatch_cases():
     random = np.random.RandomState(2)
-    for about, n in [("two zooms", 2), ("four zooms", 4), ("seven zooms", 7), ("one zoom", 1)]:
-        yield about, random.rand(n, n)
-    yield (
-        "a table that is not symmetric",
-        np.array([[0.9, 0.5, 0.2], [0.1, 0.8, 0.6], [0.0, 0.3, 0.7]]),
-    )
-    yield "a table of whole numbers", np.arange(9).reshape(3, 3)
-    yield "scores of 0 off the diagonal", np.eye(4)
+    uneven = np.array([[0.9, 0.5, 0.2], [0.1, 0.8, 0.6], [0.0, 0.3, 0.7]])
+    rising = np.array([[0.2, 0.3], [0.1, 0.6]])
+    yield from [
+        ("two zooms", np.array([[0.7, 0.2], [0.3, 0.5]])),
+        ("a table that is not symmetric", uneven),
+        ("a far zoom that scores more than the near one", rising),
+        (
+            "a cell that is better than the poorer zoom on its own",
+            np.array([[0.7, 0.4], [0.4, 0.1]]),
+        ),
+        ("one zoom", np.array([[0.4]])),
+        ("scores of 0 off the diagonal", np.eye(3)),
+        ("a table of whole numbers", np.arange(9).reshape(3, 3)),
+        ("six zooms", random.rand(6, 6)),
+        ("scores that are all equal", np.full((3, 3), 0.5)),
+    ]
 
 
-def _diagonals(table, offsets, reduce=np.mean):
-    return np.array([reduce(np.diagonal(table, d)) for d in offsets])
-
-
-RATIO_MISTAKES = {
-    "Only databases that are smaller than the query (one side of the diagonal) count: take both sides.": lambda t: (
-        _diagonals(t, range(len(t)))
+MISMATCH_MISTAKES = {
+    "This compares with the better of the two zooms: nothing can be found better than the poorer one allows.": lambda t: (
+        _own(t, np.maximum) - t
     ),
-    "Only databases that are larger than the query count: take both sides of the diagonal.": lambda t: (
-        _diagonals(t, range(0, -len(t), -1))
+    "This compares with the mean of the two zooms: take the poorer one.": lambda t: (
+        _own(t, lambda a, b: (a + b) / 2) - t
     ),
-    "This is the mean of each row: cells of a row lie at different distances.": lambda t: t.mean(
-        axis=1
+    "Only the query's own zoom is looked at: take the poorer of both.": lambda t: (
+        np.diagonal(t)[:, None] - t
     ),
-    "This is the sum, not the mean: far distances have fewer cells.": lambda t: np.bincount(
-        _steps(len(t)).ravel(), t.ravel()
+    "Only the database's own zoom is looked at: take the poorer of both.": lambda t: (
+        np.diagonal(t)[None] - t
     ),
-    "The mean over n is taken: divide by the number of cells at that distance.": lambda t: (
-        np.bincount(_steps(len(t)).ravel(), t.ravel()) / len(t)
+    "The sign is turned round: a cost is above 0 where a cell lacks something.": lambda t: (
+        t - _own(t, np.minimum)
     ),
-    "The diagonal, distance 0, is missing.": lambda t: _score_by_ratio(t)[1:],
-    "The farthest distance, the two corners, is missing.": lambda t: _score_by_ratio(t)[:-1],
-    "The anti-diagonals are used: the distance is |i - j|, not i + j.": lambda t: _score_by_ratio(
-        t[:, ::-1]
+    "The absolute value hides which way it goes.": lambda t: np.abs(_mismatch_cost(t)),
+    "A cell may be better than the poorer zoom alone: keep what is below 0.": lambda t: np.maximum(
+        _mismatch_cost(t), 0
     ),
-    "Distance 0 comes first.": lambda t: _score_by_ratio(t)[::-1],
-    "These are differences to the diagonal: give the scores themselves.": lambda t: (
-        _score_by_ratio(t) - _score_by_ratio(t)[0]
+    "The poorer zoom is the one with the lower score, not the one that comes later.": lambda t: (
+        np.diagonal(t)[np.maximum.outer(np.arange(len(t)), np.arange(len(t)))] - t
     ),
-    "The worst cell of each distance is taken, not the mean.": lambda t: np.array(
-        [t[_steps(len(t)) == d].min() for d in range(len(t))]
+    "This is a fraction: give the difference itself.": lambda t: (
+        _mismatch_cost(t) / np.maximum(_own(t, np.minimum), 1e-12)
     ),
-    "Each distance holds all nearer cells as well: only those at exactly that distance count.": lambda t: (
-        np.array([t[_steps(len(t)) <= d].mean() for d in range(len(t))])
+    "Every cell is compared with the poorest zoom of all: take the poorer of its own two.": lambda t: (
+        np.diagonal(t).min() - t
+    ),
+    "Every cell is compared with the best zoom of all: take the poorer of its own two.": lambda t: (
+        np.diagonal(t).max() - t
+    ),
+    "This compares a cell with its mirror image: compare with the diagonal.": lambda t: (
+        np.minimum(t, t.T) - t
     ),
 }
 

@@ -1,0 +1,299 @@
+"""Search across zooms with larger networks' inputs, on tabletop, on its scenes and on objects of COCO, and write down how each way of using scales fares.
+
+    CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/multi_scale_runs.py data/multi_scale.csv --cache CACHE
+
+FOLDER holds `m_coco131`. Each set is split into two halves of its categories, three times; a method's setting (layer, sizes) is the best on the
+one half and reported on the other, and the other way round. "tabletop" and "coco" search objects shown at one zoom for objects at another, and
+tell by how many steps of zoom lie between; "scenes" searches single objects in scenes, and tells by the size of the object there. Intervals draw
+categories; differences are to "one size". Vectors are kept in CACHE, one file a set and size; a run that was stopped goes on. Notebook 04 reads the table.
+"""
+
+import argparse
+import dataclasses
+import io
+import itertools
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from cbirkit import datasets
+from cbirkit._atomic import write_bytes
+from cbirkit.datasets.tabletop import scene_relevance
+from cbirkit.encoders import Deep
+from cbirkit.evaluation.resample import bootstrap_means, interval
+from cbirkit.metrics import average_precision
+from cbirkit.nets import pooling
+
+ZOOMS = (0.9, 0.57, 0.36, 0.225)  # the longer side of the object, as a fraction of the frame
+SIDE, MARGIN = 128, 250
+LAYERS = ("blocks.5", "blocks.6", "bn2")
+
+
+def cut(picture, left, top, side):
+    """A square window of a picture, as a frame of SIDE pixels."""
+    how = cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR
+    return cv2.resize(
+        picture[top : top + side, left : left + side], (SIDE, SIDE), interpolation=how
+    )
+
+
+def zoomed(objects, row):
+    """The object of one tabletop picture at all zooms; around the picture its surroundings go on, blurred."""
+    picture, mask = objects[row], objects.mask(row)
+    empty = picture.copy()
+    empty[mask > 0] = np.median(picture[mask == 0], axis=0)
+    around = cv2.GaussianBlur(empty, (0, 0), 8, borderType=cv2.BORDER_REFLECT)
+    wide = cv2.copyMakeBorder(around, *[MARGIN] * 4, cv2.BORDER_REFLECT)
+    wide[MARGIN:-MARGIN, MARGIN:-MARGIN] = picture
+    left, top, right, bottom = objects.column("box")[row]
+    sides = [round(max(right - left, bottom - top) / zoom) for zoom in ZOOMS]
+    corners = [((left + right - s) // 2 + MARGIN, (top + bottom - s) // 2 + MARGIN) for s in sides]
+    return [cut(wide, *corner, side) for corner, side in zip(corners, sides, strict=True)]
+
+
+def tabletop():
+    """Every second category. Frames of queries and of the database, (n, n_zooms); labels; what is right and junk."""
+    objects = datasets.load_tabletop()
+    objects = objects[np.isin(objects.labels, np.unique(objects.labels)[::2])]
+    number = np.array([int(name.split()[-1]) for name in objects.column("instance")])
+    asked, stored = (objects[(number < 4) & (objects.column("view") == view)] for view in (0, 2))
+    frames = [[zoomed(part, row) for row in range(len(part))] for part in (asked, stored)]
+    junk = asked.column("instance")[:, None] == stored.column("instance")[None]
+    return *frames, asked.labels, {"": asked.labels[:, None] == stored.labels[None]}, {"": junk}
+
+
+def coco():
+    """The largest object of each category in each photograph, at the three nearer zooms, cut out of the photograph as it is."""
+    folder = Path(os.environ["CBIRKIT_REALDATA"]) / "m_coco131"
+    told = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    files = {one["id"]: one for one in told["images"]}
+    table = pd.DataFrame([one for one in told["annotations"] if not one["iscrowd"]])
+    table["side"] = table["bbox"].map(lambda box: max(box[2:]))
+    short = table["image_id"].map(lambda i: min(files[i]["width"], files[i]["height"]))
+    table = table[(table["side"] >= 20) & (table["side"] / ZOOMS[2] <= short)]
+    table = table.sort_values("side", ascending=False).drop_duplicates(["category_id", "image_id"])
+    table = table[table.groupby("category_id")["image_id"].transform("size") > 1]
+    table = table[table.groupby("category_id").cumcount() < 8]
+    frames = []
+    for one in table.itertuples():
+        picture = np.asarray(
+            Image.open(folder / "images" / files[one.image_id]["file_name"]).convert("RGB")
+        )
+        x, y, w, h = one.bbox
+        sides = [round(one.side / zoom) for zoom in ZOOMS[:3]]
+        places = [
+            [
+                int(np.clip(m - s / 2, 0, n - s))
+                for m, n in ((x + w / 2, picture.shape[1]), (y + h / 2, picture.shape[0]))
+            ]
+            for s in sides
+        ]
+        frames.append(
+            [cut(picture, *place, side) for place, side in zip(places, sides, strict=True)]
+        )
+    labels, image = table["category_id"].to_numpy(), table["image_id"].to_numpy()
+    return (
+        frames,
+        frames,
+        labels,
+        {"": labels[:, None] == labels[None]},
+        {"": image[:, None] == image[None]},
+    )
+
+
+def scenes():
+    """Single objects at the second zoom; scenes; relevant is a scene that holds the category, in all sizes or one."""
+    objects, all_scenes = datasets.load_tabletop(), datasets.load_tabletop("scenes")
+    number = np.array([int(name.split()[-1]) for name in objects.column("instance")])
+    asked = objects[(number < 2) & (objects.column("view") == 0)]
+    stored = all_scenes[all_scenes.column("split") == "independent"]
+    order = np.tile(np.arange(len(stored)), (len(asked), 1))
+    right, junk = {}, {}
+    for size in (None, "small", "medium", "large"):
+        truth = scene_relevance(asked, stored, size=size)
+        right[size or "all sizes"] = truth.gains(order) > 0
+        held = np.array(
+            [[label in held for held in stored.column("categories")] for label in asked.labels]
+        )
+        junk[size or "all sizes"] = held & ~right[size or "all sizes"]
+    return (
+        [zoomed(asked, row)[1:2] for row in range(len(asked))],
+        [[one] for one in stored],
+        asked.labels,
+        right,
+        junk,
+    )
+
+
+def encode(frames, size):
+    """{(layer, pooling): (n, n_zooms, d)} of frames at one input size (the longer side)."""
+    deep = Deep("lite0", device="cpu")
+    network, flat = deep.network.eval(), [frame for row in frames for frame in row]
+    h, w = flat[0].shape[:2]
+    step = dataclasses.replace(
+        deep.preprocessing, size=(round(size * h / max(h, w)), round(size * w / max(h, w)))
+    )
+    kept, found = {}, {}
+    for name in LAYERS:
+        network.get_submodule(name).register_forward_hook(
+            lambda module, given, made, name=name: kept.__setitem__(name, made)
+        )
+    with torch.inference_mode():
+        for start in range(0, len(flat), 32):
+            network(step(flat[start : start + 32]))
+            for name, how in itertools.product(LAYERS, ("average", "rmac")):
+                found.setdefault((name, how), []).append(pooling.POOLINGS[how](kept[name]).numpy())
+    return {
+        key: unit(np.concatenate(rows)).reshape(len(frames), -1, rows[0].shape[1])
+        for key, rows in found.items()
+    }
+
+
+def unit(rows):
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
+def settings(sizes):
+    """(method, setting, parts of each query vector, parts of each database vector); a part is (layer, pooling, size)."""
+    several = [c for n in (2, 3) for c in itertools.combinations(sizes, n)]
+    for layer, how in itertools.product(LAYERS, ("average", "rmac")):
+        word = "R-MAC, " if how == "rmac" else ""
+        for size in sizes:
+            one = [(layer, how, size)]
+            yield (word or "one size, ")[:-2], f"{layer} {size}", [one], [one]
+        for some in several:
+            parts, name = (
+                [(layer, how, size) for size in some],
+                f"{layer} {'+'.join(map(str, some))}",
+            )
+            yield word + "sum of sizes", name, [parts], [parts]
+            for size in some:
+                yield (
+                    word + "asked at several sizes",
+                    f"{name} in {size}",
+                    [[p] for p in parts],
+                    [[(layer, how, size)]],
+                )
+    for size, some in itertools.product(sizes, (LAYERS, LAYERS[1:])):
+        parts = [(layer, "average", size) for layer in some]
+        yield "several layers", f"{'+'.join(some)} {size}", [parts], [parts]
+
+
+def vector(vectors, parts):
+    """Sum of vectors of equal length, else one behind the other: (n, n_zooms, d)."""
+    rows = [vectors[size][layer, how] for layer, how, size in parts]
+    return unit(
+        sum(rows) if len({row.shape[-1] for row in rows}) == 1 else np.concatenate(rows, axis=-1)
+    )
+
+
+def scores(similar, right, junk):
+    """Average precision of each query, NaN where nothing is right; junk comes last and does not count."""
+    similar = np.where(junk, -np.inf, similar)
+    order = np.argsort(-similar, axis=1, kind="stable")
+    ranked = np.take_along_axis(right & ~junk, order, axis=1)
+    found = np.full(len(similar), np.nan)
+    asked = ranked.any(axis=1)
+    found[asked] = average_precision(ranked[asked])
+    return found
+
+
+def by_part(similarity, zooms, right, junk):
+    """{part: (n_queries,)}: by the steps between the zooms, or by the size of what is searched for."""
+    if zooms == (1, 1):
+        return {part: scores(similarity(0, 0), right[part], junk[part]) for part in right}
+    cells = {(a, b): scores(similarity(a, b), right[""], junk[""]) for a, b in np.ndindex(*zooms)}
+    found = {
+        f"{d} steps": np.mean([v for (a, b), v in cells.items() if abs(a - b) == d], axis=0)
+        for d in range(zooms[0])
+    }
+    return {"all zooms": np.mean([*cells.values()], axis=0)} | found
+
+
+def measured(name, load, sizes, cache):
+    """Rows of one set."""
+    queries, database, labels, right, junk = load()
+    vectors = [{}, {}]
+    for (number, frames), size in itertools.product(enumerate((queries, database)), sizes):
+        file = cache / f"{name} {number} {size}.npz"
+        if not file.exists():
+            np.savez(file, **{" ".join(key): rows for key, rows in encode(frames, size).items()})
+        with np.load(file) as kept:
+            vectors[number][size] = {tuple(key.split(" ")): kept[key] for key in kept.files}
+    zooms, found = (len(queries[0]), len(database[0])), {}
+    noise = [np.random.RandomState(n).rand(len(queries), len(database)) for n in range(20)]
+    chance = [by_part(lambda a, b, one=one: one, zooms, right, junk) for one in noise]
+    for method, setting, asked, stored in settings(sizes):
+        q, d = [vector(vectors[0], p) for p in asked], [vector(vectors[1], p) for p in stored]
+        similarity = lambda a, b, q=q, d=d: np.max([x[:, a] @ d[0][:, b].T for x in q], axis=0)
+        found.setdefault(method, {})[setting] = by_part(similarity, zooms, right, junk)
+    for seed in (0, 1, 2):
+        names = np.random.RandomState(seed).permutation(np.unique(labels))
+        halves = [np.isin(labels, names[n::2]) for n in (0, 1)]
+        parts, best, chosen = list(chance[0]), {}, {}
+        for method, tried in found.items():
+            table = {setting: tried[setting][parts[0]] for setting in tried}
+            picks = [
+                max(table, key=lambda s, half=half: np.nanmean(table[s][half]))
+                for half in halves[::-1]
+            ]
+            chosen[method] = " | ".join(picks)
+            best[method] = {
+                part: np.where(halves[0], *(tried[s][part] for s in picks)) for part in parts
+            }
+        for method, part in itertools.product(best, parts):
+            mine, base = best[method][part], best["one size"][part]
+            asked = np.isfinite(mine)
+            codes = np.unique(labels[asked], return_inverse=True)[1]
+            both = np.stack([mine, mine - base], axis=1)[asked]
+            ends = interval(bootstrap_means(both, codes, 2000, 0)).T.ravel()
+            level = np.mean([np.nanmean(one[part]) for one in chance])
+            row = (
+                name,
+                seed,
+                part,
+                method,
+                chosen[method],
+                asked.sum(),
+                both[:, 0].mean(),
+                *ends[:2],
+            )
+            yield *row, both[:, 1].mean(), *ends[2:], level
+
+
+SETS = {
+    "tabletop": (tabletop, (91, 128, 181, 256, 362)),
+    "scenes": (scenes, (91, 128, 181, 256, 362)),
+    "coco": (coco, (91, 128, 181, 256)),
+}
+COLUMNS = ["set", "seed", "part", "method", "setting", "queries", "mAP", "low", "high"]
+COLUMNS += ["difference", "difference_low", "difference_high", "chance"]
+
+
+def run(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    options = parser.parse_args(arguments)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    rows = [row for name in options.sets for row in measured(name, *SETS[name], options.cache)]
+    text = io.StringIO()
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(
+        text, index=False, float_format="%.4f", lineterminator="\n"
+    )
+    write_bytes(options.out, text.getvalue().encode())
+
+
+if __name__ == "__main__":
+    run()
