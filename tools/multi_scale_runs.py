@@ -220,12 +220,14 @@ def measured(name, load, sizes, cache):
     """Rows of one set."""
     queries, database, labels, right, junk = load()
     vectors = [{}, {}]
-    for (number, frames), size in itertools.product(enumerate((queries, database)), sizes):
+    roles = enumerate((queries,) if queries is database else (queries, database))
+    for (number, frames), size in itertools.product(roles, sizes):
         file = cache / f"{name} {number} {size}.npz"
         if not file.exists():
             np.savez(file, **{" ".join(key): rows for key, rows in encode(frames, size).items()})
         with np.load(file) as kept:
             vectors[number][size] = {tuple(key.split(" ")): kept[key] for key in kept.files}
+    vectors[1] = vectors[1] or vectors[0]
     zooms, found = (len(queries[0]), len(database[0])), {}
     noise = [np.random.RandomState(n).rand(len(queries), len(database)) for n in range(20)]
     chance = [by_part(lambda a, b, one=one: one, zooms, right, junk) for one in noise]
