@@ -16,7 +16,8 @@ PARTS = {
         "0 steps",
         "1 steps",
         "2 steps",
-    }
+    },
+    "scenes": {"all sizes", "small", "medium", "large"},
 }
 
 
