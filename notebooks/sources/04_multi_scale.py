@@ -717,10 +717,10 @@ def solution_mismatch_cost(table_):
     return np.minimum(own_[:, None], own_[None]) - table_
 
 
-checks.check_mismatch_cost(solution_mismatch_cost)
 fig_, ax_ = plt.subplots(figsize=(4.2, 3.8), layout="constrained")
 draw_heat(ax_, solution_mismatch_cost(means), "what the mismatch costs", cmap="PuOr", vmin=-0.6, vmax=0.6)
 plots.show(plots.describe(fig_, "The score lacking in each pair of zooms against its poorer zoom: about zero or below everywhere."))
+checks.check_mismatch_cost(solution_mismatch_cost)
 
 # %% [markdown]
 # ## Exercise 3 ★★ hierarchical precision
@@ -824,11 +824,11 @@ def solution_choose_scales(scores_, category_, cost_, budget_):
     return int(first_) if cost_[first_] <= budget_ else -1
 
 
-checks.check_choose_scales(solution_choose_scales)
 per_query_ = np.array([heat_of(keys_, "validation").mean(axis=(0, 1)) for keys_ in tried["keys"]])
 for budget_ in (0.5, 1, 2, 4):
     pick_ = tried.iloc[solution_choose_scales(per_query_, label["validation", "queries"], tried["cost"].to_numpy(), budget_)]
     print(budget_, pick_["method"], pick_["setting"], f"test {heat_of(pick_['keys'], 'test').mean():.3f}")
+checks.check_choose_scales(solution_choose_scales)
 
 # %% [markdown]
 # What there is to choose from: cost against the validation score. A setting that has another above it and to its left is
