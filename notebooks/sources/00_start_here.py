@@ -580,13 +580,13 @@ Markdown(
 # | 01 | [measuring_retrieval](01_measuring_retrieval.ipynb) | metrics, protocols, traps, intervals, the Metric Lab | ready |
 # | 02 | [local_features](02_local_features.ipynb) | SIFT, RootSIFT, visual words, VLAD, spatial verification | ready |
 # | 03 | [cnn_features](03_cnn_features.ipynb) | layers, sum/max/GeM pooling, whitening, against hand-made features | ready |
-# | 04 | multi_scale | pyramids, R-MAC, several layers; stability under zoom | to come |
+# | 04 | [multi_scale](04_multi_scale.ipynb) | pyramids, R-MAC, several layers; stability under zoom | ready |
 # | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain | ready |
 # | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten | ready |
 # | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation | ready |
 # | 08 | self_supervised | SimCLR/BYOL/DINO-style without labels | to come |
-# | 09 | attention | attention pooling, salient regions, clutter | to come |
-# | 10 | transformers_and_graphs | ViT tokens; graph networks and diffusion over the neighbour graph | to come |
+# | 09 | [attention](09_attention.ipynb) | attention pooling, salient regions, clutter | ready |
+# | 10 | [transformers_and_graphs](10_transformers_and_graphs.ipynb) | ViT tokens; graph networks and diffusion over the neighbour graph | ready |
 # | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency | ready |
 # | 12 | [approximate_search](12_approximate_search.ipynb) | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine | ready |
 # | 13 | on_device | ONNX, int8, distillation; size, latency, neighbour overlap | to come |
@@ -597,7 +597,7 @@ Markdown(
 # | 18 | relevance_feedback | Rocchio, SVM, personal profiles, simulated users | to come |
 # | 19 | active_learning | which images to label | to come |
 # | 20 | incremental | new classes, forgetting, backward-compatible embeddings | to come |
-# | 21 | explain | why similar: maps scored against masks | to come |
+# | 21 | [explain](21_explain.ipynb) | why similar: maps scored against masks | ready |
 # | 22 | [adversarial](22_adversarial.ipynb) | attacks on retrieval, adversarial training | ready |
 # | 23 | generative | GAN-made training images, memorisation checks | to come |
 # | 24 | [your_own_dataset](24_your_own_dataset.ipynb) | the whole kit on a folder of yours | ready |

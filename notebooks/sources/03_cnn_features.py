@@ -8,7 +8,7 @@
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 02](02_local_features.ipynb) for VLAD.
 #
 # <!-- links:start -->
-# Previous: [02_local_features](02_local_features.ipynb) · [course map](00_start_here.ipynb) · Next: 04_multi_scale (still to come), then [05_transfer_learning](05_transfer_learning.ipynb)
+# Previous: [02_local_features](02_local_features.ipynb) · [course map](00_start_here.ipynb) · Next: [04_multi_scale](04_multi_scale.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -1076,5 +1076,5 @@ Markdown(
 #   works for instances.
 #
 # <!-- links:start -->
-# Previous: [02_local_features](02_local_features.ipynb) · [course map](00_start_here.ipynb) · Next: 04_multi_scale (still to come), then [05_transfer_learning](05_transfer_learning.ipynb)
+# Previous: [02_local_features](02_local_features.ipynb) · [course map](00_start_here.ipynb) · Next: [04_multi_scale](04_multi_scale.ipynb)
 # <!-- links:end -->

@@ -9,7 +9,7 @@
 # features are.
 #
 # <!-- links:start -->
-# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
+# Previous: [04_multi_scale](04_multi_scale.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -814,5 +814,5 @@ Markdown(
 #   out-of-distribution*, ICLR, [arXiv:2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune.
 #
 # <!-- links:start -->
-# Previous: 04_multi_scale (still to come), then [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
+# Previous: [04_multi_scale](04_multi_scale.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
 # <!-- links:end -->

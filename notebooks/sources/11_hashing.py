@@ -8,7 +8,7 @@
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for embeddings.
 #
 # <!-- links:start -->
-# Previous: 10_transformers_and_graphs (still to come), then [07_metric_learning](07_metric_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [12_approximate_search](12_approximate_search.ipynb)
+# Previous: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb) · [course map](00_start_here.ipynb) · Next: [12_approximate_search](12_approximate_search.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -1177,5 +1177,5 @@ Markdown(
 #   scores*, ECIR, [doi:10.1007/978-3-540-78646-7_38](https://doi.org/10.1007/978-3-540-78646-7_38). The closed forms.
 #
 # <!-- links:start -->
-# Previous: 10_transformers_and_graphs (still to come), then [07_metric_learning](07_metric_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [12_approximate_search](12_approximate_search.ipynb)
+# Previous: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb) · [course map](00_start_here.ipynb) · Next: [12_approximate_search](12_approximate_search.ipynb)
 # <!-- links:end -->
