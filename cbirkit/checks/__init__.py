@@ -52,7 +52,7 @@ from .transfer_learning import (
 from .transformers_and_graphs import (
     check_attend,
     check_better_ranking,
-    check_max_sim,
+    check_max_sim_of_any,
     check_propagate,
 )
 

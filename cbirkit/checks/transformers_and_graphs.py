@@ -7,8 +7,8 @@ import numpy as np
 from .running import Verdict, call, error_sentence, not_a_function, not_attempted, run_check
 
 
-def check_max_sim(answer):
-    """Check ``max_sim(query, tokens, owners, n_images)``: late interaction with images of different numbers of tokens.
+def check_max_sim_of_any(answer):
+    """Check ``max_sim_of_any(query, tokens, owners, n_images)``: late interaction with images of different numbers of tokens.
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ def check_max_sim(answer):
 
     Examples
     --------
-    >>> check_max_sim(lambda query, tokens, owners, n_images: np.zeros(n_images)).passed
+    >>> check_max_sim_of_any(lambda query, tokens, owners, n_images: np.zeros(n_images)).passed
     False
     """
-    return run_check(answer, _max_sim, _token_cases(), mistakes=TOKEN_MISTAKES)
+    return run_check(answer, _max_sim_of_any, _token_cases(), mistakes=TOKEN_MISTAKES)
 
 
 def _by_image(score, empty=-np.inf):
@@ -37,7 +37,7 @@ def _by_image(score, empty=-np.inf):
     return scores
 
 
-def _max_sim(query, tokens, owners, n_images):
+def _max_sim_of_any(query, tokens, owners, n_images):
     return _by_image(lambda table: table.max(axis=1).sum())(query, tokens, owners, n_images)
 
 
@@ -108,10 +108,10 @@ TOKEN_MISTAKES = {
     ),
     "This is the *first* token of each image.": _by_image(lambda table: table[:, 0].sum()),
     "Here the products themselves are asked for, not cosines: the lengths are to stay.": lambda q, t, o, n: (
-        _max_sim(*(v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (q, t)), o, n)
+        _max_sim_of_any(*(v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (q, t)), o, n)
     ),
     "Images without tokens are missing: return a score for each of `n_images`.": lambda q, t, o, n: (
-        _max_sim(q, t, o, n)[np.unique(o)]
+        _max_sim_of_any(q, t, o, n)[np.unique(o)]
     ),
     "An image without tokens has no NaN but minus infinity, so that it comes last.": _by_image(
         lambda table: table.max(axis=1).sum(), np.nan

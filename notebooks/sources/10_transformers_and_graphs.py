@@ -856,7 +856,7 @@ def max_sim_of_any(query, tokens, owners, n_images):
     raise NotImplementedError
 
 
-checks.check_max_sim(max_sim_of_any)
+checks.check_max_sim_of_any(max_sim_of_any)
 
 # %% [markdown]
 # **Solution (click to open)**
@@ -869,7 +869,7 @@ def solution_max_sim(query_, tokens_, owners_, n_):
     return best_.sum(axis=1)
 
 
-checks.check_max_sim(solution_max_sim)
+checks.check_max_sim_of_any(solution_max_sim)
 
 # %% [markdown]
 # With your own function: what is lost when every scene keeps only some of its tokens, at random? (Until the exercise
