@@ -311,8 +311,6 @@ plots.show(ax, dpi=64)
 
 # %% tags=["claim"]
 print(f"median corner error with 12 inliers or more: {many['corner error'].median():.2f} pixels")
-# Measured with SEED = 0, 1, 2: 1.33, 0.60, 1.59 pixels for the view shown; median .60, .58, .52; shares .958,
-# 1.000, .943.
 assert shown_error < 5
 assert many["corner error"].median() < 2.5
 assert summary[f"the {len(many)} with 12 inliers or more"] > 0.85
@@ -428,7 +426,6 @@ pd.DataFrame(costs, columns=columns).set_index("words").round(2)
 # ones get a word that is nearly as near.
 
 # %% tags=["claim"]
-# Measured with SEED = 0, twice: .95 with a careful graph (construction depth 60), .94 with this one (40).
 assert costs[-1][0] == 100_000 and costs[-1][-1] > 0.8
 
 # %% [markdown]
@@ -525,9 +522,6 @@ pd.DataFrame(gains, index=["low", "difference", "high"]).T.round(3)
 # zero, with a margin.
 
 # %% tags=["claim"]
-# Measured with SEED = 0, 1, 2. Lowest end of an interval of the first kind: .127, .211, .177 (medium, visual
-# words against small image). VLAD over visual words .150, .144, .145; re-ranking .038, .039, .056 (means .067,
-# .064, .081); verified rightly .982, .985, .996.
 for level in ("medium", "hard"):
     for pair in names:
         assert gains[(level, *pair)][0] > 0.05, (level, pair)
@@ -608,7 +602,6 @@ print(f"mAP {final[few].mean():.3f} of the quarter with fewest key points, {fina
 print(f"rank correlation of key points and average precision: {relation:.2f}")
 
 # %% tags=["claim"]
-# Measured with SEED = 0, 1, 2: gaps of .39, .43, .38; correlations .69, .71, .63.
 assert final[~few].mean() > final[few].mean() + 0.15
 assert relation > 0.2
 

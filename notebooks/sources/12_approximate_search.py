@@ -363,8 +363,6 @@ ax.legend(frameon=False, title="knob: values at the ends")
 plots.show(plots.describe(ax, "Queries a second against recall@10: each family falls as its knob raises recall; exact search stands at recall 1."))
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: first and last recall of Annoy .72 .98, .73 .98, .73 .98; HNSW .84 .99, .86 .99, .83 .99; IVF .65 1.0, .65
-# 1.0, .59 1.0; IVF-PQ .65 .97, .65 .97, .59 .97; codes only .69 .69 .67 against .95 .94 .94 re-ranked.
 rise = curves.groupby("index")["recall"].agg(["first", "last"])
 falls = curves.groupby("index")["recall"].apply(lambda r: r.diff().min())
 assert (rise["last"] > rise["first"] + 0.1).all() and (rise["last"] > 0.95).all()
@@ -407,8 +405,6 @@ axes[0].set_ylabel("queries a second (batch of 300)")
 plots.show(plots.describe(fig, "Queries a second against recall for three values of a knob set before building, one panel for each family."), dpi=70)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2, by links 6, 16, 32: .58 .84 .87, .59 .86 .88, .56 .83 .88; by bytes 4, 16: .90 .97, .90 .97, .89 .97; by lists 32,
-# 128, 512 with one read: .66 .65 .55, .69 .65 .53, .65 .59 .49.
 at_knob = before.pivot_table(index=["index", "choice"], columns="value", values="recall")
 more_links, more_bytes = at_knob.loc["HNSW", 10], at_knob.loc["IVF-PQ", 64]
 assert (more_links.diff().dropna() > 0.005).all() and (more_bytes.diff().dropna() > 0.03).all()  # at the same knob
@@ -647,8 +643,6 @@ drift = pd.DataFrame(drift, index=["recall@10", "share looked at", "share in the
 drift.rename_axis("lists learned on").round(3)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: share looked at .09 and .21, .09 and .20, .10 and .24; recall .917 and .878, .910 and .881, .894 and .900; built at once
-# against grown at most .006, .008, .015 apart.
 assert max(abs(a - b) for a, b in changed.values()) < 0.03
 old, new = drift.loc["one half of the clusters"], drift.loc["all"]
 assert old["share looked at"] > 1.5 * new["share looked at"] and old["recall@10"] < new["recall@10"] + 0.04
@@ -897,7 +891,6 @@ thirds = borders.groupby(pd.qcut(borders["margin"], 3, labels=["at a border", "b
 thirds["recall, nprobe 1"].agg(["mean", "min"]).round(3)
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: .30 .69 .95, .32 .68 .95, .27 .55 .96
 by_third = thirds["recall, nprobe 1"].mean()
 assert by_third["well inside"] > by_third["at a border"] + 0.2
 
@@ -1065,7 +1058,6 @@ ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Recall against nprobe for trial and asked queries, and the fewest lists for 0.8, 0.9 and 0.95."))
 
 # %% tags=["claim"]
-# SEED = 0, 1, 2: .953 .949 .955 on the asked queries
 steps = np.diff(by_lists["trial"])
 assert steps.min() >= 0  # more lists never find less
 reached = int(np.argmax(np.array(by_lists["trial"]) >= 0.95))
