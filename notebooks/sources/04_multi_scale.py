@@ -46,8 +46,8 @@ torch.set_num_threads(1)
 # ## The goal
 #
 # **Tabletop** has rendered pictures of everyday objects, with a mask and a box for each. From every picture we make
-# four: the same object, at the same pixels, where its longer side fills 90 %, 57 %, 36 % or 22 % of the frame. Each
-# step is a factor of 1.58; the nearest and the farthest differ by a factor of four. Beyond the picture's edge its
+# four: the same object, cut from the same picture, where its longer side fills 90 %, 57 %, 36 % or 22 % of the frame.
+# Each step is a factor of 1.58; the nearest and the farthest differ by a factor of four. Beyond the picture's edge its
 # surroundings go on, blurred.
 
 # %%
@@ -172,7 +172,8 @@ def encode(stacks, size):
 
 # %% [markdown]
 # Three input sizes. The time of a pass goes with its pixels, so we count **cost** in passes at 128 × 128: 91 pixels
-# cost 0.5, 128 cost 1, 181 cost 2. The budget for one image is 2, unless a row says more.
+# cost 0.5, 128 cost 1, 181 cost 2. The frames have 128 pixels, so 181 only enlarges them: this adds no detail, but the
+# object covers more cells. The budget for one image is 2, unless a row says more.
 
 # %%
 SIZES = (91, 128, 181)
@@ -253,10 +254,11 @@ draw_heat(ax, one_size.mean(axis=-1), "mAP, one size (181)")
 plots.show(plots.describe(fig, "mAP of queries at four zooms in databases at four zooms; the far row and column are darkest."))
 
 # %% [markdown]
-# Close with close works, and the farther apart the zooms, the worse. It is tempting to stop here and say: *the scales do
-# not match, so match them.* Look at the last cell of the diagonal first. In *far with far* the scales match perfectly,
-# and it is no better than *close with far*. In this table nothing is gained by matching: what counts is the **smaller**
-# of the two objects.
+# Close with close works best, and every step to a smaller object makes it worse, whichever side the small object is on.
+# It is tempting to stop here and say: *the scales do not match, so match them.* Look at the last cell of the diagonal
+# first. In *far with far* the scales match perfectly, and it is no better than *close with far*. In this table nothing
+# is gained by matching: a small object is found better, or no worse, by a large query than by a small one. What counts
+# is how small the objects are, not how far apart the zooms.
 
 
 # %%
@@ -278,8 +280,9 @@ assert all(middle > -0.04 for middle, _, _ in matched.values())  # and matching 
 # %% [markdown]
 # ### Is it the pixels, or the scale?
 #
-# A far object is 29 pixels long. Perhaps too little is left of it? **The control**: cut the middle quarter out of each
-# far frame and enlarge it. Not one pixel is added. (An oracle: it knows where the object is, and how large.)
+# A far object is 29 pixels long in its frame of 128. Perhaps too little is left of it? **The control**: cut the middle
+# 32 × 32 pixels out of each far frame and enlarge them. Not one pixel is added. (An oracle: it knows where the object
+# is, and how large.)
 
 # %%
 far = frames["test", "database"]
@@ -306,9 +309,10 @@ assert recovered[1] > 0.2
 assert by_oracle.mean() > 0.7 * means[0, 0]
 
 # %% [markdown]
-# The pixels are enough. The network cannot use them at that size: its cells are larger than the object, and the average
-# over the map mixes a little object with much table. So a multi-scale method must do one of two things: show the object
-# larger, or keep the table out.
+# Most of the loss comes back: the pixels are nearly enough. The network cannot use them at that size: the object covers
+# one or two cells of the last map, and the average over the map mixes a little object with much table. (The control
+# changes two things at once: the object is larger, and the table is cut away.) So a multi-scale method must do one of
+# two things: show the object larger, or keep the table out.
 #
 # ### Five methods under one budget
 #
@@ -318,8 +322,9 @@ assert by_oracle.mean() > 0.7 * means[0, 0]
 # - **R-MAC**: regions of three sizes in one pass.
 # - **Sum of sizes, R-MAC**: both together.
 #
-# Each chooses its layer and sizes on the validation categories, by its mean over all pairs of zooms. Vectors have the
-# 1,280 numbers of the last layer, or fewer, except those of several layers, which have up to 1,792.
+# Each chooses its layer and sizes on the validation categories, by its mean over all pairs of zooms. Under a budget of
+# 2 only one sum can be paid for, 91 + 128, and it costs less than one pass at 181. Further down, sums may cost more.
+# Vectors have the 1,280 numbers of the last layer, or fewer, except those of several layers, which have up to 1,792.
 
 # %%
 settings = []  # (method, what is joined)
@@ -355,9 +360,9 @@ best = affordable.loc[affordable.groupby("method")["validation"].idxmax()].set_i
 best[["setting", "cost", "validation"]].round(3)
 
 # %% [markdown]
-# More rows are added. **Beyond the budget**: the best sums that cost more than 2. And the control for computing time:
-# a *second pass at the same size*, 128, of the mirror image. Compare it with its neighbour, in which the second pass is
-# at another size, 91.
+# More rows are added. **Beyond the budget**: the best sums that cost more than 2. And the control for computing time: a
+# *second pass at the same size*, 128, of the mirror image. Compare it with its neighbour, in which the second pass is
+# at another size, 91, and costs less, and both with a single pass at 128.
 
 # %%
 for method, group in tried[tried["cost"] > 2].groupby("method"):
@@ -371,10 +376,11 @@ for role in ("queries", "database"):
 heats = {method: heat_of(row["keys"], "test") for method, row in best.iterrows()}
 heats["image and mirror image"] = heat(mirrored["queries"], mirrored["database"])
 heats["sum of 91 and 128"] = heat_of([("bn2", "average", 91), ("bn2", "average", 128)], "test")
+heats["one size, 128"] = heat_of([("bn2", "average", 128)], "test")
 base, lines = heats["one size"], {}
 overall = {method: gain(table.mean(axis=(0, 1)), base.mean(axis=(0, 1))) for method, table in heats.items()}
 close = {method: gain(table[0, 0], base[0, 0]) for method, table in heats.items()}
-controls = {"image and mirror image": ["bn2 128", 2.0], "sum of 91 and 128": ["bn2 91+128", 1.5]}
+controls = {"image and mirror image": ["bn2 128", 2.0], "sum of 91 and 128": ["bn2 91+128", 1.5], "one size, 128": ["bn2 128", 1.0]}
 for method, table in heats.items():
     setting, cost = controls[method] if method in controls else best.loc[method, ["setting", "cost"]]
     words = [f"{d:+.3f} [{low:+.3f}, {high:+.3f}]" for d, low, high in (overall[method], close[method])]
@@ -401,9 +407,10 @@ assert second_scale[2] < 0.02  # a second scale is not worth more than a second 
 
 # %% [markdown]
 # Summing scales is what many papers do, and here it **loses**: the sum contains the vector of a small input, which is
-# worse, and even where it may cost more than one pass at 181 pixels it is not better. The larger input is the multi-scale
-# method that works. R-MAC gains on top of it, and costs nothing: its maximum in regions keeps the table out. (The best
-# input is the largest one tried; what lies beyond it, the longer run below asks on photographs.)
+# worse, and even where it may cost more than one pass at 181 pixels it is not better, with the same pooling. Here a
+# larger input does more than several scales. R-MAC gains on top of it and needs no further pass. It gains most at near
+# and mid. Perhaps its regions keep some of the table out, and even the smallest of them is too large for a far object.
+# (The best input is the largest one tried here; the longer run below goes up to 256 pixels.)
 #
 # ### What does robustness to zoom cost?
 #
@@ -428,19 +435,20 @@ print(f"rank correlation over {len(tried)} settings: {together:.2f}")
 assert together > 0.5
 
 # %% [markdown]
-# No trade: what finds close-ups better finds far objects better. The price is paid in another currency, computing time.
+# No trade on the whole: settings that find close-ups better mostly find far objects better, with exceptions. What a
+# larger input costs is computing time.
 
 # %% [markdown]
 # ### The longer run: photographs and scenes
 #
 # Rendered frames with blurred surroundings are not photographs, and one object is not a scene. In our longer run
-# (`tools/multi_scale_runs.py`, whose table ships with the course) inputs go up to 256 pixels, and there are two other sets.
-# **COCO** (Lin et al. 2014, *ECCV*, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)): 150 objects of 38 categories, cut
-# out of photographs by their boxes, with their own surroundings, at the first three zooms; objects of the query's own
-# photograph are junk. **Scenes**: a single object asks for the rendered scenes that hold its category, large, medium or
-# small. Settings are chosen on one half of the categories and reported on the other, and the other way round, for three
-# draws of the halves. One method more: **asked at several sizes** encodes the query at several sizes, and the nearest
-# counts; the index stays as it is.
+# (`tools/multi_scale_runs.py`, whose table ships with the course) inputs go up to 256 pixels, and there are two other
+# sets. **COCO** (Lin et al. 2014, *ECCV*, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)): 150 objects of 38
+# categories, cut out of photographs by their boxes, with their own surroundings, at the first three zooms (so *far*
+# means 36 % there); objects of the query's own photograph are junk. **Scenes**: a single object asks for the rendered
+# scenes that hold its category, large, medium or small. Settings are chosen on one half of the categories and reported
+# on the other, and the other way round, for three draws of the halves. One method more: **asked at several sizes**
+# encodes the query at several sizes, and the nearest counts; the index stays as it is.
 
 # %%
 longer = pd.read_csv(datasets.shipped_file("multi_scale.csv"))
@@ -465,11 +473,12 @@ plots.show(plots.describe(fig, "Difference to one size of six methods, on COCO a
 
 # %% [markdown]
 # Large objects in scenes gain most from R-MAC; small ones are at the level of a random order with every method
-# ([notebook 14](14_object_retrieval.ipynb) goes on from there). The sum of sizes is worth a hundredth at most, several layers
-# nothing. On photographs the gains are smaller: R-MAC is ahead, but not surely in every draw; R-MAC *and* a sum of two
-# large inputs is ahead in all three. And one thing differs there: far in far is **better** than close in far. A real
-# photograph has surroundings that go with the object (a sink stands in a kitchen), and a close-up does not show them. So
-# there a mismatch of zooms does cost something.
+# ([notebook 14](14_object_retrieval.ipynb) goes on from there). There, the sum of sizes is worth a hundredth at most,
+# and several layers lose a little. Asking at several sizes helps, but adds little to R-MAC. On photographs neither the
+# sum of sizes nor several layers gain; R-MAC is ahead, but not surely in every draw; R-MAC *and* a sum of sizes is
+# ahead in all three. And one thing differs there: far in far is **better** than close in far. So there a mismatch of
+# zooms does cost something. A likely reason, which we did not test: a real photograph has surroundings that go with the
+# object (a sink stands in a kitchen), and a close-up does not show them.
 
 # %% tags=["record"]
 photographs = longer[longer["part"] == "all zooms"].set_index("method")
@@ -485,8 +494,8 @@ assert table.loc["one size", ("coco", "far in far")] > table.loc["one size", ("c
 # %% [markdown]
 # ### Where it fails
 #
-# Close queries, and what R-MAC at 181 pixels finds for them among the far frames: the queries that gain most from
-# enlarging.
+# Close queries, and what R-MAC at 181 pixels finds for them among the far frames: the three queries for which it stays
+# farthest behind the enlarged frames. The same few frames come up again and again.
 
 # %%
 far_images, close_images = (
@@ -504,12 +513,13 @@ plots.show(plots.ranked_list(ranking, far_images, queries=close_images, relevanc
 # For a mug, a jug is a better mistake than a hammer. The catalogue has two levels: 64 categories in seven groups
 # (kitchenware, tools, toys …). Average precision knows only the lower one. **Hierarchical average precision** (H-AP,
 # Ramzi et al. 2022, *ECCV*, [arXiv:2207.04873](https://arxiv.org/abs/2207.04873)) takes graded relevance $r_k \ge 0$ of
-# the item at rank $k$ of $n$:
+# the item at rank $k$:
 #
 # $$\text{H-AP} = \frac{1}{\sum_k r_k} \sum_{k:\, r_k > 0} \frac{1}{k} \sum_{j \le k} \min(r_k, r_j)$$
 #
-# An item of the right group counts for itself, and counts in full for those below it that are no better; to a right
-# *category* further down it adds only its own, smaller relevance. With $r \in \{0, 1\}$ this is average precision.
+# Every relevant item is scored at its rank: it gets the smaller of its own relevance and that of each item down to its
+# rank, itself among them. So an item of the right group that stands above one of the right category adds only its own,
+# smaller relevance there. With $r \in \{0, 1\}$ this is average precision.
 #
 # By hand: relevance 1 for the category, 1/2 for the group, in the order ½, 1, 0, ½. Rank 1: ½ / 1. Rank 2: (½ + 1) / 2.
 # Rank 4: (½ + ½ + ½) / 4. Together 1.625; divided by the sum of relevance, 2: **0.8125**.
@@ -541,7 +551,7 @@ assert np.allclose(hierarchical_ap(some > 0.9), average_precision(some > 0.9))
 # *other* items of the group together 1/2. Three controls: a **random order**; colour, which should know neither level;
 # and **shuffled groups**: the same ranking, scored with categories dealt to groups of the same sizes at random. H-AP
 # contains the fine level, so a good search for categories scores well under any groups. Only what exceeds the shuffled
-# ones is owed to the hierarchy.
+# ones comes from the hierarchy. (Unlike in the example above, one item of a category of three weighs 1/3.)
 
 # %%
 same_label = label["test", "queries"][:, None] == label["test", "database"]
@@ -594,13 +604,12 @@ assert abs(excess["random order"][0]) < 0.02
 
 # %% [markdown]
 # The network's mistakes are not random: on close-ups they stay within the group more often than chance would have it,
-# though nothing taught it these groups. The excess is small beside H-AP itself, most of which is the fine level again, and
-# with another seed its interval may touch 0. Report H-AP together with the shuffled control. And as the object gets
-# small, not only the category is lost but the group as well.
+# though nothing taught it these groups. The excess is small beside H-AP itself, most of which is the fine level again.
+# Report H-AP together with the shuffled control. As the object gets small, the excess shrinks, too.
 #
 # ## Try it
 #
-# Close-ups ask the far frames. Compare one size with R-MAC; crop a query, or drop in a picture of your own.
+# You search the far frames with close-ups. Compare one size with R-MAC; crop a query, or drop in a picture of your own.
 
 # %%
 pair = {"one size": Deep("lite0", device="cpu", size=181), "R-MAC": Deep("lite0", device="cpu", size=181, pooling="rmac")}
@@ -662,7 +671,8 @@ checks.check_image_pyramid(solution_image_pyramid)
 
 # %% [markdown]
 # A right answer gives the upper row of this picture. The lower row keeps every second pixel instead: the stripes of the
-# ground turn into other stripes (aliasing), and the network would see a pattern that is not there.
+# ground turn into other, broad stripes (aliasing), at full contrast. A mean of four weakens them; it does not remove
+# them.
 
 # %%
 striped = np.tile(np.where(np.arange(128) // 2 % 3, 220, 40)[:, None, None], (1, 128, 3)).astype(np.uint8)
@@ -683,8 +693,8 @@ plots.show(plots.describe(fig, "A striped picture at four sizes, by means of blo
 # ## Exercise 2 ★ what does a mismatch cost?
 #
 # The table of scores by zoom mixes two things: that zooms differ, and that one of the two objects is small. Separate
-# them: from the **poorer** of the two same-zoom searches of a pair, take off the score of the pair. Above 0, the mismatch
-# costs something. Then draw it for `means`, with `draw_heat` from above.
+# them: from the **poorer** of the two same-zoom searches of a pair, take off the score of the pair. Above 0, the
+# mismatch costs something. The cell below draws it for `means`.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -717,10 +727,28 @@ def solution_mismatch_cost(table_):
     return np.minimum(own_[:, None], own_[None]) - table_
 
 
-fig_, ax_ = plt.subplots(figsize=(4.2, 3.8), layout="constrained")
-draw_heat(ax_, solution_mismatch_cost(means), "what the mismatch costs", cmap="PuOr", vmin=-0.6, vmax=0.6)
-plots.show(plots.describe(fig_, "The score lacking in each pair of zooms against its poorer zoom: about zero or below everywhere."))
 checks.check_mismatch_cost(solution_mismatch_cost)
+
+# %% [markdown]
+# A right answer gives this picture. Below 0, the larger of the two objects helps. (Until the exercise is solved, you see
+# what the solution gives; where it was taken out, nothing.)
+
+
+# %%
+def first_written(name, *given):
+    """What your function gives, or else the solution's. None: neither is written."""
+    for one in (name, "_".join(["solution", name])):
+        try:
+            return globals()[one](*given)
+        except (NotImplementedError, KeyError):
+            continue
+
+
+costs = first_written("mismatch_cost", means)
+if costs is not None:
+    fig, ax = plt.subplots(figsize=(4.2, 3.8), layout="constrained")
+    draw_heat(ax, costs, "what the mismatch costs", cmap="PuOr", vmin=-0.6, vmax=0.6)
+    plots.show(plots.describe(fig, "The score lacking in each pair of zooms against its poorer zoom: about zero or below."))
 
 # %% [markdown]
 # ## Exercise 3 ★★ hierarchical precision
@@ -793,7 +821,7 @@ pd.Series(at_ten, name="HP@10").round(3).to_frame()
 # <details><summary>Hint 1: the idea</summary>
 #
 # First a table of settings by categories, then its mean. The position counts among all settings, so do not drop the
-# dear ones: give them minus infinity.
+# costly ones: give them minus infinity.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -824,11 +852,16 @@ def solution_choose_scales(scores_, category_, cost_, budget_):
     return int(first_) if cost_[first_] <= budget_ else -1
 
 
-per_query_ = np.array([heat_of(keys_, "validation").mean(axis=(0, 1)) for keys_ in tried["keys"]])
-for budget_ in (0.5, 1, 2, 4):
-    pick_ = tried.iloc[solution_choose_scales(per_query_, label["validation", "queries"], tried["cost"].to_numpy(), budget_)]
-    print(budget_, pick_["method"], pick_["setting"], f"test {heat_of(pick_['keys'], 'test').mean():.3f}")
 checks.check_choose_scales(solution_choose_scales)
+
+# %%
+per_query = np.array([heat_of(keys, "validation").mean(axis=(0, 1)) for keys in tried["keys"]])
+given = per_query, label["validation", "queries"], tried["cost"].to_numpy()
+for budget in (0.5, 1, 2, 4):
+    position = first_written("choose_scales", *given, budget)
+    if position is not None:
+        pick = tried.iloc[position]
+        print(budget, pick["method"], pick["setting"], f"test {heat_of(pick['keys'], 'test').mean():.3f}")
 
 # %% [markdown]
 # What there is to choose from: cost against the validation score. A setting that has another above it and to its left is
@@ -846,26 +879,30 @@ plots.show(plots.describe(ax, "Validation score of every setting against its cos
 # %% [markdown]
 # ## What we learned
 #
-# - A search across zooms fails where one of the two objects is **small**, not because the zooms differ. Only the table
-#   of *all* pairs, with its diagonal, shows that. (On photographs, whose surroundings tell something, both count.)
-# - The pixels of a far object are enough: enlarged, it is found again. What is lost is lost in the network.
-# - Summing scales did not help here. One pass at the largest input was better than the sums, dearer ones among them, and a
-#   second scale was worth no more than a second pass at the same scale.
-# - R-MAC, which has its scales inside one pass, gained here and cost nothing; on photographs, in our longer run, a sum of
-#   large inputs had to be added before the gain was sure.
-# - Robustness to zoom had no price in accuracy: its price is computing time.
+# - A search across zooms fails where one of the two objects is **small**, not because the zooms differ (for one size
+#   and R-MAC). Only the table of *all* pairs, with its diagonal, shows that. (On photographs, whose surroundings tell
+#   something, both count.)
+# - The pixels of a far object are nearly enough: enlarged, most are found again. Most of the loss is in the network.
+# - Summing scales did not help here. With the same pooling, one pass at the largest input was better than the sums that
+#   validation chose, costlier ones among them, and a second, smaller scale was worth no more than a second pass at the
+#   same size.
+# - R-MAC, which has its scales inside one pass, gained here and needed no further pass; on photographs, in our longer
+#   run, a sum of sizes had to be added before the gain was sure.
+# - Robustness to zoom had no price in accuracy. A larger input is paid for in computing time.
 # - Hierarchical AP says how wrong a mistake is, if it stands beside its shuffled control.
 #
 # ### Check yourself
 #
 # <details><summary>1. A colleague finds mAP .7 close in close, and .2 close in far, and concludes that scales must be matched. Which number is missing?</summary>
 #
-# Far in far. Where it is as low as close in far, matching gains nothing: far objects are not recognised at all.
+# Far in far. Where it is as low as close in far, matching gains nothing: far objects are hardly recognised by either
+# query.
 #
 # </details>
 # <details><summary>2. Why sum the mirror image?</summary>
 #
-# It is a second pass without a second scale. What it gains is owed to two passes, and a sum of scales has to gain more.
+# It is a second pass without a second scale. What it gains over one pass comes from two passes, and a sum of scales has
+# to gain more.
 #
 # </details>
 # <details><summary>3. The enlarged far frame is found. Why is that no method yet?</summary>
@@ -875,7 +912,8 @@ plots.show(plots.describe(ax, "Validation score of every setting against its cos
 # </details>
 # <details><summary>4. Two methods have the same AP, and H-AP .60 and .55. What do you check before you call the first one's mistakes better?</summary>
 #
-# Both under shuffled groups: only the excess over those is owed to the hierarchy. And the interval, drawing categories.
+# Both under shuffled groups: only the excess over those comes from the hierarchy. And its interval, from resampling
+# whole categories.
 #
 # </details>
 #

@@ -72,7 +72,7 @@ plots.show(plots.contact_sheet(images["test"][::40], n=16, columns=8), dpi=72)
 
 # %% [markdown]
 # **Before you go on, predict.** Average pooling, GeM, a bell curve around the middle of the picture, a head that learns
-# where to look, the true mask: which comes first, which last? And by how much does the head miss the mask?
+# where to look, the true mask: which comes first, which last? And how far apart are the head and the mask?
 #
 # The network is `lite0`, frozen: it learned to name photographs and has never met a rendered picture. Different poolings
 # may prefer different layers, so one pass keeps the maps of four.
@@ -118,10 +118,10 @@ pd.DataFrame({layer: found.shape[1:] for layer, found in maps["test"].items()}, 
 # $$x = \frac{\sum_{ij} a_{ij}\, F_{:,ij}}{\sum_{ij} a_{ij}} \in \mathbb{R}^c,
 # \qquad a_{ij} = \operatorname{softplus}\bigl(s(F_{:,ij})\bigr), \quad \operatorname{softplus}(z) = \ln(1 + e^z)$$
 #
-# Average pooling has $a_{ij} = 1$, masked pooling ([notebook 14](14_object_retrieval.ipynb)) the mask. **DELF** (Noh
-# et al. 2017, *ICCV*, [arXiv:1612.06321](https://arxiv.org/abs/1612.06321)) *learns* the scorer $s$, a network of two
+# Average pooling has $a_{ij} = 1$, masked pooling ([notebook 14](14_object_retrieval.ipynb)) the mask. **DELF** (Noh et
+# al. 2017, *ICCV*, [arXiv:1612.06321](https://arxiv.org/abs/1612.06321)) *learns* the scorer $s$, a network of two
 # layers that sees one position at a time. Nobody tells it where objects are. It is trained to classify the pooled
-# vector, and positions that help are turned up. The softplus keeps every weight positive, so every position gets a
+# vector, and positions that help get more weight. The softplus keeps every weight positive, so every position gets a
 # gradient.
 #
 # **CroW** (Kalantidis et al. 2016, *ECCV workshops*, [arXiv:1512.04065](https://arxiv.org/abs/1512.04065)) computes
@@ -132,7 +132,7 @@ pd.DataFrame({layer: found.shape[1:] for layer, found in maps["test"].items()}, 
 
 # %%
 frozen = ["picture", "frozen\nnetwork", "feature map\n(c, h, w)"]
-scored = ["score of each\nposition", "softplus", "weights\n(h, w)"]
+scored = ["the same\nfeature map", "score of each\nposition", "softplus", "weights\n(h, w)"]
 plots.show(plots.pipeline([frozen, scored], ["weighted\nmean (c,)", "classifier\n(training only)"]))
 
 # %% [markdown]
@@ -193,7 +193,7 @@ def train(head, layer, steps=200, rate=5e-3):
 
 
 # %% [markdown]
-# How good are vectors for the search? Views 0 and 1 of each object are queries, views 2 to 6 the database.
+# How well do the vectors search? Views 0 and 1 of each object are queries, views 2 to 6 the database.
 
 # %%
 asks = {part: some.column("view") < 2 for part, some in images.items()}
@@ -233,8 +233,9 @@ ax.set(xlabel="training steps", ylabel="mAP, validation categories", ylim=(0, No
 plots.show(plots.describe(fig, "Validation mAP against training steps: it rises within the first steps and is then flat."))
 
 # %% [markdown]
-# Validation stops improving long before the end, so every head below gets these 200 steps. What did the head learn? Where it looks in test pictures, whose
-# categories it has never met. The white line is the object.
+# For this head, validation stops improving long before the end; every head below gets the same 200 steps. What did it
+# learn? Here is where it looks in test pictures, whose categories it has never met. Each map has its own scale; the
+# white line is the object.
 
 # %% tags=["gallery"]
 with torch.no_grad():
@@ -384,9 +385,10 @@ best_heads = heads_tried.loc[heads_tried.groupby("method")["validation"].idxmax(
 # ### On categories that nobody has seen
 #
 # Each at what validation chose; heads are trained three times from different random weights, and the three results are
-# averaged per query. Four more controls take the learned weights apart: **random scorer** (the same head, never
-# trained), **shuffled** (each picture's weights at random positions), **average map** (the mean of all weights on
-# validation: a learned centre prior) and **of another picture**.
+# averaged per query. Five controls take the weights apart, all at the layer of **attention**: **uniform, same layer**
+# (the plain mean there), **random scorer** (the same head, never trained), **shuffled** (each picture's weights at
+# random positions), **average map** (the mean of all weights on validation: a learned centre prior) and **of another
+# picture**.
 
 # %%
 scores = {m: precisions("test", row.pool(maps["test"][row.layer], "test")) for m, row in best.iterrows()}
@@ -409,12 +411,13 @@ controls = {
     "shuffled": torch.from_numpy(rng.permuted(weights.flatten(1).numpy(), axis=1)).view_as(weights),
     "of another picture": weights[rng.permutation(len(weights))],
     "average map": average.expand_as(weights),
+    "uniform, same layer": torch.ones_like(weights),
 }
 scores |= {name: precisions("test", attention_pool(given, own)) for name, own in controls.items()}
 
 # %% [markdown]
 # **Intervals draw categories.** What we say should hold for other new categories, so the bootstrap draws whole
-# categories with replacement. The last columns are differences to GeM on the same queries.
+# categories with replacement. The last three columns are the difference to GeM on the same queries and its interval.
 
 # %%
 groups = [np.flatnonzero(queries["test"].labels == name) for name in np.unique(queries["test"].labels)]
@@ -454,10 +457,11 @@ plots.show(plots.describe(fig, "Difference in mAP to GeM of each method, with in
 # %% [markdown]
 # - Learned attention is ahead of GeM by much, and of the centre prior and of contrast by about half as much. Those two
 #   are level with each other, and need no training: much of what one might credit to learning comes without it.
-# - The gain is in *this* picture's weights: shuffled, or taken from another picture, they are worth nothing. The average
-#   map, a learned centre prior, keeps little.
-# - Training a projection alone (uniform + linear) brings as much as contrast. On top of attention it still adds to it, so
-#   the two gains are not the same one.
+# - The gain is in *this* picture's weights: shuffled, they are worth nothing, and those of another picture stay far
+#   behind. The average map, a learned centre prior, keeps little. (The centre prior that validation chose is so narrow
+#   that only the middle cell is left.)
+# - Training a projection alone (uniform + linear) brings as much as contrast. On top of attention, a projection still
+#   helps, so the two gains are not the same one.
 # - The mask is no upper bound: attention is at least level with it. A mask says which cells belong to the object; the
 #   head may also learn which of them tell categories apart.
 
@@ -475,7 +479,8 @@ assert scores["attention + linear"].mean() > scores["attention"].mean() + 0.02
 # ### Positions or channels?
 #
 # CroW's two halves, and SE, against their own baseline, the mean: weights of channels change little here. They cannot
-# remove a table; they only turn down the channels that tables fire, for the object as well.
+# remove a table; they only turn down channels that fire on tables, for the object as well. Weights of positions are no
+# guarantee, either: those of CroW bring little. (Attention also uses another layer than the mean.)
 
 # %%
 pairs = ["CroW, channels", "SE", "CroW, positions", "attention"]
@@ -489,8 +494,9 @@ assert abs((scores["CroW, channels"] - scores["mean"]).mean()) < 0.03
 # %% [markdown]
 # ### When does it help?
 #
-# By the size of the object in the query, in thirds, and by the number of solids beside it. Small objects gain most; on
-# large ones there is less to leave out.
+# By the size of the object in the query, in thirds, and by the number of solids beside it. Against GeM, small objects
+# gain most from attention; on large ones there is less to leave out. With two solids every method finds less, even the
+# mask.
 
 # %%
 area = inside["test"][asks["test"]].mean(axis=(1, 2))
@@ -509,8 +515,8 @@ assert relative[0] > relative[1] + 0.2
 # ### Where it fails
 #
 # The four queries that lose most against GeM, and their weights. Look for a category that comes up again: attention
-# keeps two or three cells of a large, thin object, and its shape, which tells it, spreads over more. Above each picture
-# stands the average precision with attention, above its weights that of GeM.
+# keeps a few cells, and a shape may spread over more. Above each picture stands the average precision with attention
+# (the mean of three trainings) and with GeM, beside it the weights of the first training.
 
 # %%
 worst = np.argsort(scores["attention"] - scores["GeM"])[:4]
@@ -518,9 +524,10 @@ rows = np.flatnonzero(asks["test"])[worst]
 fig, axes = plt.subplots(1, 8, figsize=(11, 1.7), layout="constrained")
 for n, (query, i) in enumerate(zip(worst, rows, strict=True)):
     axes[2 * n].imshow(images["test"][i])
-    axes[2 * n].set_title(f"{images['test'].labels[i]}: {scores['attention'][query]:.2f}", fontsize=9)
+    told = f"{scores['attention'][query]:.2f}, GeM {scores['GeM'][query]:.2f}"
+    axes[2 * n].set_title(f"{images['test'].labels[i]}\n{told}", fontsize=9)
     axes[2 * n + 1].imshow(weights[i], cmap="viridis", extent=(0, 128, 128, 0))
-    axes[2 * n + 1].set_title(f"GeM: {scores['GeM'][query]:.2f}", fontsize=9)
+    axes[2 * n + 1].set_title("weights", fontsize=9)
 for ax in axes:
     ax.axis("off")
 plots.show(plots.describe(fig, "The four queries that lose most by attention, with average precision of both, and their weights."), dpi=84)
@@ -530,7 +537,7 @@ plots.show(plots.describe(fig, "The four queries that lose most by attention, wi
 #
 # The **pointing game** (Zhang et al. 2016, *ECCV*, [arXiv:1608.00507](https://arxiv.org/abs/1608.00507)): is the point
 # with the largest weight on the object? Here the point is the centre of the strongest cell. Two priors stand beside it:
-# the middle of the picture, and the **area prior**, how often a random pixel hits.
+# the **average map**, whose peak is the middle of the picture, and the **area prior**, how often a random pixel hits.
 
 # %%
 side = weights.shape[1]
@@ -565,7 +572,8 @@ assert abs(pointed - hit["contrast"].mean()) < 0.1
 # ### On photographs
 #
 # Does a head that has only met rendered tables know where to look in photographs? In our longer run
-# (`tools/attention_pointing.py`) it saw COCO pictures with masks; any annotated object counts. Intervals draw pictures.
+# (`tools/attention_pointing.py`) the trained head was tried, without further training, on COCO photographs with masks;
+# a hit on any annotated object counts. Intervals draw pictures.
 
 # %%
 coco = pd.read_csv(datasets.shipped_file("attention_pointing.csv"))
@@ -670,9 +678,10 @@ inliers |= {"the same object": counts["attention"][right], "another object": cou
 pd.DataFrame({name: [np.median(v), v.mean()] for name, v in inliers.items()}, ["median inliers", "mean inliers"]).T.round(1)
 
 # %% [markdown]
-# Verification tells copies. Between two views these objects turn, their ground and light change, and no homography
-# fits. DELG was made for façades. What attention does bring shows in the control: at random positions re-ranking
-# does far more harm.
+# Verification recognises copies. (All positions of the copy take part here, so this test is easier.) Between two views
+# the objects turn, and ground and light change; few matches then agree. Whether the descriptors are too weak or no
+# homography fits, this test cannot tell. DELG was made for landmarks, with their large flat walls. What attention does
+# bring shows in the control: at random positions re-ranking does far more harm.
 
 # %% tags=["extra", "claim"]
 reranked = {name: by_object[f"re-ranked, {name}"].summary.loc["map", "mean"] for name in picks}
@@ -683,8 +692,8 @@ assert inliers["a shifted copy"].mean() > 4 * inliers["the same object"].mean()
 # %% [markdown]
 # ## Try it
 #
-# Choose a query, or crop one out of a picture with the mouse, and compare two poolings side by side. What happens when
-# you crop tightly around the object?
+# Choose a query, or crop one out of a picture with the mouse, and compare two poolings side by side. (Every third
+# picture of the database is searched.) What happens when you crop tightly around the object?
 
 
 # %%
@@ -701,12 +710,13 @@ class Pooled(PerImage):
 
 # %%
 some = databases["test"][::3]
+shown_truth = queries["test"].relevance(queries["test"], some, by="label", junk="instance")
 gem = best.loc["GeM"]
 deep = {one: Deep("lite0", layer=one, size=160, resize="squash", device="cpu") for one in (layer, gem["layer"])}
 encoders_shown = {"attention": Pooled(deep[layer], heads["attention"][0].pool)}
 encoders_shown["GeM"] = Pooled(deep[gem["layer"]], partial(gem["pool"], part="test"))
 retrievers = {name: Retriever(one, progress=False).fit(some) for name, one in encoders_shown.items()}
-explorer = explore.QueryExplorer(retrievers, queries=queries["test"], query=str(queries["test"].ids[0]), k=8, by="label")
+explorer = explore.QueryExplorer(retrievers, queries=queries["test"], query=str(queries["test"].ids[0]), k=8, relevance=shown_truth)
 explorer
 
 # %% [markdown]
@@ -718,9 +728,9 @@ plots.show(explorer.static(), dpi=84)
 # %% [markdown]
 # ## Exercise 1 ★ attention pooling by hand
 #
-# A batch holds pictures of several shapes, padded to one. Positions of the padding are not `valid` and must have no
-# weight. Pool one map with NumPy: weights from the softplus of the scores, over valid positions only, with sum 1. Scores
-# may be as large as 2,000.
+# A batch holds pictures of several shapes, padded to the same shape. Positions of the padding are not `valid` and must
+# have no weight. Pool one map with NumPy: weights from the softplus of the scores, over valid positions only, with sum
+# 1. Scores may be as large as 2,000.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -756,8 +766,8 @@ def solution_attention_pooling(map_, scores_, valid_):
 checks.check_attention_pooling(solution_attention_pooling)
 
 # %% [markdown]
-# A right answer gives this picture: the vector of a picture whose lower half is not valid, against that of the
-# whole picture, as cosines to all cells.
+# A right answer gives this picture: the vector of a picture of which only the upper two rows are valid, beside that of
+# the whole picture, as cosines to all cells. (Until you have written it, both vectors are the plain mean.)
 
 
 # %%
@@ -774,13 +784,13 @@ one_map, raw = features[3].numpy(), torch.log(torch.expm1(weights[3].clamp(min=1
 upper = np.arange(side)[:, None].repeat(side, 1) < side // 2
 fig, axes = plt.subplots(1, 3, figsize=(7.5, 2.6), layout="constrained")
 axes[0].imshow(images["test"][3])
-for ax, valid, title in zip(axes[1:], (np.ones_like(upper), upper), ("all valid", "upper half valid"), strict=True):
+for ax, valid, title in zip(axes[1:], (np.ones_like(upper), upper), ("all valid", "upper two rows valid"), strict=True):
     own = or_mean(one_map, raw, valid)
     cosine = np.einsum("c,chw->hw", own / np.linalg.norm(own), one_map / np.linalg.norm(one_map, axis=0))
     shown_map = ax.imshow(cosine, cmap="viridis", vmin=0, vmax=1, extent=(0, 128, 128, 0))
     ax.set_title(title, fontsize=10)
 fig.colorbar(shown_map, ax=axes, label="cosine to the pooled vector")
-plots.show(plots.describe(fig, "A picture, and the cosine of each cell to its pooled vector, from all positions and from the upper half."))
+plots.show(plots.describe(fig, "A picture, and the cosine of each cell to its pooled vector, from all positions and from the upper two rows."))
 
 # %% [markdown]
 # ## Exercise 2 ★★ the pointing game
@@ -847,10 +857,11 @@ plots.show(plots.describe(fig, "Fraction of pointing-game hits against the size 
 # %% [markdown]
 # ## Exercise 3 ★★★ two backgrounds (open)
 #
-# Contrast was strong here. It fails where a picture has two backgrounds, a wall above a table: the mean lies between
-# them, and both are far from it. Find weights that need no training and put at least 0.2 more of their sum on the object
-# than contrast does. The maps of the check are drawn. Then try your weights on `maps["validation"]` and, once, on
-# `maps["test"]`: give the difference to contrast with `interval`, and say what you would report.
+# Contrast was strong here. It can fail where a picture has two backgrounds, a wall above a table: the mean lies between
+# them, and both are far from it. Find weights that need no training and put at least 0.1 more of their sum on the
+# object than contrast does at any power: a higher power alone is not enough. The maps of the check are random, NumPy
+# arrays. Then try `rare_weights(maps["validation"][layer].numpy())` with `attention_pool` and `precisions` and, once,
+# the same on the test maps: give the difference to contrast with `interval`, and say what you would report.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -895,14 +906,15 @@ checks.check_rare_weights(solution_rare_weights)
 # - Compare it with the cheap rivals: a centre prior and contrast each bring about half of the gain without training.
 # - Weights of channels cannot leave out a background. Weights of positions can.
 # - Pointing well and ranking well are two things; report both.
-# - Attention does not know the query. Where a picture holds several objects, it keeps them all;
-#   [notebook 14](14_object_retrieval.ipynb) gives each a vector of its own.
+# - Attention does not know the query. Where several objects get weight, it averages them into one vector; [notebook
+#   14](14_object_retrieval.ipynb) gives each a vector of its own.
 #
 # ### Check yourself
 #
 # <details><summary>1. Why is "uniform + linear" in the table?</summary>
 #
-# It has the same training, steps and linear layer, but no attention. What is above it is due to attention.
+# It has the same training, steps and kind of linear layer, but no attention, each at its own best layer. The difference
+# tells what attention adds to the best that a projection does alone.
 #
 # </details>
 # <details><summary>2. What would it mean if the average map did as well as attention?</summary>
@@ -923,10 +935,10 @@ checks.check_rare_weights(solution_rare_weights)
 #
 # ### What breaks at a million images
 #
-# The pooled vector is as long as before, so the search costs the same; the scorer adds a thousandth to the network's
-# time. Local features are another matter: 40 per image are 40 million vectors to store, which is why DELG keeps them for
-# re-ranking and reads them for a hundred candidates only. And weights learned on tables are weights for tables: on new
-# pictures, play the pointing game before you trust them.
+# Attention does not make the vector longer: it has one number per channel of its layer. The search costs no more, and
+# the scorer is small beside the network. Local features are another matter: 40 per image are 40 million vectors to
+# store, which is why DELG keeps them for re-ranking and reads them for a hundred candidates only. And weights learned
+# on tables are weights for tables: on new pictures, play the pointing game before you trust them.
 #
 # ### Further reading
 #
