@@ -892,9 +892,9 @@ checks.check_max_sim_of_any(solution_max_sim_of_any)
 
 
 # %%
-def first_written(name, *given):
+def first_written(name, *given, kind="solution"):
     """What your function gives, or else the solution's. None: neither is written."""
-    for one in (name, "_".join(["solution", name])):
+    for one in (name, f"{kind}_{name}"):
         try:
             return globals()[one](*given)
         except (NotImplementedError, KeyError):
