@@ -457,9 +457,10 @@ plots.show(plots.describe(fig, "Difference in mAP to GeM of each method, with in
 # %% [markdown]
 # - Learned attention is ahead of GeM by much, and of the centre prior and of contrast by about half as much. Those two
 #   are level with each other, and need no training: much of what one might credit to learning comes without it.
-# - The gain is in *this* picture's weights: shuffled, they are worth nothing, and those of another picture stay far
-#   behind. The average map, a learned centre prior, keeps little. (The centre prior that validation chose is so narrow
-#   that only the middle cell is left.)
+# - At its own layer the plain mean is far below GeM, so the weights bring more than the difference to GeM shows. The
+#   gain is in *this* picture's weights: shuffled, they are worth nothing. Those of another picture bring a part of it,
+#   since objects are often near the middle, and the average map, a learned centre prior, ends about level with GeM.
+#   (The centre prior that validation chose is so narrow that only the middle cell is left.)
 # - Training a projection alone (uniform + linear) brings as much as contrast. On top of attention, a projection still
 #   helps, so the two gains are not the same one.
 # - The mask is no upper bound: attention is at least level with it. A mask says which cells belong to the object; the
