@@ -6,6 +6,7 @@ larger is more important.
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
@@ -36,15 +37,15 @@ def similarities(encoder, query, images):
     >>> similarities(MeanColor(), red, [red, blue]).tolist()
     [1.0, 0.0]
     """
-    return _unit(encoder.transform(list(images))) @ embedding(encoder, query)
+    return normalize(encoder.transform(list(images))) @ embedding(encoder, query)
 
 
 def embedding(encoder, query):
     """Embedding (d,), of length 1, of an image (h, w, 3); an embedding is only scaled."""
     query = np.asarray(query)
     if query.ndim == 1:
-        return _unit(query[None])[0]
-    return _unit(encoder.transform([_image(query)]))[0]
+        return normalize(query[None].astype(np.float32))[0]
+    return normalize(encoder.transform([_image(query)]))[0]
 
 
 def filled(image, fill="blur"):
@@ -73,7 +74,7 @@ def filled(image, fill="blur"):
     return gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)).round().astype(np.uint8)
 
 
-def occlusion(encoder, query, image, *, window=0.25, cells=8, fill="blur", random_state=None):
+def occlusion(encoder, query, image, *, window=0.25, cells=8, fill="blur"):
     """What the similarity loses when a window of the image is hidden; of a pixel, the mean over all windows that cover it.
 
     ``map[p] = mean over windows W that hold p of s(image) - s(image without W)``. Works with any encoder, at ``cells**2`` encodings.
@@ -88,8 +89,6 @@ def occlusion(encoder, query, image, *, window=0.25, cells=8, fill="blur", rando
     cells : int
         Positions along each side, at least ``1 / window``.
     fill : {"blur", "grey"}
-    random_state : None
-        Nothing here is random.
 
     Returns
     -------
@@ -165,7 +164,7 @@ def rise(encoder, query, image, *, n_masks=200, cells=6, keep=0.5, fill="blur", 
     return found - found.mean()
 
 
-def grad_cam(encoder, query, image, *, random_state=None):
+def grad_cam(encoder, query, image):
     """Grad-CAM of a similarity: channels of the last map, weighted by the mean gradient of the cosine, and cut below 0.
 
     Parameters
@@ -173,8 +172,6 @@ def grad_cam(encoder, query, image, *, random_state=None):
     encoder : Deep
         Its `layer` says which map.
     query, image : as of `occlusion`
-    random_state : None
-        Nothing here is random.
 
     Returns
     -------
@@ -191,7 +188,7 @@ def grad_cam(encoder, query, image, *, random_state=None):
     Selvaraju et al., "Grad-CAM", ICCV 2017, arXiv 1610.02391, where the cosine takes the place of a class score.
     """
     torch, kept = require("torch"), []
-    model, pixels = attackable(encoder), to_pixels([_image(image)]).requires_grad_(True)
+    model, pixels = _differentiable(encoder), to_pixels([_image(image)]).requires_grad_(True)
     handle = model.network.register_forward_hook(lambda module, given, output: kept.append(output))
     score = _cosine_to(encoder, query, model)(pixels).sum()
     handle.remove()
@@ -204,7 +201,7 @@ def grad_cam(encoder, query, image, *, random_state=None):
     return _placed(encoder, weighted.cpu().numpy(), image)
 
 
-def integrated_gradients(encoder, query, image, *, steps=16, fill="blur", smooth=0.03, random_state=None):  # fmt: skip
+def integrated_gradients(encoder, query, image, *, steps=16, fill="blur", smooth=0.03):
     """Integrated gradients of a similarity, from the image's fill to the image.
 
     ``(image - fill) * mean over the way of d cos / d pixel``, by captum; summed over the channels, as an absolute value, smoothed.
@@ -218,8 +215,6 @@ def integrated_gradients(encoder, query, image, *, steps=16, fill="blur", smooth
     smooth : float
         Standard deviation of the smoothing as a fraction of the shorter side; 0 gives signed values, not smoothed, whose sum is what the
         similarity gains from the fill to the image.
-    random_state : None
-        Nothing here is random.
 
     Returns
     -------
@@ -237,7 +232,7 @@ def integrated_gradients(encoder, query, image, *, steps=16, fill="blur", smooth
     attr = require("captum.attr")
     check_count("steps", steps)
     check_number("smooth", smooth, 0)
-    model, (pixels, start) = attackable(encoder), to_pixels([_image(image), filled(image, fill)]).split(1)  # fmt: skip
+    model, (pixels, start) = _differentiable(encoder), to_pixels([_image(image), filled(image, fill)]).split(1)  # fmt: skip
     method = attr.IntegratedGradients(_cosine_to(encoder, query, model))
     found = method.attribute(pixels, start, n_steps=steps, internal_batch_size=8)
     signed = found.sum(dim=(0, 1)).detach().cpu().numpy().astype(np.float32)
@@ -268,7 +263,7 @@ def matched_regions(encoder, query, image, *, k=5):
     rows, places = [], []
     for one in (_image(query), _image(image)):
         found = encoder.feature_maps([one])[0]  # (c, h, w)
-        rows.append(_unit(found.reshape(len(found), -1).T))
+        rows.append(normalize(found.reshape(len(found), -1).T))
         places.append(_middles(encoder, found.shape[1:], one))
     cosines = rows[0] @ rows[1].T  # (n_query, n_image)
     best, back = cosines.argmax(axis=1), cosines.argmax(axis=0)
@@ -285,6 +280,12 @@ def centre_prior(image):
     """A map that knows nothing but the middle of the image: minus the distance to it, in half sides; (h, w), float32."""
     y, x = (np.abs(np.linspace(-1, 1, n)) for n in _image(image).shape[:2])
     return -np.hypot(y[:, None], x).astype(np.float32)
+
+
+def random_blobs(image, random_state=0):
+    """A map that knows nothing of the image, about as smooth as those of the methods: (h, w), float32."""
+    noise = check_random_state(random_state).normal(size=_image(image).shape[:2])
+    return gaussian_filter(noise, min(noise.shape) / 10).astype(np.float32)
 
 
 def pointing(saliency, mask):
@@ -388,9 +389,13 @@ def _pair(saliency, mask):
     return saliency, mask
 
 
-def _unit(rows):
-    rows = np.asarray(rows, dtype=np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+def _differentiable(encoder):
+    """The encoder as a function of pixels that has gradients."""
+    try:
+        return attackable(encoder)
+    except TypeError as error:
+        kind = type(encoder).__name__
+        raise TypeError(f"maps by gradients need a Deep encoder, got {kind}; use occlusion or rise") from error  # fmt: skip
 
 
 def _scores(encoder, query, image, hidden, fill):

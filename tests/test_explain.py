@@ -42,11 +42,11 @@ MAPS = [
 def test_maps_have_the_images_shape_and_repeat_themselves(method, deep, pair):
     query, image = pair
     small = {"cells": 4} if method is explain.occlusion else {}
-    small = {"n_masks": 20} if method is explain.rise else small
-    first = method(deep, query, image, random_state=3, **small)
+    small = {"n_masks": 20, "random_state": 3} if method is explain.rise else small
+    first = method(deep, query, image, **small)
     assert first.shape == (36, 56) and first.dtype == np.float32 and np.isfinite(first).all()
     assert first.std() > 0
-    again = method(deep, explain.embedding(deep, query), image, random_state=3, **small)
+    again = method(deep, explain.embedding(deep, query), image, **small)
     assert np.allclose(first, again, atol=1e-5)
     assert np.array_equal(pair[1], image)
 

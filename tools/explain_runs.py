@@ -111,12 +111,9 @@ def maps_of(encoder, query, image, rng, settings):
     """(method, setting, map) of all methods and of the controls."""
     for name, (method, how, setting, _) in TRIED.items():
         for value in settings[name]:
-            more = {} if setting is None else {setting: value}
-            yield (
-                name,
-                value,
-                method(encoder, query, image, random_state=int(rng.integers(2**31)), **how, **more),
-            )
+            more, seed = {} if setting is None else {setting: value}, int(rng.integers(2**31))
+            more |= {"random_state": seed} if method is explain.rise else {}
+            yield name, value, method(encoder, query, image, **how, **more)
     noise = rng.normal(size=image.shape[:2])
     yield from [("centre prior", None, explain.centre_prior(image)), ("random pixels", None, noise)]
     yield "random blobs", None, gaussian_filter(noise, min(noise.shape) / 10)

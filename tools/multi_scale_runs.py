@@ -1,10 +1,10 @@
-"""Search across zooms with larger networks' inputs, on tabletop, on its scenes and on objects of COCO, and write down how each way of using scales fares.
+"""Search across zooms with larger networks' inputs, on tabletop scenes and on objects of COCO, and write down how each way of using scales fares.
 
     CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/multi_scale_runs.py data/multi_scale.csv --cache CACHE
 
 FOLDER holds `m_coco131`. Each set is split into two halves of its categories, three times; a method's setting (layer, sizes) is the best on the
-one half and reported on the other, and the other way round. "tabletop" and "coco" search objects shown at one zoom for objects at another, and
-tell by how many steps of zoom lie between; "scenes" searches single objects in scenes, and tells by the size of the object there. Intervals draw
+one half and reported on the other, and the other way round. "coco" searches objects shown at one zoom for objects at another, and
+tells by how many steps of zoom lie between; "scenes" searches single objects in scenes, and tells by the size of the object there. Intervals draw
 categories; differences are to "one size". Vectors are kept in CACHE, one file a set and size; a run that was stopped goes on. Notebook 04 reads the table.
 """
 
@@ -55,17 +55,6 @@ def zoomed(objects, row):
     sides = [round(max(right - left, bottom - top) / zoom) for zoom in ZOOMS]
     corners = [((left + right - s) // 2 + MARGIN, (top + bottom - s) // 2 + MARGIN) for s in sides]
     return [cut(wide, *corner, side) for corner, side in zip(corners, sides, strict=True)]
-
-
-def tabletop():
-    """Every second category. Frames of queries and of the database, (n, n_zooms); labels; what is right and junk."""
-    objects = datasets.load_tabletop()
-    objects = objects[np.isin(objects.labels, np.unique(objects.labels)[::2])]
-    number = np.array([int(name.split()[-1]) for name in objects.column("instance")])
-    asked, stored = (objects[(number < 4) & (objects.column("view") == view)] for view in (0, 2))
-    frames = [[zoomed(part, row) for row in range(len(part))] for part in (asked, stored)]
-    junk = asked.column("instance")[:, None] == stored.column("instance")[None]
-    return *frames, asked.labels, {"": asked.labels[:, None] == stored.labels[None]}, {"": junk}
 
 
 def coco():
@@ -272,9 +261,8 @@ def measured(name, load, sizes, cache):
 
 
 SETS = {
-    "tabletop": (tabletop, (91, 128, 181, 256)),
-    "scenes": (scenes, (91, 128, 181, 256)),
     "coco": (coco, (91, 128, 181, 256)),
+    "scenes": (scenes, (91, 128, 181, 256)),
 }
 COLUMNS = ["set", "seed", "part", "method", "setting", "queries", "mAP", "low", "high"]
 COLUMNS += ["difference", "difference_low", "difference_high", "chance"]

@@ -7,8 +7,8 @@ import numpy as np
 from .running import (
     Verdict,
     call,
+    complaint_of,
     describe,
-    error_sentence,
     not_a_function,
     not_attempted,
     run_check,
@@ -313,10 +313,8 @@ def _on_object(weights, truth):
 
 
 def _complaint(outcome, truth):
-    if outcome.error is not None:
-        return f"your function {error_sentence(outcome.error, _SECONDS)}."
-    if outcome.changed:
-        return "your function changes what it is given: work on a copy."
+    if told := complaint_of(outcome, _SECONDS):
+        return told
     try:
         weights = np.asarray(outcome.value, dtype=float)
     except (TypeError, ValueError, RuntimeError):

@@ -128,6 +128,15 @@ def not_attempted(name):
     return Verdict(name, "not attempted", told)
 
 
+def complaint_of(outcome, seconds):
+    """The sentence on a call that failed, whatever it should have given, or None."""
+    if outcome.error is not None:
+        return f"your function {error_sentence(outcome.error, seconds)}."
+    if outcome.changed:
+        return "your function changes what it is given: work on a copy."
+    return None
+
+
 def _failure(outcome, trusted, about, arguments, tolerance, seconds):
     """Return the sentence on what is wrong with the outcome of one case, or None."""
     if outcome.error is not None:

@@ -7,8 +7,8 @@ import numpy as np
 from .running import (
     Verdict,
     call,
+    complaint_of,
     describe,
-    error_sentence,
     not_a_function,
     not_attempted,
     run_check,
@@ -304,10 +304,8 @@ def _compared(ours, theirs):
 
 
 def _complaint(outcome, truth):
-    if outcome.error is not None:
-        return f"your function {error_sentence(outcome.error, _SECONDS)}."
-    if outcome.changed:
-        return "your function changes what it is given: work on a copy."
+    if told := complaint_of(outcome, _SECONDS):
+        return told
     listed = isinstance(outcome.value, list | tuple) or hasattr(
         outcome.value, "__array__"
     )  # a pandas Series has one, too

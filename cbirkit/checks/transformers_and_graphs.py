@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, call, error_sentence, not_a_function, not_attempted, run_check
+from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
 
 
 def check_max_sim_of_any(answer):
@@ -376,10 +376,8 @@ def _mean_precision(scores, relevant):
 
 
 def _complaint(outcome, shape):
-    if outcome.error is not None:
-        return f"your function {error_sentence(outcome.error, _SECONDS)}."
-    if outcome.changed:
-        return "your function changes what it is given: work on a copy."
+    if told := complaint_of(outcome, _SECONDS):
+        return told
     try:
         got = np.asarray(outcome.value, dtype=float)
     except (TypeError, ValueError, RuntimeError):

@@ -4,13 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from ipywidgets import Dropdown, IntSlider
-from PIL import Image
 
 from cbirkit.attacks import PGD, Away, Misrank, Towards, attackable, embed_pixels, to_pixels
 from cbirkit.plots import Section, Tile, View
 
 from .explorer import whole_number
-from .queries import FixedRetriever, Judge, SearchResult, as_query, checked_retrievers, find
+from .queries import (  # fmt: skip
+    FixedRetriever,
+    Judge,
+    SearchResult,
+    as_query,
+    checked_retrievers,
+    find,
+    fitting,
+)
 from .query_explorer import QueryPage
 from .widgets import TileGrid, button, labelled
 
@@ -93,15 +100,6 @@ class Victim:
 
 def _unit(rows):
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def fitting(image, most):
-    """An image, made smaller where its longer side exceeds `most` pixels."""
-    if max(image.shape[:2]) <= most:
-        return image
-    picture = Image.fromarray(image)
-    picture.thumbnail((most, most))
-    return np.asarray(picture)
 
 
 class AttackLab(QueryPage):

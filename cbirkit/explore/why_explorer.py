@@ -8,9 +8,8 @@ from ipywidgets import Dropdown
 from cbirkit import explain
 from cbirkit.plots import Section, Tile, View
 
-from .attack_lab import fitting
 from .explorer import whole_number
-from .queries import Judge, SearchResult, as_query, checked_retrievers, find
+from .queries import Judge, SearchResult, as_query, checked_retrievers, find, fitting
 from .query_explorer import QueryPage
 from .widgets import TileGrid, labelled
 
@@ -21,7 +20,7 @@ METHODS = {
     "RISE": lambda *pair, **how: explain.rise(*pair, n_masks=100, **how),
     "Grad-CAM": lambda *pair, fill: explain.grad_cam(*pair),
     "integrated gradients": explain.integrated_gradients,
-    "random map": lambda _, query, image, fill: np.random.default_rng(0).random(image.shape[:2]),
+    "random map": lambda _, query, image, fill: explain.random_blobs(image),
 }
 
 
@@ -57,7 +56,7 @@ class WhyExplorer(QueryPage):
     """Pick a query, click one of its neighbours, and see maps of what in that image is similar to the query.
 
     Under each map stands what the similarity loses when the fifth of the image that the map marks highest is hidden: the more,
-    the better the map. A random map is there to compare with.
+    the better the map. A random map, about as smooth as the others, is there to compare with.
 
     Parameters
     ----------
@@ -193,8 +192,8 @@ class WhyExplorer(QueryPage):
         maps = {name: loss for name, loss in self.shown.losses.items() if name != "random map"}
         best = max(maps, key=maps.get)
         return (
-            f"{self.query} and {self._other}: similarity {self.shown.similarity:.3f}. Without the best fifth of {best} "
-            f"it loses {maps[best]:.3f}, without a random fifth {self.shown.losses['random map']:.3f}."
+            f"{self.query} and {self._other}: similarity {self.shown.similarity:.3f}. Hiding the fifth that {best} "
+            f"marks highest costs {maps[best]:.3f}, hiding a random fifth {self.shown.losses['random map']:.3f}."
         )
 
     def _view(self):

@@ -583,7 +583,7 @@ assert pointing.loc["RISE", "mosaic"] > pointing.loc["random blobs", "mosaic"] +
 # ## Try it
 #
 # Pick a query, then click one of its neighbours. Under each map stands what the similarity loses when the fifth of the
-# picture that the map marks highest is hidden; a random map of single pixels is there to compare with. Pick a wrong
+# picture that the map marks highest is hidden; a smooth random map is there to compare with. Pick a wrong
 # neighbour: do its maps tell you why it was found? (Neighbours show their distance, 1 minus the similarity.)
 
 # %%
