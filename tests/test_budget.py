@@ -42,7 +42,7 @@ TODAY = {
     "persistence store .": (613, 6),
     "retrieval": (438, 0),
     "plots": (635, 0),
-    "explore": (2562, 0),
+    "explore": (2564, 0),
     "cli": (715, 0),
 }
 TODAY_PAGES = 1393

@@ -9,16 +9,8 @@ from cbirkit.attacks import PGD, Away, Misrank, Towards, attackable, embed_pixel
 from cbirkit.plots import Section, Tile, View
 
 from .explorer import whole_number
-from .queries import (  # fmt: skip
-    FixedRetriever,
-    Judge,
-    SearchResult,
-    as_query,
-    checked_retrievers,
-    find,
-    fitting,
-)
-from .query_explorer import QueryPage
+from .queries import FixedRetriever, Judge, SearchResult, as_query, checked_retrievers, find
+from .query_explorer import QueryPage, fitting
 from .widgets import TileGrid, button, labelled
 
 MOST_PIXELS = 512  # of the longer side of what is attacked; the networks look at fewer

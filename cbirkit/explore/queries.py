@@ -25,15 +25,6 @@ THUMBNAIL = 160  # of a result: sharp on screens with two pixels a point
 _MOST_KEPT = 4000  # thumbnails
 
 
-def fitting(image, most):
-    """An image, made smaller where its longer side exceeds `most` pixels."""
-    if max(image.shape[:2]) <= most:
-        return image
-    picture = Image.fromarray(image)
-    picture.thumbnail((most, most))
-    return np.asarray(picture)
-
-
 class ThumbnailCache:
     """Thumbnails of images of any collection as JPEG (or PNG, where tiny), the least used forgotten first.
 

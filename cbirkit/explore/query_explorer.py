@@ -1,6 +1,8 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
+import numpy as np
 from ipywidgets import Box, Dropdown, IntSlider, VBox
+from PIL import Image
 
 from cbirkit.objects import Region
 from cbirkit.plots import Section, Tile, View
@@ -12,6 +14,15 @@ from .queries import PREVIEW, Judge, Query, ThumbnailCache, as_query, checked_re
 from .widgets import Cropper, TileGrid, button, labelled
 
 _MOST_REMEMBERED = 100
+
+
+def fitting(image, most):
+    """An image, made smaller where its longer side exceeds `most` pixels."""
+    if max(image.shape[:2]) <= most:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((most, most))
+    return np.asarray(picture)
 
 
 class QueryPage(Explorer):

@@ -9,8 +9,8 @@ from cbirkit import explain
 from cbirkit.plots import Section, Tile, View
 
 from .explorer import whole_number
-from .queries import Judge, SearchResult, as_query, checked_retrievers, find, fitting
-from .query_explorer import QueryPage
+from .queries import Judge, SearchResult, as_query, checked_retrievers, find
+from .query_explorer import QueryPage, fitting
 from .widgets import TileGrid, labelled
 
 MOST_PIXELS = 256  # of the longer side of what is explained
