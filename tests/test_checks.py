@@ -423,3 +423,37 @@ def test_difference_in_words(expected, got, words):
 
 def test_short_values_stay_short():
     assert len(short(np.arange(1000))) <= 80 and len(short("x" * 500)) <= 80
+
+
+ANSWER = "def double(x):\n    return [value + value for value in x]\n"
+SOLUTION = "def solution_double(x):\n    return 'the solution'\n"
+STUB = "def double(x):\n    raise NotImplementedError\n"
+CHANGING = "def double(x):\n    x.append(0)\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (ANSWER + SOLUTION, [2, 4]),
+        (ANSWER, [2, 4]),
+        (STUB + SOLUTION, "the solution"),
+        (SOLUTION, "the solution"),
+        (STUB, None),
+        ("", None),
+        ("double = 3\n" + SOLUTION, "the solution"),
+        ("def double(x):\n    return {}[x[0]]\n" + SOLUTION, None),  # not shown as if it were right
+        ("def double(x):\n    while True:\n        pass\n" + SOLUTION, None),
+        (CHANGING + SOLUTION, [1, 2, 0]),
+    ],
+)
+def test_first_written_is_the_readers_or_else_the_solution(cells, expected):
+    names = {"first_written": checks.first_written, "given": [1, 2]}
+    exec(cells + "made = first_written('double', given, seconds=0.5)", names)  # noqa: S102
+    assert names["made"] == expected and names["given"] == [1, 2]
+
+
+def test_first_written_finds_the_names_from_inside_a_function():
+    names = {"checks": checks}
+    drawn = "def draw():\n    return checks.first_written('double', [3])\nmade = draw()"
+    exec(ANSWER + drawn, names)  # noqa: S102
+    assert names["made"] == [6]

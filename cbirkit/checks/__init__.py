@@ -1,8 +1,8 @@
 """Checks of the exercises: each takes the learner's function and says passed, not yet and why, or not attempted.
 
 The last line of an exercise's cell is ``checks.check_precision_at_k(precision_at_k)``. A check never raises for a
-wrong answer, so that Run All goes on; `Verdict.passed` says whether the answer was right. `grade` is what an
-assignment's locked cell calls.
+wrong answer, so that Run All goes on; `Verdict.passed` says whether the answer was right. `first_written` draws the
+picture under an exercise with the learner's own function. `grade` is what an assignment's locked cell calls.
 """
 # ruff: noqa: F401  (the checks are named in __all__ by what their names begin with)
 
@@ -38,7 +38,7 @@ from .multi_scale import (
 )
 from .objects import check_image_distances, check_masked_pooling, check_suppressed
 from .own_data import check_copy_groups, check_mean_over_classes
-from .running import Verdict, run_check
+from .running import Verdict, first_written, run_check
 from .start_here import (
     check_leave_query_out,
     check_precision_at_k,
@@ -62,6 +62,7 @@ __all__ = [
     "Case",
     "Mistake",
     "Verdict",
+    "first_written",
     "grade",
     "run_check",
     "verdict_on",

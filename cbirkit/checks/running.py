@@ -116,6 +116,42 @@ def run_check(answer, trusted, cases, *, mistakes=None, tolerance=1e-6, seconds=
     return Verdict(name, "not yet", f"{failure} {sentence}".rstrip(), worth)
 
 
+def first_written(name, *given, seconds=60.0):
+    """Call the reader's answer to an exercise, or the notebook's solution while the answer is still a stub.
+
+    The picture under an exercise is drawn with it. It never raises for what an answer does, so that Run All goes on.
+
+    Parameters
+    ----------
+    name : str
+        Name of the exercise's function, looked up where this is called from; the solution has it behind ``solution_``.
+    *given : object
+        The arguments of the call; the function gets copies.
+    seconds : float
+        Time for the call.
+
+    Returns
+    -------
+    object or None
+        What the function gives. None where neither is written, and where the answer fails: its check has said why.
+
+    Examples
+    --------
+    >>> def double(x):
+    ...     raise NotImplementedError
+    >>> def solution_double(x):
+    ...     return 2 * x
+    >>> first_written("double", 4)
+    8
+    """
+    names = sys._getframe(1).f_globals
+    for function in (names.get(name), names.get(f"solution_{name}")):
+        outcome = call(function, given, seconds) if callable(function) else None
+        if outcome is not None and not isinstance(outcome.error, NotImplementedError):
+            return outcome.value
+    return None
+
+
 def not_a_function(name, answer):
     """The verdict on an answer that is no function."""
     told = f"give the function itself, `{name}`; got {describe(answer)}."
