@@ -67,9 +67,6 @@ class Annoy(Folded):
             trees.add_item(item, row)
         trees.build(int(self.n_trees), n_jobs=int(self.n_jobs))
 
-    def _insert(self, X, keys):
-        self._vectors = np.concatenate([self._vectors, X])
-
     def _is_stale(self):
         return len(self._keys) - len(self._of) > max(1000, len(self._of) // 10)
 
@@ -92,7 +89,6 @@ class Annoy(Folded):
             return np.fromfile(path, np.uint8)
 
     def _parse(self, structure):
-        self._fold(self._of)
         self._structure = self._new_trees()
         # Windows keeps a file that is mapped, until it tidies up
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -21,6 +21,10 @@ class Approximate(BaseIndex):
         faiss = require("faiss")
         return faiss.METRIC_INNER_PRODUCT if self.metric == "cosine" else faiss.METRIC_L2
 
+    def _insert(self, X, keys):
+        if self._vectors is not None:
+            self._vectors = np.concatenate([self._vectors, X])
+
     def _find(self, queries, k):
         distances, rows = self._look(queries, k)
         for i in np.flatnonzero(rows[:, -1] < 0):  # fewer than k: all items are compared
@@ -88,6 +92,10 @@ class Folded(Approximate):
         self._vectors, self._n_looked_at = X, len(X)
         self._fold(find_copies(X))
         self._build_for(X[self._heads] if self._has_copies else X)
+
+    def _restore(self, state):
+        super()._restore(state)
+        self._fold(self._of)
 
     def _fold(self, of):
         """Note which row (n,) stands for each row of the structure, see `find_copies`."""

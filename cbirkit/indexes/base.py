@@ -235,15 +235,12 @@ class BaseIndex(BaseEstimator):
             raise TypeError("X is a sparse matrix; use InvertedFile, or pass X.toarray()")
         with np.errstate(over="ignore"):
             X = np.array(checked_rows(X, n_dims), np.float32, order="C")
-        for start in range(0, len(X), 1024):
-            some = X[start : start + 1024]
-            wide = some.astype(np.float64)
-            squares = np.einsum("ij,ij->i", wide, wide)
-            bad = start + np.flatnonzero(~(squares < _LONGEST**2))
-            if len(bad):
-                raise ValueError(f"row {bad[0]} of X holds NaN, infinity or values too large")
-            if self.metric == "cosine":  # rows of zeros stay zero
-                some /= np.sqrt(np.where(squares, squares, 1)).astype(np.float32)[:, None]
+        squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        bad = np.flatnonzero(~(squares < _LONGEST**2))
+        if len(bad):
+            raise ValueError(f"row {bad[0]} of X holds NaN, infinity or values too large")
+        if self.metric == "cosine":  # rows of zeros stay zero
+            X /= np.sqrt(np.where(squares, squares, 1)).astype(np.float32)[:, None]
         return X
 
     def _build(self, X):

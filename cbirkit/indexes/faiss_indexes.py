@@ -96,8 +96,7 @@ class HNSW(Folded, _Faiss):
 
     def _insert(self, X, keys):
         self._own().add(X)
-        if self._has_copies:
-            self._vectors = np.concatenate([self._vectors, X])
+        super()._insert(X, keys)
         self._fold(np.concatenate([self._of, len(self._of) + np.arange(len(X))]))
 
     def _is_stale(self):
@@ -114,10 +113,6 @@ class HNSW(Folded, _Faiss):
         if self._has_copies or self.n_indexed_ < len(self._keys):
             return self._among(queries, self._expand(found, k), k)
         return as_distances(scores, self.metric), found
-
-    def _parse(self, structure):
-        self._fold(self._of)
-        super()._parse(structure)
 
 
 class IVF(_Faiss):
@@ -198,8 +193,7 @@ class IVF(_Faiss):
 
     def _insert(self, X, keys):
         self._own().add_with_ids(self._items(X, self._structure.d), keys)
-        if self._vectors is not None:
-            self._vectors = np.concatenate([self._vectors, X])
+        super()._insert(X, keys)
 
     def _forget(self, keys):
         self._own().remove_ids(keys)
