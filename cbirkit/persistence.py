@@ -249,11 +249,6 @@ def seal(array):
     return ""
 
 
-def is_sealed(array, text):
-    """Whether `text` is the `seal` of an array."""
-    return bool(text) and text == seal(array)
-
-
 @contextlib.contextmanager
 def reading(path, kind):
     """Within the block, whatever goes wrong with what was saved at `path` becomes one sentence, a ``ValueError``."""

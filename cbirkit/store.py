@@ -122,7 +122,7 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
     encoder : estimator with ``transform(images) -> (n_images, n_dims)``
         Fitted if it learns. Each embedding must depend on its own image only. If it also has ``prepare(image) -> array`` and
         ``transform_prepared(list of arrays) -> (n_images, n_dims)``, images are prepared in the thread that reads.
-    images : ImageCollection or sequence of images
+    images : ImageCollection, folder, or sequence of images
     store : EmbeddingStore, optional
         Keeps the embeddings; None: they are computed anew.
     batch_size : int
@@ -142,9 +142,7 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         There is no image, or none can be read; the embeddings have a wrong shape or are not finite (the image is named).
     """
     check_encoder(encoder)
-    if isinstance(images, str | Path):
-        raise TypeError(f"got the path {str(images)!r}; use ImageCollection.from_folder")
-    images = images if isinstance(images, ImageCollection) else ImageCollection.from_arrays(images)
+    images = as_collection(images)
     if not len(images):
         raise ValueError(f"there is no image in {images.name!r}; give at least one")
     head, tail = split_pipeline(encoder)
@@ -161,6 +159,13 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         _move_if_damaged(store.file, error)
         return embed(encoder, images, store, batch_size=batch_size, progress=progress)
     return run.result(tail)
+
+
+def as_collection(images):
+    """A collection of what was given: itself, a folder, or a sequence of images."""
+    if isinstance(images, str | os.PathLike):
+        return ImageCollection.from_folder(images)
+    return images if isinstance(images, ImageCollection) else ImageCollection.from_arrays(images)
 
 
 def split_pipeline(encoder):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cli_samples import add_textured, failed, paint, photos, quick, runner
 
-from cbirkit import Retriever, _atomic, persistence
+from cbirkit import Retriever, _atomic, indexes, persistence
 from cbirkit.cli import choices, pages
 from cbirkit.images import ImageCollection
 
@@ -239,7 +239,7 @@ def test_files_of_faiss_and_annoy_from_another_user_are_built_anew_unless_truste
     expected = run("search", folder, "cat/0.png", "-k", 5)
     assert expected[2] == ""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other user"))
-    kind, parsed = type(choices.make_index(index)), []
+    kind, parsed = getattr(indexes, choices.INDEXES[index]), []
     real = kind._parse
     monkeypatch.setattr(
         kind, "_parse", lambda *args, **kwargs: parsed.append(1) or real(*args, **kwargs)

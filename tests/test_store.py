@@ -54,6 +54,11 @@ def test_same_as_transform_with_and_without_a_store(folder, store, encoded):
     assert encoded() == 18 * 3  # the reference, without a store, and once for both runs with it
 
 
+def test_a_folder_is_a_collection(folder):
+    embeddings = embed(Means(), ImageCollection.from_folder(folder)).embeddings
+    np.testing.assert_array_equal(embed(Means(), folder).embeddings, embeddings)
+
+
 def test_changed_parameters_never_meet_old_vectors(folder, store, encoded):
     images = ImageCollection.from_folder(folder)
     store.embed(Means(), images)
@@ -330,7 +335,7 @@ def giving(function):
         (Means, noise(1), TypeError, "Means is no encoder; give an instance"),
         ("hsv", noise(1), TypeError, "str is no encoder; give an instance with transform"),
         (Means(), [], ValueError, "there is no image"),
-        (Means(), "photos", TypeError, "use ImageCollection.from_folder"),
+        (Means(), "no-photos", FileNotFoundError, "no such folder"),
         (giving(lambda x: np.zeros((1, 3))), noise(2), ValueError, r"shape \(1, 3\) for 2 images"),
         (giving(lambda x: np.zeros(2)), noise(2), ValueError, r"shape \(2,\) for 2 images"),
         (giving(lambda x: np.zeros((2, 0))), noise(2), ValueError, r"shape \(2, 0\)"),

@@ -80,15 +80,15 @@ def main(argv=None):
     arguments, unknown = build_parser().parse_known_args(argv)
     if unknown:
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    terminal = _Terminal(arguments.quiet)
+    terminal = _Terminal()
+    terminal.setLevel(logging.ERROR if arguments.quiet else logging.INFO)
     logging.getLogger("cbirkit").addHandler(terminal)
     _log.setLevel(logging.INFO)
     try:
         with bars(not arguments.quiet), warnings.catch_warnings():
             if arguments.quiet:
                 warnings.simplefilter("ignore")
-            code = arguments.run(arguments)
-        return code if isinstance(code, int) else 0
+            return arguments.run(arguments) or 0
     except KeyboardInterrupt:
         _log.error("interrupted; what was kept so far is used when the same command is run again")
         return 130
@@ -120,10 +120,6 @@ class _Terminal(logging.StreamHandler):
     """Notes and errors of the commands on standard error, and those warnings that they have no words of their own for."""
 
     heard = ("cbirkit.cli", "cbirkit.store.damaged", "cbirkit.indexes", "cbirkit.images.tables")
-
-    def __init__(self, quiet):
-        super().__init__()
-        self.setLevel(logging.ERROR if quiet else logging.INFO)
 
     def filter(self, record):
         return record.name.startswith(self.heard)

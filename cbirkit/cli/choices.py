@@ -109,7 +109,7 @@ def place_of(file, option):
     return path
 
 
-# ---------------------------------------------------------------------- encoders and indexes
+# ---------------------------------------------------------------------- encoders
 
 
 def _classes(name):
@@ -168,11 +168,6 @@ def encoder_code(name):
     made = make_encoder(name)
     parts = [f"encoders.{part!r}" for _, part in getattr(made, "transformer_list", [("", made)])]
     return parts[0] if len(parts) == 1 else f"make_union({', '.join(parts)})"
-
-
-def make_index(name):
-    """A new index by its name on the command line."""
-    return getattr(cbirkit.indexes, INDEXES[name])()
 
 
 # ---------------------------------------------------------------------- the folder, and its index
@@ -279,10 +274,8 @@ def prepared_encoder(task, *, keep=True):
     encoder, kept = make_encoder(name), task.out / "encoders" / name
     if not learns(name):
         return encoder
-    from cbirkit.persistence import load_estimator, save_estimator
-
     try:
-        if repr(learnt := load_estimator(kept)) == repr(encoder):
+        if repr(learnt := cbirkit.persistence.load_estimator(kept)) == repr(encoder):
             return learnt
     except FileNotFoundError:
         pass
@@ -297,5 +290,5 @@ def prepared_encoder(task, *, keep=True):
         told = f"{name} cannot learn from this folder ({error})"
         raise ValueError(f"{told}; use --encoder {WITHOUT_TORCH}") from error
     if keep:
-        save_anew(lambda path: save_estimator(encoder, path), kept)
+        save_anew(lambda path: cbirkit.persistence.save_estimator(encoder, path), kept)
     return encoder

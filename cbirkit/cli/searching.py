@@ -38,9 +38,9 @@ def _indexed(task, arguments):
     about = {name: getattr(task, name) for name in ("encoder", "index", "labels")}
     with choices.writing(out):
         store = cbirkit.store.EmbeddingStore(out / "store")
-        encoder, index = choices.prepared_encoder(task), choices.make_index(task.index)
-        how = {"store": store, "progress": not arguments.quiet}
-        retriever = cbirkit.Retriever(encoder, index, **how).fit(task.images)
+        index = getattr(cbirkit.indexes, choices.INDEXES[task.index])()
+        encoder = choices.prepared_encoder(task)
+        retriever = cbirkit.Retriever(encoder, index, store=store).fit(task.images)
         # in one step: settings are never those of another index
         choices.save_anew(lambda path: retriever.save(path, about=about), out / "retriever")
     _name_problems(retriever.problems)
@@ -96,10 +96,8 @@ def search(arguments):
 
 def _find_query(image, folder, images):
     """The Path of the image to search for."""
-    from cbirkit.images.tables import as_on_disk
-
     for candidate in (expanded(image).absolute(), expanded(folder).absolute() / image):
-        if found := as_on_disk(candidate):
+        if found := cbirkit.images.tables.as_on_disk(candidate):
             return found
     there = f"{folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
     raise ValueError(f"no image {image}: it is neither a file nor one of {folder}; {there}")
@@ -146,15 +144,13 @@ def _may_be_new(images, name, refused):
 
 def _results(retriever, query, k):
     """A dict (rank, id, distance, label, path) for each result."""
-    from cbirkit.images.tables import text_of
-
     results = retriever.search(query, k=min(k, len(retriever.ids)))[0]
     if len(results) < k:
         others = f"{counted(len(results), 'other image')} to find, fewer than the {k} asked for"
         log.info(others if len(results) else "no other image to find")
-    labels, rows = retriever.table.get("label"), results.to_dict("records")
+    labels, rows = retriever.table.get("label", {}), results.to_dict("records")
     for row in rows:
-        label = None if labels is None else text_of(labels[row["id"]]) or None
+        label = cbirkit.images.tables.text_of(labels.get(row["id"])) or None
         row |= {"label": label, "path": os.path.abspath(retriever.images.path(row["id"]))}
     return rows
 
@@ -184,7 +180,7 @@ def report(arguments):
     path = choices.place_of(name, "--html FILE")
     task = choices.task_of(arguments)
     encoder = choices.prepared_encoder(task, keep=False)
-    found = cbirkit.evaluation.survey(task.images, encoder, progress=not arguments.quiet)
+    found = cbirkit.evaluation.survey(task.images, encoder)
     from . import pages
 
     view = pages.view_of_survey(arguments.folder, found, task.encoder)

@@ -33,8 +33,8 @@ _GROUPS = {  # extra: (title, what installs it); test tools are left out
     "lab": ("for the notebooks", 'pip install "cbirkit[lab]"'),
     "annoy": ("for the Annoy index", "pip install annoy  (needs a C++ compiler)"),
 }
-# what the name "photos" stands for: free for everybody
-_PHOTOS = ["clothing", "flowers", "ucmerced"]
+# names that stand for several; photos are free for everybody
+_SEVERAL = {"photos": ["clothing", "flowers", "ucmerced"]}
 
 
 def doctor(arguments):
@@ -160,11 +160,11 @@ def prefetch(arguments):
     listed = fetchable(root)
     if arguments.list:
         _list(listed, root)
-    named = [_PHOTOS if name == "photos" else [name] for name in arguments.names]
-    wanted = list(dict.fromkeys(name for names in named for name in names))
+    given = arguments.names
+    wanted = list(dict.fromkeys(one for name in given for one in _SEVERAL.get(name, [name])))
     for name in wanted:
         try:
-            print(f"{printable(name)}: {_get(name, listed, root, arguments.quiet)}")
+            print(f"{printable(name)}: {_get(name, listed, root)}")
         # no network, no room, no such name, no torch; RuntimeError is what torchvision raises for damaged files
         except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
             failed.append(name)
@@ -174,7 +174,7 @@ def prefetch(arguments):
     return 1 if failed else 0
 
 
-def _get(name, listed, root, quiet):
+def _get(name, listed, root):
     """Get a data set or the weights of a network; what is said of it."""
     if name not in listed.index:
         from cbirkit.nets import backbones
@@ -190,7 +190,7 @@ def _get(name, listed, root, quiet):
     row = listed.loc[name]
     if not row["here"]:
         log.info(f"{name}: {row['title']}, terms: {row['terms']} ({row['page']})")
-    images = fetch_by_name(name, root=root, progress=not quiet)
+    images = fetch_by_name(name, root=root)
     count = len(images) if hasattr(images, "ids") else len(images.database)
     when, place = "already" if row["here"] else "now", printable(row["folder"])
     return f"{when} here, {count:,} images in {place}"

@@ -200,7 +200,7 @@ class ImageCollection:
 
     @property
     def root(self):
-        return getattr(self._source, "root", None)
+        return self._source.root
 
     def column(self, name):
         """ndarray (n_images,) of one column; ValueError names the columns there are."""
@@ -278,13 +278,14 @@ class ImageCollection:
         return self._ask(which, self._source.path)
 
     def mask(self, which):
-        """Mask (h, w) of one image, from the column ``mask`` or the generator; ValueError if there is none."""
+        """Mask (h, w) of one image, bool or class numbers, from a file of the column ``mask`` or the generator; ValueError if there is none."""
         if "mask" not in self.table:
             return self._ask(which, self._source.make_mask)
         file = self.table["mask"].iloc[self._position(which)]
         if is_missing(file):
             raise ValueError(f"image {which!r} has none in column 'mask'")
-        return self._ask(which, lambda row: self._source.read_mask(file))
+        path = Path(self.root or "") / file
+        return self._ask(which, lambda row: read_stored(as_on_disk(path) or path))
 
     # ------------------------------------------------------------------ making others of it
 
@@ -422,11 +423,6 @@ class Source:
 
     def make_mask(self, row):
         raise ValueError("no masks are known of these images; name files in a column 'mask'")
-
-    def read_mask(self, path):
-        """Read a mask file as it is stored: (h, w) of bool or class numbers."""
-        path = Path(self.root or "") / path
-        return read_stored(as_on_disk(path) or path)
 
 
 class FileSource(Source):

@@ -23,6 +23,7 @@ _TOO_LARGE = f"too large, or empty (limit {MAX_PIXELS / 1e6:.0f} megapixels)"
 PIXELS_AT_ONCE = 80_000_000
 # Only these decoders are let near a file: Pillow knows others (EPS, say) that start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM")
+KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF or PPM"  # the same, as people call them
 _PYTHON_PIXELS = 2_000_000  # limit of files whose decoder in Pillow is a loop in Python
 _OPEN_BYTES = 64 << 20  # a header may take so many bytes, the pixels as many and _PIXEL_BYTES each
 _PIXEL_BYTES = 32

@@ -15,7 +15,7 @@ import pandas as pd
 from cbirkit._atomic import expanded
 from cbirkit.ranking.codes import aligned, as_labels, is_missing
 
-from .files import is_image
+from .files import KINDS, is_image
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +200,7 @@ def list_images(root):
     problems += [(name, reason) for name in left_out.values()]
     if not found:
         first = f" (the first: {': '.join(problems[0])})" if problems else ""
-        kinds = "JPEG, PNG, WebP, TIFF, BMP, GIF or PPM"
-        raise ValueError(f"no usable image ({kinds}) in {root}, {len(problems)} refused{first}")
+        raise ValueError(f"no usable image ({KINDS}) in {root}, {len(problems)} refused{first}")
     ids = {}
     for name, path in sorted(found):
         while (name := normalize("NFC", name)) in ids:

@@ -76,7 +76,8 @@ class Annoy(Folded):
         for i, query in enumerate(queries):
             items = self._structure.get_nns_by_vector(query, n, int(self.search_k))
             found[i, : len(items)] = items
-        rows, late = self._expand(found, k), n_in_trees + np.flatnonzero(self._alive[n_in_trees:])
+        rows = self._expand(found, k) if self._has_copies else found
+        late = n_in_trees + np.flatnonzero(self._alive[n_in_trees:])
         if len(late):
             newest = self._vectors[late], min(k, len(late)), self._kind()
             rows = np.hstack([rows, late[require("faiss").knn(queries, *newest)[1]]])

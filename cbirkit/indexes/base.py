@@ -154,11 +154,10 @@ class BaseIndex(BaseEstimator):
             queries, itself = self._rows()[self._alive], self.keys_
         else:
             queries = self._prepared(X, self.n_features_in_)
-            itself = np.full(queries.shape[0], -1)
         parts, step = [], self._queries_at_once
         for start in range(0, max(1, queries.shape[0]), step):
             found = self._find(queries[start : start + step], k + own)
-            parts.append(leave_out(*found, itself[start : start + step], k))
+            parts.append(leave_out(*found, itself[start : start + step], k) if own else found)
         distances, keys = map(np.concatenate, zip(*parts, strict=True))
         return (distances, keys) if return_distance else keys
 
@@ -236,9 +235,9 @@ class BaseIndex(BaseEstimator):
         with np.errstate(over="ignore"):
             X = np.array(checked_rows(X, n_dims), np.float32, order="C")
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-        bad = np.flatnonzero(~(squares < _LONGEST**2))
-        if len(bad):
-            raise ValueError(f"row {bad[0]} of X holds NaN, infinity or values too large")
+        if not (fits := squares < _LONGEST**2).all():
+            bad = np.argmin(fits)
+            raise ValueError(f"row {bad} of X holds NaN, infinity or values too large")
         if self.metric == "cosine":  # rows of zeros stay zero
             X /= np.sqrt(np.where(squares, squares, 1)).astype(np.float32)[:, None]
         return X

@@ -16,7 +16,8 @@ from cbirkit.encoders.base import check_count, check_each, check_number
 from cbirkit.images import ImageProblem, read_image
 from cbirkit.indexes import as_index
 from cbirkit.ranking import Ranking
-from cbirkit.retrieval.database import as_collection, as_indexed, contents_of
+from cbirkit.retrieval.database import as_indexed, contents_of
+from cbirkit.store import as_collection
 
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb

@@ -16,9 +16,9 @@ from cbirkit.images import ImageProblem
 from cbirkit.indexes import as_index, leave_out
 from cbirkit.ranking import Ranking
 from cbirkit.ranking.codes import aligned
-from cbirkit.store import check_encoder, embed, split_pipeline
+from cbirkit.store import as_collection, check_encoder, embed, split_pipeline
 
-from .database import Database, as_collection, changed
+from .database import Database, changed
 from .queries import Queries, as_queries
 
 __all__ = ["Retriever", "changed", "is_fitted"]

@@ -225,13 +225,6 @@ class Database:
             logger.warning(told, len(news), news[0])
 
 
-def as_collection(images):
-    """A collection of what was given: itself, a folder, or a sequence of images."""
-    if isinstance(images, str | os.PathLike):
-        return ImageCollection.from_folder(images)
-    return images if isinstance(images, ImageCollection) else ImageCollection.from_arrays(images)
-
-
 def _column(column):
     """Values of a column as an array of numbers or dates, or of plain objects; what is neither is kept as text."""
     values = column.to_numpy(copy=True)

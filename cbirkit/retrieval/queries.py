@@ -2,8 +2,8 @@
 
 import itertools
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,7 @@ from cbirkit.images import ImageCollection, ImageProblem, read_image
 from cbirkit.store import embed
 
 
-@dataclass(frozen=True, eq=False)
-class Queries:
+class Queries(NamedTuple):
     """Queries made ready for an index.
 
     Attributes
