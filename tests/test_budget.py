@@ -37,13 +37,13 @@ SUM = (15_000, 140)  # of all but the checks, which are course content
 PAGES = 1300  # lines of JavaScript and CSS
 # Above its budget; may only shrink: whoever makes a part smaller writes the new number here.
 TODAY = {
-    "images": (750, 0),
-    "indexes": (600, 0),
+    "images": (748, 0),
+    "indexes": (595, 0),
     "persistence store .": (613, 6),
-    "retrieval": (438, 0),
+    "retrieval": (433, 0),
     "plots": (635, 0),
     "explore": (2564, 0),
-    "cli": (715, 0),
+    "cli": (707, 0),
 }
 TODAY_PAGES = 1393
 
