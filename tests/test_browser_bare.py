@@ -40,9 +40,9 @@ def picture():
 
 def made(kind):
     if kind == "TileGrid":
-        return widgets.TileGrid(
-            [Tile(f"{i}.png", picture(), mark="right") for i in range(3)], heading="Found"
-        )
+        grid = widgets.TileGrid(heading="Found")
+        grid.show(Tile(f"{i}.png", picture(), mark="right") for i in range(3))
+        return grid
     if kind == "Cropper":
         cropper = widgets.Cropper()
         cropper.show(picture(), 80, 60, name="a.png", box=(10, 10, 20, 20))

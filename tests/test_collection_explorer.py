@@ -151,7 +151,9 @@ def test_order_by_name_size_and_distance(seen, images):
     assert seen.sort_by == "-label" and seen.shown[0].startswith("dog/")
     seen.sort_by = "-id"
     assert seen.kept == sorted(images.ids, reverse=True)
-    with pytest.raises(ValueError, match="cannot sort by 'beauty'; there are: id, width"):
+    with pytest.raises(
+        ValueError, match="sort_by must be one of None, 'id', 'width'.* got 'beauty'"
+    ):
         seen.sort_by = "beauty"
     assert seen.sort_by == "-id"
 
@@ -210,14 +212,14 @@ def test_without_embeddings_outliers_say_how_to_have_them(images):
 def test_broken_files_are_named_as_text(seen):
     seen.view = "broken files"
     assert set(seen.shown) == {f"cat/{NAMED}", "cat/nothing.jpg"}
-    assert dict(seen._tables[0].rows)["cat/nothing.jpg"] == "empty file"
+    assert dict(seen._tables[0].table["rows"])["cat/nothing.jpg"] == "empty file"
     assert "2 files that cannot be read" in seen._status.text
 
 
 def test_a_class_is_picked_and_its_images_appear(seen):
     seen.view = "classes"
-    rows = seen._tables[0].rows
-    assert rows[0] == ["dog", "12", "36.4 %"] and seen._tables[0].shares[0] == 1
+    rows = seen._tables[0].table["rows"]
+    assert rows[0] == ["dog", "12", "36.4 %"] and seen._tables[0].table["shares"][0] == 1
     assert "1.2 times the smallest" in seen._status.text
     seen._tables[0].receive({"event": "pick", "row": 1})
     assert (
@@ -230,11 +232,11 @@ def test_a_class_is_picked_and_its_images_appear(seen):
 def test_sizes_are_counted_and_picked(seen):
     seen.view = "sizes"
     sizes, sides, orientations = seen._tables
-    assert sizes.rows[0] == ["40 × 30", "16"] and ["160 × 120", "1"] in sizes.rows
-    assert sum(int(n) for _, n in sides.rows) == 32
-    assert [row[0] for row in orientations.rows] == ["landscape"]
+    assert sizes.table["rows"][0] == ["40 × 30", "16"] and ["160 × 120", "1"] in sizes.table["rows"]
+    assert sum(int(n) for _, n in sides.table["rows"]) == 32
+    assert [row[0] for row in orientations.table["rows"]] == ["landscape"]
     assert "width 40 to 160 (median" in seen._status.text
-    sides.receive({"event": "pick", "row": len(sides.rows) - 1})
+    sides.receive({"event": "pick", "row": len(sides.table["rows"]) - 1})
     assert seen.kept == ["dog/larger.png"]
     seen.clear_filter()
     seen.view = "sizes"
@@ -243,7 +245,8 @@ def test_sizes_are_counted_and_picked(seen):
     seen.filter(width=(40, 160))
     seen.view = "sizes"
     sides = seen._tables[1]
-    assert [n != "0" for _, n in sides.rows] == sides.pickable and not all(sides.pickable)
+    filled = [i for i, (_, n) in enumerate(sides.table["rows"]) if n != "0"]
+    assert filled == sides.table["pickable"] and len(filled) < len(sides.table["rows"])
 
 
 def test_what_is_not_there_is_said_in_one_sentence():
@@ -265,7 +268,7 @@ def test_a_click_shows_the_picture_larger_with_all_that_is_known(seen):
     seen.filter(label="cat")
     seen._grids[0].receive({"event": "pick", "id": "cat/00.png"})
     assert told == ["cat/00.png"] == [seen.selected] == [seen._grids[0].selected]
-    facts = dict(seen._known.rows)
+    facts = dict(seen._known.table["rows"])
     assert (
         facts["size"] == "40 × 30 pixels"
         and facts["label"] == "cat"
@@ -313,7 +316,7 @@ def test_a_survey_made_before_is_taken(images, embeddings):
         ({"embeddings": np.full((33, 2), np.nan)}, ValueError, "finite"),
         ({"page_size": 0}, ValueError, "page_size must be"),
         ({"page_size": True}, ValueError, "page_size must be"),
-        ({"sort_by": "beauty"}, ValueError, "cannot sort by 'beauty'"),
+        ({"sort_by": "beauty"}, ValueError, "sort_by must be .* got 'beauty'"),
         ({"sort_by": "-distance"}, ValueError, "needs embeddings"),
     ],
 )
@@ -334,7 +337,7 @@ def test_no_collection_no_images_and_only_broken_ones(tmp_path, images):
 
 def test_a_view_that_is_none_is_refused(seen):
     with pytest.raises(
-        ValueError, match="there is no view 'map'; there are: contact sheet, copies"
+        ValueError, match="view must be one of 'contact sheet', 'copies', .* got 'map'"
     ):
         seen.view = "map"
     seen._menu.receive({"event": "choose", "value": "map"})  # a message of no button
@@ -371,9 +374,7 @@ def test_images_without_a_label_are_left_out_of_the_classes_alone():
     images = ImageCollection.from_arrays(
         [picture(i) for i in range(4)], labels=["cat", None, "dog", "cat"]
     )
-    assert Facts(images).counts("label", np.array([True, True, False, True])).to_dict() == {
-        "cat": 2
-    }
+    assert Facts(images).counts("label", [0, 1, 3]).to_dict() == {"cat": 2}
     seen = explore.CollectionExplorer(images).wait()
     seen.view = "classes"
     assert len(seen.kept) == 4

@@ -83,14 +83,14 @@ def test_picking_from_the_page_and_the_same_again(explorer):
 def test_a_region_and_the_whole_again(explorer):
     explorer._cropper.receive({"event": "crop", "box": [4, 4, 100, 8]})
     assert (
-        explorer._cropper.box == [4, 4, 28, 8]
+        explorer._cropper.view["box"] == [4, 4, 28, 8]
         and "region of 28 x 8 px at 4, 4" in status(explorer)[0]
     )
     assert explorer._grids[0].tiles[0]["mark"] == "junk"  # the picture that the region was cut from
     explorer._cropper.receive({"event": "whole"})
-    assert explorer._cropper.box == [] and len(explorer.history) == 2
+    assert explorer._cropper.view["box"] == [] and len(explorer.history) == 2
     explorer.back()
-    assert explorer._cropper.box == [4, 4, 28, 8]
+    assert explorer._cropper.view["box"] == [4, 4, 28, 8]
 
 
 def test_an_empty_region_changes_nothing_but_the_status(explorer):
@@ -115,7 +115,9 @@ def test_an_upload_is_searched_cropped_and_gone_back_to(explorer):
     explorer._cropper.receive({"event": "crop", "box": [0, 0, 5, 5]})
     explorer.back()
     assert (
-        explorer.query == HOSTILE and explorer._cropper.box == [] and explorer._cropper.width == 60
+        explorer.query == HOSTILE
+        and explorer._cropper.view["box"] == []
+        and explorer._cropper.view["width"] == 60
     )
 
 
@@ -143,7 +145,7 @@ def test_two_side_by_side(images):
     assert list(explorer.rankings) == ["plain", "negative"] == list(explorer.timings)
     assert explorer._grids[0].ids != explorer._grids[1].ids
     explorer._grids[1].receive({"event": "pick", "id": explorer._grids[1].ids[0]})
-    assert explorer._current.images is mirrored
+    assert explorer._query.images is mirrored
     explorer._right.value = None
     assert list(explorer.rankings) == ["plain"] and len(explorer._lists.children) == 1
     explorer._left.value, explorer._right.value = "negative", "plain"
@@ -159,7 +161,7 @@ def test_queries_of_their_own(images):
     assert explorer.query == "folder/27.jpg" and explorer.ranking.query_ids[0] == "folder/27.jpg"
     assert [t["mark"] for t in explorer._grids[0].tiles].count("right") == 5
     explorer._grids[0].receive({"event": "pick", "id": explorer._grids[0].ids[0]})
-    assert explorer._current.images is database
+    assert explorer._query.images is database
 
 
 def test_k_follows_the_slider_and_the_number_of_images(explorer):

@@ -66,7 +66,8 @@ def test_a_broken_image_gives_no_bytes(tmp_path):
     [None, 3, [], {}, {"event": "pick"}, {"event": "pick", "id": "z"}, {"event": "pick", "id": ["a"]}, {"event": "x", "id": "a"}],
 )  # fmt: skip
 def test_a_grid_ignores_messages_that_pick_nothing(message):
-    grid = widgets.TileGrid([Tile("a", b"")])
+    grid = widgets.TileGrid()
+    grid.show([Tile("a", b"")])
     picked = []
     grid.on("pick", picked.append)
     grid.receive(message)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from cbirkit import Ranking, Relevance, evaluate, metrics
-from cbirkit.explore import MetricLab
-from cbirkit.explore.metric_listing import JUNK, PRESETS, SHOWN, Listing, arithmetic, row
+from cbirkit.explore.metric_lab import JUNK, PRESETS, SHOWN, Listing, MetricLab, arithmetic, row
 from cbirkit.metrics import ranked
 from cbirkit.plots import alt_text
 
@@ -168,8 +167,8 @@ def test_a_chosen_metric_stays_chosen_when_k_changes():
         ({"event": "k", "value": 0}, "k must be"),
         ({"event": "missing", "value": -1}, "missing must be"),
         ({"event": "judge", "at": 0, "value": 7}, "gain of 1 to 3"),
-        ({"event": "metric", "key": "<b>"}, "no metric"),
-        ({"event": "preset", "name": "other"}, "no example"),
+        ({"event": "metric", "key": "<b>"}, "metric must be one of"),
+        ({"event": "preset", "name": "other"}, "preset must be one of"),
         ({"event": "cycle"}, "at"),
         ({}, "not known"),
         ("text", "not known"),
@@ -193,8 +192,8 @@ def test_a_message_that_makes_no_sense_changes_nothing_and_is_told(message, word
         ({"items": [1, 0], "ties": [True, True]}, "1 gaps, got 2"),
         ({"items": [1], "missing": -2}, "missing"),
         ({"items": [1], "k": 0}, "k must be"),
-        ({"items": [1], "metric": "auc"}, "no metric here is called 'auc'"),
-        ({"preset": "auc"}, "no example is called 'auc'"),
+        ({"items": [1], "metric": "auc"}, "metric must be .* got 'auc'"),
+        ({"preset": "auc"}, "preset must be .* got 'auc'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, words):

@@ -66,7 +66,7 @@ def test_a_click_takes_the_smallest_region_there(explorer, retriever):
     explorer._cropper.receive({"event": "crop", "box": [16, 18, 0, 0]})
     assert not explorer._status.problem
     assert explorer.region is region_at(retriever.regions_[0][:-1], 16, 18)
-    assert 150 < explorer.region.area < 400 and explorer._cropper.box == [
+    assert 150 < explorer.region.area < 400 and explorer._cropper.view["box"] == [
         explorer.region.box[0], explorer.region.box[1],
         explorer.region.box[2] - explorer.region.box[0], explorer.region.box[3] - explorer.region.box[1],
     ]  # fmt: skip
@@ -87,7 +87,7 @@ def test_a_drag_asks_with_the_box_or_with_what_is_in_it(explorer):
     explorer._cropper.receive({"event": "crop", "box": [2, 4, 30, 30]})
     assert 150 < explorer.region.area < 400
     explorer._cropper.receive({"event": "whole"})
-    assert explorer.region.area == 64 * 64 and explorer._cropper.box == []
+    assert explorer.region.area == 64 * 64 and explorer._cropper.view["box"] == []
 
 
 def test_only_what_holds_something_is_shown(explorer, retriever):

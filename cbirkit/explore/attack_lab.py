@@ -6,11 +6,13 @@ import numpy as np
 from ipywidgets import Dropdown, IntSlider
 
 from cbirkit.attacks import PGD, Away, Misrank, Towards, attackable, embed_pixels, to_pixels
+from cbirkit.encoders.base import check_choice
+from cbirkit.images.files import shrink
 from cbirkit.plots import Section, Tile, View
 
 from .explorer import whole_number
-from .queries import FixedRetriever, Judge, SearchResult, as_query, checked_retrievers, find
-from .query_explorer import QueryPage, fitting
+from .queries import FixedRetriever, Judge, SearchResult, checked_retrievers
+from .query_explorer import QueryPage
 from .widgets import TileGrid, button, labelled
 
 MOST_PIXELS = 512  # of the longer side of what is attacked; the networks look at fewer
@@ -78,9 +80,9 @@ class Victim:
         """Embedding (d,) of length 1 of an RGB uint8 image, by the encoder itself."""
         return _unit(self.encoder.transform([image]))[0]
 
-    def found(self, query, row, k, **how):
-        """What an embedding finds in the query's place, as `SearchResult`."""
-        return find(FixedRetriever(self.images, 1 - self.rows @ row), query, k, **how)
+    def answers(self, row):
+        """A retriever that finds what an embedding finds, whatever it is asked for."""
+        return FixedRetriever(self.images, 1 - self.rows @ row)
 
     def rank(self, row, target, query):
         """Rank of the target for an embedding; the query itself is not counted."""
@@ -119,6 +121,8 @@ class AttackLab(QueryPage):
     ----------
     shown : AttackResult
         What was done last.
+    target : str
+        Id; at first that of the image that the query finds last of the `k`.
 
     Raises
     ------
@@ -133,35 +137,29 @@ class AttackLab(QueryPage):
     def __init__(
         self, retriever, *, queries=None, query=None, aim=AIMS[0], epsilon=4, steps=10, k=6, by=None
     ):
-        self._retrievers, self._victims = checked_retrievers(retriever), {}
-        first, names = next(iter(self._retrievers.values())).images, list(self._retrievers)
+        self._retrievers = checked_retrievers(retriever)
+        self._victims = {name: Victim(one) for name, one in self._retrievers.items()}
         self._judge, self._k = Judge(by), whole_number(k, "k", 1, 48)
-        _check(aim, epsilon, steps)
-        self._name = Dropdown(options=names, description="network")
-        self._aim = Dropdown(options=AIMS, value=aim, description="aim")
-        slider = {"continuous_update": False}
-        self._epsilon = IntSlider(epsilon, 0, MOST_LEVELS, description="epsilon / 255", **slider)
-        self._steps = IntSlider(steps, 0, max(50, steps), description="steps", **slider)
+        self._name = Dropdown(options=list(self._victims), description="network")
+        self._aim = Dropdown(options=AIMS, description="aim")
+        slider = {"min": 0, "continuous_update": False}
+        self._epsilon = IntSlider(max=MOST_LEVELS, description="epsilon / 255", **slider)
+        self._steps = IntSlider(max=50, description="steps", **slider)
         controls = [self._name, self._aim, self._epsilon, self._steps]
         tip = "With the settings as they are"
-        self._button = button("Attack again", tip, self._guarded(self._again))
+        self._button = button("Attack again", tip, self._guarded(self.attack))
         self._pictures = TileGrid(tile_size=150, heading="The attack")
         self._results = [TileGrid(tile_size=104, heading=name) for name in ("Before", "After")]
         grids = [self._pictures, *self._results]
         shown = [*(labelled(one, label="86px") for one in controls), self._button]
-        self._make_page(first, queries, judge=self._judge, grids=grids, controls=shown)
-        query = self.queries.ids[0] if query is None else query
-        self._attack(as_query(query, [self.queries, first]), None, aim, epsilon, steps)
+        self._make_page(queries, self.attack, grids=grids, controls=shown)
+        self.target = None
+        self.attack(self._as_query(query), aim=aim, epsilon=epsilon, steps=steps)
         for grid in self._results:
             grid.on("pick", self._guarded(lambda name: self.attack(target=name, aim=AIMS[2])))
-        self._on_value(controls, self._again)
+        self._on_value(controls, self._guarded(self.attack))
 
     # ------------------------------------------------------------------ for use from Python
-
-    @property
-    def target(self):
-        """Id of the target; at first the image that the query finds last of the `k`."""
-        return self._target
 
     def attack(self, query=None, *, target=None, aim=None, epsilon=None, steps=None):
         """Change some of the settings, attack, and return what is then shown.
@@ -175,11 +173,19 @@ class AttackLab(QueryPage):
         ValueError
             As for the class; nothing changes then.
         """
-        known, now = [self.queries, self._victim().images], self._settings()
-        given = zip((aim, epsilon, steps), now, strict=True)
-        query = self._query if query is None else as_query(query, known)
-        settings = [old if new is None else new for new, old in given]
-        self._attack(query, self._target if target is None else target, *settings)
+        query = self._query if query is None else self._as_query(query)
+        aim = self._aim.value if aim is None else aim
+        epsilon = self._epsilon.value if epsilon is None else epsilon
+        steps = self._steps.value if steps is None else steps
+        self.shown, self.target = self._attacked(query, target, aim, epsilon, steps)
+        with self._quietly():
+            self._steps.max = max(self._steps.max, steps)
+            self._aim.value, self._epsilon.value, self._steps.value = aim, epsilon, steps
+        self._mark_query(query)
+        self._pictures.show(self._tiles())
+        for grid, found in zip(self._results, (self.shown.before, self.shown.after), strict=True):
+            grid.show(found.tiles, summary=found.judged, selected=self.target or "")
+        self._status.say(f"{self._heading()} {self.shown.words}")
         return self.shown
 
     def __repr__(self):
@@ -187,62 +193,31 @@ class AttackLab(QueryPage):
 
     # ------------------------------------------------------------------ attacking and showing
 
-    _quiet = False
-
-    def _settings(self):
-        return [one.value for one in (self._aim, self._epsilon, self._steps)]
-
-    def _again(self):
-        if not self._quiet:
-            self._attack(self._query, self._target, *self._settings())
-
-    def _ask(self, query):
-        self.attack(query)
-
-    def _victim(self):
-        name = self._name.value
-        if name not in self._victims:
-            self._victims[name] = Victim(self._retrievers[name])
-        return self._victims[name]
-
-    def _attack(self, query, target, aim, epsilon, steps):
-        """Attack first, so that nothing changes on the page if that fails."""
-        _check(aim, epsilon, steps)
-        victim, clean = self._victim(), fitting(query.pixels(), MOST_PIXELS)
-        how = {"judge": self._judge, "thumbnails": self._thumbnails}
+    def _attacked(self, query, target, aim, epsilon, steps):
+        """The `AttackResult`, and the target: what is given, else the one before, else the last result."""
+        check_choice("aim", aim, AIMS)
+        whole_number(epsilon, "epsilon", 0, MOST_LEVELS)
+        whole_number(steps, "steps", 0, 1000)
+        victim, clean = self._victims[self._name.value], shrink(query.pixels(), MOST_PIXELS)
         before = victim.embed(clean)
-        found = victim.found(query, before, self._k, **how)
-        if target is None:
-            target = found.tiles[-1].id if found.tiles else None
-        elif target not in victim.images.table.index:
+        found = self._find(victim.answers(before), query, self._k)
+        last = found.tiles[-1].id if found.tiles else None
+        target = target or self.target or last
+        if target is not None and target not in victim.images.table.index:
             raise ValueError(f"no indexed image has the id {target!r}; click on a result")
         pixels = to_pixels([clean])
         goal = victim.goal(pixels, query, aim, target, self._judge)
         attacked = PGD(epsilon / 255, steps=int(steps))(victim.model, pixels, goal).images[0]
         after = victim.embed(attacked)
-        change, told = attacked.astype(int) - clean.astype(int), None
+        change, ranks = attacked.astype(int) - clean.astype(int), None
         largest = int(np.abs(change).max())
         gain = 127 / max(largest, 1)
         amplified = np.clip(127.5 + gain * change, 0, 255).astype(np.uint8)
         if aim == AIMS[2]:
-            told = target, *(victim.rank(row, target, query) for row in (before, after))
-        now, cosine = victim.found(query, after, self._k, **how), float(before @ after)
+            ranks = target, *(victim.rank(row, target, query) for row in (before, after))
+        now, cosine = self._find(victim.answers(after), query, self._k), float(before @ after)
         pictures = clean, attacked, amplified
-        self.shown = AttackResult(*pictures, gain, found, now, cosine, largest, told)
-        self._query, self._target, self._quiet = query, target, True
-        self._steps.max = max(self._steps.max, steps)
-        self._aim.value, self._epsilon.value, self._steps.value = aim, int(epsilon), int(steps)
-        self._quiet = False
-        self._show()
-
-    def _show(self):
-        self._pictures.show(self._tiles())
-        results = (self.shown.before, self.shown.after)
-        for grid, found in zip(self._results, results, strict=True):
-            grid.show(found.tiles, summary=found.judged)
-            grid.selected = self._target or ""
-        self._mark_query(self._query)
-        self._status.say(f"{self._heading()} {self.shown.words}")
+        return AttackResult(*pictures, gain, found, now, cosine, largest, ranks), target
 
     def _tiles(self):
         shown, change = self.shown, f"perturbation × {self.shown.gain:.0f}"
@@ -251,7 +226,7 @@ class AttackLab(QueryPage):
         return [Tile(name, picture, name, caption=name) for name, picture in named]
 
     def _heading(self):
-        aim = self._aim.value + (f" ({self._target})" if self._aim.value == AIMS[2] else "")
+        aim = self._aim.value + (f" ({self.target})" if self._aim.value == AIMS[2] else "")
         name = f"{self._name.value}, " if len(self._retrievers) > 1 else ""
         return f"{name}{self.query}: {aim}, epsilon {self._epsilon.value}/255, {self._steps.value} steps."
 
@@ -260,10 +235,3 @@ class AttackLab(QueryPage):
         sections = [Section(name, one.judged, one.tiles) for name, one in named]
         pictures = Section(tiles=self._tiles(), size=2)
         return View("Attack lab", f"{self._heading()} {self.shown.words}", [pictures, *sections])
-
-
-def _check(aim, epsilon, steps):
-    if aim not in AIMS:
-        raise ValueError(f"aim must be one of {', '.join(map(repr, AIMS))}, got {aim!r}")
-    whole_number(epsilon, "epsilon", 0, MOST_LEVELS)
-    whole_number(steps, "steps", 0, 1000)

@@ -8,6 +8,7 @@ from threading import RLock
 import pandas as pd
 from ipywidgets import Box, Label, VBox
 
+from cbirkit.encoders.base import check_choice
 from cbirkit.evaluation import Survey, survey
 from cbirkit.images import ImageProblem
 from cbirkit.plots import Table, Tile
@@ -17,7 +18,7 @@ from .collection_views import VIEWS, CollectionViews, ViewRequest
 from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
 from .picker import FilterRow
 from .queries import ThumbnailCache, query_of
-from .widgets import ChoiceRow, Pager, TextTable, TileGrid
+from .widgets import ChoiceRow, Pager, TextTable, TileGrid, reveal
 
 _OUTLIERS = 12  # at least, and one in a hundred images, up to a page
 _PATIENCE = 1.0  # seconds to wait before anything is shown: small collections are ready by then
@@ -58,6 +59,10 @@ class CollectionExplorer(Explorer):
         "contact sheet", "copies", "near-copies", "outliers", "broken files", "classes" or "sizes"; can be set.
     page : int
         From 1; can be set.
+    n_pages : int
+        Of the present view.
+    shown : list of str
+        Ids of the images on this page, in order; in "broken files" their names.
     sort_by : str or None; can be set
     selected : str or None
         Id of the picked image; can be set.
@@ -87,10 +92,8 @@ class CollectionExplorer(Explorer):
         page_size = whole_number(page_size, "page_size")
         embeddings = _checked_input(checked_images(images), embeddings, found)
         self.images, self._linked, self._callbacks, self._lock = images, None, [], RLock()
-        self._facts, self._thumbnails = Facts(images), ThumbnailCache()
-        known = found is not None and "distance" in found.table
-        self._with_embeddings = embeddings is not None or known
-        self._facts.check_sorting(sort_by, with_embeddings=self._with_embeddings)
+        far = embeddings is not None or (found is not None and "distance" in found.table)
+        self._facts, self._thumbnails = Facts(images, with_embeddings=far), ThumbnailCache()
         self._views = CollectionViews(self._facts, self._thumbnails, page_size)
         self._asked, self._selected = ViewRequest(sort_by=sort_by), None
         self._told_at, self._stopped, self._task = 0.0, False, None
@@ -100,9 +103,9 @@ class CollectionExplorer(Explorer):
             self._learn(found)
             return
         n_outliers = min(page_size, max(_OUTLIERS, len(images) // 100))
-        how = {"n_outliers": n_outliers, "progress": self._on_progress}
 
         def look():
+            how = {"n_outliers": n_outliers, "progress": self._on_progress}
             with suppress(_StopSurvey):
                 self._learn(survey(images, embeddings, **how))
 
@@ -121,9 +124,8 @@ class CollectionExplorer(Explorer):
 
     @view.setter
     def view(self, view):
-        if view not in VIEWS:
-            raise ValueError(f"there is no view {view!r}; there are: {', '.join(VIEWS)}")
-        self._show(replace(self._asked, view=view, page=1))
+        check_choice("view", view, VIEWS)
+        self._change(view=view)
 
     @property
     def page(self):
@@ -131,17 +133,7 @@ class CollectionExplorer(Explorer):
 
     @page.setter
     def page(self, page):
-        self._show(replace(self._asked, page=page))
-
-    @property
-    def n_pages(self):
-        """Pages of the present view."""
-        return self._content.n_pages
-
-    @property
-    def shown(self):
-        """Ids of the images on this page, in order, as list of str; in "broken files" their names."""
-        return list(self._content.ids)
+        self._change(page=page)
 
     @property
     def kept(self):
@@ -154,8 +146,7 @@ class CollectionExplorer(Explorer):
 
     @sort_by.setter
     def sort_by(self, sort_by):
-        self._facts.check_sorting(sort_by, with_embeddings=self._with_embeddings)
-        self._show(replace(self._asked, sort_by=sort_by, page=1))
+        self._change(sort_by=sort_by)
 
     def filter(self, *, containing="", **columns):
         """Keep only some images, in place of earlier filters.
@@ -224,7 +215,8 @@ class CollectionExplorer(Explorer):
 
     def _make_parts(self):
         choose = self._guarded(lambda view: setattr(self, "view", view))
-        self._menu = ChoiceRow(self._views.options(), name="view").on("choose", choose)
+        options = self._views.options()
+        self._menu = ChoiceRow(options=options, value=VIEWS[0], name="view").on("choose", choose)
         self._filters = FilterRow(self._facts, self._guarded(self._refilter))
         self._progress = Label(f"Being looked at: 0 of {len(self.images):,} images")
         self._larger, self._known = TileGrid(tile_size=240), TextTable()
@@ -232,8 +224,10 @@ class CollectionExplorer(Explorer):
         detail = VBox([self._larger, self._known.add_class("cbk-facts")])
         self._pager = Pager(self._guarded(lambda page: setattr(self, "page", page)))
         # They are kept and filled anew, so that focus and scroll position stay: the sheet, then groups.
-        sheet = TileGrid(tile_size=108).add_class("cbk-sheet")
-        self._grids = [sheet.on("pick", self._guarded(self._pick))]
+        kinds = [("cbk-sheet", 108), *[("cbk-group", 160)] * self._views.n_groups]
+        self._grids = [TileGrid(tile_size=size).add_class(kind) for kind, size in kinds]
+        for grid in self._grids:
+            grid.on("pick", self._guarded(self._pick))
         self._tables = [TextTable().on("pick", self._guarded(self._pick_row, i)) for i in range(3)]
         self._lists = Box().add_class("cbk-lists")
         detail.add_class("cbk-panel").add_class("cbk-detail")
@@ -244,9 +238,11 @@ class CollectionExplorer(Explorer):
 
     # ------------------------------------------------------------------ events
 
+    def _change(self, page=1, **parts):
+        self._show(replace(self._asked, page=page, **parts))
+
     def _refilter(self, filters, containing, sort_by):
-        how = {"filters": filters, "containing": containing, "sort_by": sort_by, "page": 1}
-        self._show(replace(self._asked, **how))
+        self._change(filters=filters, containing=containing, sort_by=sort_by)
 
     def _pick(self, image_id):
         self.selected = image_id
@@ -259,7 +255,7 @@ class CollectionExplorer(Explorer):
         """A class or size: show its images."""
         tables = [section.table for section in self._content.sections if section.table]
         filters = dict(self._asked.filters) | tables[which].filters[row]
-        self._show(replace(self._asked, view=VIEWS[0], page=1, filters=tuple(filters.items())))
+        self._change(view=VIEWS[0], filters=tuple(filters.items()))
 
     # ------------------------------------------------------------------ the survey, in its thread
 
@@ -289,7 +285,7 @@ class CollectionExplorer(Explorer):
     def _tell_progress(self, text):
         with self._lock:
             self._progress.value = text
-            self._progress.layout.display = None if text else "none"
+            reveal(text, self._progress)
             if text and self._content.waits:
                 self._show(self._asked, say=False)
 
@@ -300,6 +296,7 @@ class CollectionExplorer(Explorer):
         with self._lock:
             content = self._views.content(asked, self._progress.value)
             self._asked, self._content, self._menu.value = asked, content, asked.view
+            self.n_pages, self.shown = content.n_pages, content.ids
             filtering, sorting = asked.view != "broken files", asked.view == VIEWS[0]
             how = {"filtering": filtering, "sorting": sorting}
             self._filters.show(asked.filters, asked.containing, asked.sort_by, **how)
@@ -314,9 +311,6 @@ class CollectionExplorer(Explorer):
         sheet = [tile for one in sections for tile in one.tiles if not one.heading]
         self._grids[0].show(sheet, heading=title, summary=summary)
         groups = [one for one in sections if one.heading and one.tiles]
-        while len(self._grids) < 1 + len(groups):
-            made = TileGrid(tile_size=160).on("pick", self._guarded(self._pick))
-            self._grids.append(made.add_class("cbk-group"))
         for grid, one in zip(self._grids[1:], groups, strict=False):
             grid.show(one.tiles, heading=one.heading, summary=one.summary)
         tables = [one for one in sections if one.table]
@@ -333,25 +327,23 @@ class CollectionExplorer(Explorer):
         """Show the picked image larger, with what is known of it; the same as a sentence."""
         name = self.selected
         picture = self._thumbnails.get(self.images, [name], _LARGER)[0]
-        rows = self._known_of(self._selected, name, bool(picture))
+        rows = self._known_of(self._selected, name)
         words = [f"{what} {value}" for what, value in rows if what not in _AT_LENGTH]
         told = f"{name}: {', '.join(words)}"
         self._larger.show([Tile(name, picture, told, title=name)], heading="Picked", summary="")
         self._known.show(Table((), [("image", name), *rows]))
         return told
 
-    def _known_of(self, at, name, readable):
+    def _known_of(self, at, name):
         """list of (what, value) of one image."""
-        facts, size = self._facts, self._views.size(at)
-        rows = [("size", f"{size} pixels" if size else self._size(at, readable))]
+        facts, rows = self._facts, [("size", self._size(at))]
         columns = [one for one in facts.table if one not in ("label", "path", *MEASURED)]
         rows += [(one, facts.text(one, at)) for one in ["label", *columns[: _MOST_COLUMNS - 1]]]
         far, path = facts.text("distance", at), self.images.path(at)
         rows += [("distance", f"{float(far):.3f}" if far else "")]
         if path is not None:
-            inside = path.as_posix().endswith(f"/{name}")
             place = path.as_posix().removesuffix(f"/{name}")
-            rows += [("folder" if inside else "file", place)]
+            rows += [("file" if place == path.as_posix() else "folder", place)]
             rows += [("bytes", f"{path.stat().st_size:,}" if path.is_file() else "")]
         for view, words in (("copies", "same as"), ("near-copies", "looks like")):
             alike = self._views.alike(view, name)
@@ -360,12 +352,14 @@ class CollectionExplorer(Explorer):
             rows += [(words, ", ".join(alike[:_MOST_ALIKE]) + more)]
         return [(what, value) for what, value in rows if value]
 
-    def _size(self, at, readable):
+    def _size(self, at):
+        if size := self._views.size(at):
+            return f"{size} pixels"
         try:
             height, width = self.images[at].shape[:2]
+            return f"{width} × {height} pixels"
         except (ImageProblem, OSError) as problem:
             return f"cannot be read: {getattr(problem, 'reason', problem)}"
-        return f"{width} × {height} pixels" if readable else "cannot be read"
 
     def _view(self):
         content = self._content

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from cbirkit.encoders.base import check_choice
 from cbirkit.images.tables import text_of
 
 MEASURED = ("width", "height", "pixels", "longer_side", "orientation", "distance")
@@ -19,6 +20,8 @@ class Facts:
     Parameters
     ----------
     images : ImageCollection
+    with_embeddings : bool
+        Whether a survey will measure distances.
 
     Attributes
     ----------
@@ -34,8 +37,9 @@ class Facts:
     ([True, False, True], [1, 0, 2])
     """
 
-    def __init__(self, images):
+    def __init__(self, images, *, with_embeddings=False):
         self.images, self.table, self._known = images, images.table, {}
+        self._with_embeddings = with_embeddings
 
     def learn(self, found):
         """Take over what a `Survey` measured; rows of images that cannot be read stay empty."""
@@ -58,7 +62,7 @@ class Facts:
         """What can be chosen in a column, as list of (words, value): frequent values first, or ranges of numbers."""
         series, numeric = self._column(column), self._is_numeric(column)
         if numeric and series.nunique() > _FEW:
-            counts = dict(_ranges(series.dropna()))
+            counts = _ranges(series.dropna())
         else:
             counts = self._values(column).value_counts().head(_MOST_VALUES)
             counts = dict(counts.sort_index() if numeric else counts)
@@ -95,16 +99,6 @@ class Facts:
             keep &= np.any([one.str.contains(containing, **how) for one in texts], axis=0)
         return keep
 
-    def check_sorting(self, sort_by, *, with_embeddings):
-        """Raise ValueError for what cannot be sorted by, now or after `learn`."""
-        name = self.sorted_column(sort_by)
-        if name == "distance" and not with_embeddings and name not in self.table:
-            raise ValueError("sorting by distance needs embeddings; give one row an image")
-        known = dict.fromkeys(["id", *MEASURED, *self.table])
-        if name is not None and name not in known:
-            known = ", ".join(map(str, known))
-            raise ValueError(f"cannot sort by {sort_by!r}; there are: {known}; '-': descending")
-
     def sorted_column(self, sort_by):
         """The column of ``"name"`` or ``"-name"``; None for None."""
         if sort_by is None or sort_by in self.table or not str(sort_by).startswith("-"):
@@ -112,26 +106,31 @@ class Facts:
         return sort_by[1:]
 
     def order(self, sort_by):
-        """Positions in order, int64 (n_images,); missing values last, the order of equals kept."""
+        """Positions in order, int64 (n_images,); missing values last, the order of equals kept.
+
+        As they are for what will be known after `learn`; ValueError for what never is.
+        """
         name = self.sorted_column(sort_by)
-        if name is None or (name != "id" and name not in self.table):  # or not measured yet
+        check_choice("sort_by", name, [None, "id", *MEASURED, *self.table])
+        if name == "distance" and not self._with_embeddings and name not in self.table:
+            raise ValueError("sorting by distance needs embeddings; give one row an image")
+        if name is None or (name != "id" and name not in self.table):
             return np.arange(len(self.table))
-        ids = pd.Series(self.images.ids, dtype=object)
-        values = ids if name == "id" else self._comparable(name)
-        order = values.rank(method="dense", ascending=name == sort_by)
-        return np.argsort(order.fillna(np.inf).to_numpy(), kind="stable")
+        values = pd.Series(self.images.ids) if name == "id" else self._comparable(name)
+        return values.sort_values(ascending=name == sort_by, kind="stable").index.to_numpy()
 
     def text(self, column, position):
         """One value in words; "" where it is missing or there is no such column."""
         return told(self.table[column].iloc[position]) if column in self.table else ""
 
-    def counts(self, column, keep):
-        """How often each value occurs among the images to `keep`, most first: Series of int by text."""
+    def counts(self, column, kept=None):
+        """How often each value occurs among the images at the positions `kept`, most first: Series of int by text."""
         if column not in self.table:
             return pd.Series(dtype=int)
         # None for an image without a value, several for one with a list.
         values = self._values(column)
-        return values[values.index.isin(np.flatnonzero(keep))].map(text_of).value_counts()
+        values = values if kept is None else values[values.index.isin(kept)]
+        return values.map(text_of).value_counts()
 
     # ------------------------------------------------------------------ columns by kind
 
@@ -195,18 +194,6 @@ def told(value):
     return f"{value:g}" if isinstance(value, float) and value % 1 > 0 else text_of(value)
 
 
-def told_filters(filters, containing=""):
-    """Filters in words.
-
-    Examples
-    --------
-    >>> told_filters({"label": "dress", "width": (100, 200)}, "img")
-    'label dress, width 100 to 200, "img" in the name'
-    """
-    parts = [f"{name} {told(value) or 'without a value'}" for name, value in filters.items()]
-    return ", ".join(parts + ([f'"{containing}" in the name'] if containing else []))
-
-
 def paged(items, page, per_page, what):
     """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
     n, n_pages = len(items), max(1, -(-len(items) // per_page))
@@ -219,7 +206,7 @@ def paged(items, page, per_page, what):
 
 
 def _ranges(values):
-    """Parts of about equal number, as ((lowest, highest), count); all ends are values that occur."""
+    """Parts of about equal number, as {(lowest, highest): count}; all ends are values that occur."""
     parts = values.groupby(pd.qcut(values, _BINS, duplicates="drop"), observed=True)
-    for low, high, n in parts.agg(["min", "max", "size"]).itertuples(index=False):
-        yield (low, high), n
+    ends = parts.agg(["min", "max", "size"]).itertuples(index=False)
+    return {(low, high): n for low, high, n in ends}

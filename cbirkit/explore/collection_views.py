@@ -1,14 +1,13 @@
 """What `CollectionExplorer` shows in each of its views, as plain data: for the page and for the picture of it alike."""
 
+import itertools
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise, starmap
 
 import numpy as np
 
 from cbirkit.plots import Section, Table, Tile, View
 
-from .collection_facts import paged, told_filters
+from .collection_facts import paged, told
 from .queries import THUMBNAIL
 
 VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "classes", "sizes")
@@ -33,7 +32,8 @@ class ViewRequest:
     @property
     def filtered(self):
         """The filters in words."""
-        return told_filters(dict(self.filters), self.containing)
+        parts = [f"{name} {told(value) or 'without a value'}" for name, value in self.filters]
+        return ", ".join(parts + [f'"{self.containing}" in the name'] * bool(self.containing))
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CollectionView(View):
     def ids(self):
         """list of str: what is shown, in order; the names of broken files."""
         ids = [tile.id for section in self.sections for tile in section.tiles]
-        broken = self.title == titled("broken files") and self.sections
+        broken = self.title == "Broken files" and self.sections
         return [row[0] for row in self.sections[0].table.rows] if broken else ids
 
 
@@ -69,11 +69,12 @@ class CollectionViews:
     facts : Facts
     thumbnails : ThumbnailCache
     page_size : int
-        Images on a page; a twelfth as many groups.
+        Images on a page; a twelfth as many groups, `n_groups`.
     """
 
     def __init__(self, facts, thumbnails, page_size):
         self._facts, self._thumbnails, self._page_size = facts, thumbnails, page_size
+        self.n_groups = max(1, page_size // 12)
         self.found, self._of, self._kept = None, {}, (None, None)
 
     def learn(self, found):
@@ -91,24 +92,23 @@ class CollectionViews:
     def told(self):
         """What was found, in a sentence."""
         found = self.found
-        told = f"{_count(len(found.table), 'image')} can be read"
-        told += f", {_count(len(found.problems), 'file')} cannot"
-        told += f"; {_count(len(found.copies), 'group')} of copies"
-        return f"{told}, {len(found.near_copies):,} of near-copies."
+        read, not_read = _count(len(found.table), "image"), _count(len(found.problems), "file")
+        groups = f"{_count(len(found.copies), 'group')} of copies, {len(found.near_copies):,} of near-copies"
+        return f"{read} can be read, {not_read} cannot; {groups}."
 
     def options(self):
         """list of (words with the number, view)."""
         facts, found = self._facts, self.found
         counts = dict.fromkeys(VIEWS, "…") | {VIEWS[0]: len(facts.images)}
-        counts["classes"] = len(facts.counts("label", np.ones(len(facts.images), dtype=bool)))
+        counts["classes"] = len(facts.counts("label"))
         if found is not None:
             counts |= {"copies": len(found.copies), "near-copies": len(found.near_copies)}
             counts |= {"outliers": len(found.outliers), "broken files": len(found.problems)}
             counts["sizes"] = len(found.table[["width", "height"]].drop_duplicates())
             if "distance" not in found.table:
                 counts["outliers"] = "no embeddings"
-        words = {view: n if isinstance(n, str) else f"{n:,}" for view, n in counts.items()}
-        return [(f"{view} ({'none' if n == '0' else n})", view) for view, n in words.items()]
+        words = [n if isinstance(n, str) else f"{n:,}" if n else "none" for n in counts.values()]
+        return [(f"{view} ({n})", view) for view, n in zip(counts, words, strict=True)]
 
     def kept(self, asked):
         """Positions of the images that pass the filters, in order."""
@@ -123,21 +123,22 @@ class CollectionViews:
         """The `CollectionView` of what is asked for; ValueError for a page that is not there."""
         kept = self.kept(asked)
         if self.found is None and asked.view not in _AT_ONCE:
-            told = f"{titled(asked.view)}: all images must be looked at first."
-            return CollectionView(titled(asked.view), told, where=progress, waits=True)
+            told = f"{asked.view.capitalize()}: all images must be looked at first."
+            return CollectionView(asked.view.capitalize(), told, where=progress, waits=True)
         make = getattr(self, f"_{asked.view.replace(' ', '_').replace('-', '_')}")
         filtered = f" with {asked.filtered}" if asked.filtered else ""
         # A sentence, all that there is, how many of it on a page, and what makes sections of a page.
         told, (items, what), per_page, sections = make(asked, kept, filtered)
         part, *pages = paged(items, asked.page, per_page, what)
         sections = tuple(sections(part)) if len(items) else ()
-        return CollectionView(titled(asked.view), told, sections, None, *pages)
+        return CollectionView(asked.view.capitalize(), told, sections, None, *pages)
 
     # ------------------------------------------------------------------ one image after the other
 
     def _contact_sheet(self, asked, kept, filtered):
         told = f"Contact sheet of {_count(len(kept), 'image')}{filtered}."
-        return told, (kept, "images"), self._page_size, partial(self._tiled, asked.sort_by, None)
+        sheet = lambda part: [Section(tiles=self.tiles(part, asked.sort_by))]
+        return told, (kept, "images"), self._page_size, sheet
 
     def _outliers(self, asked, kept, filtered):
         positions = self._facts.images.positions(self.found.outliers)
@@ -149,20 +150,16 @@ class CollectionViews:
             told += f"; the median distance is {median:.3f}. "
             if not len(outliers) and filtered:
                 told += "Sort the contact sheet by distance to see the farthest of these images."
-        first = 1 + (asked.page - 1) * self._page_size
-        tiled = partial(self._tiled, "distance", first)
-        return told, (outliers, "images"), self._page_size, tiled
+        ranks = itertools.count(1 + (asked.page - 1) * self._page_size)
+        sheet = lambda part: [Section(tiles=self.tiles(part, "distance", ranks))]
+        return told, (outliers, "images"), self._page_size, sheet
 
-    def tiles(self, positions, sort_by=None, rank=None):
-        """A tile for each image, as list; its note is the value that they are sorted by, its rank counts from `rank`."""
-        column, tiles = self._facts.sorted_column(sort_by), []
-        for i, (at, picture) in enumerate(zip(positions, self._pictures(positions), strict=True)):
-            note = "" if column == "label" else self._note(column, at)
-            tiles.append(self._tile(at, picture, note, None if rank is None else rank + i))
-        return tiles
-
-    def _tiled(self, sort_by, rank, positions):
-        return [Section(tiles=self.tiles(positions, sort_by, rank))]
+    def tiles(self, positions, sort_by=None, ranks=None):
+        """A tile for each image, as list; its note is the value that they are sorted by."""
+        column = self._facts.sorted_column(sort_by)
+        notes = [self._note(column, at) for at in positions]
+        ranks = itertools.repeat(None) if ranks is None else ranks
+        return list(map(self._tile, positions, self._pictures(positions), notes, ranks))
 
     def _pictures(self, positions):
         images = self._facts.images
@@ -171,15 +168,15 @@ class CollectionViews:
     def _tile(self, at, picture, note, rank=None, caption=None):
         name, label = str(self._facts.images.ids[at]), self._facts.text("label", at)
         size, far = self.size(at), self._note("distance", at)
-        words = [f"{size} pixels" if size else "", f"distance {far}" if far else ""]
-        words += [] if picture else ["cannot be read"]
-        told = ", ".join(filter(None, [name, label, *words]))
+        words = [name, label, size and f"{size} pixels", far and f"distance {far}"]
+        told = ", ".join(filter(None, [*words, "" if picture else "cannot be read"]))
         return Tile(name, picture, told, caption or label or _tail(name), note, told, rank)
 
     def _note(self, column, at):
+        """What stands below a tile besides its label: the value in a column."""
         if column == "pixels":
             return self.size(at)
-        text = "" if column in (None, "id") else self._facts.text(column, at)
+        text = "" if column in (None, "id", "label") else self._facts.text(column, at)
         return f"{float(text):.3f}" if text and column == "distance" else text
 
     def size(self, at):
@@ -189,19 +186,18 @@ class CollectionViews:
 
     # ------------------------------------------------------------------ groups side by side
 
-    def _copies(self, asked, kept, filtered):
+    def _copies(self, *asked):
         groups = [(ids, "the same bytes") for ids in self.found.copies]
         told = "copies: the same bytes", "No two files hold the same bytes."
-        return self._grouped(asked, kept, filtered, groups, *told)
+        return self._grouped(groups, *told, *asked)
 
-    def _near_copies(self, asked, kept, filtered):
-        bits = self.found.near_bits or [None] * len(self.found.near_copies)
-        groups = list(zip(self.found.near_copies, map(_apart, bits), strict=True))
+    def _near_copies(self, *asked):
+        groups = list(zip(self.found.near_copies, map(_apart, self.found.near_bits), strict=True))
         told = "images that look alike, pixel for pixel; look before you delete"
         nothing = "No two images look alike, pixel for pixel."
-        return self._grouped(asked, kept, filtered, groups, told, nothing)
+        return self._grouped(groups, told, nothing, *asked)
 
-    def _grouped(self, asked, kept, filtered, groups, told, nothing):
+    def _grouped(self, groups, told, nothing, asked, kept, filtered):
         """Those groups of which at least one image is kept."""
         passed = set(self._facts.images.ids[kept])
         shown = [one for one in groups if not passed.isdisjoint(one[0])]
@@ -210,8 +206,8 @@ class CollectionViews:
         if not shown:
             told = f"No group of {asked.view} has an image{filtered}." if groups else nothing
         named = [(*one, f"Group {i:,} of {len(shown):,}") for i, one in enumerate(shown, 1)]
-        grouped = partial(starmap, self._group)
-        return told, (named, "groups"), max(1, self._page_size // 12), grouped
+        grouped = lambda part: itertools.starmap(self._group, part)
+        return told, (named, "groups"), self.n_groups, grouped
 
     def _group(self, ids, meaning, name):
         at = self._facts.images.positions(ids)
@@ -234,14 +230,12 @@ class CollectionViews:
     def _broken_files(self, _asked, _kept, _filtered):
         rows = list(self.found.problems[["name", "reason"]].astype(str).itertuples(index=False))
         told = f"{_count(len(rows), 'file')} that cannot be read, with the reason."
-        return told if rows else "Every file can be read.", (rows, "files"), _ROWS, self._reasons
-
-    def _reasons(self, part):
-        return [Section("Why they cannot be read", table=Table(("file", "reason"), part))]
+        why = "Why they cannot be read"
+        listed = lambda part: [Section(why, table=Table(("file", "reason"), part))]
+        return told if rows else "Every file can be read.", (rows, "files"), _ROWS, listed
 
     def _classes(self, _asked, kept, filtered):
-        keep = np.isin(np.arange(len(self._facts.table)), kept)
-        counts = self._facts.counts("label", keep)
+        counts = self._facts.counts("label", kept)
         if not len(counts):
             told = "There are no labels: make one folder a class, or name a file of them as labels."
             told = f"No image{filtered} has a label." if filtered else told
@@ -271,9 +265,11 @@ class CollectionViews:
         edges = bin_edges(facts["longer_side"].to_numpy()).tolist()
         sides = np.histogram(facts["longer_side"], edges)[0]
         ways = facts["orientation"].value_counts()
-        ends = [{"longer_side": (low, high - 1)} for low, high in pairwise(edges)]
+        ends = [{"longer_side": (low, high - 1)} for low, high in itertools.pairwise(edges)]
         ends = [one if n else None for one, n in zip(ends, sides, strict=True)]
-        spans = [f"{a:,} to {b - 1:,}" if b > a + 1 else f"{a:,}" for a, b in pairwise(edges)]
+        spans = [
+            f"{a:,} to {b - 1:,}" if b > a + 1 else f"{a:,}" for a, b in itertools.pairwise(edges)
+        ]
 
         def listed(part):
             sizes = [{"width": width, "height": height} for width, height in part.index]
@@ -293,11 +289,6 @@ def _counted(heading, what, names, filters, counts):
     return Section(heading, table=Table((what, "images"), rows, counts, filters))
 
 
-def titled(view):
-    """A view's name as a heading."""
-    return view[0].upper() + view[1:]
-
-
 def _count(number, one, several=None):
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
@@ -309,8 +300,6 @@ def _tail(image_id):
 
 def _apart(bits):
     """What the hashes of a group's images say: beyond a few bits they are other cuts of one picture."""
-    if bits is None:
-        return "alike"
     same = f"hashes differ in up to {bits} of 128 bits"
     return same if bits <= _SAME_CUT else "shifted, or cut out differently"
 

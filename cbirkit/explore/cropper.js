@@ -46,7 +46,7 @@ function render({ model, el }) {
 
   let box = null; // the one drawn; Python's comes with the trait
   let picture = null;
-  const size = () => [model.get("width"), model.get("height")];
+  const size = () => [model.get("view").width, model.get("view").height];
   const upload = (file) => sendFile(send, model.get("max_bytes"), file);
   const search = (region) => send({ event: "crop", box: region });
 
@@ -59,10 +59,11 @@ function render({ model, el }) {
   }
 
   function draw() {
-    if (model.get("image") !== picture) show(picture = model.get("image"));
-    img.alt = model.get("alt");
-    name.textContent = name.title = model.get("name");
-    box = model.get("box").length === 4 ? [...model.get("box")] : null;
+    const view = model.get("view");
+    if (view.image !== picture) show(picture = view.image);
+    name.textContent = name.title = view.name;
+    img.alt = `query picture ${view.name}`;
+    box = view.box.length ? [...view.box] : null;
     whole.disabled = !box;
     drawBox();
   }

@@ -5,26 +5,95 @@ from itertools import pairwise
 import numpy as np
 from ipywidgets import Box, Dropdown, VBox
 from matplotlib.figure import Figure
-from sklearn.utils import check_random_state
+from sklearn.cluster import MiniBatchKMeans
 
-from cbirkit.plots import Tile, describe
-from cbirkit.plots import embedding_map as draw_points
+from cbirkit import plots
+from cbirkit.encoders.base import check_choice
+from cbirkit.images.tables import text_of
 from cbirkit.plots.style import BLUE, GREY, PLAIN, VERDICTS
 from cbirkit.ranking.codes import aligned
 
+from . import projection
 from .collection_facts import paged
 from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
-from .map_groups import NOTHING, Colouring
-from .projection import METHODS, check_method, is_remembered, map_quality, narrowed, project
-from .queries import FixedRetriever, Judge, Query, ThumbnailCache, find, query_of
+from .queries import FixedRetriever, Judge, Query, ThumbnailCache, query_of
 from .widgets import NO_MARKS, MapCanvas, Pager, TileGrid, labelled
 
 GIVEN = "given positions"
+NOTHING, CLUSTER, ERROR, GIVEN_VALUES = "nothing", "cluster", "error", "given values"
+_MOST_VALUES = 1000  # a column with more different values is not offered to colour by
+_MOST_FOR_ERRORS = 20_000  # all pairs are compared
 _LONGEST_PATH = 12
 _AT_ONCE = 5000  # of more images, the quality of a map is measured in the thread
 _MOST_POINTS = 20_000  # of more, a sample is drawn on the picture
 _PAGE = 24  # selected images on a page
-_SIZE, _PREVIEW = 120, 200  # pixels of theirs, and of the one beside a point
+_PREVIEW = 200  # pixels of the picture beside a point
+
+
+class Colouring:
+    """What the points of a map are coloured by: a column, clusters, errors, or values of one's own, each computed when it is first asked for.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    embeddings : array (n_images, n_dims)
+    random_state : int
+        Of the clusters.
+    """
+
+    def __init__(self, images, embeddings, random_state):
+        self._images, self._embeddings, self._seed = images, embeddings, random_state
+        self._made = {}
+        self.column = next((name for name in ("instance", "label") if name in images.table), None)
+
+    @property
+    def choices(self):
+        """list of str: what `groups` can be asked for by name."""
+        table, n = self._images.table, len(self._images)
+        columns = [one for one in table if 2 <= table[one].map(text_of).nunique() <= _MOST_VALUES]
+        usual = ("label", "instance", "split", "domain")
+        made = [CLUSTER] * (n > 2) + [ERROR] * (bool(self.column) and 1 < n <= _MOST_FOR_ERRORS)
+        given = [GIVEN_VALUES] * (GIVEN_VALUES in self._made)
+        first = [NOTHING, *given, *(name for name in usual if name in columns)]
+        return list(dict.fromkeys([*first, *columns, *made]))
+
+    def resolve(self, colour_by):
+        """The name that `colour_by` (a name, None for the default, or one value an image) goes by; ValueError if none."""
+        choices, ids = self.choices, self._images.ids
+        if colour_by is None:
+            return next((name for name in ("label", "instance") if name in choices), NOTHING)
+        if isinstance(colour_by, str):
+            check_choice("colour_by", colour_by, choices)
+            return colour_by
+        if not hasattr(colour_by, "__len__"):
+            got = type(colour_by).__name__
+            raise TypeError(f"colour_by must be a name or one value an image, got {got}")
+        values = list(aligned(colour_by, ids, "colour_by"))
+        if len(values) != len(ids):
+            raise ValueError(f"got {len(values)} values to colour {len(ids)} images by")
+        self._made[GIVEN_VALUES] = plots.maps.group(values, len(ids))
+        return GIVEN_VALUES
+
+    def groups(self, name):
+        """`Groups` by one of `choices`."""
+        if name not in self._made:
+            made = {NOTHING: lambda: None, CLUSTER: self._clusters, ERROR: self._errors}
+            column = name in self._images.table
+            values = self._images.column(name) if column else made[name]()
+            self._made[name] = plots.maps.group(values, len(self._images))
+        return self._made[name]
+
+    def _clusters(self):
+        n_clusters = int(np.clip(round(np.sqrt(len(self._images) / 2)), 2, 10))
+        kmeans = MiniBatchKMeans(n_clusters, n_init=3, random_state=self._seed)
+        return [f"cluster {one:02d}" for one in kmeans.fit_predict(self._embeddings) + 1]
+
+    def _errors(self):
+        """Whether the nearest other image shares the column that decides."""
+        texts = np.array([text_of(one) for one in self._images.column(self.column)], dtype=object)
+        found = projection.nearest(self._embeddings, np.arange(len(texts)), 1)[:, 0]
+        right = np.where(texts == texts[found], "nearest is right", "nearest is wrong")
+        return np.where(texts == "", None, right)  # "": missing
 
 
 class EmbeddingMap(Explorer):
@@ -97,7 +166,7 @@ class EmbeddingMap(Explorer):
         self._colouring, self._thumbnails = Colouring(images, rows, self._seed), ThumbnailCache()
         colour_by = self._colouring.resolve(colour_by)
         self._judge, self._linked, self._task = Judge(), None, None
-        self._chosen, self._marks = np.empty(0, np.int64), dict(NO_MARKS)
+        self._chosen, self.query, self.path = np.empty(0, np.int64), None, []
         self._make_parts(method, colour_by)
         self._canvas.colour(self._colouring.groups(colour_by))
         self._status.say(f"{_named(method)} of {len(images):,} images, coloured by {colour_by}.")
@@ -115,14 +184,6 @@ class EmbeddingMap(Explorer):
         self._canvas.select(self._chosen)
 
     @property
-    def query(self):
-        return str(self.images.ids[self._marks["query"]]) if self._marks["query"] >= 0 else None
-
-    @property
-    def path(self):
-        return [str(self.images.ids[i]) for i in self._marks["path"]]
-
-    @property
     def colour_by(self):
         """What the points are coloured by; set it to a name, or to one value an image."""
         return self._colours.value
@@ -130,9 +191,8 @@ class EmbeddingMap(Explorer):
     @colour_by.setter
     def colour_by(self, colour_by):
         name = self._colouring.resolve(colour_by)
-        self._quiet = True
-        self._colours.options, self._colours.value = self._colouring.choices, name
-        self._quiet = False
+        with self._quietly():
+            self._colours.options, self._colours.value = self._colouring.choices, name
         self._recolour()
 
     @property
@@ -162,11 +222,10 @@ class EmbeddingMap(Explorer):
         at = int(self.images.positions([query])[0])
         far = np.linalg.norm(self._rows - self._rows[at], axis=1)
         far = far**2 / 2 if self._metric == "cosine" else far
-        how = {"judge": self._judge, "thumbnails": self._thumbnails}
-        found = find(FixedRetriever(self.images, far), Query(query, self.images), self._k, **how)
-        marks, known = [tile.mark for tile in found.tiles], ""
-        if any(marks):
-            known = f"{marks.count('right')} of {len(marks)} right"
+        retriever = FixedRetriever(self.images, far)
+        found = self._find(retriever, Query(query, self.images), self._k)
+        marks = [tile.mark for tile in found.tiles]
+        known = f"{marks.count('right')} of {len(marks)} right" if any(marks) else ""
         self._mark(at, found.ranking.indices[0], marks)
         self._near.show(found.tiles, heading=f"Nearest to {query}", summary=known)
         self._arrange_lists()
@@ -176,7 +235,7 @@ class EmbeddingMap(Explorer):
 
     def clear_path(self):
         """Forget the queries asked so far."""
-        self._marks = self._canvas.marks = dict(NO_MARKS)
+        self._canvas.marks, self.query, self.path = NO_MARKS, None, []
         self._near.show([], heading="", summary="")
         self._arrange_lists()
 
@@ -195,15 +254,13 @@ class EmbeddingMap(Explorer):
 
     # ------------------------------------------------------------------ what it is made of
 
-    _quiet = False
-
     def _make_parts(self, method, colour_by):
         pick = self._guarded(lambda name: self._pick(int(self.images.positions([name])[0])))
         self._canvas = MapCanvas(self._preview).on("pick", self._guarded(self._pick))
         self._canvas.on("select", self._guarded(self._select))
         options, given = self._colouring.choices, [("positions given", GIVEN)] * (method == GIVEN)
         self._colours = Dropdown(options=options, value=colour_by, description="colour by")
-        options = given + [(words, name) for name, words in METHODS.items()]
+        options = given + [(words, name) for name, words in projection.METHODS.items()]
         self._methods = Dropdown(options=options, value=method, description="map by")
         self._near, self._grid = (TileGrid(tile_size=84).on("pick", pick) for _ in range(2))
         self._pager = Pager(self._guarded(self._show_selected))
@@ -211,25 +268,23 @@ class EmbeddingMap(Explorer):
         menus = [labelled(one, label="64px") for one in (self._colours, self._methods)]
         row = Box(menus).add_class("cbk-row")
         super().__init__([row, self._make_status(), self._canvas, self._lists])
-        self._on_value([self._colours], lambda: self._quiet or self._recolour())
-        self._on_value([self._methods], self._change_method)
+        self._on_value([self._colours], self._guarded(self._recolour))
+        self._on_value([self._methods], self._guarded(self._change_method))
 
     def _check(self, method):
         if method != GIVEN or self._given is None:
-            check_method(method, len(self.images))
+            projection.check_method(method, len(self.images))
 
     # ------------------------------------------------------------------ laying out
 
     def _lay_out(self):
         """Show a map by the method, or PCA until that is ready; what takes long goes on in a thread."""
         method, n = self.method, len(self.images)
-        ready = method == GIVEN or is_remembered(self._rows, method, random_state=self._seed)
-        first, points = (method if ready else "pca"), self._given
-        if first != GIVEN:
-            points = project(self._rows, first, random_state=self._seed)
-        self._task, turn = None, object()
-        self._turn = turn
-        self._take(first, points, turn, measure=n <= _AT_ONCE)
+        ready = method == GIVEN
+        ready = ready or projection.is_remembered(self._rows, method, random_state=self._seed)
+        first = method if ready else "pca"
+        self._task, self._turn = None, (turn := object())
+        self._take(first, turn, measure=n <= _AT_ONCE)
         if ready and self.quality is not None:
             return
         if not ready:
@@ -238,11 +293,9 @@ class EmbeddingMap(Explorer):
 
         def work():
             if self.quality is None:
-                self._take(first, points, turn)
-            if not ready:
-                self._take(method, project(self._rows, method, random_state=self._seed), turn)
-                if turn is self._turn:
-                    self._status.say(f"{_named(method)} is shown.")
+                self._take(first, turn)
+            if not ready and self._take(method, turn):
+                self._status.say(f"{_named(method)} is shown.")
 
         def end(failure):
             if failure is not None and turn is self._turn:
@@ -251,13 +304,19 @@ class EmbeddingMap(Explorer):
 
         self._task = Task(work, end, "embedding map")
 
-    def _take(self, method, points, turn, measure=True):
-        """Measure a map and show it, unless another one has been asked for meanwhile."""
-        how = {"k": self._k, "random_state": self._seed}
-        quality = map_quality(points, self._rows, **how) if measure else None
-        if turn is self._turn:
-            self.points, self._shown, self.quality = points, method, quality
-            self._redraw()
+    def _take(self, method, turn, measure=True):
+        """Make a map, measure it and show it, unless another one has been asked for meanwhile; whether it is shown."""
+        points, quality = self._given, None
+        if method != GIVEN:
+            points = projection.project(self._rows, method, random_state=self._seed)
+        if measure:
+            quality = projection.map_quality(points, self._rows, k=self._k, random_state=self._seed)
+        if turn is not self._turn:
+            return False
+        self.points, self._shown, self.quality = points, method, quality
+        self._told = str(quality or "how far the map can be believed is being measured")
+        self._redraw()
+        return True
 
     # ------------------------------------------------------------------ events
 
@@ -299,31 +358,24 @@ class EmbeddingMap(Explorer):
 
     # ------------------------------------------------------------------ showing
 
-    @property
-    def _told(self):
-        return str(self.quality or "how far the map can be believed is being measured")
-
     def _redraw(self):
         name = _named(self._shown)
         title = f"Map of {len(self.images):,} images by {name}, coloured by {self.colour_by}"
         self._canvas.draw(self.points, title=title, summary=f"{name}: {self._told}")
 
     def _mark(self, at, near, marks):
-        path = list(self._marks["path"])
+        path, near = self._canvas.marks["path"], [int(i) for i in near]
         if at >= 0 and path[-1:] != [at]:
             path = [*path, at][-_LONGEST_PATH:]
-        near = [int(i) for i in near]
-        self._marks = {"query": at, "path": path, "neighbours": near, "verdicts": list(marks)}
-        self._canvas.marks = self._marks
+        marks = {"query": at, "path": path, "neighbours": near, "verdicts": list(marks)}
+        self._canvas.marks = marks
+        self.query = str(self.images.ids[at]) if at >= 0 else None
+        self.path = [str(self.images.ids[i]) for i in path]
 
     def _show_selected(self, page):
         part, _, n_pages = paged(self._chosen, page, _PAGE, "images")
         ids, texts = self.images.ids[part], self._colouring.groups(self.colour_by).texts[part]
-        pictures = self._thumbnails.get(self.images, ids, _SIZE)
-        tiles = []
-        for i, picture, text in zip(ids, pictures, texts, strict=True):
-            words = {"alt": f"selected {i}, {text}".strip(" ,"), "title": f"{i}\n{text}".strip()}
-            tiles.append(Tile(i, picture, caption=text, **words))
+        tiles = self._thumbnails.tiles(self.images, ids, texts, "selected", captions=True)
         self._grid.show(tiles, heading="Selected", summary=f"{len(self._chosen):,} images")
         self._pager.show(page, n_pages)
 
@@ -342,28 +394,30 @@ class EmbeddingMap(Explorer):
         points, drawn, texts = self.points, np.arange(len(self.points)), None
         title = f"{_named(self._shown)}, coloured by {self.colour_by}\n{self._told}"
         if len(points) > _MOST_POINTS:
-            drawn = np.sort(check_random_state(0).choice(len(points), _MOST_POINTS, replace=False))
+            drawn = np.sort(
+                np.random.RandomState(0).choice(len(points), _MOST_POINTS, replace=False)
+            )
             title += f"; {_MOST_POINTS:,} points drawn"
         ax = Figure(figsize=(9.2, 5.6), layout="constrained").subplots()
         if self.colour_by != NOTHING:
             texts = self._colouring.groups(self.colour_by).texts[drawn]
-        draw_points(points[drawn], texts, thumbnails=self.images[drawn], ax=ax)
+        plots.embedding_map(points[drawn], texts, thumbnails=self.images[drawn], ax=ax)
         told = ax.get_label()
         ax.set_title(title, fontsize=9, **PLAIN)
         if n := len(self._chosen):
             ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.8, "zorder": 5}
             ax.scatter(*points[self._chosen].T, s=46, **ring)
             told += f" {n:,} images are selected and ringed."
-        for one, other in pairwise(self._marks["path"]):
+        for one, other in pairwise(self._canvas.marks["path"]):
             arrow = {"arrowstyle": "->", "color": BLUE, "lw": 1.5}
             ax.annotate("", xy=points[other], xytext=points[one], arrowprops=arrow, zorder=6)
         told += self._draw_query(ax)
-        return describe(ax, f"{title}. {told}").figure
+        return plots.describe(ax, f"{title}. {told}").figure
 
     def _draw_query(self, ax):
         """Lines from the query to its neighbours, drawn as `VERDICTS` has it; returns words about them."""
-        points, query = self.points, self._marks["query"]
-        near, verdicts = self._marks["neighbours"], self._marks["verdicts"]
+        points, marks = self.points, self._canvas.marks
+        query, near, verdicts = (marks[name] for name in ("query", "neighbours", "verdicts"))
         ring = {"facecolors": "none", "zorder": 6}
         for i, verdict in zip(near, verdicts, strict=True):
             colour, line = VERDICTS[verdict or "unknown"][:2]
@@ -384,28 +438,28 @@ class EmbeddingMap(Explorer):
 
 
 def _named(method):
-    return METHODS.get(method, "The map of given positions")
+    return projection.METHODS.get(method, "The map of given positions")
 
 
 def _checked_positions(points, ids):
     """Given positions as float32 (n_images, 2), a DataFrame matched with the ids; ValueError for anything else."""
-    words = f"method must be one of {', '.join(METHODS)} or positions (n_images, 2)"
     try:
-        points = np.array(aligned(points, ids, "positions"), dtype=np.float32)
+        points = checked_embeddings(points, ids, "positions").astype(np.float32)
+        if points.shape[1] != 2 or not np.isfinite(points).all():
+            raise ValueError(f"got {points.dtype} of the shape {points.shape}")
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{words}; {error}") from error
-    if points.shape != (len(ids), 2) or not np.isfinite(points).all():
-        raise ValueError(f"{words}, finite and one row an image; got the shape {points.shape}")
+        known = ", ".join(projection.METHODS)
+        words = f"method must be one of {known} or positions (n_images, 2); {error}"
+        raise ValueError(words) from error
     return points
 
 
 def _checked_rows(images, embeddings, metric):
     """Rows to compare by Euclidean distance, float32 (n_images, n_dims); of length 1 for cosine."""
     rows = checked_embeddings(embeddings, images.ids)
-    if metric not in ("cosine", "euclidean"):
-        raise ValueError(f"metric must be 'cosine' or 'euclidean', got {metric!r}")
+    check_choice("metric", metric, ("cosine", "euclidean"))
     if metric == "cosine":
         largest = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64)
         rows = rows / np.where(largest > 0, largest, 1)
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return narrowed(rows)
+    return projection.narrowed(rows)

@@ -11,7 +11,8 @@ from ipywidgets import VBox
 from cbirkit.images import ImageCollection
 from cbirkit.ranking.codes import aligned
 
-from .widgets import StatusLine
+from .queries import find
+from .widgets import Controls, StatusLine
 
 log = logging.getLogger(__name__)
 _OF_THE_READER = (ValueError, TypeError, LookupError, OSError, ImportError)
@@ -40,8 +41,8 @@ class Pictured:
         return data | {"image/png": picture}, metadata | told
 
 
-class Explorer(Pictured, VBox):
-    """An explorer; its parts are made before, and `_status` is a `StatusLine`."""
+class Explorer(Pictured, Controls, VBox):
+    """An explorer; its parts are made before, and `_status` is a `StatusLine`. Those that search have `_judge` and `_thumbnails`."""
 
     def __init__(self, parts):
         super().__init__(parts)
@@ -51,6 +52,10 @@ class Explorer(Pictured, VBox):
         self._status = StatusLine()
         return self._status
 
+    def _find(self, retriever, query, k):
+        """The `SearchResult` of a query."""
+        return find(retriever, query, k, judge=self._judge, thumbnails=self._thumbnails)
+
     def _guarded(self, action, *first):
         """`action` as a callback of which mistakes are told; `first` are handed to it before other arguments."""
         return lambda *args: self._guard(action, *first, *args)
@@ -59,18 +64,12 @@ class Explorer(Pictured, VBox):
         """Do what was asked for; what goes wrong is told in the status line."""
         try:
             action(*args)
-        except _OF_THE_READER as problem:
-            self._status.say(str(problem), problem=True)
-        # a defect, not a mistake of the reader: the log has the traceback
         except Exception as error:
-            log.exception("%s failed", type(self).__name__)
-            words = f"this failed with {type(error).__name__}: {error}; the log has the details"
+            words = str(error)
+            if not isinstance(error, _OF_THE_READER):  # a defect: the log has the traceback
+                log.exception("%s failed", type(self).__name__)
+                words = f"this failed with {type(error).__name__}: {words}; the log has the details"
             self._status.say(words, problem=True)
-
-    def _on_value(self, controls, action, *args):
-        """Do `action` when the value of one of the controls changes."""
-        for control in controls:
-            control.observe(lambda _change: self._guard(action, *args), "value")
 
 
 class Task:
@@ -124,20 +123,20 @@ def checked_images(images):
     return images
 
 
-def checked_embeddings(embeddings, ids=None):
+def checked_embeddings(embeddings, ids=None, what="embeddings"):
     """Embeddings as given, float32 or float64 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
-    embeddings = embeddings if ids is None else aligned(embeddings, ids, "embeddings")
+    embeddings = embeddings if ids is None else aligned(embeddings, ids, what)
     try:
         embeddings = np.asarray(embeddings)
         if embeddings.dtype not in (np.float32, np.float64):
             embeddings = embeddings.astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"embeddings must be numbers (n_images, n_dims); {error}") from error
-    n = len(embeddings) if embeddings.ndim else 0
+        raise ValueError(f"{what} must be numbers (n_images, n_dims); {error}") from error
     if embeddings.ndim != 2 or embeddings.size == 0:
-        raise ValueError(f"embeddings must be (n_images, n_dims), got {embeddings.shape}")
+        raise ValueError(f"{what} must be (n_images, n_dims), got {embeddings.shape}")
+    n = len(embeddings)
     if ids is not None and n != len(ids):
-        raise ValueError(f"got {n} embeddings for {len(ids)} images; give one row an image")
+        raise ValueError(f"got {n} {what} for {len(ids)} images; give one row an image")
     if bad := int((~np.isfinite(embeddings)).any(axis=1).sum()):
-        raise ValueError(f"{bad} of {n} embeddings are not finite; leave those images out")
+        raise ValueError(f"{bad} of {n} {what} are not finite; leave those images out")
     return embeddings

@@ -109,14 +109,12 @@ function makeStage(el, frame, view, data) {
 }
 
 function drawLine(ctx, line, ink) {
-  ctx.beginPath();
-  line.forEach(([x, y], i) => (i ? ctx.lineTo(x, y) : ctx.moveTo(x, y)));
-  ctx.closePath();
+  const path = pathOf([...line, line[0]]);
   Object.assign(ctx, { globalAlpha: 0.15, fillStyle: ink.focus, lineWidth: 2, strokeStyle: ink.focus });
-  ctx.fill();
+  ctx.fill(path);
   ctx.globalAlpha = 1;
   ctx.setLineDash([5, 3]);
-  ctx.stroke();
+  ctx.stroke(path);
   ctx.setLineDash([]);
 }
 
@@ -182,11 +180,7 @@ function render({ model, el }) {
     + "The wheel zooms after a click into the map. Keys: arrows, Enter, Space, + - 0, Shift and arrows.");
   let mode = "lasso", started = false;
 
-  function filter(test) {
-    const found = [];
-    for (let i = 0; i < data.points.length / 2; i += 1) if (test(i)) found.push(i);
-    return found;
-  }
+  const filter = (test) => [...Array(data.points.length / 2).keys()].filter(test);
   function mark(positions) {
     data.chosen = Uint32Array.from(positions);
     data.isChosen = new Uint8Array(data.points.length / 2);
@@ -263,7 +257,6 @@ function render({ model, el }) {
     data.legend = model.get("legend");
     stage.marks = model.get("marks");
     summary.textContent = model.get("summary");
-    frame.style.height = `${model.get("height")}px`;
     set(top, { "aria-label": `${model.get("title")}. Arrow keys go from point to point, Enter shows neighbours, Space selects.` });
     mark(numbers(model.get("chosen"), Uint32Array));
   }

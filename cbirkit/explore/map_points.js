@@ -130,20 +130,18 @@ function label(ctx, text, x, y, ink) {
 }
 
 function arrow(ctx, [x0, y0], [x1, y1], colour) {
-  const turn = Math.atan2(y1 - y0, x1 - x0), far = Math.hypot(x1 - x0, y1 - y0);
+  const far = Math.hypot(x1 - x0, y1 - y0);
   if (far < 12) return;
-  const end = [x1 - 10 * Math.cos(turn), y1 - 10 * Math.sin(turn)];
-  ctx.beginPath();
-  ctx.moveTo(x0, y0);
-  ctx.lineTo(...end);
-  for (const side of [2.7, -2.7]) {
-    ctx.moveTo(...end);
-    ctx.lineTo(end[0] + 8 * Math.cos(turn + side), end[1] + 8 * Math.sin(turn + side));
-  }
+  ctx.save();
+  ctx.translate(x1, y1);
+  ctx.rotate(Math.atan2(y1 - y0, x1 - x0));
   Object.assign(ctx, { lineWidth: 2, strokeStyle: colour });
-  ctx.setLineDash([]);
-  ctx.stroke();
+  ctx.stroke(new Path2D(`M${-far} 0H-10M-17.2 3.4L-10 0L-17.2-3.4`));
+  ctx.restore();
 }
+
+// A path through places on the canvas.
+const pathOf = (places) => new Path2D(`M${places.join("L")}`);
 
 // The query with lines to its neighbours (unbroken: right, dashed: wrong, dotted: not known), and the queries before it.
 function drawMarks(ctx, view, points, marks, ink) {
@@ -156,10 +154,7 @@ function drawMarks(ctx, view, points, marks, ink) {
     const [colour, dash] = { right: [ink.right, []], wrong: [ink.wrong, [6, 4]] }[verdict] ?? [ink.muted, [2, 3]];
     ctx.setLineDash(dash);
     Object.assign(ctx, { lineWidth: 1.5, strokeStyle: colour });
-    ctx.beginPath();
-    ctx.moveTo(...(query ?? here));
-    ctx.lineTo(...here);
-    ctx.stroke();
+    ctx.stroke(pathOf([query ?? here, here]));
     ring(ctx, ...here, 7, colour, ink.back, 2);
     ctx.setLineDash([]);
     label(ctx, String(rank + 1), here[0] + 12, here[1] - 10, ink);
@@ -197,7 +192,6 @@ function pointTowards(points, view, from, key) {
 
 // Whether a point is inside a closed line, given in CSS pixels.
 function isInside(points, view, line) {
-  const ctx = document.createElement("canvas").getContext("2d"), path = new Path2D();
-  line.forEach(([x, y]) => path.lineTo(x, y));
+  const ctx = document.createElement("canvas").getContext("2d"), path = pathOf(line);
   return (i) => ctx.isPointInPath(path, ...view.at(points, i), "evenodd");
 }

@@ -1,8 +1,6 @@
 // The Metric Lab: a ranked list that is edited by clicking. Python owns the state and computes every number: this file
 // draws `view` and reports what was pressed.
 
-let labs = 0;
-
 // One result and the gap to the next one; fill() shows another state in it, so that focus stays.
 function makePlace(i, send) {
   const place = make("div", "cbk-lab-place");
@@ -42,7 +40,7 @@ function makeControls(parent, send) {
   const graded = make("input", "", labelled(""), "", { type: "checkbox" });
   graded.addEventListener("change", () => send({ event: "graded", value: graded.checked }));
   graded.parentNode.append(" graded (1 to 3)");
-  function fill(view) {
+  return (view) => {
     if (preset.options.length !== view.presets.length + 1) {
       preset.replaceChildren(...["", ...view.presets].map((name) => new Option(name || "your own", name)));
     }
@@ -52,32 +50,35 @@ function makeControls(parent, send) {
       input.value = input.dataset.shown = view[name];
     }
     graded.checked = view.graded;
-  }
-  return fill;
+  };
 }
 
-// One row of the table: a button with the metric's name, its value with a bar, its formula.
-function makeRow(send) {
-  const row = make("tr", "");
+// One row of a table: a button with the metric's name, its value with a bar, its formula.
+function makeRow(body, send) {
+  const row = make("tr", "", body);
   const head = make("th", "", row, "", { scope: "row" });
-  let key = null;
-  const choose = makeButton("cbk-plain cbk-lab-choose", head, "", () => send({ event: "metric", key }));
+  const choose = makeButton("cbk-plain cbk-lab-choose", head, "", () => send({ event: "metric", key: row.dataset.key }));
   const value = make("td", "cbk-lab-value", row);
   const figure = make("span", "cbk-lab-number", value);
   const bar = make("span", "cbk-lab-bar", value, "", { "aria-hidden": true });
   const text = make("td", "cbk-lab-text", row);
-  function fill(metric, chosen) {
-    key = metric.key;
-    row.dataset.key = key;
+  return (metric, chosen) => {
+    row.dataset.key = metric.key;
     row.classList.toggle("cbk-lab-chosen", chosen);
     choose.textContent = metric.name;
-    set(choose, { title: `evaluate calls it ${key}; press to see how its value comes about`, "aria-pressed": chosen });
+    set(choose, { title: `evaluate calls it ${metric.key}; press to see how its value comes about`, "aria-pressed": chosen });
     figure.textContent = metric.shown;
     bar.style.setProperty("--share", metric.share ?? 0);
     bar.hidden = metric.share === null;
     text.textContent = metric.text;
-  }
-  return { row, fill };
+  };
+}
+
+// A table of one group of metrics; gives its body.
+function makeTable(parent, group) {
+  const table = make("table", "cbk-lab-table", parent);
+  make("caption", "", table, group);
+  return make("tbody", "", table);
 }
 
 // Arrow keys, Home and End move the focus from tile to tile; digits and j judge the tile.
@@ -93,9 +94,8 @@ function keys(event, list, send) {
 
 function render({ model, el }) {
   const send = begin(model, el, "cbk-lab");
-  const id = `cbk-lab-${(labs += 1)}`;
-  make("div", "cbk-heading", el, "Metric Lab").id = id;
-  set(el, { role: "group", "aria-labelledby": id });
+  make("div", "cbk-heading", el, "Metric Lab");
+  set(el, { role: "group", "aria-label": "Metric Lab" });
   const fillControls = makeControls(el, send);
   const note = make("div", "cbk-lab-note", el);
   const list = make("div", "cbk-lab-list", el, "", { role: "group", "aria-label": "ranked list, nearest first" });
@@ -105,24 +105,7 @@ function render({ model, el }) {
   const line = make("span", "cbk-lab-line", how);
   const counts = make("div", "cbk-lab-note", el);
   const frame = make("div", "cbk-lab-groups", el);
-  const places = [];
-  const groups = new Map();
-
-  function fillTable(view) {
-    view.metrics.forEach((metric, i) => {
-      if (!groups.has(metric.group)) {
-        const table = make("table", "cbk-lab-table", frame);
-        make("caption", "", table, metric.group);
-        groups.set(metric.group, { body: make("tbody", "", table), rows: new Map() });
-      }
-      const { body, rows } = groups.get(metric.group);
-      if (!rows.has(i)) {
-        rows.set(i, makeRow(send));
-        body.append(rows.get(i).row);
-      }
-      rows.get(i).fill(metric, i === view.chosen);
-    });
-  }
+  const places = [], bodies = {}, rows = []; // kept and filled anew, so that focus stays
 
   function draw() {
     const view = model.get("view");
@@ -136,7 +119,11 @@ function render({ model, el }) {
     line.textContent = view.problem || view.metrics[view.chosen].line;
     how.classList.toggle("cbk-problem", Boolean(view.problem));
     counts.textContent = view.counts;
-    fillTable(view);
+    view.metrics.forEach((metric, i) => {
+      bodies[metric.group] ??= makeTable(frame, metric.group);
+      rows[i] ??= makeRow(bodies[metric.group], send);
+      rows[i](metric, i === view.chosen);
+    });
   }
 
   el.addEventListener("cbk-gone", () => {

@@ -1,30 +1,207 @@
-"""`MetricLab`: edit a ranked list by clicking, and see every definition of retrieval quality change."""
+"""`MetricLab`: edit a ranked list by clicking, and see every definition of retrieval quality change.
 
-import logging
+What is edited is a `Listing`; the examples it starts from stand in ``metric_presets.toml``, and `row` says how a number comes about.
+"""
+
 import math
-from dataclasses import replace
+import tomllib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
 
-import anywidget
 import numpy as np
 import pandas as pd
 import traitlets
 
-from cbirkit.metrics.ranked import PUBLISHED, TIES
+from cbirkit.encoders.base import check_choice
+from cbirkit.metrics.ranked import METRICS, PUBLISHED, TIES, Hits, Ties
 from cbirkit.plots.tiles import Section, Table, Tile, View
 
 from .explorer import Pictured, whole_number
-from .metric_listing import JUNK, MOST_GAIN, MOST_ITEMS, MOST_MISSING, PRESETS, SHOWN, Listing, row
-from .widgets import script, style
+from .widgets import PageWidget, script, style
 
-log = logging.getLogger(__name__)
-_LIMITS = {
-    "length": [1, MOST_ITEMS],
-    "missing": [0, MOST_MISSING],
-    "k": [1, 1000],
-}  # of the fields of the page
+JUNK = -1
+MOST_ITEMS, MOST_GAIN, MOST_MISSING = 20, 3, 1000
+SHOWN = [metric for metric in METRICS if metric.group]
+# Of the fields of the page.
+_LIMITS = {"length": [1, MOST_ITEMS], "missing": [0, MOST_MISSING], "k": [1, 1000]}
+_FIRST = "hits at 2, 4 and 8"
 
 
-class MetricLab(Pictured, anywidget.AnyWidget):
+@dataclass(frozen=True)
+class Listing:
+    """One ranked list with its truth, nearest first.
+
+    Attributes
+    ----------
+    items : tuple of int
+        -1 is junk, 0 not relevant, 1 to 3 relevant with that gain.
+    ties : tuple of bool
+        One fewer than `items`: whether an item is as far away as the next.
+    missing : int
+        Positives of the database that the list does not hold; their gain is 1.
+    k : int
+        Cut-off.
+    places : array (n,), int64
+        Positions in `items` of what counts: junk is deleted before ranks are counted.
+    gains, distances, relevant : arrays (n,)
+        Of what counts; tied items have equal distances.
+    n_positives : int
+        R, found or not.
+    hits, tied : Hits, Ties
+
+    Examples
+    --------
+    >>> listing = Listing((0, 1, -1, 1), missing=2)
+    >>> listing.relevant.tolist(), listing.n_positives, listing.places.tolist()
+    ([False, True, True], 4, [0, 1, 3])
+    """
+
+    items: tuple
+    ties: tuple = ()
+    missing: int = 0
+    k: int = 10
+
+    def __post_init__(self):
+        items = tuple(int(item) for item in self.items)
+        ties = tuple(bool(tie) for tie in self.ties) or (False,) * max(len(items) - 1, 0)
+        if not 1 <= len(items) <= MOST_ITEMS:
+            raise ValueError(f"a list of 1 to {MOST_ITEMS} results can be edited, got {len(items)}")
+        if not all(JUNK <= item <= MOST_GAIN for item in items):
+            raise ValueError(f"items must be -1 (junk), 0 or a gain of 1 to {MOST_GAIN}: {items}")
+        if len(ties) != len(items) - 1:
+            raise ValueError(f"{len(items)} results have {len(items) - 1} gaps, got {len(ties)}")
+        missing = whole_number(self.missing, "missing", 0, MOST_MISSING)
+        vars(self).update(items=items, ties=ties, missing=missing, k=whole_number(self.k, "k"))
+        places = np.flatnonzero(np.array(items) != JUNK)
+        gains = np.array(items, dtype=np.float64)[places]
+        distances = np.cumsum([1.0, *(not tie for tie in ties)])[places]
+        relevant = gains > 0
+        n_positives = int(relevant.sum()) + missing
+        vars(self).update(places=places, gains=gains, relevant=relevant, n_positives=n_positives)
+        hits, tied = Hits(relevant, n_positives), Ties(distances, relevant)
+        vars(self).update(distances=distances, hits=hits, tied=tied)
+
+    def ideal(self, k=None):
+        """Gains of all positives (n,); the metric sorts them."""
+        return np.concatenate([self.gains, np.ones(self.missing)])
+
+
+def row(metric, listing):
+    """What the lab shows of one metric, as a dict of texts and the value (None where not defined).
+
+    Examples
+    --------
+    >>> shown = row(SHOWN[0], Listing((0, 1, 0, 1, 0, 0, 0, 1)))
+    >>> shown["shown"], shown["line"]
+    ('0.458', '(1/2 + 2/4 + 3/8) / 3 = 0.458333')
+    """
+    metric = metric.at(listing.k)
+    out = {"key": metric.name, "name": metric.title, "group": metric.group, "text": metric.formula}
+    if why := _why_not(metric, listing):
+        terms, shown, line = [""] * len(listing.relevant), "not defined", f"not defined: {why}"
+        out |= {"value": None, "share": None}
+        return out | {"shown": shown, "terms": terms, "line": line}
+    value, (terms, formula) = float(metric.score(listing)), arithmetic(metric, listing)
+    # The best value, and the digits that are shown.
+    top, *digits = {"ukbench": (4, 0, 0), "first_rank": (math.inf, 0, 0)}.get(
+        metric.name, (1, 3, 6)
+    )
+    shown, exact = ("none found" if math.isinf(value) else f"{value:.{n}f}" for n in digits)
+    out |= {"value": value, "share": None if math.isinf(max(value, top)) else min(value / top, 1)}
+    return out | {"shown": shown, "terms": terms, "line": f"{formula} = {exact}"}
+
+
+def _why_not(metric, listing):
+    """The sentence on why a value is not defined; empty where it is."""
+    if listing.n_positives == 0:
+        return "the query has no positives (R = 0); it is left out of the mean, and counted"
+    if metric.name == "ukbench" and listing.n_positives != 4:
+        return f"UKBench has R = 4, the query and three others; here R = {listing.n_positives}"
+    return "" if len(listing.relevant) else "nothing is left to rank once the junk is deleted"
+
+
+def arithmetic(metric, listing):
+    """How a value comes about: a text for each result that counts, and the whole as Python would evaluate it.
+
+    The values themselves come from `cbirkit.metrics`; the tests evaluate the formulas and compare.
+    """
+    if metric.takes == "hits" and (not metric.terms or metric.over == "last"):
+        return [""] * len(listing.relevant), metric.formula
+    R, k = listing.n_positives, listing.k
+    last = {None: MOST_ITEMS, "first": MOST_ITEMS, "k": k, "R": R}.get(metric.last, metric.last)
+    terms = [
+        term if rank <= last else "" for rank, term in enumerate(_terms(metric, listing), start=1)
+    ]
+    found = [term for term in terms if term]
+    total = " + ".join(found)
+    if metric.takes == "gains":
+        best = filter(None, _gain_terms(metric, -np.sort(-listing.ideal())[:k]))
+        return terms, f"({total or 0}) / ({' + '.join(best)})"
+    if metric.terms == "first_ranks":
+        return terms, total or "inf"
+    total = str(len(found)) if set(found) <= {"1"} else f"({total})"
+    hits = max(int(listing.relevant[:k].sum()), 1)
+    over = {"R": R, "k": k, "min(k, R)": min(k, R), "hits": hits, 1: ""}
+    over = over.get(metric.over, metric.over)
+    return terms, f"{total} / {over}" if over else total
+
+
+def _gain_terms(metric, gains):
+    linear = metric.options.get("gain") == "linear"
+    worth = [int(gain) if linear else 2 ** int(gain) - 1 for gain in gains]
+    return [f"{n}/log2({rank + 1})" if n else "" for rank, n in enumerate(worth, start=1)]
+
+
+def _terms(metric, listing):
+    """What each result that counts adds, as text; "" for nothing."""
+    if metric.takes == "gains":
+        return _gain_terms(metric, listing.gains)
+    if metric.terms == "expected":
+        return _expected_terms(listing.tied)
+    relevant = listing.relevant
+    if metric.terms in ("worst", "best"):
+        relevant = getattr(listing.tied, metric.terms)[0]
+    ranks = enumerate(zip(relevant, np.cumsum(relevant), strict=True), start=1)
+    return [_term(metric.terms, number, rank) if good else "" for rank, (good, number) in ranks]
+
+
+def _term(kind, number, rank):
+    """What the hit of this number adds at its rank."""
+    before = f"{number - 1}/{rank - 1}" if rank > 1 else "1"
+    special = {
+        "trapezoids": f"({before} + {number}/{rank})/2",
+        "chances": "1",
+        "first_hits": "1" if number == 1 else "",
+        "first_ranks": str(rank) if number == 1 else "",
+    }
+    return special.get(kind, f"{number}/{rank}")
+
+
+def _expected_terms(ties):
+    """What each rank adds in expectation over the orders within ties, as fractions."""
+    terms, groups = [], (ties.size[0], ties.found[0], ties.earlier[0], ties.offset[0])
+    for rank, numbers in enumerate(zip(*groups, strict=True), start=1):
+        size, found, earlier, offset = map(int, numbers)
+        here = Fraction(offset * (found - 1), max(size - 1, 1))
+        terms.append(str(Fraction(found, size) * (earlier + 1 + here) / rank) if found else "")
+    return terms
+
+
+def _read_presets():
+    """The examples of ``metric_presets.toml``: name: (the list, which number to explain, what there is to see)."""
+    text, presets = Path(__file__).with_name("metric_presets.toml").read_text("utf-8"), {}
+    for name, one in tomllib.loads(text).items():
+        metric, note = one.pop("metric"), one.pop("note")
+        ties = [i < size - 1 for size in one.pop("tied", ()) for i in range(size)][:-1]
+        presets[name] = Listing(**one, ties=ties), metric, note
+    return presets
+
+
+PRESETS = _read_presets()
+
+
+class MetricLab(Pictured, PageWidget):
     """A ranked list in which every result can be judged anew, and every definition of its quality.
 
     Click a result, or press Enter on it, to go from relevant to not relevant to junk; the keys 0 to 3 and j judge
@@ -63,12 +240,11 @@ class MetricLab(Pictured, anywidget.AnyWidget):
 
     _esm = script("metric_lab.js")
     _css = style("tile_grid.css", "metric_lab.css")
+    _events = ("cycle", "judge", "tie", "length", "missing", "k", "graded", "metric", "preset")
     view = traitlets.Dict().tag(sync=True)
     presets = tuple(PRESETS)
 
-    def __init__(
-        self, items=None, *, ties=(), missing=0, k=5, metric=None, preset="hits at 2, 4 and 8"
-    ):
+    def __init__(self, items=None, *, ties=(), missing=0, k=5, metric=None, preset=_FIRST):
         if items is None:
             self._set_preset(preset)
         else:
@@ -77,7 +253,7 @@ class MetricLab(Pictured, anywidget.AnyWidget):
         if metric is not None:
             self._chosen = self._number_of(metric)
         super().__init__(view=self._drawn())
-        self.on_msg(lambda _widget, content, _buffers: self.receive(content))
+        self.on("problem", self._show)
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -137,24 +313,11 @@ class MetricLab(Pictured, anywidget.AnyWidget):
 
     # ------------------------------------------------------------------ events
 
-    def receive(self, content):
-        """Handle a message from the page; what cannot be done is told there."""
-        try:
-            self._handle(content)
-        except (ValueError, TypeError, LookupError) as problem:
-            log.warning("MetricLab ignored a message: %s", problem)
-            self._show(str(problem))
-        else:
-            self._show()
-
-    def _handle(self, content):
-        event = content.get("event") if isinstance(content, dict) else None
+    def _read(self, event, content, _buffers):
         if event in ("cycle", "judge", "tie"):
             self._edit(event, content["at"], content.get("value"))
         elif event == "length":
             self._resize(whole_number(content["value"], event, *_LIMITS[event]))
-        elif event in ("missing", "k"):
-            self._change(**{event: content["value"]})
         elif event == "graded":
             self._graded = bool(content["value"])
             if not self._graded:
@@ -163,8 +326,10 @@ class MetricLab(Pictured, anywidget.AnyWidget):
             self._chosen = self._number_of(content["key"])
         elif event == "preset":
             self._set_preset(content["name"])
-        else:
-            raise ValueError("the page sent a message that is not known; run the cell again")
+        else:  # missing or k
+            self._change(**{event: content["value"]})
+        self._show()
+        return (event,)
 
     def _edit(self, event, at, value):
         items, ties = list(self._listing.items), list(self._listing.ties)
@@ -188,16 +353,14 @@ class MetricLab(Pictured, anywidget.AnyWidget):
         self._listing, self._preset = replace(self._listing, **parts), ""
 
     def _set_preset(self, name):
-        if name not in PRESETS:
-            raise ValueError(f"no example is called {name!r}; there are: {', '.join(PRESETS)}")
+        check_choice("preset", name, tuple(PRESETS))
         self._listing, metric, _ = PRESETS[name]
         self._preset, self._chosen = name, self._number_of(metric)
         self._graded = max(self._listing.items) > 1
 
     def _number_of(self, metric):
         keys = [one.at(self._listing.k).name for one in SHOWN]
-        if metric not in keys:
-            raise ValueError(f"no metric here is called {metric!r}; there are: {', '.join(keys)}")
+        check_choice("metric", metric, keys)
         return keys.index(metric)
 
     # ------------------------------------------------------------------ showing
@@ -207,15 +370,11 @@ class MetricLab(Pictured, anywidget.AnyWidget):
 
     def _drawn(self, problem=""):
         """All that the page shows, as one dict: the page computes nothing."""
-        listing, tops = self._listing, {"ukbench": 4, "first_rank": math.inf}
-        rows = [row(metric, listing) for metric in SHOWN]
-        terms = rows[self._chosen]["terms"]
+        listing, rows = self._listing, [row(metric, self._listing) for metric in SHOWN]
+        tiles = _tiles(listing, rows[self._chosen]["terms"], self._graded)
         for one in rows:
-            value, top = one.pop("value"), tops.get(one["key"], 1)  # infinity is no JSON
-            endless = value is None or math.isinf(max(value, top))
-            one["share"] = None if endless else min(value / top, 1)
-            del one["terms"]
-        tiles, counts = _tiles(listing, terms, self._graded), _counts(listing, rows)
+            del one["terms"], one["value"]  # infinity is no JSON
+        counts = _counts(listing, rows)
         view = {"items": tiles, "metrics": rows, "counts": counts, "chosen": self._chosen}
         view |= {"presets": list(PRESETS), "preset": self._preset, "graded": self._graded}
         view["note"] = PRESETS[self._preset][2] if self._preset else "Your own list."

@@ -3,12 +3,11 @@
 from ipywidgets import Checkbox, Dropdown, IntSlider
 
 from cbirkit.objects import GrabCut, Region, RegionQuery, RegionRetriever, as_region
-from cbirkit.plots import Section, Tile, View
-from cbirkit.plots.tiles import encode
+from cbirkit.plots.tiles import Section, Tile, View, encode
 
 from .explorer import whole_number
 from .object_view import outlined, region_at, result_tiles
-from .queries import PREVIEW, Query, as_query
+from .queries import PREVIEW, Query, checked_retrievers
 from .query_explorer import QueryPage
 from .widgets import Cropper, TileGrid, labelled
 
@@ -37,6 +36,8 @@ class ObjectExplorer(QueryPage):
     ----------
     found : cbirkit.objects.RegionRanking
         What is shown.
+    region : cbirkit.objects.Region
+        What is searched for.
 
     Raises
     ------
@@ -52,9 +53,7 @@ class ObjectExplorer(QueryPage):
         if not isinstance(retriever, RegionRetriever):
             got = type(retriever).__name__
             raise TypeError(f"expected a fitted RegionRetriever, got {got}; see cbirkit.objects")
-        images = getattr(retriever, "images", None)
-        if images is None:
-            raise ValueError("the retriever has no images; call fit(images) first")
+        self._retrievers, images = checked_retrievers(retriever), retriever.images
         self._retriever, self._proposed, k = retriever, (None, None), whole_number(k, "k")
         self._column = column if column in images.table else None
         names = {name for row in images.column(column) for name in row} if self._column else ()
@@ -66,19 +65,16 @@ class ObjectExplorer(QueryPage):
         self._cut.layout.width = "auto"
         controls = [self._cut, labelled(self._k)] + [self._holds] * bool(self._column)
         self._grid = TileGrid(tile_size=128, heading="Images that hold it")
-        self._make_page(images, queries, grids=[self._grid], controls=controls, cropper=Cropper())
-        self._cropper.hint = "Click a thing, or drag a box around it."
+        self._cropper = Cropper(hint="Click a thing, or drag a box around it.")
+        parts = {"controls": controls, "cropper": self._cropper}
+        self._make_page(queries, self.search, grids=[self._grid], **parts)
         self._cropper.on("point", self._guarded(self.click))
-        self._grid.on("pick", self._guarded(lambda name: self._ask(Query(name, images))))
-        self.search(self.queries.ids[0] if query is None else query, region)
-        self._on_value([self._k, self._holds], lambda: self._show(self._query, self._region))
+        self._grid.on("pick", self._guarded(lambda name: self.search(Query(name, images))))
+        self.search(self._as_query(query), region)
+        again = self._guarded(lambda: self._show(self._query, self.region))
+        self._on_value([self._k, self._holds], again)
 
     # ------------------------------------------------------------------ for use from Python
-
-    @property
-    def region(self):
-        """The `Region` that is searched for."""
-        return self._region
 
     def search(self, query=None, region=None):
         """Search for a region of a picture (default: of the one shown), and return what is then shown.
@@ -98,8 +94,7 @@ class ObjectExplorer(QueryPage):
         ValueError
             An unknown query, an empty mask, a box outside the picture; nothing changes then.
         """
-        known = [self.queries, self._retriever.images]
-        query = self._query if query is None else as_query(query, known)
+        query = self._query if query is None else self._as_query(query)
         self._show(query, as_region(region, query.picture().shape))
         return self.found
 
@@ -118,18 +113,15 @@ class ObjectExplorer(QueryPage):
         return self.found
 
     def __repr__(self):
-        return f"ObjectExplorer({len(self._retriever.ids):,} images, query {self.query!r}, {self._region!r})"
+        return f"ObjectExplorer({len(self._retriever.ids):,} images, query {self.query!r}, {self.region!r})"
 
     # ------------------------------------------------------------------ searching and showing
-
-    def _ask(self, query):
-        self.search(query)
 
     def _crop(self, box):
         if box is None:
             return self.search()
         x, y, w, h = box
-        region = Region.from_box((x, y, x + w, y + h), self._region.shape)
+        region = Region.from_box((x, y, x + w, y + h), self.region.shape)
         if self._cut.value:
             region = GrabCut(region.box).propose(self._query.picture())[0]
         return self._show(self._query, region)
@@ -151,21 +143,21 @@ class ObjectExplorer(QueryPage):
         where = None if holds is None else self._retriever.holding(holds, column=self._column)
         asked = RegionQuery(asked, region, query.name)
         found = self._retriever.search(asked, self._k.value, where=where)
-        self._query, self._region, self.found = query, region, found
+        self.region, self.found = region, found
+        self._mark_query(query)
         self._tiles = result_tiles(images, found)
         self._grid.show(self._tiles, summary=self._held())
         (height, width), (x0, y0, x1, y1) = region.shape, region.box
         whole = (x1 - x0, y1 - y0) == (width, height)
         box = None if whole else (x0, y0, x1 - x0, y1 - y0)
         self._cropper.show(encode(self._preview()), width, height, name=query.name, box=box)
-        self._mark_query(query)
         part = f"a region of {region.area:,} pixels in {x1 - x0} x {y1 - y0} at {x0}, {y0}"
         part = "the whole picture" if whole else part
         self._status.say(f"Asked with {part} of {query.name}: {len(self._tiles)} images")
 
     def _preview(self):
-        whole = self._region.area == self._region.shape[0] * self._region.shape[1]
-        return outlined(self._query.picture(), [] if whole else [self._region], PREVIEW)
+        whole = self.region.area == self.region.shape[0] * self.region.shape[1]
+        return outlined(self._query.picture(), [] if whole else [self.region], PREVIEW)
 
     def _held(self):
         return "" if self._holds.value is None else f"of those that hold {self._holds.value}"

@@ -4,8 +4,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from cbirkit.plots import Tile
-from cbirkit.plots.tiles import picture_or_none
+from cbirkit.plots.tiles import Tile, picture_or_none
 
 OUTLINE, AROUND = (255, 176, 0), (0, 0, 0)  # a bright line between dark ones: seen on any ground
 _SIZE = 160  # pixels of a result's thumbnail, at most

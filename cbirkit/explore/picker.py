@@ -2,18 +2,14 @@
 
 import numpy as np
 from ipywidgets import Box, Dropdown, Label, Text, VBox
-from sklearn.utils import check_random_state
-
-from cbirkit.plots import Tile
 
 from .collection_facts import Facts, paged
-from .widgets import Pager, TileGrid, button, labelled
+from .widgets import Controls, Pager, TileGrid, button, labelled, reveal
 
-_SIZE = 120  # pixels of a thumbnail
 _ANY = 0  # place of "any value" in the menu of values
 
 
-class FilterRow(Box):
+class FilterRow(Controls, Box):
     """A menu of values, a field for a part of a name; and, without a fixed column, menus of columns and of orders.
 
     Parameters
@@ -26,7 +22,7 @@ class FilterRow(Box):
     """
 
     def __init__(self, facts, on_change, column=None):
-        self._facts, self._on_change, self._quiet = facts, on_change, True
+        self._facts, self._on_change = facts, on_change
         self._fixed, self._values = column, []
         self._column, self._sort = (Dropdown(description=one) for one in ("only", "order"))
         labelled(self._column, "Column to choose images by", width="200px", label="36px")
@@ -39,39 +35,37 @@ class FilterRow(Box):
         super().__init__(shown if column is None else shown[1:3])
         self.add_class("cbk-row")
         self.show((), "", None)
-        self._column.observe(lambda _change: self._on_column(), "value")
-        for control in (self._value, self._name, self._sort):
-            control.observe(lambda _change: self._tell(), "value")
+        self._on_value([self._column], self._on_column)
+        self._on_value([self._value, self._name, self._sort], self._tell)
 
     def show(self, filters, containing, sort_by, *, filtering=True, sorting=True):
         """Set the controls, without telling anybody; several filters at once have no place in the menus.
 
         Without a filter the column stays that was chosen, for a value of it may be chosen next.
         """
-        self._quiet = True
         columns = self._facts.choices if self._fixed is None else [self._fixed] * bool(self._fixed)
         column = self._fixed or (self._column.value if not filters else "") or ""
         value = None
         if len(filters) == 1 and filters[0][0] in columns:
             column, value = filters[0]
-        _set(self._column, [("all images", ""), *((name, name) for name in columns)], column)
-        self._offer_values(column)
-        if filters and value in self._values[1:]:
-            self._value.value = self._values.index(value, 1)
-        self._name.value = containing
-        _set(self._sort, self._orders(sort_by), sort_by or "")
-        self._quiet = False
+        with self._quietly():
+            _set(self._column, [("all images", ""), *((name, name) for name in columns)], column)
+            self._offer_values(column)
+            if filters and value in self._values[1:]:
+                self._value.value = self._values.index(value, 1)
+            self._name.value = containing
+            _set(self._sort, self._orders(sort_by), sort_by or "")
         self._all.disabled = not filters and not containing and not column
-        _reveal(filtering, self._column, self._all, self._name)
-        _reveal(filtering and column, self._value)
-        _reveal(sorting, self._sort)
+        reveal(filtering, self._column, self._all, self._name)
+        reveal(filtering and column, self._value)
+        reveal(sorting, self._sort)
 
     def _offer_values(self, column):
         offered = self._facts.values(column) if column else []
         self._values = [None, *(value for _, value in offered)]
         words = ["any value", *(words for words, _ in offered)]
         _set(self._value, [(one, i) for i, one in enumerate(words)], _ANY)
-        _reveal(column, self._value)
+        reveal(column, self._value)
 
     def _orders(self, sort_by):
         measured = [name for name in ("pixels", "distance") if name in self._facts.table]
@@ -81,34 +75,25 @@ class FilterRow(Box):
         return orders + [(sort_by, sort_by)] * ((sort_by or "") not in dict(orders).values())
 
     def _on_column(self):
-        if not self._quiet:
-            self._quiet = True
+        with self._quietly():
             self._offer_values(self._column.value)
-            self._quiet = False
-            self._tell()
-
-    def _clear(self):
-        self._quiet = True
-        self._column.value = ""
-        self.show((), "", self._sort.value or None)
         self._tell()
 
+    def _clear(self):
+        with self._quietly():
+            self._column.value = ""
+        self._on_change((), "", self._sort.value or None)
+
     def _tell(self):
-        if not self._quiet:
-            at, column = self._value.value, self._column.value
-            filters = () if at == _ANY else ((column, self._values[at]),)
-            self._on_change(filters, self._name.value.strip(), self._sort.value or None)
+        at, column = self._value.value, self._column.value
+        filters = () if at == _ANY else ((column, self._values[at]),)
+        self._on_change(filters, self._name.value.strip(), self._sort.value or None)
 
 
 def _set(menu, options, value):
     if menu.options != tuple(options):
         menu.options = options
     menu.value = value
-
-
-def _reveal(shown, *controls):
-    for control in controls:
-        control.layout.display = None if shown else "none"
 
 
 class ImagePicker(VBox):
@@ -137,7 +122,7 @@ class ImagePicker(VBox):
 
     def __init__(self, images, thumbnails, on_pick, *, column=None, page_size=24):
         self.images, self._thumbnails, self._page_size = images, thumbnails, page_size
-        self._facts, self._random = Facts(images), check_random_state(0)
+        self._facts, self._random = Facts(images), np.random.RandomState(0)
         self._kept = self._order = np.arange(len(images))
         self._column = column if column in images.table else ""
         offered = self._column if self._column in self._facts.choices else ""
@@ -155,13 +140,9 @@ class ImagePicker(VBox):
     def turn(self, page):
         """Show a page, from 1."""
         shown, where, n_pages = paged(self._kept, page, self._page_size, "images")
-        ids = self.images.ids[shown]
         labels = [self._facts.text(self._column, at) for at in shown]
-        pictures = self._thumbnails.get(self.images, ids, _SIZE)
-        self.grid.show(
-            Tile(i, picture, f"query {i}, {label}".rstrip(", "), title=f"{i}\n{label}".strip())
-            for i, picture, label in zip(ids, pictures, labels, strict=True)
-        )
+        tiles = self._thumbnails.tiles(self.images, self.images.ids[shown], labels, "query")
+        self.grid.show(tiles)
         self.pager.show(page, n_pages)
         self._where.value = where
 

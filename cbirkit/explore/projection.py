@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
+from cbirkit.encoders.base import check_choice
 from cbirkit.indexes import Exact
 from cbirkit.plots.maps import map_trustworthiness
 
@@ -61,7 +62,9 @@ def project(embeddings, method="umap", *, random_state=0):
     embeddings = narrowed(checked_embeddings(embeddings))
     check_method(method, len(embeddings))
     seed = whole_number(random_state, "random_state", 0)
-    if method == "pca" or not np.ptp(embeddings, axis=0).any():  # all at one place
+    if not np.ptp(embeddings, axis=0).any():  # all at one place
+        return np.zeros((len(embeddings), 2), dtype=np.float32)
+    if method == "pca":
         return _pca(embeddings, seed)
     key = _fingerprint(embeddings, method, seed)
     points = _remembered.get(key)
@@ -188,9 +191,7 @@ def narrowed(embeddings):
 
 def check_method(method, n_images):
     """Raise ValueError for an unknown method, or one that this few images are too few for."""
-    if not isinstance(method, str) or method not in METHODS:
-        known = ", ".join(METHODS)
-        raise ValueError(f"method must be one of {known} or (n_images, 2), got {method!r}")
+    check_choice("method", method, tuple(METHODS))
     if n_images < (least := _LEAST_IMAGES[method]):
         raise ValueError(f"{method} needs {least} images, got {n_images}; use method='pca'")
 
@@ -198,8 +199,7 @@ def check_method(method, n_images):
 def _pca(embeddings, seed):
     n_components = min(2, *embeddings.shape)
     points = np.zeros((len(embeddings), 2), dtype=np.float32)
-    if np.ptp(embeddings, axis=0).any():
-        points[:, :n_components] = PCA(n_components, random_state=seed).fit_transform(embeddings)
+    points[:, :n_components] = PCA(n_components, random_state=seed).fit_transform(embeddings)
     return points
 
 

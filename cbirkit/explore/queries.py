@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cbirkit.images import ImageCollection, ImageProblem, read_image, read_thumbnail
-from cbirkit.images.files import size_in_head
+from cbirkit.images import ImageCollection, ImageProblem, read_image
+from cbirkit.images.files import shrink, size_in_head
 from cbirkit.images.tables import is_several, text_of
-from cbirkit.plots import Tile
-from cbirkit.plots.tiles import encode, picture_or_none, verdicts
+from cbirkit.plots.tiles import Tile, encode, picture_or_none, verdicts
 from cbirkit.ranking import Ranking, Relevance
 from cbirkit.ranking.codes import is_missing
 
 PREVIEW = 480  # pixels of the longer side of the query picture that is sent to the page
 THUMBNAIL = 160  # of a result: sharp on screens with two pixels a point
+_SMALL = 120  # of an image to choose from
 _MOST_KEPT = 4000  # thumbnails
 
 
@@ -55,6 +55,14 @@ class ThumbnailCache:
         """
         with ThreadPoolExecutor(4) as pool:  # decoders let go of Python's lock, so threads help
             return list(pool.map(lambda i: self._get(images, i, size), ids))
+
+    def tiles(self, images, ids, texts, what, *, captions=False):
+        """Small tiles of some images with a text each, as list; `what` they are is told to screen readers."""
+        tiles = []
+        for i, picture, text in zip(ids, self.get(images, ids, _SMALL), texts, strict=True):
+            words = {"title": f"{i}\n{text}".strip(), "caption": text if captions else ""}
+            tiles.append(Tile(i, picture, f"{what} {i}, {text}".strip(" ,"), **words))
+        return tiles
 
 
 def _thumbnail(images, image_id, size):
@@ -127,7 +135,10 @@ class Query:
         """The whole picture, RGB uint8 (h, w, 3)."""
         if self.images is not None:
             return self.images[self.name]
-        return self._named(read_image, self.source)
+        try:
+            return read_image(self.source)
+        except ImageProblem as problem:
+            raise ImageProblem(self.name, problem.reason) from problem
 
     def pixels(self):
         """What is searched for, RGB uint8 (h, w, 3): the region if there is one, else the whole picture."""
@@ -148,11 +159,7 @@ class Query:
         """Encoded picture to show, from a `ThumbnailCache` where it belongs to a collection."""
         if self.images is not None:
             return thumbnails.get(self.images, [self.name], PREVIEW)[0]
-        if isinstance(self.source, str | os.PathLike | bytes):
-            return encode(self._named(read_thumbnail, self.source, PREVIEW))
-        picture = Image.fromarray(self.picture())
-        picture.thumbnail((PREVIEW, PREVIEW))
-        return encode(np.asarray(picture))
+        return encode(shrink(self.picture(), PREVIEW))
 
     def for_retriever(self, images):
         """What to hand to ``Retriever.search``, for a retriever over `images`: an id where that says it all."""
@@ -169,13 +176,6 @@ class Query:
     def __repr__(self):
         region = "" if self.box is None else " [{}, {}, {} x {}]".format(*self.box)
         return f"Query({self.name!r}{region})"
-
-    def _named(self, read, *args):
-        """Call `read`, and give a problem the name of this picture."""
-        try:
-            return read(*args)
-        except ImageProblem as problem:
-            raise ImageProblem(self.name, problem.reason) from problem
 
 
 def query_of(image_id, images, queries):
@@ -236,8 +236,6 @@ class Judge:
         self.by, self.relevance = by, relevance
         known = ((), ()) if relevance is None else (relevance.query_ids, relevance.database_ids)
         self._rows, self._places = ({i: row for row, i in enumerate(ids)} for ids in known)
-        # (id of queries, id of database) -> (queries, database, Relevance or None), kept so that id() stays theirs
-        self._made = {}
 
     def verdicts(self, query, database, ids):
         """Judge the results of one query.
@@ -282,23 +280,12 @@ class Judge:
         if self.relevance is not None:
             row = self._rows.get(query.name)
             return None if row is None else self.relevance.select(np.array([row]))
-        relevance = self._between(query.images, database)
-        if relevance is None:
+        alone, by = query.images[[query.name]], self.column(database)
+        if by not in alone.table or by not in database.table or is_missing(alone.table[by].iloc[0]):
             return None
-        row = int(query.images.positions([query.name])[0])
-        missing = is_missing(query.images.table[self.column(database)].iloc[row])
-        return None if missing else relevance.select(np.array([row]))
-
-    def _between(self, queries: ImageCollection, database: ImageCollection):
-        """The relevance between two collections by the column that decides, made once; None where there is none."""
-        key, by = (id(queries), id(database)), self.column(database)
-        if key not in self._made:
-            known = by is not None and by in queries.table and by in database.table
-            if known and self.by is None:
-                known = not any(map(is_several, [*queries.table[by], *database.table[by]]))
-            relevance = queries.relevance(queries, database, by=by) if known else None
-            self._made[key] = queries, database, relevance
-        return self._made[key][2]
+        if self.by is None and any(map(is_several, [*alone.table[by], *database.table[by]])):
+            return None
+        return alone.relevance(alone, database, by=by)
 
 
 # ---------------------------------------------------------------------- what is found

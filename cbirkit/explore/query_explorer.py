@@ -1,8 +1,6 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
-import numpy as np
 from ipywidgets import Box, Dropdown, IntSlider, VBox
-from PIL import Image
 
 from cbirkit.objects import Region
 from cbirkit.plots import Section, Tile, View
@@ -10,32 +8,32 @@ from cbirkit.plots import Section, Tile, View
 from .explorer import Explorer, whole_number
 from .object_view import outlined
 from .picker import ImagePicker
-from .queries import PREVIEW, Judge, Query, ThumbnailCache, as_query, checked_retrievers, find
+from .queries import PREVIEW, Judge, Query, ThumbnailCache, as_query, checked_retrievers
 from .widgets import Cropper, TileGrid, button, labelled
 
 _MOST_REMEMBERED = 100
 
 
-def fitting(image, most):
-    """An image, made smaller where its longer side exceeds `most` pixels."""
-    if max(image.shape[:2]) <= most:
-        return image
-    picture = Image.fromarray(image)
-    picture.thumbnail((most, most))
-    return np.asarray(picture)
-
-
 class QueryPage(Explorer):
-    """What explorers have in common that search for a query: a picker, a cropper, controls, and lists of results."""
+    """What explorers have in common that search for a query: a picker, a cropper, controls, and lists of results.
 
-    def _make_page(self, images, queries, *, grids, controls, judge=None, cropper=None):
-        """Make and arrange the parts; `images` are those that are searched, `queries` those to pick from (default: `images`)."""
-        self.queries, self._cropper = images if queries is None else queries, cropper
+    `_retrievers` are there by name before `_make_page` is called.
+    """
+
+    _judge = Judge("label")
+
+    def _make_page(self, queries, ask, *, grids, controls, cropper=None):
+        """Make and arrange the parts.
+
+        `queries` are those to pick from (default: the images of the first retriever); ``ask(query)`` searches for one.
+        """
+        first = next(iter(self._retrievers.values())).images
+        self.queries = first if queries is None else queries
         if not len(self.queries):
             raise ValueError("there are no images to pick a query from; pass queries= with images")
         self._thumbnails, self._grids = ThumbnailCache(), grids
-        column = "label" if judge is None else judge.column(self.queries)
-        pick = self._guarded(lambda name: self._ask(Query(name, self.queries)))
+        column = self._judge.column(self.queries)
+        pick = self._guarded(lambda name: ask(Query(name, self.queries)))
         self._picker = ImagePicker(self.queries, self._thumbnails, pick, column=column)
         self._lists = Box(grids).add_class("cbk-lists")
         parts = [] if cropper is None else [cropper]
@@ -43,18 +41,26 @@ class QueryPage(Explorer):
         columns = Box([panel, self._lists]).add_class("cbk-columns")
         super().__init__([self._picker, self._make_status(), columns])
         if cropper is not None:
-            ask = {"whole": lambda: self._crop(None), "crop": self._crop}
-            ask["file"] = lambda name, data: self._ask(Query(name, source=data))
-            for event, action in ask.items():
+            events = {"whole": lambda: self._crop(None), "crop": self._crop}
+            events["file"] = lambda name, data: ask(Query(name, source=data))
+            for event, action in events.items():
                 cropper.on(event, self._guarded(action))
             cropper.on("problem", lambda sentence: self._status.say(sentence, problem=True))
 
     @property
     def query(self):
-        """Id or name of the query."""
+        """Id or name of the query; `QueryExplorer` searches for an id, path, image or array that it is set to."""
         return self._query.name
 
+    def _as_query(self, query):
+        """A `Query` of what a caller gives; the first of `queries` for None."""
+        query = self.queries.ids[0] if query is None else query
+        searched = [retriever.images for retriever in self._retrievers.values()]
+        return as_query(query, [self.queries, *searched])
+
     def _mark_query(self, query):
+        """Remember the query that is shown, and set it off in the picker."""
+        self._query = query
         self._picker.grid.selected = query.name if query.images is self.queries else ""
 
 
@@ -104,49 +110,30 @@ class QueryExplorer(QueryPage):
     def __init__(self, retriever, *, queries=None, query=None, k=12, by=None, relevance=None):
         self._retrievers = checked_retrievers(retriever)
         k, names = whole_number(k, "k"), list(self._retrievers)
-        first = self._retrievers[names[0]].images
         self._judge = Judge(by, relevance)
-        self._current, self._found, self.history, self._listeners = None, {}, [], []
+        self._query, self._found, self.history, self._listeners = None, {}, [], []
         self._back = button("Back", "The query before this one", self._guarded(self.back))
         self._k = IntSlider(k, 1, max(48, k), description="results", continuous_update=False)
         self._left = Dropdown(options=names, description="left")
         others, right = [("nothing", None), *((name, name) for name in names)], names[1:2] or [None]
         self._right = Dropdown(options=others, value=right[0], description="right")
         controls = [self._k, self._left, self._right][: 3 if len(names) > 1 else 1]
-        parts = {"cropper": Cropper(), "controls": [self._back, *map(labelled, controls)]}
-        grids = [TileGrid(tile_size=104) for _ in names[:2]]
-        self._make_page(first, queries, judge=self._judge, grids=grids, **parts)
+        self._cropper, grids = Cropper(), [TileGrid(tile_size=104) for _ in names[:2]]
+        parts = {"cropper": self._cropper, "controls": [self._back, *map(labelled, controls)]}
+        self._make_page(queries, self._show, grids=grids, **parts)
         if by is not None:
-            self.queries.column(by), first.column(by)
-        query = self.queries.ids[0] if query is None else query
-        self._show(as_query(query, self._collections()), remember=False)
+            self.queries.column(by), self._retrievers[names[0]].images.column(by)
+        self._show(self._as_query(query), remember=False)
         for which, grid in enumerate(self._grids):
             grid.on("pick", self._guarded(self._pick_result, which))
-        self._on_value(controls, lambda: self._show(self._current, remember=False))
+        again = self._guarded(lambda: self._show(self._query, remember=False))
+        self._on_value(controls, again)
 
     # ------------------------------------------------------------------ for use from Python
 
-    @property
-    def query(self):
-        """Id or name of the query shown; set it to an id, path, image or array to search for that."""
-        return self._current.name
-
-    @query.setter
+    @QueryPage.query.setter
     def query(self, query):
         self.search(query)
-
-    @property
-    def ranking(self):
-        """The (left) ranking shown."""
-        return next(iter(self._found.values())).ranking
-
-    @property
-    def rankings(self):
-        return {name: found.ranking for name, found in self._found.items()}
-
-    @property
-    def timings(self):
-        return {name: found.milliseconds for name, found in self._found.items()}
 
     @property
     def k(self):
@@ -178,7 +165,7 @@ class QueryExplorer(QueryPage):
         ValueError
             No such id or file, a picture that cannot be read (`ImageProblem`), or a box with no pixel in it.
         """
-        query = as_query(query, self._collections())
+        query = self._as_query(query)
         self._show(query if box is None else query.cut(box))
         return self.ranking
 
@@ -200,30 +187,26 @@ class QueryExplorer(QueryPage):
 
     # ------------------------------------------------------------------ events
 
-    def _ask(self, query):
-        self._show(query)
-
     def _crop(self, box):
-        self._show(self._current.cut(box))
+        self._show(self._query.cut(box))
 
     def _pick_result(self, which, image_id):
         self._show(Query(image_id, list(self._found.values())[which].images))
 
     # ------------------------------------------------------------------ searching and showing
 
-    def _collections(self):
-        return [self.queries, *(retriever.images for retriever in self._retrievers.values())]
-
     def _show(self, query, *, remember=True):
         """Search first, so that nothing changes on the page if that fails."""
-        both = [self._left.value, self._right.value]
-        how = {"judge": self._judge, "thumbnails": self._thumbnails}
-        names = [name for name in dict.fromkeys(both) if name is not None]
-        found = {name: find(self._retrievers[name], query, self.k, **how) for name in names}
+        both = dict.fromkeys([self._left.value, self._right.value])
+        names = [name for name in both if name is not None]
+        found = {name: self._find(self._retrievers[name], query, self.k) for name in names}
         preview, size = query.preview(self._thumbnails), query.size()
-        if remember and not query.same_as(self._current):
-            self.history = [*self.history, self._current][-_MOST_REMEMBERED:]
-        self._current, self._found = query, found
+        if remember and not query.same_as(self._query):
+            self.history = [*self.history, self._query][-_MOST_REMEMBERED:]
+        self._found = found
+        self.rankings = {name: one.ranking for name, one in found.items()}
+        self.ranking = next(iter(self.rankings.values()))
+        self.timings = {name: one.milliseconds for name, one in found.items()}
         for grid, (name, one) in zip(self._grids, found.items(), strict=False):
             grid.show(one.tiles, heading=name, summary=one.summary)
         self._lists.children = self._grids[: len(found)]
@@ -240,7 +223,7 @@ class QueryExplorer(QueryPage):
 
     def _view(self):
         """The time taken is left out, so that the same view gives the same picture."""
-        query, picture = self._current, self._current.preview(self._thumbnails)
+        query, picture = self._query, self._query.preview(self._thumbnails)
         if query.box is not None:
             (x, y, w, h), pixels = query.box, query.picture()
             region = Region.from_box((x, y, x + w, y + h), pixels.shape)

@@ -14,7 +14,7 @@ function render({ model, el }) {
   const send = begin(model, el, "cbk-table");
 
   function draw() {
-    const [caption, columns, rows, shares] = ["caption", "columns", "rows", "shares"].map((name) => model.get(name));
+    const { caption = "", columns = [], rows, shares = [], pickable } = model.get("table");
     el.replaceChildren();
     el.hidden = !rows.length && !caption;
     const table = make("table", shares.length ? "cbk-bars" : "", el);
@@ -23,7 +23,7 @@ function render({ model, el }) {
     columns.forEach((column) => make("th", "", heads, column, { scope: "col" }));
     if (heads && shares.length) make("td", "", heads, "", { "aria-hidden": true });
     const body = make("tbody", "", table);
-    const pick = (i) => model.get("pickable")[i] && (() => send({ event: "pick", row: i }));
+    const pick = (i) => pickable.includes(i) && (() => send({ event: "pick", row: i }));
     rows.forEach((cells, i) => drawRow(body, cells, shares[i], pick(i)));
     body.addEventListener("keydown", (event) => moveFocus(event, [...body.querySelectorAll("button")], { ArrowDown: 1, ArrowUp: -1 }));
   }

@@ -6,11 +6,12 @@ import numpy as np
 from ipywidgets import Dropdown
 
 from cbirkit import explain
+from cbirkit.images.files import shrink
 from cbirkit.plots import Section, Tile, View
 
 from .explorer import whole_number
-from .queries import Judge, SearchResult, as_query, checked_retrievers, find
-from .query_explorer import QueryPage, fitting
+from .queries import Judge, SearchResult, checked_retrievers
+from .query_explorer import QueryPage
 from .widgets import TileGrid, labelled
 
 MOST_PIXELS = 256  # of the longer side of what is explained
@@ -77,6 +78,8 @@ class WhyExplorer(QueryPage):
     Attributes
     ----------
     shown : Why
+    other : str
+        Id of the image that is explained.
 
     Raises
     ------
@@ -91,24 +94,18 @@ class WhyExplorer(QueryPage):
     def __init__(
         self, retriever, *, queries=None, query=None, other=None, fill="blur", k=8, by=None
     ):
-        self._retriever = next(iter(checked_retrievers(retriever).values()))
+        self._retrievers = checked_retrievers(retriever)
+        self._retriever = next(iter(self._retrievers.values()))
         self._judge, self._k = Judge(by), whole_number(k, "k", 1, 48)
-        images = self._retriever.images
         self._fill = Dropdown(options=explain.FILLS, description="hidden by")
         self._maps = TileGrid(tile_size=150, heading="Why are these two similar?")
         self._found = TileGrid(tile_size=104, heading="Click a neighbour to explain it")
         controls = [labelled(self._fill, "What hidden parts are replaced by", label="64px")]
         grids = [self._maps, self._found]
-        self._make_page(images, queries, judge=self._judge, grids=grids, controls=controls)
-        query = self.queries.ids[0] if query is None else query
-        self._explain(as_query(query, [self.queries, images]), other, fill)
+        self._make_page(queries, self.explain, grids=grids, controls=controls)
+        self.explain(self._as_query(query), other=other, fill=fill)
         self._found.on("pick", self._guarded(lambda name: self.explain(other=name)))
-        self._on_value([self._fill], self._again)
-
-    @property
-    def other(self):
-        """Id of the image that is explained."""
-        return self._other
+        self._on_value([self._fill], self._guarded(self.explain))
 
     def explain(self, query=None, *, other=None, fill=None):
         """Change the query or the image, and return what is then shown; a new query is explained with its nearest image.
@@ -123,9 +120,16 @@ class WhyExplorer(QueryPage):
             As for the class; nothing changes then.
         """
         if query is None:
-            query, other = self._query, other or self._other
-        known = [self.queries, self._retriever.images]
-        self._explain(as_query(query, known), other, fill or self._fill.value)
+            query, other = self._query, other or self.other
+        query, fill = self._as_query(query), fill or self._fill.value
+        self.shown, self.other = self._explained(query, other, fill)
+        with self._quietly():
+            self._fill.value = fill
+        self._mark_query(query)
+        found = self.shown.found
+        self._maps.show(self._tiles(), summary=self._told())
+        self._found.show(found.tiles, summary=found.judged, selected=self.other)
+        self._status.say(self._sentence())
         return self.shown
 
     def __repr__(self):
@@ -133,28 +137,15 @@ class WhyExplorer(QueryPage):
 
     # ------------------------------------------------------------------ explaining and showing
 
-    _quiet = False
-
-    def _ask(self, query):
-        self.explain(query)
-
-    def _again(self):
-        if not self._quiet:
-            self.explain()
-
-    def _explain(self, query, other, fill):
-        """Explain first, so that nothing changes on the page if that fails."""
+    def _explained(self, query, other, fill):
+        """`Why`, and the id of the image: the one that is given, else the nearest."""
         images, encoder = self._retriever.images, self._retriever.encoder_
-        pixels = fitting(query.pixels(), MOST_PIXELS)
-        how = {"judge": self._judge, "thumbnails": self._thumbnails}
-        found = find(self._retriever, query, self._k, **how)
-        if other is None:
-            if not found.tiles:
-                raise ValueError("there is no other image to explain; index at least two")
-            other = found.tiles[0].id
-        elif other not in images.table.index:
-            raise ValueError(f"no indexed image has the id {other!r}; click on a neighbour")
-        image = fitting(images[other], MOST_PIXELS)
+        pixels = shrink(query.pixels(), MOST_PIXELS)
+        found = self._find(self._retriever, query, self._k)
+        if other is None and not found.tiles:
+            raise ValueError("there is no other image to explain; index at least two")
+        other = other or found.tiles[0].id
+        image = shrink(images[other], MOST_PIXELS)
         vector, maps, losses, problems = explain.embedding(encoder, pixels), {}, {}, {}
         for name, method in METHODS.items():
             try:
@@ -164,20 +155,11 @@ class WhyExplorer(QueryPage):
                 continue
             curve = explain.curve(encoder, vector, image, maps[name], steps=HIDDEN, fill=fill)
             losses[name] = float(curve[0] - curve[1])
-        similarity = float(curve[0])
-        self.shown = Why(pixels, image, similarity, maps, losses, problems, found)
-        self._query, self._other = query, other
-        self._quiet, self._fill.value = True, fill
-        self._quiet = False
-        self._maps.show(self._tiles(), summary=self._told())
-        self._found.show(found.tiles, summary=found.judged)
-        self._found.selected = other
-        self._mark_query(query)
-        self._status.say(self._sentence())
+        return Why(pixels, image, float(curve[0]), maps, losses, problems, found), other
 
     def _tiles(self):
         shown = self.shown
-        both = ((self.query, shown.query, "query"), (self._other, shown.image, "image"))
+        both = ((self.query, shown.query, "query"), (self.other, shown.image, "image"))
         tiles = [Tile(name, one, f"{kind} {name}", name, kind) for name, one, kind in both]
         for name, saliency in shown.maps.items():
             lost = f"loses {shown.losses[name]:.3f}"
@@ -192,7 +174,7 @@ class WhyExplorer(QueryPage):
         maps = {name: loss for name, loss in self.shown.losses.items() if name != "random map"}
         best = max(maps, key=maps.get)
         return (
-            f"{self.query} and {self._other}: similarity {self.shown.similarity:.3f}. Hiding the fifth that {best} "
+            f"{self.query} and {self.other}: similarity {self.shown.similarity:.3f}. Hiding the fifth that {best} "
             f"marks highest costs {maps[best]:.3f}, hiding a random fifth {self.shown.losses['random map']:.3f}."
         )
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import anywidget
@@ -39,7 +40,7 @@ def _synced(kind, default=""):
 
 
 class PageWidget(anywidget.AnyWidget):
-    """A widget whose page sends messages; `_read` says what they mean."""
+    """A widget whose page sends messages; `_read` says what they mean, the event "problem" what was wrong with one."""
 
     _events = ("pick",)
 
@@ -56,20 +57,19 @@ class PageWidget(anywidget.AnyWidget):
     def receive(self, content, buffers=()):
         """Handle a message from the page, trusting nothing in it."""
         try:
-            event = _one_of(content["event"], self._events)
+            event = content.get("event") if isinstance(content, dict) else None
+            if event not in self._events:
+                raise ValueError("a message of the page is not known; run the cell again")
             event, *args = self._read(event, content, buffers)
         except (ValueError, TypeError, KeyError) as problem:
-            self._refuse(problem)
-            return
+            log.warning("%s ignored a message: %s", type(self).__name__, problem)
+            event, args = "problem", [str(problem)]
         for callback in self._callbacks[event]:
             callback(*args)
 
     def _read(self, event, content, buffers):
         """The event and the arguments of its callbacks; ValueError, TypeError or KeyError if the message makes no sense."""
         raise NotImplementedError
-
-    def _refuse(self, problem):
-        log.warning("%s ignored a message: %s", type(self).__name__, problem)
 
 
 def _one_of(value, known):
@@ -103,16 +103,18 @@ class StatusLine(PageWidget):
 class ChoiceRow(PageWidget):
     """A row of buttons, one of them pressed; told to screen readers, and shown by a line as well as by colour.
 
-    Parameters
+    Attributes
     ----------
     options : sequence of (str, str)
-        Words on a button, and what it stands for, which the event "choose" hands over; `value` is for the callback to set.
+        Words on a button, and what it stands for, which the event "choose" hands over.
+    value : str
+        What the pressed one stands for; it is for the callback to set.
     name : str
         What is chosen, for screen readers.
 
     Examples
     --------
-    >>> row = ChoiceRow([("copies (2)", "copies"), ("classes (9)", "classes")], name="view").on("choose", print)
+    >>> row = ChoiceRow(options=[("copies (2)", "copies"), ("classes (9)", "classes")]).on("choose", print)
     >>> row.receive({"event": "choose", "value": "classes"})
     classes
     """
@@ -121,9 +123,6 @@ class ChoiceRow(PageWidget):
     options = _synced(traitlets.List, [])
     value = _synced(traitlets.Unicode)
     name = _synced(traitlets.Unicode)
-
-    def __init__(self, options, *, name):
-        super().__init__(options=options, value=options[0][1], name=name)
 
     def _read(self, event, content, buffers):
         return event, _one_of(content["value"], [value for _, value in self.options])
@@ -142,39 +141,37 @@ class TextTable(PageWidget):
     """
 
     _esm, _css = script("text_table.js"), style("text_table.css")
-    caption = _synced(traitlets.Unicode)
-    columns = _synced(traitlets.List, [])
-    rows = _synced(traitlets.List, [])
-    shares = _synced(traitlets.List, [])
-    pickable = _synced(traitlets.List, [])
+    table = _synced(traitlets.Dict, {"rows": [], "pickable": []})
 
     def show(self, table, *, caption=""):
         """Show a `cbirkit.plots.Table`; its rows that filter are buttons."""
-        with self.hold_sync():
-            self.rows = [[str(cell) for cell in row] for row in table.rows]
-            self.caption, self.columns = caption, list(table.columns)
-            self.shares = table.shares if table.counts else []
-            self.pickable = [bool(one) for one in table.filters]
+        rows = [[str(cell) for cell in row] for row in table.rows]
+        pickable = [i for i, one in enumerate(table.filters) if one]
+        shares = table.shares if table.counts else []
+        shown = {"caption": caption, "columns": table.columns, "rows": rows}
+        self.table = shown | {"shares": shares, "pickable": pickable}
 
     def _read(self, event, content, buffers):
-        return event, _one_of(content["row"], [i for i, one in enumerate(self.pickable) if one])
+        return event, _one_of(content["row"], self.table["pickable"])
 
 
 class TileGrid(PageWidget):
     """A grid of pictures that can be clicked, or reached with Tab and the arrow keys; the event "pick" hands over an id.
 
-    Parameters
+    Attributes
     ----------
-    tiles : sequence of cbirkit.plots.Tile
-    heading : str
+    heading, summary : str
         Above the grid.
+    selected : str
+        Id of the tile that is set off.
     tile_size : int
         Least width of a tile in CSS pixels; the grid fits in as many columns as there is room for.
 
     Examples
     --------
     >>> from cbirkit.plots import Tile
-    >>> grid = TileGrid([Tile("a.jpg", b"")], heading="One picture").on("pick", print)
+    >>> grid = TileGrid(heading="One picture").on("pick", print)
+    >>> grid.show([Tile("a.jpg", b"")])
     >>> grid.receive({"event": "pick", "id": "a.jpg"})
     a.jpg
     """
@@ -186,16 +183,12 @@ class TileGrid(PageWidget):
     selected = _synced(traitlets.Unicode)
     tile_size = _synced(traitlets.Int, 112)
 
-    def __init__(self, tiles=(), *, heading="", tile_size=112):
-        tiles = [tile.state() for tile in tiles]
-        super().__init__(tiles=tiles, heading=heading, tile_size=tile_size)
-
-    def show(self, tiles, *, heading=None, summary=None):
-        """Replace the pictures (and the text above them) in one message to the page."""
+    def show(self, tiles, **texts):
+        """Replace the pictures, and the `heading` and the `summary` where they are given, in one message to the page."""
         with self.hold_sync():
             self.tiles = [tile.state() for tile in tiles]
-            self.heading = self.heading if heading is None else heading
-            self.summary = self.summary if summary is None else summary
+            for name, text in texts.items():
+                self.set_trait(name, text)
 
     @property
     def ids(self):
@@ -222,15 +215,10 @@ class Cropper(PageWidget):
 
     _esm, _css = script("cropper.js"), style("cropper.css")
     _events = ("crop", "file", "whole")
-    image = _synced(traitlets.Bytes, b"")
-    width = _synced(traitlets.Int, 1)
-    height = _synced(traitlets.Int, 1)
-    name = _synced(traitlets.Unicode)
-    alt = _synced(traitlets.Unicode)
-    box = _synced(traitlets.List, [])
+    view = _synced(traitlets.Dict, {"image": b"", "width": 1, "height": 1, "name": "", "box": []})
     hint = _synced(traitlets.Unicode, "Drag over the picture to search for a part of it.")
     max_bytes = _synced(traitlets.Int, MAX_BYTES)
-    _arriving = None  # of a file: (name, size, number of parts), list of bytes
+    _arriving = None, []  # of a file: (name, size, number of parts), list of bytes
 
     def show(self, image, width, height, *, name="", box=None):
         """Show a picture.
@@ -245,27 +233,19 @@ class Cropper(PageWidget):
         box : tuple of 4 int, optional
             Region (x, y, width, height) to set off.
         """
-        with self.hold_sync():
-            self.image, self.width, self.height = image, int(width), int(height)
-            self.name, self.alt = name, f"query picture {name}"
-            self.box = [int(value) for value in box or ()]
+        box = [int(value) for value in box or ()]
+        size = {"width": int(width), "height": int(height)}
+        self.view = {"image": image, "name": name, "box": box, **size}
 
     def _read(self, event, content, buffers):
         if event == "crop":
             box = content.get("box")
             if self._callbacks["point"] and is_box(box) and not any(box[2:]):
                 return "point", *box[:2]
-            return event, checked_box(box, self.width, self.height)
+            return event, checked_box(box, self.view["width"], self.view["height"])
         if event == "file":
             return self._read_part(content, buffers)
         return (event,)
-
-    def _refuse(self, problem):
-        if self._callbacks["problem"] and isinstance(problem, ValueError):
-            for callback in self._callbacks["problem"]:
-                callback(str(problem))
-        else:
-            super()._refuse(problem)
 
     def _read_part(self, content, buffers):
         """Put a file together that comes in parts."""
@@ -276,16 +256,16 @@ class Cropper(PageWidget):
         if size > MAX_BYTES:
             limit = f"uploads end at {MAX_BYTES // 2**20} MiB"
             raise ValueError(f"{name} is {size / 2**20:.0f} MiB and {limit}; search(path) takes it")
-        head, chunks = (name, size, parts), []
-        if part:
-            known, chunks = self._arriving or (None, [])
-            if known != head or len(chunks) != part:
-                self._arriving = None
-                raise ValueError(f"parts of {name} were lost on the way; upload it again")
-        self._arriving = head, [*chunks, bytes(buffers[0])]
+        head = name, size, parts
+        known, chunks = self._arriving if part else (head, [])
+        self._arriving = None, []
+        if known != head or len(chunks) != part:
+            raise ValueError(f"parts of {name} were lost on the way; upload it again")
+        chunks = [*chunks, bytes(buffers[0])]
         if part + 1 < parts:
+            self._arriving = head, chunks
             return ("part",)
-        data, self._arriving = b"".join(self._arriving[1]), None
+        data = b"".join(chunks)
         if len(data) != size:
             raise ValueError(f"{name} arrived with {len(data)} of its {size} bytes; retry")
         return "file", name, data
@@ -322,7 +302,6 @@ class MapCanvas(PageWidget):
     marks = _synced(traitlets.Dict, NO_MARKS)
     title = _synced(traitlets.Unicode)
     summary = _synced(traitlets.Unicode)
-    height = _synced(traitlets.Int, 480)
 
     def __init__(self, preview):
         super().__init__()
@@ -359,35 +338,47 @@ class MapCanvas(PageWidget):
         return event, _one_of(content["at"], there)
 
 
-class Pager(Box):
+class Controls:
+    """A box whose standard controls do something when a reader changes them, but not when they are set quietly."""
+
+    _quiet = False
+
+    @contextmanager
+    def _quietly(self):
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
+    def _on_value(self, controls, action):
+        """Do `action` when a reader changes the value of one of the controls."""
+        for control in controls:
+            control.observe(lambda _change: self._quiet or action(), "value")
+
+
+class Pager(Controls, Box):
     """Buttons for the page before and after, and a field for its number; ``on_turn(page)`` is called with one from 1."""
 
     def __init__(self, on_turn):
-        self._on_turn, self._quiet = on_turn, False
-        before, after = (lambda by=by: self._go(self._page.value + by) for by in (-1, 1))
-        self._previous = button("Previous", "The page before", before)
-        self._next = button("Next", "The page after", after)
+        turn = lambda by: on_turn(self._page.value + by)
+        self._previous = button("Previous", "The page before", lambda: turn(-1))
+        self._next = button("Next", "The page after", lambda: turn(1))
         self._page = BoundedIntText(1, min=1, max=1, description="page")
         labelled(self._page, "Number of the page", width="110px", label="36px")
-        self._page.observe(lambda change: self._go(change.new), "value")
+        self._on_value([self._page], lambda: on_turn(self._page.value))
         self._of = Label()
         super().__init__([self._previous, self._next, self._page, self._of])
         self.add_class("cbk-row")
 
     def show(self, page, n_pages):
         """Set the controls, without telling anybody."""
-        self._quiet = True
-        with self._page.hold_sync():
+        with self._quietly(), self._page.hold_sync():
             self._page.max = max(n_pages, self._page.value)
             self._page.value, self._page.max = page, n_pages
-        self._quiet = False
         self._of.value = f"of {n_pages:,}"
         self._previous.disabled, self._next.disabled = page == 1, page == n_pages
-        self.layout.display = None if n_pages > 1 else "none"
-
-    def _go(self, page):
-        if not self._quiet:
-            self._on_turn(page)
+        reveal(n_pages > 1, self)
 
 
 def button(text, tooltip, action):
@@ -402,3 +393,9 @@ def labelled(control, tooltip="", *, width="auto", label="52px"):
     control.layout.width, control.tooltip = width, tooltip or None
     control.style.description_width = label
     return control
+
+
+def reveal(shown, *parts):
+    """Show or hide some parts."""
+    for part in parts:
+        part.layout.display = None if shown else "none"
