@@ -17,6 +17,7 @@ PARTS = {
         "1 steps",
         "2 steps",
     },
+    "photographs": {"all sizes", "small", "medium", "large"},
     "scenes": {"all sizes", "small", "medium", "large"},
 }
 

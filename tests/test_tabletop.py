@@ -2,6 +2,7 @@
 
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -218,3 +219,32 @@ def test_close_ups_show_the_object_of_the_mask_and_keep_the_table():
         assert abs(sides[0] / sides[1] - given[0] / given[1]) < 0.25
     other = datasets.close_ups(world[rows[1:]], 48)
     assert other.digest(0) != close.digest(0) and np.array_equal(other[0], close[1])
+
+
+def test_zoomed_cuts_windows_out_of_the_picture_and_its_mirrored_blurred_surroundings():
+    world = datasets.load_tabletop()[::800]
+    n_beyond = 0
+    for row, (left, top, right, bottom) in enumerate(world.column("box")):
+        picture, mask = world[row], world.mask(row)
+        empty = np.where(mask[..., None] > 0, np.median(picture[mask == 0], axis=0), picture)
+        around = cv2.GaussianBlur(empty.astype(np.uint8), (0, 0), 8, borderType=cv2.BORDER_REFLECT)
+        for fraction in (0.9, 0.3):
+            side = round(max(right - left, bottom - top) / fraction)  # so nothing is resized
+            frame = datasets.zoomed(world[[row]], (fraction,), side)[0, 0]
+            x, y = (left + right - side) // 2, (top + bottom - side) // 2
+            for i, j in np.ndindex(side, side):
+                place = y + i, x + j
+                if min(place) >= 0 and max(place) < 128:
+                    assert np.array_equal(frame[i, j], picture[place])
+                else:
+                    mirrored = tuple(p % 256 if p % 256 < 128 else 255 - p % 256 for p in place)
+                    assert np.array_equal(frame[i, j], around[mirrored])
+                    n_beyond += 1
+    assert n_beyond > 1000
+
+
+def test_zoomed_gives_all_zooms_at_one_size():
+    world = datasets.load_tabletop()[:2]
+    frames = datasets.zoomed(world, (0.9, 0.57, 0.2), 48)
+    assert frames.shape == (2, 3, 48, 48, 3) and frames.dtype == np.uint8
+    assert np.array_equal(frames[1, 2], datasets.zoomed(world[1:], (0.2,), 48)[0, 0])

@@ -1,11 +1,13 @@
-"""Search across zooms with larger networks' inputs, on tabletop scenes and on objects of COCO, and write down how each way of using scales fares.
+"""Search across zooms and sizes with larger inputs, on COCO and on tabletop scenes, and write down how each way of using scales fares.
 
     CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/multi_scale_runs.py data/multi_scale.csv --cache CACHE
 
 FOLDER holds `m_coco131`. Each set is split into two halves of its categories, three times; a method's setting (layer, sizes) is the best on the
 one half and reported on the other, and the other way round. "coco" searches objects shown at one zoom for objects at another, and
-tells by how many steps of zoom lie between; "scenes" searches single objects in scenes, and tells by the size of the object there. Intervals draw
-categories; differences are to "one size". Vectors are kept in CACHE, one file a set and size; a run that was stopped goes on. Notebook 04 reads the table.
+tells by how many steps of zoom lie between; "photographs" searches the same objects in COCO's whole photographs, "scenes" single objects in
+tabletop scenes, and both tell by the size of the object there: in a photograph the mask area of the largest object of the category, in pixels of the
+original, with COCO's bounds; photographs that hold it in another size, or as a crowd, and the query's own are junk. Intervals draw categories;
+differences are to "one size". Vectors are kept in CACHE, one file a set and size; a run that was stopped goes on. Notebook 04 reads the table.
 """
 
 import argparse
@@ -24,15 +26,20 @@ from PIL import Image
 
 from cbirkit import datasets
 from cbirkit._atomic import write_bytes
-from cbirkit.datasets.tabletop import scene_relevance
 from cbirkit.encoders import Deep
 from cbirkit.evaluation.resample import bootstrap_means, interval
 from cbirkit.metrics import average_precision
 from cbirkit.nets import pooling
 
 ZOOMS = (0.9, 0.57, 0.36, 0.225)  # the longer side of the object, as a fraction of the frame
-SIDE, MARGIN = 128, 250
+SIDE = 128
 LAYERS = ("blocks.5", "blocks.6", "bn2")
+COCO_SIZES = {  # mask area in pixels of the original photograph, more than and up to: COCO's bounds
+    "all sizes": (0, np.inf),
+    "small": (0, 32**2),
+    "medium": (32**2, 96**2),
+    "large": (96**2, np.inf),
+}
 
 
 def cut(picture, left, top, side):
@@ -43,37 +50,32 @@ def cut(picture, left, top, side):
     )
 
 
-def zoomed(objects, row):
-    """The object of one tabletop picture at all zooms; around the picture its surroundings go on, blurred."""
-    picture, mask = objects[row], objects.mask(row)
-    empty = picture.copy()
-    empty[mask > 0] = np.median(picture[mask == 0], axis=0)
-    around = cv2.GaussianBlur(empty, (0, 0), 8, borderType=cv2.BORDER_REFLECT)
-    wide = cv2.copyMakeBorder(around, *[MARGIN] * 4, cv2.BORDER_REFLECT)
-    wide[MARGIN:-MARGIN, MARGIN:-MARGIN] = picture
-    left, top, right, bottom = objects.column("box")[row]
-    sides = [round(max(right - left, bottom - top) / zoom) for zoom in ZOOMS]
-    corners = [((left + right - s) // 2 + MARGIN, (top + bottom - s) // 2 + MARGIN) for s in sides]
-    return [cut(wide, *corner, side) for corner, side in zip(corners, sides, strict=True)]
-
-
-def coco():
-    """The largest object of each category in each photograph, at the three nearer zooms, cut out of the photograph as it is."""
+def coco_objects():
+    """Folder, {image: its file}, the table of all objects, and the table of those that are asked for."""
     folder = Path(os.environ["CBIRKIT_REALDATA"]) / "m_coco131"
     told = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
-    files = {one["id"]: one for one in told["images"]}
-    table = pd.DataFrame([one for one in told["annotations"] if not one["iscrowd"]])
+    files, every = {one["id"]: one for one in told["images"]}, pd.DataFrame(told["annotations"])
+    ratio = {i: one["original_width"] / one["width"] for i, one in files.items()}
+    every["area"] *= every["image_id"].map(ratio) ** 2
+    table = every[every["iscrowd"] == 0].copy()
     table["side"] = table["bbox"].map(lambda box: max(box[2:]))
     short = table["image_id"].map(lambda i: min(files[i]["width"], files[i]["height"]))
     table = table[(table["side"] >= 20) & (table["side"] / ZOOMS[2] <= short)]
     table = table.sort_values("side", ascending=False).drop_duplicates(["category_id", "image_id"])
     table = table[table.groupby("category_id")["image_id"].transform("size") > 1]
-    table = table[table.groupby("category_id").cumcount() < 8]
+    return folder, files, every, table[table.groupby("category_id").cumcount() < 8]
+
+
+def photograph(folder, file):
+    return np.asarray(Image.open(folder / "images" / file["file_name"]).convert("RGB"))
+
+
+def coco():
+    """The largest object of each category in each photograph, at the three nearer zooms, cut out of the photograph as it is."""
+    folder, files, _, table = coco_objects()
     frames = []
     for one in table.itertuples():
-        picture = np.asarray(
-            Image.open(folder / "images" / files[one.image_id]["file_name"]).convert("RGB")
-        )
+        picture = photograph(folder, files[one.image_id])
         x, y, w, h = one.bbox
         sides = [round(one.side / zoom) for zoom in ZOOMS[:3]]
         places = [
@@ -96,6 +98,24 @@ def coco():
     )
 
 
+def photographs():
+    """The objects of `coco` at the second zoom; whole photographs; relevant is one that holds the category, in all sizes or one."""
+    folder, files, every, table = coco_objects()
+    labels, own = table["category_id"].to_numpy(), table["image_id"].to_numpy()[:, None]
+    stored = np.unique(every["image_id"])
+    largest = every[every["iscrowd"] == 0].groupby(["category_id", "image_id"])["area"].max()
+    area = largest.unstack().reindex(index=labels, columns=stored).to_numpy()  # NaN: not held
+    crowd = every[every["iscrowd"] == 1].groupby(["category_id", "image_id"]).size()
+    crowd = crowd.unstack().reindex(index=labels, columns=stored).to_numpy() > 0
+    held, mine = (area > 0) | crowd, own == stored
+    right, junk = {}, {}
+    for size, (low, high) in COCO_SIZES.items():
+        right[size] = (area > low) & (area <= high) & ~mine
+        junk[size] = (held & ~right[size]) | mine
+    frames = [[row[1]] for row in coco()[0]]
+    return frames, [[photograph(folder, files[i])] for i in stored], labels, right, junk
+
+
 def scenes():
     """Single objects at the second zoom; scenes; relevant is a scene that holds the category, in all sizes or one."""
     objects, all_scenes = datasets.load_tabletop(), datasets.load_tabletop("scenes")
@@ -105,14 +125,14 @@ def scenes():
     order = np.tile(np.arange(len(stored)), (len(asked), 1))
     right, junk = {}, {}
     for size in (None, "small", "medium", "large"):
-        truth = scene_relevance(asked, stored, size=size)
+        truth = datasets.scene_relevance(asked, stored, size=size)
         right[size or "all sizes"] = truth.gains(order) > 0
         held = np.array(
             [[label in held for held in stored.column("categories")] for label in asked.labels]
         )
         junk[size or "all sizes"] = held & ~right[size or "all sizes"]
     return (
-        [zoomed(asked, row)[1:2] for row in range(len(asked))],
+        datasets.zoomed(asked, ZOOMS[1:2], SIDE),
         [[one] for one in stored],
         asked.labels,
         right,
@@ -124,20 +144,20 @@ def encode(frames, size):
     """{(layer, pooling): (n, n_zooms, d)} of frames at one input size (the longer side)."""
     deep = Deep("lite0", device="cpu")
     network, flat = deep.network.eval(), [frame for row in frames for frame in row]
-    h, w = flat[0].shape[:2]
-    step = dataclasses.replace(
-        deep.preprocessing, size=(round(size * h / max(h, w)), round(size * w / max(h, w)))
-    )
     kept, found = {}, {}
     for name in LAYERS:
         network.get_submodule(name).register_forward_hook(
             lambda module, given, made, name=name: kept.__setitem__(name, made)
         )
     with torch.inference_mode():
-        for start in range(0, len(flat), 32):
-            network(step(flat[start : start + 32]))
-            for name, how in itertools.product(LAYERS, ("average", "rmac")):
-                found.setdefault((name, how), []).append(pooling.POOLINGS[how](kept[name]).numpy())
+        for (h, w), alike in itertools.groupby(flat, key=lambda frame: frame.shape[:2]):
+            sides = round(size * h / max(h, w)), round(size * w / max(h, w))
+            step, batch = dataclasses.replace(deep.preprocessing, size=sides), [*alike]
+            for start in range(0, len(batch), 32):
+                network(step(batch[start : start + 32]))
+                for name, how in itertools.product(LAYERS, ("average", "rmac")):
+                    rows = pooling.POOLINGS[how](kept[name]).numpy()
+                    found.setdefault((name, how), []).append(rows)
     return {
         key: unit(np.concatenate(rows)).reshape(len(frames), -1, rows[0].shape[1])
         for key, rows in found.items()
@@ -262,6 +282,7 @@ def measured(name, load, sizes, cache):
 
 SETS = {
     "coco": (coco, (91, 128, 181, 256)),
+    "photographs": (photographs, (91, 128, 181, 256)),
     "scenes": (scenes, (91, 128, 181, 256)),
 }
 COLUMNS = ["set", "seed", "part", "method", "setting", "queries", "mAP", "low", "high"]

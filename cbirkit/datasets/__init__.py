@@ -19,7 +19,7 @@ from .fetch.pixel_arrays import fetch_cifar10, fetch_stl10
 from .photo_views import homography_between, load_photo_views, reference_views
 from .photographs import photo_credits
 from .real_features import RealFeatures, load_real, shipped_file
-from .tabletop import close_ups, load_tabletop, scene_relevance
+from .tabletop import close_ups, load_tabletop, scene_relevance, zoomed
 
 __all__ = [
     "Benchmark",
@@ -51,6 +51,7 @@ __all__ = [
     "reference_views",
     "scene_relevance",
     "shipped_file",
+    "zoomed",
 ]
 
 

@@ -161,6 +161,47 @@ def close_ups(objects, size):
     )
 
 
+def zoomed(objects, fractions, size):
+    """The object of each picture at several zooms, from filling the frame to small in it.
+
+    Where the frame reaches beyond the picture, its surroundings go on: mirrored, blurred, without the object.
+
+    Parameters
+    ----------
+    objects : ImageCollection
+        Pictures of "objects" or "domains".
+    fractions : sequence of float
+        The longer side of the object's box, as a fraction of the frame's.
+    size : int
+        Side of the frames in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n_objects, n_fractions, size, size, 3)
+
+    Examples
+    --------
+    >>> zoomed(load_tabletop()[:2], (0.9, 0.3), 64).shape
+    (2, 2, 64, 64, 3)
+    """
+    cv2, found = require("cv2"), []
+    for row, (left, top, right, bottom) in enumerate(objects.column("box")):
+        picture, mask = objects[row], objects.mask(row)
+        sides = [round(max(right - left, bottom - top) / fraction) for fraction in fractions]
+        empty, margin = picture.copy(), max(sides)
+        empty[mask > 0] = np.median(picture[mask == 0], axis=0)
+        around = cv2.GaussianBlur(empty, (0, 0), 8, borderType=cv2.BORDER_REFLECT)
+        wide = cv2.copyMakeBorder(around, *[margin] * 4, cv2.BORDER_REFLECT)
+        wide[margin:-margin, margin:-margin] = picture
+        for side in sides:
+            x, y = (left + right - side) // 2 + margin, (top + bottom - side) // 2 + margin
+            how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+            found.append(
+                cv2.resize(wide[y : y + side, x : x + side], (size, size), interpolation=how)
+            )
+    return np.reshape(found, (len(objects), len(fractions), size, size, 3))
+
+
 def scene_relevance(queries, scenes, *, size=None):
     """Which scenes hold the category of a query, as something that can be seen.
 

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 04 · Multi-scale: what if the object is nearer, or farther away?
 #
-# **Question.** The same mug fills one photograph and is a speck in another. Does a search still find it? Which of the
-# many *multi-scale* methods help, and what do they cost? And when a search is wrong, how wrong is it?
+# **Question.** The same mug fills one photograph and is a speck in another. Does a search still find it? Which
+# *multi-scale* methods help, and what do they cost?
 #
-# **Time:** about a minute and a half to run on two cores, offline; an hour to work through. **Before this:**
-# [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for feature maps,
-# pooling and R-MAC.
+# **Time:** about a minute and a half to run on two cores, offline; 45 minutes to work through, half an hour more with
+# the sections marked (extra). **Before this:** [notebook 01](01_measuring_retrieval.ipynb) for the numbers,
+# [notebook 03](03_cnn_features.ipynb) for feature maps and R-MAC.
 #
 # <!-- links:start -->
 # Previous: [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [05_transfer_learning](05_transfer_learning.ipynb)
@@ -15,21 +15,21 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **build** an image pyramid, a sum of scales and a descriptor of several layers;
-# - **measure** a search at every pair of zooms, and **tell** the cost of a *mismatch* from the cost of being *small*;
-# - **control** for computing time: are more scales better than one larger input?
-# - **score** a ranking by a hierarchy of labels, so that a wrong mug costs less than a wrong hammer;
-# - **choose** scales under a budget, and defend the choice with an interval.
+# - **build** an image pyramid;
+# - **tell** the cost of a *mismatch* of zooms from the cost of being *small*;
+# - **choose** scales under a budget of computing time, and defend the choice with an interval;
+# - (extra) **score** a ranking by a hierarchy of labels.
 
 # %%
 from dataclasses import replace
 from itertools import combinations
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from cv2 import resize
+from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
 from cbirkit import ImageCollection, Ranking, Retriever, checks, datasets, evaluate, explore, plots
@@ -45,91 +45,50 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# **Tabletop** has rendered pictures of everyday objects, with a mask and a box for each. From every picture we make
-# four: the same object, cut from the same picture, where its longer side fills 90 %, 57 %, 36 % or 22 % of the frame.
-# Each step is a factor of 1.58; the nearest and the farthest differ by a factor of four. Beyond the picture's edge its
-# surroundings go on, blurred.
+# **Tabletop** has rendered pictures of everyday objects. From each we make four, in which the longer side of the object
+# fills 90 %, 57 %, 36 % or 22 % of the frame. (Beyond the picture's edge its surroundings go on, blurred.) The seed draws
+# 20 of the 64 categories for the **test** and 12 others for **validation**. Relevant to a query are the three *other*
+# objects of its category; another view of its own object is junk.
 
 # %%
-ZOOMS = (0.9, 0.57, 0.36, 0.225)  # longer side of the object, as a fraction of the frame
-NAMES = ("close", "near", "mid", "far")
-MARGIN = 250  # pixels of surroundings on each side
+ZOOMS, NAMES = (0.9, 0.57, 0.36, 0.225), ("close", "near", "mid", "far")
 objects = datasets.load_tabletop()
-
-
-def surrounded(row):
-    """One picture in the middle of its blurred, mirrored surroundings, without the object in them."""
-    picture, mask = objects[row], objects.mask(row)
-    empty = picture.copy()
-    empty[mask > 0] = np.median(picture[mask == 0], axis=0)
-    around = cv2.GaussianBlur(empty, (0, 0), 8, borderType=cv2.BORDER_REFLECT)
-    wide = cv2.copyMakeBorder(around, *[MARGIN] * 4, cv2.BORDER_REFLECT)
-    wide[MARGIN:-MARGIN, MARGIN:-MARGIN] = picture
-    return wide
-
-
-# %%
-def zoomed(row):
-    """The object of one picture at all zooms: frames of 128 x 128 pixels."""
-    wide, (left, top, right, bottom) = surrounded(row), objects.column("box")[row]
-    frames = []
-    for zoom in ZOOMS:
-        side = round(max(right - left, bottom - top) / zoom)
-        x, y = (left + right - side) // 2 + MARGIN, (top + bottom - side) // 2 + MARGIN
-        how = cv2.INTER_AREA if side > 128 else cv2.INTER_LINEAR
-        frames.append(cv2.resize(wide[y : y + side, x : x + side], (128, 128), interpolation=how))
-    return frames
-
-
-# %% [markdown]
-# The seed draws 20 of the 64 categories for the **test**, and 12 others for **validation**, on which every method
-# chooses its settings. Of each category there are four objects; a query shows one of them, and relevant are the *other*
-# objects of its category in the database. Another view of the query's own object is junk.
-
-# %%
 drawn = np.random.RandomState(SEED).permutation(np.unique(objects.labels))
 number = np.array([int(name.split()[-1]) for name in objects.column("instance")])
-rows, frames = {}, {}
+pictures, frames = {}, {}
 for part, names in {"test": drawn[:20], "validation": drawn[20:32]}.items():
     chosen = np.isin(objects.labels, names) & (number < 4)
     for role, view in {"queries": 0, "database": 2}.items():
-        rows[part, role] = np.flatnonzero(chosen & (objects.column("view") == view))
-for key, those in tqdm(rows.items()):
-    frames[key] = [zoomed(row) for row in those]  # (n, 4) frames
-label = {key: objects.labels[those] for key, those in rows.items()}
-print({key: f"{len(those)} objects, {4 * len(those)} frames" for key, those in frames.items()})
+        pictures[part, role] = objects[chosen & (objects.column("view") == view)]
+        frames[part, role] = datasets.zoomed(pictures[part, role], ZOOMS, 128)  # (n, 4, 128, 128, 3)
 
 # %% tags=["gallery"]
-shown = [np.flatnonzero(label["test", "queries"] == name)[0] for name in drawn[:3]]
 fig, axes = plt.subplots(3, 4, figsize=(7.4, 5.7), layout="constrained")
-for line, position in zip(axes, shown, strict=True):
-    for ax, frame in zip(line, frames["test", "queries"][position], strict=True):
+for line, category in zip(axes, drawn[:3], strict=True):
+    one = np.flatnonzero(pictures["test", "queries"].labels == category)[0]
+    for ax, frame, name, zoom in zip(line, frames["test", "queries"][one], NAMES, ZOOMS, strict=True):
         ax.imshow(frame)
         ax.axis("off")
-for ax, name, zoom in zip(axes[0], NAMES, ZOOMS, strict=True):
-    ax.set_title(f"{name}: {zoom:.0%}", fontsize=13)
+        if category == drawn[0]:
+            ax.set_title(f"{name}: {zoom:.0%}", fontsize=13)
 plots.show(plots.describe(fig, "Three objects, each at four zooms: filling the frame, and smaller and smaller in it."), dpi=84)
 
 # %% [markdown]
-# You search close-ups with a close-up, close-ups with a far picture, far pictures with a close-up, and far pictures with
-# a far one. **Before you go on, predict:** in which of the four does the search fail? Would *far with far* be easy,
-# since the scales agree?
+# You search close-ups with a close-up, close-ups with a far picture, far pictures with a close-up, and far with far.
+# **Before you go on, predict:** where does the search fail? Would *far with far* be easy, since the scales agree?
 #
 # ## Background
 #
 # An **image pyramid** (Burt and Adelson 1983, *IEEE Trans. Communications*,
-# [doi:10.1109/TCOM.1983.1095851](https://doi.org/10.1109/TCOM.1983.1095851)) is the same image at several sizes. The
-# network, whose filters have one size, runs on each. The usual descriptor **sums the scales** (Gordo et al. 2017,
-# *IJCV*, [arXiv:1610.07940](https://arxiv.org/abs/1610.07940)): with $f(x_s) \in \mathbb{R}^c$ the pooled vector of the
-# image at size $s$,
+# [doi:10.1109/TCOM.1983.1095851](https://doi.org/10.1109/TCOM.1983.1095851)) is one image at several sizes. The usual
+# descriptor **sums the scales** (Gordo et al. 2017): with $f(x_s) \in \mathbb{R}^c$ the pooled vector of the image at
+# size $s$,
 #
 # $$f_{\text{sum}}(x) = \frac{v}{\lVert v \rVert}, \qquad v = \sum_{s} \frac{f(x_s)}{\lVert f(x_s) \rVert}$$
 #
-# **R-MAC** (Tolias et al. 2016, *ICLR*, [arXiv:1511.05879](https://arxiv.org/abs/1511.05879)) has several scales in
-# *one* pass: it takes the maximum in square regions of three sizes on the feature map, and sums these. **Hypercolumns**
-# (Hariharan et al. 2015, *CVPR*, [arXiv:1411.5752](https://arxiv.org/abs/1411.5752)) join several *layers*, for early
-# layers have small cells and late ones large cells; the **feature pyramid** (Lin et al. 2017, *CVPR*,
-# [arXiv:1612.03144](https://arxiv.org/abs/1612.03144)) trains such a combination for detection.
+# **R-MAC** (Tolias et al. 2016) has several scales in *one* pass: maxima in square regions of three sizes on the feature
+# map, summed. **Hypercolumns** (Hariharan et al. 2015, *CVPR*, [arXiv:1411.5752](https://arxiv.org/abs/1411.5752)) join
+# several *layers*: early ones have small cells, late ones large cells. **Feature pyramids** (Lin et al. 2017) train that.
 
 # %%
 by_size = ["image at\nseveral sizes", "network,\nat each", "vectors of\nlength 1 (c,)", "their sum"]
@@ -139,13 +98,15 @@ plots.show(plots.pipeline([by_size, by_region], ["vector (c,)", "ranking"]))
 # %% [markdown]
 # ## Build it
 #
-# One pass of `Deep("lite0")` (EfficientNet-Lite0, trained on ImageNet; it has never met a rendered picture) gives the
-# maps of three layers. Each is pooled by the average and by R-MAC. All vectors get length 1.
+# One pass of `Deep("lite0")` (trained on ImageNet; it has never met a rendered picture) gives the maps of three layers,
+# each pooled by the average and by R-MAC. The time of a pass goes with its pixels, so we count **cost** in passes at
+# 128 × 128: 91 pixels cost 0.5, 128 cost 1, 181 cost 2. Enlarging the frames to 181 adds no detail, but the object covers
+# more cells.
 
 # %%
 deep = Deep("lite0", device="cpu")
-network, LAYERS = deep.network, ("blocks.5", "blocks.6", "bn2")  # 192, 320 and 1280 channels; the last is bn2
-maps = {}
+network, LAYERS, SIZES = deep.network, ("blocks.5", "blocks.6", "bn2"), (91, 128, 181)
+maps = {}  # 192, 320 and 1280 channels; the last layer is bn2
 for layer in LAYERS:  # each layer leaves its map in `maps` whenever the network runs
     keep = lambda module, given, made, layer=layer: maps.__setitem__(layer, made)  # noqa: E731
     network.get_submodule(layer).register_forward_hook(keep)
@@ -170,70 +131,68 @@ def encode(stacks, size):
     return {key: unit(np.concatenate(parts)).reshape(len(stacks), -1, parts[0].shape[1]) for key, parts in found.items()}
 
 
-# %% [markdown]
-# Three input sizes. The time of a pass goes with its pixels, so we count **cost** in passes at 128 × 128: 91 pixels
-# cost 0.5, 128 cost 1, 181 cost 2. The frames have 128 pixels, so 181 only enlarges them: this adds no detail, but the
-# object covers more cells. The budget for one image is 2, unless a row says more.
-
 # %%
-SIZES = (91, 128, 181)
 vectors = {key: {} for key in frames}
-for size in tqdm(SIZES[:2]):
-    for key, stacks in frames.items():
-        vectors[key] |= encode(stacks, size)
+
+
+def encode_all(key):
+    for size in tqdm(SIZES):
+        vectors[key] |= encode(frames[key], size)
+
+
+encode_all(("validation", "queries"))
+encode_all(("validation", "database"))
 
 # %%
-for key, stacks in frames.items():
-    vectors[key] |= encode(stacks, SIZES[2])
+encode_all(("test", "queries"))
+
+# %%
+encode_all(("test", "database"))
 
 # %% [markdown]
-# The sum of scales in one line, and a check that the package gives the same (there, `scales` are multiples of `size`):
+# The sum of scales. The package gives the same (there, `scales` are multiples of `size`):
 
 
 # %%
-def summed(found, keys):
-    """Sum of the vectors named, of length 1."""
-    return unit(sum(found[key] for key in keys))
+def joined(found, keys):
+    """Sum of vectors of one layer; vectors of several layers stand one behind the other."""
+    parts = [found[key] for key in keys]
+    return unit(sum(parts) if len({layer for layer, _, _ in keys}) == 1 else np.concatenate(parts, axis=-1))
 
 
-few = [frame for stack in frames["test", "queries"][:2] for frame in stack]
-package = Deep("lite0", device="cpu", size=128, scales=(1.0, 91 / 128)).transform(few)
-ours = summed(vectors["test", "queries"], [("bn2", "average", 128), ("bn2", "average", 91)])[:2]
-assert np.allclose(package, ours.reshape(len(few), -1), atol=1e-4)
+package = Deep("lite0", device="cpu", size=128, scales=(1.0, 91 / 128)).transform(frames["test", "queries"][0])
+ours = joined(vectors["test", "queries"], [("bn2", "average", 128), ("bn2", "average", 91)])[0]
+assert np.allclose(package, ours, atol=1e-4)
 
 # %% [markdown]
-# ## Measure it
+# ## Measure it: every zoom against every zoom
 #
-# ### Every zoom against every zoom
-#
-# A cell of the table is a search of its own: queries at one zoom, the database at another. First one size: the average of
-# the last layer at 181 pixels, which is also what validation will choose below.
+# Each cell is a search: queries at one zoom, the database at another. First the average of the last layer at 181 pixels,
+# which validation will choose below.
 
 
 # %%
-def cell_scores(similar, part):
+def scores_of(similar, part="test"):
     """Average precision of each query; its own object is junk, and is taken out."""
-    same = label[part, "queries"][:, None] == label[part, "database"]
-    own = objects.column("instance")[rows[part, "queries"]][:, None] == objects.column("instance")[rows[part, "database"]]
+    asked, stored = pictures[part, "queries"], pictures[part, "database"]
+    own = asked.column("instance")[:, None] == stored.column("instance")
     order = np.argsort(-np.where(own, -np.inf, similar), axis=1, kind="stable")[:, :-1]  # its own object comes last
-    return average_precision(np.take_along_axis(same, order, axis=1))
+    return average_precision(np.take_along_axis(asked.labels[:, None] == stored.labels, order, axis=1))
 
 
 def heat(asked, stored, part="test"):
     """(4, 4, n_queries): vectors (n, 4, c) of queries and database, at each pair of zooms."""
-    scores = [cell_scores(asked[:, a] @ stored[:, b].T, part) for a, b in np.ndindex(4, 4)]
-    return np.reshape(scores, (4, 4, -1))
+    cells = [scores_of(asked[:, a] @ stored[:, b].T, part) for a, b in np.ndindex(4, 4)]
+    return np.reshape(cells, (4, 4, -1))
 
 
 # %%
 one_key = ("bn2", "average", 181)
 asked, stored = (vectors["test", role][one_key] for role in ("queries", "database"))
-one_size = heat(asked, stored)
-ids = {role: objects.ids[rows["test", role]] for role in ("queries", "database")}
-known = [objects[rows["test", role]] for role in ("queries", "database")]
+one_size, known = heat(asked, stored), (pictures["test", "queries"], pictures["test", "database"])
 truth = objects.relevance(*known, by="label", junk="instance")
-check = Ranking.from_distances(1 - asked[:, 0] @ stored[:, 3].T, ids["queries"], ids["database"])
-score = evaluate(check, truth, metrics=["map"], groups=label["test", "queries"]).per_query["map"]
+check = Ranking.from_distances(1 - asked[:, 0] @ stored[:, 3].T, known[0].ids, known[1].ids)
+score = evaluate(check, truth, metrics=["map"], groups=known[0].labels).per_query["map"]
 assert np.allclose(score, one_size[0, 3], atol=1e-6)  # the same as the package's
 
 
@@ -243,105 +202,80 @@ def draw_heat(ax, table, title, **look):
     ax.imshow(table, **({"cmap": "viridis", "vmin": 0, "vmax": 0.9} | look))
     for (a, b), value in np.ndenumerate(table):
         ax.text(b, a, f"{value:.2f}", ha="center", va="center", fontsize=11, color="black" if look or value >= 0.6 else "white")
-    ax.set_xticks(range(4), NAMES)
-    ax.set_yticks(range(4), NAMES)
-    ax.set(title=title, xlabel="database", ylabel="query")
+    ax.set(title=title, xlabel="database", ylabel="query", xticks=range(4), yticks=range(4), xticklabels=NAMES, yticklabels=NAMES)
 
 
-# %%
 fig, ax = plt.subplots(figsize=(4.4, 4), layout="constrained")
 draw_heat(ax, one_size.mean(axis=-1), "mAP, one size (181)")
 plots.show(plots.describe(fig, "mAP of queries at four zooms in databases at four zooms; the far row and column are darkest."))
 
 # %% [markdown]
-# Close with close works best, and every step to a smaller object makes it worse, whichever side the small object is on.
-# It is tempting to stop here and say: *the scales do not match, so match them.* Look at the last cell of the diagonal
-# first. In *far with far* the scales match perfectly, and it is no better than *close with far*. In this table nothing
-# is gained by matching: a small object is found better, or no worse, by a large query than by a small one. What counts
-# is how small the objects are, not how far apart the zooms.
+# Every step to a smaller object makes it worse. It is tempting to conclude: *the scales do not match, so match them.* But
+# in *far with far* they match perfectly, and it is no better than *close with far*. What counts is how small the objects
+# are, not how far apart the zooms.
 
 
 # %%
 def gain(better, worse):
     """Mean difference of two scores per query, and its 95 % interval, drawing categories: difference, low, high."""
-    codes = np.unique(label["test", "queries"], return_inverse=True)[1]
+    codes = np.unique(known[0].labels, return_inverse=True)[1]
     draws = bootstrap_means((better - worse)[:, None], codes, 2000, SEED)
     return (better - worse).mean(), *np.percentile(draws, [2.5, 97.5])
 
 
-matched = {f"{NAMES[a]} in {NAMES[b]}, minus {NAMES[b]} in {NAMES[b]}": gain(one_size[a, b], one_size[b, b]) for a, b in [(0, 2), (0, 3), (1, 3)]}
-pd.DataFrame(matched, index=["difference", "low", "high"]).T.round(3)
-
 # %% tags=["claim"]
-means = one_size.mean(axis=-1)
+means, matched = one_size.mean(axis=-1), {}
+for a, b in [(0, 2), (0, 3), (1, 3)]:
+    matched[f"{NAMES[a]} in {NAMES[b]}, minus {NAMES[b]} in {NAMES[b]}"] = gain(one_size[a, b], one_size[b, b])
 assert means[0, 0] > means[0, 3] + 0.3  # a far object is not found
 assert all(middle > -0.04 for middle, _, _ in matched.values())  # and matching the zoom does not help
+pd.DataFrame(matched, index=["difference", "low", "high"]).T.round(3)
 
 # %% [markdown]
-# ### Is it the pixels, or the scale?
-#
-# A far object is 29 pixels long in its frame of 128. Perhaps too little is left of it? **The control**: cut the middle
-# 32 × 32 pixels out of each far frame and enlarge them. Not one pixel is added. (An oracle: it knows where the object
-# is, and how large.)
+# A far object is 29 pixels long. Is too little left of it? **The control**: enlarge the middle 32 × 32 pixels of each far
+# frame. Not one pixel is added. (An oracle: it knows where the object is.)
 
 # %%
-far = frames["test", "database"]
-enlarged = [[cv2.resize(stack[3][48:80, 48:80], (128, 128), interpolation=cv2.INTER_LINEAR)] for stack in far]
-oracle = encode(enlarged, 181)[one_key][:, 0]
-by_oracle = cell_scores(asked[:, 0] @ oracle.T, "test")
-pd.Series({
-    "close in close": means[0, 0], "close in far": means[0, 3], "close in far, enlarged": by_oracle.mean(),
-}).round(3)  # fmt: skip
-
-# %%
-fig, axes = plt.subplots(2, 6, figsize=(8.4, 2.9), layout="constrained")
-for column, position in enumerate(range(0, len(far), len(far) // 6 + 1)):
-    axes[0, column].imshow(far[position][3])
-    axes[1, column].imshow(enlarged[position][0])
-for ax in axes.ravel():
-    ax.axis("off")
+far, some = frames["test", "database"][:, 3], slice(0, 80, 14)
+enlarged = np.stack([resize(frame[48:80, 48:80], (128, 128)) for frame in far])
+by_oracle = scores_of(asked[:, 0] @ encode(enlarged[:, None], 181)[one_key][:, 0].T)
+fig, ax = plt.subplots(figsize=(8.4, 2.9), layout="constrained")
+ax.imshow(np.vstack([np.hstack(far[some]), np.hstack(enlarged[some])]))
+ax.axis("off")
 plots.show(plots.describe(fig, "Six far frames, and below each its middle quarter, enlarged: blurred, but easy to name."), dpi=72)
 
 # %% tags=["claim"]
 recovered = gain(by_oracle, one_size[0, 3])
+print(f"close in close {means[0, 0]:.2f}; close in far {means[0, 3]:.2f}, enlarged {by_oracle.mean():.2f}")
 print(f"enlarging gives back {recovered[0]:.2f} (from {recovered[1]:.2f} to {recovered[2]:.2f})")
 assert recovered[1] > 0.2
 assert by_oracle.mean() > 0.7 * means[0, 0]
 
 # %% [markdown]
-# Most of the loss comes back: the pixels are nearly enough. The network cannot use them at that size: the object covers
-# one or two cells of the last map, and the average over the map mixes a little object with much table. (The control
-# changes two things at once: the object is larger, and the table is cut away.) So a multi-scale method must do one of
-# two things: show the object larger, or keep the table out.
+# Most of the loss comes back: the pixels are nearly enough. But the far object covers one or two cells of the last map,
+# and the average mixes a little object with much table. (The control changes both: the object is larger, and the table is
+# cut away.) So a multi-scale method must show the object larger, or keep the table out.
 #
-# ### Five methods under one budget
+# ## Measure it: five methods under one budget
 #
-# - **One size**: average of one layer, the baseline, at its best layer and size.
-# - **Sum of sizes**: two or three sizes, summed.
-# - **Several layers**: the averages of two or three layers of one pass, one behind the other.
-# - **R-MAC**: regions of three sizes in one pass.
-# - **Sum of sizes, R-MAC**: both together.
-#
-# Each chooses its layer and sizes on the validation categories, by its mean over all pairs of zooms. Under a budget of
-# 2 only one sum can be paid for, 91 + 128, and it costs less than one pass at 181. Further down, sums may cost more.
-# Vectors have the 1,280 numbers of the last layer, or fewer, except those of several layers, which have up to 1,792.
+# **One size** is the average of one layer. **Sum of sizes** sums two or three sizes, of averages or of R-MAC. **Several
+# layers** puts two or three layers of one pass one behind the other. **R-MAC** sums regions in one pass. Each chooses its
+# layer and sizes on the validation categories, by the mean over all pairs of zooms. The **budget** for one image is a cost
+# of 2, which pays for one sum only, 91 + 128; better sums get rows *beyond the budget*.
 
 # %%
-settings = []  # (method, what is joined)
+settings, SUMS = [], [*combinations(SIZES, 2), SIZES]  # (method, what is joined)
 for layer in LAYERS:
-    for method, how in {"one size": "average", "R-MAC": "rmac"}.items():
-        settings += [(method, [(layer, how, size)]) for size in SIZES]
-    for method, how in {"sum of sizes": "average", "sum of sizes, R-MAC": "rmac"}.items():
-        settings += [(method, [(layer, how, size) for size in some]) for some in [*combinations(SIZES, 2), SIZES]]
+    for how, one, many in (("average", "one size", "sum of sizes"), ("rmac", "R-MAC", "sum of sizes, R-MAC")):
+        settings += [(one, [(layer, how, size)]) for size in SIZES]
+        settings += [(many, [(layer, how, size) for size in chosen]) for chosen in SUMS]
 for size in SIZES:
-    settings += [("several layers", [(layer, "average", size) for layer in some]) for some in (LAYERS, LAYERS[1:])]
+    settings += [("several layers", [(layer, "average", size) for layer in chosen]) for chosen in (LAYERS, LAYERS[1:])]
 
 
-def joined(found, keys):
-    """Sum of vectors of one layer; vectors of several layers stand one behind the other."""
-    if len({layer for layer, _, _ in keys}) == 1:
-        return summed(found, keys)
-    return unit(np.concatenate([found[key] for key in keys], axis=-1))
+def named(keys):
+    """The layers and sizes of a setting, as words."""
+    return " ".join("+".join(dict.fromkeys(str(key[place]) for key in keys)) for place in (0, 2))
 
 
 # %%
@@ -349,44 +283,40 @@ def heat_of(keys, part):
     return heat(*(joined(vectors[part, role], keys) for role in ("queries", "database")), part)
 
 
-tried = []
-for method, keys in tqdm(settings):
-    cost = sum((size / 128) ** 2 for size in {size for _, _, size in keys})
-    setting = f"{'+'.join(dict.fromkeys(layer for layer, _, _ in keys))} {'+'.join(dict.fromkeys(str(size) for _, _, size in keys))}"
-    tried.append({"method": method, "setting": setting, "cost": round(cost, 1), "keys": keys, "validation": heat_of(keys, "validation").mean()})
-tried = pd.DataFrame(tried)
-affordable = tried[tried["cost"] <= 2]
-best = affordable.loc[affordable.groupby("method")["validation"].idxmax()].set_index("method")
-best[["setting", "cost", "validation"]].round(3)
+tried = pd.DataFrame(settings, columns=["method", "keys"])
+tried["setting"] = tried["keys"].map(named)
+tried["cost"] = [round(sum((size / 128) ** 2 for size in {size for _, _, size in keys}), 1) for keys in tried["keys"]]
+tried["validation"] = [heat_of(keys, "validation").mean() for keys in tqdm(tried["keys"])]
+tried["row"] = tried["method"] + np.where(tried["cost"] <= 2, "", ", beyond the budget")
+best = tried.loc[tried.groupby("row")["validation"].idxmax()].set_index("row")
 
 # %% [markdown]
-# More rows are added. **Beyond the budget**: the best sums that cost more than 2. And the control for computing time: a
-# *second pass at the same size*, 128, of the mirror image. Compare it with its neighbour, in which the second pass is
-# at another size, 91, and costs less, and both with a single pass at 128.
+# Two controls. For **computing time**: a second pass at 128, of the mirror image, against a second pass at another size.
+# For **length**: several layers have up to 1,792 numbers, the others at most 1,280, so one size and several layers are
+# also compared at 128 numbers, by a PCA fitted on the validation frames.
 
 # %%
-for method, group in tried[tried["cost"] > 2].groupby("method"):
-    best.loc[f"{method}, beyond the budget"] = group.loc[group["validation"].idxmax()].drop("method")
-mirrored = {}
+mirrored, heats = {}, {method: heat_of(keys, "test") for method, keys in best["keys"].items()}
 for role in ("queries", "database"):
-    turned = [[np.ascontiguousarray(frame[:, ::-1]) for frame in stack] for stack in frames["test", role]]
-    mirrored[role] = unit(encode(turned, 128)["bn2", "average", 128] + vectors["test", role]["bn2", "average", 128])
+    turned = encode(frames["test", role][:, :, :, ::-1].copy(), 128)
+    mirrored[role] = unit(turned["bn2", "average", 128] + vectors["test", role]["bn2", "average", 128])
+heats["image and mirror image, 128"] = heat(mirrored["queries"], mirrored["database"])
+heats["sum of 91 and 128"] = heat_of([("bn2", "average", 91), ("bn2", "average", 128)], "test")
+for method in ("one size", "several layers"):
+    of = {key: joined(found, best.loc[method, "keys"]) for key, found in vectors.items()}
+    others = np.concatenate([of["validation", role].reshape(-1, of["validation", role].shape[2]) for role in ("queries", "database")])
+    pca = PCA(128, random_state=SEED).fit(others)
+    short = [unit(pca.transform(np.concatenate(of["test", role])).reshape(-1, 4, 128)) for role in ("queries", "database")]
+    heats[f"{method}, 128 numbers"] = heat(*short)
 
 # %%
-heats = {method: heat_of(row["keys"], "test") for method, row in best.iterrows()}
-heats["image and mirror image"] = heat(mirrored["queries"], mirrored["database"])
-heats["sum of 91 and 128"] = heat_of([("bn2", "average", 91), ("bn2", "average", 128)], "test")
-heats["one size, 128"] = heat_of([("bn2", "average", 128)], "test")
 base, lines = heats["one size"], {}
 overall = {method: gain(table.mean(axis=(0, 1)), base.mean(axis=(0, 1))) for method, table in heats.items()}
-close = {method: gain(table[0, 0], base[0, 0]) for method, table in heats.items()}
-controls = {"image and mirror image": ["bn2 128", 2.0], "sum of 91 and 128": ["bn2 91+128", 1.5], "one size, 128": ["bn2 128", 1.0]}
 for method, table in heats.items():
-    setting, cost = controls[method] if method in controls else best.loc[method, ["setting", "cost"]]
-    words = [f"{d:+.3f} [{low:+.3f}, {high:+.3f}]" for d, low, high in (overall[method], close[method])]
-    lines[method] = [setting, cost, *(f"{one.mean():.3f}" for one in (table, table[0, 0], table[0, 3])), *words]
-columns = ["setting", "cost", "all pairs", "close in close", "close in far", "all pairs, minus one size", "close in close, minus one size"]
-pd.DataFrame(lines, index=columns).T
+    scores = [f"{one.mean():.3f}" for one in (table, table[0, 0], table[0, 3])]
+    setting = best.loc[method, ["setting", "cost"]] if method in best.index else ["", ""]
+    lines[method] = [*setting, *scores, "{:+.3f} [{:+.3f}, {:+.3f}]".format(*overall[method])]
+pd.DataFrame(lines, index=["setting", "cost", "all pairs", "close in close", "close in far", "all pairs, minus one size"]).T
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), layout="constrained")
@@ -395,137 +325,142 @@ for ax, method in zip(axes, ("one size", "sum of sizes", "R-MAC"), strict=True):
 plots.show(plots.describe(fig, "mAP by zoom of query and database: one size, sum of sizes, R-MAC; R-MAC is brightest in every cell."))
 
 # %% tags=["claim"]
+average = {method: table.mean(axis=(0, 1)) for method, table in heats.items()}  # over all pairs, per query
 assert overall["R-MAC"][1] > 0.01  # regions gain
-assert close["R-MAC"][1] > -0.02  # at no cost to close-ups
+assert gain(heats["R-MAC"][0, 0], base[0, 0])[1] > -0.02  # at no cost to close-ups
 assert overall["sum of sizes"][2] < -0.01  # within the budget the sum loses
 assert overall["sum of sizes, beyond the budget"][2] < 0.02  # and beyond it, it does not win
+assert gain(average["sum of sizes, R-MAC, beyond the budget"], average["R-MAC"])[2] < 0.01  # nor on top of R-MAC
+assert gain(average["sum of 91 and 128"], average["image and mirror image, 128"])[2] < 0.02
 assert overall["several layers"][2] < 0.03
-best_sum = heats["sum of sizes, R-MAC, beyond the budget"].mean(axis=(0, 1))
-assert gain(best_sum, heats["R-MAC"].mean(axis=(0, 1)))[2] < 0.01  # nor does a sum on top of R-MAC
-second_scale = gain(heats["sum of 91 and 128"].mean(axis=(0, 1)), heats["image and mirror image"].mean(axis=(0, 1)))
-assert second_scale[2] < 0.02  # a second scale is not worth more than a second pass
+assert gain(average["several layers, 128 numbers"], average["one size, 128 numbers"])[2] < 0.03
 
 # %% [markdown]
-# Summing scales is what many papers do, and here it **loses**: the sum contains the vector of a small input, which is
-# worse, and even where it may cost more than one pass at 181 pixels it is not better, with the same pooling. Here a
-# larger input does more than several scales. R-MAC gains on top of it and needs no further pass. It gains most at near
-# and mid. Perhaps its regions keep some of the table out, and even the smallest of them is too large for a far object.
-# (The best input is the largest one tried here; the longer run below goes up to 256 pixels.)
+# Summing scales, what many papers do, **loses** here: the sum contains the vector of a small input, which is worse.
+# Beyond the budget it does not beat one pass at 181, and a second scale is worth no more than a second pass at the same
+# size. Several layers do not gain at equal length either. R-MAC gains in one pass, at no cost to close-ups.
 #
-# ### What does robustness to zoom cost?
+# ## Measure it: photographs, by the size of the object
 #
-# One expects a price: what is robust to zoom should be worse at the same zoom. Here is every setting that was tried,
-# close-ups against the cells that are three steps apart.
-
-# %%
-tests = [heat_of(keys, "test").mean(axis=-1) for keys in tried["keys"]]
-tried["close in close"] = [table[0, 0] for table in tests]
-tried["close and far"] = [(table[0, 3] + table[3, 0]) / 2 for table in tests]
-fig, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-for mark, (method, points) in enumerate(tried.groupby("method")):
-    look = {"marker": plots.style.MARKERS[mark], "color": plots.style.COLOURS[mark], "label": method, "ls": "none"}
-    ax.plot(points["close in close"], points["close and far"], **look)
-ax.set(xlabel="mAP, close in close", ylabel="mAP, close in far and far in close", xlim=(0, None), ylim=(0, None))
-ax.legend(frameon=False, fontsize=9)
-plots.show(plots.describe(ax, "Each setting by its score on close-ups and across zooms: the points rise together."))
-
-# %% tags=["claim"]
-together = tried[["close in close", "close and far"]].corr(method="spearman").iloc[0, 1]
-print(f"rank correlation over {len(tried)} settings: {together:.2f}")
-assert together > 0.5
-
-# %% [markdown]
-# No trade on the whole: settings that find close-ups better mostly find far objects better, with exceptions. What a
-# larger input costs is computing time.
-
-# %% [markdown]
-# ### The longer run: photographs and scenes
-#
-# Rendered frames with blurred surroundings are not photographs, and one object is not a scene. In our longer run
-# (`tools/multi_scale_runs.py`, whose table ships with the course) inputs go up to 256 pixels, and there are two other
-# sets. **COCO** (Lin et al. 2014, *ECCV*, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)): 150 objects of 38
-# categories, cut out of photographs by their boxes, with their own surroundings, at the first three zooms (so *far*
-# means 36 % there); objects of the query's own photograph are junk. **Scenes**: a single object asks for the rendered
-# scenes that hold its category, large, medium or small. Settings are chosen on one half of the categories and reported
-# on the other, and the other way round, for three draws of the halves. One method more: **asked at several sizes**
-# encodes the query at several sizes, and the nearest counts; the index stays as it is.
+# In our longer run (`python tools/multi_scale_runs.py data/multi_scale.csv`) inputs go up to 256 pixels, and there are
+# three other searches. **coco** (Lin et al. 2014, *ECCV*, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)): 150
+# objects of 38 categories, cut out of photographs with their surroundings, at the first three zooms. **photographs**:
+# they search whole photographs for their category, large, medium or small there (mask area, COCO's bounds).
+# **scenes**: rendered objects search rendered scenes. Settings are chosen on one half of the categories and reported on
+# the other, and the other way round, for three draws. *Asked at several sizes* encodes only the query several times.
 
 # %%
 longer = pd.read_csv(datasets.shipped_file("multi_scale.csv"))
-wanted = [("coco", part) for part in ("all zooms", "close in close", "close in far", "far in far")]
-wanted += [("scenes", part) for part in ("all sizes", "large", "medium", "small")]
+wanted = [("coco", part) for part in ("all zooms", "close in far", "far in far")]
+wanted += [(name, part) for name in ("photographs", "scenes") for part in ("large", "medium", "small")]
 table = longer.pivot_table("mAP", "method", ["set", "part"])[wanted]  # means of three draws; in "coco", far is the third zoom
 table.loc["random order"] = longer.pivot_table("chance", "method", ["set", "part"])[wanted].mean()
 table.round(3)
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.4), sharey=True, layout="constrained")
-for ax, (name, part) in zip(axes, {"coco": "all zooms", "scenes": "all sizes"}.items(), strict=True):
+wholes = {"coco": "all zooms", "photographs": "all sizes", "scenes": "all sizes"}
+fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
+for ax, (name, part) in zip(axes, wholes.items(), strict=True):
     mine = longer[(longer["set"] == name) & (longer["part"] == part) & (longer["method"] != "one size")]
     for mark, (draw, one) in enumerate(mine.groupby("seed")):
         bars = [one["difference"] - one["difference_low"], one["difference_high"] - one["difference"]]
         look = {"color": plots.style.COLOURS[mark], "marker": plots.style.MARKERS[mark], "label": f"draw {draw}"}
         ax.errorbar(one["difference"], np.arange(len(one)) + 0.22 * (mark - 1), xerr=bars, ls="none", capsize=2, **look)
     ax.axvline(0, color="0.4", lw=1)
-    ax.set(title=name, xlabel="mAP, minus one size", yticks=range(len(one)), yticklabels=one["method"], ylim=(5.6, -0.6))
-axes[1].legend(frameon=False, fontsize=9)
-plots.show(plots.describe(fig, "Difference to one size of six methods, on COCO and on scenes, with intervals, for three draws."))
+    ax.set(title=f"{name}, {part}", xlabel="mAP, minus one size", yticks=range(len(one)), yticklabels=one["method"], ylim=(5.6, -0.6))
+axes[2].legend(frameon=False, fontsize=9)
+plots.show(plots.describe(fig, "Difference to one size of six methods in three searches, with intervals, for three draws."))
 
 # %% [markdown]
-# Large objects in scenes gain most from R-MAC; small ones are at the level of a random order with every method
-# ([notebook 14](14_object_retrieval.ipynb) goes on from there). There, the sum of sizes is worth a hundredth at most,
-# and several layers lose a little. Asking at several sizes helps, but adds little to R-MAC. On photographs neither the
-# sum of sizes nor several layers gain; R-MAC is ahead, but not surely in every draw; R-MAC *and* a sum of sizes is
-# ahead in all three. And one thing differs there: far in far is **better** than close in far. So there a mismatch of
-# zooms does cost something. A likely reason, which we did not test: a real photograph has surroundings that go with the
-# object (a sink stands in a kitchen), and a close-up does not show them.
+# In rendered scenes, whose ground says nothing about the objects, R-MAC gains and small objects are at the level of a
+# random order. In photographs small objects are found far above it, R-MAC **loses** in all three draws, and far in far is
+# *better* than close in far. A likely reason, which we did not test: a photograph's surroundings go with the object (a
+# sink stands in a kitchen), and the average keeps them. Cut out (*coco*), R-MAC with a sum of sizes gains. A sum of plain
+# averages, and several layers, are worth a hundredth at most anywhere.
 
 # %% tags=["record"]
-photographs = longer[longer["part"] == "all zooms"].set_index("method")
-in_scenes = longer[longer["part"] == "all sizes"].set_index("method")
-assert (in_scenes.loc["R-MAC", "difference_low"] > 0).all()
-assert (in_scenes.loc["sum of sizes", "difference"] < 0.015).all()
+of_set = {name: longer[(longer["set"] == name) & (longer["part"] == part)].set_index("method") for name, part in wholes.items()}
+assert (of_set["scenes"].loc["R-MAC", "difference_low"] > 0).all()
+assert (of_set["photographs"].loc["R-MAC", "difference_high"] < 0).all()
+assert (of_set["coco"].loc["R-MAC, sum of sizes", "difference_low"] > 0).all()
+assert all((one.loc[["sum of sizes", "several layers"], "difference"] < 0.015).all() for one in of_set.values())
 assert (table["scenes", "small"] - table.loc["random order", ("scenes", "small")]).abs().max() < 0.01
-assert (photographs.loc["R-MAC, sum of sizes", "difference_low"] > 0).all()
-assert (photographs.loc["R-MAC", "difference"] > 0).all()
-assert (photographs.loc[["sum of sizes", "several layers"], "difference_high"] < 0.01).all()
+assert table.loc["one size", ("photographs", "small")] > table.loc["random order", ("photographs", "small")] + 0.1
 assert table.loc["one size", ("coco", "far in far")] > table.loc["one size", ("coco", "close in far")] + 0.02
 
 # %% [markdown]
-# ### Where it fails
+# ## Try it
 #
-# Close queries, and what R-MAC at 181 pixels finds for them among the far frames: the three queries for which it stays
-# farthest behind the enlarged frames. The same few frames come up again and again.
+# Search the far frames with close-ups, by one size and by R-MAC; crop a query, or drop in a picture of your own. Below,
+# the same view as a picture, for places where notebooks do not run.
 
 # %%
-far_images, close_images = (
-    ImageCollection.from_arrays([stack[zoom] for stack in frames["test", role]], ids=list(ids[role]), table=part.table[["label", "instance"]])
-    for role, part, zoom in (("database", known[1], 3), ("queries", known[0], 0))
-)
-stored_by, asked_by = (joined(vectors["test", role], best.loc["R-MAC", "keys"]) for role in ("database", "queries"))
-ranking = Ranking.from_distances(1 - asked_by[:, 0] @ stored_by[:, 3].T, ids["queries"], ids["database"])
+far_images = ImageCollection.from_arrays(list(far), ids=list(known[1].ids), table=known[1].table[["label", "instance"]])
+close = list(frames["test", "queries"][:, 0])
+close_images = ImageCollection.from_arrays(close, ids=list(known[0].ids), table=known[0].table[["label", "instance"]])
+pair = {"one size": Deep("lite0", device="cpu", size=181), "R-MAC": Deep("lite0", device="cpu", size=181, pooling="rmac")}
+retrievers = {name: Retriever(encoder).fit(far_images) for name, encoder in pair.items()}
+liked = int(np.argmax(heats["R-MAC"][0, 3] - heats["one size"][0, 3]))
+explorer = explore.QueryExplorer(retrievers, queries=close_images, query=close_images.ids[liked], k=12, relevance=truth)
+explorer
+
+# %%
+plots.show(explorer.static(), dpi=64)
+
+# %% [markdown] tags=["extra"]
+# ## Where it fails (extra)
+#
+# The three close queries for which R-MAC stays farthest behind the enlarged frames, and what it finds for them among the
+# far frames. The same few frames come up again and again.
+
+# %% tags=["extra"]
+asked_by, stored_by = (joined(vectors["test", role], best.loc["R-MAC", "keys"]) for role in ("queries", "database"))
+ranking = Ranking.from_distances(1 - asked_by[:, 0] @ stored_by[:, 3].T, known[0].ids, known[1].ids)
 worst = np.argsort(heats["R-MAC"][0, 3] - by_oracle)[:3]
 plots.show(plots.ranked_list(ranking, far_images, queries=close_images, relevance=truth, rows=[int(row) for row in worst], k=7), dpi=72)
 
-# %% [markdown]
-# ## How wrong is wrong? Coarse and fine labels
+# %% [markdown] tags=["extra"]
+# ## What does robustness to zoom cost? (extra)
+#
+# One expects that what is robust to zoom is worse at the same zoom. Here is every setting that was tried: close-ups
+# against the cells that are three steps apart.
+
+# %% tags=["extra"]
+tests = [heat_of(keys, "test").mean(axis=-1) for keys in tried["keys"]]
+both = pd.DataFrame({"same": [t[0, 0] for t in tests], "across": [(t[0, 3] + t[3, 0]) / 2 for t in tests], "method": tried["method"]})
+fig, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+for mark, (method, points) in enumerate(both.groupby("method")):
+    look = {"marker": plots.style.MARKERS[mark], "color": plots.style.COLOURS[mark], "label": method, "ls": "none"}
+    ax.plot(points["same"], points["across"], **look)
+ax.set(xlabel="mAP, close in close", ylabel="mAP, close in far and far in close", xlim=(0, None), ylim=(0, None))
+ax.legend(frameon=False, fontsize=9)
+plots.show(plots.describe(ax, "Each setting by its score on close-ups and across zooms: the points rise together."))
+
+# %% tags=["claim", "extra"]
+together = both[["same", "across"]].corr(method="spearman").iloc[0, 1]
+print(f"rank correlation over {len(both)} settings: {together:.2f}")
+assert together > 0.5
+
+# %% [markdown] tags=["extra"]
+# No trade on the whole: settings that find close-ups better mostly find far objects better, with exceptions. A larger
+# input is paid for in computing time.
+#
+# ## How wrong is wrong? Coarse and fine labels (extra)
 #
 # For a mug, a jug is a better mistake than a hammer. The catalogue has two levels: 64 categories in seven groups
-# (kitchenware, tools, toys …). Average precision knows only the lower one. **Hierarchical average precision** (H-AP,
-# Ramzi et al. 2022, *ECCV*, [arXiv:2207.04873](https://arxiv.org/abs/2207.04873)) takes graded relevance $r_k \ge 0$ of
-# the item at rank $k$:
+# (kitchenware, tools, toys …). **Hierarchical average precision** (H-AP, Ramzi et al. 2022, *ECCV*,
+# [arXiv:2207.04873](https://arxiv.org/abs/2207.04873)) takes graded relevance $r_k \ge 0$ of the item at rank $k$:
 #
 # $$\text{H-AP} = \frac{1}{\sum_k r_k} \sum_{k:\, r_k > 0} \frac{1}{k} \sum_{j \le k} \min(r_k, r_j)$$
 #
 # Every relevant item is scored at its rank: it gets the smaller of its own relevance and that of each item down to its
-# rank, itself among them. So an item of the right group that stands above one of the right category adds only its own,
-# smaller relevance there. With $r \in \{0, 1\}$ this is average precision.
+# rank, itself among them. With $r \in \{0, 1\}$ this is average precision.
 #
 # By hand: relevance 1 for the category, 1/2 for the group, in the order ½, 1, 0, ½. Rank 1: ½ / 1. Rank 2: (½ + 1) / 2.
 # Rank 4: (½ + ½ + ½) / 4. Together 1.625; divided by the sum of relevance, 2: **0.8125**.
 
 
-# %%
+# %% tags=["extra"]
 def hierarchical_ap(relevance):
     """Relevance (n_queries, n) in the order of the ranking -> H-AP (n_queries,)."""
     n = relevance.shape[1]
@@ -540,89 +475,67 @@ def by_loops(row):
     return sum(sum(min(row[k], row[j]) for j in range(k + 1)) / (k + 1) for k in ranks) / sum(row)
 
 
-# %%
+# %% tags=["extra"]
 assert np.isclose(hierarchical_ap(np.array([[0.5, 1, 0, 0.5]])), 0.8125)
 some = np.random.RandomState(SEED).choice([0, 0, 0.5, 1], (50, 30))
 assert np.allclose(hierarchical_ap(some), [by_loops(row) for row in some])
 assert np.allclose(hierarchical_ap(some > 0.9), average_precision(some > 0.9))
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # As in the paper, the weight of a level is shared out among its items: all items of the category together weigh 1, all
 # *other* items of the group together 1/2. Three controls: a **random order**; colour, which should know neither level;
 # and **shuffled groups**: the same ranking, scored with categories dealt to groups of the same sizes at random. H-AP
-# contains the fine level, so a good search for categories scores well under any groups. Only what exceeds the shuffled
-# ones comes from the hierarchy. (Unlike in the example above, one item of a category of three weighs 1/3.)
+# contains the fine level, so only what exceeds the shuffled groups comes from the hierarchy.
 
-# %%
-same_label = label["test", "queries"][:, None] == label["test", "database"]
-own = objects.column("instance")[rows["test", "queries"]][:, None] == objects.column("instance")[rows["test", "database"]]
+# %% tags=["extra"]
+same_label = known[0].labels[:, None] == known[1].labels
+own = known[0].column("instance")[:, None] == known[1].column("instance")
 group_of = dict(zip(objects.labels, objects.column("group"), strict=True))
 
 
 def levels(groups):
     """Relevance (n_queries, n_database): 1 over the category, 1/2 over the rest of the group; own object 0."""
-    names = [np.array([groups[one] for one in label["test", role]]) for role in ("queries", "database")]
+    names = [np.array([groups[one] for one in some.labels]) for some in known]
     fine = same_label & ~own
     coarse = (names[0][:, None] == names[1]) & ~same_label
     return fine / fine.sum(axis=1, keepdims=True) + 0.5 * coarse / np.maximum(coarse.sum(axis=1, keepdims=True), 1)
 
 
-# %%
-def scored(similar, relevance):
+# %% tags=["extra"]
+def graded_scores(similar, relevance):
     """H-AP of each query, its own object taken out."""
     order = np.argsort(-np.where(own, -np.inf, similar), axis=1, kind="stable")[:, :-1]
     return hierarchical_ap(np.take_along_axis(relevance, order, axis=1))
 
 
-random = np.random.RandomState(SEED)
-present = list(drawn[:20])
+random, present = np.random.RandomState(SEED), list(drawn[:20])
 deals = [levels(dict(zip(present, random.permutation([group_of[name] for name in present]), strict=True))) for _ in range(20)]
-colour = {role: ColorHistogram().transform([stack[0] for stack in frames["test", role]]) for role in ("queries", "database")}
-regions = asked_by, stored_by
+colour = {role: ColorHistogram().transform(frames["test", role][:, 0]) for role in ("queries", "database")}
 similar = {"random order": random.rand(*own.shape), "colour, close in close": colour["queries"] @ colour["database"].T}
-similar |= {f"{method}, {NAMES[a]} in {NAMES[b]}": q[:, a] @ d[:, b].T
-            for method, (q, d) in {"one size": (asked, stored), "R-MAC": regions}.items()
-            for a, b in [(0, 0), (0, 2), (0, 3)]}  # fmt: skip
+for method, (q, d) in {"one size": (asked, stored), "R-MAC": (asked_by, stored_by)}.items():
+    similar |= {f"{method}, {NAMES[a]} in {NAMES[b]}": q[:, a] @ d[:, b].T for a, b in [(0, 0), (0, 2), (0, 3)]}
 
-# %%
+# %% tags=["extra"]
 true_groups, hierarchy, excess = levels(group_of), {}, {}
 for name, values in similar.items():
-    real, dealt = scored(values, true_groups), np.mean([scored(values, deal) for deal in deals], axis=0)
+    real, dealt = graded_scores(values, true_groups), np.mean([graded_scores(values, deal) for deal in deals], axis=0)
     excess[name] = gain(real, dealt)
-    fine = cell_scores(values, "test").mean()
-    hierarchy[name] = {"AP of categories": fine, "H-AP": real.mean(), "H-AP, shuffled groups": dealt.mean()}
-hierarchy = pd.DataFrame(hierarchy).T
-hierarchy["true minus shuffled, with interval"] = [f"{d:+.3f} [{low:+.3f}, {high:+.3f}]" for d, low, high in excess.values()]
-hierarchy.round({"AP of categories": 3, "H-AP": 3, "H-AP, shuffled groups": 3})
+    hierarchy[name] = {"AP of categories": scores_of(values).mean(), "H-AP": real.mean(), "H-AP, shuffled groups": dealt.mean()}
+hierarchy = pd.DataFrame(hierarchy).T.round(3)
+hierarchy["true minus shuffled, with interval"] = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*one) for one in excess.values()]
+hierarchy
 
-# %% tags=["claim"]
+# %% tags=["claim", "extra"]
 for method in ("one size", "R-MAC"):
     assert excess[f"{method}, close in close"][0] > 0.015  # mistakes tend to stay in the group
     assert hierarchy.loc[f"{method}, close in close", "H-AP"] > hierarchy.loc["random order", "H-AP"] + 0.2
     assert excess[f"{method}, close in far"][0] < excess[f"{method}, close in close"][0]
 assert abs(excess["random order"][0]) < 0.02
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # The network's mistakes are not random: on close-ups they stay within the group more often than chance would have it,
-# though nothing taught it these groups. The excess is small beside H-AP itself, most of which is the fine level again.
-# Report H-AP together with the shuffled control. As the object gets small, the excess shrinks, too.
-#
-# ## Try it
-#
-# You search the far frames with close-ups. Compare one size with R-MAC; crop a query, or drop in a picture of your own.
-
-# %%
-pair = {"one size": Deep("lite0", device="cpu", size=181), "R-MAC": Deep("lite0", device="cpu", size=181, pooling="rmac")}
-retrievers = {name: Retriever(encoder).fit(far_images) for name, encoder in pair.items()}
-liked = int(np.argmax(heats["R-MAC"][0, 3] - heats["one size"][0, 3]))
-explorer = explore.QueryExplorer(retrievers, queries=close_images, query=close_images.ids[liked], k=12, relevance=truth)
-explorer
-
-# %% [markdown]
-# The same view as a picture, for places where notebooks do not run:
-
-# %%
-plots.show(explorer.static(), dpi=64)
+# though nothing taught it these groups. The excess is small beside H-AP itself, most of which is the fine level again,
+# and it shrinks with the object. Report H-AP together with the shuffled control.
 
 # %% [markdown]
 # ## Exercise 1 ★ an image pyramid
@@ -631,16 +544,18 @@ plots.show(explorer.static(), dpi=64)
 # four**. An odd last row or column is left out. A level whose shorter side would be below `smallest` is not made; the
 # image itself always is.
 #
+# Your function (until then, the solution) makes the upper row of the picture. The lower row keeps every second pixel:
+# *aliasing*.
+#
 # <details><summary>Hint 1: the idea</summary>
 #
-# Four pixels of a block are the same array taken from four starting points, at every second row and column. Add them as
-# floats: four bytes do not fit into a byte.
+# Four pixels of a block are the same array from four starting points, at every second row and column. Four bytes do not
+# fit into a byte.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `x[0:h:2, 0:w:2]` and its three neighbours with `h` and `w` even; or `reshape(h // 2, 2, w // 2, 2, -1)` and a `mean` over
-# two axes.
+# `x[0:h:2, 0:w:2]` and its three neighbours, `h` and `w` even; or `reshape(h // 2, 2, w // 2, 2, -1)` and a `mean`.
 #
 # </details>
 
@@ -669,24 +584,15 @@ def solution_image_pyramid(image_, smallest_):
 
 checks.check_image_pyramid(solution_image_pyramid)
 
-# %% [markdown]
-# A right answer gives the upper row of this picture. The lower row keeps every second pixel instead: the stripes of the
-# ground turn into other, broad stripes (aliasing), at full contrast. A mean of four weakens them; it does not remove
-# them.
-
 # %%
-striped = np.tile(np.where(np.arange(128) // 2 % 3, 220, 40)[:, None, None], (1, 128, 3)).astype(np.uint8)
-striped = np.where(objects.mask(0)[..., None] > 0, objects[0], striped)
+stripes = np.where(np.arange(128) // 2 % 3, 220, 40)[None, :, None].repeat(3, axis=2)
+striped = np.where(objects.mask(0)[..., None] > 0, objects[0], stripes).astype(np.uint8)
+pyramid = checks.first_written("image_pyramid", striped, 16) or []
 fig, axes = plt.subplots(2, 4, figsize=(7.6, 3.9), layout="constrained")
-pyramid = [striped]
-for level in range(1, 4):
-    pyramid.append(cv2.resize(striped, (128 >> level, 128 >> level), interpolation=cv2.INTER_AREA))
-for column, level in enumerate(pyramid):
-    axes[0, column].imshow(level)
-    axes[1, column].imshow(striped[:: 2**column, :: 2**column])
-    axes[0, column].set_title(f"{len(level)} pixels", fontsize=10)
-for ax in axes.ravel():
-    ax.axis("off")
+for column, pair in enumerate(axes.T):
+    for ax, levels in zip(pair, (pyramid, [striped[:: 2**step, :: 2**step] for step in range(4)]), strict=True):
+        ax.imshow(np.asarray(levels[column] if column < len(levels) else [[[255] * 3]]) / 255)
+        ax.axis("off")
 plots.show(plots.describe(fig, "A striped picture at four sizes, by means of blocks and by leaving pixels out, which changes the stripes."), dpi=64)
 
 # %% [markdown]
@@ -694,12 +600,12 @@ plots.show(plots.describe(fig, "A striped picture at four sizes, by means of blo
 #
 # The table of scores by zoom mixes two things: that zooms differ, and that one of the two objects is small. Separate
 # them: from the **poorer** of the two same-zoom searches of a pair, take off the score of the pair. Above 0, the
-# mismatch costs something. The cell below draws it for `means`.
+# mismatch costs something; below, the larger object helps. Your function then draws `means`.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# The diagonal holds the search of every zoom with itself. Cell (i, j) has two such values; which one is smaller is a
-# matter of score, not of position.
+# The diagonal holds the search of every zoom with itself. Cell (i, j) has two such values; the smaller is a matter of
+# score, not of position.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -729,29 +635,15 @@ def solution_mismatch_cost(table_):
 
 checks.check_mismatch_cost(solution_mismatch_cost)
 
-# %% [markdown]
-# A right answer gives this picture. Below 0, the larger of the two objects helps. (Until the exercise is solved, you see
-# what the solution gives; where it was taken out, nothing.)
-
-
 # %%
-def first_written(name, *given, kind="solution"):
-    """What your function gives, or else the solution's. None: neither is written."""
-    for one in (name, f"{kind}_{name}"):
-        try:
-            return globals()[one](*given)
-        except (NotImplementedError, KeyError):
-            continue
-
-
-costs = first_written("mismatch_cost", means)
+costs = checks.first_written("mismatch_cost", means)
 if costs is not None:
     fig, ax = plt.subplots(figsize=(4.2, 3.8), layout="constrained")
     draw_heat(ax, costs, "what the mismatch costs", cmap="PuOr", vmin=-0.6, vmax=0.6)
     plots.show(plots.describe(fig, "The score lacking in each pair of zooms against its poorer zoom: about zero or below."))
 
-# %% [markdown]
-# ## Exercise 3 ★★ hierarchical precision
+# %% [markdown] tags=["extra"]
+# ## Exercise 3 ★★ hierarchical precision (extra)
 #
 # H-AP is one way to use a hierarchy. An older one compares with the *best possible order* (Deng et al. 2011, *CVPR*,
 # [doi:10.1109/CVPR.2011.5995516](https://doi.org/10.1109/CVPR.2011.5995516); Barz and Denzler 2019, *WACV*,
@@ -760,7 +652,8 @@ if costs is not None:
 #
 # $$\text{HP@}k = \sum_{i \le k} s_i \;\Big/\; \max_{\text{orders}} \sum_{i \le k} s_i$$
 #
-# Give HP@k of every query for every $k$; a query to which nothing is similar gets 0.
+# Give HP@k of every query for every $k$; a query to which nothing is similar gets 0. Your function then gives HP@10 of
+# the rankings above, with similarity 1 for the category and 1/2 for the group.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -775,7 +668,7 @@ if costs is not None:
 # </details>
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "extra"]
 def hierarchical_precision(similarity):
     """Similarity (n_queries, n), best rank first -> HP@k (n_queries, n), k = 1 … n."""
     raise NotImplementedError
@@ -783,11 +676,11 @@ def hierarchical_precision(similarity):
 
 checks.check_hierarchical_precision(hierarchical_precision)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # **Solution (click to open)**
 
 
-# %% tags=["solution"]
+# %% tags=["solution", "extra"]
 def solution_hierarchical_precision(similarity_):
     ideal_ = np.sort(similarity_, axis=1)[:, ::-1].cumsum(axis=1)
     return np.divide(similarity_.cumsum(axis=1), ideal_, out=np.zeros(ideal_.shape), where=ideal_ > 0)
@@ -795,39 +688,36 @@ def solution_hierarchical_precision(similarity_):
 
 checks.check_hierarchical_precision(solution_hierarchical_precision)
 
-# %% [markdown]
-# A right answer looks like this at $k = 10$, with similarity 1 for the category and 1/2 for the group:
-
-# %%
+# %% tags=["extra"]
 graded = np.where(same_label & ~own, 1.0, np.where(true_groups > 0, 0.5, 0.0))
 at_ten = {}
 for name, values in similar.items():
-    order = np.argsort(-np.where(own, -np.inf, values), axis=1, kind="stable")[:, :10]
-    top, ideal = np.take_along_axis(graded, order, axis=1).sum(axis=1), -np.sort(-graded, axis=1)[:, :10].sum(axis=1)
-    at_ten[name] = np.mean(top / ideal)
+    order = np.argsort(-np.where(own, -np.inf, values), axis=1, kind="stable")[:, :-1]
+    found = checks.first_written("hierarchical_precision", np.take_along_axis(graded, order, axis=1))
+    at_ten[name] = np.nan if found is None else np.mean(np.asarray(found)[:, 9])
 pd.Series(at_ten, name="HP@10").round(3).to_frame()
 
 # %% [markdown]
 # ## Exercise 4 ★★★ choose under a budget, and defend it (open)
 #
-# Someone pays for so many passes per image. Write the choice: of the settings whose cost is **at most** the budget, the
-# one with the best score, as the mean over categories of the mean over their queries; of equals the cheapest; −1 if none
-# can be paid for. A query without positives has NaN and is left out.
+# Write the choice: of the settings whose cost is **at most** the budget, the one with the best score, as the mean over
+# categories of the mean over their queries; of equals the cheapest; −1 if none can be paid for. A query without
+# positives has NaN and is left out.
 #
-# Then predict, for budgets 0.5, 1, 2 and 4, which settings win. The rows of `tried` have `cost` and `keys`, and
-# `heat_of(keys, "validation").mean(axis=(0, 1))` gives one score per query. Defend the choice at budget 2 against that at
-# budget 1: use `gain` on the test categories. Is the difference worth twice the time? And budget 4 against budget 2?
+# Predict, for budgets 0.5, 1, 2 and 4, which rows of `tried` win. `heat_of(keys, "validation").mean(axis=(0, 1))` gives
+# one score per query. Defend the choice at budget 2 against that at budget 1, by `gain` on the test categories: is the
+# difference worth twice the time? And budget 4?
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# First a table of settings by categories, then its mean. The position counts among all settings, so do not drop the
-# costly ones: give them minus infinity.
+# First a table of settings by categories, then its mean. The position counts among all settings: give the costly ones
+# minus infinity.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `np.nanmean(scores[:, category == name], axis=1)` for each name in `np.unique(category)`; `np.lexsort((cost, -means))` sorts by
-# the last key first.
+# `np.nanmean(scores[:, category == name], axis=1)` for each category; `np.lexsort((cost, -means))` sorts by the last key
+# first.
 #
 # </details>
 
@@ -856,86 +746,57 @@ checks.check_choose_scales(solution_choose_scales)
 
 # %%
 per_query = np.array([heat_of(keys, "validation").mean(axis=(0, 1)) for keys in tried["keys"]])
-given = per_query, label["validation", "queries"], tried["cost"].to_numpy()
+given = per_query, pictures["validation", "queries"].labels, tried["cost"].to_numpy()
 for budget in (0.5, 1, 2, 4):
-    position = first_written("choose_scales", *given, budget)
+    position = checks.first_written("choose_scales", *given, budget)
     if position is not None:
         pick = tried.iloc[position]
         print(budget, pick["method"], pick["setting"], f"test {heat_of(pick['keys'], 'test').mean():.3f}")
 
 # %% [markdown]
-# What there is to choose from: cost against the validation score. A setting that has another above it and to its left is
-# never worth its cost.
-
-# %%
-fig, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-for mark, (method, points) in enumerate(tried.groupby("method")):
-    look = {"marker": plots.style.MARKERS[mark], "color": plots.style.COLOURS[mark], "label": method, "ls": "none"}
-    ax.plot(points["cost"], points["validation"], **look)
-ax.set(xlabel="cost of an image, in passes at 128 × 128", ylabel="mAP on validation", ylim=(0, None))
-ax.legend(frameon=False, fontsize=9, ncols=2)
-plots.show(plots.describe(ax, "Validation score of every setting against its cost; one pass at a larger size lies above the sums."))
-
-# %% [markdown]
 # ## What we learned
 #
-# - A search across zooms fails where one of the two objects is **small**, not because the zooms differ (for one size
-#   and R-MAC). Only the table of *all* pairs, with its diagonal, shows that. (On photographs, whose surroundings tell
-#   something, both count.)
-# - The pixels of a far object are nearly enough: enlarged, most are found again. Most of the loss is in the network.
-# - Summing scales did not help here. With the same pooling, one pass at the largest input was better than the sums that
-#   validation chose, costlier ones among them, and a second, smaller scale was worth no more than a second pass at the
-#   same size.
-# - R-MAC, which has its scales inside one pass, gained here and needed no further pass; on photographs, in our longer
-#   run, a sum of sizes had to be added before the gain was sure.
-# - Robustness to zoom had no price in accuracy. A larger input is paid for in computing time.
-# - Hierarchical AP says how wrong a mistake is, if it stands beside its shuffled control.
+# - A search across zooms fails where one of the two objects is **small**, not because the zooms differ. Only the table
+#   of *all* pairs, with its diagonal, shows that. Most of the loss is in the network.
+# - Summing scales did not help; a larger input did, at its price. R-MAC gained where the ground says nothing about the
+#   object, and lost in whole photographs.
 #
 # ### Check yourself
 #
 # <details><summary>1. A colleague finds mAP .7 close in close, and .2 close in far, and concludes that scales must be matched. Which number is missing?</summary>
 #
-# Far in far. Where it is as low as close in far, matching gains nothing: far objects are hardly recognised by either
-# query.
+# Far in far. Where it is as low, matching gains nothing.
 #
 # </details>
 # <details><summary>2. Why sum the mirror image?</summary>
 #
-# It is a second pass without a second scale. What it gains over one pass comes from two passes, and a sum of scales has
-# to gain more.
+# It is a second pass without a second scale.
 #
 # </details>
 # <details><summary>3. The enlarged far frame is found. Why is that no method yet?</summary>
 #
-# It was told where the object is, and how large. A method has to try windows (notebook 14) and pays for each.
+# It was told where the object is. A method has to try windows (notebook 14) and pays for each.
 #
 # </details>
-# <details><summary>4. Two methods have the same AP, and H-AP .60 and .55. What do you check before you call the first one's mistakes better?</summary>
+# <details><summary>4. Several layers, one behind the other, are ahead of one. What do you check?</summary>
 #
-# Both under shuffled groups: only the excess over those comes from the hierarchy. And its interval, from resampling
-# whole categories.
+# The length of the vectors: reduce both to the same number.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# A larger input is paid once for each image in the database: at 362 pixels eight times the work of 128. The vector stays
-# as long as it was, so searching costs the same. Windows multiply both. Vectors for each scale kept apart multiply the
-# index ([notebook 12](12_approximate_search.ipynb)), which is why sums are popular; measure first whether they help you.
+# A larger input is paid once per image; the vector stays as long as it was. Windows, and vectors kept apart for each
+# scale, multiply the index ([notebook 12](12_approximate_search.ipynb)), which is why sums are popular.
 #
 # ### Further reading
 #
 # - Tolias, Sicre and Jégou (2016), *Particular object retrieval with integral max-pooling of CNN activations*, ICLR,
-#   [arXiv:1511.05879](https://arxiv.org/abs/1511.05879). R-MAC; its regions are PCA-whitened there.
+#   [arXiv:1511.05879](https://arxiv.org/abs/1511.05879). R-MAC, with PCA-whitened regions.
 # - Gordo, Almazán, Revaud and Larlus (2017), *End-to-end learning of deep visual representations for image retrieval*,
-#   IJCV, [arXiv:1610.07940](https://arxiv.org/abs/1610.07940). Several resolutions, for a network *trained* to retrieve
-#   landmarks: there the sum gains.
+#   IJCV, [arXiv:1610.07940](https://arxiv.org/abs/1610.07940). In a network *trained* to retrieve, the sum gains.
 # - Lin et al. (2017), *Feature pyramid networks for object detection*, CVPR,
-#   [arXiv:1612.03144](https://arxiv.org/abs/1612.03144). Several layers, once they are trained together.
-# - Ramzi et al. (2022), *Hierarchical average precision training for pertinent image retrieval*, ECCV,
-#   [arXiv:2207.04873](https://arxiv.org/abs/2207.04873). H-AP, and how to train for it.
-# - Barz and Denzler (2019), *Hierarchy-based image embeddings for semantic image retrieval*, WACV,
-#   [arXiv:1809.09924](https://arxiv.org/abs/1809.09924). Embeddings whose distances are those of a tree.
+#   [arXiv:1612.03144](https://arxiv.org/abs/1612.03144). Several layers, trained together.
 #
 # <!-- links:start -->
 # Previous: [03_cnn_features](03_cnn_features.ipynb) · [course map](00_start_here.ipynb) · Next: [05_transfer_learning](05_transfer_learning.ipynb)
