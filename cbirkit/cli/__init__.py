@@ -156,7 +156,7 @@ def build_parser():
     for command, arguments in _COMMANDS.items():
         text = inspect.getdoc(command)
         if "--encoder" in arguments:
-            listed = (f"\n  {name:<12}{words}" for name, words in ENCODERS.items())
+            listed = (f"\n  {name:<12}{words}" for name, (words, *_) in ENCODERS.items())
             text += f"\n\nencoders:{''.join(listed)}"
         summary = text.splitlines()[0].rstrip(".")
         text += f"\n\n{_HELP.splitlines()[-2]}"

@@ -17,25 +17,17 @@ log = logging.getLogger(__name__)
 # Mean precision of the first ten on satellite views and on clothes: lite0 0.63 and 0.62, color+hog 0.46 and 0.24.
 # Mean precision of the first ten over five sets of real photographs: color+hog 0.31 (7 to 10 ms an image on one
 # core), color 0.29, hog 0.28, vlad 0.31 (9 to 31 ms), color+vlad 0.33 (11 to 43 ms).
-ENCODERS = {
-    "lite0": "a neural network trained on ImageNet, EfficientNet-Lite0; best on most folders",
-    "tiny": "the small neural network that ships with cbirkit; quicker",
-    "color+hog": "colours and outlines; quick, and fair on most folders",
-    "color+vlad": "colours and local features learnt from the folder; slower, often better",
-    "color": "joint histogram of hue, saturation and value",
-    "hog": "outlines: histograms of oriented gradients",
-    "lbp": "fine texture: local binary patterns",
-    "tiny-image": "the image squeezed to 16 x 16 pixels",
-    "bow": "local features as visual words learnt from the folder",
-    "vlad": "local features, aggregated, learnt from the folder",
-}
-_PARTS = {  # class of cbirkit.encoders, its arguments
-    "color": ("ColorHistogram", {}),
-    "hog": ("HOG", {"cell": 32}),
-    "lbp": ("LBP", {}),
-    "tiny-image": ("TinyImage", {}),
-    "bow": ("BagOfWords", {}),
-    "vlad": ("VLAD", {}),
+ENCODERS = {  # name: in words; the class of cbirkit.encoders and its arguments, but of networks and unions
+    "lite0": ("a neural network trained on ImageNet, EfficientNet-Lite0; best on most folders",),
+    "tiny": ("the small neural network that ships with cbirkit; quicker",),
+    "color+hog": ("colours and outlines; quick, and fair on most folders",),
+    "color+vlad": ("colours and local features learnt from the folder; slower, often better",),
+    "color": ("joint histogram of hue, saturation and value", "ColorHistogram", {}),
+    "hog": ("outlines: histograms of oriented gradients", "HOG", {"cell": 32}),
+    "lbp": ("fine texture: local binary patterns", "LBP", {}),
+    "tiny-image": ("the image squeezed to 16 x 16 pixels", "TinyImage", {}),
+    "bow": ("local features as visual words learnt from the folder", "BagOfWords", {}),
+    "vlad": ("local features, aggregated, learnt from the folder", "VLAD", {}),
 }
 INDEXES = {"exact": "Exact", "annoy": "Annoy", "hnsw": "HNSW", "ivfpq": "IVFPQ"}
 WITHOUT_TORCH = "color+hog"
@@ -114,7 +106,7 @@ def place_of(file, option):
 
 def _classes(name):
     """Class of `cbirkit.encoders` and arguments of each part of an encoder; any other name is one of a network."""
-    known = [_PARTS.get(part) for part in name.split("+")]
+    known = [ENCODERS.get(part, ())[1:] for part in name.split("+")]
     return known if all(known) else [("Deep", {"backbone": name})]
 
 

@@ -29,8 +29,7 @@ def explore(arguments):
     path = choices.place_of(name, "--notebook FILE")
     # so that the notebook does not fail to write there
     with choices.writing(task.out):
-        if choices.learns(task.encoder):
-            choices.prepared_encoder(task)
+        choices.prepared_encoder(task)
     if path.exists() and path.stat().st_size:  # an empty one was left by a full disk
         there = f"{path} is there already and was kept"
         log.info(f"{there}; name another with --notebook FILE, or delete it")

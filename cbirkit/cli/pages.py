@@ -80,7 +80,7 @@ def view_of_survey(folder, found, encoder):
         view = views.content(ViewRequest(name))
         told = [view.told, view.where if view.n_pages > 1 else ""]
         if name == "outliers":
-            words = ENCODERS.get(encoder, "a neural network with its official weights")
+            words = ENCODERS.get(encoder, ["a neural network with its official weights"])[0]
             told.append(f"Near is what the encoder {encoder} ({words}) takes for it.")
         sections += [Section(view.title, " ".join(filter(None, told))), *view.sections]
         if view.sections and view.sections[0].table:  # all of a table, the first of many pictures

@@ -16,8 +16,8 @@ from cbirkit.encoders.base import check_count, check_each, check_number
 from cbirkit.images import ImageProblem, read_image
 from cbirkit.indexes import as_index
 from cbirkit.ranking import Ranking
-from cbirkit.retrieval.database import as_indexed, contents_of
-from cbirkit.store import as_collection
+from cbirkit.retrieval.database import as_indexed
+from cbirkit.store import as_collection, contents_key, is_settled, stamp_of
 
 from .masked_pooling import pool_regions, window_of
 from .proposals import Felzenszwalb
@@ -172,7 +172,7 @@ class RegionRetriever(BaseEstimator):
         bar = {"desc": "regions", "disable": not self.progress, "leave": False}
         for position in tqdm(range(len(images)), **bar):
             try:
-                content, picture = contents_of(images, position), images[position]
+                content, picture = _contents_of(images, position), images[position]
             except (ImageProblem, OSError) as problem:
                 self.problems_.append((str(images.ids[position]), reason_of(problem)))
                 continue
@@ -515,3 +515,10 @@ def nearest_images(index, parts, owners, depth=None):
     for number, (distances, rows) in enumerate(found):
         np.minimum.at(table[number], rows, distances)
     return best_together(table, owners)
+
+
+def _contents_of(images, position):
+    """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
+    stamp = stamp_of(images.path(position))
+    digest = contents_key(images, position, stamp).hex()
+    return digest, () if stamp and not is_settled(stamp) else stamp

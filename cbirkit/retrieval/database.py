@@ -259,13 +259,6 @@ def joined(first, second):
     return ImageCollection(source, table, problems=problems, name=first.name)
 
 
-def contents_of(images, position):
-    """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
-    stamp = stamp_of(images.path(position))
-    digest = contents_key(images, position, stamp).hex()
-    return digest, () if stamp and not is_settled(stamp) else stamp
-
-
 def changed(images, positions, *, cache=None, most_bytes=math.inf):
     """Positions of images whose files hold something else than when they were indexed.
 
