@@ -40,9 +40,7 @@ TODAY = {
     "images": (748, 0),
     "indexes": (595, 0),
     "persistence store .": (613, 6),
-    "retrieval": (433, 0),
     "plots": (635, 0),
-    "cli": (707, 0),
 }
 TODAY_PAGES = 1350
 
