@@ -2,6 +2,7 @@
 
 from .augment import Augmentation
 from .batches import ClassBalanced, ImageBatches, InOrder, Shuffled
+from .contrastive import Contrastive, contrastive_loss, learn_contrastive, nt_xent
 from .hash_head import HashHead
 from .heads import EmbeddingHead, LinearProjection
 from .history import History
@@ -13,6 +14,7 @@ from .tuning import FineTuning, fine_tune, interpolate
 __all__ = [
     "Augmentation",
     "ClassBalanced",
+    "Contrastive",
     "EmbeddingHead",
     "FineTuning",
     "HashHead",
@@ -24,10 +26,13 @@ __all__ = [
     "Options",
     "Shuffled",
     "TrainingDiverged",
+    "contrastive_loss",
     "fine_tune",
     "interpolate",
+    "learn_contrastive",
     "learn_metric",
     "metric_loss",
+    "nt_xent",
     "rate_factor",
     "retrieval_score",
     "train",

@@ -10,7 +10,7 @@ _BEND = math.log(4 / 3)  # a crop's aspect, relative to the image's, lies betwee
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random crop, flip, rotation, colour and grey; each image of a batch is changed in its own way.
+    """Random crop, flip, rotation, tint, colour and grey; each image of a batch is changed in its own way.
 
     Attributes
     ----------
@@ -23,6 +23,8 @@ class Augmentation:
         Probability of a left-right flip.
     colour : float
         Brightness, contrast and saturation are each multiplied by a number from 1 - colour to 1 + colour.
+    tint : float
+        Each of the three channels is multiplied by a number of its own from 1 - tint to 1 + tint, which changes hues.
     grey : float
         Probability of a grey image.
     views : int
@@ -48,12 +50,19 @@ class Augmentation:
     colour: float = 0.2
     grey: float = 0.0
     views: int = 1
+    tint: float = 0.0
 
     def __post_init__(self):
         low, high = self.crop or (1, 1)
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop must be two shares, 0 < from <= to <= 1, got {self.crop!r}")
-        limits = {"rotate": (0, 180), "flip": (0, 1), "colour": (0, 1), "grey": (0, 1)}
+        limits = {
+            "rotate": (0, 180),
+            "flip": (0, 1),
+            "colour": (0, 1),
+            "grey": (0, 1),
+            "tint": (0, 1),
+        }
         for name, (low, high) in (limits | {"views": (1, math.inf)}).items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(
@@ -82,6 +91,9 @@ class Augmentation:
             return (drawn * (high - low) + low).to(pixels.device)
 
         placed = self._placed(pixels, draw)
+        if self.tint:
+            tints = [draw(1 - self.tint, 1 + self.tint) for _ in range(3)]
+            placed = (placed * require("torch").cat(tints, dim=1)).clamp_(0, 1)
         return self._coloured(placed, draw) if self.colour or self.grey else placed
 
     def _placed(self, pixels, draw):
