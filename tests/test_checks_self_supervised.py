@@ -107,7 +107,7 @@ WRONG = {
         ("need not be half a batch", lambda s, p, k, t: solved_masked(s, np.roll(np.arange(len(s)), len(s) // 2), k, t)),
     ),
     "effective_rank": (
-        ("squared singular values", lambda X: solved_rank(np.asarray(X, float).T @ X) if len(X) > 3 and X.any() else solved_rank(X)),
+        ("squared singular values", lambda X: solved_rank(np.asarray(X, float).T @ X)),
         ("This is the entropy", lambda X: np.log(max(solved_rank(X), 1e-9)) if X.any() else 0.0),
         ("subtracted the mean", lambda X: solved_rank(X - X.mean(axis=0))),
         ("singular values above 0", lambda X: np.linalg.matrix_rank(X)),
