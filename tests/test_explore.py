@@ -220,7 +220,7 @@ def test_a_defect_is_told_and_logged(explorer, caplog):
         (lambda: explore.QueryExplorer(MeanColour()), ValueError, "'MeanColour' has no images; call fit"),
         (lambda: explore.QueryExplorer(MeanColour().fit(painted(3)), k=0), ValueError, "k must be .* got 0"),
         (lambda: explore.QueryExplorer(MeanColour().fit(painted(3)), by="x"), ValueError, "no column 'x'"),
-        (lambda: explore.QueryExplorer(MeanColour().fit(painted(3)), relevance=1), TypeError, "must be a Relevance"),
+        (lambda: explore.QueryExplorer(MeanColour().fit(painted(3)), relevance=1), TypeError, "relevance must be of type Relevance"),
         (lambda: explore.QueryExplorer(MeanColour().fit(painted(3)), queries=painted(3)[:0]), ValueError, "no images to pick"),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ from .collection_facts import MEASURED, Facts
 from .collection_views import VIEWS, CollectionViews, ViewRequest
 from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
 from .picker import FilterRow
-from .queries import ThumbnailCache, query_of
+from .queries import ThumbnailCache, check_type, query_of
 from .widgets import ChoiceRow, Pager, TextTable, TileGrid, reveal
 
 _OUTLIERS = 12  # at least, and one in a hundred images, up to a page
@@ -219,8 +219,8 @@ class CollectionExplorer(Explorer):
         self._menu = ChoiceRow(options=options, value=VIEWS[0], name="view").on("choose", choose)
         self._filters = FilterRow(self._facts, self._guarded(self._refilter))
         self._progress = Label(f"Being looked at: 0 of {len(self.images):,} images")
-        self._larger, self._known = TileGrid(tile_size=240), TextTable()
-        self._larger.summary = "Click a picture to see it here, larger."
+        self._larger = TileGrid(tile_size=240, summary="Click a picture to see it here, larger.")
+        self._known = TextTable()
         detail = VBox([self._larger, self._known.add_class("cbk-facts")])
         self._pager = Pager(self._guarded(lambda page: setattr(self, "page", page)))
         # They are kept and filled anew, so that focus and scroll position stay: the sheet, then groups.
@@ -232,8 +232,7 @@ class CollectionExplorer(Explorer):
         self._lists = Box().add_class("cbk-lists")
         detail.add_class("cbk-panel").add_class("cbk-detail")
         columns = Box([detail, VBox([self._pager, self._lists])]).add_class("cbk-columns")
-        rows = [self._menu, self._filters, self._make_status(), self._progress, columns]
-        super().__init__(rows)
+        super().__init__([self._menu, self._filters, self._make_status(), self._progress, columns])
         self.add_class("cbk-collection")
 
     # ------------------------------------------------------------------ events
@@ -309,10 +308,11 @@ class CollectionExplorer(Explorer):
     def _fill(self, sections, title, summary):
         """Show the tiles without a heading on the sheet, groups in frames, and tables."""
         sheet = [tile for one in sections for tile in one.tiles if not one.heading]
-        self._grids[0].show(sheet, heading=title, summary=summary)
+        chosen = self.selected or ""
+        self._grids[0].show(sheet, heading=title, summary=summary, selected=chosen)
         groups = [one for one in sections if one.heading and one.tiles]
         for grid, one in zip(self._grids[1:], groups, strict=False):
-            grid.show(one.tiles, heading=one.heading, summary=one.summary)
+            grid.show(one.tiles, heading=one.heading, summary=one.summary, selected=chosen)
         tables = [one for one in sections if one.table]
         for widget, one in zip(self._tables, tables, strict=False):
             widget.show(one.table, caption=one.heading)
@@ -320,8 +320,6 @@ class CollectionExplorer(Explorer):
         shown = (*self._grids[: 1 + len(groups)], *self._tables[: len(tables)])
         if self._lists.children != shown:
             self._lists.children = shown
-        for grid in self._grids:
-            grid.selected = self.selected or ""
 
     def _show_detail(self):
         """Show the picked image larger, with what is known of it; the same as a sentence."""
@@ -370,9 +368,7 @@ class CollectionExplorer(Explorer):
 def _checked_input(images, embeddings, found):
     """Embeddings as an array or estimator, or None; TypeError or ValueError for a survey that does not fit."""
     if found is not None:
-        if not isinstance(found, Survey):
-            got = type(found).__name__
-            raise TypeError(f"found must be a Survey, got {got}; see evaluation.survey")
+        check_type("found", found, Survey, "evaluation.survey")
         others = images.table.index.symmetric_difference(found.table.index)
         if len(others.difference(found.problems["name"])):
             raise ValueError("found= is a survey of other images; leave it out")

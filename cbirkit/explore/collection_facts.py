@@ -93,10 +93,9 @@ class Facts:
                 raise ValueError(f"no image has {column} {told_value}; {self._there_are(column)}")
             keep &= passed
         if containing:
-            texts = [pd.Series(self.images.ids, dtype=object)]
-            texts += [self.table["label"].map(text_of)] if "label" in self.table else []
-            how = {"case": False, "regex": False}
-            keep &= np.any([one.str.contains(containing, **how) for one in texts], axis=0)
+            labels = self.table["label"].map(text_of) if "label" in self.table else ""
+            texts = self.table.index.to_series() + "\n" + labels
+            keep &= texts.str.contains(containing, case=False, regex=False).to_numpy()
         return keep
 
     def sorted_column(self, sort_by):

@@ -265,26 +265,25 @@ class CollectionViews:
         edges = bin_edges(facts["longer_side"].to_numpy()).tolist()
         sides = np.histogram(facts["longer_side"], edges)[0]
         ways = facts["orientation"].value_counts()
-        ends = [{"longer_side": (low, high - 1)} for low, high in itertools.pairwise(edges)]
-        ends = [one if n else None for one, n in zip(ends, sides, strict=True)]
-        spans = [
-            f"{a:,} to {b - 1:,}" if b > a + 1 else f"{a:,}" for a, b in itertools.pairwise(edges)
-        ]
+        ends = [(low, high - 1) for low, high in itertools.pairwise(edges)]
+        spans = {
+            (f"{a:,} to {b:,}" if b > a else f"{a:,}"): {"longer_side": (a, b)} for a, b in ends
+        }
 
         def listed(part):
-            sizes = [{"width": width, "height": height} for width, height in part.index]
-            names = [f"{width} × {height}" for width, height in part.index]
-            yield _counted("Most frequent", "width × height", names, sizes, part)
-            yield _counted("Longer side", "pixels", spans, ends, sides)
-            named = [{"orientation": name} for name in ways.index]
-            yield _counted("Orientation", "orientation", ways.index, named, ways)
+            sizes = {f"{w} × {h}": {"width": w, "height": h} for w, h in part.index}
+            yield _counted("Most frequent", "width × height", sizes, part)
+            yield _counted("Longer side", "pixels", spans, sides)
+            named = {name: {"orientation": name} for name in ways.index}
+            yield _counted("Orientation", "orientation", named, ways)
 
         return told, (counts, "sizes"), _MOST_SIZES, listed
 
 
-def _counted(heading, what, names, filters, counts):
-    """A table of what can be filtered by, and how many images each has."""
-    rows = [(name, f"{n:,}") for name, n in zip(names, counts, strict=True)]
+def _counted(heading, what, filters, counts):
+    """A table of names with what each filters by, and how many images each has."""
+    rows = [(name, f"{n:,}") for name, n in zip(filters, counts, strict=True)]
+    filters = [one if n else None for one, n in zip(filters.values(), counts, strict=True)]
     counts = [int(n) for n in counts]
     return Section(heading, table=Table((what, "images"), rows, counts, filters))
 

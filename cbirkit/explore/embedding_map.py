@@ -391,7 +391,7 @@ class EmbeddingMap(Explorer):
 
     def static(self):
         """The map as a `matplotlib.figure.Figure` with a description: points with some thumbnails, the selected ones ringed."""
-        points, drawn, texts = self.points, np.arange(len(self.points)), None
+        points, drawn = self.points, np.arange(len(self.points))
         title = f"{_named(self._shown)}, coloured by {self.colour_by}\n{self._told}"
         if len(points) > _MOST_POINTS:
             drawn = np.sort(
@@ -399,8 +399,8 @@ class EmbeddingMap(Explorer):
             )
             title += f"; {_MOST_POINTS:,} points drawn"
         ax = Figure(figsize=(9.2, 5.6), layout="constrained").subplots()
-        if self.colour_by != NOTHING:
-            texts = self._colouring.groups(self.colour_by).texts[drawn]
+        groups = self._colouring.groups(self.colour_by)
+        texts = None if self.colour_by == NOTHING else groups.texts[drawn]
         plots.embedding_map(points[drawn], texts, thumbnails=self.images[drawn], ax=ax)
         told = ax.get_label()
         ax.set_title(title, fontsize=9, **PLAIN)
@@ -433,8 +433,7 @@ class EmbeddingMap(Explorer):
         above = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center", "fontsize": 8}
         ax.annotate("query", points[query], bbox=box, zorder=7, **above)
         right = f", {verdicts.count('right')} of them right" if any(verdicts) else ""
-        name = self.images.ids[query]
-        return f" The query {name} is joined to its {len(near)} neighbours{right}."
+        return f" The query {self.query} is joined to its {len(near)} neighbours{right}."
 
 
 def _named(method):

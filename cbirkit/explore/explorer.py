@@ -11,7 +11,7 @@ from ipywidgets import VBox
 from cbirkit.images import ImageCollection
 from cbirkit.ranking.codes import aligned
 
-from .queries import find
+from .queries import check_type, find
 from .widgets import Controls, StatusLine
 
 log = logging.getLogger(__name__)
@@ -115,9 +115,7 @@ def whole_number(value, name, least=1, most=np.inf):
 
 def checked_images(images):
     """A collection with images; TypeError or ValueError for anything else."""
-    if not isinstance(images, ImageCollection):
-        got = type(images).__name__
-        raise TypeError(f"images must be an ImageCollection, got {got}; see datasets.from_folder")
+    check_type("images", images, ImageCollection, "datasets.from_folder")
     if not len(images):
         raise ValueError("the collection has no images; see its .problems for files refused")
     return images

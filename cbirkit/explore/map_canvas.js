@@ -52,17 +52,15 @@ function makeTip(frame, view, send, getPoints) {
   };
 }
 
-function makeLegend(parent, ink, choose) {
-  return (legend) => {
-    parent.replaceChildren();
-    legend.forEach((group, i) => {
-      const title = `Select all ${group.count} of ${group.name}`;
-      const button = makeButton("cbk-plain cbk-map-group", parent, "", () => choose(i), { title });
-      const sign = make("canvas", "", button, "", { width: 32, height: 32, "aria-hidden": true });
-      drawShape(sign.getContext("2d"), group, 16, 16, 11, ink());
-      make("span", "", button, `${group.name} (${group.count})`);
-    });
-  };
+function drawLegend(parent, legend, ink, choose) {
+  parent.replaceChildren();
+  legend.forEach((group, i) => {
+    const title = `Select all ${group.count} of ${group.name}`;
+    const button = makeButton("cbk-plain cbk-map-group", parent, "", () => choose(i), { title });
+    const sign = make("canvas", "", button, "", { width: 32, height: 32, "aria-hidden": true });
+    drawShape(sign.getContext("2d"), group, 16, 16, 11, ink);
+    make("span", "", button, `${group.name} (${group.count})`);
+  });
 }
 
 // Everything about the canvases: sizes, what has to be drawn, and drawing it once a frame.
@@ -175,7 +173,7 @@ function render({ model, el }) {
   const tip = makeTip(frame, view, send, () => data.points);
   const said = make("div", "cbk-map-said", el, "", { "aria-live": "polite" });
   const summary = make("div", "cbk-map-summary", el);
-  const showLegend = makeLegend(make("div", "cbk-map-legend", el), () => stage.ink, (i) => choose(filter((j) => data.groups[j] === i)));
+  const groups = make("div", "cbk-map-legend", el);
   make("div", "cbk-map-hint", el, "Rest on a point to see its image, click it to see its neighbours. Drag to select; Shift adds. "
     + "The wheel zooms after a click into the map. Keys: arrows, Enter, Space, + - 0, Shift and arrows.");
   let mode = "lasso", started = false;
@@ -214,6 +212,7 @@ function render({ model, el }) {
     enclose: (line, add) => choose(filter(isInside(data.points, view, line)), add),
   };
   listen(top, view, stage, act);
+  const showLegend = () => drawLegend(groups, data.legend, stage.ink, (i) => choose(filter((j) => data.groups[j] === i)));
   const zoom = (factor) => { view.zoom(factor); act.hover(null); stage.redraw(); };
   const whole = () => { view.fit(data.points); stage.redraw(); };
 
@@ -267,12 +266,11 @@ function render({ model, el }) {
     if (at >= 0 && started && !view.holds(...view.at(data.points, at), 10)) view.centre(data.points[2 * at], data.points[2 * at + 1]), stage.redraw();
     stage.overlay();
   };
-  const onLegend = () => { read(); showLegend(data.legend); };
-  const onChosen = () => mark(numbers(model.get("chosen"), Uint32Array));
-  const events = { points: onPoints, marks: onMarks, legend: onLegend, groups: onLegend, chosen: onChosen, summary: read, title: read };
+  const onLegend = () => { read(); showLegend(); };
+  const events = { points: onPoints, marks: onMarks, legend: onLegend, groups: onLegend, chosen: read, summary: read, title: read };
   Object.entries(events).forEach(([name, action]) => model.on(`change:${name}`, action));
   model.on("msg:custom", tip.answer);
-  const recolour = () => { stage.ink = readInk(el); showLegend(data.legend); stage.redraw(); };
+  const recolour = () => { stage.ink = readInk(el); showLegend(); stage.redraw(); };
   const themes = new MutationObserver(recolour);
   themes.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light"] });
   const sizes = new ResizeObserver(() => {
@@ -283,8 +281,7 @@ function render({ model, el }) {
     if (view.whole) whole();
     started = true;
   });
-  read();
-  showLegend(data.legend);
+  onLegend();
   sizes.observe(frame);
   return () => {
     Object.entries(events).forEach(([name, action]) => model.off(`change:${name}`, action));

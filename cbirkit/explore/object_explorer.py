@@ -7,7 +7,7 @@ from cbirkit.plots.tiles import Section, Tile, View, encode
 
 from .explorer import whole_number
 from .object_view import outlined, region_at, result_tiles
-from .queries import PREVIEW, Query, checked_retrievers
+from .queries import PREVIEW, Query, check_type, checked_retrievers
 from .query_explorer import QueryPage
 from .widgets import Cropper, TileGrid, labelled
 
@@ -50,9 +50,7 @@ class ObjectExplorer(QueryPage):
     """
 
     def __init__(self, retriever, *, queries=None, query=None, region=None, k=8, column="classes"):
-        if not isinstance(retriever, RegionRetriever):
-            got = type(retriever).__name__
-            raise TypeError(f"expected a fitted RegionRetriever, got {got}; see cbirkit.objects")
+        check_type("retriever", retriever, RegionRetriever, "cbirkit.objects")
         self._retrievers, images = checked_retrievers(retriever), retriever.images
         self._retriever, self._proposed, k = retriever, (None, None), whole_number(k, "k")
         self._column = column if column in images.table else None

@@ -129,8 +129,7 @@ class ImagePicker(VBox):
         self.grid = TileGrid(tile_size=84).on("pick", on_pick)
         self.pager, self._where = Pager(self.turn), Label()
         self._filters = FilterRow(self._facts, self._keep, offered)
-        title = Label("Pick a query")
-        title.add_class("cbk-title")
+        title = Label("Pick a query").add_class("cbk-title")
         shuffle = button("Shuffle", "Another order", self.shuffle)
         row = Box([title, self._filters, self.pager, shuffle, self._where])
         super().__init__([row.add_class("cbk-row"), self.grid])
@@ -141,8 +140,7 @@ class ImagePicker(VBox):
         """Show a page, from 1."""
         shown, where, n_pages = paged(self._kept, page, self._page_size, "images")
         labels = [self._facts.text(self._column, at) for at in shown]
-        tiles = self._thumbnails.tiles(self.images, self.images.ids[shown], labels, "query")
-        self.grid.show(tiles)
+        self.grid.show(self._thumbnails.tiles(self.images, self.images.ids[shown], labels, "query"))
         self.pager.show(page, n_pages)
         self._where.value = where
 

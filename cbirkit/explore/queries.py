@@ -230,9 +230,8 @@ class Judge:
     """
 
     def __init__(self, by=None, relevance=None):
-        if relevance is not None and not isinstance(relevance, Relevance):
-            got = type(relevance).__name__
-            raise TypeError(f"relevance must be a Relevance, got {got}; see images.relevance()")
+        if relevance is not None:
+            check_type("relevance", relevance, Relevance, "images.relevance()")
         self.by, self.relevance = by, relevance
         known = ((), ()) if relevance is None else (relevance.query_ids, relevance.database_ids)
         self._rows, self._places = ({i: row for row, i in enumerate(ids)} for ids in known)
@@ -378,11 +377,17 @@ class FixedRetriever:
         return Ranking.from_distances(distances, [name], self.images.ids, k=k, exclude_self=True)
 
 
+def check_type(name, value, kind, advice):
+    """Raise TypeError for a value that is not of this class; `advice` says where to get one."""
+    if not isinstance(value, kind):
+        got = type(value).__name__
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {got}; see {advice}")
+
+
 def checked_retrievers(retriever):
     """Retrievers by name, each with images; TypeError or ValueError otherwise."""
     if not isinstance(retriever, Mapping):
-        encoder = getattr(retriever, "encoder", None)
-        retriever = {type(retriever if encoder is None else encoder).__name__: retriever}
+        retriever = {type(getattr(retriever, "encoder", retriever)).__name__: retriever}
     if not retriever:
         raise ValueError("got an empty dict; give at least one fitted Retriever")
     for name, one in retriever.items():
