@@ -16,6 +16,7 @@ _HOMES = {  # public name: the module it lives in
     "ObjectExplorer": "object_explorer",
     "Query": "queries",
     "QueryExplorer": "query_explorer",
+    "SketchExplorer": "sketch_explorer",
     "WhyExplorer": "why_explorer",
     "map_quality": "projection",
     "project": "projection",

@@ -1,0 +1,178 @@
+"""`SketchExplorer`: draw something, and see which images are nearest to the drawing."""
+
+from types import SimpleNamespace
+
+import traitlets
+from ipywidgets import Box, Checkbox, VBox
+
+from cbirkit.images.files import size_in_head
+from cbirkit.plots import Section, Tile, View
+from cbirkit.plots.tiles import encode
+
+from .explorer import Explorer, whole_number
+from .queries import PREVIEW, Judge, Query, ThumbnailCache, as_query, checked_retrievers, find
+from .query_explorer import fitting
+from .widgets import PageWidget, TileGrid, labelled, script, style
+
+SIDE = 256  # pixels of the paper
+MOST_BYTES = 2**20  # of a drawing
+_PNG = b"\x89PNG\r\n\x1a\n"
+_EMPTY = (
+    "Draw something: whenever you lift the pen, what is nearest to the drawing is searched for."
+)
+
+
+class SketchPad(PageWidget):
+    """Paper to draw on with mouse, finger or pen: black lines on white, or on a picture that lies below.
+
+    Events: "draw" (the drawing, bytes of a PNG of `SIDE` x `SIDE` pixels), "clear" (nothing), "problem" (a sentence).
+
+    Examples
+    --------
+    >>> pad = SketchPad().on("problem", print)
+    >>> pad.receive({"event": "draw"}, [b"GIF89a"])
+    what arrived is no PNG of 256 x 256 pixels; clear the paper and draw again
+    """
+
+    _esm, _css = script("sketch_pad.js"), style("sketch_pad.css")
+    _events = ("draw", "clear")
+    side = traitlets.Int(SIDE).tag(sync=True)
+    image = traitlets.Bytes(b"").tag(sync=True)
+    strokes = traitlets.List([]).tag(sync=True)  # kept for the page alone, which may be drawn anew
+
+    def _read(self, event, content, buffers):
+        if event == "clear":
+            return (event,)
+        data = bytes(buffers[0][: MOST_BYTES + 1]) if len(buffers) == 1 else b""
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"a drawing ends at {MOST_BYTES // 2**20} MiB; clear the paper")
+        if not data.startswith(_PNG) or size_in_head(data) != (SIDE, SIDE):
+            size = f"{SIDE} x {SIDE} pixels"
+            raise ValueError(f"what arrived is no PNG of {size}; clear the paper and draw again")
+        return event, data
+
+    def _refuse(self, problem):
+        super()._refuse(problem)
+        for callback in self._callbacks["problem"]:
+            callback(str(problem))
+
+
+class SketchExplorer(Explorer):
+    """Draw, and see the nearest images; each finished stroke searches anew.
+
+    Parameters
+    ----------
+    retriever : Retriever
+        Fitted.
+    drawing : str, path, bytes, PIL image or array, optional
+        What lies on the paper at first; it can be drawn on.
+    align : callable or object with ``transform``, optional
+        Takes the embedding of a drawing (1, n_dims) to where those of the images lie (1, n_dims): a shift of means, say. It can be
+        switched off and on.
+    k : int
+        Images to show.
+
+    Attributes
+    ----------
+    found : SearchResult or None
+        What is shown; None as long as nothing is drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No retriever, one without images, an `align` that cannot be called, a `k` out of range, or no such picture.
+
+    Examples
+    --------
+    >>> SketchExplorer(retriever, align=lambda vectors: vectors - drawings.mean(axis=0))   # doctest: +SKIP
+    """
+
+    def __init__(self, retriever, *, drawing=None, align=None, k=12):
+        self._retriever = next(iter(checked_retrievers(retriever).values()))
+        self._align, self._k = getattr(align, "transform", align), whole_number(k, "k", 1, 48)
+        if align is not None and not callable(self._align):
+            raise TypeError(f"align must be a function of embeddings, got {type(align).__name__}")
+        self._judge, self._thumbnails = Judge(), ThumbnailCache()
+        self._pad, self._grid = SketchPad(), TileGrid(tile_size=104, heading="Nearest to it")
+        self._aligned = Checkbox(align is not None, description="align the drawing", indent=False)
+        labelled(self._aligned, "Search with the aligned embedding of the drawing")
+        self._aligned.layout.display = None if align is not None else "none"
+        self._query = self.found = None
+        panel = Box([self._pad, VBox([self._aligned]).add_class("cbk-controls")])
+        lists = Box([self._grid]).add_class("cbk-lists")
+        columns = Box([panel.add_class("cbk-panel"), lists]).add_class("cbk-columns")
+        super().__init__([self._make_status(), columns])
+        self._clear() if drawing is None else self.search(drawing)
+        draw = self._guarded(lambda data: self._show(Query("drawing", source=data)))
+        self._pad.on("draw", draw).on("clear", self._clear)
+        self._pad.on("problem", lambda sentence: self._status.say(sentence, problem=True))
+        again = self._guarded(lambda _: self._query and self._show(self._query))
+        self._aligned.observe(again, "value")
+
+    def search(self, drawing, *, aligned=None):
+        """Put a picture on the paper, and return the ranking of what is nearest to it.
+
+        Parameters
+        ----------
+        drawing : str, path, bytes, PIL image or array
+            A string is taken as an id of an indexed image first.
+        aligned : bool, optional
+            Default: as the switch is.
+
+        Returns
+        -------
+        Ranking
+
+        Raises
+        ------
+        ValueError
+            No such picture, or one that cannot be read; nothing changes then.
+        """
+        query = as_query(drawing, [self._retriever.images])
+        before, pixels = self._query, query.pixels()
+        if aligned is not None and bool(aligned) != self._aligned.value:
+            self._query = None
+            self._aligned.value, self._query = bool(aligned), before
+        self._show(query)
+        self._pad.strokes, self._pad.image = [], encode(fitting(pixels, PREVIEW))
+        return self.found.ranking
+
+    def __repr__(self):
+        return (
+            f"SketchExplorer({self._query.name if self._query else 'nothing'!r} drawn, k={self._k})"
+        )
+
+    def _clear(self):
+        self._query = self.found = None
+        self._pad.strokes, self._pad.image = [], b""
+        self._grid.show([], summary="")
+        self._status.say(_EMPTY)
+
+    def _show(self, query):
+        """Search first, so that nothing changes on the page if that fails."""
+        how = {"judge": self._judge, "thumbnails": self._thumbnails}
+        asked = SimpleNamespace(
+            images=self._retriever.images, search=lambda _, k: self._rank(query, k)
+        )
+        self.found = find(asked, query, self._k, **how)
+        self._query = query
+        self._grid.show(self.found.tiles)
+        self._status.say(self._sentence())
+
+    def _rank(self, query, k):
+        vectors = self._retriever.encoder_.transform([query.pixels()])
+        if self._align is not None and self._aligned.value:
+            vectors = self._align(vectors)
+        return self._retriever.search_embeddings(vectors, k)
+
+    def _sentence(self):
+        if self.found is None:
+            return _EMPTY
+        how = (", aligned" if self._aligned.value else ", not aligned") * (self._align is not None)
+        return f"Nearest to {self._query.name}{how}: {', '.join(t.caption for t in self.found.tiles[:3])}"
+
+    def _view(self):
+        if self.found is None:
+            return View("Sketch", self._sentence())
+        tile = Tile(self._query.name, self._query.pixels(), caption=self._query.name, mark="query")
+        return View("Sketch", self._sentence(), [Section("Nearest", "", self.found.tiles)], tile)
