@@ -133,4 +133,3 @@ def test_it_fits_the_window(notebook, width):
     notebook.fits(".cbk-explorer")
     box = notebook.page.locator(".cbk-paper").bounding_box()
     assert abs(box["width"] - box["height"]) < 2
-    notebook.page.screenshot(path=f"/tmp/nb17/sketch_{width}.png")

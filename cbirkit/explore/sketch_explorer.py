@@ -7,11 +7,9 @@ from ipywidgets import Box, Checkbox, VBox
 
 from cbirkit.images.files import size_in_head
 from cbirkit.plots import Section, Tile, View
-from cbirkit.plots.tiles import encode
 
 from .explorer import Explorer, whole_number
-from .queries import PREVIEW, Judge, Query, ThumbnailCache, as_query, checked_retrievers, find
-from .query_explorer import fitting
+from .queries import Judge, Query, ThumbnailCache, as_query, checked_retrievers
 from .widgets import PageWidget, TileGrid, labelled, script, style
 
 SIDE = 256  # pixels of the paper
@@ -50,11 +48,6 @@ class SketchPad(PageWidget):
             size = f"{SIDE} x {SIDE} pixels"
             raise ValueError(f"what arrived is no PNG of {size}; clear the paper and draw again")
         return event, data
-
-    def _refuse(self, problem):
-        super()._refuse(problem)
-        for callback in self._callbacks["problem"]:
-            callback(str(problem))
 
 
 class SketchExplorer(Explorer):
@@ -97,17 +90,16 @@ class SketchExplorer(Explorer):
         self._aligned = Checkbox(align is not None, description="align the drawing", indent=False)
         labelled(self._aligned, "Search with the aligned embedding of the drawing")
         self._aligned.layout.display = None if align is not None else "none"
-        self._query = self.found = None
         panel = Box([self._pad, VBox([self._aligned]).add_class("cbk-controls")])
         lists = Box([self._grid]).add_class("cbk-lists")
         columns = Box([panel.add_class("cbk-panel"), lists]).add_class("cbk-columns")
         super().__init__([self._make_status(), columns])
         self._clear() if drawing is None else self.search(drawing)
-        draw = self._guarded(lambda data: self._show(Query("drawing", source=data)))
-        self._pad.on("draw", draw).on("clear", self._clear)
+        self._pad.on("draw", self._guarded(lambda data: self._show(Query("drawing", source=data))))
         self._pad.on("problem", lambda sentence: self._status.say(sentence, problem=True))
-        again = self._guarded(lambda _: self._query and self._show(self._query))
-        self._aligned.observe(again, "value")
+        self._pad.on("clear", self._clear)
+        again = self._guarded(lambda: self._query and self._show(self._query))
+        self._on_value([self._aligned], again)
 
     def search(self, drawing, *, aligned=None):
         """Put a picture on the paper, and return the ranking of what is nearest to it.
@@ -129,12 +121,10 @@ class SketchExplorer(Explorer):
             No such picture, or one that cannot be read; nothing changes then.
         """
         query = as_query(drawing, [self._retriever.images])
-        before, pixels = self._query, query.pixels()
-        if aligned is not None and bool(aligned) != self._aligned.value:
-            self._query = None
-            self._aligned.value, self._query = bool(aligned), before
+        with self._quietly():
+            self._aligned.value = self._aligned.value if aligned is None else bool(aligned)
         self._show(query)
-        self._pad.strokes, self._pad.image = [], encode(fitting(pixels, PREVIEW))
+        self._pad.strokes, self._pad.image = [], query.preview(self._thumbnails)
         return self.found.ranking
 
     def __repr__(self):
@@ -143,36 +133,29 @@ class SketchExplorer(Explorer):
         )
 
     def _clear(self):
-        self._query = self.found = None
+        self._query, self.found, self._told = None, None, _EMPTY
         self._pad.strokes, self._pad.image = [], b""
-        self._grid.show([], summary="")
-        self._status.say(_EMPTY)
+        self._grid.show([])
+        self._status.say(self._told)
 
     def _show(self, query):
         """Search first, so that nothing changes on the page if that fails."""
-        how = {"judge": self._judge, "thumbnails": self._thumbnails}
-        asked = SimpleNamespace(
-            images=self._retriever.images, search=lambda _, k: self._rank(query, k)
-        )
-        self.found = find(asked, query, self._k, **how)
-        self._query = query
-        self._grid.show(self.found.tiles)
-        self._status.say(self._sentence())
-
-    def _rank(self, query, k):
-        vectors = self._retriever.encoder_.transform([query.pixels()])
+        searched = self._retriever
         if self._align is not None and self._aligned.value:
-            vectors = self._align(vectors)
-        return self._retriever.search_embeddings(vectors, k)
+            searched = SimpleNamespace(images=searched.images, search=self._search_aligned(query))
+        self.found, self._query = self._find(searched, query, self._k), query
+        self._grid.show(self.found.tiles)
+        how = "" if self._align is None else ", aligned" if self._aligned.value else ", not aligned"
+        names = ", ".join(tile.caption for tile in self.found.tiles[:3])
+        self._told = f"Nearest to {query.name}{how}: {names}"
+        self._status.say(self._told)
 
-    def _sentence(self):
-        if self.found is None:
-            return _EMPTY
-        how = (", aligned" if self._aligned.value else ", not aligned") * (self._align is not None)
-        return f"Nearest to {self._query.name}{how}: {', '.join(t.caption for t in self.found.tiles[:3])}"
+    def _search_aligned(self, query):
+        embedded = self._retriever.encoder_.transform([query.pixels()])
+        return lambda _asked, k: self._retriever.search_embeddings(self._align(embedded), k)
 
     def _view(self):
         if self.found is None:
-            return View("Sketch", self._sentence())
+            return View("Sketch", self._told)
         tile = Tile(self._query.name, self._query.pixels(), caption=self._query.name, mark="query")
-        return View("Sketch", self._sentence(), [Section("Nearest", "", self.found.tiles)], tile)
+        return View("Sketch", self._told, [Section("Nearest", "", self.found.tiles)], tile)
