@@ -45,7 +45,7 @@ def test_nothing_is_drawn_at_first(explorer):
     assert explorer.found is None and explorer._grid.ids == []
     assert "Draw something" in explorer._status.text and "nothing" in repr(explorer)
     assert "Draw something" in explorer.static().axes[0].get_label()
-    assert explorer._aligned.layout.display == "none"
+    assert explorer._aligned not in explorer.children[1].children[0].children[1].children
 
 
 def test_a_finished_stroke_finds_what_the_retriever_finds(explorer, retriever):

@@ -89,8 +89,8 @@ class SketchExplorer(Explorer):
         self._pad, self._grid = SketchPad(), TileGrid(tile_size=104, heading="Nearest to it")
         self._aligned = Checkbox(align is not None, description="align the drawing", indent=False)
         labelled(self._aligned, "Search with the aligned embedding of the drawing")
-        self._aligned.layout.display = None if align is not None else "none"
-        panel = Box([self._pad, VBox([self._aligned]).add_class("cbk-controls")])
+        controls = VBox([self._aligned] * (align is not None)).add_class("cbk-controls")
+        panel = Box([self._pad, controls])
         lists = Box([self._grid]).add_class("cbk-lists")
         columns = Box([panel.add_class("cbk-panel"), lists]).add_class("cbk-columns")
         super().__init__([self._make_status(), columns])
@@ -128,9 +128,7 @@ class SketchExplorer(Explorer):
         return self.found.ranking
 
     def __repr__(self):
-        return (
-            f"SketchExplorer({self._query.name if self._query else 'nothing'!r} drawn, k={self._k})"
-        )
+        return f"SketchExplorer({self._query or 'nothing drawn'}, k={self._k})"
 
     def _clear(self):
         self._query, self.found, self._told = None, None, _EMPTY
@@ -142,17 +140,15 @@ class SketchExplorer(Explorer):
         """Search first, so that nothing changes on the page if that fails."""
         searched = self._retriever
         if self._align is not None and self._aligned.value:
-            searched = SimpleNamespace(images=searched.images, search=self._search_aligned(query))
+            rows = self._align(searched.encoder_.transform([query.pixels()]))
+            search = lambda _asked, k: self._retriever.search_embeddings(rows, k)
+            searched = SimpleNamespace(images=searched.images, search=search)
         self.found, self._query = self._find(searched, query, self._k), query
         self._grid.show(self.found.tiles)
         how = "" if self._align is None else ", aligned" if self._aligned.value else ", not aligned"
         names = ", ".join(tile.caption for tile in self.found.tiles[:3])
         self._told = f"Nearest to {query.name}{how}: {names}"
         self._status.say(self._told)
-
-    def _search_aligned(self, query):
-        embedded = self._retriever.encoder_.transform([query.pixels()])
-        return lambda _asked, k: self._retriever.search_embeddings(self._align(embedded), k)
 
     def _view(self):
         if self.found is None:
