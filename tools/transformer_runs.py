@@ -1,13 +1,18 @@
 """Train a small CNN and small transformers for equal numbers of steps, and write `data/transformers.csv` for notebook 10.
 
-    python tools/transformer_runs.py data/transformers.csv            # about 6 minutes of a quiet core
+    OMP_NUM_THREADS=1 python tools/transformer_runs.py data/transformers.csv      # eight minutes of one core
 
-Each learns to name categories of tabletop objects (32 pixels a side), less eight that choose its rate; a row says how well its vectors
-retrieve the categories that it never saw: mAP, other views of the same object being junk. "tiles": the 16 tiles of 8 x 8 pixels of every
-picture change places; "pixels": the 64 pixels of every tile do. The order is drawn once for all pictures.
+Each learns to name categories of tabletop objects (32 pixels a side), less eight that choose its rate. A row says how well its vectors
+retrieve these eight ("validation") and the categories that nobody saw ("map"): mAP, other views of the same object being junk. A network's
+rate is the one with the best validation mAP after the last step, on plain pictures, as the mean of the seeds; the grid grows by factors of
+two until the best rate has a worse one on both sides. With it the network is trained on scrambled pictures, too: "tiles", the 16 tiles of
+8 x 8 pixels of every picture change places; "pixels", the 64 pixels of every tile do. The order is drawn once for all pictures.
+Finished runs are kept in FILE: a run that was stopped goes on.
 """
 
 import argparse
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +24,8 @@ from cbirkit import Ranking, datasets, evaluate
 from cbirkit.nets.conv5 import Conv5
 
 RATES = (1e-3, 2e-3, 4e-3)
-HEAD = ["network", "pictures", "seed", "rate", "step", "map"]
+RUN = ["network", "pictures", "seed", "rate"]
+HEAD = [*RUN, "step", "validation", "map"]
 CHECKPOINTS = (50, 100, 200)
 
 
@@ -49,8 +55,7 @@ def cnn():
     return nn.Sequential(Conv5(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-RUNS = [(name, layout) for layout in ("plain", "pixels", "tiles") for name in ("CNN", "ViT")]
-RUNS.append(("ViT, convolutional stem", "plain"))
+SCRAMBLED = [(name, layout) for layout in ("pixels", "tiles") for name in ("CNN", "ViT")]
 NETWORKS = {"CNN": cnn, "ViT": ViT, "ViT, convolutional stem": lambda: ViT("convolutions")}
 
 
@@ -76,53 +81,76 @@ def score(network, pixels, images):
     ranking = Ranking.from_distances(far, images.ids[asked], images.ids[other])
     truth = images.relevance(images[asked], images[other], by="label", junk="instance")
     network.train()
-    return evaluate(ranking, truth, metrics=["map"], n_bootstrap=0)["map"]
+    return round(evaluate(ranking, truth, metrics=["map"], n_bootstrap=0)["map"], 4)
 
 
-def trained(name, rate, seed, learned, judged, checkpoints):
-    """Yield (step, mAP) of one run: AdamW, a warm-up of 50 steps, then a constant rate."""
-    torch.manual_seed(seed)
-    (pixels, labels), network, draw = learned, NETWORKS[name](), np.random.RandomState(seed)
-    head = nn.Linear(network(pixels[:2]).shape[1], int(labels.max()) + 1)
-    optimiser = torch.optim.AdamW([*network.parameters(), *head.parameters()], weight_decay=0.05)
-    for step in range(1, checkpoints[-1] + 1):
-        optimiser.param_groups[0]["lr"] = rate * min(step / 50, 1)
-        batch = torch.from_numpy(draw.choice(len(pixels), 64, replace=False))
-        loss = F.cross_entropy(head(network(pixels[batch])), labels[batch])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step in checkpoints:
-            yield step, score(network, *judged)
+class Table:
+    """The finished runs, in a file from the first of them on."""
+
+    def __init__(self, file, seeds):
+        self.file, self.seeds = file, seeds
+        self.rows = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=HEAD)
+        self.close = datasets.close_ups(datasets.load_tabletop(), 32)
+        pixels = torch.from_numpy(np.stack(list(self.close))).permute(0, 3, 1, 2)
+        self.pixels = pixels.float() / 127.5 - 1
+
+    def validation(self, name, layout, rate):
+        """Train with every seed, where that was not done; the mean validation mAP after the last step."""
+        for seed in self.seeds:
+            run = (name, layout, seed, rate)
+            if not (self.rows[RUN] == [*run]).all(axis=1).any():
+                start = time.process_time()
+                made = pd.DataFrame([(*run, *row) for row in self.trained(*run)], columns=HEAD)
+                self.rows = pd.concat([self.rows, made]) if len(self.rows) else made
+                self.rows.to_csv(self.file, index=False)
+                print(*made.iloc[-1], f"{time.process_time() - start:.0f} s", flush=True)
+        mine = (self.rows[RUN[:2]] == [name, layout]).all(axis=1) & (self.rows["rate"] == rate)
+        return self.rows[mine & (self.rows["step"] == CHECKPOINTS[-1])]["validation"].mean()
+
+    def trained(self, name, layout, seed, rate):
+        """Yield (step, validation, map) of one run: AdamW, a warm-up of 50 steps, then a constant rate."""
+        close, pixels = self.close, scrambled(self.pixels, layout, seed)
+        test = ~close.column("seen_category")
+        held = np.random.RandomState(seed).permutation(np.unique(close.labels[~test]))[:8]
+        validate = np.isin(close.labels, held)
+        learn = np.flatnonzero(~validate & ~test & close.column("seen_instance"))
+        labels = torch.from_numpy(np.unique(close.labels[learn], return_inverse=True)[1])
+        torch.manual_seed(seed)
+        network, draw = NETWORKS[name](), np.random.RandomState(seed)
+        head = nn.Linear(network(pixels[:2]).shape[1], int(labels.max()) + 1)
+        both = [*network.parameters(), *head.parameters()]
+        optimiser = torch.optim.AdamW(both, weight_decay=0.05)
+        for step in range(1, CHECKPOINTS[-1] + 1):
+            optimiser.param_groups[0]["lr"] = rate * min(step / 50, 1)
+            batch = draw.choice(len(learn), 64, replace=False)
+            loss = F.cross_entropy(head(network(pixels[learn[batch]])), labels[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if step in CHECKPOINTS:
+                yield step, *(score(network, pixels[p], close[p]) for p in (validate, test))
 
 
 def run(arguments=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("file")
+    parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    close = datasets.close_ups(datasets.load_tabletop(), 32)
-    everything = torch.from_numpy(np.stack(list(close))).permute(0, 3, 1, 2).float() / 127.5 - 1
-    rows, rates = [], {}
-    for seed in options.seeds:
-        seen = np.unique(close.labels[close.column("seen_category")])
-        held = np.random.RandomState(seed).permutation(seen)[:8]
-        validate, test = np.isin(close.labels, held), ~close.column("seen_category")
-        learn = ~validate & ~test & close.column("seen_instance")
-        codes = torch.from_numpy(np.unique(close.labels[learn], return_inverse=True)[1])
-        for name, layout in RUNS:
-            pixels = scrambled(everything, layout, seed)
-            learned, hidden = (pixels[learn], codes), (pixels[test], close[test])
-            if name not in rates:  # chosen once, on validation categories and plain pictures
-                judged = pixels[validate], close[validate]
-                tried = [next(trained(name, r, seed, learned, judged, (100,)))[1] for r in RATES]
-                rates[name] = RATES[int(np.argmax(tried))]
-            for step, found in trained(name, rates[name], seed, learned, hidden, CHECKPOINTS):
-                rows.append((name, layout, seed, rates[name], step, round(found, 4)))
-            print(*rows[-1], flush=True)
-    pd.DataFrame(rows, columns=HEAD).to_csv(options.file, index=False)
+    table, best = Table(options.file, options.seeds), {}
+    for name in NETWORKS:
+        rates = [*RATES]
+        while True:
+            found = [table.validation(name, "plain", rate) for rate in rates]
+            place = int(np.argmax(found))
+            if 0 < place < len(rates) - 1:
+                break
+            rates = [rates[0] / 2, *rates] if place == 0 else [*rates, 2 * rates[-1]]
+        best[name] = rates[place]
+        print(name, dict(zip(rates, np.round(found, 4), strict=True)), flush=True)
+    for name, layout in SCRAMBLED:
+        table.validation(name, layout, best[name])
 
 
 if __name__ == "__main__":

@@ -368,7 +368,7 @@ for ax, (name, part) in zip(axes, wholes.items(), strict=True):
         ax.errorbar(one["difference"], np.arange(len(one)) + 0.22 * (mark - 1), xerr=bars, ls="none", capsize=2, **look)
     ax.axvline(0, color="0.4", lw=1)
     ax.set(title=f"{name}, {part}", xlabel="mAP, minus one size", yticks=range(len(one)), yticklabels=one["method"], ylim=(5.6, -0.6))
-axes[2].legend(frameon=False, fontsize=9)
+axes[0].legend(frameon=False, fontsize=9, loc="upper right")
 plots.show(plots.describe(fig, "Difference to one size of six methods in three searches, with intervals, for three draws."))
 
 # %% [markdown]
