@@ -21,6 +21,7 @@ ALL = {
     "better_probe": checks.check_better_probe,
     "rare_weights": checks.check_rare_weights,
     "better_ranking": checks.check_better_ranking,
+    "keep_samples": checks.check_keep_samples,
 }
 RIGHT = {
     name: answers for module in MODULES for name, answers in getattr(module, "RIGHT", {}).items()

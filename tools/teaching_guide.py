@@ -74,6 +74,9 @@ TEACHES = {
     "pointing_game": "maxima, and ties among them; when there is nothing to point at",
     "occlusion_map": "a mean over windows that overlap: sums and counts",
     "deletion_score": "does the network agree with the map? a curve and its area",
+    "sample_coverage": "balls around real pictures: what a generator misses; ties, copies, a k that is too large",
+    "copying_score": "is a sample nearer to the training pictures than a real one is? the statistic of Mann and Whitney",
+    "keep_samples": "which generated pictures are worth training on; open, judged by its result",
     "robust_recall": "the worst of several attacks, query by query",
 }
 

@@ -1,4 +1,4 @@
-"""Networks small enough to be trained in a notebook: `Conv5`, and the segmenter that is built on it."""
+"""Networks small enough to be trained in a notebook: `Conv5`, the segmenter built on it, a generator and its discriminator."""
 
 import dataclasses
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from .backbone import Backbone, load_into, read_weights, shipped
 from .preprocessing import Preprocessing
@@ -133,3 +134,65 @@ def thing_probabilities(network, image, device):
     scaling = dataclasses.replace(CONV5_PREPROCESSING, size=image.shape[:2])
     with torch.inference_mode():
         return network.to(device)(scaling.to_tensor([image], device)).sigmoid()
+
+
+class Generator(nn.Module):
+    """Noise and a class become a picture: three linear layers, batch normalisation and ReLU after the first two.
+
+    ``forward(noise, classes)`` maps (n, n_latent), float32, and (n,), int64, to pixels (n, n_pixels) in [0, 1].
+
+    References
+    ----------
+    Mirza and Osindero, "Conditional generative adversarial nets", 2014, arXiv 1411.1784: the class goes in beside the noise.
+
+    Examples
+    --------
+    >>> Generator(10, 64)(torch.zeros(2, 16), torch.tensor([0, 9])).shape
+    torch.Size([2, 64])
+    """
+
+    def __init__(self, n_classes, n_pixels, n_latent=16, n_hidden=128):
+        super().__init__()
+        self.classes = nn.Embedding(n_classes, 16)
+        layers = []
+        for n_in in (n_latent + 16, n_hidden):
+            layers += [nn.Linear(n_in, n_hidden, bias=False), nn.BatchNorm1d(n_hidden), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(n_hidden, n_pixels), nn.Sigmoid())
+
+    def forward(self, noise, classes):
+        return self.layers(torch.cat([noise, self.classes(classes)], dim=1))
+
+
+class Discriminator(nn.Module):
+    """How real a picture of a class looks: one number, above 0 for real. Every layer has spectral norm 1.
+
+    ``forward(pixels, classes)`` maps (n, n_pixels) in [0, 1] and (n,), int64, to (n,): ``gain * (w . h + e_class . h)`` of the features
+    h, which is the projection discriminator.
+
+    Parameters
+    ----------
+    gain : float
+        Lipschitz constant. Where all layers have norm 1, differences between pictures fade on their way to the margins of the hinge.
+
+    References
+    ----------
+    Miyato, Kataoka, Koyama and Yoshida, "Spectral normalization for generative adversarial networks", ICLR 2018, arXiv 1802.05957.
+    Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018, arXiv 1802.05637.
+
+    Examples
+    --------
+    >>> Discriminator(10, 64)(torch.zeros(2, 64), torch.tensor([0, 9])).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, n_classes, n_pixels, n_hidden=128, gain=12.0):
+        super().__init__()
+        self.gain = gain
+        layers = [spectral_norm(nn.Linear(n, n_hidden)) for n in (n_pixels, n_hidden)]
+        self.features = nn.Sequential(layers[0], nn.LeakyReLU(0.2), layers[1], nn.LeakyReLU(0.2))
+        self.real = spectral_norm(nn.Linear(n_hidden, 1))
+        self.classes = spectral_norm(nn.Embedding(n_classes, n_hidden))
+
+    def forward(self, pixels, classes):
+        h = self.features(2 * pixels - 1)  # (n, n_hidden)
+        return self.gain * (self.real(h)[:, 0] + (self.classes(classes) * h).sum(dim=1))
