@@ -404,9 +404,11 @@ class Block:
         """The block; and where that matters, with the less right last, and first, among items of equal distance."""
         yield self
         tied = self.distances[:, 1:] == self.distances[:, :-1]
-        for sign in (1, -1) if (tied & (self.gains[:, 1:] != self.gains[:, :-1])).any() else ():
-            order = np.lexsort((sign * self.gains, self.distances))
-            gains = np.take_along_axis(self.gains, order, axis=1)
+        rows = np.flatnonzero((tied & (self.gains[:, 1:] != self.gains[:, :-1])).any(axis=1))
+        for sign in (1, -1) if len(rows) else ():
+            order = np.lexsort((sign * self.gains[rows], self.distances[rows]))
+            gains = self.gains.copy()
+            gains[rows] = np.take_along_axis(gains[rows], order, axis=1)
             yield Block(gains, self.distances, self.relevance)
 
 

@@ -133,6 +133,4 @@ def holm(p_values):
     p_values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p_values, kind="stable")
     steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    out = np.empty_like(p_values)
-    out[order] = np.minimum(steps, 1.0)
-    return out
+    return np.minimum(steps, 1.0)[np.argsort(order)]

@@ -240,10 +240,9 @@ class ImageCollection:
 
     def _is_same(self, position, other, there):
         """Whether the image is one of another collection: the same file, contents or pixels."""
-        path = self.path(position)
         with suppress(ImageProblem):
-            same_file = path is not None and path == other.path(there)
-            same = same_file or self.digest(position) == other.digest(there)
+            same = self.path(position) == other.path(there) is not None
+            same = same or self.digest(position) == other.digest(there)
             return same or self._shows(position, other, there)
         return False
 
@@ -356,7 +355,8 @@ class ImageCollection:
             kind = "Group" if disjoint else "Stratified" if several else ""
             kind = getattr(model_selection, f"{kind}ShuffleSplit")
             splitter = kind(1, train_size=fraction, random_state=random_state)
-            return tuple(self[np.sort(p)] for p in next(splitter.split(self.ids, groups, groups)))
+            found = next(splitter.split(self.ids, groups, groups if disjoint else None))
+            return tuple(self[np.sort(part)] for part in found)
         values, parts = np.array([*map(text_of, self.column(by))]), [*map(text_of, parts)]
         if lost := set(parts) - {*values}:
             known = ", ".join(np.unique(values))
