@@ -6,8 +6,6 @@ from ipywidgets import Box, Dropdown, Label, Text, VBox
 from .collection_facts import Facts, paged
 from .widgets import Controls, Pager, TileGrid, button, labelled, reveal
 
-_ANY = 0  # place of "any value" in the menu of values
-
 
 class FilterRow(Controls, Box):
     """A menu of values, a field for a part of a name; and, without a fixed column, menus of columns and of orders.
@@ -64,7 +62,7 @@ class FilterRow(Controls, Box):
         offered = self._facts.values(column) if column else []
         self._values = [None, *(value for _, value in offered)]
         words = ["any value", *(words for words, _ in offered)]
-        _set(self._value, [(one, i) for i, one in enumerate(words)], _ANY)
+        _set(self._value, [(one, i) for i, one in enumerate(words)], 0)
         reveal(column, self._value)
 
     def _orders(self, sort_by):
@@ -86,7 +84,7 @@ class FilterRow(Controls, Box):
 
     def _tell(self):
         at, column = self._value.value, self._column.value
-        filters = () if at == _ANY else ((column, self._values[at]),)
+        filters = ((column, self._values[at]),) if at else ()  # the first is "any value"
         self._on_change(filters, self._name.value.strip(), self._sort.value or None)
 
 

@@ -235,6 +235,7 @@ class Judge:
         self.by, self.relevance = by, relevance
         known = ((), ()) if relevance is None else (relevance.query_ids, relevance.database_ids)
         self._rows, self._places = ({i: row for row, i in enumerate(ids)} for ids in known)
+        self._between = lru_cache(4)(self._relevance_between)  # takes 0.2 s for 100,000 images
 
     def verdicts(self, query, database, ids):
         """Judge the results of one query.
@@ -279,12 +280,18 @@ class Judge:
         if self.relevance is not None:
             row = self._rows.get(query.name)
             return None if row is None else self.relevance.select(np.array([row]))
-        alone, by = query.images[[query.name]], self.column(database)
-        if by not in alone.table or by not in database.table or is_missing(alone.table[by].iloc[0]):
+        relevance, row = self._between(query.images, database), query.images.positions([query.name])
+        if relevance is None or is_missing(query.images.column(self.column(database))[row[0]]):
             return None
-        if self.by is None and any(map(is_several, [*alone.table[by], *database.table[by]])):
-            return None
-        return alone.relevance(alone, database, by=by)
+        return relevance.select(row)
+
+    def _relevance_between(self, queries, database):
+        """The relevance between two collections by the column that decides; None where there is none."""
+        by = self.column(database)
+        known = by in queries.table and by in database.table
+        if known and self.by is None:
+            known = not any(map(is_several, [*queries.table[by], *database.table[by]]))
+        return queries.relevance(queries, database, by=by) if known else None
 
 
 # ---------------------------------------------------------------------- what is found
