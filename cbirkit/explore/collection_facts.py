@@ -93,9 +93,10 @@ class Facts:
                 raise ValueError(f"no image has {column} {told_value}; {self._there_are(column)}")
             keep &= passed
         if containing:
-            labels = self.table["label"].map(text_of) if "label" in self.table else ""
-            texts = self.table.index.to_series() + "\n" + labels
-            keep &= texts.str.contains(containing, case=False, regex=False).to_numpy()
+            texts = [pd.Series(self.images.ids, dtype=object)]
+            texts += [self.table["label"].map(text_of)] if "label" in self.table else []
+            how = {"case": False, "regex": False}
+            keep &= np.any([one.str.contains(containing, **how) for one in texts], axis=0)
         return keep
 
     def sorted_column(self, sort_by):
@@ -207,5 +208,4 @@ def paged(items, page, per_page, what):
 def _ranges(values):
     """Parts of about equal number, as {(lowest, highest): count}; all ends are values that occur."""
     parts = values.groupby(pd.qcut(values, _BINS, duplicates="drop"), observed=True)
-    ends = parts.agg(["min", "max", "size"]).itertuples(index=False)
-    return {(low, high): n for low, high, n in ends}
+    return {(a, b): n for a, b, n in parts.agg(["min", "max", "size"]).itertuples(index=False)}
