@@ -1,15 +1,17 @@
-"""Score maps of a similarity on more pictures than a notebook has time for: writes `data/explain.csv`, ten minutes of one core.
+"""Score maps of a similarity on more pictures than a notebook has time for: writes `data/explain.csv`, a quarter of an hour of one core.
 
     OMP_NUM_THREADS=1 python tools/explain_runs.py --realdata FOLDER
 
-The network is the frozen ``Deep("lite0")`` at 128 x 128. "validation": mosaics of four tabletop objects of 15 categories, on which the
-one setting of each method is chosen, by insertion minus deletion. "mosaic": the other categories, where the network's own first choice is right. "scenes": an
-object, and a tabletop scene that holds its category. "COCO": two photographs of one category, with masks, of which only numbers are kept.
+The network is the frozen ``Deep("lite0")`` at 128 x 128. "validation": mosaics of four tabletop objects of 15 categories, with every setting and
+both fills; the settings that are used below are chosen there by insertion minus deletion, with the blurred fill. "mosaic": the other categories, where the
+network's own first choice is right. "scenes": an object, and a tabletop scene that holds its category. "COCO": two photographs of one category, with
+masks, of which only numbers are kept. What is in the file is not made again: delete it to begin anew.
 """
 
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +24,18 @@ from cbirkit.encoders import Deep
 from cbirkit.images.files import read_image
 
 STEPS = 5
-TRIED = {  # method: its one setting, and the values tried on validation pairs
-    "occlusion": (explain.occlusion, {"cells": 6}, "window", (0.2, 0.3, 0.4)),
-    "RISE": (explain.rise, {"n_masks": 80}, "cells", (4, 6, 8)),
-    "integrated gradients": (explain.integrated_gradients, {"steps": 8}, "smooth", (0.03, 0.06, 0.1)),
-    "Grad-CAM": (explain.grad_cam, {}, None, (None,)),
-}  # fmt: skip
+TRIED = {  # method: the settings tried on validation pairs
+    "occlusion": [{"window": w, "cells": c} for w in (0.2, 0.3, 0.4) for c in (6, 9)],
+    "RISE": [{"n_masks": 80, "cells": c} for c in (4, 6, 8)],
+    "integrated gradients": [{"steps": 8, "smooth": s} for s in (0.03, 0.06, 0.1)],
+    "Grad-CAM": [{}],
+}
+MADE_BY = {
+    "occlusion": explain.occlusion,
+    "RISE": explain.rise,
+    "integrated gradients": explain.integrated_gradients,
+    "Grad-CAM": explain.grad_cam,
+}
 
 
 def mosaics(encoder, singles, rng, n):
@@ -107,16 +115,32 @@ def coco_pairs(folder, rng, n):
     return pairs
 
 
-def maps_of(encoder, query, image, rng, settings):
-    """(method, setting, map) of all methods and of the controls."""
-    for name, (method, how, setting, _) in TRIED.items():
-        for value in settings[name]:
-            more, seed = {} if setting is None else {setting: value}, int(rng.integers(2**31))
-            more |= {"random_state": seed} if method is explain.rise else {}
-            yield name, value, method(encoder, query, image, **how, **more)
-    noise = rng.normal(size=image.shape[:2])
-    yield from [("centre prior", None, explain.centre_prior(image)), ("random pixels", None, noise)]
-    yield "random blobs", None, gaussian_filter(noise, min(noise.shape) / 10)
+def maps_of(encoder, query, image, rng, settings, fill):
+    """(method, setting, map) of all methods; of the controls and of Grad-CAM, which has no fill, with the first fill only."""
+    for name, method in MADE_BY.items():
+        for setting in settings[name]:
+            seed = int(rng.integers(2**31))
+            more = {"random_state": seed} if name == "RISE" else {}
+            more |= {} if name == "Grad-CAM" else {"fill": fill}
+            if more or fill == explain.FILLS[0]:
+                told = ", ".join(f"{key} {value}" for key, value in setting.items())
+                yield name, told, method(encoder, query, image, **setting, **more)
+    if fill == explain.FILLS[0]:
+        noise = rng.normal(size=image.shape[:2])
+        yield from [("centre prior", "", explain.centre_prior(image)), ("random pixels", "", noise)]
+        yield "random blobs", "", gaussian_filter(noise, min(noise.shape) / 10)
+
+
+def best(table, name, fill):
+    """The setting of a method that validation chooses, alone in a list."""
+    if len(TRIED[name]) == 1:
+        return TRIED[name]
+    mine = table[
+        (table["method"] == name) & (table["fill"] == fill) & (table["pictures"] == "validation")
+    ]
+    gain = (mine[f"insertion {fill}"] - mine[f"deletion {fill}"]).groupby(mine["pair"])
+    per_setting = np.array([values.to_numpy() for _, values in gain])  # (pairs, settings)
+    return [TRIED[name][int(per_setting.mean(axis=0).argmax())]]
 
 
 def scored(encoder, pair, query, saliency):
@@ -148,38 +172,30 @@ parser.add_argument("--out", type=Path, default=Path("data/explain.csv"))
 asked = parser.parse_args()
 encoder = Deep("lite0", size=128, resize="squash", device="cpu")
 singles, scenes = datasets.load_tabletop(), datasets.load_tabletop("scenes")
-test, settings, rows = (
-    singles.column("seen_category"),
-    {name: how[3] for name, how in TRIED.items()},
-    [],
-)
-made = {("validation", 0): lambda rng: mosaics(encoder, singles[~test], rng, 8)}
-made |= {
-    ("mosaic", seed): lambda rng: mosaics(encoder, singles[test], rng, 12) for seed in (0, 1, 2)
+test = singles.column("seen_category")
+blur = explain.FILLS[0]
+parts = [("validation", 0, fill) for fill in explain.FILLS]
+parts += [*(("mosaic", seed, blur) for seed in (0, 1, 2)), ("scenes", 0, blur), ("COCO", 0, blur)]
+make = {
+    "validation": lambda rng: mosaics(encoder, singles[~test], rng, 8),
+    "mosaic": lambda rng: mosaics(encoder, singles[test], rng, 12),
+    "scenes": lambda rng: scene_pairs(singles, scenes, rng, 20),
+    "COCO": lambda rng: coco_pairs(asked.realdata / "m_coco131", rng, 20),
 }
-made |= {
-    ("scenes", 0): lambda rng: scene_pairs(singles, scenes, rng, 20),
-    ("COCO", 0): lambda rng: coco_pairs(asked.realdata / "m_coco131", rng, 20),
-}
-for (pictures, seed), make in made.items():
-    rng = np.random.default_rng(seed)
-    for number, pair in enumerate(make(rng)):
+table = pd.read_csv(asked.out) if asked.out.exists() else None
+for part in parts:
+    pictures, seed, fill = part
+    if table is not None and (table[["pictures", "seed", "fill"]] == list(part)).all(axis=1).any():
+        continue
+    settings = TRIED if pictures == "validation" else {n: best(table, n, fill) for n in TRIED}
+    rng, rows, begun = np.random.default_rng(seed), [], time.perf_counter()
+    for number, pair in enumerate(make[pictures](rng)):
         query = explain.embedding(encoder, pair[0])
-        for method, value, saliency in maps_of(encoder, query, pair[1], rng, settings):
-            head = {
-                "pictures": pictures,
-                "seed": seed,
-                "pair": number,
-                "method": method,
-                "setting": value,
-            }
-            rows.append(head | scored(encoder, pair, query, saliency))
-    table = pd.DataFrame(rows)
-    table.to_csv(asked.out, index=False, float_format="%.4f", lineterminator="\n")
-    if pictures == "validation":
-        table["chosen by"] = table["insertion blur"] - table["deletion blur"]
-        best = table.dropna(subset="setting").groupby(["method", "setting"])["chosen by"].mean()
-        settings |= {
-            name: (TRIED[name][3][int(np.argmax(best[name]))],) for name in best.index.levels[0]
-        }
-    print(pictures, seed, settings, file=sys.stderr, flush=True)
+        for method, setting, saliency in maps_of(encoder, query, pair[1], rng, settings, fill):
+            row = dict(zip(("pictures", "seed", "fill"), part, strict=True))
+            row |= {"pair": number, "method": method, "setting": setting}
+            rows.append(row | scored(encoder, pair, query, saliency))
+    whole = pd.concat([table, pd.DataFrame(rows)])
+    whole.to_csv(asked.out, index=False, float_format="%.4f", lineterminator="\n")
+    table = pd.read_csv(asked.out)
+    print(*part, f"{time.perf_counter() - begun:.0f} s", settings, file=sys.stderr, flush=True)
