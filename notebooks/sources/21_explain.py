@@ -8,7 +8,7 @@
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
-# Previous: 20_incremental (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
+# Previous: 20_incremental (still to come), then [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -842,7 +842,9 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 #
 # Geirhos et al. (2020), *Shortcut learning in deep neural networks*, Nature Machine Intelligence,
 # [arXiv:2004.07780](https://arxiv.org/abs/2004.07780): stickers in the wild.
+# Adebayo et al. (2018), [arXiv:1810.03292](https://arxiv.org/abs/1810.03292), and Petsiuk et al. (2018),
+# [arXiv:1806.07421](https://arxiv.org/abs/1806.07421), from above.
 #
 # <!-- links:start -->
-# Previous: 20_incremental (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
+# Previous: 20_incremental (still to come), then [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
 # <!-- links:end -->
