@@ -83,11 +83,6 @@ def near_the_mean(real, labels, samples, sample_labels):
     return cdist(samples, means).argmin(axis=1) == sample_labels
 
 
-def two_of_three(real, labels, samples, sample_labels):
-    nearest = np.argsort(cdist(samples, real), axis=1)[:, :3]
-    return (labels[nearest] == sample_labels[:, None]).sum(axis=1) >= 2
-
-
 RIGHT = {
     "sample_coverage": (
         coverage_by_loop,
@@ -104,7 +99,7 @@ RIGHT = {
     "keep_samples": (
         agreeing,
         near_the_mean,
-        two_of_three,
+        lambda *a: np.array(near_the_mean(*a)),
         lambda *a: agreeing(*a).tolist(),
         lambda *a: torch.from_numpy(agreeing(*a)),
     ),
