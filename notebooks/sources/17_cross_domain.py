@@ -134,7 +134,7 @@ pd.DataFrame({"mAP": {f"{a} → {b}": scores.mean() for (a, b), scores in plain.
 #
 # $$C \mapsto (1 - \alpha)\, C + \alpha\, \tfrac{\operatorname{tr} C}{d}\, I$$
 #
-# At $\alpha = 1$ CORAL is mean centring. **AdaBN** and **DANN** work inside a network; they come below.
+# At $\alpha = 1$ CORAL is mean centring. **AdaBN** and **DANN** change or train a network; they come in extra sections.
 
 # %%
 chains = [["drawing", "network", "− mean of\ndrawings"], ["photos", "network", "− mean of\nphotos"]]
@@ -257,8 +257,8 @@ table.round(3)
 # | one common mean, a mean per domain | stored ones | yes | no |
 # | CORAL | stored ones | yes | of stored ones, to choose α |
 # | AdaBN (extra, below) | stored ones | its control: yes | no |
-# | head on photographs, DANN (below) | DANN: held-out ones | no | of photographs; of held-out sketches, to choose λ and when to stop |
-# | head on both (below) | held-out ones | no | of both domains |
+# | head on photographs, DANN (extra, below) | DANN: held-out ones | no | of photographs; of held-out sketches, to choose λ and when to stop |
+# | head on both (extra, below) | held-out ones | no | of both domains |
 #
 # The control matters: **one common mean knows nothing of domains**. What it gains over "nothing" is only that vectors
 # of one network share a large mean. Alignment is what a mean per domain gains over that control.
@@ -458,7 +458,8 @@ mixed.round(3)
 # %% [markdown]
 # For night pictures a mean per domain cures most of it, for clay less. **For drawings it does not**: nearly all neighbours
 # still are drawings, since drawings differ from photographs in more than a mean. The remedy is to search each domain by
-# itself, and merge the lists by rank: half of the ten are photographs then by construction. What does it find?
+# itself, and merge the lists by rank: half of the ten are photographs then by construction. What does it find? (A score
+# for such galleries is Exercise 2.)
 
 # %% tags=["claim"]
 ranking, relevance = ranked(*domain_means(a.vectors[~stored], a.vectors[stored], b.vectors[stored]), *known)
@@ -467,10 +468,8 @@ in_mixed = nearest_ten(sides["drawing"], sides["photo"], "a mean per domain")[1]
 assert merged > in_mixed + 0.1
 Markdown(f"Relevant photographs among ten results: {in_mixed:.2f} in the mixed list, {merged:.2f} with five of each domain.")
 
-# %% [markdown]
-# A score for such galleries is Exercise 2.
-#
-# ### Labels: a head, an adversary, and both
+# %% [markdown] tags=["extra"]
+# ### Labels: a head, an adversary, and both (extra)
 #
 # **DANN** (Ganin et al. 2016, *JMLR* 17(59), [arXiv:1505.07818](https://arxiv.org/abs/1505.07818)) trains a head on the
 # labels of *photographs*, and a second classifier that tells drawings from photographs. The gradient of the second is
@@ -479,7 +478,7 @@ Markdown(f"Relevant photographs among ten results: {in_mixed:.2f} in the mixed l
 # the upper bound.
 
 
-# %%
+# %% tags=["extra"]
 class Reverse(torch.autograd.Function):
     """The identity, whose gradient is turned round and multiplied by `strength`."""
 
@@ -492,7 +491,7 @@ class Reverse(torch.autograd.Function):
     def backward(ctx, gradient):
         return -ctx.strength * gradient, None
 
-# %%
+# %% tags=["extra"]
 def three_parts(n_classes, seed):
     """Head from 256 to 64 dimensions, classifier of labels, classifier of domains (the critic)."""
     torch.manual_seed(seed)
@@ -500,7 +499,7 @@ def three_parts(n_classes, seed):
     return torch.nn.ModuleList([torch.nn.Linear(256, 64, bias=False), torch.nn.Linear(64, n_classes, bias=False), critic])
 
 
-# %%
+# %% tags=["extra"]
 def train_head(photos, labels, drawings, strength=0.0, of_drawings=None, seed=SEED):
     """Heads (256, 64) after 100, 200, 300 and 400 steps, from vectors (n, 256), labels (n,), drawings (m, 256)."""
     head, classifier, critic = parts = three_parts(int(max(labels)) + 1, seed)
@@ -518,13 +517,13 @@ def train_head(photos, labels, drawings, strength=0.0, of_drawings=None, seed=SE
     return kept
 
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # On PACS, sketches and photographs. Of each class 12 images of a domain are to learn from, 8 are held out to choose
 # $\lambda$ and when to stop (for every head), and 12 are queries or database. All vectors are centred by the domain's
 # mean over the 12. The learning rate was fixed beforehand, for the control, on cartoons.
 
 
-# %%
+# %% tags=["extra"]
 def thirds(name):
     """Of one domain of PACS: centred vectors, classes as numbers, and the part of each image (0, 1, 2)."""
     order, here = rng.permutation(224), domain == name
@@ -536,7 +535,7 @@ def thirds(name):
 
 sketch, picture = thirds("sketch"), thirds("photo")
 
-# %%
+# %% tags=["extra"]
 def head_score(weights, part, classes=range(7)):
     """Average precision of each sketch of some classes, in the photographs of a part."""
     a = Side(sketch[0] @ weights, sketch[1], unknown[:224], ~((sketch[2] == part) & np.isin(sketch[1], list(classes))))
@@ -544,7 +543,7 @@ def head_score(weights, part, classes=range(7)):
     return search(a, b, nothing)
 
 
-# %%
+# %% tags=["extra"]
 def stopped(*given, seed=SEED):
     """The head of a run that is best on the held-out part."""
     return max(train_head(*given, seed=seed), key=lambda weights: head_score(weights, 1).mean())
@@ -558,7 +557,7 @@ for strength in (0.01, 0.03, 0.1, 0.3, 1.0):
 best = max(tried, key=tried.get)
 print("λ on held-out images:", {strength: round(score, 3) for strength, score in tried.items()}, "chosen:", best)
 
-# %%
+# %% tags=["extra"]
 few, of_few = (pd.Series(each).groupby(each).cumcount().to_numpy() < 6 for each in (labels, of_sketches))
 KINDS = {"control: head on photographs": (photos, labels, sketches), f"DANN, λ = {best}": (photos, labels, sketches, best)}
 KINDS["head on both, as many labels"] = (photos[few], labels[few], sketches[of_few], 0.0, of_sketches[of_few])
@@ -567,11 +566,11 @@ trained = {kind: [stopped(*given, seed=seed) for seed in range(SEED, SEED + 3)] 
 principal = np.linalg.svd(np.vstack([photos, sketches]), full_matrices=False)[2][:64].T
 trained = {"no head": [np.eye(256)] * 3, "no head, PCA to 64": [principal] * 3} | trained
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # The last column asks whether the clouds overlap: how often does a fresh linear classifier, which learned on the
 # held-out part, tell sketches from photographs? (0.5: never better than by chance.)
 
-# %%
+# %% tags=["extra"]
 def told_apart(weights):
     """Accuracy of telling the domains apart, on the third part."""
     rows = [side[0][side[2] == part] @ weights for part in (1, 2) for side in (sketch, picture)]
@@ -587,7 +586,7 @@ heads["mean"] = heads.mean(axis=1)
 heads["domains told apart"] = [np.mean([told_apart(weights) for weights in runs]) for runs in trained.values()]
 heads.round(3)
 
-# %% tags=["claim"]
+# %% tags=["claim", "extra"]
 control, dann, as_many, both = (np.mean(results[kind], axis=0) for kind in KINDS)  # of each query, over three runs
 assert both.mean() > max(control.mean(), dann.mean()) + 0.15
 assert as_many.mean() > max(control.mean(), dann.mean()) + 0.1
@@ -596,7 +595,7 @@ codes = sketch[1][sketch[2] == 2]
 low, high = interval(bootstrap_means((dann - control)[:, None], codes, 2000, 0))
 Markdown(f"DANN − control: {(dann - control).mean():+.3f}, 95 % interval over classes from {low[0]:+.3f} to {high[0]:+.3f}.")
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # A single run of DANN can beat "no head" and look like a success. The control beats "no head" as well, by labels alone,
 # and what the adversary adds to it cannot be told from 0. Where the held-out images choose the smallest λ, DANN is nearly
 # its control. This is a small DANN on frozen vectors; it shows nothing about a large one. Even where the clouds overlap,
