@@ -46,7 +46,7 @@ TEACHES = {
     "map_at_r": "the score of metric learning, and why it stops at R",
     "semi_hard": "which triplets teach; masks in three dimensions",
     "triplet_gradient": "what pulls and what pushes, by hand",
-    "masked_nt_xent": "a softmax over others, with a mask; sums of exponentials that do not overflow",
+    "masked_nt_xent": "a softmax over others, without false negatives; sums of exponentials that do not overflow",
     "effective_rank": "singular values and their entropy: collapse that a deviation does not show",
     "attention_pooling": "scores, weights, a weighted mean; softplus that does not overflow; padding",
     "pointing": "a score for where a map looks: ties, empty masks, centres of cells",

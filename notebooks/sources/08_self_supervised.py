@@ -18,8 +18,7 @@
 # - **write** NT-Xent, the loss of SimCLR, and **train** a network with it on images without labels;
 # - **judge** the result on new objects and new categories, against random weights, colour and a supervised network;
 # - **recognise** a collapsed embedding, and **say** what prevents it where there are no negatives;
-# - **measure** what an augmentation teaches, and what it makes the network forget;
-# - **count** how many labels a representation saves.
+# - **measure** what an augmentation teaches, and what it makes the network forget.
 
 # %%
 import matplotlib.pyplot as plt
@@ -31,7 +30,7 @@ from safetensors.numpy import load_file
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
@@ -48,8 +47,8 @@ torch.set_num_threads(1)
 #
 # The images are close-ups of the rendered objects of [notebook 03](03_cnn_features.ipynb): everyday objects from
 # several sides, in changing light and before changing backgrounds. From 37 categories the network gets the images
-# **without their labels**. Twelve other categories are for validation. The test are 15 more, of which nothing has been
-# seen: new objects of new categories. (The boxes that the close-ups were cut by are the renderer's; with photographs a
+# **without their labels**. Twelve other categories are for validation. Fifteen more are the test categories: new
+# objects of new kinds. (The boxes that the close-ups were cut by are the renderer's; with photographs a
 # detector would have to give them.)
 
 # %%
@@ -65,6 +64,9 @@ print(f"{len(unlabelled)} images to learn from; test: {len(queries)} queries, {l
 # The task that the network sets itself: change each image twice, at random, and **find the two copies of one image
 # among the copies of many**. Where a copy was cut out, and what colour the light was made, does not tell which image it
 # comes from. So the network learns to ignore both, and to see what is left.
+#
+# A crop keeps 20 to 100 % of the area, half of the copies are mirrored, `colour` multiplies brightness, contrast and
+# saturation by 0.6 to 1.4 each, `tint` each of the three channels by its own 0.7 to 1.3, and one copy in five is grey.
 
 # %%
 change = learning.Augmentation(crop=(0.2, 1.0), colour=0.4, tint=0.3, grey=0.2, views=2)
@@ -100,11 +102,12 @@ plots.show(plots.describe(fig, f"{len(large)} objects, and two changed copies of
 #
 # **SimCLR** (Chen et al. 2020, *ICML*, [arXiv:2002.05709](https://arxiv.org/abs/2002.05709)): a backbone gives each view
 # a vector $h$ of shape $(96,)$, a small **projection** of two layers turns it into $z$ of shape $(64,)$, scaled to
-# length 1. The loss sees $z$ only. After training the projection is thrown away, and $h$ is the embedding.
+# length 1. The loss sees $z$ only. All views go through the same weights. After training
+# the projection is thrown away, and $h$ is the embedding.
 
 # %%
-chains = [["image", f"{name}\nview", "backbone:\nh", "projection:\nz"] for name in ("first", "second")]
-plots.show(plots.pipeline(chains, ["the same\nimage?"]))
+starts = [["one\nimage", "first\nview"], ["the same\nimage", "second\nview"], ["another\nimage", "a view"]]
+plots.show(plots.pipeline([[*start, "backbone:\nh", "projection:\nz"] for start in starts], ["which is\nthe partner?"]))
 
 # %% [markdown]
 # A batch of $n$ images has $2n$ views. View $i$ has one partner $p(i)$, the other view of its image. With the
@@ -113,7 +116,7 @@ plots.show(plots.pipeline(chains, ["the same\nimage?"]))
 # $$\ell_i = -\log \frac{\exp\big(z_i \cdot z_{p(i)} / \tau\big)}{\sum_{j \ne i} \exp\big(z_i \cdot z_j / \tau\big)}$$
 #
 # It is a classification: of all $2n - 1$ others, which is my partner? All others are **negatives**, even another
-# picture of the same object: without labels nobody knows. A small $\tau$ makes the nearest negatives count most.
+# picture of the same object, a **false negative**: without labels nobody knows. A small $\tau$ makes the nearest negatives count most.
 #
 # ## Build it
 #
@@ -130,21 +133,23 @@ def nt_xent(first, second, temperature):
     return F.cross_entropy(similarities.masked_fill(itself, -torch.inf), partner)
 
 
-first, second = torch.randn(2, 48, 64, generator=torch.Generator().manual_seed(SEED))
+first, second = torch.randn(2, 96, 64, generator=torch.Generator().manual_seed(SEED))
 ours = nt_xent(first, second, 0.2)
-library = losses.NTXentLoss(temperature=0.2)(torch.cat([first, second]), torch.arange(48).repeat(2))
+library = losses.NTXentLoss(temperature=0.2)(torch.cat([first, second]), torch.arange(96).repeat(2))
 assert torch.isclose(ours, library) and torch.isclose(ours, learning.nt_xent(first, second, 0.2))
-print(f"ours {ours:.5f}, library {library:.5f}; by guessing, the logarithm of the number of others: {np.log(95):.2f}")
+print(f"ours {ours:.5f}, library {library:.5f}; if all others were equally similar: log(191) = {np.log(191):.2f}")
 
 # %% [markdown]
+# (Random $z$ score worse than "all alike": a low temperature makes their chance differences count.)
+#
 # ### The loop
 #
 # A small network, five blocks of convolution from random weights, at 32 pixels. `learning.contrastive_loss` is the loss
-# above and notes two numbers besides: the fraction of views whose nearest other *is* their partner (`found`), and the
-# mean distance of two $z$ in a batch (`spread`).
+# above, and notes the fraction of views whose nearest other *is* their partner (`found`).
 
 # %%
-random_weights = Deep("conv5", weights=None, size=64, device="cpu", random_state=SEED)  # crops are cut from 64 pixels
+random_weights = Deep("conv5", weights=None, size=64, device="cpu", random_state=SEED)
+PREPROCESSING = random_weights.preprocessing  # images of 64 pixels, from which views of 32 are made
 
 
 def projection(n_out=64, n_hidden=96, n_in=96):
@@ -155,6 +160,7 @@ def projection(n_out=64, n_hidden=96, n_in=96):
 
 def embed(network, pixels):
     """Pixels (2n, 3, 32, 32) -> z (2n, 64)."""
+    assert pixels.shape[-2:] == (32, 32)
     h = network["backbone"](pixels).mean(dim=(2, 3))  # (2n, 96)
     return network["projection"](h)
 
@@ -168,7 +174,7 @@ curve = []
 
 def batches_of(number, batch_size=96):
     """Batches of changed copies; every image is its own class."""
-    kwargs = {"preprocessing": random_weights.preprocessing, "augment": views, "progress": False}
+    kwargs = {"preprocessing": PREPROCESSING, "augment": views, "progress": False}
     kwargs |= {"batch_size": batch_size, "random_state": 10 * SEED + number}
     return learning.ImageBatches(unlabelled, range(len(unlabelled)), **kwargs)
 
@@ -195,10 +201,17 @@ def search_with(vectors, queries, database, by="label"):
 
 
 # %%
-def validation_map(encoder):
-    """mAP by category on the validation categories."""
+def z_of(modules, images):
+    """z of images, scaled to length 1, (n, 64)."""
+    h = encoder_now(modules).set_params(normalise=False).transform(images)
+    with torch.no_grad():
+        return F.normalize(modules["projection"].eval()(torch.from_numpy(h)))
+
+
+def validation_map(encode):
+    """mAP by category on the validation categories, of a function from images to vectors."""
     parts = validation.split()
-    ranking, truth = search_with([encoder.transform(part) for part in parts], *parts)
+    ranking, truth = search_with([encode(part) for part in parts], *parts)
     return evaluate(ranking, truth, metrics=["map"], groups=None, n_bootstrap=0)["map"]  # a curve, no interval
 
 
@@ -208,14 +221,15 @@ def train_part(number, rate, steps=120):
     history = learning.train(
         network, batches_of(number), loss, steps=steps, schedule="cosine", learning_rate=rate, random_state=number, device="cpu"
     )
-    rows = history.table[["step", "loss", "found", "spread"]].assign(validation=np.nan)
+    rows = history.table[["step", "loss", "found"]].assign(validation=np.nan)
     rows["step"] += steps * len(curve)
-    rows.loc[rows.index[-1], "validation"] = validation_map(encoder_now(network))
+    rows.loc[rows.index[-1], "validation"] = validation_map(encoder_now(network).transform)
     curve.append(rows)
 
 
 # %%
-at_start = validation_map(encoder_now(network))
+untrained = encoder_now(network)  # a copy, at 32 pixels
+at_start = validation_map(untrained.transform)
 train_part(0, rate=3e-3)
 
 # %%
@@ -231,6 +245,8 @@ fig, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
 for ax, name, words in zip(axes, ("loss", "found"), ("NT-Xent", "fraction of partners found"), strict=False):
     ax.plot(whole["step"], whole[name], "o-", color=plots.style.BLUE)
     ax.set(xlabel="step", ylabel=words, ylim=0)
+axes[0].axhline(np.log(2 * 96 - 1), color=plots.style.GREY, ls=":")  # all others equally similar
+axes[1].axhline(1 / (2 * 96 - 1), color=plots.style.GREY, ls=":")
 axes[2].plot([0, *judged["step"]], [at_start, *judged["validation"]], "s-", color=plots.style.VERMILLION)
 axes[2].set(xlabel="step", ylabel="validation mAP", ylim=(0, 0.15))
 at_end = judged["validation"].iloc[-1]
@@ -238,9 +254,11 @@ plots.show(plots.describe(fig, f"Loss, fraction found and validation mAP while t
 
 # %% tags=["claim"]
 assert whole["loss"].iloc[-1] < whole["loss"].iloc[0] - 0.5
-assert at_end > at_start + 0.02
+assert at_end > at_start + 0.01
 
 # %% [markdown]
+# (Dotted: guessing.) The validation curve still rises at the end: longer training would help.
+#
 # ## Measure it
 #
 # Now the test, once: 15 categories that nobody trained on or chose by. **By object**, the right answers are other views
@@ -254,15 +272,10 @@ sharp = datasets.close_ups(world[is_test], 96)
 sharp_parts = sharp.split()
 
 
-def z_of(modules, images):
-    """z of images, scaled to length 1, (n, 64)."""
-    h = encoder_now(modules).set_params(normalise=False).transform(images)
-    with torch.no_grad():
-        return F.normalize(modules["projection"].eval()(torch.from_numpy(h)))
-
-
 # %%
-encode = {"random weights": random_weights.set_params(size=32).transform, "colour histogram": ColorHistogram().transform}
+noise = np.random.RandomState(SEED)
+encode = {"random order": lambda images: noise.randn(len(images), 64), "random weights": untrained.transform}
+encode["colour histogram"] = ColorHistogram().transform
 encode |= {"SimCLR": learned.transform, "SimCLR, projection z": lambda images: z_of(network, images)}
 vectors = {name: [function(part) for part in (queries, database)] for name, function in encode.items()}
 lite0 = Deep("lite0", size=96, resize="squash", device="cpu")
@@ -309,17 +322,20 @@ assert gains["by object", "colour histogram"][0] > 0
 assert max(gains[task, "lite0 (labels of ImageNet)"][2] for task in TASKS) < -0.1
 
 # %% [markdown]
-# From images alone the network has learned something that holds for categories it never met: by category it is ahead of
-# its own random weights and of colour. By object the gain over random weights is small; look at its interval before you
-# believe in it. And it is **far** behind `lite0`, which is larger, and saw a thousand times as many images, and labels.
-# This does not prove that labels are needed: with enough images and steps, self-supervised networks come level with
-# supervised ones (DINOv2: Oquab et al. 2024, *TMLR*, [arXiv:2304.07193](https://arxiv.org/abs/2304.07193)). It says what
-# one minute gives.
+# Was your order right? By category the colour histogram is no better than a random order: colour was drawn independently of
+# the category. There SimCLR is ahead of it and of its own random weights: from images alone the network has learned
+# something that holds for categories it never met. By object it is ahead of colour, but where the interval contains 0,
+# no gain over random weights can be claimed. This is one training; `docs/claims.md` has two more seeds.
 #
-# On ImageNet, Chen et al. found $h$ far better than $z$. Here the two are close. One possible reason: in these pictures
-# colour and light are drawn independently of the category, so nothing is lost by ignoring them.
+# And it is **far** behind `lite0`, which is larger, and saw a thousand times as many images, and labels. This does not
+# prove that labels are needed: with enough images and steps, self-supervised networks come level with supervised ones
+# (DINOv2: Oquab et al. 2024, *TMLR*, [arXiv:2304.07193](https://arxiv.org/abs/2304.07193)). It says what one minute gives.
 #
-# The failures, chosen blindly: the three queries at the quarters of average precision.
+# On ImageNet, Chen et al. found $h$ far better than $z$. Here it is not: by object $z$ is even a little ahead. One possible
+# reason: with colours and light drawn at random, nothing is lost by ignoring them.
+#
+# The failures, chosen blindly: the queries at the quarters of average precision. The first results share colours and the
+# look of the ground with the query rather than its shape.
 
 # %%
 ranking, truth = search_with(vectors["SimCLR"], queries, database)
@@ -369,7 +385,7 @@ def run_simsiam(name, steps=100):
     modules["predictor"].requires_grad_(name != "no predictor")
     kwargs = {"steps": steps, "learning_rate": 3e-3, "random_state": SEED, "device": "cpu", "progress": False}
     history = learning.train(modules, batches_of(9, batch_size=64), simsiam_loss(**versions[name]), **kwargs)
-    siamese[name] = {"network": modules, "curve": history.table, "validation": validation_map(encoder_now(modules))}
+    siamese[name] = {"network": modules, "curve": history.table}
 
 
 # %%
@@ -392,12 +408,12 @@ ends = {name: found["curve"].iloc[-1] for name, found in siamese.items()}
 plots.show(plots.describe(fig, "; ".join(f"{name}: deviation {end['deviation']:.2f}" for name, end in ends.items())))
 
 # %%
-by_run = {"before training": {"validation mAP": at_start}}
+by_run = {"before training": {"mAP of h": at_start}}
 for name, found in siamese.items():
-    by_run[name] = {"loss": ends[name]["loss"], "deviation": ends[name]["deviation"], "validation mAP": found["validation"]}
-labels = validation.column("label")
-chance = np.mean([(labels == label).mean() for label in labels])
-print(f"validation mAP by chance: about {chance:.3f}")
+    scores = {"mAP of h": validation_map(encoder_now(found["network"]).transform)}
+    scores["mAP of z"] = validation_map(lambda images, modules=found["network"]: z_of(modules, images))
+    by_run[name] = {"loss": ends[name]["loss"], "deviation of z": ends[name]["deviation"]} | scores
+by_run["random order"] = {"mAP of h": np.mean([validation_map(lambda images: noise.randn(len(images), 64)) for _ in range(20)])}
 pd.DataFrame(by_run).T.round(3)
 
 # %% tags=["claim"]
@@ -407,19 +423,19 @@ assert max(end["loss"] for end in collapsed) < ends["both"]["loss"] - 0.05
 
 # %% [markdown]
 # The two collapsed runs have the *better* loss, all but −1: every view agrees with its partner, since all views are alike.
-# So **never judge such a training by its loss**; watch the deviation, or the effective rank of Exercise 2. The search does
-# not give the collapse away: tiny differences have an order, too, and here it is about as good as that of random
-# weights. Note as well that to prevent collapse is not yet to learn: 100 steps with both parts give no better search than
-# none. (The papers train for hundreds of epochs.)
+# So **without negatives, never judge a training by its loss**; watch the deviation, or the effective rank of Exercise 1.
+# (With negatives a collapse does show: NT-Xent then stays at $\log(2n - 1)$.) The search hardly gives it away. The
+# loss acts on $z$, the search uses $h$, which need not have collapsed; and tiny differences of $z$ have an order, too.
 #
-# BYOL itself keeps the target still in another way: it is a slow moving average of the network. **DINO** (Caron et al.
-# 2021, *ICCV*, [arXiv:2104.14294](https://arxiv.org/abs/2104.14294)) does so, too, and prevents collapse by centring and
-# sharpening what it predicts.
+# To prevent collapse is not yet to learn: compare the first two rows. (The papers train for hundreds of epochs.) BYOL has
+# a predictor and a stop-gradient as well; its target comes from a slow moving average of the network. **DINO** (Caron
+# et al. 2021, *ICCV*, [arXiv:2104.14294](https://arxiv.org/abs/2104.14294)) keeps such an average, too, as a teacher, and
+# prevents collapse by centring and sharpening the teacher's outputs.
 #
 # ## Real photographs: what does it learn, and what does it forget?
 #
 # In our longer run, `tools/self_supervised_runs.py` trained the same network on 5,602 photographs of many subjects,
-# without labels (cost and command in `data/README.md`). The temperature was chosen on two sets, clothing and satellite
+# without labels: views of 48 pixels, 1,000 steps (cost and command in `data/README.md`). The temperature, 0.1, was chosen on two sets, clothing and satellite
 # images. Flowers and land use seen from the air (UC Merced) are the test; none of the photographs is from
 # their sources, though a few may show flowers. Column "labels seen" says who has seen labels.
 
@@ -456,9 +472,10 @@ differences = {
 pd.Series({key: interval_of(values) for key, values in differences.items()}, name="SimCLR is ahead by").to_frame()
 
 # %% [markdown]
-# Aerial images, which differ by texture and layout, gain much, though few of the photographs were taken from the air.
-# (Five classes of flowers are few: their interval is rough.) **On flowers the network is behind the colour histogram, and
-# behind its own random weights.** It did not fail to learn. It learned what it was told: that colour does not matter.
+# Aerial images, which differ by texture and layout, gain much, though few of the photographs were taken from the air. **On
+# flowers the network is no better than its own random weights, and behind the colour histogram.** Most of the difference
+# is sunflowers; with five classes, the interval is rough. One explanation: it learned to ignore colour. The next section
+# tests that.
 #
 # ### What an augmentation teaches
 #
@@ -468,17 +485,22 @@ pd.Series({key: interval_of(values) for key, values in differences.items()}, nam
 # %%
 temperature = record.loc[record["run"] == "SimCLR", "temperature"].iloc[0]
 short = record[(record["steps"] == 120) & (record["temperature"] == temperature)]
-short = short.replace("without nothing", "nothing left out (control)")
+better_names = {"without nothing": "nothing left out (control)", "without colour": "without brightness, contrast, saturation"}
+short = short.replace(better_names)
 by_seed = short.groupby(["run", "set", "seed"], sort=False)["map"].mean().reset_index()  # mean over classes
-runs_in_order = [run for run in by_seed["run"].unique()]
-fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
+runs_in_order = list(by_seed["run"].unique())
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(10, 3), sharey=True, layout="constrained")
 for ax, which in zip(axes, TESTS, strict=True):
     one = by_seed[by_seed["set"] == which]
     ax.plot(one["map"], [runs_in_order.index(run) for run in one["run"]], "o", color=plots.style.BLUE, label="one seed")
     ax.axvline(class_means("colour histogram", which).mean(), color=plots.style.ORANGE, ls="--", label="colour histogram")
+    untaught = [class_means("random weights", which, seed).mean() for seed in range(3)]
+    ax.axvspan(min(untaught), max(untaught), color=plots.style.GREY, alpha=0.25, label="random weights, three seeds")
     ax.set(title=TITLES[which], xlabel="mAP", yticks=range(len(runs_in_order)), yticklabels=runs_in_order)
 axes[0].invert_yaxis()
-axes[0].legend(frameon=False, fontsize=8)
+fig.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
 plots.show(plots.describe(fig, "mAP on flowers and UC Merced after runs that leave out one augmentation each, three seeds."))
 
 # %%
@@ -497,24 +519,28 @@ for other in ("random weights", "colour histogram"):
     assert differences["ucmerced", other].mean() > 0.05 and differences["flowers", other].mean() < -0.01
 
 # %% [markdown]
-# The crop teaches most. Without it both copies have the same layout, so the task is too easy (last column: nearly all
-# partners are found), and the search of aerial images falls back to random weights. Without any colour change the task
-# is easy as well: colours give the partner away. **Colours that are left as they are help flowers and hurt aerial
-# images.** Flips and grey alone change next to nothing, in either set.
+# For aerial images the crop teaches most. Without it both copies have the same layout, the task is too easy (last column:
+# nearly all partners are found), and the search falls back to random weights. Of the colour changes it is the **tint**
+# that costs flowers: without it, they are as good as with the colour histogram. Brightness, contrast, saturation and
+# grey make no difference to them. Leaving out all colour changes costs aerial images.
 #
-# No set of augmentations is best for both. The task decides, and somebody has to say what the task is: that is the
-# supervision that remains.
+# So what helps one set hurts the other, and somebody has to say what the task is: that is the supervision that remains.
+# (These are two sets and seven variants, looked at on the test itself: to choose one, take other images.)
 #
 # Do more steps help? The same run after 120 and after 1,000 steps (one seed):
 
 # %%
 same = record[record["run"].isin(["without nothing", "SimCLR"]) & (record["seed"] == 0) & (record["temperature"] == temperature)]
-same.pivot_table(index="set", columns="steps", values="map").round(3)
+steps_table = same.pivot_table(index="set", columns="steps", values="map")
+steps_table.loc["(training loss)"] = same.groupby("steps")["loss"].first()
+steps_table.round(3)
 
 # %% [markdown]
-# Not everywhere, though the loss falls all the while. (From one seed, no more can be said.)
-#
-# ## How many labels does it save?
+# Two sets gain. Satellite, which helped to choose the temperature, loses, though the loss falls; the change of flowers is
+# within the range of the three seeds above. This is one seed.
+
+# %% [markdown] tags=["extra"]
+# ## How many labels does it save? (extra)
 #
 # You label $k$ images of each class. A **linear probe**, a linear classifier on frozen embeddings, learns from them and
 # names the others. Everything below runs on embeddings that ship with the course, since the photographs do not. (So a
@@ -522,7 +548,7 @@ same.pivot_table(index="set", columns="steps", values="map").round(3)
 # stand for "no training".) Half of each class is for labels, the other half tests; five draws of the labels. The
 # strength of the probe's regularisation is chosen on the *other* set. `lite0` was shown 224 pixels, the small network 64.
 
-# %%
+# %% tags=["extra"]
 shipped = load_file(datasets.shipped_file("self_supervised_vectors.safetensors"))
 
 
@@ -535,7 +561,7 @@ def embeddings_of(which):
     return ours | {"colour histogram": features.embeddings("colour"), "lite0 (labels of ImageNet)": features.embeddings("lite0")}
 
 
-# %%
+# %% tags=["extra"]
 def probe_accuracy(X, labels, k, alpha, draw):
     """Fraction of the test half that a probe on k images per class names rightly."""
     random, X = np.random.RandomState(100 * SEED + draw), StandardScaler().fit_transform(X)
@@ -545,7 +571,7 @@ def probe_accuracy(X, labels, k, alpha, draw):
     return RidgeClassifier(alpha=alpha).fit(X[learn], labels[learn]).score(X[test], labels[test])
 
 
-# %%
+# %% tags=["extra"]
 KS, ALPHAS, rows = {"flowers": (1, 2, 5, 10, 20), "ucmerced": (1, 2, 5, 10)}, (1, 10, 100, 1000), []
 for which, ks in KS.items():
     labels_of_set = datasets.load_real(which).labels
@@ -556,14 +582,14 @@ for which, ks in KS.items():
                 rows += [(which, name, k, alpha, score) for score in scores]
 probes = pd.DataFrame(rows, columns=["set", "embedding", "k", "alpha", "accuracy"])
 
-# %%
+# %% tags=["extra"]
 chosen = probes.groupby(["set", "embedding", "alpha"])["accuracy"].mean().reset_index()
 best = chosen.sort_values("accuracy").groupby(["set", "embedding"])["alpha"].last()  # of each set
 other_set = {"flowers": "ucmerced", "ucmerced": "flowers"}
 used = [best[other_set[row.set], row.embedding] == row.alpha for row in probes.itertuples()]
 probed = probes[used].groupby(["set", "embedding", "k"])["accuracy"].agg(["mean", "min", "max"])
 
-# %%
+# %% tags=["extra"]
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
 for ax, which in zip(axes, TESTS, strict=True):
     for number, name in enumerate(embeddings_of(which)):
@@ -575,22 +601,24 @@ axes[0].set_ylabel("accuracy of the probe")
 axes[1].legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
 plots.show(plots.describe(fig, "Accuracy of a linear probe against the number of labels per class, for four embeddings of two sets."))
 
-# %%
+# %% tags=["extra"]
 at_ten = probed.xs(10, level="k")["mean"]
-fewest = next(k for k in KS["ucmerced"] if probed.loc["ucmerced", "SimCLR", k]["mean"] >= at_ten["ucmerced", "colour histogram"])
-print(f"UC Merced: SimCLR needs {fewest} labels per class for what the colour histogram reaches with 10")
+ours, colour = probed.loc["ucmerced", "SimCLR"]["mean"], at_ten["ucmerced", "colour histogram"]
+enough, too_few = ours.index[ours >= colour].min(), ours.index[ours < colour].max()
+print(f"UC Merced: what colour reaches with 10 labels per class, SimCLR reaches between {too_few} and {enough} (mean of five draws)")
 
-# %% tags=["claim"]
-assert at_ten["ucmerced", "SimCLR"] > at_ten["ucmerced", "colour histogram"] + 0.03
+# %% tags=["claim", "extra"]
+assert at_ten["ucmerced", "SimCLR"] > at_ten["ucmerced", "colour histogram"] + 0.01
 assert at_ten["ucmerced", "SimCLR"] > at_ten["ucmerced", "random weights"] + 0.1
 assert at_ten["flowers", "SimCLR"] < at_ten["flowers", "colour histogram"] - 0.02
 for which in TESTS:
-    assert probed.loc[which, "lite0 (labels of ImageNet)", 1]["mean"] > at_ten[which].drop("lite0 (labels of ImageNet)").max() + 0.02
+    assert probed.loc[which, "lite0 (labels of ImageNet)", 1]["mean"] > at_ten[which].drop("lite0 (labels of ImageNet)").max() - 0.02
 
-# %% [markdown]
-# The same picture as in the search: labels are saved where the augmentations suit the task, and none on flowers. `lite0`
-# with a single label per class does better than the others with ten. A million labels that somebody else paid for are
-# hard to beat, as long as your images are of the kind that they were paid for.
+# %% [markdown] tags=["extra"]
+# As in the search: labels are saved where the augmentations suit the task, against colour and random weights, and none on
+# flowers. Against `lite0` none are saved at all: with a single label per class it does about as well as the others with
+# ten, or better. That is a larger network, larger pictures and a million labels together; which of them does it, this table
+# cannot say.
 
 # %% [markdown] tags=["extra"]
 # ## The classical way: clusters as labels (extra)
@@ -616,9 +644,9 @@ def classifier_loss(network, batch):
 
 
 def note_round(encoder, clusters):
-    """How well the clusters agree with the categories (normalised mutual information), and how well the encoder searches."""
-    agreement = normalized_mutual_info_score(unlabelled.labels, clusters)
-    rounds.append({"agreement of clusters and categories": agreement, "validation mAP": validation_map(encoder)})
+    """Agreement of clusters and categories (mutual information, 0 by chance, 1 at most), and how well the encoder searches."""
+    agreement = adjusted_mutual_info_score(unlabelled.labels, clusters)
+    rounds.append({"agreement of clusters and categories": agreement, "validation mAP": validation_map(encoder.transform)})
 
 
 # %% tags=["extra"]
@@ -628,7 +656,7 @@ def cluster_round(encoder, steps=90):
     note_round(encoder, clusters)
     torch.manual_seed(SEED)
     modules = nn.ModuleDict({"backbone": encoder.network, "classifier": nn.Linear(96, 64)})
-    kwargs = {"preprocessing": random_weights.preprocessing, "augment": views, "random_state": SEED + len(rounds)}
+    kwargs = {"preprocessing": PREPROCESSING, "augment": views, "random_state": SEED + len(rounds)}
     batches = learning.ImageBatches(unlabelled, clusters, batch_size=64, progress=False, **kwargs)
     learning.train(modules, batches, classifier_loss, steps=steps, learning_rate=3e-3, random_state=SEED, device="cpu", progress=False)
     return encoder_now(modules)
@@ -636,7 +664,7 @@ def cluster_round(encoder, steps=90):
 
 # %% tags=["extra"]
 rounds = []
-deep_cluster = cluster_round(random_weights.set_params(size=32))
+deep_cluster = cluster_round(untrained)
 
 # %% tags=["extra"]
 deep_cluster = cluster_round(deep_cluster)
@@ -666,103 +694,7 @@ explorer
 plots.show(explorer.static(), dpi=64)
 
 # %% [markdown]
-# ## Exercise 1 ★★ negatives that are none
-#
-# Two pictures of one object in a batch are pushed apart, though they belong together. Suppose you *know* of some such
-# pairs: photographs taken within the same second, say. Write NT-Xent for a given table of similarities, in NumPy, and
-# leave those pairs out of the denominator.
-#
-# `similarities` (m, m) are of m views, `partner` (m,) says where the other view of each is (not always half a batch away),
-# `known` (m, m) is True where two views show the same object. The view itself is never in the denominator. Its partner
-# always is, even where `known` marks it. Return the mean over the views. The loss must not overflow at a low
-# `temperature`.
-#
-# <details><summary>Hint 1: the idea</summary>
-#
-# Make one table of bool: which others are in each view's denominator? Set the similarities of the rest to minus
-# infinity, for which the exponential is 0. Before you take exponentials, subtract the largest value of each row, and add
-# it again after the logarithm.
-#
-# </details>
-# <details><summary>Hint 2: the calls</summary>
-#
-# `np.where`, `np.eye(m, dtype=bool)`; an array at `[np.arange(m), partner]` is one value from each row;
-# `np.logaddexp.reduce(…, axis=1)` is the logarithm of a sum of exponentials that does not overflow.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def masked_nt_xent(similarities, partner, known, temperature):
-    """Arrays (m, m), (m,) and (m, m), a number -> the loss, a float."""
-    raise NotImplementedError
-
-
-checks.check_masked_nt_xent(masked_nt_xent)
-
-# %% [markdown]
-# **Solution (click to open)**
-
-
-# %% tags=["solution"]
-def solution_masked_nt_xent(similarities, partner, known, temperature):
-    at = np.arange(len(partner)), partner
-    left_out = known | np.eye(len(partner), dtype=bool)
-    left_out[at] = False
-    logits_ = np.where(left_out, -np.inf, similarities / temperature)
-    return float((np.logaddexp.reduce(logits_, axis=1) - logits_[at]).mean())
-
-
-checks.check_masked_nt_xent(solution_masked_nt_xent)
-
-# %% [markdown]
-# What it changes, with your function: batches of 32 images in which each object comes once, twice, four or eight times.
-# The more copies, the more of the plain loss is spent on pushing apart what belongs together. (The picture shows what
-# your function gives; until it is written, what the solution gives; where that was taken out, nothing.)
-
-
-# %%
-def first_written(name, *given):
-    """What your function gives, or else the solution's. None: neither is written."""
-    for one in (name, f"solution_{name}"):
-        try:
-            return globals()[one](*given)
-        except (NotImplementedError, KeyError):
-            continue
-
-
-# %%
-def with_copies(n_copies):
-    """z (64, 64) of the views of 32 pictures, n_copies of each object, and which pairs show one object (64, 64)."""
-    random = np.random.RandomState(SEED)
-    instances = unlabelled.column("instance")
-    objects = random.permutation(np.unique(instances))[: 32 // n_copies]
-    rows = np.concatenate([random.permutation(np.flatnonzero(instances == name))[:n_copies] for name in objects])
-    pixels = torch.from_numpy(np.stack(list(unlabelled[rows]))).permute(0, 3, 1, 2) / 255
-    seen = 2 * views(pixels, torch.Generator().manual_seed(SEED)) - 1  # as the network gets them
-    with torch.no_grad():
-        z = F.normalize(embed(network.eval(), seen)).numpy()
-    shown = np.tile(instances[rows], 2)
-    return z, shown[:, None] == shown
-
-
-# %%
-partner, copies = np.roll(np.arange(64), 32), (1, 2, 4, 8)
-lines = {"nothing known": [], "copies known": []}
-for n_copies in copies:
-    z, same = with_copies(n_copies)
-    for name, known_pairs in zip(lines, (same & False, same), strict=True):
-        lines[name].append(first_written("masked_nt_xent", z.astype(float) @ z.T, partner, known_pairs, 0.2))
-if None not in lines["copies known"]:
-    fig, ax = plt.subplots(figsize=(5, 2.8), layout="constrained")
-    for number, (name, values) in enumerate(lines.items()):
-        ax.plot(copies, values, color=plots.style.COLOURS[number], marker=plots.style.MARKERS[number], label=name)
-    ax.set(xlabel="pictures of each object in the batch", ylabel="NT-Xent", xticks=copies)
-    ax.legend(frameon=False)
-    plots.show(plots.describe(ax, "NT-Xent against the number of pictures of each object in a batch, with and without the mask."))
-
-# %% [markdown]
-# ## Exercise 2 ★★ in how many dimensions does it live?
+# ## Exercise 1 ★ in how many dimensions does it live?
 #
 # The deviation above sees a full collapse. A **dimensional collapse**, where embeddings fill a line or a plane of their
 # 96 dimensions, escapes it. **RankMe** (Garrido et al. 2023, *ICML*, [arXiv:2210.02885](https://arxiv.org/abs/2210.02885))
@@ -804,12 +736,15 @@ def solution_effective_rank(embeddings):
 checks.check_effective_rank(solution_effective_rank)
 
 # %% [markdown]
-# With your function: the effective rank of what the four runs of this notebook made of the validation images, without a
-# label. Does it tell which runs collapsed? The one that did not has few dimensions, too: is that a warning?
+# With your function: the effective rank of $z$ of the validation images, without a label, before training and after the
+# four runs of this notebook. Does it tell which runs collapsed? (Random weights give all images nearly the same $z$, and the
+# mean is not subtracted: their rank is low as well. A low rank says where an embedding is, not how it came there.)
 
 # %%
-trained = {"SimCLR": network} | {f"SimSiam, {name}": found["network"] for name, found in siamese.items()}
-ranks = {name: first_written("effective_rank", z_of(modules, validation).numpy()) for name, modules in trained.items()}
+torch.manual_seed(SEED)
+trained = {"random weights": nn.ModuleDict({"backbone": random_weights.network, "projection": projection()}), "SimCLR": network}
+trained |= {f"SimSiam, {name}": found["network"] for name, found in siamese.items()}
+ranks = {name: checks.first_written("effective_rank", z_of(modules, validation).numpy()) for name, modules in trained.items()}
 ranks = {name: rank for name, rank in ranks.items() if rank is not None}
 fig, ax = plt.subplots(figsize=(6.4, 2.4), layout="constrained")
 ax.barh(list(ranks), list(ranks.values()), color=plots.style.BLUE)
@@ -818,21 +753,112 @@ ax.set(xlabel="effective rank of z (at most 64)")
 plots.show(plots.describe(ax, "; ".join(f"{name}: {rank:.1f}" for name, rank in ranks.items())))
 
 # %% [markdown]
+# ## Exercise 2 ★★ false negatives
+#
+# Two pictures of one object in a batch are pushed apart, though they belong together. Suppose you *know* of some such
+# pairs: frames of one video, say. They are not to be pushed apart, and not to be pulled together either. Write NT-Xent for a given table of similarities, in NumPy, and
+# leave those pairs out of the denominator.
+#
+# `similarities` (m, m) are of m views, `partner` (m,) says where the other view of each is (not always half a batch away),
+# `known` (m, m) is True where two views show the same object. The view itself is never in the denominator. Its partner
+# always is, even where `known` marks it. Return the mean over the views. The loss must not overflow at a low
+# `temperature`.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# Begin with the question which others stand in each view's denominator. A value whose exponential is 0 leaves a sum as it
+# is.
+#
+# </details>
+# <details><summary>Hint 2: the calls</summary>
+#
+# `np.where`, `np.eye(m, dtype=bool)`; an array at `[np.arange(m), partner]` is one value from each row;
+# `np.logaddexp.reduce(…, axis=1)` is the logarithm of a sum of exponentials that does not overflow.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def masked_nt_xent(similarities, partner, known, temperature):
+    """Arrays (m, m), (m,) and (m, m), a number -> the loss, a float."""
+    raise NotImplementedError
+
+
+checks.check_masked_nt_xent(masked_nt_xent)
+
+# %% [markdown]
+# **Solution (click to open)**
+
+
+# %% tags=["solution"]
+def solution_masked_nt_xent(similarities, partner, known, temperature):
+    at = np.arange(len(partner)), partner
+    left_out = known | np.eye(len(partner), dtype=bool)
+    left_out[at] = False
+    logits_ = np.where(left_out, -np.inf, similarities / temperature)
+    return float((np.logaddexp.reduce(logits_, axis=1) - logits_[at]).mean())
+
+
+checks.check_masked_nt_xent(solution_masked_nt_xent)
+
+# %% [markdown]
+# What it changes, with your function: batches of 32 images in which each object comes once, twice, four or eight times.
+# The more copies, the more of the plain loss is spent on pushing apart what belongs together. (The picture shows what
+# your function gives; until it is written, what the solution gives; where that was taken out, nothing.)
+
+
+# %%
+def with_copies(n_copies):
+    """z (64, 64) of the views of 32 pictures, n_copies of each object, and which pairs show one object (64, 64)."""
+    random = np.random.RandomState(SEED)
+    instances = unlabelled.column("instance")
+    objects = random.permutation(np.unique(instances))[: 32 // n_copies]
+    rows = np.concatenate([random.permutation(np.flatnonzero(instances == name))[:n_copies] for name in objects])
+    pixels = torch.from_numpy(np.stack(list(unlabelled[rows]))).permute(0, 3, 1, 2) / 255
+    seen = 2 * views(pixels, torch.Generator().manual_seed(SEED)) - 1  # as the network gets them
+    with torch.no_grad():
+        z = F.normalize(embed(network.eval(), seen)).numpy()
+    shown = np.tile(instances[rows], 2)
+    return z, shown[:, None] == shown
+
+
+# %%
+partner, copies = np.roll(np.arange(64), 32), (1, 2, 4, 8)
+lines = {"nothing known": [], "copies known": [], "as many other pairs (control)": []}
+for n_copies in copies:
+    z, same = with_copies(n_copies)
+    order = np.random.RandomState(SEED).permutation(32)
+    control = same[np.ix_(np.tile(order, 2) + np.repeat([0, 32], 32), np.tile(order, 2) + np.repeat([0, 32], 32))]
+    for name, known_pairs in zip(lines, (same & False, same, control), strict=True):
+        lines[name].append(checks.first_written("masked_nt_xent", z.astype(float) @ z.T, partner, known_pairs, 0.2))
+if None not in lines["copies known"]:
+    fig, ax = plt.subplots(figsize=(5, 2.8), layout="constrained")
+    for number, (name, values) in enumerate(lines.items()):
+        ax.plot(copies, values, color=plots.style.COLOURS[number], marker=plots.style.MARKERS[number], label=name)
+    ax.set(xlabel="pictures of each object in the batch", ylabel="NT-Xent", xticks=copies)
+    ax.legend(frameon=False)
+    plots.show(plots.describe(ax, "NT-Xent against the number of pictures of each object in a batch, with and without the mask."))
+
+# %% [markdown]
 # ## Exercise 3 ★★★ open: your augmentation, with an interval
 #
-# Choose **one** thing to change in the live run: the smallest crop, the colours, grey, the temperature, or the mask of
-# Exercise 1 (`unlabelled.column("instance")` knows what "taken within the same second" would tell you). **Predict** what it
-# does to the search by object and by category, and why. Choose its value on the validation categories. Then train with
-# it and without it, equally long and with three values of `SEED`, and compare the test by `ahead`. Report the three
-# differences with their intervals. Is the order of the two the same with each seed? Can your data tell them apart?
+# Choose **one** thing to change in the live run: the smallest crop, the colours, grey, or the temperature. **Predict** what
+# it does to the search by object and by category, and why. Choose its value on the validation categories. Then train
+# with it and without it, equally long and with three seeds. A training in one call is
+# `learning.learn_contrastive(Deep("conv5", None, size=64, random_state=seed), unlabelled, augment=views, temperature=0.2,
+# steps=360, batch_size=96, random_state=seed)`. It gives an encoder and its history; call `encoder.set_params(size=32)`
+# before you search.
+#
+# Put `[encoder.transform(part) for part in (queries, database)]` into `vectors` under a name of its own, and compare by
+# `ahead`. Report the three differences with their intervals. Have they the same sign? Can your data tell the two apart?
 #
 # ## What we learned
 #
 # - Changed copies of an image are enough to train an embedding. What the changes vary, it learns to ignore.
-# - **An augmentation is a choice about what counts.** Choose it for the search you want: flowers are told apart by the
-#   colour that SimCLR's changes remove.
-# - The loss is no measure of success: collapsed runs have the best. Watch the deviation or the effective rank, and keep
-#   a few labels to validate with.
+# - **An augmentation is a choice about what counts.** Choose it for the search you want: flowers lose by the tint
+#   that aerial images gain from.
+# - Without negatives the loss is no measure of success: collapsed runs have the best. Watch the deviation or the effective
+#   rank, and keep a few labels to validate with.
 # - Negatives prevent collapse; so do a predictor and a stop-gradient together.
 # - A small network, few images and few steps do not reach a large supervised network. A control with random weights
 #   says what was learned, a colour histogram whether that was worth it.
@@ -850,10 +876,10 @@ plots.show(plots.describe(ax, "; ".join(f"{name}: {rank:.1f}" for name, rank in 
 # of the same object.
 #
 # </details>
-# <details><summary>3. Why search with h, and not with z, which the loss made?</summary>
+# <details><summary>3. Should you search with h, or with z, which the loss made?</summary>
 #
-# z was made to ignore what the augmentations change; h, two layers before, still holds some of it. Whether that helps
-# depends on the task: compare their rows in the table above.
+# z was made to ignore what the augmentations change; h, two layers before, still holds more of it. Where that matters to
+# the task, as on ImageNet, h is better. In the table above it is not. Try both on validation images.
 #
 # </details>
 # <details><summary>4. Somebody reports a self-supervised network on flowers, pretrained on photographs among which there were
