@@ -246,6 +246,7 @@ for ax, name, words in zip(axes, ("loss", "found"), ("NT-Xent", "fraction of par
     ax.plot(whole["step"], whole[name], "o-", color=plots.style.BLUE)
     ax.set(xlabel="step", ylabel=words, ylim=0)
 axes[0].axhline(np.log(2 * 96 - 1), color=plots.style.GREY, ls=":")  # all others equally similar
+axes[0].set_ylim(0, 5.6)
 axes[1].axhline(1 / (2 * 96 - 1), color=plots.style.GREY, ls=":")
 axes[2].plot([0, *judged["step"]], [at_start, *judged["validation"]], "s-", color=plots.style.VERMILLION)
 axes[2].set(xlabel="step", ylabel="validation mAP", ylim=(0, 0.15))
