@@ -209,7 +209,7 @@ def _with_zeros(X):
 
 
 RANK_MISTAKES = {
-    "These are squared singular values (the eigenvalues of X.T @ X): take the singular values as they are.": partial(
+    "These are squared singular values (those of X @ X.T or X.T @ X): take those of X itself.": partial(
         _effective_rank, power=2.0
     ),
     "This is the entropy: its exp is the number of dimensions.": partial(
@@ -235,8 +235,5 @@ RANK_MISTAKES = {
     "This is the sum over the largest singular value: use the entropy.": lambda X: float(
         np.linalg.svd(X, compute_uv=False).sum()
         / max(np.linalg.svd(X, compute_uv=False).max(), 1e-300)
-    ),
-    "You compared images with each other (X @ X.T), which squares the singular values: use those of X.": lambda X: (
-        _effective_rank(np.asarray(X, float) @ np.asarray(X, float).T)
     ),
 }  # fmt: skip
