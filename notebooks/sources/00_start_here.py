@@ -584,7 +584,7 @@ Markdown(
 # | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain | ready |
 # | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten | ready |
 # | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation | ready |
-# | 08 | self_supervised | SimCLR/BYOL/DINO-style without labels | to come |
+# | 08 | [self_supervised](08_self_supervised.ipynb) | SimCLR/BYOL/DINO-style without labels | ready |
 # | 09 | [attention](09_attention.ipynb) | attention pooling, salient regions, clutter | ready |
 # | 10 | [transformers_and_graphs](10_transformers_and_graphs.ipynb) | ViT tokens; graph networks and diffusion over the neighbour graph | ready |
 # | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency | ready |
@@ -593,13 +593,13 @@ Markdown(
 # | 14 | [object_retrieval](14_object_retrieval.ipynb) | segmentation, proposals, region indexes, small objects | ready |
 # | 15 | context_and_scenes | layout, relations, contextual re-ranking | to come |
 # | 16 | text_and_images | joint embeddings, captions, composed queries | to come |
-# | 17 | cross_domain | sketch to photo, CORAL, adversarial alignment | to come |
+# | 17 | [cross_domain](17_cross_domain.ipynb) | sketch to photo, CORAL, adversarial alignment | ready |
 # | 18 | relevance_feedback | Rocchio, SVM, personal profiles, simulated users | to come |
 # | 19 | active_learning | which images to label | to come |
 # | 20 | incremental | new classes, forgetting, backward-compatible embeddings | to come |
 # | 21 | [explain](21_explain.ipynb) | why similar: maps scored against masks | ready |
 # | 22 | [adversarial](22_adversarial.ipynb) | attacks on retrieval, adversarial training | ready |
-# | 23 | generative | GAN-made training images, memorisation checks | to come |
+# | 23 | [generative](23_generative.ipynb) | GAN-made training images, memorisation checks | ready |
 # | 24 | [your_own_dataset](24_your_own_dataset.ipynb) | the whole kit on a folder of yours | ready |
 # <!-- course:end -->
 #

@@ -10,7 +10,7 @@
 # [06](06_domain_fine_tuning.ipynb) for what transfers and how a network is trained further.
 #
 # <!-- links:start -->
-# Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: 08_self_supervised (still to come), then [09_attention](09_attention.ipynb)
+# Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: [08_self_supervised](08_self_supervised.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -1030,5 +1030,5 @@ Markdown(
 #   together.
 #
 # <!-- links:start -->
-# Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: 08_self_supervised (still to come), then [09_attention](09_attention.ipynb)
+# Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: [08_self_supervised](08_self_supervised.ipynb)
 # <!-- links:end -->

@@ -9,7 +9,7 @@
 # pooling.
 #
 # <!-- links:start -->
-# Previous: 08_self_supervised (still to come), then [07_metric_learning](07_metric_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb)
+# Previous: [08_self_supervised](08_self_supervised.ipynb) · [course map](00_start_here.ipynb) · Next: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -953,5 +953,5 @@ checks.check_rare_weights(solution_rare_weights)
 #   [arXiv:1709.01507](https://arxiv.org/abs/1709.01507). Channel attention inside a network, where it belongs.
 #
 # <!-- links:start -->
-# Previous: 08_self_supervised (still to come), then [07_metric_learning](07_metric_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb)
+# Previous: [08_self_supervised](08_self_supervised.ipynb) · [course map](00_start_here.ipynb) · Next: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb)
 # <!-- links:end -->

@@ -9,7 +9,7 @@
 # features, [notebook 07](07_metric_learning.ipynb) for embeddings that learn.
 #
 # <!-- links:start -->
-# Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: 23_generative (still to come), then [24_your_own_dataset](24_your_own_dataset.ipynb)
+# Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: [23_generative](23_generative.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -1092,5 +1092,5 @@ plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels wh
 #   [arXiv:2002.11293](https://arxiv.org/abs/2002.11293). Raising and burying, and training against it.
 #
 # <!-- links:start -->
-# Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: 23_generative (still to come), then [24_your_own_dataset](24_your_own_dataset.ipynb)
+# Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: [23_generative](23_generative.ipynb)
 # <!-- links:end -->

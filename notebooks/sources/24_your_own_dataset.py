@@ -9,7 +9,7 @@
 # [03_cnn_features](03_cnn_features.ipynb) for what the network is.
 #
 # <!-- links:start -->
-# Previous: 23_generative (still to come), then [22_adversarial](22_adversarial.ipynb) · [course map](00_start_here.ipynb)
+# Previous: [23_generative](23_generative.ipynb) · [course map](00_start_here.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -780,5 +780,5 @@ Markdown(
 #   [doi:10.1109/CVPR.2011.5995347](https://doi.org/10.1109/CVPR.2011.5995347). Every collection has a hand that shows.
 #
 # <!-- links:start -->
-# Previous: 23_generative (still to come), then [22_adversarial](22_adversarial.ipynb) · [course map](00_start_here.ipynb)
+# Previous: [23_generative](23_generative.ipynb) · [course map](00_start_here.ipynb)
 # <!-- links:end -->
