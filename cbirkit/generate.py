@@ -16,6 +16,7 @@ from cbirkit._atomic import expanded, write_bytes
 from cbirkit._optional import require
 from cbirkit.encoders.base import check_count, check_number
 from cbirkit.learning import TrainingDiverged
+from cbirkit.learning.loop import readable
 
 _SAVE_EVERY, _KEPT = 500, 0.995  # steps; of the old average that stays at each step
 
@@ -109,7 +110,7 @@ class GAN:
         Raises
         ------
         ValueError
-            Pixels out of range, classes that do not fit, or a checkpoint of another run.
+            Pixels out of range, classes that do not fit, or a checkpoint that is damaged or of another run.
         TrainingDiverged
             A loss is infinite or not a number.
         """
@@ -258,16 +259,19 @@ class GAN:
         write_bytes(expanded(path), buffer.getvalue())
 
     def _resume(self, path, identity):
-        saved = require("torch").load(expanded(path), weights_only=True)
-        if saved.get("identity") != identity:
+        with readable(path):  # nothing in the file can run code
+            saved = require("torch").load(expanded(path), weights_only=True)
+            found = saved["identity"]
+        if found != identity:
             raise ValueError(
                 f"{str(path)!r} keeps a run with other settings or pictures; give another checkpoint="
             )
-        for name, part in self._parts().items():
-            part.load_state_dict(saved[name])
-        for one, state in zip(self._adam, saved["adam"], strict=True):
-            one.load_state_dict(state)
-        self.step_, self.losses_ = saved["step"], saved["losses"]
+        with readable(path):
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+            for one, state in zip(self._adam, saved["adam"], strict=True):
+                one.load_state_dict(state)
+            self.step_, self.losses_ = saved["step"], saved["losses"]
 
 
 def radii(features, k=3):

@@ -1,6 +1,7 @@
 """The small GAN and the measures of its samples, against naive loops."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -71,6 +72,22 @@ def test_a_run_is_gone_on_with_from_its_checkpoint(tmp_path):
             changed.train(*pictures(), until=6, checkpoint=tmp_path / "run.pt")
     with pytest.raises(ValueError, match="other settings"):
         small().train(*pictures(seed=1), until=6, checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("damaged", [b"", b"PK", "cut", "pickle", "another dict"])
+def test_a_damaged_checkpoint_is_told_of(tmp_path, damaged):
+    file = tmp_path / "run.pt"
+    small().train(*pictures(), until=2, checkpoint=file)
+    if damaged == "cut":
+        damaged = file.read_bytes()[:-200]
+    if damaged == "pickle":
+        damaged = pickle.dumps(print)
+    if damaged == "another dict":
+        torch.save({"step": 3}, file)
+    else:
+        file.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"run\.pt.*cannot be read as the checkpoint"):
+        small().train(*pictures(), until=4, checkpoint=file)
 
 
 def test_training_leaves_the_random_numbers_of_torch_alone():

@@ -399,7 +399,7 @@ class _Run:
                 f"the run saved in {str(file)!r} had another {differs[0]}; go on with the same settings and a network "
                 "made as it was then, or give a new file to checkpoint="
             )
-        with _readable(file):
+        with readable(file):
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
             self.at = types.SimpleNamespace(**saved["at"])
@@ -522,7 +522,7 @@ def _set_random_states(states, device):
 
 
 @contextlib.contextmanager
-def _readable(file):
+def readable(file):
     """Whatever goes wrong while a checkpoint is read becomes one sentence."""
     try:
         yield
@@ -535,7 +535,7 @@ def _readable(file):
 
 def _read(file):
     """The dict of a checkpoint; nothing in the file can run code."""
-    with _readable(file):
+    with readable(file):
         saved = require("torch").load(file, map_location="cpu", weights_only=True)
         if not {"run", "starts", "at"} <= saved.keys():
             raise KeyError

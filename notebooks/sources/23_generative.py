@@ -72,7 +72,9 @@ print(f"the nearest digit is of the same run: {same_run:.2f}; by chance {by_chan
 assert same_run > 5 * by_chance
 
 # %% [markdown]
-# Now rows of digits by people, and by a generator that ships with the course (made by `tools/generative_runs.py`).
+# ### Which row is generated?
+#
+# Here are rows of digits by people, and by a generator that ships with the course (made by `tools/generative_runs.py`).
 # **Before you read on: which row of each pair is generated?** And predict: will such pictures help a search engine that has
 # five labels per class?
 
