@@ -18,6 +18,7 @@ from cbirkit import Retriever, encoders, explore
 images = painted(45, size=(120, 160))
 retriever = Retriever(encoders.MeanColor()).fit(images)
 deep = encoders.Deep("conv5", weights=None, size=24, device="cpu")
+squashed = encoders.Deep("conv5", weights=None, size=24, resize="squash", device="cpu")
 positions = np.stack([np.arange(45) % 9, np.arange(45) // 9], axis=1)  # image 22 is in the middle
 """
 CELLS = {
@@ -27,8 +28,9 @@ CELLS = {
     "ObjectExplorer": "objects = explore.ObjectExplorer(fitted(things()), k=4)\nobjects",
     "EmbeddingMap": "seen = explore.EmbeddingMap(images, retriever.embeddings, method=positions, k=4)\nseen",
     "CollectionExplorer": "looked = explore.CollectionExplorer(images, page_size=12).wait()\nlooked",
+    "WhyExplorer": "why = explore.WhyExplorer(Retriever(squashed, progress=False).fit(patterned()), k=4)\nwhy",
 }
-AGAIN = "display(query, metric, attack, objects, seen, looked)"
+AGAIN = "display(query, metric, attack, objects, seen, looked, why)"
 EXPLORERS = tuple(CELLS)
 CLICKED = {
     "QueryExplorer": ".cbk-lists .cbk-tile:last-child",
@@ -37,6 +39,7 @@ CLICKED = {
     "ObjectExplorer": ".cbk-picker .cbk-tile:nth-child(3)",
     "EmbeddingMap": ".cbk-map-top",  # a click in its middle
     "CollectionExplorer": ".cbk-sheet .cbk-tile:nth-child(3)",
+    "WhyExplorer": ".cbk-picker .cbk-tile:nth-child(3)",
 }
 KEYS = {  # where Tab leads, and what is pressed there
     "QueryExplorer": (".cbk-lists .cbk-tile", ("ArrowRight", "Enter")),
@@ -45,6 +48,7 @@ KEYS = {  # where Tab leads, and what is pressed there
     "ObjectExplorer": (".cbk-frame", ("ArrowRight", "Enter")),
     "EmbeddingMap": (".cbk-map-top", ("ArrowLeft", "ArrowLeft", "Enter")),
     "CollectionExplorer": (".cbk-sheet .cbk-tile", ("ArrowRight", "Enter")),
+    "WhyExplorer": (".cbk-picker .cbk-tile", ("ArrowRight", "Enter")),
 }
 READY = (
     ".cbk-lists .cbk-tile img[src^=blob]",
