@@ -5,8 +5,8 @@
     python benchmarks/old_and_new.py /tmp/old extraction --photographs FOLDER
 
 Two processes, one a checkout, hold the same data and are asked for the same thing in turns, so that whatever else the machine does
-meets both alike; on one core, but for the extraction, which reads in a second thread. The table has the least processor time of each, in milliseconds, on one thread, and the median of the ratios of
-neighbours.
+meets both alike; on one core, but for the extraction, which reads in a second thread. The table has the least processor time of
+each, in milliseconds, on one thread, and the median of the ratios of neighbours.
 """
 
 import argparse
