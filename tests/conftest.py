@@ -31,3 +31,16 @@ def pytest_runtest_makereport():
         (title, text.encode("utf-8", "backslashreplace").decode())
         for title, text in report.sections
     ]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file share what it made, so one process runs them; each notebook counts as a file of its own."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByNotebook(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            return file + test.partition("[")[2] if file.endswith("test_notebooks.py") else file
+
+    return ByNotebook(config, log) if config.getoption("dist") == "loadfile" else None
