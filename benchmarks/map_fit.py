@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from cbirkit.explore.projection import map_quality, project
+from cbirkit.learning.projection import map_quality, project
 
 _N_GROUPS, _N_DIMS, _SPREAD, _NOISE = 100, 128, 0.35, 0.05
 

@@ -14,9 +14,9 @@ from cbirkit.images import ImageCollection
 explore = pytest.importorskip(
     "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError
 )
+from cbirkit.datasets.facts import Facts, bin_edges
 from cbirkit.explore import CollectionExplorer, collection_explorer
-from cbirkit.explore.collection_facts import Facts
-from cbirkit.explore.collection_views import VIEWS, bin_edges
+from cbirkit.explore.collection_views import VIEWS
 
 
 @pytest.fixture(scope="module")

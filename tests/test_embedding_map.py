@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from explore_samples import HOSTILE, MeanColour, painted
 
-from cbirkit.explore import embedding_map, projection
+from cbirkit.explore import embedding_map
 from cbirkit.images import ImageCollection
+from cbirkit.learning import projection
 
 explore = pytest.importorskip(
     "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError

@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.metrics import precision_recall_curve
 
 from cbirkit import ImageCollection, Ranking, Relevance, plots
 from cbirkit.learning import History
 from cbirkit.learning.history import describe_history, draw_history
-from cbirkit.plots.charts import interpolated_precision
-from cbirkit.plots.maps import map_trustworthiness
+from cbirkit.learning.projection import map_trustworthiness
 from cbirkit.plots.style import VERDICTS, safe_text
 
 matplotlib.use("Agg")
@@ -290,67 +288,6 @@ def test_a_decision_chain_needs_questions_that_are_answered(steps):
         plots.decision_chain(steps, "else")
 
 
-def test_interpolated_precision_agrees_with_a_naive_loop_and_with_sklearn():
-    rng = np.random.default_rng(3)
-    distances, labels = rng.random((7, 40)), rng.integers(0, 4, 40)
-    ranking = Ranking.from_distances(distances)
-    truth = Relevance.from_labels(ranking.query_ids, ranking.database_ids, np.arange(7) % 4, labels)
-    grid = np.linspace(0, 1, 11)
-    values, skipped = interpolated_precision(ranking, truth, grid)
-    assert skipped == 0
-    for row, value in enumerate(values):
-        relevant = labels == row % 4
-        precision, recall, _ = precision_recall_curve(relevant, -distances[row])
-        expected = [
-            max(p for p, r in zip(precision[:-1], recall[:-1], strict=True) if r >= level - 1e-9)
-            for level in grid
-        ]
-        assert value == pytest.approx(expected)
-
-
-def test_interpolated_precision_deletes_junk_counts_what_is_cut_off_and_skips():
-    ids = list("abcde")
-    ranking = Ranking(["p", "q"], ids, [[0, 1, 2], [0, 1, 2]], [[1, 2, 3], [1, 2, 3]])
-    truth = Relevance.from_sets(["p", "q"], ids, [["b", "e"], []], junk=[["a"], []])
-    values, skipped = interpolated_precision(ranking, truth, np.array([0.0, 0.5, 0.51, 1.0]))
-    # without the junk, b is first; e is beyond the third rank
-    assert values.tolist() == [[1.0, 1.0, 0.0, 0.0]] and skipped == 1
-
-
-def test_precision_recall_draws_lines_bands_and_says_how(images, ranking):
-    truth = images.relevance()
-    ax = plots.precision_recall({"one $a$": ranking, "two": (ranking.top(2), truth)}, truth)
-    assert len(ax.lines) == 2 and len(ax.collections) == 2
-    assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
-    assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
-    legend = ax.get_legend().get_texts()
-    assert (
-        legend[0].get_text() == "one $a$, 5 queries, 1 without positives"
-        and not legend[0].get_parse_math()
-    )
-
-
-def test_precision_recall_band_holds_the_mean_and_repeats(images, ranking):
-    truth = images.relevance()
-    one, two = (plots.precision_recall((ranking, truth)) for _ in range(2))
-    vertices = one.collections[0].get_paths()[0].vertices
-    assert np.array_equal(vertices, two.collections[0].get_paths()[0].vertices)
-    x, mean = one.lines[0].get_data()
-    for level, value in zip(x[1:-1], mean[1:-1], strict=True):
-        band = vertices[np.isclose(vertices[:, 0], level), 1]
-        assert band.min() - 1e-9 <= value <= band.max() + 1e-9
-
-
-def test_precision_recall_refuses_what_has_no_curve(ranking):
-    with pytest.raises(ValueError, match="no relevance"):
-        plots.precision_recall(ranking)
-    with pytest.raises(ValueError, match="empty dict"):
-        plots.precision_recall({})
-    nothing = Relevance.from_sets(ranking.query_ids, ranking.database_ids, [[]] * 6)
-    with pytest.raises(ValueError, match="no query of 'ranking' has a positive"):
-        plots.precision_recall(ranking, nothing)
-
-
 def summary(scale=1.0):
     index = ["map", "p@1", "ukbench"]
     return (
@@ -377,6 +314,8 @@ def test_metric_bars_keeps_units_apart():
         plots.metric_bars(summary(), metrics=["map", "ukbench"])
     with pytest.raises(ValueError, match="nonsense.*choose from map, p@1, ukbench"):
         plots.metric_bars(summary(), metrics=["nonsense"])
+    with pytest.raises(ValueError, match="empty dict"):
+        plots.metric_bars({})
 
 
 def test_embedding_map_marks_labels_and_prints_trustworthiness():

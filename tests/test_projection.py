@@ -8,7 +8,7 @@ import pytest
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 
-from cbirkit.explore import projection
+from cbirkit.learning import projection
 
 explore = pytest.importorskip(
     "cbirkit.explore", reason="the widgets need cbirkit[lab]", exc_type=ImportError

@@ -8,7 +8,7 @@ import numpy as np
 
 from cbirkit import __version__
 from cbirkit._atomic import write_bytes
-from cbirkit.explore.collection_facts import Facts
+from cbirkit.datasets.facts import Facts
 from cbirkit.explore.collection_views import VIEWS, CollectionViews, ViewRequest
 from cbirkit.explore.queries import ThumbnailCache
 from cbirkit.images import read_thumbnail

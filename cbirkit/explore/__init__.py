@@ -7,19 +7,19 @@ import importlib
 
 from cbirkit._optional import require
 
-_HOMES = {  # public name: the module it lives in
-    "AttackLab": "attack_lab",
-    "CollectionExplorer": "collection_explorer",
-    "EmbeddingMap": "embedding_map",
-    "MapQuality": "projection",
-    "MetricLab": "metric_lab",
-    "ObjectExplorer": "object_explorer",
-    "Query": "queries",
-    "QueryExplorer": "query_explorer",
-    "SketchExplorer": "sketch_explorer",
-    "WhyExplorer": "why_explorer",
-    "map_quality": "projection",
-    "project": "projection",
+_HOMES = {  # public name: the module it lives in, seen from here
+    "AttackLab": ".attack_lab",
+    "CollectionExplorer": ".collection_explorer",
+    "EmbeddingMap": ".embedding_map",
+    "MapQuality": "..learning.projection",
+    "MetricLab": ".metric_lab",
+    "ObjectExplorer": ".object_explorer",
+    "Query": ".queries",
+    "QueryExplorer": ".query_explorer",
+    "SketchExplorer": ".sketch_explorer",
+    "WhyExplorer": ".why_explorer",
+    "map_quality": "..learning.projection",
+    "project": "..learning.projection",
 }
 __all__ = list(_HOMES)
 
@@ -29,7 +29,7 @@ def __getattr__(name):
         raise AttributeError(f"{__name__} has no {name!r}; it has {', '.join(_HOMES)}")
     require("ipywidgets")
     require("anywidget")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)
 
 
 def __dir__():

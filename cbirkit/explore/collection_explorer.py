@@ -8,14 +8,15 @@ from threading import RLock
 import pandas as pd
 from ipywidgets import Box, Label, VBox
 
+from cbirkit.datasets.facts import MEASURED, Facts
 from cbirkit.encoders.base import check_choice
 from cbirkit.evaluation import Survey, survey
 from cbirkit.images import ImageProblem
+from cbirkit.learning.projection import checked_embeddings
 from cbirkit.plots import Table, Tile
 
-from .collection_facts import MEASURED, Facts
 from .collection_views import VIEWS, CollectionViews, ViewRequest
-from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
+from .explorer import Explorer, Task, checked_images, whole_number
 from .picker import FilterRow
 from .queries import ThumbnailCache, check_type, query_of
 from .widgets import ChoiceRow, Pager, TextTable, TileGrid, reveal

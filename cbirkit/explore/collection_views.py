@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cbirkit.datasets.facts import bin_edges, told
 from cbirkit.plots import Section, Table, Tile, View
 
-from .collection_facts import paged, told
 from .queries import THUMBNAIL
 
 VIEWS = ("contact sheet", "copies", "near-copies", "outliers", "broken files", "classes", "sizes")
@@ -16,7 +16,6 @@ _IN_GROUP = 24  # images of a group that are shown
 _SAME_CUT = 16  # bits in which hashes of two versions of a picture that was not cut may differ
 _ROWS = 50  # of a table on one page
 _MOST_SIZES = 20  # in the table of frequent sizes, on one page
-_BINS = 8  # of the longer side, at most
 
 
 @dataclass(frozen=True)
@@ -310,17 +309,12 @@ def _span(values):
     return f"{values.min():g} to {values.max():g} (median {values.median():g})"
 
 
-def bin_edges(values):
-    """Whole numbers (n_bins + 1,) around all values, 1, 2 or 5 times a power of ten apart, at most eight bins.
-
-    Examples
-    --------
-    >>> bin_edges([130, 250]).tolist()
-    [120, 140, 160, 180, 200, 220, 240, 260]
-    >>> bin_edges([256, 256]).tolist()
-    [256, 257]
-    """
-    low, high = int(min(values)), int(max(values)) + 1
-    steps = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
-    step = next(one for one in steps if -(-(high - low // one * one) // one) <= _BINS)
-    return np.arange(low // step * step, high + step, step)
+def paged(items, page, per_page, what):
+    """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
+    n, n_pages = len(items), max(1, -(-len(items) // per_page))
+    if not 1 <= page <= n_pages:
+        raise ValueError(f"there is no page {page}; pages are 1 to {n_pages}")
+    first = (page - 1) * per_page
+    part = items[first : first + per_page]
+    where = f"{first + 1:,} to {first + len(part):,} of {n:,} {what}"
+    return part, where if n_pages > 1 else f"{n:,} {what}" if n else "none", n_pages

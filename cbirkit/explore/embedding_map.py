@@ -10,12 +10,13 @@ from sklearn.cluster import MiniBatchKMeans
 from cbirkit import plots
 from cbirkit.encoders.base import check_choice
 from cbirkit.images.tables import text_of
+from cbirkit.learning import projection
+from cbirkit.learning.projection import checked_embeddings
 from cbirkit.plots.style import BLUE, GREY, PLAIN, VERDICTS
 from cbirkit.ranking.codes import aligned
 
-from . import projection
-from .collection_facts import paged
-from .explorer import Explorer, Task, checked_embeddings, checked_images, whole_number
+from .collection_views import paged
+from .explorer import Explorer, Task, checked_images, whole_number
 from .queries import FixedRetriever, Judge, Query, ThumbnailCache, query_of
 from .widgets import NO_MARKS, MapCanvas, Pager, TileGrid, labelled
 

@@ -9,7 +9,6 @@ import numpy as np
 from ipywidgets import VBox
 
 from cbirkit.images import ImageCollection
-from cbirkit.ranking.codes import aligned
 
 from .queries import check_type, find
 from .widgets import Controls, StatusLine
@@ -119,22 +118,3 @@ def checked_images(images):
     if not len(images):
         raise ValueError("the collection has no images; see its .problems for files refused")
     return images
-
-
-def checked_embeddings(embeddings, ids=None, what="embeddings"):
-    """Embeddings as given, float32 or float64 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
-    embeddings = embeddings if ids is None else aligned(embeddings, ids, what)
-    try:
-        embeddings = np.asarray(embeddings)
-        if embeddings.dtype not in (np.float32, np.float64):
-            embeddings = embeddings.astype(np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must be numbers (n_images, n_dims); {error}") from error
-    if embeddings.ndim != 2 or embeddings.size == 0:
-        raise ValueError(f"{what} must be (n_images, n_dims), got {embeddings.shape}")
-    n = len(embeddings)
-    if ids is not None and n != len(ids):
-        raise ValueError(f"got {n} {what} for {len(ids)} images; give one row an image")
-    if bad := int((~np.isfinite(embeddings)).any(axis=1).sum()):
-        raise ValueError(f"{bad} of {n} {what} are not finite; leave those images out")
-    return embeddings

@@ -3,7 +3,9 @@
 import numpy as np
 from ipywidgets import Box, Dropdown, Label, Text, VBox
 
-from .collection_facts import Facts, paged
+from cbirkit.datasets.facts import Facts
+
+from .collection_views import paged
 from .widgets import Controls, Pager, TileGrid, button, labelled, reveal
 
 

@@ -5,13 +5,13 @@ is safe for the colour-blind, and any file name is drawn as it stands. `alt_text
 language what was drawn; `show(ax)` displays the figure in a notebook with that as its alternative text.
 """
 
-from .charts import metric_bars, precision_recall
+from .charts import metric_bars
 from .diagrams import decision_chain, match_lines, pipeline
 from .maps import embedding_map
 from .style import alt_text, describe, show
 from .tiles import Section, Table, Tile, View, contact_sheet, ranked_list
 
 __all__ = ["contact_sheet", "embedding_map", "match_lines", "ranked_list"]  # of images
-__all__ += ["decision_chain", "metric_bars", "pipeline", "precision_recall"]  # charts and diagrams
+__all__ += ["decision_chain", "metric_bars", "pipeline"]  # charts and diagrams
 __all__ += ["Section", "Table", "Tile", "View"]  # what pages and figures are made of
 __all__ += ["alt_text", "describe", "show"]

@@ -143,14 +143,11 @@ def match_lines(image_a, image_b, keypoints_a, keypoints_b, *, inliers=None, ax=
     >>> match_lines(image, image, [[1, 2], [3, 4]], [[1, 2], [9, 9]], inliers=[True, False]).get_title()
     '1 of 2 matches agree with one geometry'
     """
-    a, b = (
-        np.asarray(one, np.float64)[..., :2].reshape(-1, 2) for one in (keypoints_a, keypoints_b)
-    )
+    a, b = (np.asarray(one, float)[..., :2].reshape(-1, 2) for one in (keypoints_a, keypoints_b))
     kept = np.ones(len(a), bool) if inliers is None else np.asarray(inliers, bool).ravel()
     if not len(a) == len(b) == len(kept):
-        raise ValueError(
-            f"got {len(a)} and {len(b)} keypoints and {len(kept)} inlier flags; row i must match row i"
-        )
+        got = f"got {len(a)} and {len(b)} keypoints and {len(kept)} inlier flags"
+        raise ValueError(f"{got}; row i must match row i")
     (height, left), (other, width) = np.shape(image_a)[:2], np.shape(image_b)[:2]
     left += max(4, (left + width) // 50)
     height, width = max(height, other), left + width

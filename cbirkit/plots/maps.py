@@ -5,16 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from sklearn.decomposition import PCA
-from sklearn.manifold import trustworthiness
-from sklearn.utils import check_random_state
 
 from cbirkit.images.tables import text_of
+from cbirkit.learning.projection import map_trustworthiness
 from cbirkit.ranking.codes import aligned, index_of, is_missing
 
 from .style import COLOURS, MARKERS, describe, new_axes, plain_legend, safe_text
 from .tiles import picture_or_none
 
-_MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
 _MOST_THUMBNAILS = 60
 MOST_GROUPS = 16  # the others are one group of grey dots
 
@@ -63,10 +61,8 @@ def embedding_map(
     points = np.asarray(points, dtype=np.float64)
     names = ("map, first dimension (no unit)", "map, second dimension (no unit)")
     if points.ndim == 2 and points.shape[1] > 2:
-        pca, embeddings = (
-            PCA(2, random_state=random_state),
-            points if embeddings is None else embeddings,
-        )
+        pca = PCA(2, random_state=random_state)
+        embeddings = points if embeddings is None else embeddings
         points = pca.fit_transform(points)
         shares = enumerate(100 * pca.explained_variance_ratio_, start=1)
         names = [f"principal component {i} ({part:.0f} % of the variance)" for i, part in shares]
@@ -87,42 +83,6 @@ def embedding_map(
         words = f"trustworthiness {value:.2f} ({neighbours} neighbours{sample}; 1 is faithful, 0.5 random)"
         ax.set_title(words, fontsize=9)
     return describe(ax, f"Map of {len(points)} images in the plane{told}. {words.capitalize()}")
-
-
-def map_trustworthiness(points, embeddings, *, n_neighbors=10, random_state=0):
-    """Trustworthiness of a map on a bounded sample.
-
-    Parameters
-    ----------
-    points : array (n_images, 2)
-    embeddings : array (n_images, n_dims)
-    n_neighbors : int
-        Fewer where there are too few points for it.
-    random_state : int, RandomState or None
-
-    Returns
-    -------
-    value : float in [0, 1]; NaN for fewer than four points
-    n_neighbors : int
-        The number used.
-    n_points : int
-        Points in the sample, at most 1,000.
-
-    Examples
-    --------
-    >>> points = np.arange(20.0).reshape(10, 2)
-    >>> map_trustworthiness(points, points)
-    (1.0, 4, 10)
-    """
-    n = min(len(points), _MOST_POINTS)
-    chosen = check_random_state(random_state).permutation(len(points))[:n]
-    neighbours = min(n_neighbors, (n - 1) // 2)
-    if n < 4:
-        return float("nan"), neighbours, n
-    # around their mean in float64: a common offset would drown the distances between neighbours
-    apart = [np.asarray(rows, np.float64)[chosen] for rows in (embeddings, points)]
-    apart = [rows - rows.mean(axis=0) for rows in apart]
-    return float(trustworthiness(*apart, n_neighbors=neighbours)), neighbours, n
 
 
 def _scatter(ax, points, labels):

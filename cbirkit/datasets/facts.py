@@ -9,7 +9,8 @@ from cbirkit.images.tables import text_of
 
 MEASURED = ("width", "height", "pixels", "longer_side", "orientation", "distance")
 _MOST_VALUES = 100  # in a menu; the most frequent
-_FEW, _BINS = 12, 5  # a column of more different numbers is offered in so many ranges
+_FEW, _PARTS = 12, 5  # a column of more different numbers is offered in so many ranges
+_BINS = 8  # of `bin_edges`, at most
 _NAMED = 20  # values named in a sentence
 _SEVERAL = list | tuple | set | frozenset | np.ndarray  # in one cell, such as tags
 
@@ -194,18 +195,23 @@ def told(value):
     return f"{value:g}" if isinstance(value, float) and value % 1 > 0 else text_of(value)
 
 
-def paged(items, page, per_page, what):
-    """The items of a page (from 1), which they are in words, and how many pages there are; ValueError where there is none."""
-    n, n_pages = len(items), max(1, -(-len(items) // per_page))
-    if not 1 <= page <= n_pages:
-        raise ValueError(f"there is no page {page}; pages are 1 to {n_pages}")
-    first = (page - 1) * per_page
-    part = items[first : first + per_page]
-    where = f"{first + 1:,} to {first + len(part):,} of {n:,} {what}"
-    return part, where if n_pages > 1 else f"{n:,} {what}" if n else "none", n_pages
-
-
 def _ranges(values):
     """Parts of about equal number, as {(lowest, highest): count}; all ends are values that occur."""
-    parts = values.groupby(pd.qcut(values, _BINS, duplicates="drop"), observed=True)
+    parts = values.groupby(pd.qcut(values, _PARTS, duplicates="drop"), observed=True)
     return {(a, b): n for a, b, n in parts.agg(["min", "max", "size"]).itertuples(index=False)}
+
+
+def bin_edges(values):
+    """Whole numbers (n_bins + 1,) around all values, 1, 2 or 5 times a power of ten apart, at most eight bins.
+
+    Examples
+    --------
+    >>> bin_edges([130, 250]).tolist()
+    [120, 140, 160, 180, 200, 220, 240, 260]
+    >>> bin_edges([256, 256]).tolist()
+    [256, 257]
+    """
+    low, high = int(min(values)), int(max(values)) + 1
+    steps = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
+    step = next(one for one in steps if -(-(high - low // one * one) // one) <= _BINS)
+    return np.arange(low // step * step, high + step, step)

@@ -8,18 +8,19 @@ from threading import Lock
 import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.manifold import trustworthiness as share_of_true_neighbours
 from sklearn.utils import check_random_state
 
 from cbirkit._optional import require
-from cbirkit.encoders.base import check_choice
+from cbirkit.encoders.base import check_choice, check_count
 from cbirkit.indexes import Exact
-from cbirkit.plots.maps import map_trustworthiness
-
-from .explorer import checked_embeddings, whole_number
+from cbirkit.ranking.codes import aligned
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _LEAST_IMAGES = {"pca": 1, "tsne": 10, "umap": 10}
 _MOST_REMEMBERED = 16  # maps, of 8 bytes a point
+_MOST_POINTS = 1000  # trustworthiness needs all pairs of distances
 _FAR = 1e3  # times the spread: a common offset at which float32 loses neighbours
 _remembered = OrderedDict()
 _fitting = Lock()  # numba's plain thread pool ends the process if two threads use it at once
@@ -61,16 +62,15 @@ def project(embeddings, method="umap", *, random_state=0):
     """
     embeddings = narrowed(checked_embeddings(embeddings))
     check_method(method, len(embeddings))
-    seed = whole_number(random_state, "random_state", 0)
+    check_count("random_state", random_state, 0)
     if not np.ptp(embeddings, axis=0).any():  # all at one place
         return np.zeros((len(embeddings), 2), dtype=np.float32)
     if method == "pca":
-        return _pca(embeddings, seed)
-    key = _fingerprint(embeddings, method, seed)
-    points = _remembered.get(key)
-    if points is None:
+        return _pca(embeddings, random_state)
+    key = _fingerprint(embeddings, method, random_state)
+    if (points := _remembered.get(key)) is None:
         n_neighbors = max(2, min(15, (len(embeddings) - 1) // 3))
-        points = np.asarray(_LAYOUTS[method](embeddings, seed, n_neighbors), dtype=np.float32)
+        points = np.asarray(_LAYOUTS[method](embeddings, random_state, n_neighbors), np.float32)
         if not np.isfinite(points).all():
             raise ValueError(f"{METHODS[method]} found no map of these; use method='pca'")
         _remembered[key] = points
@@ -161,6 +161,42 @@ def map_quality(points, embeddings, *, k=10, random_state=0):
     return MapQuality(trust, float(overlap), k / (n - 1), k, n_sampled)
 
 
+def map_trustworthiness(points, embeddings, *, n_neighbors=10, random_state=0):
+    """Trustworthiness of a map on a bounded sample.
+
+    Parameters
+    ----------
+    points : array (n_images, 2)
+    embeddings : array (n_images, n_dims)
+    n_neighbors : int
+        Fewer where there are too few points for it.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    value : float in [0, 1]; NaN for fewer than four points
+    n_neighbors : int
+        The number used.
+    n_points : int
+        Points in the sample, at most 1,000.
+
+    Examples
+    --------
+    >>> points = np.arange(20.0).reshape(10, 2)
+    >>> map_trustworthiness(points, points)
+    (1.0, 4, 10)
+    """
+    n = min(len(points), _MOST_POINTS)
+    chosen = check_random_state(random_state).permutation(len(points))[:n]
+    neighbours = min(n_neighbors, (n - 1) // 2)
+    if n < 4:
+        return float("nan"), neighbours, n
+    # around their mean in float64: a common offset would drown the distances between neighbours
+    apart = [np.asarray(rows, np.float64)[chosen] for rows in (embeddings, points)]
+    apart = [rows - rows.mean(axis=0) for rows in apart]
+    return float(share_of_true_neighbours(*apart, n_neighbors=neighbours)), neighbours, n
+
+
 def nearest(embeddings, chosen, k):
     """The k nearest others of some rows (n_chosen, k), int64, nearest first; ties by position."""
     index = Exact("euclidean").fit(embeddings)
@@ -172,6 +208,25 @@ def _others(near, chosen):
     kept = near != np.asarray(chosen)[:, None]
     kept[kept.all(axis=1), -1] = False
     return near[kept].reshape(len(near), -1)
+
+
+def checked_embeddings(embeddings, ids=None, what="embeddings"):
+    """Embeddings as given, float32 or float64 (n_images, n_dims), a DataFrame matched with the ids; ValueError for anything else."""
+    embeddings = embeddings if ids is None else aligned(embeddings, ids, what)
+    try:
+        embeddings = np.asarray(embeddings)
+        if embeddings.dtype not in (np.float32, np.float64):
+            embeddings = embeddings.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be numbers (n_images, n_dims); {error}") from error
+    if embeddings.ndim != 2 or embeddings.size == 0:
+        raise ValueError(f"{what} must be (n_images, n_dims), got {embeddings.shape}")
+    n = len(embeddings)
+    if ids is not None and n != len(ids):
+        raise ValueError(f"got {n} {what} for {len(ids)} images; give one row an image")
+    if bad := int((~np.isfinite(embeddings)).any(axis=1).sum()):
+        raise ValueError(f"{bad} of {n} {what} are not finite; leave those images out")
+    return embeddings
 
 
 def narrowed(embeddings):
@@ -210,8 +265,6 @@ def _umap(embeddings, seed, n_neighbors):
 
 
 def _tsne(embeddings, seed, n_neighbors):
-    from sklearn.manifold import TSNE
-
     init = "pca"
     if embeddings.shape[1] == 1:
         init = _pca(embeddings, seed) / embeddings.std() * np.float32(1e-4)
