@@ -53,7 +53,7 @@ retriever = Retriever(Shaken(), indexes.Exact(), progress=False).fit(images)
 timed(explore.QueryExplorer(retriever))
 """
 CELLS = {
-    "MetricLab": 'timed(explore.MetricLab([1, 0, 0, 1] * 5, k=10), "receive")',
+    "MetricLab": "timed(explore.MetricLab([1, 0, 0, 1] * 5, k=10))",
     "AttackLab": """
 from test_attack_lab import patterned
 deep = encoders.Deep("tiny", device="cpu")
@@ -99,7 +99,7 @@ ACTIONS = {
         })""",
     },
     "MetricLab": {
-        "a result judged": """(i) => changed(".cbk-lab-table", () => all(".cbk-lab-tile")[i % 4].click())"""
+        "a result judged": """(i) => changed(".cbk-lab-groups", () => all(".cbk-lab-tile")[i % 4].click())"""
     },
     "AttackLab": {"a query picked": PICK},
     "ObjectExplorer": {"a query picked": PICK, "a box drawn": CROP},

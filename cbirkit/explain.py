@@ -14,6 +14,7 @@ from cbirkit.attacks import attackable, to_pixels
 from cbirkit.encoders.base import check_choice, check_count, check_number
 
 FILLS = ("blur", "grey")
+_FIFTHS = 5
 
 
 def similarities(encoder, query, images):
@@ -288,6 +289,15 @@ def random_blobs(image, random_state=0):
     return gaussian_filter(noise, min(noise.shape) / 10).astype(np.float32)
 
 
+METHODS = {
+    "occlusion": occlusion,
+    "RISE": lambda *pair, **how: rise(*pair, n_masks=100, **how),
+    "Grad-CAM": lambda *pair, fill: grad_cam(*pair),
+    "integrated gradients": integrated_gradients,
+    "random map": lambda _, query, image, fill: random_blobs(image),
+}
+
+
 def pointing(saliency, mask):
     """Pointing game: whether the map's maximum lies in the mask; of equal maxima, the fraction that do.
 
@@ -358,6 +368,54 @@ def curve(encoder, query, image, saliency, *, insert=False, steps=10, fill="blur
     counts = np.linspace(0, saliency.size, steps + 1).round()
     taken = rank.reshape(saliency.shape) < counts[:, None, None]  # (steps + 1, h, w)
     return _scores(encoder, query, image, ~taken if insert else taken, fill)
+
+
+def by_each_method(encoder, query, image, *, fill="blur"):
+    """Maps by each of `METHODS`, and what the similarity loses when the best fifth of each is hidden.
+
+    Parameters
+    ----------
+    encoder, query, image, fill : as of `occlusion`
+
+    Returns
+    -------
+    similarity : float
+        Cosine of the two embeddings.
+    maps : dict of ndarray (h, w)
+        By method; "random map" is there to compare with.
+    losses : dict of float
+    problems : dict of str
+        Why a method gives no map here.
+    """
+    vector, maps, losses, problems = embedding(encoder, query), {}, {}, {}
+    for name, method in METHODS.items():
+        try:
+            maps[name] = method(encoder, vector, image, fill=fill)
+        except (TypeError, ValueError, ImportError) as problem:
+            problems[name] = str(problem)
+            continue
+        whole, hidden, *_ = curve(encoder, vector, image, maps[name], steps=_FIFTHS, fill=fill)
+        losses[name] = float(whole - hidden)
+    return float(whole), maps, losses, problems
+
+
+def heated(image, saliency):
+    """An image in grey, orange where a map is high, with a white cross at its maximum: (h, w, 3), uint8.
+
+    Examples
+    --------
+    >>> heated(np.zeros((9, 9, 3), np.uint8), np.eye(9))[8, 8].tolist()
+    [230, 159, 0]
+    """
+    low, high = float(saliency.min()), float(saliency.max())
+    heat = (np.asarray(saliency, np.float32) - low) / max(high - low, 1e-12)
+    grey = np.repeat(60 + 0.6 * image.mean(axis=2, keepdims=True), 3, axis=2)
+    mixed = grey + heat[..., None] ** 1.5 * (np.array([230, 159, 0]) - grey)
+    y, x = np.unravel_index(saliency.argmax(), saliency.shape)
+    arm = max(1, min(heat.shape) // 24)
+    if arm > 1:
+        mixed[max(y - arm, 0) : y + arm + 1, x] = mixed[y, max(x - arm, 0) : x + arm + 1] = 255
+    return mixed.round().astype(np.uint8)
 
 
 def area_under(values):

@@ -55,7 +55,7 @@ def made(kind):
         line = widgets.StatusLine()
         line.say("All is well")
         return line
-    return explore.MetricLab()
+    return explore.MetricLab()._list
 
 
 def plain(value):
@@ -80,7 +80,7 @@ def browser():
         ("TileGrid", ".cbk-tile >> nth=1", "pick"),
         ("Cropper", "text=Whole picture", "whole"),
         ("MapCanvas", "text=Select what is shown", "select"),
-        ("MetricLab", ".cbk-lab-tile >> nth=0", "cycle"),
+        ("RankedList", ".cbk-lab-tile >> nth=0", "cycle"),
         ("StatusLine", "text=All is well", None),
     ],
 )

@@ -38,11 +38,10 @@ PAGES = 1300  # lines of JavaScript and CSS
 # Above its budget; may only shrink: whoever makes a part smaller writes the new number here.
 TODAY = {
     "images": (748, 0),
-    "indexes": (595, 0),
+    "indexes": (582, 0),
     "persistence store .": (613, 6),
-    "plots": (635, 0),
 }
-TODAY_PAGES = 1451
+TODAY_PAGES = 1350
 
 
 def code_lines(path):

@@ -92,7 +92,7 @@ def test_expected_is_the_mean_over_all_orders_within_ties():
 def test_junk_is_deleted_before_ranks_are_counted():
     with_junk, without = MetricLab([JUNK, 1, 0, JUNK, 1]), MetricLab([1, 0, 1])
     assert with_junk.table["value"].equals(without.table["value"])
-    assert [item["rank"] for item in with_junk.view["items"]] == [
+    assert [item["rank"] for item in with_junk._list.items] == [
         "no rank",
         "rank 1",
         "rank 2",
@@ -106,53 +106,70 @@ def test_a_tie_reaches_across_junk():
     assert Listing((1, JUNK, 0), (True, False)).distances.tolist() == [1, 2]
 
 
+def pressed(lab):
+    """Names of the numbers that are set off."""
+    tables = [widget.table for widget in lab._tables.values()]
+    return [one["rows"][one["pressed"]][0] for one in tables if one["pressed"] >= 0]
+
+
 def test_clicks_cycle_and_keys_judge():
     lab = MetricLab([1, 0])
     seen = []
     for _ in range(4):
-        lab.receive({"event": "cycle", "at": 0})
+        lab._list.receive({"event": "cycle", "at": 0})
         seen.append(lab.items[0])
     assert seen == [0, JUNK, 1, 0]
-    lab.receive({"event": "graded", "value": True})
+    lab._graded.value = True
     for _ in range(5):
-        lab.receive({"event": "cycle", "at": 0})
+        lab._list.receive({"event": "cycle", "at": 0})
         seen.append(lab.items[0])
     assert seen[4:] == [1, 2, 3, JUNK, 0]
-    lab.receive({"event": "judge", "at": 1, "value": 3})
-    assert lab.items == [0, 3] and lab.view["items"][1]["word"] == "gain 3"
-    lab.receive({"event": "graded", "value": False})
+    lab._list.receive({"event": "judge", "at": 1, "value": 3})
+    assert lab.items == [0, 3] and lab._list.items[1]["word"] == "gain 3"
+    lab._graded.value = False
     assert lab.items == [0, 1]
+    lab._list.receive({"event": "judge", "at": 1, "value": 3})
+    assert lab.items == [0, 3] and lab._graded.value
 
 
 def test_ties_length_missing_and_k_are_set():
     lab = MetricLab([1, 0, 1], k=2)
-    lab.receive({"event": "tie", "at": 0})
-    assert [item["gap"] for item in lab.view["items"]] == [True, False, None]
-    lab.receive({"event": "length", "value": 5})
-    assert lab.items == [1, 0, 1, 0, 0] and [i["gap"] for i in lab.view["items"]] == [
-        True,
-        False,
-        False,
-        False,
-        None,
-    ]
-    lab.receive({"event": "length", "value": 1})
-    assert lab.items == [1] and lab.view["items"][0]["gap"] is None
-    lab.receive({"event": "missing", "value": 3})
+    lab._list.receive({"event": "tie", "at": 0})
+    assert [item["gap"] for item in lab._list.items] == [True, False, None]
+    lab._fields["length"].value = 5
+    assert lab.items == [1, 0, 1, 0, 0]
+    assert [item["gap"] for item in lab._list.items] == [True, False, False, False, None]
+    lab._fields["length"].value = 1
+    assert lab.items == [1] and lab._list.items[0]["gap"] is None
+    lab._fields["missing"].value = 3
     assert lab["map"] == 0.25
-    lab.receive({"event": "k", "value": 4})
-    assert lab["p@4"] == 0.25 and lab.view["metrics"][2]["name"] == "AP@4"
-    assert lab.view["problem"] == "" and lab.view["preset"] == ""
+    lab._fields["k"].value = 4
+    names = [row[0] for widget in lab._tables.values() for row in widget.table["rows"]]
+    assert lab["p@4"] == 0.25 and names[2] == "AP@4"
+    assert not lab._status.problem and lab._example.value == ""
 
 
 def test_a_chosen_metric_stays_chosen_when_k_changes():
     lab = MetricLab(metric="p@5")
-    lab.receive({"event": "k", "value": 3})
-    assert lab.view["metrics"][lab.view["chosen"]]["key"] == "p@3"
-    lab.receive({"event": "metric", "key": "map"})
-    assert lab.view["metrics"][lab.view["chosen"]]["key"] == "map"
-    lab.receive({"event": "preset", "name": "graded"})
-    assert lab.view["graded"] and lab.items == [3, 2, 0, 1, 2]
+    lab._fields["k"].value = 3
+    assert pressed(lab) == ["P@3"] and lab._status.text.startswith("P@3: ")
+    next(iter(lab._tables.values())).receive({"event": "pick", "row": 0})
+    assert pressed(lab) == ["AP"] and lab._status.text.startswith("AP: ")
+    lab._example.value = "graded"
+    assert lab._graded.value and lab.items == [3, 2, 0, 1, 2]
+    assert lab._note.value == PRESETS["graded"][2]
+    lab._example.value = ""  # what is shown stays
+    assert lab.items == [3, 2, 0, 1, 2] and not lab._status.problem
+
+
+def test_every_number_can_be_picked():
+    lab = MetricLab([1, 0, 1, 1], missing=1)
+    for name, metric in enumerate(SHOWN):
+        rows = [one for one in SHOWN if one.group == metric.group]
+        lab._tables[metric.group].receive({"event": "pick", "row": rows.index(metric)})
+        line = row(metric, lab._listing)
+        assert lab._status.text == f"{line['name']}: {line['line']}", name
+        assert pressed(lab) == [line["name"]]
 
 
 @pytest.mark.parametrize(
@@ -161,14 +178,8 @@ def test_a_chosen_metric_stays_chosen_when_k_changes():
         ({"event": "cycle", "at": 99}, "position"),
         ({"event": "cycle", "at": -1}, "position"),
         ({"event": "tie", "at": 7}, "position"),
-        ({"event": "length", "value": 0}, "1 to 20"),
-        ({"event": "length", "value": 10**9}, "1 to 20"),
-        ({"event": "k", "value": None}, "whole number"),
-        ({"event": "k", "value": 0}, "k must be"),
-        ({"event": "missing", "value": -1}, "missing must be"),
         ({"event": "judge", "at": 0, "value": 7}, "gain of 1 to 3"),
-        ({"event": "metric", "key": "<b>"}, "metric must be one of"),
-        ({"event": "preset", "name": "other"}, "preset must be one of"),
+        ({"event": "judge", "at": 0}, "int"),
         ({"event": "cycle"}, "at"),
         ({}, "not known"),
         ("text", "not known"),
@@ -176,12 +187,40 @@ def test_a_chosen_metric_stays_chosen_when_k_changes():
 )
 def test_a_message_that_makes_no_sense_changes_nothing_and_is_told(message, words):
     lab = MetricLab()
-    before = lab.items, lab.view["k"], lab.view["missing"]
-    lab.receive(message)
-    assert (lab.items, lab.view["k"], lab.view["missing"]) == before
-    assert words in lab.view["problem"]
-    lab.receive({"event": "cycle", "at": 0})
-    assert lab.view["problem"] == ""
+    before = lab.items, dict(vars(lab._listing)), lab._example.value
+    lab._list.receive(message)
+    assert (lab.items, lab._example.value) == (before[0], before[2])
+    assert all(lab._listing.__dict__[name] is value for name, value in before[1].items())
+    assert words in lab._status.text and lab._status.problem
+    lab._list.receive({"event": "cycle", "at": 0})
+    assert not lab._status.problem
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"items": [1] * 21}, "1 to 20 results"),
+        ({"k": None}, "whole number"),
+        ({"k": 0}, "k must be"),
+        ({"missing": -1}, "missing must be"),
+        ({"missing": 10**9}, "missing must be"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(parts, words):
+    lab = MetricLab()
+    before = lab.items, lab._status.text
+    with pytest.raises(ValueError, match=words):
+        lab.change(**parts)
+    assert (lab.items, lab._status.text) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"), [("length", 0, 1), ("k", -3, 1), ("missing", -1, 0)]
+)
+def test_a_number_that_is_entered_stays_within_bounds(name, value, least):
+    lab = MetricLab()
+    lab._fields[name].value = value
+    assert lab._fields[name].value == least and not lab._status.problem
 
 
 @pytest.mark.parametrize(
@@ -212,7 +251,8 @@ def test_what_is_not_defined_says_why():
 def test_all_that_is_sent_is_json():
     for listing in random_listings(40):
         lab = MetricLab(listing.items, ties=listing.ties, missing=listing.missing, k=listing.k)
-        json.dumps(lab.view, allow_nan=False)
+        shown = [lab._list.items, *(widget.table for widget in lab._tables.values())]
+        json.dumps(shown, allow_nan=False)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -9,8 +9,8 @@ from test_attack_lab import patterned
 
 from cbirkit import Retriever, encoders, explain
 from cbirkit.datasets import from_folder
+from cbirkit.explain import METHODS, heated
 from cbirkit.explore import WhyExplorer
-from cbirkit.explore.why_explorer import METHODS, heated
 
 
 def deep(**settings):

@@ -50,10 +50,8 @@ def printable(value):
     >>> print(printable("red" + chr(27) + "[31m.jpg"))
     red\\x1b[31m.jpg
     """
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c
-        for c in str(value)
-    )
+    seen = lambda c: unicodedata.category(c)[0] != "C"
+    return "".join(c if seen(c) else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def counted(number, one, more=None):

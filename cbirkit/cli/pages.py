@@ -17,22 +17,16 @@ from cbirkit.plots.tiles import escaped, picture_or_none
 
 from .choices import ENCODERS, printable, sized
 
-# nothing is loaded, nothing runs
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _SIDE, _SHEET = 240, 24
 _PAGE = 144  # outliers, and a twelfth as many groups of copies
 
 
 def write_view(path, view):
     """Write a `cbirkit.plots.View` as a whole page; all text is escaped, pictures are inside."""
-    style = Path(__file__).with_name("pages.css").read_text()
-    page = f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width">
-<title>{escaped(view.title)}</title><style>{style}</style></head>
-<body>{view.html()}<footer>Made by cbirkit {__version__} on {datetime.date.today()}. This file holds small copies of some of the images: mind who may see them.</footer></body></html>
-"""
+    beside = Path(__file__).with_name
+    frame, style = (beside(f"pages.{kind}").read_text() for kind in ("html", "css"))
+    made = {"version": __version__, "day": datetime.date.today(), "style": style}
+    page = frame.format(title=escaped(view.title), body=view.html(), **made)
     write_bytes(path, page.encode("utf-8", "backslashreplace"))
 
 
@@ -86,9 +80,9 @@ def view_of_survey(folder, found, encoder):
         if view.sections and view.sections[0].table:  # all of a table, the first of many pictures
             for page in range(2, view.n_pages + 1):
                 sections += views.content(ViewRequest(name, page)).sections
-    for i, one in enumerate(sections):  # the whole name, to find the file
-        tiles = [replace(tile, caption=printable(tile.id)) for tile in one.tiles]
-        sections[i] = replace(one, tiles=tiles)
+    # the whole name, to find the file
+    named = lambda tile: replace(tile, caption=printable(tile.id))
+    sections = [replace(one, tiles=list(map(named, one.tiles))) for one in sections]
     paths = map(found.images.path, range(n))
     n_bytes = sum(path.stat().st_size for path in paths if path.exists())
     told = f"{views.told} {sized(n_bytes)} on disk."

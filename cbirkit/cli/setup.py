@@ -1,5 +1,6 @@
 """``cbirkit doctor`` and ``cbirkit prefetch``: what is there, and what to get. The doctor needs nothing but the standard library."""
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -16,15 +17,10 @@ from .choices import default_encoder, lacking, printable, sized
 
 log = logging.getLogger(__name__)
 
-_MODULES = {  # distribution: the module it brings, where the names differ by more than a hyphen
-    "faiss-cpu": "faiss",
-    "opencv-python-headless": "cv2",
-    "pillow": "PIL",
-    "pyyaml": "yaml",
-    "scikit-image": "skimage",
-    "scikit-learn": "sklearn",
-    "umap-learn": "umap",
-}
+# distribution: the module it brings, where the names differ by more than a hyphen
+_MODULES = {"faiss-cpu": "faiss", "opencv-python-headless": "cv2", "umap-learn": "umap"}
+_MODULES |= {"scikit-image": "skimage", "scikit-learn": "sklearn", "pillow": "PIL"}
+_MODULES |= {"pyyaml": "yaml"}
 _REQUIREMENT = re.compile(r"([\w.-]+)[^;]*?>=\s*(\d[^,;\s]*)[^;]*(?:;.*extra\s*==\s*.([\w-]+))?")
 # loaded too, though not needed: half of an installation is found only so
 _LOADED = ["torch", "torchvision"]
@@ -108,17 +104,16 @@ def _machine():
     """What the machine is, name: words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     free = shutil.disk_usage(os.getcwd()).free / 2**30
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # on Windows
-        memory = 0
+    memory = "not known"
+    with contextlib.suppress(AttributeError, ValueError):  # on Windows
+        memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     encoder = default_encoder()
     if lacks := lacking("lite0"):
         encoder += f"; lite0, which is better on most folders, needs {lacks}"
     return {
         "python": f"{platform.python_version()}  {platform.machine()}  {sys.executable}",
         "cores": cores,
-        "memory": f"{memory / 2**30:.1f} GiB" if memory else "not known",
+        "memory": memory,
         "free disk here": f"{free:.1f} GiB (the packages need about 8)",
         "gpu": _gpu(),
         "encoder": encoder,

@@ -6,6 +6,8 @@ import numbers
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cbirkit._optional import require
@@ -127,6 +129,35 @@ def check_each(name, values, check, n=None, **limits):
         )
     for value in values:
         check(f"each of {name}", value, **limits)
+
+
+def steps_of(encoder):
+    """The estimators that a pipeline or union is made of; else the encoder alone."""
+    if not isinstance(encoder, Pipeline | FeatureUnion):
+        return [encoder]
+    steps = encoder.steps if isinstance(encoder, Pipeline) else encoder.transformer_list
+    parts = [step for _, step in steps if step not in (None, "passthrough", "drop")]
+    return [part for step in parts for part in steps_of(step)]
+
+
+def is_fitted(encoder):
+    """Whether ``transform`` can be used: all steps are fitted (scikit-learn asks the last one only) or learn nothing."""
+    return all(_step_is_fitted(step) for step in steps_of(encoder))
+
+
+def _step_is_fitted(step):
+    try:
+        return check_is_fitted(step) is None
+    except NotFittedError:
+        return False
+    except (AttributeError, TypeError):  # no estimator of scikit-learn's kind
+        return not hasattr(step, "fit") or has_learned(step)
+
+
+def has_learned(step):
+    """Whether a fitted step took something from what it was fitted on, other than its shape."""
+    names = {name for name in vars(step) if name.endswith("_") and not name.startswith("_")}
+    return bool(names - {"n_features_in_", "feature_names_in_"})
 
 
 def grey(image):

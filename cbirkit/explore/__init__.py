@@ -4,23 +4,17 @@ What the command line shares with them (`collection_views`) can be imported wher
 """
 
 import importlib
+import re
 
 from cbirkit._optional import require
 
-_HOMES = {  # public name: the module it lives in, seen from here
-    "AttackLab": ".attack_lab",
-    "CollectionExplorer": ".collection_explorer",
-    "EmbeddingMap": ".embedding_map",
-    "MapQuality": "..learning.projection",
-    "MetricLab": ".metric_lab",
-    "ObjectExplorer": ".object_explorer",
-    "Query": ".queries",
-    "QueryExplorer": ".query_explorer",
-    "SketchExplorer": ".sketch_explorer",
-    "WhyExplorer": ".why_explorer",
-    "map_quality": "..learning.projection",
-    "project": "..learning.projection",
-}
+_EXPLORERS = ["AttackLab", "CollectionExplorer", "EmbeddingMap", "MetricLab", "ObjectExplorer"]
+_EXPLORERS += ["QueryExplorer", "SketchExplorer", "WhyExplorer"]
+_MAPS = ("MapQuality", "map_quality", "project")
+# public name: the module it lives in, seen from here; an explorer's is called as it is
+_HOMES = {name: re.sub("(?=[A-Z])", "_", name).lower() for name in _EXPLORERS}
+_HOMES = {name: f".{home[1:]}" for name, home in _HOMES.items()} | {"Query": ".queries"}
+_HOMES |= dict.fromkeys(_MAPS, "..learning.projection")
 __all__ = list(_HOMES)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from ipywidgets import Dropdown, IntSlider
 
 from cbirkit.attacks import PGD, Away, Misrank, Towards, attackable, embed_pixels, to_pixels
-from cbirkit.encoders.base import check_choice
+from cbirkit.encoders.base import check_choice, unit
 from cbirkit.images.files import shrink
 from cbirkit.plots import Section, Tile, View
 
@@ -61,7 +61,7 @@ class Victim:
 
     def __init__(self, retriever):
         self.images, self.encoder = retriever.images, retriever.encoder_
-        self.model, self.rows = attackable(self.encoder), _unit(np.asarray(retriever.embeddings))
+        self.model, self.rows = attackable(self.encoder), unit(np.asarray(retriever.embeddings))
 
     def goal(self, pixels, query, aim, target, judge):
         """What the attack tries to reach; ValueError where the query or the target does not allow the aim."""
@@ -78,7 +78,7 @@ class Victim:
 
     def embed(self, image):
         """Embedding (d,) of length 1 of an RGB uint8 image, by the encoder itself."""
-        return _unit(self.encoder.transform([image]))[0]
+        return unit(self.encoder.transform([image]))[0]
 
     def answers(self, row):
         """A retriever that finds what an embedding finds, whatever it is asked for."""
@@ -90,10 +90,6 @@ class Victim:
         better = cosines > cosines[self.images.positions([target])[0]]
         own = query.images is not None and query.box is None
         return int(better[self.images.ids != query.name].sum() if own else better.sum()) + 1
-
-
-def _unit(rows):
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 class AttackLab(QueryPage):
@@ -174,9 +170,8 @@ class AttackLab(QueryPage):
             As for the class; nothing changes then.
         """
         query = self._query if query is None else self._as_query(query)
-        aim = self._aim.value if aim is None else aim
-        epsilon = self._epsilon.value if epsilon is None else epsilon
-        steps = self._steps.value if steps is None else steps
+        given = {self._aim: aim, self._epsilon: epsilon, self._steps: steps}
+        aim, epsilon, steps = (one.value if it is None else it for one, it in given.items())
         self.shown, self.target = self._attacked(query, target, aim, epsilon, steps)
         with self._quietly():
             self._steps.max = max(self._steps.max, steps)

@@ -9,16 +9,15 @@ import pandas as pd
 from ipywidgets import Box, Label, VBox
 
 from cbirkit.datasets.facts import MEASURED, Facts
-from cbirkit.encoders.base import check_choice
 from cbirkit.evaluation import Survey, survey
 from cbirkit.images import ImageProblem
 from cbirkit.learning.projection import checked_embeddings
 from cbirkit.plots import Table, Tile
 
 from .collection_views import VIEWS, CollectionViews, ViewRequest
-from .explorer import Explorer, Task, checked_images, whole_number
+from .explorer import Linked, Task, checked_images, whole_number
 from .picker import FilterRow
-from .queries import ThumbnailCache, check_type, query_of
+from .queries import ThumbnailCache, check_type
 from .widgets import ChoiceRow, Pager, TextTable, TileGrid, reveal
 
 _OUTLIERS = 12  # at least, and one in a hundred images, up to a page
@@ -34,7 +33,13 @@ class _StopSurvey(Exception):
     """Nobody wants to know any more."""
 
 
-class CollectionExplorer(Explorer):
+def _asked(name):
+    """Property that is a part of what is asked for; to set it shows something else."""
+    change = lambda self, value: self._change(**{name: value})
+    return property(lambda self: getattr(self._asked, name), change)
+
+
+class CollectionExplorer(Linked):
     """Look around a collection: a contact sheet, copies and near-copies side by side, outliers, broken files, classes, sizes.
 
     The pictures appear at once. What needs every image to be decoded is found in a thread, as `evaluation.survey` has it.
@@ -92,12 +97,12 @@ class CollectionExplorer(Explorer):
     def __init__(self, images, embeddings=None, *, found=None, page_size=48, sort_by=None):
         page_size = whole_number(page_size, "page_size")
         embeddings = _checked_input(checked_images(images), embeddings, found)
-        self.images, self._linked, self._callbacks, self._lock = images, None, [], RLock()
+        self.images, self._callbacks, self._lock = images, [], RLock()
         far = embeddings is not None or (found is not None and "distance" in found.table)
         self._facts, self._thumbnails = Facts(images, with_embeddings=far), ThumbnailCache()
         self._views = CollectionViews(self._facts, self._thumbnails, page_size)
         self._asked, self._selected = ViewRequest(sort_by=sort_by), None
-        self._told_at, self._stopped, self._task = 0.0, False, None
+        self._told_at, self._stopped = 0.0, False
         self._make_parts()
         self._show(self._asked)
         if found is not None:
@@ -119,35 +124,12 @@ class CollectionExplorer(Explorer):
     def found(self):
         return self._views.found
 
-    @property
-    def view(self):
-        return self._asked.view
-
-    @view.setter
-    def view(self, view):
-        check_choice("view", view, VIEWS)
-        self._change(view=view)
-
-    @property
-    def page(self):
-        return self._asked.page
-
-    @page.setter
-    def page(self, page):
-        self._change(page=page)
+    view, page, sort_by = map(_asked, ("view", "page", "sort_by"))
 
     @property
     def kept(self):
         """Ids of all images that pass the filters, in the order of the contact sheet, as list of str."""
         return [str(i) for i in self.images.ids[self._views.kept(self._asked)]]
-
-    @property
-    def sort_by(self):
-        return self._asked.sort_by
-
-    @sort_by.setter
-    def sort_by(self, sort_by):
-        self._change(sort_by=sort_by)
 
     def filter(self, *, containing="", **columns):
         """Keep only some images, in place of earlier filters.
@@ -187,21 +169,9 @@ class CollectionExplorer(Explorer):
         """Call ``callback(id)`` when a picture is clicked."""
         self._callbacks.append(callback)
 
-    def link(self, explorer):
-        """Ask a `QueryExplorer` for every picture that is clicked; returns this explorer."""
-        if not callable(getattr(explorer, "search", None)) or not hasattr(explorer, "queries"):
-            raise TypeError(f"link expects a QueryExplorer, got {type(explorer).__name__}")
-        self._linked = explorer
-        return self
-
-    def wait(self, timeout=None):
-        """Wait until all images have been looked at, and return the explorer; TimeoutError after `timeout` seconds.
-
-        What went wrong in the thread is raised here, such as a ValueError if no image can be read.
-        """
-        if self._task is not None:
-            self._task.wait(timeout, f"look at a part: images[:1000]; {self._progress.value}")
-        return self
+    @property
+    def _advice(self):
+        return f"look at a part: images[:1000]; {self._progress.value}"
 
     def close(self):
         """Take the explorer off the page, and stop looking at images."""
@@ -249,7 +219,7 @@ class CollectionExplorer(Explorer):
         for callback in self._callbacks:
             callback(image_id)
         if self._linked is not None:
-            self._linked.search(query_of(image_id, self.images, self._linked.queries))
+            self._ask(image_id)
 
     def _pick_row(self, which, row):
         """A class or size: show its images."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cbirkit.datasets.facts import bin_edges, told
+from cbirkit.encoders.base import check_choice
 from cbirkit.plots import Section, Table, Tile, View
 
 from .queries import THUMBNAIL
@@ -120,6 +121,7 @@ class CollectionViews:
 
     def content(self, asked, progress=""):
         """The `CollectionView` of what is asked for; ValueError for a page that is not there."""
+        check_choice("view", asked.view, VIEWS)
         kept = self.kept(asked)
         if self.found is None and asked.view not in _AT_ONCE:
             told = f"{asked.view.capitalize()}: all images must be looked at first."

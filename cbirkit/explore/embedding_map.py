@@ -16,8 +16,8 @@ from cbirkit.plots.style import BLUE, GREY, PLAIN, VERDICTS
 from cbirkit.ranking.codes import aligned
 
 from .collection_views import paged
-from .explorer import Explorer, Task, checked_images, whole_number
-from .queries import FixedRetriever, Judge, Query, ThumbnailCache, query_of
+from .explorer import Linked, Task, checked_images, whole_number
+from .queries import FixedRetriever, Judge, Query, ThumbnailCache
 from .widgets import NO_MARKS, MapCanvas, Pager, TileGrid, labelled
 
 GIVEN = "given positions"
@@ -97,7 +97,7 @@ class Colouring:
         return np.where(texts == "", None, right)  # "": missing
 
 
-class EmbeddingMap(Explorer):
+class EmbeddingMap(Linked):
     """A map of a collection: rest on a point to see its image, click it for its neighbours, draw round points to see them.
 
     UMAP and t-SNE are fitted in a thread, and PCA is shown until they are ready. A map in two dimensions is an
@@ -146,6 +146,8 @@ class EmbeddingMap(Explorer):
     ['r', 's']
     """
 
+    _advice = "use method='pca'"
+
     def __init__(
         self,
         images,
@@ -166,8 +168,8 @@ class EmbeddingMap(Explorer):
         self._check(method)
         self._colouring, self._thumbnails = Colouring(images, rows, self._seed), ThumbnailCache()
         colour_by = self._colouring.resolve(colour_by)
-        self._judge, self._linked, self._task = Judge(), None, None
-        self._chosen, self.query, self.path = np.empty(0, np.int64), None, []
+        self._judge, self._chosen = Judge(), np.empty(0, np.int64)
+        self.query, self.path = None, []
         self._make_parts(method, colour_by)
         self._canvas.colour(self._colouring.groups(colour_by))
         self._status.say(f"{_named(method)} of {len(images):,} images, coloured by {colour_by}.")
@@ -206,15 +208,6 @@ class EmbeddingMap(Explorer):
         self._check(method)
         self._methods.value = method
 
-    def wait(self, timeout=None):
-        """Wait until the map is laid out and measured, and return it; TimeoutError after `timeout` seconds.
-
-        What went wrong in the thread is raised here, such as an ImportError for a missing package.
-        """
-        if self._task is not None:
-            self._task.wait(timeout, "use method='pca'")
-        return self
-
     def show_query(self, query):
         """Mark the image with the id `query` and its `k` nearest by embedding; the ids of these, nearest first, as list.
 
@@ -239,16 +232,6 @@ class EmbeddingMap(Explorer):
         self._canvas.marks, self.query, self.path = NO_MARKS, None, []
         self._near.show([], heading="", summary="")
         self._arrange_lists()
-
-    def link(self, explorer):
-        """Ask a `QueryExplorer` for every point that is picked, and mark on the map what it shows; returns the map."""
-        if not callable(getattr(explorer, "on_show", None)):
-            raise TypeError(f"link expects a QueryExplorer, got {type(explorer).__name__}")
-        if self._linked is not explorer:
-            self._linked = explorer
-            follow = self._guarded(self._follow)
-            explorer.on_show(lambda *shown: self._linked is explorer and follow(*shown))
-        return self
 
     def __repr__(self):
         return f"EmbeddingMap({len(self.images):,} images, {self.method}, coloured by {self.colour_by})"
@@ -326,7 +309,7 @@ class EmbeddingMap(Explorer):
         if self._linked is None:
             self.show_query(image_id)
         else:
-            self._linked.search(query_of(image_id, self.images, self._linked.queries))
+            self._ask(image_id)
 
     def _follow(self, query, found):
         """Mark what the linked explorer shows, as far as it is on the map."""
@@ -395,9 +378,8 @@ class EmbeddingMap(Explorer):
         points, drawn = self.points, np.arange(len(self.points))
         title = f"{_named(self._shown)}, coloured by {self.colour_by}\n{self._told}"
         if len(points) > _MOST_POINTS:
-            drawn = np.sort(
-                np.random.RandomState(0).choice(len(points), _MOST_POINTS, replace=False)
-            )
+            random = np.random.RandomState(0)
+            drawn = np.sort(random.choice(len(points), _MOST_POINTS, replace=False))
             title += f"; {_MOST_POINTS:,} points drawn"
         ax = Figure(figsize=(9.2, 5.6), layout="constrained").subplots()
         groups = self._colouring.groups(self.colour_by)

@@ -8,17 +8,26 @@ from threading import Thread
 import numpy as np
 from ipywidgets import VBox
 
+from cbirkit.encoders.base import check_number
 from cbirkit.images import ImageCollection
 
-from .queries import check_type, find
+from .queries import check_type, find, query_of
 from .widgets import Controls, StatusLine
 
 log = logging.getLogger(__name__)
 _OF_THE_READER = (ValueError, TypeError, LookupError, OSError, ImportError)
 
 
-class Pictured:
-    """A widget that a notebook keeps with a picture, for readers who have no kernel; `_view` says what it shows."""
+class Explorer(Controls, VBox):
+    """An explorer, which a notebook keeps with a picture, for readers who have no kernel.
+
+    Its parts are made before, `_status` is a `StatusLine`, and `_view` says what is shown. Those that search have `_judge` and
+    `_thumbnails`.
+    """
+
+    def __init__(self, parts):
+        super().__init__(parts)
+        self.add_class("cbk-explorer")
 
     def static(self):
         """What is shown as a picture, for places that run no JavaScript.
@@ -38,14 +47,6 @@ class Pictured:
         picture = b64encode(buffer.getvalue()).decode("ascii")
         told = {"image/png": {"alt": figure.axes[0].get_label()}}
         return data | {"image/png": picture}, metadata | told
-
-
-class Explorer(Pictured, Controls, VBox):
-    """An explorer; its parts are made before, and `_status` is a `StatusLine`. Those that search have `_judge` and `_thumbnails`."""
-
-    def __init__(self, parts):
-        super().__init__(parts)
-        self.add_class("cbk-explorer")
 
     def _make_status(self):
         self._status = StatusLine()
@@ -69,6 +70,37 @@ class Explorer(Pictured, Controls, VBox):
                 log.exception("%s failed", type(self).__name__)
                 words = f"this failed with {type(error).__name__}: {words}; the log has the details"
             self._status.say(words, problem=True)
+
+
+class Linked(Explorer):
+    """One that works in a thread, `_task`, and can be linked with a `QueryExplorer`, which it then asks; it has `images`."""
+
+    _linked = _task = None
+
+    def wait(self, timeout=None):
+        """Wait until all that the thread does is done, and return the explorer; TimeoutError after `timeout` seconds.
+
+        What went wrong in the thread is raised here, such as a ValueError if no image can be read, or an ImportError for a missing
+        package.
+        """
+        if self._task is not None:
+            self._task.wait(timeout, self._advice)
+        return self
+
+    def link(self, explorer):
+        """Ask a `QueryExplorer` for every picture or point that is picked, in place of an earlier one; returns this explorer."""
+        if not callable(getattr(explorer, "on_show", None)):
+            raise TypeError(f"link expects a QueryExplorer, got {type(explorer).__name__}")
+        if self._linked is not explorer:
+            self._linked, follow = explorer, self._guarded(self._follow)
+            explorer.on_show(lambda *shown: self._linked is explorer and follow(*shown))
+        return self
+
+    def _ask(self, image_id):
+        self._linked.search(query_of(image_id, self.images, self._linked.queries))
+
+    def _follow(self, query, found):
+        """Show what the linked explorer shows."""
 
 
 class Task:
@@ -105,10 +137,7 @@ class Task:
 
 def whole_number(value, name, least=1, most=np.inf):
     """`value` as an int within bounds; ValueError for anything else."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or value != int(value) or not least <= value <= most:
-        bounds = f"of at least {least}" if most == np.inf else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a whole number {bounds}, got {value!r}")
+    check_number(name, value, least, most, whole=True)
     return int(value)
 
 

@@ -164,7 +164,7 @@ function listen(top, view, stage, act) {
 
 function render({ model, el }) {
   const send = begin(model, el, "cbk-map");
-  const bar = make("div", "cbk-map-bar", el);
+  const bar = make("div", "cbk-buttons", el);
   const frame = make("div", "cbk-map-frame", el);
   const view = new View();
   const data = { points: new Float32Array(0), groups: new Uint8Array(0), chosen: new Uint32Array(0), isChosen: new Uint8Array(0), legend: [] };
@@ -174,7 +174,7 @@ function render({ model, el }) {
   const said = make("div", "cbk-map-said", el, "", { "aria-live": "polite" });
   const summary = make("div", "cbk-map-summary", el);
   const groups = make("div", "cbk-map-legend", el);
-  make("div", "cbk-map-hint", el, "Rest on a point to see its image, click it to see its neighbours. Drag to select; Shift adds. "
+  make("div", "cbk-hint", el, "Rest on a point to see its image, click it to see its neighbours. Drag to select; Shift adds. "
     + "The wheel zooms after a click into the map. Keys: arrows, Enter, Space, + - 0, Shift and arrows.");
   let mode = "lasso", started = false;
 

@@ -12,19 +12,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import traitlets
+from ipywidgets import BoundedIntText, Box, Checkbox, Dropdown, Label
 
 from cbirkit.encoders.base import check_choice
 from cbirkit.metrics.ranked import METRICS, PUBLISHED, TIES, Hits, Ties
 from cbirkit.plots.tiles import Section, Table, Tile, View
 
-from .explorer import Pictured, whole_number
-from .widgets import PageWidget, script, style
+from .explorer import Explorer, whole_number
+from .widgets import PageWidget, TextTable, labelled, script, style
 
 JUNK = -1
 MOST_ITEMS, MOST_GAIN, MOST_MISSING = 20, 3, 1000
 SHOWN = [metric for metric in METRICS if metric.group]
-# Of the fields of the page.
-_LIMITS = {"length": [1, MOST_ITEMS], "missing": [0, MOST_MISSING], "k": [1, 1000]}
+# of the page: least, most, words
+_FIELDS = [("length", 1, MOST_ITEMS, "results"), ("k", 1, 1000, "k")]
+_FIELDS += [("missing", 0, MOST_MISSING, "positives not in the list")]
 _FIRST = "hits at 2, 4 and 8"
 
 
@@ -201,7 +203,30 @@ def _read_presets():
 PRESETS = _read_presets()
 
 
-class MetricLab(Pictured, PageWidget):
+class RankedList(PageWidget):
+    """Results that are judged by a click or by the keys 0 to 3 and j, and the signs between them, which tie them.
+
+    Events: "cycle", "tie" and "judge" (position, and the gain that it is judged to have).
+
+    Examples
+    --------
+    >>> shown = RankedList(items=[{}, {}]).on("judge", print).on("problem", print)
+    >>> shown.receive({"event": "judge", "at": 1, "value": 3})
+    1 3
+    >>> shown.receive({"event": "cycle", "at": 2})
+    position must be a whole number >= 0 and <= 1, got 2
+    """
+
+    _esm, _css = script("ranked_list.js"), style("tile_grid.css", "ranked_list.css")
+    _events = ("cycle", "judge", "tie")
+    items = traitlets.List([]).tag(sync=True)
+
+    def _read(self, event, content, _buffers):
+        at = whole_number(content["at"], "position", 0, len(self.items) - 1 - (event == "tie"))
+        return event, at, content.get("value")
+
+
+class MetricLab(Explorer):
     """A ranked list in which every result can be judged anew, and every definition of its quality.
 
     Click a result, or press Enter on it, to go from relevant to not relevant to junk; the keys 0 to 3 and j judge
@@ -233,27 +258,49 @@ class MetricLab(Pictured, PageWidget):
     >>> lab = MetricLab([0, 1, 0, 1, 0, 0, 0, 1])
     >>> round(lab["map"], 6), round(lab["trapezoid_map"], 6)
     (0.458333, 0.332341)
-    >>> lab.receive({"event": "cycle", "at": 0})  # what a click on the first result sends: it becomes junk
-    >>> round(lab["map"], 3), lab.items[0]
-    (0.698, -1)
+    >>> lab.change(items=[-1, 1, 0, 1, 0, 0, 0, 1])  # what a click on the first result does: it becomes junk
+    >>> round(lab["map"], 3)
+    0.698
     """
 
-    _esm = script("metric_lab.js")
-    _css = style("tile_grid.css", "metric_lab.css")
-    _events = ("cycle", "judge", "tie", "length", "missing", "k", "graded", "metric", "preset")
-    view = traitlets.Dict().tag(sync=True)
     presets = tuple(PRESETS)
 
     def __init__(self, items=None, *, ties=(), missing=0, k=5, metric=None, preset=_FIRST):
+        self._chosen = 0
+        self._make_parts()
         if items is None:
-            self._set_preset(preset)
+            self.load(preset)
         else:
-            self._listing, self._preset, self._chosen = Listing(items, ties, missing, k), "", 0
-            self._graded = max(self._listing.items) > 1
+            self._listing = Listing(items, ties, missing, k)
+            self.change()
         if metric is not None:
             self._chosen = self._number_of(metric)
-        super().__init__(view=self._drawn())
-        self.on("problem", self._show)
+            self._show()
+
+    def _make_parts(self):
+        self._list, self._note, self._counts = RankedList(), Label(), Label()
+        self._list.on("problem", lambda sentence: self._status.say(sentence, problem=True))
+        for event in RankedList._events:
+            self._list.on(event, self._guarded(self._edit, event))
+        options = [("your own", ""), *((name, name) for name in PRESETS)]
+        self._example = Dropdown(options=options, description="example")
+        labelled(self._example, label="initial")
+        self._graded = labelled(Checkbox(description="graded (1 to 3)", indent=False))
+        self._fields, self._tables = {}, {}
+        for name, least, most, words in _FIELDS:
+            field = BoundedIntText(least, min=least, max=most, description=words)
+            self._fields[name] = labelled(field, width="max-content", label="initial")
+            self._on_value([field], self._guarded(self._set, name))
+        take = lambda: self._example.value and self.load(self._example.value)
+        self._on_value([self._example], self._guarded(take))
+        self._on_value([self._graded], self._guarded(self._grade))
+        for group in dict.fromkeys(metric.group for metric in SHOWN):
+            self._tables[group] = TextTable().on("pick", self._guarded(self._pick, group))
+        row = Box([self._example, *self._fields.values(), self._graded]).add_class("cbk-row")
+        tables = Box(list(self._tables.values())).add_class("cbk-lab-groups")
+        parts = row, self._note, self._list, self._make_status(), self._counts, tables
+        super().__init__(parts)
+        self.add_class("cbk-lab")
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -285,27 +332,35 @@ class MetricLab(Pictured, PageWidget):
 
     def load(self, preset):
         """Show an example by its name."""
-        self._set_preset(preset)
+        check_choice("preset", preset, tuple(PRESETS))
+        self._listing, metric, note = PRESETS[preset]
+        self._chosen = self._number_of(metric)
+        self._name(preset, note, max(self._listing.items) > 1)
+
+    def change(self, **parts):
+        """Change `items`, `ties`, `missing` or `k`; ValueError for what is out of range, and nothing changes."""
+        self._listing = replace(self._listing, **parts)
+        self._name("", "Your own list.", self._graded.value or max(self._listing.items) > 1)
+
+    def _name(self, preset, note, graded):
+        with self._quietly():
+            self._example.value, self._note.value, self._graded.value = preset, note, graded
         self._show()
 
     def _view(self):
-        view, blank = self._drawn(), np.full((1, 1, 3), 255, np.uint8)
-        chosen, tiles, groups = view["metrics"][view["chosen"]], [], {}
-        for i, item in enumerate(view["items"]):
+        blank, tiles = np.full((1, 1, 3), 255, np.uint8), []
+        for i, item in enumerate(self._list.items):
             tied = " (tied with the next)" if item["gap"] else ""
             note = f"{item['word']}{' =' if tied else ''}"
             words = {"alt": item["word"] + tied, "note": note, "caption": item["term"]}
             rank = None if item["mark"] == "junk" else int(item["rank"].split()[1])
             tiles.append(Tile(str(i), blank, mark=item["mark"], rank=rank, **words))
-        for one in view["metrics"]:
-            groups.setdefault(one["group"], []).append(one)
-        sections = [Section("Results, nearest first", view["note"], tuple(tiles), size=0.8)]
-        for group, some in groups.items():
-            rows = [(one["name"], one["shown"]) for one in some]
-            bars = [round(1000 * (one["share"] or 0)) for one in some]
-            table = Table(("metric", "value"), rows, bars, most=1000)
+        sections = [Section("Results, nearest first", self._note.value, tuple(tiles), size=0.8)]
+        for group, table in self._shown.items():  # there is no room for formulas
+            table = replace(table, columns=table.columns[:2], rows=[one[:2] for one in table.rows])
             sections.append(Section(group, table=table))
-        told = f"{chosen['name']} ({chosen['text']}): {chosen['line']}. {view['counts']}"
+        one = row(SHOWN[self._chosen], self._listing)
+        told = f"{one['name']} ({one['text']}): {one['line']}. {self._counts.value}"
         return View("Metric Lab", told, tuple(sections))
 
     def __repr__(self):
@@ -313,50 +368,33 @@ class MetricLab(Pictured, PageWidget):
 
     # ------------------------------------------------------------------ events
 
-    def _read(self, event, content, _buffers):
-        if event in ("cycle", "judge", "tie"):
-            self._edit(event, content["at"], content.get("value"))
-        elif event == "length":
-            self._resize(whole_number(content["value"], event, *_LIMITS[event]))
-        elif event == "graded":
-            self._graded = bool(content["value"])
-            if not self._graded:
-                self._change(items=tuple(min(item, 1) for item in self._listing.items))
-        elif event == "metric":
-            self._chosen = self._number_of(content["key"])
-        elif event == "preset":
-            self._set_preset(content["name"])
-        else:  # missing or k
-            self._change(**{event: content["value"]})
-        self._show()
-        return (event,)
-
     def _edit(self, event, at, value):
         items, ties = list(self._listing.items), list(self._listing.ties)
-        at = whole_number(at, "position", 0, len(ties if event == "tie" else items) - 1)
         if event == "tie":
             ties[at] = not ties[at]
         elif event == "judge":
-            items[at] = whole_number(value, "gain", JUNK)
-            self._graded |= items[at] > 1
-        elif self._graded:
+            items[at] = value
+        elif self._graded.value:
             items[at] = JUNK if items[at] == MOST_GAIN else items[at] + 1
         else:
             items[at] = {1: 0, 0: JUNK, JUNK: 1}[min(items[at], 1)]
-        self._change(items=tuple(items), ties=tuple(ties))
+        self.change(items=items, ties=ties)
 
-    def _resize(self, length):
-        items, ties = self._listing.items + (0,) * length, self._listing.ties + (False,) * length
-        self._change(items=items[:length], ties=ties[: length - 1])
+    def _set(self, name):
+        """A number was entered."""
+        n, listing = self._fields[name].value, self._listing
+        if name != "length":
+            return self.change(**{name: n})
+        items, ties = listing.items + (0,) * n, listing.ties + (False,) * n
+        return self.change(items=items[:n], ties=ties[: n - 1])
 
-    def _change(self, **parts):
-        self._listing, self._preset = replace(self._listing, **parts), ""
+    def _grade(self):
+        most = MOST_GAIN if self._graded.value else 1
+        self.change(items=[min(item, most) for item in self._listing.items])
 
-    def _set_preset(self, name):
-        check_choice("preset", name, tuple(PRESETS))
-        self._listing, metric, _ = PRESETS[name]
-        self._preset, self._chosen = name, self._number_of(metric)
-        self._graded = max(self._listing.items) > 1
+    def _pick(self, group, at):
+        self._chosen = [i for i, metric in enumerate(SHOWN) if metric.group == group][at]
+        self._show()
 
     def _number_of(self, metric):
         keys = [one.at(self._listing.k).name for one in SHOWN]
@@ -365,21 +403,26 @@ class MetricLab(Pictured, PageWidget):
 
     # ------------------------------------------------------------------ showing
 
-    def _show(self, problem=""):
-        self.view = self._drawn(problem)
-
-    def _drawn(self, problem=""):
-        """All that the page shows, as one dict: the page computes nothing."""
+    def _show(self):
         listing, rows = self._listing, [row(metric, self._listing) for metric in SHOWN]
-        tiles = _tiles(listing, rows[self._chosen]["terms"], self._graded)
-        for one in rows:
-            del one["terms"], one["value"]  # infinity is no JSON
-        counts = _counts(listing, rows)
-        view = {"items": tiles, "metrics": rows, "counts": counts, "chosen": self._chosen}
-        view |= {"presets": list(PRESETS), "preset": self._preset, "graded": self._graded}
-        view["note"] = PRESETS[self._preset][2] if self._preset else "Your own list."
-        view |= {"length": len(listing.items), "missing": listing.missing, "k": listing.k}
-        return view | {"limits": _LIMITS, "problem": problem}
+        chosen, values = rows[self._chosen], vars(listing) | {"length": len(listing.items)}
+        with self._quietly():
+            for name, field in self._fields.items():
+                field.value = values[name]
+        self._list.items = _tiles(listing, chosen["terms"], self._graded.value)
+        self._counts.value, self._shown = _counts(listing, rows), {}
+        for group, widget in self._tables.items():
+            some = [one for one in rows if one["group"] == group]
+            cells = [(one["name"], one["shown"], one["text"]) for one in some]
+            bars = [round(1000 * (one["share"] or 0)) for one in some]
+            titles = [
+                f"evaluate calls it {one['key']}; press to see how it comes about" for one in some
+            ]
+            table = Table(("metric", "value", "formula"), cells, bars, some, 1000)
+            pressed = some.index(chosen) if chosen in some else -1
+            widget.show(table, caption=group, titles=titles, pressed=pressed)
+            self._shown[group] = table
+        self._status.say(f"{chosen['name']}: {chosen['line']}")
 
 
 def _tiles(listing, terms, graded):
@@ -401,10 +444,8 @@ def _tiles(listing, terms, graded):
 def _counts(listing, rows):
     """What the list holds, and how far apart the numbers are that go by one name."""
     found, junk = int(listing.relevant.sum()), listing.items.count(JUNK)
-    text = (
-        f"R = {listing.n_positives}: {found} in the list, {listing.missing} elsewhere in the database. "
-        f"{len(listing.relevant)} results count, {junk} junk deleted."
-    )
+    text = f"R = {listing.n_positives}: {found} in the list, {listing.missing} elsewhere in the database. "
+    text += f"{len(listing.relevant)} results count, {junk} junk deleted."
     shares = [one["share"] for one in rows if one["group"] in (PUBLISHED, TIES)]
     if None in shares:
         return text

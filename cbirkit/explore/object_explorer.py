@@ -59,8 +59,7 @@ class ObjectExplorer(QueryPage):
         options = [("anything", None), *((str(name), name) for name in sorted(names))]
         self._holds = Dropdown(options=options, description="holds")
         labelled(self._holds, "Only images that are known to hold this")
-        self._cut = Checkbox(False, description="cut out the thing in the box", indent=False)
-        self._cut.layout.width = "auto"
+        self._cut = labelled(Checkbox(description="cut out the thing in the box", indent=False))
         controls = [self._cut, labelled(self._k)] + [self._holds] * bool(self._column)
         self._grid = TileGrid(tile_size=128, heading="Images that hold it")
         self._cropper = Cropper(hint="Click a thing, or drag a box around it.")

@@ -15,9 +15,7 @@ from .widgets import PageWidget, TileGrid, labelled, script, style
 SIDE = 256  # pixels of the paper
 MOST_BYTES = 2**20  # of a drawing
 _PNG = b"\x89PNG\r\n\x1a\n"
-_EMPTY = (
-    "Draw something: whenever you lift the pen, what is nearest to the drawing is searched for."
-)
+_EMPTY = "Draw something: whenever you lift the pen, what is nearest to the drawing is searched for"
 
 
 class SketchPad(PageWidget):
@@ -131,7 +129,7 @@ class SketchExplorer(Explorer):
         return f"SketchExplorer({self._query or 'nothing drawn'}, k={self._k})"
 
     def _clear(self):
-        self._query, self.found, self._told = None, None, _EMPTY
+        self._query, self.found, self._told = None, None, f"{_EMPTY}."
         self._pad.strokes, self._pad.image = [], b""
         self._grid.show([])
         self._status.say(self._told)

@@ -15,14 +15,6 @@ from .query_explorer import QueryPage
 from .widgets import TileGrid, labelled
 
 MOST_PIXELS = 256  # of the longer side of what is explained
-HIDDEN = 5  # the best fifth of a map is hidden
-METHODS = {
-    "occlusion": explain.occlusion,
-    "RISE": lambda *pair, **how: explain.rise(*pair, n_masks=100, **how),
-    "Grad-CAM": lambda *pair, fill: explain.grad_cam(*pair),
-    "integrated gradients": explain.integrated_gradients,
-    "random map": lambda _, query, image, fill: explain.random_blobs(image),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,23 +131,14 @@ class WhyExplorer(QueryPage):
 
     def _explained(self, query, other, fill):
         """`Why`, and the id of the image: the one that is given, else the nearest."""
-        images, encoder = self._retriever.images, self._retriever.encoder_
         pixels = shrink(query.pixels(), MOST_PIXELS)
         found = self._find(self._retriever, query, self._k)
         if other is None and not found.tiles:
             raise ValueError("there is no other image to explain; index at least two")
         other = other or found.tiles[0].id
-        image = shrink(images[other], MOST_PIXELS)
-        vector, maps, losses, problems = explain.embedding(encoder, pixels), {}, {}, {}
-        for name, method in METHODS.items():
-            try:
-                maps[name] = method(encoder, vector, image, fill=fill)
-            except (TypeError, ValueError, ImportError) as problem:
-                problems[name] = str(problem)
-                continue
-            curve = explain.curve(encoder, vector, image, maps[name], steps=HIDDEN, fill=fill)
-            losses[name] = float(curve[0] - curve[1])
-        return Why(pixels, image, float(curve[0]), maps, losses, problems, found), other
+        image = shrink(self._retriever.images[other], MOST_PIXELS)
+        explained = explain.by_each_method(self._retriever.encoder_, pixels, image, fill=fill)
+        return Why(pixels, image, *explained, found), other
 
     def _tiles(self):
         shown = self.shown
@@ -164,7 +147,7 @@ class WhyExplorer(QueryPage):
         for name, saliency in shown.maps.items():
             lost = f"loses {shown.losses[name]:.3f}"
             told = f"map by {name}: the similarity {lost} without its best fifth"
-            tiles.append(Tile(name, heated(shown.image, saliency), told, name, lost))
+            tiles.append(Tile(name, explain.heated(shown.image, saliency), told, name, lost))
         return tiles
 
     def _told(self):
@@ -182,22 +165,3 @@ class WhyExplorer(QueryPage):
         pictures = Section("Why are these two similar?", self._told(), self._tiles(), size=2)
         found = Section("Neighbours", self.shown.found.judged, self.shown.found.tiles)
         return View("Why", self._sentence(), [pictures, found])
-
-
-def heated(image, saliency):
-    """An image in grey, orange where a map is high, with a white cross at its maximum: (h, w, 3), uint8.
-
-    Examples
-    --------
-    >>> heated(np.zeros((9, 9, 3), np.uint8), np.eye(9))[8, 8].tolist()
-    [230, 159, 0]
-    """
-    low, high = float(saliency.min()), float(saliency.max())
-    heat = (np.asarray(saliency, np.float32) - low) / max(high - low, 1e-12)
-    grey = np.repeat(60 + 0.6 * image.mean(axis=2, keepdims=True), 3, axis=2)
-    mixed = grey + heat[..., None] ** 1.5 * (np.array([230, 159, 0]) - grey)
-    y, x = np.unravel_index(saliency.argmax(), saliency.shape)
-    arm = max(1, min(heat.shape) // 24)
-    if arm > 1:
-        mixed[max(y - arm, 0) : y + arm + 1, x] = mixed[y, max(x - arm, 0) : x + arm + 1] = 255
-    return mixed.round().astype(np.uint8)

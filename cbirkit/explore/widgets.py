@@ -119,7 +119,7 @@ class ChoiceRow(PageWidget):
     classes
     """
 
-    _esm, _css, _events = script("choice_row.js"), style("choice_row.css"), ("choose",)
+    _esm, _css, _events = script("choice_row.js"), style(), ("choose",)
     options = _synced(traitlets.List, [])
     value = _synced(traitlets.Unicode)
     name = _synced(traitlets.Unicode)
@@ -143,13 +143,13 @@ class TextTable(PageWidget):
     _esm, _css = script("text_table.js"), style("text_table.css")
     table = _synced(traitlets.Dict, {"rows": [], "pickable": []})
 
-    def show(self, table, *, caption=""):
-        """Show a `cbirkit.plots.Table`; its rows that filter are buttons."""
+    def show(self, table, *, caption="", **texts):
+        """Show a `cbirkit.plots.Table`; its rows that filter are buttons, with `titles`, of which one may be `pressed`."""
         rows = [[str(cell) for cell in row] for row in table.rows]
         pickable = [i for i, one in enumerate(table.filters) if one]
         shares = table.shares if table.counts else []
         shown = {"caption": caption, "columns": table.columns, "rows": rows}
-        self.table = shown | {"shares": shares, "pickable": pickable}
+        self.table = shown | {"shares": shares, "pickable": pickable} | texts
 
     def _read(self, event, content, buffers):
         return event, _one_of(content["row"], self.table["pickable"])

@@ -50,11 +50,8 @@ class Annoy(Folded):
     """
 
     def __init__(self, metric="cosine", *, n_trees=50, search_k=-1, n_jobs=1, random_state=0):
-        self.metric = metric
-        self.n_trees = n_trees
-        self.search_k = search_k
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+        self.metric, self.random_state = metric, random_state
+        self.n_trees, self.search_k, self.n_jobs = n_trees, search_k, n_jobs
 
     def _new_trees(self):
         kind = "angular" if self.metric == "cosine" else "euclidean"

@@ -63,17 +63,15 @@ class Approximate(BaseIndex):
         """
         if self._saved is None:
             return
-        name = type(self).__name__
+        told = f"{type(self).__name__} was not saved by you on this machine"
         if trusted or self._is_ours:
             self._parse(self._saved)
         elif vectors is not None:
-            logger.warning("%s was not saved by you on this machine: it is built anew", name)
+            logger.warning("%s: it is built anew", told)
             self._build(self._prepared(vectors, self.n_features_in_))
         else:
-            raise ValueError(
-                f"the {name} was not saved by you on this machine, and its library would believe every byte of it; index the "
-                "vectors again, or pass trusted=True if you know who made it"
-            )
+            mend = "index the vectors again, or pass trusted=True if you know who made it"
+            raise ValueError(f"the {told}, and its library would believe every byte of it; {mend}")
         self._saved = None
 
 

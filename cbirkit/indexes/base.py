@@ -13,7 +13,6 @@ from cbirkit import persistence
 
 logger = logging.getLogger(__name__)
 
-_METRICS = ("cosine", "euclidean")
 _LONGEST = 1e18  # squares of longer vectors overflow float32
 _LEAST = {"m": 2, "rerank": 0, "search_k": -1, "n_jobs": -1}  # whole numbers; 1 for the others
 _HALF, _LOW = np.uint64(32), np.uint64(2**32 - 1)
@@ -150,10 +149,8 @@ class BaseIndex(BaseEstimator):
         if k > n:
             raise ValueError(f"k={k} exceeds the {n}{' other' * own} indexed images; use k <= {n}")
         self._refresh(self._max_dead)
-        if own:
-            queries, itself = self._rows()[self._alive], self.keys_
-        else:
-            queries = self._prepared(X, self.n_features_in_)
+        queries = self._rows()[self._alive] if own else self._prepared(X, self.n_features_in_)
+        itself = self.keys_ if own else None
         parts, step = [], self._queries_at_once
         for start in range(0, max(1, queries.shape[0]), step):
             found = self._find(queries[start : start + step], k + own)
@@ -223,8 +220,8 @@ class BaseIndex(BaseEstimator):
 
     def _check_params(self):
         for name, value in self.get_params(deep=False).items():
-            if name == "metric" and value not in _METRICS:
-                raise ValueError(f"metric={value!r} is not known; use one of {', '.join(_METRICS)}")
+            if name == "metric" and value not in ("cosine", "euclidean"):
+                raise ValueError(f"metric={value!r} is not known; use one of cosine, euclidean")
             if name not in ("metric", "random_state") and (name, value) != ("n_lists", "auto"):
                 check_scalar(value, name, numbers.Integral, min_val=_LEAST.get(name, 1))
 
@@ -236,8 +233,7 @@ class BaseIndex(BaseEstimator):
             X = np.array(checked_rows(X, n_dims), np.float32, order="C")
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
         if not (fits := squares < _LONGEST**2).all():
-            bad = np.argmin(fits)
-            raise ValueError(f"row {bad} of X holds NaN, infinity or values too large")
+            raise ValueError(f"row {np.argmin(fits)} of X holds NaN, infinity or values too large")
         if self.metric == "cosine":  # rows of zeros stay zero
             X /= np.sqrt(np.where(squares, squares, 1)).astype(np.float32)[:, None]
         return X

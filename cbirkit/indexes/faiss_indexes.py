@@ -76,10 +76,8 @@ class HNSW(Folded, _Faiss):
     """
 
     def __init__(self, metric="cosine", *, m=16, ef_construction=100, ef_search=64):
-        self.metric = metric
-        self.m = m
-        self.ef_construction = ef_construction
-        self.ef_search = ef_search
+        self.metric, self.m = metric, m
+        self.ef_construction, self.ef_search = ef_construction, ef_search
 
     def _build_for(self, X):
         graph = require("faiss").IndexHNSWFlat(X.shape[1], int(self.m), self._kind())
@@ -157,10 +155,8 @@ class IVF(_Faiss):
     rerank = 0  # the lists hold whole vectors
 
     def __init__(self, metric="cosine", *, n_lists="auto", nprobe=16, random_state=0):
-        self.metric = metric
-        self.n_lists = n_lists
-        self.nprobe = nprobe
-        self.random_state = random_state
+        self.metric, self.random_state = metric, random_state
+        self.n_lists, self.nprobe = n_lists, nprobe
 
     def _build(self, X):
         n = len(X)
@@ -271,8 +267,7 @@ class IVFPQ(IVF):
         self, metric="cosine", *, n_lists="auto", n_codes=16, nprobe=16, rerank=16, random_state=0
     ):
         super().__init__(metric, n_lists=n_lists, nprobe=nprobe, random_state=random_state)
-        self.n_codes = n_codes
-        self.rerank = rerank
+        self.n_codes, self.rerank = n_codes, rerank
 
     def _new(self, n_lists):
         # also for the cosine distance, on vectors of length 1: found far more than by inner products when measured

@@ -12,6 +12,5 @@ from .style import alt_text, describe, show
 from .tiles import Section, Table, Tile, View, contact_sheet, ranked_list
 
 __all__ = ["contact_sheet", "embedding_map", "match_lines", "ranked_list"]  # of images
-__all__ += ["decision_chain", "metric_bars", "pipeline"]  # charts and diagrams
+__all__ += ["alt_text", "decision_chain", "describe", "metric_bars", "pipeline", "show"]
 __all__ += ["Section", "Table", "Tile", "View"]  # what pages and figures are made of
-__all__ += ["alt_text", "describe", "show"]

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from cbirkit import persistence
 from cbirkit._optional import bars
+from cbirkit.encoders.base import has_learned, is_fitted, steps_of
 from cbirkit.images import ImageProblem
 from cbirkit.indexes import as_index, leave_out
 from cbirkit.ranking import Ranking
@@ -321,34 +321,6 @@ class Retriever(BaseEstimator):
     ids, images, table, embeddings, problems = map(_of_database, _SHOWN)
 
 
-def steps_of(encoder):
-    """The estimators that a pipeline or union is made of; else the encoder alone."""
-    if not isinstance(encoder, Pipeline | FeatureUnion):
-        return [encoder]
-    steps = encoder.steps if isinstance(encoder, Pipeline) else encoder.transformer_list
-    parts = [step for _, step in steps if step not in (None, "passthrough", "drop")]
-    return [part for step in parts for part in steps_of(step)]
-
-
-def is_fitted(encoder):
-    """Whether ``transform`` can be used: all steps are fitted (scikit-learn asks the last one only) or learn nothing."""
-    return all(_step_is_fitted(step) for step in steps_of(encoder))
-
-
-def _step_is_fitted(step):
-    try:
-        return check_is_fitted(step) is None
-    except NotFittedError:
-        return False
-    except (AttributeError, TypeError):  # no estimator of scikit-learn's kind
-        return not hasattr(step, "fit") or _has_learned(step)
-
-
-def _has_learned(step):
-    names = {name for name in vars(step) if name.endswith("_") and not name.startswith("_")}
-    return bool(names - {"n_features_in_", "feature_names_in_"})
-
-
 def fit_encoder(encoder, images, encoder_images=None, *, store=None, progress=True):
     """Fit an encoder if it needs it; the one given stays as it is.
 
@@ -382,7 +354,7 @@ def fit_encoder(encoder, images, encoder_images=None, *, store=None, progress=Tr
     if tail is not None:
         rows = np.asarray(embed(fitted, training, store, progress=progress).embeddings)
         fitted = Pipeline([(encoder.steps[0][0], fitted), *clone(tail).fit(rows).steps])
-    if not any(_has_learned(step) for step in steps_of(fitted)):
+    if not any(has_learned(step) for step in steps_of(fitted)):
         return fitted, ""
     where = "the database" if encoder_images is None else f"{len(training):,} images given for it"
     return fitted, f"encoder fitted on {where}"
