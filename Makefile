@@ -38,8 +38,8 @@ lint: $(VENV)/test.stamp
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/lab.stamp: EXTRAS = lab
-$(VENV)/test.stamp: EXTRAS = lab,test
+$(VENV)/lab.stamp: EXTRAS = lab,text
+$(VENV)/test.stamp: EXTRAS = lab,text,test
 
 # A stamp is written only after everything is installed: after a failure, the same command goes on.
 $(VENV)/%.stamp: pyproject.toml

@@ -30,10 +30,10 @@ def environment():
 def test_environment_yml_agrees_with_pyproject():
     stated = project()
     extras = stated["optional-dependencies"]
-    wanted = bounds(stated["dependencies"] + extras["lab"] + extras["annoy"])
+    wanted = bounds(stated["dependencies"] + extras["lab"] + extras["text"] + extras["annoy"])
     conda, pip = environment()
     python = [line for line in conda if line.startswith("python=")]
-    assert pip[0] == PROCESSOR_ONLY and pip[-1] == "-e .[lab,test]"
+    assert pip[0] == PROCESSOR_ONLY and pip[-1] == "-e .[lab,text,test]"
     found = bounds([line for line in conda if line not in python] + pip[1:-1])
     found.pop("pip")
     assert found == wanted
@@ -55,7 +55,7 @@ def test_binder_like_services_build_from_the_root():
     least = project()["requires-python"].removeprefix(">=")
     assert (major, minor) >= tuple(map(int, least.split(".")))
     assert [line for line in pip if line.startswith("-e ")] == [
-        "-e .[lab,test]"
+        "-e .[lab,text,test]"
     ]  # the whole repository is there by then
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from explore_samples import HOSTILE, MeanColour, jpeg, painted, upload
 from PIL import Image
+from text_samples import NamedColour, plain
 
 from cbirkit import Retriever, encoders
 from cbirkit.explore.object_view import OUTLINE
@@ -323,3 +324,40 @@ def reads_of_a_click(n):
 
 def test_an_answer_reads_as_many_pictures_among_10_000_as_among_100():
     assert 5 <= reads_of_a_click(10_000) <= reads_of_a_click(100) + 2 < 100
+
+
+# ---------------------------------------------------------------------- words
+
+
+@pytest.fixture
+def by_words():
+    ids = ["red one", "green one", "blue one"]
+    images = ImageCollection.from_arrays(plain(*(250 * np.eye(3, dtype=int))), ids=ids)
+    return explore.QueryExplorer(Retriever(NamedColour(), progress=False).fit(images), k=2)
+
+
+def test_words_are_searched_for_and_stand_on_a_picture(by_words):
+    by_words._words.value = "something green"
+    assert by_words.query == "something green" and by_words._grids[0].ids[0] == "green one"
+    assert "Nearest to something green" in status(by_words)[0]
+    assert by_words._cropper.view["name"] == "something green" and by_words._cropper.view["image"]
+    assert by_words.static().axes[0].get_label()
+    by_words.back()
+    assert by_words.query == "red one"
+    by_words.search("blue things")
+    assert by_words._grids[0].ids[0] == "blue one"
+
+
+def test_what_words_cannot_do_is_told(by_words, explorer):
+    by_words._words.value = "blue"
+    by_words._cropper.receive({"event": "crop", "box": [0, 0, 9, 9]})
+    assert status(by_words) == ("words have no region; pick a picture first", True)
+    by_words._words.value = "no_such.jpg"
+    assert "looks like the name of a file" in status(by_words)[0] and by_words.query == "blue"
+    by_words._words.value = " "
+    assert by_words.query == "blue"
+    deaf = explore.QueryExplorer(Retriever(encoders.MeanColor()).fit(by_words.queries))
+    deaf._words.value = "blue"
+    assert "knows images only" in status(deaf)[0] and deaf.query == "red one"
+    with pytest.raises(ValueError, match="no such file"):
+        by_words.search("no_such.jpg")

@@ -25,6 +25,7 @@ first steps:
   cbirkit doctor                   is everything installed?
   cbirkit report photos            what is in the folder photos
   cbirkit search photos one.jpg    what looks like one.jpg
+  cbirkit search photos "red car"  what the words describe
 
 exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted
 CBIRKIT_TRACEBACK=1 in the environment shows where a failure arose"""
@@ -41,7 +42,7 @@ _COMMANDS = {
 # argument, what stands for its value ("-" for a switch), help
 _ARGUMENTS = """
 folder      FOLDER  a folder of images, searched with its sub-folders
-image       IMAGE   the image to search for
+image       IMAGE   the image to search for, or words that say what is to be seen: "a red car"
 names       NAME    a data set (see --list) or a backbone of encoders.Deep
 -k          N       how many to find (default 10)
 --out       DIR     where the index is kept (default: FOLDER/.cbirkit)

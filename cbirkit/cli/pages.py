@@ -37,7 +37,7 @@ def view_of_results(found, query, images):
     ----------
     found : dict
         query, folder, encoder, index and results (rank, distance, label, id).
-    query : pathlib.Path
+    query : pathlib.Path, or the words as str
     images : ImageCollection
     """
     tiles = []
@@ -47,8 +47,9 @@ def view_of_results(found, query, images):
         note, alt = f"distance {row['distance']:.4f}", f"result {row['rank']}, {name}"
         tiles.append(Tile(name, picture, alt, caption, note, rank=row["rank"]))
     name = printable(found["query"])
-    picture = picture_or_none(read_thumbnail, query, _SIDE)
-    tile = Tile(name, picture, f"the query, {name}", name, mark="query")
+    words = isinstance(query, str)
+    picture = None if words else picture_or_none(read_thumbnail, query, _SIDE)
+    tile = None if words else Tile(name, picture, f"the query, {name}", name, mark="query")
     how = f"{found['folder']}: encoder {found['encoder']}, index {found['index']}"
     told = f"{how}; a smaller distance is nearer."
     return View(f"Images that look like {name}", told, [Section(tiles=tiles)], tile)

@@ -63,22 +63,28 @@ def _name_problems(problems):
 
 
 def search(arguments):
-    """Find the images of a folder that look most like a given one.
+    """Find the images of a folder that look most like a given one, or like what words say.
 
     examples:
       cbirkit search photos holiday/beach.jpg
+      cbirkit search photos "a red car on a street"
       cbirkit search photos ~/new.png -k 5 --json
       cbirkit search photos ~/new.png --html found.html
 
-    IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself. A folder without an
-    index is indexed first.
+    IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself. What names no file, has
+    no slash and does not end like .jpg is taken for words: the encoder lite0 knows them, with pip install "cbirkit[text]".
+    A folder without an index is indexed first.
     """
     page = arguments.html and choices.place_of(arguments.html, "--html FILE")
     task = choices.task_of(arguments)
     query = _find_query(arguments.image, arguments.folder, task.images)
     retriever = _kept_retriever(task, arguments.trust)
-    if retriever is None:
-        cbirkit.images.read_image(query)  # what is wrong with it is told before the work
+    if retriever is None:  # what is wrong with the query is told before the work
+        if isinstance(query, str):
+            cbirkit.text.text_side(choices.make_encoder(task.encoder))
+            cbirkit.text.minilm_folder()
+        else:
+            cbirkit.images.read_image(query)
         retriever = _indexed(task, arguments)
     found = {"query": arguments.image, "folder": arguments.folder}
     found |= {"encoder": task.encoder, "index": task.index}
@@ -95,10 +101,12 @@ def search(arguments):
 
 
 def _find_query(image, folder, images):
-    """The Path of the image to search for."""
+    """The Path of the image to search for, or the words as they are."""
     for candidate in (expanded(image).absolute(), expanded(folder).absolute() / image):
         if found := cbirkit.images.tables.as_on_disk(candidate):
             return found
+    if cbirkit.text.is_words(image):
+        return image
     there = f"{folder} has {counted(len(images), 'image')}, the first is {images.ids[0]}"
     raise ValueError(f"no image {image}: it is neither a file nor one of {folder}; {there}")
 
@@ -144,7 +152,8 @@ def _may_be_new(images, name, refused):
 
 def _results(retriever, query, k):
     """A dict (rank, id, distance, label, path) for each result."""
-    results = retriever.search(query, k=min(k, len(retriever.ids)))[0]
+    find = retriever.search_words if isinstance(query, str) else retriever.search
+    results = find(query, k=min(k, len(retriever.ids)))[0]
     if len(results) < k:
         others = f"{counted(len(results), 'other image')} to find, fewer than the {k} asked for"
         log.info(others if len(results) else "no other image to find")

@@ -27,6 +27,7 @@ _LOADED = ["torch", "torchvision"]
 _GROUPS = {  # extra: (title, what installs it); test tools are left out
     "": ("needed", 'pip install -e ".[lab]"  (in the folder that holds pyproject.toml)'),
     "lab": ("for the notebooks", 'pip install "cbirkit[lab]"'),
+    "text": ("for search by words", 'pip install "cbirkit[text]"'),
     "annoy": ("for the Annoy index", "pip install annoy  (needs a C++ compiler)"),
 }
 # names that stand for several; photos are free for everybody

@@ -1,6 +1,7 @@
 """What can be asked of an explorer (a `Query`), what is found for it, and which of that is right."""
 
 import os
+import textwrap
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cbirkit.images import ImageCollection, ImageProblem, read_image
 from cbirkit.images.files import shrink, size_in_head
@@ -18,6 +19,7 @@ from cbirkit.images.tables import is_several, text_of
 from cbirkit.plots.tiles import Tile, encode, picture_or_none, verdicts
 from cbirkit.ranking import Ranking, Relevance
 from cbirkit.ranking.codes import is_missing
+from cbirkit.text import is_words
 
 PREVIEW = 480  # pixels of the longer side of the query picture that is sent to the page
 THUMBNAIL = 160  # of a result: sharp on screens with two pixels a point
@@ -114,6 +116,8 @@ class Query:
         The picture itself, if it belongs to no collection.
     box : tuple of 4 int or None
         Region (x, y, width, height) in pixels of the picture.
+    words : bool
+        `name` is a sentence, and stands on the picture.
 
     Examples
     --------
@@ -126,15 +130,20 @@ class Query:
     images: ImageCollection | None = None
     source: Any = None
     box: tuple | None = None
+    words: bool = False
 
     def cut(self, box):
         """The same picture, reduced to a region (clipped to it); None for all of it."""
+        if self.words and box is not None:
+            raise ValueError("words have no region; pick a picture first")
         return replace(self, box=None if box is None else checked_box(box, *self.size()))
 
     def picture(self):
         """The whole picture, RGB uint8 (h, w, 3)."""
         if self.images is not None:
             return self.images[self.name]
+        if self.words:
+            return _written(self.name)
         try:
             return read_image(self.source)
         except ImageProblem as problem:
@@ -171,11 +180,19 @@ class Query:
     def same_as(self, other):
         """Whether `other` is the same question."""
         same = other is not None and self.images is other.images and self.source is other.source
-        return same and (self.name, self.box) == (other.name, other.box)
+        return same and all(getattr(self, n) == getattr(other, n) for n in ("name", "box", "words"))
 
     def __repr__(self):
         region = "" if self.box is None else " [{}, {}, {} x {}]".format(*self.box)
         return f"Query({self.name!r}{region})"
+
+
+def _written(words):
+    """Words as a picture, RGB uint8 (h, w, 3)."""
+    lines = textwrap.wrap(words[:400], 36)
+    sheet = Image.new("RGB", (PREVIEW, 40 + 30 * len(lines)), "white")
+    ImageDraw.Draw(sheet).multiline_text((20, 18), "\n".join(lines), "black", font_size=24)
+    return np.asarray(sheet)
 
 
 def query_of(image_id, images, queries):
@@ -184,13 +201,13 @@ def query_of(image_id, images, queries):
     return Query(image_id, images) if there < 0 else Query(str(queries.ids[there]), queries)
 
 
-def as_query(query, collections):
+def as_query(query, collections, *, words=False):
     """Make a `Query` of what a caller gives.
 
     Parameters
     ----------
     query : Query, str, path, bytes, PIL image or array
-        A string is looked for among the ids first, then taken for a file.
+        A string is looked for among the ids first, then taken for a file, then for words if `words`, as by `cbirkit.Retriever.search`.
     collections : sequence of ImageCollection
         Where ids are looked up, in this order.
 
@@ -205,6 +222,8 @@ def as_query(query, collections):
         for images in collections:
             if query in images.table.index:
                 return Query(query, images)
+        if words and not os.path.exists(query) and is_words(query):
+            return Query(query, words=True)
         if not os.path.exists(query):
             raise ValueError(f"no image has the id {query!r}, and there is no such file")
     if isinstance(query, str | os.PathLike):
@@ -342,13 +361,14 @@ def find(retriever, query, k, *, judge, thumbnails):
     SearchResult
     """
     images = retriever.images
-    asked = query.for_retriever(images)
+    asked = query.name if query.words else query.for_retriever(images)
     own = query.box is None and query.images is not None and query.name in images.table.index
     if len(images) == own:  # an image alone has no neighbours
         none = Ranking([query.name], images.ids, np.empty((1, 0), np.int64), np.empty((1, 0)))
         return SearchResult(images, none, [], "no other image to find", 0.0)
     start = time.perf_counter()
-    ranking = retriever.search(asked, min(k, len(images) - own))
+    search = getattr(retriever, "search_words" if query.words else "search", retriever.search)
+    ranking = search(asked, min(k, len(images) - own))
     spent = 1000 * (time.perf_counter() - start)
     if not len(ranking):  # a retriever leaves out what it cannot read
         query.picture()  # says why

@@ -1,6 +1,6 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
-from ipywidgets import Box, Dropdown, IntSlider, VBox
+from ipywidgets import Box, Dropdown, IntSlider, Text, VBox
 
 from cbirkit.objects import Region
 from cbirkit.plots import Section, Tile, View
@@ -20,7 +20,7 @@ class QueryPage(Explorer):
     `_retrievers` are there by name before `_make_page` is called.
     """
 
-    _judge = Judge("label")
+    _judge, _reads_words = Judge("label"), False
 
     def _make_page(self, queries, ask, *, grids, controls, cropper=None):
         """Make and arrange the parts.
@@ -56,7 +56,7 @@ class QueryPage(Explorer):
         """A `Query` of what a caller gives; the first of `queries` for None."""
         query = self.queries.ids[0] if query is None else query
         searched = [retriever.images for retriever in self._retrievers.values()]
-        return as_query(query, [self.queries, *searched])
+        return as_query(query, [self.queries, *searched], words=self._reads_words)
 
     def _mark_query(self, query):
         """Remember the query that is shown, and set it off in the picker."""
@@ -68,7 +68,7 @@ class QueryExplorer(QueryPage):
     """Pick a query and see its neighbours.
 
     A query is picked from pages of thumbnails, uploaded or dropped as a file, cropped out of the query with the mouse
-    (or with the arrow keys, or by numbers), or is a result that was clicked. Every result shows rank, distance, label
+    (or with the arrow keys, or by numbers), is a result that was clicked, or is written as words (see `cbirkit.text`). Every result shows rank, distance, label
     and, where labels tell, whether it is right.
 
     Parameters
@@ -107,6 +107,8 @@ class QueryExplorer(QueryPage):
     >>> QueryExplorer({"colour": by_colour, "SIFT": by_words}, k=8)     # doctest: +SKIP
     """
 
+    _reads_words = True
+
     def __init__(self, retriever, *, queries=None, query=None, k=12, by=None, relevance=None):
         self._retrievers = checked_retrievers(retriever)
         k, names = whole_number(k, "k"), list(self._retrievers)
@@ -119,7 +121,9 @@ class QueryExplorer(QueryPage):
         self._right = Dropdown(options=others, value=right[0], description="right")
         controls = [self._k, self._left, self._right][: 3 if len(names) > 1 else 1]
         self._cropper, grids = Cropper(), [TileGrid(tile_size=104) for _ in names[:2]]
-        parts = {"cropper": self._cropper, "controls": [self._back, *map(labelled, controls)]}
+        self._words = Text(placeholder="or say what you look for", continuous_update=False)
+        shown = [self._back, *map(labelled, controls), labelled(self._words, "Search by words")]
+        parts = {"cropper": self._cropper, "controls": shown}
         self._make_page(queries, self._show, grids=grids, **parts)
         if by is not None:
             self.queries.column(by), self._retrievers[names[0]].images.column(by)
@@ -128,6 +132,7 @@ class QueryExplorer(QueryPage):
             grid.on("pick", self._guarded(self._pick_result, which))
         again = self._guarded(lambda: self._show(self._query, remember=False))
         self._on_value(controls, again)
+        self._on_value([self._words], self._guarded(self._read_words))
 
     # ------------------------------------------------------------------ for use from Python
 
@@ -152,7 +157,7 @@ class QueryExplorer(QueryPage):
         Parameters
         ----------
         query : str, path, bytes, PIL image, array or Query
-            An id of `queries` or of an indexed image, else a picture of one's own.
+            An id of `queries` or of an indexed image, else a picture of one's own, or words.
         box : tuple of 4 int, optional
             Search for this region (x, y, width, height) of it only.
 
@@ -189,6 +194,10 @@ class QueryExplorer(QueryPage):
 
     def _crop(self, box):
         self._show(self._query.cut(box))
+
+    def _read_words(self):
+        if words := self._words.value.strip():
+            self._show(Query(words, words=True))
 
     def _pick_result(self, which, image_id):
         self._show(Query(image_id, list(self._found.values())[which].images))

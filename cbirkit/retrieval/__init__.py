@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from cbirkit import persistence
+from cbirkit import persistence, text
 from cbirkit._optional import bars
 from cbirkit.encoders.base import has_learned, is_fitted, steps_of
 from cbirkit.images import ImageProblem
@@ -19,7 +19,7 @@ from cbirkit.ranking.codes import aligned
 from cbirkit.store import as_collection, check_encoder, embed, split_pipeline
 
 from .database import Database, changed
-from .queries import Queries, as_queries
+from .queries import Queries, as_queries, as_words, unique
 
 __all__ = ["Retriever", "changed", "is_fitted"]
 
@@ -113,9 +113,10 @@ class Retriever(BaseEstimator):
 
         Parameters
         ----------
-        queries : ImageCollection, id of an indexed image, path, bytes, PIL image, array (h, w, 3), or a list of these
-            A string is taken as an id if an indexed image has it, else as a path. Files are called by their path in the ranking,
-            pixels ``"query-0"``, ``"query-1"`` … by their place in the list. Images of a collection that cannot be read are left
+        queries : ImageCollection, id of an indexed image, path, bytes, PIL image, array (h, w, 3), a list of these, or words
+            A string is taken as an id if an indexed image has it, else as a path if there is such a file, or if it holds a slash or
+            ends as the names of files do (``"x.jpg"``); else as words: see `search_words`. Files are called by their path in the
+            ranking, pixels ``"query-0"``, ``"query-1"`` … by their place in the list. Images of a collection that cannot be read are left
             out, which the protocol says; any other one is an error.
         k : int or None
             Results for each query; None ranks the whole database.
@@ -133,11 +134,44 @@ class Retriever(BaseEstimator):
         ValueError
             `k` exceeds the database, an unknown id, no query, or an image that cannot be read.
         TypeError
-            A query is none of these.
+            A query is none of these; or it is words, and the encoder knows none.
         """
         self._check_k(k)
+        if words := as_words(queries, self.database_):
+            return self.search_words(words, k)
         found = as_queries(queries, self.encoder_, self.database_, **self._options)
         return self._ranked(found, k, exclude_self)
+
+    def search_words(self, sentences, k=10):
+        """Rank the database by its distance to sentences, whatever images and files are called; nothing is encoded anew.
+
+        Parameters
+        ----------
+        sentences : str or list of str
+            ``"a red car on a street"``.
+        k : int or None
+
+        Returns
+        -------
+        Ranking
+            All images are compared, without the index; distances are those of `cbirkit.text.distances`.
+
+        Raises
+        ------
+        TypeError
+            The encoder has no `cbirkit.text.text_side`.
+        ImportError
+            The packages of ``cbirkit[text]`` are missing.
+        ValueError
+            A sentence is empty, or looks like the name of a file.
+        """
+        self._check_k(k)
+        sentences = [sentences] if isinstance(sentences, str) else list(sentences)
+        table = text.distances(self.encoder_, sentences, self.embeddings)
+        found = Ranking.from_distances(table, unique(sentences), self.ids, k=k)
+        self.database_.tell_changed(found.indices[:, :_MOST_COMPARED].ravel())
+        told = f"words, compared with all {len(self.ids):,} images; encoder {self.encoder_!r}"
+        return replace(found, protocol=" ".join(told.split()))
 
     @property
     def _options(self):

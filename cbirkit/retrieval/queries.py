@@ -10,6 +10,7 @@ import pandas as pd
 
 from cbirkit.images import ImageCollection, ImageProblem, read_image
 from cbirkit.store import embed
+from cbirkit.text import is_words
 
 
 class Queries(NamedTuple):
@@ -65,7 +66,7 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
     kinds = np.array([_kind(item, database) for item in items])
     named = enumerate(zip(items, kinds, strict=True))
     names = [f"query-{n}" if kind == "pixels" else os.fspath(item) for n, (item, kind) in named]
-    names, own, vectors = _unique(names), np.full(len(items), -1, dtype=np.int64), {}
+    names, own, vectors = unique(names), np.full(len(items), -1, dtype=np.int64), {}
     for kind in np.unique(kinds):
         rows = np.flatnonzero(kinds == kind)
         mine = [items[row] for row in rows]
@@ -78,6 +79,14 @@ def as_queries(queries, encoder, database, *, store=None, progress=True):
     return Queries(names, np.stack([vectors[row] for row in range(len(items))]), own)
 
 
+def as_words(queries, database):
+    """The sentences among queries, if all of them are sentences, else an empty list: strings that name no image and no file."""
+    items = [queries] if isinstance(queries, str) else queries
+    if not isinstance(items, list | tuple) or not all(map(is_words, items)):
+        return []
+    return [] if any(database.position(i) >= 0 or Path(i).exists() for i in items) else list(items)
+
+
 def _kind(item, database):
     """ "id", "file" or "pixels"."""
     if isinstance(item, str) and database.position(item) >= 0:
@@ -86,7 +95,10 @@ def _kind(item, database):
         if Path(item).is_dir():
             raise ValueError(f"{str(item)!r} is a folder; use ImageCollection.from_folder of it")
         if isinstance(item, str) and not Path(item).exists():
-            raise ValueError(f"no indexed image and no file is called {item!r}; see .ids")
+            told = "words are searched for alone, or in a list of words" * is_words(item)
+            raise ValueError(
+                f"no indexed image and no file is called {item!r}; {told or 'see .ids'}"
+            )
         return "file"
     return "pixels"
 
@@ -103,7 +115,7 @@ def _encode(items, names, encoder, database):
     return done.embeddings, database.find([None] * len(items), done.digests, images)
 
 
-def _unique(names):
+def unique(names):
     """Names made unique: the second ``a`` becomes ``a (2)``."""
     taken = {}
     for name in names:
