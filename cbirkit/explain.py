@@ -4,6 +4,8 @@ Every map is of the second image: what in `image` makes it similar to `query`. T
 larger is more important.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn.preprocessing import normalize
@@ -71,8 +73,7 @@ def filled(image, fill="blur"):
     check_choice("fill", fill, FILLS)
     if fill == "grey":
         return np.full_like(_image(image), 128)
-    sigma = min(_image(image).shape[:2]) / 10
-    return gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)).round().astype(np.uint8)
+    return _blurred(_image(image).tobytes(), image.shape).copy()
 
 
 def occlusion(encoder, query, image, *, window=0.25, cells=8, fill="blur"):
@@ -438,6 +439,13 @@ def _image(image):
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"expected an RGB uint8 image (h, w, 3), got shape {image.shape}, {image.dtype}")  # fmt: skip
     return image
+
+
+@lru_cache(maxsize=4)
+def _blurred(pixels, shape):
+    """An image is blurred again for each of its maps and curves: keep the last ones."""
+    image, sigma = np.frombuffer(pixels, np.uint8).reshape(shape), min(shape[:2]) / 10
+    return gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)).round().astype(np.uint8)
 
 
 def _pair(saliency, mask):

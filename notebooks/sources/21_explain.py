@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 21 · Explain: why are these two images similar?
 #
-# **Question.** A search engine says that two images are similar, and gives one number. Which part of the picture does
-# that number come from? And does a map that claims to show it tell the truth?
+# **Question.** A search engine says how similar two images are, in one number. Which part of the picture does it come
+# from? And does a map that claims to show it tell the truth?
 #
-# **Time:** a minute and a half to run on two cores, offline; an hour to work through. **Before this:** notebooks
+# **Time:** a minute and a half to run, offline; an hour to work through. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
@@ -23,31 +23,30 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 from sklearn.pipeline import make_pipeline
 
 from cbirkit import Retriever, attacks, checks, datasets, explain, explore, plots
 from cbirkit.encoders import Deep
+from cbirkit.evaluation.resample import bootstrap_means, interval
 from cbirkit.learning import LinearProjection
 
 # %%
 SEED = 0
-N_PAIRS, N_BLOBS = 12, 6
+N_PAIRS, N_BLOBS = 12, 4
 
 # %% [markdown]
 # ## The goal
 #
 # You search with a picture of one object. The first result is a page with **four** pictures on it. Which of them is the
-# reason? Such mosaics, rendered here, have a known answer: one quarter shows the query's object, from another side.
+# reason? In such mosaics, rendered here, you know: one quarter shows the query's object, from another side.
 #
-# The network is `lite0`, trained on ImageNet; it has met none of these pictures. We keep mosaics where the network
-# itself, shown the quarters one by one, prefers the right one by a cosine of at least 0.1: it is then likely, not
-# certain, that the similarity comes from there.
+# The network, `lite0`, was trained on ImageNet and has met none of these pictures. We keep mosaics whose right quarter,
+# alone, leads by a cosine of at least 0.1: the similarity then likely, not certainly, comes from there.
 
 # %%
 encoder = Deep("lite0", size=128, resize="squash", device="cpu")
-singles = datasets.load_tabletop()
-singles = singles[singles.column("seen_category")]  # the settings were chosen on the other categories
+tabletop = datasets.load_tabletop()
+singles = tabletop[tabletop.column("seen_category")]  # the settings were chosen on the other categories
 views = {part: singles[singles.column("split") == part] for part in ("query", "database")}
 
 
@@ -82,13 +81,12 @@ for label in rng.permutation(np.unique(singles.labels)):
     if scores[place] >= np.delete(scores, place).max() + 0.1:
         where = [np.full(mask.shape, k == place) for k in range(4)]
         masks = {"quarter": joined(where), "object": joined([mask & one for one in where])}
-        vector = explain.embedding(encoder, query)
-        pairs.append({"query": query, "image": joined(quarters), "vector": vector} | masks)
+        pairs.append({"query": query, "image": joined(quarters), "vector": explain.embedding(encoder, query)} | masks)
 print(f"{len(pairs)} mosaics, each for another category, out of {n_tried} categories tried")
 
 # %% [markdown]
-# **Before you go on, predict.** Two methods hide parts of the picture, one uses gradients pixel by pixel, one a map of
-# 4 × 4 cells. Which will point at the right quarter? And at the object in it?
+# **Predict.** Two methods hide parts of the picture, one uses gradients pixel by pixel, one a map of 4 × 4 cells. Which
+# will point at the right quarter? And at the object in it?
 
 # %%
 METHODS = {
@@ -119,7 +117,7 @@ def overlay(ax, image, saliency, title=""):
 
 # %% tags=["gallery"]
 first = pairs[0] | {"maps": maps_of(encoder, pairs[0])}
-fig, axes = plt.subplots(1, 6, figsize=(12, 2.3), layout="constrained")
+fig, axes = plt.subplots(1, 2 + len(METHODS), figsize=(12, 2.3), layout="constrained")
 for ax, key in zip(axes, ("query", "image"), strict=False):
     ax.imshow(first[key])
     ax.set_title({"query": "query", "image": "what was found"}[key], fontsize=10)
@@ -129,26 +127,28 @@ for ax, (name, saliency) in zip(axes[2:], first["maps"].items(), strict=True):
 plots.show(plots.describe(fig, "A query, a mosaic of four objects, and four maps of their similarity; a cross marks each maximum."))
 
 # %% [markdown]
-# The crosses do not agree, though all four maps explain the same number.
+# All four maps explain the same number, and they do not agree.
 #
 # ## Background
 #
-# The similarity of a query $q$ and an image $x$ is $s(x) = \cos\big(f(x), f(q)\big)$ with the network $f$. A **map**,
-# of shape $(h, w)$, says how much each pixel of $x$ matters to it. Let $b$ be the **fill**, an image with nothing to see
-# (blurred, or grey), and $m$ a mask $(h, w)$, 1 where the image is shown:
+# The similarity of a query $q$ and an image $x$ is $s(x) = \cos\big(f(x), f(q)\big)$ with the network $f$. A **map**
+# $(h, w)$ says how much each pixel of $x$ matters to it. Let $b$ be the **fill**, what hidden pixels become ($x$ blurred,
+# or grey), and $m$ a mask $(h, w)$, 1 where the image is shown:
 #
 # $$s_m = s\big(m \odot x + (1 - m) \odot b\big)$$
 #
 # - **Occlusion** (Zeiler and Fergus 2014, *ECCV*, [arXiv:1311.2901](https://arxiv.org/abs/1311.2901); for similarities
-#   *SBSM*, Dong et al. 2019, *CVPR workshops*): hide a window, note what $s$ loses, move on.
+#   *SBSM*, Dong et al. 2019, *CVPR workshops*): hide a window and note what $s$ loses; a pixel gets the mean of the
+#   windows that hide it.
 # - **RISE** (Petsiuk et al. 2018, *BMVC*, [arXiv:1806.07421](https://arxiv.org/abs/1806.07421)): show a random half of
-#   the cells of a grid, many times; a pixel gets the mean $s_m$ of the masks that show it.
+#   a grid's cells, many times; a pixel gets the mean $s_m$ of the masks that show it.
 # - **Grad-CAM** (Selvaraju et al. 2017, *ICCV*, [arXiv:1610.02391](https://arxiv.org/abs/1610.02391)): the last feature
 #   map, its channels weighted by the mean gradient of $s$.
 # - **Integrated gradients** (Sundararajan et al. 2017, *ICML*, [arXiv:1703.01365](https://arxiv.org/abs/1703.01365)):
-#   the gradient of $s$ at each pixel, averaged on the straight line from $b$ to $x$, times $x - b$.
+#   the gradient of $s$ at each pixel, averaged on the straight line from $b$ to $x$, times $x - b$; here absolute values,
+#   smoothed.
 #
-# The first two need only the number $s$ and work with any encoder. The others need the network.
+# The first two need only $s$ and work with any encoder. The others need the network.
 
 # %%
 black_box = ["image", "hide parts:\nmany images", "network", "many\nsimilarities"]
@@ -221,21 +221,19 @@ plots.show(ax)
 #   in the right quarter?
 # - **Deletion**: replace pixels by the fill, those with the highest values first. The score is the area under the curve
 #   of the similarity: *low* is good.
-# - **Insertion**: begin with the fill and put pixels back. *High* is good.
+# - **Insertion**: begin with the fill and put pixels back; *high* is good.
 #
-# Pointing asks whether the map agrees with you, deletion whether it agrees with the network. Three controls know nothing
-# of the picture: the **centre prior**, **random pixels**, and **random blobs**, about as smooth as the maps and drawn
-# several times per pair.
+# Pointing asks whether the map agrees with you, the others whether it agrees with the network. Three controls ignore the
+# picture: the **centre prior**, **random pixels**, and **random blobs**, about as smooth as the maps.
 
 # %%
 rng = np.random.default_rng(SEED)
 for pair in pairs:
-    image = pair["image"]
     pair["maps"] = {name: [saliency] for name, saliency in maps_of(encoder, pair).items()}
-    pair["maps"]["centre prior"] = [explain.centre_prior(image)]
-    pair["maps"]["random pixels"] = [rng.normal(size=image.shape[:2])]
+    pair["maps"]["centre prior"] = [explain.centre_prior(pair["image"])]
+    pair["maps"]["random pixels"] = [rng.normal(size=pair["image"].shape[:2])]
     seeds = rng.integers(2**31, size=N_BLOBS)
-    pair["maps"]["random blobs"] = [explain.random_blobs(image, int(seed)) for seed in seeds]
+    pair["maps"]["random blobs"] = [explain.random_blobs(pair["image"], seed) for seed in seeds]
 
 
 # %%
@@ -244,57 +242,47 @@ def scored(pair, saliency):
     row = {f"on the {part}": explain.pointing(saliency, pair[part]) for part in ("quarter", "object")}
     row["mass in the quarter"] = explain.mass_inside(saliency - saliency.mean(), pair["quarter"])
     for name in ("deletion", "insertion"):
-        how = {"insert": name == "insertion", "steps": 6}
+        how = {"insert": name == "insertion", "steps": 5}
         row[name] = explain.area_under(explain.curve(encoder, pair["vector"], pair["image"], saliency, **how))
     return row
 
 
 # %%
-def rows_of(number):
-    """A row for each map of one pair; `draw` counts the blobs."""
-    for name, maps in pairs[number]["maps"].items():
-        for draw, saliency in enumerate(maps):
-            yield {"pair": number, "method": name, "draw": draw} | scored(pairs[number], saliency)
-
-
-rows = [row for number in range(N_PAIRS // 2) for row in rows_of(number)]
-
-# %%
-scores = pd.DataFrame(rows + [row for number in range(N_PAIRS // 2, N_PAIRS) for row in rows_of(number)])
-mean = scores.groupby("method", sort=False).mean().drop(columns=["pair", "draw"])
+rows = []
+for number, pair in enumerate(pairs):
+    for name, maps in pair["maps"].items():
+        rows += [{"pair": number, "method": name} | scored(pair, saliency) for saliency in maps]
+scores = pd.DataFrame(rows)
+mean = scores.groupby("method", sort=False).mean().drop(columns="pair")
 covered = np.mean([pair["object"].mean() for pair in pairs])
 print(f"by chance, a map points at the right quarter in 0.25 and at the object in {covered:.2f} of the pairs")
 mean.round(3)
 
 # %% [markdown]
-# Every map is compared with the blobs *on the same pair*. The interval draws pairs, which are categories, and blobs.
+# Every map is compared with the mean of the blobs *on the same pair*; the interval draws pairs, which are categories.
 # Deletion has its sign turned: above 0 is better.
 
 
 # %%
 def gain(name, column, sign=1, other="random blobs"):
-    """Mean difference to other maps of the same pairs, with a 95 % interval over pairs and draws."""
-    both = [scores[scores["method"] == one] for one in (name, other)]
-    own, control = (sign * one[column].to_numpy().reshape(N_PAIRS, -1) for one in both)  # (pairs, draws)
-    rng, n_draws = np.random.default_rng(0), control.shape[1]
-    drawn = rng.integers(0, len(own), (2000, len(own), 1))
-    again = control[drawn, rng.integers(0, n_draws, (2000, len(own), n_draws))]
-    low, high = np.quantile((own[drawn[..., 0], 0] - again.mean(axis=2)).mean(axis=1), (0.025, 0.975))
-    return {"map": name, "score": column, "gain": own[:, 0].mean() - control.mean(), "low": low, "high": high}
+    """Mean difference to other maps of the same pairs, with a 95 % interval over pairs."""
+    per_pair = scores.pivot_table(index="pair", columns="method", values=column)
+    difference = sign * (per_pair[[name]] - per_pair[[other]].to_numpy()).to_numpy()  # (pairs, 1)
+    low, high = interval(bootstrap_means(difference, np.arange(N_PAIRS), 2000, 0)[:, 0])
+    return {"map": name, "score": column, "gain": difference.mean(), "low": low, "high": high}
 
 
 # %%
 SIGNS = {"mass in the quarter": 1, "deletion": -1, "insertion": 1}
-compared = [*METHODS, "centre prior", "random pixels"]
-gains = pd.DataFrame([gain(name, column, sign) for name in compared for column, sign in SIGNS.items()])
+gains = pd.DataFrame([gain(name, column, SIGNS[column]) for name in mean.index[:-1] for column in SIGNS])
 fig, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained", sharey=True)
 for ax, column in zip(axes, SIGNS, strict=True):
     rows = gains[gains["score"] == column]
     around = [rows["gain"] - rows["low"], rows["high"] - rows["gain"]]
-    ax.errorbar(rows["gain"], np.arange(len(rows)), xerr=around, fmt="o", color=plots.style.BLUE)
+    ax.errorbar(rows["gain"], rows["map"], xerr=around, fmt="o", color=plots.style.BLUE)
     ax.axvline(0, color="0.5", lw=1, ls="--")
-    ax.set(xlabel=f"gain: {column}", yticks=np.arange(len(rows)), yticklabels=rows["map"])
-axes[0].invert_yaxis()
+    ax.set(xlabel=f"gain: {column}", ylim=(len(rows) - 0.5, -0.5))
+    ax.locator_params(axis="x", nbins=5)
 plots.show(plots.describe(fig, "Gains of six maps over random blobs in mass, deletion and insertion, with 95 % intervals."))
 
 # %% tags=["claim"]
@@ -308,26 +296,24 @@ assert pixels["deletion"] < blobs["deletion"] - 0.01 and pixels["insertion"] < b
 
 # %% [markdown]
 # The two methods that hide parts beat the blobs in all three scores. For the two that use gradients, read the intervals:
-# with twelve categories, not every gain can be told from none. Grad-CAM finds quarters and misses the objects in them,
-# for a quarter is two by two cells of its map.
+# with twelve categories, not every gain can be told from none. Grad-CAM misses the objects: a quarter is only two by two
+# of its cells.
 #
-# Now look at the **random pixels**. They know nothing, and in deletion they beat the blobs: a picture full of holes is
-# like nothing that the network has met, and its similarity falls whatever the holes hide. In insertion they lose. Read
-# both scores, and compare a map with a control that is about as smooth.
+# Now look at the **random pixels**. In deletion they beat the blobs: a picture full of holes loses similarity whatever
+# the holes hide. In insertion they lose. Read both scores, beside a control that is about as smooth as the map.
 #
 # ### A network that knows nothing
 #
 # Adebayo et al. (2018, *NeurIPS*, [arXiv:1810.03292](https://arxiv.org/abs/1810.03292)) ask for a **sanity check**:
-# give the network random weights. A map that stays the same, with a rank correlation near 1, showed the picture, not the
-# network.
+# give the network random weights. A map that stays the same (rank correlation 1) showed the picture, not the network.
 
 # %%
 untrained = Deep("lite0", None, size=128, resize="squash", device="cpu", random_state=SEED)
 sanity = []
 for pair in pairs[:6]:
     for name, saliency in maps_of(untrained, pair).items():
-        both = [one[::8, ::8].ravel() for one in (pair["maps"][name][0], saliency)]  # every eighth pixel
-        sanity.append({"method": name, "rank correlation": np.nan_to_num(spearmanr(*both).statistic)})
+        both = [pd.Series(one[::8, ::8].ravel()) for one in (pair["maps"][name][0], saliency)]
+        sanity.append({"method": name, "rank correlation": np.nan_to_num(both[0].corr(both[1], "spearman"))})
 sanity = pd.DataFrame(sanity).groupby("method", sort=False)["rank correlation"].agg(["mean", "min", "max"])
 sanity.round(2)
 
@@ -336,26 +322,23 @@ assert sanity.loc["integrated gradients", "mean"] > sanity["mean"].drop("integra
 assert sanity.loc["integrated gradients", "mean"] > 0.4
 
 # %% [markdown]
-# **Integrated gradients change least**: $x - b$ is a factor of them, and it is large at the edges of every object,
-# whatever the network. A map of theirs that looks convincing is no evidence. The other maps depend on the weights, which
-# does not mean that they are right.
+# **Integrated gradients change least**: their factor $x - b$ comes from the picture alone. That a map of theirs looks
+# convincing is no evidence. The other maps depend on the weights more, which does not make them right.
 #
 # ## Counter-example: a planted shortcut
 #
-# What are maps good for? To find out that a network looks at the wrong place. We plant one: in the corner of every
-# training picture sits a **sticker** whose colour goes with the category. The small network `conv5` is fine-tuned to
-# tell six new categories. Its **control** sees stickers whose colours are drawn at random.
+# Can maps tell that a network looks at the wrong place? In the corner of every training picture we put a **sticker**
+# whose colour goes with the category. The small network `conv5` is fine-tuned to tell six new categories. Its **control**
+# sees stickers of random colours (lower row).
 
 # %%
 SIDE, COLOURS = 48, [(220, 30, 30), (30, 150, 60), (40, 80, 220), (245, 205, 20), (150, 50, 190), (20, 190, 190)]
-unseen = datasets.load_tabletop()
-unseen = unseen[~unseen.column("seen_category")]
+unseen = tabletop[~tabletop.column("seen_category")]
 six = np.random.default_rng(SEED).choice(np.unique(unseen.labels), 6, replace=False)
 close = datasets.close_ups(unseen[np.isin(unseen.labels, six)], SIDE)
 kind = np.searchsorted(np.sort(six), close.labels)  # (288,): 0 to 5
 tested = ~close.column("seen_instance").astype(bool)  # two of six objects per category
-sticker_mask = np.zeros((SIDE, SIDE), bool)
-sticker_mask[:9, :9] = True
+sticker_mask = np.pad(np.ones((9, 9), bool), (0, SIDE - 9))  # True in the upper left corner
 
 
 def with_stickers(colours):
@@ -367,8 +350,7 @@ def with_stickers(colours):
 # %%
 rng = np.random.default_rng(SEED)
 looks = {"goes with the category": with_stickers(kind), "at random": with_stickers(rng.integers(0, 6, len(kind)))}
-looks["of another category"] = with_stickers((kind + rng.integers(1, 6, len(kind))) % 6)
-looks["none"] = list(close)
+looks |= {"of another category": with_stickers((kind + rng.integers(1, 6, len(kind))) % 6), "none": list(close)}
 shown = [looks[name][i] for name in ("goes with the category", "at random") for i in np.flatnonzero(tested)[::16]]
 plots.show(plots.contact_sheet(shown, n=12, columns=6), dpi=60)
 
@@ -398,30 +380,29 @@ networks = {name: fine_tuned(looks[look]) for name, look in trained_on.items()}
 
 def precision_at_1(queries, database):
     """Fraction of test pictures whose nearest training picture is of the same category; vectors (n, d)."""
-    nearest = (queries[tested] @ database[~tested].T).argmax(axis=1)
+    nearest = (queries @ database.T).argmax(axis=1)
     return (kind[~tested][nearest] == kind[tested]).mean()
 
 
 p_at_1 = pd.DataFrame(index=pd.Index(looks, name="sticker of the query"))
 for name, network in networks.items():
     vectors = {look: network.transform(looks[look]) for look in looks}
-    p_at_1[name] = [precision_at_1(own, vectors[trained_on[name]]) for own in vectors.values()]
+    p_at_1[name] = [precision_at_1(own[tested], vectors[trained_on[name]][~tested]) for own in vectors.values()]
 p_at_1.round(2)
 
 # %% [markdown]
 # The database is each network's training pictures, the queries show two new objects per category. With the stickers that
-# it learned from, the network with the shortcut looks almost perfect. Would you have noticed? Ask the maps: for two test
-# objects of one category, how often does the maximum lie on the sticker?
+# it learned from, the network with the shortcut looks almost perfect. Would you have noticed? Ask the maps of two test
+# objects of one category: how often is their maximum on the sticker?
 
 # %%
-small = METHODS | {"occlusion": lambda *pair: explain.occlusion(*pair, window=0.25, cells=8)}
 found, examples, pictures = [], {}, looks["goes with the category"]
 for name, network in networks.items():
     for number in range(6):
         mine = np.flatnonzero(tested & (kind == number))  # eight views of one object, then of another
         for image in mine[8:11]:
             pair = {"query": pictures[mine[0]], "image": pictures[image]}
-            examples[name, number] = pair | {"maps": maps_of(network, pair, small)}
+            examples[name, number] = pair | {"maps": maps_of(network, pair)}
             for method, saliency in examples[name, number]["maps"].items():
                 mass = explain.mass_inside(saliency - saliency.mean(), sticker_mask)
                 found.append((name, method, explain.pointing(saliency, sticker_mask), mass))
@@ -430,7 +411,7 @@ on_sticker = found.pivot_table(index="method", columns="network", sort=False)
 on_sticker.round(2)
 
 # %%
-fig, axes = plt.subplots(2, 4, figsize=(9, 4.6), layout="constrained")
+fig, axes = plt.subplots(2, len(METHODS), figsize=(9, 4.6), layout="constrained")
 for row, name in zip(axes, networks, strict=True):
     for ax, (method, saliency) in zip(row, examples[name, 1]["maps"].items(), strict=True):
         overlay(ax, examples[name, 1]["image"], saliency, f"{name}: {method}")
@@ -438,17 +419,17 @@ print(f"the sticker covers {sticker_mask.mean():.3f} of the picture")
 plots.show(plots.describe(fig, "Four maps of one pair for the network with the shortcut, upper row, and its control; a cross marks each maximum."))
 
 # %% tags=["claim"]
-assert p_at_1.loc["goes with the category", "shortcut"] > 0.9
+assert p_at_1.loc["goes with the category", "shortcut"] > 0.8
 assert p_at_1.loc["of another category", "shortcut"] < 0.4
-pointed = on_sticker["on the sticker"]
+pointed, mass = on_sticker["on the sticker"], on_sticker["mass"].loc["Grad-CAM"]
 for method in ("occlusion", "RISE", "integrated gradients"):
     assert pointed.loc[method, "shortcut"] > pointed.loc[method, "control"] + 0.4
 assert pointed.loc["Grad-CAM", "shortcut"] < 0.4
+assert mass["shortcut"] > 2 * sticker_mask.mean() > 4 * mass["control"]
 
 # %% [markdown]
 # Occlusion, RISE and integrated gradients find the sticker; in the control they point at it far less often. **Grad-CAM
-# mostly points beside it**: its few cells are smeared when they are enlarged. Its mass is kinder: several times the
-# sticker's area, and next to nothing in the control. Two scores, two verdicts, one map.
+# mostly points beside it**, though its mass there is several times the sticker's area, and next to nothing in the control.
 
 # %% [markdown] tags=["extra"]
 # ### A shortcut that is not taken (extra)
@@ -458,17 +439,18 @@ assert pointed.loc["Grad-CAM", "shortcut"] < 0.4
 
 # %% tags=["extra"]
 frozen = Deep("lite0", size=128, resize="squash", device="cpu")
-vectors, heads = {look: frozen.transform(looks[look]) for look in looks}, {}
-linear = pd.DataFrame(index=p_at_1.index)
+asked = ["goes with the category", "of another category"]
+vectors = {look: frozen.transform([looks[look][i] for i in np.flatnonzero(tested)]) for look in asked}
+linear, heads = pd.DataFrame(index=pd.Index(asked, name="sticker of the query")), {}
 for name, learned in trained_on.items():
-    head = LinearProjection(6, epochs=60, random_state=SEED).fit(vectors[learned][~tested], kind[~tested])
-    mapped = {look: head.transform(own) for look, own in vectors.items()}
-    linear[name] = [precision_at_1(own, mapped[learned]) for own in mapped.values()]
+    known = frozen.transform([looks[learned][i] for i in np.flatnonzero(~tested)])
+    head = LinearProjection(6, epochs=60, random_state=SEED).fit(known, kind[~tested])
+    linear[name] = [precision_at_1(head.transform(own), head.transform(known)) for own in vectors.values()]
     heads[name] = make_pipeline(frozen, head)
 linear.round(2)
 
 # %% tags=["extra"]
-by_hiding, hits = {"occlusion": small["occlusion"]}, {name: [] for name in heads}  # no gradients here
+by_hiding, hits = {"occlusion": METHODS["occlusion"]}, {name: [] for name in heads}  # no gradients here
 for name, pipeline in heads.items():
     for number in range(6):
         mine = np.flatnonzero(tested & (kind == number))
@@ -605,12 +587,11 @@ for fill in explain.FILLS:
 # ## Try it
 #
 # Pick a query, then click a wrong neighbour: do its maps tell you why it was found? Under each map stands what the
-# similarity loses when the fifth of the picture that it marks highest is hidden. Below is the same view as a picture.
+# similarity loses when the fifth of the picture that it marks highest is hidden.
 
 # %%
 some = views["database"][np.random.default_rng(SEED).permutation(len(views["database"]))[:80]]
-retriever = Retriever(encoder, progress=False).fit(some)
-explorer = explore.WhyExplorer(retriever, k=6, by="label")
+explorer = explore.WhyExplorer(Retriever(encoder, progress=False).fit(some), k=6, by="label")
 explorer
 
 # %%
@@ -620,11 +601,11 @@ plots.show(explorer.static())
 # ## Exercise 1 ★ the pointing game
 #
 # Return 1 if the largest value of `saliency` (h, w) lies in `mask` (h, w), bool, else 0. If several pixels share the
-# largest value, return the fraction of them that lie in the mask. An empty mask gives NaN.
+# largest value, return the fraction of them in the mask. An empty mask gives NaN.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# First find *all* pixels that have the largest value. Then ask the mask about those.
+# Find *all* pixels that have the largest value. Ask the mask about those.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -656,19 +637,15 @@ def solution_pointing_game(saliency, mask):
 checks.check_pointing_game(solution_pointing_game)
 
 # %% [markdown]
-# Hits of each map in the right quarter, by your function. (Until it is written, pictures under exercises show what the
-# solution gives; where that was taken out, nothing.)
+# Hits of each map in the right quarter, by your function. (Until it is written, by the solution, where there is one.)
 
 # %%
-names = [*pairs[0]["maps"]]
-given = [[(pair["maps"][name][0], pair["quarter"]) for pair in pairs] for name in names]
+given = [[(pair["maps"][name][0], pair["quarter"]) for pair in pairs] for name in mean.index]
 hits = np.array([[checks.first_written("pointing_game", *one) for one in row] for row in given], dtype=float)
 fig, ax = plt.subplots(figsize=(6.5, 2.4), layout="constrained")
-ax.imshow(hits, cmap="Blues", vmin=0, vmax=1.4)
-for row, column in np.argwhere(hits > 0.5):
-    ax.plot(column, row, "w", marker=plots.style.TICK, ms=9)
-ax.set(xlabel="pair", xticks=range(len(pairs)), yticks=range(len(names)), yticklabels=names)
-plots.show(plots.describe(ax, "For each map and pair, a tick where the maximum lies in the right quarter."))
+ax.imshow(hits, cmap="Blues", vmin=0, vmax=1)
+ax.set(xlabel="pair", xticks=range(len(pairs)), yticks=range(len(mean)), yticklabels=mean.index)
+plots.show(plots.describe(ax, "For each map and pair, dark where the maximum lies in the right quarter."))
 
 # %% [markdown]
 # ## Exercise 2 ★★ the deletion score
@@ -679,7 +656,7 @@ plots.show(plots.describe(ax, "For each map and pair, a tick where the maximum l
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Sort the pixels once. For each of the `steps + 1` scores, replace the first n of them in a copy of the image.
+# Sort the pixels once. For each of the `steps + 1` scores, replace the first n of them in a copy.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -715,19 +692,18 @@ def solution_deletion_score(score, image, fill, saliency, steps):
 checks.check_deletion_score(solution_deletion_score)
 
 # %% [markdown]
-# Your score of the first pair's maps: after how many steps does their order stay?
+# Your score of the first pair's maps. From how many steps on does their order stay?
 
 # %%
 STEPS, pair = [1, 2, 4, 8], pairs[0]
 score = lambda image: float(explain.similarities(encoder, pair["vector"], [image])[0])
 given = score, pair["image"], explain.filled(pair["image"], "blur")
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-for number, name in enumerate(names):
-    if name != "centre prior":  # four of its values are equal
-        own = [checks.first_written("deletion_score", *given, pair["maps"][name][0], steps) for steps in STEPS]
-        style = {"color": plots.style.COLOURS[number], "marker": plots.style.MARKERS[number]}
-        ax.plot(STEPS, np.array(own, dtype=float), label=name, **style)
-ax.set(xlabel="steps", ylabel="deletion score (low is good)", xscale="log", xticks=STEPS, xticklabels=STEPS)
+ax.set_prop_cycle(color=plots.style.COLOURS[:6], marker=plots.style.MARKERS[:6])
+for name in mean.index.drop("centre prior"):  # it has equal values
+    own = [checks.first_written("deletion_score", *given, pair["maps"][name][0], steps) for steps in STEPS]
+    ax.plot(STEPS, np.array(own, dtype=float), label=name)
+ax.set(xlabel="steps", ylabel="deletion score (low is good)", xticks=STEPS)
 ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plots.show(plots.describe(ax, "Deletion score of six maps of one mosaic against the number of steps, from 1 to 8."))
 
@@ -799,22 +775,21 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 # ## Exercise 4 ★★★ open: a better map, with an interval
 #
 # Change the windows of the occlusion or the masks of RISE, or average two maps after ranking their pixels. **Predict**
-# which score will gain. Add your map as `METHODS["mine"]`, a function of encoder, query vector and image; run again from
+# which score gains. Add your map as `METHODS["mine"]`, a function of encoder, query vector and image; run again from
 # there to the figure of gains; compare it with the best of the four by `gain(…, other=…)`. Tune with SEED 1, and report
 # SEED 2, with the interval and the encodings per map.
 #
 # ## What we learned
 #
 # - **A map needs a score, and a score needs a control**: the random map, the centre prior, the random network.
-# - Hiding parts works with any encoder and costs an encoding per mask; gradients need the network.
-# - Maps found a planted shortcut. Use more than one.
-# - A map says where, not what (see the extra section).
+# - Hiding parts costs an encoding per mask; gradients need the network.
+# - Maps found a planted shortcut, but not every map. Use more than one.
 #
 # ### Check yourself
 #
 # <details><summary>1. Why is a mosaic a fairer test than a picture of one object in the middle?</summary>
 #
-# In the middle, a map that always points there scores well. On a mosaic it is right in one of four.
+# In the middle, the centre prior scores well. On a mosaic it is right in one of four.
 #
 # </details>
 # <details><summary>2. A method's map stays the same when the weights are random. What does it show?</summary>
@@ -824,26 +799,23 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 # </details>
 # <details><summary>3. Deletion says that your map is excellent. Why do you also try insertion?</summary>
 #
-# Similarity falls under any holes, whatever they hide. In insertion, holes earn nothing.
+# Similarity falls whatever holes hide. In insertion, holes earn nothing.
 #
 # </details>
 # <details><summary>4. All maps lie on the bird. May you conclude that the network knows birds?</summary>
 #
-# No. It may have used the bird's colour, or take it for something else.
+# No. It may have used the bird's colour.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# A map costs up to hundreds of encodings per *result*: explain only what somebody looks at. A test like the sticker's
-# scales.
+# A map costs up to hundreds of encodings per *result*: explain only what somebody looks at.
 #
 # ### Further reading
 #
 # Geirhos et al. (2020), *Shortcut learning in deep neural networks*, Nature Machine Intelligence,
-# [arXiv:2004.07780](https://arxiv.org/abs/2004.07780): stickers in the wild.
-# Adebayo et al. (2018), [arXiv:1810.03292](https://arxiv.org/abs/1810.03292), and Petsiuk et al. (2018),
-# [arXiv:1806.07421](https://arxiv.org/abs/1806.07421), from above.
+# [arXiv:2004.07780](https://arxiv.org/abs/2004.07780): stickers in the wild. Then Adebayo et al. and Petsiuk et al.
 #
 # <!-- links:start -->
 # Previous: 20_incremental (still to come), then [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
