@@ -213,16 +213,13 @@ def _checked_vectors(vectors, names, encoder):
     vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
     is_table = vectors.ndim == 2 and vectors.shape[1] > 0 and vectors.dtype.kind in "fiub"
     if not is_table or len(vectors) != len(names):
-        raise ValueError(
-            f"{what} gave {vectors.dtype} of shape {vectors.shape} for {len(names)} images, the first {names[0]!r}; "
-            f"its transform must give numbers of shape ({len(names)}, n_dims)"
-        )
+        told = f"{what} gave {vectors.dtype} of shape {vectors.shape} for {len(names)} images, the first {names[0]!r}"
+        raise ValueError(f"{told}; its transform must give numbers of shape ({len(names)}, n_dims)")
     if vectors.dtype == np.uint8:
         return vectors
     with np.errstate(over="ignore"):
         vectors = vectors.astype(np.float32, copy=False)
-    bad = ~np.isfinite(vectors).all(axis=1)
-    if bad.any():
+    if (bad := ~np.isfinite(vectors).all(axis=1)).any():
         name = names[int(bad.argmax())]
         raise ValueError(f"{what} gave NaN or infinity for the image {name!r}; leave it out")
     return vectors
@@ -272,14 +269,13 @@ def digests(file):
         yield connection
 
 
-def contents_key(images, position, stamp, connection=None):
-    """Bytes that identify the contents of one image, whose file has this stamp now.
+def contents_key(images, position, path, stamp, connection=None):
+    """Bytes that identify the contents of one image, whose file (at `path`, None for none) has this stamp now.
 
     Digests of files are kept in the database by path, size, times and inode, so that files that did not change are not read only
     to be recognised. Whatever goes wrong with that, they are computed.
     """
-    path, found = images.path(position), None
-    file = () if path is None or connection is None else (os.fsencode(path), repr(stamp))
+    file, found = () if None in (path, connection) else (os.fsencode(path), repr(stamp)), None
     if file:
         query = "SELECT digest FROM files WHERE path = ? AND stamp = ?"
         with contextlib.suppress(sqlite3.Error):
@@ -383,7 +379,7 @@ class _Run:
             path = self.images.path(position)
             before = stamp_of(path)
             self.stamps[position] = () if before and not is_settled(before) else before
-            key = contents_key(self.images, position, before, connection)
+            key = contents_key(self.images, position, path, before, connection)
             if key not in self.vectors:
                 vector = self._kept(connection, key)
                 if vector is None:
@@ -411,8 +407,8 @@ class _Run:
             logger.warning("%d of %d images cannot be used, see .problems", n_lost, n)
         keys = [self.keys[row] for row in good]
         vectors = [self.vectors[key] for key in keys]
-        if len(kinds := {(len(vector), vector.dtype.name) for vector in vectors}) > 1:
-            raise ValueError(f"the embeddings differ in length: {sorted(kinds)}")
+        if len(kinds := {(len(vector), vector.dtype) for vector in vectors}) > 1:
+            raise ValueError(f"the embeddings differ in length: {sorted(map(str, kinds))}")
         vectors = np.stack(vectors)
         # packed bits may well be 0
         silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)

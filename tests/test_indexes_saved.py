@@ -133,6 +133,52 @@ def test_two_processes_share_one_index(kind, tmp_path):
     assert max(first, second) < 0.35 * X.nbytes
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_an_index_is_saved_again_as_it_was(kind, tmp_path):
+    X, place = data(kind), tmp_path / "index"
+    index = make(kind).fit(X)
+    for path in (
+        place,
+        tmp_path / "again",
+    ):  # libraries give up what was built once it is in a file
+        index.save(path)
+    indexes.load(place).save(tmp_path / "loaded")
+    assert (tmp_path / "again").read_bytes() == place.read_bytes()
+    assert same(indexes.load(tmp_path / "loaded"), index, X)
+    index.fit(data(kind, 90, seed=2)).save(place)
+    assert same(indexes.load(place), make(kind).fit(data(kind, 90, seed=2)), X)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("kind", MAPPED)
+def test_damage_is_told_before_a_library_parses_it(kind, ours, mmap, tmp_path, monkeypatch):
+    index, path = make(kind).fit(data(kind)), tmp_path / "index"
+    index.save(path)
+    if not ours:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(kind, "_parse", lambda *args: pytest.fail("it was parsed"), raising=False)
+    whole, state = path.read_bytes(), index.__getstate__()
+    array = state["_vectors"] if kind is Exact else state["_saved"]
+    start = whole.index(bytes(array))
+    for at in (start, start + array.nbytes // 2, start + array.nbytes - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match="its part 'arrays' is damaged"):
+            indexes.load(path, mmap=mmap, trusted=True)
+    at = whole.index(b'"n_indexed_"')
+    path.write_bytes(whole[:at] + b"!" + whole[at + 1 :])
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        indexes.load(path, mmap=mmap, trusted=True)
+
+
+@pytest.mark.parametrize("kind", BUILT)
+def test_bytes_under_a_seal_are_read_once(kind, tmp_path, monkeypatch):
+    index, path = make(kind).fit(data(kind)), tmp_path / "index"
+    index.save(path)
+    monkeypatch.setattr("zipfile.ZipFile.testzip", lambda *args: pytest.fail("read once more"))
+    assert same(indexes.load(path), index, data(kind))
+
+
 # Files of strangers -----------------------------------------------------------------------------------------------
 
 
@@ -184,7 +230,7 @@ def test_structures_that_are_none_are_refused_even_if_trusted(kind, structure, t
         {"_vectors": np.zeros((3, 16), np.float32)},
         {"n_features_in_": 1600},
         {"_of": np.arange(60) + 1000, "_trained_on": 7},
-        {"_is_ours": True},
+        {"is_sealed": True},
         {"seal": ""},
         {"seal": ...},
     ],

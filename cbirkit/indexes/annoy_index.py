@@ -1,6 +1,5 @@
 """Random projection trees, from Annoy."""
 
-import os
 import tempfile
 
 import numpy as np
@@ -59,6 +58,7 @@ class Annoy(Folded):
 
     def _build_for(self, X):
         trees = self._structure = self._new_trees()
+        self._file = None
         trees.set_seed(int(check_random_state(self.random_state).randint(1, 2**31 - 1)))
         for item, row in enumerate(X):
             trees.add_item(item, row)
@@ -70,26 +70,29 @@ class Annoy(Folded):
     def _look(self, queries, k):
         n_in_trees, n = len(self._of), self._wanted(k)
         found = np.full((len(queries), n), -1, np.int64)
-        for i, query in enumerate(queries):
+        for i, query in enumerate(queries.tolist()):  # sooner than rows of an array
             items = self._structure.get_nns_by_vector(query, n, int(self.search_k))
             found[i, : len(items)] = items
         rows = self._expand(found, k) if self._has_copies else found
-        late = n_in_trees + np.flatnonzero(self._alive[n_in_trees:])
-        if len(late):
+        if self._alive[n_in_trees:].any():
+            late = n_in_trees + np.flatnonzero(self._alive[n_in_trees:])
             newest = self._vectors[late], min(k, len(late)), self._kind()
             rows = np.hstack([rows, late[require("faiss").knn(queries, *newest)[1]]])
         return self._among(queries, rows, k)
 
+    def _map(self, *steps):
+        """Take these steps with the name of a file, and map what it then holds; that is shared with Annoy, which maps it, too."""
+        # Windows keeps a file that is mapped, until it tidies up
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            for step in steps:
+                step(f"{folder}/trees.ann")
+            self._file = np.memmap(f"{folder}/trees.ann", np.uint8, "r")
+
     def _as_bytes(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "trees.ann")
-            self._structure.save(path)  # and maps the file instead
-            return np.fromfile(path, np.uint8)
+        if self._file is None:
+            self._map(self._structure.save)
+        return self._file
 
     def _parse(self, structure):
         self._structure = self._new_trees()
-        # Windows keeps a file that is mapped, until it tidies up
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            path = os.path.join(folder, "trees.ann")
-            structure.tofile(path)
-            self._structure.load(path)
+        self._map(structure.tofile, self._structure.load)

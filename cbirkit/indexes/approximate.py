@@ -53,7 +53,7 @@ class Approximate(BaseIndex):
 
     def _restore(self, state):
         self._saved = state["_saved"]
-        self._is_ours = state["seal"] == seal(_digest(state)) != ""
+        self.is_sealed = state["seal"] == seal(_digest(state)) != ""
 
     def finish_loading(self, *, trusted=False, vectors=None):
         """Parse the structure that was loaded; or, unless this user saved it on this machine, build it anew from `vectors`.
@@ -64,7 +64,7 @@ class Approximate(BaseIndex):
         if self._saved is None:
             return
         told = f"{type(self).__name__} was not saved by you on this machine"
-        if trusted or self._is_ours:
+        if trusted or self.is_sealed:
             self._parse(self._saved)
         elif vectors is not None:
             logger.warning("%s: it is built anew", told)
@@ -107,8 +107,7 @@ class Folded(Approximate):
     def _wanted(self, k):
         """How many heads to look for: more than k where some are farther than what they stand for, or are removed."""
         n = 8 * k + 64 if self._has_copies else k
-        if self.n_indexed_ < len(self._keys):
-            n = 3 * n // 2 + 8
+        n = 3 * n // 2 + 8 if self.n_indexed_ < len(self._keys) else n
         return min(n, len(self._heads))
 
     def _expand(self, found, k):

@@ -110,8 +110,7 @@ class BaseIndex(BaseEstimator):
         known, keys = self.keys_, np.unique(np.atleast_1d(keys))
         if keys.dtype.kind not in "iu" and keys.size:
             raise TypeError(f"keys must be integers, got {keys.dtype}")
-        unknown = np.setdiff1d(keys, known)
-        if len(unknown):
+        if len(unknown := np.setdiff1d(keys, known)):
             raise ValueError(f"the index holds no item with key {unknown[0]}; nothing was removed")
         if len(keys):
             self.finish_loading()
@@ -155,7 +154,8 @@ class BaseIndex(BaseEstimator):
         for start in range(0, max(1, queries.shape[0]), step):
             found = self._find(queries[start : start + step], k + own)
             parts.append(leave_out(*found, itself[start : start + step], k) if own else found)
-        distances, keys = map(np.concatenate, zip(*parts, strict=True))
+        found = map(np.concatenate, zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
+        distances, keys = found
         return (distances, keys) if return_distance else keys
 
     def save(self, path):

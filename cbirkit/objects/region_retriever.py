@@ -519,6 +519,7 @@ def nearest_images(index, parts, owners, depth=None):
 
 def _contents_of(images, position):
     """What `as_indexed` has to know of one image, before it is read: digest and stamp."""
-    stamp = stamp_of(images.path(position))
-    digest = contents_key(images, position, stamp).hex()
+    path = images.path(position)
+    stamp = stamp_of(path)
+    digest = contents_key(images, position, path, stamp).hex()
     return digest, () if stamp and not is_settled(stamp) else stamp

@@ -294,10 +294,11 @@ class _Row:
     def is_other(self, connection=None):
         """Whether the file holds something else now, and how many bytes were read to know it."""
         try:
-            now = self.stamp if self.stamp is None else stamp_of(self.images.path(self.position))
+            path = None if self.stamp is None else self.images.path(self.position)
+            now = stamp_of(path)
             if now is None or now == self.stamp:
                 return False, 0
-            key = contents_key(self.images, self.position, now, connection)
+            key = contents_key(self.images, self.position, path, now, connection)
         except (OSError, ImageProblem):
             return True, 0
         if key.hex() == self.digest and is_settled(now):
