@@ -916,16 +916,22 @@ checks.check_better_alignment(solution_better_alignment)
 # </details>
 
 # %% [markdown] tags=["extra"]
-# ## What breaks at a million images, and further reading (extra)
+# ## What breaks at a million images (extra)
 #
 # Means cost nothing and can be updated as pictures come in. They must be the means of what is *there*: if the proportions
 # of categories among the drawings differ from those of the photographs, a mean moves classes too. Keep one index per domain
 # and merge lists by rank. A head is a new embedding of everything.
 #
-# - Sun, Feng and Saenko (2016), above: CORAL in four lines. Ganin et al. (2016), above: gradient reversal.
+# ### Further reading
+#
+# - Sun, Feng and Saenko (2016), *Return of frustratingly easy domain adaptation*, AAAI,
+#   [arXiv:1511.05547](https://arxiv.org/abs/1511.05547). CORAL in four lines.
+# - Ganin et al. (2016), *Domain-adversarial training of neural networks*, JMLR,
+#   [arXiv:1505.07818](https://arxiv.org/abs/1505.07818). Gradient reversal.
 # - Sangkloy et al. (2016), *The Sketchy database*, ACM TOG,
 #   [doi:10.1145/2897824.2925954](https://doi.org/10.1145/2897824.2925954). Drawings of one photograph each.
-# - Geirhos et al. (2019), above: networks are biased towards texture.
+# - Geirhos et al. (2019), *ImageNet-trained CNNs are biased towards texture*, ICLR,
+#   [arXiv:1811.12231](https://arxiv.org/abs/1811.12231).
 #
 # <!-- links:start -->
 # Previous: 16_text_and_images (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 18_relevance_feedback (still to come), then [21_explain](21_explain.ipynb)

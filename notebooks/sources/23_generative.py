@@ -164,7 +164,7 @@ plots.show(plots.describe(fig, "Ten samples of each digit, three ages of the GAN
 # Look along a row: early in training, all samples of a class are one picture. That is **mode collapse**: of the
 # many ways to write a digit (the *modes* of its distribution), the generator makes one.
 #
-# ## Good and varied? Precision and recall of samples
+# ## Measure it: good and varied?
 #
 # Draw a ball around every real picture, up to its $k$-th nearest *other* real picture ($k = 3$). **Precision** is the
 # fraction of the samples in at least one ball. With the roles swapped it is **recall**: the fraction of the real
@@ -736,14 +736,17 @@ plots.show(plots.describe(ax, "Gain in accuracy of five new people, two choices 
 # </details>
 
 # %% [markdown] tags=["extra"]
-# ## What breaks at a million images, and further reading (extra)
+# ## What breaks at a million images (extra)
 #
 # The measures need all distances between samples and real pictures: use an index ([notebook
 # 12](12_approximate_search.ipynb)) or a random part. Recall depends on the number of pictures.
 #
-# Ravuri and Vinyals (2019), *Classification accuracy score*, NeurIPS,
-# [arXiv:1905.10887](https://arxiv.org/abs/1905.10887): a classifier trained on BigGAN's samples. Naeem et al. (2020), above: what
-# is wrong with measures of samples.
+# ### Further reading
+#
+# - Ravuri and Vinyals (2019), *Classification accuracy score*, NeurIPS,
+#   [arXiv:1905.10887](https://arxiv.org/abs/1905.10887). Train on samples, test on real pictures: BigGAN lost 28 points on ImageNet.
+# - Naeem et al. (2020), [arXiv:2002.09797](https://arxiv.org/abs/2002.09797). What is wrong with measures of samples.
+# - Meehan et al. (2020), [arXiv:2004.05675](https://arxiv.org/abs/2004.05675). Copying, region by region.
 #
 # <!-- links:start -->
 # Previous: [22_adversarial](22_adversarial.ipynb) · [course map](00_start_here.ipynb) · Next: [24_your_own_dataset](24_your_own_dataset.ipynb)
