@@ -815,7 +815,9 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 # ### Further reading
 #
 # Geirhos et al. (2020), *Shortcut learning in deep neural networks*, Nature Machine Intelligence,
-# [arXiv:2004.07780](https://arxiv.org/abs/2004.07780): stickers in the wild. Then Adebayo et al. and Petsiuk et al.
+# [arXiv:2004.07780](https://arxiv.org/abs/2004.07780): stickers in the wild. Then Adebayo et al.
+# ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)) and Petsiuk et al.
+# ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)).
 #
 # <!-- links:start -->
 # Previous: 20_incremental (still to come), then [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
