@@ -5,9 +5,8 @@
 # resemble it. Attention averages over patches, graph methods over images. What does each bring to retrieval, at what
 # price?
 #
-# **Time:** about a minute and a half to run on two cores, offline; 45 minutes to work through, an hour more with the
-# sections marked (extra). **Before this:** [notebook 01](01_measuring_retrieval.ipynb) for the numbers,
-# [notebook 03](03_cnn_features.ipynb) for feature maps.
+# **Time:** a minute and a half to run, offline; 45 minutes to work through, an hour more with the sections marked
+# (extra). **Before this:** notebooks [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
 # Previous: [09_attention](09_attention.ipynb) · [course map](00_start_here.ipynb) · Next: [11_hashing](11_hashing.ipynb)
@@ -87,7 +86,7 @@ all_tokens = {layer: [tokens_of(maps_of[role][layer]) for role in ("query", "sce
 
 
 # %% [markdown]
-# Below, each line joins a patch of a query to the patch of a scene that is nearest to it. **Before you go on, predict:**
+# Below, each line joins a patch of a query to the patch of a scene that is nearest to it. **Predict:**
 #
 # 1. One vector per scene, or 48: what do you gain, and would one vector for the *query* do?
 # 2. Averaging each image with its neighbours, without any label: does it help, and on which kind of images most?
@@ -112,8 +111,8 @@ plots.show(plots.describe(ax, "A close-up of an object, a scene, and lines from 
 # %% [markdown]
 # ## Background
 #
-# Attention and graphs are weighted sums over neighbours, $Z = WX$, with rows $X$ of shape $(n, d)$. They differ in who
-# the neighbours are, and in where the weights $W$ come from.
+# Attention and graphs are weighted sums over neighbours, $Z = WX$, with rows $X$ $(n, d)$. They differ in who the
+# neighbours are, and in where the weights $W$ come from.
 #
 # **Self-attention** (Vaswani et al. 2017, *NeurIPS*, [arXiv:1706.03762](https://arxiv.org/abs/1706.03762)): the rows are
 # the patches of one image (**ViT**, Dosovitskiy et al. 2021), all neighbours of all; the weights are learned, through
@@ -139,7 +138,7 @@ plots.show(plots.pipeline([of_patches, of_images], ["average\nZ = W X", "vectors
 #
 # In several **heads**, each with its part of the columns; torch's own function gives the same. The picture shows what a
 # patch looks at without learned matrices: queries and keys are tokens of `lite0` (times 8, or the weights would be nearly
-# equal). A **transformer** is a stack of such layers, with a small network for each token between them.
+# equal).
 
 
 # %%
@@ -173,12 +172,12 @@ plots.show(plots.describe(fig, "A scene with one patch framed, and how much weig
 # %% [markdown]
 # ## Measure it: tokens as local descriptors
 #
-# **Late interaction** keeps all tokens and lets them meet at the end. Each token $q_a$ of the query takes its best token
-# $x_b$ of the image: $\mathrm{MaxSim} = \sum_a \max_b\, q_a \cdot x_b$ (ColBERT, Khattab and Zaharia 2020, *SIGIR*,
-# [arXiv:2004.12832](https://arxiv.org/abs/2004.12832), on words; ColPali, Faysse et al. 2024, on patches of pages). Here
-# the sum is weighted by the fraction of each patch that the mask covers; all methods get the same mask. The control is
-# *one* vector for the query against 48 for the scene. Each method gets the layer that is best for it on half of the
-# categories, and is judged on the other half.
+# **Late interaction** keeps all tokens. Each token $q_a$ of the query takes its best token $x_b$ of the image:
+# $\mathrm{MaxSim} = \sum_a \max_b\, q_a \cdot x_b$ (ColBERT, Khattab and Zaharia 2020, *SIGIR*,
+# [arXiv:2004.12832](https://arxiv.org/abs/2004.12832), on words; ColPali, Faysse et al. 2024, on pages). Here the sum is
+# weighted by the fraction of each patch that the object's mask covers; all methods get the same mask. The control is *one*
+# vector for the query against 48 for the scene. Half of the categories choose each method's layer, the other half is the
+# test.
 
 
 # %%
@@ -218,22 +217,15 @@ scores = {(name, layer): way(*all_tokens[layer], fractions) for (name, way), lay
 tried = {key: mean_ap(scene_ranking(one, validating), truth.select(validating)) for key, one in scores.items()}
 layer_of = {name: max(all_tokens, key=lambda layer, name=name: tried[name, layer]) for name in ways}
 judged = {name: scene_ranking(scores[name, layer_of[name]], ~validating) for name in ways}
-queries, scene_tokens = all_tokens[layer_of["MaxSim"]]
-for n_dims in (64, 16):
-    pca = PCA(n_dims, random_state=SEED).fit(scene_tokens.reshape(-1, scene_tokens.shape[2])[::3])
-    short = [normalize(pca.transform(t.reshape(-1, t.shape[2]))).reshape(*t.shape[:2], -1) for t in (queries, scene_tokens)]
-    for name in ("MaxSim", "one vector"):
-        judged[f"{name}, {n_dims} numbers"] = scene_ranking(ways[name](*short, fractions), ~validating)
 
 # %%
 by_tokens = compare(judged, truth.select(~validating), groups=asked.labels[~validating])
 table = by_tokens.summary[["mean", "low", "high"]].round(3)
-numbers = [name.split()[-2] if "numbers" in name else all_tokens[layer_of[name]][1].shape[2] for name in table.index]
-table["layer"] = [layer_of.get(name, layer_of["MaxSim"]) for name in table.index]
-table["bytes per scene"] = 4 * np.array(numbers, int) * np.where(table.index.str.startswith("one vector"), 1, 48)
+table["layer"] = table.index.map(layer_of)
+table["bytes per scene"] = [4 * all_tokens[layer_of[name]][1][0, : 1 if name == "one vector" else 48].size for name in table.index]
 table
 
-# %%
+# %% tags=["claim"]
 def between(comparison, better, worse):
     """Paired difference better - worse: low, mean, high."""
     pair = comparison.pairs.set_index(["a", "b"])
@@ -242,26 +234,41 @@ def between(comparison, better, worse):
     return -pair.loc[(worse, better), ["high", "difference", "low"]].to_numpy(float)
 
 
-# %% tags=["claim"]
 token_gain = between(by_tokens, "MaxSim", "one vector")
 token_more = between(by_tokens, "MaxSim", "one against 48")
 assert token_gain[0] > 0
 assert token_more[1] < token_gain[1] / 2  # most of the gain is there with one vector for the query
-assert between(by_tokens, "MaxSim, 64 numbers", "one vector, 64 numbers")[0] > 0
-assert between(by_tokens, "MaxSim, 16 numbers", "one vector")[0] < 0
 pd.DataFrame({"MaxSim - one vector": token_gain, "MaxSim - one against 48": token_more}, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# Most of the gain comes from 48 vectors for the *scene*, where an object no longer drowns in its surroundings; many
-# vectors for the query add nothing that we can show. At equal dimensions tokens are ahead; in fewer **bytes** (48 vectors
-# of 16 numbers against one long vector, of another layer) they are behind.
+# Most of the gain comes from 48 vectors for the *scene*; many vectors for the query add nothing that we can show. The
+# price is in **bytes**.
+
+# %% [markdown] tags=["extra"]
+# ### Tokens in fewer bytes (extra)
 #
+# The layer that MaxSim chose, at 64 and at 16 numbers, by a PCA fitted on the scenes. At equal dimensions tokens are ahead.
+# In fewer bytes (48 vectors of 16 numbers against one long vector, of another layer) they are behind.
+
+# %% tags=["claim", "extra"]
+shorter, (queries, scene_tokens) = dict(judged), all_tokens[layer_of["MaxSim"]]
+for n_dims in (64, 16):
+    pca = PCA(n_dims, random_state=SEED).fit(scene_tokens.reshape(-1, scene_tokens.shape[2])[::3])
+    short = [normalize(pca.transform(t.reshape(-1, t.shape[2]))).reshape(*t.shape[:2], -1) for t in (queries, scene_tokens)]
+    for name in ("MaxSim", "one vector"):
+        shorter[f"{name}, {n_dims} numbers"] = scene_ranking(ways[name](*short, fractions), ~validating)
+by_bytes = compare(shorter, truth.select(~validating), groups=asked.labels[~validating])
+assert between(by_bytes, "MaxSim, 64 numbers", "one vector, 64 numbers")[0] > 0
+assert between(by_bytes, "MaxSim, 16 numbers", "one vector")[0] < 0
+by_bytes.summary[["mean", "low", "high"]].round(3)
+
+# %% [markdown]
 # ## Build it: a graph of images
 #
-# Now the rows are whole images: `lite0` vectors of photographs and handwritten letters that come with the course
-# (`datasets.load_real`; the network has met none of them). An item's neighbours are its $k$ nearest; a query reads its
-# neighbours and nobody reads the query, so it makes no difference who else asks. The graph sees the **whole database**,
-# without labels: this is called *transductive*.
+# Now the rows are whole images: `lite0` vectors of photographs and handwritten letters that the network has not met
+# (`datasets.load_real`). An item's neighbours are its $k$ nearest; a query reads its neighbours and nobody reads the query,
+# so it makes no difference who else asks. The graph sees the **whole database**, without labels: this is called
+# *transductive*.
 
 
 # %%
@@ -298,12 +305,6 @@ def sgc(queries, database, k=10, steps=2, *, other_edges=None, other_vectors=Non
     return Z[len(database) :] @ Z[: len(database)].T
 
 
-# %%
-X = normalize(datasets.load_real("ucmerced").embeddings("lite0")[:200])  # diffusion is in the package; a dense solve:
-walk = rerank.Diffusion(10, alpha=0.9).fit(X[5:])  # it keeps an edge if both ends agree on it
-start = rerank.Diffusion(10, alpha=0.0).fit(X[5:]).scores(X[:5])  # alpha = 0: the start y itself
-assert np.allclose(walk.scores(X[:5]), np.linalg.solve(np.eye(195) - 0.9 * walk.affinity_.toarray(), start.T).T, atol=1e-6)
-
 # %% [markdown]
 # ## Measure it: graphs
 #
@@ -330,8 +331,7 @@ sets = {}
 for name in ("clothing", "ucmerced", "omniglot"):
     features = datasets.load_real(name)
     classes = np.random.RandomState(SEED).permutation(np.unique(features.labels))
-    a, b = int(0.4 * len(classes)), int(0.6 * len(classes))
-    groups = {"learn": classes[:a], "validate": classes[a:b], "known": classes[:b], "test": classes[b:]}  # "learn" is for an extra section
+    groups = {"known": classes[: int(0.6 * len(classes))], "test": classes[int(0.6 * len(classes)) :]}
     sets[name] = {group: part_of(features, chosen) for group, chosen in groups.items()}
 
 
@@ -410,10 +410,11 @@ assert between(graphs["ucmerced"], "SGC", "cosine")[0] > 0
 assert abs(between(graphs["clothing"], "SGC", "αQE, both sides")[1]) < 0.05
 
 # %% [markdown]
-# With a random graph the ranking is far worse than by the plain cosine: it matters *which* images are averaged. Shuffled
-# vectors do well on some splits and fall behind the cosine on others. Expansion on both sides gains about as much as SGC:
-# without weights to learn, a graph network is much the same as database-side augmentation. Diffusion gains most on
-# letters and less than SGC on the photographs. (Clothing has four test classes; its intervals are wide.)
+# With a random graph the ranking is far worse than by the plain cosine: it matters *which* images are averaged.
+# Shuffled vectors do well with this seed and fall behind the cosine with `SEED = 2`. Expansion on both sides gains
+# about as much as SGC: without weights to learn, a graph network is much the same as database-side augmentation.
+# Diffusion gains on all three sets, too; which method is best depends on set and seed. (Clothing has four test classes;
+# its intervals are wide.)
 
 # %% [markdown] tags=["extra"]
 # ## A transformer and a CNN at equal steps (extra)
@@ -634,8 +635,10 @@ def learn_graph(net, parts, k, again=0):
 kinds = {"linear": ("linear", False), "linear, then SGC": ("linear", True), "SGC with weights": ("SGC", False), "GCN": ("GCN", False)}
 trained_on = {}
 for name in tqdm(("ucmerced", "omniglot")):
-    parts = sets[name]
-    k, steps = chosen[name, "SGC"].values()
+    features, (k, steps) = datasets.load_real(name), chosen[name, "SGC"].values()
+    classes = np.random.RandomState(SEED).permutation(np.unique(features.labels))
+    a, b = int(0.4 * len(classes)), int(0.6 * len(classes))
+    parts = sets[name] | {"learn": part_of(features, classes[:a]), "validate": part_of(features, classes[a:b])}
     rankings = {label: tested[name, label] for label in ("cosine", "SGC")}
     for label, (kind, again) in kinds.items():
         torch.manual_seed(SEED)
@@ -730,8 +733,7 @@ pd.DataFrame({task: one.summary["mean"] for task, one in relations.items()}).loc
 # ## Try it
 #
 # Diffusion as an index, for pictures of rendered objects. Click a picture to ask for it; where do the two orders differ?
-# (The first query gains clearly. Under diffusion you see its scores with the sign turned.) Below, the same view as a
-# picture.
+# (The first query gains clearly. Under diffusion you see its scores with the sign turned.)
 
 
 # %%
@@ -756,8 +758,8 @@ explorer
 # %%
 plots.show(explorer.static(), dpi=72)
 
-# %% [markdown]
-# ## Exercise 1 ★ MaxSim for images of any number of tokens
+# %% [markdown] tags=["extra"]
+# ## Exercise 1 ★ MaxSim for images of any number of tokens (extra)
 #
 # Real images have different numbers of tokens, so the tokens of all images stand in one table, with the number of the
 # image that each is of. Give the **sum** over the query's tokens of the largest dot product with a token of the image,
@@ -777,7 +779,7 @@ plots.show(explorer.static(), dpi=72)
 # </details>
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "extra"]
 def max_sim_of_any(query, tokens, owners, n_images):
     """Query (m, d), tokens (n, d), which image each is of (n,) -> (n_images,)."""
     raise NotImplementedError
@@ -785,11 +787,11 @@ def max_sim_of_any(query, tokens, owners, n_images):
 
 checks.check_max_sim_of_any(max_sim_of_any)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # **Solution (click to open)**
 
 
-# %% tags=["solution"]
+# %% tags=["solution", "extra"]
 def solution_max_sim_of_any(query_, tokens_, owners_, n_):
     best_ = np.full((n_, len(query_)), -np.inf)
     np.maximum.at(best_, owners_, tokens_ @ query_.T)
@@ -798,7 +800,8 @@ def solution_max_sim_of_any(query_, tokens_, owners_, n_):
 
 checks.check_max_sim_of_any(solution_max_sim_of_any)
 
-# %%
+# %% tags=["extra"]
+queries, scene_tokens = all_tokens[layer_of["MaxSim"]]
 few, owners, random = np.flatnonzero(~validating)[:24], np.repeat(np.arange(len(database)), 48), np.random.RandomState(SEED)
 flat, curve = scene_tokens.reshape(len(owners), -1), {}
 for fraction in (1.0, 0.5, 0.25, 0.1):
@@ -816,7 +819,7 @@ plots.show(plots.describe(ax, "mAP against the number of tokens kept per scene, 
 #
 # One head, in NumPy, with a mask: True where a query may look at a key (language models hide the future by it). The
 # logits are products divided by the root of the width, and may be huge. A query that may see nothing gets zeros. Your
-# function then shows the patch from above, blind to itself and to the patches that touch it.
+# function then shows what the patch from above looks at, blind to itself and to the patches that touch it.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -858,10 +861,11 @@ checks.check_attend(solution_attend)
 not_near = (np.abs(np.arange(48) // 8 - focus // 8) > 1) | (np.abs(np.arange(48) % 8 - focus % 8) > 1)
 scale = 8 * np.sqrt(tokens.shape[1])  # the same sharpening as above
 looked = checks.first_written("attend", scale * tokens[[focus]], tokens, np.eye(48), not_near[None])
-fig, ax = plt.subplots(figsize=(4, 2.7), layout="constrained")
-ax.imshow(np.zeros((6, 8)) if looked is None else np.reshape(looked, (6, 8)), cmap="viridis")
-ax.axis("off")
-plots.show(plots.describe(fig, "Weights of one patch that may not look near itself over a scene, by the function of exercise 2."))
+fig, axes = plt.subplots(1, 2, figsize=(7, 2.7), layout="constrained")
+for ax, picture in zip(axes, (database[scene], np.zeros(48) if looked is None else looked), strict=True):
+    ax.imshow(np.reshape(picture, (6, 8)) if np.size(picture) == 48 else picture, extent=(0, 192, 144, 0))
+    ax.axis("off")
+plots.show(plots.describe(fig, "A scene, and the weights of one patch that may not look near itself, by the function of exercise 2."))
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 3 ★★ propagation that remembers (extra)
@@ -928,6 +932,13 @@ for restart, style in ((0.0, "o-"), (0.15, "s--")):
 ax.set(xticks=range(7), xticklabels=(0, 1, 2, 4, 8, 16, 32), xlabel="steps", ylabel="mAP")
 plots.show(plots.describe(ax, "mAP against steps of propagation with two restarts, by the function of exercise 3."))
 
+# %% tags=["extra"]
+# Diffusion is such a restart without an end; a dense solve gives what the package gives.
+X = normalize(datasets.load_real("ucmerced").embeddings("lite0")[:200])
+walk = rerank.Diffusion(10, alpha=0.9).fit(X[5:])  # it keeps an edge if both ends agree on it
+start = rerank.Diffusion(10, alpha=0.0).fit(X[5:]).scores(X[:5])  # alpha = 0: the start y itself
+assert np.allclose(walk.scores(X[:5]), np.linalg.solve(np.eye(195) - 0.9 * walk.affinity_.toarray(), start.T).T, atol=1e-6)
+
 # %% [markdown]
 # ## Exercise 4 ★★★ open: a better ranking
 #
@@ -978,7 +989,7 @@ checks.check_better_ranking(solution_better_ranking)
 #   from the vectors.
 # - Many vectors per image find what one vector drowns, at a price in bytes. Many vectors for the *query* added little.
 # - Smoothing over the graph of neighbours gains without a label of the test classes, about as much as expansion of the
-#   whole database. Diffusion won on one set of three. All these methods see the whole database: say so beside the number.
+#   whole database. All these methods see the whole database: say so beside the number.
 #
 # ### Check yourself
 #
