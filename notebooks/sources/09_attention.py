@@ -4,7 +4,7 @@
 # **Question.** Most of a picture is often not the object. Pooling counts every position of the feature map alike. Can a
 # network learn which positions to count, and does it then find objects that it has never met?
 #
-# **Time:** about two minutes to run on two cores, offline; an hour to work through. **Before this:** notebooks
+# **Time:** two minutes to run, offline; an hour to work through. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
@@ -67,13 +67,11 @@ targets = torch.from_numpy(targets)
 inside = {part: np.stack([some.mask(i) == 1 for i in range(len(some))]) for part, some in images.items()}
 print({part: len(some) for part, some in images.items()})
 print(f"the object covers {100 * inside['test'].mean():.0f} % of the pixels of a test picture")
-
-# %%
 plots.show(plots.contact_sheet(images["test"][::40], n=16, columns=8), dpi=72)
 
 # %% [markdown]
-# **Before you go on, predict.** Average pooling, GeM, a bell curve around the middle of the picture, a head that learns
-# where to look, the true mask: which comes first, which last?
+# **Predict.** Average pooling, GeM, a bell curve around the middle of the picture, a head that learns where to look, the
+# true mask: which comes first, which last?
 #
 # The network is `lite0`, frozen: it learned to name photographs and has never met a rendered picture. Different poolings
 # may prefer different layers, so one pass keeps the maps of four.
@@ -164,6 +162,16 @@ def train(head, layer, steps=200, rate=5e-3):
 
 
 # %%
+def trained(kind, layer, seed):
+    """A head of one kind, trained at one layer."""
+    torch.manual_seed(seed)
+    head = kind(maps["training"][layer], len(categories))
+    for _ in train(head, layer):
+        pass
+    return head.eval().requires_grad_(False)
+
+
+# %%
 # How well do the vectors search? Views 0 and 1 of each object are queries, views 2 to 6 the database.
 asks = {part: some.column("view") < 2 for part, some in images.items()}
 queries = {part: some[asks[part]] for part, some in images.items()}
@@ -185,26 +193,15 @@ def precisions(part, vectors):
     return found.per_query["map"].to_numpy()
 
 
-# %%
-torch.manual_seed(SEED)
-head, curve = Head(maps["training"]["blocks.5"], len(categories)), {}
-for step in train(head, "blocks.5"):
-    if step == 1 or step % 25 == 0:
-        curve[step] = precisions("validation", head.pool(maps["validation"]["blocks.5"]).detach()).mean()
-fig, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
-ax.plot(curve.keys(), curve.values(), "o-", color=plots.style.BLUE)
-ax.set(xlabel="training steps", ylabel="mAP, validation categories", ylim=(0, None))
-plots.show(plots.describe(fig, "Validation mAP against training steps: it rises within the first steps and is then flat."))
-
 # %% [markdown]
-# Validation stops improving long before 200 steps. Where does the head look in test pictures, whose categories it has
-# never met? (Each map has its own scale; the white line is the object.)
+# Where does a trained head look in test pictures, whose categories it has never met? (Each map has its own scale; the
+# white line is the object.)
 
 # %% tags=["gallery"]
-with torch.no_grad():
-    learned = head.weights(maps["test"]["blocks.5"])  # (n, h, w)
-    pooled = attention_pool(maps["test"]["blocks.5"], learned)  # the package does the rest
-    assert torch.allclose(head.pool(maps["test"]["blocks.5"]), pooled, atol=1e-5)
+head = trained(Head, "blocks.5", SEED)
+learned = head.weights(maps["test"]["blocks.5"])  # (n, h, w)
+pooled = attention_pool(maps["test"]["blocks.5"], learned)  # the package does the rest
+assert torch.allclose(head.pool(maps["test"]["blocks.5"]), pooled, atol=1e-5)
 fig, axes = plt.subplots(2, 8, figsize=(11, 3.1), layout="constrained")
 fig.suptitle("Attention that learned from 37 categories, on pictures of 15 others", fontsize=14)
 for (top, bottom), i in zip(axes.T, np.random.default_rng(SEED).choice(len(learned), 8, replace=False), strict=True):
@@ -215,6 +212,22 @@ for (top, bottom), i in zip(axes.T, np.random.default_rng(SEED).choice(len(learn
 for ax in axes.ravel():
     ax.axis("off")
 plots.show(plots.describe(fig, "Eight pictures of unknown categories, and below each the weights of a 5 x 5 grid, brightest on the object."), dpi=84)
+
+# %% [markdown] tags=["extra"]
+# ### How many steps? (extra)
+#
+# Validation stops improving long before 200 steps.
+
+# %% tags=["extra"]
+torch.manual_seed(SEED)
+another, curve = Head(maps["training"]["blocks.5"], len(categories)), {}
+for step in train(another, "blocks.5"):
+    if step == 1 or step % 25 == 0:
+        curve[step] = precisions("validation", another.pool(maps["validation"]["blocks.5"]).detach()).mean()
+fig, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
+ax.plot(curve.keys(), curve.values(), "o-", color=plots.style.BLUE)
+ax.set(xlabel="training steps", ylabel="mAP, validation categories", ylim=(0, None))
+plots.show(plots.describe(fig, "Validation mAP against training steps: it rises within the first steps and is then flat."))
 
 # %% [markdown]
 # ## Measure it
@@ -271,19 +284,11 @@ best[["layer", "setting", "validation"]].round(3)
 
 
 # %%
-def trained(kind, layer, seed):
-    """A head of one kind, trained at one layer."""
-    torch.manual_seed(seed)
-    head = kind(maps["training"][layer], len(categories))
-    for _ in train(head, layer):
-        pass
-    return head.eval().requires_grad_(False)
-
-
 on_validation = {}
 for at in tqdm(LAYERS):
     on_validation[at] = precisions("validation", trained(Head, at, SEED).pool(maps["validation"][at])).mean()
 layer = max(on_validation, key=on_validation.get)
+pd.DataFrame({"attention, validation": on_validation}).round(3)
 
 # %% [markdown]
 # ### On categories that nobody has seen
@@ -709,7 +714,7 @@ checks.check_attention_pooling(solution_attention_pooling)
 
 # %% [markdown]
 # With your function: cosines of all cells to the vector of the whole picture and to that of its upper two rows. (Until it
-# is written, pictures under exercises show what the solution gives; where that was taken out, nothing.)
+# is written, by the solution, where there is one.)
 
 # %%
 one_map, raw = given[3].numpy(), torch.log(torch.expm1(weights[3].clamp(min=1e-6))).numpy()
@@ -725,8 +730,8 @@ for ax, valid, title in zip(axes[1:], (np.ones_like(upper), upper), ("all valid"
         fig.colorbar(drawn_map, ax=ax, label="cosine")
 plots.show(plots.describe(fig, "A picture, and the cosine of each cell to its pooled vector, from all positions and from the upper two rows."))
 
-# %% [markdown]
-# ## Exercise 2 ★★ the pointing game
+# %% [markdown] tags=["extra"]
+# ## Exercise 2 ★★ the pointing game (extra)
 #
 # Above, ties did not occur and no mask was empty. Write the score for any map and any mask: the pixel at the centre of
 # the strongest cell, `floor((i + 0.5) * H / h)` for cell `i` of `h`; among equally strong cells the fraction that hits;
@@ -744,7 +749,7 @@ plots.show(plots.describe(fig, "A picture, and the cosine of each cell to its po
 # </details>
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "extra"]
 def pointing(weights, mask):
     """Weights (h, w), mask (H, W) of bool -> fraction of the strongest cells that hit, or NaN."""
     raise NotImplementedError
@@ -752,11 +757,11 @@ def pointing(weights, mask):
 
 checks.check_pointing(pointing)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # **Solution (click to open)**
 
 
-# %% tags=["solution"]
+# %% tags=["solution", "extra"]
 def solution_pointing(weights_, mask_):
     if not mask_.any():
         return float("nan")
@@ -768,10 +773,10 @@ def solution_pointing(weights_, mask_):
 
 checks.check_pointing(solution_pointing)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # With your function: hits by the size of the object.
 
-# %%
+# %% tags=["extra"]
 hits = [checks.first_written("pointing", w, m) for w, m in zip(weights.numpy(), inside["test"], strict=True)]
 by_size = pd.DataFrame({"attention": np.array(hits, dtype=float), "area prior": hit["area prior"]})
 by_size = by_size.groupby(pd.qcut(by_size["area prior"], 6, labels=False)).mean()
