@@ -21,6 +21,7 @@ ALL = {
     "better_probe": checks.check_better_probe,
     "rare_weights": checks.check_rare_weights,
     "better_ranking": checks.check_better_ranking,
+    "better_relation": checks.check_better_relation,
     "keep_samples": checks.check_keep_samples,
 }
 RIGHT = {

@@ -10,6 +10,11 @@ from .adversarial import check_mended_attack, check_pgd_step, check_robust_recal
 from .approximate_search import check_choose_nprobe, check_graph_search, check_neighbour_recall
 from .attention import check_attention_pooling, check_pointing, check_rare_weights
 from .cnn_features import check_crow, check_seen_pixels, check_stable_gem, check_whitened_cosines
+from .context_and_scenes import (
+    check_better_relation,
+    check_between_score,
+    check_reciprocal_sets,
+)
 from .cross_domain import (
     check_better_alignment,
     check_coral_distance,
