@@ -325,8 +325,8 @@ assert fooled > 0.9
 # Cows on a beach are hard to recognise (Beery et al. 2018, *ECCV*, [arXiv:1807.04975](https://arxiv.org/abs/1807.04975)).
 # Does a vector follow the object or the place? In each scene we draw one object, and describe it in four ways: the
 # **whole** picture; the object in its **box**; under its **mask**, with grey around; and the **place** alone, the object
-# painted over (its neighbours, and its shadow, stay). In the "correlated" scenes most objects are at home in the place (a pan in the
-# kitchen); in the "independent" ones they were dealt out at random.
+# painted over (its neighbours, and its shadow, stay). In the "correlated" scenes most objects are at home in the place
+# (a pan in the kitchen); in the "independent" ones they were dealt out at random.
 
 # %%
 ways, target = {"whole": whole, "box": [], "mask": [], "place": []}, []
@@ -879,7 +879,8 @@ if drawn_sets is not None:
 #
 # ### Further reading
 #
-# - Johnson et al. (2015), from above: queries that are graphs.
+# - Johnson et al. (2015), [doi:10.1109/CVPR.2015.7298990](https://doi.org/10.1109/CVPR.2015.7298990): graphs as queries.
+# - Zhong et al. (2017), [arXiv:1701.08398](https://arxiv.org/abs/1701.08398): neighbours that answer.
 # - Xiao et al. (2021), *Noise or signal*, ICLR, [arXiv:2006.09994](https://arxiv.org/abs/2006.09994): ImageNet's backgrounds.
 #
 # <!-- links:start -->
