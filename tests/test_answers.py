@@ -22,6 +22,7 @@ ALL = {
     "rare_weights": checks.check_rare_weights,
     "better_ranking": checks.check_better_ranking,
     "better_relation": checks.check_better_relation,
+    "give_back_colour": checks.check_give_back_colour,
     "keep_samples": checks.check_keep_samples,
 }
 RIGHT = {

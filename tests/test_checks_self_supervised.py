@@ -19,6 +19,32 @@ def solved_rank(embeddings):
     return float(np.exp(-(parts * np.log(parts)).sum())) if len(parts) else 0.0
 
 
+def unit(X):
+    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+
+
+def centred(X):
+    return unit(X - X.mean(axis=0))
+
+
+def joined(learned, colour, weight=1.0):
+    """Both parts centred, at lengths that stand to each other as 1 to `weight`; square roots of counts."""
+    return np.hstack([centred(learned), weight * centred(np.sqrt(colour))])
+
+
+def standardised(learned, colour):
+    return np.hstack(
+        [unit((X - X.mean(axis=0)) / (X.std(axis=0) + 1e-9)) for X in (learned, colour)]
+    )
+
+
+def summed_similarities(learned, colour):
+    """Rows of similarities to all others, as embeddings that have the sum of both cosines."""
+    sum_of_both = sum(X @ X.T for X in (centred(learned), centred(np.sqrt(colour))))
+    values, vectors = np.linalg.eigh(sum_of_both)
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
 CHECKS = {
     "masked_nt_xent": (checks.check_masked_nt_xent, solved_masked),
     "effective_rank": (checks.check_effective_rank, solved_rank),
@@ -79,6 +105,13 @@ RIGHT = {
         lambda X: solved_rank(X.T),
         lambda X: np.float64(solved_rank(-3 * X)),
     ),
+    "give_back_colour": (
+        joined,
+        standardised,
+        summed_similarities,
+        lambda learned, colour: torch.from_numpy(7 * joined(learned, colour, 0.9)),
+        lambda learned, colour: joined(learned, colour, 0.8).tolist(),
+    ),
 }
 
 
@@ -122,4 +155,29 @@ WRONG = {
         lambda X: solved_rank(X) + 1,
         lambda X: solved_rank(X / (X.std(axis=0) + 1e-9)),
     ),
+    "give_back_colour": (
+        ("your mAP is", lambda learned, colour: learned),
+        ("your mAP is", lambda learned, colour: colour),
+        ("your mAP is", lambda learned, colour: np.hstack([learned, colour])),
+        ("your mAP is", lambda learned, colour: np.hstack([unit(learned), unit(colour)])),
+        ("your mAP is", lambda learned, colour: joined(learned, colour, 0.2)),
+        ("your mAP is", lambda learned, colour: joined(learned, colour, 3.0)),
+        ("your mAP is", lambda learned, colour: joined(learned, colour[::-1])),
+        ("your mAP is", lambda learned, colour: np.zeros_like(learned)),
+        ("of shape", lambda learned, colour: joined(learned, colour)[:-1]),
+        ("of shape", lambda learned, colour: (learned, colour)),
+        ("of shape", lambda learned, colour: None),
+        ("of shape", lambda learned, colour: learned[0]),
+        ("finite", lambda learned, colour: joined(learned, colour) * np.nan),
+        ("copy", lambda learned, colour: learned.fill(0) or joined(learned, colour)),
+        ("ZeroDivisionError", lambda learned, colour: 1 / 0),
+        ("function", "no function"),
+    ),
 }  # fmt: skip
+
+
+def test_a_stub_of_the_open_exercise_is_not_attempted():
+    def stub(learned, colour):
+        raise NotImplementedError
+
+    assert checks.check_give_back_colour(stub).status == "not attempted"

@@ -12,9 +12,10 @@ from safetensors.numpy import load_file
 from cbirkit.encoders import Deep
 
 sys.path.insert(0, str(ROOT / "tools"))
+import label_curve_runs as from_scratch
 import self_supervised_runs as runs
 
-FILES = ("self_supervised.csv", "self_supervised.safetensors", "self_supervised_vectors.safetensors")  # fmt: skip
+FILES = ("self_supervised.csv", "self_supervised.safetensors", "self_supervised_vectors.safetensors", "self_supervised_labels.csv")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,26 @@ def test_the_network_loads_and_its_files_are_described():
         content = (ROOT / "data" / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() in text and f"{len(content):,}" in text
         assert len(content) < 700_000
+
+
+def test_every_network_from_scratch_is_there_with_one_choice_of_settings():
+    table = pd.read_csv(ROOT / "data" / FILES[3])
+    cases = [
+        (name, k, draw)
+        for name in runs.TESTS
+        for k in from_scratch.KS[name]
+        for draw in from_scratch.DRAWS
+    ]
+    assert list(table[["set", "k", "draw"]].itertuples(index=False, name=None)) == cases
+    assert len(table[["rate", "steps", "colour"]].drop_duplicates()) == 1
+    assert table["accuracy"].between(0, 1).all()
+
+
+def test_labels_are_drawn_from_one_half_of_each_class_and_the_other_half_tests():
+    labels = np.repeat(["a", "b"], [10, 7])
+    learn, test = from_scratch.halves(labels, 4, 0)
+    assert not set(learn) & set(test) and sorted(labels[test]) == ["a"] * 5 + ["b"] * 4
+    assert sorted(labels[learn]) == ["a"] * 4 + ["b"] * 3
 
 
 def test_views_are_two_at_half_the_size():

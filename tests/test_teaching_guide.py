@@ -18,6 +18,7 @@ OPEN = {
     "better_probe",
     "better_ranking",
     "better_relation",
+    "give_back_colour",
     "keep_samples",
     "rare_weights",
 }

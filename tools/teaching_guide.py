@@ -48,6 +48,7 @@ TEACHES = {
     "triplet_gradient": "what pulls and what pushes, by hand",
     "masked_nt_xent": "a softmax over others, without false negatives; sums of exponentials that do not overflow",
     "effective_rank": "singular values and their entropy: collapse that a deviation does not show",
+    "give_back_colour": "joining embeddings that ignore different things: centring and lengths of parts; open, judged by its result",
     "attention_pooling": "scores, weights, a weighted mean; softplus that does not overflow; padding",
     "pointing": "a score for where a map looks: ties, empty masks, centres of cells",
     "rare_weights": "saliency without training; when the mean is a bad background; open, judged by its result",

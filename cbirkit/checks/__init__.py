@@ -50,7 +50,11 @@ from .multi_scale import (
 from .objects import check_image_distances, check_masked_pooling, check_suppressed
 from .own_data import check_copy_groups, check_mean_over_classes
 from .running import Verdict, first_written, run_check
-from .self_supervised import check_effective_rank, check_masked_nt_xent
+from .self_supervised import (
+    check_effective_rank,
+    check_give_back_colour,
+    check_masked_nt_xent,
+)
 from .start_here import (
     check_leave_query_out,
     check_precision_at_k,

@@ -1,10 +1,12 @@
-"""Checks of notebook 08: NT-Xent with known copies left out, and the effective rank of embeddings."""
+"""Checks of notebook 08: NT-Xent with known copies left out, the effective rank of embeddings, and colour given back to them."""
 
 from functools import partial
 
 import numpy as np
 
-from .running import run_check
+from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
+
+_GAIN, _SECONDS, _DRAWS = 0.01, 20.0, 3
 
 
 def check_masked_nt_xent(answer):
@@ -237,3 +239,90 @@ RANK_MISTAKES = {
         / max(np.linalg.svd(X, compute_uv=False).max(), 1e-300)
     ),
 }  # fmt: skip
+
+
+def check_give_back_colour(answer):
+    """Check ``give_back_colour(learned, colour)``, an open exercise: one embedding from two that ignore different things.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `learned` (n, 96), embeddings of SimCLR, and `colour` (n, d), colour histograms, of the same images; returns embeddings
+        (n, e), which are compared by cosine. It is run on halves of flowers and of UC Merced, three draws each. The mean mAP of both
+        sets must reach that of the better one of the two embeddings for each set, plus 0.01.
+
+    Returns
+    -------
+    Verdict
+        The message tells the mAP of both sets.
+
+    Examples
+    --------
+    >>> check_give_back_colour(lambda learned, colour: learned).status
+    'not yet'
+    """
+    name, scores = "give_back_colour", {}
+    if not callable(answer):
+        return not_a_function(name, answer)
+    for which, learned, colour, right in _halves():
+        outcome = call(answer, (learned, colour), _SECONDS)
+        if isinstance(outcome.error, NotImplementedError):
+            return not_attempted(name)
+        complaint = complaint_of(outcome, _SECONDS) or _no_embeddings(outcome.value, len(learned))
+        if complaint:
+            return Verdict(name, "not yet", complaint)
+        found = [_mean_precision(rows, right) for rows in (outcome.value, learned, colour)]
+        scores.setdefault(which, []).append(found)
+    means = {which: np.mean(found, axis=0) for which, found in scores.items()}
+    ours = np.mean([mean[0] for mean in means.values()])
+    goal = np.mean([mean[1:].max() for mean in means.values()]) + _GAIN
+    told = "; ".join(
+        f"{which}: your mAP is {mean[0]:.3f}, SimCLR's {mean[1]:.3f}, colour's {mean[2]:.3f}"
+        for which, mean in means.items()
+    )
+    if ours >= goal:
+        return Verdict(name, "passed", f"{told}.", 1.0)
+    why = f"reach {goal:.3f} on average, yours is {ours:.3f}. What does a cosine see of each part?"
+    return Verdict(name, "not yet", f"{told}: {why}")
+
+
+def _halves():
+    """Name, embeddings, colour histograms and which pairs show one class, of half of a set."""
+    from safetensors.numpy import load_file
+
+    from cbirkit.datasets import load_real, shipped_file
+
+    kept = load_file(shipped_file("self_supervised_vectors.safetensors"))
+    for which in ("flowers", "ucmerced"):
+        features = load_real(which)
+        learned = kept[f"{which} SimCLR"].astype(float) + kept[f"{which} SimCLR centre"]
+        colour = features.embeddings("colour").astype(float)
+        for seed in range(_DRAWS):
+            half = np.random.RandomState(seed).permutation(len(learned))[: len(learned) // 2]
+            labels = features.labels[half]
+            yield which, learned[half], colour[half], labels[:, None] == labels
+
+
+def _no_embeddings(value, n):
+    try:
+        rows = np.asarray(value, dtype=float)
+    except (TypeError, ValueError, RuntimeError):
+        rows = np.empty(0)
+    if rows.ndim != 2 or len(rows) != n:
+        return f"expected embeddings of shape ({n}, e), got {type(value).__name__} of shape {rows.shape}."
+    return (
+        None
+        if np.isfinite(rows).all()
+        else "some numbers are not finite: is there a division by 0?"
+    )
+
+
+def _mean_precision(rows, right):
+    """MAP when every row asks for all others."""
+    rows = _safe_unit(np.asarray(rows, dtype=float))
+    scores = rows @ rows.T
+    np.fill_diagonal(scores, -np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :-1]  # without itself, which is last
+    hits = np.take_along_axis(right, order, axis=1)
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
