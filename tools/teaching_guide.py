@@ -72,6 +72,8 @@ TEACHES = {
     "between_score": "a condition on three regions; both orders, strictness, scenes without an answer",
     "reciprocal_sets": "nearest neighbours that answer, and who may join them; counting with matrices",
     "better_relation": "names that compete for a region; open, judged by its result",
+    "mil_nce": "a loss with several right answers: what is added before the logarithm and what after; rows with none; overflow",
+    "harris_fusion": "a fusion that is high only where both are; scales per query, rows that are the same everywhere",
     "coral_distance": "what CORAL makes equal; covariances, and what they leave out",
     "reciprocal_rank_across": "in a mixed gallery, ranks count the other domain only",
     "better_alignment": "what unlabelled neighbours know; open, judged by its result",

@@ -60,6 +60,7 @@ from .start_here import (
     check_precision_at_k,
     check_tiled_histogram,
 )
+from .text_and_images import check_harris_fusion, check_mil_nce
 from .transfer_learning import (
     check_better_probe,
     check_choose_strength,

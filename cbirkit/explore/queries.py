@@ -189,9 +189,9 @@ class Query:
 
 def _written(words):
     """Words as a picture, RGB uint8 (h, w, 3)."""
-    lines = textwrap.wrap(words[:400], 36)
-    sheet = Image.new("RGB", (PREVIEW, 40 + 30 * len(lines)), "white")
-    ImageDraw.Draw(sheet).multiline_text((20, 18), "\n".join(lines), "black", font_size=24)
+    lines = textwrap.wrap(words[:400], 22)
+    sheet = Image.new("RGB", (PREVIEW, 40 + 48 * len(lines)), "white")
+    ImageDraw.Draw(sheet).multiline_text((20, 18), "\n".join(lines), "black", font_size=38)
     return np.asarray(sheet)
 
 
