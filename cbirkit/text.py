@@ -106,7 +106,8 @@ class WordMap:
     """The text side of ``Deep("lite0")``: sentences by all-MiniLM-L6-v2, and a linear map of image embeddings into their space.
 
     ``tools/text_map.py`` learned the map, by ridge regression from embeddings of photographs to the mean embedding of their captions;
-    ``data/README.md`` says of which, and how well it finds photographs that it has not met.
+    ``data/README.md`` says of which, and how well it finds photographs that it has not met. MiniLM has read captions of COCO and
+    Flickr30k.
 
     Attributes
     ----------

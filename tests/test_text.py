@@ -103,7 +103,9 @@ def test_the_map_by_a_loop():
         assert np.allclose(found, mapped / np.linalg.norm(mapped), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["text_map.safetensors", "text_map.csv", "text_captions.csv", "text_sentences.csv"])
+@pytest.mark.parametrize(
+    "name", ["text_map.safetensors", "text_map.csv", "text_captions.csv", "text_sentences.csv"]
+)
 def test_what_ships_is_what_is_documented(name):
     known = hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()
     assert known in (ROOT / "data" / "README.md").read_text(encoding="utf-8")

@@ -136,7 +136,15 @@ def main():
     both = [np.concatenate([flickr[i], coco[i]]).mean(axis=0) for i in (0, 1)]
     shuffled = [(X, np.random.default_rng(0).permutation(T), w) for X, T, w in (flickr, coco, named, classes)]  # fmt: skip
     table, test = [], found["test"]
-    ways = {"Flickr8k": [flickr], "Flickr8k and COCO": [flickr, coco], "Flickr8k, COCO and class names": [flickr, coco, named, classes], "class names alone": [named, classes], "all, captions shuffled": shuffled}  # fmt: skip
+    ways = {
+        "Flickr8k": [flickr],
+        "COCO": [coco],
+        "Flickr8k and COCO": [flickr, coco],
+        "classifier rows and names": [classes],
+        "ImageNet photographs and names": [named],
+        "Flickr8k, COCO and class names": [flickr, coco, named, classes],
+        "all, captions shuffled": shuffled,
+    }
     for name, parts in ways.items():
         table += scores(name, parts, strength, both, test)
     columns = ["learned from", "direction", "k", "recall", "low", "high", "photographs", "captions"]
@@ -145,7 +153,8 @@ def main():
     table.to_csv(DATA / "text_map.csv", index=False)
     weight = ridge([flickr, coco, named, classes], strength).astype(np.float16)
     arrays = {"weight": weight, "image_mean": both[0].astype(np.float32), "text_mean": both[1].astype(np.float32)}  # fmt: skip
-    about = {"ridge": str(strength), "length": str(length), "sentences": text.MINILM_SHA256}
+    # one entry: of several, the order is left to chance
+    about = {"made with": f"ridge {strength}, rows of length {length}, {text.MINILM_SHA256}"}
     write_bytes(DATA / "text_map.safetensors", save(arrays, about))
 
 

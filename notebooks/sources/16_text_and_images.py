@@ -2,9 +2,9 @@
 # # 16 · Text and images: search photographs by a sentence
 #
 # **Question.** You have no picture to search with, only words: "a red mug". How can a sentence and a photograph be
-# compared at all? Which words does such a search hear, and can it find a pair of words that it has never met together?
+# compared? Which words does such a search hear, and does it find pairs of words never met together?
 #
-# **Time:** a minute and a half to run on two cores, offline; an hour and a half to work through. **Before this:**
+# **Time:** a minute to run on two cores, offline; an hour and a half to work through. **Before this:**
 # notebooks [01](01_measuring_retrieval.ipynb) and [05](05_transfer_learning.ipynb).
 #
 # <!-- links:start -->
@@ -14,10 +14,10 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **learn** a linear map from image embeddings to embeddings of sentences, and **measure** it in both directions;
+# - **learn** a linear map from image embeddings to embeddings of sentences, and **measure** it;
 # - **write** a contrastive loss in which several captions are right;
 # - **test** whether pairs of words that were never seen together are found, and **tell** which word is missed;
-# - **compose** a query from an image and words ("this, but blue"), and **compare** it with simpler ones.
+# - **compose** a query from an image and words ("this, but blue"), and **see through** a gain that is leakage.
 
 # %%
 import matplotlib.pyplot as plt
@@ -51,7 +51,7 @@ def mean_interval(values, groups=None):
 # Eight photographs and eight sentences. The photographs are encoded by `lite0`, the sentences by MiniLM, a small
 # language model. A linear map, which ships with this course, takes the first into the space of the second.
 #
-# **Before you run the next cell, predict.** The map has met captions of 673 photographs and names of 1,000 classes.
+# **Before you run the next cell, predict.** The map has met 673 photographs with captions, and names of 1,000 classes.
 # Which sentences will find their photograph, and which will not?
 
 # %%
@@ -69,16 +69,18 @@ album = ImageCollection.from_arrays(list(photos.values()), ids=list(photos))
 plots.show(plots.contact_sheet(album, n=8))
 
 # %% tags=["gallery"]
-fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-ax.imshow(1 - far, cmap="Blues")
-ax.plot(far.argmin(axis=1), range(8), "o", color=plots.style.ORANGE)
+fig, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+ax.imshow(1 - far, cmap="Blues", vmax=0.7)
+for row, column in np.ndindex(8, 8):
+    ax.text(column, row, f"{1 - far[row, column]:.2f}", ha="center", va="center", fontsize=8)
+ax.plot(far.argmin(axis=1), range(8), "s", ms=24, mfc="none", mec=plots.style.ORANGE, mew=3)
 ax.set(yticks=range(8), yticklabels=sentences, xticks=range(8))
-ax.set_xticklabels(photos, rotation=30, ha="right")
-plots.show(plots.describe(ax, "Cosines of eight sentences to eight photographs; a dot marks each sentence's best."))
+ax.set_xticklabels([name.split("_")[0] for name in photos], fontsize=8)
+plots.show(plots.describe(ax, "Cosines of eight sentences to eight photographs; a frame marks each sentence's best."))
 
 # %% [markdown]
-# A dot marks the photograph that a sentence finds; it is right on the diagonal. In the dark, rocket, stars and temple are
-# mixed up.
+# Six of eight frames are right, on the diagonal. "A rocket at night" finds the stars, "stars in the sky" the temple: night
+# and sky are heard, the thing is not.
 #
 # ## Background
 #
@@ -92,8 +94,8 @@ plots.show(plots.describe(ax, "Cosines of eight sentences to eight photographs; 
 #
 # $$L = -\tfrac{1}{2n} \sum_i \Big( \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} + \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \Big)$$
 #
-# Each image has one right caption here, all others are wrong. Often that is false: "something red" is true of many
-# images. **Multi-positive targets** give all true captions an equal part.
+# One caption is right, all others are wrong. Often that is false: "something red" is true of many images. **Multi-positive
+# targets** give all true captions an equal part.
 
 # %%
 image_side, text_side = ["image", "lite0\n(frozen)", "map W"], ["sentence", "MiniLM\n(frozen)"]
@@ -102,8 +104,9 @@ plots.show(plots.pipeline([image_side, text_side], ["cosine"]))
 # %% [markdown]
 # ## Build it: a ridge map
 #
-# Real photographs, as vectors that ship: learn on 500 of Flickr8k with five captions each, test on 105 of COCO, which
-# neither `lite0` nor MiniLM has met.
+# Real photographs, as vectors that ship (256 leading numbers of `lite0`, 128 of MiniLM): learn on 500 of Flickr8k with
+# five captions each, test on 105 of COCO. **What has been met**: `lite0` knows none of them; but MiniLM was trained on
+# caption pairs of COCO and Flickr30k, very probably those of our test among them. Recalls may be optimistic.
 
 # %%
 def vectors(name):
@@ -148,7 +151,8 @@ for name, target in (("ridge map", T), ("captions shuffled", shuffled)):
         hit = pd.Series(100.0 * (place < k)).groupby(test[2]).mean().to_numpy()  # one an image
         rows.append([name, k, hit.mean(), *mean_interval(hit), 100 * k / len(hit)])
 recall = pd.DataFrame(rows, columns=["learned from", "k", "recall", "low", "high", "chance"])
-recall.round(1)  # intervals over photographs
+print(f"strength {strength:g}; intervals over photographs")
+recall.round(1)
 
 # %% tags=["claim"]
 by_k = recall.set_index(["learned from", "k"])
@@ -158,8 +162,9 @@ assert by_k.loc[("captions shuffled", 10), "recall"] < 22
 # %% [markdown]
 # ### In our longer run
 #
-# `tools/text_map.py` learned the map that ships, from all 1,280 numbers, and chose its settings on COCO photographs that
-# are not the test. What it learned from matters most:
+# `tools/text_map.py` learned the map that ships, from all 1,280 numbers of `lite0`; its settings were chosen on COCO
+# photographs outside the test, and serve all rows. (Some strengths for the first row had been looked at on the test.)
+# "Names" are "a photo of a NAME", of 446 ImageNet photographs, or of the 1,000 rows of `lite0`'s classifier:
 
 # %%
 runs = pd.read_csv(datasets.shipped_file("text_map.csv"))
@@ -174,19 +179,18 @@ both.loc[runs["learned from"].unique()]
 forth = both["text to image"]
 shipped = "Flickr8k, COCO and class names"
 assert forth.loc[shipped, 1] > 37 and forth.loc[shipped, 5] > 75 and forth.loc[shipped, 10] > 88
-assert forth.loc["Flickr8k and COCO", 1] > forth.loc["Flickr8k", 1] + 10
-assert forth.loc["class names alone", 1] > forth.loc["Flickr8k", 1] + 5
+assert forth.loc["COCO", 10] > forth.loc["Flickr8k", 10] + 15
+assert forth.loc["classifier rows and names", 1] > forth.loc["Flickr8k", 1] + 5
 assert forth.loc["all, captions shuffled", 10] < 15
 
 # %% [markdown]
-# 173 photographs of the same kind as the test are worth more than 500 of another. And the names of classes, with the rows
-# of the network's own classifier in the place of photographs, cost nothing and beat 2,500 captions of Flickr8k.
+# 173 photographs of COCO teach more about the test than 500 of Flickr8k, and so do the classifier's rows and their names,
+# without any photograph. All together do best.
 #
 # ## Pairs of words never seen together
 #
 # If a system has learned "red" from red things and "mug" from mugs, does it find a red mug? The rendered tabletop world
-# knows colour and category of each object. From each category we hold out one or two colours: **held-out pairs**. Their
-# colour and their category are seen, only not together.
+# knows colour and category of each object. From each category we hold out one or two colours: **held-out pairs**.
 
 # %%
 world = datasets.load_tabletop()
@@ -271,24 +275,29 @@ mixed = rng.permutation(rows_of(train))
 learned["MiniLM, captions shuffled"] = ridge(E[train], V[mixed], 1), V
 
 # %%
-def share(similarities, captions, which, column):
-    """Fraction of the first five results with the caption's colour (0) or category (1)."""
-    first = which[database][np.argsort(-similarities, axis=1)[:, :5]]
-    return np.mean(first == [[of_pair[caption][column]] for caption in captions])
+def first(similarities, captions, kind):
+    """Row of the database that each pair finds first; its images of another kind are left out."""
+    out = (pair[database] == np.array(captions)[:, None]) & (role[database] != kind)  # (n, 768)
+    return np.where(out, -np.inf, similarities).argmax(axis=1)
 
 
-def scored(name, kind):
-    """A row: mAP of one map on pairs of one kind, its interval over pairs, and what is right."""
-    captions = asked_of[kind]
+def scored(name, label, captions, kind):
+    """mAP, and in how many pairs the first result has the right category, or colour; with intervals."""
     scores = found(*learned[name], captions)
-    AP = precisions(scores, captions, kind)
-    right = share(scores, captions, category, 1), share(scores, captions, colour, 0)
-    return [name, kind, AP.mean(), *mean_interval(AP), *right]
+    best = first(scores, captions, kind)
+    right = [which[database][best] == [of_pair[c][k] for c in captions] for k, which in enumerate((colour, category))]
+    values = precisions(scores, captions, kind), right[1], right[0]
+    return [name, label, *[x for one in values for x in (np.mean(one), *mean_interval(one))]]
 
 
 # %%
-columns = ["method", "pairs", "mAP", "low", "high", "category right", "colour right"]
-table = pd.DataFrame([scored(name, kind) for name in learned for kind in asked_of], columns=columns)
+new = asked_of["new object"]
+kinds = [("seen", asked_of["seen"], "seen"), ("  the same pairs as below", new, "seen")]
+kinds += [("new object", new, "new object"), ("held out", asked_of["held out"], "held out")]
+columns = ["method", "pairs", "mAP", "low", "high", "category", "c. low", "c. high", "colour", "col. low", "col. high"]
+table = pd.DataFrame([scored(name, *kind) for name in learned for kind in kinds], columns=columns)
+chance = [np.mean([np.mean(which[database] == of_pair[c][k]) for c in new]) for k, which in enumerate((colour, category))]
+print(f"first result by chance: category {chance[1]:.2f}, colour {chance[0]:.2f}")
 table.round(2)
 
 # %% tags=["claim"]
@@ -297,16 +306,17 @@ for name in ("bag of words, ridge", "MiniLM, ridge"):
     assert of.loc[(name, "held out"), "mAP"] < of.loc[(name, "seen"), "mAP"] - 0.1
     assert of.loc[(name, "held out"), "low"] > of.loc[("MiniLM, captions shuffled", "held out"), "high"] + 0.05
 bags, sentence = of.loc[("bag of words, ridge", "held out")], of.loc[("MiniLM, ridge", "held out")]
-assert sentence["category right"] > bags["category right"] + 0.1
-assert sentence["colour right"] < bags["colour right"] - 0.08
+assert sentence["category"] > bags["category"] + 0.1
+assert sentence["colour"] < bags["colour"] - 0.08
+assert sentence["colour"] < of.loc[("MiniLM, ridge", "seen"), "colour"] - 0.2
 
 # %% [markdown]
-# Every map finds pairs that it has never met far more often than the shuffled control, and far less well than seen
-# pairs. **But look at new objects** of *seen* pairs: they are harder, too. A part of the gap is the object, not the pair;
-# how large a part cannot be told from so few new objects.
+# Every map finds pairs that it has never met far better than the shuffled control, and far less well than seen pairs.
+# **But look at new objects** of *seen* pairs: they are found less well, too. A part of the gap is the object, not the pair.
 #
-# The columns on the right say which word is lost. To MiniLM "a red mug" is above all a mug: the category is right, the
-# colour mostly wrong. A bag of words gives both words the same weight.
+# Which word is lost? MiniLM's map has the right category first in most held-out pairs, the right colour in about a quarter,
+# **and so it has for new objects**: the colour of a new object is lost, met pair or not. The bag of words, in which both
+# words weigh the same, finds more colours and fewer categories; in mAP the two cannot be told apart.
 
 # %% [markdown] tags=["extra"]
 # ### InfoNCE with several right captions (extra)
@@ -315,8 +325,8 @@ assert sentence["colour right"] < bags["colour right"] - 0.08
 # which captions of the batch are true of which image.
 
 # %% tags=["extra"]
-kinds = pair[train], "something " + colour[train], "a " + category[train]
-three = np.array([[at[caption] for caption in captions] for captions in zip(*kinds, strict=True)])
+said = pair[train], "something " + colour[train], "a " + category[train]
+three = np.array([[at[caption] for caption in captions] for captions in zip(*said, strict=True)])
 
 
 # %% tags=["extra"]
@@ -356,46 +366,22 @@ for name, several in (("MiniLM, InfoNCE", False), ("MiniLM, InfoNCE, multi-posit
     torch.manual_seed(SEED)
     maps = [contrastive(t, several) for t in (0.07, 0.2)]
     learned[name] = best(maps, V), V
-more = pd.DataFrame([scored(name, kind) for name in learned for kind in asked_of], columns=columns)
+more = pd.DataFrame([scored(name, *kind) for name in learned for kind in kinds], columns=columns)
+held, found_by = asked_of["held out"], {}
+for end in ("", ", multi-positive"):
+    found_by[end] = precisions(found(*learned[f"MiniLM, InfoNCE{end}"], held), held, "held out")
+change = found_by[", multi-positive"] - found_by[""]
+print(f"multi-positive on held-out pairs: {change.mean():+.3f}, from", *mean_interval(change).round(3))
 more[more["method"].str.contains("InfoNCE")].round(2)
 
 # %% tags=["extra", "claim"]
-single, several = (more[more["method"] == f"MiniLM, InfoNCE{end}"] for end in ("", ", multi-positive"))
-assert (several["mAP"].to_numpy() < single["mAP"].to_numpy()).all()
-assert single["mAP"].mean() > several["mAP"].mean() + 0.02
+single, several = (more[more["method"] == f"MiniLM, InfoNCE{end}"]["mAP"].mean() for end in ("", ", multi-positive"))
+assert single > several + 0.01
 
 # %% [markdown] tags=["extra"]
-# With an image's own caption alone as the target, the contrastive map is about as good as the ridge map. Multi-positive
-# targets are right by what is true, and still *worse* here: they make "a mug" as good an answer as "a red mug", and we ask
-# for full captions. A loss should reward what will be asked.
-
-# %% tags=["extra"]
-fig, ax = plt.subplots(figsize=(7, 2.9), layout="constrained")
-for shift, (kind, mark) in enumerate({"seen": "o", "new object": "^", "held out": "s"}.items()):
-    rows = more[more["pairs"] == kind]
-    around = [rows["mAP"] - rows["low"], rows["high"] - rows["mAP"]]
-    places, look = np.arange(len(rows)) + 0.25 * shift, plots.style.COLOURS[shift]
-    ax.errorbar(rows["mAP"], places, xerr=around, fmt=mark, color=look, label=kind)
-ax.set(xlabel="mAP", yticks=np.arange(len(rows)), yticklabels=rows["method"], xlim=(0, None))
-ax.invert_yaxis()
-ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-plots.show(plots.describe(ax, "mAP of five methods on seen pairs, new objects and held-out pairs, with intervals."))
-
-# %% [markdown] tags=["extra"]
-# ### Single words (extra)
-#
-# How near are the captions themselves? And how well are a colour alone, or a category alone, found in all 768 images?
-
-# %% tags=["extra"]
-a, b, c = text.encode_sentences(["a red mug", "a blue mug", "a red car"])
-print(f"cosine of 'a red mug' to 'a blue mug' {a @ b:.2f}, to 'a red car' {a @ c:.2f}")
-pd.DataFrame({
-    name: [np.mean([average_precision(truth[database][row] == word) for row, word in
-                    zip(np.argsort(-found(one, words_as, [form + word for word in names_of]), axis=1),
-                        names_of, strict=True)])
-           for truth, form, names_of in ((colour, "something ", colours), (category, "a ", categories))]
-    for name, (one, words_as) in learned.items()
-}, index=["mAP of colours alone", "mAP of categories alone"]).T.round(2)
+# Both maps met single words, too, the ridge maps full captions only. In this setting (300 steps, one learning rate), with
+# several captions counted as right, full captions are found *less* well, and the first result has the wrong category more
+# often. That is one setting: it does not say that multi-positive targets are worse in general.
 
 # %% [markdown] tags=["extra"]
 # ### Words it was not taught (extra)
@@ -404,56 +390,50 @@ pd.DataFrame({
 # word, the category that its nearest images show most often:
 
 # %% tags=["extra"]
-new = {"a cup": "mug", "a sofa": "bed", "a fruit": "apple", "an automobile": "car", "a vehicle": "car"}
-new |= {"a timepiece": "clock", "something to sit on": "chair", "a weapon": "none", "a mug, not red": "mug"}
+expected = {"a mug": "mug", "a cup": "mug", "an automobile": "car", "a timepiece": "alarm clock"}
+expected |= {"something to sit on": "chair", "a red mug": "mug", "a mug that is not red": "mug"}
 one = learned["MiniLM, ridge"][0]
-near = unit(text.encode_sentences(list(new)) - one[2]) @ unit((E[database] - one[1]) @ one[0]).T
-first = category[database][np.argsort(-near, axis=1)[:, :10]]
-tops = [pd.Series(row).value_counts().head(3) for row in first]
-shown = [", ".join(f"{name} {n}" for name, n in top.items()) for top in tops]
-pd.DataFrame({"sentence": list(new), "the first ten show": shown})
+near = unit(text.encode_sentences(list(expected)) - one[2]) @ unit((E[database] - one[1]) @ one[0]).T
+ten = np.argsort(-near, axis=1)[:, :10]
+words_told = pd.DataFrame(expected.items(), columns=["sentence", "expected"])
+words_told["of the first ten"] = (category[database][ten] == words_told[["expected"]].to_numpy()).sum(axis=1)
+words_told["of these red"] = (colour[database][ten] == "red").sum(axis=1)
+words_told["most often"] = [pd.Series(row).mode()[0] for row in category[database][ten]]
+words_told
 
 # %% [markdown] tags=["extra"]
-# Synonyms work as far as the language model knows them. "Not" is not heard: a sentence with a negation lies beside the
-# same sentence without it.
+# Some words that were never taught are found through the language model, others only in part: compare "a cup" with "a
+# mug". Of "not" nothing can be said: not even "red" changes which mugs come first.
 
 # %% [markdown]
 # ## "This, but blue": composed queries
 #
 # You have a picture of a mug and want a blue one. A **composed query** is an image and a text. Right is what shows the
-# image's category in the text's colour. The query is view 7 of an object, the database view 0 of all.
+# image's category in the text's colour. The query is view 7 of an object, the database view 0 of all, in 32 categories.
+#
+# We learn the map twice: from the *other* 32 categories, which is fair, and from all 64 (other views of the same objects),
+# which is **leakage**.
 
 # %%
-asked, base = np.flatnonzero(view == 7), np.flatnonzero(view == 0)
-wanted = []
-for row in asked:
+met = np.isin(category, rng.permutation(categories)[:32])
+base = np.flatnonzero((view == 0) & ~met)
+asked, wanted = [], []
+for row in np.flatnonzero((view == 7) & ~met):
     others = np.setdiff1d(colour[base][category[base] == category[row]], [colour[row]])
-    wanted.append(rng.choice(others) if len(others) else "")
-asked, wanted = asked[np.array(wanted) != ""], np.array(wanted)[np.array(wanted) != ""]
-right = (category[base] == category[asked][:, None]) & (colour[base] == wanted[:, None])
+    if len(others):
+        asked.append(row)
+        wanted.append(rng.choice(others))
+right = (category[base] == category[asked][:, None]) & (colour[base] == np.array(wanted)[:, None])
+taught = np.isin(view, (2, 4))
+maps = {"fair": ridge(E[taught & met], V[rows_of(taught & met)], 1)}
+maps["leaked"] = ridge(E[taught], V[rows_of(taught)], 1)
 
 # %% [markdown]
-# **BASIC** (Psomas et al. 2025, *NeurIPS*, [arXiv:2510.25387](https://arxiv.org/abs/2510.25387)) needs no training beyond
-# the two encoders. In its steps: (1) **centre** both sides; (2) **contrastive PCA** (Abid et al. 2018,
-# [doi:10.1038/s41467-018-04608-8](https://doi.org/10.1038/s41467-018-04608-8)): project the *image* on directions in
-# which names of objects differ and names of styles, here colours, do not; (3) **fuse** the two similarities by a product,
-# since a sum can be high with one of them alone.
-
-# %%
-(W, image_mean, text_mean), _ = learned["MiniLM, ridge"]
-queries, others = E[asked], E[base]
-mapped_q, mapped = (queries - image_mean) @ W, (others - image_mean) @ W  # as sentences
-asked_text = V[[at[f"something {c}"] for c in wanted]]
-by_text = unit(asked_text - V[[at[f"something {c}"] for c in colours]].mean(axis=0)) @ unit(mapped).T
-raw_text = unit(asked_text) @ unit(mapped + text_mean).T
-centred = unit(queries - image_mean) @ unit(others - image_mean).T
-
-
-def directions(contrast, n=63):
-    """Contrastive PCA of the 64 categories against colours: (384, n)."""
-    things, styles = (np.cov(V[[at[p + w] for w in many]].T) for p, many in (("a ", categories), ("something ", colours)))
-    return np.linalg.eigh(things - contrast * styles)[1][:, -n:]
-
+# **BASIC** (Psomas et al. 2025, *NeurIPS*, [arXiv:2510.25387](https://arxiv.org/abs/2510.25387)) composes two given encoders
+# in steps: **centre** both sides; **contrastive PCA** (Abid et al. 2018,
+# [doi:10.1038/s41467-018-04608-8](https://doi.org/10.1038/s41467-018-04608-8)): project the *image* on directions in which
+# names of objects differ and names of styles, here colours, do not; **fuse** by a product, for a sum can be high with one
+# part alone. Each query's similarities are brought to 0 … 1 first.
 
 # %%
 def min_max(similarities):
@@ -461,18 +441,30 @@ def min_max(similarities):
     return (similarities - low) / (high - low)
 
 
+def directions(contrast):
+    """PCA of the names of the 32 other categories, against colours: (384, 31)."""
+    names = V[[at[f"a {name}"] for name in np.unique(category[met])]]
+    return np.linalg.eigh(np.cov(names.T) - contrast * np.cov(tints.T))[1][:, -31:]
+
+
+tints = V[[at[f"something {name}"] for name in colours]]
+queries, others, wish = E[asked], E[base], V[[at[f"something {name}"] for name in wanted]]
+
+
 # %%
-by_image = {c: unit(mapped_q @ directions(c)) @ unit(mapped @ directions(c)).T for c in (0, 1)}
-ways = {
-    "image only": unit(queries) @ unit(others).T,
-    "text only": by_text,
-    "sum": unit(queries) @ unit(others).T + raw_text,
-    "sum, both centred": centred + by_text,
-    "sum, centred, image mapped": unit(mapped_q) @ unit(mapped).T + by_text,
-    "sum, PCA of categories (no contrast)": by_image[0] + by_text,
-    "sum, contrastive PCA": by_image[1] + by_text,
-    "product, contrastive PCA": min_max(by_image[1]) * min_max(by_text),
-}
+def ways(W, image_mean, text_mean):
+    """Fusions by name: similarities (n_queries, n_images)."""
+    own, mapped = (queries - image_mean) @ W, (others - image_mean) @ W  # as sentences
+    image = unit(queries) @ unit(others).T
+    by_text = unit(wish - tints.mean(axis=0)) @ unit(mapped).T
+    centred = unit(queries - image_mean) @ unit(others - image_mean).T
+    plain, contrast = (unit(own @ directions(c)) @ unit(mapped @ directions(c)).T for c in (0, 1))
+    parts = {"sum, raw": (image, unit(wish) @ unit(mapped + text_mean).T), "sum, centred": (centred, by_text),
+             "sum, PCA": (plain, by_text), "sum, contrastive PCA": (contrast, by_text)}
+    fused = {name: min_max(a) + min_max(b) for name, (a, b) in parts.items()}
+    product = min_max(contrast) * min_max(by_text)
+    return {"image only": image, "text only": by_text} | fused | {"product, contrastive PCA": product}
+
 
 # %%
 def composed(similarities):
@@ -481,38 +473,37 @@ def composed(similarities):
     return np.array([average_precision(truth[row]) for truth, row in zip(right, order, strict=True)])
 
 
-AP = {name: composed(one) for name, one in ways.items()}
+AP = {kind: {name: composed(one) for name, one in ways(*learned_map).items()} for kind, learned_map in maps.items()}
 rows = []
-for name, values in AP.items():
-    gain = values - AP["sum"]
-    rows.append([name, values.mean(), gain.mean(), *mean_interval(gain, category[asked])])
-composition = pd.DataFrame(rows, columns=["query", "mAP", "over the sum", "low", "high"])
+for name, values in AP["fair"].items():
+    gain = values - AP["fair"]["sum, raw"]
+    rows.append([name, values.mean(), gain.mean(), *mean_interval(gain, category[asked]), AP["leaked"][name].mean()])
+composition = pd.DataFrame(rows, columns=["query", "mAP", "over the raw sum", "low", "high", "mAP, leaked"])
 composition.round(3)
 
 # %% tags=["claim"]
 score = composition.set_index("query")
-alone = max(score.loc["image only", "mAP"], score.loc["text only", "mAP"])
-assert score.loc["sum", "mAP"] > alone + 0.02
-assert score.loc["sum, both centred", "over the sum"] > 0.01
-assert score.loc["sum, contrastive PCA", "mAP"] > score.loc["sum, both centred", "mAP"] + 0.08
-assert abs(score.loc["product, contrastive PCA", "mAP"] - score.loc["sum, contrastive PCA", "mAP"]) < 0.04
+fused = score.loc["product, contrastive PCA"]
+assert fused["mAP, leaked"] > fused["mAP"] + 0.08
+assert score.loc["sum, raw", "mAP, leaked"] > score.loc["sum, raw", "mAP"] + 0.04
+assert fused["over the raw sum"] < 0.08
 
 # %% [markdown]
-# Both parts of the query are needed. Centring helps a little; the largest step is to compare the *images, too, in the
-# space of sentences*, best on the directions in which category names differ. Contrast and product matter little here.
-# (Intervals draw categories. All 63 directions in which the names differ are kept: nothing was tuned.)
+# In the leaked column every step looks like progress. In the fair one the same steps gain a few hundredths, with intervals
+# over categories that reach 0 or nearly do: what looked like a method was the map's knowledge of these objects. The image
+# alone is about as good as the raw sum. (BASIC was made for CLIP; this says nothing against it.)
 
 # %%
-top, pick = ways["product, contrastive PCA"], [5, 130, 260]
+top = ways(*maps["fair"])["product, contrastive PCA"]
 fig, axes = plt.subplots(3, 6, figsize=(8, 4.4), layout="constrained")
-for row, query in zip(axes, pick, strict=True):
+for row, query in zip(axes, rng.choice(len(asked), 3, replace=False), strict=True):
     results = np.argsort(-top[query])[:5]
-    titles = [f"this, but {wanted[query]}", *np.where(right[query][results], "right", "")]
+    titles = [f"this, but {wanted[query]}", *np.where(right[query][results], "right", "wrong")]
     for ax, at_row, title in zip(row, [asked[query], *base[results]], titles, strict=True):
         ax.imshow(world[int(at_row)])
         ax.set_title(title, fontsize=9)
         ax.axis("off")
-plots.show(plots.describe(fig, "Three composed queries and the first five results of each; right ones are marked."))
+plots.show(plots.describe(fig, "Three composed queries, drawn at random, and the first five results of each."))
 
 # %% [markdown] tags=["extra"]
 # ## Tags as a baseline (extra)
@@ -527,7 +518,8 @@ vectoriser = TfidfVectorizer().fit(tags)
 documents = vectoriser.transform(np.where(written, tags, "")).toarray()
 by_tags = vectoriser.transform(asked_of["held out"]).toarray() @ documents.T
 by_map = found(*learned["MiniLM, ridge"], asked_of["held out"])
-lines = {"tags": by_tags, "map": by_map, "tags and map, summed": min_max(by_tags + 1e-9 * by_map) + min_max(by_map)}
+noise = 1e-6 * np.random.default_rng(SEED).random(by_tags.shape)  # breaks the ties of tags
+lines = {"tags": by_tags + noise, "map": by_map, "tags and map, summed": min_max(by_tags + noise) + min_max(by_map)}
 tag_scores = pd.Series({name: precisions(one, asked_of["held out"], "held out").mean() for name, one in lines.items()})
 tag_scores.round(3)
 
@@ -536,7 +528,7 @@ tag_scores.round(3)
 
 # %% tags=["extra", "claim"]
 tagged, by_words, joined = tag_scores
-assert joined > max(tagged, by_words) + 0.02
+assert joined > max(tagged, by_words) + 0.01
 
 # %% [markdown] tags=["extra"]
 # ## Ten sentences, tried by hand (extra)
@@ -555,28 +547,14 @@ assert by_hand["hits_not_met"].sum() < by_hand["hits_met"].sum() < 30
 assert by_hand.set_index("sentence").loc["two dogs fighting over a stick", "hits_met"] == 0
 
 # %% [markdown] tags=["extra"]
-# Of 50 results, 13 are right with the map that has not met the photographs. Things and places are found; what fails is
-# colours of parts ("a yellow dress"), objects in relations ("over a stick"), small objects, and "without".
-#
-# ## Labels without examples (extra)
-#
-# A sentence for each class makes a classifier of a folder that nobody has labelled. On the shipped map, of rendered
-# pictures that it has not met, for the seven groups of categories:
-
-# %% tags=["extra"]
-group = world.column("group")
-kinds = {"kitchenware": "kitchenware", "food": "food", "furniture": "a piece of furniture", "toys": "a toy"}
-kinds |= {"tools": "a tool", "desk": "something on a desk", "plants": "a plant"}
-far = text.distances(small, list(kinds.values()), E[view == 0])
-guessed = np.array(list(kinds))[far.argmin(axis=0)]
-accuracy = np.mean(guessed == group[view == 0])
-print(f"right: {accuracy:.2f} of {len(guessed)}; the largest class alone: {pd.Series(group).value_counts(normalize=True).max():.2f}")
+# Of 50 results, 13 are right with the map that has not met the photographs. One person counted, not blind to the map, and
+# nobody counted how many of the 500 show each sentence: read the last column, not the sums.
 
 # %% [markdown]
 # ## Try it
 #
-# Type words into the field, or click an image. The index is an ordinary one of `lite0`: nothing is encoded for the words.
-# On a folder of yours, the same is `cbirkit search FOLDER "a red car"`. What ends like a file, `x.jpg`, stays a file.
+# Type words into the field, or click an image. The index is an ordinary one of `lite0`. On a folder of yours:
+# `cbirkit search FOLDER "a red car"`.
 
 # %%
 explorer = explore.QueryExplorer(Retriever(encoder, progress=False).fit(album), k=4)
@@ -590,8 +568,8 @@ plots.show(explorer.static())
 # ## Exercise 1 ★★ one right caption is enough
 #
 # *MIL-NCE* (Miech et al. 2020, *CVPR*, [arXiv:1912.06430](https://arxiv.org/abs/1912.06430)) treats several right captions
-# otherwise: the softmax's probabilities of an image's true captions are **added up**, and the loss is minus the logarithm
-# of the sum. `similarities` (n, m) holds images × captions, `true` (n, m), bool. Divide by `temperature`; average over
+# otherwise: the softmax's probabilities of an image's true captions are **added up**; the loss is minus the logarithm of
+# the sum. `similarities` (n, m) holds images × captions, `true` (n, m), bool. Divide by `temperature`; average over
 # images; do the same for captions over images; return the mean of both. Leave out rows in which nothing is true; if nothing
 # is left, that direction is 0. Similarities may be large: no overflow.
 #
@@ -631,23 +609,6 @@ def solution_mil_nce(similarities, true, temperature):
 
 
 checks.check_mil_nce(solution_mil_nce)
-
-# %% [markdown]
-# Your loss of each map on 60 images and all captions. (Until it is written, pictures under exercises show what the
-# solution gives.)
-
-# %%
-sample = np.flatnonzero(database)[::13]
-is_true = np.array([[c in (pair[i], f"something {colour[i]}", f"a {category[i]}") for c in every] for i in sample])
-losses = {}
-for name, (one, words_as) in learned.items():
-    cosines = unit((E[sample] - one[1]) @ one[0]) @ unit(words_as - one[2]).T
-    losses[name] = checks.first_written("mil_nce", cosines, is_true, 0.1)
-fig, ax = plt.subplots(figsize=(6.5, 2.4), layout="constrained")
-ax.barh(list(losses), np.array(list(losses.values()), dtype=float), color=plots.style.BLUE)
-ax.set(xlabel="MIL-NCE at temperature 0.1 (low is good)")
-ax.invert_yaxis()
-plots.show(plots.describe(ax, "MIL-NCE loss of five maps on 60 images of the database."))
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 2 ★★ fuse like a corner (extra)
@@ -697,28 +658,33 @@ checks.check_harris_fusion(solution_harris_fusion)
 
 # %% tags=["extra"]
 kappas = [0.0, 0.05, 0.1, 0.2, 0.3]
-fused = [checks.first_written("harris_fusion", by_image[1], by_text, kappa) for kappa in kappas]
+W, image_mean, _ = maps["fair"]
+both = [(E[some] - image_mean) @ W @ directions(1) for some in (asked, base)]
+given = unit(both[0]) @ unit(both[1]).T, ways(*maps["fair"])["text only"]
+fused = [checks.first_written("harris_fusion", *given, kappa) for kappa in kappas]
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
 if fused[0] is not None:
     ax.plot(kappas, [composed(np.array(one)).mean() for one in fused], "o-", color=plots.style.BLUE)
-ax.axhline(score.loc["sum", "mAP"], color="0.5", ls="--", label="sum")
+ax.axhline(score.loc["sum, raw", "mAP"], color="0.5", ls="--", label="raw sum")
 ax.set(xlabel="strength κ", ylabel="mAP", ylim=(0, None))
 ax.legend(frameon=False)
 plots.show(plots.describe(ax, "mAP of composed queries with Harris's fusion against its strength."))
 
+# %% [markdown] tags=["extra"]
+# Why does it fall? At κ = ¼ the score is −(a − b)²/4: a result that has all of both is worth no more than one that has
+# nothing of either.
+
 # %% [markdown]
 # ## Exercise 3 ★★★ open: hear the colour
 #
-# Improve the mAP of *held-out* pairs: other captions ("a mug painted red"), an earlier layer of the network, or both
-# embeddings of a caption joined. **Predict** which word your change will help. Choose with the validation pairs of
-# SEED 1; report SEED 2, with the interval and the two columns on the right.
+# Improve the mAP of *held-out* pairs: other captions ("a mug painted red": `V`), or an earlier layer (`E`). **Predict**
+# which word gains. Choose with the validation pairs of SEED 1; report SEED 2, with intervals. (Claims may stop you: go on.)
 #
 # ## What we learned
 #
-# - A linear map between two frozen networks is enough for search by sentences; what it learns from decides its worth.
+# - A linear map between two frozen networks gives search by sentences; what it learns from decides its worth.
 # - Held-out pairs are found, though less well; new objects of seen pairs are the control.
-# - Ask which word is lost before you ask for a larger network.
-# - Composed queries need both parts, each in the space where it is pure.
+# - Ask what each part has met: a gain of 0.1 in composed queries was leakage.
 #
 # ### Check yourself
 #
@@ -727,19 +693,19 @@ plots.show(plots.describe(ax, "mAP of composed queries with Harris's fusion agai
 # Means and spread of both sides stay. What remains is right without knowing which caption belongs to which image.
 #
 # </details>
-# <details><summary>2. mAP on held-out pairs is half of that on seen pairs. What else could it be than composition?</summary>
+# <details><summary>2. Held-out pairs are found less well. What else could it be than composition?</summary>
 #
-# The objects are new as well. New objects of seen pairs are the control, and they are harder than seen ones.
+# The objects are new as well: new objects of seen pairs are the control.
 #
 # </details>
 # <details><summary>3. A sum of similarities finds red mugs for "this mug, but blue". Why?</summary>
 #
-# The query's own image pulls: a red mug scores high on the image alone.
+# A red mug scores high on the image alone.
 #
 # </details>
 # <details><summary>4. You search "a man without a hat". What will you find, and why?</summary>
 #
-# Men with hats: the sentence lies near "hat", and a cosine knows no "without".
+# Probably men with hats: the sentence lies near "hat". Try it.
 #
 # </details>
 #
@@ -751,7 +717,7 @@ plots.show(plots.describe(ax, "mAP of composed queries with Harris's fusion agai
 # ### Further reading
 #
 # Radford et al. (2021), [arXiv:2103.00020](https://arxiv.org/abs/2103.00020), and Psomas et al. (2025),
-# [arXiv:2510.25387](https://arxiv.org/abs/2510.25387), from above. Yuksekgonul et al. (2023), *When and why vision-language models behave like bags-of-words*, *ICLR*,
+# [arXiv:2510.25387](https://arxiv.org/abs/2510.25387), from above. Yuksekgonul et al. (2023), *ICLR*,
 # [arXiv:2210.01936](https://arxiv.org/abs/2210.01936): large models lose words, too.
 #
 # <!-- links:start -->
