@@ -165,20 +165,17 @@ def test_a_damaged_or_missing_file_of_lite0_is_one_sentence(
     )
 
 
-@pytest.mark.parametrize("kept", ["deep", "../../x", "no_such_network", "timm/no_such_network"])
-def test_an_index_of_an_encoder_that_is_gone_is_made_anew(kept, folder, run, lite0):
+def test_an_index_of_an_encoder_that_is_gone_is_made_anew(folder, run, lite0):
     run("index", folder, "--encoder", "tiny")
-    retriever = Retriever.load(
-        folder / ".cbirkit" / "retriever", images=ImageCollection.from_folder(folder)
-    )
-    choices.save_anew(
-        lambda path: retriever.save(path, about={"encoder": kept, "index": "exact"}),
-        folder / ".cbirkit" / "retriever",
-    )
-    code, out, err = run("search", folder, "cat/0.png", "--json")
-    assert code == 0 and json.loads(out)["encoder"] == "lite0"
-    assert f"the index is for encoder {kept}" in err and "with encoder lite0" in err
-    assert "indexing" not in run("search", folder, "cat/0.png")[2]
+    place, images = folder / ".cbirkit" / "retriever", ImageCollection.from_folder(folder)
+    retriever = Retriever.load(place, images=images)
+    for kept in ("deep", "../../x", "no_such_network", "timm/no_such_network"):
+        about = {"encoder": kept, "index": "exact"}
+        choices.save_anew(lambda path, about=about: retriever.save(path, about=about), place)
+        code, out, err = run("search", folder, "cat/0.png", "--json")
+        assert code == 0 and json.loads(out)["encoder"] == "lite0"
+        assert f"the index is for encoder {kept}" in err and "with encoder lite0" in err
+        assert "indexing" not in run("search", folder, "cat/0.png")[2]
 
 
 # ---------------------------------------------------------------------- networks by name

@@ -97,40 +97,52 @@ def private():
     with open("/proc/self/smaps_rollup") as file:
         return sum(1024 * int(line.split()[1]) for line in file if line.startswith("Anonymous"))
 
-queries = np.load(sys.argv[2])
-indexes.load(sys.argv[3], mmap=True).kneighbors(queries[:2], 5)  # libraries take memory, too
-before = private()
-index = indexes.load(sys.argv[1], mmap=sys.argv[4] == "mapped")
-keys = index.kneighbors(queries, 5)[1]
-print(private() - before, *keys.ravel(), flush=True)
-sys.stdin.readline()  # stay until the other has answered
+folder, how, *kinds = sys.argv[1:]
+queries, kept = np.load(f"{folder}/queries.npy"), []
+for kind in kinds:
+    indexes.load(f"{folder}/small-{kind}", mmap=True).kneighbors(queries[:2], 5)  # libraries take memory, too
+    before = private()
+    kept.append(indexes.load(f"{folder}/{kind}", mmap=how == "mapped"))
+    keys = kept[-1].kneighbors(queries, 5)[1]
+    print(private() - before, *keys.ravel(), flush=True)
+sys.stdin.readline()  # stay until the others have answered
 """
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory):
+    """Of each kind: what is to be found, and what three processes found and took for it; and the bytes of the vectors."""
+    folder, X = tmp_path_factory.mktemp("shared"), vectors(20_000, 256)  # 20 MB
+    light = {HNSW: {"m": 4, "ef_construction": 8}, Annoy: {"n_trees": 4}, IVF: {"n_lists": 16}}
+    light[IVFPQ] = {"n_lists": 16, "n_codes": 2}
+    expected = {}
+    for kind in MAPPED:
+        index, name = make(kind, **light.get(kind, {})).fit(X), kind.__name__
+        index.save(folder / name)
+        expected[kind] = index.kneighbors(X[:40], 5)[1]
+        index.fit(X[:300]).save(folder / f"small-{name}")
+    np.save(folder / "queries.npy", X[:40])
+    names, command = [kind.__name__ for kind in MAPPED], [sys.executable, "-c", SEARCH, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    how = ("mapped", "mapped", "copied")
+    running = [subprocess.Popen([*command, one, *names], **pipes) for one in how]
+    lines = [[reader.stdout.readline().split() for _ in MAPPED] for reader in running]
+    for reader in running:  # all hold all indexes
+        reader.communicate("\n", timeout=600)
+        assert reader.returncode == 0
+    found = zip(expected.values(), zip(*lines, strict=True), strict=True)
+    return dict(zip(MAPPED, found, strict=True)), X.nbytes
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells the memory so")
 @pytest.mark.parametrize("kind", MAPPED)
-def test_two_processes_share_one_index(kind, tmp_path):
-    light = {HNSW: {"m": 4, "ef_construction": 8}, Annoy: {"n_trees": 4}, IVF: {"n_lists": 16}}
-    light[IVFPQ] = {"n_lists": 16, "n_codes": 2}
-    X = vectors(20_000, 256)  # 20 MB
-    index = make(kind, **light.get(kind, {})).fit(X)
-    index.save(tmp_path / "index")
-    make(kind, **light.get(kind, {})).fit(X[:300]).save(tmp_path / "small")
-    np.save(tmp_path / "queries.npy", X[:40])
-    expected = index.kneighbors(X[:40], 5)[1]
-    command = [sys.executable, "-c", SEARCH]
-    command += [str(tmp_path / name) for name in ("index", "queries.npy", "small")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    readers = [subprocess.Popen([*command, how], **pipes) for how in ("mapped", "mapped", "copied")]
-    lines = [reader.stdout.readline().split() for reader in readers]  # all hold the index
-    for reader in readers:
-        reader.communicate("\n", timeout=600)
-        assert reader.returncode == 0
+def test_two_processes_share_one_index(kind, readers):
+    (expected, lines), n_bytes = readers[0][kind], readers[1]
     for line in lines:
         np.testing.assert_array_equal(np.array(line[1:], int).reshape(40, 5), expected)
     first, second, copied = (int(line[0]) for line in lines)
-    assert copied > 0.8 * X.nbytes  # the measure sees a copy
-    assert max(first, second) < 0.35 * X.nbytes
+    assert copied > 0.8 * n_bytes  # the measure sees a copy
+    assert max(first, second) < 0.35 * n_bytes
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -137,7 +137,7 @@ def test_patience_is_remembered_and_a_loader_may_draw_from_numpy(tmp_path):
 
 
 SCRIPT = """
-    import sys, time
+    import os, sys, time
     sys.path[:0] = {paths!r}
     import torch
     torch.set_num_threads(1)
@@ -149,12 +149,22 @@ SCRIPT = """
         time.sleep(0.05)
         return cross_entropy(network, batch)
 
-    network = make_network()
-    try:
-        learning.train(network, make_batches(), loss, epochs=4, learning_rate=1e-2, validate=accuracy, checkpoint=sys.argv[1])
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    torch.save(network.state_dict(), sys.argv[1] + ".pt")
+    def main():
+        print(os.getpid(), flush=True)
+        network = make_network()
+        try:
+            learning.train(network, make_batches(), loss, epochs=4, learning_rate=1e-2, validate=accuracy, checkpoint=sys.argv[1])
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        torch.save(network.state_dict(), sys.argv[1] + ".pt")
+
+    for _ in sys.stdin:  # a line asks for one more process, which need not import all this anew
+        if child := os.fork():
+            os.waitpid(child, 0)
+            print("over", flush=True)
+        else:
+            main()
+            os._exit(0)
 """
 
 
@@ -163,27 +173,34 @@ def test_a_real_interrupt_and_a_real_kill(tmp_path):
     file, here = tmp_path / "script.py", Path(__file__).resolve()
     paths = [str(here.parent), str(here.parent.parent)]
     file.write_text(textwrap.dedent(SCRIPT.format(paths=paths)))
+    command = [sys.executable, str(file), str(tmp_path / "run")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
 
-    def start():
-        command = [sys.executable, str(file), str(tmp_path / "run")]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        def start():
+            print(file=process.stdin, flush=True)
+            return int(process.stdout.readline())
 
-    first = start()
-    assert [first.stdout.readline() for _ in range(8)] == ["step\n"] * 8
-    first.send_signal(signal.SIGINT)
-    assert first.communicate(timeout=900)[0].split()[-1] == "interrupted"  # a script is told
-    assert saved_at(tmp_path / "run")["step"] == 6
+        def said():
+            return [line.strip() for line in iter(process.stdout.readline, "over\n")]
 
-    second = start()
-    assert [second.stdout.readline() for _ in range(9)] == ["step\n"] * 9
-    second.send_signal(signal.SIGKILL)
-    second.wait()
-    second.stdout.close()
-    killed = saved_at(tmp_path / "run")["step"]
-    assert killed in (12, 18)
+        first = start()
+        assert [process.stdout.readline() for _ in range(8)] == ["step\n"] * 8
+        os.kill(first, signal.SIGINT)
+        assert said()[-1] == "interrupted"  # a script is told
+        assert saved_at(tmp_path / "run")["step"] == 6
 
-    assert start().communicate(timeout=900)[0].split() == ["step"] * (24 - killed)
+        second = start()
+        assert [process.stdout.readline() for _ in range(9)] == ["step\n"] * 9
+        os.kill(second, signal.SIGKILL)
+        assert set(said()) <= {"step"}
+        killed = saved_at(tmp_path / "run")["step"]
+        assert killed in (12, 18)
+
+        start()
+        assert said() == ["step"] * (24 - killed)
+        process.stdin.close()
     before, network = torch.get_num_threads(), make_network()
     torch.set_num_threads(1)  # as many as the script has: others round otherwise
     train(network)

@@ -1,5 +1,7 @@
 """Networks that segment: the shipped one, torchvision's with random weights, and what is refused."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -24,12 +26,17 @@ def scenes():
     return images[images.column("split") == "independent"][:24]
 
 
-def things(images, i):
-    """Regions of the objects of categories that nothing was trained on."""
+@functools.cache
+def unseen():
+    """Categories that nothing was trained on."""
     objects = datasets.load_tabletop("objects")
-    unseen = set(objects.labels[~objects.column("seen_category")])
+    return set(objects.labels[~objects.column("seen_category")])
+
+
+def things(images, i):
+    """Regions of the objects of these categories."""
     held = enumerate(images.column("categories")[i], 1)
-    return [Region.from_mask(images.mask(i) == number) for number, name in held if name in unseen]
+    return [Region.from_mask(images.mask(i) == number) for number, name in held if name in unseen()]
 
 
 def overlap(proposer, images):
@@ -120,7 +127,16 @@ def test_a_retriever_with_the_segmenter_is_saved_without_its_network(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "lraspp_mobilenet_v3_large"])
-def test_torchvision_with_random_weights_runs(name):
+def test_torchvision_with_random_weights_runs(name, monkeypatch):
+    build = TorchvisionSegmenter._build
+
+    def small(segmenter):
+        network = build(segmenter)
+        if name.startswith("maskrcnn"):  # by itself it enlarges the image to 800 pixels
+            network.transform.min_size, network.transform.max_size = (64,), 80
+        return network
+
+    monkeypatch.setattr(TorchvisionSegmenter, "_build", small)
     torch.manual_seed(0)
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
     proposer = TorchvisionSegmenter(name, weights=None, min_score=0.0, device="cpu")
