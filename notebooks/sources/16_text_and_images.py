@@ -8,7 +8,7 @@
 # notebooks [01](01_measuring_retrieval.ipynb) and [05](05_transfer_learning.ipynb).
 #
 # <!-- links:start -->
-# Previous: 15_context_and_scenes (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [17_cross_domain](17_cross_domain.ipynb)
+# Previous: [15_context_and_scenes](15_context_and_scenes.ipynb) · [course map](00_start_here.ipynb) · Next: [17_cross_domain](17_cross_domain.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -79,7 +79,7 @@ ax.set_xticklabels([name.split("_")[0] for name in photos], fontsize=8)
 plots.show(plots.describe(ax, "Cosines of eight sentences to eight photographs; a frame marks each sentence's best."))
 
 # %% [markdown]
-# Six of eight frames are right, on the diagonal. "A rocket at night" finds the stars, "stars in the sky" the temple: night
+# Six of eight frames are right. "A rocket at night" finds the stars, "stars in the sky" the temple: night
 # and sky are heard, the thing is not.
 #
 # ## Background
@@ -187,7 +187,7 @@ assert forth.loc["all, captions shuffled", 10] < 15
 # 173 photographs of COCO teach more about the test than 500 of Flickr8k, and so do the classifier's rows and their names,
 # without any photograph. All together do best.
 #
-# ## Pairs of words never seen together
+# ## Measure it: pairs of words never seen together
 #
 # If a system has learned "red" from red things and "mug" from mugs, does it find a red mug? The rendered tabletop world
 # knows colour and category of each object. From each category we hold out one or two colours: **held-out pairs**.
@@ -717,9 +717,10 @@ plots.show(plots.describe(ax, "mAP of composed queries with Harris's fusion agai
 # ### Further reading
 #
 # Radford et al. (2021), [arXiv:2103.00020](https://arxiv.org/abs/2103.00020), and Psomas et al. (2025),
-# [arXiv:2510.25387](https://arxiv.org/abs/2510.25387), from above. Yuksekgonul et al. (2023), *ICLR*,
-# [arXiv:2210.01936](https://arxiv.org/abs/2210.01936): large models lose words, too.
+# [arXiv:2510.25387](https://arxiv.org/abs/2510.25387), from above. Yuksekgonul et al. (2023), *When and why
+# vision-language models behave like bags-of-words*, *ICLR*, [arXiv:2210.01936](https://arxiv.org/abs/2210.01936): large
+# models lose words, too.
 #
 # <!-- links:start -->
-# Previous: 15_context_and_scenes (still to come), then [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [17_cross_domain](17_cross_domain.ipynb)
+# Previous: [15_context_and_scenes](15_context_and_scenes.ipynb) · [course map](00_start_here.ipynb) · Next: [17_cross_domain](17_cross_domain.ipynb)
 # <!-- links:end -->
