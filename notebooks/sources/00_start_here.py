@@ -591,8 +591,8 @@ Markdown(
 # | 12 | [approximate_search](12_approximate_search.ipynb) | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine | ready |
 # | 13 | on_device | ONNX, int8, distillation; size, latency, neighbour overlap | to come |
 # | 14 | [object_retrieval](14_object_retrieval.ipynb) | segmentation, proposals, region indexes, small objects | ready |
-# | 15 | context_and_scenes | layout, relations, contextual re-ranking | to come |
-# | 16 | text_and_images | joint embeddings, captions, composed queries | to come |
+# | 15 | [context_and_scenes](15_context_and_scenes.ipynb) | layout, relations, contextual re-ranking | ready |
+# | 16 | [text_and_images](16_text_and_images.ipynb) | joint embeddings, captions, composed queries | ready |
 # | 17 | [cross_domain](17_cross_domain.ipynb) | sketch to photo, CORAL, adversarial alignment | ready |
 # | 18 | relevance_feedback | Rocchio, SVM, personal profiles, simulated users | to come |
 # | 19 | active_learning | which images to label | to come |

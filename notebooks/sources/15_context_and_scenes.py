@@ -8,7 +8,7 @@
 # [10](10_transformers_and_graphs.ipynb) (graphs of neighbours) and [14](14_object_retrieval.ipynb) (regions).
 #
 # <!-- links:start -->
-# Previous: [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 16_text_and_images (still to come), then [17_cross_domain](17_cross_domain.ipynb)
+# Previous: [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [16_text_and_images](16_text_and_images.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -890,5 +890,5 @@ if drawn_sets is not None:
 # - Xiao et al. (2021), *Noise or signal*, ICLR, [arXiv:2006.09994](https://arxiv.org/abs/2006.09994): ImageNet's backgrounds.
 #
 # <!-- links:start -->
-# Previous: [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: 16_text_and_images (still to come), then [17_cross_domain](17_cross_domain.ipynb)
+# Previous: [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [16_text_and_images](16_text_and_images.ipynb)
 # <!-- links:end -->
