@@ -239,18 +239,26 @@ right = {how: np.mean(vocabulary[names.argmax(axis=1)] == labels).round(2) for h
 print("right names, of 64:", *(f"{how} {part}" for how, part in right.items()))
 
 # %% [markdown]
-# Then the segmenter of [notebook 14](14_object_retrieval.ipynb), which has seen none of these scenes, finds the regions.
+# Then the segmenter of [notebook 14](14_object_retrieval.ipynb), which learned from other pictures of the same kind, finds
+# the regions, at most seven, as many as a scene may hold. (In a mirror image, regions and names are those of the original.)
 
 # %%
 segmenter = objects.Segmenter(device="cpu")
 found = [objects.keep_best(segmenter.propose(database[i]), n=7) for i in range(N)]
 found_owners = np.repeat(np.arange(N), [len(regions) for regions in found])
 found_boxes = np.array([region.box for regions in found for region in regions])
+overlap = np.where(found_owners[:, None] == owners, objects.box_iou(found_boxes, boxes), 0)  # (n_found, n_regions)
+print(f"{np.mean(overlap.max(axis=0) >= 0.5):.2f} of the objects have a found box that overlaps by half (intersection over union)")
+
+# %% [markdown]
+# To tell what regions cost from what names cost, the found boxes also get the *true* name of the object that they overlap
+# by half.
 
 # %%
+names_of["found, names known"] = exact[overlap.argmax(axis=1)] * (overlap.max(axis=1) >= 0.5)[:, None]
 names_of["found boxes"] = named(cut_all(found_owners, found_boxes), "box")
 for how, names in names_of.items():
-    where = (found_owners, names, found_boxes) if how == "found boxes" else (owners, names, boxes)
+    where = (found_owners, names, found_boxes) if how.startswith("found") else (owners, names, boxes)
     results[how, "set"] = searched(*where, ordered=False)
     results[how, "relation"] = searched(*where, ordered=True)
     results[how, "shuffled"] = searched(*where, ordered=True, shuffle=True)
@@ -262,11 +270,10 @@ for how, names in names_of.items():
 # %%
 wide = Deep("lite0", size=128, resize="squash", device="cpu")
 whole = wide.fit_transform([scenes[i] for i in range(len(scenes))])  # both splits: the other is for later
-straight = whole[scenes.column("split") == "independent"]
 mirrored = wide.transform([database[i][:, ::-1].copy() for i in range(N)])
 
 # %%
-both = np.vstack([straight, mirrored])
+both = np.vstack([whole[scenes.column("split") == "independent"], mirrored])
 other = scenes.column("split") == "correlated"
 shows = np.array([np.isin(vocabulary, names) for names in scenes.column("categories")], dtype=float)  # (420, 64)
 on_scenes = RidgeCV(np.logspace(-2, 3, 11)).fit(normalize(whole[other] - whole[other].mean(axis=0)), shows[other])
@@ -294,10 +301,10 @@ def interval(values, groups):
 pairs = np.repeat(drawn, 2)
 precision = pd.DataFrame({key: aps(scores, truths == 1, truths < 0) for key, scores in results.items()})
 table = precision.mean().unstack()[["set", "relation", "shuffled"]]
-table.loc[["names known", "true masks", "true boxes", "found boxes", "one vector", "random order"]].round(3)
+table.loc[["names known", "true masks", "true boxes", "found, names known", "found boxes", "one vector", "random order"]].round(3)
 
 # %%
-stages = ["names known", "true masks", "true boxes", "found boxes"]
+stages = ["names known", "true masks", "true boxes", "found, names known", "found boxes"]
 gains = {how: interval(precision[how, "relation"] - precision[how, "set"], pairs) for how in stages}
 gains = pd.DataFrame(gains, index=["relation - set", "low", "high"]).T
 gains.round(3)
@@ -306,36 +313,29 @@ gains.round(3)
 order_kept = {how: interval(precision[how, "relation"] - precision[how, "shuffled"], pairs) for how in stages}
 for how in stages:
     assert gains.loc[how, "low"] > 0 and order_kept[how][1] > 0, how
-lost = -table["relation"].loc[stages].diff()
-assert lost["true masks"] > 0.3 and lost["found boxes"] > 0
+by_relation = table["relation"]
+assert max(by_relation["true masks"], by_relation["found, names known"]) < 0.7
+assert by_relation["found boxes"] < by_relation["true boxes"]
 assert table.loc["found boxes", "set"] > table.loc["one vector", "set"] + 0.03
 
 # %% [markdown]
-# At every stage the relation gains, and with shuffled centres the gain is lost. **Wrong names cost most by far**: even
-# with true masks about half of them are wrong, and a relation needs two right ones. The mask is better than the box, and
-# regions that have to be found cost less than the names do. One vector, of this network at 128 pixels, says little of
-# what stands in these scenes, and not which way round: how many are nearest to their own mirror image?
-
-# %%
-cosines = normalize(straight) @ normalize(both).T  # (N, 2 N)
-cosines[np.arange(N), np.arange(N)] = -1  # a scene is not its own neighbour
-fooled = np.mean(cosines.argmax(axis=1) == np.arange(N) + N)
-print(f"{fooled:.2f} of the scenes are nearest to their mirror image, with a mean cosine of {cosines[range(N), np.arange(N) + N].mean():.2f}")
-
-# %% tags=["claim"]
-assert fooled > 0.9
+# At every stage the relation gains, and with shuffled centres the gain is lost. Recognised names alone cost more than half
+# of the mAP, **and so do found regions alone**, since a relation needs two right ones of each. After the names, finding the
+# regions seems to cost little, since little was left to lose: do not judge a stage by its place in a chain. One vector, of
+# this network at 128 pixels, says little of what stands in these scenes.
 
 # %% [markdown]
 # ## Object or place?
 #
 # Cows on a beach are hard to recognise (Beery et al. 2018, *ECCV*, [arXiv:1807.04975](https://arxiv.org/abs/1807.04975)).
-# Does a vector follow the object or the place? In each scene we draw one object, and describe it in four ways: the
-# **whole** picture; the object in its **box**; under its **mask**, with grey around; and the **place** alone, the object
-# painted over (its neighbours, and its shadow, stay). In the "correlated" scenes most objects are at home in the place
+# Does a vector follow the object or the place? In each scene we draw one object, and describe it in five ways: the
+# **whole** picture; the object in its **box**; under its **mask**, with grey around, filling the picture or at its **own
+# size**; and the **place**, the object painted over (its neighbours, and its shadow, stay). In the "correlated" scenes most
+# objects are at home in the place
 # (a pan in the kitchen); in the "independent" ones they were dealt out at random.
 
 # %%
-ways, target = {"whole": whole, "box": [], "mask": [], "place": []}, []
+ways, target = {"whole": whole, "box": [], "mask": [], "mask, own size": [], "place": []}, []
 for i, row in enumerate(scenes.column("objects")):
     seen = [n for n, thing in enumerate(row) if thing["visible"] > 0.8 and thing["size"] != "small"]
     number = int(rng.choice(seen or range(len(row))))
@@ -343,12 +343,13 @@ for i, row in enumerate(scenes.column("objects")):
     target.append(row[number]["category"])
     ways["box"].append(cut(scenes[i], box))
     ways["mask"].append(cut(scenes[i], box, mask))
+    ways["mask, own size"].append(np.where(mask[..., None], scenes[i], 128).astype(np.uint8))
     fat = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8))
     ways["place"].append(cv2.inpaint(scenes[i], fat, 3, cv2.INPAINT_TELEA))
 target, place, split = np.array(target), scenes.column("context"), scenes.column("split")
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(10, 2.2), layout="constrained")
+fig, axes = plt.subplots(1, 5, figsize=(12, 2.1), layout="constrained")
 shown = int(np.argmax([len(np.unique(picture)) for picture in ways["mask"]]))
 for ax, (way, pictures) in zip(axes, (ways | {"whole": scenes}).items(), strict=True):
     ax.imshow(pictures[shown])
@@ -357,7 +358,7 @@ for ax, (way, pictures) in zip(axes, (ways | {"whole": scenes}).items(), strict=
 plots.show(plots.describe(fig, "A scene; one of its objects cut out by box and by mask; the scene with the object painted over."))
 
 # %%
-for way, network in {"box": close, "mask": close, "place": wide}.items():
+for way, network in {"box": close, "mask": close, "mask, own size": wide, "place": wide}.items():
     ways[way] = network.transform(ways[way])
 
 # %% [markdown]
@@ -405,7 +406,7 @@ for ax, score in zip(axes, COLUMNS, strict=True):
 axes[2].axvline(0.5, color="0.5", lw=1, ls="--")
 axes[0].invert_yaxis()
 axes[0].legend(frameon=False, fontsize=9)
-plots.show(plots.describe(fig, "mAP by category and by place, and how often the object wins, for four ways and two splits, with intervals."))
+plots.show(plots.describe(fig, "mAP by category and by place, and how often the object wins, for five ways and two splits, with intervals."))
 
 # %% tags=["claim"]
 mean = follow["mean"].unstack()
@@ -415,12 +416,14 @@ for part in ("correlated", "independent"):
     assert interval(judged[part, "mask"]["object wins"] - judged[part, "box"]["object wins"], own)[1] > 0
     assert interval(judged[part, "whole"]["mAP by place"] - judged[part, "mask"]["mAP by place"], own)[1] > 0.05
     assert at.loc["mask", "mAP by category"] > at.loc["whole", "mAP by category"] + 0.1
+    own_size = judged[part, "mask, own size"]["object wins"]
+    assert interval(own_size - judged[part, "whole"]["object wins"], own)[1] > 0
 assert mean.loc[("correlated", "box"), "mAP by place"] > mean.loc[("independent", "box"), "mAP by place"] + 0.02
 
 # %% [markdown]
-# The whole picture follows the **place**: painting the object over changes next to
-# nothing. A masked object follows the **object**, and the box lies between: a border of surroundings draws it towards the
-# place. In the correlated scenes objects tell the place better than in the independent ones.
+# The whole picture follows the **place**: painting the object over changes next to nothing (which of its objects is asked
+# for, it is not told). A masked object follows the **object**, and the box lies between. Part of this is size: at its own
+# size the masked object wins less often, yet more often than in the whole picture. Noise shows how far chance reaches.
 
 # %% [markdown]
 # ## Try it
@@ -476,7 +479,7 @@ def solution_between_score(scores, x):
 checks.check_between_score(solution_between_score)
 
 # %% [markdown]
-# The best scenes for a relation of three, by your function, with recognised names. (Until it is written, pictures under
+# The best scenes for a relation of three, taken from one of them, by your function, with recognised names. (Until it is written, pictures under
 # exercises show what the solution gives; where that was taken out, nothing.)
 
 # %%
@@ -550,7 +553,7 @@ checks.check_better_relation(solution_better_relation)
 #   $d_J(i, j) = 1 - \sum_m \min(v_{im}, v_{jm}) \,/\, \sum_m \max(v_{im}, v_{jm})$.
 # - **SuperGlobal** (Shao et al. 2023, *ICCV*, [arXiv:2308.06954](https://arxiv.org/abs/2308.06954)): refine each of the
 #   first $M$ results by its own neighbours among them, and the query by the *largest* value of each dimension among the
-#   best; the score is the mean of two cosines.
+#   best; the score is the mean of two inner products.
 
 
 # %% tags=["extra"]
@@ -686,9 +689,9 @@ assert gain_of.loc[("ucmerced", "k-reciprocal"), "gain"] > gain_of.loc[("ucmerce
 
 # %% [markdown] tags=["extra"]
 # k-reciprocal and SuperGlobal gain on both sets, and more than plain expansion. With the neighbourhoods of *other* images
-# the ranking collapses: it matters *whose* neighbours are compared. Time per query is small here, but of different
-# kinds: k-reciprocal compares all pairs of the database beforehand (its square in memory), SuperGlobal only the first
-# results of each query.
+# the gain turns into a large loss: it matters *whose* neighbours are compared. These databases are tiny, 90 to 135 images
+# of 2 to 7 classes, and RSSCN7's intervals draw only seven classes. k-reciprocal compares all pairs of the database
+# beforehand (its square in memory); SuperGlobal the first 400 results of each query, which here are all.
 #
 # **All this is transductive**: the rank of an image depends on what else is in the database. Write beside such a number
 # what the method has seen.
@@ -699,7 +702,7 @@ assert gain_of.loc[("ucmerced", "k-reciprocal"), "gain"] > gain_of.loc[("ucmerce
 # In the paper, as in much work on people seen by several cameras, **all queries** are part of the graph; they bring
 # images of the classes asked for. And the settings assume that a query has many relevant images. The gain over the
 # cosine, with fixed settings: as above; with the other queries in the graph; and with only **two** relevant images of the
-# query's class left in the database (the other classes stay whole).
+# query's class left in the database (the other classes stay whole), there with small sets too.
 
 # %% tags=["extra"]
 def gain_with(queries, items, relevant, rows, graph, settings):
@@ -708,14 +711,16 @@ def gain_with(queries, items, relevant, rows, graph, settings):
     return aps(scores, relevant[:, rows]) - aps(queries @ items[rows].T, relevant[:, rows])
 
 
+# %% tags=["extra"]
 def seen_with(name, classes, settings):
-    """The three gains for each query of some classes."""
+    """The gains for each query of some classes."""
     queries, items, relevant, labels = part_of(name, classes)
     for one, query in enumerate(queries):
         own, every = relevant[[one]], np.arange(len(items))
         few = np.setdiff1d(every, np.flatnonzero(own[0])[2:])
         cases = {"as above": (every, queries[:0]), "other queries": (every, np.delete(queries, one, axis=0)), "two relevant": (few, queries[:0])}
         gains = {key: gain_with(query[None], items, own, *case, settings)[0] for key, case in cases.items()}
+        gains["two relevant, k1 = 3"] = gain_with(query[None], items, own, few, queries[:0], settings | {"k1": 3, "k2": 2})[0]
         yield {"set": name, "class": labels[one]} | gains
 
 
@@ -733,9 +738,10 @@ assert interval(change, change.index)[2] < 0 and change.mean() < -0.05
 assert abs((seen["other queries"] - seen["as above"]).mean()) < 0.03
 
 # %% [markdown] tags=["extra"]
-# The other queries change little here, in either direction. What the settings assume matters: on UC Merced, with two
-# relevant images for each query instead of fifteen, the gain is gone. A set of 20 neighbours is then filled by other
-# classes. Re-ranking that is tuned on classes with many images may harm rare ones, and a mean over all queries hides it.
+# The other queries change little here, in either direction. On UC Merced, with two relevant images for each query instead
+# of fifteen, sets of 20 neighbours lose most of the gain or more; sets of 3 are better in this draw, but with other seeds
+# their interval reaches 0. Among the two or three classes of an RSSCN7 database nothing is lost. So look at the rare
+# classes apart: a mean over all queries hides them.
 #
 # ## How exactly do you have to remember? (extra)
 #
@@ -766,8 +772,9 @@ assert ranks.loc[0.2, 0.15] > ranks.loc[0.2, 0.05] + 0.05
 #
 # ## Which vector knows the kind of scene? (extra)
 #
-# Whole pictures are what one vector describes best. Kinds of land seen from the air, and kinds of photographs (flowers),
-# by vectors that ship: each image asks all others; intervals draw classes. None of the networks has met these images.
+# Kinds of land seen from the air, and kinds of photographs (flowers), by vectors that ship: each image asks all others;
+# intervals draw classes. None of the networks has met these images. (`tiny` was distilled from `lite0`, so these two are
+# one method.)
 
 # %% tags=["extra"]
 rows = []
@@ -849,8 +856,8 @@ if drawn_sets is not None:
 # %% [markdown]
 # ## What we learned
 #
-# - A **set** of objects cannot tell a scene from its mirror image, nor can a vector of the whole picture. Triples can.
-# - A relation needs two right names. Measure **stage by stage**.
+# - A **set** of objects cannot tell a scene from its mirror image. Triples can.
+# - A relation needs two right names and two right regions. Measure **each stage alone** as well as the chain.
 # - A vector of the whole picture follows the place, one of the masked object the object. Where the two are correlated, a
 #   good score does not say which was used.
 # - Neighbourhoods are a context, too (extra): re-ranking by them gains, and assumes how many relevant images there are.
@@ -859,7 +866,7 @@ if drawn_sets is not None:
 #
 # <details><summary>1. Why does the search by the set still reach an mAP of about 0.7 when all names are known?</summary>
 #
-# It tells scenes with both objects from others. Only a scene and its mirror image tie.
+# It tells scenes with both objects from others. These tie, in either order; but there are few of them for each query.
 #
 # </details>
 # <details><summary>2. A network finds categories better in the correlated scenes. Does it know objects better?</summary>
