@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from browser import ROOT, Browser, JupyterLab, require_browser, running, write_notebook
+from browser import ROOT, Browser, JupyterLab, require_browser, write_notebook
 
 START = ROOT / "notebooks" / "00_start_here.ipynb"
 SETUP = f"""
@@ -16,6 +16,15 @@ cosine = Retriever(encoders.MeanColor()).fit(images)
 euclidean = Retriever(encoders.MeanColor(), indexes.Exact("euclidean")).fit(images)
 explorer = explore.QueryExplorer({{"cosine": cosine, HOSTILE: euclidean}}, k=6)
 explorer
+"""
+WORDS = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import numpy as np
+from text_samples import NamedColour, plain
+from cbirkit import ImageCollection, Retriever, explore
+images = ImageCollection.from_arrays(plain((250, 0, 0), (0, 250, 0)), ids=["first", "second"])
+explore.QueryExplorer(Retriever(NamedColour(), progress=False).fit(images), k=1)
 """
 
 
@@ -30,6 +39,7 @@ def browser():
 def lab(browser, tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     write_notebook(folder / "explorer.ipynb", [SETUP, "print(explorer.query)"])
+    write_notebook(folder / "words.ipynb", [WORDS])
     with JupyterLab(folder) as lab:
         yield lab
 
@@ -270,25 +280,19 @@ def test_start_here_opens_runs_and_its_explorer_answers(browser, lab):
     notebook.close()
 
 
-def test_words_are_typed_and_searched_for(tmp_path_factory):
-    cell = f"""
-import sys
-sys.path.insert(0, {str(ROOT / "tests")!r})
-import numpy as np
-from text_samples import NamedColour, plain
-from cbirkit import ImageCollection, Retriever, explore
-images = ImageCollection.from_arrays(plain((250, 0, 0), (0, 250, 0)), ids=["first", "second"])
-explore.QueryExplorer(Retriever(NamedColour(), progress=False).fit(images), k=1)
-"""
-    with running(tmp_path_factory.mktemp("notebooks"), [cell], ready=[".cbk-tile img"]) as page:
-        field = page.page.get_by_placeholder("or say what you look for")
-        for words, found in (("something green", "second"), ("red", "first")):
-            field.fill(words)
-            field.press("Enter")
-            page.until(lambda w=words: w in status(page), f"{words} was not searched for")
-            assert shown(page) == [found]
-            assert page.page.locator(".cbk-cropper .cbk-name").inner_text() == words
-        field.fill("no.jpg")
+def test_words_are_typed_and_searched_for(browser, lab):
+    page = browser.open(lab, "words.ipynb")
+    page.run_all(".cbk-tile img")
+    field = page.page.get_by_placeholder("or say what you look for")
+    for words, found in (("something green", "second"), ("red", "first")):
+        field.fill(words)
         field.press("Enter")
-        page.until(lambda: "name of a file" in status(page), "a file's name was not refused")
-        assert page.unnamed(".cbk-explorer") == []
+        page.until(lambda w=words: w in status(page), f"{words} was not searched for")
+        assert shown(page) == [found]
+        assert page.page.locator(".cbk-cropper .cbk-name").inner_text() == words
+    field.fill("no.jpg")
+    field.press("Enter")
+    page.until(lambda: "name of a file" in status(page), "a file's name was not refused")
+    assert page.unnamed(".cbk-explorer") == []
+    assert page.complaints() == [] and page.foreign_requests(lab) == []
+    page.close()
