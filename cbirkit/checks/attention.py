@@ -7,10 +7,8 @@ import numpy as np
 from .running import (
     Verdict,
     call,
-    complaint_of,
     describe,
-    not_a_function,
-    not_attempted,
+    open_answer,
     run_check,
 )
 
@@ -270,18 +268,16 @@ def check_rare_weights(answer):
     >>> check_rare_weights(lambda maps: np.ones((len(maps), *maps.shape[2:]))).status
     'not yet'
     """
-    if not callable(answer):
-        return not_a_function("rare_weights", answer)
     maps, truth = _planted(0)
-    outcome = call(answer, (maps.copy(),), _SECONDS)
-    if isinstance(outcome.error, NotImplementedError):
-        return not_attempted("rare_weights")
-    complaint = _complaint(outcome, truth) or _looks_around(answer, maps, outcome.value)
-    if complaint:
-        return Verdict("rare_weights", "not yet", complaint)
+    fault = partial(_no_weights, truth)
+    weights, ended = open_answer("rare_weights", answer, (maps.copy(),), _SECONDS, fault)
+    if not ended and (told := _looks_around(answer, maps, weights)):
+        ended = Verdict("rare_weights", "not yet", told)
+    if ended:
+        return ended
     distance = np.linalg.norm(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1)
     ours, theirs = (
-        _on_object(np.asarray(outcome.value, float), truth),
+        _on_object(np.asarray(weights, float), truth),
         max(_on_object(distance**power, truth) for power in (6, 12, 24, 48, 96)),
     )
     told = f"{ours:.3f} of your weight lies on the objects, {theirs:.3f} of that of any power of the distance to the mean"
@@ -312,15 +308,13 @@ def _on_object(weights, truth):
     return float(((weights * truth).sum(axis=(1, 2)) / np.where(totals > 0, totals, 1)).mean())
 
 
-def _complaint(outcome, truth):
-    if told := complaint_of(outcome, _SECONDS):
-        return told
+def _no_weights(truth, value):
     try:
-        weights = np.asarray(outcome.value, dtype=float)
+        weights = np.asarray(value, dtype=float)
     except (TypeError, ValueError, RuntimeError):
         weights = np.zeros(0)
     if weights.shape != truth.shape:
-        return f"expected weights of shape {truth.shape}, got {describe(outcome.value)}."
+        return f"expected weights of shape {truth.shape}, got {describe(value)}."
     if not np.isfinite(weights).all() or (weights < 0).any():
         return "weights must be finite and not below 0."
     return ""

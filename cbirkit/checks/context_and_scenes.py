@@ -5,7 +5,7 @@ from itertools import permutations
 
 import numpy as np
 
-from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
+from .running import Verdict, not_a_function, open_answer, run_check
 
 
 def check_between_score(answer):
@@ -240,18 +240,13 @@ def check_better_relation(answer):
     ours, theirs = [], []
     for seed in range(3):
         scenes, truth, queries = _simulated(seed)
-        outcome = call(partial(_asked, answer), (scenes, queries), _SECONDS)
-        if isinstance(outcome.error, NotImplementedError):
-            return not_attempted("better_relation")
-        scores = np.asarray(outcome.value if outcome.error is None else np.nan)
-        complaint = complaint_of(outcome, _SECONDS)
-        if complaint is None and (scores.dtype.kind not in "fiu" or scores.shape != truth.shape):
-            complaint = "give one number for a scene."
-        if complaint is None and np.isnan(scores).any():
-            complaint = "a score is NaN; give minus infinity where there is no pair."
-        if complaint:
-            return Verdict("better_relation", "not yet", complaint)
-        ours.append(_mean_precision(scores.astype(float), truth))
+        given, fault = (scenes, queries), partial(_no_scores, truth.shape)
+        scores, ended = open_answer(
+            "better_relation", partial(_asked, answer), given, _SECONDS, fault
+        )
+        if ended:
+            return ended
+        ours.append(_mean_precision(np.asarray(scores, dtype=float), truth))
         theirs.append(_mean_precision(_asked(_best_pair, scenes, queries), truth))
     ours, theirs = np.mean(ours), np.mean(theirs)
     told = f"your mAP is {ours:.3f}, that of the best pair {theirs:.3f} (mean of three draws)"
@@ -259,6 +254,15 @@ def check_better_relation(answer):
         return Verdict("better_relation", "passed", f"{told}.", 1.0)
     why = f"reach {theirs + _GAIN:.3f}; what does a region's second best name say about its best?"
     return Verdict("better_relation", "not yet", f"{told}: {why}")
+
+
+def _no_scores(shape, value):
+    scores = np.asarray(value)
+    if scores.dtype.kind not in "fiu" or scores.shape != shape:
+        return "give one number for a scene."
+    if np.isnan(scores).any():
+        return "a score is NaN; give minus infinity where there is no pair."
+    return None
 
 
 def _best_pair(names, x, first, second):

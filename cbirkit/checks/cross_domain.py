@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
+from .running import Verdict, open_answer, run_check
 
 _GAIN, _SECONDS = 0.03, 60
 
@@ -225,17 +225,13 @@ def check_better_alignment(answer):
     'not yet'
     """
     name = "better_alignment"
-    if not callable(answer):
-        return not_a_function(name, answer)
     ours, theirs = [], []
     for drawings, photographs, right in _pacs_pairs():
-        outcome = call(answer, (drawings, photographs), _SECONDS)
-        if isinstance(outcome.error, NotImplementedError):
-            return not_attempted(name)
-        complaint = _complaint(outcome, len(drawings), len(photographs))
-        if complaint:
-            return Verdict(name, "not yet", complaint)
-        ours.append(_both_ways(*(np.asarray(side, dtype=float) for side in outcome.value), right))
+        given, fault = (drawings, photographs), partial(_no_sides, len(drawings), len(photographs))
+        sides, ended = open_answer(name, answer, given, _SECONDS, fault)
+        if ended:
+            return ended
+        ours.append(_both_ways(*(np.asarray(side, dtype=float) for side in sides), right))
         centred = (side - side.mean(axis=0) for side in (drawings, photographs))
         theirs.append(_both_ways(*centred, right))
     told = f"your mAP is {np.mean(ours):.3f}, that of per-domain means {np.mean(theirs):.3f}"
@@ -271,13 +267,11 @@ def _mean_precision(scores, right):
     return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
 
 
-def _complaint(outcome, n, m):
-    if told := complaint_of(outcome, _SECONDS):
-        return told
+def _no_sides(n, m, value):
     try:
-        a, b = (np.asarray(side, dtype=float) for side in outcome.value)
+        a, b = (np.asarray(side, dtype=float) for side in value)
     except (TypeError, ValueError, RuntimeError):
-        return f"expected two arrays, of {n} and {m} rows, got {type(outcome.value).__name__}."
+        return f"expected two arrays, of {n} and {m} rows, got {type(value).__name__}."
     if a.ndim != 2 or b.ndim != 2 or (len(a), len(b)) != (n, m) or a.shape[1] != b.shape[1]:
         return f"expected shapes ({n}, e) and ({m}, e), got {a.shape} and {b.shape}."
     if not (np.isfinite(a).all() and np.isfinite(b).all()):

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
+from .running import Verdict, open_answer, run_check
 
 
 def check_sample_coverage(answer):
@@ -205,17 +205,13 @@ def check_keep_samples(answer):
     'not yet'
     """
     name, scores = "keep_samples", []
-    if not callable(answer):
-        return not_a_function(name, answer)
     for seed in range(_DRAWS):
         given, test = _bad_generator(seed)
-        outcome = call(answer, given, _SECONDS)
-        if isinstance(outcome.error, NotImplementedError):
-            return not_attempted(name)
-        complaint = complaint_of(outcome, _SECONDS) or _no_mask(outcome.value, len(given[2]))
-        if complaint:
-            return Verdict(name, "not yet", complaint)
-        kept = np.asarray(outcome.value)
+        fault = partial(_no_mask, len(given[2]))
+        kept, ended = open_answer(name, answer, given, _SECONDS, fault)
+        if ended:
+            return ended
+        kept = np.asarray(kept)
         every, none = np.ones(len(kept), bool), np.zeros(len(kept), bool)
         scores.append([_accuracy(*given, mask, *test) for mask in (kept, none, every)])
     ours, real, both = np.mean(scores, axis=0)
@@ -226,7 +222,7 @@ def check_keep_samples(answer):
     return Verdict(name, "not yet", f"{told}: {why}")
 
 
-def _no_mask(value, n):
+def _no_mask(n, value):
     try:
         mask = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):

@@ -164,6 +164,17 @@ def not_attempted(name):
     return Verdict(name, "not attempted", told)
 
 
+def open_answer(name, answer, given, seconds, fault):
+    """What the answer to an open exercise gives, and the Verdict that ends its check, or None; `fault` tells what is wrong with a value."""
+    if not callable(answer):
+        return None, not_a_function(name, answer)
+    outcome = call(answer, given, seconds)
+    if isinstance(outcome.error, NotImplementedError):
+        return None, not_attempted(name)
+    complaint = complaint_of(outcome, seconds) or fault(outcome.value)
+    return outcome.value, Verdict(name, "not yet", complaint) if complaint else None
+
+
 def complaint_of(outcome, seconds):
     """The sentence on a call that failed, whatever it should have given, or None."""
     if outcome.error is not None:

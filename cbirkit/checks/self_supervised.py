@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
+from .running import Verdict, open_answer, run_check
 
 _GAIN, _SECONDS, _DRAWS = 0.01, 20.0, 3
 
@@ -262,16 +262,12 @@ def check_give_back_colour(answer):
     'not yet'
     """
     name, scores = "give_back_colour", {}
-    if not callable(answer):
-        return not_a_function(name, answer)
     for which, learned, colour, right in _halves():
-        outcome = call(answer, (learned, colour), _SECONDS)
-        if isinstance(outcome.error, NotImplementedError):
-            return not_attempted(name)
-        complaint = complaint_of(outcome, _SECONDS) or _no_embeddings(outcome.value, len(learned))
-        if complaint:
-            return Verdict(name, "not yet", complaint)
-        found = [_mean_precision(rows, right) for rows in (outcome.value, learned, colour)]
+        fault = partial(_no_embeddings, len(learned))
+        both, ended = open_answer(name, answer, (learned, colour), _SECONDS, fault)
+        if ended:
+            return ended
+        found = [_mean_precision(rows, right) for rows in (both, learned, colour)]
         scores.setdefault(which, []).append(found)
     means = {which: np.mean(found, axis=0) for which, found in scores.items()}
     ours = np.mean([mean[0] for mean in means.values()])
@@ -303,7 +299,7 @@ def _halves():
             yield which, learned[half], colour[half], labels[:, None] == labels
 
 
-def _no_embeddings(value, n):
+def _no_embeddings(n, value):
     try:
         rows = np.asarray(value, dtype=float)
     except (TypeError, ValueError, RuntimeError):

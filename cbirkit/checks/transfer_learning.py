@@ -7,10 +7,8 @@ import numpy as np
 from .running import (
     Verdict,
     call,
-    complaint_of,
     describe,
-    not_a_function,
-    not_attempted,
+    open_answer,
     run_check,
 )
 
@@ -275,20 +273,16 @@ def check_better_probe(answer):
     >>> check_better_probe(lambda known, labels, queries: labels[0]).status
     'not yet'
     """
-    if not callable(answer):
-        return not_a_function("better_probe", answer)
     ours, theirs = [], []
     for seed in range(3):
         known, labels, queries, truth, probe = _draw(seed)
-        outcome = call(answer, (known, labels, queries), _SECONDS)
-        if isinstance(outcome.error, NotImplementedError):
-            return not_attempted("better_probe")
-        complaint = _complaint(outcome, truth) or (
-            seed == 0 and _looks_around(answer, known, labels, queries, outcome.value)
-        )
-        if complaint:
-            return Verdict("better_probe", "not yet", complaint)
-        ours.append((np.asarray(outcome.value) == truth).mean())
+        given, fault = (known, labels, queries), partial(_no_labels, truth)
+        got, ended = open_answer("better_probe", answer, given, _SECONDS, fault)
+        if not ended and seed == 0 and (told := _looks_around(answer, *given, got)):
+            ended = Verdict("better_probe", "not yet", told)
+        if ended:
+            return ended
+        ours.append((np.asarray(got) == truth).mean())
         theirs.append(probe)
     return _compared(np.mean(ours), np.mean(theirs))
 
@@ -303,15 +297,12 @@ def _compared(ours, theirs):
     return Verdict("better_probe", "not yet", f"{told}: {why}")
 
 
-def _complaint(outcome, truth):
-    if told := complaint_of(outcome, _SECONDS):
-        return told
-    listed = isinstance(outcome.value, list | tuple) or hasattr(
-        outcome.value, "__array__"
-    )  # a pandas Series has one, too
-    if not listed or np.shape(outcome.value) != truth.shape:
-        return f"expected one label for each of the {len(truth)} queries, got {describe(outcome.value)}."
-    strange = sorted({str(v) for v in outcome.value} - {str(v) for v in truth})
+def _no_labels(truth, value):
+    # a pandas Series has __array__, too
+    listed = isinstance(value, list | tuple) or hasattr(value, "__array__")
+    if not listed or np.shape(value) != truth.shape:
+        return f"expected one label for each of the {len(truth)} queries, got {describe(value)}."
+    strange = sorted({str(v) for v in value} - {str(v) for v in truth})
     return (
         f"{strange[0]!r} is no label: return labels as they are in `labels`." if strange else None
     )

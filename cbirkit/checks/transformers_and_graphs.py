@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, call, complaint_of, not_a_function, not_attempted, run_check
+from .running import Verdict, call, open_answer, run_check
 
 
 def check_max_sim_of_any(answer):
@@ -332,20 +332,16 @@ def check_better_ranking(answer):
     """
     from cbirkit.rerank import Diffusion
 
-    if not callable(answer):
-        return not_a_function("better_ranking", answer)
     ours, theirs = [], []
     for seed in range(3):
         queries, database, relevant = _aerial(seed)
-        outcome = call(answer, (queries, database), _SECONDS)
-        if isinstance(outcome.error, NotImplementedError):
-            return not_attempted("better_ranking")
-        complaint = _complaint(outcome, relevant.shape) or (
-            seed == 0 and _looks_around(answer, queries, database, outcome.value)
-        )
-        if complaint:
-            return Verdict("better_ranking", "not yet", complaint)
-        ours.append(_mean_precision(np.asarray(outcome.value, dtype=float), relevant))
+        given, fault = (queries, database), partial(_no_scores, relevant.shape)
+        scores, ended = open_answer("better_ranking", answer, given, _SECONDS, fault)
+        if not ended and seed == 0 and (told := _looks_around(answer, queries, database, scores)):
+            ended = Verdict("better_ranking", "not yet", told)
+        if ended:
+            return ended
+        ours.append(_mean_precision(np.asarray(scores, dtype=float), relevant))
         theirs.append(_mean_precision(Diffusion().fit(database).scores(queries), relevant))
     told = f"your mAP is {np.mean(ours):.3f}, that of diffusion {np.mean(theirs):.3f} (mean of three draws)"
     if np.mean(ours) >= np.mean(theirs) + _GAIN:
@@ -375,13 +371,11 @@ def _mean_precision(scores, relevant):
     return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
 
 
-def _complaint(outcome, shape):
-    if told := complaint_of(outcome, _SECONDS):
-        return told
+def _no_scores(shape, value):
     try:
-        got = np.asarray(outcome.value, dtype=float)
+        got = np.asarray(value, dtype=float)
     except (TypeError, ValueError, RuntimeError):
-        return f"expected a table of scores of shape {shape}, got {type(outcome.value).__name__}."
+        return f"expected a table of scores of shape {shape}, got {type(value).__name__}."
     if got.shape != shape:
         return f"expected a table of scores of shape {shape}, got shape {got.shape}."
     if np.isnan(got).any():

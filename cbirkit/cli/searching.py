@@ -71,8 +71,8 @@ def search(arguments):
       cbirkit search photos ~/new.png -k 5 --json
       cbirkit search photos ~/new.png --html found.html
 
-    IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself. What names no file, has
-    no slash and does not end like .jpg is taken for words: the encoder lite0 knows them, with pip install "cbirkit[text]".
+    IMAGE is a file anywhere, or the name of one in FOLDER; one of the folder does not find itself. What names no file
+    and does not look like a name (mug_2, x.jpg) is taken for words: the encoder lite0 knows them, with pip install "cbirkit[text]".
     A folder without an index is indexed first.
     """
     page = arguments.html and choices.place_of(arguments.html, "--html FILE")

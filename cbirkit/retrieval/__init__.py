@@ -114,8 +114,8 @@ class Retriever(BaseEstimator):
         Parameters
         ----------
         queries : ImageCollection, id of an indexed image, path, bytes, PIL image, array (h, w, 3), a list of these, or words
-            A string is taken as an id if an indexed image has it, else as a path if there is such a file, or if it holds a slash or
-            ends as the names of files do (``"x.jpg"``); else as words: see `search_words`. Files are called by their path in the
+            A string is taken as an id if an indexed image has it, else as a path if there is such a file, or if it looks
+            like a name (``"x.jpg"``, ``"mug_2"``: `cbirkit.text.is_words`); else as words: see `search_words`. Files are called by their path in the
             ranking, pixels ``"query-0"``, ``"query-1"`` … by their place in the list. Images of a collection that cannot be read are left
             out, which the protocol says; any other one is an error.
         k : int or None
