@@ -27,7 +27,7 @@ BUDGET = {  # part (folders and files of the package): code lines, files
     "learning": (1450, 12),
     "attacks": (400, 6),
     "objects": (680, 6),
-    "explain feedback compress generate text": (900, 6),
+    "explain feedback compress generate labelling text": (900, 6),
     "plots": (580, 6),
     "explore": (2450, 18),
     "cli": (700, 6),
