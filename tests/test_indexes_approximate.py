@@ -158,19 +158,21 @@ def test_the_same_seed_builds_the_same(kind):
     assert (first[1] != other[1]).any()
 
 
-def test_works_beside_packages_that_patch_faiss():
+def test_works_beside_packages_that_patch_faiss(tmp_path):
     code = """
 import numpy as np, torch, faiss.contrib.torch_utils
-from cbirkit.indexes import HNSW, IVF, IVFPQ
+from cbirkit.indexes import HNSW, IVF, IVFPQ, load
 X = np.random.default_rng(0).normal(size=(500, 8))
 for index in (HNSW(), IVF(), IVFPQ()):
     index.fit(X).remove(range(50))
     assert index.kneighbors(X[60:70], 1)[1].ravel().tolist() == list(range(60, 70)), index
     index.kneighbors()
+    index.save(type(index).__name__)
+    loaded = load(type(index).__name__)
+    np.testing.assert_array_equal(loaded.kneighbors(X[:9], 5)[1], index.kneighbors(X[:9], 5)[1])
 """
-    subprocess.run(
-        [sys.executable, "-c", code], check=True
-    )  # the patch stays for the life of a process
+    # a process of its own, since the patch stays for the life of one
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

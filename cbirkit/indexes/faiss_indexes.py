@@ -172,7 +172,8 @@ class IVF(_Faiss):
         lists.train(np.resize(items, (max(n, 256), items.shape[1])))
         lists.add_with_ids(items, self._keys)
         self._structure, self._mapped, self._trained_on = lists, None, n
-        self.centres_ = lists.quantizer.reconstruct_n(0, n_lists)[:, : X.shape[1]]
+        # an array where faiss is patched to give tensors, too
+        self.centres_ = np.asarray(lists.quantizer.reconstruct_n(0, n_lists))[:, : X.shape[1]]
         self._vectors = X if self.rerank else None
 
     def _new(self, n_lists):
