@@ -104,7 +104,14 @@ def test_the_map_by_a_loop():
 
 
 @pytest.mark.parametrize(
-    "name", ["text_map.safetensors", "text_map.csv", "text_captions.csv", "text_sentences.csv"]
+    "name",
+    [
+        "text_map.safetensors",
+        "text_map.csv",
+        "text_captions.csv",
+        "text_sentences.csv",
+        "zero_shot.csv",
+    ],
 )
 def test_what_ships_is_what_is_documented(name):
     known = hashlib.sha256(shipped_file(name).read_bytes()).hexdigest()
