@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import label_curve_runs as from_scratch
 import self_supervised_runs as runs
 
-FILES = ("self_supervised.csv", "self_supervised.safetensors", "self_supervised_vectors.safetensors", "self_supervised_labels.csv")  # fmt: skip
+FILES = ("self_supervised.csv", "self_supervised.safetensors", "self_supervised_vectors.safetensors", "self_supervised_labels.csv", "self_supervised_live.csv")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def table():
 
 def test_every_run_is_there_once_with_every_class(table):
     assert list(table.columns) == [*runs.COLUMNS, "set", "class", "map"]
-    keys = ["run", "seed", "steps", "temperature", "set", "class"]
+    keys = ["run", "seed", "steps", "temperature", "rate", "set", "class"]
     assert not table.duplicated(keys).any() and table["map"].between(0, 1).all()
     short = table[(table["steps"] == runs.SHORT) & table["set"].isin(runs.TESTS)]
     counts = short.groupby("run")["seed"].agg(lambda seeds: sorted(set(seeds)))
@@ -34,12 +34,14 @@ def test_every_run_is_there_once_with_every_class(table):
     assert (short.groupby(["run", "seed", "set"]).size().unstack() == [5, 21]).all(axis=None)
 
 
-def test_the_temperature_that_was_chosen_is_the_best_on_the_sets_that_choose(table):
+def test_the_settings_that_were_chosen_are_the_best_on_the_sets_that_choose(table):
     tried = table[(table["steps"] == runs.SHORT) & table["set"].isin(runs.CHOOSE)]
-    means = tried.groupby(["temperature", "set"])["map"].mean().groupby("temperature").mean()
-    assert set(means.index) == set(runs.TEMPERATURES)
-    chosen = table.loc[table["run"] == "SimCLR", "temperature"].unique()
-    assert list(chosen) == [means.idxmax()]
+    names = ["temperature", "rate"]
+    means = tried.groupby([*names, "set"])["map"].mean().groupby(names).mean()
+    for n, name in enumerate(names):
+        assert {key[n] for key in means.index} == set(runs.TRIED[name])
+    chosen = table.loc[table["run"] == "SimCLR", names].drop_duplicates()
+    assert list(chosen.itertuples(index=False, name=None)) == [means.idxmax()]
 
 
 def test_vectors_and_table_agree(table):

@@ -33,9 +33,9 @@ EVERYTHING = {"crop": (0.2, 1.0), "flip": 0.5, "colour": 0.4, "tint": 0.3, "grey
 NOTHING = {"crop": None, "flip": 0.0, "colour": 0.0, "tint": 0.0, "grey": 0.0}
 COLOURS = ("colour", "tint", "grey")
 LEAVING = {"nothing": (), **{name: (name,) for name in EVERYTHING}, "all colour changes": COLOURS}
-TEMPERATURES, RATE, BATCH = (0.1, 0.2, 0.5), 3e-3, 96
+TRIED, BATCH = {"temperature": (0.1, 0.2, 0.5), "rate": (3e-3, 1e-3, 1e-2)}, 96
 STEPS, SHORT, SEEDS = 1000, 120, (0, 1, 2)
-COLUMNS = ["run", "seed", "steps", "temperature", "loss", "found", "spread", "seconds"]
+COLUMNS = ["run", "seed", "steps", "temperature", "rate", "loss", "found", "spread", "seconds"]
 DATA = Path(__file__).resolve().parents[1] / "data"
 
 
@@ -88,18 +88,18 @@ def by_class_of(name, vectors):
     return each.round(4).to_dict()
 
 
-def trained(left_out, seed, steps, temperature, work):
+def trained(left_out, seed, steps, temperature, rate, work):
     """The network after one run, or what an earlier call kept of it, and a dict of `COLUMNS`."""
-    name = f"without {left_out} {seed} {steps} {temperature}"
+    name = f"without {left_out} {seed} {steps} {temperature} {rate}"
     kept = work / f"{name}.safetensors"
     if not kept.exists():
         began = time.process_time()
         encoder, history = learning.learn_contrastive(
             fresh(seed), photographs(work), steps=steps, augment=Views(LEAVING[left_out]), batch_size=BATCH, temperature=temperature,
-            learning_rate=RATE, random_state=seed, device="cpu", progress=False, checkpoint=work / f"{name}.pt",
+            learning_rate=rate, random_state=seed, device="cpu", progress=False, checkpoint=work / f"{name}.pt",
         )  # fmt: skip
         told = {"run": f"without {left_out}", "seed": seed, "steps": steps}
-        told |= {"temperature": temperature, "seconds": time.process_time() - began}
+        told |= {"temperature": temperature, "rate": rate, "seconds": time.process_time() - began}
         told |= history.table[["loss", "found", "spread"]].iloc[-1].to_dict()
         state = {key: half(value) for key, value in encoder.network.state_dict().items()}
         write_bytes(work / f"{name}.json", json.dumps(told).encode())
@@ -153,6 +153,20 @@ def vectors(encoders_by_name):
     return found
 
 
+def chosen(work):
+    """Temperature and rate that are best on `CHOOSE` after `SHORT` steps, one after the other, seed 0; and the rows of all that were tried."""
+    best, tried = {name: values[0] for name, values in TRIED.items()}, {}
+    for name, values in TRIED.items():
+        means = {}
+        for value in values:
+            key = tuple((best | {name: value}).values())
+            if key not in tried:
+                tried[key] = rows_of(*trained("nothing", 0, SHORT, *key, work), CHOOSE)
+            means[value] = pd.DataFrame(tried[key]).groupby("set")["map"].mean().mean()
+        best[name] = max(means, key=means.get)
+    return tuple(best.values()), [row for rows in tried.values() for row in rows]
+
+
 def run(arguments=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -162,23 +176,20 @@ def run(arguments=None):
     work = options.work
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
-    tried = {t: rows_of(*trained("nothing", 0, SHORT, t, work), CHOOSE) for t in TEMPERATURES}
-    means = {t: pd.DataFrame(rows).groupby("set")["map"].mean().mean() for t, rows in tried.items()}
-    best = max(means, key=means.get)
-    learned, told = trained("nothing", 0, STEPS, best, work)
-    runs = [trained(name, seed, SHORT, best, work) for seed in SEEDS for name in LEAVING]
-    rows = [row for t in TEMPERATURES for row in tried[t]] + baselines()
-    rows += rows_of(learned, told | {"run": "SimCLR"}, TESTS + CHOOSE)
+    best, rows = chosen(work)
+    learned, told = trained("nothing", 0, STEPS, *best, work)
+    runs = [trained(name, seed, SHORT, *best, work) for seed in SEEDS for name in LEAVING]
+    rows += baselines() + rows_of(learned, told | {"run": "SimCLR"}, TESTS + CHOOSE)
     rows += [row for one in runs for row in rows_of(*one)]
     table = pd.DataFrame(rows)[[*COLUMNS, "set", "class", "map"]].round(4)
     text = io.StringIO()
     table.to_csv(text, index=False, lineterminator="\n")
     write_bytes(options.out / "self_supervised.csv", text.getvalue().encode())
-    weights = work / f"without nothing 0 {STEPS} {best}.safetensors"
+    weights = work / f"without nothing 0 {STEPS} {best[0]} {best[1]}.safetensors"
     write_bytes(options.out / "self_supervised.safetensors", weights.read_bytes())
     both = {"SimCLR": learned, "random weights": fresh(0).set_params(size=SEEN)}
     write_bytes(options.out / "self_supervised_vectors.safetensors", save(vectors(both)))
-    seconds = table.groupby(["run", "seed", "steps", "temperature"])["seconds"].first().sum()
+    seconds = table.groupby(COLUMNS[:5])["seconds"].first().sum()
     print(f"{seconds:.0f} seconds of one core in training")
 
 

@@ -4,7 +4,7 @@
 # **Question.** You have thousands of images and no labels. Can a network learn an embedding from them, by a task that
 # it sets itself? What does it learn, and what does it throw away?
 #
-# **Time:** about two and a half minutes to run on two cores, offline; 90 minutes to work through. **Before
+# **Time:** about two and a half minutes on two cores, offline; 90 minutes to work through. **Before
 # this:** [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 07](07_metric_learning.ipynb) for losses on pairs.
 #
 # <!-- links:start -->
@@ -44,13 +44,12 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# The images are close-ups of the rendered objects of [notebook 03](03_cnn_features.ipynb). From 37
-# categories the network gets them **without labels**. Twelve other categories are for validation, fifteen more
-# for the test.
+# The images are close-ups of the rendered objects of [notebook 03](03_cnn_features.ipynb): 37 categories to learn from,
+# **without labels**, twelve others for validation, fifteen more for the test.
 #
 # The network sets itself a task: change each image twice, at random, and **find the two copies of one image
-# among the copies of many**. A crop keeps 20 to 100 % of the area, half of the copies are mirrored, `colour` multiplies brightness,
-# contrast and saturation by 0.6 to 1.4, `tint` each channel by its own 0.7 to 1.3, one copy in five is grey.
+# among the copies of many**. A copy is a crop of 20 to 100 % of the area; half are mirrored, a fifth grey; `colour` changes
+# brightness, contrast and saturation by up to 40 %, `tint` each channel by up to 30 %.
 
 # %%
 world = datasets.load_tabletop()
@@ -83,9 +82,9 @@ for line, images, name in zip(axes, rows, ("image", "first view", "second view")
 plots.show(plots.describe(fig, f"{len(large)} objects, and two changed copies of each: crops, flips, other colours, some grey."))
 
 # %% [markdown]
-# **Predict.** Four embeddings search the new categories: this network with random weights, a colour
-# histogram, the network after a minute of this task, and `lite0`, which learned from a million labelled photographs. Who finds *the
-# same object* from another side? Who *another object of its category*?
+# **Predict.** Four embeddings search the new categories: the network with random weights, the same after a minute of
+# this task, a colour histogram, and `lite0`, which learned from a million labelled photographs. Which finds *the
+# same object* from another side? Which *another object of its category*?
 #
 # ## Background
 #
@@ -103,8 +102,8 @@ plots.show(plots.pipeline([[*start, "backbone:\nh", "projection:\nz"] for start 
 #
 # $$\ell_i = -\log \frac{\exp\big(z_i \cdot z_{p(i)} / \tau\big)}{\sum_{j \ne i} \exp\big(z_i \cdot z_j / \tau\big)}$$
 #
-# Of all $2n - 1$ others, which is my partner? The rest are **negatives**, even another
-# picture of the same object, a **false negative**.
+# Of all $2n - 1$ others, which is my partner? The rest are **negatives**; another picture of the same object is a
+# **false negative**.
 #
 # ## Build it
 
@@ -124,8 +123,8 @@ assert torch.isclose(ours, of_library) and torch.isclose(ours, learning.nt_xent(
 
 # %% [markdown]
 # Five blocks of convolution, from random weights, learn at 32 pixels, in three parts with falling
-# learning rates. After each part we look at the validation categories, *with*
-# their labels: the loss does not say whether the embedding is of any use. (Rate and temperature were not tuned here.)
+# rates. After each we look at the validation categories, *with*
+# their labels: the loss does not say whether the embedding is of use.
 
 # %%
 random_weights = Deep("conv5", weights=None, size=64, device="cpu", random_state=SEED)
@@ -209,14 +208,29 @@ train_part(2, rate=1e-3)
 # %% tags=["claim"]
 print("validation mAP after 0, 120, 240 and 360 steps:", ", ".join(f"{score:.3f}" for score in judged))
 assert losses_seen[-1] < losses_seen[0] - 0.5
-assert judged[-1] > judged[0] + 0.01
+assert judged[-1] > judged[0] + 0.005
+
+# %% [markdown] tags=["extra"]
+# ### Would another rate or temperature do better? (extra)
+#
+# `tools/self_supervised_live.py` trained this network again with other rates (of the first part; the others are two thirds
+# and one third of it) and temperatures, one seed. The test categories were not looked at:
+
+# %% tags=["record", "extra"]
+live = pd.read_csv(datasets.shipped_file("self_supervised_live.csv")).set_index(["rate", "temperature"])
+used = live.loc[(3e-3, 0.2), "after"]
+assert live["after"].max() - used < 0.005 and (live["after"] > live["before"] + 0.015).all()
+live[["before", "after"]].rename(columns=lambda when: f"validation mAP {when}").round(3)
+
+# %% [markdown] tags=["extra"]
+# All five settings gain. None is ahead of the one used here (rate 0.003, temperature 0.2) by more than other seeds of it differ (see
+# `docs/claims.md`), so it stays.
 
 # %% [markdown]
 # ## Measure it: what was learned?
 #
-# **By object**, the right answers are other views
-# of the query's object. **By category**, they are other objects of its category; other views of the object
-# are junk. Only `lite0` ever saw labels; it gets 96 pixels.
+# **By object**, right answers are other views of the query's object. **By category**, they are other objects of its
+# category, and other views of the object are junk. Only `lite0` saw labels; it gets 96 pixels.
 
 # %%
 learned = encoder_now(network)
@@ -248,17 +262,17 @@ assert by_object.loc["colour histogram", "low"] > 0
 assert max(found.loc["lite0 (ImageNet's labels)", "high"] for found in results.values()) < -0.1
 
 # %% [markdown]
-# By category SimCLR is ahead of colour and of its own random weights: from images alone it has learned
-# something that holds for categories it never met. By object, where the interval contains 0,
-# no gain over random weights can be claimed. (One training; `docs/claims.md` has two more seeds.)
+# By category SimCLR is ahead of colour and of its own random weights: images alone taught it something that holds for
+# new categories. By object, where the interval contains 0, no gain over random weights can be claimed. (`docs/claims.md`
+# has two more seeds.)
 #
-# It is **far** behind `lite0`, which is larger, and saw a thousand times as many images, and labels. (At scale, self-supervised
+# It is **far** behind `lite0`, a larger network that saw a thousand times as many images, with labels. (At scale, self-supervised
 # networks come level: DINOv2, Oquab et al. 2024, [arXiv:2304.07193](https://arxiv.org/abs/2304.07193).)
 
 # %% [markdown]
 # ## Collapse, and how to live without negatives
 #
-# Pulling the two views of an image together has a cheap solution: give *every* image the same
+# The two views of an image agree most cheaply when *every* image has the same
 # vector. NT-Xent forbids it by pushing all others apart. **SimSiam** (Chen and He
 # 2021, *CVPR*, [arXiv:2011.10566](https://arxiv.org/abs/2011.10566)) has no negatives. It adds
 # a **predictor**, a small network that guesses the other view's $z$ from this view's, and a **stop-gradient**:
@@ -316,14 +330,14 @@ assert ends["both"]["deviation"] > 0.35 and max(end["deviation"] for end in coll
 assert max(end["loss"] for end in collapsed) < ends["both"]["loss"] - 0.05
 
 # %% [markdown]
-# The two collapsed runs have the *better* loss, all but −1: every view agrees with its partner, since all views are alike.
-# So **without negatives, never judge a training by its loss**; watch the deviation, or the effective
+# The two collapsed runs have the *better* loss, all but −1, since all views are alike.
+# **Without negatives, never judge a training by its loss**: watch the deviation, or the effective
 # rank of Exercise 1.
 #
 # ## Real photographs: what an augmentation teaches
 #
 # In our longer run, `tools/self_supervised_runs.py` trained the same network on 5,602 photographs
-# without labels: 1,000 steps, one seed; temperature chosen on other sets after 120 steps, rate not tuned.
+# without labels: 1,000 steps, one seed; two other sets chose temperature and rate, after 120 steps.
 # The test is flowers, and land use seen from the air (UC Merced), from sources that none of the photographs has. Intervals draw classes.
 
 # %%
@@ -355,13 +369,13 @@ pd.Series(table).unstack([0, 1])
 # %% [markdown]
 # Aerial images gain. **On flowers the network is no better than its own random weights, and behind the colour
 # histogram.** (With five classes, the interval is rough.) Did it learn to ignore colour?
-# An augmentation says: *this* does not matter. In the longer run each was left out in turn, three seeds,
-# 120 steps; the control leaves out nothing.
+# We left out each augmentation in turn: 120 steps, three seeds; the control leaves out nothing.
 
 # %%
-temperature = record.loc[record["run"] == "SimCLR", "temperature"].iloc[0]
-short = record[(record["steps"] == 120) & (record["temperature"] == temperature)]
-short = short.replace({"without nothing": "nothing left out (control)", "without colour": "without brightness, contrast, saturation"})
+settings = record.loc[record["run"] == "SimCLR", ["temperature", "rate"]].iloc[0]
+tuned = record[(record[["temperature", "rate"]] == settings).all(axis=1)]
+renamed = {"without nothing": "nothing left out (control)", "without colour": "without brightness, contrast, saturation"}
+short = tuned[tuned["steps"] == 120].replace(renamed)
 by_seed = short.groupby(["run", "set", "seed"], sort=False)["map"].mean().reset_index()  # mean over classes
 
 # %%
@@ -388,26 +402,34 @@ partners = short[short["set"] == "flowers"].groupby("run")["found"].mean()
 assert partners["without crop"] > 0.95 and partners["nothing left out (control)"] < 0.5
 
 # %% [markdown]
-# For aerial images the crop teaches most. Without it both copies have the same layout, and nearly all
-# partners are found. Of the colour changes it is the **tint**
-# that costs flowers; leaving out all of them costs aerial images.
-# So somebody has to say what the task is: that is the supervision that remains.
-# (All variants were looked at on the test: to choose one, take other images.)
+# For aerial images the crop teaches most: without it both copies have the same layout, and nearly all
+# partners are found. Among the colour changes, the **tint** costs flowers; leaving out all of them costs aerial images.
+# Somebody has to say what the task is: this supervision remains.
+# (To choose among variants, take other images than the test.)
 
 # %% [markdown] tags=["extra"]
-# ### Do more steps help? (extra)
+# ### More seeds, and more steps (extra)
 #
-# The same run after 120 and after 1,000 steps (one seed):
+# The long run has one seed. The control of the runs above has three, each against the random weights that it started from; below, the
+# same run after 120 and after 1,000 steps, one seed:
+
+# %% tags=["record", "extra"]
+started = record[record["run"] == "random weights"].groupby(["set", "seed"])["map"].mean()
+learned_there = (wide["nothing left out (control)"] - started).round(3)
+print({which: learned_there.loc[which].tolist() for which in TESTS})
+assert (learned_there["ucmerced"] > 0.04).all() and (learned_there["flowers"] < 0).all()
 
 # %% tags=["extra"]
-same = record[record["run"].isin(["without nothing", "SimCLR"]) & (record["seed"] == 0) & (record["temperature"] == temperature)]
+same = tuned[tuned["run"].isin(["without nothing", "SimCLR"]) & (tuned["seed"] == 0)]
 steps_table = same.pivot_table(index="set", columns="steps", values="map")
 steps_table.loc["(training loss)"] = same.groupby("steps")["loss"].first()
 steps_table.round(3)
 
 # %% [markdown] tags=["extra"]
-# Two sets gain. Satellite, which helped to choose the temperature, loses, though the loss falls; the change of flowers is
-# within the range of the three seeds above.
+# With every seed UC Merced gains and flowers lose. More steps help two sets; satellite, which helped to choose temperature and rate,
+# loses, though the loss falls; the change of flowers is within the range of the three seeds. **Not tuned:** temperature and
+# rate were chosen after 120 steps, with one seed, and not again at 1,000, where others may suit better. So the long run may
+# understate what this network can learn, and "no better than random weights on flowers" is shown for these settings only.
 #
 # ### What does the search see of a collapse? (extra)
 
@@ -436,8 +458,8 @@ pd.DataFrame(by_run).T.round(3)
 # You label $k$ images of each class. A **linear probe**, a linear classifier on frozen embeddings, learns from them and
 # names the others: half of each class is for labels, the other half tests; five draws of the labels. The
 # strength of the probe's regularisation is chosen on the *other* set. The control is no pre-training at all: in our longer run
-# (`tools/label_curve_runs.py`) all of the same network was trained **from scratch** on the same $k$ labels, three draws; rate, steps and
-# augmentation were chosen for it on two other sets. `lite0` was shown 224 pixels, the small network 64.
+# (`tools/label_curve_runs.py`) all of the same network was trained **from scratch** on $k$ labels, the first three of these draws with
+# SEED 0; rate, steps and augmentation were chosen for it on two other sets. `lite0` was shown 224 pixels, the small network 64.
 
 # %% tags=["extra"]
 def embeddings_of(which):
@@ -511,7 +533,7 @@ for which in TESTS:
 # %% [markdown] tags=["extra"]
 # As in the search: labels are saved where the augmentations suit the task, against colour, random weights and training from scratch. On
 # flowers none are saved: even from scratch the network does better, perhaps since it may use colour. (The probe leaves the network frozen; fine-tuning
-# it was not tried.) Against `lite0` none are saved at all: with a single label per class it does about as well as the others with
+# it, the usual next step, was not tried: what it would add is not known here.) Against `lite0` none are saved at all: with a single label per class it does about as well as the others with
 # ten. That is a larger network, larger pictures and a million labels together; which of them does it, this table
 # cannot say.
 
@@ -574,15 +596,13 @@ pd.DataFrame(rounds, index=pd.Index(range(len(rounds)), name="rounds")).round(3)
 # %% [markdown]
 # ## Try it
 #
-# Which of the wrong results share a colour with the query, which a shape, which a background? Shown first, and below as a picture, is the
-# query of median average precision.
+# Which wrong results share a colour with the query, which a shape, which a background? The first query has the median average precision.
 
 # %%
 ranking, truth = search_with(vectors["SimCLR"], queries, database)
-each = evaluate(ranking, truth, metrics=["map"], groups=queries.labels, n_bootstrap=0).per_query["map"]
-middle = each.sort_values(kind="stable").index[len(each) // 2]
-retriever = Retriever(learned, progress=False).fit(database)
-explorer = explore.QueryExplorer(retriever, queries=queries, query=middle, k=12, relevance=truth)
+each = evaluate(ranking, truth, metrics=["map"], groups=queries.labels, n_bootstrap=0).per_query["map"].sort_values(kind="stable")
+by_simclr = Retriever(learned, progress=False).fit(database)
+explorer = explore.QueryExplorer(by_simclr, queries=queries, query=each.index[len(each) // 2], k=12, relevance=truth)
 explorer
 
 # %%
@@ -592,9 +612,9 @@ plots.show(explorer.static(), dpi=64)
 # ## Exercise 1 ★ in how many dimensions does it live?
 #
 # The deviation misses a **dimensional collapse**, where embeddings fill a line or a plane. **RankMe** (Garrido et al. 2023, *ICML*, [arXiv:2210.02885](https://arxiv.org/abs/2210.02885))
-# measures it without labels: of the singular values $\sigma_k$ of the embeddings $(n, d)$, scaled to sum 1,
-# $p_k = \sigma_k / \sum_l \sigma_l$, take the exponential of the entropy, $\exp(-\sum_k p_k \log p_k)$. Here $0 \log 0$
-# counts as 0, and embeddings that are all zero have rank 0. Do not subtract the mean.
+# measures it without labels: scale the singular values $\sigma_k$ of the embeddings $(n, d)$ to sum 1,
+# $p_k = \sigma_k / \sum_l \sigma_l$, and take the exponential of their entropy, $\exp(-\sum_k p_k \log p_k)$. Here $0 \log 0$
+# counts as 0; embeddings that are all zero have rank 0. Do not subtract the mean.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -641,12 +661,12 @@ if None not in ranks.values():
 # %% [markdown]
 # ## Exercise 2 ★★ false negatives
 #
-# Suppose you *know* that some pairs of views show one object: frames of one video, say. They are not to be pushed apart, nor
-# pulled together. Write NT-Xent in NumPy, with those pairs left out of the denominator.
+# Suppose you *know* that some pairs of views show one object (frames of a video, say), and want to leave them out
+# of the denominator. Write this NT-Xent in NumPy.
 #
 # `similarities` (m, m) are of m views, `partner` (m,) says where the other view of each is (not always half a batch away),
-# `known` (m, m) is True where two views show the same object. The view itself is never in the denominator. Its partner
-# always is, even where `known` marks it. Return the mean over the views, without overflow at a low
+# `known` (m, m) is True where two views show the same object. The view itself is never in the denominator, its partner
+# always, even where `known` marks it. Return the mean over the views, without overflow at a low
 # `temperature`.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -726,8 +746,8 @@ if None not in lines["copies known"]:
 # ## Exercise 3 ★★★ open: give back the colour
 #
 # You get two embeddings of the same images: `learned` (n, 96) of the longer run, which ignores colour, and `colour` (n, d),
-# histograms. Return *one*, for the search by cosine. The check takes halves of flowers and of UC
-# Merced, three draws: the mean mAP of both must be 0.01 above an oracle that takes the better embedding for each set.
+# histograms. Return *one*, for the search by cosine. The check takes halves of flowers and UC
+# Merced, three draws: the mean mAP of both must be 0.01 above that of the better embedding for each set.
 # **Predict**: will one rule do for both? **Choose** settings on one set, look at the other once, **defend** them
 # by the intervals.
 #
@@ -786,9 +806,8 @@ plots.show(plots.describe(fig, "mAP with intervals of SimCLR, colour and both to
 #
 # - Changed copies of an image are enough to train an embedding. What the changes vary, it learns to ignore: flowers lose by the tint
 #   that aerial images gain from. **Choose augmentations for the search you want.**
-# - Negatives prevent collapse; so do a predictor and a stop-gradient together. Without negatives the loss is no measure of success: watch
-#   the effective rank, and keep a few labels to validate with.
-# - Random weights as a control say what was learned, a colour histogram whether that was worth it.
+# - Negatives prevent collapse; so do a predictor and a stop-gradient together. Keep a few labels to validate with.
+# - Random weights as a control say what was learned, a colour histogram whether it was worth it.
 #
 # ### Check yourself
 #
@@ -804,7 +823,7 @@ plots.show(plots.describe(fig, "mAP with intervals of SimCLR, colour and both to
 # </details>
 # <details><summary>3. Should you search with h, or with z?</summary>
 #
-# z ignores what the augmentations change; h still holds more of it. Try both on validation images.
+# z ignores what the augmentations change; h holds more of it. Try both on validation images.
 #
 # </details>
 # <details><summary>4. A network is good on flowers, and was pretrained without labels on photographs with flowers. What do you ask?</summary>
@@ -828,7 +847,8 @@ plots.show(plots.describe(fig, "mAP with intervals of SimCLR, colour and both to
 # used 4,096) or a queue of old embeddings (MoCo: He et al. 2020, [arXiv:1911.05722](https://arxiv.org/abs/1911.05722)).
 # Photographs found on the web hold near-copies, which are negatives of each other: remove them first ([notebook
 # 24](24_your_own_dataset.ipynb)). Begin with a network that somebody
-# trained so (DINOv2), and go on from there on your own images with `learning.learn_contrastive`, or with the library *lightly*.
+# trained so (DINOv2; that of our longer run is `Deep("conv5", str(datasets.shipped_file("self_supervised.safetensors")), size=64)`),
+# and go on from there on your own images with `learning.learn_contrastive`, or with the library *lightly*.
 #
 # ### Further reading
 #

@@ -38,8 +38,8 @@ STEPS = (100, 500, 2000)
 # ## The goal
 #
 # The pictures are scikit-learn's 1,797 handwritten digits, of 8 × 8 grey pixels: a network learns to draw them in seconds.
-# Thirteen people wrote them, one after the other, in 14 runs (one person seems to have two). Seven runs train the generator, but for a fifth of their digits, which are **held
-# out**. Five runs, **new people**, are the test. Two are for settings.
+# Thirteen people wrote them in 14 runs (one seems to have two). Seven runs train the generator, except for a fifth of
+# their digits, which is **held out**. Five, **new people**, are the test; two are for settings.
 
 # %%
 STARTS = (130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667)
@@ -56,8 +56,8 @@ validation, new_people = np.flatnonzero(run_of < 2), np.flatnonzero(np.isin(run_
 print(f"{len(train)} train, {len(held_out)} are held out, {len(new_people)} are of new people")
 
 # %% [markdown]
-# **Predict:** which row of each pair is generated (by the generator that ships with the course)?
-# And will such pictures help a search engine that has five labels per class?
+# **Predict:** which row of each pair is generated (by a generator that ships with the course)?
+# Will such pictures help a search engine that has five labels per class?
 
 # %%
 def strip(rows, columns=10):
@@ -161,7 +161,7 @@ draw(axes[3], pixels[train][show], "real")
 plots.show(plots.describe(fig, "Ten samples of each digit, three ages of the GAN; real digits."))
 
 # %% [markdown]
-# Look along a row: early in training, all samples of a class are one picture. That is **mode collapse**: of the
+# Look along a row: at first, all samples of a class are one picture. That is **mode collapse**: of the
 # many ways to write a digit (the *modes* of its distribution), the generator makes one.
 #
 # ## Measure it: good and varied?
@@ -170,7 +170,7 @@ plots.show(plots.describe(fig, "Ten samples of each digit, three ages of the GAN
 # fraction of the samples in at least one ball. With the roles swapped it is **recall**: the fraction of the real
 # pictures in a ball around a sample (Kynkäänniemi et al. 2019, *NeurIPS*,
 # [arXiv:1904.06991](https://arxiv.org/abs/1904.06991)). The features are 12
-# principal components, learned from the two runs for settings; photographs need a trained network.
+# principal components of the two runs for settings; photographs need a trained network.
 
 # %%
 project = PCA(12, random_state=0).fit(pixels[validation]).transform
@@ -278,8 +278,8 @@ assert fair["blends of two training digits"] > 0.6
 
 # %% [markdown]
 # Planted copies are found, though a tenth of them hardly moves the score, which is a mean.
-# **The longer the GAN trains, the nearer its samples come to the training digits**, in the end nearer than held-out
-# digits of the same people. That need not be copying: blends of two training digits (seven to three) score high as well.
+# **The longer the GAN trains, the nearer its samples come to the training digits**, in the end nearer than
+# held-out digits are. That need not be copying: blends of two training digits score high as well.
 #
 # The second column has the wrong control. Against **new people** every generator looks more like a copier: it draws like the
 # people it knows.
@@ -355,11 +355,11 @@ assert (by.loc["generated alone, all augmented", "high"] < -0.01).all()
 
 # %% [markdown]
 # **A null result, for this GAN.** Plain augmentation gains where labels are few. Generated pictures alone lose at every $k$.
-# Beside real ones they cost a little where all labels are there. At 5 and 10 labels it is undecided whether they help or
-# harm: the mean change is under 0.01, and no interval reaches what augmentation gives at 5. (Intervals draw people, not
+# Beside real ones they cost a little at all labels. At 5 and 10 labels it is undecided whether they
+# help: the mean change is under 0.01, and no interval reaches what augmentation gives at 5. (Intervals draw people, not
 # labels or weights.)
 #
-# Why? Look at the generators: recall of the held-out digits, and the copying score.
+# Why? The generators' recall of held-out digits, and their copying score:
 
 # %%
 made_by = runs[runs["trained on"] == "generator"].groupby("k")
@@ -370,7 +370,7 @@ made_by.round(2)
 assert made_by.loc[[5, 10], "copying"].min() > 0.9 and made_by.loc[[5, 10], "recall"].max() < 0.5
 
 # %% [markdown]
-# From few labels the samples are almost copies, and miss most held-out digits of the same people.
+# From few labels the samples are almost copies, and miss most held-out digits.
 
 # %% [markdown] tags=["extra"]
 # ## A misleading gain: what else the generator saw (extra)
@@ -435,7 +435,7 @@ assert order.loc["generated, against oversampled more, augmented", "high"] < 0.0
 # ## Try it
 #
 # Pick a generated digit: is a training digit too near? Click a
-# result: how near are real digits to one another? Below, the same view as a picture.
+# result: how near are real digits to one another?
 
 # %%
 def as_images(rows, names, ids):
@@ -562,8 +562,7 @@ def solution_sample_coverage(real, samples, k):
 checks.check_sample_coverage(solution_sample_coverage)
 
 # %% [markdown]
-# With your own function (until it is written, the solution's): at 2,000 steps coverage lies
-# above the control. What may that mean?
+# With your function (or the solution's): at 2,000 steps coverage lies above the control. What may that mean?
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
@@ -586,7 +585,7 @@ plots.show(plots.describe(ax, "Coverage against k: three ages of the GAN, and he
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Each picture becomes one number. Compare every number of one list with every number of the other.
+# Each picture becomes one number. Compare all numbers of one list with all of the other.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -616,7 +615,7 @@ def solution_copying_score(train, held_out, samples):
 checks.check_copying_score(solution_copying_score)
 
 # %% [markdown]
-# With your own function (or the solution's): a mean could hide a generator that copies one class.
+# With your function (or the solution's): a mean could hide a generator that copies one class.
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
@@ -640,7 +639,7 @@ plots.show(plots.describe(ax, "Copying score of each digit: two ages of the GAN,
 # You have five real digits per class, and 300 samples of a bad generator with the labels they were made for: nearly
 # a third have a random label, nearly a third are mixed half and half with another digit. Return which to keep. The nearest
 # neighbour among the real digits and what you keep has to name other people's digits better, by 0.02, than the real
-# ones alone and than everything (mean of four draws). **Predict**: few samples that are surely right, or many?
+# ones alone and than everything (mean of four draws). **Predict**: a few that are surely right, or many?
 # **Defend** your rule with the picture below.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -674,9 +673,9 @@ def solution_keep_samples(real, labels, samples, sample_labels):
 checks.check_keep_samples(solution_keep_samples)
 
 # %% [markdown]
-# With your own function (or the solution's), on a true GAN that learned from five digits per class: the gain of each new
-# person over the 50 real digits alone. (Its samples are near-copies: a rule
-# that trusts labels keeps nearly all.)
+# With your function (or the solution's), on a true GAN that learned from five digits per class: the gain of each new
+# person over the 50 real digits alone. (Its samples are near-copies: a
+# rule that trusts labels keeps nearly all.)
 
 # %%
 few = np.concatenate([train[labels[train] == c][:5] for c in range(10)])
@@ -710,7 +709,7 @@ plots.show(plots.describe(ax, "Gain in accuracy of five new people, two choices 
 # - A **copying test** needs planted copies, and a control drawn like the training pictures.
 # - A generator contains no information beyond its training pictures. On the same labels a plain GAN gave less than plain
 #   augmentation.
-# - A gain may come from what else the generator saw, or from how often a class is drawn: see the extra sections.
+# - A gain may come from what else the generator saw, or from how often a class is drawn (extra sections).
 #
 # ### Check yourself
 #
