@@ -16,6 +16,7 @@ the rows beside them have the same.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -84,12 +85,13 @@ def embed(sources, parts, rate, strength, seed, balanced):
     )
     torch.manual_seed(seed)
     network = torch.nn.Sequential(
-        torch.nn.Linear(64, 128),
+        torch.nn.Linear(sources[0][0].shape[1], 128),
         torch.nn.BatchNorm1d(128),
         torch.nn.ReLU(),
         torch.nn.Linear(128, 64),
     )
-    loss = NormalizedSoftmaxLoss(10, 64, temperature=0.1)
+    n_classes = max(int(y.max()) for _, y in sources) + 1
+    loss = NormalizedSoftmaxLoss(n_classes, 64, temperature=0.1)
     adam = torch.optim.Adam([*network.parameters(), *loss.parameters()], rate, fused=True)
     sources = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in sources]
     weights = [
@@ -105,7 +107,8 @@ def embed(sources, parts, rate, strength, seed, balanced):
             torch.cat([source[n][r] for source, r in zip(sources, rows, strict=True)])
             for n in (0, 1)
         )
-        x = change(x.view(-1, 1, 8, 8)).flatten(1) if strength else x
+        side = math.isqrt(x.shape[1])
+        x = change(x.view(-1, 1, side, side)).flatten(1) if strength else x
         adam.zero_grad()
         loss(network(x), y).backward()
         adam.step()
