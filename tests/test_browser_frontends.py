@@ -8,7 +8,7 @@ from browser import ROOT, running
 from page_looks import faults
 
 SETUP = f"""
-import sys
+import sys, tempfile
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import numpy as np
 from explore_samples import painted
@@ -29,8 +29,11 @@ CELLS = {
     "EmbeddingMap": "seen = explore.EmbeddingMap(images, retriever.embeddings, method=positions, k=4)\nseen",
     "CollectionExplorer": "looked = explore.CollectionExplorer(images, page_size=12).wait()\nlooked",
     "WhyExplorer": "why = explore.WhyExplorer(Retriever(squashed, progress=False).fit(patterned()), k=4)\nwhy",
+    "FeedbackExplorer": "marked = explore.FeedbackExplorer(retriever, k=6)\nmarked",
+    "LabelExplorer": "file = tempfile.mkdtemp() + '/labels.csv'\n"
+    "named = explore.LabelExplorer(images, retriever.embeddings, file, classes=['red', 'blue'])\nnamed",
 }
-AGAIN = "display(query, metric, attack, objects, seen, looked, why)"
+AGAIN = "display(query, metric, attack, objects, seen, looked, why, marked, named)"
 EXPLORERS = tuple(CELLS)
 CLICKED = {
     "QueryExplorer": ".cbk-lists .cbk-tile:last-child",
@@ -40,6 +43,8 @@ CLICKED = {
     "EmbeddingMap": ".cbk-map-top",  # a click in its middle
     "CollectionExplorer": ".cbk-sheet .cbk-tile:nth-child(3)",
     "WhyExplorer": ".cbk-picker .cbk-tile:nth-child(3)",
+    "FeedbackExplorer": ".cbk-lists .cbk-tile:nth-child(3)",
+    "LabelExplorer": ".cbk-choices button",
 }
 KEYS = {  # where Tab leads, and what is pressed there
     "QueryExplorer": (".cbk-lists .cbk-tile", ("ArrowRight", "Enter")),
@@ -49,6 +54,8 @@ KEYS = {  # where Tab leads, and what is pressed there
     "EmbeddingMap": (".cbk-map-top", ("ArrowLeft", "ArrowLeft", "Enter")),
     "CollectionExplorer": (".cbk-sheet .cbk-tile", ("ArrowRight", "Enter")),
     "WhyExplorer": (".cbk-picker .cbk-tile", ("ArrowRight", "Enter")),
+    "FeedbackExplorer": (".cbk-lists .cbk-tile", ("ArrowRight", "n")),
+    "LabelExplorer": (".cbk-panel .cbk-tile", ("2",)),
 }
 READY = (
     ".cbk-lists .cbk-tile img[src^=blob]",

@@ -16,7 +16,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 BUDGET = {  # part (folders and files of the package): code lines, files
     "images": (450, 5),
     "metrics ranking evaluation": (1300, 10),
-    "datasets": (1250, 10),  # without what is fetched
+    "datasets": (1120, 10),  # without what is fetched; 130 of its 1,250 went to explore, for two explorers more
     "datasets/fetch": (900, 11),
     "encoders": (950, 9),
     "nets": (900, 10),
@@ -29,7 +29,7 @@ BUDGET = {  # part (folders and files of the package): code lines, files
     "objects": (680, 6),
     "explain feedback compress generate labelling text": (900, 6),
     "plots": (580, 6),
-    "explore": (2450, 18),
+    "explore": (2580, 18),  # 2,450 and 130 of datasets
     "cli": (700, 6),
     "checks": (4800, 28),
 }

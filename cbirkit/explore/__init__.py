@@ -9,7 +9,8 @@ import re
 from cbirkit._optional import require
 
 _EXPLORERS = ["AttackLab", "CollectionExplorer", "EmbeddingMap", "MetricLab", "ObjectExplorer"]
-_EXPLORERS += ["LayoutExplorer", "QueryExplorer", "SketchExplorer", "WhyExplorer"]
+_EXPLORERS += ["FeedbackExplorer", "LabelExplorer", "LayoutExplorer", "QueryExplorer"]
+_EXPLORERS += ["SketchExplorer", "WhyExplorer"]
 _MAPS = ("MapQuality", "map_quality", "project")
 # public name: the module it lives in, seen from here; an explorer's is called as it is
 _HOMES = {name: re.sub("(?=[A-Z])", "_", name).lower() for name in _EXPLORERS}

@@ -183,9 +183,6 @@ class AttackLab(QueryPage):
         self._status.say(f"{self._heading()} {self.shown.words}")
         return self.shown
 
-    def __repr__(self):
-        return f"AttackLab({', '.join(self._retrievers)}; {self._heading()})"
-
     # ------------------------------------------------------------------ attacking and showing
 
     def _attacked(self, query, target, aim, epsilon, steps):

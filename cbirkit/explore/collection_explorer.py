@@ -178,10 +178,6 @@ class CollectionExplorer(Linked):
         self._stopped = True
         super().close()
 
-    def __repr__(self):
-        where = f"{self.view}, page {self.page} of {self.n_pages}"
-        return f"CollectionExplorer({self.images.name!r}, {len(self.images):,} images, {where})"
-
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self):

@@ -233,9 +233,6 @@ class EmbeddingMap(Linked):
         self._near.show([], heading="", summary="")
         self._arrange_lists()
 
-    def __repr__(self):
-        return f"EmbeddingMap({len(self.images):,} images, {self.method}, coloured by {self.colour_by})"
-
     # ------------------------------------------------------------------ what it is made of
 
     def _make_parts(self, method, colour_by):

@@ -6,7 +6,7 @@ from base64 import b64encode
 from threading import Thread
 
 import numpy as np
-from ipywidgets import VBox
+from ipywidgets import Box, VBox
 
 from cbirkit.encoders.base import check_number
 from cbirkit.images import ImageCollection
@@ -29,6 +29,9 @@ class Explorer(Controls, VBox):
         super().__init__(parts)
         self.add_class("cbk-explorer")
 
+    def __repr__(self):
+        return f"{type(self).__name__}({self._status.text})"
+
     def static(self):
         """What is shown as a picture, for places that run no JavaScript.
 
@@ -47,6 +50,19 @@ class Explorer(Controls, VBox):
         picture = b64encode(buffer.getvalue()).decode("ascii")
         told = {"image/png": {"alt": figure.axes[0].get_label()}}
         return data | {"image/png": picture}, metadata | told
+
+    def _arrange(self, page, controls, lists, *above):
+        """Make the explorer: parts `above`, the status line, then a part with controls under it beside lists.
+
+        What goes wrong with a message of `page`, which may be None, is told.
+        """
+        parts = [] if page is None else [page]
+        panel = Box([*parts, VBox(controls).add_class("cbk-controls")]).add_class("cbk-panel")
+        self._lists = Box(lists).add_class("cbk-lists")
+        columns = Box([panel, self._lists]).add_class("cbk-columns")
+        Explorer.__init__(self, [*above, self._make_status(), columns])
+        for part in parts:
+            part.on("problem", lambda sentence: self._status.say(sentence, problem=True))
 
     def _make_status(self):
         self._status = StatusLine()

@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 import traitlets
-from ipywidgets import Box, Checkbox, VBox
+from ipywidgets import Checkbox
 from PIL import Image, ImageDraw
 from scipy.optimize import linear_sum_assignment
 
@@ -150,14 +150,9 @@ class LayoutExplorer(Explorer):
         self._grid = TileGrid(tile_size=120, heading="Scenes that look like this")
         self._free = Checkbox(False, description="anywhere in the picture", indent=False)
         labelled(self._free, "All labels may be shifted together")
-        panel = Box([self._pad, VBox([self._free]).add_class("cbk-controls")]).add_class(
-            "cbk-panel"
-        )
-        columns = Box([panel, Box([self._grid]).add_class("cbk-lists")]).add_class("cbk-columns")
-        super().__init__([self._make_status(), columns])
+        self._arrange(self._pad, [self._free], [self._grid])
         self.search(list(placed))
         self._pad.on("layout", self._guarded(self._show))
-        self._pad.on("problem", lambda sentence: self._status.say(sentence, problem=True))
         self._on_value([self._free], self._guarded(lambda: self._show(self.placed)))
 
     def search(self, placed, *, free=None):

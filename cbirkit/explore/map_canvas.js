@@ -19,8 +19,7 @@ function makeTip(frame, view, send, getPoints) {
   const picture = makePicture(tip);
   const text = make("span", "", tip);
   tip.hidden = true;
-  let wanted = -1, asked = -1, askedAt = 0;
-  let heard = () => {};
+  let wanted = -1, asked = -1, askedAt = 0, heard = () => {};
 
   function show(i, said, bytes) {
     picture.show(bytes);
@@ -123,7 +122,6 @@ const MODES = [["lasso", "Lasso"], ["box", "Box"], ["move", "Move"]];
 function listen(top, view, stage, act) {
   let from = null, last = null;
   const place = (event) => [event.offsetX, event.offsetY];
-  const far = ([x, y]) => Math.hypot(x - from[0], y - from[1]);
   top.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     from = last = place(event);
@@ -144,7 +142,7 @@ function listen(top, view, stage, act) {
   });
   top.addEventListener("pointerup", (event) => {
     if (!from) return;
-    const here = place(event), line = stage.line, clicked = far(here) < 4 && line.length < 5;
+    const here = place(event), line = stage.line, clicked = Math.hypot(here[0] - from[0], here[1] - from[1]) < 4 && line.length < 5;
     stage.line = [];
     from = null;
     if (clicked) act.click(here);
@@ -283,12 +281,6 @@ function render({ model, el }) {
   });
   onLegend();
   sizes.observe(frame);
-  return () => {
-    Object.entries(events).forEach(([name, action]) => model.off(`change:${name}`, action));
-    model.off("msg:custom", tip.answer);
-    themes.disconnect();
-    sizes.disconnect();
-    stage.stop();
-    tip.clear();
-  };
+  const deaf = () => Object.entries(events).forEach(([name, action]) => model.off(`change:${name}`, action));
+  return () => [deaf(), model.off("msg:custom", tip.answer), themes.disconnect(), sizes.disconnect(), stage.stop(), tip.clear()];
 }

@@ -109,9 +109,6 @@ class ObjectExplorer(QueryPage):
         self._show(self._query, region)
         return self.found
 
-    def __repr__(self):
-        return f"ObjectExplorer({len(self._retriever.ids):,} images, query {self.query!r}, {self.region!r})"
-
     # ------------------------------------------------------------------ searching and showing
 
     def _crop(self, box):

@@ -45,13 +45,17 @@ function follow(model, draw) {
   return () => model.off("change", draw);
 }
 
-// Keys move the focus among nodes: `steps` says how far each key goes; Home and End lead to the ends.
-function moveFocus(event, nodes, steps) {
+// Keys move the focus among nodes, unless `take` (which gets the number of the focused one) has a use for the key: `steps`
+// says how far each goes; Home and End lead to the ends.
+function moveFocus(event, nodes, steps, take = () => false) {
   const here = nodes.indexOf(document.activeElement);
-  const target = { Home: 0, End: nodes.length - 1 }[event.key] ?? here + (steps[event.key] ?? NaN);
-  if (here < 0 || !nodes[target]) return;
+  if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+  const target = nodes[{ Home: 0, End: nodes.length - 1 }[event.key] ?? here + (steps[event.key] ?? NaN)];
+  if (!take(here)) {
+    if (!target) return;
+    target.focus();
+  }
   event.preventDefault();
-  nodes[target].focus();
 }
 
 // A drawing of 16 by 16 with one path, whose shape says right, wrong or junk.

@@ -58,10 +58,10 @@ class ThumbnailCache:
         with ThreadPoolExecutor(4) as pool:  # decoders let go of Python's lock, so threads help
             return list(pool.map(lambda i: self._get(images, i, size), ids))
 
-    def tiles(self, images, ids, texts, what, *, captions=False):
-        """Small tiles of some images with a text each, as list; `what` they are is told to screen readers."""
+    def tiles(self, images, ids, texts, what, *, captions=False, size=_SMALL):
+        """Tiles of some images with a text each, as list; `what` they are is told to screen readers."""
         tiles = []
-        for i, picture, text in zip(ids, self.get(images, ids, _SMALL), texts, strict=True):
+        for i, picture, text in zip(ids, self.get(images, ids, size), texts, strict=True):
             words = {"title": f"{i}\n{text}".strip(), "caption": text if captions else ""}
             tiles.append(Tile(i, picture, f"{what} {i}, {text}".strip(" ,"), **words))
         return tiles
@@ -377,12 +377,15 @@ def find(retriever, query, k, *, judge, thumbnails):
     ids, distances = ranking.ids[0][kept], ranking.distances[0][kept]
     marks, n_positives = judge.verdicts(query, images, ids)
     rows = zip(ids, thumbnails.get(images, ids, THUMBNAIL), distances, marks, strict=True)
-    tiles = [_tile(rank, *row, judge.caption(images, row[0])) for rank, row in enumerate(rows, 1)]
+    tiles = [
+        result_tile(rank, *row, judge.caption(images, row[0])) for rank, row in enumerate(rows, 1)
+    ]
     judged = f"{marks.count('right')} of {n_positives} right ones found"
     return SearchResult(images, ranking, tiles, judged if n_positives is not None else "", spent)
 
 
-def _tile(rank, image_id, picture, distance, mark, label):
+def result_tile(rank, image_id, picture, distance, mark, label):
+    """The `Tile` of a result, with all that is known of it."""
     known = "" if image_id.endswith(label) else f", {label}"
     far = f"{distance:.3f}" if distance < 100 else f"{distance:.4g}"
     judged = f", {mark}" if mark else ""

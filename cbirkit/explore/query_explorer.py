@@ -1,6 +1,6 @@
 """`QueryExplorer`: choose a query by eye, see what one or two retrievers find for it."""
 
-from ipywidgets import Box, Dropdown, IntSlider, Text, VBox
+from ipywidgets import Dropdown, IntSlider, Text
 
 from cbirkit.objects import Region
 from cbirkit.plots import Section, Tile, View
@@ -35,17 +35,12 @@ class QueryPage(Explorer):
         column = self._judge.column(self.queries)
         pick = self._guarded(lambda name: ask(Query(name, self.queries)))
         self._picker = ImagePicker(self.queries, self._thumbnails, pick, column=column)
-        self._lists = Box(grids).add_class("cbk-lists")
-        parts = [] if cropper is None else [cropper]
-        panel = Box([*parts, VBox(controls).add_class("cbk-controls")]).add_class("cbk-panel")
-        columns = Box([panel, self._lists]).add_class("cbk-columns")
-        super().__init__([self._picker, self._make_status(), columns])
+        self._arrange(cropper, controls, grids, self._picker)
         if cropper is not None:
             events = {"whole": lambda: self._crop(None), "crop": self._crop}
             events["file"] = lambda name, data: ask(Query(name, source=data))
             for event, action in events.items():
                 cropper.on(event, self._guarded(action))
-            cropper.on("problem", lambda sentence: self._status.say(sentence, problem=True))
 
     @property
     def query(self):

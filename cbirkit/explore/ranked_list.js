@@ -4,7 +4,7 @@
 function makePlace(i, send) {
   const place = make("div", "cbk-lab-place");
   const tile = makeButton("cbk-tile cbk-lab-tile", place, "", () => send({ event: "cycle", at: i }), { "data-at": i });
-  const rank = make("span", "cbk-lab-rank", tile);
+  const rank = make("span", "cbk-lab-rank cbk-note", tile);
   const path = makeMark("cbk-mark cbk-lab-mark", tile);
   const word = make("span", "cbk-lab-word", tile);
   const gap = makeButton("cbk-plain cbk-lab-gap", place, "", () => send({ event: "tie", at: i }));
@@ -22,21 +22,15 @@ function makePlace(i, send) {
   return { place, fill };
 }
 
-// Arrow keys, Home and End move the focus from tile to tile; digits and j judge the tile.
-function keys(event, list, send) {
-  const tiles = [...list.querySelectorAll(".cbk-lab-tile")];
-  const here = tiles.indexOf(document.activeElement);
-  if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
-  const judged = { 0: 0, 1: 1, 2: 2, 3: 3, j: -1 }[event.key.toLowerCase()];
-  if (judged === undefined) return moveFocus(event, tiles, { ArrowRight: 1, ArrowLeft: -1 });
-  send({ event: "judge", at: here, value: judged });
-  event.preventDefault();
-}
+const GAINS = { 0: 0, 1: 1, 2: 2, 3: 3, j: -1 }; // keys that judge a result
 
 function render({ model, el }) {
   const send = begin(model, el, "cbk-lab-list"), places = []; // kept and filled anew, so that focus stays
   set(el, { role: "group", "aria-label": "ranked list, nearest first" });
-  el.addEventListener("keydown", (event) => keys(event, el, send));
+  el.addEventListener("keydown", (event) => {
+    const value = GAINS[event.key.toLowerCase()], judge = (at) => value !== undefined && [send({ event: "judge", at, value })];
+    moveFocus(event, [...el.querySelectorAll(".cbk-lab-tile")], { ArrowRight: 1, ArrowLeft: -1 }, judge);
+  });
   return follow(model, () => {
     const items = model.get("items");
     while (places.length < items.length) places.push(makePlace(places.length, send));

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import traitlets
-from ipywidgets import Box, Checkbox, VBox
+from ipywidgets import Checkbox
 
 from cbirkit.images.files import size_in_head
 from cbirkit.plots import Section, Tile, View
@@ -87,14 +87,9 @@ class SketchExplorer(Explorer):
         self._pad, self._grid = SketchPad(), TileGrid(tile_size=104, heading="Nearest to it")
         self._aligned = Checkbox(align is not None, description="align the drawing", indent=False)
         labelled(self._aligned, "Search with the aligned embedding of the drawing")
-        controls = VBox([self._aligned] * (align is not None)).add_class("cbk-controls")
-        panel = Box([self._pad, controls])
-        lists = Box([self._grid]).add_class("cbk-lists")
-        columns = Box([panel.add_class("cbk-panel"), lists]).add_class("cbk-columns")
-        super().__init__([self._make_status(), columns])
+        self._arrange(self._pad, [self._aligned] * (align is not None), [self._grid])
         self._clear() if drawing is None else self.search(drawing)
         self._pad.on("draw", self._guarded(lambda data: self._show(Query("drawing", source=data))))
-        self._pad.on("problem", lambda sentence: self._status.say(sentence, problem=True))
         self._pad.on("clear", self._clear)
         again = self._guarded(lambda: self._query and self._show(self._query))
         self._on_value([self._aligned], again)

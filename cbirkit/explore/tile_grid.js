@@ -70,9 +70,16 @@ function render({ model, el }) {
 
   grid.addEventListener("keydown", (event) => {
     const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-    moveFocus(event, [...grid.children], { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns });
+    const names = [event.key.toLowerCase(), event.code?.replace("Digit", "")]; // French keyboards have digits with Shift
+    const key = names.find((name) => model.get("hot_keys").includes(name));
+    const take = (at) => key && [send({ event: "key", key, id: grid.children[at].dataset.id })];
+    moveFocus(event, [...grid.children], { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }, take);
   });
+  const attend = ({ event }) => { // Python asks for the focus, which stays in the explorer that has it
+    if (event === "focus" && el.closest(".cbk-explorer")?.contains(document.activeElement)) grid.querySelector("[tabindex='0']")?.focus();
+  };
+  model.on("msg:custom", attend);
   grid.addEventListener("focusin", (event) => setStop(grid, event.target));
   const leave = follow(model, draw);
-  return () => [leave(), ...pool.map((tile) => tile.release())];
+  return () => [leave(), model.off("msg:custom", attend), ...pool.map((tile) => tile.release())];
 }

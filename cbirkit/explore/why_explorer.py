@@ -124,9 +124,6 @@ class WhyExplorer(QueryPage):
         self._status.say(self._sentence())
         return self.shown
 
-    def __repr__(self):
-        return f"WhyExplorer(query {self.query!r}, explained: {self.other!r})"
-
     # ------------------------------------------------------------------ explaining and showing
 
     def _explained(self, query, other, fill):

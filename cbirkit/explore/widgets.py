@@ -111,6 +111,8 @@ class ChoiceRow(PageWidget):
         What the pressed one stands for; it is for the callback to set.
     name : str
         What is chosen, for screen readers.
+    adding : str
+        Words in a field for what is none of the options; the event "add" hands over the text. Without words there is no field.
 
     Examples
     --------
@@ -119,12 +121,15 @@ class ChoiceRow(PageWidget):
     classes
     """
 
-    _esm, _css, _events = script("choice_row.js"), style(), ("choose",)
+    _esm, _css, _events = script("choice_row.js"), style(), ("choose", "add")
     options = _synced(traitlets.List, [])
     value = _synced(traitlets.Unicode)
     name = _synced(traitlets.Unicode)
+    adding = _synced(traitlets.Unicode)
 
     def _read(self, event, content, buffers):
+        if event == "add" and self.adding:
+            return event, "" + content["text"]  # TypeError for what is no text
         return event, _one_of(content["value"], [value for _, value in self.options])
 
 
@@ -166,6 +171,9 @@ class TileGrid(PageWidget):
         Id of the tile that is set off.
     tile_size : int
         Least width of a tile in CSS pixels; the grid fits in as many columns as there is room for.
+    hot_keys : list of str
+        Keys, in lower case, that mean something on a tile: the event "key" hands over the key and the id. A message {"event": "focus"}
+        to the page moves the focus to the tile used last, if it is in the same explorer.
 
     Examples
     --------
@@ -176,12 +184,13 @@ class TileGrid(PageWidget):
     a.jpg
     """
 
-    _esm, _css = script("tile_grid.js"), style("tile_grid.css")
+    _esm, _css, _events = script("tile_grid.js"), style("tile_grid.css"), ("pick", "key")
     tiles = _synced(traitlets.List, [])
     heading = _synced(traitlets.Unicode)
     summary = _synced(traitlets.Unicode)
     selected = _synced(traitlets.Unicode)
     tile_size = _synced(traitlets.Int, 112)
+    hot_keys = _synced(traitlets.List, [])
 
     def show(self, tiles, **texts):
         """Replace the pictures, and the `heading` and the `summary` where they are given, in one message to the page."""
@@ -196,7 +205,8 @@ class TileGrid(PageWidget):
         return [tile["id"] for tile in self.tiles]
 
     def _read(self, event, content, buffers):
-        return event, _one_of(content["id"], self.ids)
+        key = () if event == "pick" else (_one_of(content["key"], self.hot_keys),)
+        return event, *key, _one_of(content["id"], self.ids)
 
 
 class Cropper(PageWidget):
