@@ -104,7 +104,7 @@ def test_keys_alone_mark_go_on_and_take_back(notebook):
     until(notebook, "mark a picture first", "a round without marks was not refused")
     for _ in range(7):  # six marks and a round
         keys.press("u")
-    until(notebook, "round 1 by rocchio: 0 marked relevant, 0 not", "U did not take all back")
+    until(notebook, "round 1 by Rocchio: 0 marked relevant, 0 not", "U did not take all back")
     notebook.until(lambda: ids(notebook) == first, "the list did not come back")
     page.keyboard.type("dd")  # would delete the cell
     assert len(notebook.prompts()) == 1 and notebook.unnamed(".cbk-explorer") == []
@@ -116,12 +116,12 @@ def test_method_profile_and_another_query(notebook):
     until(notebook, "2 marked relevant", "clicks marked nothing")
     button(notebook, "Next round").click()
     until(notebook, "round 2", "there is no next round")
-    notebook.page.locator(".cbk-controls select").select_option("svm")
-    until(notebook, "round 2 by svm: 2 marked", "the method did not change")
+    notebook.page.locator(".cbk-controls select").select_option(label="SVM")
+    until(notebook, "round 2 by SVM: 2 marked", "the method did not change")
     button(notebook, "Save profile").click()
     until(notebook, "1 session", "the profile was not saved")
     notebook.page.locator(".cbk-picker .cbk-tile").nth(2).click()
-    until(notebook, "folder/2.jpg, round 1 by svm: 0 marked", "another query is no new session")
+    until(notebook, "folder/2.jpg, round 1 by SVM: 0 marked", "another query is no new session")
     before = ids(notebook)
     handle = notebook.page.locator(".noUi-handle")
     handle.focus()

@@ -78,7 +78,9 @@ def test_keys_alone_name_label_skip_and_take_back(notebook):
         notebook.until(lambda: on_the_picture(notebook), "the focus did not come back")
     assert written(notebook) == [[one, colour(one)] for one in given]
     words = ("12 labels of 3 classes in labels.csv", "held-out")
-    notebook.until(lambda: all(one in status(notebook) for one in words), "the labels were not counted")
+    notebook.until(
+        lambda: all(one in status(notebook) for one in words), "the labels were not counted"
+    )
     skipped = act_and_wait(notebook, lambda: keys.press(" "))
     notebook.until(lambda: f"{skipped}: skipped" in status(notebook), "the skip was not told")
     assert len(written(notebook)) == 12

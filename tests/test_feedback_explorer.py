@@ -73,7 +73,7 @@ def test_marks_count_from_the_next_round_on_and_the_list_is_rocchios(explorer, r
     press(explorer, "r", before[2])
     wanted, scores = by_hand(retriever, "p/3.png", marks, 8)
     assert explorer.shown == wanted != before and explorer._grids[1].ids == list(marks)
-    assert "round 2 by rocchio: 2 marked relevant, 2 not" in explorer._status.text
+    assert "round 2 by Rocchio: 2 marked relevant, 2 not" in explorer._status.text
     note = float(explorer._grids[0].tiles[0]["note"])
     assert note == pytest.approx(1 - scores[wanted[0]], abs=6e-4)
 

@@ -7,7 +7,7 @@ import numpy as np
 from ipywidgets import Box, Dropdown, FloatSlider, Text
 
 from cbirkit.encoders.base import check_choice, check_number
-from cbirkit.feedback import METHODS, FeedbackSearch, Profile
+from cbirkit.feedback import FeedbackSearch, Profile
 from cbirkit.plots import Section, Tile, View
 
 from .explorer import whole_number
@@ -15,6 +15,7 @@ from .queries import THUMBNAIL, Judge, check_type, checked_retrievers, result_ti
 from .query_explorer import QueryPage
 from .widgets import Cropper, TileGrid, button, labelled
 
+METHODS = {"Rocchio": "rocchio", "logistic regression": "logistic", "SVM": "svm"}
 KEYS = {"y": True, "+": True, "n": False, "-": False, "0": None}  # what they mark a picture as
 _LOOKS = {True: "right", False: "wrong", None: ""}  # of a marked tile
 _AFTER = {None: True, True: False, False: None}  # what a click makes of a mark
@@ -70,13 +71,12 @@ class FeedbackExplorer(QueryPage):
         self._retrievers = checked_retrievers(retriever)
         self._retriever = next(iter(self._retrievers.values()))
         self._judge, self._k = Judge(by), whole_number(k, "k", 1, 48)
-        check_choice("method", method, METHODS)
+        check_choice("method", method, METHODS.values())
         check_number("weight", weight, 0, 1)
         self._rows, name = np.asarray(self._retriever.embeddings), repr(self._retriever.encoder_)
         self.profile = profile or Profile(" ".join(name.split()), self._rows.shape[1])
         check_type("profile", self.profile, Profile, "cbirkit.feedback")
-        self.profile.score(self._rows[:1])  # says if it is one of other vectors
-        self._method = labelled(Dropdown(options=list(METHODS), value=method, description="method"))
+        self._method = labelled(Dropdown(options=METHODS, value=method, description="method"))
         slider = {"max": 1, "step": 0.05, "continuous_update": False}
         self._weight = FloatSlider(weight, description="profile", **slider)
         labelled(self._weight, "How much the profile adds to the scores")
@@ -192,7 +192,7 @@ class FeedbackExplorer(QueryPage):
             grid.show(tiles)
         verdicts, known = self._judge.verdicts(self._query, self._retriever.images, self.shown)
         right = f"; {verdicts.count('right')} of {len(verdicts)} shown are right" if known else ""
-        marks, name = list(self.marks.values()), self._method.value
+        marks, name = list(self.marks.values()), self._method.label
         counted = f"{sum(marks)} marked relevant, {len(marks) - sum(marks)} not"
         self._told = f"{told}{self.query}, round {self._round} by {name}: {counted}{right}"
         self._status.say(self._told)

@@ -21,7 +21,7 @@ from .queries import PREVIEW, ThumbnailCache
 from .widgets import ChoiceRow, TileGrid, button, labelled
 
 STRATEGIES = ("margin", "typiclust", "random")
-KEYS = [*"123456789", "u", "backspace", " "]
+KEYS = [*"123456789 ", "u", "backspace"]  # the last two take back
 _BATCH, _SHOWN = 5, 12  # pictures proposed with what is known at the time; labels shown last
 _HOW = "1 to 9: the label; Tab: a new name; Space: skip; U: take back"
 
@@ -82,7 +82,7 @@ class LabelExplorer(Explorer):
         for n in np.linspace(0, len(self._done), 9).astype(int):
             self._measure(list(self._done)[:n])
         self._queue = self._proposed()
-        self._show("Label the picture with the keys, or with the buttons")
+        self._show("To begin, type a class for the picture into the field below it, then Enter")
 
     def _make_parts(self, strategy):
         self._now = TileGrid(tile_size=240, hot_keys=KEYS, heading="What is this?", summary=_HOW)
@@ -141,7 +141,7 @@ class LabelExplorer(Explorer):
     # ------------------------------------------------------------------ labelling
 
     def _press(self, key, image_id):
-        if image_id != self.shown:
+        if image_id != self.shown and key not in KEYS[-2:]:
             raise ValueError("that key came before the next picture was there; press it again")
         if not key.isdigit():
             return self.label() if key == " " else self.undo()

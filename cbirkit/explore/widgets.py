@@ -172,7 +172,8 @@ class TileGrid(PageWidget):
     tile_size : int
         Least width of a tile in CSS pixels; the grid fits in as many columns as there is room for.
     hot_keys : list of str
-        Keys, in lower case, that mean something on a tile: the event "key" hands over the key and the id. A message {"event": "focus"}
+        Keys, in lower case, that mean something on a tile: the event "key" hands over the key and the id,
+        which may have gone meanwhile. A message {"event": "focus"}
         to the page moves the focus to the tile used last, if it is in the same explorer.
 
     Examples
@@ -205,8 +206,8 @@ class TileGrid(PageWidget):
         return [tile["id"] for tile in self.tiles]
 
     def _read(self, event, content, buffers):
-        key = () if event == "pick" else (_one_of(content["key"], self.hot_keys),)
-        return event, *key, _one_of(content["id"], self.ids)
+        key = [_one_of(content["key"], self.hot_keys)] if event == "key" else []
+        return event, *key, str(content["id"]) if key else _one_of(content["id"], self.ids)
 
 
 class Cropper(PageWidget):
