@@ -164,7 +164,7 @@ class FeedbackSearch:
         """Positions, best first, without the query's own; ties in their order: ndarray (n,), int64. Marked images keep their score."""
         return self._ordered(self.scores())
 
-    def to_show(self, n, explore=0.0):
+    def to_show(self, n, explore=0.0, *, among=None):
         """Unmarked images to show next: the best, and those about which the search is least sure.
 
         Parameters
@@ -172,6 +172,8 @@ class FeedbackSearch:
         n : int
         explore : float
             Fraction of `n`, from 0 to 1, that are nearest to the boundary; they come last. Without a boundary, the best are shown.
+        among : array-like of int, optional
+            Positions that may be shown. Default: all.
 
         Returns
         -------
@@ -183,6 +185,7 @@ class FeedbackSearch:
         scores, boundary = self._scores_and_boundary()
         left = self._ordered(scores)
         left = left[~np.isin(left, list(self.marks))]
+        left = left if among is None else left[np.isin(left, among)]
         n_unsure = 0 if boundary is None else round(n * explore)
         best, others = np.split(left, [min(n - n_unsure, len(left))])
         unsure = np.argsort(np.abs(scores[others] - (boundary or 0)), kind="stable")[:n_unsure]

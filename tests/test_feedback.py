@@ -134,6 +134,8 @@ def test_what_is_shown_is_unmarked_best_first_and_then_unsure(vectors):
     assert sorted(every) == sorted(left)
     only = sorted(left, key=lambda i: abs(scores[i] - boundary))[:4]
     assert search.to_show(4, explore=1).tolist() == only
+    among = np.arange(20, 40)
+    assert search.to_show(3, among=among).tolist() == [i for i in left if i >= 20][:3]
 
 
 def test_without_a_boundary_the_best_are_shown(vectors):

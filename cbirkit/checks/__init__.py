@@ -26,6 +26,7 @@ from .domain_fine_tuning import (
     check_which_learn,
 )
 from .explain import check_deletion_score, check_occlusion_map, check_pointing_game
+from .feedback import check_better_feedback, check_frozen_ranking, check_ide_dec_hi
 from .generative import check_copying_score, check_keep_samples, check_sample_coverage
 from .grading import DEMONSTRATION, RECORD, grade, verdict_on
 from .hashing import (
