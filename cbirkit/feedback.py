@@ -45,8 +45,8 @@ def rocchio(query, relevant, nonrelevant, *, alpha=1.0, beta=0.75, gamma=0.15):
 
     References
     ----------
-    Rocchio, "Relevance feedback in information retrieval", in Salton (ed.), The SMART Retrieval System, 1971; Salton and Buckley,
-    JASIS 41(4), 1990, doi 10.1002/(SICI)1097-4571(199006)41:4<288::AID-ASI8>3.0.CO;2-H, which has these weights.
+    Rocchio, "Relevance feedback in information retrieval", in Salton (ed.), The SMART Retrieval System, 1971; the weights are those
+    that Manning, Raghavan and Schütze name for texts, Introduction to Information Retrieval, 2008, section 9.1.1.
 
     Examples
     --------
@@ -155,8 +155,8 @@ class FeedbackSearch:
         return self._scores_and_boundary()[0]
 
     def boundary(self):
-        """Score at which relevant and not relevant part, a float: of "rocchio" the middle between the mean scores of the two, of the
-        others 0; None as long as nothing is marked not relevant.
+        """Score at which relevant and not relevant part, a float: of "rocchio" the middle between the mean scores of the two (the query
+        stands in where nothing is marked relevant), of the others 0; None as long as nothing is marked not relevant.
         """
         return self._scores_and_boundary()[1]
 

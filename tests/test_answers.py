@@ -18,6 +18,7 @@ ALL = {
     name: entry[0] for name, entry in CHECKS.items()
 } | {  # the others are judged by their result
     "better_alignment": checks.check_better_alignment,
+    "better_feedback": checks.check_better_feedback,
     "better_probe": checks.check_better_probe,
     "rare_weights": checks.check_rare_weights,
     "better_ranking": checks.check_better_ranking,

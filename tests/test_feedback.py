@@ -35,7 +35,7 @@ def test_rocchio_is_the_sum_of_its_formula(vectors, n_good, n_bad):
     assert np.allclose(moved, naive_rocchio(vectors[0], good, bad, 0.9, 0.5, 0.3), atol=1e-6)
 
 
-def test_rocchio_takes_lists_and_has_the_published_weights():
+def test_rocchio_takes_lists_and_has_the_textbook_weights():
     assert rocchio([1, 0], [], []).tolist() == [1, 0]
     assert np.allclose(rocchio([1, 0], [[0, 1]], [[0, 1]]), [1, 0.6])
 
