@@ -17,6 +17,7 @@ from cbirkit import checks
 ALL = {
     name: entry[0] for name, entry in CHECKS.items()
 } | {  # the others are judged by their result
+    "better_choice": checks.check_better_choice,
     "better_alignment": checks.check_better_alignment,
     "better_feedback": checks.check_better_feedback,
     "better_probe": checks.check_better_probe,

@@ -15,6 +15,7 @@ EXERCISES = [(path.stem, *one) for path in NOTEBOOKS for one in teaching_guide.e
 # judged by their result
 OPEN = {
     "better_alignment",
+    "better_choice",
     "better_feedback",
     "better_probe",
     "better_ranking",

@@ -6,6 +6,7 @@ picture under an exercise with the learner's own function. `grade` is what an as
 """
 # ruff: noqa: F401  (the checks are named in __all__ by what their names begin with)
 
+from .active_learning import check_better_choice, check_confident_errors, check_least_margins
 from .adversarial import check_mended_attack, check_pgd_step, check_robust_recall
 from .approximate_search import check_choose_nprobe, check_graph_search, check_neighbour_recall
 from .attention import check_attention_pooling, check_pointing, check_rare_weights
