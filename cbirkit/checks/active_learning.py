@@ -113,13 +113,12 @@ def _error_cases():
         p = random.dirichlet(np.full(k, alpha), n)
         return p, np.where(random.rand(n) < noise, random.randint(0, k, n), p.argmax(axis=1))
 
-    a = np.array([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [0.125, 0.875]])
-    rare = np.array([[4, 2, 2], [2, 1, 5], [4, 3, 1], [1, 6, 1]]) / 8
+    rare = np.array([[2, 1, 5], [2, 1, 5], [4, 3, 1], [1, 6, 1]]) / 8
     return [
-        ("four images, one label wrong", a, np.array([0, 1, 0, 0])),
         ("a class that no image has", rare, np.array([0, 0, 0, 1])),
         ("a class of one image, which is its own threshold", rare, np.array([0, 2, 0, 1])),
-        ("all of one class", a, np.array([1, 1, 1, 1])),
+        ("an image whose most probable class is not confident", np.array([[6, 2, 0], [6, 1, 1], [4, 3, 1], [2, 2, 4], [1, 1, 6]]) / 8, np.array([0, 0, 0, 1, 2])),
+        ("a class that nearly all images resemble", np.array([[7, 1], [6, 2], [7, 1], [5, 3]]) / 8, np.array([0, 0, 0, 1])),
         ("40 images, a fifth of them wrong", *drawn(40, 3, 0.2, 0.5)),
         ("a classifier that is seldom sure", *drawn(60, 5, 0.3, 2.0)),
     ]  # fmt: skip
