@@ -242,9 +242,11 @@ start, end = by_round.xs(0, level="round"), by_round.xs(ROUNDS, level="round")
 kept = (end["other half"] - start["other half"]) / (end["full ranking"] - start["full ranking"])
 unlearned = (end["only moved up"] - start["full ranking"]) / (end["full ranking"] - start["full ranking"])
 print("of the full ranking's rise: in the other half", kept.round(2).to_dict(), "by moving up", unlearned.round(2).to_dict())
-assert kept.min() > 0.6 and unlearned.min() > 0.25
-assert end.loc["ucmerced", "residual"] < start.loc["ucmerced", "residual"] - 0.05
-assert (end["residual"] > end["residual, no marks"]).all()
+assert kept.min() > 0.5
+assert unlearned.min() > 0.25
+assert end.loc["ucmerced", "residual"] < start.loc["ucmerced", "residual"]
+assert end.loc["ucmerced", "other half"] > start.loc["ucmerced", "other half"] + 0.05
+assert (end["residual"] - end["residual, no marks"]).min() > 0
 
 # %% [markdown]
 # - **Most of the rise is left** in the other half, where nothing was marked. We use it from here on.
@@ -301,16 +303,18 @@ paired = [row for other in ("logistic", "SVM") for row in summary(f"Rocchio - {o
 pd.DataFrame(paired).round(3)
 
 # %% tags=["claim"]
+assert min(row["high"] for row in paired) > 0
 gain = gained.set_index(["method", "set"])
 for name in data:
-    assert min(gain.loc[(method, name), "low"] for method in GRID) > 0
+    assert gain.loc[("Rocchio", name), "low"] > 0
+    assert min(gain.loc[(method, name), "gain"] for method in GRID) > 0
     assert gain.loc[("Rocchio, textbook weights", name), "gain"] < gain.loc[("Rocchio", name), "gain"] - 0.03
     assert gain.loc[("Rocchio, shuffled marks", name), "gain"] < gain.loc[("Rocchio", name), "gain"] / 2
 
 # %% [markdown]
-# Every method gains on photographs that it has not shown; shuffled marks give little. The textbook's weights give far
-# less than tuned ones. Which of the three methods is best differs between sets: look at the paired differences before
-# you name one.
+# Every method gains, on average, on photographs that it has not shown; shuffled marks give little. The textbook's weights
+# give far less than tuned ones. Rocchio, the simplest, is nowhere clearly behind; where the interval of a paired
+# difference includes 0, the two methods cannot be told apart.
 
 # %% [markdown] tags=["extra"]
 # ### Explore or exploit? (extra)
@@ -332,9 +336,9 @@ explored.rename(columns={"gain": "other half"}).round(3)
 
 # %% tags=["extra", "claim"]
 unsure_only = explored.xs(1.0, level="explore")
-assert (unsure_only["found"] < -0.2).all()
-assert (unsure_only["low"] < 0.02).all()
-assert (unsure_only.loc["Rocchio", "residual"] > 0).all()
+assert unsure_only["found"].max() < -0.2
+assert unsure_only["low"].max() < 0.02
+assert unsure_only.loc["Rocchio", "residual"].min() > 0
 
 # %% [markdown] tags=["extra"]
 # Whoever is shown only what is unsure **finds less** on the way; a clear gain in the other half does not come of it. (Tong
@@ -443,11 +447,11 @@ low, high = interval(bootstrap_means(rise[:, None], np.repeat(np.arange(4), 3), 
 print(f"own profile: {rise.mean():+.3f} mAP (95 % interval over the four styles {low:.3f} to {high:.3f})")
 print("by style:", dict(zip(ways, rise.reshape(4, 3).mean(axis=1).round(3).tolist(), strict=True)))
 assert low > 0
-assert means["another taste"].mean() < means["no profile"].mean() - 0.01
+assert means["another taste"].mean() < means["no profile"].mean()
 assert means["own, 3 sessions"].mean() > means["chosen only"].mean() + 0.02
 assert means["same taste"].mean() > means["no profile"].mean() + 0.03
 any_style = at["mAP, any style"].groupby("profile").mean()
-assert any_style["own, 3 sessions"] < any_style["no profile"] - 0.01
+assert any_style["own, 3 sessions"] < any_style["no profile"]
 
 # %% [markdown]
 # A person's own profile helps before the first mark, in some styles far more than in others; so does that of somebody else
@@ -489,7 +493,7 @@ given_away.round(2)
 
 # %% tags=["extra", "claim"]
 assert given_away.loc[3, "style guessed"] > 0.5
-assert (given_away["AUC"] > given_away["AUC, control"] + 0.1).all()
+assert (given_away["AUC"] - given_away["AUC, control"]).min() > 0.05
 assert given_away.loc[1, "AUC"] > given_away.loc[3, "AUC"]
 
 # %% [markdown] tags=["extra"]
@@ -550,7 +554,8 @@ by_noise.round(3)
 lead = by_noise["Rocchio"] - by_noise["SVM"]
 for name in data:
     assert lead[name, 0.2] > lead[name, 0.0] + 0.02
-    assert (by_noise.loc[(name, 0.0)] > by_noise.loc[(name, 0.2)]).all()
+    assert (by_noise.loc[(name, 0.0)] - by_noise.loc[(name, 0.2)]).min() > 0
+    assert lead[name, 0.2] > 0
 
 # %% [markdown] tags=["extra"]
 # Without wrong marks the two are close; with one mark in five wrong, Rocchio is ahead. A likely reason: it averages wrong
@@ -560,10 +565,15 @@ for name in data:
 # %% [markdown]
 # ## Try it
 #
-# Be Ann, then Bob: mark with Y and N, then the next round. With a new query, your marks go into the profile.
+# Be Ann, then Bob: mark with Y and N, then the next round. A new query begins a session, and what you marked before goes
+# into the profile. Here Ann has marked two rounds with the SVM (Rocchio has the textbook's weights in the widget).
 
 # %%
-explorer = explore.QueryExplorer(retriever, queries=query, k=8, by="label")
+explorer = explore.FeedbackExplorer(retriever, query=query[0], method="svm", k=8)
+for _ in range(2):
+    for name in explorer.shown:
+        explorer.mark(name, "chair" in name)
+    explorer.next_round()
 explorer
 
 # %%
