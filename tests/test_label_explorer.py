@@ -207,7 +207,7 @@ def test_the_curve_agrees_with_a_loop(explorer):
     )
     tested = [one for one in given if one[0] in explorer._held]
     wanted = []
-    for n in range(5, 31, 5):
+    for n in range(4, 33, 5):
         learn = [one for one in given[:n] if one[0] not in explorer._held]
         names = sorted({name for _, name in learn})
         right = 0
@@ -218,7 +218,7 @@ def test_the_curve_agrees_with_a_loop(explorer):
         wanted.append((len(learn), right / len(tested)))
     assert explorer.curve == wanted and wanted[-1][1] >= 0.5
     text = explorer._plot.tiles[0]["caption"]
-    assert f"on {len(tested)} held-out pictures, learned from 24 labels" in text
+    assert f"on {len(tested)} held-out pictures, learned from {wanted[-1][0]} labels" in text
     z, p, n = norm.ppf(0.975), wanted[-1][1], len(tested)  # Wilson 1927
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
@@ -240,23 +240,22 @@ def test_each_strategy_proposes_what_propose_does(images, tmp_path, strategy):
     from cbirkit.labelling import propose
 
     explorer = LabelExplorer(images, rows(), tmp_path / "a.csv", strategy=strategy)
-    label_all(explorer, 20)
+    label_all(explorer, 19)  # the twentieth is on the page, and the next ones are known
+    waiting, *proposed = explorer._queue
     known = {i: name for i, name in explorer.labels.items() if i not in explorer._held}
-    ids = [*known, *(i for i in explorer._others if i not in known)]
-    table = rows()[images.positions(ids)]
-    at = propose(
-        table, range(len(known)), list(known.values()), 4, strategy=strategy, random_state=20
-    )
-    assert [one for one in explorer._queue if one not in explorer._held] == [ids[i] for i in at]
+    ids = [*known, *(i for i in explorer._others if i not in known and i != waiting)]
+    table, how = rows()[images.positions(ids)], {"strategy": strategy, "random_state": 19}
+    wanted = propose(table, range(len(known)), list(known.values()), 4, **how)
+    assert [one for one in proposed if one not in explorer._held] == [ids[i] for i in wanted]
 
 
 def test_the_strategy_changes_with_the_next_batch(explorer):
-    label_all(explorer, 5)
+    label_all(explorer, 2)
     queue = list(explorer._queue)
     explorer._strategy.value = "random"
     assert explorer._queue == queue
-    label_all(explorer, 5)
-    assert len(explorer._queue) == 5
+    label_all(explorer, 3)
+    assert len(explorer._queue) == 5 and not set(queue) & set(explorer._queue)
 
 
 def test_labels_of_the_collection_and_of_its_folders_are_not_looked_at(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import time
 from collections import Counter
+from functools import lru_cache
 from statistics import median
 
 import numpy as np
@@ -77,18 +78,18 @@ class LabelExplorer(Explorer):
         self._share, self._held = held_out, dict.fromkeys(held)
         self._classes = self._given = [checked_label(name) for name in classes]
         self._file, self._thumbnails = LabelFile(file, images.ids), ThumbnailCache()
-        self._done, self._points, self.seconds = dict(self._file.labels), [], []
+        self._done, self._queue, self._points, self.seconds = dict(self._file.labels), [], [], []
         self._make_parts(strategy)
-        for n in np.linspace(0, len(self._done), 9).astype(int):
+        for n in np.linspace(0, len(self._done), 9).astype(int)[:-1]:
             self._measure(list(self._done)[:n])
         self._queue = self._proposed()
-        self._show("To begin, type a class for the picture into the field below it, then Enter")
+        self._show("Going on" if self._done else "To begin, type a class in the field, then Enter")
 
     def _make_parts(self, strategy):
         self._now = TileGrid(tile_size=240, hot_keys=KEYS, heading="What is this?", summary=_HOW)
         self._names = ChoiceRow(name="label", adding="new name, then Enter")
-        self._strategy = Dropdown(options=STRATEGIES, value=strategy, description="propose by")
-        labelled(self._strategy, "How pictures are chosen, from the next batch on", label="72px")
+        self._strategy = Dropdown(options=STRATEGIES, value=strategy, description="next by")
+        labelled(self._strategy, "How pictures are chosen, from the next batch on")
         skip = button("Skip", "Leave this picture out (Space)", self._guarded(self.label))
         undo = button("Undo", "Take the last label back (U)", self._guarded(self.undo))
         self._plot, self._last = TileGrid(tile_size=200), TileGrid(tile_size=84)
@@ -116,12 +117,12 @@ class LabelExplorer(Explorer):
             raise ValueError("no picture is left; those skipped come again in another session")
         self._save(self._done | {self.shown: name if name is None else checked_label(name)})
         self.seconds += [time.monotonic() - self._since] * bool(name)
-        kept, rest = {*self._given, *self.labels.values()}, self._queue[1:]
-        self._classes = [one for one in self._classes if one in kept]
-        self._queue, told = rest or self._proposed(), f"{self.shown}: {name or 'skipped'}"
+        self._classes = [c for c in self._classes if c in {*self._given, *self.labels.values()}]
+        told = f"{self.shown}: {name or 'skipped'}"
+        self._queue = self._queue[1:] or self._proposed()
         self._show(told)
-        if not rest:  # while the reader looks at the next picture
-            self._measure(self._done)
+        if len(self._queue) == 1:  # while the reader looks at it
+            self._queue += self._proposed()
             self._tell(told)
 
     def undo(self):
@@ -159,9 +160,10 @@ class LabelExplorer(Explorer):
         return labels, self._rows[self.images.positions(labels)]
 
     def _proposed(self):
-        """The next pictures, and after them as many held-out ones as keep to their share."""
-        labels, _ = self._learned_from(self._done)
-        pool, held = ([i for i in ids if i not in self._done] for ids in (self._others, self._held))
+        """The next pictures, and after them as many held-out ones as keep to their share; measures how good the labels are."""
+        self._measure(self._done)
+        out, (labels, _) = {*self._done, *self._queue}, self._learned_from(self._done)
+        pool, held = ([i for i in ids if i not in out] for ids in (self._others, self._held))
         n_held = int(self._share * (len(self.labels) + _BATCH)) + len(labels) - len(self.labels)
         held = held[: max(n_held, 0) if pool else _BATCH]
         ids, n, chosen = [*labels, *pool], min(_BATCH - len(held), len(pool)), []
@@ -186,20 +188,17 @@ class LabelExplorer(Explorer):
         counts, tiles = Counter(self.labels.values()), self._thumbnails.tiles
         self._classes = list(dict.fromkeys([*self._classes, *counts]))
         words = [f"{n} {name} ({counts[name]})" for n, name in enumerate(self._classes, 1)]
-        with self._names.hold_sync():
-            self._names.options = list(zip(words, self._classes, strict=True))
-            self._names.value = pressed
-        self.shown, now = next(iter(self._queue), None), self._queue[:1]
+        self._names.options = list(zip(words, self._classes, strict=True))
+        self._names.value, now, self._since = pressed, self._queue[:1], time.monotonic()
+        self.shown = next(iter(now), None)
         notes, how = ["held out" if i in self._held else "" for i in now], {"captions": True}
         self._picture = tiles(self.images, now, notes, "picture", size=PREVIEW, **how)
         self._now.show(self._picture)
         self._now.send({"event": "focus"})
         last = list(self.labels)[: -_SHOWN - 1 : -1]
-        names = map(self.labels.get, last)
-        self._recent = tiles(self.images, last, names, "labelled", **how)
-        self._last.show(self._recent, heading="Labelled last", summary="click one to change it")
+        self._recent = tiles(self.images, last, map(self.labels.get, last), "labelled", **how)
+        self._last.show(self._recent, heading="Labelled last: click to change" * bool(last))
         self._tell(told)
-        self._since = time.monotonic()
 
     def _tell(self, told):
         """Say how far it is, and draw the curve."""
@@ -212,7 +211,7 @@ class LabelExplorer(Explorer):
         right = lambda guess: sum(guess[i] == name for i, name in tested)
         counts = [(n, right(guess)) for n, guess in self._points if tested]
         self.curve = [(n, found / len(tested)) for n, found in counts]
-        self._curve = [_drawn(counts, len(tested))] if counts else []
+        self._curve = [_drawn(tuple(counts), len(tested))] if counts else []
         self._plot.show(self._curve)
         self._told = "; ".join([*words, *(tile.caption for tile in self._curve)])
         self._status.say(self._told)
@@ -223,6 +222,7 @@ class LabelExplorer(Explorer):
         return View("Labels", self._told, [curve, last], *self._picture)
 
 
+@lru_cache(4)
 def _drawn(counts, n):
     """A tile of the curve, with Wilson's 95 % intervals: `counts` are (labels, right ones of the `n` held-out pictures)."""
     at, right = np.array(counts).T
