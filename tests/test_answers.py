@@ -20,6 +20,7 @@ ALL = {
     "better_choice": checks.check_better_choice,
     "better_alignment": checks.check_better_alignment,
     "better_feedback": checks.check_better_feedback,
+    "better_map": checks.check_better_map,
     "better_probe": checks.check_better_probe,
     "rare_weights": checks.check_rare_weights,
     "better_ranking": checks.check_better_ranking,

@@ -17,6 +17,7 @@ OPEN = {
     "better_alignment",
     "better_choice",
     "better_feedback",
+    "better_map",
     "better_probe",
     "better_ranking",
     "better_relation",

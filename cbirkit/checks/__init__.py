@@ -35,6 +35,7 @@ from .hashing import (
     check_hamming_distances,
     check_precision_in_radius,
 )
+from .incremental import check_better_map, check_herded, check_upgrade_map
 from .local_features import check_ransac_step, check_root_sift, check_tf_idf
 from .measuring_retrieval import (
     check_average_precision,
