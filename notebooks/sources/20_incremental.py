@@ -7,7 +7,7 @@
 # [07](07_metric_learning.ipynb) (learned embeddings) and [12](12_approximate_search.ipynb) (indexes).
 #
 # <!-- links:start -->
-# Previous: 19_active_learning (still to come), then [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: [21_explain](21_explain.ipynb)
+# Previous: [19_active_learning](19_active_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [21_explain](21_explain.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -74,7 +74,7 @@ plots.show(axes, dpi=80)
 #
 # - **Distillation** (learning without forgetting, Li and Hoiem 2016, *ECCV*,
 #   [arXiv:1606.09282](https://arxiv.org/abs/1606.09282)) takes the old network's outputs as targets. On embeddings
-#   (Hou et al. 2019, *CVPR*), it adds $\lambda\,\big(1 - f(x)^\top g(x)\big)$ to the loss.
+#   (Hou et al. 2019, *Learning a unified classifier incrementally via rebalancing*, CVPR), it adds $\lambda\,\big(1 - f(x)^\top g(x)\big)$ to the loss.
 # - **Replay** keeps a few old pictures, **exemplars**; half of each batch comes from them. iCaRL (Rebuffi et al. 2017,
 #   *CVPR*, [arXiv:1611.07725](https://arxiv.org/abs/1611.07725)) chooses them by *herding*: exercise 3.
 #
@@ -120,7 +120,7 @@ frozen = reduced(whole)
 
 # %% [markdown]
 # Instances 0 to 2 of each category are learned from; queries and database show instances 3 to 5, **which training never
-# saw**. Other views of the query's object are junk: right answers are *other* objects of its category. The database holds
+# saw**. Other views of the query's object are junk (left out of the score): right answers are *other* objects of its category. The database holds
 # all 40 categories from the beginning, so that scores can be compared over time.
 
 
@@ -141,7 +141,7 @@ print(len(world.ask), "queries,", len(world.hold), "in the database,", len(world
 
 
 # %% [markdown]
-# One session, in the open: a softmax over the categories met so far, batches of new and remembered pictures, and the penalty
+# One session, in the open: a softmax over the categories seen so far (16 is its inverse temperature), batches of new and remembered pictures, and the penalty
 # on vectors that move.
 
 
@@ -503,10 +503,11 @@ assert drifted.min() > 0.02 and drifted.mean() > control.mean() + 0.02
 assert more["by category"] > 1.05  # and it is slower
 
 # %% [markdown] tags=["extra"]
-# With drift, the grown index finds fewer true neighbours *and* reads more vectors: newcomers crowd into few lists.
+# With drift, the grown index finds fewer true neighbours *and* reads more vectors. Large collections show the same (DeDrift, 2023,
+# [arXiv:2308.02752](https://arxiv.org/abs/2308.02752)).
 # Growth alone costs less recall. **When to rebuild?** Watch two numbers that need no labels: the fraction looked at per
 # query, and recall on a sample of queries answered by exact search. Rebuild when either has moved more than you
-# can afford; raising `nprobe` buys time. (`IVF(n_lists="auto")` builds itself anew at four times its size.)
+# can afford. (`IVF(n_lists="auto")` builds itself anew at four times its size.)
 
 # %% [markdown] tags=["extra"]
 # ## Harder upgrades, and backward-compatible training (extra)
@@ -718,8 +719,8 @@ def solution_upgrade_map(old, new):
 checks.check_upgrade_map(solution_upgrade_map)
 
 # %% [markdown]
-# How many pictures must both networks embed? Your map from `MobileNetV2` to `lite0` and from `tiny` to `lite0`, learned on
-# more and more pairs.
+# How many pictures must both networks embed? Your map, from two old networks, learned on more and more pairs. (With fewer pairs
+# than numbers, part of the map is arbitrary.)
 
 # %%
 COUNTS, shuffled = [50, 100, 200, 400, 800, 1600], np.random.default_rng(SEED).permutation(len(real(STRANGERS, "lite0")))
@@ -883,5 +884,5 @@ if mine(frozen[:3], 2) is not None:
 # [arXiv:1606.09282](https://arxiv.org/abs/1606.09282), on learning without a memory.
 #
 # <!-- links:start -->
-# Previous: 19_active_learning (still to come), then [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: [21_explain](21_explain.ipynb)
+# Previous: [19_active_learning](19_active_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [21_explain](21_explain.ipynb)
 # <!-- links:end -->
