@@ -217,7 +217,7 @@ def test_the_curve_agrees_with_a_loop(explorer):
             right += names[int(p.argmax())] == name
         wanted.append((len(learn), right / len(tested)))
     assert explorer.curve == wanted and wanted[-1][1] >= 0.5
-    text = explorer._plot.tiles[0]["caption"]
+    text = explorer._plot.tiles[0]["title"]
     assert f"on {len(tested)} held-out pictures, learned from {wanted[-1][0]} labels" in text
     z, p, n = norm.ppf(0.975), wanted[-1][1], len(tested)  # Wilson 1927
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -213,7 +213,7 @@ class LabelExplorer(Explorer):
         self.curve = [(n, found / len(tested)) for n, found in counts]
         self._curve = [_drawn(tuple(counts), len(tested))] if counts else []
         self._plot.show(self._curve)
-        self._told = "; ".join([*words, *(tile.caption for tile in self._curve)])
+        self._told = "; ".join([*words, *(tile.title for tile in self._curve)])
         self._status.say(self._told)
 
     def _view(self):
@@ -235,4 +235,4 @@ def _drawn(counts, n):
     ax.figure.savefig(buffer := io.BytesIO(), format="png")
     far = f"{right[-1] / n:.2f} ({found[-1].low:.2f} to {found[-1].high:.2f})"
     told = f"accuracy {far} on {n} held-out pictures, learned from {at[-1]} labels"
-    return Tile("curve", buffer.getvalue(), f"Curve: {told}", told)
+    return Tile("curve", buffer.getvalue(), f"Curve: {told}", title=told)
