@@ -844,7 +844,7 @@ if mine(frozen[:3], 2) is not None:
 # %% [markdown] tags=["extra"]
 
 # %% [markdown] tags=["extra"]
-# With four of 24 pictures, herding cannot be told from chance here. (The list in
+# With four of 24 pictures, herding is no better than a random choice here; with one of three seeds it was a little worse. (The list in
 # order of choice has another use: drop the last ones when memory runs short.)
 
 # %% [markdown]
