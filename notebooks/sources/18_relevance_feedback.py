@@ -813,6 +813,9 @@ pd.DataFrame(rows).round(3)
 #
 # - Ruthven and Lalmas (2003), *A survey on the use of relevance feedback*, *Knowledge Engineering Review* 18(2).
 # - Zhou and Huang (2003), *Relevance feedback in image retrieval: a comprehensive review*, *Multimedia Systems* 8.
+# - Tong and Chang (2001), from above, [doi](https://doi.org/10.1145/500141.500159): which images to ask about.
+# - Joachims et al. (2017), [arXiv:1608.04468](https://arxiv.org/abs/1608.04468): learning from clicks that depend on the place.
+# - Shokri et al. (2017), [arXiv:1610.05820](https://arxiv.org/abs/1610.05820): who was in the training data?
 #
 # <!-- links:start -->
 # Previous: [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: 19_active_learning (still to come), then [21_explain](21_explain.ipynb)
