@@ -38,8 +38,8 @@ lint: $(VENV)/test.stamp
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/lab.stamp: EXTRAS = lab,text
-$(VENV)/test.stamp: EXTRAS = lab,text,test
+$(VENV)/lab.stamp: EXTRAS = lab,text,device
+$(VENV)/test.stamp: EXTRAS = lab,text,device,test
 
 # A stamp is written only after everything is installed: after a failure, the same command goes on.
 $(VENV)/%.stamp: pyproject.toml

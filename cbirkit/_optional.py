@@ -7,6 +7,7 @@ import threading
 _INSTALL = {  # module: what to type when it is missing, if it is more than its name
     "annoy": 'pip install annoy  (needs a C++ compiler; with conda: "conda install python-annoy")',
     "cv2": "pip install opencv-python-headless",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), 'pip install "cbirkit[device]"'),
     "faiss": "pip install faiss-cpu",
     "umap": "pip install umap-learn",
 }
@@ -37,8 +38,7 @@ def require(module):
         return importlib.import_module(module)
     except ImportError as error:
         top = module.split(".")[0]
-        how = _INSTALL.get(top, f"pip install {top}")
-        told = f"{top} is needed here and could not be imported ({error}); install it with: {how}"
+        told = f"{top} is needed here and could not be imported ({error}); install it with: {_INSTALL.get(top, f'pip install {top}')}"
         raise ImportError(told) from error
 
 

@@ -30,10 +30,12 @@ def environment():
 def test_environment_yml_agrees_with_pyproject():
     stated = project()
     extras = stated["optional-dependencies"]
-    wanted = bounds(stated["dependencies"] + extras["lab"] + extras["text"] + extras["annoy"])
+    wanted = bounds(
+        stated["dependencies"] + extras["lab"] + extras["text"] + extras["device"] + extras["annoy"]
+    )
     conda, pip = environment()
     python = [line for line in conda if line.startswith("python=")]
-    assert pip[0] == PROCESSOR_ONLY and pip[-1] == "-e .[lab,text,test]"
+    assert pip[0] == PROCESSOR_ONLY and pip[-1] == "-e .[lab,text,device,test]"
     found = bounds([line for line in conda if line not in python] + pip[1:-1])
     found.pop("pip")
     assert found == wanted
@@ -55,7 +57,7 @@ def test_binder_like_services_build_from_the_root():
     least = project()["requires-python"].removeprefix(">=")
     assert (major, minor) >= tuple(map(int, least.split(".")))
     assert [line for line in pip if line.startswith("-e ")] == [
-        "-e .[lab,text,test]"
+        "-e .[lab,text,device,test]"
     ]  # the whole repository is there by then
 
 

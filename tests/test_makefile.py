@@ -43,13 +43,13 @@ def test_it_tells_what_it_downloads_and_nothing_else(venv):
     assert "about 3 GB" in out and "Downloading torch-2.14-cp311.whl (888.1 MB)" in out
     assert "metadata" not in out and "Collecting" not in out and "a, b, c" not in out
     assert "Collecting torch" in (venv / "install.log").read_text()
-    assert "-e .[lab,text]" in (venv / "bin" / "calls").read_text()
+    assert "-e .[lab,text,device]" in (venv / "bin" / "calls").read_text()
 
 
 def test_what_is_there_already_is_not_announced_again(venv):
     (venv / "lib" / "python3.11" / "site-packages" / "torch").mkdir(parents=True)
     _, out = make(venv, f"{venv}/test.stamp")
-    assert "still missing of cbirkit[lab,text,test]" in out and "3 GB" not in out
+    assert "still missing of cbirkit[lab,text,device,test]" in out and "3 GB" not in out
 
 
 def test_a_failure_leaves_no_stamp_and_says_why(venv):
