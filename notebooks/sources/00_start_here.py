@@ -594,9 +594,9 @@ Markdown(
 # | 15 | [context_and_scenes](15_context_and_scenes.ipynb) | layout, relations, contextual re-ranking | ready |
 # | 16 | [text_and_images](16_text_and_images.ipynb) | joint embeddings, captions, composed queries | ready |
 # | 17 | [cross_domain](17_cross_domain.ipynb) | sketch to photo, CORAL, adversarial alignment | ready |
-# | 18 | relevance_feedback | Rocchio, SVM, personal profiles, simulated users | to come |
-# | 19 | active_learning | which images to label | to come |
-# | 20 | incremental | new classes, forgetting, backward-compatible embeddings | to come |
+# | 18 | [relevance_feedback](18_relevance_feedback.ipynb) | Rocchio, SVM, personal profiles, simulated users | ready |
+# | 19 | [active_learning](19_active_learning.ipynb) | which images to label | ready |
+# | 20 | [incremental](20_incremental.ipynb) | new classes, forgetting, backward-compatible embeddings | ready |
 # | 21 | [explain](21_explain.ipynb) | why similar: maps scored against masks | ready |
 # | 22 | [adversarial](22_adversarial.ipynb) | attacks on retrieval, adversarial training | ready |
 # | 23 | [generative](23_generative.ipynb) | GAN-made training images, memorisation checks | ready |

@@ -8,7 +8,7 @@
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for the features.
 #
 # <!-- links:start -->
-# Previous: [16_text_and_images](16_text_and_images.ipynb) · [course map](00_start_here.ipynb) · Next: 18_relevance_feedback (still to come), then [21_explain](21_explain.ipynb)
+# Previous: [16_text_and_images](16_text_and_images.ipynb) · [course map](00_start_here.ipynb) · Next: [18_relevance_feedback](18_relevance_feedback.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -934,5 +934,5 @@ checks.check_better_alignment(solution_better_alignment)
 #   [arXiv:1811.12231](https://arxiv.org/abs/1811.12231).
 #
 # <!-- links:start -->
-# Previous: [16_text_and_images](16_text_and_images.ipynb) · [course map](00_start_here.ipynb) · Next: 18_relevance_feedback (still to come), then [21_explain](21_explain.ipynb)
+# Previous: [16_text_and_images](16_text_and_images.ipynb) · [course map](00_start_here.ipynb) · Next: [18_relevance_feedback](18_relevance_feedback.ipynb)
 # <!-- links:end -->

@@ -8,7 +8,7 @@
 # [01](01_measuring_retrieval.ipynb).
 #
 # <!-- links:start -->
-# Previous: [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: 19_active_learning (still to come), then [21_explain](21_explain.ipynb)
+# Previous: [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [19_active_learning](19_active_learning.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -93,7 +93,7 @@ plots.show(plots.describe(draw(rows), alt))
 # The rows show what is *next*: marked images are left out.
 #
 # **Predict.** Of the rise in mAP (mean average precision, [notebook 01](01_measuring_retrieval.ipynb)) after three rounds
-# on photographs, how much is left if marked images do not count?
+# on photographs, how much is left among images that could not be marked?
 #
 # ## The idea
 
@@ -169,7 +169,8 @@ def protocols(search, first, taste, half):
 
 
 # %% [markdown]
-# "Only moved up" is a control that learns nothing: images marked relevant go first, the others that were marked, last.
+# "Only moved up" is a control: the first ranking, with what was marked relevant put first, and the rest of what was marked,
+# last. (From round 2 on the moved query chose what was shown: a little learning is in it.)
 # "Residual, no marks" is the first ranking on the same residual.
 
 # %%
@@ -250,14 +251,16 @@ assert (end["residual"] - end["residual, no marks"]).min() > 0
 
 # %% [markdown]
 # - **Most of the rise is left** in the other half, where nothing was marked. We use it from here on.
-# - But a full ranking cannot tell: moving up what was marked, which learns nothing, gives a large part of its rise, too.
-# - On UC Merced **the residual mAP falls while the search improves**: few and hard images are left. Compare it with the
-#   same residual without marks, never with round 0.
+# - But a full ranking cannot tell: to move marked images gives a large part of its rise, too.
+# - On UC Merced **the residual mAP is lower after three rounds than before, while the search improves**: what was easy to
+#   find has left. Compare it with the same residual without marks, never with round 0. (Sessions without a residual are left
+#   out of all curves.)
 #
 # ### Which method?
 #
 # Two controls: Rocchio with the textbook's weights, and with **shuffled marks**, as many of each kind, on other images
-# that were shown. (Until an image is marked not relevant, the classifiers score as Rocchio.) Intervals draw classes.
+# that were shown. (Until an image is marked not relevant, the classifiers score as Rocchio with the textbook's weights.)
+# Intervals draw classes.
 
 # %%
 def rises(table):
@@ -312,7 +315,7 @@ for name in data:
     assert gain.loc[("Rocchio, shuffled marks", name), "gain"] < gain.loc[("Rocchio", name), "gain"] / 2
 
 # %% [markdown]
-# Every method gains, on average, on photographs that it has not shown; shuffled marks give little. The textbook's weights
+# Every method gains, on average, on photographs that it has not shown; with shuffled marks no gain can be told. The textbook's weights
 # give far less than tuned ones. Rocchio, the simplest, is nowhere clearly behind; where the interval of a paired
 # difference includes 0, the two methods cannot be told apart.
 
@@ -341,9 +344,9 @@ assert unsure_only["low"].max() < 0.02
 assert unsure_only.loc["Rocchio", "residual"].min() > 0
 
 # %% [markdown] tags=["extra"]
-# Whoever is shown only what is unsure **finds less** on the way; a clear gain in the other half does not come of it. (Tong
-# and Chang had another kernel and weaker features.) Yet Rocchio's residual *rises*: more relevant images are left in it.
-# A residual compares methods only if they marked the same images.
+# Whoever is shown only what is unsure **finds less** on the way; a clear gain in the other half does not come of it, and the
+# SVM may lose. (Options were chosen without exploring. Tong and Chang had another kernel and weaker features.) Yet the
+# residual *rises*: more relevant images are left in it. A residual compares methods only if they marked the same images.
 
 # %% [markdown]
 # ## Profiles: what stays after the session
@@ -454,9 +457,10 @@ any_style = at["mAP, any style"].groupby("profile").mean()
 assert any_style["own, 3 sessions"] < any_style["no profile"]
 
 # %% [markdown]
-# A person's own profile helps before the first mark, in some styles far more than in others; so does that of somebody else
-# of the same taste. One of another taste does harm, and without subtracting little is gained. The price: for whoever wants
-# *any* style this time, the ranking got worse. Give people a switch.
+# A person's own profile helps before the first mark, in one style far more than in the others; so does that of somebody else
+# of the same taste: **what helps *is* the taste**. One of another taste lowers the mean; without subtracting what was not
+# chosen, some styles gain and some lose. (All share one weight.) The price: for
+# whoever wants *any* style this time, the ranking got worse. Give people a switch.
 #
 # A profile is **personal data** (next section). `profile.save(path)` writes one file, to be kept on its owner's device, who
 # can delete it; `Profile.load` refuses that of another encoder.
@@ -531,7 +535,7 @@ assert use[4] < 0.6 * use[0] and noisy.loc[4, "AUC"] < noisy.loc[0, "AUC"] - 0.0
 assert leak[4] / leak[0] > use[4] / use[0]
 
 # %% [markdown] tags=["extra"]
-# Noise takes the use sooner than it hides the taste: **what helps the search *is* the taste**.
+# Strong noise takes the use sooner than it hides the taste.
 
 # %% [markdown] tags=["extra"]
 # ## More mistakes, fewer mistakes (extra)
@@ -558,9 +562,9 @@ for name in data:
     assert lead[name, 0.2] > 0
 
 # %% [markdown] tags=["extra"]
-# Without wrong marks the two are close; with one mark in five wrong, Rocchio is ahead. A likely reason: it averages wrong
-# marks away, while a few of them move the SVM's boundary. Which method is better depends on the person: state the noise
-# wherever you state the score.
+# Without wrong marks the two are closer than with one mark in five wrong, where Rocchio is ahead; at no level is the SVM shown
+# to be better. A likely reason: Rocchio averages wrong marks away, while a few of them move the SVM's boundary. State the
+# noise wherever you state the score.
 
 # %% [markdown]
 # ## Try it
@@ -619,8 +623,8 @@ def solution_ide_dec_hi(query, relevant, nonrelevant, scores):
 checks.check_ide_dec_hi(solution_ide_dec_hi)
 
 # %% [markdown]
-# What comes next for Ann, by your formula (the solution's, until yours is written), and by Rocchio's. A sum outweighs the
-# query sooner than a mean.
+# What comes next for Ann, by your formula (the solution's, until yours is written), and by Rocchio's. Which of the two
+# subtracts more of what the unwanted images share?
 
 # %%
 unit_query = vector / np.linalg.norm(vector)
@@ -634,7 +638,7 @@ if moved is not None:
 # %% [markdown] tags=["extra"]
 # ## Exercise 2 ★★ freeze what was seen (extra)
 #
-# A third way to score (Chang et al. 1971): what was **shown** keeps the place where the person met it, and only what follows
+# Another way to score (Chang et al. 1971): what was **shown** keeps the place where the person met it, and only what follows
 # is ranked anew. `shown` is a list with one array of positions per round; `ranking` holds all positions after the last
 # round, best first. Return all positions: those shown, in their order, then the rest as ranked. An image that was shown twice
 # keeps its first place.
@@ -773,12 +777,15 @@ for noise in (0.0, 0.1, 0.2):
         rows += summary(f"noise {noise}", table.groupby(["set", "class"])["gain"].mean())
 pd.DataFrame(rows).round(3)
 
+# %% [markdown] tags=["extra"]
+# Read the low ends: where they are below 0, the solution cannot be told from Rocchio.
+
 # %% [markdown]
 # ## What we learned
 #
 # - A few marks improve a search, if the weights fit the embeddings; a textbook's may not.
 # - Marked images must not count: use a half that was never shown, or the same residual with and without marks.
-# - A profile helps its owner, harms others, narrows the view, and gives its owner away.
+# - A profile helps its owner, narrows the view, and gives its owner away; a stranger's may harm.
 #
 # ### Check yourself
 #
@@ -799,7 +806,7 @@ pd.DataFrame(rows).round(3)
 # </details>
 # <details><summary>4. Why does the profile subtract what was not chosen?</summary>
 #
-# The topic is in both means and cancels.
+# So that what both share, such as the topic, cancels: in some styles that makes the difference.
 #
 # </details>
 #
@@ -818,5 +825,5 @@ pd.DataFrame(rows).round(3)
 # - Shokri et al. (2017), [arXiv:1610.05820](https://arxiv.org/abs/1610.05820): who was in the training data?
 #
 # <!-- links:start -->
-# Previous: [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: 19_active_learning (still to come), then [21_explain](21_explain.ipynb)
+# Previous: [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [19_active_learning](19_active_learning.ipynb)
 # <!-- links:end -->

@@ -8,7 +8,7 @@
 # [01](01_measuring_retrieval.ipynb) and [05](05_transfer_learning.ipynb).
 #
 # <!-- links:start -->
-# Previous: [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: 20_incremental (still to come), then [21_explain](21_explain.ipynb)
+# Previous: [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: [20_incremental](20_incremental.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -645,5 +645,5 @@ if own is not None:
 # al.
 #
 # <!-- links:start -->
-# Previous: [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: 20_incremental (still to come), then [21_explain](21_explain.ipynb)
+# Previous: [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: [20_incremental](20_incremental.ipynb)
 # <!-- links:end -->

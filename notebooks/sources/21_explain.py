@@ -8,7 +8,7 @@
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
-# Previous: 20_incremental (still to come), then [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
+# Previous: [20_incremental](20_incremental.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -820,5 +820,5 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 # ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)).
 #
 # <!-- links:start -->
-# Previous: 20_incremental (still to come), then [17_cross_domain](17_cross_domain.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
+# Previous: [20_incremental](20_incremental.ipynb) · [course map](00_start_here.ipynb) · Next: [22_adversarial](22_adversarial.ipynb)
 # <!-- links:end -->
