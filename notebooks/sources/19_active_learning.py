@@ -19,12 +19,17 @@
 # - **find** wrong labels by asking a classifier that never saw them.
 
 # %%
+import tempfile
+from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import normalize
 from tqdm.auto import tqdm
 
@@ -64,7 +69,7 @@ for name in ("random", "typiclust", "margin"):
 print("labelled so far:", pd.Series(vessels.labels[labelled]).value_counts().to_dict())
 
 # %% tags=["gallery"]
-fig, axes = plt.subplots(3, 6, figsize=(9.6, 6), layout="constrained")
+fig, axes = plt.subplots(3, 6, figsize=(9.6, 6.6), layout="constrained")
 for row, (name, images) in zip(axes, asked.items(), strict=True):
     for ax, image in zip(row, images, strict=True):
         first, second = np.argsort(-p[image])[:2]
@@ -135,15 +140,18 @@ assert np.array_equal(unlabelled[chosen], asked["badge"])
 # [arXiv:2002.09564](https://arxiv.org/abs/2002.09564)), so:
 #
 # - **Test images** are not in the pool. All strategies share pool, test images and the first 20 random labels.
-# - The classifier's **strength** is chosen by cross-validation within the labels, anew for each set of them. No
-#   strategy was tuned.
+# - The classifier's regularisation is chosen by cross-validation within the labels, anew for each set of them. All ask
+#   for 20, 40 and 60 images at once. Nothing was tuned.
 # - **Two scores**, means over classes: accuracy, and mAP. Each test image searches the other test images by its frozen
 #   embedding joined with the square roots of its probabilities (weights chosen on `satellite`).
-# - **Five draws** of all this, ten classes. Both were sampled: the interval is the wider of one that draws classes and
-#   one that draws draws.
+# - **Five draws, ten classes**: the interval is the wider of one that draws classes and one that draws draws.
 
 
 # %%
+def unit_vectors(features, encoder="lite0"):
+    return normalize(features.embeddings(encoder).astype(float))
+
+
 def split(labels, rng, rarest=1.0):
     """Positions of the pool, shuffled, and of test images; in the pool, classes shrink, the last to `rarest` of its size."""
     pool, test, names = [], [], rng.permutation(np.unique(labels))
@@ -156,9 +164,9 @@ def split(labels, rng, rarest=1.0):
 
 
 # %%
-def judged(X, labels, pool, at, test):
+def judged(X, labels, pool, at, test, classifier=labelling.probabilities):
     """Accuracy and mAP of each class of the test images, after learning from the images `at` of the pool."""
-    p = labelling.probabilities(X[at], labels[at], X[test])  # (n_test, n_known)
+    p = classifier(X[at], labels[at], X[test])  # (n_test, n_known)
     Z = np.hstack([normalize(X[test] - X[pool].mean(axis=0)), 2 * np.sqrt(p)])
     order = np.argsort(99 * np.eye(len(Z)) - Z @ Z.T, axis=1)[:, :-1]  # the query itself is last
     right = labels[test][order] == labels[test][:, None]
@@ -168,20 +176,18 @@ def judged(X, labels, pool, at, test):
 
 
 # %%
-def unit_vectors(features, encoder="lite0"):
-    return normalize(features.embeddings(encoder).astype(float))
-
-
-def curve(features, strategy, draw, sizes, *, choose_by="lite0", cold=False, rarest=1.0):
-    """Scores of each class for each number of labels but the first, which are random; `cold`: chosen, too."""
+def curve(features, strategy, draw, sizes, *, choose_by="lite0", cold=False, rarest=1.0, **how):
+    """Scores for each number of labels but the first, which are random (`cold`: chosen, too); a strategy is a name or a function."""
     X, V, labels = unit_vectors(features), unit_vectors(features, choose_by), features.labels.astype(str)
     pool, test = split(labels, np.random.default_rng([SEED, draw]), rarest)
-    at, rows = [] if cold else [*range(sizes[0])], []  # the pool is shuffled
-    for size in sizes[not cold :]:
-        more = {"n": size - len(at), "strategy": strategy, "random_state": draw}
-        at += labelling.propose(V[pool], at, labels[pool][at], **more).tolist()
-        rows.append(judged(X, labels, pool, pool[at], test).assign(labels=size))
-    return pd.concat(rows).rename_axis("class").reset_index().assign(strategy=strategy, draw=draw)
+    choose = partial(labelling.propose, strategy=strategy, random_state=100 * SEED + draw)
+    choose = strategy if callable(strategy) else choose
+    at, rows = np.arange(0 if cold else sizes[0]), []  # the pool is shuffled
+    for size in sizes if cold else sizes[1:]:
+        at = np.append(at, choose(V[pool], at, labels[pool[at]], size - len(at))).astype(int)
+        rows.append(judged(X, labels, pool, pool[at], test, **how).assign(labels=size))
+    table = pd.concat(rows).rename_axis("class").reset_index()
+    return table.assign(strategy=getattr(strategy, "__name__", strategy), draw=draw)
 
 
 # %%
@@ -189,9 +195,6 @@ def curves(features, strategies, sizes, **settings):
     """The curves of several strategies, five draws each."""
     turns = [(name, draw) for name in strategies for draw in range(5)]
     return pd.concat([curve(features, *turn, sizes, **settings) for turn in tqdm(turns)])
-
-# %% [markdown]
-# First the strategies that look at the pool, then those that ask the classifier.
 
 # %%
 clothing, SIZES = datasets.load_real("clothing"), (20, 40, 80, 140)
@@ -255,7 +258,7 @@ def draw_gains(table, about):
     plots.show(plots.describe(fig, f"Gains over random labels {about}, against the number of labels, with 95 % intervals."))
 
 
-draw_gains(balanced, "of six strategies on clothing")
+draw_gains(balanced, "of all strategies on clothing")
 
 # %% [markdown]
 # - **TypiClust** gains, and **clusters** a part of that: to spread helps, to take typical images helps more.
@@ -284,12 +287,12 @@ summary(few).round(3)
 
 # %% tags=["claim"]
 for name in ("margin", "badge"):
-    assert gain(few, name, labels=140)[0] > 0.015 and gain(few, name, "mAP", labels=140)[1] > 0
+    assert gain(few, name, labels=140)[0] > 0.01 and gain(few, name, "mAP", labels=140)[0] > 0
 
 # %% [markdown]
-# With 140 labels margin and BADGE are ahead in both scores. Of BADGE, which draws at random, believe less: with other
-# draws of its own, its interval in mAP held 0 for one of three seeds. Random labels rarely meet the rare classes; a
-# classifier that has met them a few times is unsure about them, and asks for more.
+# With 140 labels margin and BADGE are ahead in the mean of both scores; with one of three seeds their intervals in mAP
+# held 0. Random labels rarely meet the rare classes; a classifier that has met them a few times is unsure about them, and
+# asks for more.
 
 # %% [markdown]
 # ### Cold start
@@ -306,14 +309,14 @@ assert gain(cold, "typiclust")[0] > 0.03 and gain(cold, "typiclust", "mAP")[1] >
 assert gain(cold, "typiclust", other="clusters")[0] > 0.01
 
 # %% [markdown]
-# Typical images are worth most at the start: a random ten misses several classes.
+# Typical images are worth most at the start: a random ten misses several classes, which then score 0.
 
 # %% [markdown]
 # ### Labels are time
 #
 # How many labels does each strategy need to be as accurate as random is at the end? (Straight lines between the
-# measured sizes; NaN: not reached.) A label costs six seconds, our assumption, and what `propose` computes. Hard images
-# may take longer: *break-even* is how many times longer, until the gain is gone.
+# measured sizes; NaN: not reached.) A label costs six seconds, we assume, and what `propose` computes. Hard images may
+# take longer: *break-even* says how many times.
 
 # %%
 X, names = unit_vectors(clothing), clothing.labels.astype(str)
@@ -370,13 +373,15 @@ def spoiled(kind, draw):
 
 # %%
 found = []
-for kind in ("chance", "likeness"):
-    for draw in range(5):
-        rows, given, wrong = spoiled(kind, draw)
-        table = labelling.suspects(rows, given, random_state=draw)
-        hits = wrong[table["image"]]
-        first = {"first 30": hits[:30].mean(), "all suspects": hits.mean(), "number": len(hits)}
-        found.append({"errors by": kind, **first, "of all errors": hits.sum() / wrong.sum()})
+for kind, draw in tqdm([(kind, draw) for kind in ("chance", "likeness") for draw in range(5)]):
+    rows, given, wrong = spoiled(kind, draw)
+    table = labelling.suspects(rows, given, random_state=draw)
+    hits = wrong[table["image"]]
+    p_held = cross_val_predict(LogisticRegression(C=100, max_iter=300), rows, given, cv=5, method="predict_proba")
+    p_given = p_held[np.unique(given) == given[:, None]]  # of the label that is given
+    row = {"errors by": kind, "first 30": hits[:30].mean(), "lowest p": wrong[np.argsort(p_given)[:30]].mean()}
+    row |= {"all suspects": hits.mean(), "number": len(hits), "of all errors": hits.sum() / wrong.sum()}
+    found.append(row)
 found = pd.DataFrame(found).groupby("errors by").mean()
 found.round(2)
 
@@ -385,8 +390,29 @@ assert found.loc["chance", "first 30"] > 0.6 and found.loc["likeness", "first 30
 assert found.loc["chance", "first 30"] > found.loc["likeness", "first 30"]
 
 # %% [markdown]
-# One label in ten is wrong; of the first 30 suspects, most are. Errors among classes that look alike are harder to find,
-# and some stay hidden. (A "false" suspect may be a true error: the set has its own.)
+# One label in ten is wrong; of the first 30 suspects, most are. To sort by the probability of the given label alone
+# (*lowest p*) is the baseline; thresholds also say where to stop. Some errors stay hidden; a "false" suspect may be a
+# true error of the set.
+
+# %% [markdown] tags=["extra"]
+# ### Two controls (extra)
+#
+# Does margin suffer from batches? It may ask for 20 near-copies. And in the skewed pool, does it gain only because its
+# labels are more balanced? Then weighting the classes of random labels should do as well.
+
+# %% tags=["extra"]
+by_five = curves(clothing, ["margin"], (20, 25, 30, 35, 40)).assign(strategy="margin by 5")
+batches = pd.concat([balanced, by_five])
+weighted = lambda X, y, others: LogisticRegression(C=100, class_weight="balanced", max_iter=300).fit(X, y).predict_proba(others)
+reweighted = curves(clothing, ["random", "margin"], SIZES, rarest=0.1, classifier=weighted)
+controls = {"margin by 5, 40 labels": gain(batches, "margin by 5", other="margin", labels=40)}
+controls["margin, classes weighted, 140 labels"] = gain(reweighted, "margin", labels=140)
+controls["the same, mAP"] = gain(reweighted, "margin", "mAP", labels=140)
+pd.DataFrame(controls, ["gain", "low", "high"]).T.round(3)
+
+# %% [markdown] tags=["extra"]
+# An interval that holds 0 decides nothing: of batches, five draws tell little. A gain that stays although both weigh their
+# classes is more than a matter of balance.
 
 # %% [markdown] tags=["extra"]
 # ### Another set: flowers (extra)
@@ -425,10 +451,11 @@ pd.DataFrame(others, ["gain over random at 40 labels", "low", "high"]).T.round(3
 # %% [markdown]
 # ## Try it
 #
-# Which images would you label?
+# Be the one who is asked: keys 1 to 6 name a picture, and the next ones are chosen by margin.
 
 # %%
-explorer = explore.EmbeddingMap(vessels, vectors)
+file = Path(tempfile.mkdtemp()) / "labels.csv"
+explorer = explore.LabelExplorer(vessels, vectors, file, classes=KINDS)
 explorer
 
 # %%
@@ -528,8 +555,8 @@ def solution_confident_errors(p, labels):
 checks.check_confident_errors(solution_confident_errors)
 
 # %% [markdown] tags=["extra"]
-# Your suspects among the labels of `clothing` as they are, by label and by what the classifier expects. Which are
-# errors? Only a look at the picture tells, and these photographs do not ship.
+# Your suspects among the labels of `clothing` as they are, by label and by the most probable class. Which are errors? Only
+# a look at the picture tells, and these photographs do not ship.
 
 # %% tags=["extra"]
 halves = np.arange(len(names)) % 2 == 0
@@ -559,11 +586,11 @@ if own is not None:
 # compares with random: gain 6.5 points of accuracy, on average over four sizes and four draws. **Predict first** which of
 # the six would pass. `labelling.propose` may be a part of your rule; `labelling.probabilities` gives a classifier.
 #
-# Then defend it: let `curve` call it, use SEED 1 and 2, and give its gain over BADGE with the interval.
+# Then defend it: `curves` takes a function, too. With SEED 1 and 2, what is its gain over BADGE, with the interval?
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Without labels: typical images, spread out. With labels: uncertain images, but not all of one kind.
+# First typical images, spread out; then uncertain ones, not all of one kind.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -641,8 +668,7 @@ if own is not None:
 #
 # ### Further reading
 #
-# Settles (2009), *Active learning literature survey*, University of Wisconsin, TR 1648; then Hacohen et al. and Munjal et
-# al.
+# Settles (2009), *Active learning literature survey*, University of Wisconsin, TR 1648.
 #
 # <!-- links:start -->
 # Previous: [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: [20_incremental](20_incremental.ipynb)
