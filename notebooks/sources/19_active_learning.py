@@ -668,7 +668,10 @@ if own is not None:
 #
 # ### Further reading
 #
-# Settles (2009), *Active learning literature survey*, University of Wisconsin, TR 1648.
+# Settles (2009), *Active learning literature survey*, University of Wisconsin, TR 1648. Lowell, Lipton and Wallace (2019),
+# *Practical obstacles to deploying active learning*, *EMNLP*, [arXiv:1807.04801](https://arxiv.org/abs/1807.04801). Hacohen,
+# Dekel and Weinshall (2022), [arXiv:2202.02794](https://arxiv.org/abs/2202.02794), on few labels. Northcutt et al. (2021),
+# [arXiv:1911.00068](https://arxiv.org/abs/1911.00068), on wrong labels.
 #
 # <!-- links:start -->
 # Previous: [18_relevance_feedback](18_relevance_feedback.ipynb) · [course map](00_start_here.ipynb) · Next: [20_incremental](20_incremental.ipynb)
