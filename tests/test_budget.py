@@ -17,7 +17,7 @@ BUDGET = {  # part (folders and files of the package): code lines, files
     "images": (450, 5),
     "metrics ranking evaluation": (1300, 10),
     # without what is fetched; 130 of its 1,250 went to explore, for two explorers more
-    "datasets": (1120, 10),
+    "datasets": (1030, 10),
     "datasets/fetch": (900, 11),
     "encoders": (950, 9),
     "nets": (900, 10),
@@ -32,10 +32,12 @@ BUDGET = {  # part (folders and files of the package): code lines, files
     "plots": (580, 6),
     "explore": (2580, 18),  # 2,450 and 130 of datasets
     "cli": (700, 6),
+    "web": (90, 1),  # a part of its own, from what datasets does not use
     "checks": (4800, 28),
 }
 SUM = (15_000, 140)  # of all but the checks, which are course content
 PAGES = 1300  # lines of JavaScript and CSS
+SITE = 240  # those of the site that `cbirkit.web` writes
 # Above its budget; may only shrink: whoever makes a part smaller writes the new number here.
 TODAY = {
     "images": (748, 0),
@@ -109,8 +111,11 @@ def test_the_whole_is_within_its_budget():
 
 def test_scripts_and_styles_of_the_pages():
     files = [path for kind in ("js", "css") for path in PACKAGE.rglob(f"*.{kind}")]
-    n = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
-    within("lines of JavaScript and CSS", n, PAGES, TODAY_PAGES)
+    n = [0, 0]
+    for path in files:
+        n[path.parent.name == "web"] += len(path.read_text(encoding="utf-8").splitlines())
+    within("lines of JavaScript and CSS", n[0], PAGES, TODAY_PAGES)
+    within("lines of JavaScript and CSS of the site", n[1], SITE, 0)
 
 
 def test_what_counts(tmp_path):

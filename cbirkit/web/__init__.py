@@ -1,6 +1,6 @@
 """A folder of images that is searched in the browser: static files, which send nothing to anybody.
 
-``cbirkit web FOLDER --out SITE`` writes them. The network runs in the page, by onnxruntime-web; a service worker keeps all
+`write_site` writes them. The network runs in the page, by onnxruntime-web; a service worker keeps all
 files, so that the page works offline after its first visit, and can be installed on a phone.
 """
 
@@ -22,8 +22,14 @@ VERSION = "1.30.0"  # of onnxruntime-web, MIT License
 _FROM = "https://cdn.jsdelivr.net/npm/onnxruntime-web@{}/dist/{}"
 RUNTIME = {  # file: megabytes, SHA-256
     "ort.wasm.min.mjs": (0.05, "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b"),
-    "ort-wasm-simd-threaded.mjs": (0.03, "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"),  # fmt: skip
-    "ort-wasm-simd-threaded.wasm": (14.3, "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"),  # fmt: skip
+    "ort-wasm-simd-threaded.mjs": (
+        0.03,
+        "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
+    ),
+    "ort-wasm-simd-threaded.wasm": (
+        14.3,
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    ),
 }
 _PAGE = ("index.html", "page.css", "page.js", "search.js")
 _CALIBRATION = 256
@@ -117,8 +123,10 @@ def write_site(retriever, out, *, title="Images", precision="int8", side=128, fi
     digest = hashlib.sha256(b"".join(made.values()) + (out / "encoder.onnx").read_bytes())
     worker = Path(__file__).with_name("worker.js").read_text(encoding="utf-8")
     made["worker.js"] = worker.replace("FILES", names).replace("VERSION", digest.hexdigest()[:16]).encode()  # fmt: skip
-    for name, data in made.items():  # the page itself comes last: an unfinished site is not opened
-        write_bytes(out / name, data)
+    for name in sorted(
+        made, key="index.html".__eq__
+    ):  # last, so that an unfinished site does not open
+        write_bytes(out / name, made[name])
     return sizes | {name: len(data) for name, data in made.items()}
 
 

@@ -1,0 +1,165 @@
+"""The site that searches in the browser: its files, and, where onnxruntime-web is, the page itself in a real browser."""
+
+import functools
+import http.server
+import io
+import json
+import os
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Browser, require_browser
+from PIL import Image
+
+from cbirkit import Retriever, datasets, web
+from cbirkit.compress import OnnxEncoder, to_onnx
+from cbirkit.datasets.fetch.download import DownloadFailed
+from cbirkit.encoders import Deep, TinyImage
+from cbirkit.images import read_image
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+ORT = os.environ.get("CBIRKIT_ORT_WEB")  # a folder such as node_modules/onnxruntime-web/dist
+CLASSES = ("mug", "teapot", "chair", "globe", "duck", "rocket")
+
+
+def pictures(*views):
+    world = datasets.load_tabletop()
+    world = world[np.isin(world.labels, CLASSES) & np.isin(world.column("view"), views)]
+    return datasets.close_ups(world, 96)
+
+
+@pytest.fixture(scope="module")
+def retriever(tmp_path_factory):
+    file = tmp_path_factory.mktemp("onnx") / "tiny.onnx"  # exported once
+    encoder = OnnxEncoder(to_onnx(Deep("tiny", device="cpu"), file))
+    return Retriever(encoder, progress=False).fit(pictures(0, 2))
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory):
+    """Files of the runtime's names, with nothing in them."""
+    folder = tmp_path_factory.mktemp("ort")
+    for name in web.RUNTIME:
+        (folder / name).write_bytes(name.encode())
+    return {name: folder / name for name in web.RUNTIME}
+
+
+@pytest.fixture(scope="module")
+def site(retriever, stand_in, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    sizes = web.write_site(retriever, folder, title="<b>Things</b>", files=stand_in)
+    return folder, sizes
+
+
+def test_every_file_is_told_and_kept_for_offline_use(site):
+    folder, sizes = site
+    assert sizes == {path.name: path.stat().st_size for path in folder.iterdir()}
+    worker = (folder / "worker.js").read_text()
+    names = json.loads(re.search(r"files = (\[.*?\])", worker).group(1))
+    assert set(names) == {"./", *sizes} - {"worker.js"} and "VERSION" not in worker
+
+
+def test_embeddings_in_8_bits_hardly_turn(site, retriever):
+    folder, _ = site
+    about = json.loads((folder / "about.json").read_text())
+    codes = np.fromfile(folder / "embeddings.bin", np.int8).reshape(-1, about["n_dims"])
+    X = codes * np.array(about["steps"])[:, None]
+    truth = retriever.embeddings / np.linalg.norm(retriever.embeddings, axis=1, keepdims=True)
+    assert (X * truth).sum(axis=1).min() > 0.998 and about["ids"] == list(retriever.ids)
+    assert about["labels"] == list(retriever.table["label"]) and about["title"] == "<b>Things</b>"
+
+
+def test_thumbnails_lie_one_after_the_other(site, retriever):
+    folder, _ = site
+    about, data = json.loads((folder / "about.json").read_text()), (folder / "thumbnails.bin").read_bytes()  # fmt: skip
+    starts = [0, *about["ends"][:-1]]
+    for row in (0, 5, len(starts) - 1):
+        shown = Image.open(io.BytesIO(data[starts[row] : about["ends"][row]]))
+        wanted = Image.fromarray(retriever.images[row]).resize(shown.size)
+        assert max(shown.size) <= 128
+        assert np.abs(np.asarray(shown, float) - np.asarray(wanted, float)).mean() < 12
+    assert about["ends"][-1] == len(data)
+
+
+def test_the_page_asks_nobody_else():
+    for path in Path(web.__file__).parent.glob("*.*s*"):
+        assert path.suffix == ".py" or "//" not in re.sub(r"(?m)//.*$|<!doctype.*", "", path.read_text())  # fmt: skip
+    page = (Path(web.__file__).parent / "index.html").read_text()
+    assert "default-src 'none'" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_another_site_has_another_version(site, retriever, stand_in, tmp_path):
+    folder, _ = site
+    web.write_site(retriever, tmp_path, title="Others", files=stand_in)
+    assert (folder / "worker.js").read_text() != (tmp_path / "worker.js").read_text()
+
+
+def test_what_cannot_be_a_site_is_said(retriever, stand_in, tmp_path):
+    with pytest.raises(TypeError, match="Deep"):
+        web.write_site(Retriever(TinyImage(), progress=False).fit(pictures(0)), tmp_path, files=stand_in)  # fmt: skip
+    with pytest.raises(ValueError, match="side"):
+        web.write_site(retriever, tmp_path, side=0, files=stand_in)
+    bare = Retriever(Deep("tiny", device="cpu"), progress=False)
+    with pytest.raises(Exception, match="fit"):
+        web.write_site(bare, tmp_path, files=stand_in)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_runtime_is_known_by_its_sums(stand_in, tmp_path):
+    with pytest.raises(DownloadFailed, match=r"not the file that is expected"):
+        web.runtime(next(iter(stand_in.values())).parent)
+    with pytest.raises(DownloadFailed, match=r"onnxruntime-web@.*mjs"):
+        web.runtime(tmp_path)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}  # fmt: skip
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_page_finds_what_python_finds_and_works_offline(retriever, tmp_path):
+    require_browser()
+    if not ORT:
+        pytest.skip("CBIRKIT_ORT_WEB names no folder of onnxruntime-web")
+    web.write_site(retriever, tmp_path / "site", precision="float32", files=web.runtime(ORT))
+    handler = functools.partial(Quiet, directory=tmp_path / "site")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Browser() as browser:
+        page, wrong, asked = browser.bare_page(), [], []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.wait_for_selector("#all button")
+
+        def found(act):
+            page.evaluate("document.getElementById('found').replaceChildren()")
+            act()
+            page.wait_for_selector("#found button")
+            return page.eval_on_selector_all("#found button", "all => all.map(one => one.dataset.id)")  # fmt: skip
+
+        shared = []
+        for n, image in enumerate(list(pictures(7))[:12]):
+            path = tmp_path / f"{n}.png"
+            Image.fromarray(image).save(path)
+            truth = retriever.ids[retriever.search(read_image(path), k=10).indices[0]]
+            shared.append(len({*truth} & {*found(lambda path=path: page.set_input_files("#file", path))}))  # fmt: skip
+        assert min(shared) >= 9 and np.mean(shared) > 9.5
+        own = page.get_attribute("#all button:nth-child(5)", "data-id")
+        truth = retriever.ids[retriever.search(own, k=10).indices[0]]
+        assert len({*truth} & {*found(lambda: page.click("#all button:nth-child(5)"))}) >= 9
+        page.set_input_files("#file", {"name": "no.png", "mimeType": "image/png", "buffer": b"no"})
+        page.wait_for_function("document.getElementById('status').innerText.includes('cannot be used')")  # fmt: skip
+        page.evaluate("navigator.serviceWorker.ready")
+        server.shutdown()
+        server.server_close()
+        page.reload()
+        page.wait_for_selector("#all button")
+        assert len(found(lambda: page.set_input_files("#file", tmp_path / "0.png"))) == 10
+        assert not wrong and all(url.startswith(("http://127.0.0.1:", "blob:")) for url in asked)
