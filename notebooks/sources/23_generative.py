@@ -56,8 +56,8 @@ validation, new_people = np.flatnonzero(run_of < 2), np.flatnonzero(np.isin(run_
 print(f"{len(train)} train, {len(held_out)} are held out, {len(new_people)} are of new people")
 
 # %% [markdown]
-# **Predict:** which row of each pair is generated (by the generator that ships)?
-# Will such pictures help a search engine that has five labels per class?
+# **Predict:** which row of each pair is generated (by the generator that ships)? It saw all training digits. Would one
+# that sees only five labels per class help a search engine?
 
 # %%
 def strip(rows, columns=10):
@@ -110,7 +110,8 @@ assert same_run > 5 * by_chance
 # %% [markdown]
 # ## Background
 #
-# A **generator** $G$ turns noise $z$ of shape $(16,)$ and a class $y$ into a picture of shape $(64,)$. A **discriminator**
+# A **generator** $G$ turns noise $z$ of shape $(16,)$ and a class $y$ into a picture of shape $(64,)$. A
+# **discriminator**
 # $D$ gives a picture and its class a number, above 0 for "real". They are trained against each
 # other: a *generative adversarial network*, GAN (Goodfellow et al. 2014, *NeurIPS*,
 # [arXiv:1406.2661](https://arxiv.org/abs/1406.2661)). The **hinge loss** (Lim and Ye 2017,
@@ -161,8 +162,8 @@ draw(axes[3], pixels[train][show], "real")
 plots.show(plots.describe(fig, "Ten samples of each digit, three ages of the GAN; real digits."))
 
 # %% [markdown]
-# Look along a row: at first, all samples of a class are one picture. That is **mode collapse**: of the
-# many ways to write a digit (the *modes* of its distribution), the generator makes one.
+# Look along a row: at first, all samples of a class are one picture. This is how **mode collapse** looks (here it
+# passes): of the many ways to write a digit (the *modes* of its distribution), the generator makes one.
 #
 # ## Measure it: good and varied?
 #
@@ -209,7 +210,8 @@ assert table.loc["training digits, copied", "recall"] > control["recall"] - 0.1
 # %% [markdown] tags=["extra"]
 # ### Which modes are missing? (extra)
 #
-# Count modes that you can name: a digit as one person writes it, 70 in all. A sample meets the mode of its nearest training digit of its class.
+# Count modes that you can name: a digit as one person writes it, 70 in all. A sample meets the mode of its nearest
+# training digit of its class.
 
 # %% tags=["extra"]
 def modes(rows, classes):
@@ -277,20 +279,22 @@ assert wrong[late] > fair[late] + 0.04
 assert fair["blends of two training digits"] > 0.6
 
 # %% [markdown]
-# Planted copies are found, though a tenth of them hardly moves the score, which is a mean.
-# **The longer the GAN trains, the nearer its samples come to the training digits**, in the end nearer than
-# held-out digits are. That need not be copying: blends of two training digits score high as well.
+# Planted copies raise the score, though a tenth of them hardly moves it. Half copied scores about as high as the GAN
+# after 2,000 steps: look at the nearest pairs, too. **The longer the GAN trains, the nearer its samples come to the
+# training digits**, in the end nearer than held-out digits are. That need not be copying: blends of two training digits
+# score high as well.
 #
-# The second column has the wrong control. Against **new people** every generator looks more like a copier: it draws like the
+# The second column has the wrong control. Against **new people** every generator looks more like a copier: it draws
+# like the
 # people it knows.
 #
 # ## In our longer run: does it help retrieval?
 #
-# `tools/generative_runs.py` trained embeddings with $k$ labels per class, on real digits, on
-# generated ones, or on both. **Steps and batches are equal, and the generator saw the same $k$ labels and
-# nothing else.** Rates and the mixture were chosen on the validation runs. The strong control is *plain
-# augmentation*: crops and rotations, of a strength chosen for real digits. The score is mAP on
-# new people, digits of the query's own person being junk. Three seeds draw people, labels and weights.
+# `tools/generative_runs.py` trained embeddings with $k$ labels per class, on real digits, on generated ones, or on
+# both. **Steps and batches are equal, and the generator saw the same $k$ labels and nothing else.** Rates and the
+# mixture (never none) were chosen on the validation runs; the GAN has 1,500 steps at every k. The strong control is
+# *plain augmentation*: crops and rotations, of a strength chosen for real digits. The score is mAP on new people,
+# digits of the query's own person being junk. Three seeds draw people, labels and weights.
 
 # %%
 runs = pd.read_csv(datasets.shipped_file("generative.csv"))
@@ -354,10 +358,10 @@ assert by.loc[("generated added, all augmented", "all"), "high"] < 0
 assert (by.loc["generated alone, all augmented", "high"] < -0.01).all()
 
 # %% [markdown]
-# **A null result, for this GAN.** Plain augmentation gains where labels are few. Generated pictures alone lose at every $k$.
-# With all labels they cost a little beside real ones. At 5 and 10 labels it is undecided whether they
-# help: the mean change is under 0.01, and no interval reaches what augmentation gives at 5. (Intervals draw people, not
-# labels or weights.)
+# **No gain shown, for this GAN.** Plain augmentation gains where labels are few. Generated pictures alone lose at every
+# $k$. With all labels they cost a little beside real ones, whose place in the batch they take. At 5 and 10 labels it is
+# undecided whether they help: the mean change is under 0.01, and at 5 no interval reaches what augmentation gives.
+# (Intervals draw people, not labels or weights; gains count each person once.)
 #
 # Why? The generators' recall of held-out digits, and their copying score:
 
@@ -424,8 +428,10 @@ by_seed = rare[rare["augmented"]].pivot_table(index="trained on", columns="seed"
 by_seed.round(3)
 
 # %% [markdown] tags=["extra"]
-# Against the usual oversampling, generated pictures seem to gain. But their batches show the rare classes more often. When the
-# real ones are drawn as often, **the gain is gone**: it came from the sampling. At equal frequency and without augmentation,
+# Against the usual oversampling, generated pictures seem to gain. But their batches show the rare classes more often.
+# When the
+# real ones are drawn as often, **the gain is gone**: it came from the sampling. At equal frequency and without
+# augmentation,
 # four real pictures per class beat what a generator makes of them; with augmentation which is better is undecided. (Nine rare classes, three per draw; the table shows the three
 # draws with augmentation.)
 
@@ -437,9 +443,11 @@ by_seed.round(3)
 # of their views, which is held out; two more are **new objects**. Features are 12 components of other categories.
 #
 # Then **a view made to order**: of four categories only two pictures show the object turned to the right. A GAN with
-# a class for each category *and* side draws more. The strong control needs no network: views from the left, mirrored. An embedding
+# a class for each category *and* side draws more. The strong control needs no network: views from the left, mirrored.
+# An embedding
 # learns the categories; a fifth of each batch shows the rare views: the two real pictures again ("oversampled"), mirrored or
-# generated ones, or all real ones ("not rare"); "as it is" has no such fifth. The score is the mAP of new objects' right views.
+# generated ones, or all real ones ("not rare"); "as it is" has no such fifth. The score is the mAP of new objects'
+# right views.
 
 # %% tags=["extra"]
 objects = pd.read_csv(datasets.shipped_file("generative_objects.csv"))
@@ -496,17 +504,19 @@ assert at_order.loc["generated − oversampled", "low"] < 0 < at_order.loc["gene
 at_order.round(3)
 
 # %% [markdown] tags=["extra"]
-# Most samples can be recognised, but they are full of noise (perhaps three linear layers are too few for pictures of this size),
-# which 12 components hardly see: recall comes close to that of held-out views, and precision is above theirs. The copying
-# score, on pixels, says that samples stay nearer to the training pictures than other views of the same objects do.
+# Some samples can be recognised, if you know the category; all are full of noise (perhaps three linear layers are too
+# few for pictures of this size), which 12 components hardly see: recall comes close to that of held-out views, and
+# precision is above theirs. The copying score, on pixels, says that samples stay nearer to the training pictures than
+# other views of the same objects do.
 #
-# **The view made to order is a null result again.** A rare view costs much (first row). Generated ones (the last panel: two pictures to
-# learn from, nearly one picture drawn) do not bring it back. They cannot be told from showing the two real pictures as often, and are worse
-# than leaving the batches as they are and than mirrored views. The mirror, too, is not shown to beat leaving the
-# batches as they are: its interval contains 0. (Each category is rare in one of three draws; intervals draw categories. One GAN per
-# draw, three embeddings, equal steps; each row's rate was chosen on other categories.) Here each category and side has a code
-# of its own, so nothing tells the GAN what the right sides of a chair and of a sofa have in common. One that
-# separates the two might carry the view over. We tried neither that nor a convolutional GAN.
+# **The view made to order does not help either; against leaving the batches as they are, it costs.** A rare view costs
+# much (first row). Generated ones (the last panel: two pictures to learn from, nearly one picture drawn) do not bring
+# it back. They cannot be told from showing the two real pictures as often, and are worse than leaving the batches as
+# they are and than mirrored views. The mirror, too, is not shown to beat leaving the batches as they are: its interval
+# contains 0. (Each category is rare in one of three draws; intervals draw categories. One GAN per draw, three
+# embeddings, equal steps; each row's rate was chosen on other categories.) Here each category and side has a code of
+# its own, so nothing tells the GAN what the right sides of a chair and of a sofa have in common. One that separates the
+# two might carry the view over. We tried neither that nor a convolutional GAN.
 
 # %% [markdown]
 # ## Try it
@@ -536,7 +546,8 @@ plots.show(explorer.static())
 # %% [markdown] tags=["extra"]
 # ## Walks in the noise, as hard positives (extra)
 #
-# Between two noise vectors lie pictures on the way from one to the other. All are of the class, so that two ends of a walk
+# Between two noise vectors lie pictures on the way from one to the other. All are of the class, so that two ends of a
+# walk
 # are a pair of positives for the losses of [notebook 07](07_metric_learning.ipynb). How hard are such pairs?
 
 # %% tags=["extra"]
@@ -574,15 +585,17 @@ assert hardness["neighbouring steps of a walk"] < 0.5 * hardness["ends of a walk
 assert hardness["ends of a walk"] < hardness["digits of two people"]
 
 # %% [markdown] tags=["extra"]
-# Neighbouring steps are near-copies, and even the two ends of a walk are nearer than the same digit by two people. So walks give easy
-# positives here, not hard ones. (A shift by one pixel goes farther than either, since the components know nothing of shifts.)
+# Neighbouring steps are near-copies, and even the two ends of a walk are nearer than the same digit by two people. So
+# by this distance walks give easy positives here, not hard ones. (One walk per class; we trained no embedding on
+# walks.) (A shift by one pixel goes farther than either, since the components know nothing of shifts.)
 
 # %% [markdown] tags=["extra"]
 # ## Today's choice: diffusion (extra)
 #
 # Today one would train, or rather take, a **diffusion model** (Ho, Jain and Abbeel 2020, *NeurIPS*,
 # [arXiv:2006.11239](https://arxiv.org/abs/2006.11239)). It learns to remove noise step by step; there is no opponent, and
-# no mode collapse of the kind above. A sample costs tens to hundreds of passes through the network, not one. What changes for retrieval?
+# no mode collapse of the kind above. A sample costs tens to hundreds of passes through the network, not one. What
+# changes for retrieval?
 #
 # - **It can help, when it brings data from outside.** Azizi et al. (2023, *TMLR*,
 #   [arXiv:2304.08466](https://arxiv.org/abs/2304.08466)) fine-tuned a large text-to-image model on ImageNet; its samples, added to the
@@ -601,7 +614,8 @@ assert hardness["ends of a walk"] < hardness["digits of two people"]
 #
 # Recall is blind in its own way: one sample far out has a huge ball. **Coverage** (Naeem et al. 2020, *ICML*,
 # [arXiv:2002.09797](https://arxiv.org/abs/2002.09797)) draws balls around the *real* pictures only: what
-# fraction of them holds a sample? A ball reaches to the `k`-th nearest other real picture, edge included (`k` ≥ 1), or to
+# fraction of them holds a sample? A ball reaches to the `k`-th nearest other real picture, edge included (`k` ≥ 1), or
+# to
 # the farthest if there are fewer. A copy at distance 0 is another picture. There are at
 # least two real pictures; without samples the answer is 0. Do not use `generate`.
 #
@@ -713,11 +727,11 @@ plots.show(plots.describe(ax, "Copying score of each digit: two ages of the GAN,
 # %% [markdown]
 # ## Exercise 3 ★★★ open: which samples are worth keeping?
 #
-# You have five real digits per class, and 300 samples of a bad generator with the labels they were made for: nearly
-# a third have a random label, nearly a third are mixed half and half with another digit. Return which to keep. The nearest
-# neighbour among the real digits and what you keep has to name other people's digits better, by 0.02, than the real
-# ones alone and than everything (mean of four draws). **Predict**: a few that are surely right, or many?
-# **Defend** your rule by the picture.
+# You have five real digits per class, and 300 samples of a bad generator with the labels they were made for: nearly a
+# third have a random label, nearly a third are mixed half and half with another digit. Return which to keep. The
+# nearest neighbour among the real digits and what you keep has to name other people's digits better, by 0.02, than the
+# real ones alone and than everything (mean of four draws). **Predict**: a few that are surely right, or many?
+# **Defend** your rule by the accuracies that the check prints.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -751,8 +765,8 @@ checks.check_keep_samples(solution_keep_samples)
 
 # %% [markdown]
 # With your function (or the solution's), on a true GAN that learned from five digits per class: the gain of each new
-# person over the 50 real digits alone. (Its samples are near-copies: a
-# rule that trusts labels keeps nearly all.)
+# person over the 50 real digits alone. (Its samples are near-copies: a rule that trusts labels keeps nearly all, so
+# that both rows may agree. With five people and one GAN, no gain is shown.)
 
 # %%
 few = np.concatenate([train[labels[train] == c][:5] for c in range(10)])
@@ -784,8 +798,8 @@ plots.show(plots.describe(ax, "Gain in accuracy of five new people, two choices 
 #
 # - A GAN can draw good pictures and only a few of them: **precision and recall** tell. Both are blind to copies.
 # - A **copying test** needs planted copies, and a control drawn like the training pictures.
-# - A generator contains no information beyond its training pictures. On the same labels a plain GAN gave less than plain
-#   augmentation.
+# - A generator that saw only your pictures knows nothing beyond them, except what its design assumes. With five labels per class a plain GAN gave less
+#   than plain augmentation; with ten this is undecided.
 # - A gain may come from what else the generator saw, or from how often a class is drawn (extra sections).
 #
 # ### Check yourself
@@ -805,7 +819,8 @@ plots.show(plots.describe(ax, "Gain in accuracy of five new people, two choices 
 # Real pictures from the generator's training set, found by retrieval.
 #
 # </details>
-# <details><summary>4. A generator of employees' faces gets a copying score of 0.9 against strangers. Is it a copier?</summary>
+# <details><summary>4. A generator of employees' faces gets a copying score of 0.9 against strangers. Is it a
+# copier?</summary>
 #
 # You cannot tell: hold out other pictures of the employees.
 #
