@@ -117,7 +117,7 @@ def rocchio_of(**weights):
 WRONG = {"ide_dec_hi": told(IDE_MISTAKES), "frozen_ranking": told(FROZEN_MISTAKES)}
 WRONG["better_feedback"] = [
     ("shape ()", lambda *given: None),
-    ("expected 1000 scores", lambda *given: "high"),
+    ("expected scores", lambda *given: "high"),
     ("shape ()", lambda *given: 0.0),
     ("shape (1,)", lambda *given: [1.0]),
     ("shape (1000, 256)", lambda embeddings, *given: embeddings),

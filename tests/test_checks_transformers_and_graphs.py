@@ -157,7 +157,7 @@ WRONG["better_ranking"] = [
     ("your mAP is", lambda q, x: np.argsort(-smoothed(q, x), axis=1)),
     ("NaN", lambda q, x: np.full((len(q), len(x)), np.nan)),
     ("shape", lambda q, x: None),
-    ("table", lambda q, x: "scores"),
+    ("expected scores", lambda q, x: "scores"),
     ("copy", lambda q, x: q.fill(0)),
     ("asked together", looks_at_other_queries),
     ("ZeroDivisionError", lambda q, x: 1 / 0),

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import numpy as np
 
-from .running import Verdict, not_a_function, open_answer, run_check
+from .running import ahead, mean_precision, not_a_function, open_answer, run_check
 
 
 def check_between_score(answer):
@@ -246,14 +246,11 @@ def check_better_relation(answer):
         )
         if ended:
             return ended
-        ours.append(_mean_precision(np.asarray(scores, dtype=float), truth))
-        theirs.append(_mean_precision(_asked(_best_pair, scenes, queries), truth))
-    ours, theirs = np.mean(ours), np.mean(theirs)
-    told = f"your mAP is {ours:.3f}, that of the best pair {theirs:.3f} (mean of three draws)"
-    if ours >= theirs + _GAIN:
-        return Verdict("better_relation", "passed", f"{told}.", 1.0)
-    why = f"reach {theirs + _GAIN:.3f}; what does a region's second best name say about its best?"
-    return Verdict("better_relation", "not yet", f"{told}: {why}")
+        ours.append(mean_precision(np.asarray(scores, dtype=float), truth))
+        theirs.append(mean_precision(_asked(_best_pair, scenes, queries), truth))
+    told = "mAP is {:.3f}, that of the best pair {:.3f} (mean of three draws)"
+    why = "what does a region's second best name say about its best?"
+    return ahead("better_relation", ours, theirs, _GAIN, told, why)
 
 
 def _no_scores(shape, value):
@@ -298,10 +295,3 @@ def _simulated(seed):
     truth = np.array(truth).T
     kept = truth.any(axis=1)
     return scenes, truth[kept], [query for query, keep in zip(queries, kept, strict=True) if keep]
-
-
-def _mean_precision(scores, relevant):
-    order = np.argsort(-scores + 0.0, axis=1, kind="stable")
-    hits = np.take_along_axis(relevant, order, axis=1)
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())

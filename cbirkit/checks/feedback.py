@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, open_answer, run_check
+from .running import ahead, mean_precision, no_numbers, open_answer, run_check
 
 _GAIN, _SECONDS = 0.015, 20.0
 
@@ -151,16 +151,13 @@ def check_better_feedback(answer):
     name, ours, theirs = "better_feedback", [], []
     for embeddings, search, taste, half in _sessions():
         given = embeddings, search.query, search.marked(True), search.marked(False)
-        scores, ended = open_answer(name, answer, given, _SECONDS, partial(_no_scores, len(embeddings)))  # fmt: skip
+        scores, ended = open_answer(name, answer, given, _SECONDS, partial(no_numbers, (len(embeddings),), what="scores"))  # fmt: skip
         if ended:
             return ended
         for kept, values in ((ours, np.asarray(scores, float)), (theirs, search.scores())):
-            hits = taste[half][np.argsort(-values[half], kind="stable")]
-            kept.append(np.mean(np.arange(1, hits.sum() + 1) / (np.flatnonzero(hits) + 1)))
-    told, goal = f"your mAP is {np.mean(ours):.3f}, Rocchio's {np.mean(theirs):.3f}", np.mean(theirs) + _GAIN  # fmt: skip
-    if np.mean(ours) >= goal:
-        return Verdict(name, "passed", f"{told}.", 1.0)
-    return Verdict(name, "not yet", f"{told}: reach {goal:.3f}; what do all embeddings have in common?")  # fmt: skip
+            kept.append(mean_precision(values[half][None], taste[half][None]))
+    why = "what do all embeddings have in common?"
+    return ahead(name, ours, theirs, _GAIN, "mAP is {:.3f}, Rocchio's {:.3f}", why)
 
 
 def _sessions():
@@ -182,13 +179,3 @@ def _sessions():
                     for position, relevant in user.judge(search.to_show(n, among=np.setdiff1d(np.arange(len(taste)), half))):  # fmt: skip
                         search.mark(position, relevant)
                 yield embeddings, search, taste, half
-
-
-def _no_scores(n, value):
-    try:
-        scores = np.asarray(value, dtype=float)
-    except (TypeError, ValueError, RuntimeError):
-        return f"expected {n} scores, got {type(value).__name__}."
-    if scores.shape != (n,) or not np.isfinite(scores).all():
-        return f"expected {n} finite scores, got shape {scores.shape}."
-    return None

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, open_answer, run_check
+from .running import ahead, mean_precision, no_numbers, open_answer, run_check
 
 _SECONDS, _GAIN = 20.0, 0.02
 
@@ -160,17 +160,14 @@ def check_better_map(answer):
     """
     name, ours, theirs = "better_map", [], []
     for (old, new, database), queries, right in _upgrades():
-        given, fault = (old, new, database), partial(_no_vectors, (len(database), new.shape[1]))
+        given, fault = (old, new, database), partial(no_numbers, (len(database), new.shape[1]))
         mapped, ended = open_answer(name, answer, given, _SECONDS, fault)
         if ended:
             return ended
-        ours.append(_mean_precision(queries @ _unit(np.asarray(mapped, float)).T, right))
-        theirs.append(_mean_precision(queries @ _unit(database @ _upgrade_map(old, new)).T, right))
-    told = f"your mAP is {np.mean(ours):.3f}, that of Procrustes {np.mean(theirs):.3f}"
-    if np.mean(ours) >= np.mean(theirs) + _GAIN:
-        return Verdict(name, "passed", f"{told}.", 1.0)
-    why = f"reach {np.mean(theirs) + _GAIN:.3f}; what do the old neighbours of a picture tell about its new vector?"
-    return Verdict(name, "not yet", f"{told}: {why}")
+        ours.append(mean_precision(queries @ _unit(np.asarray(mapped, float)).T, right))
+        theirs.append(mean_precision(queries @ _unit(database @ _upgrade_map(old, new)).T, right))
+    why = "what do the old neighbours of a picture tell about its new vector?"
+    return ahead(name, ours, theirs, _GAIN, "mAP is {:.3f}, that of Procrustes {:.3f}", why)
 
 
 def _upgrades():
@@ -185,19 +182,3 @@ def _upgrades():
         asked = np.arange(len(labels)) % 5 == 0
         old, new = vectors([name], "MobileNetV2"), vectors([name], "lite0")
         yield (*pairs, old[~asked]), new[asked], labels[asked][:, None] == labels[~asked]
-
-
-def _mean_precision(scores, right):
-    hits = np.take_along_axis(right, np.argsort(-scores, axis=1, kind="stable"), axis=1)
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
-
-
-def _no_vectors(shape, value):
-    try:
-        got = np.asarray(value, dtype=float)
-    except (TypeError, ValueError, RuntimeError):
-        return f"expected an array of shape {shape}, got {type(value).__name__}."
-    if got.shape != shape:
-        return f"expected shape {shape}, got {got.shape}."
-    return None if np.isfinite(got).all() else "some numbers are not finite."

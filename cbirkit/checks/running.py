@@ -175,6 +175,37 @@ def open_answer(name, answer, given, seconds, fault):
     return outcome.value, Verdict(name, "not yet", complaint) if complaint else None
 
 
+def no_numbers(shape, value, *, what="numbers", good=np.isfinite):
+    """A complaint where `value` is not an array of good numbers of a shape, in which None stands for any length; else None."""
+    try:
+        got = np.asarray(value, dtype=float)
+    except (TypeError, ValueError, RuntimeError):
+        return f"expected {what} of shape {shape}, got {type(value).__name__}."
+    fits = len(got.shape) == len(shape) and all(n in (None, m) for n, m in zip(shape, got.shape, strict=True))  # fmt: skip
+    if not fits:
+        return f"expected {what} of shape {shape}, got shape {got.shape}."
+    return (
+        None if good(got).all() else f"some {what} are NaN or infinite: is there a division by 0?"
+    )
+
+
+def mean_precision(scores, relevant):
+    """Mean average precision of `scores` (n_queries, n_images), larger first, ties in their order; `relevant` is bool of that shape."""
+    order = np.argsort(-scores + 0.0, axis=1, kind="stable")  # -0.0 ties with 0.0
+    hits = np.take_along_axis(relevant, order, axis=1)
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
+
+
+def ahead(name, ours, theirs, gain, told, why):
+    """The Verdict on an open exercise that has to beat a method by `gain`, on the mean of `ours` and of `theirs`."""
+    ours, goal = np.mean(ours), np.mean(theirs) + gain
+    told = f"your {told.format(ours, np.mean(theirs))}"
+    if ours >= goal:
+        return Verdict(name, "passed", f"{told}.", 1.0)
+    return Verdict(name, "not yet", f"{told}: reach {goal:.3f}; {why}")
+
+
 def complaint_of(outcome, seconds):
     """The sentence on a call that failed, whatever it should have given, or None."""
     if outcome.error is not None:

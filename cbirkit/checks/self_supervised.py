@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, open_answer, run_check
+from .running import Verdict, mean_precision, no_numbers, open_answer, run_check
 
 _GAIN, _SECONDS, _DRAWS = 0.01, 20.0, 3
 
@@ -263,7 +263,7 @@ def check_give_back_colour(answer):
     """
     name, scores = "give_back_colour", {}
     for which, learned, colour, right in _halves():
-        fault = partial(_no_embeddings, len(learned))
+        fault = partial(no_numbers, (len(learned), None), what="embeddings")
         both, ended = open_answer(name, answer, (learned, colour), _SECONDS, fault)
         if ended:
             return ended
@@ -299,26 +299,9 @@ def _halves():
             yield which, learned[half], colour[half], labels[:, None] == labels
 
 
-def _no_embeddings(n, value):
-    try:
-        rows = np.asarray(value, dtype=float)
-    except (TypeError, ValueError, RuntimeError):
-        rows = np.empty(0)
-    if rows.ndim != 2 or len(rows) != n:
-        return f"expected embeddings of shape ({n}, e), got {type(value).__name__} of shape {rows.shape}."
-    return (
-        None
-        if np.isfinite(rows).all()
-        else "some numbers are not finite: is there a division by 0?"
-    )
-
-
 def _mean_precision(rows, right):
     """MAP when every row asks for all others."""
     rows = _safe_unit(np.asarray(rows, dtype=float))
     scores = rows @ rows.T
-    np.fill_diagonal(scores, -np.inf)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :-1]  # without itself, which is last
-    hits = np.take_along_axis(right, order, axis=1)
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
+    np.fill_diagonal(scores, -np.inf)  # itself is last, and not relevant
+    return mean_precision(scores, right & ~np.eye(len(rows), dtype=bool))

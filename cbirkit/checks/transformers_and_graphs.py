@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .running import Verdict, call, open_answer, run_check
+from .running import Verdict, ahead, call, mean_precision, no_numbers, open_answer, run_check
 
 
 def check_max_sim_of_any(answer):
@@ -335,19 +335,20 @@ def check_better_ranking(answer):
     ours, theirs = [], []
     for seed in range(3):
         queries, database, relevant = _aerial(seed)
-        given, fault = (queries, database), partial(_no_scores, relevant.shape)
+        given, fault = (
+            (queries, database),
+            partial(no_numbers, relevant.shape, what="scores", good=_known),
+        )
         scores, ended = open_answer("better_ranking", answer, given, _SECONDS, fault)
         if not ended and seed == 0 and (told := _looks_around(answer, queries, database, scores)):
             ended = Verdict("better_ranking", "not yet", told)
         if ended:
             return ended
-        ours.append(_mean_precision(np.asarray(scores, dtype=float), relevant))
-        theirs.append(_mean_precision(Diffusion().fit(database).scores(queries), relevant))
-    told = f"your mAP is {np.mean(ours):.3f}, that of diffusion {np.mean(theirs):.3f} (mean of three draws)"
-    if np.mean(ours) >= np.mean(theirs) + _GAIN:
-        return Verdict("better_ranking", "passed", f"{told}.", 1.0)
-    why = f"reach {np.mean(theirs) + _GAIN:.3f}; which of k, steps and restart did you choose on other classes?"
-    return Verdict("better_ranking", "not yet", f"{told}: {why}")
+        ours.append(mean_precision(np.asarray(scores, dtype=float), relevant))
+        theirs.append(mean_precision(Diffusion().fit(database).scores(queries), relevant))
+    told = "mAP is {:.3f}, that of diffusion {:.3f} (mean of three draws)"
+    why = "which of k, steps and restart did you choose on other classes?"
+    return ahead("better_ranking", ours, theirs, _GAIN, told, why)
 
 
 def _aerial(seed):
@@ -365,24 +366,6 @@ def _aerial(seed):
     return vectors[asked], vectors[other], labels[asked][:, None] == labels[other]
 
 
-def _mean_precision(scores, relevant):
-    hits = np.take_along_axis(relevant, np.argsort(-scores, axis=1, kind="stable"), axis=1)
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    return float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
-
-
-def _no_scores(shape, value):
-    try:
-        got = np.asarray(value, dtype=float)
-    except (TypeError, ValueError, RuntimeError):
-        return f"expected a table of scores of shape {shape}, got {type(value).__name__}."
-    if got.shape != shape:
-        return f"expected a table of scores of shape {shape}, got shape {got.shape}."
-    if np.isnan(got).any():
-        return "some scores are NaN: is there a division by a degree or a length of 0?"
-    return None
-
-
 def _looks_around(answer, queries, database, value):
     """A complaint where the scores of a query depend on which others are asked with it."""
     again = call(answer, (queries[:7], database), _SECONDS)
@@ -391,3 +374,8 @@ def _looks_around(answer, queries, database, value):
     ):
         return None
     return "a query gets other scores when fewer are asked together: build the graph from the database alone, never from the queries."
+
+
+def _known(scores):
+    """Which scores are numbers; infinite ones are."""
+    return ~np.isnan(scores)
