@@ -1,5 +1,6 @@
 # make lab        set up .venv and open JupyterLab on the first notebook   (ARGS=--no-browser for servers)
-# make test       set up .venv and run all tests                            (ARGS="-k metrics" for some)
+# make test       set up .venv, run the tests, and of the notebooks those whose source changed  (ARGS="-k metrics" for some)
+# make test-all   the same with every notebook
 # make notebooks  execute the changed notebook sources and write the .ipynb files
 # make claims     what the notebooks assert, with seeds 0, 1 and 2, in docs/claims.md   (ARGS="07 14")
 # make assignments  the course as assignments for students and for nbgrader, in assignments/   (ARGS="00 01 --out DIR")
@@ -13,14 +14,16 @@ FIRST = notebooks/00_start_here.ipynb
 # What pip says that a person who waits wants to see; all of it is in the log.
 TELL = grep --line-buffered -oE '^ *ERROR.*|Downloading [^ ]+ \([0-9.]+ [MG]B\)|Installing collected packages'
 
-.PHONY: lab test notebooks claims assignments lint clean
+.PHONY: lab test test-all notebooks claims assignments lint clean
 
 lab: $(VENV)/lab.stamp
 	@echo "Opening $(FIRST) in JupyterLab; end it with Ctrl-C."
 	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/$(FIRST) $(ARGS)
 
-test: $(VENV)/test.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: NOTEBOOKS = changed
+test-all: NOTEBOOKS = all
+test test-all: $(VENV)/test.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --notebooks $(NOTEBOOKS) $(ARGS)
 
 notebooks: $(VENV)/test.stamp
 	$(BIN)/python tools/build_notebooks.py $(ARGS)

@@ -1,11 +1,54 @@
 """What several test modules share."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--notebooks",
+        choices=["all", "changed"],
+        default="all",
+        help="run every notebook, or those whose source differs from the branch's start",
+    )
+
+
+def changed_sources(root):
+    """Names of the notebook sources that differ from where the branch left its upstream, or from the last commit; None where git cannot tell."""
+    git = ["git", "-C", str(root)]
+
+    def lines(*command):
+        done = subprocess.run([*git, *command], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    try:
+        try:
+            start = lines("merge-base", "HEAD", "@{upstream}")[0]
+        except subprocess.CalledProcessError:  # no upstream
+            start = "HEAD"
+        names = lines("diff", "--name-only", start, "--", "notebooks/sources")
+        names += lines("ls-files", "--others", "--exclude-standard", "notebooks/sources")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {Path(name).stem for name in names}
+
+
+def pytest_collection_modifyitems(config, items):
+    """With `--notebooks changed`, leave out the tests that run a notebook whose source is as it was."""
+    if config.getoption("notebooks") == "all" or (changed := changed_sources(ROOT)) is None:
+        return
+    out = [
+        item
+        for item in items
+        if item.get_closest_marker("runs_notebook") and item.callspec.params["stem"] not in changed
+    ]
+    items[:] = [item for item in items if item not in set(out)]
+    config.hook.pytest_deselected(items=out)
 
 
 @pytest.fixture(scope="session")

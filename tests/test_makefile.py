@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, changed_sources
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 PIP = """#!/bin/sh
@@ -71,3 +71,35 @@ def test_lab_opens_the_first_notebook_with_and_without_a_browser(venv):
     )
     opened = re.search(r"default_url=/lab/tree/(\S+)", done.stdout)[1]
     assert (ROOT / opened).is_file() and opened.endswith("00_start_here.ipynb")
+
+
+def test_changed_sources_are_those_that_differ_from_the_upstream_or_are_new(tmp_path):
+    def git(*command):
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *command], check=True)
+
+    sources = tmp_path / "notebooks" / "sources"
+    sources.mkdir(parents=True)
+    assert changed_sources(tmp_path) is None  # no repository: all are run
+    for name in ("00_a", "01_b", "02_c"):
+        (sources / f"{name}.py").write_text("# %%\n")
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    assert changed_sources(tmp_path) == set()
+    git("checkout", "-q", "-b", "mine", "--track", "main")
+    (sources / "01_b.py").write_text("# %%\n1\n")
+    git("commit", "-q", "-a", "-m", "second")
+    (sources / "02_c.py").write_text("# %%\n2\n")
+    (sources / "03_d.py").write_text("# %%\n")
+    assert changed_sources(tmp_path) == {"01_b", "02_c", "03_d"}
+
+
+def test_the_check_of_a_pull_request_runs_every_notebook():
+    assert "make test-all" in (ROOT / ".ci" / "run").read_text()
+    assert "--notebooks all" in make_dry("test-all") and "--notebooks changed" in make_dry("test")
+
+
+def make_dry(target):
+    command = ["make", "-C", str(ROOT), "-n", target]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -55,6 +55,7 @@ def shown(cell):
     )
 
 
+@pytest.mark.runs_notebook
 @pytest.mark.timeout(5400)
 def test_source_runs_and_its_claims_hold(stem):
     notebook, left = run_of(stem)
@@ -66,6 +67,7 @@ def test_source_runs_and_its_claims_hold(stem):
     )
 
 
+@pytest.mark.runs_notebook
 @pytest.mark.timeout(5400)
 def test_stubs_are_not_attempted_and_solutions_pass(stem):
     notebook = run_of(stem)[0]
@@ -78,6 +80,7 @@ def test_stubs_are_not_attempted_and_solutions_pass(stem):
     assert all("[passed]" in shown(cell) for cell in solutions)
 
 
+@pytest.mark.runs_notebook
 @pytest.mark.timeout(5400)
 def test_committed_outputs_are_those_of_a_run(stem):
     cleaned = notebook_outputs.clean(nbformat.from_dict(run_of(stem)[0]))
