@@ -190,7 +190,7 @@ def refresh_readme(root=course.ROOT, *, write=True):
     path, present = Path(root) / "README.md", course.stems_present(root)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     new = course.replace_between(
-        text, "contents", course.course_table(present, folder="notebooks/")
+        text, "contents", course.course_table(present, folder="notebooks/", shows=True)
     )
     built = {stem: read_built(notebook_source.notebook_path(root, stem)) for stem in present}
     tables = gallery.readme_tables(

@@ -9,11 +9,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Lesson:
-    """One row of the course: number, name and topic. Numbers are fixed; a gap is a notebook still to come."""
+    """One row of the course: number, name, topic, and what it shows. Numbers are fixed; a gap is a notebook still to come."""
 
     number: str
     name: str
     topic: str
+    shows: str = ""
 
     @property
     def stem(self):
@@ -22,36 +23,65 @@ class Lesson:
 
 _TABLE = """
 00 start_here            | set-up check, hello retrieval, your own folder, course map
+   A pretrained network finds the other views of an object, where colour, pixels and SIFT hardly do. A query left in its database makes any method look perfect.
 01 measuring_retrieval   | metrics, protocols, traps, intervals, the Metric Lab
+   "mAP" names at least six numbers: one list scores five times as much under another divisor. Intervals over single results are too narrow.
 02 local_features        | SIFT, RootSIFT, visual words, VLAD, spatial verification
+   VLAD is ahead of visual words at equal length; a check of the geometry adds to both, and where there is no texture nothing helps.
 03 cnn_features          | layers, sum/max/GeM pooling, whitening, against hand-made features
+   The network is far ahead on objects and kinds of things; under strong warps SIFT is still ahead. GeM gains little, whitening can cost much.
 04 multi_scale           | pyramids, R-MAC, several layers; stability under zoom
+   Small objects are lost, not unequal zooms. Summing scales does not help; R-MAC helps in rendered scenes and hurts on photographs.
 05 transfer_learning     | frozen, linear probe, what transfers to which domain
+   Frozen features are a strong first answer in most domains; a probe helps the classes it learned, and no others.
 06 domain_fine_tuning    | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten
+   Fine-tuning pays on a thermal camera and not on satellite pictures; interpolated weights buy back a part of what is forgotten.
 07 metric_learning       | contrastive, triplet mining, proxies, class-disjoint evaluation
+   On equal terms most of nine losses end close together, plain classification among them; the hardest triplets alone collapse.
 08 self_supervised       | SimCLR/BYOL/DINO-style without labels
+   SimCLR gains over random weights on aerial images, not on flowers: an embedding ignores what its augmentations vary.
 09 attention             | attention pooling, salient regions, clutter
+   A learned scorer finds objects of new categories; a centre prior and contrast, untrained, each bring about half of its gain.
 10 transformers_and_graphs | ViT tokens; graph networks and diffusion over the neighbour graph
+   Many vectors for an image gain, many for the query add little; smoothing over the neighbour graph gains without labels.
 11 hashing               | LSH, ITQ, PQ, deep hashing; ties; bytes and latency
+   Eight bytes keep most of what a kilobyte knows. ITQ first; ties between short codes must be scored by their expectation.
 12 approximate_search    | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine
+   Settings that look fine on a small set fail on a large one, and codes need their short list re-ranked.
 13 on_device             | ONNX, int8, distillation; size, latency, neighbour overlap
+   Eight bits cost next to nothing when the calibration pictures are like those that come; on noise they break the network.
 14 object_retrieval      | segmentation, proposals, region indexes, small objects
+   Regions find medium and large objects that one vector misses, in rendered scenes and with pasted objects; on photographs of streets they do not.
 15 context_and_scenes    | layout, relations, contextual re-ranking
+   A set of objects cannot tell "left of" from "right of"; triples can, as far as names and regions are right.
 16 text_and_images       | joint embeddings, captions, composed queries
+   One linear map between two frozen networks gives search by sentences; held-out combinations are found less well.
 17 cross_domain          | sketch to photo, CORAL, adversarial alignment
+   One mean per domain closes much of the gap; CORAL, AdaBN and DANN add nothing that their controls do not.
 18 relevance_feedback    | Rocchio, SVM, personal profiles, simulated users
+   A few marks help, measured on images that were never shown; a stranger's profile can harm.
 19 active_learning       | which images to label
+   With few labels take typical images, with more ask the classifier; random labels are a strong baseline.
 20 incremental           | new classes, forgetting, backward-compatible embeddings
+   Four exemplars per category bring back a part of what is forgotten; a rotation makes two networks comparable, not better.
 21 explain               | why similar: maps scored against masks
+   Maps find a planted shortcut, but not every map does; without a control no score of a map means anything.
 22 adversarial           | attacks on retrieval, adversarial training
+   A few grey levels undo a search that noise of that size hardly touches; a defence is worth what attacks that know of it leave.
 23 generative            | GAN-made training images, memorisation checks
+   Generated training pictures gave less than plain augmentation with five labels per class; a copying test needs planted copies.
 24 your_own_dataset      | the whole kit on a folder of yours
+   Copies, bursts and wrong labels are found first; with them, any encoder looks good.
 """
 
 
 def _parse(table):
-    rows = (re.match(r"(\d\d) (\w+) *\| *(.+)", line) for line in table.strip().splitlines())
-    return tuple(Lesson(*row.groups()) for row in rows)
+    lines = table.strip().splitlines()
+    rows = (
+        re.match(r"(\d\d) (\w+) *\| *(.+)", line).groups() + (shown.strip(),)
+        for line, shown in zip(lines[::2], lines[1::2], strict=True)
+    )
+    return tuple(Lesson(*row) for row in rows)
 
 
 COURSE = _parse(_TABLE)
@@ -92,15 +122,17 @@ def _nearest(stems, present):
     return f"{text}, then [{beyond}]({beyond}.ipynb)" if beyond else text
 
 
-def course_table(present, *, folder="", course=COURSE):
-    """Return the course as a Markdown table; notebooks that exist are links into `folder`."""
-    rows = ["| no. | notebook | topic | |", "|---|---|---|---|"]
+def course_table(present, *, folder="", course=COURSE, shows=False):
+    """Return the course as a Markdown table; notebooks that exist are links into `folder`; with `shows`, what each one shows."""
+    rows = ["| no. | notebook | topic |", "|---|---|---|"]
+    if shows:
+        rows = ["| no. | notebook and topic | what it shows |", "|---|---|---|"]
     for lesson in course:
         there = lesson.stem in present
         name = f"[{lesson.name}]({folder}{lesson.stem}.ipynb)" if there else lesson.name
-        rows.append(
-            f"| {lesson.number} | {name} | {lesson.topic} | {'ready' if there else 'to come'} |"
-        )
+        topic = lesson.topic if there else f"{lesson.topic} (still to come)"
+        cells = [f"{name}: {topic}", lesson.shows] if shows else [name, topic]
+        rows.append(f"| {' | '.join([lesson.number, *cells])} |")
     return "\n".join(rows)
 
 

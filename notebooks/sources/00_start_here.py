@@ -574,33 +574,33 @@ Markdown(
 # ## Where to go from here
 #
 # <!-- course:start -->
-# | no. | notebook | topic | |
-# |---|---|---|---|
-# | 00 | [start_here](00_start_here.ipynb) | set-up check, hello retrieval, your own folder, course map | ready |
-# | 01 | [measuring_retrieval](01_measuring_retrieval.ipynb) | metrics, protocols, traps, intervals, the Metric Lab | ready |
-# | 02 | [local_features](02_local_features.ipynb) | SIFT, RootSIFT, visual words, VLAD, spatial verification | ready |
-# | 03 | [cnn_features](03_cnn_features.ipynb) | layers, sum/max/GeM pooling, whitening, against hand-made features | ready |
-# | 04 | [multi_scale](04_multi_scale.ipynb) | pyramids, R-MAC, several layers; stability under zoom | ready |
-# | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain | ready |
-# | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten | ready |
-# | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation | ready |
-# | 08 | [self_supervised](08_self_supervised.ipynb) | SimCLR/BYOL/DINO-style without labels | ready |
-# | 09 | [attention](09_attention.ipynb) | attention pooling, salient regions, clutter | ready |
-# | 10 | [transformers_and_graphs](10_transformers_and_graphs.ipynb) | ViT tokens; graph networks and diffusion over the neighbour graph | ready |
-# | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency | ready |
-# | 12 | [approximate_search](12_approximate_search.ipynb) | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine | ready |
-# | 13 | on_device | ONNX, int8, distillation; size, latency, neighbour overlap | to come |
-# | 14 | [object_retrieval](14_object_retrieval.ipynb) | segmentation, proposals, region indexes, small objects | ready |
-# | 15 | [context_and_scenes](15_context_and_scenes.ipynb) | layout, relations, contextual re-ranking | ready |
-# | 16 | [text_and_images](16_text_and_images.ipynb) | joint embeddings, captions, composed queries | ready |
-# | 17 | [cross_domain](17_cross_domain.ipynb) | sketch to photo, CORAL, adversarial alignment | ready |
-# | 18 | [relevance_feedback](18_relevance_feedback.ipynb) | Rocchio, SVM, personal profiles, simulated users | ready |
-# | 19 | [active_learning](19_active_learning.ipynb) | which images to label | ready |
-# | 20 | [incremental](20_incremental.ipynb) | new classes, forgetting, backward-compatible embeddings | ready |
-# | 21 | [explain](21_explain.ipynb) | why similar: maps scored against masks | ready |
-# | 22 | [adversarial](22_adversarial.ipynb) | attacks on retrieval, adversarial training | ready |
-# | 23 | [generative](23_generative.ipynb) | GAN-made training images, memorisation checks | ready |
-# | 24 | [your_own_dataset](24_your_own_dataset.ipynb) | the whole kit on a folder of yours | ready |
+# | no. | notebook | topic |
+# |---|---|---|
+# | 00 | [start_here](00_start_here.ipynb) | set-up check, hello retrieval, your own folder, course map |
+# | 01 | [measuring_retrieval](01_measuring_retrieval.ipynb) | metrics, protocols, traps, intervals, the Metric Lab |
+# | 02 | [local_features](02_local_features.ipynb) | SIFT, RootSIFT, visual words, VLAD, spatial verification |
+# | 03 | [cnn_features](03_cnn_features.ipynb) | layers, sum/max/GeM pooling, whitening, against hand-made features |
+# | 04 | [multi_scale](04_multi_scale.ipynb) | pyramids, R-MAC, several layers; stability under zoom |
+# | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain |
+# | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten |
+# | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation |
+# | 08 | [self_supervised](08_self_supervised.ipynb) | SimCLR/BYOL/DINO-style without labels |
+# | 09 | [attention](09_attention.ipynb) | attention pooling, salient regions, clutter |
+# | 10 | [transformers_and_graphs](10_transformers_and_graphs.ipynb) | ViT tokens; graph networks and diffusion over the neighbour graph |
+# | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency |
+# | 12 | [approximate_search](12_approximate_search.ipynb) | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine |
+# | 13 | on_device | ONNX, int8, distillation; size, latency, neighbour overlap (still to come) |
+# | 14 | [object_retrieval](14_object_retrieval.ipynb) | segmentation, proposals, region indexes, small objects |
+# | 15 | [context_and_scenes](15_context_and_scenes.ipynb) | layout, relations, contextual re-ranking |
+# | 16 | [text_and_images](16_text_and_images.ipynb) | joint embeddings, captions, composed queries |
+# | 17 | [cross_domain](17_cross_domain.ipynb) | sketch to photo, CORAL, adversarial alignment |
+# | 18 | [relevance_feedback](18_relevance_feedback.ipynb) | Rocchio, SVM, personal profiles, simulated users |
+# | 19 | [active_learning](19_active_learning.ipynb) | which images to label |
+# | 20 | [incremental](20_incremental.ipynb) | new classes, forgetting, backward-compatible embeddings |
+# | 21 | [explain](21_explain.ipynb) | why similar: maps scored against masks |
+# | 22 | [adversarial](22_adversarial.ipynb) | attacks on retrieval, adversarial training |
+# | 23 | [generative](23_generative.ipynb) | GAN-made training images, memorisation checks |
+# | 24 | [your_own_dataset](24_your_own_dataset.ipynb) | the whole kit on a folder of yours |
 # <!-- course:end -->
 #
 # ### Further reading
