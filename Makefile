@@ -42,7 +42,7 @@ clean:
 	rm -rf $(VENV)
 
 $(VENV)/lab.stamp: EXTRAS = lab,text,device
-$(VENV)/test.stamp: EXTRAS = lab,text,device,test
+$(VENV)/test.stamp: EXTRAS = lab,text,device,scale,test
 
 # A stamp is written only after everything is installed: after a failure, the same command goes on.
 $(VENV)/%.stamp: pyproject.toml

@@ -9,11 +9,11 @@ _INSTALL = {  # module: what to type when it is missing, if it is more than its 
     "cv2": "pip install opencv-python-headless",
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), 'pip install "cbirkit[device]"'),
     "faiss": "pip install faiss-cpu",
+    **dict.fromkeys(("distributed", "lancedb", "psycopg"), 'pip install "cbirkit[scale]"'),
     "umap": "pip install umap-learn",
 }
 
-_LOCK = threading.Lock()
-_replaced = []  # by each block that silences now
+_LOCK, _replaced = threading.Lock(), []  # what each block that silences now has replaced
 
 
 def require(module):

@@ -31,11 +31,12 @@ def test_environment_yml_agrees_with_pyproject():
     stated = project()
     extras = stated["optional-dependencies"]
     wanted = bounds(
-        stated["dependencies"] + extras["lab"] + extras["text"] + extras["device"] + extras["annoy"]
+        stated["dependencies"]
+        + [line for name in ("lab", "text", "device", "scale", "annoy") for line in extras[name]]
     )
     conda, pip = environment()
     python = [line for line in conda if line.startswith("python=")]
-    assert pip[0] == PROCESSOR_ONLY and pip[-1] == "-e .[lab,text,device,test]"
+    assert pip[0] == PROCESSOR_ONLY and pip[-1] == "-e .[lab,text,device,scale,test]"
     found = bounds([line for line in conda if line not in python] + pip[1:-1])
     found.pop("pip")
     assert found == wanted
@@ -57,7 +58,7 @@ def test_binder_like_services_build_from_the_root():
     least = project()["requires-python"].removeprefix(">=")
     assert (major, minor) >= tuple(map(int, least.split(".")))
     assert [line for line in pip if line.startswith("-e ")] == [
-        "-e .[lab,text,device,test]"
+        "-e .[lab,text,device,scale,test]"
     ]  # the whole repository is there by then
 
 

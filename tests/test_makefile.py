@@ -49,7 +49,7 @@ def test_it_tells_what_it_downloads_and_nothing_else(venv):
 def test_what_is_there_already_is_not_announced_again(venv):
     (venv / "lib" / "python3.11" / "site-packages" / "torch").mkdir(parents=True)
     _, out = make(venv, f"{venv}/test.stamp")
-    assert "still missing of cbirkit[lab,text,device,test]" in out and "3 GB" not in out
+    assert "still missing of cbirkit[lab,text,device,scale,test]" in out and "3 GB" not in out
 
 
 def test_a_failure_leaves_no_stamp_and_says_why(venv):
