@@ -1,6 +1,6 @@
 """Take the README's pictures of explorers: a real JupyterLab in a headless Chromium, on rendered objects.
 
-    python tools/screenshots.py            # docs/images/explorer_*.jpg; about two minutes
+`python tools/screenshots.py` writes docs/images/explorer_*.jpg, in about two minutes.
 """
 
 import sys
