@@ -16,13 +16,15 @@ _INSTALL = {  # module: what to type when it is missing, if it is more than its 
 _LOCK, _replaced = threading.Lock(), []  # what each block that silences now has replaced
 
 
-def require(module):
+def require(module, how=None):
     """Import and return `module`, or say in one sentence how to install it.
 
     Parameters
     ----------
     module : str
         Dotted module name, such as ``"faiss"``.
+    how : str, optional
+        What installs it, where that is not known here.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def require(module):
         return importlib.import_module(module)
     except ImportError as error:
         top = module.split(".")[0]
-        told = f"{top} is needed here and could not be imported ({error}); install it with: {_INSTALL.get(top, f'pip install {top}')}"
+        told = f"{top} is needed here and could not be imported ({error}); install it with: {how or _INSTALL.get(top, f'pip install {top}')}"
         raise ImportError(told) from error
 
 

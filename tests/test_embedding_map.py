@@ -198,7 +198,7 @@ def test_colours_by_column_cluster_error_values(images, rows):
     assert [one["name"] for one in seen._canvas.legend] == ["all images"]
     with pytest.raises(ValueError, match="colour_by must be one of 'nothing', .* got 'x'"):
         seen.colour_by = "x"
-    with pytest.raises(ValueError, match="got 2 values to colour 30 images by"):
+    with pytest.raises(ValueError, match="got 2 colour_by for 30 items"):
         seen.colour_by = [1, 2]
     assert seen.colour_by == "nothing"
 

@@ -387,7 +387,7 @@ def test_bad_requests():
     for names in (["map", "map"], []):
         with pytest.raises(ValueError, match="none twice"):
             evaluate(ranking, relevance, metrics=names)
-    with pytest.raises(ValueError, match="2 groups for 12 queries"):
+    with pytest.raises(ValueError, match="2 groups for 12 items"):
         evaluate(ranking, relevance, groups=[1, 2])
     with pytest.raises(ValueError, match="missing values"):
         evaluate(ranking, relevance, groups=[None] * 12)

@@ -141,7 +141,7 @@ def test_arrays_and_generators():
         ImageCollection.from_arrays([picture(0)] * 3, ids=["a", "b"])
     with pytest.raises(ValueError, match="duplicate id 'a'"):
         ImageCollection.from_arrays([picture(0)] * 2, ids=["a", "a"])
-    with pytest.raises(ValueError, match="values for"):
+    with pytest.raises(ValueError, match="1 labels for 2 items"):
         ImageCollection.from_arrays([picture(0)] * 2, labels=["a"])
 
 

@@ -158,7 +158,7 @@ def test_other_messages_do_nothing(explorer, message):
 @pytest.mark.parametrize(
     ("objects", "words"),
     [
-        (OBJECTS[:3], "3 images for 4"),
+        (OBJECTS[:3], "3 lists of objects for 4"),
         ([[{"box": [0, 0, 1, 1]}]] * 4, "'category'"),
         ([[{"category": "mug"}]] * 4, "'category'"),
         ([[{"category": "mug", "box": [0, 0, 1]}]] * 4, "'category'"),

@@ -230,7 +230,7 @@ def test_the_query_itself_is_junk_even_where_listed():
     [
         ((["q"], DB, [["nobody"]]), "'nobody', which is not in the database"),
         ((["q"], DB, [[4]]), "4, which is not in the database"),
-        ((["q"], DB, [["a"], ["b"]]), "2 positives for 1 queries"),
+        ((["q"], DB, [["a"], ["b"]]), "2 positives for 1 items"),
         ((["q"], DB, {"r": ["a"]}), "'r', which is not in query_ids"),
         ((["q"], DB, [["a"]], [["a"]]), "both positive and junk"),
         ((["q"], DB, [[]], None, {"q": {"a": -1}}), "grades of query 'q'"),
@@ -246,7 +246,7 @@ def test_bad_sets_are_refused(arguments, message):
 
 
 def test_bad_labels_and_indices_are_refused():
-    with pytest.raises(ValueError, match="query_ids are"):
+    with pytest.raises(ValueError, match="got 2 query_labels for 1 items"):
         Relevance.from_labels(["q"], DB, [1, 2], [1, 2, 3, 4])
     with pytest.raises(ValueError, match="^labels must be text or numbers"):
         Relevance.from_labels(["q"], DB, [[1]], [1, 2, 3, 4])
@@ -300,7 +300,7 @@ def test_no_table_of_queries_and_items_is_made():
 
 
 def test_bad_groups():
-    with pytest.raises(ValueError, match="1 groups for 2 queries"):
+    with pytest.raises(ValueError, match="1 groups for 2 items"):
         Relevance.from_labels(["p", "q"], ["a"], [1, 1], [1], groups=([1], [1]))
     with pytest.raises(ValueError, match="contradict"):
         Relevance.from_labels(["q"], ["a"], [1], [1], groups=([1], [1]), keep_self=True)

@@ -179,7 +179,8 @@ def test_broken_files_are_named_and_rows_stay_with_their_images(folder):
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"), [(np.ones((3, 2)), "a row for each"), (np.full((2, 2), np.nan), "NaN")]
+    ("rows", "words"),
+    [(np.ones((3, 2)), "got 3 test embeddings for 2"), (np.full((2, 2), np.nan), "NaN")],
 )
 def test_bad_embeddings_are_told(rows, words):
     images = collection(picture(0), picture(1))

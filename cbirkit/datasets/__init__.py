@@ -22,37 +22,13 @@ from .real_features import RealFeatures, load_real, shipped_file
 from .tabletop import close_ups, load_tabletop, scene_relevance, zoomed
 
 __all__ = [
-    "Benchmark",
-    "DownloadFailed",
-    "RealFeatures",
-    "close_ups",
-    "fetch_caltech101",
-    "fetch_cifar10",
-    "fetch_clothing",
-    "fetch_cub200",
-    "fetch_eurosat",
-    "fetch_flowers",
-    "fetch_flowers102",
-    "fetch_holidays",
-    "fetch_oxford_pets",
-    "fetch_revisited",
-    "fetch_sop",
-    "fetch_stl10",
-    "fetch_ucmerced",
-    "fetch_ukbench",
-    "fetchable",
-    "from_folder",
-    "homography_between",
-    "load_digits",
-    "load_photo_views",
-    "load_real",
-    "load_tabletop",
-    "photo_credits",
-    "reference_views",
-    "scene_relevance",
-    "shipped_file",
-    "zoomed",
-]
+    "Benchmark", "DownloadFailed", "RealFeatures", "close_ups", "fetch_caltech101", "fetch_cifar10",
+    "fetch_clothing", "fetch_cub200", "fetch_eurosat", "fetch_flowers", "fetch_flowers102",
+    "fetch_holidays", "fetch_oxford_pets", "fetch_revisited", "fetch_sop", "fetch_stl10",
+    "fetch_ucmerced", "fetch_ukbench", "fetchable", "from_folder", "homography_between",
+    "load_digits", "load_photo_views", "load_real", "load_tabletop", "photo_credits",
+    "reference_views", "scene_relevance", "shipped_file", "zoomed",
+]  # fmt: skip
 
 
 def from_folder(folder, *, labels="folder"):

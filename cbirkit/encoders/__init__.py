@@ -8,22 +8,7 @@ from .pixels import HOG, LBP, ColorHistogram, MeanColor, TinyImage
 from .whitening import LearnedWhitening, PCAWhitening
 
 __all__ = [
-    "HOG",
-    "ITQ",
-    "LBP",
-    "SIFT",
-    "VLAD",
-    "BagOfWords",
-    "ColorHistogram",
-    "Deep",
-    "FisherVector",
-    "LearnedWhitening",
-    "MeanColor",
-    "PCAHash",
-    "PCAWhitening",
-    "ProductQuantiser",
-    "RandomProjectionHash",
-    "SparseBagOfWords",
-    "SpectralHash",
-    "TinyImage",
-]
+    "HOG", "ITQ", "LBP", "SIFT", "VLAD", "BagOfWords", "ColorHistogram", "Deep", "FisherVector",
+    "LearnedWhitening", "MeanColor", "PCAHash", "PCAWhitening", "ProductQuantiser",
+    "RandomProjectionHash", "SparseBagOfWords", "SpectralHash", "TinyImage",
+]  # fmt: skip

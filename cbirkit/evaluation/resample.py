@@ -24,8 +24,6 @@ def group_codes(groups, ids, scored):
     if groups is None:
         return np.arange(int(scored.sum()))
     groups = as_labels(groups, ids, "groups")
-    if len(groups) != len(ids):
-        raise ValueError(f"got {len(groups)} groups for {len(ids)} queries; give one each")
     codes = label_codes(groups[scored], groups[:0], "groups")[0]
     if codes.min(initial=0) < 0:
         raise ValueError("groups has missing values; give every query a group")

@@ -151,8 +151,8 @@ def _embeddings(source, images, good, what, progress):
         values = np.asarray(found.embeddings, np.float32)
     else:
         values = np.asarray(aligned(source, images.ids, what), np.float32)
-        if values.ndim != 2 or len(values) != len(images):
-            raise ValueError(f"{what} are {values.shape}; give a row for each of {len(images)}")
+        if values.ndim != 2:
+            raise ValueError(f"{what} have the shape {values.shape}; give one row an image")
         values = values[images.positions(good.ids)]
     if not np.isfinite(values).all():
         raise ValueError(f"{what} hold NaN or infinite values; mend or leave out those images")

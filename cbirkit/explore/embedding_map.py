@@ -70,8 +70,6 @@ class Colouring:
             got = type(colour_by).__name__
             raise TypeError(f"colour_by must be a name or one value an image, got {got}")
         values = list(aligned(colour_by, ids, "colour_by"))
-        if len(values) != len(ids):
-            raise ValueError(f"got {len(values)} values to colour {len(ids)} images by")
         self._made[GIVEN_VALUES] = plots.maps.group(values, len(ids))
         return GIVEN_VALUES
 

@@ -12,6 +12,7 @@ from cbirkit.encoders.base import check_number
 from cbirkit.objects import Region
 from cbirkit.plots import Section, Tile, View
 from cbirkit.ranking import Ranking
+from cbirkit.ranking.codes import aligned
 
 from .explorer import Explorer, checked_images, whole_number
 from .object_view import outlined
@@ -140,9 +141,8 @@ class LayoutExplorer(Explorer):
         self._images, self._k = checked_images(images), whole_number(k, "k", 1, 48)
         check_number("spread", spread, 0.01, 10)
         self._spread, self.placed, self.scores = spread, [], None
-        self._objects = images.column("objects") if objects is None else objects
-        if len(self._objects) != len(images):
-            raise ValueError(f"got objects of {len(self._objects)} images for {len(images)} images")
+        objects = images.column("objects") if objects is None else objects
+        self._objects = aligned(objects, images.ids, "lists of objects")
         shapes = [image.shape[1::-1] for image in images]
         self._scenes = [_centres(*both) for both in zip(self._objects, shapes, strict=True)]
         names = sorted({name for scene in self._scenes for name, *_ in scene})

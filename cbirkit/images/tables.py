@@ -73,9 +73,7 @@ def plain_column(values, name, ids=None):
     ids : sequence of str, optional
         What the index of a pandas object is matched with; without it the values are in order.
     """
-    values = aligned(values, ids, f"column {name!r}") if ids is not None else values
-    if ids is not None and hasattr(values, "__len__") and len(values) != len(ids):
-        raise ValueError(f"column {name!r} has {len(values)} values for {len(ids)} images")
+    values = aligned(values, ids, f"values of column {name!r}") if ids is not None else values
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
         return np.asarray(values)

@@ -98,7 +98,5 @@ def as_index(index=None):
     if index is None:
         return Exact()
     if isinstance(index, type) or not (hasattr(index, "fit") and hasattr(index, "kneighbors")):
-        raise TypeError(
-            f"{index!r} is not an index: an object with fit and kneighbors, such as cbirkit.indexes.Exact()"
-        )
+        raise TypeError(f"{index!r} is not an index: it has no fit and kneighbors, as Exact() has")
     return index

@@ -154,8 +154,7 @@ class BaseIndex(BaseEstimator):
         for start in range(0, max(1, queries.shape[0]), step):
             found = self._find(queries[start : start + step], k + own)
             parts.append(leave_out(*found, itself[start : start + step], k) if own else found)
-        found = map(np.concatenate, zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
-        distances, keys = found
+        distances, keys = map(np.concatenate, zip(*parts, strict=True))
         return (distances, keys) if return_distance else keys
 
     def save(self, path):

@@ -12,28 +12,9 @@ from .scoring import retrieval_score
 from .tuning import FineTuning, fine_tune, interpolate
 
 __all__ = [
-    "Augmentation",
-    "ClassBalanced",
-    "Contrastive",
-    "EmbeddingHead",
-    "FineTuning",
-    "HashHead",
-    "History",
-    "ImageBatches",
-    "InOrder",
-    "LinearProjection",
-    "MetricLearning",
-    "Options",
-    "Shuffled",
-    "TrainingDiverged",
-    "contrastive_loss",
-    "fine_tune",
-    "interpolate",
-    "learn_contrastive",
-    "learn_metric",
-    "metric_loss",
-    "nt_xent",
-    "rate_factor",
-    "retrieval_score",
+    "Augmentation", "ClassBalanced", "Contrastive", "EmbeddingHead", "FineTuning", "HashHead",
+    "History", "ImageBatches", "InOrder", "LinearProjection", "MetricLearning", "Options",
+    "Shuffled", "TrainingDiverged", "contrastive_loss", "fine_tune", "interpolate",
+    "learn_contrastive", "learn_metric", "metric_loss", "nt_xent", "rate_factor", "retrieval_score",
     "train",
-]
+]  # fmt: skip

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from cbirkit._optional import require
+from cbirkit.encoders.base import check_count, check_number
 
 _BEND = math.log(4 / 3)  # a crop's aspect, relative to the image's, lies between 3/4 and 4/3
 
@@ -56,18 +57,9 @@ class Augmentation:
         low, high = self.crop or (1, 1)
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop must be two shares, 0 < from <= to <= 1, got {self.crop!r}")
-        limits = {
-            "rotate": (0, 180),
-            "flip": (0, 1),
-            "colour": (0, 1),
-            "grey": (0, 1),
-            "tint": (0, 1),
-        }
-        for name, (low, high) in (limits | {"views": (1, math.inf)}).items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(
-                    f"{name} must lie between {low} and {high}, got {getattr(self, name)!r}"
-                )
+        for name, high in {"rotate": 180, "flip": 1, "colour": 1, "grey": 1, "tint": 1}.items():
+            check_number(name, getattr(self, name), 0, high)
+        check_count("views", self.views)
 
     def __call__(self, pixels, generator=None):
         """Change a batch.

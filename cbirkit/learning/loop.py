@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import hashlib
 import io
 import logging
 import math
@@ -380,7 +379,7 @@ class _Run:
             self.network.load_state_dict(self.kept)
         self.network.eval()
         if self.file is not None and self.file.exists():
-            saved, left = _read(self.file), _digest(self.network.state_dict())
+            saved, left = _read(self.file), self._digest()
             if left not in saved["starts"]:  # a cell that is run again on this network goes on
                 self._write(saved | {"starts": [*self.starts, left]})
         return History.from_rows(at.rows, stopped=stopped, best_epoch=best, weights_from=words)
@@ -388,7 +387,7 @@ class _Run:
     def resume(self, file):
         """Keep the run in `file`, and go on from what is there; tells whether anything was."""
         self.file, self.identity = file, self._identity()
-        self.starts = [_digest(self.network.state_dict())]
+        self.starts = [self._digest()]
         if not file.exists():
             return False
         saved = _read(file)
@@ -406,6 +405,11 @@ class _Run:
             self.kept, self.starts = saved["kept"], saved["starts"][:1]
             _set_random_states(saved["random"], self.device)
         return True
+
+    def _digest(self):
+        from cbirkit.nets.backbone import weights_digest
+
+        return weights_digest(self.network)
 
     def _write(self, saved):
         buffer = io.BytesIO()
@@ -540,16 +544,6 @@ def _read(file):
         if not {"run", "starts", "at"} <= saved.keys():
             raise KeyError
     return saved
-
-
-def _digest(state):
-    """Hex SHA-256 of the tensors of a state dict."""
-    total = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.flatten().view(require("torch").uint8).numpy().data)
-    return total.hexdigest()
 
 
 def _identity(function):

@@ -222,8 +222,6 @@ def checked_embeddings(embeddings, ids=None, what="embeddings"):
     if embeddings.ndim != 2 or embeddings.size == 0:
         raise ValueError(f"{what} must be (n_images, n_dims), got {embeddings.shape}")
     n = len(embeddings)
-    if ids is not None and n != len(ids):
-        raise ValueError(f"got {n} {what} for {len(ids)} images; give one row an image")
     if bad := int((~np.isfinite(embeddings)).any(axis=1).sum()):
         raise ValueError(f"{bad} of {n} {what} are not finite; leave those images out")
     return embeddings

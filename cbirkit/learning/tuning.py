@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from cbirkit._optional import require
 from cbirkit.encoders import Deep
 from cbirkit.encoders.base import check_choice, check_number
-from cbirkit.images import ImageCollection, ImageProblem
+from cbirkit.images import ImageCollection
 from cbirkit.store import check_encoder, embed
 
 from . import heads
@@ -405,10 +405,8 @@ def check_images(encoder, images, mode, validation):
         if not len(collection):
             raise ValueError(f"{name} holds no image; give at least one of each class")
     if validation is not None:
-        same_ids = images.table.index.intersection(validation.ids)
-        digests = [(i, _digest(images, i), _digest(validation, i)) for i in same_ids]
-        shared = [i for i, one, other in digests if one is not None and one == other]
-        if shared:
+        shared = images.ids[images.positions_in(validation) >= 0]
+        if len(shared):
             raise ValueError(
                 f"{len(shared)} images are both trained on and used for validation, the first is {shared[0]!r}; "
                 "split them: images.split(fraction=0.8)"
@@ -423,13 +421,6 @@ def check_pairs(labels):
         raise ValueError(
             f"the validation split has {what}, so that retrieval has no score; give several images of several classes"
         )
-
-
-def _digest(images, name):
-    try:
-        return images.digest(name)
-    except (ImageProblem, OSError):
-        return None
 
 
 def validation_labels(validation, options):

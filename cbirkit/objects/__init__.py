@@ -14,22 +14,8 @@ from .region_retriever import RegionQuery, RegionRanking, RegionRetriever
 from .regions import Region, as_region, box_iou, keep_best, mask_iou, non_maximum_suppression
 
 __all__ = [
-    "SLIC",
-    "Felzenszwalb",
-    "GrabCut",
-    "Region",
-    "RegionQuery",
-    "RegionRanking",
-    "RegionRetriever",
-    "Segmenter",
-    "SlidingPyramid",
-    "TorchvisionSegmenter",
-    "as_region",
-    "box_iou",
-    "connected_regions",
-    "keep_best",
-    "mask_iou",
-    "non_maximum_suppression",
-    "pool_regions",
+    "SLIC", "Felzenszwalb", "GrabCut", "Region", "RegionQuery", "RegionRanking", "RegionRetriever",
+    "Segmenter", "SlidingPyramid", "TorchvisionSegmenter", "as_region", "box_iou",
+    "connected_regions", "keep_best", "mask_iou", "non_maximum_suppression", "pool_regions",
     "window_of",
-]
+]  # fmt: skip

@@ -150,7 +150,7 @@ def aligned(values, ids, what, like=None):
     TypeError
         A single text.
     ValueError
-        An index that neither names the items nor is 0, 1, 2 …, or that may be meant either way: numbers in another order
+        There are more or fewer of them than ids; an index that neither names the items nor is 0, 1, 2 …, or that may be meant either way: numbers in another order
         than that of ids which are texts, as of a table that was sorted.
 
     Examples
@@ -161,11 +161,13 @@ def aligned(values, ids, what, like=None):
     if isinstance(values, str | bytes):
         raise TypeError(f"{what} is the single text {values!r}; give one value for each item")
     values = pd.Series(values, dtype=object) if isinstance(values, Mapping) else values
+    values = values if hasattr(values, "__len__") else list(values)
     index = index_of(values)
-    if index is None or (like is not None and index.equals(like)):
-        return values
-    by_position = index.equals(pd.RangeIndex(len(index)))
-    if by_position and (ids is None or len(index) != len(ids)):
+    in_order = index is None or (like is not None and index.equals(like))
+    by_position = in_order or index.equals(pd.RangeIndex(len(index)))
+    if in_order or (by_position and (ids is None or len(index) != len(ids))):
+        if ids is not None and len(values) != len(ids):
+            raise ValueError(f"got {len(values)} {what} for {len(ids)} items; give one for each")
         return values
     for known in () if ids is None else (index, index.map(str)):
         if not known.is_unique or (at := positions_of(list(ids), known)).min(initial=0) < 0:

@@ -4,6 +4,7 @@ import copy
 from numbers import Integral
 
 import numpy as np
+import scipy.sparse as sp
 
 from . import codes
 
@@ -102,9 +103,6 @@ class Relevance:
             raise ValueError("keep_self=True and groups contradict each other; give one of them")
         ids = query_ids, database_ids
         groups = [codes.as_labels(some, of, "groups") for some, of in zip(groups, ids, strict=True)]
-        for some, of, what in zip(groups, ids, ("queries", "database items"), strict=True):
-            if len(some) != len(of):
-                raise ValueError(f"got {len(some)} groups for {len(of)} {what}; give one for each")
         return _LabelRelevance(*ids, False, own, labels, codes.label_codes(*groups))
 
     @staticmethod
@@ -233,11 +231,11 @@ def _pairs(labels, groups):
 class _SetRelevance(Relevance):
     """Positives, junk and grades are listed for each query."""
 
-    _per_query = (*Relevance._per_query, "_row")
+    _per_query = (*Relevance._per_query, "_gains", "_junk")
 
     def __init__(self, query_ids, database_ids, keep_self, own, positives, junk, grades):
         super().__init__(query_ids, database_ids, keep_self, own)
-        n, rows = len(database_ids), np.arange(len(self))
+        n = len(database_ids)
         grades = [dict(row) for row in grades]
         gains = np.array([gain for row in grades for gain in row.values()], dtype=np.float32)
         graded, plain = self._keys("grades", grades), self._keys("positives", positives)
@@ -253,16 +251,14 @@ class _SetRelevance(Relevance):
             query, item = query_ids[both // n], database_ids[both % n]
             raise ValueError(f"query {query!r}: {item!r} is both positive and junk")
         if not keep_self:
-            itself = (rows * n + self.own)[self.own >= 0]
+            itself = (np.arange(len(self)) * n + self.own)[self.own >= 0]
             kept, junk = ~np.isin(right, itself), np.append(junk, itself)
             right, gains = right[kept], gains[kept]
-        junk, self._row = np.unique(junk), rows
-        self.n_positives = np.bincount(right // n, minlength=len(self))
-        self.n_junk = np.bincount(junk // n, minlength=len(self))
-        ends, junk_ends = np.cumsum(self.n_positives)[:-1], np.cumsum(self.n_junk)[:-1]
-        # positions and values of each query
-        self._right = [*zip(np.split(right % n, ends), np.split(gains, ends), strict=True)]
-        self._junk = [(positions, True) for positions in np.split(junk % n, junk_ends)]
+        junk, shape = np.unique(junk), (len(self), n + 1)  # the last column answers for padding, -1
+        self._gains = sp.csr_matrix((gains, np.divmod(right, n)), shape)
+        self._junk = sp.csr_matrix((np.ones(len(junk), bool), np.divmod(junk, n)), shape)
+        counts = (one.getnnz(axis=1).astype(np.int64) for one in (self._gains, self._junk))
+        self.n_positives, self.n_junk = counts
 
     def _keys(self, what, lists):
         """One whole number for each listed item: that of its query times the size of the database, and its position."""
@@ -281,33 +277,22 @@ class _SetRelevance(Relevance):
             raise ValueError(f"{what} of {query!r} name {item!r}, which is not in the database")
         return rows * n + found
 
-    def _look_up(self, indices, lists, dtype):
-        """Value of each item, through one line as long as the database that is wiped after each row."""
-        indices = self._positions(indices)
-        out = np.empty(indices.shape, dtype=dtype)
-        # the last one answers for padding, -1
-        line = np.zeros(len(self.database_ids) + 1, dtype=dtype)
-        for row, at in enumerate(self._row):
-            positions, values = lists[at]
-            line[positions] = values
-            out[row] = line[indices[row]]
-            line[positions] = 0
-        return out
-
     def gains(self, indices):
         """Gain of the items at `indices`: float32, shape (n_queries, k); 0 for junk and padding."""
-        return self._look_up(indices, self._right, np.float32)
+        return self._gains[np.arange(len(self))[:, None], self._positions(indices)].toarray()
 
     def junk(self, indices):
         """Whether the items at `indices` are junk: bool, shape (n_queries, k)."""
-        return self._look_up(indices, self._junk, bool)
+        return self._junk[np.arange(len(self))[:, None], self._positions(indices)].toarray()
 
     def ideal_gains(self, k):
         """The k largest gains of each query, descending: float32, shape (n_queries, k)."""
         out = np.zeros((len(self), k), dtype=np.float32)
-        for row, at in enumerate(self._row):
-            best = np.sort(self._right[at][1])[::-1][:k]
-            out[row, : len(best)] = best
+        for row, gains in zip(
+            out, np.split(self._gains.data, self._gains.indptr[1:]), strict=False
+        ):
+            best = np.sort(gains)[::-1][:k]
+            row[: len(best)] = best
         return out
 
 
@@ -319,7 +304,4 @@ def _by_query(given, query_ids, what):
         for at in np.flatnonzero(codes.positions_of(names, query_ids, "query_ids") < 0)[:1]:
             raise ValueError(f"{what} name the query {names[at]!r}, which is not in query_ids")
         return [entries[at] for at in codes.positions_of(query_ids, names)]
-    given = list(codes.aligned(given, query_ids, what))
-    if len(given) != len(query_ids):
-        raise ValueError(f"got {len(given)} {what} for {len(query_ids)} queries; give a list each")
-    return given
+    return list(codes.aligned(given, query_ids, what))

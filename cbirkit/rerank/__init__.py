@@ -18,14 +18,6 @@ from .verification import (
 )
 
 __all__ = [
-    "Diffusion",
-    "SpatialRanking",
-    "Verification",
-    "describe_images",
-    "expand_queries",
-    "k_reciprocal",
-    "match_descriptors",
-    "query_expansion",
-    "verify",
-    "verify_ranking",
-]
+    "Diffusion", "SpatialRanking", "Verification", "describe_images", "expand_queries",
+    "k_reciprocal", "match_descriptors", "query_expansion", "verify", "verify_ranking",
+]  # fmt: skip

@@ -14,10 +14,5 @@ from .download import DownloadFailed
 from .registry import fetch_by_name, fetchable
 
 __all__ = [
-    "Benchmark",
-    "DownloadFailed",
-    "data_root",
-    "fetch_by_name",
-    "fetchable",
-    "free_bytes",
-]
+    "Benchmark", "DownloadFailed", "data_root", "fetch_by_name", "fetchable", "free_bytes",
+]  # fmt: skip
