@@ -240,3 +240,17 @@ def test_it_fits_the_window(notebook, width):
         the_map(notebook, 0).locator(".cbk-map-tip").is_visible,
         "no picture after the window changed",
     )
+
+
+def test_near_by_pictures_stand_for_points(notebook):
+    covered = """node => {
+      const { data } = node.getContext("2d").getImageData(0, 0, node.width, node.height);
+      return data.filter((value, i) => i % 4 === 3 && value > 200).length;
+    }"""
+    glass = the_map(notebook, 0).locator(".cbk-map-top")
+    marks = glass.evaluate(covered)  # of the query that an earlier test left
+    for _ in range(4):
+        press(notebook, 0, "+")
+    notebook.until(lambda: glass.evaluate(covered) > marks + 5000, "there are only points")
+    press(notebook, 0, "Whole map")
+    notebook.until(lambda: glass.evaluate(covered) < marks + 500, "the pictures stayed")

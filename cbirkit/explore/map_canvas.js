@@ -13,42 +13,51 @@ function readInk(el) {
   return Object.fromEntries(["fg", "back", "muted", "focus", "right", "wrong"].map((name) => [name, probe(name)]));
 }
 
-// The small picture beside a point. One request at a time: while the mouse runs on, only the last place is asked for.
-function makeTip(frame, view, send, getPoints) {
+// Pictures of points and what is said of them: asked for one at a time, the last wish first, and the latest kept.
+function makeAlbum(send, heard) {
+  const kept = new Map();
+  let wishes = [], asked = -1, askedAt = 0;
+  function ask() {
+    const next = wishes.findLast((i) => i >= 0 && !kept.has(i));
+    if (next === undefined || (asked >= 0 && performance.now() - askedAt < 2000)) return;
+    [asked, askedAt] = [next, performance.now()];
+    send({ event: "hover", at: next });
+  }
+  async function answer({ event, at, text }, [bytes]) {
+    if (event !== "preview") return;
+    const picture = bytes?.byteLength ? await createImageBitmap(new Blob([bytes])).catch(() => null) : null;
+    if (kept.size > 500) kept.delete(kept.keys().next().value);
+    kept.set(at, { text, bytes, picture });
+    asked = -1;
+    heard();
+    ask();
+  }
+  return { kept, answer, wish(places) { wishes = places; ask(); } };
+}
+
+// The small picture beside a point.
+function makeTip(frame, view, album, getPoints) {
   const tip = make("div", "cbk-map-tip", frame);
   const picture = makePicture(tip);
   const text = make("span", "", tip);
   tip.hidden = true;
-  let wanted = -1, asked = -1, askedAt = 0, heard = () => {};
+  let shown = null, heard = () => {};
 
-  function show(i, said, bytes) {
-    picture.show(bytes);
-    picture.img.alt = `picture of ${said.split("\n")[0]}`;
-    text.textContent = said;
-    tip.hidden = false;
-    tip.dataset.at = i;
-    const [x, y] = view.at(getPoints(), i);
+  function show() {
+    const found = album.kept.get(self.at);
+    tip.hidden = !found;
+    if (!found || found === shown) return;
+    shown = found;
+    picture.show(found.bytes);
+    picture.img.alt = `picture of ${found.text.split("\n")[0]}`;
+    text.textContent = found.text;
+    const [x, y] = view.at(getPoints(), self.at);
     tip.style.left = `${Math.max(0, x + 165 > view.width ? x - 162 : x + 14)}px`;
     tip.style.top = `${Math.max(0, Math.min(y - 30, view.height - 160))}px`;
-    heard(said);
+    heard(found.text);
   }
-  function ask() {
-    if (wanted !== Number(tip.dataset.at)) tip.hidden = true;
-    if (wanted < 0 || (asked >= 0 && performance.now() - askedAt < 2000)) return;
-    [asked, askedAt] = [wanted, performance.now()];
-    send({ event: "hover", at: wanted });
-  }
-  function answer({ event, at, text: said }, buffers) {
-    if (event !== "preview") return;
-    if (at === asked) asked = -1;
-    if (at === wanted) show(at, said, buffers[0]);
-    else ask();
-  }
-  return {
-    point(i, say = () => {}) { wanted = i; heard = say; ask(); },
-    answer,
-    clear: picture.release,
-  };
+  const self = { at: -1, show, clear: picture.release, point(i, say = () => {}) { [self.at, heard, shown] = [i, say, null]; show(); } };
+  return self;
 }
 
 function drawLegend(parent, legend, ink, choose) {
@@ -62,8 +71,10 @@ function drawLegend(parent, legend, ink, choose) {
   });
 }
 
+const FEW = 40; // points in view that are shown as pictures
+
 // Everything about the canvases: sizes, what has to be drawn, and drawing it once a frame.
-function makeStage(el, frame, view, data) {
+function makeStage(el, frame, view, data, album, wish) {
   const base = make("canvas", "cbk-map-base", frame), top = make("canvas", "cbk-map-top", frame);
   const paper = base.getContext("2d", { willReadFrequently: true }), glass = top.getContext("2d");
   const stage = { top, ink: readInk(el), cursor: -1, line: [], marks: null };
@@ -82,6 +93,12 @@ function makeStage(el, frame, view, data) {
     stale = false;
     glass.setTransform(ratio, 0, 0, ratio, 0, 0);
     glass.clearRect(0, 0, view.width, view.height);
+    const near = inView(data.points, view, FEW);
+    near.forEach((i) => {
+      const frame = data.isChosen[i] ? stage.ink.focus : data.legend[data.groups[i]]?.colour ?? stage.ink.back;
+      drawPicture(glass, album.kept.get(i)?.picture, ...view.at(data.points, i), frame);
+    });
+    wish(near);
     if (stage.marks) drawMarks(glass, view, data.points, stage.marks, stage.ink);
     if (stage.cursor >= 0) ring(glass, ...view.at(data.points, stage.cursor), 9, stage.ink.focus, stage.ink.back, 2);
     if (stage.line.length) drawLine(glass, stage.line, stage.ink);
@@ -166,14 +183,15 @@ function render({ model, el }) {
   const frame = make("div", "cbk-map-frame", el);
   const view = new View();
   const data = { points: new Float32Array(0), groups: new Uint8Array(0), chosen: new Uint32Array(0), isChosen: new Uint8Array(0), legend: [] };
-  const stage = makeStage(el, frame, view, data);
+  const album = makeAlbum(send, () => { tip.show(); stage.overlay(); });
+  const tip = makeTip(frame, view, album, () => data.points);
+  const stage = makeStage(el, frame, view, data, album, (near) => album.wish([...near, tip.at]));
   const { top } = stage;
-  const tip = makeTip(frame, view, send, () => data.points);
   const said = make("div", "cbk-map-said", el, "", { "aria-live": "polite" });
   const summary = make("div", "cbk-map-summary", el);
   const groups = make("div", "cbk-map-legend", el);
   make("div", "cbk-hint", el, "Rest on a point to see its image, click it to see its neighbours. Drag to select; Shift adds. "
-    + "The wheel zooms after a click into the map. Keys: arrows, Enter, Space, + - 0, Shift and arrows.");
+    + "The wheel zooms after a click into the map; near by, pictures stand for points. Keys: arrows, Enter, Space, + - 0, Shift and arrows.");
   let mode = "lasso", started = false;
 
   const filter = (test) => [...Array(data.points.length / 2).keys()].filter(test);
@@ -264,10 +282,10 @@ function render({ model, el }) {
     if (at >= 0 && started && !view.holds(...view.at(data.points, at), 10)) view.centre(data.points[2 * at], data.points[2 * at + 1]), stage.redraw();
     stage.overlay();
   };
-  const onLegend = () => { read(); showLegend(); };
+  const onLegend = () => { album.kept.clear(); read(); showLegend(); }; // what is said of a point has changed
   const events = { points: onPoints, marks: onMarks, legend: onLegend, groups: onLegend, chosen: read, summary: read, title: read };
   Object.entries(events).forEach(([name, action]) => model.on(`change:${name}`, action));
-  model.on("msg:custom", tip.answer);
+  model.on("msg:custom", album.answer);
   const recolour = () => { stage.ink = readInk(el); showLegend(); stage.redraw(); };
   const themes = new MutationObserver(recolour);
   themes.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light"] });
@@ -282,5 +300,5 @@ function render({ model, el }) {
   onLegend();
   sizes.observe(frame);
   const deaf = () => Object.entries(events).forEach(([name, action]) => model.off(`change:${name}`, action));
-  return () => [deaf(), model.off("msg:custom", tip.answer), themes.disconnect(), sizes.disconnect(), stage.stop(), tip.clear()];
+  return () => [deaf(), model.off("msg:custom", album.answer), themes.disconnect(), sizes.disconnect(), stage.stop(), tip.clear()];
 }

@@ -113,6 +113,21 @@ function drawPoints(ctx, view, data, { size, stencils }, ratio, ink) {
   ctx.putImageData(picture, 0, 0);
 }
 
+// The points in view, if they are not more than `most`; none otherwise.
+function inView(points, view, most) {
+  const found = [];
+  for (let i = 0; i < points.length / 2 && found.length <= most; i += 1) if (view.holds(...view.at(points, i))) found.push(i);
+  return found.length > most ? [] : found;
+}
+
+function drawPicture(ctx, picture, x, y, frame, side = 52) {
+  if (!picture) return;
+  const scale = side / Math.max(picture.width, picture.height), w = picture.width * scale, h = picture.height * scale;
+  ctx.fillStyle = frame;
+  ctx.fillRect(x - w / 2 - 2, y - h / 2 - 2, w + 4, h + 4);
+  ctx.drawImage(picture, x - w / 2, y - h / 2, w, h);
+}
+
 function ring(ctx, x, y, r, colour, back, width = 2) {
   for (const [stroke, line] of [[back, width + 3], [colour, width]]) {
     ctx.beginPath();
