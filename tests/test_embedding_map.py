@@ -402,3 +402,32 @@ def test_neighbours_do_not_drown(change, images):
     assert moved.overlap == pytest.approx(plain.overlap) and moved.trustworthiness == pytest.approx(
         plain.trustworthiness
     )
+
+
+def test_two_maps_side_by_side_share_what_is_selected_and_picked(images, rows, seen):
+    other = explore.EmbeddingMap(
+        images[::-1][:20], rows[::-1][:20, :2], method="pca", metric="euclidean", k=4
+    )  # the same images in another order, without the first ten
+    pair = seen.beside(other)
+    assert list(pair.children) == [seen, other]
+    seen._canvas.receive({"event": "select"}, buffer(3, 12, 29))
+    assert seen.selected == folder(3, 12, 29) and set(other.selected) == set(folder(12, 29))
+    other._canvas.receive({"event": "select"}, buffer(0, 1))
+    assert set(seen.selected) == set(other.selected) == set(folder(29, 28))
+    seen._canvas.receive({"event": "select"}, buffer(3))
+    assert seen.selected == folder(3) and other.selected == []
+    seen._canvas.receive({"event": "select"}, buffer())
+    assert seen.selected == [] == other.selected
+    seen._canvas.receive({"event": "pick", "at": 15})
+    assert seen.query == other.query == "folder/15.jpg" and len(other.path) == 1
+    seen._canvas.receive({"event": "pick", "at": 2})
+    assert seen.query == "folder/2.jpg" and other.query == "folder/15.jpg"
+
+
+def test_maps_that_cannot_stand_side_by_side(images, rows, seen):
+    strangers = painted(5, size=(20, 20))
+    strangers = ImageCollection.from_arrays(list(strangers), ids=list("abcde"))
+    other = explore.EmbeddingMap(strangers, rows[:5], method="pca", k=2)
+    for wrong, error in ((other, ValueError), (seen, ValueError), (images, TypeError)):
+        with pytest.raises(error, match="beside"):
+            seen.beside(wrong)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from ipywidgets import Box, Dropdown, VBox
+from ipywidgets import Box, Dropdown, GridBox, Layout, VBox
 from matplotlib.figure import Figure
 from sklearn.cluster import MiniBatchKMeans
 
@@ -145,6 +145,7 @@ class EmbeddingMap(Linked):
     """
 
     _advice = "use method='pca'"
+    _twin = None  # the map beside this one
 
     def __init__(
         self,
@@ -183,6 +184,35 @@ class EmbeddingMap(Linked):
     def selected(self, ids):
         self._select(np.unique(self.images.positions(ids)))
         self._canvas.select(self._chosen)
+
+    def beside(self, other):
+        """This map and another one side by side: what is selected or picked in one is so in both, as far as both hold it.
+
+        Parameters
+        ----------
+        other : EmbeddingMap
+            Of other embeddings of the same images, say.
+
+        Returns
+        -------
+        ipywidgets.GridBox
+
+        Raises
+        ------
+        TypeError, ValueError
+            Not a map; no image in common.
+        """
+        if not isinstance(other, EmbeddingMap):
+            raise TypeError(f"beside expects an EmbeddingMap, got {type(other).__name__}")
+        if other is self or not len(self._shared(self.images.ids, other)):
+            raise ValueError("beside expects another map that holds some of the same images")
+        self._twin, other._twin = other, self
+        columns = "repeat(auto-fit, minmax(min(440px, 100%), 1fr))"
+        return GridBox([self, other], layout=Layout(grid_template_columns=columns, grid_gap="24px"))
+
+    @staticmethod
+    def _shared(ids, other):
+        return np.array(ids)[np.isin(ids, other.images.ids)]
 
     @property
     def colour_by(self):
@@ -305,6 +335,8 @@ class EmbeddingMap(Linked):
             self.show_query(image_id)
         else:
             self._ask(image_id)
+        if self._twin is not None and len(self._shared([image_id], self._twin)):
+            self._twin.show_query(image_id)
 
     def _follow(self, query, found):
         """Mark what the linked explorer shows, as far as it is on the map."""
@@ -328,6 +360,10 @@ class EmbeddingMap(Linked):
         self._arrange_lists()
         common = self._colouring.groups(self.colour_by).most_common(chosen)
         self._status.say(f"{len(chosen):,} images selected. {common}")
+        if self._twin is not None:
+            ids = self._shared(self.images.ids[chosen], self._twin)
+            if set(ids) != set(self._shared(self._twin.selected, self)):
+                self._twin.selected = ids
 
     def _recolour(self):
         self._canvas.colour(self._colouring.groups(self.colour_by))
