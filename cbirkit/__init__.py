@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _MODULES = ["checks", "datasets", "encoders", "evaluation", "explore", "images", "indexes"]
 _MODULES += ["learning", "metrics", "objects", "persistence", "plots", "ranking", "rerank"]
-_MODULES += ["retrieval", "store", "text"]
+_MODULES += ["retrieval", "store", "text", "web"]
 _HOMES = {  # public name: the module it lives in
     "ImageCollection": "images",
     "Ranking": "ranking",

@@ -14,7 +14,7 @@ from cbirkit._optional import bars
 
 from .choices import ENCODERS, INDEXES, check_encoder, default_encoder, printable
 from .lab import explore
-from .searching import index, report, search
+from .searching import index, report, search, web
 from .setup import doctor, prefetch
 
 __all__ = ["build_parser", "main"]
@@ -38,6 +38,7 @@ _COMMANDS = {
     search: f"{_FOLDER} --index image -k --json --html --trust",
     explore: f"{_FOLDER} --index --no-open --notebook",
     report: f"{_FOLDER} --html",
+    web: f"{_FOLDER} --store --precision --runtime",
 }
 # argument, what stands for its value ("-" for a switch), help
 _ARGUMENTS = """
@@ -46,6 +47,10 @@ image       IMAGE   the image to search for, or words that say what is to be see
 names       NAME    a data set (see --list) or a backbone of encoders.Deep
 -k          N       how many to find (default 10)
 --out       DIR     where the index is kept (default: FOLDER/.cbirkit)
+--store     DIR     where the index is kept (default: FOLDER/.cbirkit)
+web--out    SITE    where to write the site: a new or an empty folder, or an older site, which is replaced
+--precision KIND    of the network in the page: float16 (default), float32, or int8, which is smaller and finds slightly other images
+--runtime   DIST    a folder with onnxruntime-web, such as dist of its npm package (default: downloaded once)
 --root      DIR     where data sets are kept (default: CBIRKIT_DATA, else ~/.cache/cbirkit)
 --html      FILE    where to write a page, all in one file; one that exists is replaced
 --notebook  FILE    where to write it (default: ./explore_FOLDER.ipynb); one that exists is kept
@@ -153,6 +158,8 @@ def build_parser():
         "-k": {"type": _count, "default": 10},
         "--encoder": {"type": check_encoder},
         "--index": {"choices": list(INDEXES)},
+        "--precision": {"choices": ["float16", "float32", "int8"], "default": "float16"},
+        "web--out": {"required": True},
     }
     for command, arguments in _COMMANDS.items():
         text = inspect.getdoc(command)
@@ -163,10 +170,12 @@ def build_parser():
         text += f"\n\n{_HELP.splitlines()[-2]}"
         one = _parser(commands.add_parser, text, name=command.__name__, help=summary)
         for name in ["--quiet", *arguments.split()]:
-            metavar, words = known[name]
+            # what one command means by it, or all
+            key = next(key for key in (command.__name__ + name, name) if key in known)
+            metavar, words = known[key]
             value = {"action": "store_true"} if metavar == "-" else {"metavar": metavar}
             short = ["-q"] if name == "--quiet" else []
-            one.add_argument(*short, name, help=words, **value, **special.get(name, {}))
+            one.add_argument(*short, name, help=words, **value, **special.get(key, {}))
         one.set_defaults(run=command, parser=one)
     return parser
 

@@ -37,6 +37,7 @@ _MARK_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # cbirkit keeps here what it computed of a folder of images. All of it can be computed again.
 """
 _DESKTOP = ("Thumbs.db", "desktop.ini")
+_ELSEWHERE = "--out DIR (cbirkit web: --store DIR)"
 
 
 # ---------------------------------------------------------------------- words
@@ -208,9 +209,9 @@ def _chosen_encoder(arguments, kept):
 def out_folder(arguments):
     """Where the index of a folder is kept; a ValueError where that would touch what cbirkit did not write."""
     out = expanded(arguments.out or os.path.join(arguments.folder, ".cbirkit"))
-    elsewhere = "choose a new or an empty folder with --out DIR"
+    elsewhere = f"choose a new or an empty folder with {_ELSEWHERE}"
     if out.is_symlink() and not arguments.out:
-        raise ValueError(f"{out} is a link: name the place that it leads to with --out DIR")
+        raise ValueError(f"{out} is a link: name the place that it leads to with {_ELSEWHERE}")
     try:
         names = os.listdir(out)
     except OSError:  # none yet, a file, or not to be looked into: writing will tell
@@ -236,8 +237,7 @@ def writing(out):
     except OSError as error:
         if error.errno is None:  # of a download, say
             raise
-        told = f"cannot write in {out} ({error.strerror or error}); what was done is kept"
-        raise OSError(f"{told}; keep the index elsewhere with --out DIR") from error
+        raise OSError(f"cannot write in {out} ({error.strerror or error}); what was done is kept; keep the index elsewhere with {_ELSEWHERE}") from error  # fmt: skip
 
 
 def save_anew(save, path):

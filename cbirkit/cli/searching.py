@@ -1,4 +1,4 @@
-"""``cbirkit index``, ``search`` and ``report``: encode the images of a folder, find those nearest to one, look at all of it."""
+"""``cbirkit index``, ``search``, ``report`` and ``web``: encode the images of a folder, find those nearest to one, look at all, show them."""
 
 import contextlib
 import json
@@ -133,8 +133,7 @@ def _kept_retriever(task, trust):
         database = database.without(database.positions(sorted(gone)))
     retriever.database_, retriever.progress = database.shown_by(images), False
     with cbirkit.store.digests(task.out / "store" / "embeddings.sqlite") as cache:
-        n = len(retriever.ids)
-        others = cbirkit.retrieval.changed(retriever.images, range(n), cache=cache)
+        others = cbirkit.retrieval.changed(retriever.images, range(len(retriever.ids)), cache=cache)
     if not (new or gone or others):
         return retriever
     told = f"{counted(len(new), 'new image')}, {len(gone)} gone, {len(others)} changed"
@@ -196,3 +195,28 @@ def report(arguments):
     pages.write_view(path, view)
     log.info(view.told)
     print(path)
+
+
+def web(arguments):
+    """Write a site that searches a folder in the browser, also on a phone: static files, offline, nothing uploaded.
+
+    examples:
+      cbirkit web photos --out site
+      python -m http.server --directory site       and open http://localhost:8000
+      cbirkit web photos --out site --runtime node_modules/onnxruntime-web/dist
+
+    Put SITE on any host of static files that has https, and a phone that opened it once keeps it: it can be installed, and works
+    offline. Who has its address sees small copies and the names of all pictures of FOLDER. A picture that is searched for,
+    or seen by the camera, stays on the device.
+    """
+    site, arguments.out = cbirkit.web.place(arguments.out, arguments.folder), arguments.store
+    task, title = choices.task_of(arguments), expanded(arguments.folder).resolve().name
+    if not isinstance(choices.make_encoder(task.encoder), cbirkit.encoders.Deep):
+        raise TypeError(f"encoder {task.encoder} does not run in a browser; --encoder lite0 does")
+    kwargs = {"precision": arguments.precision, "files": cbirkit.web.runtime(arguments.runtime)}
+    retriever = _kept_retriever(task, False) or _indexed(task, arguments)
+    log.info(f"making the site, with the network in {arguments.precision}")
+    sizes = cbirkit.web.write_site(retriever, site, title=printable(title), **kwargs)
+    told = f"{counted(len(retriever.ids), 'image')}, {choices.sized(sum(sizes.values()))}"
+    log.info(f"wrote a site of {told}; python -m http.server --directory {site} shows it here")
+    print(site)

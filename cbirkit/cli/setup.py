@@ -194,8 +194,7 @@ def _get(name, listed, root):
 
 def _list(listed, root):
     print(f"data sets, kept in {printable(root)}")
-    columns = ["n_images", "megabytes", "unpacked_megabytes", "here", "title"]
-    print(listed[columns].to_string())
+    print(listed[["n_images", "megabytes", "unpacked_megabytes", "here", "title"]].to_string())
     folder, kinds = weights_folder(), (".pth", ".pt", ".safetensors")
     print(f"\nweights, kept in {printable(folder)}; name a backbone of encoders.Deep to get its")
     for path in sorted(path for path in folder.glob("*") if path.suffix in kinds):

@@ -1,7 +1,7 @@
 import * as ort from "./ort.wasm.min.mjs";
 import { nearest, resized } from "./search.js";
 
-const K = 10, SHOWN = 60, LARGEST = 2048;
+const K = 10, SHOWN = 60, LARGEST = 4096; // of a longer side in pixels: phones draw no larger picture
 const part = (id) => document.getElementById(id);
 const fetched = async (name) => (await fetch(name)).arrayBuffer();
 const say = (text) => { part("status").textContent = text; };
@@ -28,11 +28,21 @@ function tile(i, note) {
   return button;
 }
 
+const video = part("video");
+function closeCamera() {
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+  video.hidden = true;
+  part("camera").textContent = "Camera";
+}
+
 function show(found, query, told) {
+  closeCamera();
   part("query").src = query;
   part("query").hidden = false;
   part("found").replaceChildren(...found.map(([i, cosine]) => tile(i, cosine.toFixed(3))));
   say(told);
+  part("status").scrollIntoView();
 }
 
 function ask(i) {
@@ -43,17 +53,20 @@ function ask(i) {
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = new URL("./", location.href).href;
 let network;
+const started = () => (network ??= ort.InferenceSession.create("encoder.onnx"));
 async function embedded(source, width, height) {
   const shrunk = Math.min(1, LARGEST / Math.max(width, height));
   const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * shrunk)), Math.max(1, Math.round(height * shrunk)));
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white"; // below what is transparent
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  network ??= ort.InferenceSession.create("encoder.onnx");
   const pixels = new ort.Tensor("uint8", resized(data, canvas.height, canvas.width, about), [1, ...about.shape, 3]);
-  const vector = (await (await network).run({ pixels })).embedding.data;
+  const vector = (await (await started()).run({ pixels })).embedding.data;
   const length = Math.hypot(...vector);
-  return [vector.map((x) => x / length), await canvas.convertToBlob()];
+  return [vector.map((x) => x / length), await canvas.convertToBlob({ type: "image/jpeg" })];
 }
 
 async function askWith(source, width, height, told) {
@@ -85,29 +98,29 @@ document.ondragover = (event) => event.preventDefault();
 document.ondrop = (event) => {
   event.preventDefault();
   if (event.dataTransfer.files[0]) askFile(event.dataTransfer.files[0]);
+  else say("only a file can be dropped here: save the picture first");
 };
 part("before").onclick = () => turn(-1);
 part("after").onclick = () => turn(1);
 
-const video = part("video");
 part("camera").onclick = async () => {
   try {
-    if (video.hidden) {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-      await video.play();
-      video.hidden = false;
-      part("camera").textContent = "Take the picture";
-      return;
-    }
-    await askWith(video, video.videoWidth, video.videoHeight, "what looks like the picture");
-    for (const track of video.srcObject.getTracks()) track.stop();
-    video.hidden = true;
-    part("camera").textContent = "Camera";
+    if (!video.hidden) return await askWith(video, video.videoWidth, video.videoHeight, "what looks like the picture");
+    if (!navigator.mediaDevices) throw new Error("browsers lend it to addresses with https and to localhost only");
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    await video.play();
+    video.hidden = false;
+    part("query").hidden = true;
+    part("camera").textContent = "Take the picture";
   } catch (error) {
+    closeCamera();
     say(`the camera cannot be used: ${error.message}`);
   }
 };
 
 turn(0);
 say("choose a picture below, drop one of your own, or use the camera");
-if ("serviceWorker" in navigator) navigator.serviceWorker.register("worker.js").catch(() => say("this page is not kept for offline use"));
+setTimeout(() => started().catch((error) => say(`pictures of your own cannot be used: ${error.message}`)), 100);
+const workers = navigator.serviceWorker, before = workers?.controller; // none without https
+workers?.register("worker.js").catch(() => say("this page is not kept for offline use"));
+if (before) workers.oncontrollerchange = () => location.reload(); // there is a new version

@@ -1,5 +1,6 @@
 // The pixels that the network takes, as Pillow makes them, and the nearest images. No part of it knows the page.
 
+const BITS = 22, ONE = 2 ** BITS; // weights are whole numbers of so many bits, as in Pillow
 const FILTERS = {
   area: [0.5, (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)],
   bilinear: [1, (x) => Math.max(0, 1 - Math.abs(x))],
@@ -19,7 +20,7 @@ function windows(n, full, first, count, [support, filter]) {
     const weights = [];
     for (let j = from; j < to; j++) weights.push(filter((j - centre + 0.5) / wide));
     const sum = weights.reduce((a, b) => a + b, 0) || 1;
-    return [from, weights.map((w) => w / sum)];
+    return [from, weights.map((w) => Math.round((w / sum) * ONE))];
   });
 }
 
@@ -38,33 +39,33 @@ function placed(height, width, { shape: [h, w], resize, crop_ratio }) {
   return [fh, fw, -Math.floor((h - fh) / 2), -Math.floor((w - fw) / 2)];
 }
 
+// Pixels squeezed along one direction: `n` lines that begin `line` values apart, pixels in them `step` apart; RGB is written likewise.
+function squeezed(pixels, n, line, step, spots, toLine, toStep) {
+  const out = new Uint8ClampedArray(n * spots.length * 3);
+  for (let i = 0; i < n; i++)
+    spots.forEach(([from, weights], j) => {
+      for (let c = 0; c < 3; c++) {
+        let sum = ONE / 2;
+        for (let k = 0, p = i * line + from * step + c; k < weights.length; k++, p += step) sum += weights[k] * pixels[p];
+        out[i * toLine + j * toStep + c] = sum >> BITS;
+      }
+    });
+  return out;
+}
+
 // RGBA pixels (height, width, 4) as RGB (h, w, 3), uint8.
 export function resized(rgba, height, width, how) {
   const [h, w] = how.shape, [fh, fw, top, left] = placed(height, width, how);
   const grows = fh > height || fw > width;
   const filter = FILTERS[grows && how.interpolation === "area" ? "bilinear" : how.interpolation];
-  const out = new Uint8ClampedArray(h * w * 3);
-  for (let i = 0; i < out.length; i++) out[i] = how.colour[i % 3];
-  const y0 = Math.max(0, -top), y1 = Math.min(h, fh - top), x0 = Math.max(0, -left), x1 = Math.min(w, fw - left);
-  const columns = windows(width, fw, left + x0, x1 - x0, filter), rows = windows(height, fh, top + y0, y1 - y0, filter);
-  const [first] = rows[0], [start, last] = rows[rows.length - 1], n = start + last.length - first;
-  const half = new Uint8ClampedArray(n * columns.length * 3); // squeezed from left and right
-  for (let y = 0, at = 0; y < n; y++)
-    for (const [from, weights] of columns)
-      for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (let k = 0, p = ((first + y) * width + from) * 4 + c; k < weights.length; k++, p += 4) sum += weights[k] * rgba[p];
-        half[at++] = sum;
-      }
-  const line = columns.length * 3;
-  rows.forEach(([from, weights], y) => {
-    for (let x = 0; x < line; x++) {
-      let sum = 0;
-      for (let k = 0; k < weights.length; k++) sum += weights[k] * half[(from - first + k) * line + x];
-      out[((y0 + y) * w + x0) * 3 + x] = sum;
-    }
-  });
-  return new Uint8Array(out.buffer);
+  const y0 = Math.max(0, -top), x0 = Math.max(0, -left), line = 3 * (Math.min(w, fw - left) - x0);
+  const rows = windows(height, fh, top + y0, Math.min(h, fh - top) - y0, filter), columns = windows(width, fw, left + x0, line / 3, filter);
+  const inside = height - fh > 2 * Math.max(0, width - fw) // which way Pillow 13 goes first, which shows in the last bit
+    ? squeezed(squeezed(rgba, width, 4, 4 * width, rows, 3, 3 * width), rows.length, 3 * width, 3, columns, line, 3)
+    : squeezed(squeezed(rgba, height, 4 * width, 4, columns, line, 3), columns.length, 3, line, rows, 3, line);
+  const out = Uint8Array.from({ length: h * w * 3 }, (_, i) => how.colour[i % 3]);
+  rows.forEach((_, y) => out.set(inside.subarray(y * line, (y + 1) * line), ((y0 + y) * w + x0) * 3));
+  return out;
 }
 
 // Positions of the k rows of an Int8Array (n, d) with the largest products with a vector, and these: [[position, cosine], ...].
