@@ -1,4 +1,5 @@
-"""The site that searches in the browser: its files, and, where onnxruntime-web is, the page itself in a real browser."""
+"""The site that searches in the browser: its files, the command that writes it, and, where onnxruntime-web is, the page itself in a
+real browser. CBIRKIT_ORT_WEB names the folder dist of that package (npm pack onnxruntime-web@VERSION)."""
 
 import functools
 import http.server
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser, require_browser
+from cli_samples import failed, photos, runner
 from PIL import Image
 
 from cbirkit import Retriever, datasets, web
@@ -23,6 +25,8 @@ from cbirkit.images import read_image
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 ORT = os.environ.get("CBIRKIT_ORT_WEB")  # a folder such as node_modules/onnxruntime-web/dist
+folder = pytest.fixture(photos)
+run = pytest.fixture(runner)
 CLASSES = ("mug", "teapot", "chair", "globe", "duck", "rocket")
 
 
@@ -48,6 +52,12 @@ def stand_in(tmp_path_factory):
     return {name: folder / name for name in web.RUNTIME}
 
 
+@pytest.fixture
+def offline(monkeypatch, stand_in):
+    """The command takes the stand-in for the runtime."""
+    monkeypatch.setattr(web, "runtime", lambda folder=None: stand_in)
+
+
 @pytest.fixture(scope="module")
 def site(retriever, stand_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
@@ -59,6 +69,7 @@ def test_every_file_is_told_and_kept_for_offline_use(site):
     folder, sizes = site
     assert sizes == {path.name: path.stat().st_size for path in folder.iterdir()}
     worker = (folder / "worker.js").read_text()
+    assert worker.encode().startswith(web._MARK)
     names = json.loads(re.search(r"files = (\[.*?\])", worker).group(1))
     assert set(names) == {"./", *sizes} - {"worker.js"} and "VERSION" not in worker
 
@@ -112,8 +123,102 @@ def test_what_cannot_be_a_site_is_said(retriever, stand_in, tmp_path):
 def test_the_runtime_is_known_by_its_sums(stand_in, tmp_path):
     with pytest.raises(DownloadFailed, match=r"not the file that is expected"):
         web.runtime(next(iter(stand_in.values())).parent)
-    with pytest.raises(DownloadFailed, match=r"onnxruntime-web@.*mjs"):
+    with pytest.raises(DownloadFailed, match=r"onnxruntime-web@.*mjs.*npm pack .*--runtime"):
         web.runtime(tmp_path)
+
+
+# ---------------------------------------------------------------------- where a site may lie
+
+
+def test_a_site_spoils_nothing(retriever, stand_in, tmp_path):
+    (tmp_path / "mine").mkdir()
+    page = tmp_path / "mine" / "index.html"
+    page.write_text("mine")
+    for write in (web.place, lambda out: web.write_site(retriever, out, files=stand_in)):
+        with pytest.raises(ValueError, match=r"holds index.html.* a new or an empty folder"):
+            write(tmp_path / "mine")
+    assert page.read_text() == "mine" and len(list(page.parent.iterdir())) == 1
+    with pytest.raises(OSError, match="cannot write"):
+        web.place(page)
+    for inside in (tmp_path, tmp_path / "deep" / "site"):
+        with pytest.raises(ValueError, match="choose a folder elsewhere"):
+            web.place(inside, tmp_path)
+    assert web.place(tmp_path / "a" / "b", tmp_path / "mine").is_dir()
+
+
+def test_a_run_that_was_killed_leaves_no_half_site_that_opens(
+    site, retriever, stand_in, tmp_path, monkeypatch
+):
+    write, written = web.write_bytes, []
+
+    def killed(path, data):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write(path, data)
+
+    web.write_site(retriever, tmp_path, files=stand_in)
+    monkeypatch.setattr(web, "write_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        web.write_site(retriever, tmp_path, title="Anew", files=stand_in)
+    assert written[0] == "worker.js" and not (tmp_path / "index.html").exists()
+    monkeypatch.setattr(web, "write_bytes", write)
+    sizes = web.write_site(retriever, tmp_path, title="Anew", files=stand_in)
+    assert sizes == {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+
+
+def test_the_app_has_icons_of_the_sizes_that_it_names(site):
+    folder, _ = site
+    manifest = json.loads((folder / "page.webmanifest").read_text())
+    assert manifest["start_url"] == "./" and manifest["display"] == "standalone"
+    for icon in manifest["icons"]:
+        assert "x".join(map(str, Image.open(folder / icon["src"]).size)) == icon["sizes"]
+    assert {"192x192", "512x512"} == {icon["sizes"] for icon in manifest["icons"]}
+
+
+def test_thumbnails_hold_no_metadata(stand_in, retriever, tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    for n, image in enumerate(list(pictures(0))[:3]):
+        Image.fromarray(image).save(tmp_path / f"{n}.jpg", exif=exif)
+    images = datasets.from_folder(tmp_path)
+    few = Retriever(retriever.encoder_, progress=False).fit(images)
+    web.write_site(few, tmp_path / "site", files=stand_in)
+    assert not any(b"where I live" in path.read_bytes() for path in (tmp_path / "site").iterdir())
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def test_the_command_writes_a_site_and_resumes(folder, run, offline, tmp_path):
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    out = tmp_path / "a site"
+    code, said, told = run("web", folder, "--out", out, "--encoder", "tiny")
+    assert code == 0 and said == f"{out}\n" and "6 images" in told and "broken.jpg" in told
+    about = json.loads((out / "about.json").read_text())
+    assert about["title"] == "photos" and about["labels"] == ["cat"] * 3 + ["dog"] * 3
+    again = run("web", folder, "--out", out, "--precision", "int8", "--quiet")
+    assert again[0] == 0 and again[1] == f"{out}\n" and "photos" not in again[2]
+    assert (out / "encoder.onnx").stat().st_size > 0 and (folder / ".cbirkit").is_dir()
+
+
+def test_the_index_can_lie_elsewhere(folder, run, offline, tmp_path):
+    out, kept = tmp_path / "site", tmp_path / "kept"
+    assert run("web", folder, "--out", out, "--store", kept, "--encoder", "tiny")[0] == 0
+    assert (kept / "retriever").exists() and not (folder / ".cbirkit").exists()
+
+
+def test_what_the_command_cannot_do_is_one_sentence_before_the_work(folder, run, tmp_path):
+    site = tmp_path / "site"
+    failed(run("web", folder, "--out", site, "--encoder", "color"), "does not run in a browser; --encoder lite0")  # fmt: skip
+    failed(run("web", folder, "--out", folder / "site"), "choose a folder elsewhere")
+    failed(run("web", folder, "--out", tmp_path), "holds .* choose a new or an empty folder")
+    failed(run("web", tmp_path / "no", "--out", site), "no such folder")
+    failed(run("web", folder, "--out", site, "--runtime", tmp_path / "no", "--encoder", "tiny"), "npm pack onnxruntime-web")  # fmt: skip
+    assert run("web", folder)[0] == 2 and not (folder / ".cbirkit").exists()
+
+
+# ---------------------------------------------------------------------- in a real browser
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -125,8 +230,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def test_the_page_finds_what_python_finds_and_works_offline(retriever, tmp_path):
     require_browser()
+    if not ORT and os.environ.get("CBIRKIT_REQUIRE_BROWSER") == "1":
+        pytest.fail("CBIRKIT_REQUIRE_BROWSER=1, but CBIRKIT_ORT_WEB names no folder of onnxruntime-web")  # fmt: skip
     if not ORT:
-        pytest.skip("CBIRKIT_ORT_WEB names no folder of onnxruntime-web")
+        pytest.skip(f"CBIRKIT_ORT_WEB names no folder dist of onnxruntime-web@{web.VERSION}")
     web.write_site(retriever, tmp_path / "site", precision="float32", files=web.runtime(ORT))
     handler = functools.partial(Quiet, directory=tmp_path / "site")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -213,6 +213,8 @@ def web(arguments):
     task, title = choices.task_of(arguments), expanded(arguments.folder).resolve().name
     if not isinstance(choices.make_encoder(task.encoder), cbirkit.encoders.Deep):
         raise TypeError(f"encoder {task.encoder} does not run in a browser; --encoder lite0 does")
+    # onnxruntime would add one that repeats our notes
+    logging.getLogger().addHandler(logging.NullHandler())
     kwargs = {"precision": arguments.precision, "files": cbirkit.web.runtime(arguments.runtime)}
     retriever = _kept_retriever(task, False) or _indexed(task, arguments)
     log.info(f"making the site, with the network in {arguments.precision}")
