@@ -12,6 +12,8 @@ and ``load(path, mmap=False)``. Keys are numbers in order of arrival and are nev
 | `IVF` | nearly all | at once | faiss |
 | `IVFPQ` | nearly all, in little memory | at once | faiss |
 | `Annoy` | nearly all | collected, then built anew | annoy (compiled) |
+| `PgVector` | nearly all, in a table of PostgreSQL | at once | cbirkit[scale] |
+| `Lance` | nearly all, in files on disk or in an object store | at once | cbirkit[scale] |
 
 scikit-learn's ``NearestNeighbors`` has the same ``fit`` and ``kneighbors`` and is accepted wherever an index is (see
 `as_index`); it cannot add, remove or save.
@@ -27,9 +29,11 @@ from .annoy_index import Annoy
 from .base import BaseIndex, leave_out
 from .exact import Exact, Hamming, InvertedFile
 from .faiss_indexes import HNSW, IVF, IVFPQ
+from .lance import Lance
+from .pgvector import PgVector
 
 __all__ = ["HNSW", "IVF", "IVFPQ", "Annoy", "BaseIndex", "Exact", "Hamming", "InvertedFile"]
-__all__ += ["as_index", "leave_out", "load"]
+__all__ += ["Lance", "PgVector", "as_index", "leave_out", "load"]
 
 
 def load(path, *, mmap=False, trusted=False):

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST = 1e18  # squares of longer vectors overflow float32
 _LEAST = {"m": 2, "rerank": 0, "search_k": -1, "n_jobs": -1}  # whole numbers; 1 for the others
+_TEXTS = {"metric", "random_state", "address", "table"}
 _HALF, _LOW = np.uint64(32), np.uint64(2**32 - 1)
 
 
@@ -32,12 +33,12 @@ class BaseIndex(BaseEstimator):
     """
 
     _dtype = np.dtype(np.float32)
-    _max_dead = 0.0  # share of removed rows above which a search drops them first
-    _queries_at_once = 1024
+    # share of removed rows above which a search drops them first
+    _max_dead, _queries_at_once = 0.0, 1024
     _kept = ("_keys", "_next_key", "n_features_in_", "n_indexed_", "_vectors")  # what is saved
     _vectors = _saved = None  # what was loaded and is not parsed yet
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, **how):
         """Index the rows of X, forgetting what was indexed before; row i gets the key i.
 
         Parameters
@@ -45,6 +46,8 @@ class BaseIndex(BaseEstimator):
         X : array-like of shape (n_images, n_dims)
             Embeddings; kept as a float32 copy.
         y : ignored
+        **how
+            What an index in a table takes: `PgVector`, `Lance`.
 
         Returns
         -------
@@ -62,11 +65,11 @@ class BaseIndex(BaseEstimator):
         vars(self).pop("n_indexed_", None)  # if it fails, neither the old index nor a new one
         self.n_features_in_, self._next_key, self._saved = X.shape[1], X.shape[0], None
         self._number(np.arange(X.shape[0]))
-        self._build(X)
+        self._build(X, **how)
         self.n_indexed_ = X.shape[0]
         return self
 
-    def add(self, X):
+    def add(self, X, **how):
         """Index further rows.
 
         Parameters
@@ -83,7 +86,7 @@ class BaseIndex(BaseEstimator):
         keys = np.arange(self._next_key, self._next_key + X.shape[0])
         if len(keys):
             self.finish_loading()
-            self._insert(X, keys)
+            self._insert(X, keys, **how)
             self._keys = np.concatenate([self._keys, keys])
             self._alive = np.concatenate([self._alive, np.ones(len(keys), bool)])
             self._next_key += len(keys)
@@ -119,7 +122,7 @@ class BaseIndex(BaseEstimator):
             self.n_indexed_ -= len(keys)
         return self
 
-    def kneighbors(self, X=None, n_neighbors=10, return_distance=True):
+    def kneighbors(self, X=None, n_neighbors=10, return_distance=True, **how):
         """Find the nearest items of each query.
 
         Parameters
@@ -129,6 +132,8 @@ class BaseIndex(BaseEstimator):
             duplicates) out of its neighbours.
         n_neighbors : int
         return_distance : bool
+        **how
+            What an index in a table takes: `PgVector`, `Lance`.
 
         Returns
         -------
@@ -152,7 +157,7 @@ class BaseIndex(BaseEstimator):
         itself = self.keys_ if own else None
         parts, step = [], self._queries_at_once
         for start in range(0, max(1, queries.shape[0]), step):
-            found = self._find(queries[start : start + step], k + own)
+            found = self._find(queries[start : start + step], k + own, **how)
             parts.append(leave_out(*found, itself[start : start + step], k) if own else found)
         distances, keys = map(np.concatenate, zip(*parts, strict=True))
         return (distances, keys) if return_distance else keys
@@ -221,7 +226,7 @@ class BaseIndex(BaseEstimator):
         for name, value in self.get_params(deep=False).items():
             if name == "metric" and value not in ("cosine", "euclidean"):
                 raise ValueError(f"metric={value!r} is not known; use one of cosine, euclidean")
-            if name not in ("metric", "random_state") and (name, value) != ("n_lists", "auto"):
+            if name not in _TEXTS and (name, value) != ("n_lists", "auto"):
                 check_scalar(value, name, numbers.Integral, min_val=_LEAST.get(name, 1))
 
     def _prepared(self, X, n_dims=None):

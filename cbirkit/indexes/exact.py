@@ -8,9 +8,8 @@ from cbirkit._optional import require
 
 from .base import BaseIndex, checked_rows, lines_of, nearest_first
 
-_UNIT = 2.0**-24  # unit roundoff of float32
-_GROUP = 32
-_N_SCORES = 2**21  # computed at a time
+# unit roundoff of float32; rows whose least score is taken; scores computed at a time
+_UNIT, _GROUP, _N_SCORES = 2.0**-24, 32, 2**21
 
 
 class Exhaustive(BaseIndex):
