@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG = (
+    "assignments",
+    "browser",
+    "build_notebooks",
+    "realdata",
+    "test_notebooks",
+    "fine_tune_real",
+)  # few tests, many seconds
 
 
 def pytest_addoption(parser):
@@ -85,5 +93,10 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             file, _, test = nodeid.partition("::")
             return file + test.partition("[")[2] if file.endswith("test_notebooks.py") else file
+
+        def schedule(self):
+            super().schedule()  # files of many tests come first, and these would be waited for in the end
+            for scope in [name for name in self.workqueue if any(one in name for one in LONG)]:
+                self.workqueue.move_to_end(scope, last=False)
 
     return ByNotebook(config, log) if config.getoption("dist") == "loadfile" else None

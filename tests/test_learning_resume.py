@@ -139,7 +139,7 @@ def test_patience_is_remembered_and_a_loader_may_draw_from_numpy(tmp_path):
 SCRIPT = """
     import os, sys, time
     sys.path[:0] = {paths!r}
-    import torch
+    import torch, torch._dynamo  # the first optimiser imports it, which takes seconds: once here, not in each process
     torch.set_num_threads(1)
     from learning_samples import accuracy, cross_entropy, make_batches, make_network
     from cbirkit import learning

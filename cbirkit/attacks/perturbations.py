@@ -149,9 +149,11 @@ class AttackedImages:
         return f"AttackedImages({len(self.before)} images, objective {means}, largest change {255 * self.largest.max():.1f}/255)"
 
 
+@dataclasses.dataclass(frozen=True)
 class _Attack:
     """What the attacks share: the check of the bound, and the way through the images, a batch at a time."""
 
+    epsilon: float = 8 / 255
     norm, _gradients = "linf", True
 
     def __post_init__(self):
@@ -229,7 +231,6 @@ class PGD(_Attack):
     array([0.1], dtype=float32)
     """
 
-    epsilon: float = 8 / 255
     norm: str = "linf"
     steps: int = 10
     step: float | None = None
@@ -259,7 +260,6 @@ class PGD(_Attack):
         return best.clone(), before, after, calls
 
 
-@dataclasses.dataclass(frozen=True)
 class FGSM(_Attack):
     """The fast gradient sign method: one step of the whole length, from the image itself.
 
@@ -277,8 +277,6 @@ class FGSM(_Attack):
     ----------
     Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015, arXiv 1412.6572.
     """
-
-    epsilon: float = 8 / 255
 
     def _attack(self, model, pixels, objective, random_state):
         one = PGD(self.epsilon, steps=1, step=self.epsilon or None, start="clean")
@@ -375,7 +373,6 @@ class Square(_Attack):
     """
 
     _gradients = False
-    epsilon: float = 8 / 255
     steps: int = 300
 
     def __post_init__(self):
@@ -411,7 +408,6 @@ class Square(_Attack):
         return changed
 
 
-@dataclasses.dataclass(frozen=True)
 class Noise(_Attack):
     """The control: a random perturbation as large as allowed, without looking at the model.
 
@@ -419,7 +415,6 @@ class Noise(_Attack):
     """
 
     _gradients = False
-    epsilon: float = 8 / 255
 
     def _attack(self, model, pixels, objective, random_state):
         signs = (noise_of(pixels, random_state) - 0.5).sign()

@@ -112,12 +112,19 @@ def nearest_words(descriptors, codebook):
     return words
 
 
+@dataclass(eq=False, repr=False)
 class CodebookEncoder(TransformerMixin, BaseEstimator):
     """Base of encoders that learn words, or Gaussians, from the local descriptors of some images.
 
     A class has ``_learn(gathered, random_state)``, which learns from the descriptors of each image, and
     ``_aggregate(descriptors)``, which makes of those of one image (n, 128) a vector (n_dims,).
     """
+
+    n_words: int = 64
+    detector: SIFT | None = None
+    _: KW_ONLY
+    max_descriptors: int = 200_000
+    random_state: object = 0
 
     def fit(self, images, y=None):
         """Learn from images.
@@ -235,12 +242,9 @@ class BagOfWords(CodebookEncoder):
     """
 
     n_words: int = 1000
-    detector: SIFT | None = None
     _: KW_ONLY
     idf: bool = True
     power: float = 1.0
-    max_descriptors: int = 200_000
-    random_state: object = 0
 
     def assign(self, descriptors):
         """The word of each descriptor (n, 128): (n,) int64."""
@@ -412,13 +416,9 @@ class VLAD(CodebookEncoder):
     (3, 512)
     """
 
-    n_words: int = 64
-    detector: SIFT | None = None
     _: KW_ONLY
     intra: bool = True
     power: float = 1.0
-    max_descriptors: int = 200_000
-    random_state: object = 0
 
     def _learn(self, gathered, random_state):
         self.codebook_ = learn_codebook(np.concatenate(gathered), self.n_words, random_state)
@@ -481,12 +481,9 @@ class FisherVector(CodebookEncoder):
     (3, 34)
     """
 
-    n_words: int = 64
-    detector: SIFT | None = None
     _: KW_ONLY
     n_dims: int = 64
     max_descriptors: int = 100_000
-    random_state: object = 0
 
     def _check(self):
         check_count("n_dims", self.n_dims)

@@ -93,6 +93,9 @@ class BinaryHash(OnVectors):
 class LinearHash(BinaryHash):
     """Base of hashes whose numbers are ``(x - mean_) @ components_.T``."""
 
+    def __init__(self, n_bits=64):
+        self.n_bits = n_bits
+
     def _project(self, X):
         return (X - self.mean_) @ self.components_.T
 
@@ -213,9 +216,6 @@ class PCAHash(LinearHash):
     (20, 1)
     """
 
-    def __init__(self, n_bits=64):
-        self.n_bits = n_bits
-
     def fit(self, X, y=None):
         """Learn mean and directions from embeddings (n_images, n_features).
 
@@ -329,9 +329,6 @@ class SpectralHash(LinearHash):
     >>> spectral.directions_.tolist(), spectral.modes_.tolist()
     ([0, 0, 0, 1, 0, 0, 0, 0], [1, 2, 3, 1, 4, 5, 6, 7])
     """
-
-    def __init__(self, n_bits=64):
-        self.n_bits = n_bits
 
     def fit(self, X, y=None):
         """Learn directions, box and waves from embeddings (n_images, n_features).
