@@ -64,7 +64,7 @@ def test_fingerprint_is_the_same_in_every_process():
         print(fingerprint(e))
     """)
     seen = set()
-    for seed in ("0", "1", "77"):
+    for seed in ("0", "77"):  # under which these sets have other orders
         env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         run = subprocess.run(
             [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
