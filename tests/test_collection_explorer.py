@@ -311,7 +311,7 @@ def test_a_survey_made_before_is_taken(images, embeddings):
 @pytest.mark.parametrize(
     ("keywords", "error", "words"),
     [
-        ({"embeddings": np.ones((3, 2))}, ValueError, "3 embeddings for 33 images"),
+        ({"embeddings": np.ones((3, 2))}, ValueError, "3 embeddings for 33 items"),
         ({"embeddings": np.ones(33)}, ValueError, "embeddings"),
         ({"embeddings": np.full((33, 2), np.nan)}, ValueError, "finite"),
         ({"page_size": 0}, ValueError, "page_size must be"),

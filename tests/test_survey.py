@@ -180,7 +180,7 @@ def test_broken_files_are_named_and_rows_stay_with_their_images(folder):
 
 @pytest.mark.parametrize(
     ("rows", "words"),
-    [(np.ones((3, 2)), "got 3 test embeddings for 2"), (np.full((2, 2), np.nan), "NaN")],
+    [(np.ones((3, 2)), "got 3 (test )?embeddings for 2"), (np.full((2, 2), np.nan), "NaN")],
 )
 def test_bad_embeddings_are_told(rows, words):
     images = collection(picture(0), picture(1))
@@ -419,7 +419,7 @@ def test_the_work_grows_with_the_images_not_their_square(monkeypatch):
         pixels = np.random.RandomState(0).randint(0, 255, (2 * n, 12, 12, 3), dtype=np.uint8)
         train, test = (ImageCollection.from_arrays(some) for some in (pixels[:n], pixels[n:]))
         for images, side in ((train, "a"), (test, "b")):
-            images.table.index = pd.Index([Name(f"{side}{i}") for i in range(n)])
+            images.table.index = pd.Index([Name(f"{side}{i}") for i in range(n)], dtype=object)
             for name in ("digest", "thumbnail"):
                 read = getattr(type(images), name)
                 counted = lambda *args, name=name, read=read: done.update([name]) or read(*args)
