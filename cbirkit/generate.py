@@ -5,14 +5,13 @@ The measures take feature vectors, one row a picture: pixels where pictures are 
 
 import copy
 import hashlib
-import io
 import math
 
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_random_state
 
-from cbirkit._atomic import expanded, write_bytes
+from cbirkit._atomic import expanded, replacing, write_bytes
 from cbirkit._optional import require
 from cbirkit.encoders.base import check_count, check_number
 from cbirkit.learning import TrainingDiverged
@@ -245,18 +244,14 @@ class GAN:
         self._adam[which].step()
 
     def _parts(self):
-        return {
-            "generator": self.generator_,
-            "discriminator": self.discriminator_,
-            "average": self.average_,
-        }
+        names = ("generator", "discriminator", "average")
+        return {name: getattr(self, f"{name}_") for name in names}
 
     def _save(self, path, identity):
         saved = {name: part.state_dict() for name, part in self._parts().items()}
         saved |= {"adam": [one.state_dict() for one in self._adam], "losses": self.losses_}
-        buffer = io.BytesIO()
-        require("torch").save(saved | {"step": self.step_, "identity": identity}, buffer)
-        write_bytes(expanded(path), buffer.getvalue())
+        with replacing(expanded(path)) as file:
+            require("torch").save(saved | {"step": self.step_, "identity": identity}, file)
 
     def _resume(self, path, identity):
         with readable(path):  # nothing in the file can run code

@@ -1,7 +1,6 @@
 import hashlib
 import logging
 import socket
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -108,7 +107,7 @@ def test_halved_photograph_is_the_mean_of_two_by_two_blocks():
 
 
 def test_a_photograph_that_is_not_installed_is_named():
-    missing = replace(PHOTOGRAPHS[0], file="skimage/data/no_such_photograph.png")
+    missing = PHOTOGRAPHS[0]._replace(file="skimage/data/no_such_photograph.png")
     with pytest.raises(
         FileNotFoundError, match=r"no_such_photograph\.png is not in .*scikit-image"
     ):
@@ -116,7 +115,7 @@ def test_a_photograph_that_is_not_installed_is_named():
 
 
 def test_a_changed_file_is_logged(monkeypatch, caplog):
-    changed = replace(PHOTOGRAPHS[0], sha256="0" * 64)
+    changed = PHOTOGRAPHS[0]._replace(sha256="0" * 64)
     monkeypatch.setitem(photographs._BY_NAME, changed.name, changed)
     photographs.file_digest.cache_clear()
     with caplog.at_level(logging.WARNING):

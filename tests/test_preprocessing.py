@@ -146,8 +146,8 @@ def test_scaled():
         ({"size": True}, "size must be"),
         ({"resize": "stretch"}, "resize must be one of squash, crop, pad, got 'stretch'"),
         ({"interpolation": "lanczos"}, "interpolation must be one of"),
-        ({"crop_ratio": 0}, "crop_ratio must lie"),
-        ({"std": (1, 1, 0)}, "std positive"),
+        ({"crop_ratio": 0}, "crop_ratio must be"),
+        ({"std": (1, 1, 0)}, "std must be 3 positive"),
     ],
 )
 def test_bad_parameters_are_refused(changes, message):

@@ -54,10 +54,8 @@ class Ball:
 
     def step(self, at, gradient, size):
         """One step of `size` uphill from `at`, projected: along the sign of the gradient, or its unit vector."""
-        if self.norm == "linf":
-            way = gradient.sign()
-        else:
-            way = gradient / lengths(gradient).clamp(min=1e-12)
+        linf = self.norm == "linf"
+        way = gradient.sign() if linf else gradient / lengths(gradient).clamp(min=1e-12)
         return self.project(at + size * way)
 
     def random(self, seed):

@@ -7,7 +7,7 @@ Nothing is downloaded: a file that the installed package lacks is an error, neve
 import hashlib
 import importlib.resources
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
@@ -24,40 +24,11 @@ log = logging.getLogger(__name__)
 OBJECT_TEXTURE, DISTRACTOR_TEXTURE = 3.0, 1.0
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """One photograph inside an installed package.
-
-    Parameters
-    ----------
-    name : str
-        The value of the column ``source``.
-    file : str
-        Package and path inside it, such as ``"skimage/data/coffee.png"``.
-    cell : int
-        Side, in pixels of the photograph, of the squares that regions are cut into.
-    most : int
-        At most so many objects; fewer where the whole photograph is one texture that looks alike everywhere.
-    licence, credit, address : str
-        As stated by the package's docstring or README.
-    sha256 : str
-        Of the file that the figures in the documentation were measured with.
-    """
-
-    name: str
-    file: str
-    cell: int
-    most: int
-    licence: str
-    credit: str
-    address: str
-    sha256: str
-
-
-PHOTOGRAPHS = tuple(
-    Photograph(**row)
-    for row in pd.read_csv(Path(__file__).with_name("photographs.csv")).to_dict("records")
-)
+# name: the value of the column ``source``; file: package and path inside it; cell: side, in pixels of the photograph, of the squares
+# that regions are cut into; most: at most so many objects, fewer where the whole photograph is one texture that looks alike everywhere;
+# licence, credit, address: as stated by the package's docstring or README; sha256: of the file that published figures were measured with.
+_TABLE = pd.read_csv(Path(__file__).with_name("photographs.csv"))
+PHOTOGRAPHS = tuple(_TABLE.itertuples(index=False, name="Photograph"))
 _BY_NAME = {photograph.name: photograph for photograph in PHOTOGRAPHS}
 
 
@@ -128,8 +99,7 @@ def photo_credits():
     'CC BY 2.0'
     """
     columns = ["file", "licence", "credit", "address", "sha256"]
-    table = pd.DataFrame([asdict(photograph) for photograph in PHOTOGRAPHS])
-    return table.set_index(pd.Index(table["name"], name="source"))[columns]
+    return _TABLE.set_index(pd.Index(_TABLE["name"], name="source"))[columns]
 
 
 @dataclass(frozen=True)

@@ -167,11 +167,8 @@ class LearnedWhitening(_Projection):
         instances = _instances(y, len(X))
         mean = X.mean(axis=0)
         centred = X - mean
-        n_instances = instances.max() + 1
-        sums = np.zeros((n_instances, X.shape[1]))
-        np.add.at(sums, instances, centred)
-        within = centred - (sums / np.bincount(instances)[:, None])[instances]
-        same = self._shrunk(within, len(X) - n_instances)
+        within = centred - pd.DataFrame(centred).groupby(instances).transform("mean").to_numpy()
+        same = self._shrunk(within, len(X) - instances.max() - 1)
         # eigenvectors v of C_T v = w C_S v with v^T C_S v = 1 are C_S^-1/2 P, largest last
         values, vectors = scipy.linalg.eigh(centred.T @ centred / len(X), same)
         n_dims = self._dims(int((values > _RANK * values[-1]).sum()))

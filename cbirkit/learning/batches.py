@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
 
+from cbirkit._atomic import reason_of
 from cbirkit._optional import require
 from cbirkit.encoders.base import check_count, check_number
 from cbirkit.images import ImageCollection, ImageProblem
@@ -448,9 +449,8 @@ class ImageBatches(Batches):
                 return self.preprocessing.resized(self.images[position])
         except (ImageProblem, OSError) as problem:
             name = str(self.images.ids[position])
-            reason = getattr(problem, "reason", None) or getattr(problem, "strerror", None)
             with _TELLING:
                 if name not in set(self.problems["name"]):
-                    log.warning("%s cannot be read and is left out: %s", name, reason or problem)
-                    self.problems.loc[len(self.problems)] = [name, str(reason or problem)]
+                    log.warning("%s cannot be read and is left out: %s", name, reason_of(problem))
+                    self.problems.loc[len(self.problems)] = [name, reason_of(problem)]
             return None

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import io
 import logging
 import math
 import random
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import check_random_state
 
-from cbirkit._atomic import write_bytes
+from cbirkit._atomic import replacing
 from cbirkit._optional import require
 from cbirkit.encoders.base import check_choice, check_count, check_number
 from cbirkit.persistence import code_identity
@@ -412,9 +411,8 @@ class _Run:
         return weights_digest(self.network)
 
     def _write(self, saved):
-        buffer = io.BytesIO()
-        require("torch").save(saved, buffer)
-        write_bytes(self.file, buffer.getvalue())
+        with replacing(self.file) as file:
+            require("torch").save(saved, file)
 
     def _identity(self):
         """What must be the same for a saved run to be gone on with: texts by name."""

@@ -34,11 +34,8 @@ def pick_device(device="auto"):
     >>> pick_device("cpu")
     device(type='cpu')
     """
-    here = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    here = {"cuda": cuda, "mps": mps, "cpu": True}
     found = [kind for kind, is_here in here.items() if is_here]
     with contextlib.suppress(RuntimeError, TypeError):
         picked = torch.device(found[0] if device == "auto" else device)

@@ -63,34 +63,19 @@ class Preprocessing:
         sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
         whole = [isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in sides]
         colours = np.shape(self.mean) == np.shape(self.std) == (3,)
-        for holds, rule in (
-            (
-                all(whole) and len(sides) == 2 and min(sides) > 0,
-                f"size must be a positive whole number or (height, width), got {self.size!r}",
+        holds = {  # name, and what it must be
+            ("size", "a positive whole number or (height, width)"): (
+                all(whole) and len(sides) == 2 and min(sides) > 0
             ),
-            (
-                self.resize in ("squash", "crop", "pad"),
-                f"resize must be one of squash, crop, pad, got {self.resize!r}",
-            ),
-            (
-                self.interpolation in _FILTERS,
-                f"interpolation must be one of {', '.join(_FILTERS)}, got {self.interpolation!r}",
-            ),
-            (
-                0 < self.crop_ratio <= 1,
-                f"crop_ratio must lie in (0, 1], got {self.crop_ratio!r}; 0.875 is usual",
-            ),
-            (
-                colours and min(self.std) > 0,
-                f"mean and std must hold 3 numbers, std positive ones, got {self.mean!r} and {self.std!r}",
-            ),
-            (
-                colours and max(self.mean) <= 1,
-                f"mean and std are of RGB values in [0, 1], got mean={self.mean!r}; divide both by 255",
-            ),
-        ):
-            if not holds:
-                raise ValueError(rule)
+            ("resize", "one of squash, crop, pad"): self.resize in ("squash", "crop", "pad"),
+            ("interpolation", f"one of {', '.join(_FILTERS)}"): self.interpolation in _FILTERS,
+            ("crop_ratio", "above 0 and at most 1 (0.875 is usual)"): 0 < self.crop_ratio <= 1,
+            ("std", "3 positive numbers, as mean"): colours and min(self.std) > 0,
+            ("mean", "of RGB in [0, 1] (divide by 255)"): colours and max(self.mean) <= 1,
+        }
+        for (name, rule), right in holds.items():
+            if not right:
+                raise ValueError(f"{name} must be {rule}, got {getattr(self, name)!r}")
 
     @property
     def shape(self):

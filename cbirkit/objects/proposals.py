@@ -421,10 +421,8 @@ class TorchvisionSegmenter(_Network):
         pixels = torch.from_numpy(image.copy()).to(device)
         pixels = pixels.permute(2, 0, 1).float() / 255  # (h, w, 3) -> (3, h, w)
         with torch.inference_mode():
-            if "rcnn" in self.model:
-                found = _instances(network, pixels, self.min_score)
-            else:
-                found = _parts(network, pixels)
+            rcnn = "rcnn" in self.model
+            found = _instances(network, pixels, self.min_score) if rcnn else _parts(network, pixels)
         least = _LEAST * image.shape[0] * image.shape[1]
         return keep_best([region for region in found if region.area >= least], n=_MOST)
 
