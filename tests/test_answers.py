@@ -27,6 +27,7 @@ ALL = {
     "better_ranking": checks.check_better_ranking,
     "better_relation": checks.check_better_relation,
     "give_back_colour": checks.check_give_back_colour,
+    "sixteen_bytes": checks.check_sixteen_bytes,
     "keep_samples": checks.check_keep_samples,
 }
 RIGHT = {

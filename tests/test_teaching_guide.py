@@ -24,6 +24,7 @@ OPEN = {
     "give_back_colour",
     "keep_samples",
     "rare_weights",
+    "sixteen_bytes",
 }
 
 
