@@ -157,8 +157,8 @@ assert np.median(error[False] / error[True]) > 1.5
 # %% [markdown]
 # ## Measure it
 #
-# Six files, all read by the same code, which resizes every picture in the same way. Beside the static one: 16 bits,
-# dynamic, and three controls of the calibration.
+# More files, all read by the same code, which resizes every picture alike: 16 bits, dynamic, and three controls of the
+# calibration.
 
 # %%
 label = rng.choice(np.unique(aside.labels))
@@ -174,6 +174,8 @@ compress.to_onnx(exported, folder / "float16.onnx", precision="float16")
 quantize_dynamic(str(folder / "float32.onnx"), str(folder / "int8, dynamic.onnx"), weight_type=QuantType.QUInt8)
 
 # %%
+fresh = [database[int(k)] for k in rng.choice(len(database), 24, replace=False)]
+sources = {"pictures": pictures[:48]} | {name.split(", ")[1]: images[:48] for name, images in calibrations.items()}
 FILES = ["float32", "float16", "int8", *calibrations, "int8, dynamic"]
 engines = {name: compress.OnnxEncoder(folder / f"{name}.onnx") for name in FILES}
 for name in ("float16", *calibrations):
@@ -228,38 +230,6 @@ assert abs(table.loc["int8, one category", "overlap"] - table.loc["int8", "overl
 # suffices, a null result for "calibrate on what you will see". Where a coarser file scores *higher*, do not sell it as a
 # gain: these are 16 rendered categories.
 #
-# ### Why noise fails
-#
-# An activation beyond the calibrated range is cut off (**clipped**). How often does that happen to pictures, layer by
-# layer, after each kind of calibration?
-
-# %%
-LAYERS = ["blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6", None]
-fresh = [database[int(k)] for k in rng.choice(len(database), 24, replace=False)]
-sources = {"pictures": pictures[:48]} | {name.split(", ")[1]: images[:48] for name, images in calibrations.items()}
-clipped = {name: [] for name in sources}
-for layer in LAYERS:
-    deep = Deep("lite0", layer=layer, size=128, resize="squash", device="cpu")
-    seen = deep.feature_maps(fresh)
-    for name, images in sources.items():
-        maps = deep.feature_maps(images)
-        clipped[name].append(((seen < maps.min()) | (seen > maps.max())).mean())
-
-# %%
-fig, ax = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-ax.set_prop_cycle(color=plots.style.COLOURS[:4], marker=plots.style.MARKERS[:4])
-for name, fractions in clipped.items():
-    ax.plot(fractions, label=name)
-ax.set_yscale("symlog", linthresh=1e-5)
-ax.set(xticks=range(len(LAYERS)), xticklabels=[layer or "last" for layer in LAYERS], xlabel="output of", ylabel="fraction clipped")
-ax.legend(frameon=False, fontsize=9, title="calibrated on", loc="center left", bbox_to_anchor=(1, 0.5))
-plots.show(plots.describe(ax, "Fraction of the activations of new pictures outside the range of each kind of calibration, by layer."))
-
-# %% tags=["claim"]
-assert max(clipped["noise"]) > 10 * max(clipped["pictures"])
-assert max(clipped["plain grey"]) > 0.1
-
-# %% [markdown]
 # ### Time, and the trap of dynamic quantisation
 #
 # Milliseconds on one thread, median over rounds in which every engine has one turn. They depend on your machine.
@@ -423,6 +393,36 @@ explorer
 
 # %%
 plots.show(explorer.static())
+
+# %% [markdown] tags=["extra"]
+# ## Why noise fails (extra)
+#
+# An activation beyond the calibrated range is cut off (**clipped**). How often does that happen to pictures, layer by
+# layer, after each kind of calibration?
+
+# %% tags=["extra"]
+LAYERS = ["blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.5", "blocks.6", None]
+clipped = {name: [] for name in sources}
+for layer in LAYERS:
+    deep = Deep("lite0", layer=layer, size=128, resize="squash", device="cpu")
+    seen = deep.feature_maps(fresh)
+    for name, images in sources.items():
+        maps = deep.feature_maps(images)
+        clipped[name].append(((seen < maps.min()) | (seen > maps.max())).mean())
+
+# %% tags=["extra"]
+fig, ax = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
+ax.set_prop_cycle(color=plots.style.COLOURS[:4], marker=plots.style.MARKERS[:4])
+for name, fractions in clipped.items():
+    ax.plot(fractions, label=name)
+ax.set_yscale("symlog", linthresh=1e-5)
+ax.set(xticks=range(len(LAYERS)), xticklabels=[layer or "last" for layer in LAYERS], xlabel="output of", ylabel="fraction clipped")
+ax.legend(frameon=False, fontsize=9, title="calibrated on", loc="center left", bbox_to_anchor=(1, 0.5))
+plots.show(plots.describe(ax, "Fraction of the activations of new pictures outside the range of each kind of calibration, by layer."))
+
+# %% tags=["extra", "claim"]
+assert max(clipped["noise"]) > 10 * max(clipped["pictures"])
+assert max(clipped["plain grey"]) > 0.1
 
 # %% [markdown] tags=["extra"]
 # ## Which layers lose most? (extra)
@@ -678,7 +678,7 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 #
 # - Static 8-bit quantisation quarters a network and keeps mAP; neighbours change more than mAP tells.
 # - Calibrate on varied pictures. Flat or random ones give wrong ranges.
-# - Dynamic quantisation is for other layers than convolutions. Measure time on the device.
+# - Dynamic quantisation is not for convolutions. Measure time on the device.
 # - Fewer bits per dimension cost less than fewer dimensions. Compare at equal bytes, with a random projection beside.
 #
 # ### Check yourself
@@ -700,14 +700,13 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # </details>
 # <details><summary>4. An embedding is sent, the photograph is not. What does the receiver know?</summary>
 #
-# Much: a linear map reads ground, light and colours from it.
+# Much: a linear map reads ground and colours from it.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# The index: 5 GB of floats do not fit on a phone. At 32 bytes they are 32 MB. See notebooks
-# [11](11_hashing.ipynb) and [12](12_approximate_search.ipynb).
+# The index: 5 GB of floats; at 32 bytes each, 32 MB. See notebook [12](12_approximate_search.ipynb).
 #
 # ### Further reading
 #
