@@ -370,15 +370,16 @@ print(f"mAP at 32 bytes per image; {table.loc['float32', 'mAP']:.3f} at 5,120 by
 equal_bytes.round(3)
 
 # %% tags=["claim"]
-assert (curves["Matryoshka"] > curves["PCA"] + 0.03).all() and (curves["PCA"] > curves["random projection"]).all()
-assert abs(curves.loc[8:64, "Matryoshka"] - curves.loc[8:64, "trained for d"]).max() < 0.08
+assert (curves["Matryoshka"] > curves["PCA"] + 0.03).all()
+assert (curves.loc[8:64, "PCA"] > curves.loc[8:64, "random projection"] + 0.02).all()
+assert (curves["Matryoshka"] > curves["trained for d"] - 0.06).all()
 for name in equal_bytes:
     assert equal_bytes.loc["8 bits", name] > equal_bytes.loc["floats", name] + 0.04
 
 # %% [markdown]
 # - **Spend bytes on dimensions first, not on bits**: 32 small numbers beat 8 exact ones, whatever the map.
-# - One nested map serves every size about as well as a map trained for that size. But a map trained for 256 dimensions
-#   and *cut* comes close: what 24 categories teach needs few dimensions. Keep that control.
+# - One nested map serves every size about as well as a map trained for that size. A map trained for 256 dimensions and
+#   cut falls behind; how far differs from draw to draw.
 # - What lifts the learned maps above all 1,280 dimensions is **labels**, not nesting; PCA had none.
 #
 # ## Try it
