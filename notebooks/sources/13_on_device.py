@@ -232,7 +232,7 @@ assert abs(table.loc["int8, one category", "overlap"] - table.loc["int8", "overl
 #
 # ### Time, and the trap of dynamic quantisation
 #
-# Milliseconds on one thread, median over rounds in which every engine has one turn. They depend on your machine.
+# Milliseconds on one thread, here: median over rounds in which every engine has one turn.
 
 # %%
 timed = {"torch": encoder} | {name: engines[name] for name in ("float32", "float16", "int8", "int8, dynamic")}
