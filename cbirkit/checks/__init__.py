@@ -32,8 +32,11 @@ from .generative import check_copying_score, check_keep_samples, check_sample_co
 from .grading import DEMONSTRATION, RECORD, grade, verdict_on
 from .hashing import (
     check_best_rotation,
+    check_cut,
     check_hamming_distances,
     check_precision_in_radius,
+    check_quantised,
+    check_sixteen_bytes,
 )
 from .incremental import check_better_map, check_herded, check_upgrade_map
 from .local_features import check_ransac_step, check_root_sift, check_tf_idf
@@ -51,7 +54,6 @@ from .multi_scale import (
     check_mismatch_cost,
 )
 from .objects import check_image_distances, check_masked_pooling, check_suppressed
-from .on_device import check_cut, check_quantised, check_sixteen_bytes
 from .own_data import check_copy_groups, check_mean_over_classes
 from .running import Verdict, first_written, run_check
 from .self_supervised import (
