@@ -49,7 +49,7 @@ _TABLE = """
 12 approximate_search    | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine
    Settings that look fine on a small set fail on a large one, and codes need their short list re-ranked.
 13 on_device             | ONNX, int8, distillation; size, latency, neighbour overlap
-   Eight bits cost next to nothing when the calibration pictures are like those that come; on noise they break the network.
+   Eight bits keep the score and change one neighbour in ten; calibrated on plain grey pictures they break the network.
 14 object_retrieval      | segmentation, proposals, region indexes, small objects
    Regions find medium and large objects that one vector misses, in rendered scenes and with pasted objects; on photographs of streets they do not.
 15 context_and_scenes    | layout, relations, contextual re-ranking
