@@ -9,14 +9,12 @@ __version__ = "0.1.0"
 
 _MODULES = ["checks", "datasets", "encoders", "evaluation", "explore", "images", "indexes"]
 _MODULES += ["learning", "metrics", "objects", "persistence", "plots", "ranking", "rerank"]
-_MODULES += ["retrieval", "store", "text", "web"]
+_MODULES += ["retrieval", "store", "text", "web", "workers"]
 _HOMES = {  # public name: the module it lives in
     "ImageCollection": "images",
-    "Ranking": "ranking",
-    "Relevance": "ranking",
+    **dict.fromkeys(("Ranking", "Relevance"), "ranking"),
     "Retriever": "retrieval",
-    "compare": "evaluation",
-    "evaluate": "evaluation",
+    **dict.fromkeys(("compare", "evaluate"), "evaluation"),
 }
 __all__ = list(_MODULES) + list(_HOMES) + ["__version__"]
 

@@ -79,6 +79,8 @@ class EmbeddingStore:
         The database.
     n_encoded : int
         Embeddings that were computed and added through this object.
+    refused : dict of bytes to str
+        Contents, by `contents_key`, that `cbirkit.workers.encode` found to be of no use, and why: they are reported, and not opened again.
 
     Examples
     --------
@@ -95,7 +97,7 @@ class EmbeddingStore:
     def __init__(self, folder):
         self.folder = Path(os.path.abspath(folder))
         self.file = self.folder / "embeddings.sqlite"
-        self.n_encoded = 0
+        self.n_encoded, self.refused = 0, {}
 
     def embed(self, encoder, images, *, batch_size=64, progress=True):
         """Embeddings of `images`: those in the store are read, the others computed and added.
@@ -147,16 +149,15 @@ def embed(encoder, images, store=None, *, batch_size=64, progress=True):
         raise ValueError(f"there is no image in {images.name!r}; give at least one")
     head, tail = split_pipeline(encoder)
     if store is None:
-        return _Run(head, images, batch_size).go(None, progress).result(tail)
-    # another version of cbirkit computes them anew
-    key = f"{__version__} {fingerprint(head)[:32]}"
+        return Run(head, images, batch_size).go(None, progress).result(tail)
+    run = Run(head, images, batch_size, store)
     try:
         with plain_errors(store.folder):
             store.folder.mkdir(parents=True, exist_ok=True)
-        with _connected(store.file) as connection:
-            run = _Run(head, images, batch_size, store, key).go(connection, progress)
+        with connected(store.file) as connection:
+            run.go(connection, progress)
     except sqlite3.Error as error:
-        _move_if_damaged(store.file, error)
+        move_if_damaged(store.file, error)
         return embed(encoder, images, store, batch_size=batch_size, progress=progress)
     return run.result(tail)
 
@@ -207,7 +208,7 @@ def _called(encoder):
     return " + ".join(type(part).__name__ for part in parts)
 
 
-def _checked_vectors(vectors, names, encoder):
+def checked_vectors(vectors, names, encoder):
     """Embeddings as float32 (uint8 is kept), one row for each of `names`, finite; errors name the image."""
     what = type(encoder.steps[-1][1] if isinstance(encoder, Pipeline) else encoder).__name__
     vectors = np.asarray(vectors.toarray() if hasattr(vectors, "toarray") else vectors)
@@ -229,7 +230,7 @@ def _checked_vectors(vectors, names, encoder):
 
 
 @contextlib.contextmanager
-def _connected(file):
+def connected(file):
     """A connection to the database `file`, which is made if need be; errors are those of SQLite."""
     for path in (f"{file}{ending}" for ending in ("", "-wal", "-shm", "-journal")):
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
@@ -247,7 +248,7 @@ def _connected(file):
         yield connection
 
 
-def _move_if_damaged(file, error):
+def move_if_damaged(file, error):
     """Move a file that is no database any more aside; OSError, one sentence, where the error means that it cannot be written."""
     with plain_errors(file):
         if type(error) is not sqlite3.DatabaseError and not file.is_dir():
@@ -265,7 +266,7 @@ def digests(file):
     with contextlib.ExitStack() as stack:
         connection = None
         with contextlib.suppress(sqlite3.Error, OSError):
-            connection = stack.enter_context(_connected(file))
+            connection = stack.enter_context(connected(file))
         yield connection
 
 
@@ -288,8 +289,8 @@ def contents_key(images, position, path, stamp, connection=None):
     return hashlib.blake2b(digest.encode(), digest_size=16).digest()
 
 
-class _Run:
-    """Encode a collection in one pass; contents that came before, or are in the store under `key`, are not encoded again.
+class Run:
+    """Encode a collection in one pass; contents that came before, or are in the store, are not encoded again.
 
     Attributes
     ----------
@@ -301,14 +302,16 @@ class _Run:
     vectors : dict of key to ndarray of shape (n_dims,)
     """
 
-    def __init__(self, encoder, images, batch_size, store=None, key=None):
+    def __init__(self, encoder, images, batch_size, store=None):
         self.encoder, self.images, self.batch_size = encoder, images, batch_size
-        self.store, self.key, self._n_damaged = store, key, 0
+        self.store, self._n_damaged, self._refused = store, 0, getattr(store, "refused", {})
+        # another version of cbirkit computes them anew
+        self.key = store and f"{__version__} {fingerprint(encoder)[:32]}"
         self.keys, self.stamps = [None] * len(images), [None] * len(images)
         self.problems, self.vectors = [], {}
         # done to an image when it is read, while the encoder is still busy with the batch before
         in_two = hasattr(encoder, "prepare") and hasattr(encoder, "transform_prepared")
-        self._prepare = encoder.prepare if in_two else (lambda image: image)
+        self.read = (lambda at: encoder.prepare(images[at])) if in_two else images.__getitem__
         self._encode = encoder.transform_prepared if in_two else encoder.transform
 
     def go(self, connection, progress):
@@ -317,20 +320,20 @@ class _Run:
 
         about = {"desc": _called(self.encoder), "unit": "image", "disable": not progress}
         bar = tqdm(total=len(self.images), delay=1, **about)
-        with bar, bars(progress), contextlib.closing(ahead(self._batches())) as batches:
+        with bar, bars(progress), contextlib.closing(ahead(self.batches())) as batches:
             for reached, batch in batches:
                 if batch:
                     positions, pictures = map(list, zip(*batch, strict=True))
                     names, keys = self.images.ids[positions], [self.keys[at] for at in positions]
-                    vectors = _checked_vectors(self._encode(pictures), names, self.encoder)
-                    self._keep(connection, keys, vectors)
+                    vectors = checked_vectors(self._encode(pictures), names, self.encoder)
+                    self.keep(connection, keys, vectors)
                 bar.update(reached - bar.n)
         if self._n_damaged:
             told = "%d embeddings in %s are damaged and were computed again"
             logger.getChild("damaged").warning(told, self._n_damaged, self.store.file)
         return self
 
-    def _keep(self, connection, keys, vectors):
+    def keep(self, connection, keys, vectors):
         self.vectors.update(zip(keys, vectors, strict=True))
         if self.store is not None:
             with connection:
@@ -352,13 +355,13 @@ class _Run:
                     return vector
             self._n_damaged += 1
 
-    def _batches(self):
-        """Yield how many images are dealt with, and of those that are to be encoded the positions and pixels.
+    def batches(self):
+        """Yield how many images are dealt with, and of those that are to be encoded the positions and what `read` gave.
 
         Broken images take no place in a batch, so a resumed run forms the same ones.
         """
         batch, weight = [], 0
-        opened = contextlib.nullcontext() if self.store is None else _connected(self.store.file)
+        opened = contextlib.nullcontext() if self.store is None else connected(self.store.file)
         with opened as connection:  # of this thread
             for position in range(len(self.images)):
                 image = self._next_image(position, connection)
@@ -374,25 +377,25 @@ class _Run:
 
     def _next_image(self, position, connection):
         """The pixels of an image that is to be encoded, or None."""
-        image = None
+        image, name = None, self.images.ids[position]
         try:
             path = self.images.path(position)
             before = stamp_of(path)
             self.stamps[position] = () if before and not is_settled(before) else before
             key = contents_key(self.images, position, path, before, connection)
+            if key in self._refused:
+                raise ImageProblem(name, self._refused[key])
             if key not in self.vectors:
                 vector = self._kept(connection, key)
                 if vector is None:
-                    image = self._prepare(self.images[position])
+                    image = self.read(position)
                     if stamp_of(path) != before:
-                        told = "changed while it was read; run it again"
-                        raise ImageProblem(self.images.ids[position], told)
+                        raise ImageProblem(name, "changed while it was read; run it again")
                 self.vectors[key] = vector
             self.keys[position] = key
+            return image
         except (ImageProblem, OSError) as problem:
-            self.problems.append((str(self.images.ids[position]), reason_of(problem)))
-            return None
-        return image
+            self.problems.append((str(name), reason_of(problem)))
 
     def result(self, tail):
         """What was found as `Embedded`, after the last steps of a pipeline."""
@@ -413,7 +416,7 @@ class _Run:
         # packed bits may well be 0
         silent = ~vectors.any(axis=1) & (vectors.dtype != np.uint8)
         if tail is not None:
-            vectors = _checked_vectors(tail.transform(vectors), self.images.ids[good], tail)
+            vectors = checked_vectors(tail.transform(vectors), self.images.ids[good], tail)
         problems = pd.DataFrame(self.problems, columns=["name", "reason"], dtype=object)
         names = np.array([key.hex() for key in keys], dtype=object)
         return Embedded(vectors, good, problems, names, self.stamps, silent)

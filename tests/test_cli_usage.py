@@ -227,7 +227,7 @@ def test_without_its_weights_and_offline_a_network_is_one_sentence(
 
 
 def test_images_that_another_process_encodes_are_not_counted(folder, run, monkeypatch):
-    embed_here, other = store._Run.go, EmbeddingStore(folder / ".cbirkit" / "store")
+    embed_here, other = store.Run.go, EmbeddingStore(folder / ".cbirkit" / "store")
 
     def beside(*args):
         done = embed_here(*args)
@@ -236,7 +236,7 @@ def test_images_that_another_process_encodes_are_not_counted(folder, run, monkey
         other.embed(choices.make_encoder("color"), pixels)
         return done
 
-    monkeypatch.setattr(store._Run, "go", beside)
+    monkeypatch.setattr(store.Run, "go", beside)
     assert "indexed 6 images" in (err := run("index", folder, "--encoder", "color")[2])
     assert "(6 encoded now)" in err
 

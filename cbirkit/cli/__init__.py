@@ -34,7 +34,7 @@ _FOLDER = "folder --out --labels --encoder"
 _COMMANDS = {
     doctor: "",
     prefetch: "names --list --root",
-    index: f"{_FOLDER} --index",
+    index: f"{_FOLDER} --index --workers",
     search: f"{_FOLDER} --index image -k --json --html --trust",
     explore: f"{_FOLDER} --index --no-open --notebook",
     report: f"{_FOLDER} --html",
@@ -57,6 +57,7 @@ web--out    SITE    where to write the site: a new or an empty folder, or an old
 --labels    FILE    CSV file, in FOLDER or elsewhere, that names images and their labels; FILE:COLUMN if it does not call them label or class (default: as before, or sub-folders)
 --encoder   NAME    what describes an image: {encoders}, a network of torchvision, or timm/NAME (default: as before, or {default})
 --index     NAME    how neighbours are found: {indexes} (default: as before, or exact)
+--workers   N       processes to encode with, with one thread each; or the address of a Dask cluster: tcp://host:8786 (pip install "cbirkit[scale]")
 --quiet     -       no notes and no progress bars, only results
 --list      -       list data sets and weights, and which are here
 --json      -       print JSON in place of a table
@@ -160,6 +161,7 @@ def build_parser():
         "--index": {"choices": list(INDEXES)},
         "--precision": {"choices": ["float16", "float32", "int8"], "default": "float16"},
         "web--out": {"required": True},
+        "--workers": {"type": lambda text: text if "://" in text else _count(text)},
     }
     for command, arguments in _COMMANDS.items():
         text = inspect.getdoc(command)

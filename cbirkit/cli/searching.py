@@ -24,6 +24,8 @@ def index(arguments):
       cbirkit index photos
       cbirkit index photos --encoder vlad
       cbirkit index /mnt/read-only --out ~/photos.cbirkit
+      cbirkit index photos --workers 2
+      cbirkit index photos --workers tls://host:8786
 
     Run it again after images came or went: only new ones are encoded. A run that was killed goes on where it stopped.
     Any network of torchvision, or of timm as timm/NAME, is an encoder too: cbirkit prefetch resnet50 gets its weights,
@@ -40,6 +42,8 @@ def _indexed(task, arguments):
         store = cbirkit.store.EmbeddingStore(out / "store")
         index = getattr(cbirkit.indexes, choices.INDEXES[task.index])()
         encoder = choices.prepared_encoder(task)
+        if workers := vars(arguments).get("workers"):
+            cbirkit.workers.encode(encoder, task.images, store, workers)
         retriever = cbirkit.Retriever(encoder, index, store=store).fit(task.images)
         # in one step: settings are never those of another index
         choices.save_anew(lambda path: retriever.save(path, about=about), out / "retriever")
@@ -86,9 +90,8 @@ def search(arguments):
         else:
             cbirkit.images.read_image(query)
         retriever = _indexed(task, arguments)
-    found = {"query": arguments.image, "folder": arguments.folder}
-    found |= {"encoder": task.encoder, "index": task.index}
-    found["results"] = _results(retriever, query, arguments.k)
+    found = {"query": arguments.image, "folder": arguments.folder, "encoder": task.encoder}
+    found |= {"index": task.index, "results": _results(retriever, query, arguments.k)}
     if page:
         from . import pages
 
@@ -187,8 +190,7 @@ def report(arguments):
     name = arguments.html or choices.named_after(arguments.folder, "report", "html")
     path = choices.place_of(name, "--html FILE")
     task = choices.task_of(arguments)
-    encoder = choices.prepared_encoder(task, keep=False)
-    found = cbirkit.evaluation.survey(task.images, encoder)
+    found = cbirkit.evaluation.survey(task.images, choices.prepared_encoder(task, keep=False))
     from . import pages
 
     view = pages.view_of_survey(arguments.folder, found, task.encoder)

@@ -104,7 +104,6 @@ def _numbers(version):
 def _machine():
     """What the machine is, name: words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    free = shutil.disk_usage(os.getcwd()).free / 2**30
     memory = "not known"
     with contextlib.suppress(AttributeError, ValueError):  # on Windows
         memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
@@ -115,7 +114,7 @@ def _machine():
         "python": f"{platform.python_version()}  {platform.machine()}  {sys.executable}",
         "cores": cores,
         "memory": memory,
-        "free disk here": f"{free:.1f} GiB (the packages need about 8)",
+        "free disk here": f"{shutil.disk_usage('.').free / 2**30:.1f} GiB (the packages need about 8)",
         "gpu": _gpu(),
         "encoder": encoder,
     }
@@ -156,8 +155,7 @@ def prefetch(arguments):
     listed = fetchable(root)
     if arguments.list:
         _list(listed, root)
-    given = arguments.names
-    wanted = list(dict.fromkeys(one for name in given for one in _SEVERAL.get(name, [name])))
+    wanted = dict.fromkeys(one for name in arguments.names for one in _SEVERAL.get(name, [name]))
     for name in wanted:
         try:
             print(f"{printable(name)}: {_get(name, listed, root)}")
