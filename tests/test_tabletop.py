@@ -146,10 +146,13 @@ def test_shortcuts_stay_near_chance(shortcut, unseen, chance):
     assert by_category(SHORTCUTS[shortcut], unseen) <= chance + 0.02
 
 
-def test_outlines_are_worth_at_most_half_of_a_real_network(unseen, chance):
-    network = by_category(encoders.Deep("tiny").transform, unseen)
-    assert by_category(encoders.HOG(cell=32).transform, unseen) <= network / 2
-    assert network > 3 * chance
+def test_outlines_are_worth_at_most_half_of_a_real_network(unseen):
+    """Of a third of the pictures: network 0.36 and 0.40, outlines 0.13, chance 0.09 for seeds 0 and 1."""
+    rng = np.random.default_rng(0)
+    some = tuple(part[rng.permutation(len(part))[: len(part) // 3]] for part in unseen)
+    network = by_category(encoders.Deep("tiny").transform, some)
+    assert by_category(encoders.HOG(cell=32).transform, some) <= network / 2
+    assert network > 3 * by_category(lambda images: rng.normal(size=(len(images), 64)), some)
 
 
 def test_what_is_not_there_or_damaged_is_said(tmp_path, monkeypatch):

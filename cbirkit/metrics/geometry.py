@@ -4,8 +4,6 @@ import numpy as np
 
 from cbirkit.ranking.codes import as_labels, index_of, label_codes
 
-_BLOCK = 1024  # rows compared with all rows at a time
-
 
 def alignment(embeddings, labels, alpha=2.0):
     r"""Mean distance, to the power alpha, of two embeddings of one class: small is good.
@@ -109,11 +107,7 @@ def _unit(embeddings):
 
 
 def _squares(rows):
-    """Squared distances of blocks of rows to all rows, (n, n_images); around their mean far less is cancelled than around 0."""
-    rows = rows - rows.mean(axis=0)
-    lengths = (rows**2).sum(axis=1)
-    for start in range(0, len(rows), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        squares = np.maximum(lengths[block, None] + lengths - 2 * rows[block] @ rows.T, 0)
-        np.fill_diagonal(squares[:, start:], 0)
-        yield squares
+    """Squared distances of all pairs of rows, block after block; around their mean, so that a common offset costs no digits."""
+    from sklearn.metrics import pairwise_distances_chunked
+
+    return pairwise_distances_chunked(rows - rows.mean(axis=0), squared=True, working_memory=64)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.linalg import cg
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_array, check_scalar
@@ -13,8 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from cbirkit.indexes import Exact
 from cbirkit.ranking import Ranking
 from cbirkit.ranking.codes import own_positions
-
-_MOST_STEPS = 1000
 
 
 class Diffusion(BaseEstimator):
@@ -202,21 +201,9 @@ class Diffusion(BaseEstimator):
         return sp.csr_matrix((weights, (rows, found[kept])), shape=(len(queries), n))
 
     def _solve(self, right):
-        """Conjugate gradients for all columns of `right` (n_database, m) at once, each with its own steps."""
-        x, residual = np.zeros_like(right), right.copy()
-        direction, energy = residual.copy(), (residual**2).sum(axis=0)
-        goal = 1e-20 * energy
-        for _ in range(_MOST_STEPS):
-            if (energy <= goal).all():
-                break
-            image = direction - self.alpha * (self.affinity_ @ direction)
-            along = (direction * image).sum(axis=0)
-            step = np.where(energy > goal, energy / np.where(along > 0, along, 1), 0)
-            x += step * direction
-            residual -= step * image
-            energy, before = (residual**2).sum(axis=0), energy
-            direction = residual + energy / np.where(before > 0, before, 1) * direction
-        return x
+        """What each column of `right` (n_database, m) gives, by conjugate gradients."""
+        matrix = sp.identity(len(right), format="csr") - self.alpha * self.affinity_
+        return np.stack([cg(matrix, column, rtol=1e-10)[0] for column in right.T], axis=1)
 
 
 def k_reciprocal(queries, database, *, k1=20, k2=6, weight=0.3):
