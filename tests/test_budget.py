@@ -43,7 +43,7 @@ SITE = 240  # those of the site that `cbirkit.web` writes
 # Above its budget; may only shrink: whoever makes a part smaller writes the new number here.
 TODAY = {
     "images": (746, 0),
-    "persistence store .": (613, 6),
+    "persistence store .": (612, 6),
 }
 TODAY_PAGES = 1472
 SCALE = {"indexes/pgvector.py", "indexes/lance.py", "workers.py"}
