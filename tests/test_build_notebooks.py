@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 import build_notebooks
 import course
+import measure_course
 import notebook_outputs
 import notebook_source
 
@@ -267,3 +268,19 @@ def _alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_page_of_numbers_is_as_the_sources_are():
+    page = measure_course.PAGE.read_text()
+    seconds = measure_course.seconds_in(page)
+    assert page == measure_course.HEAD + measure_course.table(seconds), (
+        "run `python tools/measure_course.py`"
+    )
+
+
+def test_words_code_lines_and_seconds_are_counted():
+    text = "Two words,\n$$x = 1$$ <b>and</b> [a link](https://example.org/x y) <!-- links:start -->\nno no\n<!-- links:end -->"
+    assert measure_course.words(text) == 5
+    assert measure_course.code_lines("# no\n\nx = 1  # yes\n\n\ny = 2") == 2
+    log = "12.60s call     tests/test_notebooks.py::test_source_runs_and_its_claims_hold[03_cnn_features]"
+    assert measure_course.seconds_in(log) == {"03_cnn_features": 13}
