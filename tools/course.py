@@ -29,7 +29,7 @@ _TABLE = """
 02 local_features        | SIFT, RootSIFT, visual words, VLAD, spatial verification
    VLAD is ahead of visual words at equal length; a check of the geometry adds to both, and where there is no texture nothing helps.
 03 cnn_features          | layers, sum/max/GeM pooling, whitening, against hand-made features
-   The network is far ahead on objects and kinds of things; under strong warps SIFT is still ahead. GeM gains little, whitening can cost much.
+   For kinds of objects nothing made by hand comes near; for the very same object the layer decides, and textures stay SIFT's. GeM gains little, whitening can cost much.
 04 multi_scale           | pyramids, R-MAC, several layers; stability under zoom
    Small objects are lost, not unequal zooms. Summing scales does not help; R-MAC helps in rendered scenes and hurts on photographs.
 05 transfer_learning     | frozen, linear probe, what transfers to which domain
