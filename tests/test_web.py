@@ -1,6 +1,7 @@
 """The site that searches in the browser: its files, the command that writes it, and, where onnxruntime-web is, the page itself in a
 real browser. CBIRKIT_ORT_WEB names the folder dist of that package (npm pack onnxruntime-web@VERSION)."""
 
+import contextlib
 import functools
 import http.server
 import io
@@ -11,6 +12,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from browser import Browser, require_browser
 from cli_samples import failed, photos, runner
@@ -21,6 +23,7 @@ from cbirkit.compress import OnnxEncoder, to_onnx
 from cbirkit.datasets.fetch.download import DownloadFailed
 from cbirkit.encoders import Deep, TinyImage
 from cbirkit.images import read_image
+from cbirkit.nets.preprocessing import Preprocessing
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -221,11 +224,70 @@ def test_what_the_command_cannot_do_is_one_sentence_before_the_work(folder, run,
 # ---------------------------------------------------------------------- in a real browser
 
 
+DROP = """([bytes]) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([Uint8Array.from(bytes)], "turned.jpg"));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+}"""
+CAMERA = """() => {
+    const canvas = document.createElement("canvas");
+    setInterval(() => canvas.getContext("2d").fillRect(Math.random() * 100, 0, 9, 9), 50);
+    navigator.mediaDevices.getUserMedia = async () => canvas.captureStream();
+}"""
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}  # fmt: skip
 
     def log_message(self, *_):
         pass
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The address of a folder on this machine, and how to end that."""
+    handler = functools.partial(Quiet, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def end():
+        server.shutdown()
+        server.server_close()
+
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", end
+    finally:
+        end()
+
+
+def test_a_picture_is_resized_as_pillow_does_it(site):
+    require_browser()
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    script = """async ([pixels, height, width, how]) => {
+        const { resized } = await import("./search.js");
+        return Array.from(resized(Uint8ClampedArray.from(pixels), height, width, how));
+    }"""
+    with served(site[0]) as (address, _), Browser() as browser:
+        page = browser.bare_page()
+        page.goto(address)
+        # wider, higher, much higher, smaller and larger than the result; of the last one side stays
+        for size, resize, kind in [
+            (size, resize, kind)
+            for size in ((90, 60), (60, 90), (50, 170), (20, 30), (90, 32))
+            for resize in ("squash", "crop", "pad")
+            for kind in ("bilinear", "bicubic", "area")
+        ]:
+            picture = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
+            step = Preprocessing((32, 48), resize=resize, interpolation=kind)
+            rgba = np.dstack([picture, np.full(size[::-1], 255, np.uint8)])
+            how = {name: getattr(step, name) for name in ("shape", "resize", "interpolation", "crop_ratio")}  # fmt: skip
+            how["colour"] = [round(255 * value) for value in step.mean]
+            asked = [rgba.ravel().tolist(), size[1], size[0], how]
+            found = np.reshape(page.evaluate(script, asked), (32, 48, 3))
+            change = np.abs(found - step.resized(picture).astype(int))
+            # an older Pillow goes the other way first here and there, which shows in the last bit
+            recent = int(PIL.__version__.split(".")[0]) >= 13
+            assert change.max() <= (0 if recent else 1), (size, resize, kind)
 
 
 def test_the_page_finds_what_python_finds_and_works_offline(retriever, tmp_path):
@@ -235,14 +297,11 @@ def test_the_page_finds_what_python_finds_and_works_offline(retriever, tmp_path)
     if not ORT:
         pytest.skip(f"CBIRKIT_ORT_WEB names no folder dist of onnxruntime-web@{web.VERSION}")
     web.write_site(retriever, tmp_path / "site", precision="float32", files=web.runtime(ORT))
-    handler = functools.partial(Quiet, directory=tmp_path / "site")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with Browser() as browser:
+    with served(tmp_path / "site") as (address, end), Browser() as browser:
         page, wrong, asked = browser.bare_page(), [], []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.goto(address)
         page.wait_for_selector("#all button")
 
         def found(act):
@@ -262,10 +321,23 @@ def test_the_page_finds_what_python_finds_and_works_offline(retriever, tmp_path)
         truth = retriever.ids[retriever.search(own, k=10).indices[0]]
         assert len({*truth} & {*found(lambda: page.click("#all button:nth-child(5)"))}) >= 9
         page.set_input_files("#file", {"name": "no.png", "mimeType": "image/png", "buffer": b"no"})
-        page.wait_for_function("document.getElementById('status').innerText.includes('cannot be used')")  # fmt: skip
+        page.wait_for_selector("#status:has-text('cannot be used')")
+        turned = tmp_path / "turned.jpg"  # 6: to be turned right when it is shown
+        exif, image = Image.Exif(), Image.fromarray(pictures(7)[3]).resize((90, 120))
+        exif[0x0112] = 6
+        image.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif, quality=95)
+        truth = retriever.ids[retriever.search(read_image(turned), k=10).indices[0]]
+        assert len({*truth} & {*found(lambda: page.evaluate(DROP, [list(turned.read_bytes())]))}) >= 9  # fmt: skip
+        page.evaluate(CAMERA)
+        page.click("#camera")
+        page.wait_for_selector("#video:visible")
+        assert len(found(lambda: page.click("#camera"))) == 10
+        assert page.evaluate("document.getElementById('video').srcObject") is None
+        session = page.context.new_cdp_session(page)
+        errors = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+        assert {error["errorId"] for error in errors} <= {"in-incognito"}
         page.evaluate("navigator.serviceWorker.ready")
-        server.shutdown()
-        server.server_close()
+        end()
         page.reload()
         page.wait_for_selector("#all button")
         assert len(found(lambda: page.set_input_files("#file", tmp_path / "0.png"))) == 10

@@ -42,7 +42,7 @@ function show(found, query, told) {
   part("query").hidden = false;
   part("found").replaceChildren(...found.map(([i, cosine]) => tile(i, cosine.toFixed(3))));
   say(told);
-  part("status").scrollIntoView();
+  scrollTo(0, 0); // from the tile that was chosen to the answer
 }
 
 function ask(i) {
@@ -112,6 +112,7 @@ part("camera").onclick = async () => {
     video.hidden = false;
     part("query").hidden = true;
     part("camera").textContent = "Take the picture";
+    say("point the camera at something, then take the picture");
   } catch (error) {
     closeCamera();
     say(`the camera cannot be used: ${error.message}`);
