@@ -241,7 +241,7 @@ def test_a_checkpoint_brings_its_preprocessing_and_padding():
         ({"backbone": "timm/mobilenetv2_050", "pad_type": "SAME"}, "pad_type"),
         ({"backbone": "conv5", "pad_type": "same"}, "for backbones of timm"),
         ({"backbone": "conv5", "mean": (123.7, 116.3, 103.5)}, "divide both by 255"),
-        ({"backbone": "conv5", "std": 0.5}, "3 numbers"),
+        ({"backbone": "conv5", "std": 0.5}, "std must be 3 positive numbers"),
         ({"backbone": "conv5", "interpolation": "nearest"}, "interpolation must be one of"),
         ({"backbone": "conv5", "crop_ratio": 2}, "crop_ratio"),
     ],

@@ -62,7 +62,6 @@ class Preprocessing:
     def __post_init__(self):
         sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
         whole = [isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in sides]
-        colours = np.shape(self.mean) == np.shape(self.std) == (3,)
         holds = {  # name, and what it must be
             ("size", "a positive whole number or (height, width)"): (
                 all(whole) and len(sides) == 2 and min(sides) > 0
@@ -70,8 +69,10 @@ class Preprocessing:
             ("resize", "one of squash, crop, pad"): self.resize in ("squash", "crop", "pad"),
             ("interpolation", f"one of {', '.join(_FILTERS)}"): self.interpolation in _FILTERS,
             ("crop_ratio", "above 0 and at most 1 (0.875 is usual)"): 0 < self.crop_ratio <= 1,
-            ("std", "3 positive numbers, as mean"): colours and min(self.std) > 0,
-            ("mean", "of RGB in [0, 1] (divide by 255)"): colours and max(self.mean) <= 1,
+            ("mean", "3 numbers of RGB in [0, 1] (divide both by 255)"): (
+                np.shape(self.mean) == (3,) and max(self.mean) <= 1
+            ),
+            ("std", "3 positive numbers"): np.shape(self.std) == (3,) and min(self.std) > 0,
         }
         for (name, rule), right in holds.items():
             if not right:
