@@ -222,5 +222,5 @@ def web(arguments):
     log.info(f"making the site, with the network in {arguments.precision}")
     sizes = cbirkit.web.write_site(retriever, site, title=printable(title), **kwargs)
     told = f"{counted(len(retriever.ids), 'image')}, {choices.sized(sum(sizes.values()))}"
-    log.info(f"wrote a site of {told}; python -m http.server --directory {str(site)!r} shows it here")
+    log.info(f"wrote a site of {told}; python -m http.server --directory {str(site)!r} shows it")
     print(site)
