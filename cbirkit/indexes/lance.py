@@ -92,6 +92,9 @@ class Lance(Table):
         names = {"where": f"key IN ({', '.join(map(str, keys))})", "values": {self.metric: None}}
         self._open().update(**names)
 
+    def _are_few(self, tests):
+        return False  # Lance filters before it searches, however many there are
+
     def _look(self, query, k, tests, exact=False):
         search = self._open().search(query, self.metric).distance_type(_METRICS[self.metric])
         search = (

@@ -97,8 +97,9 @@ class Table(Approximate):
             tests.append((column, *_OPERATORS[operator], values.infer_objects().tolist()))
         lines = []
         with self._told():
+            few = bool(tests) and self._are_few(tests)
             for query in queries.tolist():
-                found = self._look(query, k, tests)
+                found = [] if few else self._look(query, k, tests)
                 found = found if len(found) == k else self._look(query, k, tests, exact=True)
                 lines.append([*sorted(found), *[(np.inf, -1)] * (k - len(found))])
         far, keys = np.moveaxis(np.reshape(lines, (-1, k, 2)), 2, 0)
@@ -144,16 +145,17 @@ class PgVector(Table):
 
     For `fit`, `add` and the filters of `kneighbors` see `Table`, the base of this class.
 
-    The graph is built after all rows are loaded, by one process in up to 1 GB; one that needs more is built several times slower. A
-    search walks on and on until enough items fulfil the filter (pgvector's iterative scan), unless PostgreSQL expects the B-tree of
-    the column to be quicker. For the cosine distance, vectors of length 1 are kept and compared by inner products.
+    The graph is built after all rows are loaded, by one process in up to 1 GB; one that needs more is built several times slower. Where
+    a filter lets up to 20,000 rows through, they are looked up and all compared; where it lets more through, a search walks the graph
+    on and on until enough fulfil it (pgvector's iterative scan). For the cosine distance, vectors of length 1 are kept and compared by inner products.
 
     Parameters
     ----------
     address : str
         ``postgresql://user@host:port/database``, without a password, which would be saved and printed (libpq takes it from
         ``PGPASSWORD`` or ``~/.pgpass``); the server needs the extension `vector`. Or a folder, in which a server of your own runs
-        while it is used; on Windows other users of the machine can reach that one.
+        while it is used. On Windows other users of the machine can reach that one; for root the package makes a user `pgserver` and
+        lets everybody read the folders above.
     metric : {"cosine", "euclidean"}
     table : str
     m, ef_construction, ef_search : int
@@ -169,7 +171,7 @@ class PgVector(Table):
     >>> distances, keys = index.kneighbors(Q, 10, where=[("year", ">=", 2020)])  # doctest: +SKIP
     """
 
-    _library = "psycopg"
+    _library, _few = "psycopg", 20_000  # rows through a filter that are all compared
 
     def __init__(
         self, address, metric="cosine", *, table="cbirkit", m=16, ef_construction=64, ef_search=64
@@ -240,12 +242,24 @@ class PgVector(Table):
     def _erase(self, keys):
         self._run("UPDATE {table} SET {vector} = NULL WHERE key = ANY(%s)", [keys])
 
-    def _look(self, query, k, tests, exact=False):
-        text, values, names = "", [str(query)], {}
+    def _where(self, tests):
+        """The text of the conditions, with slots for names and values; both."""
+        text, values, names = "WHERE TRUE", [], {}
         for i, (column, operator, _, some) in enumerate(tests):
             text += f" AND {{c{i}}} {operator} ({', '.join(['%s'] * len(some)) or 'NULL'})"
             values, names = values + some, names | {f"c{i}": column}
+        return text, values, names
+
+    def _are_few(self, tests):
+        text, values, names = self._where(tests)
+        rows = f"SELECT FROM {{table}} {text} LIMIT {self._few + 1}"
+        found = self._run(f"SELECT count(*) FROM ({rows}) AS found", values, **names)
+        return found.fetchone()[0] <= self._few
+
+    def _look(self, query, k, tests, exact=False):
+        text, values, names = self._where(tests)
         # with "0 +" before the operator the graph cannot serve it
         far = "0 + " * exact + f"({{vector}} {_METRICS[self.metric]} %s::vector)"
-        command = f"SELECT {far} AS far, key FROM {{table}} WHERE {{vector}} IS NOT NULL{text}"
+        command = f"SELECT {far} AS far, key FROM {{table}} {text} AND {{vector}} IS NOT NULL"
+        values = [str(query), *values]
         return self._run(f"{command} ORDER BY far, key LIMIT {k}", values, **names).fetchall()
