@@ -34,7 +34,9 @@ def test_every_engine_stands_there_with_and_without_the_filter(table, tool):
     assert filters.notna().all(axis=None)  # each engine at each size
     assert all("" in some and len(some) > 1 for some in filters.stack())
     assert (table.loc[table["engine"] == "exact", "recall"] == 1).all()
-    assert table["recall"].between(0, 1).all() and (table[["p50_ms", "cpu_ms", "mb"]] > 0).all(None)
+    assert table["recall"].between(0, 1).all() and (table[["p50_ms", "cpu_ms", "mb"]] > 0).all(
+        axis=None
+    )
     assert (table["p95_ms"] >= table["p50_ms"]).all()
 
 
