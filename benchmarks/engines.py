@@ -9,11 +9,14 @@ until it has 10), or "after" it (among the 1,000 nearest). Recall@10 is against 
 all that fulfil the filter. p50 and p95 are of single queries by the wall clock; `cpu_ms` is the processor time of one, of this process
 and of PostgreSQL's, which tells more on a busy machine (`machine_load`: of two cores). `load_s` and `build_s` are processor time, too.
 
-What is in the file is not measured again, and a load that was broken off goes on. Settings are those of the rows and the constants.
+What is in the file is not measured again, and a load that was broken off goes on. With ``--queries-only`` all is asked again, of what FOLDER
+holds (files, tables, notes of what building took); give ``--rounds 3`` for steadier latencies.
 """
 
 import argparse
 import csv
+import functools
+import json
 import os
 import time
 from pathlib import Path
@@ -28,6 +31,7 @@ K, N_QUERIES, KEPT = 10, 200, 7
 WHERE = ("number", "==", KEPT)
 COLUMNS = "n engine setting filter load_s build_s mb index_mb recall p50_ms p95_ms cpu_ms"
 HNSW = {"m": 8, "ef_construction": 32, "ef_search": 100}
+ROUNDS = [1]
 TOLD = ", ".join(f"{name} {value}" for name, value in HNSW.items())
 
 
@@ -67,53 +71,55 @@ def worked(server=None):
 def asked(search, data, truth="truth", server=None):
     """Recall and times of a function of one query (1, 128) that gives keys."""
     found, times, begun = [], [], worked(server)
-    for i in [*range(20), *range(N_QUERIES)]:  # the first 20 do not count
+    for i in [*range(20), *list(range(N_QUERIES)) * ROUNDS[0]]:  # the first 20 do not count
         start = time.perf_counter()
         found.append(search(data["Q"][i : i + 1]))
         times.append(1000 * (time.perf_counter() - start))
     spent = worked(server) - begun
-    hits = [len(np.intersect1d(*pair)) / K for pair in zip(found[20:], data[truth], strict=True)]
+    hits = [len(np.intersect1d(*pair)) / K for pair in zip(found[20:], data[truth], strict=False)]
     p50, p95 = np.percentile(times[20:], [50, 95])
-    about = {"recall": np.mean(hits), "p50_ms": p50, "p95_ms": p95}
-    load = {"machine_load": os.getloadavg()[0], "filter": ""}
-    return about | {"cpu_ms": 1000 * spent / len(times)} | load
+    about = {"filter": "", "recall": np.mean(hits), "p50_ms": p50, "p95_ms": p95}
+    return about | {"cpu_ms": 1000 * spent / len(times), "machine_load": os.getloadavg()[0]}
 
 
-def engine_rows(index, data, how, about):
-    """Rows of an index in a table without and with a filter."""
-    server = server_of(index)
-    yield about | asked(lambda q: index.kneighbors(q, K)[1], data, server=server)
-    yield about | inside(index, data) | {"filter": how}
+def searched(index, data, truth="truth", **how):
+    """The same, of the search of an index."""
+    link = getattr(getattr(index, "_link", None), "info", None)
+    server = psutil.Process(link.backend_pid) if link else None
+    search = functools.partial(index.kneighbors, n_neighbors=K, return_distance=False, **how)
+    return asked(search, data, truth, server)
 
 
-def inside(index, data):
-    search = lambda q: index.kneighbors(q, K, where=WHERE)[1]
-    return asked(search, data, "inside", server_of(index))
+def inside(index, data, how):
+    return searched(index, data, "inside", where=WHERE) | {"filter": how}
 
 
-def server_of(index):
-    """The process of PostgreSQL that works for an index."""
-    return psutil.Process(index._link.info.backend_pid) if hasattr(index._link, "info") else None
-
-
-def loaded(index, data):
-    """Seconds of processor time that loading and building take."""
+def loaded(index, data, work):
+    """Seconds of processor time that loading and building take, or took."""
+    notes = work / f"{type(index).__name__}_{index.table}.json"
+    if notes.exists():
+        index.connect()
+        return json.loads(notes.read_text())
     times, build = [time.process_time()], index._index
 
     def timed(columns):
-        times.append(worked(server_of(index)))
+        link = getattr(index._link, "info", None)
+        server = psutil.Process(link.backend_pid) if link else None
+        times.append(worked(server))
         build(columns)
-        times.append(worked(server_of(index)))
+        times.append(worked(server))
 
     index._index = timed
     index.fit(data["X"], columns={"number": data["numbers"]}, resume=True)
-    return {"load_s": times[1] - times[0], "build_s": times[2] - times[1]}
+    about = {"load_s": times[1] - times[0], "build_s": times[2] - times[1]}
+    notes.write_text(json.dumps(about))
+    return about
 
 
 def exact(data, work):
     X, numbers, index = data["X"], data["numbers"], indexes.Exact("euclidean").fit(data["X"])
     about = {"mb": X.nbytes / 2**20}
-    yield about | asked(lambda q: index.kneighbors(q, K)[1], data)
+    yield about | searched(index, data)
 
     def before(query):
         rows = np.flatnonzero(numbers == KEPT)
@@ -124,12 +130,14 @@ def exact(data, work):
 
 def hnsw(data, work):
     path, numbers, start = work / f"hnsw_{len(data['X'])}", data["numbers"], worked()
-    index = indexes.HNSW("euclidean", **HNSW).fit(data["X"])
-    about = {"setting": TOLD, "build_s": worked() - start}
-    index.save(path)
+    notes = path.with_suffix(".json")
+    if not notes.exists():
+        indexes.HNSW("euclidean", **HNSW).fit(data["X"]).save(path)
+        notes.write_text(json.dumps({"build_s": worked() - start}))
+    index, about = indexes.load(path), json.loads(notes.read_text()) | {"setting": TOLD}
     about["mb"] = path.stat().st_size / 2**20
     about["index_mb"] = about["mb"] - data["X"].nbytes / 2**20
-    yield about | asked(lambda q: index.kneighbors(q, K)[1], data)
+    yield about | searched(index, data)
 
     def after(query):
         keys = index.kneighbors(query, 1000)[1][0]
@@ -140,25 +148,24 @@ def hnsw(data, work):
 
 def pgvector(data, work):
     index = indexes.PgVector(str(work / "pg"), "euclidean", table=f"sift_{len(data['X'])}", **HNSW)
-    about = loaded(index, data) | {"setting": TOLD} | sizes(index)
-    yield from engine_rows(index, data, "before", about)
+    about = loaded(index, data, work) | {"setting": TOLD} | sizes(index)
+    yield about | searched(index, data)
+    yield about | inside(index, data, "before")
     index._few = 0  # as if there were many: the graph is walked
-    yield about | inside(index, data) | {"filter": "during"}
+    yield about | inside(index, data, "during")
 
 
 def ivfflat(data, work):
-    index = indexes.PgVector(str(work / "pg"), "euclidean", table=f"sift_{len(data['X'])}", **HNSW)
-    graph, lists = f"{index.table}_euclidean", round(len(data["X"]) ** 0.5)
-    index.connect()._run("DROP INDEX IF EXISTS {graph}", graph=graph)
-    start, how = worked(server_of(index)), f"({{vector}} vector_l2_ops) WITH (lists = {lists})"
-    index._run(f"CREATE INDEX {{graph}} ON {{table}} USING ivfflat {how}", graph=graph)
-    about = {"setting": f"{lists} lists, 16 probes", "build_s": worked(server_of(index)) - start}
+    index = indexes.PgVector(str(work / "pg"), "euclidean", table=f"lists_{len(data['X'])}", **HNSW)
+    lists = round(len(data["X"]) ** 0.5)
+    how = f"CREATE INDEX {{name}} ON {{table}} USING ivfflat ({{vector}} vector_l2_ops) WITH (lists = {lists})"
+    index._index = lambda columns: index._run(how, name=f"{index.table}_euclidean")
+    about = loaded(index, data, work) | {"setting": f"{lists} lists, 16 probes"} | sizes(index)
     index._run("SET ivfflat.probes = 16")
     index._few = 0
-    about |= sizes(index)
-    yield about | asked(lambda q: index.kneighbors(q, K)[1], data, server=server_of(index))
+    yield about | searched(index, data)
     index._run("SET ivfflat.iterative_scan = relaxed_order")
-    yield about | inside(index, data) | {"filter": "during"}
+    yield about | inside(index, data, "during")
 
 
 def sizes(index):
@@ -170,26 +177,34 @@ def sizes(index):
 
 def lance(data, work):
     index = indexes.Lance(str(work / "lance"), "euclidean", table=f"sift_{len(data['X'])}")
-    about, folder = loaded(index, data), work / "lance" / f"{index.table}.lance"
+    about, folder = loaded(index, data, work), work / "lance" / f"{index.table}.lance"
     for name, place in (("mb", folder), ("index_mb", folder / "_indices")):
         files = (file for file in place.rglob("*") if file.is_file())
         about[name] = sum(file.stat().st_size for file in files) / 2**20
     about["setting"] = f"n_codes 16, nprobe {index.nprobe}, rerank {index.rerank}"
-    yield from engine_rows(index, data, "before", about)
+    yield about | searched(index, data)
+    yield about | inside(index, data, "before")
 
 
 def run(options):
     import faiss
 
     faiss.omp_set_num_threads(1)
+    ROUNDS[0] = options.rounds
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
     if options.csv.exists():
         with open(options.csv, newline="") as file:
             rows = list(csv.DictReader(file))
-    for engine in (exact, hnsw, pgvector, lance, ivfflat):
-        if any((row["n"], row["engine"]) == (str(options.n), engine.__name__) for row in rows):
+    for engine in (exact, hnsw, pgvector, ivfflat, lance):
+        old = [
+            row
+            for row in rows
+            if (str(row["n"]), row["engine"]) == (str(options.n), engine.__name__)
+        ]
+        if old and not options.queries_only:
             continue
+        rows = [row for row in rows if row not in old]
         for row in engine(prepare(options.n, options.work), options.work):
             row = {"n": options.n, "engine": engine.__name__} | row
             rows.append({key: f"{v:.4g}" if isinstance(v, float) else v for key, v in row.items()})
@@ -205,4 +220,6 @@ if __name__ == "__main__":
     parser.add_argument("csv", type=Path, help="where results go, and are read from")
     parser.add_argument("--work", type=Path, required=True, help="for what is made on the way")
     parser.add_argument("--n", type=int, default=1_000_000)
+    parser.add_argument("--queries-only", action="store_true", help="ask again what is built")
+    parser.add_argument("--rounds", type=int, default=1, help="times that each query is asked")
     run(parser.parse_args())

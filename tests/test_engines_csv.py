@@ -51,7 +51,10 @@ def test_the_benchmark_measures_and_keeps_what_it_has(tool, tmp_path, monkeypatc
         "truth": np.zeros((200, 10)),
     }
     data["inside"] = np.zeros((200, 10))
-    options = type("Options", (), {"work": tmp_path, "csv": tmp_path / "some.csv", "n": 3000})
+    options = type(
+        "Options", (), {"work": tmp_path, "csv": tmp_path / "some.csv", "n": 3000, "rounds": 1}
+    )
+    options.queries_only = False
     calls = []
     patches = {"prepare": lambda n, work: calls.append(n) or data}
     patches |= {name: lambda data, work: iter(()) for name in ("pgvector", "ivfflat", "lance")}
@@ -63,3 +66,6 @@ def test_the_benchmark_measures_and_keeps_what_it_has(tool, tmp_path, monkeypatc
     n_calls = len(calls)
     run(options)
     assert options.csv.read_text() == first and len(calls) - n_calls == 3  # exact and hnsw are kept
+    options.queries_only = True
+    run(options)
+    assert len(calls) == n_calls + 8 and options.csv.read_text().count("hnsw") == 2
