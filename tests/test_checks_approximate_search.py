@@ -23,6 +23,17 @@ def solved_nprobe(search, true, target, n_lists):
     return low
 
 
+def solved_filter(search, allowed, k):
+    """By loops, on plain lists."""
+    m = k
+    while True:
+        m = min(m, len(allowed))
+        kept = [int(key) for key in search(m) if key >= 0 and allowed[key]]
+        if len(kept) >= k or m == len(allowed):
+            return np.array(kept[:k], dtype=np.int64)
+        m *= 2
+
+
 def solved_walk(vectors, links, query, entry, ef):
     """Without heaps: expand the nearest that was not expanded, among the ef best met."""
     far = [float(np.sqrt(((one - query) ** 2).sum())) for one in vectors]
@@ -37,16 +48,20 @@ def solved_walk(vectors, links, query, entry, ef):
 
 
 CHECKS = {
-    "recall_of_neighbours": (
-        checks.check_neighbour_recall,
-        solved_recall,
-    ),
+    "filtered_search": (checks.check_filtered_search, solved_filter),
     "choose_nprobe": (
         checks.check_choose_nprobe,
         solved_nprobe,
     ),
     "graph_search": (checks.check_graph_search, solved_walk),
 }
+
+
+def filter_that_wraps(search, allowed, k):
+    m = min(k, len(allowed))
+    while len(kept := search(m)[allowed[search(m)]]) < k and m < len(allowed):
+        m = min(2 * m, len(allowed))
+    return kept[:k]
 
 
 def forgets_what_it_saw(vectors, links, query, entry, ef):
@@ -71,6 +86,41 @@ def by_looking_up(found, true):
         for key in true[i]:
             out[i] += key in found[i]
     return out / true.shape[1]
+
+
+def filter_with_isin(search, allowed, k):
+    good, m = np.flatnonzero(allowed), min(k, len(allowed))
+    keys = search(m)
+    while np.isin(keys, good).sum() < k and m < len(allowed):
+        m = min(2 * m, len(allowed))
+        keys = search(m)
+    return keys[np.isin(keys, good)][:k]
+
+
+def filter_by_powers(search, allowed, k):
+    for power in range(64):
+        m = min(k * 2**power, len(allowed))
+        keys = np.array([key for key in search(m) if key != -1], dtype=int)
+        kept = keys[allowed[keys]]
+        if kept.size >= k or m == len(allowed):
+            return list(kept[:k])
+
+
+def filter_recursively(search, allowed, k, m=None):
+    m = min(m or k, len(allowed))
+    kept = [key for key in search(m).tolist() if key in set(np.flatnonzero(allowed).tolist())]
+    if len(kept) < k and m < len(allowed):
+        return filter_recursively(search, allowed, k, 2 * m)
+    return tuple(kept[:k])
+
+
+def filter_with_a_last_place(search, allowed, k):
+    marked = np.append(allowed, False)  # so that -1 is not allowed
+    m = min(k, len(allowed))
+    while marked[search(m)].sum() < k and m < len(allowed):
+        m = min(2 * m, len(allowed))
+    keys = search(m)
+    return keys[marked[keys]][:k]
 
 
 def one_by_one(search, true, target, n_lists):
@@ -114,11 +164,11 @@ def by_dot_product(vectors, links, query, entry, ef):
 
 
 RIGHT = {
-    "recall_of_neighbours": (
-        by_isin,
-        by_looking_up,
-        lambda f, t: tuple(by_isin(f, t)),
-        lambda f, t: np.float32(by_isin(f, t)),
+    "filtered_search": (
+        filter_with_isin,
+        filter_by_powers,
+        filter_recursively,
+        filter_with_a_last_place,
     ),
     "choose_nprobe": (
         one_by_one,
@@ -135,41 +185,42 @@ RIGHT = {
 }
 
 WRONG = {
-    "recall_of_neighbours": (
-        lambda found, true: np.isin(found, true).mean(axis=1),
-        lambda found, true: np.full(len(true), solved_recall(found, true).mean()),
-        lambda found, true: 1 - solved_recall(found, true),
+    "filtered_search": (
+        lambda search, allowed, k: search(min(k, len(allowed))),
         (
-            "three times",
-            lambda found, true: [
-                np.isin(f, t).sum() / len(t) for f, t in zip(found, true, strict=True)
+            "first k only",
+            lambda search, allowed, k: [
+                i for i in search(min(k, len(allowed))) if i >= 0 and allowed[i]
             ],
         ),
-        lambda found, true: [
-            len(set(f) & set(t)) / max(len(set(f) | set(t)), 1)
-            for f, t in zip(found, true, strict=True)
-        ],
-        lambda found, true: [
-            len(set(f) & set(t)) / len(f) for f, t in zip(found, true, strict=True)
-        ],
-        lambda found, true: [
-            len(set(f) & set(t)) / min(max(len(f), 1), len(t))
-            for f, t in zip(found, true, strict=True)
-        ],
-        lambda found, true: [
-            len(set(f) & set(t)) / max(np.sum(f >= 0), 1) for f, t in zip(found, true, strict=True)
-        ],
-        lambda found, true: [
-            len(set(f) & set(t)) // len(t) for f, t in zip(found, true, strict=True)
-        ],
-        lambda found, true: (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=0),
-        lambda found, true: [float(t[0] in f) for f, t in zip(found, true, strict=True)],
         (
-            "length 0",
-            lambda found, true: [
-                np.isin(t, f).mean() if len(f) else np.nan for f, t in zip(found, true, strict=True)
+            "not needed",
+            lambda search, allowed, k: solved_filter(lambda m: search(len(allowed)), allowed, k),
+        ),
+        ("ask for at least 1 and at most all", lambda search, allowed, k: search(2 * len(allowed))),
+        (
+            "not needed",
+            lambda search, allowed, k: solved_filter(
+                lambda m: search(min(8 * m, len(allowed))), allowed, k
+            ),
+        ),
+        ("last vector", filter_that_wraps),
+        lambda search, allowed, k: solved_filter(search, ~allowed, k),
+        lambda search, allowed, k: solved_filter(search, allowed, k)[: k - 1],
+        lambda search, allowed, k: np.flatnonzero(allowed)[:k],
+        lambda search, allowed, k: np.sort(solved_filter(search, allowed, k)),
+        lambda search, allowed, k: solved_filter(search, allowed, k)[::-1],
+        lambda search, allowed, k: np.resize(solved_filter(search, allowed, k), k),
+        (
+            "-1",
+            lambda search, allowed, k: [
+                *(kept := solved_filter(search, allowed, k)),
+                *[-1] * (k - len(kept)),
             ],
         ),
+        lambda search, allowed, k: len(solved_filter(search, allowed, k)),
+        lambda search, allowed, k: allowed[solved_filter(search, allowed, k)],
+        lambda search, allowed, k: None,
     ),
     "choose_nprobe": (
         lambda search, true, target, n: solved_recall(

@@ -8,7 +8,7 @@ picture under an exercise with the learner's own function. `grade` is what an as
 
 from .active_learning import check_better_choice, check_confident_errors, check_least_margins
 from .adversarial import check_mended_attack, check_pgd_step, check_robust_recall
-from .approximate_search import check_choose_nprobe, check_graph_search, check_neighbour_recall
+from .approximate_search import check_choose_nprobe, check_filtered_search, check_graph_search
 from .attention import check_attention_pooling, check_pointing, check_rare_weights
 from .cnn_features import check_crow, check_seen_pixels, check_stable_gem, check_whitened_cosines
 from .context_and_scenes import (

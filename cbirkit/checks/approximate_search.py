@@ -1,4 +1,4 @@
-"""Checks of notebook 12: recall of neighbours, nprobe for a target, the walk through a graph."""
+"""Checks of notebook 12: nprobe for a target, a search with a filter, the walk through a graph."""
 
 import heapq
 from functools import partial
@@ -8,13 +8,14 @@ import numpy as np
 from .running import run_check
 
 
-def check_neighbour_recall(answer):
-    """Check ``recall_of_neighbours(found, true)``: the share of the true neighbours of each query that were found.
+def check_filtered_search(answer):
+    """Check ``filtered_search(search, allowed, k)``: filter after an approximate search that is asked for more and more.
 
     Parameters
     ----------
     answer : callable
-        Takes `found` (n, m) and `true` (n, k), keys, in any order, -1 in `found` for none; returns floats (n,).
+        Takes ``search(m) -> keys (m,)``, nearest first, -1 for none, which refuses an `m` above the number of vectors and one that is not
+        needed; `allowed` (n,) of bool; and `k`. Asks for `k`, then twice as many each time; returns the at most `k` nearest allowed keys.
 
     Returns
     -------
@@ -22,84 +23,67 @@ def check_neighbour_recall(answer):
 
     Examples
     --------
-    >>> check_neighbour_recall(lambda found, true: (found == true).mean(axis=1)).status
-    'not yet'
+    >>> check_filtered_search(lambda search, allowed, k: search(k)).passed
+    False
     """
-    return run_check(answer, _recall_of_neighbours, _recall_cases(), mistakes=RECALL_MISTAKES)
+    return run_check(answer, _filtered_search, _filter_cases(), mistakes=FILTER_MISTAKES)
 
 
-def _recall_of_neighbours(found, true):
-    return (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=1)
+def _filtered_search(search, allowed, k, *, times=2, keep=None, most=None, enough=None):
+    """The search and, by its settings, what goes wrong with it."""
+    m, rounds = min(k, len(allowed)), 1
+    while True:
+        keys = np.asarray(search(m))
+        keys = (keep or (lambda keys, allowed: keys[(keys >= 0) & allowed[keys]]))(keys, allowed)
+        if len(keys) >= (enough or k) or m == len(allowed) or rounds == most:
+            return keys[:k]
+        m, rounds = min(times * m, len(allowed)), rounds + 1
 
 
-def _recall_cases():
-    random = np.random.RandomState(0)
-    yield from [
-        ("found 4, 7, 9 and true 4, 7, 8", np.array([[4, 7, 9]]), np.array([[4, 7, 8]])),
-        ("all three found, in another order", np.array([[3, 2, 1]]), np.array([[1, 2, 3]])),
-        (
-            "two queries that found each other's neighbours",
-            np.array([[1, 2], [3, 4]]),
-            np.array([[3, 4], [1, 2]]),
-        ),
-        (
-            "one found and nothing else, which is -1",
-            np.array([[5, -1, -1, -1]]),
-            np.array([[5, 6, 7, 8]]),
-        ),
-        (
-            "six found, among them both true ones",
-            np.array([[9, 8, 7, 6, 5, 4]]),
-            np.array([[4, 5]]),
-        ),
-        ("one found for each, two true", np.array([[1], [2]]), np.array([[1, 0], [5, 2]])),
-        (
-            "a true neighbour found three times, which counts once",
-            np.array([[5, 5, 5, 6]]),
-            np.array([[5, 6, 7, 8]]),
-        ),
-        (
-            "an index that found nothing: -1 everywhere",
-            np.full((2, 3), -1),
-            np.array([[1, 2], [0, 3]]),
-        ),
-        ("lists of length 0", np.zeros((2, 0), int), np.array([[1, 2], [0, 3]])),
-    ]
-    for n in (4, 9):
-        true = np.stack([random.permutation(30)[:5] for _ in range(n)])
-        found = np.stack([random.permutation(30)[:8] for _ in range(n)])
-        yield f"{n} random lists of eight, five true ones each", found, true
+def _found_first(order, needed, m):
+    if not 0 < m <= len(order):
+        raise ValueError(
+            f"search({m}), of {len(order)} vectors: ask for at least 1 and at most all"
+        )
+    if m > needed:
+        raise ValueError(f"search({m}) was not needed: half as many hold enough")
+    return order[: int(m)].copy()
 
 
-def _by_place(found, true):
-    width = min(found.shape[1], true.shape[1])
-    return (found[:, :width] == true[:, :width]).sum(axis=1) / true.shape[1]
+def _filter_cases():
+    random = np.random.RandomState(2)
+    for about, n, k, fraction, n_found in (
+        ("40 vectors, one in four allowed", 40, 3, 0.25, 40),
+        ("everything allowed", 12, 4, 1.0, 12),
+        ("nothing allowed", 12, 4, 0.0, 12),
+        ("400 vectors, one in a hundred allowed", 400, 2, 0.01, 400),
+        ("fewer allowed than asked for", 30, 9, 0.1, 30),
+        ("k larger than the database", 5, 8, 0.6, 5),
+        ("k = 1", 50, 1, 0.1, 50),
+        ("an index that finds 20 of 60, and then -1", 60, 6, 0.2, 20),
+        ("an index that finds nothing", 8, 2, 0.5, 0),
+    ):
+        order, allowed = random.permutation(n), np.zeros(n, bool)
+        allowed[random.permutation(n)[: round(fraction * n)]] = True
+        allowed[-1] |= n_found < n  # what -1 points at
+        order = np.where(np.arange(n) < n_found, order, -1)
+        right = np.flatnonzero((order >= 0) & allowed[order])
+        needed = max(k, 2 * right[k - 1] + 1) if len(right) >= k else n
+        yield about, partial(_found_first, order, needed), allowed, k
 
 
-RECALL_MISTAKES = {
-    "You compared place by place; a neighbour counts at whatever place it is found.": _by_place,
-    "np.isin looked through the lists of all queries; each query has its own.": lambda f, t: (
-        np.isin(t, f).mean(axis=1)
-    ),
-    "You divided by how many were found, which is precision; divide by how many are true.": lambda f, t: (
-        (f[:, :, None] == t[:, None]).any(axis=2).mean(axis=1)
-    ),
-    "That is the mean over queries; return one number a query, (n,).": lambda f, t: float(
-        _recall_of_neighbours(f, t).mean()
-    ),
-    "That is 1 as soon as one is found (a hit rate); count the share of them.": lambda f, t: (
-        _recall_of_neighbours(f, t).astype(bool).astype(float)
-    ),
-    "You counted; divide by how many true neighbours there are.": lambda f, t: (
-        (f[:, :, None] == t[:, None]).any(axis=1).sum(axis=1).astype(float)
-    ),
-    "A neighbour that is found three times counts once: ask of each true one whether it was found.": lambda f, t: (
-        (f[:, :, None] == t[:, None]).sum(axis=(1, 2)) / t.shape[1]
-    ),
-    "You cut `found` to the length of `true`; a neighbour counts at whatever place it is found.": lambda f, t: (
-        _recall_of_neighbours(f[:, : t.shape[1]], t)
-    ),
-}
+FILTER_MISTAKES = {
+    "You filtered the first k only: where too few of them are allowed, ask for more.": partial(_filtered_search, most=1),
+    "-1 stands for nothing found; as an index, it points at the last vector.": partial(_filtered_search, keep=lambda keys, allowed: keys[allowed[keys]]),
+    "You kept what is not allowed.": partial(_filtered_search, keep=lambda keys, allowed: keys[(keys >= 0) & ~allowed[keys]]),
+    "Those are places in the list, not keys.": partial(_filtered_search, keep=lambda keys, allowed: np.flatnonzero((keys >= 0) & allowed[keys])),
+    "You sorted by key: keep the order of the search, nearest first.": lambda *a: np.sort(_filtered_search(*a)),
+    "You returned more than k, or cut nothing off.": lambda search, allowed, k: _filtered_search(search, allowed, 2 * k),
+    "You stopped when one was left; go on until k are.": partial(_filtered_search, enough=1),
+    "You asked twice; go on until k are left or everything was asked for.": partial(_filtered_search, most=2),
+    "You filled up with -1: return only what there is.": lambda search, allowed, k: np.append(kept := _filtered_search(search, allowed, k), [-1] * (k - len(kept))),
+    "That is farthest first; return the nearest first.": lambda *a: _filtered_search(*a)[::-1],
+}  # fmt: skip
 
 
 def check_choose_nprobe(answer):
@@ -121,6 +105,10 @@ def check_choose_nprobe(answer):
     False
     """
     return run_check(answer, _choose_nprobe, _nprobe_cases(), mistakes=NPROBE_MISTAKES)
+
+
+def _recall_of_neighbours(found, true):
+    return (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=1)
 
 
 def _mean_recalls(search, true, n_lists):
