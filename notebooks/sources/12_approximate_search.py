@@ -4,7 +4,7 @@
 # **Question.** A search that compares the query with every image takes time for every image. Graphs, lists, trees and
 # codes look at few of them. What do they miss, what do they cost, and who notices?
 #
-# **Time:** a minute and a half to run, offline, on one core; an hour to work through. **Before this:** notebooks
+# **Time:** about a minute to run, offline, on one core; an hour to work through. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb), [02](02_local_features.ipynb) and [11](11_hashing.ipynb).
 #
 # <!-- links:start -->
@@ -60,19 +60,19 @@ encoder, goal = encoders.Deep("tiny", size=96, device="cpu"), {}
 images, vectors = encoder.fit_transform(database), encoder.transform(queries)
 one_list = indexes.IVF(n_lists=24, nprobe=1, random_state=SEED)
 for name, index in {"exact search": indexes.Exact(), "one list of 24": one_list}.items():
-    distances, keys = index.fit(images).kneighbors(vectors, 8)
+    distances, keys = index.fit(images).kneighbors(vectors, 6)
     goal[name] = Ranking(queries.ids, database.ids, keys, distances)
 
 # %% tags=["gallery"]
 truth = Relevance.from_labels(queries.ids, database.ids, queries.labels, database.labels)
-right = [(queries.labels[:, None] == database.labels[one.indices]).sum(axis=1) for one in goal.values()]
-worst = queries.ids[np.argmax(right[0] - right[1])]  # the query that loses most
-print(f"right among eight: exact search {right[0].mean():.2f}, one list {right[1].mean():.2f}")
-fig, axes = plt.subplots(2, 1, figsize=(9.4, 4.2), layout="constrained")
+hits = [(queries.labels[:, None] == database.labels[r.indices]).sum(axis=1) for r in goal.values()]
+worst = queries.ids[np.argmax(hits[0] - hits[1])]  # the query that loses most
+print(f"right among six: exact search {hits[0].mean():.2f}, one list {hits[1].mean():.2f}")
+fig, axes = plt.subplots(2, 1, figsize=(8.4, 4.6), layout="constrained")
 for ax, (name, ranking) in zip(axes, goal.items(), strict=True):
-    plots.ranked_list(ranking, database, queries=queries, relevance=truth, rows=[worst], ax=ax)
+    plots.ranked_list(ranking, database, queries=queries, relevance=truth, rows=[worst], k=6, ax=ax)
     ax.set_title(name, fontsize=10, loc="left")
-plots.show(fig, dpi=80)
+plots.show(fig, dpi=100)
 
 # %% [markdown]
 # Nothing in the lower row says what is missing: **an approximate index fails silently.**
@@ -101,7 +101,8 @@ plots.show(fig, dpi=80)
 # choose settings (*validation*), ten report (*test*).
 
 # %%
-describer = encoders.SIFT(max_keypoints=None, root=False, max_side=2000, contrast_threshold=0, n_jobs=1)
+every_point = {"max_keypoints": None, "max_side": 2000, "contrast_threshold": 0}
+describer = encoders.SIFT(root=False, n_jobs=1, **every_point)
 names = rng.permutation(datasets.photo_credits().index)
 left, right, photo_of = [], {}, []
 for name in names:
@@ -135,7 +136,7 @@ def recall_by_distance(X, queries, keys, kth):
 # %% tags=["extra", "claim"]
 thrice = np.concatenate([S, S, S])
 distances, forward = indexes.Exact("euclidean").fit(thrice).kneighbors(Q["test"], K)
-backward = indexes.Exact("euclidean").fit(thrice[::-1]).kneighbors(Q["test"], K, return_distance=False)
+_, backward = indexes.Exact("euclidean").fit(thrice[::-1]).kneighbors(Q["test"], K)
 backward = len(thrice) - 1 - backward  # the same numbering of rows
 by_key = (backward[:, :, None] == forward[:, None]).any(axis=1).mean()
 by_distance = recall_by_distance(thrice, Q["test"], backward, distances[:, -1]).mean()
@@ -186,7 +187,8 @@ assert recall_by_distance(S, Q["test"], theirs, kth["test"]).min() == 1  # all 1
 # %%
 plane = np.random.default_rng(7).uniform(-2, 2, size=(150, 2))
 plane_centres, plane_cells = build_cells(plane, 12)
-query = plane_centres[np.argsort(np.linalg.norm(plane_centres, axis=1))[:3]].mean(axis=0)  # a corner
+near = np.argsort(np.linalg.norm(plane_centres, axis=1))[:3]
+query = plane_centres[near].mean(axis=0)  # where three cells meet
 true = np.argsort(np.linalg.norm(plane - query, axis=1))[:K]
 
 
@@ -207,16 +209,16 @@ def draw_cells(nprobe, ax):
 
 
 # %%
-slider, picture = ipywidgets.IntSlider(value=2, min=1, max=12, description="nprobe"), ipywidgets.Image()
+folder = tempfile.TemporaryDirectory()
+slider = ipywidgets.IntSlider(value=2, min=1, max=12, description="nprobe")
+picture = ipywidgets.Image()
 
 
 def redraw(change=None):
     draw_cells(slider.value, plt.figure(figsize=(4.6, 4.6)).gca())
-    with tempfile.TemporaryFile() as file:
-        plt.savefig(file, dpi=76)
-        file.seek(0)
-        picture.value = file.read()
+    plt.savefig(f"{folder.name}/cells.png", dpi=76)
     plt.close()
+    picture.set_value_from_file(f"{folder.name}/cells.png")
 
 
 slider.observe(redraw, names="value")
@@ -228,7 +230,8 @@ fig, axes = plt.subplots(1, 3, figsize=(11.4, 4), layout="constrained", sharey=T
 for ax, nprobe in zip(axes, (1, 2, 3), strict=True):
     draw_cells(nprobe, ax)
 axes[0].legend(loc="upper left", fontsize=9)
-plots.show(plots.describe(fig, "Points in cells; with 1, 2 and 3 cells read, more of the ten neighbours are found."), dpi=68)
+alt = "Points in cells; with 1, 2 and 3 cells read, more of the ten neighbours are found."
+plots.show(plots.describe(fig, alt), dpi=68)
 
 # %% [markdown]
 # ## Measure it
@@ -236,13 +239,13 @@ plots.show(plots.describe(fig, "Points in cells; with 1, 2 and 3 cells read, mor
 # Turn the knob of each index. Times are processor time of one thread, and depend on how you ask: a web page sends **one
 # query at a time**; deduplication is one large **batch**. Exact search runs in two ways, too. `Exact` multiplies matrices
 # (BLAS), so that a vector which was read once serves the whole batch; a single list compares pair by pair, as faiss does by
-# default.
+# default. The table holds the first setting that reaches 0.95 on the validation photographs; intervals draw photographs.
 
 # %%
 KNOBS = {
     "Exact": (indexes.Exact("euclidean"), "metric", ["euclidean"]),
     "pair by pair": (indexes.IVF("euclidean", n_lists=1), "nprobe", [1]),
-    "Annoy": (indexes.Annoy("euclidean", random_state=SEED), "search_k", [500, 2000, 5000, 20_000]),
+    "Annoy": (indexes.Annoy("euclidean", random_state=SEED), "search_k", [500, 2000, 5000, 10_000]),
     "HNSW": (indexes.HNSW("euclidean"), "ef_search", [10, 20, 40, 80, 160]),
     "IVF": (indexes.IVF("euclidean", random_state=SEED), "nprobe", [1, 2, 4, 8, 16, 32, 64]),
     "IVF-PQ": (indexes.IVFPQ("euclidean", random_state=SEED), "nprobe", [1, 2, 4, 8, 16, 32, 64]),
@@ -268,10 +271,12 @@ def recalls(index, part):
 
 def measured(index, test=Q["test"], some=Q["test"][::4, None]):
     """Recall on validation and test queries, and queries a second in both ways of asking."""
-    row = {"validation": recalls(index, "validation").mean(), "each": recalls(index, "test")}
+    row, each = {"validation": recalls(index, "validation").mean()}, recalls(index, "test")
     single = seconds(lambda: [index.kneighbors(q, K) for q in some]) / len(some)
     batch = seconds(lambda: index.kneighbors(test, K)) / len(test)
-    return row | {"recall@10": row["each"].mean(), "one at a time": 1 / single, "in a batch": 1 / batch}
+    row |= {"one at a time": 1 / single, "in a batch": 1 / batch}
+    return row | {"each": each, "recall@10": each.mean()}
+
 
 # %%
 built, build_seconds, rows = {}, {}, []
@@ -292,7 +297,7 @@ def by_photograph(each):
 
 
 # %%
-folder, n_bytes = tempfile.TemporaryDirectory(), {}
+n_bytes = {}
 for name, index in built.items():
     index.save(f"{folder.name}/{name}")
     n_bytes[name] = os.path.getsize(f"{folder.name}/{name}")
@@ -300,7 +305,8 @@ enough = (curves["validation"] >= 0.95) | (curves["index"] == "codes only")
 chosen = curves[enough].groupby("index", sort=False).first()  # the first setting that is enough
 chosen["low"], chosen["high"] = zip(*chosen["each"].map(by_photograph), strict=True)
 chosen["bytes a vector"], chosen["build, s"] = pd.Series(n_bytes) / len(S), pd.Series(build_seconds)
-chosen.drop(columns=["validation", "each"]).round(3)
+whole = {"one at a time": int, "in a batch": int, "bytes a vector": int}
+chosen.drop(columns=["validation", "each"]).round(3).astype(whole)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", sharex=True, sharey=True)
@@ -311,24 +317,22 @@ for ax, how in zip(axes, ("one at a time", "in a batch"), strict=True):
     ax.set(yscale="log", xlabel="recall@10, by distance", title=how)
 axes[0].set_ylabel("queries a second (one thread)")
 axes[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-plots.show(plots.describe(fig, "Queries a second against recall of seven indexes, one query at a time and in a batch."))
+alt = "Queries a second against recall of seven indexes, one query at a time and in a batch."
+plots.show(plots.describe(fig, alt))
 
 # %% tags=["claim"]
 best, families = curves.groupby("index")["recall@10"].max(), ["HNSW", "IVF", "IVF-PQ"]
 rise = curves.groupby("index")["recall@10"].agg(lambda r: r.diff().min())
 assert best[families].min() > 0.95 and best["Exact"] == best["pair by pair"] == 1
 assert rise.min() > -0.01  # more of the knob never finds less
-assert chosen.loc[families, "recall@10"].min() > 0.95 - 0.06  # the choice holds on other photographs
+assert chosen.loc[families, "recall@10"].min() > 0.95 - 0.06  # the choice holds on the others
 assert best["codes only"] < best["IVF-PQ"] - 0.1  # codes need re-ranking
 assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes["HNSW"]
-rival = chosen.loc[["Exact", "pair by pair"], ["one at a time", "in a batch"]].max()  # the faster one
-times = (chosen[["one at a time", "in a batch"]] / rival).round(1)
-times.drop(["Exact", "pair by pair"]).rename(columns="times as fast, {}".format)
 
 # %% [markdown]
-# The last hundredths of recall cost the most. Every index is a *curve*, so two points of two curves compare nothing. In the
-# table, the faster of both exact ways is 1: how you ask decides how much an index gains. Codes alone do not reach a high
-# recall; re-ranking does.
+# The last hundredths of recall cost the most. Every index is a *curve*, so two points of two curves compare nothing. Compare
+# an index with the *faster* exact way, for the way you ask: a batch gains less than single queries. Codes alone do not reach a
+# high recall; re-ranking does.
 
 # %% [markdown] tags=["extra"]
 # ### Which queries fail? (extra)
@@ -338,9 +342,10 @@ times.drop(["Exact", "pair by pair"]).rename(columns="times as fast, {}".format)
 
 # %% tags=["extra", "claim"]
 to_centres = np.sort(np.linalg.norm(Q["test"][:, None] - centres, axis=2), axis=1)  # (400, 128)
-margin = pd.qcut(to_centres[:, 1] / to_centres[:, 0], 3, labels=["at a border", "between", "inside"])
-by_margin = pd.Series(recalls(lists.set_params(nprobe=1), "test")).groupby(margin, observed=True)
-recall = by_margin.mean()
+thirds = ["at a border", "between", "inside"]
+margin = pd.qcut(to_centres[:, 1] / to_centres[:, 0], 3, labels=thirds)
+recall = pd.Series(recalls(lists.set_params(nprobe=1), "test"))
+recall = recall.groupby(margin, observed=True).mean()
 assert recall["inside"] > recall["at a border"] + 0.2
 recall.round(3)
 
@@ -405,8 +410,8 @@ for name, (setting, choices) in BEFORE.items():
 at_knob = pd.DataFrame(before).pivot(index="index", columns="knob", values="recall")
 few, many = at_knob.loc["HNSW, m 6"], at_knob.loc["HNSW, m 16"]
 assert (many - few).dropna().min() > 0.005  # more links
-assert (at_knob.loc["IVF-PQ, n_codes 16"] - at_knob.loc["IVF-PQ, n_codes 4"])[64] > 0.03  # longer codes
-assert at_knob.loc["IVF, n_lists 512", 1] < at_knob.loc["IVF, n_lists 32", 1] - 0.04  # smaller lists
+assert at_knob.loc["IVF-PQ, n_codes 16", 64] > at_knob.loc["IVF-PQ, n_codes 4", 64] + 0.03
+assert at_knob.loc["IVF, n_lists 512", 1] < at_knob.loc["IVF, n_lists 32", 1] - 0.04  # short lists
 at_knob.round(3)
 
 # %% [markdown] tags=["extra"]
@@ -418,51 +423,53 @@ at_knob.round(3)
 
 # %% tags=["extra", "claim"]
 changes, half = {}, len(S) // 2
-gone = np.unique(exact.kneighbors(Q["test"], 1, return_distance=False))  # the nearest of every query
+gone = np.unique(exact.kneighbors(Q["test"], 1)[1])  # the nearest of every query
 left_over = indexes.Exact("euclidean").fit(S).remove(gone)
 far = left_over.kneighbors(Q["test"], K)[0][:, -1]
 for name in ("HNSW", "IVF"):
     growing = base.clone(built[name]).fit(S[:half])
-    keys = growing.add(S[half:])
-    keys = growing.remove(gone).kneighbors(Q["test"], K, return_distance=False)
-    once, later = recalls(built[name], "test").mean(), recall_by_distance(S, Q["test"], keys, far).mean()
+    growing.add(S[half:])
+    keys = growing.remove(gone).kneighbors(Q["test"], K)[1]
+    once = recalls(built[name], "test").mean()
+    later = recall_by_distance(S, Q["test"], keys, far).mean()
     changes[name] = [once, later]
     assert not np.isin(keys, gone).any() and abs(once - later) < 0.03
 pd.DataFrame(changes, index=["built at once", "half added, some removed"]).round(3)
 
-# %% [markdown]
-# ## From ten thousand to a million
+# %% [markdown] tags=["extra"]
+# ### From ten thousand to a million (extra)
 #
 # In our longer run (`benchmarks/approximate_search.py`, one thread), up to a million *drawn* vectors: clusters that overlap.
 # First settings that were right for ten thousand and stay as they are, then the first settings that reach 0.95.
 
-# %% tags=["record"]
+# %% tags=["extra", "record"]
 growth = pd.read_csv(datasets.shipped_file("approximate_search.csv"))
 FIXED = {"Annoy": "search_k 10000", "HNSW": "ef_search 64", "IVF": "nprobe 16"}
-fixed = growth[growth["setting"] == growth["index"].map(FIXED)].pivot(index="index", columns="n", values="recall")
+fixed = growth[growth["setting"] == growth["index"].map(FIXED)]
+fixed = fixed.pivot(index="index", columns="n", values="recall")
 million = growth[(growth["n"] == 1_000_000) & (growth["target"] == 1)].set_index("index")
 single, batch, building = million["single_qps"], million["batch_qps"], million["build_cpu_s"]
 assert fixed.loc["Annoy"].diff().max() < -0.04 and fixed.loc["HNSW"].diff().iloc[-1] < -0.05
 assert fixed.loc["IVF"].iloc[-1] > 0.9 and building["HNSW"] > 5 * building["IVF"]
-assert single[["IVF", "IVFPQ", "HNSW"]].min() > 10 * single["Exact"] and batch["IVFPQ"] > 5 * batch["Exact"]
-assert batch[["IVF", "HNSW"]].min() > 3 * batch["Exact"] > 3 * batch["Annoy"]
+assert single[["IVF", "IVFPQ", "HNSW"]].min() > 10 * single["Exact"]
+assert batch[["IVF", "IVFPQ", "HNSW"]].min() > 3 * batch["Exact"] > 3 * batch["Annoy"]
 shown = {"single_qps": "one at a time", "batch_qps": "in a batch", "build_cpu_s": "build, s"}
-million[list(shown)].rename(columns=shown).join(fixed.add_prefix("recall, fixed, n = ")).round(2)
-
-# %% [markdown]
-# **Choose again when the collection has grown**: trees and graph, at fixed settings, lose recall. At a million, the detour
-# pays: single queries are answered at least ten times as fast as by exact search. Batches gain less, and exact search even
-# beats the trees there. The graph takes longest to build.
+fixed = fixed.add_prefix("recall, fixed, n = ")
+million[list(shown)].drop("SignBits").rename(columns=shown).join(fixed).round(2)
 
 # %% [markdown] tags=["extra"]
+# **Choose again when the collection has grown**: at fixed settings, trees and graph lose recall. At a million, lists, codes
+# and graph answer single queries at least ten times as fast as exact search. Batches gain less; there, exact search even
+# beats the trees. The graph takes longest to build.
+#
 # ### Do drawn vectors flatter? (extra)
 #
 # An index that reads one list of clusters that were drawn as such:
 
 # %% tags=["extra", "claim"]
 one_list = curves.query("index == 'IVF' and value == 1")["recall@10"].item()
-of_drawn = growth.query("index == 'IVF' and setting == 'nprobe 1' and n <= 100_000")["recall"]
-print(f"one list finds {one_list:.2f} of the neighbours of SIFT descriptors, {of_drawn.min():.2f} of drawn vectors")
+of_drawn = growth.query("index == 'IVF' and setting == 'nprobe 1' and n < 1_000_000")["recall"]
+print(f"recall of one list: {one_list:.2f} for SIFT, {of_drawn.min():.2f} for drawn vectors")
 assert one_list < of_drawn.min() - 0.05
 
 # %% [markdown]
@@ -476,7 +483,7 @@ SETS = ("clothing", "flowers", "pacs", "satellite", "omniglot")
 real = {name: datasets.load_real(name) for name in SETS}
 R = np.concatenate([features.embeddings("tiny") for features in real.values()])
 R /= np.linalg.norm(R, axis=1, keepdims=True)  # (3416, 256)
-labels = np.concatenate([[f"{name}: {one}" for one in features.labels] for name, features in real.items()])
+labels = np.array([f"{name}: {one}" for name, some in real.items() for one in some.labels])
 ids, picked = np.arange(len(R)).astype(str), np.zeros(len(R), bool)
 picked[np.random.default_rng(SEED).permutation(len(R))[:600]] = True  # the queries
 relevance = Relevance.from_labels(ids[picked], ids[~picked], labels[picked], labels[~picked])
@@ -495,8 +502,9 @@ def keep_run(name, distances, keys):
 
 keep_run("exact", true_distances, true_keys)
 for kept in (0.9, 0.7, 0.5):
-    order = np.argsort(drawn.random(true_keys.shape) > kept, axis=1, kind="stable")  # dropped ones last
-    some = [np.take_along_axis(array, order, axis=1) for array in (true_distances, true_keys)]
+    dropped = drawn.random(true_keys.shape) > kept
+    order = np.argsort(dropped, axis=1, kind="stable")  # dropped ones last
+    some = [np.take_along_axis(one, order, axis=1) for one in (true_distances, true_keys)]
     keep_run(f"random drops: {1 - kept:.0%}", *some)
 
 # %%
@@ -512,12 +520,14 @@ for name, (index, knob, values) in tried.items():
         keep_run(f"{name}: {knob} {value}", *index.kneighbors(R[picked], 100))
 
 # %%
-judge = lambda run: evaluate(run, relevance, metrics=["map@100"], n_bootstrap=0).per_query["map@100"]
-precision = pd.DataFrame({name: judge(run) for name, run in runs.items()}).dropna()  # a row per query
+how = {"metrics": ["map@100", "p@10"], "n_bootstrap": 0}
+scores = {name: evaluate(run, relevance, **how).per_query for name, run in runs.items()}
+precision = pd.DataFrame({name: one["map@100"] for name, one in scores.items()}).dropna()
 lost = precision.rsub(precision["exact"], axis=0)
 classes = pd.factorize(pd.Series(labels, index=ids)[lost.index])[0]
 low, high = interval(bootstrap_means(lost.to_numpy(), classes, 2000, 0))
-lost = pd.DataFrame({"recall@10": pd.Series(found), "mAP lost": lost.mean()}).assign(low=low, high=high)
+lost = pd.DataFrame({"recall@10": pd.Series(found), "mAP lost": lost.mean()})
+lost["low"], lost["high"] = low, high
 family = lost.index.str.split(":").str[0]
 lost.round(3)
 
@@ -530,24 +540,24 @@ for name, some in lost.groupby(family, sort=False):
 ax.axhline(0, color="0.6", lw=1, ls=":")
 ax.set(xlabel="recall@10 of neighbours", ylabel="mAP lost")
 ax.legend(frameon=False, fontsize=9)
-plots.show(plots.describe(ax, "mAP lost against recall: none for codes, little for lists, much for random drops."))
+alt = "mAP lost against recall: none for codes, little for lists, much for random drops."
+plots.show(plots.describe(ax, alt))
 
 # %% tags=["claim"]
 part = {name: some for name, some in lost.groupby(family)}
-assert part["random drops"]["low"].min() > 0.01 and part["random drops"]["mAP lost"].max() > 0.08
+assert part["random drops"]["low"].min() > 0.01
+assert part["random drops"]["mAP lost"].max() > 0.08
 assert part["codes only"]["recall@10"].max() < 0.8 and part["codes only"]["high"].max() < 0.03
 assert part["IVF"]["mAP lost"].max() < 0.04 and part["HNSW, few links"]["low"].min() > 0.01
 assert "Annoy" not in built or part["Annoy, few trees"]["low"].max() > 0.01
 assert lost[lost["recall@10"] > 0.95]["mAP lost"].max() < 0.01
-both = [evaluate(runs[n], relevance, metrics=["p@10"], n_bootstrap=0) for n in ("exact", "random drops: 50%")]
-first_ten = [one.summary["mean"].item() for one in both]
-assert first_ten[1] > (found["random drops: 50%"] + 0.2) * first_ten[0]  # the first ten lose less
+ten = {name: one["p@10"].mean() for name, one in scores.items()}  # the first ten lose less
+assert ten["random drops: 50%"] > (found["random drops: 50%"] + 0.2) * ten["exact"]
 
 # %% [markdown]
-# There are two kinds of misses. **Random drops** cost mAP, and so do few trees and a graph with few links: parts of a class
-# cannot be reached. **Codes** confuse items at nearly the same distance. They miss a third of the neighbours and lose
-# nothing that we can measure. **Lists** lose little: what lies in one cell is often of one class. Above a recall of 0.95,
-# hardly anything was lost; below, measure the answers.
+# There are two kinds of misses. **Random drops** cost mAP, and so do few trees and a graph with few links. **Codes** miss a
+# third of the neighbours and lose nothing that we can measure: perhaps they confuse only items at nearly the same distance.
+# **Lists** lose little, and hardly anything above a recall of 0.95. Below, measure the answers.
 
 # %% [markdown] tags=["extra"]
 # ### When the collection drifts (extra)
@@ -561,9 +571,10 @@ for name, part in {"all": np.ones(len(X), bool), "satellite images": satellite}.
     index = indexes.IVF(n_lists=32, nprobe=4, random_state=SEED).fit(X[part])
     index.add(X[~part])
     order = np.concatenate([np.flatnonzero(part), np.flatnonzero(~part)])  # key -> row
-    keys = order[index.kneighbors(R[picked], K, return_distance=False)]
-    sizes = np.bincount((X @ index.centres_.T - (index.centres_**2).sum(axis=1) / 2).argmax(axis=1), minlength=32) / len(X)
-    near = np.argsort((index.centres_**2).sum(axis=1) / 2 - R[picked] @ index.centres_.T, axis=1)[:, :4]
+    keys = order[index.kneighbors(R[picked], K)[1]]
+    half = (index.centres_**2).sum(axis=1) / 2
+    sizes = np.bincount((X @ index.centres_.T - half).argmax(axis=1), minlength=32) / len(X)
+    near = np.argsort(half - R[picked] @ index.centres_.T, axis=1)[:, :4]
     recall = (keys[:, :, None] == true_keys[:, None, :K]).any(axis=1).mean()
     drift[name] = {"recall@10": recall, "fraction read": sizes[near].sum(axis=1).mean()}
 old, new = drift["satellite images"], drift["all"]
@@ -606,14 +617,15 @@ answers = [reader.stdout.readline().split() for reader in readers]
 for reader in readers:
     reader.communicate("\n")
 own = [float(answer[0]) / 1e6 for answer in answers]
-pd.Series(own, index=ways, name=f"MB of its own, for an index of {n_bytes['IVF'] / 1e6:.0f} MB").round(1).to_frame()
+of_all = f"MB of its own, for an index of {n_bytes['IVF'] / 1e6:.0f} MB"
+pd.Series(own, index=ways, name=of_all).round(1).to_frame()
 
 # %% tags=["extra", "claim"]
-here = indexes.load(where).kneighbors(Q["test"][:20], K, return_distance=False)
+here = indexes.load(where).kneighbors(Q["test"][:20], K)[1]
 for answer in answers:
     assert [int(key) for key in answer[1:]] == here.ravel().tolist()
 later = indexes.load(where, mmap=True)
-assert later.add(Q["test"][:5]).tolist() == [*range(len(S), len(S) + 5)]  # copied first: the file stays
+assert later.add(Q["test"][:5]).tolist() == [*range(len(S), len(S) + 5)]  # copied: the file stays
 assert indexes.load(where).n_indexed_ == len(S)
 
 # %% [markdown] tags=["extra"]
@@ -631,9 +643,11 @@ assert indexes.load(where).n_indexed_ == len(S)
 
 # %% tags=["extra", "record"]
 d, key = 4 * 128, 8  # bytes of a vector, and of its key
-counted = {"Exact": d + key, "IVF": d + 2 * key, "IVFPQ": d + 2 * key + 16, "SignBits": d + 16}
+counted = {"Exact": d + key, "IVF": d + 2 * key, "IVFPQ": d + 2 * key + 16}
+counted["SignBits"] = d + 16  # signs, as in notebook 11
 counted["HNSW"] = d + key + 4 * (2 * 16) + 4 + 8 + 4  # 32 links below; level; where they begin
-bill = pd.DataFrame({"bytes, counted": counted, "bytes, measured": million["bytes"] / 1e6}).drop("Annoy")
+bill = pd.DataFrame({"bytes, counted": counted, "bytes, measured": million["bytes"] / 1e6})
+bill = bill.drop("Annoy")
 bill["GB for a billion"] = bill["bytes, counted"]
 bill["GB, vectors on disk"] = bill["bytes, counted"].loc[["IVFPQ", "SignBits"]] - d
 bill["days of one core to build"] = building * 1000 / 86_400
@@ -650,84 +664,52 @@ bill.round(1).astype(object).fillna("")
 # %%
 STEPS = [
     ("More than about\n100,000 vectors?", "no", "Exact: always right, nothing to set"),
-    ("Do the vectors fit into memory?\n(4 bytes × n × d, and the index)", "no", "IVF-PQ (or fast-scan PQ): codes in memory,\nvectors on disk for re-ranking; or DiskANN"),
-    ("Do items come and go all day,\nor must it be built in minutes?", "yes", "IVF: lists change at once\nand are built quickly"),
+    ("Do the vectors fit into memory?\n(4 bytes × n × d, and the index)", "no", "IVF-PQ, DiskANN"),
+    ("Do items come and go all day,\nor must it be built in minutes?", "yes", "IVF"),
 ]
-plots.show(plots.decision_chain(STEPS, "HNSW (or Voyager):\nfast to ask, slow to build"))
+plots.show(plots.decision_chain(STEPS, "HNSW, or Voyager"), dpi=80)
 
 # %% [markdown]
 # ## Beyond one machine
 #
-# ENGINES
+# The indexes above live in one process. That ends when several programs write at once, when each search has a condition, or when
+# the vectors outgrow the machine. Then they move into a table:
+#
+# | | what it is | who may use it |
+# |---|---|---|
+# | `indexes.PgVector` | PostgreSQL with pgvector: HNSW | every machine that reaches the server |
+# | `indexes.Lance` | files, on a disk or in an object store: IVF-PQ | every machine that reaches the files |
+#
+# Both come with `pip install "cbirkit[scale]"` and take conditions:
+#
+# ```python
+# index = indexes.PgVector("postgresql://me@server/photos").fit(S, columns={"photo": photo_of})
+# index.kneighbors(Q["test"], 10, where=[("photo", "in", ["coffee", "rocket"])])
+# ```
+#
+# A condition works **before** the search (compare only rows that fulfil it), **after** it (drop the others, and hope that ten
+# remain) or **during** it (walk on until ten are found). **Predict**: which is cheapest at 1 %?
+
+# %% tags=["record"]
+engines = pd.read_csv(datasets.shipped_file("engines.csv")).fillna({"filter": "none"})
+engines = engines[engines["n"] == 200_000].set_index(["engine", "filter"])
+ms, reached = engines["cpu_ms"], engines["recall"]
+assert ms["pgvector", "none"] > 4 * ms["hnsw", "none"]
+assert ms["exact", "before"] < ms["hnsw", "after"] / 2  # in this process
+assert ms["pgvector", "before"] < ms["pgvector", "during"] / 2  # in the server
+assert reached["exact", "before"] == reached["pgvector", "before"] == 1
+assert reached["hnsw", "after"] < reached["hnsw", "none"] - 0.05
+shown = engines[["load_s", "build_s", "mb", "recall", "cpu_ms", "p50_ms", "p95_ms"]]
+shown.round(2).astype(object).fillna("–")
 
 # %% [markdown]
-# ## Exercise 1 ★★ a search with a filter
-#
-# "Like this, but in stock." Filter **before**: compare the query with every vector that is allowed. Or **after**: search, and
-# drop what is not allowed. Write the second. `search(m)` gives the keys of the `m` nearest, nearest first, −1 where nothing
-# was found; `m` is at most the number of vectors. Ask for `k`; while fewer than `k` are allowed, ask for twice as many, at
-# last for all. Return the at most `k` nearest allowed keys.
-#
-# **Predict**: how many must you ask for if 1 % are allowed? At which fraction do both ways cost the same?
-#
-# <details><summary>Hint 1: the idea</summary>
-#
-# In every round begin anew: search, drop the −1, drop what is not allowed, count.
-#
-# </details>
-# <details><summary>Hint 2: the call</summary>
-#
-# `allowed[keys]` is a bool per key. With −1 it asks about the last vector.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def filtered_search(search, allowed, k):
-    """Function search(m) -> keys (m,), allowed (n,) of bool, k -> keys (<= k,), nearest first."""
-    raise NotImplementedError
-
-
-checks.check_filtered_search(filtered_search)
-
-# %% [markdown]
-# **Solution (click to open)**
-
-
-# %% tags=["solution"]
-def solution_filtered_search(search, allowed, k):
-    m = min(k, len(allowed))
-    while True:
-        near = search(m)
-        near = near[near >= 0]
-        near = near[allowed[near]]
-        if len(near) >= k or m == len(allowed):
-            return near[:k]
-        m = min(2 * m, len(allowed))
-
-
-checks.check_filtered_search(solution_filtered_search)
-
-# %% [markdown]
-# With your function, on the graph of SIFT descriptors, and filters drawn at random:
-
-# %%
-costs, graph = [], built["HNSW"].set_params(ef_search=40)
-for fraction in (1, 0.3, 0.1, 0.03, 0.01):
-    allowed = np.random.default_rng(SEED).random(len(S)) < fraction
-    for q in Q["test"][::20, None]:
-        sizes = []
-        search = lambda m: sizes.append(m) or graph.kneighbors(q, m, return_distance=False)[0]
-        checks.first_written("filtered_search", search, allowed, K)
-        costs.append({"allowed": fraction, "after": max(sizes, default=np.nan), "before": allowed.sum()})
-ten = allowed[graph.kneighbors(Q["test"], K, return_distance=False)].sum(axis=1).mean()
-ax = pd.DataFrame(costs).groupby("allowed").mean().plot(loglog=True, style=["o-", "s--"], figsize=(6, 3))
-ax.axvline((K / len(S)) ** 0.5, color="0.6", ls=":")  # expected: K / fraction = n * fraction
-ax.set(xlabel="fraction allowed", ylabel="vectors per query", title=f"asked for ten only, {ten:.1f} are left at 1 %")
-plots.show(plots.describe(ax, "Vectors looked at with a filter before and after the search: they cross near two per cent."))
+# In our longer run (`benchmarks/engines.py`): 200,000 SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor time per
+# query, of both sides; p50 and p95 are by the clock of a busy machine. The same graph costs several times as much in a server.
+# In return, a table has other writers and transactions. At 1 %, **before** wins, in
+# your process and in PostgreSQL: it is exact and compares only that hundredth. **After** asked for 1,000, and its recall fell.
 
 # %% [markdown] tags=["extra"]
-# ## Exercise 2 ★ the fewest lists for a target (extra)
+# ## Exercise 1 ★ the fewest lists for a target (extra)
 #
 # `search(nprobe)` returns the keys found, (n, k), and `true` (n, k) are the true ones. Return the smallest nprobe from 1 to
 # `n_lists` at which the mean fraction of true keys found, at any place of the query's own row, is at least `target`; if none
@@ -775,11 +757,82 @@ checks.check_choose_nprobe(solution_choose_nprobe)
 # %% tags=["extra"]
 true_keys_of = {part: exact.kneighbors(some, K, return_distance=False) for part, some in Q.items()}
 for target in (0.8, 0.9, 0.95):
-    search = lambda p: lists.set_params(nprobe=p).kneighbors(Q["validation"], K, return_distance=False)
+    search = lambda p: lists.set_params(nprobe=p).kneighbors(Q["validation"], K)[1]
     p = checks.first_written("choose_nprobe", search, true_keys_of["validation"], target, 128)
     if p is not None:
         reached = recalls(lists.set_params(nprobe=int(p)), "test").mean()
         print(f"target {target}: {p} of 128 lists; on the test photographs {reached:.3f}")
+
+# %% [markdown]
+# ## Exercise 2 ★★ a search with a filter
+#
+# "Like this, but in stock": write the filter **after** the search. `search(m)` gives the keys of the `m` nearest, nearest first, −1 where nothing
+# was found; `m` is at most the number of vectors. Ask for `k`; while fewer than `k` are allowed, ask for twice as many, at
+# last for all. Return the at most `k` nearest allowed keys.
+#
+# **Predict**: how many must you ask for if 1 % are allowed? At which fraction do both ways cost the same?
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# In every round begin anew: search, drop the −1, drop what is not allowed, count.
+#
+# </details>
+# <details><summary>Hint 2: the call</summary>
+#
+# `allowed[keys]` is a bool per key. With −1 it asks about the last vector.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def filtered_search(search, allowed, k):
+    """Function search(m) -> keys (m,), allowed (n,) of bool, k -> keys (<= k,), nearest first."""
+    raise NotImplementedError
+
+
+checks.check_filtered_search(filtered_search)
+
+# %% [markdown]
+# **Solution (click to open)**
+
+
+# %% tags=["solution"]
+def solution_filtered_search(search, allowed, k):
+    m = min(k, len(allowed))
+    while True:
+        near = search(m)
+        near = near[near >= 0]
+        near = near[allowed[near]]
+        if len(near) >= k or m == len(allowed):
+            return near[:k]
+        m = min(2 * m, len(allowed))
+
+
+checks.check_filtered_search(solution_filtered_search)
+
+# %% [markdown]
+# With your function, on the graph of SIFT descriptors, for filters drawn at random. "After" counts what the index was asked for
+# (it looks at more to find that). The dotted line is where both are expected to be equal: $k / f = n f$ for a fraction $f$.
+
+# %%
+costs, graph = [], built["HNSW"].set_params(ef_search=40)
+for fraction in (1, 0.3, 0.1, 0.03, 0.01):
+    allowed = np.random.default_rng(SEED).random(len(S)) < fraction
+    for q in Q["test"][::20, None]:
+        sizes = []
+        search = lambda m: sizes.append(m) or graph.kneighbors(q, m)[1][0]
+        checks.first_written("filtered_search", search, allowed, K)
+        row = {"fraction": fraction, "after: asked for": max(sizes, default=np.nan)}
+        costs.append(row | {"before: compared": allowed.sum()})
+ten = allowed[graph.kneighbors(Q["test"], K)[1]].sum(axis=1).mean()
+
+# %%
+costs = pd.DataFrame(costs).groupby("fraction").mean()
+ax = costs.plot(loglog=True, style=["o-", "s--"], figsize=(6, 3.2))
+ax.axvline((K / len(S)) ** 0.5, color="0.6", ls=":")
+ax.set(xlabel="fraction allowed", ylabel="vectors per query")
+ax.set_title(f"asked for ten only, {ten:.1f} are left at 1 %", fontsize=10)
+plots.show(plots.describe(ax, "Vectors per query, filtered before and after: they cross near 2 %."))
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 3 ★★★ walk the graph (extra)
@@ -816,7 +869,7 @@ checks.check_graph_search(graph_search)
 
 # %% tags=["extra", "solution"]
 def solution_graph_search(vectors, links, query, entry, ef):
-    gaps = np.linalg.norm(vectors - query, axis=1)  # to keep it short; a real one computes them as rows are met
+    gaps = np.linalg.norm(vectors - query, axis=1)  # a real one computes them as rows are met
     met, visited = {entry}, set()
     while True:
         best_rows = sorted(met, key=gaps.__getitem__)[:ef]
@@ -830,31 +883,37 @@ def solution_graph_search(vectors, links, query, entry, ef):
 checks.check_graph_search(solution_graph_search)
 
 # %% [markdown] tags=["extra"]
-# Your walk on a graph of 2,000 descriptors, each linked to its 8 nearest, from a random entry. One island is not linked
-# to another, and no `ef` helps: HNSW adds links that lead far.
+# Your walk on a graph of 2,000 descriptors. Links to near rows only can keep it in one region; HNSW also has links that lead
+# far.
 
 # %% tags=["extra"]
 part = S[np.random.default_rng(SEED).permutation(len(S))[:2000]]
-links = indexes.Exact("euclidean").fit(part).kneighbors(part, 9, return_distance=False)[:, 1:]
+near = indexes.Exact("euclidean").fit(part)
+links = near.kneighbors(part, 9, return_distance=False)[:, 1:]
 far_links = np.random.default_rng(SEED).integers(2000, size=(2000, 2))
-nearest = indexes.Exact("euclidean").fit(part).kneighbors(Q["test"][::20], K, return_distance=False)
+nearest = near.kneighbors(Q["test"][::20], K, return_distance=False)
+kinds = {"8 near links": links, "and 2 random": np.hstack([links, far_links])}
+EFS = (10, 20, 40, 80)
+
+# %% tags=["extra"]
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-for name, some, look in (("8 near links", links, "o-"), ("and 2 random ones", np.hstack([links, far_links]), "s--")):
+for (name, some), look in zip(kinds.items(), ("o-", "s--"), strict=True):
     found = []
-    for ef in (10, 20, 40, 80):
-        walks = [checks.first_written("graph_search", part, some, q, 0, ef) for q in Q["test"][::20]]
-        hits = [np.isin(true, walk[:K]).mean() for true, walk in zip(nearest, walks, strict=True) if walk is not None]
-        found.append(np.mean(hits) if hits else np.nan)
-    ax.plot((10, 20, 40, 80), found, look, label=name)
-ax.set(xscale="log", xlabel="ef", ylabel="recall@10")
+    for ef in EFS:
+        walk = lambda q: checks.first_written("graph_search", part, some, q, 0, ef)
+        pairs = [(true, walk(q)) for true, q in zip(nearest, Q["test"][::20], strict=True)]
+        hits = [np.isin(true, one[:K]).mean() for true, one in pairs if one is not None]
+        found.append(np.mean(hits or np.nan))
+    ax.plot(EFS, found, look, label=name)
+ax.set(xlabel="ef", ylabel="recall@10", xticks=EFS)
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "Recall against ef of your walk on a graph of near links, and with random links added."))
+plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with random ones."))
 
 # %% [markdown]
 # ## Exercise 4 ★★★ open: one filter, two ways
 #
-# Filters are seldom drawn at random: `photo_of` names the photograph of each vector. Allow only the query's own photograph, or
-# only another. **Predict** for which your filter after the search costs more than for a random filter of that size. Then
+# Filters are seldom drawn at random. `photo_of` names the photograph of each vector; queries come 40 per photograph, in the
+# order of `parts`. Allow only the query's own photograph, or only another. **Predict** for which your filter after the search costs more than for a random filter of that size. Then
 # write a rule that decides before or after. Choose its numbers on the validation photographs; on the test photographs,
 # compare it with always-before and always-after: vectors per query, recall, and the interval of the difference
 # (`by_photograph`).
@@ -875,7 +934,7 @@ plots.show(plots.describe(ax, "Recall against ef of your walk on a graph of near
 # </details>
 # <details><summary>2. Why is a setting chosen on other queries than those reported?</summary>
 #
-# The smallest value that reaches 0.95 on some queries is lucky on these.
+# What just reaches 0.95 on some queries is lucky on these.
 #
 # </details>
 # <details><summary>3. You double n and leave nprobe and the number of lists. What happens to time and recall?</summary>
@@ -892,7 +951,7 @@ plots.show(plots.describe(ax, "Recall against ef of your walk on a graph of near
 # ### What breaks at a million images
 #
 # A million vectors fit into one machine. Indexes are built in the evening and mapped by those who ask; what changes all day
-# belongs behind a server. Take your validation queries with you.
+# belongs behind a server.
 #
 # ### Further reading
 #
@@ -904,8 +963,8 @@ plots.show(plots.describe(ax, "Recall against ef of your walk on a graph of near
 #   [arXiv:1807.05614](https://arxiv.org/abs/1807.05614). These curves, drawn fairly.
 # - Jayaram Subramanya et al. (2019), *DiskANN*,
 #   [NeurIPS](https://proceedings.neurips.cc/paper/2019/hash/09853c7fb1d3f8ee67a61b6bf4a7f8e6-Abstract.html); André et al.
-#   (2015), fast-scan PQ, PVLDB, [hal-01239055](https://inria.hal.science/hal-01239055).
-# - Douze et al. (2024), *The Faiss library*, [arXiv:2401.08281](https://arxiv.org/abs/2401.08281).
+#   (2015), fast-scan PQ, PVLDB, [hal-01239055](https://inria.hal.science/hal-01239055);
+#   [Voyager](https://github.com/spotify/voyager) (2023).
 #
 # <!-- links:start -->
 # Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [14_object_retrieval](14_object_retrieval.ipynb)
