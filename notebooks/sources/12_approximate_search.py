@@ -704,9 +704,9 @@ shown.round(2).astype(object).fillna("–")
 
 # %% [markdown]
 # In our longer run (`benchmarks/engines.py`): 200,000 SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor time per
-# query, of both sides; p50 and p95 are by the clock of a busy machine. The same graph costs several times as much in a server.
-# In return, a table has other writers and transactions. At 1 %, **before** wins, in
-# your process and in PostgreSQL: it is exact and compares only that hundredth. **After** asked for 1,000, and its recall fell.
+# query, of both sides; p50 and p95 are by the clock of a busy machine. A graph of the same settings costs several times as
+# much in a server. In return, a table has other writers and transactions. At 1 %, **before** wins, in your process and in
+# PostgreSQL: it is exact and compares only that hundredth. **After** asked for 1,000, and its recall fell.
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 1 ★ the fewest lists for a target (extra)
@@ -820,7 +820,7 @@ for fraction in (1, 0.3, 0.1, 0.03, 0.01):
     allowed = np.random.default_rng(SEED).random(len(S)) < fraction
     for q in Q["test"][::20, None]:
         sizes = []
-        search = lambda m: sizes.append(m) or graph.kneighbors(q, m)[1][0]
+        search = lambda m, q=q, sizes=sizes: sizes.append(m) or graph.kneighbors(q, m)[1][0]
         checks.first_written("filtered_search", search, allowed, K)
         row = {"fraction": fraction, "after: asked for": max(sizes, default=np.nan)}
         costs.append(row | {"before: compared": allowed.sum()})
@@ -900,8 +900,9 @@ fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
 for (name, some), look in zip(kinds.items(), ("o-", "s--"), strict=True):
     found = []
     for ef in EFS:
-        walk = lambda q: checks.first_written("graph_search", part, some, q, 0, ef)
-        pairs = [(true, walk(q)) for true, q in zip(nearest, Q["test"][::20], strict=True)]
+        given = [(part, some, q, 0, ef) for q in Q["test"][::20]]
+        walks = [checks.first_written("graph_search", *one) for one in given]
+        pairs = list(zip(nearest, walks, strict=True))
         hits = [np.isin(true, one[:K]).mean() for true, one in pairs if one is not None]
         found.append(np.mean(hits or np.nan))
     ax.plot(EFS, found, look, label=name)
