@@ -240,8 +240,26 @@ def test_a_table_of_somebody_else_is_not_dropped(kind, make):
         make(kind, table="nowhere").connect()
     with pytest.raises((ConnectionError, ValueError), match="euclidean"):
         make(kind, "euclidean").connect()  # the vectors are kept for the other distance
+    stranger = make(kind)
     with pytest.raises(ValueError, match="do not begin X"):
-        make(kind).fit(X[::-1], resume=True)
+        stranger.fit(X[::-1], resume=True)
+    with pytest.raises((ConnectionError, ValueError), match="exists"):
+        stranger.fit(X[::-1])
+    assert first.connect().n_indexed_ == 50
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_columns_go_by_their_names(kind, make):
+    X = vectors(50)
+    index = make(kind).fit(X, columns={"a": np.arange(50), "b": np.arange(50) + 100})
+    index.add(X[:2], columns={"b": [150, 151], "a": [50, 51]})
+    assert index.add(X[:1]).tolist() == [52]
+    assert {*index.kneighbors(X[:1], 2, where=("a", ">=", 50))[1][0]} == {50, 51}
+    assert index.kneighbors(X[:1], 2, where=("b", "==", 151))[1].tolist() == [[51, -1]]
+    assert 52 in index.kneighbors(X[:1], 3)[1]
+    with pytest.raises((ConnectionError, ValueError, KeyError), match="c"):
+        index.add(X[:1], columns={"c": [1]})
+    assert index.connect().n_indexed_ == 53
 
 
 @pytest.mark.parametrize("kind", ENGINES)

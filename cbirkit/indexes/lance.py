@@ -62,10 +62,10 @@ class Lance(Table):
         self._open(schema=schema, **how)
 
     def _append(self, keys, X, frame):
-        pa, schema = require("pyarrow"), self._open().schema
+        pa, names = require("pyarrow"), ("key", self.metric, *frame.column_names)
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), X.shape[1])
         columns = [pa.array(keys), vectors, *frame.columns]
-        self._open().add(pa.Table.from_arrays(columns, schema=schema))
+        self._open().add(pa.Table.from_arrays(columns, names=names))
 
     def _index(self, columns):
         table, index, n = self._open(), require("lancedb.index"), self._count()

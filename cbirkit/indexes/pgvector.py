@@ -33,7 +33,7 @@ class Table(Approximate):
     was broken off, by whatever, the same call with ``resume=True`` goes on where it stopped. Where another object made a table of
     this name, `fit` refuses; ``connect().fit(…)`` replaces it.
 
-    ``add(X, columns=None)`` adds all rows or none. One process at a time may load.
+    ``add(X, columns=None)`` adds all rows or none; columns that are not given stay missing. One process at a time may load.
 
     ``kneighbors(X, n_neighbors, where=[(column, operator, value), …])`` finds the nearest of the items that fulfil all conditions;
     operators are ``== != < <= > >= in``, the last with a list. Texts are compared by code points, and a missing value fulfils
@@ -66,10 +66,11 @@ class Table(Approximate):
         with self._told():
             mode = "exist_ok" if resume else "overwrite" if self._ours else "create"
             self._create(X, frame, mode)
-            done, self._ours = self._count(), True
+            done = self._count()
             last = self._ask(self.metric, done - 1) if done else X[:0]
             if not np.array_equal(last.astype(np.float32), X[max(done - 1, 0) : done]):
-                raise ValueError(f"{self.table!r} holds {done} rows that do not begin X; fit anew")
+                raise ValueError(f"{self.table!r} holds {done} rows that do not begin X")
+            self._ours = True
             for at in tqdm(range(done, len(X), self._step), disable=len(X) < 50_000):
                 some = slice(at, at + self._step)
                 self._append(np.arange(at, at + len(X[some])), X[some], frame[some])
@@ -214,8 +215,10 @@ class PgVector(Table):
         rows = np.zeros(len(X), [("n", ">i2"), ("", ">i2"), ("x", ">f4", X.shape[1])])
         rows["n"], rows["x"] = X.shape[1], X  # as pgvector sends and receives them
         columns = [rows.view(f"V{rows.itemsize}").tolist(), *map(list, frame.to_pydict().values())]
-        sql = require("psycopg").sql
-        command = sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(sql.Identifier(self.table))
+        sql, names = require("psycopg").sql, ("key", self.metric, *frame.column_names)
+        names = sql.SQL(", ").join(map(sql.Identifier, names))
+        command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)")
+        command = command.format(sql.Identifier(self.table), names)
         with self._link.cursor() as cursor, cursor.copy(command) as copy:
             kinds = [_TYPES[str(kind)].split()[0] for kind in frame.schema.types]
             copy.set_types(["int8", "bytea", *kinds])
