@@ -26,6 +26,7 @@ ALL = {
     "rare_weights": checks.check_rare_weights,
     "better_ranking": checks.check_better_ranking,
     "better_relation": checks.check_better_relation,
+    "better_vectors": checks.check_better_vectors,
     "give_back_colour": checks.check_give_back_colour,
     "sixteen_bytes": checks.check_sixteen_bytes,
     "keep_samples": checks.check_keep_samples,

@@ -31,17 +31,6 @@ def solved_whitened_cosines(embeddings, split, n_dims):
     return rows[split == "query"] @ rows[split == "database"].T
 
 
-def solved_crow(maps):
-    out = np.zeros(maps.shape[:2])
-    for image, row in zip(maps, out, strict=True):
-        places = np.sqrt(normalize(image.sum(axis=0).reshape(1, -1))).reshape(image.shape[1:])
-        firing = [np.count_nonzero(channel) / channel.size for channel in image]
-        for k, channel in enumerate(image):
-            if firing[k]:
-                row[k] = np.log(sum(firing) / firing[k]) * np.sum(places * channel)
-    return out
-
-
 CHECKS = {
     "seen_pixels": (checks.check_seen_pixels, solved_seen_pixels),
     "stable_gem": (checks.check_stable_gem, solved_gem),
@@ -49,7 +38,6 @@ CHECKS = {
         checks.check_whitened_cosines,
         solved_whitened_cosines,
     ),
-    "crow": (checks.check_crow, solved_crow),
 }
 
 
@@ -111,13 +99,32 @@ def by_svd(embeddings, split, n_dims):
     )
 
 
-def crow_by_einsum(maps):
-    S = maps.sum(axis=1)
-    weights = np.sqrt(S / np.maximum(np.linalg.norm(S, axis=(1, 2), keepdims=True), 1e-12))
-    Q = np.count_nonzero(maps, axis=(2, 3)) / maps[0, 0].size
-    with np.errstate(all="ignore"):
-        rare = np.where(Q > 0, np.log(Q.sum(axis=1, keepdims=True) / Q), 0)
-    return np.einsum("nkhw,nhw->nk", maps, weights) * rare
+def pooled(maps, p=3.0):
+    return normalize((np.maximum(maps["last"], 1e-6) ** p).mean(axis=(2, 3)) ** (1 / p))
+
+
+def centred(aside, images, p=3.0):
+    return pooled(images, p) - pooled(aside, p).mean(axis=0)
+
+
+def standardised(aside, images, p=3.0):
+    return centred(aside, images, p) / (pooled(aside, p).std(axis=0) + 1e-3)
+
+
+def middle(maps):
+    return normalize(maps["blocks.13"].mean(axis=(2, 3)))
+
+
+def two_layers(aside, images, weight=0.5):
+    """GeM of the last layer and the average of the one before, each centred."""
+    other = middle(images) - middle(aside).mean(axis=0)
+    return np.hstack([normalize(standardised(aside, images)), weight * normalize(other)])
+
+
+def changing(aside, images):
+    images["last"] -= images["last"].min()
+    images["last"] += 1
+    return standardised(aside, images)
 
 
 def leak_of_the_mean(e, s, n):
@@ -149,11 +156,13 @@ RIGHT = {
         lambda *a: by_sklearn(*a).tolist(),
         lambda *a: torch.from_numpy(by_svd(*a)),
     ),
-    "crow": (
-        crow_by_einsum,
-        lambda m: crow_by_einsum(m).astype(np.float32),
-        lambda m: solved_crow(m).tolist(),
-        lambda m: [list(row) for row in crow_by_einsum(m)],
+    "better_vectors": (
+        standardised,
+        centred,
+        two_layers,
+        lambda *a: standardised(*a, p=1.0),
+        lambda *a: normalize(standardised(*a)).tolist(),
+        lambda *a: torch.from_numpy(standardised(*a)),
     ),
 }
 
@@ -232,17 +241,20 @@ WRONG = {
         ),
         lambda e, s, n: by_sklearn((e - e[s == "aside"].mean(0)) / e[s == "aside"].std(0), s, n),
     ),
-    "crow": (
-        lambda maps: normalize(crow_by_einsum(maps)),
-        lambda maps: maps.mean(axis=(2, 3)),
-        lambda maps: crow_by_einsum(maps) / maps[0, 0].size,
-        lambda maps: crow_by_einsum(maps) / np.log(2),
-        lambda maps: crow_by_einsum(maps[:, ::-1]),
-        lambda maps: crow_by_einsum(np.maximum(maps, 1e-9)),
-        lambda maps: np.nan_to_num(crow_by_einsum(maps)) + 1e-3,
-        lambda maps: np.concatenate([crow_by_einsum(maps[:1])] * len(maps)),
-        lambda maps: crow_by_einsum(maps / max(maps.max(), 1e-9)),
-        lambda maps: crow_by_einsum(maps).sum(axis=0),
-        lambda maps: np.abs(crow_by_einsum(maps)) ** 0.5,
+    "better_vectors": (
+        ("reach", lambda aside, images: pooled(images, 1.0)),
+        ("reach", lambda aside, images: pooled(images)),
+        ("reach", lambda aside, images: pooled(images, 30.0)),
+        ("reach", lambda aside, images: middle(images)),
+        ("reach", lambda aside, images: np.hstack([pooled(images), middle(images)])),
+        ("reach", lambda aside, images: images["last"][:, :, 2, 2]),
+        ("reach", lambda aside, images: images["last"].reshape(len(images["last"]), -1)),
+        ("reach", lambda aside, images: np.ones((len(images["last"]), 1))),
+        ("learn from `aside` alone", lambda aside, images: centred(images, images)),
+        ("learn from `aside` alone", lambda aside, images: standardised(images, images)),
+        ("expected numbers of shape", lambda aside, images: centred(images, aside)),
+        ("expected numbers of shape", lambda aside, images: images["last"]),
+        ("NaN", lambda aside, images: pooled(images) / 0 * 0),
+        ("work on a copy", changing),
     ),
 }

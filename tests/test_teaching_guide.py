@@ -21,6 +21,7 @@ OPEN = {
     "better_probe",
     "better_ranking",
     "better_relation",
+    "better_vectors",
     "give_back_colour",
     "keep_samples",
     "rare_weights",

@@ -32,7 +32,7 @@ TEACHES = {
     "seen_pixels": "receptive fields, walked backwards",
     "stable_gem": "pooling between average and maximum; floating point that overflows",
     "whitened_cosines": "what may be learned from which images",
-    "crow": "weights of places and of channels, per image",
+    "better_vectors": "pooling, centring and layers together, for two questions at once; open, judged by its result",
     "image_pyramid": "half the size without aliasing; bytes that overflow",
     "mismatch_cost": "telling a mismatch from being small: the diagonal is the control",
     "hierarchical_precision": "graded mistakes, against the best possible order",

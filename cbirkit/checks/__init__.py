@@ -10,7 +10,12 @@ from .active_learning import check_better_choice, check_confident_errors, check_
 from .adversarial import check_mended_attack, check_pgd_step, check_robust_recall
 from .approximate_search import check_choose_nprobe, check_filtered_search, check_graph_search
 from .attention import check_attention_pooling, check_pointing, check_rare_weights
-from .cnn_features import check_crow, check_seen_pixels, check_stable_gem, check_whitened_cosines
+from .cnn_features import (
+    check_better_vectors,
+    check_seen_pixels,
+    check_stable_gem,
+    check_whitened_cosines,
+)
 from .context_and_scenes import (
     check_better_relation,
     check_between_score,
