@@ -14,16 +14,15 @@ def table():
     return pd.read_csv(FILE)
 
 
-def test_every_way_sweeps_its_rates_on_draw_0_and_draw_1_uses_the_one_that_validation_chose(table):
-    runs = table[table["steps"] == table.groupby("way")["steps"].transform("min")]
-    for _, mine in runs.groupby("way"):
-        sweep = mine[mine["draw"] == 0].groupby("rate", sort=False)["validation"].first()
-        assert len(sweep) >= 3
-        assert mine.loc[mine["draw"] == 1, "rate"].unique().tolist() == [sweep.idxmax()]
+def test_the_best_rate_of_every_way_lies_inside_its_grid(table):
+    for _, mine in table.groupby("way"):
+        sweep = mine.groupby("rate")["validation"].first()
+        assert len(sweep) >= 4
+        assert sweep.index[0] < sweep.idxmax() < sweep.index[-1]
 
 
 def test_a_run_has_every_class_once_and_accuracies_of_40_images(table):
-    for _, run in table.groupby(["draw", "way", "rate", "steps"]):
+    for _, run in table.groupby(["way", "rate"]):
         assert run["class"].tolist() == list(range(10))
     assert ((table["test"] * 40) % 1 == 0).all() and table["test"].between(0, 1).all()
 

@@ -16,8 +16,7 @@
 #
 # - **measure** what a frozen network is worth in your domain, against features that nobody trained;
 # - **build** a linear probe, and **tune** it without the test set;
-# - **decide** what to freeze, by the labels you have;
-# - **recognise** negative transfer.
+# - **decide** what to freeze, by the labels you have, and **defend** it with an interval.
 
 # %%
 import matplotlib.pyplot as plt
@@ -25,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClassifierCV
+from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
@@ -41,19 +40,15 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# Line drawings of rendered objects, of 12 categories. The network `lite0` learned to name the photographs of ImageNet and
-# has met none of the pictures in this notebook. Here it learns nothing: it is **frozen**. Below, a query and what it finds; then what **HOG**
-# finds, a grid of gradient histograms that nobody trained. Other views of the query's own object are junk, for another mug is
-# what we want.
+# Line drawings of rendered objects, of 12 categories. The network `lite0` learned to name the photographs of ImageNet, and
+# has met none of the pictures in this notebook. Here it is **frozen**: it learns nothing. Below, a query and what it finds;
+# then what **HOG** finds, a grid of gradient histograms that nobody trained. Other views of the query's own object are junk.
 
 # %%
 frozen = "frozen network"
-encoder_of = {
-    frozen: encoders.Deep(BACKBONE, device="cpu"),
-    "random network": encoders.Deep("tiny", weights=None, device="cpu"),
-    "colour": encoders.ColorHistogram(),
-    "HOG": encoders.HOG(size=64),
-}
+encoder_of = {frozen: encoders.Deep(BACKBONE, device="cpu"), "HOG": encoders.HOG(size=64)}
+encoder_of["random network"] = encoders.Deep("tiny", weights=None, device="cpu")
+encoder_of["colour"] = encoders.ColorHistogram()
 
 
 def rank(X, ids):
@@ -66,14 +61,13 @@ def rank(X, ids):
 pictures = datasets.load_tabletop("domains")
 drawings = pictures[pictures.column("domain") == "drawing"]
 truth = drawings.relevance(by="label", junk="instance")
-drawn = {name: encoder_of[name].transform(drawings) for name in (frozen, "HOG")}
-goal = {name: rank(X, drawings.ids) for name, X in drawn.items()}
+goal = {e: rank(encoder.transform(drawings), drawings.ids) for e, encoder in encoder_of.items()}
 per_query = evaluate(goal[frozen], truth, metrics=["map"], groups=drawings.labels).per_query["map"]
 shown = per_query.sort_values(kind="stable").index[int(0.6 * len(drawings))]
-plots.show(plots.ranked_list(goal[frozen], drawings, relevance=truth, rows=[shown], k=8), dpi=64)
+plots.show(plots.ranked_list(goal[frozen], drawings, relevance=truth, rows=[shown], k=8), dpi=100)
 
 # %%
-plots.show(plots.ranked_list(goal["HOG"], drawings, relevance=truth, rows=[shown], k=8), dpi=64)
+plots.show(plots.ranked_list(goal["HOG"], drawings, relevance=truth, rows=[shown], k=8), dpi=100)
 
 # %% [markdown]
 # **Predict.** (1) In which of these does the network lose to HOG: paintings, sketches, aerial images, handwritten letters,
@@ -83,8 +77,8 @@ plots.show(plots.ranked_list(goal["HOG"], drawings, relevance=truth, rows=[shown
 # ## Background
 #
 # A frozen network is an encoder $\phi$ that gives each image $I$ an embedding $x = \phi(I)$ of shape $(d,)$. Razavian et al.
-# (2014, *CVPR workshops*, [arXiv:1403.6382](https://arxiv.org/abs/1403.6382)) found that such features beat most of what
-# had been made by hand for a task; Yosinski et al. (2014, *NeurIPS*,
+# (2014, *CVPR workshops*, [arXiv:1403.6382](https://arxiv.org/abs/1403.6382)) found that such features beat most that had
+# been made by hand; Yosinski et al. (2014, *NeurIPS*,
 # [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)) that the farther a new task lies from the old one, the less the late layers are worth.
 
 # %%
@@ -112,15 +106,13 @@ plots.show(plots.pipeline([probe, tuned, small], ["class scores\n(c,)"]))
 
 # %%
 real = {name: datasets.load_real(name) for name in ("clothing", "pacs", "satellite", "omniglot")}
-shipped = {frozen: BACKBONE, "random network": "random", "colour": "colour", "HOG": "HOG"}
+shipped = {frozen: BACKBONE, "HOG": "HOG", "random network": "random", "colour": "colour"}
 tables = {which: {e: f.embeddings(name).astype(float) for e, name in shipped.items()} for which, f in real.items()}
 domain = real["pacs"].column("domain")
 parts = {name: ("pacs", domain == name) for name in ("photo", "art", "cartoon", "sketch")}
 for name, which in {"clothing": "clothing", "satellite": "satellite", "letters": "omniglot"}.items():
     parts[name] = which, np.ones(len(real[which]), bool)
-
-# %%
-rankings, truths, groups = {}, {}, {}
+rankings, truths, groups = {"drawings": goal}, {"drawings": truth}, {"drawings": drawings.labels}
 for name, (which, rows) in parts.items():
     truths[name], groups[name] = real[which].relevance(rows, rows), real[which].labels[rows]
     rankings[name] = {e: real[which].ranking(X, rows, rows) for e, X in tables[which].items()}
@@ -130,15 +122,13 @@ objects, digits = datasets.load_tabletop(), datasets.load_digits()
 random = np.random.default_rng(SEED)
 rows_of = {c: random.permutation(np.flatnonzero(digits.labels == c)) for c in range(10)}  # of each digit
 unseen = ~objects.column("seen_category").astype(bool) & np.isin(objects.column("view"), (0, 4))
-some_digits = digits[np.sort(np.concatenate([rows[:15] for rows in rows_of.values()]))]
-made_here = {"tabletop": objects[unseen], "drawings": drawings, "digits": some_digits}
+some_digits = digits[np.sort(np.concatenate([rows[:12] for rows in rows_of.values()]))]
 
 # %%
-for name, images in made_here.items():
-    X = {e: encoder.transform(images) for e, encoder in encoder_of.items()}
-    truths[name] = images.relevance(by="label", junk=None if name == "digits" else "instance")
-    groups[name] = images.labels
-    rankings[name] = {e: rank(vectors, images.ids) for e, vectors in X.items()}
+for name, images in {"tabletop": objects[unseen], "digits": some_digits}.items():
+    junk = None if name == "digits" else "instance"
+    truths[name], groups[name] = images.relevance(by="label", junk=junk), images.labels
+    rankings[name] = {e: rank(encoder.transform(images), images.ids) for e, encoder in encoder_of.items()}
 
 # %% [markdown]
 # Relevant is what shows the same class. Chance differs, so compare within a domain. The **random network** has the layers of
@@ -178,15 +168,16 @@ plots.show(plots.describe(fig, "mAP of four encoders in ten domains; HOG is ahea
 for name in ("photo", "tabletop", "clothing", "art", "cartoon", "satellite", "drawings"):
     assert lead[name][0] > 0.02, name
 assert lead["digits"][2] < -0.02  # and here the order is the other way round
+assert ahead("digits", "random network", frozen)[0] > 0
 assert lead["drawings"][1] > lead["clothing"][1] + 0.1
 second = ahead("satellite", "colour", "HOG"), ahead("clothing", "HOG", "colour")
 assert min(low for low, _, _ in second) > 0  # a second pair that changes places
 
 # %% [markdown]
-# How far a domain looks from photographs does not tell who wins: in line drawings of objects the network leads by more than
-# in real photographs of clothes. On digits, plain gradients beat it. On *satellite*, where fields are green and
-# car parks grey, colour beats gradients; on *clothing* it is the other way round. **Measure in your own domain.** (These sets
-# are small: the numbers compare methods with one another, not with published ones.)
+# How far a domain looks from photographs does not tell who wins: in line drawings the network leads by more than in
+# photographs of clothes. On digits, plain gradients beat it, and so does the same shape of network untrained. On *satellite*,
+# where fields are green and car parks grey, colour beats gradients; on *clothing* it is the other way round. **Measure in
+# your own domain.** (These sets are small: compare methods with one another, not with published numbers.)
 
 # %% [markdown] tags=["extra"]
 # ### Each with its own setting (extra)
@@ -196,10 +187,9 @@ assert min(low for low, _, _ in second) > 0  # a second pair that changes places
 
 # %% tags=["extra"]
 tried = {("HOG", f"cell {cell}"): encoders.HOG(size=64, cell=cell) for cell in (8, 16, 32)}
-for layer in ("blocks.2", "blocks.4", None):
-    for size in (64, 224):
-        name = f"{layer or 'last layer'}, {size}"
-        tried[frozen, name] = encoders.Deep(BACKBONE, layer=layer, size=size, device="cpu")
+for layer, size in (("blocks.4", 64), ("blocks.4", 128), (None, 64), (None, 224)):
+    name = f"{layer or 'last layer'}, {size}"
+    tried[frozen, name] = encoders.Deep(BACKBONE, layer=layer, size=size, device="cpu")
 digit_vectors = {key: encoder.transform(some_digits) for key, encoder in tried.items()}
 
 
@@ -226,7 +216,7 @@ by_method = own_setting.groupby("method")["mAP on the other digits"].mean()
 assert by_method["HOG"] > by_method[frozen] + 0.02
 
 # %% [markdown] tags=["extra"]
-# An earlier layer helps the network, as Yosinski et al. would say, and gradients stay ahead.
+# The network chooses an earlier layer, as Yosinski et al. would expect, and gradients stay ahead.
 #
 # ### How much do pixels and rounding matter? (extra)
 #
@@ -284,8 +274,7 @@ def fit_probe(embeddings, labels, strength):
 
 # %%
 clothes, garment = tables["clothing"][frozen], real["clothing"].labels  # (1000, 256), (1000,)
-draw = np.random.default_rng(SEED).permutation(len(clothes))
-learn, test = draw[:200], draw[200:]
+learn, test = np.split(np.random.default_rng(SEED).permutation(len(clothes)), [200])
 scores = fit_probe(clothes[learn], garment[learn], 0.1)(clothes[test])  # (800, 10)
 library = RidgeClassifier(alpha=0.1).fit(clothes[learn], garment[learn])
 assert np.allclose(scores, library.decision_function(clothes[test]), atol=1e-6)
@@ -293,9 +282,8 @@ assert np.allclose(scores, library.decision_function(clothes[test]), atol=1e-6)
 # %% [markdown]
 # ## Measure it: how many labels?
 #
-# Probe and neighbours choose among five settings each, in the same way: by **leaving out** each labelled image once
-# (`RidgeClassifierCV` does it in closed form). The test images decide nothing. *Made by hand* is a probe on HOG and colour
-# joined.
+# Probe and neighbours choose among five settings each by **leaving out** each labelled image once (`RidgeClassifierCV` has a
+# closed form). The test images decide nothing. *Made by hand* is a probe on HOG and colour joined.
 
 # %%
 STRENGTHS, NEIGHBOURS, PER_CLASS = np.logspace(-3, 1, 5), (1, 3, 5, 9, 15), (1, 2, 5, 10, 20)
@@ -338,8 +326,8 @@ problems, curves = {}, {}
 for name in ("clothing", "satellite", "sketch"):
     which, rows = parts[name]
     X = {e: normalize(table[rows]) for e, table in tables[which].items()}
-    by_hand = np.hstack([X["HOG"], X["colour"]])
-    problems[name] = dict(zip(ways, (X[frozen], X[frozen], by_hand), strict=True))
+    given = X[frozen], X[frozen], np.hstack([X["HOG"], X["colour"]])
+    problems[name] = dict(zip(ways, given, strict=True))
     for way, X in problems[name].items():
         for n in PER_CLASS:
             curves[name, way, n] = class_accuracy(ways[way], X, groups[name], n)
@@ -359,7 +347,7 @@ for ax, name in zip(axes, problems, strict=True):
         low, middle, high = np.transpose([over_classes(curves[name, way, n]) for n in PER_CLASS])
         ax.semilogx(PER_CLASS, middle, mark + "-", color=colour, label=way)
         ax.fill_between(PER_CLASS, low, high, color=colour, alpha=0.12)
-    ax.set(xlabel="labels per class", title=name, ylim=(0, 1), ylabel="accuracy")
+    ax.set(xlabel="labels per class", title=f"accuracy, {name}", ylim=(0, 1))
     ax.set_xticks(PER_CLASS, PER_CLASS)
     ax.minorticks_off()
 fig.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside upper center")
@@ -377,16 +365,33 @@ assert min(gap["clothing", 20][0], gap["sketch", 20][0]) > 0  # with twenty labe
 pd.DataFrame(gap, index=["low", "probe minus neighbours", "high"]).T.round(3)
 
 # %% [markdown]
-# With one label per class there is nothing to weigh. The more labels, the better the probe knows which numbers matter;
-# neighbours trust all of them alike. With 20 the probe leads on *clothing* and *sketch*; on *satellite*, of seven classes, read the
-# interval. And with 5 labels it beats, on average, what is made by hand with 10.
+# The more labels, the better the probe knows which numbers matter; neighbours trust all of them alike. With 20 it leads on
+# *clothing* and *sketch*; on *satellite*, read the interval. With 5 it beats, on average, what is made by hand with 10.
+
+# %% [markdown] tags=["extra"]
+# ### Does colour help? (extra)
+#
+# What else could you give the probe? Joining network and colour costs nothing. But where colour says nothing about the class, as with clothes, it is noise
+# that the probe has to unlearn with the same few labels.
+
+# %% tags=["extra"]
+joined = {}
+for name in ("satellite", "clothing", "sketch"):
+    which, rows = parts[name]
+    pair = np.hstack([normalize(tables[which][e][rows]) for e in (frozen, "colour")])
+    joined[name] = over_classes(class_accuracy(by_probe, pair, groups[name], 20) - curves[name, "probe", 20])
+pd.DataFrame(joined, index=["low", "gain by colour", "high"]).T.round(3)
+
+# %% tags=["extra", "claim"]
+assert joined["clothing"][2] < 0
+assert joined["satellite"][1] > joined["clothing"][1] + 0.01
 
 # %% [markdown]
 # ## Measure it: what to freeze?
 #
-# Fine-tuning has a **rate**, and what suits a new classifier need not suit a network that knows much. Try it on the digits,
-# where the frozen network lost: 20 per class to learn from, 8 for validation, 30 for the test, at 64 × 64 pixels. The new
-# classifier learns at 0.01, the network (the *backbone*) at a rate to be found.
+# What rate suits a new classifier need not suit a network that knows much. Try it on the digits, where the frozen network
+# lost: 20 per class to learn from, 8 for validation, 30 for the test, at 64 × 64 pixels. The new classifier learns at 0.01,
+# the network (the *backbone*) at a rate to be found.
 
 # %%
 deep = encoders.Deep(BACKBONE, size=64, device="cpu")
@@ -411,21 +416,20 @@ def loss(net, batch):
 
 # %%
 def fine_tuned(rate):
-    """Accuracy after 42 steps; the epoch with the best validation accuracy is kept."""
+    """Accuracy after 35 steps; the epoch with the best validation accuracy is kept."""
     torch.manual_seed(SEED)
     net = torch.nn.ModuleDict({"backbone": deep.network, "classifier": torch.nn.Linear(deep.n_dims, 10)})
     batches = ImageBatches(part["known"], preprocessing=deep.preprocessing, batch_size=32, random_state=SEED)
-    how = {"steps": 42, "epochs": 100, "batch_norm": "frozen", "random_state": SEED, "device": "cpu"}
+    how = {"steps": 35, "epochs": 100, "batch_norm": "frozen", "random_state": SEED, "device": "cpu"}
     how |= {"learning_rate": {"backbone": rate, "classifier": 1e-2}, "progress": False}
     history = train(net, batches, loss, validate=lambda net: accuracy_of(net, "validation"), **how)
     return {"validation": history.best_score, "test": accuracy_of(net, "test")}
 
 
 # %%
-live = {f"all, rate {rate:g}": fine_tuned(rate) for rate in (1e-4, 3e-4)}
+live = {f"all, rate {rate:g}": fine_tuned(rate) for rate in (3e-4, 1e-2)}
 
 # %%
-live["all, rate 0.01"] = fine_tuned(1e-2)
 for name, encoder in {"probe, frozen network": deep, "probe, HOG": encoder_of["HOG"]}.items():
     X = {which: normalize(encoder.transform(part[which])) for which in ("known", "test")}
     right = by_probe(X["known"], part["known"].labels, X["test"]) == part["test"].labels
@@ -434,60 +438,61 @@ live = pd.DataFrame(live).T
 live.round(3)
 
 # %% tags=["claim"]
-best = live["test"].filter(like="all").max()
-assert best > live.loc["all, rate 0.01", "test"] + 0.3  # the rate decides
-assert live.loc["all, rate 0.01", "test"] < 0.25
+assert live.loc["all, rate 0.0003", "test"] > live.loc["all, rate 0.01", "test"] + 0.2  # the rate decides
 assert live.loc["probe, HOG", "test"] > live.loc["probe, frozen network", "test"] + 0.03
 
 # %% [markdown]
-# At the classifier's own rate the network is ruined: it names digits as well as chance does. At smaller rates it learns, and 42 steps
-# are not the end of it. Gradients that nobody trained are a strong rival here.
+# At the classifier's own rate the network is ruined: it cannot even learn the labels. (Its batch normalisation is frozen; this is
+# the rate's doing, not forgetting.) At a smaller one it learns, and 35 steps are not the end of it.
 #
-# **In our longer run** (`python tools/what_to_freeze.py`; photographs of clothing, 20 labels per class, two draws), each way
-# has its rate swept on validation images. *Last blocks* trains the last 30 % of the weights. **LP-FT** trains all, and starts the
-# classifier at a linear probe (Kumar et al. 2022, *ICLR*, [arXiv:2202.10054](https://arxiv.org/abs/2202.10054)). *Scratch* is a
-# small network, with four times the steps. What is trained sees 64 × 64 pixels, to save time. A probe can afford more: a row
-# has it at the network's own 224.
-
-# %%
-longer = pd.read_csv(datasets.shipped_file("what_to_freeze.csv"))
-runs = longer[longer["steps"] == longer.groupby("way")["steps"].transform("min")]
-sweep = runs[runs["draw"] == 0].groupby(["way", "rate"], sort=False)["validation"].first()
-chosen = dict(sweep.groupby("way", sort=False).idxmax().to_numpy())  # the rate of each way
-at_best = runs[runs["rate"] == runs["way"].map(chosen)].groupby(["way", "class"], sort=False)["test"].mean()
-result = {}
-for way, rate in chosen.items():
-    result[way] = rate, sweep[way, rate], *over_classes(at_best[way].to_numpy())
-result = pd.DataFrame(result, index=["rate (probe: λ)", "validation", "low", "test accuracy", "high"]).T
-result.round(4)
+# **In our longer run** (`python tools/what_to_freeze.py`; `lite0`, photographs of clothing, 20 labels per class), each way has
+# its rate swept on validation images. *Last blocks* trains the last 30 % of the weights; **LP-FT** trains all, and starts the
+# classifier at a linear probe (Kumar et al. 2022). What is trained sees 64 × 64 pixels, to save time. A probe can afford
+# more: a row has it at the network's own 224.
 
 # %% tags=["record"]
+longer = pd.read_csv(datasets.shipped_file("what_to_freeze.csv"))
+sweep = longer.groupby(["way", "rate"], sort=False)["validation"].first()
+chosen = dict(sweep.groupby("way", sort=False).idxmax().to_numpy())  # the rate of each way
+at_best = longer[longer["rate"] == longer["way"].map(chosen)].set_index(["way", "class"])["test"]
 paired = {way: over_classes((at_best[way] - at_best["probe"]).to_numpy()) for way in chosen}
 assert paired["probe, 224 pixels"][0] > 0.1
-assert True or paired["scratch"][2] < -0.05
 assert paired["all"][0] > 0
-pd.DataFrame(paired, index=["low", "minus the probe at 64", "high"]).T.round(3)
+assert sweep["last blocks", 0.01] < sweep["last blocks"].max() - 0.1
+rows = {way: (rate, sweep[way, rate], at_best[way].mean(), *paired[way]) for way, rate in chosen.items()}
+columns = ["rate (probe: λ)", "validation", "test", "low", "minus probe at 64", "high"]
+pd.DataFrame(rows, index=columns).T.round(4)
 
 # %% [markdown]
-# At equal size, training all weights at a small rate gains on the probe. But the probe at the network's own size, for which
-# no weight of the network moves, gains more. Look at the size of your images before you train. (At 224 pixels fine-tuning may gain, too; we
-# did not run it: each step costs sixteen times as much.) *Scratch* is far behind: 200 images are too few.
+# At equal size, training all weights gains on the probe; training the last blocks does not. But the probe at the network's own
+# size, for which no weight moves, gains more. **Look at the size of your images before you train.** (At 224 pixels fine-tuning may
+# gain, too. We did not run it: a step costs sixteen times as much.)
+#
+# And **from scratch**? [Notebook 08](08_self_supervised.ipynb) recorded a small network, tuned on other sets, with 10 labels
+# per class of flowers and of land use (UC Merced). Beside it, a probe:
+
+# %% tags=["record"]
+scratch = pd.read_csv(datasets.shipped_file("self_supervised_labels.csv"))
+table = scratch[scratch["k"] == 10].groupby("set")[["accuracy"]].mean().rename(columns={"accuracy": "scratch"})
+for name in table.index:
+    features = datasets.load_real(name)
+    X = features.embeddings(BACKBONE).astype(float)
+    table.loc[name, "probe"] = class_accuracy(by_probe, X, features.labels, 10).mean()
+assert (table["probe"] > table["scratch"] + 0.2).all()
+table.round(3)
 
 # %% [markdown] tags=["extra"]
-# ### Rates, and whether training had ended (extra)
+# ### Rates (extra)
 #
-# The sweep, and two ways for twice the steps:
+# The sweep. A rate too small costs time, one too large costs the network.
 
 # %% tags=["extra"]
 trained = sweep.drop(["probe", "probe, 224 pixels"]).unstack("way")  # (rates, ways)
 style = [mark + "-" for mark in plots.style.MARKERS[: trained.shape[1]]]
 ax = trained.plot(logx=True, style=style, figsize=(6, 2.8), ylim=(0, 0.8), ylabel="validation accuracy")
-plots.show(plots.describe(ax, "Validation accuracy on clothing by rate, of four ways to train."))
-
-# %% tags=["extra"]
-twice = longer[longer["steps"] > longer.groupby("way")["steps"].transform("min")].groupby("way")["test"].mean()
-once = runs[(runs["draw"] == 0) & (runs["rate"] == runs["way"].map(chosen))].groupby("way")["test"].mean()
-pd.DataFrame({"test accuracy": once[twice.index], "twice the steps": twice}).round(3)
+ax.set_xticks(trained.index, trained.index)
+ax.minorticks_off()
+plots.show(plots.describe(ax, "Validation accuracy on clothing by rate, of three ways to train."))
 
 # %% [markdown] tags=["extra"]
 # ## Classification is not retrieval (extra)
@@ -537,9 +542,10 @@ lost = searched["new", "embedding"] - searched["new", "five components"]
 assert lost.mean() > 0.06  # and so they do without any learning
 
 # %% [markdown] tags=["extra"]
-# On the classes it learned, the probe gains much. On new ones its scores **lose** against the embedding they were made
-# from. The control says why: five components lose about as much, so it is the five numbers that harm, not the labels. Whoever tunes an embedding on the classes of the test sees the first number, and gets the
-# second. [Notebook 07](07_metric_learning.ipynb) therefore tests on classes it has not learned.
+# On the classes it learned, the probe gains much. On new ones its scores lose against the embedding they were made
+# from: **negative transfer**. The control says why: five components lose about as much, so it is the five numbers that harm, not the
+# labels. Whoever tunes an embedding on the classes of the test sees the first number, and gets the second.
+# [Notebook 07](07_metric_learning.ipynb) therefore tests on classes it has not learned.
 
 # %% [markdown] tags=["extra"]
 # ## Where it fails (extra)
@@ -558,10 +564,9 @@ plots.show(plots.ranked_list(ranking, some_digits, relevance=truth, rows=[*worst
 # Click a drawing to make it the query; switch between the encoders. For which categories does HOG hold its own?
 
 # %%
-shelf = drawings[some_of_each(drawings.labels, 8, 0)]
-shelf_truth = shelf.relevance(by="label", junk="instance")
+shelf = drawings[some_of_each(drawings.labels, 6, 0)]
 on_shelf = {name: Retriever(encoder_of[name]).fit(shelf) for name in (frozen, "HOG")}
-explorer = explore.QueryExplorer(on_shelf, query=shelf.ids[40], k=12, relevance=shelf_truth)
+explorer = explore.QueryExplorer(on_shelf, query=shelf.ids[40], k=12, relevance=shelf.relevance(by="label", junk="instance"))
 explorer
 
 # %%
@@ -570,8 +575,7 @@ plots.show(explorer.static(), dpi=72)
 # %% [markdown]
 # ## Exercise 1 ★ the nearest class mean
 #
-# Between neighbours and probe: average the embeddings of each class, and give each query the label of the mean with
-# the largest cosine.
+# Average the embeddings of each class, and give each query the label of the mean with the largest cosine.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -608,7 +612,7 @@ def solution_nearest_class_mean(embeddings, labels, queries):
 checks.check_nearest_class_mean(solution_nearest_class_mean)
 
 # %% [markdown]
-# Your class means beside probe and neighbours, on clothing. (Until your function is written, the solution's, where there is one.)
+# With your function, beside probe and neighbours, on clothing:
 
 
 # %%
@@ -621,7 +625,7 @@ X = problems["clothing"]["probe"]
 table = {way: [curves["clothing", way, n].mean() for n in PER_CLASS] for way in ("probe", "neighbours")}
 table["your class means"] = [class_accuracy(by_means, X, garment, n).mean() for n in PER_CLASS]
 look = {"xlabel": "labels per class", "ylabel": "accuracy", "figsize": (6, 2.8), "style": ["o-", "s--", "k*-"]}
-ax = pd.DataFrame(table, index=PER_CLASS).plot(logx=True, **look)
+ax = pd.DataFrame(table, index=PER_CLASS).plot(logx=True, xticks=PER_CLASS, **look)
 plots.show(plots.describe(ax, "Accuracy on clothing of probe, neighbours and your class means, by labels per class."))
 
 # %% [markdown]
@@ -680,8 +684,7 @@ for name, rows in {"images learned from": few, "other images": ~few}.items():
     right[name] = [(np.unique(garment)[guess] == garment[rows]).mean() for guess in guesses]
 look = {"xlabel": "strength λ", "ylabel": "accuracy", "figsize": (6, 2.8), "style": ["-", "--"]}
 ax = pd.DataFrame(right, index=strengths).plot(logx=True, ylim=(0, 1.05), **look)
-choice = checks.first_written("choose_strength", clothes[few], garment[few], strengths)
-ax.axvline(choice or np.nan, color="0.4", ls=":")
+ax.axvline(checks.first_written("choose_strength", clothes[few], garment[few], strengths) or np.nan, ls=":")
 plots.show(plots.describe(ax, "Accuracy by strength on images learned from, and on others; a line marks your choice."))
 
 # %% [markdown] tags=["extra"]
@@ -750,26 +753,8 @@ low, middle, high = np.transpose(list(gains.values()))
 fig, ax = plt.subplots(figsize=(6, 2.2), layout="constrained")
 ax.errorbar(middle, list(gains), xerr=[middle - low, high - middle], fmt="o", color=plots.style.BLUE)
 ax.axvline(0, color="0.4", lw=1)
-ax.set(xlabel="gain in accuracy over the probe, 20 labels per class")
+ax.set(xlabel="gain in accuracy over the probe, 20 labels per class", ylim=(-0.5, len(gains) - 0.5))
 plots.show(plots.describe(ax, "Gain of your function over the probe in five domains, with 95 % intervals."))
-
-# %% [markdown] tags=["extra"]
-# ### Does colour help? (extra)
-#
-# The simplest of such answers joins network and colour. Where colour says nothing about the class, as with clothes, it is noise
-# that the probe has to unlearn with the same few labels.
-
-# %% tags=["extra"]
-joined = {}
-for name in ("satellite", "clothing", "sketch"):
-    which, rows = parts[name]
-    pair = np.hstack([normalize(tables[which][e][rows]) for e in (frozen, "colour")])
-    joined[name] = over_classes(class_accuracy(by_probe, pair, groups[name], 20) - curves[name, "probe", 20])
-pd.DataFrame(joined, index=["low", "gain by colour", "high"]).T.round(3)
-
-# %% tags=["extra", "claim"]
-assert joined["clothing"][2] < 0
-assert joined["satellite"][1] > joined["clothing"][1] + 0.01
 
 # %% [markdown]
 # ## Exercise 4 ★★★ open: your own decision
@@ -781,11 +766,9 @@ assert joined["satellite"][1] > joined["clothing"][1] + 0.01
 # ## What we learned
 
 # %%
-steps = [
-    ("Classes to come\nunknown?", "yes", "search with the frozen embedding"),
-    ("One label\nper class?", "yes", "nearest neighbours, or class means"),
-    ("Probe good enough,\nat the network's own size?", "yes", "stop: the probe"),
-]
+steps = [("Classes to come\nunknown?", "yes", "search with the frozen embedding")]
+steps += [("One label\nper class?", "yes", "nearest neighbours, or class means")]
+steps += [("Probe good enough,\nat the network's own size?", "yes", "stop: the probe")]
 plots.show(plots.decision_chain(steps, "train all, backbone at a small rate\nchosen on validation data"))
 
 # %% [markdown]
@@ -803,17 +786,17 @@ plots.show(plots.decision_chain(steps, "train all, backbone at a small rate\ncho
 # </details>
 # <details><summary>2. You tune λ on the test images, among five values. How bad is it?</summary>
 #
-# The reported number is the best of five, hence too high, and the comparison with a method that was not tuned in the same way is void.
+# The reported number is the best of five, hence too high; so no comparison with it is fair.
 #
 # </details>
 # <details><summary>3. Your fine-tuned network is far worse than the probe. What do you look at first?</summary>
 #
-# The rate of the backbone: sweep it on validation data. Then the size of the images.
+# The rate of the backbone, swept on validation data. Then the size of the images.
 #
 # </details>
 # <details><summary>4. A colleague fine-tunes on all classes and reports mAP on the same. What does it say of new ones?</summary>
 #
-# Little: what helps the classes it learned may harm others (measured in the extra section above). Split by class, not by image.
+# Little: what helps the classes it learned may harm others. Split by class, not by image.
 #
 # </details>
 #
@@ -827,8 +810,9 @@ plots.show(plots.decision_chain(steps, "train all, backbone at a small rate\ncho
 # - Kornblith, Shlens and Le (2019), *Do better ImageNet models transfer better?*, CVPR,
 #   [arXiv:1805.08974](https://arxiv.org/abs/1805.08974). Twelve data sets; mostly yes, and where not.
 # - Kumar et al. (2022), *Fine-tuning can distort pretrained features and underperform out-of-distribution*, ICLR,
-#   [arXiv:2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune.
-# - Razavian et al. (2014) and Yosinski et al. (2014), see above: the findings that began it.
+#   [arXiv:2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune from there (LP-FT).
+# - Yosinski et al. (2014), *How transferable are features in deep neural networks?*, NeurIPS,
+#   [arXiv:1411.1792](https://arxiv.org/abs/1411.1792). Which layers are general, layer by layer.
 #
 # <!-- links:start -->
 # Previous: [04_multi_scale](04_multi_scale.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
