@@ -802,17 +802,17 @@ plots.show(plots.decision_chain(steps, "train all, backbone at a small rate\ncho
 #
 # ### What breaks at a million images
 #
-# A probe reads each embedding once, and learns from a matrix of $d \times d$ numbers, however many images there are. Fine-tuning changes the embedding: every
+# A probe learns from a matrix of $d \times d$ numbers, however many images there are. Fine-tuning changes the embedding: every
 # image has to be encoded anew ([notebook 20](20_incremental.ipynb)).
 #
 # ### Further reading
 #
 # - Kornblith, Shlens and Le (2019), *Do better ImageNet models transfer better?*, CVPR,
-#   [arXiv:1805.08974](https://arxiv.org/abs/1805.08974). Twelve data sets; mostly yes, and where not.
+#   [arXiv:1805.08974](https://arxiv.org/abs/1805.08974). Mostly yes.
 # - Kumar et al. (2022), *Fine-tuning can distort pretrained features and underperform out-of-distribution*, ICLR,
 #   [arXiv:2202.10054](https://arxiv.org/abs/2202.10054). Probe first, then fine-tune from there (LP-FT).
 # - Yosinski et al. (2014), *How transferable are features in deep neural networks?*, NeurIPS,
-#   [arXiv:1411.1792](https://arxiv.org/abs/1411.1792). Which layers are general, layer by layer.
+#   [arXiv:1411.1792](https://arxiv.org/abs/1411.1792). Layer by layer.
 #
 # <!-- links:start -->
 # Previous: [04_multi_scale](04_multi_scale.ipynb) · [course map](00_start_here.ipynb) · Next: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb)
