@@ -33,7 +33,7 @@ RATES = {
     "probe, 224 pixels": STRENGTHS,
     "last blocks": (3e-4, 1e-3, 3e-3, 1e-2),
     "all": (1e-4, 3e-4, 1e-3, 3e-3),
-    "LP-FT": (1e-4, 3e-4, 1e-3, 3e-3),  # of all weights, the classifier's as well
+    "LP-FT": (1e-4, 3e-4, 1e-3),
 }
 encoder = Deep("lite0", size=64, device="cpu")
 

@@ -464,7 +464,7 @@ columns = ["rate (probe: λ)", "validation", "test", "low", "minus probe at 64",
 pd.DataFrame(rows, index=columns).T.round(4)
 
 # %% [markdown]
-# At equal size, training all weights gains on the probe; training the last blocks does not. But the probe at the network's own
+# At equal size, training all weights gains on the probe, LP-FT as much; the last blocks do not. But the probe at the network's own
 # size, for which no weight moves, gains more. **Look at the size of your images before you train.** (At 224 pixels fine-tuning may
 # gain, too. We did not run it: a step costs sixteen times as much.)
 #
@@ -487,7 +487,7 @@ table.round(3)
 # The sweep. A rate too small costs time, one too large costs the network.
 
 # %% tags=["extra"]
-trained = sweep.drop(["probe", "probe, 224 pixels"]).unstack("way")  # (rates, ways)
+trained = sweep.drop(["probe", "probe, 224 pixels"]).unstack("way").sort_index()  # (rates, ways)
 style = [mark + "-" for mark in plots.style.MARKERS[: trained.shape[1]]]
 ax = trained.plot(logx=True, style=style, figsize=(6, 2.8), ylim=(0, 0.8), ylabel="validation accuracy")
 ax.set_xticks(trained.index, trained.index)
