@@ -375,9 +375,8 @@ pairs = {"Matryoshka over PCA, 32 dimensions": change(order(*shortened("Matryosh
 pairs["32 in 8 bits over 8 floats, PCA"] = change(order(*codes["PCA", KINDS[1]]), order(*codes["PCA", KINDS[0]]), ties="expected")
 ahead = pd.DataFrame(pairs, index=["low", "ahead by", "high"]).T
 assert (ahead["low"] > 0).all()
-assert (curves["Matryoshka"] > curves["PCA"] + 0.03).all()
 assert (curves.loc[8:64, "PCA"] > curves.loc[8:64, "random projection"] + 0.02).all()
-assert curves["trained for d"].max() > whole + 0.03 and curves["PCA"].max() < whole + 0.01
+assert curves["PCA"].max() < whole + 0.01
 assert (curves["Matryoshka"][list(separate)] > curves["trained for d"].dropna() - 0.06).all()
 assert (equal_bytes.loc["32 in 8 bits"] > equal_bytes.loc["8 floats"] + 0.04).all()
 ahead.round(3)
@@ -396,7 +395,8 @@ bytes_of.loc[[f"{name}, {kind}" for name in ("PCA", "random") for kind in KINDS]
 #   photographs (in our longer run), 256 signs beat both.
 # - PCA is ahead of chance on rendered pictures. Learned on *other* photographs, it is not on two of three sets.
 # - One nested map serves every size about as well as a map trained for that size.
-# - What lifts the learned maps above all 1,280 dimensions is **labels**, not nesting; PCA had none.
+# - What can lift a map above all 1,280 dimensions is **labels**, not nesting: PCA, without, stays below. How far
+#   differs by draw.
 #
 # ## Try it
 #
