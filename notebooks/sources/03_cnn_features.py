@@ -504,8 +504,8 @@ pd.DataFrame(ahead, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
 # (Intervals draw categories, pieces or classes. A dot: not measured.) For **categories**
-# nothing made by hand comes near. For **instances**, VLAD beats the *last* layer. The chosen layer closes part of the gap:
-# its distance to either VLAD can hardly be told from 0. When you hear "local features win", ask: against which layer, and
+# nothing made by hand comes near. For **instances**, VLAD beats the *last* layer. The chosen layer closes part of the gap;
+# of it and a VLAD of equal length, neither can be told ahead. When you hear "local features win", ask: against which layer,
 # with how many numbers?
 #
 # Who is good at what? Each photograph at the mAP of its pieces:
@@ -796,7 +796,7 @@ plots.show(plots.describe(ax, "mAP against the exponent of GeM, by the function 
 # - The last layer is best for the same *category*, an earlier one for the same *instance*.
 # - GeM weighs the object more, and gains a little where much is around it.
 # - Whitening, compared at equal dimensions, gains on one set and costs on another.
-# - Hand-made features are no match for categories. For instances, VLAD beats the last layer, hardly the chosen one.
+# - Hand-made features are no match for categories. For instances, layer and length decide.
 #
 # ### Check yourself
 #
