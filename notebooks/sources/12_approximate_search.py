@@ -8,7 +8,7 @@
 # [01](01_measuring_retrieval.ipynb), [02](02_local_features.ipynb) and [11](11_hashing.ipynb).
 #
 # <!-- links:start -->
-# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [14_object_retrieval](14_object_retrieval.ipynb)
+# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: [13_on_device](13_on_device.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -968,5 +968,5 @@ plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with 
 #   [Voyager](https://github.com/spotify/voyager) (2023).
 #
 # <!-- links:start -->
-# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: 13_on_device (still to come), then [14_object_retrieval](14_object_retrieval.ipynb)
+# Previous: [11_hashing](11_hashing.ipynb) · [course map](00_start_here.ipynb) · Next: [13_on_device](13_on_device.ipynb)
 # <!-- links:end -->
