@@ -589,7 +589,7 @@ Markdown(
 # | 10 | [transformers_and_graphs](10_transformers_and_graphs.ipynb) | ViT tokens; graph networks and diffusion over the neighbour graph |
 # | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency |
 # | 12 | [approximate_search](12_approximate_search.ipynb) | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine |
-# | 13 | on_device | ONNX, int8, distillation; size, latency, neighbour overlap (still to come) |
+# | 13 | [on_device](13_on_device.ipynb) | ONNX, int8, distillation; size, latency, neighbour overlap |
 # | 14 | [object_retrieval](14_object_retrieval.ipynb) | segmentation, proposals, region indexes, small objects |
 # | 15 | [context_and_scenes](15_context_and_scenes.ipynb) | layout, relations, contextual re-ranking |
 # | 16 | [text_and_images](16_text_and_images.ipynb) | joint embeddings, captions, composed queries |

@@ -9,7 +9,7 @@
 # and pooling.
 #
 # <!-- links:start -->
-# Previous: 13_on_device (still to come), then [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: [15_context_and_scenes](15_context_and_scenes.ipynb)
+# Previous: [13_on_device](13_on_device.ipynb) · [course map](00_start_here.ipynb) · Next: [15_context_and_scenes](15_context_and_scenes.ipynb)
 # <!-- links:end -->
 
 # %% [markdown]
@@ -806,5 +806,5 @@ plots.show(plots.describe(fig, "A scene with the ten nearest windows outlined, a
 #   every click, where a GPU is at hand.
 #
 # <!-- links:start -->
-# Previous: 13_on_device (still to come), then [12_approximate_search](12_approximate_search.ipynb) · [course map](00_start_here.ipynb) · Next: [15_context_and_scenes](15_context_and_scenes.ipynb)
+# Previous: [13_on_device](13_on_device.ipynb) · [course map](00_start_here.ipynb) · Next: [15_context_and_scenes](15_context_and_scenes.ipynb)
 # <!-- links:end -->

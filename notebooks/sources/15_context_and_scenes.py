@@ -787,7 +787,7 @@ assert ranks.loc[0.2, 0.15] > ranks.loc[0.2, 0.05] + 0.05
 #
 # Kinds of land seen from the air, and kinds of photographs (flowers), by vectors that ship: each image asks all others;
 # intervals draw classes. `lite0` learned from ImageNet with labels: not from these images, but perhaps from some of
-# these kinds. (`tiny` was distilled from `lite0`, so these two are one method.)
+# these kinds. (`tiny` is `lite0` with its weights rounded, so these two are one method.)
 
 # %% tags=["extra"]
 rows = []
