@@ -692,19 +692,19 @@ plots.show(plots.decision_chain(STEPS, "HNSW, or Voyager"), dpi=80)
 
 # %% tags=["record"]
 engines = pd.read_csv(datasets.shipped_file("engines.csv")).fillna({"filter": "none"})
-engines = engines[engines["n"] == 200_000].set_index(["engine", "filter"])
+engines = engines[engines["n"] == 1_000_000].set_index(["engine", "filter"])
 ms, reached = engines["cpu_ms"], engines["recall"]
 assert ms["pgvector", "none"] > 4 * ms["hnsw", "none"]
 assert ms["exact", "before"] < ms["hnsw", "after"] / 2  # in this process
 assert ms["pgvector", "before"] < ms["pgvector", "during"] / 2  # in the server
 assert reached["exact", "before"] == reached["pgvector", "before"] == 1
-assert reached["hnsw", "after"] < reached["hnsw", "none"] - 0.05
+assert reached["hnsw", "after"] < reached["hnsw", "none"] - 0.02
 shown = engines[["load_s", "build_s", "mb", "recall", "cpu_ms", "p50_ms", "p95_ms"]]
 shown.round(2).astype(object).fillna("–")
 
 # %% [markdown]
-# In our longer run (`benchmarks/engines.py`): 200,000 SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor time per
-# query, of both sides; p50 and p95 are by the clock of a busy machine. A graph of the same settings costs several times as
+# In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor time per
+# query, of both sides; p50 and p95 are by the clock of a machine with nothing else to do. A graph of the same settings costs many times as
 # much in a server. In return, a table has other writers and transactions. At 1 %, **before** wins, in your process and in
 # PostgreSQL: it is exact and compares only that hundredth. **After** asked for 1,000, and its recall fell.
 
