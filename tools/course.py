@@ -25,23 +25,23 @@ _TABLE = """
 00 start_here            | set-up check, hello retrieval, your own folder, course map
    A pretrained network finds the other views of an object, where colour, pixels and SIFT hardly do. A query left in its database makes any method look perfect.
 01 measuring_retrieval   | metrics, protocols, traps, intervals, the Metric Lab
-   "mAP" names at least six numbers: one list scores five times as much under another divisor. Intervals over single results are too narrow.
+   "mAP" names at least six numbers: one list scores more than twenty times as much under another divisor. Intervals over single results are too narrow.
 02 local_features        | SIFT, RootSIFT, visual words, VLAD, spatial verification
-   VLAD is ahead of visual words at equal length; a check of the geometry adds to both, and where there is no texture nothing helps.
+   VLAD is ahead of visual words at equal length; a check of the geometry adds to both, and with few key points all of it finds much less.
 03 cnn_features          | layers, sum/max/GeM pooling, whitening, against hand-made features
    For kinds of objects nothing made by hand comes near; for the very same object the layer decides, and textures stay SIFT's. GeM gains little, whitening can cost much.
 04 multi_scale           | pyramids, R-MAC, several layers; stability under zoom
-   Small objects are lost, not unequal zooms. Summing scales does not help; R-MAC helps in rendered scenes and hurts on photographs.
+   What hurts is a small object, not two different zooms. Summing scales alone does not help; R-MAC helps in rendered scenes and hurts on whole photographs.
 05 transfer_learning     | frozen, linear probe, what transfers to which domain
    Frozen features are a strong first answer in most domains; a probe helps the classes it learned, and no others.
 06 domain_fine_tuning    | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten
-   Fine-tuning pays on a thermal camera and not on satellite pictures; interpolated weights buy back a part of what is forgotten.
+   Fine-tuning pays on a simulated thermal camera and not on satellite pictures; interpolated weights buy back a part of what is forgotten.
 07 metric_learning       | contrastive, triplet mining, proxies, class-disjoint evaluation
    On equal terms most of nine losses end close together, plain classification among them; the hardest triplets alone collapse.
 08 self_supervised       | SimCLR/BYOL/DINO-style without labels
    SimCLR gains over random weights on aerial images, not on flowers: an embedding ignores what its augmentations vary.
 09 attention             | attention pooling, salient regions, clutter
-   A learned scorer finds objects of new categories; a centre prior and contrast, untrained, each bring about half of its gain.
+   A learned scorer helps to retrieve new categories; a centre prior and contrast, untrained, each bring about half of its gain, and on photographs it does not surely point better than they do.
 10 transformers_and_graphs | ViT tokens; graph networks and diffusion over the neighbour graph
    Many vectors for an image gain, many for the query add little; smoothing over the neighbour graph gains without labels.
 11 hashing               | LSH, ITQ, PQ, deep hashing; ties; bytes and latency
@@ -51,17 +51,17 @@ _TABLE = """
 13 on_device             | ONNX, int8, distillation; size, latency, neighbour overlap
    Eight bits keep the score and change one neighbour in ten; calibrated on plain grey pictures they break the network.
 14 object_retrieval      | segmentation, proposals, region indexes, small objects
-   Regions find medium and large objects that one vector misses, in rendered scenes and with pasted objects; on photographs of streets they do not.
+   Regions find medium and large objects that one vector misses, in rendered scenes and with pasted objects; on photographs of streets regions that were found lose, and true ones gain.
 15 context_and_scenes    | layout, relations, contextual re-ranking
    A set of objects cannot tell "left of" from "right of"; triples can, as far as names and regions are right.
 16 text_and_images       | joint embeddings, captions, composed queries
    One linear map between two frozen networks gives search by sentences; held-out combinations are found less well.
 17 cross_domain          | sketch to photo, CORAL, adversarial alignment
-   One mean per domain closes much of the gap; CORAL, AdaBN and DANN add nothing that their controls do not.
+   One mean per domain closes the gap for rendered outlines that look for photographs, not for real drawings; CORAL, AdaBN and DANN add nothing sure to their controls.
 18 relevance_feedback    | Rocchio, SVM, personal profiles, simulated users
    A few marks help, measured on images that were never shown; a stranger's profile can harm.
 19 active_learning       | which images to label
-   With few labels take typical images, with more ask the classifier; random labels are a strong baseline.
+   On clothes, label typical images first and ask the classifier later; on flowers neither is surely ahead of labelling images drawn at random.
 20 incremental           | new classes, forgetting, backward-compatible embeddings
    Four exemplars per category bring back a part of what is forgotten; a rotation makes two networks comparable, not better.
 21 explain               | why similar: maps scored against masks

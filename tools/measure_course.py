@@ -18,7 +18,7 @@ HEAD = """# The course in numbers
 
 Made by `python tools/measure_course.py`. The core path is a notebook without its sections marked (extra); hints and answers that are folded count
 as words, solutions as code. Limits: 60 cells, 1,500 words and 250 lines of code for the core path, 90 cells for the whole. Seconds are those of
-one run of the whole notebook among the tests, two at a time on two cores, each with one thread.
+one run of the whole notebook among the tests, two at a time on two cores, each with one thread; blank: not measured yet, and not in the sum.
 
 | no. | notebook | core cells | core words | core code lines | cells | words | code lines | seconds |
 |---|---|---|---|---|---|---|---|---|

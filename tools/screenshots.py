@@ -3,11 +3,13 @@
 `python tools/screenshots.py` writes docs/images/explorer_*.jpg, in about two minutes.
 """
 
+import io
 import sys
 import tempfile
 from pathlib import Path
 
 from course import ROOT
+from PIL import Image
 
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import Browser, JupyterLab, write_notebook
@@ -51,10 +53,12 @@ def main():
             page.page.wait_for_timeout(2000)
             prepare(page.page)
             for name, node in zip(CELLS, page.page.locator(".cbk-explorer").all(), strict=False):
-                box, path = node.bounding_box(), OUT / f"explorer_{name}.jpg"
-                box["height"] = min(box["height"], HEIGHT)
-                page.page.screenshot(path=path, type="jpeg", quality=85, clip=box)
-                print(path.name, path.stat().st_size)
+                path = OUT / f"explorer_{name}.jpg"
+                with Image.open(io.BytesIO(node.screenshot())) as whole:
+                    size = whole.width, min(whole.height, HEIGHT)
+                    assert size[1] > 400, f"{name} is {size[1]} pixels high"
+                    whole.convert("RGB").crop((0, 0, *size)).save(path, quality=85)
+                print(path.name, size, path.stat().st_size)
             print(page.errors(), page.complaints())
 
 

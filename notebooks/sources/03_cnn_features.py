@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 03 · CNN features: what does a network trained for something else know about similarity?
 #
-# **Question.** A network learned to name 1,000 kinds of objects. You want to *search*, for objects it has no name for.
-# Which layer do you take, how does a map become one vector, and does that beat features made by hand?
+# **Question.** A network learned to name 1,000 kinds of objects. You want to *search*, in images it has not met. Which
+# layer do you take, how does a map become one vector, and does that beat features made by hand?
 #
 # **Time:** a minute and a half to run, offline; an hour to work through. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [02](02_local_features.ipynb).
@@ -90,7 +90,8 @@ for name, part in [key for key in sets if "aside" not in key]:
 # ([notebook 02](02_local_features.ipynb)).
 #
 # **Before you run the next cells, predict:** which wins for categories, and which for instances? Shown is a *typical*
-# query, whose scores come closest to the averages (among large objects; among pieces of a coffee cup).
+# query, whose scores come closest to the averages (among large objects; among pieces of a coffee cup, which has little
+# texture: do not judge by one query, the averages come below).
 
 # %%
 deep, last, rankings = encoders.Deep("tiny", device="cpu"), {}, {}
@@ -313,8 +314,8 @@ assert half < 0.6 * side
 
 # %% [markdown] tags=["extra"]
 # The **effective** receptive field is far smaller than the possible one (Luo et al. 2016, *NeurIPS*,
-# [arXiv:1701.04128](https://arxiv.org/abs/1701.04128)). At 160 pixels every cell of the last map can see the whole image,
-# but mostly sees its own part.
+# [arXiv:1701.04128](https://arxiv.org/abs/1701.04128)). (The pixels that make half of the influence need not lie in a
+# square; the frame shows how many they are.) At 160 pixels even the effective field is about as large as the image.
 
 # %% [markdown]
 # ## Measure it: which pooling?
@@ -352,8 +353,8 @@ assert weight[3] > weight[1] + 0.02
 
 # %% [markdown]
 # GeM looks a little more at the object and less at the table. Does it help? The third set is real: 1,000 photographs of
-# clothes in ten classes, never met by the network. Only vectors ship (so no VLAD). 400 are set aside; the others are
-# queries and database, each leaving itself out.
+# clothes in ten classes, never met by the network. Only vectors ship (so no VLAD), projected to fewer numbers: compare
+# within clothing. 400 are set aside; the others are queries and database, each leaving itself out.
 
 # %%
 NAMES, clothing = ("tabletop", "photo views", "clothing"), datasets.load_real("clothing")
@@ -438,8 +439,8 @@ assert all(whitened["clothing", n][2] < 0 for n in DIMS)
 assert whitened["clothing", 64][1] < whitened["clothing", 16][1] - 0.04
 
 # %% [markdown]
-# On photo views whitening gains; on clothing the same step **costs**, and more with more dimensions. We know of no rule that
-# says which case is yours. Try it on validation queries.
+# On photo views whitening gains on PCA; on clothing the same step **costs**, and more with more dimensions. A gain on
+# PCA need not be one on the raw vector. We know of no rule that says which case is yours. Try it on validation queries.
 
 # %% [markdown] tags=["extra"]
 # ### Why does it cost on clothing? (extra)
@@ -467,8 +468,8 @@ pd.DataFrame(half_way, index=["low", "whitening minus PCA", "high"]).T.round(3)
 # ## Measure it: against features made by hand
 #
 # VLAD has 64 words, so 8,192 numbers. With 10 words it has 1,280, as many as the network's last layer. **HOG** is a
-# grid of histograms of gradients (Dalal and Triggs 2005). On photo views the network also gets the layer that validation
-# chose.
+# grid of histograms of gradients (Dalal and Triggs 2005). On photo views the network also gets the layer that
+# validation chose, whose vector is shorter still. (It was tuned; VLAD learned its words on images set aside.)
 
 # %%
 more = {"chosen layer": encoders.Deep("tiny", layer=best["photo views", "trained"], device="cpu")}
@@ -503,10 +504,10 @@ assert ahead["photo views", "chosen layer minus VLAD, 10 words"][1] > 0
 pd.DataFrame(ahead, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# (Intervals draw categories, pieces or classes. A dot: not measured.) For **categories**
-# nothing made by hand comes near. For **instances**, VLAD beats the *last* layer. The chosen layer closes part of the gap;
-# of it and a VLAD of equal length, neither can be told ahead. When you hear "local features win", ask: against which layer,
-# with how many numbers?
+# (Intervals draw categories, pieces or classes. A dot: not measured.) For **categories** nothing made by hand comes
+# near (ImageNet has names for some of these kinds, such as mushroom). For **instances**, VLAD beats the *last* layer.
+# The chosen layer closes part of the gap: of it and either VLAD, neither can be told ahead, though its vector is by far
+# the shortest. When you hear "local features win", ask: against which layer, with how many numbers?
 #
 # Who is good at what? Each photograph at the mAP of its pieces:
 
@@ -527,8 +528,8 @@ print("network minus VLAD:", lead.round(2).to_dict())
 assert lead["brick, grass, gravel"] < lead["the others"] - 0.15
 
 # %% [markdown]
-# Above the line the network is ahead; far below it lie textures. No class of ImageNet asks for *this* patch of
-# gravel; VLAD compares points.
+# Above the line the network is ahead; far below it lie textures. Perhaps because no class of ImageNet asks for *this*
+# patch of gravel; VLAD compares points.
 
 # %% [markdown] tags=["extra"]
 # ### What misleads it (extra)
@@ -553,7 +554,7 @@ assert found_with["chosen layer"] > found_without["chosen layer"] + 0.2
 assert found_with["chosen layer"] > found_with["VLAD"] + 0.05
 
 # %% [markdown] tags=["extra"]
-# A query with a card finds cards. VLAD minds them less: a plain card has key points at its edges only.
+# A query with a card finds cards. VLAD minds them less, perhaps because a plain card has key points at its edges only.
 #
 # Two more suspicions. Photographs are upright, so nothing taught the network to ignore a **rotation**: are relevant images
 # that are turned against the query ranked later? And VLAD lives on key points: does it need more **texture**?
@@ -572,7 +573,8 @@ assert tells.loc["VLAD", "texture and average precision"] > tells.loc["chosen la
 tells.round(2)
 
 # %% [markdown] tags=["extra"]
-# (Rank correlations.) Both hold: rotation costs the network something, and VLAD needs texture, which the network does not.
+# (Rank correlations.) Both fit: turned images come a little later with the network, and VLAD does better on texture.
+# (No intervals.)
 
 # %% [markdown]
 # ## Try it
@@ -638,15 +640,15 @@ for name in last:
 pd.Series(leaks).unstack().round(3)
 
 # %% [markdown] tags=["extra"]
-# mAP by your function, and what the leak reports. A leak need not raise a score: such a number holds for images that made
-# the method, and for no others.
+# mAP by your function, and what the leak reports. A leak need not raise a score (here it also learned from more
+# images): such a number holds for images that made the method, and for no others.
 
 # %% [markdown]
 # ## Exercise 2 ★★★ one vector for both questions (open)
 #
-# An index holds *one* vector for each image, and people ask it both questions. Make it from the maps of two layers, and
-# learn from the images set aside. The score is the mean of two mAPs, for categories and for instances, on other
-# images than those above. Beat the average of the last layer by 0.015.
+# An index holds *one* vector for each image, and people ask it both questions. You may use the maps of two layers, and
+# learn from the images set aside. The score is the mean of two mAPs, for categories and for instances, on other images
+# than those above. Beat the average of the last layer by 0.015.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -793,16 +795,17 @@ plots.show(plots.describe(ax, "mAP against the exponent of GeM, by the function 
 # %% [markdown]
 # ## What we learned
 #
-# - The last layer is best for the same *category*, an earlier one for the same *instance*.
-# - GeM weighs the object more, and gains a little where much is around it.
-# - Whitening, compared at equal dimensions, gains on one set and costs on another.
-# - Hand-made features are no match for categories. For instances, layer and length decide.
+# - In this network the last layer was best for the same *category*, an earlier one for the same *instance*.
+# - GeM weighs the object more; it gained a little on tabletop, nothing sure on photo views.
+# - Whitening, compared with PCA at equal dimensions, gains on one set and costs on another.
+# - Hand-made features are no match for categories. For instances, VLAD beats the last layer; of it and the chosen layer
+#   neither can be told ahead.
 #
 # ### Check yourself
 #
 # <details><summary>1. Why compare with the same network with random weights?</summary>
 #
-# Convolution and pooling alone describe colours and edges. Only what exceeds that is owed to training.
+# Convolution and pooling alone tell some images apart. Only what exceeds that is owed to training.
 #
 # </details>
 # <details><summary>2. Someone picks the best layer on the queries and reports its mAP there. What is wrong?</summary>
@@ -817,7 +820,7 @@ plots.show(plots.describe(ax, "mAP against the exponent of GeM, by the function 
 # </details>
 # <details><summary>4. VLAD beats your network on instances. What do you check first?</summary>
 #
-# Whether the layer was chosen for instances, and both vectors are equally long.
+# Whether the layer was chosen for instances, and how long each vector is.
 #
 # </details>
 #

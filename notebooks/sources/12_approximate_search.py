@@ -77,8 +77,8 @@ plots.show(fig, dpi=100)
 # %% [markdown]
 # Nothing in the lower row says what is missing: **an approximate index fails silently.**
 #
-# **Predict**: which of four indexes is fastest for one query at a time? And for 400 in one call? If one neighbour in ten is
-# missed, do users see a tenth less of what is relevant?
+# **Predict**: which of four indexes (trees, a graph, lists, lists of codes: see the table) is fastest for one query at
+# a time? And for 400 in one call? If one neighbour in ten is missed, do users see a tenth less of what is relevant?
 #
 # ## Background
 #
@@ -330,9 +330,10 @@ assert best["codes only"] < best["IVF-PQ"] - 0.1  # codes need re-ranking
 assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes["HNSW"]
 
 # %% [markdown]
-# The last hundredths of recall cost the most. Every index is a *curve*, so two points of two curves compare nothing. Compare
-# an index with the *faster* exact way, for the way you ask: a batch gains less than single queries. Codes alone do not reach a
-# high recall; re-ranking does.
+# The last hundredths of recall cost the most. Every index is a *curve*, so two points of two curves compare nothing.
+# Compare an index with the *faster* exact way, for the way you ask: a batch gains less than single queries. One at a
+# time, lists and graph are about equal; in a batch, lists lead. Codes alone do not reach a high recall; re-ranking
+# does.
 
 # %% [markdown] tags=["extra"]
 # ### Which queries fail? (extra)
@@ -391,7 +392,8 @@ pd.DataFrame(each_way).pivot(index="way", columns="queries at once", values="tim
 #
 # ### Knobs that are set before building (extra)
 #
-# They move the whole curve, and cost memory or time to build. Recall:
+# They change the curve, and cost memory or time to build. Recall at equal knobs, which is not equal work (one of 512
+# lists is about a sixteenth of one of 32):
 
 # %% tags=["extra"]
 BEFORE = {"HNSW": ("m", (6, 16)), "IVF": ("n_lists", (32, 512)), "IVF-PQ": ("n_codes", (4, 16))}
@@ -417,9 +419,10 @@ at_knob.round(3)
 # %% [markdown] tags=["extra"]
 # ### Adding and removing (extra)
 #
-# `add` returns keys, `remove` takes them, and a key is never used twice. IVF and IVF-PQ change their lists at once. HNSW
-# links what is new, and goes on walking over what was removed. Annoy's trees cannot change, so new items wait beside them
-# until they are many enough to build anew.
+# `add` returns keys, `remove` takes them, and a key is never used twice. IVF and IVF-PQ change their lists at once. (At
+# the largest knobs of above, where nearly everything is found: try smaller ones.) HNSW links what is new, and goes on
+# walking over what was removed. Annoy's trees cannot change, so new items wait beside them until they are many enough
+# to build anew.
 
 # %% tags=["extra", "claim"]
 changes, half = {}, len(S) // 2
@@ -458,9 +461,9 @@ fixed = fixed.add_prefix("recall, fixed, n = ")
 million[list(shown)].drop("SignBits").rename(columns=shown).join(fixed).round(2)
 
 # %% [markdown] tags=["extra"]
-# **Choose again when the collection has grown**: at fixed settings, trees and graph lose recall. At a million, lists, codes
-# and graph answer single queries at least ten times as fast as exact search. Batches gain less; there, exact search even
-# beats the trees. The graph takes longest to build.
+# **Choose again when the collection has grown**: at fixed settings, trees and graph lose recall, while lists read more
+# than they need. At a million, lists, codes and graph answer single queries at least ten times as fast as exact search.
+# Batches gain less; there, exact search even beats the trees. The graph takes longest to build.
 #
 # ### Do drawn vectors flatter? (extra)
 #
@@ -555,9 +558,10 @@ ten = {name: one["p@10"].mean() for name, one in scores.items()}  # the first te
 assert ten["random drops: 50%"] > (found["random drops: 50%"] + 0.2) * ten["exact"]
 
 # %% [markdown]
-# There are two kinds of misses. **Random drops** cost mAP, and so do few trees and a graph with few links. **Codes** miss a
-# third of the neighbours and lose nothing that we can measure: perhaps they confuse only items at nearly the same distance.
-# **Lists** lose little, and hardly anything above a recall of 0.95. Below, measure the answers.
+# Two kinds of misses appear here. **Random drops** cost mAP, and so do few trees and a graph with few links, both
+# crippled on purpose (mAP counts 100 results, recall only ten). **Codes** miss a third of the neighbours and lose
+# nothing that we can measure: perhaps they confuse only items at nearly the same distance. **Lists** lose nothing that
+# can be told from zero; with one list the interval is wide. Below, measure the answers.
 
 # %% [markdown] tags=["extra"]
 # ### When the collection drifts (extra)
@@ -658,14 +662,16 @@ bill.round(1).astype(object).fillna("")
 # %% [markdown]
 # ## Which index?
 #
-# DiskANN keeps graph and vectors on a solid-state disk; fast-scan PQ reads codes faster; Voyager is an HNSW by the makers of
-# Annoy. Annoy was slower than lists and graph here, and larger.
+# DiskANN keeps graph and vectors on a solid-state disk; fast-scan PQ reads codes faster; Voyager is an HNSW by the
+# makers of Annoy. Annoy was slower than lists and graph here, and larger. Between lists and graph our tables do not
+# decide: lists were about as fast, and much quicker to build. The limit of 100,000 is a rule of thumb: measure on your
+# vectors.
 
 # %%
 STEPS = [
     ("More than about\n100,000 vectors?", "no", "Exact: always right, nothing to set"),
     ("Do the vectors fit into memory?\n(4 bytes × n × d, and the index)", "no", "IVF-PQ, DiskANN"),
-    ("Do items come and go all day,\nor must it be built in minutes?", "yes", "IVF"),
+    ("Do items come and go all day,\nor must it be built in seconds?", "yes", "IVF"),
 ]
 plots.show(plots.decision_chain(STEPS, "HNSW, or Voyager"), dpi=80)
 
@@ -703,10 +709,13 @@ shown = engines[["load_s", "build_s", "mb", "recall", "cpu_ms", "p50_ms", "p95_m
 shown.round(2).astype(object).fillna("–")
 
 # %% [markdown]
-# In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor time per
-# query, of both sides; p50 and p95 are by the clock of a machine with nothing else to do. A graph of the same settings costs many times as
-# much in a server. In return, a table has other writers and transactions. At 1 %, **before** wins, in your process and in
-# PostgreSQL: it is exact and compares only that hundredth. **After** asked for 1,000, and its recall fell.
+# In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor
+# time per query, of both sides; p50 and p95 (half, and 95 %, of the queries are faster) are by the clock of a machine
+# with nothing else to do. A graph of the same settings costs many times as much in a server. In return, a table has
+# other writers and transactions. At 1 %, **before** is exact in your process and in PostgreSQL, where only that
+# hundredth is compared, and cheaper than walking a graph. Lists in PostgreSQL (`ivfflat`) cost less still, but miss a
+# quarter; Lance filters before, too, and stays approximate. **After** asked for 1,000: its recall fell, and it took
+# longer than exact search without a filter. (`mb`: units of 2²⁰ bytes, on disk.)
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 1 ★ the fewest lists for a target (extra)
@@ -811,8 +820,9 @@ def solution_filtered_search(search, allowed, k):
 checks.check_filtered_search(solution_filtered_search)
 
 # %% [markdown]
-# With your function, on the graph of SIFT descriptors, for filters drawn at random. "After" counts what the index was asked for
-# (it looks at more to find that). The dotted line is where both are expected to be equal: $k / f = n f$ for a fraction $f$.
+# With your function, on the graph of SIFT descriptors, for filters drawn at random. "After" counts what the index was
+# asked for (it looks at more to find that). The dotted line is where both are expected to be equal: $k / f = n f$ for a
+# fraction $f$, so it moves with $n$ and $k$; doubling overshoots, so your curves cross to the right of it.
 
 # %%
 costs, graph = [], built["HNSW"].set_params(ef_search=40)
@@ -883,8 +893,8 @@ def solution_graph_search(vectors, links, query, entry, ef):
 checks.check_graph_search(solution_graph_search)
 
 # %% [markdown] tags=["extra"]
-# Your walk on a graph of 2,000 descriptors. Links to near rows only can keep it in one region; HNSW also has links that lead
-# far.
+# Your walk on a graph of 2,000 descriptors. Links to near rows only can keep it in one region; HNSW also has links that
+# lead far. (Two random links are also two more links: try ten near ones.)
 
 # %% tags=["extra"]
 part = S[np.random.default_rng(SEED).permutation(len(S))[:2000]]
@@ -923,7 +933,8 @@ plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with 
 #
 # - Exact search is the reference. Say how it was run: threads, batch, BLAS.
 # - Every index is a curve. Choose its point on validation queries, and again when the collection has grown.
-# - IVF is quick to build and easy to change; HNSW is fast to ask, slow to build, larger; codes are small and need re-ranking.
+# - IVF is quick to build, easy to change and, here, about as fast as HNSW, which is slow to build and larger; codes are
+#   small and need re-ranking.
 # - A missed neighbour is not yet a missed answer.
 #
 # ### Check yourself
@@ -945,7 +956,7 @@ plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with 
 # </details>
 # <details><summary>4. One vector in a hundred is allowed. Why may an index be slower than exact search?</summary>
 #
-# It has to find about 100 k candidates; exact search compares only the hundredth that is allowed.
+# To keep ten it has to find about 1,000 candidates ($k / f$); exact search compares only the hundredth that is allowed.
 #
 # </details>
 #

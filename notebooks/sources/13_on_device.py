@@ -47,7 +47,8 @@ torch.set_num_threads(1)  # and onnxruntime has one, too: timings are of one cor
 #
 # The pictures are rendered: 16 of 64 categories of objects are tested, drawn by `SEED`. A result is right if it shows
 # the query's category; other views of the query's own object count neither way. What is learned, chosen or calibrated
-# below sees pictures of the other 48 categories only. `lite0` was trained on ImageNet and has met none of them.
+# below sees pictures of the other 48 categories only. `lite0` was trained on ImageNet: it met none of these pictures,
+# but some categories (padlocks).
 
 # %%
 everything = datasets.load_tabletop()
@@ -67,7 +68,7 @@ def order(query_rows, database_rows):
 # %% [markdown]
 # **ONNX** is a file format for networks: a graph of operators with their weights. Runtimes for phones and browsers read
 # it. We export `lite0`, once, and make another file with 8 bits per weight and per activation. **Predict** before you
-# run the next cells: of the first ten results, how many does the small network share with the large one?
+# run the next cells: of the ten nearest pictures of each, how many do the small and the large network share?
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -201,9 +202,9 @@ table = pd.DataFrame({name: row(name) for name in vectors}).T
 table.round(3)
 
 # %% [markdown]
-# *change*: of mAP against the float network, with a 95 % interval over categories. *mixed*: the file encodes the
-# queries, the float network encoded the database, as when a phone asks a server. *overlap*: which fraction of the ten
-# nearest stays.
+# *change*: of mAP against the float network, with a 95 % interval over categories, which are few. *mixed*: the file
+# encodes the queries, the float network encoded the database, as when a phone asks a server. *overlap*: which fraction
+# of the ten nearest stays, among all pictures.
 
 # %% tags=["claim"]
 assert table.loc["float32", "MB"] > 3.3 * table.loc["int8", "MB"]
@@ -214,7 +215,7 @@ assert table.loc["int8, plain grey", "mAP"] < 0.1
 
 # %% [markdown]
 # Less than a third of the size, and mAP stays. But about one in ten neighbours changes: **mAP hides what a user sees**.
-# The two networks can share one index. Calibration on noise costs neighbours, on plain grey everything.
+# The two networks can share one index. Noise costs neighbours and a little mAP, plain grey nearly everything.
 #
 # ### On photographs
 #
@@ -235,9 +236,11 @@ photos[["map", "overlap"]].round(3)
 
 # %% [markdown]
 # The same, with two null results: eight photographs, or houses only, calibrate as well as 128 mixed ones, and noise
-# changes neighbours but not mAP. `lite0` was made for this: its ReLU6 keep most activations between 0 and 6,
-# whatever the image ([EfficientNet-Lite, 2020](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html)).
-# Do not expect it of every network. That int8 scores a few thousandths *higher* is no gain to sell.
+# changes neighbours but, unlike on rendered pictures, hardly mAP. `lite0` was made for this: its ReLU6 hold the
+# activations inside a block between 0 and 6 ([EfficientNet-Lite,
+# 2020](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html)); the outputs
+# of blocks have no such limit (exercise 1). Do not expect it of every network. That int8 scores a few thousandths
+# *higher* is too little to use, and unexplained.
 #
 # ### Time, and the trap of dynamic quantisation
 #
@@ -258,22 +261,22 @@ pd.DataFrame(graphs).filter(regex="Conv|Quantize|Dequantize", axis=0).fillna(0).
 
 # %% [markdown]
 # **Dynamic quantisation is the wrong tool for convolutions.** Every layer first looks for the range of its input; here
-# it also has one step per layer for the weights, so that many neighbours change. In the static file,
+# it also has one step per layer for the weights. Either may be why many neighbours change. In the static file,
 # `QuantizeLinear` and `DequantizeLinear` (**QDQ**) stand around every layer; the runtime merges them into one kernel in
-# whole numbers. Sixteen bits need hardware for them. And a quarter of the bits is not a quarter of the time: that
-# depends on the processor's 8-bit instructions.
+# whole numbers. Sixteen-bit floats are quicker only where the processor computes with them.
 #
 # ## Smaller embeddings
 #
-# A million embeddings of 1,280 floats are 5 GB, more than the network by far. Four ways to shorten them, learned on other
-# categories, whose mean is subtracted first:
+# A million embeddings of 1,280 floats are 5 GB. Five ways to shorten them, learned on other categories, whose mean is
+# subtracted first:
 #
-# - **PCA**: the directions of largest variance; the first *d* are the best *d* in that sense.
+# - **PCA**: the directions of largest variance.
 # - **Random projection**: the control, it learns nothing.
 # - **Trained for d**: a linear map to $d$ dimensions, trained with labels (normalised softmax,
 #   [notebook 07](07_metric_learning.ipynb)).
 # - **Matryoshka** (Kusupati et al. 2022, *NeurIPS*, [arXiv:2205.13147](https://arxiv.org/abs/2205.13147)): one such map,
 #   trained with the sum of the losses of its first 8, 16, 32 … dimensions. You cut it as you need, after training.
+# - **Trained for 256, cut**: the control of nesting.
 
 # %%
 others = names[N_TESTED:]
@@ -349,8 +352,7 @@ plots.show(plots.describe(ax, "mAP against the number of dimensions for five way
 # %% [markdown]
 # ### Bits, at equal bytes
 #
-# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs. Steps and thresholds come from the
-# training rows.
+# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs.
 
 
 # %%
@@ -391,12 +393,13 @@ assert (learned[["clothing", "flowers"]] < 0).all() and learned["ucmerced"] > 0.
 bytes_of.loc[[f"{name}, {kind}" for name in ("PCA", "random") for kind in KINDS]].round(3)
 
 # %% [markdown]
-# - **Spend bytes on dimensions first, not on bits**: 32 small numbers beat 8 exact ones, whatever the map. On
-#   photographs (in our longer run), 256 signs beat both.
-# - PCA is ahead of chance on rendered pictures. Learned on *other* photographs, it is not on two of three sets.
-# - One nested map serves every size about as well as a map trained for that size.
-# - What can lift a map above all 1,280 dimensions is **labels**, not nesting: PCA, without, stays below. How far
-#   differs by draw.
+# - **Spend bytes on dimensions first, not on bits**: 32 small numbers beat 8 exact ones, with all three maps. Whether
+#   256 signs beat both depends on the map here; on photographs (in our longer run) they do.
+# - On rendered pictures PCA beats the random projection when floats are cut. As 32 numbers of 8 bits, and learned on
+#   *other* photographs, it does so on one set of three; as 256 signs, on all three.
+# - One nested map does about as well as a map trained for the size, at the three sizes compared. Look at the curve of
+#   the map trained for 256: how little does nesting add?
+# - What can lift a map above all 1,280 dimensions is **labels**: PCA, without, stays below.
 #
 # ## Try it
 #
@@ -568,16 +571,16 @@ print(f"{multiply_adds / 1e6:.0f} million multiply-adds, {n_weights / 1e6:.1f} m
 pd.DataFrame(paper).T.round(3)
 
 # %% [markdown] tags=["extra"]
-# (1,300 pJ is the table's lower value for 64 bits from DRAM; an 8-bit product is added in 32 bits. Moving activations is
-# left out. All are estimates for one process of 2014, no measurement.) **Moving the weights costs more than computing
-# with them**: bytes are what you save.
+# (1,300 pJ is the table's lower value for 64 bits from DRAM; an 8-bit product is added in 32 bits. Moving activations
+# is left out. All are estimates for one process of 2014, no measurement.) For one picture of this size, **moving the
+# weights costs more than computing with them**. For larger pictures, or a batch, count again.
 
 # %% [markdown] tags=["extra"]
 # ## What an embedding gives away (extra)
 #
 # "Only the embedding leaves the phone" is not privacy. Probes, learned on embeddings of other categories, read what was
-# never asked for: the ground and the backdrop of the picture; and a ridge regression paints the picture back, 8 × 8
-# pixels of it.
+# never asked for: the ground, the backdrop, the object's colour (hardly); and a ridge regression paints the picture
+# back, 8 × 8 pixels of it.
 
 # %% tags=["extra"]
 probing = [(base.unit(learning - centre), rows), (base.unit(large[1] - centre), np.flatnonzero(tested & (split == "database")))]
@@ -612,8 +615,8 @@ assert read["ground", "1,280 floats"]["accuracy"] > read["ground", "1,280 floats
 
 # %% [markdown] tags=["extra"]
 # A linear map does this; learned decoders do far better (Dosovitskiy and Brox 2016, *CVPR*,
-# [arXiv:1506.02753](https://arxiv.org/abs/1506.02753)). Treat embeddings as you treat the pictures. Short codes give away
-# less, and find less.
+# [arXiv:1506.02753](https://arxiv.org/abs/1506.02753)). Treat embeddings as you treat the pictures. Short codes give
+# away less (and find less, as above).
 
 
 # %% [markdown]
@@ -657,8 +660,7 @@ def solution_quantised(x, low, high):
 checks.check_quantised(solution_quantised)
 
 # %% [markdown]
-# With your function: activations after quantisation. Where the line bends, calibration saw too narrow a range: that is
-# how noise and grey fail.
+# With your function: activations after quantisation. Where the line bends, calibration saw too narrow a range.
 
 # %%
 deep = Deep("lite0", layer="blocks.5", size=128, resize="squash", device="cpu")
@@ -682,7 +684,7 @@ plots.show(plots.describe(fig, "Activations after quantisation against before: a
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# After the cut, rows are shorter than 1, each by another factor. In which order do you cut, scale and round?
+# Whose length do you divide by, and what is it for a row of zeros?
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -714,7 +716,8 @@ def solution_cut(embeddings, n_dims):
 checks.check_cut(solution_cut)
 
 # %% [markdown]
-# mAP of the nested map, cut by your function, against bytes per image:
+# mAP of the nested map, cut by your function, against bytes per image. Compare the curve of floats above: what did 8
+# bits cost?
 
 # %%
 shorter = {d: [checks.first_written("cut", (part - centre) @ nested, d) for part in large] for d in DIMS}
@@ -729,8 +732,9 @@ plots.show(plots.describe(ax, "mAP of the cut embeddings in 8 bits against bytes
 #
 # Sixteen bytes per image, compared by Euclidean distance: how many of the ten nearest neighbours can you keep? Fit what
 # you like on `reference` (n, d), encode `embeddings` (m, d) as uint8 (m, 16). **Predict** first: are 16 principal
-# components best, or weighted ones? The check wants twice the overlap of a random projection to 16 floats. Report the
-# mAP of yours on the pictures above, with the interval of `change` (`order` compares angles: subtract 127.5 first).
+# components best as they are, or each scaled to equal variance? The check wants twice the overlap of a random
+# projection to 16 floats. Report the mAP of yours on the pictures above, with the interval of `change` (`order`
+# compares angles: subtract 127.5 first).
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -771,13 +775,13 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # - Static 8-bit quantisation brings a network to a third and keeps mAP; neighbours change more than mAP tells.
 # - Calibrate on pictures; a few suffice here. Plain grey breaks this network, noise costs neighbours.
 # - Dynamic quantisation is not for convolutions. Measure time on the device.
-# - At equal bytes, 32 numbers of 8 bits beat 8 floats. Whether signs beat both depends on the pictures.
+# - At equal bytes, 32 numbers of 8 bits beat 8 floats. Whether signs beat both depends on the pictures and on the map.
 #
 # ### Check yourself
 #
 # <details><summary>1. mAP is the same, but a user complains that results changed. Can both be right?</summary>
 #
-# Yes: other right results, or other wrong ones, took places of the ten nearest. Measure the overlap.
+# Yes: other right results, or other wrong ones, came. Measure the overlap.
 #
 # </details>
 # <details><summary>2. Why may calibration pictures not be test pictures?</summary>
@@ -792,7 +796,7 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # </details>
 # <details><summary>4. An embedding is sent, the photograph is not. What does the receiver know?</summary>
 #
-# Much: a linear map reads ground and colours from it.
+# Much: here a linear map reads the ground, hardly the object's colour, and paints a coarse picture.
 #
 # </details>
 #
