@@ -106,7 +106,9 @@ def test_it_draws_and_answers(browser, kind, clicked, event):
         },
     )
     page.locator(clicked).click()
-    assert [message["event"] for message in page.evaluate("sent")] == ([event] if event else [])
+    asked = [message["event"] for message in page.evaluate("sent")]
+    asked = [one for one in asked if one != "hover"]  # a map of three points asks for their pictures
+    assert asked == ([event] if event else [])
     assert (
         page.locator(".cbk").evaluate("node => getComputedStyle(node).color")
         == "rgb(204, 204, 204)"
