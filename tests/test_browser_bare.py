@@ -106,8 +106,8 @@ def test_it_draws_and_answers(browser, kind, clicked, event):
         },
     )
     page.locator(clicked).click()
-    asked = [message["event"] for message in page.evaluate("sent")]
-    asked = [one for one in asked if one != "hover"]  # a map of three points asks for their pictures
+    # A map of three points asks for their pictures, too.
+    asked = [one["event"] for one in page.evaluate("sent") if one["event"] != "hover"]
     assert asked == ([event] if event else [])
     assert (
         page.locator(".cbk").evaluate("node => getComputedStyle(node).color")
