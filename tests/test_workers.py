@@ -8,12 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from cli_samples import failed, runner
-from conftest import ROOT
+from conftest import ROOT, require_packages
 from PIL import Image
 from store_samples import counter, n_kept, write_images
 from worker_trouble import DEADLY
@@ -28,11 +27,7 @@ run = pytest.fixture(runner)
 
 def require_dask():
     """Skip where the packages of the extra "scale" are missing; fail if they are demanded, as by CI."""
-    missing = [name for name in ("cryptography", "distributed") if find_spec(name) is None]
-    if missing and os.environ.get("CBIRKIT_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"CBIRKIT_REQUIRE_BROWSER=1, but not installed: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"--workers needs cbirkit[scale]; not installed: {', '.join(missing)}")
+    require_packages("--workers", "scale", "cryptography", "distributed")
 
 
 @pytest.fixture(scope="module")

