@@ -57,7 +57,7 @@ def metric_bars(evaluations, *, metrics=None, ax=None):
     if metrics[0].startswith(_NOT_A_SHARE):
         words, most = f"{metrics[0]} (not between 0 and 1)", None
         ax.margins(x=0.12)
-    ax.set(xlabel=f"{words}, 95 % interval over queries", xlim=(0, most))
+    ax.set(xlabel=f"{words}, 95 % interval", xlim=(0, most))
     ax.set_yticks(range(len(metrics)), metrics)
     ax.invert_yaxis()
     ax.spines[["top", "right"]].set_visible(False)
