@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import assignments as tool
+import numpy as np
 import pytest
 from assignments import BEGIN, PREPROCESSORS, STUB, assignment_cells
 from conftest import ROOT
 
+from cbirkit import checks
 from cbirkit.checks import DEMONSTRATION
 
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -161,6 +163,28 @@ def test_run_all_passes_over_what_is_not_solved(assignments, stem, capsys):
         if "nbgrader" in cell["metadata"]:
             run(cell["source"], space)
     assert capsys.readouterr().out.count("[not attempted]") == len(graded(cells, "grade"))
+    head, call = cells[-1]["source"].rsplit("\n", 1)
+    run(head, space)
+    table = eval(call, space)
+    possible = [cell["metadata"]["nbgrader"]["points"] for cell in graded(cells, "grade")]
+    assert table.loc["sum"].tolist() == ["", 0, sum(possible)]
+    assert set(table["status"].drop("sum")) == {"not attempted"}
+
+
+def test_points_so_far_are_those_of_the_last_verdicts(monkeypatch):
+    monkeypatch.setattr(checks.grading, "_VERDICTS", {})
+    space = {"np": np}
+    run(RIGHT, space)
+    checks.grade("check_precision_at_k", lambda relevant, k: 0.0)
+    checks.grade("check_precision_at_k", space["precision_at_k"], points=2)
+    checks.grade("check_leave_query_out", lambda query_id, ranked_ids, k: ranked_ids[:k])
+    possible = {"check_precision_at_k": 2, "check_leave_query_out": 1, "check_cut": 3}
+    assert checks.points(possible).to_dict("index") == {
+        "precision_at_k": {"status": "passed", "earned": 2.0, "possible": 2},
+        "leave_query_out": {"status": "not yet", "earned": 0.0, "possible": 1},
+        "cut": {"status": "not run", "earned": 0.0, "possible": 3},
+        "sum": {"status": "", "earned": 2.0, "possible": 6},
+    }
 
 
 def test_a_configuration_of_ones_own_is_kept_and_the_lines_are_told(tmp_path, capsys):

@@ -37,6 +37,9 @@ PREPROCESSORS = [
 _GRADING = """from cbirkit.checks import grade
 
 grade("{check}", {function}, points={points})"""
+_TOTAL = """from cbirkit.checks import points
+
+points({possible})"""
 _HEADING = re.compile(r"^## Exercise \d+ (★+)", re.MULTILINE)
 _LINK = re.compile(
     r"!?\[([^\]]+)\]\(((?:\.\./)*)([\w/-]+)\.(ipynb|md|html|png|jpg|svg|csv)(#[^)\s]*)?\)"
@@ -82,7 +85,19 @@ def assignment_cells(cells, *, solutions, linked=()):
             made += _exercise(cell, source, answers, stars, solutions)
         else:
             made.append(_plain(cell, _SHIPPED.sub(r'datasets.shipped_file(\1"\2")', source)))
-    return made
+    return made + _total(made)
+
+
+def _total(made):
+    """Cells at the end that say what the exercises have earned so far; none without exercises."""
+    marks = [cell["metadata"]["nbgrader"] for cell in made if "nbgrader" in cell["metadata"]]
+    possible = {mark["grade_id"]: mark["points"] for mark in marks if mark["grade"]}
+    if not possible:
+        return []
+    told = "## Your points so far\n\nRun the next cell again after an exercise. Whoever grades decides."
+    cell = {"cell_type": "code", "id": "points"}
+    heading = {"cell_type": "markdown", "id": "points-so-far"}
+    return [_plain(heading, told), _plain(cell, _TOTAL.format(possible=possible))]
 
 
 def _link(linked, found):

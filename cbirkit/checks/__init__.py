@@ -34,7 +34,7 @@ from .domain_fine_tuning import (
 from .explain import check_deletion_score, check_occlusion_map, check_pointing_game
 from .feedback import check_better_feedback, check_frozen_ranking, check_ide_dec_hi
 from .generative import check_copying_score, check_keep_samples, check_sample_coverage
-from .grading import DEMONSTRATION, RECORD, grade, verdict_on
+from .grading import DEMONSTRATION, RECORD, grade, points, verdict_on
 from .hashing import (
     check_best_rotation,
     check_cut,
@@ -92,6 +92,7 @@ __all__ = [
     "Verdict",
     "first_written",
     "grade",
+    "points",
     "run_check",
     "verdict_on",
 ]

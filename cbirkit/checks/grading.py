@@ -13,11 +13,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from .running import Elsewhere, Outcome, OutOfTime, call, error_sentence, short
+from .running import Elsewhere, Outcome, OutOfTime, Verdict, call, error_sentence, short
 
 DEMONSTRATION = "demonstration"  # tag of a cell that is neither an answer nor a check
 RECORD = "application/vnd.cbirkit.outcomes"  # under which a graded cell's outputs hold what the answer gave
+_UNREADABLE = (StopIteration, ValueError, TypeError, LookupError, AttributeError)
+_UNREADABLE += (RecursionError, MemoryError)
+_VERDICTS = {}  # of this kernel, by the name of the check
 _REFEREE = (
     "import sys; sys.path.append({!r}); from cbirkit.checks.grading import _referee; _referee({!r})"
 )
@@ -27,9 +31,7 @@ class NotPassed(AssertionError):
     """What a grading cell raises where it is run by nbgrader and the answer is not right; its text is the verdict's."""
 
     def _render_traceback_(self):
-        return [
-            str(self)
-        ]  # IPython shows it in place of a traceback, in which nothing is the learner's
+        return [str(self)]  # shown in place of a traceback, in which nothing is the learner's
 
 
 def grade(check, answer, *, points=1):
@@ -63,11 +65,36 @@ def grade(check, answer, *, points=1):
         show({RECORD: record}, raw=True)
     else:
         verdict = getattr(checks, check)(answer)
+    _VERDICTS[check] = verdict
     earned = round(verdict.worth * points, 2)
     if run_by and not verdict.passed and not (earned and run_by == "autograde"):
         raise NotPassed(verdict)
     show(verdict)
     return earned if run_by and not verdict.passed else None
+
+
+def points(possible):
+    """What the graded cells of a notebook have earned so far.
+
+    Parameters
+    ----------
+    possible : dict of str to float
+        Points of a right answer by the name of its check, ``{"check_precision_at_k": 1}``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By exercise: `status` (``"not run"`` where the graded cell was not), points `earned` and those `possible`; the sum last.
+        Nothing is graded here: nbgrader decides.
+    """
+    rows = {}
+    for check, most in possible.items():
+        name = check.removeprefix("check_")
+        verdict = _VERDICTS.get(check, Verdict(name, "not run", ""))
+        worth = 1.0 if verdict.passed else verdict.worth
+        rows[name] = [verdict.status, round(worth * most, 2), most]
+    rows["sum"] = ["", sum(row[1] for row in rows.values()), sum(possible.values())]
+    return pd.DataFrame.from_dict(rows, "index", columns=["status", "earned", "possible"])
 
 
 def verdict_on(check, record):
@@ -79,28 +106,17 @@ def verdict_on(check, record):
     def ask(arguments, seconds):
         try:
             return _decoded(next(outcomes))
-        except (
-            StopIteration,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            RecursionError,
-            MemoryError,
-        ) as error:
-            raise ValueError(
-                "the results of the answer did not all arrive, or cannot be read"
-            ) from error
+        except _UNREADABLE as error:
+            why = "the results of the answer did not all arrive, or cannot be read"
+            raise ValueError(why) from error
 
     return getattr(checks, check)(Elsewhere(ask))
 
 
 def _from_fresh_process(check, answer):
     code = _REFEREE.format(str(Path(__file__).resolve().parents[2]), check)
-    pipes, record = (
-        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL},
-        [],
-    )
+    record, pipes = [], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipes["stderr"] = subprocess.DEVNULL
     with subprocess.Popen([sys.executable, "-P", "-c", code], **pipes) as referee:
         while isinstance(message := pickle.load(referee.stdout), tuple):
             record.append(_encoded(call(answer, *message), message[1]))
@@ -130,19 +146,13 @@ def _encoded(outcome, seconds):
     """An outcome as a line of JSON."""
     told = {"changed": outcome.changed}
     if outcome.error is not None:
-        told |= {
-            "error": type(outcome.error).__name__,
-            "sentence": error_sentence(outcome.error, seconds),
-        }
+        told["error"] = type(outcome.error).__name__
+        told["sentence"] = error_sentence(outcome.error, seconds)
     try:
         return json.dumps(told | {"value": _plain(outcome.value)})
-    except (
-        RecursionError,
-        ValueError,
-    ):  # it holds itself, or a number of more digits than Python prints
-        return json.dumps(
-            told | {"value": {"other": [type(outcome.value).__name__, "that has no end"]}}
-        )
+    except (RecursionError, ValueError):  # it holds itself, or more digits than Python prints
+        endless = [type(outcome.value).__name__, "that has no end"]
+        return json.dumps(told | {"value": {"other": endless}})
 
 
 def _plain(value):
@@ -161,11 +171,8 @@ def _plain(value):
     if array is None or array.dtype.kind not in "biufUO":
         return {"other": [type(value).__name__, short(value)]}
     dtype = "O" if array.dtype.kind in "UO" else array.dtype.str
-    return {
-        "array": [_plain(part) for part in array.ravel().tolist()],
-        "dtype": dtype,
-        "shape": array.shape,
-    }
+    values = [_plain(part) for part in array.ravel().tolist()]
+    return {"array": values, "dtype": dtype, "shape": array.shape}
 
 
 def _decoded(line):
@@ -175,9 +182,8 @@ def _decoded(line):
         return Outcome(_value(told["value"]), None, bool(told["changed"]))
     name = told["error"]
     base = {"OutOfTime": OutOfTime, "NotImplementedError": NotImplementedError}.get(name, Exception)
-    return Outcome(
-        None, type(name, (base,), {"sentence": str(told["sentence"])})(), bool(told["changed"])
-    )
+    error = type(name, (base,), {"sentence": str(told["sentence"])})()
+    return Outcome(None, error, bool(told["changed"]))
 
 
 def _value(plain):

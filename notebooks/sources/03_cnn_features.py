@@ -36,11 +36,11 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# Two people search. One has a picture of an apple and wants *other apples*: the same **category**. One has a snapshot
-# of a spot and wants other pictures of *that very spot*: the same **instance**.
+# One person has a picture of an apple and wants *other apples*: the same **category**. Another has a snapshot of a
+# place and wants other pictures of *that very place*: the same **instance**.
 #
-# - **Tabletop** (category): rendered objects. Colour, pattern, ground and light say nothing of the category. Other views
-#   of the query's own object are junk.
+# - **Tabletop** (category): rendered objects. Their colours say nothing of the category. Other views of the query's own
+#   object are junk.
 # - **Photo views** (instance): pieces of photographs, rotated, tilted and partly covered.
 #
 # Each has *test* images, *validation* images of other categories or pieces, and images *set aside* to learn from.
@@ -89,9 +89,8 @@ for name, part in [key for key in sets if "aside" not in key]:
 # these images. Its vector is the average of its last feature map. Beside it: a colour histogram and VLAD
 # ([notebook 02](02_local_features.ipynb)).
 #
-# **Before you run the next cells, predict:** which wins for categories, and which for instances? Shown is a *typical*
-# query, whose scores come closest to the averages (among large objects; among pieces of a coffee cup, which has little
-# texture: do not judge by one query, the averages come below).
+# **Before you run the next cells, predict:** which wins for categories, and which for instances? Shown are two
+# *typical* queries, whose scores come closest to the averages (of large objects, and of pieces of a coffee cup).
 
 # %%
 deep, last, rankings = encoders.Deep("tiny", device="cpu"), {}, {}
@@ -142,9 +141,8 @@ three_lists("photo views", sets["photo views", "test"][0].column("source") == "c
 # ## Background
 #
 # A convolutional network turns an image into **feature maps** $F \in \mathbb{R}^{c \times h \times w}$: for each of $h
-# \times w$ cells, $c$ numbers (**channels**) that say how strongly $c$ patterns were found there. Each layer reads the maps
-# of the layer before. Five layers on one photograph: above the length of the vector in each cell, below the channel that
-# varies most.
+# \times w$ cells, $c$ numbers (**channels**) that say how strongly $c$ patterns were found there. Five layers on one
+# photograph: above the length of the vector in each cell, below the channel that varies most.
 
 # %% tags=["gallery"]
 photograph = read_photograph("chelsea")
@@ -170,7 +168,7 @@ plots.show(plots.pipeline([chain], ["vector\n(c,)", "whitening", "cosine"]))
 #
 # $$f_k = \Big( \frac{1}{hw} \sum_{i,j} F_{kij}^{\,p} \Big)^{1/p}, \qquad f \in \mathbb{R}^{c}$$
 #
-# $p = 1$ is the average (or, at length 1, the sum), $p \to \infty$ the maximum; 3 is usual.
+# $p = 1$ is the average, $p \to \infty$ the maximum; 3 is usual.
 #
 # ## Build it
 #
@@ -201,7 +199,7 @@ for label, pool in pools.items():
 # ## Measure it: which layer?
 #
 # One pass serves all layers: torch calls a **hook** when a layer has made its map. We use the *validation* images. The
-# control is the *same architecture with random weights*: what it scores is owed to convolution and pooling alone.
+# control is the *same architecture with random weights*.
 
 # %%
 LAYERS = ["stem", *(f"blocks.{n}" for n in range(16)), "last"]
@@ -252,9 +250,9 @@ assert min(low for low, _, _ in rows.values()) > 0.1
 pd.DataFrame(rows, index=["low", "trained minus random weights", "high"]).T.round(3)
 
 # %% [markdown]
-# **Two questions, two layers.** What kind of object it *is* comes last: that is what the network was trained to say. Which
-# *very one* it is, you read best a little earlier (the test, below, agrees). Random weights find little. So choose on
-# validation images, for *your* question.
+# **Two questions, two layers.** The category reads best at the last layer, which was trained to name it; the instance a
+# little earlier (the test, below, agrees). Random weights find little. So choose on validation images, for *your*
+# question.
 
 # %% [markdown] tags=["extra"]
 # ### What one cell can see (extra)
@@ -374,17 +372,17 @@ pd.DataFrame(pooled, index=["low", "minus the average", "high"]).T.round(3)
 # %% [markdown]
 # On **tabletop**, where much of the picture is table, GeM gains a little; the interval, which draws whole categories,
 # leaves out 0. On **clothing** it gains a hundredth, and the interval starts at about 0: ten classes are few. On
-# **photo views**, where the piece fills the picture, no gain can be told. (This network was trained with the average.)
+# **photo views**, where the piece fills the picture, no gain can be told.
 #
 # ## Measure it: whitening
 #
-# Some channels are nearly always on, and many say the same. **PCA-whitening** (Jégou and Chum 2012) subtracts the mean
-# $\mu \in \mathbb{R}^c$, turns vectors into $n$ uncorrelated directions $P \in \mathbb{R}^{n \times c}$, and divides each
-# by its standard deviation $\sigma_i$ to the power $a$:
+# Many channels say nearly the same. **PCA-whitening** (Jégou and Chum 2012) subtracts the mean $\mu \in \mathbb{R}^c$,
+# turns vectors into $n$ uncorrelated directions $P \in \mathbb{R}^{n \times c}$, and divides each by its standard
+# deviation $\sigma_i$ to the power $a$:
 #
 # $$y = \mathrm{diag}(\sigma)^{-a}\, P\, (x - \mu), \qquad \text{then scaled to length 1}$$
 #
-# $a = 1$ whitens: all directions become equally loud. $a = 0$ is plain PCA. Both learn on images set aside.
+# $a = 1$ whitens: all directions weigh the same. $a = 0$ is plain PCA. Both learn on images set aside.
 
 
 # %%
@@ -403,8 +401,8 @@ for power in (0.0, 0.5, 1.0):
     assert np.allclose(ours @ ours.T, (theirs := package.transform(X[kept])) @ theirs.T, atol=1e-3)  # up to signs
 
 # %% [markdown]
-# Whitening drops dimensions *and* makes the others equally loud. To see the second alone, compare it with plain PCA **at
-# equal dimensions**.
+# Whitening drops dimensions *and* evens out the others. To see the second alone, compare with plain PCA **at equal
+# dimensions**.
 
 # %%
 DIMS = (8, 16, 32, 64)
@@ -440,7 +438,8 @@ assert whitened["clothing", 64][1] < whitened["clothing", 16][1] - 0.04
 
 # %% [markdown]
 # On photo views whitening gains on PCA; on clothing the same step **costs**, and more with more dimensions. A gain on
-# PCA need not be one on the raw vector. We know of no rule that says which case is yours. Try it on validation queries.
+# PCA need not be one on the raw vector. We know of no rule that tells which case is yours: try it on validation
+# queries.
 
 # %% [markdown] tags=["extra"]
 # ### Why does it cost on clothing? (extra)
@@ -505,9 +504,9 @@ pd.DataFrame(ahead, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
 # (Intervals draw categories, pieces or classes. A dot: not measured.) For **categories** nothing made by hand comes
-# near (ImageNet has names for some of these kinds, such as mushroom). For **instances**, VLAD beats the *last* layer.
-# The chosen layer closes part of the gap: of it and either VLAD, neither can be told ahead, though its vector is by far
-# the shortest. When you hear "local features win", ask: against which layer, with how many numbers?
+# near (ImageNet names some of these kinds). For **instances**, VLAD beats the *last* layer. The chosen layer closes
+# part of the gap: of it and either VLAD, neither can be told ahead, though its vector is by far the shortest. When you
+# hear "local features win", ask: against which layer, with how many numbers?
 #
 # Who is good at what? Each photograph at the mAP of its pieces:
 
@@ -528,8 +527,8 @@ print("network minus VLAD:", lead.round(2).to_dict())
 assert lead["brick, grass, gravel"] < lead["the others"] - 0.15
 
 # %% [markdown]
-# Above the line the network is ahead; far below it lie textures. Perhaps because no class of ImageNet asks for *this*
-# patch of gravel; VLAD compares points.
+# Above the line the network is ahead; far below it lie textures. Perhaps no class of ImageNet asks for *this* patch of
+# gravel; VLAD compares points.
 
 # %% [markdown] tags=["extra"]
 # ### What misleads it (extra)
@@ -591,7 +590,7 @@ explorer
 # %% [markdown]
 # ## Exercise 1 ★★ find the leak
 #
-# This stood in a published script: `PCA(n_dims, whiten=True).fit_transform(embeddings)`, with queries and database in
+# A published script had `PCA(n_dims, whiten=True).fit_transform(embeddings)`, with queries and database in
 # `embeddings`. Write it without the leak. `split` says of each row "query", "database" or "aside"; return the cosines
 # between queries and database after PCA-whitening ($a = 1$) learned where it may be learned.
 #
@@ -826,15 +825,14 @@ plots.show(plots.describe(ax, "mAP against the exponent of GeM, by the function 
 #
 # ### What breaks at a million images
 #
-# 1,280 numbers of four bytes are 5 GB for a million images, which fits into memory; VLAD's 8,192 are 33. Reading all of it
-# for each query is slow (notebooks [11](11_hashing.ipynb) and [12](12_approximate_search.ipynb)). Every change of network,
-# layer or size means encoding all again. And the right *kind* is not enough there: the first hundred are re-ranked by
-# geometry ([notebook 02](02_local_features.ipynb)).
+# 1,280 numbers of four bytes are 5 GB for a million images, which fits into memory; VLAD's 8,192 are 33. Reading all of
+# it for each query is slow (notebooks [11](11_hashing.ipynb) and [12](12_approximate_search.ipynb)). A new network or
+# layer means encoding all again.
 #
 # ### Further reading
 #
 # - Razavian et al. (2014), *CNN features off-the-shelf*, CVPR workshops,
-#   [arXiv:1403.6382](https://arxiv.org/abs/1403.6382). What was trained to name beats what was made for the task.
+#   [arXiv:1403.6382](https://arxiv.org/abs/1403.6382). Networks beat what was made for the task.
 # - Babenko and Lempitsky (2015), *Aggregating deep convolutional features for image retrieval*, ICCV,
 #   [arXiv:1510.07493](https://arxiv.org/abs/1510.07493). SPoC: the plain sum, with whitening, is hard to beat.
 # - Radenović, Tolias and Chum (2018), *Fine-tuning CNN image retrieval with no human annotation*, TPAMI,

@@ -41,9 +41,8 @@ torch.set_num_threads(1)
 # ## The goal
 #
 # Line drawings of rendered objects, of 12 categories. The network `lite0` learned to name the photographs of ImageNet,
-# and has met none of these drawings. (Of *photo*, below, it may know some: PACS draws on sets that share sources with
-# ImageNet.) Here it is **frozen**: it learns nothing. Below, a query and what it finds; then what **HOG** finds, a grid
-# of gradient histograms that nobody trained. Other views of the query's own object are junk.
+# and has met none of these drawings. Here it is **frozen**: it learns nothing. Below, a query and what it finds; then
+# what **HOG** finds, a grid of gradient histograms that nobody trained. Other views of the query's own object are junk.
 
 # %%
 frozen = "frozen network"
@@ -77,10 +76,10 @@ plots.show(plots.ranked_list(goal["HOG"], drawings, relevance=truth, rows=[shown
 #
 # ## Background
 #
-# A frozen network is an encoder $\phi$ that gives each image $I$ an embedding $x = \phi(I)$ of shape $(d,)$. Razavian et al.
-# (2014, *CVPR workshops*, [arXiv:1403.6382](https://arxiv.org/abs/1403.6382)) found that such features beat most that had
-# been made by hand; Yosinski et al. (2014, *NeurIPS*,
-# [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)) that the farther a new task lies from the old one, the less the late layers are worth.
+# A frozen network is an encoder $\phi$ that gives each image $I$ an embedding $x = \phi(I)$ of shape $(d,)$. Razavian
+# et al. (2014, [arXiv:1403.6382](https://arxiv.org/abs/1403.6382)) found that such features beat most that had been
+# made by hand; Yosinski et al. (2014, [arXiv:1411.1792](https://arxiv.org/abs/1411.1792)) that the farther a new task
+# lies from the old one, the less the late layers are worth.
 
 # %%
 probe = ["image", "pretrained\nnetwork: FROZEN", "linear layer:\ntrained"]
@@ -89,21 +88,22 @@ small = ["image", "new network:\ntrained", "linear layer:\ntrained"]
 plots.show(plots.pipeline([probe, tuned, small], ["class scores\n(c,)"]))
 
 # %% [markdown]
-# The first chain is a **linear probe**, the second **fine-tuning**, the third training **from scratch**. The probe has a closed
-# form. Put the labelled embeddings into $X$, shape $(n, d)$, and their labels into $Y$, shape $(n, c)$: +1 in the column of the class, −1
+# The first chain is a **linear probe**, the second **fine-tuning**, the third training **from scratch**. The probe has
+# a closed form. The labelled embeddings are $X$ $(n, d)$, their labels $Y$ $(n, c)$: +1 in the column of the class, −1
 # elsewhere. Subtract the means $\bar x$ and $\bar y$, and solve ridge regression:
 #
 # $$W = (X^\top X + \lambda I)^{-1} X^\top Y, \qquad s(x) = (x - \bar x)\, W + \bar y$$
 #
-# $W$ has the shape $(d, c)$, the strength $\lambda > 0$ keeps it small, and the largest of the $c$ scores $s(x)$ names the class.
-# Nearest neighbours need no fit: the $k$ most similar labelled images vote.
+# The strength $\lambda > 0$ keeps $W$ $(d, c)$ small; the largest of the $c$ scores $s(x)$ names the class. Nearest
+# neighbours need no fit: the $k$ most similar labelled images vote.
 #
 # ## Measure it: ten domains
 #
 # Of real images only embeddings ship with this course: *clothing*; *PACS* with its parts *photo*, *art*, *cartoon* and
-# *sketch* (Li et al. 2017, *ICCV*, [arXiv:1710.03077](https://arxiv.org/abs/1710.03077)); *satellite* (RSSCN7);
-# *letters* (Omniglot; Lake et al. 2015, *Science*, [doi:10.1126/science.aab3050](https://doi.org/10.1126/science.aab3050)).
-# *Tabletop* and *drawings* are rendered, *digits* have 8 × 8 pixels. Each encoder has one setting for all domains.
+# *sketch* (Li et al. 2017, [arXiv:1710.03077](https://arxiv.org/abs/1710.03077); of *photo* the network may know some,
+# as both draw on the same sources); *satellite* (RSSCN7); *letters* (Omniglot; Lake et al. 2015,
+# [doi:10.1126/science.aab3050](https://doi.org/10.1126/science.aab3050)). *Tabletop* and *drawings* are rendered,
+# *digits* have 8 × 8 pixels. Each encoder has one setting for all domains.
 
 # %%
 real = {name: datasets.load_real(name) for name in ("clothing", "pacs", "satellite", "omniglot")}
@@ -132,9 +132,9 @@ for name, images in {"tabletop": objects[unseen], "digits": some_digits}.items()
     rankings[name] = {e: rank(encoder.transform(images), images.ids) for e, encoder in encoder_of.items()}
 
 # %% [markdown]
-# Relevant is what shows the same class. Chance differs, so compare within a domain. The **random network** has the layers of
-# `lite0` before any training (and 160 × 160 pixels): what it finds is due to its shape. Intervals draw whole classes; with
-# seven classes they are wide.
+# Relevant is what shows the same class. Chance differs, so compare within a domain. The **random network** has the
+# layers of `lite0` before any training (at 160 × 160 pixels). Intervals draw whole classes; with seven classes they are
+# wide.
 
 # %%
 draws = {"ties": "expected", "n_draws": 2000, "random_state": SEED}
@@ -177,9 +177,8 @@ assert min(low for low, _, _ in second) > 0  # a second pair that changes places
 # %% [markdown]
 # How far a domain looks from photographs does not tell who wins: the network leads in line drawings as it does in
 # photographs. On letters the interval about touches 0. On digits, plain gradients beat it, and so does the untrained
-# network, at 160 pixels. On *satellite*, where fields are green and car parks grey, colour beats gradients; on
-# *clothing* it is the other way round. **Measure in your own domain.** (These sets are small: compare methods with one
-# another, not with published numbers.)
+# network, at 160 pixels. On *satellite* colour beats gradients; on *clothing* it is the other way round. **Measure in
+# your own domain.** (These sets are small: compare methods with one another, not with published numbers.)
 
 # %% [markdown] tags=["extra"]
 # ### Each with its own setting (extra)
@@ -392,9 +391,9 @@ assert joined["satellite"][1] > joined["clothing"][1] + 0.01
 # %% [markdown]
 # ## Measure it: what to freeze?
 #
-# What rate suits a new classifier need not suit a network that knows much. Try it on the digits, where the frozen network
-# lost: 20 per class to learn from, 8 for validation, 30 for the test, at 64 × 64 pixels. The new classifier learns at 0.01,
-# the network (the *backbone*) at a rate to be found.
+# A rate that suits a new classifier need not suit a network that knows much. Try it on the digits, where the frozen
+# network lost: 20 per class to learn from, 8 for validation, 30 for the test, at 64 × 64 pixels. The new classifier
+# learns at 0.01, the network (the *backbone*) at a rate to be found.
 
 # %%
 deep = encoders.Deep(BACKBONE, size=64, device="cpu")
@@ -447,14 +446,12 @@ assert live.loc["probe, HOG", "test"] > live.loc["probe, frozen network", "test"
 
 # %% [markdown]
 # At the classifier's own rate the network is ruined: it is right as often as chance. (Its batch normalisation is
-# frozen; where it learns, too, such a rate may do less harm.) At a smaller one it beats the frozen probe, and after 70
-# steps is still behind a probe on HOG.
+# frozen.) At a smaller one it beats the frozen probe, and after 70 steps is still behind a probe on HOG.
 #
 # **In our longer run** (`python tools/what_to_freeze.py`; `lite0`, photographs of clothing, 20 labels per class), each
-# way has its rate swept on 80 validation images: one draw of labels, 80 steps, no augmentation. A few hundredths mean
-# nothing. *Last blocks* trains the last 30 % of the weights; **LP-FT** trains all, and starts the classifier at a
-# linear probe (Kumar et al. 2022). What is trained sees 64 × 64 pixels, to save time. A probe can afford more: a row
-# has it at the network's own 224.
+# way has its rate swept on 80 validation images: one draw of labels, 80 steps, no augmentation. *Last blocks* trains
+# the last 30 % of the weights; **LP-FT** trains all, and starts the classifier at a linear probe (Kumar et al. 2022).
+# Training sees 64 × 64 pixels, to save time. A probe can afford the network's own 224: a row has that.
 
 # %% tags=["record"]
 longer = pd.read_csv(datasets.shipped_file("what_to_freeze.csv"))
@@ -471,9 +468,8 @@ pd.DataFrame(rows, index=columns).T.round(4)
 
 # %% [markdown]
 # At equal size, training all weights gains on the probe, LP-FT as much; for the last blocks the interval contains 0.
-# But the probe at the network's own size, for which no weight of it moves, gains more on average. **Look at the size of
-# your images before you train.** (At 224 pixels fine-tuning may gain, too. We did not run it: twelve times as many
-# pixels.)
+# But the probe at 224 pixels, for which no weight of the network moves, gains more on average. **Look at the size of
+# your images before you train.** (Fine-tuning at 224 pixels may gain, too; we did not run it.)
 #
 # And **from scratch**? [Notebook 08](08_self_supervised.ipynb) recorded a small network, tuned on other sets, with 10 labels
 # per class of flowers and of land use (UC Merced). Beside it, a probe:
@@ -570,7 +566,7 @@ plots.show(plots.ranked_list(ranking, some_digits, relevance=truth, rows=[*worst
 # %% [markdown]
 # ## Try it
 #
-# Click a drawing to make it the query; switch between the encoders. For which categories does HOG hold its own?
+# Click a drawing to make it the query; switch between the encoders. Where does HOG hold its own?
 
 # %%
 shelf = drawings[some_of_each(drawings.labels, 6, 0)]
@@ -621,7 +617,7 @@ def solution_nearest_class_mean(embeddings, labels, queries):
 checks.check_nearest_class_mean(solution_nearest_class_mean)
 
 # %% [markdown]
-# With your function, beside probe and neighbours, on clothing:
+# Your function beside probe and neighbours, on clothing:
 
 
 # %%
@@ -684,8 +680,8 @@ def solution_choose_strength(embeddings, labels, strengths):
 checks.check_choose_strength(solution_choose_strength)
 
 # %% [markdown]
-# Your choice from 30 labelled clothes, and what it is worth on the others. The images learned from are named rightly at
-# every strength: they cannot choose one.
+# Your choice from 30 labelled clothes, and its worth on others. The images learned from are named rightly at every
+# strength: they cannot choose one.
 
 # %%
 strengths, few, right = [float(s) for s in np.logspace(-4, 3, 8)], some_of_each(garment, 3, 0), {}
@@ -794,13 +790,12 @@ plots.show(plots.decision_chain(steps, "try hand-made features; then train all,\
 # <details><summary>1. Why is the random network a fairer zero than chance?</summary>
 #
 # It has the same layers: what it finds is due to them and to the pixels. The rest is what training transferred (and,
-# here, 224 pixels instead of 160).
+# here, 224 pixels).
 #
 # </details>
 # <details><summary>2. You tune λ on the test images, among five values. How bad is it?</summary>
 #
-# The reported number is the best of five, hence too high on average; perhaps by little, but the number alone does not
-# tell.
+# The reported number is the best of five, hence too high on average.
 #
 # </details>
 # <details><summary>3. Your fine-tuned network is far worse than the probe. What do you look at first?</summary>

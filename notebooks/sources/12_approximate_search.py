@@ -15,7 +15,7 @@
 # ## You will be able to
 #
 # - **build** an index of lists in a dozen lines;
-# - **measure** four kinds of index against exact search: recall, speed, memory, time to build;
+# - **measure** four kinds of index against exact search;
 # - **choose** a setting for the recall that you need;
 # - **search with a filter**, and say what it costs at 1 %.
 
@@ -48,8 +48,8 @@ one_thread = threadpool_limits(1)
 # %% [markdown]
 # ## The goal
 #
-# Rendered objects, embedded by a network. Above, the query was compared with all images; below, an index of 24 lists read only
-# one. Of all queries, this one loses most.
+# Rendered objects, embedded by a network. Above, the query was compared with all images; below, an index of 24 lists
+# read only one. This query loses most.
 
 # %%
 tabletop, rng = datasets.load_tabletop(), np.random.default_rng(SEED)
@@ -75,10 +75,10 @@ for ax, (name, ranking) in zip(axes, goal.items(), strict=True):
 plots.show(fig, dpi=100)
 
 # %% [markdown]
-# Nothing in the lower row says what is missing: **an approximate index fails silently.**
+# **An approximate index fails silently**: nothing in the lower row says what is missing.
 #
-# **Predict**: which of four indexes (trees, a graph, lists, lists of codes: see the table) is fastest for one query at
-# a time? And for 400 in one call? If one neighbour in ten is missed, do users see a tenth less of what is relevant?
+# **Predict**: which index in the table is fastest for one query at a time? And for 400 in one call? If one neighbour in
+# ten is missed, do users see a tenth less of what is relevant?
 #
 # ## Background
 #
@@ -87,7 +87,7 @@ plots.show(fig, dpi=100)
 #
 # $$\mathrm{recall@}k(q) = \tfrac{1}{k}\, \big|\{a \in A_k(q) : \lVert q - x_a \rVert \le \lVert q - x_{e_k} \rVert\}\big|$$
 #
-# It asks about vectors; the recall of [notebook 01](01_measuring_retrieval.ipynb) asks about images.
+# (The recall of [notebook 01](01_measuring_retrieval.ipynb) asks about relevant images.)
 #
 # | | what is built | what a search does | its knob |
 # |---|---|---|---|
@@ -182,7 +182,7 @@ assert recall_by_distance(S, Q["test"], theirs, kth["test"]).min() == 1  # all 1
 # %% [markdown]
 # ## Try it
 #
-# Points in the plane, in 12 cells. Near a border, true neighbours lie in other cells. How many does this query need?
+# Near a border, true neighbours lie in other cells. How many cells does this query need?
 
 # %%
 plane = np.random.default_rng(7).uniform(-2, 2, size=(150, 2))
@@ -237,9 +237,9 @@ plots.show(plots.describe(fig, alt), dpi=68)
 # ## Measure it
 #
 # Turn the knob of each index. Times are processor time of one thread, and depend on how you ask: a web page sends **one
-# query at a time**; deduplication is one large **batch**. Exact search runs in two ways, too. `Exact` multiplies matrices
-# (BLAS), so that a vector which was read once serves the whole batch; a single list compares pair by pair, as faiss does by
-# default. The table holds the first setting that reaches 0.95 on the validation photographs; intervals draw photographs.
+# query at a time**; deduplication is one large **batch**. Exact search runs in two ways: `Exact` multiplies matrices
+# (BLAS), so that a vector once read serves the whole batch; a single list compares pair by pair. The table holds the
+# first setting that reaches 0.95 on validation; intervals draw photographs.
 
 # %%
 KNOBS = {
@@ -330,10 +330,9 @@ assert best["codes only"] < best["IVF-PQ"] - 0.1  # codes need re-ranking
 assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes["HNSW"]
 
 # %% [markdown]
-# The last hundredths of recall cost the most. Every index is a *curve*, so two points of two curves compare nothing.
-# Compare an index with the *faster* exact way, for the way you ask: a batch gains less than single queries. One at a
-# time, lists and graph are about equal; in a batch, lists lead. Codes alone do not reach a high recall; re-ranking
-# does.
+# The last hundredths of recall cost the most. Every index is a *curve*: one point each compares nothing. Compare with
+# the *faster* exact way for the way you ask: a batch gains less than single queries. One at a time, lists and graph are
+# about equal; in a batch, lists lead. Codes alone do not reach a high recall; re-ranked, they do.
 
 # %% [markdown] tags=["extra"]
 # ### Which queries fail? (extra)
@@ -478,8 +477,8 @@ assert one_list < of_drawn.min() - 0.05
 # %% [markdown]
 # ## Who notices?
 #
-# A missed *neighbour* is not a missed *answer*. Here are vectors of real images, from flowers to letters; relevant is the
-# same class; intervals draw classes. The control drops exact results **at random**, and the next ones move up.
+# A missed *neighbour* is not a missed *answer*. Here are vectors of real images; relevant is the same class; intervals
+# draw classes. The control drops exact results **at random**; the next ones move up.
 
 # %%
 SETS = ("clothing", "flowers", "pacs", "satellite", "omniglot")
@@ -560,8 +559,8 @@ assert ten["random drops: 50%"] > (found["random drops: 50%"] + 0.2) * ten["exac
 # %% [markdown]
 # Two kinds of misses appear here. **Random drops** cost mAP, and so do few trees and a graph with few links, both
 # crippled on purpose (mAP counts 100 results, recall only ten). **Codes** miss a third of the neighbours and lose
-# nothing that we can measure: perhaps they confuse only items at nearly the same distance. **Lists** lose nothing that
-# can be told from zero; with one list the interval is wide. Below, measure the answers.
+# nothing that we can measure: perhaps they confuse items at nearly equal distances. **Lists** lose nothing that can be
+# told from zero; with one list the interval is wide. Below, measure the answers.
 
 # %% [markdown] tags=["extra"]
 # ### When the collection drifts (extra)
@@ -663,9 +662,8 @@ bill.round(1).astype(object).fillna("")
 # ## Which index?
 #
 # DiskANN keeps graph and vectors on a solid-state disk; fast-scan PQ reads codes faster; Voyager is an HNSW by the
-# makers of Annoy. Annoy was slower than lists and graph here, and larger. Between lists and graph our tables do not
-# decide: lists were about as fast, and much quicker to build. The limit of 100,000 is a rule of thumb: measure on your
-# vectors.
+# makers of Annoy. Here Annoy was slower and larger than lists and graph; lists were about as fast as the graph, and
+# much quicker to build. The limit of 100,000 is a rule of thumb.
 
 # %%
 STEPS = [
@@ -678,23 +676,23 @@ plots.show(plots.decision_chain(STEPS, "HNSW, or Voyager"), dpi=80)
 # %% [markdown]
 # ## Beyond one machine
 #
-# The indexes above live in one process. That ends when several programs write at once, when each search has a condition, or when
-# the vectors outgrow the machine. Then they move into a table:
+# An index in one process no longer does when several programs write at once, each search has a condition, or the
+# vectors outgrow the machine. Then they move into a table:
 #
 # | | what it is | who may use it |
 # |---|---|---|
 # | `indexes.PgVector` | PostgreSQL with pgvector: HNSW | every machine that reaches the server |
 # | `indexes.Lance` | files, on a disk or in an object store: IVF-PQ | every machine that reaches the files |
 #
-# Both come with `pip install "cbirkit[scale]"` and take conditions:
+# Both (`pip install "cbirkit[scale]"`) take conditions:
 #
 # ```python
 # index = indexes.PgVector("postgresql://me@server/photos").fit(S, columns={"photo": photo_of})
 # index.kneighbors(Q["test"], 10, where=[("photo", "in", ["coffee", "rocket"])])
 # ```
 #
-# A condition works **before** the search (compare only rows that fulfil it), **after** it (drop the others, and hope that ten
-# remain) or **during** it (walk on until ten are found). **Predict**: which is cheapest at 1 %?
+# A condition works **before** the search (compare only rows that fulfil it), **after** it (drop the others, and hope
+# that ten remain) or **during** it (walk on until ten are found). **Predict**: which is cheapest at 1 %?
 
 # %% tags=["record"]
 engines = pd.read_csv(datasets.shipped_file("engines.csv")).fillna({"filter": "none"})
@@ -710,12 +708,11 @@ shown.round(2).astype(object).fillna("–")
 
 # %% [markdown]
 # In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor
-# time per query, of both sides; p50 and p95 (half, and 95 %, of the queries are faster) are by the clock of a machine
-# with nothing else to do. A graph of the same settings costs many times as much in a server. In return, a table has
-# other writers and transactions. At 1 %, **before** is exact in your process and in PostgreSQL, where only that
-# hundredth is compared, and cheaper than walking a graph. Lists in PostgreSQL (`ivfflat`) cost less still, but miss a
-# quarter; Lance filters before, too, and stays approximate. **After** asked for 1,000: its recall fell, and it took
-# longer than exact search without a filter. (`mb`: units of 2²⁰ bytes, on disk.)
+# time per query, of both sides; p50 and p95 (half, and 95 %, of the queries are faster) are by the clock. A graph of
+# the same settings costs many times as much in a server, which in return has other writers and transactions. At 1 %,
+# **before** is exact in your process and in PostgreSQL, and cheaper than walking a graph. Lists in PostgreSQL
+# (`ivfflat`) cost less still, but miss a quarter; Lance filters before, too, and stays approximate. **After** asked for
+# 1,000: its recall fell, and it took longer than exact search without a filter. (`mb`: 2²⁰ bytes, on disk.)
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 1 ★ the fewest lists for a target (extra)
@@ -775,15 +772,15 @@ for target in (0.8, 0.9, 0.95):
 # %% [markdown]
 # ## Exercise 2 ★★ a search with a filter
 #
-# "Like this, but in stock": write the filter **after** the search. `search(m)` gives the keys of the `m` nearest, nearest first, −1 where nothing
-# was found; `m` is at most the number of vectors. Ask for `k`; while fewer than `k` are allowed, ask for twice as many, at
-# last for all. Return the at most `k` nearest allowed keys.
+# Write the filter **after** the search. `search(m)` gives the keys of the `m` nearest, nearest first, −1 where nothing
+# was found; `m` is at most the number of vectors. Ask for `k`; while fewer than `k` are allowed, ask for twice as many,
+# at last for all. Return the at most `k` nearest allowed keys.
 #
-# **Predict**: how many must you ask for if 1 % are allowed? At which fraction do both ways cost the same?
+# **Predict**: how many must you ask for if 1 % are allowed?
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# In every round begin anew: search, drop the −1, drop what is not allowed, count.
+# In every round begin anew; drop the −1 and what is not allowed.
 #
 # </details>
 # <details><summary>Hint 2: the call</summary>
@@ -821,8 +818,8 @@ checks.check_filtered_search(solution_filtered_search)
 
 # %% [markdown]
 # With your function, on the graph of SIFT descriptors, for filters drawn at random. "After" counts what the index was
-# asked for (it looks at more to find that). The dotted line is where both are expected to be equal: $k / f = n f$ for a
-# fraction $f$, so it moves with $n$ and $k$; doubling overshoots, so your curves cross to the right of it.
+# asked for (it looks at more to find that). Both are expected to be equal at the dotted line: $k / f = n f$ for a
+# fraction $f$; doubling overshoots, so your curves cross to the right of it.
 
 # %%
 costs, graph = [], built["HNSW"].set_params(ef_search=40)
@@ -923,47 +920,45 @@ plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with 
 # %% [markdown]
 # ## Exercise 4 ★★★ open: one filter, two ways
 #
-# Filters are seldom drawn at random. `photo_of` names the photograph of each vector; queries come 40 per photograph, in the
-# order of `parts`. Allow only the query's own photograph, or only another. **Predict** for which your filter after the search costs more than for a random filter of that size. Then
-# write a rule that decides before or after. Choose its numbers on the validation photographs; on the test photographs,
-# compare it with always-before and always-after: vectors per query, recall, and the interval of the difference
-# (`by_photograph`).
+# Filters are seldom drawn at random. `photo_of` names the photograph of each vector; queries come 40 per photograph, in
+# the order of `parts`. Allow only the query's own photograph, or only another. **Predict** for which your filter after
+# the search costs more than for a random filter of that size. Then write a rule that decides before or after. Choose
+# its numbers on the validation photographs; on the test photographs, compare it with both: vectors per query, recall,
+# and the interval of the difference (`by_photograph`).
 #
 # ## What we learned
 #
-# - Exact search is the reference. Say how it was run: threads, batch, BLAS.
-# - Every index is a curve. Choose its point on validation queries, and again when the collection has grown.
-# - IVF is quick to build, easy to change and, here, about as fast as HNSW, which is slow to build and larger; codes are
-#   small and need re-ranking.
+# - Exact search is the reference.
+# - Every index is a curve. Choose its point on validation queries, again when the collection has grown.
+# - Here IVF was about as fast as HNSW, and much quicker to build; codes are small and need re-ranking.
 # - A missed neighbour is not yet a missed answer.
 #
 # ### Check yourself
 #
 # <details><summary>1. An index has recall@10 of 0.9. Does the user see a tenth less of what is relevant?</summary>
 #
-# Not necessarily: another item has moved up. It depends on *which* neighbours are missing.
+# Not necessarily: it depends on *which* neighbours are missing.
 #
 # </details>
 # <details><summary>2. Why is a setting chosen on other queries than those reported?</summary>
 #
-# What just reaches 0.95 on some queries is lucky on these.
+# What just reaches 0.95 on some queries may be lucky.
 #
 # </details>
 # <details><summary>3. You double n and leave nprobe and the number of lists. What happens to time and recall?</summary>
 #
-# Lists are twice as long, so time doubles. Recall changes little: the same fraction is read.
+# Time doubles. Recall changes little: the same fraction is read.
 #
 # </details>
 # <details><summary>4. One vector in a hundred is allowed. Why may an index be slower than exact search?</summary>
 #
-# To keep ten it has to find about 1,000 candidates ($k / f$); exact search compares only the hundredth that is allowed.
+# To keep ten it has to find about 1,000 candidates; exact search compares only what is allowed.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# A million vectors fit into one machine. Indexes are built in the evening and mapped by those who ask; what changes all day
-# belongs behind a server.
+# A million vectors fit into one machine. What changes all day belongs behind a server.
 #
 # ### Further reading
 #

@@ -45,10 +45,9 @@ torch.set_num_threads(1)  # and onnxruntime has one, too: timings are of one cor
 # %% [markdown]
 # ## The goal
 #
-# The pictures are rendered: 16 of 64 categories of objects are tested, drawn by `SEED`. A result is right if it shows
-# the query's category; other views of the query's own object count neither way. What is learned, chosen or calibrated
-# below sees pictures of the other 48 categories only. `lite0` was trained on ImageNet: it met none of these pictures,
-# but some categories (padlocks).
+# The pictures are rendered. 16 of 64 categories, drawn by `SEED`, are tested; what is learned, chosen or calibrated
+# sees only the other 48. A result is right if it shows the query's category; other views of the query's own object are
+# junk. `lite0` was trained on ImageNet: it met none of these pictures, but some categories (padlocks).
 
 # %%
 everything = datasets.load_tabletop()
@@ -66,9 +65,9 @@ def order(query_rows, database_rows):
 
 
 # %% [markdown]
-# **ONNX** is a file format for networks: a graph of operators with their weights. Runtimes for phones and browsers read
-# it. We export `lite0`, once, and make another file with 8 bits per weight and per activation. **Predict** before you
-# run the next cells: of the ten nearest pictures of each, how many do the small and the large network share?
+# **ONNX** is a file format for networks, read by phones and browsers. We export `lite0`, once, and make another file
+# with 8 bits per weight and per activation. **Predict** before you run the next cells: of the ten nearest pictures of
+# each, how many do the small and the large network share?
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -240,7 +239,7 @@ photos[["map", "overlap"]].round(3)
 # activations inside a block between 0 and 6 ([EfficientNet-Lite,
 # 2020](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html)); the outputs
 # of blocks have no such limit (exercise 1). Do not expect it of every network. That int8 scores a few thousandths
-# *higher* is too little to use, and unexplained.
+# *higher* is unexplained.
 #
 # ### Time, and the trap of dynamic quantisation
 #
@@ -261,9 +260,9 @@ pd.DataFrame(graphs).filter(regex="Conv|Quantize|Dequantize", axis=0).fillna(0).
 
 # %% [markdown]
 # **Dynamic quantisation is the wrong tool for convolutions.** Every layer first looks for the range of its input; here
-# it also has one step per layer for the weights. Either may be why many neighbours change. In the static file,
-# `QuantizeLinear` and `DequantizeLinear` (**QDQ**) stand around every layer; the runtime merges them into one kernel in
-# whole numbers. Sixteen-bit floats are quicker only where the processor computes with them.
+# the weights also have one step per layer. In the static file, `QuantizeLinear` and `DequantizeLinear` (**QDQ**) stand
+# around every layer; the runtime merges them into one kernel in whole numbers. Sixteen-bit floats are quicker only
+# where the processor computes with them.
 #
 # ## Smaller embeddings
 #
@@ -397,14 +396,14 @@ bytes_of.loc[[f"{name}, {kind}" for name in ("PCA", "random") for kind in KINDS]
 #   256 signs beat both depends on the map here; on photographs (in our longer run) they do.
 # - On rendered pictures PCA beats the random projection when floats are cut. As 32 numbers of 8 bits, and learned on
 #   *other* photographs, it does so on one set of three; as 256 signs, on all three.
-# - One nested map does about as well as a map trained for the size, at the three sizes compared. Look at the curve of
-#   the map trained for 256: how little does nesting add?
+# - One nested map does about as well as a map trained for the size, at the three sizes compared. How little does
+#   nesting add to the map trained for 256?
 # - What can lift a map above all 1,280 dimensions is **labels**: PCA, without, stays below.
 #
 # ## Try it
 #
-# Click a result to search with it; where do the two engines differ? (`cbirkit web FOLDER --out SITE` makes a page of
-# your images that searches in the browser, with `lite0` as ONNX; the query stays on the device.)
+# Where do the two engines differ? (`cbirkit web FOLDER --out SITE` makes a page of your images that searches in the
+# browser, with `lite0` as ONNX; the query stays on the device.)
 
 # %%
 some = database[np.isin(database.labels, names[:4])]  # 120 pictures
@@ -716,8 +715,7 @@ def solution_cut(embeddings, n_dims):
 checks.check_cut(solution_cut)
 
 # %% [markdown]
-# mAP of the nested map, cut by your function, against bytes per image. Compare the curve of floats above: what did 8
-# bits cost?
+# mAP of the nested map, cut by your function, against bytes per image. What did 8 bits cost?
 
 # %%
 shorter = {d: [checks.first_written("cut", (part - centre) @ nested, d) for part in large] for d in DIMS}

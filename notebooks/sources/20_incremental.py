@@ -13,9 +13,9 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **measure** what an embedding forgets when it learns new categories, against controls;
+# - **measure** what an embedding forgets, against controls;
 # - **choose** what to remember of the old ones;
-# - **watch** an index that grows (extra);
+# - **watch** an index grow (extra);
 # - **map** old vectors into a new network's space, and **tell** what that saves and what it costs.
 
 # %%
@@ -46,8 +46,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# A shop's catalogue grows. Every row below is one *session*: eight categories that arrive together. (The objects are
-# rendered. The network, `lite0`, was trained on ImageNet and has met none of them.)
+# A shop's catalogue grows. Every row below is one *session*: eight categories that arrive together. (Rendered; `lite0`,
+# trained on ImageNet, has met none of them.)
 
 # %%
 tabletop = datasets.load_tabletop()
@@ -61,8 +61,8 @@ axes = plots.contact_sheet(tabletop[examples], n=40, columns=8)
 plots.show(axes, dpi=80)
 
 # %% [markdown]
-# The shop learns its embedding: a linear map of the frozen vectors of `lite0` that brings pictures of a category together.
-# Each session trains it further, on the new categories only.
+# The shop learns its embedding: a linear map of the frozen vectors of `lite0` that brings pictures of a category
+# together. Each session trains it on the new categories only.
 #
 # **Predict.** After five sessions, is retrieval of the *first* eight categories worse than after the first session? What
 # helps more: to keep four pictures per category, or to punish vectors that move?
@@ -73,8 +73,8 @@ plots.show(axes, dpi=80)
 # was learned:
 #
 # - **Distillation** (learning without forgetting, Li and Hoiem 2016, *ECCV*,
-#   [arXiv:1606.09282](https://arxiv.org/abs/1606.09282)) takes the old network's outputs as targets. On embeddings
-#   (Hou et al. 2019, *Learning a unified classifier incrementally via rebalancing*, CVPR), it adds $\lambda\,\big(1 - f(x)^\top g(x)\big)$ to the loss.
+#   [arXiv:1606.09282](https://arxiv.org/abs/1606.09282)) takes the old network's outputs as targets. On embeddings (Hou
+#   et al. 2019, CVPR), it adds $\lambda\,\big(1 - f(x)^\top g(x)\big)$ to the loss.
 # - **Replay** keeps a few old pictures, **exemplars**; half of each batch comes from them. iCaRL (Rebuffi et al. 2017,
 #   *CVPR*, [arXiv:1611.07725](https://arxiv.org/abs/1611.07725)) chooses them by *herding*: exercise 3.
 #
@@ -347,8 +347,8 @@ assert lost_if_left["naive"] > lost_if_left["both"] + 0.01
 # `tiny` is `lite0` with rounded weights, at 160 pixels instead of 224. A shop moves from one to the other. Both were reduced to
 # 256 numbers, **each by a projection of its own**. Are the vectors comparable?
 #
-# The vectors are of real photographs: land use from the air (`ucmerced`, 21 classes) and clothes (10). A map is learned from
-# photographs of **other sets**, embedded by both networks, without labels. Nothing of a test set leaks into it.
+# The vectors are of real photographs: land use from the air (`ucmerced`, 21 classes) and clothes (10). A map is learned
+# from photographs of **other sets**, embedded by both networks, without labels. Nothing of a test set leaks.
 
 # %%
 def real(names, encoder):
@@ -408,12 +408,12 @@ for name, table in moves.items():
 
 # %% [markdown]
 # Near-copies of one network, and yet the new one finds little in the old index: **to be good is not to be comparable**.
-# (Probably the two projections part them: each has axes of its own.) One rotation mends that. It leads to a little *less* than
-# the score of the old network, and the new one alone is hardly better: ask what an upgrade gains before you plan it.
+# (Probably because each projection has axes of its own.) One rotation mends that. It leads to a little *less* than the
+# score of the old network, and the new one alone is hardly better: ask what an upgrade gains first.
 #
 # ### The mixed index
 #
-# Old pictures are re-embedded, a few at a time.
+# Old pictures are re-embedded bit by bit.
 
 # %%
 FRACTIONS = [0, 0.25, 0.5, 0.75, 1]
@@ -683,7 +683,7 @@ assert 0.53 < novelty["nearest picture"].mean() < 0.75
 # %% [markdown]
 # ## Try it
 #
-# *Naive* and *both*, after five sessions. Pick a picture of an early category, then one of a late one.
+# *Naive* and *both*, after five sessions. Pick an early category, then a late one.
 
 
 # %%
@@ -898,7 +898,7 @@ if mine(frozen[:3], 2) is not None:
 # </details>
 # <details><summary>4. You map the index for a far better network. What gain will you see?</summary>
 #
-# None over the old one, before old pictures are embedded anew.
+# None, before old pictures are embedded anew.
 #
 # </details>
 #

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 23 · Generative models: can a network draw the training pictures that you lack?
 #
-# **Question.** You have five labelled pictures per class. A network learns to draw as many more as you like.
-# Are they good, varied and new? Does a search engine that is trained on them find more?
+# **Question.** You have five labelled pictures per class. A network learns to draw as many more as you like. Are they
+# good, varied and new? Does a search engine trained on them find more?
 #
 # **Time:** a minute to run on two cores, offline; 90 minutes to work through. **Before this:**
 # [notebook 01](01_measuring_retrieval.ipynb) for intervals, [notebook 07](07_metric_learning.ipynb) for learned embeddings.
