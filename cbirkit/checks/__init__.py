@@ -46,9 +46,8 @@ from .hashing import (
 from .incremental import check_better_map, check_herded, check_upgrade_map
 from .local_features import check_ransac_step, check_root_sift, check_tf_idf
 from .measuring_retrieval import (
-    check_average_precision,
     check_bootstrap_interval,
-    check_counted_results,
+    check_groups_needed,
     check_mended_average_precision,
 )
 from .metric_learning import check_map_at_r, check_semi_hard, check_triplet_gradient
