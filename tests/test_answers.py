@@ -29,6 +29,7 @@ ALL = {
     "better_vectors": checks.check_better_vectors,
     "give_back_colour": checks.check_give_back_colour,
     "sixteen_bytes": checks.check_sixteen_bytes,
+    "groups_needed": checks.check_groups_needed,
     "keep_samples": checks.check_keep_samples,
 }
 RIGHT = {
@@ -141,12 +142,12 @@ def test_an_answer_that_changes_what_it_is_given_is_told_so(name):
     ("name", "answer", "words"),
     [  # the mistake is told although it is written so that an edge case raises or gives NaN
         (
-            "average_precision",
+            "mended_average_precision",
             lambda r, n: (r.cumsum() / np.arange(1, len(r) + 1))[r].mean(),
             "divided by the number of hits",
         ),
         (
-            "average_precision",
+            "mended_average_precision",
             lambda r, n: sum(r[: i + 1].mean() for i in np.flatnonzero(r)) / int(r.sum()),
             "divided by the number of hits",
         ),

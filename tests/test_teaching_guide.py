@@ -23,6 +23,7 @@ OPEN = {
     "better_relation",
     "better_vectors",
     "give_back_colour",
+    "groups_needed",
     "keep_samples",
     "rare_weights",
     "sixteen_bytes",

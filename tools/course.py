@@ -25,7 +25,7 @@ _TABLE = """
 00 start_here            | set-up check, hello retrieval, your own folder, course map
    A pretrained network finds the other views of an object, where colour, pixels and SIFT hardly do. A query left in its database makes any method look perfect.
 01 measuring_retrieval   | metrics, protocols, traps, intervals, the Metric Lab
-   "mAP" names at least six numbers: one list scores more than twenty times as much under another divisor. Intervals over single results are too narrow.
+   "mAP" names at least six numbers: one list scores five times as much under another divisor. An interval draws what was sampled, or it is too narrow.
 02 local_features        | SIFT, RootSIFT, visual words, VLAD, spatial verification
    VLAD is ahead of visual words at equal length; a check of the geometry adds to both, and with few key points all of it finds much less.
 03 cnn_features          | layers, sum/max/GeM pooling, whitening, against hand-made features

@@ -3,7 +3,7 @@
 #
 # **Question.** Two papers report mAP on the same images. When can you compare the two numbers?
 #
-# **Time:** half a minute to run, offline; 45 minutes to read, and 80 for the exercises. **Before this:**
+# **Time:** under a minute to run, offline; 45 minutes to read, and 80 for the exercises. **Before this:**
 # [notebook 00](00_start_here.ipynb).
 #
 # <!-- links:start -->
@@ -25,16 +25,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from PIL import Image
-from sklearn import cluster, decomposition, discriminant_analysis, manifold
+from sklearn import cluster, decomposition, discriminant_analysis, manifold, pipeline
 from sklearn.metrics import average_precision_score, silhouette_score
-from sklearn.pipeline import make_pipeline
 
-from cbirkit import ImageCollection, Ranking, Relevance, Retriever, checks, compare, datasets
-from cbirkit import encoders, evaluate, explore, indexes, metrics, plots
+from cbirkit import Ranking, Retriever, checks, compare, datasets, encoders, evaluate, explore, metrics, plots
 from cbirkit.evaluation import check_leaks
 from cbirkit.evaluation.resample import bootstrap_means, interval
+from cbirkit.images import ImageCollection
+from cbirkit.indexes import IVFPQ
+from cbirkit.ranking import Relevance
 
 SEED = 0
+pd.options.display.max_colwidth = None
 
 # %% [markdown]
 # ## The goal
@@ -43,13 +45,14 @@ SEED = 0
 # of each object are queries, five are in the database. The query's *own* object is **junk**: it counts neither for nor
 # against (trap 1). A small network, `tiny`, makes the vectors; it has met none of these pictures.
 #
-# **Predict:** of one ranked list, two numbers are both called "mAP" in papers, and two "Recall@10". By which factors do
-# they differ?
+# **Predict** for one ranked list: by which factor do the numbers differ that papers call "mAP" (`map@10/hits` and `map@10/R`
+# below), and those that they call "Recall@10" (`hit_rate@10` and `recall@10`)?
 
 # %%
 objects = datasets.load_tabletop()
 names = np.random.RandomState(SEED).permutation(np.unique(objects.labels))[:32]
-queries, database = objects[np.isin(objects.labels, names)].split()
+ours = np.isin(objects.labels, names)
+queries, database = objects[ours].split()
 network = encoders.Deep("tiny", size=128, device="cpu")
 X, Q = network.fit_transform(database), network.transform(queries)  # (960, 1280), (384, 1280)
 truth = queries.relevance(queries, database, by="label", junk="instance")
@@ -69,22 +72,22 @@ def ranked(Q, X):
 
 # %%
 plain = ranked(Q, X)
-p10 = evaluate(plain, truth, metrics="p@10", groups=category).per_query["p@10"]
-at = [(p10 - 0.5).abs().argmin()]  # a query that is neither easy nor hopeless
-list_options = {"queries": queries, "relevance": truth, "rows": at, "k": 10}
+published = ["map", "trapezoid_map", "map@r", "map@10", "map@10/R", "map@10/hits", "recall@10", "hit_rate@10"]
+every = evaluate(plain, truth, metrics=published, groups=category)
+scores = every.per_query["map"].to_numpy()  # AP of each query
+typical = np.abs(scores - scores.mean()).argmin()
+list_options = {"queries": queries, "relevance": truth, "rows": [typical], "k": 10}
 plots.show(plots.ranked_list(plain, database, **list_options), dpi=100)
 
 # %% tags=["claim"]
-published = "map trapezoid_map map@r map@10 map@10/R map@10/hits recall@10 hit_rate@10".split()
-known = {"metrics": published, "groups": None, "n_bootstrap": 0}  # one query: no interval
-value = evaluate(plain.select(at), truth.select(at), **known).summary["mean"].round(3)
-assert value["map@10/hits"] > 2.5 * value["map@10/R"]
-assert value["hit_rate@10"] > 3 * value["recall@10"]
-pd.DataFrame({"value": value, "computed as": [metrics.find_metric(one).formula for one in published]})
+mean, formulas = every.summary["mean"], [metrics.find_metric(one).formula for one in published]
+assert mean["map@10/hits"] > 4 * mean["map@10/R"] and mean["hit_rate@10"] > 4 * mean["recall@10"]
+this_list = every.per_query[published].iloc[typical]
+pd.DataFrame({"this list": this_list, "all queries": mean, "computed as": formulas}).round(3)
 
 # %% [markdown]
-# ($R$: positives of the query. *Hit*: relevant result.) None is wrong, but only numbers computed in the same way can be
-# compared. This notebook is about all that has to be the same.
+# ($R$: number of *positives*, the images relevant to the query. *Hit*: relevant result.) Each is computed as it says, and
+# only numbers computed in the same way can be compared. This notebook is about all that has to be the same.
 #
 # ## Background
 #
@@ -104,8 +107,8 @@ plots.show(plots.pipeline([steps], ["mean over\nqueries", "interval\nover groups
 # %% [markdown]
 # ## Build it
 #
-# Most errors happen between ids and $r$. The example is a list of ten, with the query `q` and a junk image `j`; AP is the
-# mean height of the marked points.
+# Errors hide in the step from ids to $r$. Take a list of ten, with the query `q` and a junk image `j`; AP is the mean height
+# of the marked points.
 
 
 # %%
@@ -138,7 +141,6 @@ plots.show(plots.describe(ax, f"Precision at 8 ranks, hits at 2, 4, 8; AP {ap:.3
 # for every query.
 
 # %% tags=["claim"]
-scores = evaluate(plain, truth, metrics="map", groups=category).per_query["map"].to_numpy()
 object_of, hits = database.column("instance"), []
 for n, query in enumerate(queries.ids):
     own = object_of == queries.column("instance")[n]
@@ -152,11 +154,12 @@ assert np.isclose(average_precision_score(r, -ranks), ap)  # scikit-learn's is t
 # %% [markdown]
 # ## Measure it
 #
-# A score needs a floor, here random order, and a competitor: the network **centred**, with the mean vector of the database
-# subtracted from all vectors (no labels needed). Intervals draw categories: trap 4.
+# A score needs a floor, here random order, and a competitor: the network **centred**. A mean vector, learned from *other*
+# categories, is subtracted from all vectors. Intervals draw categories: trap 4.
 
 # %% tags=["claim"]
-middle, chance = X.mean(axis=0), np.random.RandomState(SEED).rand(len(queries), len(database))
+middle = network.transform(objects[~ours & (objects.column("split") == "aside")]).mean(axis=0)
+chance = np.random.RandomState(SEED).rand(384, 960)
 systems = {"random": Ranking.from_distances(chance, queries.ids, database.ids)}
 systems["colour histogram"] = Retriever(encoders.ColorHistogram()).fit(database).search(queries, k=None)
 systems |= {"network": plain, "network, centred": ranked(Q - middle, X - middle)}
@@ -164,7 +167,7 @@ options = {"metrics": ["map", "p@1"], "ties": "expected", "groups": category}  #
 evaluated = {name: evaluate(one, truth, **options) for name, one in systems.items()}
 plots.show(plots.metric_bars(evaluated), dpi=100)
 m = {name: one["map"] for name, one in evaluated.items()}
-assert m["random"] < 0.06 < m["network"] - 0.1 and m["colour histogram"] < m["network"] - 0.1
+assert max(m["random"], m["colour histogram"]) < min(0.06, m["network"] - 0.1)
 
 # %% [markdown]
 # Chance is not 0, and AP asks for *all* positives, P@1 only for the first.
@@ -184,15 +187,15 @@ ax.set(ylabel="AP of a query", ylim=(0, 1))
 plots.show(plots.describe(ax, "AP of queries: whole categories are easy or hard."), dpi=90)
 alike = np.corrcoef(by_category[:, :6].mean(axis=1), by_category[:, 6:].mean(axis=1))[0, 1]
 print(f"mean AP of three objects of a category and of the other three: correlation {alike:.2f}")
-assert alike > 0.6
+assert alike > 0.5
 
 # %% [markdown]
 # The queries of a category succeed and fail together. Remember that for trap 4.
 #
 # ## Trap 1: the query and its own object are left in
 #
-# In all traps the method stays; only the measuring changes. Here each database image is a query. The control, *random
-# vectors*, knows nothing about the images.
+# In all traps the method stays; only the measuring changes. (Traps 7 to 12 are extra.) Here each database image is a query.
+# The control, *random vectors*, knows nothing about the images.
 
 
 # %%
@@ -204,22 +207,21 @@ def with_interval(values, groups):
 
 
 # %% tags=["claim"]
-rows = {"random vectors": np.random.RandomState(SEED).randn(len(database), 16), "network": X}
-may_be_found = {"query left in": True, "own object left in": ~np.eye(len(database), dtype=bool)}
+first, rows = {}, {"random vectors": np.random.RandomState(SEED).randn(960, 16), "network": X}
+may_be_found = {"query left in": True, "own object left in": ~np.eye(960, dtype=bool)}
 may_be_found["own object is junk"] = object_of[:, None] != object_of
-first = {}
 for name, protocol in [(name, protocol) for name in rows for protocol in may_be_found]:
     distances = np.where(may_be_found[protocol], 1 - unit(rows[name]) @ unit(rows[name]).T, np.inf)
-    right = database.labels[distances.argmin(axis=1)] == database.labels
-    first[name, protocol] = with_interval(right, database.labels)
+    found = database.labels[distances.argmin(axis=1)]
+    first[name, protocol] = with_interval(found == database.labels, database.labels)
 first = pd.DataFrame(first).T.rename(columns={"mean": "P@1"})
 assert first["P@1"].iloc[0] == 1 and first["high"].iloc[1] < 0.1  # random vectors
 assert first["low"].iloc[4] > first["high"].iloc[5]  # the network, with its own object or without
 first.round(3)
 
 # %% [markdown]
-# With the query left in, any method is perfect. Its own object is an **easy positive**: to find this very chair, a method
-# need know nothing of chairs. Remove the query by its id, and make what is too easy junk.
+# With the query left in, any method is perfect. Its own object is an **easy positive**: you can find this very chair and know
+# nothing of chairs. Remove the query by its id, and make what is too easy junk.
 #
 # ## Trap 2: equal distances
 #
@@ -251,7 +253,7 @@ assert (in_ties.diff(axis=1).iloc[:, 1:] > 0).all(axis=None)  # worst < expected
 assert in_ties.loc[8, "best_map"] > in_ties.loc[32, "worst_map"] + 0.01
 
 # %% [markdown]
-# With luck, 8 bits look better than 32 without. Report the expected score.
+# With a lucky order, 8 bits score higher than 32 bits with an unlucky one. Report the expected score.
 #
 # ## Trap 3: learning from the test images
 #
@@ -275,13 +277,12 @@ def test_scores(method, learn_from):
 # %% tags=["claim"]
 pca, lda, leaks = decomposition.PCA, discriminant_analysis.LinearDiscriminantAnalysis(), {}
 methods = {f"whitening to {n}": pca(n, whiten=True, random_state=SEED) for n in (16, 256)}
-methods["LDA"] = make_pipeline(pca(64, random_state=SEED), lda)
+methods["LDA"] = pipeline.make_pipeline(pca(64, random_state=SEED), lda)
 for name, method in methods.items():
     elsewhere, on_test = test_scores(method, ~mine), test_scores(method, mine)
     leaks[name] = [elsewhere.mean(), on_test.mean(), *with_interval(on_test - elsewhere, category[asking])]
 leaks = pd.DataFrame(leaks, index=["elsewhere", "on the test", "difference", "low", "high"]).T
-assert leaks["low"]["LDA"] > 0.08 and leaks["low"]["whitening to 16"] > 0.01
-assert leaks["high"]["whitening to 256"] < -0.03
+assert leaks["low"].drop("whitening to 256").min() > 0.02 and leaks["high"]["whitening to 256"] < -0.05
 leaks.round(3)
 
 # %% [markdown]
@@ -320,12 +321,12 @@ plots.show(plots.describe(fig, "Intervals of 40 test sets: those by result miss 
 low, high = np.array(list(ends.values())).transpose(2, 0, 1)  # (4, 400) each
 held = ((low <= true) & (true <= high)).mean(axis=1)
 assert held[0] < 0.7 and held[1] < held[3] - 0.05 and held[3] > 0.82
-table = {"holds the true mean": held, "mean width": (high - low).mean(axis=1)}
-pd.DataFrame(table, index=pd.Index(size_of, name="drawn")).round(3)
+table = {"drawn": list(size_of), "holds the true mean": held, "mean width": (high - low).mean(axis=1)}
+pd.DataFrame(table).round(3)
 
 # %% [markdown]
 # (Dotted intervals miss.) Ten results of a query are not ten observations, nor are twelve queries of a category twelve.
-# Intervals by category come close; with few groups they stay a little narrow (Cameron et al. 2008).
+# Intervals by category come close; few groups make them a little narrow (Cameron et al. 2008).
 #
 # **The rule of this course:** a statement about *new categories* draws categories, one about *new objects* of known
 # categories draws objects. Single queries are drawn only where each was sampled by itself.
@@ -337,14 +338,15 @@ pd.DataFrame(table, index=pd.Index(size_of, name="drawn")).round(3)
 # %% tags=["claim"]
 pair = {name: systems[name] for name in ("network", "network, centred")}
 paired = compare(pair, truth, groups=category, n_draws=5000, random_state=SEED)
-print(paired.summary[["mean", "low", "high"]].round(3).to_string())
 assert paired.summary["low"].max() < paired.summary["high"].min()  # the intervals overlap
-assert paired.pairs["a"][0] == "network, centred" and paired.pairs["low"][0] > 0
+difference, single = paired.pairs.iloc[0], paired.summary.loc["network"]
+assert difference["a"] == "network, centred" and difference["low"] > 0
+assert difference["high"] - difference["low"] < 0.35 * (single["high"] - single["low"])
 paired.pairs[["a", "b", "difference", "low", "high", "p", "a_better", "b_better"]].round(4)
 
 # %% [markdown]
-# The two intervals overlap, yet that of the difference leaves out 0: what is hard is hard for both, and cancels. (With
-# several pairs, read `p_holm`, corrected for their number.)
+# The two intervals overlap (see the bars), yet that of the difference is far narrower and leaves out 0: what is hard is hard
+# for both, and cancels. (With several pairs, read `p_holm`, corrected for their number.)
 #
 # ## Trap 6: one seed, and the best of many
 #
@@ -364,9 +366,8 @@ plots.show(plots.describe(ax, "Twenty runs that differ in the seed, with interva
 assert np.ptp(mean) > 0.15 * runs.mean()
 
 # %% [markdown]
-# No such interval knows of other seeds, and your run may be the first or the last of these: report several. And the run (or
-# epoch) that is best on the test? Let 8 categories choose a run, and measure it on the other 24, a thousand times.
-# **Predict** what is left of its lead.
+# No such interval knows of other seeds, and your run may be any of these: report several. And the run that is best on the
+# test? Let 8 categories choose a run, and measure it on the other 24, a thousand times. **Predict** what is left of its lead.
 
 # %% tags=["claim"]
 shuffle, lead = np.random.RandomState(SEED), []
@@ -375,7 +376,7 @@ for _ in range(1000):
     choose, rest = runs[:, order[:8]].mean(axis=1), runs[:, order[8:]].mean(axis=1)
     lead.append([choose.max() - choose.mean(), rest[choose.argmax()] - rest.mean()])
 on_chosen, on_others = np.mean(lead, axis=0)
-print(f"lead over the mean run: {on_chosen:+.4f} where it was chosen, {on_others:+.4f} elsewhere")
+print(f"lead over the mean run: {on_chosen:+.3f} where it was chosen, {on_others:+.3f} elsewhere")
 assert on_chosen > 0.008 and abs(on_others) < 0.004
 
 # %% [markdown] tags=["extra"]
@@ -433,8 +434,9 @@ pd.DataFrame(lifted, index=["mean", "low", "high"]).T.astype(float).round(3)
 # ## Trap 8: what AP@k is divided by (extra)
 #
 # Who looks at the first $k$ results only must say what a perfect list is. Dividing by $\min(k, R)$ lets a list of $k$
-# hits score 1. Dividing by $R$ makes 1 unreachable where $R > k$. Dividing by the *hits found* rewards finding less. A
-# "cautious" system shows its first result and nothing else:
+# hits score 1. Dividing by $R$ makes 1 unreachable where $R > k$. Dividing by the *hits found* can reward finding less: one of
+# three positives, at rank 1, scores 1; all three, at ranks 1, 2 and 4, score less. And a "cautious" system, which shows its
+# first result and nothing else, hardly loses by it:
 
 # %% tags=["extra", "claim"]
 shown, divided = {"ten results": hits[:, :10], "only the first": hits[:, :1]}, {}
@@ -444,7 +446,7 @@ for divisor in ("hits", "min(k, R)", "R"):
         divided[divisor, name] = with_interval(ap_at_10, category)
 divided = pd.DataFrame(divided).T
 cautious, usual = divided["mean"].xs("only the first", level=1), divided["mean"].xs("ten results", level=1)
-assert cautious["hits"] > usual["hits"] - 0.2 and cautious["min(k, R)"] < usual["min(k, R)"] / 2
+assert cautious["hits"] > usual["hits"] - 0.12 and cautious["min(k, R)"] < usual["min(k, R)"] / 2
 over_hits = [metrics.average_precision_at_k(one, 4, 3, "hits") for one in ([1, 0, 0, 0], [1, 1, 0, 1])]
 assert over_hits[0] > over_hits[1]  # finds one of three, finds all three
 divided.round(3)
@@ -464,11 +466,12 @@ for by, junk in (("label", "instance"), ("instance", None)):
     loss = with_interval(both.per_query["map"] - both.per_query["trapezoid_map"], category)
     areas[f"{known.n_positives.mean():.0f} positives per query"] = [*both.summary["mean"], *loss]
 areas = pd.DataFrame(areas, index=["map", "trapezoid_map", "difference", "low", "high"]).T
-assert areas["low"].iloc[1] > 0.015 and areas["high"].iloc[0] < 0.013
+assert areas["low"].iloc[1] > 0.018 and areas["high"].iloc[0] < 0.013
+assert areas["difference"].iloc[1] > paired.pairs["difference"][0] + 0.002
 areas.round(4)
 
 # %% [markdown] tags=["extra"]
-# Neither is more correct, but with few positives the difference is as large as the gains that papers report.
+# Neither is more correct, but with few positives the difference is larger than the whole gain of trap 5.
 #
 # ## Trap 10: one threshold for all queries (extra)
 #
@@ -549,7 +552,7 @@ by_scale.round(3)
 choices = {"1 byte": {"n_codes": 1, "nprobe": 1, "rerank": 0}, "8 bytes, re-ranked": {"n_codes": 8, "nprobe": 8}}
 by_index = {"exact": {"p@1": evaluated["network"]["p@1"], "overlap@10": 1}}
 for name, choice in choices.items():
-    index = indexes.IVFPQ("euclidean", n_lists=16, random_state=SEED, **choice).fit(X)
+    index = IVFPQ("euclidean", n_lists=16, random_state=SEED, **choice).fit(X)
     far, near = index.kneighbors(Q, 20)
     shared = [len(np.intersect1d(a[:10], b[:10])) / 10 for a, b in zip(near, plain.indices, strict=True)]
     found = evaluate(Ranking(queries.ids, database.ids, near, far), truth, ties="expected", metrics="p@1", groups=category)
@@ -560,7 +563,8 @@ assert by_index.loc["8 bytes, re-ranked", "p@1"] > by_index.loc["exact", "p@1"] 
 by_index.round(3)
 
 # %% [markdown] tags=["extra"]
-# The same vectors, three scores. State the index, and its overlap with the exact one, beside every score.
+# The same vectors: the first index lowers the score, the second hardly does. State the index, and its overlap with the exact
+# one, beside every score.
 #
 # ## Junk in revisited Oxford (extra)
 #
@@ -656,7 +660,7 @@ real_vectors = decomposition.PCA(50, random_state=SEED).fit_transform(real_vecto
 real_groups = groups_in(planes_of(real_vectors)["t-SNE"], 8)
 real = silhouette_score(real_vectors, real_groups)
 print(f"groups found on a map of six categories: silhouette {real:.2f} among the vectors")
-assert seen["among the vectors"].abs().max() < 0.05 and real > 0.1
+assert seen["among the vectors"].abs().max() < 0.03 and real > 0.06
 assert (seen["in the plane"] > 0.25).all()  # noise looks grouped in every plane
 seen.round(2) + 0.0  # + 0.0: -0.00 becomes 0.00
 
@@ -684,8 +688,8 @@ in_planes.round(3)
 # %% [markdown]
 # ## Try it
 #
-# Click a result to change it, or the sign between two to tie them; choose a number to see how it comes about. Can you find
-# a list with an AP below 0.1 whose "AP@k over hits" is 1?
+# Click a result to change it, or the sign between two to tie them; choose a number to see how it comes about. Find a list
+# with an AP below 0.1 whose "AP@k over hits" is 1.
 
 # %%
 lab = explore.MetricLab(preset="ties of 2, 3 and 4")
@@ -712,7 +716,7 @@ for relevant in ([True], [True, True], [False, True, False, True]):
     print(relevant, faulty_average_precision(relevant, n_positives=2))
 
 # %% [markdown]
-# Find them, and write it right. A query without positives gives `float("nan")`.
+# Mend them. A query without positives gives `float("nan")`.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -760,7 +764,7 @@ print(f"mAP of the network: {np.mean(faulty):.3f} (faulty), {np.mean(mended):.3f
 #
 # `groups` holds the number of each query's group, from 0 on; groups differ in size. Each row of `draws` names the groups of
 # one bootstrap draw, some of them twice. The mean of a draw is over all queries in it. Return the ends of the 95 %
-# interval, by `np.percentile`. (The picture shows yours.)
+# interval, by `np.percentile`.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -798,7 +802,7 @@ checks.check_bootstrap_interval(solution_bootstrap_interval)
 
 # %%
 codes, draws = np.arange(384) // 12, np.random.RandomState(SEED).randint(0, 32, (1000, 32))
-fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
+ax = plt.subplots(figsize=(6, 2.8), layout="constrained")[1]
 ax.hist(bootstrap_means(scores[:, None], codes, 1000, SEED)[:, 0], bins=30)
 for end in np.ravel(checks.first_written("bootstrap_interval", scores, codes, draws) or []):
     ax.axvline(end, color=plots.style.VERMILLION, ls="--")
@@ -810,12 +814,12 @@ plots.show(plots.describe(ax, "mAP in bootstrap draws, with the ends of the inte
 #
 # A *pilot*, a small first test, gave the differences of two methods, on queries in groups of equal size. How many such
 # groups does the real test need, so that 80 of 100 tests find a true difference of `gain` (the 95 % interval leaves out 0)?
-# Too few find nothing, too many cost money: 75 to 85 will do. (The picture takes this notebook as the pilot.)
+# Too few find nothing, too many cost money. The check draws 20 pilots: 75 to 85 on average, at least 50 after each.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
 # The mean over $n$ groups varies by $s / \sqrt{n}$, where $s$ is the standard deviation of the groups' means. `gain` must
-# exceed half an interval, by so much that a somewhat unlucky test finds it, too.
+# exceed half an interval even in a somewhat unlucky test.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -851,35 +855,34 @@ gains = np.array([0.005, 0.01, 0.02, 0.04])
 pilot = (paired.per_query["network, centred"] - paired.per_query["network"]).to_numpy()
 needed = [checks.first_written("groups_needed", pilot, codes, gain) for gain in gains]
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-ax.plot(gains, np.array(needed, dtype=float), "o-", label="by your function")
-ax.axhline(32, color=plots.style.GREY, ls="--", label="this notebook")
-ax.set(yscale="log", xlabel="true difference in mAP", ylabel="categories needed")
-ax.legend(frameon=False, fontsize=11)
+ax.plot(gains, np.array(needed, dtype=float), "o-")
+ax.axhline(32, color=plots.style.GREY, ls="--")
+ax.set(yscale="log", xlabel="true difference in mAP", ylabel="categories needed\n(dashed: used here)")
 plots.show(plots.describe(ax, "Half the difference needs four times the categories."), dpi=90)
 
 # %% [markdown]
 # ## What we learned
 #
-# - "mAP" names several numbers. State the protocol: estimator, cut-off, divisor, query, junk, ties, split.
+# - "mAP" names several numbers. State the protocol: cut-off, divisor, query, junk, ties, split.
 # - The query is removed by its id, what is too easy is junk, ties are scored by their expectation.
 # - What learns must learn elsewhere.
-# - Intervals draw what was sampled; methods are compared query by query; seeds are reported beside them.
+# - Intervals draw what was sampled; methods are compared query by query; several seeds are reported.
 #
 # ### Check yourself
 #
 # <details><summary>1. A paper reports Recall@1 = 0.80 where each query has 25 positives. What did it compute?</summary>
 #
-# The hit rate: with a single result, recall cannot exceed 1/25.
+# The hit rate: with one result, recall cannot exceed 1/25.
 #
 # </details>
-# <details><summary>2. Why is AP@10 divided by the hits found a bad idea?</summary>
+# <details><summary>2. 500 queries show ten objects. The interval draws queries. What is wrong?</summary>
 #
-# One hit at rank 1 scores 1; finding more can only lower the score.
+# Queries of one object succeed and fail together: draw the ten objects.
 #
 # </details>
 # <details><summary>3. You have 16-bit codes and NumPy's argsort. Which mAP do you report?</summary>
 #
-# The expected one. What argsort gives depends on the order of the files.
+# The expected one: argsort's depends on the order of the files.
 #
 # </details>
 # <details><summary>4. Two intervals overlap. May you say that the methods do not differ?</summary>
@@ -890,16 +893,15 @@ plots.show(plots.describe(ax, "Half the difference needs four times the categori
 #
 # ### What breaks at a million images
 #
-# Rankings are cut, so report AP@k. Nobody judges a million images for every query: positives that nobody marked count as
-# wrong. And there are always near-duplicates.
+# Rankings are cut: report AP@k. Nobody judges a million images per query: positives that nobody marked count as wrong. And
+# there are always near-duplicates.
 #
 # ### Further reading
 #
-# - Buckley and Voorhees (2000), SIGIR, [doi:10.1145/345508.345543](https://doi.org/10.1145/345508.345543): how many queries
-#   a measure needs.
+# - Buckley and Voorhees (2000), SIGIR, [doi:10.1145/345508.345543](https://doi.org/10.1145/345508.345543): AP.
 # - McSherry and Najork (2008), ECIR, [doi:10.1007/978-3-540-78646-7_38](https://doi.org/10.1007/978-3-540-78646-7_38): ties.
-# - Musgrave et al. (2020), ECCV, [arXiv:2003.08505](https://arxiv.org/abs/2003.08505): ten years of progress under one
-#   protocol; most of it is gone.
+# - Musgrave et al. (2020), ECCV, [arXiv:2003.08505](https://arxiv.org/abs/2003.08505): ten
+#   years, measured again.
 # - Smucker et al. (2007), CIKM, [doi:10.1145/1321440.1321528](https://doi.org/10.1145/1321440.1321528): paired tests.
 # - Cameron et al. (2008), REStat, [doi:10.1162/rest.90.3.414](https://doi.org/10.1162/rest.90.3.414): few groups.
 # - Sakai (2016), IRJ, [doi:10.1007/s10791-015-9273-z](https://doi.org/10.1007/s10791-015-9273-z): exercise 3, in full.
