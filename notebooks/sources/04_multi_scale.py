@@ -15,7 +15,7 @@
 # ## You will be able to
 #
 # - **build** an image pyramid;
-# - **tell** the cost of a *mismatch* of zooms from the cost of being *small*;
+# - **weigh** the cost of a *mismatch* of zooms against that of being *small*;
 # - **choose** scales under a budget of computing time, and defend the choice with an interval.
 
 # %%
@@ -206,9 +206,9 @@ draw_heat(ax, one_size.mean(axis=-1), "mAP, one size (181)")
 plots.show(plots.describe(fig, "mAP of queries at four zooms in databases at four zooms; the far row and column are darkest."))
 
 # %% [markdown]
-# Every step to a smaller object makes it worse. It is tempting to conclude: *the scales do not match, so match them.* But
-# in *far in far* they match, and it is no better than *close in far*. What counts is how small the objects are, not how
-# far apart the zooms.
+# On the whole, the smaller the objects, the worse. It is tempting to conclude: *the scales do not match, so match
+# them.* But in *far in far* they match, and it is no better than *close in far*. What counts here is how small the
+# smaller one is; a match does not make up for it.
 
 
 # %%
@@ -248,7 +248,8 @@ assert by_oracle.mean() > 0.7 * means[0, 0]
 
 # %% [markdown]
 # Most of the loss comes back: the pixels are nearly enough. But the far object covers one or two cells of the last map,
-# and the average mixes it with much table. (The control does two things: it enlarges the object and cuts the table away.)
+# and the average mixes it with much table. (The control does three things: it enlarges the object, cuts the table away,
+# and so matches the zooms, *upwards*.)
 #
 # ## Measure it: five methods under one budget
 #
@@ -330,17 +331,17 @@ assert overall["several layers"][2] < 0.03
 assert gain(average["several layers, 128 numbers"], average["one size, 128 numbers"])[2] < 0.03
 
 # %% [markdown]
-# Summing scales, what many papers do, **loses** under the budget. Beyond it, the sum does not beat one pass at 181; a
-# second scale is worth no more than a mirror image. Several layers do not gain, at equal length either. R-MAC gains in
-# one pass, at no cost to close-ups.
+# Summing scales **loses** under the budget, which leaves it 91 + 128 against 181. Beyond it, the sum does not beat one
+# pass at 181; a second scale is worth no more than a mirror. Several layers do not gain, at equal length either.
+# R-MAC gains in one pass, at no cost to close-ups.
 #
 # ## Measure it: photographs
 #
-# In our longer run (`python tools/multi_scale_runs.py data/multi_scale.csv`; inputs up to 256 pixels) are three other
-# searches. **coco** (Lin et al. 2014, *ECCV*, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)): objects cut out of
-# photographs with their surroundings, at the first three zooms. **photographs**: they search whole photographs for their
-# category. **scenes**: rendered objects search rendered scenes. Settings are chosen on half of the categories and reported
-# on the other half, both ways, for three draws.
+# In our longer run (`python tools/multi_scale_runs.py data/multi_scale.csv`; inputs up to 256 pixels, no budget) are
+# three other searches. **coco** (Lin et al. 2014, *ECCV*, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)): objects
+# cut out of photographs with their surroundings, at the first three zooms. **photographs**: they search whole
+# photographs for their category. **scenes**: rendered objects search rendered scenes. Settings are chosen on half of
+# the categories and reported on the other half, both ways, for three draws (of the halves: the queries are the same).
 
 # %%
 longer = pd.read_csv(datasets.shipped_file("multi_scale.csv"))
@@ -366,9 +367,9 @@ assert (of_set["coco"].loc["R-MAC, sum of sizes", "difference_low"] > 0).all()
 assert all((one.loc[["sum of sizes", "several layers"], "difference"] < 0.015).all() for one in of_set.values())
 
 # %% [markdown]
-# R-MAC gains in rendered scenes, whose ground says nothing about the objects, and **loses** in whole photographs. We did
-# not test why: perhaps a photograph's surroundings go with the object, and the average keeps them. In *coco*, R-MAC with
-# a sum of sizes gains. A sum of averages, and several layers, gain little or lose.
+# R-MAC gains in rendered scenes, whose ground says nothing about the objects, and **loses** in whole photographs. We
+# did not test why: perhaps a photograph's surroundings go with the object, and the average keeps them. In *coco*, R-MAC
+# with a sum gains over one size (over R-MAC: not tested). A sum of averages, and several layers, gain little or lose.
 
 # %% [markdown] tags=["extra"]
 # ### By the size of the object (extra)
@@ -395,7 +396,8 @@ assert table.loc["one size", ("coco", "far in far")] > table.loc["one size", ("c
 # %% [markdown]
 # ## Try it
 #
-# Search the far frames with close-ups, by one size and by R-MAC; crop a query, or drop in your own.
+# Search the far frames with close-ups, by one size and by R-MAC; crop a query, or drop in your own. (The first is the
+# one that R-MAC helps most.)
 
 # %%
 far_images = ImageCollection.from_arrays(list(far), ids=list(known[1].ids), table=known[1].table[["label", "instance"]])
@@ -543,10 +545,10 @@ assert abs(excess["random order"][0]) < 0.02
 # %% [markdown]
 # ## Exercise 1 ★ an image pyramid
 #
-# Return the levels: the image itself as floats, then again and again half its height and width, each pixel the **mean of
-# four**. Leave out an odd last row or column. A level whose shorter side would be below `smallest` is not made; the image
-# itself always is. Your function (until then, the solution) makes the upper row of the picture; the lower row keeps every
-# second pixel: *aliasing*.
+# Return the levels: the image itself as floats, then again and again half its height and width, each pixel the **mean
+# of four**. Leave out an odd last row or column. A level whose shorter side would be below `smallest` is not made; the
+# image itself always is. Your function (until then, the solution) makes the upper row of the picture; the lower row
+# keeps every second pixel: *aliasing*, at full contrast, where means fade.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -598,9 +600,9 @@ plots.show(plots.describe(fig, "A striped picture at four sizes, by means of blo
 # %% [markdown]
 # ## Exercise 2 ★ what does a mismatch cost?
 #
-# The table by zoom mixes two things: that zooms differ, and that one object is small. Separate them: from the **poorer** of
-# the two same-zoom searches of a pair, take off the score of the pair. Above 0, the mismatch costs something; below, the
-# larger object helps. Your function then draws `means`.
+# The table by zoom mixes two things: that zooms differ, and that one object is small. Weigh them: from the **poorer**
+# of the two same-zoom searches of a pair, take off the score of the pair. Above 0, the mismatch costs more than the
+# larger object helps; below, less. And against the *mean* of the two? Your function then draws `means`.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -752,15 +754,15 @@ for budget in (0.5, 1, 2, 4):
 # %% [markdown]
 # ## What we learned
 #
-# - A search across zooms fails where one of the two objects is **small**, not because the zooms differ. Only the table
-#   of *all* pairs, with its diagonal, shows that.
-# - Summing scales did not help. R-MAC gained in rendered frames and scenes, and lost in whole photographs.
+# - A search across zooms fails where one of the two objects is **small**; in rendered frames, matching the zoom does
+#   not help (in *coco*, extra, it did). Only the table of *all* pairs, with its diagonal, shows that.
+# - Summing scales of averages did not help. R-MAC gained in rendered frames and scenes, and lost in whole photographs.
 #
 # ### Check yourself
 #
 # <details><summary>1. mAP is .7 close in close, and .2 close in far. "So scales must be matched." Which number is missing?</summary>
 #
-# Far in far. Where it is as low, matching gains nothing.
+# Far in far. Where it is as low, matching *downwards* gains nothing.
 #
 # </details>
 # <details><summary>2. Why sum the mirror image?</summary>

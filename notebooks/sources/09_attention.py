@@ -16,7 +16,7 @@
 #
 # - **build** attention pooling, and train it on the feature maps of a frozen network;
 # - **compare** it with fixed poolings, a centre prior and known masks, each at its own best setting;
-# - **score** where a method looks with the pointing game, and say what that score does not tell;
+# - **score** where a method looks with the pointing game, and say what that score does not tell (exercise: extra);
 # - **find** weights that need no training.
 
 # %%
@@ -73,8 +73,8 @@ plots.show(plots.contact_sheet(images["test"][::40], n=16, columns=8), dpi=72)
 # **Predict.** Average pooling, GeM, a bell curve around the middle of the picture, a head that learns where to look, the
 # true mask: which comes first, which last?
 #
-# The network is `lite0`, frozen: it learned to name photographs and has never met a rendered picture. Different poolings
-# may prefer different layers, so one pass keeps the maps of four.
+# The network is `lite0`, frozen: it learned to name photographs, of some of these categories too, but has met no
+# rendered picture. Different poolings may prefer different layers, so one pass keeps the maps of four.
 
 # %%
 LAYERS = ["blocks.4", "blocks.5", "blocks.6", "bn2"]  # the last one is what `Deep` uses by default
@@ -124,7 +124,8 @@ plots.show(plots.pipeline([frozen, scored], ["weighted\nmean (c,)", "classifier\
 # %% [markdown]
 # ## Build it
 #
-# The whole head. Only `classify` knows the 37 categories; after training it is thrown away.
+# The whole head. It scores standardised cells. Only `classify` knows the 37 categories; after training it is thrown
+# away. (`n_dims` stays empty in the core.)
 
 
 # %%
@@ -232,9 +233,9 @@ plots.show(plots.describe(fig, "Validation mAP against training steps: it rises 
 # %% [markdown]
 # ## Measure it
 #
-# Every rival gets its own best layer and setting. The **centre prior** weighs positions by a bell curve around the middle
-# of the picture, for photographers, and this renderer, put objects there. **Contrast** weighs a position by its distance
-# to the picture's mean vector, to a power: what is unlike the rest stands out. The **mask** is an oracle: it cheats.
+# Every rival gets its own best layer and setting. The **centre prior** weighs positions by a bell curve around the
+# middle` and this renderer, put objects there. **Contrast** weighs a position by its distance to the picture's mean
+# vector, to a power: what is unlike the rest stands out. The **mask** is an oracle: it cheats.
 
 
 # %%
@@ -291,7 +292,7 @@ layer = max(on_validation, key=on_validation.get)
 pd.DataFrame({"attention, validation": on_validation}).round(3)
 
 # %% [markdown]
-# ### On categories that nobody has seen
+# ### On categories that the head has not seen
 #
 # The head is trained three times from different random weights, and the results are averaged per query. Five controls
 # take its weights apart, at its own layer: **uniform** (the plain mean there), **random scorer** (the same head, never
@@ -359,12 +360,12 @@ assert max(scores["shuffled"].mean(), scores["of another picture"].mean()) < sco
 
 # %% [markdown]
 # - Learned attention is ahead of GeM by much, and of the centre prior and of contrast by about half as much. Those two
-#   are level, and need no training.
-# - At its own layer the plain mean is far below GeM, so the weights bring more than the difference to GeM shows. The gain
-#   is in *this* picture's weights: shuffled, they are worth nothing. Those of another picture bring a part of it, since
-#   objects are often near the middle, and the average map ends about level with GeM.
-# - The mask is no upper bound: attention is at least level with it. A mask says which cells belong to the object; the
-#   head may also learn which of them tell categories apart.
+#   are level, and need no training. (At σ = 0.03, the edge of its grid, the prior is the middle cell alone.)
+# - At its own layer the plain mean is far below GeM, so the weights bring more than the difference to GeM shows. The
+#   gain is in *this* picture's weights: shuffled, they are no better than equal weights. Those of another picture bring
+#   a part of it, since objects are often near the middle, and the average map ends about level with GeM.
+# - The mask is no upper bound: attention is at least level with it. The mask weighs all cells of the object alike and
+#   knows no labels; the head learned from labels which cells tell categories apart, perhaps.
 
 # %% [markdown]
 # ## Where does it look?
@@ -834,7 +835,8 @@ checks.check_rare_weights(solution_rare_weights)
 # %% [markdown]
 # ## What we learned
 #
-# - A scorer of two layers, trained for seconds on a frozen map, finds objects of categories that it has never met.
+# - A scorer of two layers, trained for seconds on a frozen map, finds rendered objects of categories that the head has
+#   never met.
 # - A centre prior and contrast each bring about half of the gain without training: compare with them.
 # - Pointing well and ranking well are two things; report both.
 # - Attention does not know the query. Several objects become one vector; [notebook 14](14_object_retrieval.ipynb) gives
@@ -852,7 +854,7 @@ checks.check_rare_weights(solution_rare_weights)
 # That the head had learned where objects usually are, a centre prior, and does not look at the picture.
 #
 # </details>
-# <details><summary>3. How can attention be better than the true mask?</summary>
+# <details><summary>3. How could attention be better than the true mask?</summary>
 #
 # A mask weighs all cells of the object alike. Attention may prefer the parts that tell categories apart.
 #
