@@ -332,7 +332,7 @@ assert gain(average["several layers, 128 numbers"], average["one size, 128 numbe
 
 # %% [markdown]
 # Summing scales **loses** under the budget, which leaves it 91 + 128 against 181. Beyond it, the sum does not beat one
-# pass at 181; a second scale is worth no more than a mirror. Several layers do not gain, at equal length either.
+# pass at 181; a second scale is worth no more than mirroring. Several layers do not gain, at equal length either.
 # R-MAC gains in one pass, at no cost to close-ups.
 #
 # ## Measure it: photographs
