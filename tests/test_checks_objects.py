@@ -1,7 +1,6 @@
 """The checks of notebook 14: right answers pass, wrong ones get the sentence that names the mistake."""
 
 import numpy as np
-import pandas as pd
 import torch
 from torchvision.ops import nms
 
@@ -13,15 +12,8 @@ def solved_pooling(feature_map, mask):
     return pool_regions(feature_map, [Region.from_mask(mask)])[0]
 
 
-def solved_distances(distances, owners, n_images):
-    best = np.full(n_images, np.inf)
-    np.minimum.at(best, owners, distances)
-    return best
-
-
 CHECKS = {
     "masked_pooling": (checks.check_masked_pooling, solved_pooling),
-    "image_distances": (checks.check_image_distances, solved_distances),
     "suppressed": (checks.check_suppressed, non_maximum_suppression),
 }
 
@@ -49,20 +41,6 @@ def by_area(feature_map, mask):
     )[0].numpy()
     total = np.einsum("chw,hw->c", feature_map, pooled)
     return total / np.linalg.norm(total)
-
-
-def distance_by_loop(distances, owners, n_images):
-    best = [float("inf")] * n_images
-    for distance, owner in zip(distances, owners, strict=True):
-        best[owner] = min(best[owner], distance)
-    return best
-
-
-def by_sorting(distances, owners, n_images):
-    best = np.full(n_images, np.inf)
-    order = np.argsort(-distances)
-    best[owners[order]] = distances[order]  # the smallest is written last
-    return best
 
 
 def by_torchvision(boxes, scores, iou):
@@ -113,15 +91,6 @@ RIGHT = {
         lambda *a: by_enlarging(*a).astype(np.float32),
         lambda *a: torch.from_numpy(by_area(*a)),
     ),
-    "image_distances": (
-        distance_by_loop,
-        by_sorting,
-        lambda d, o, n: pd.Series(d).groupby(o).min().reindex(range(n), fill_value=np.inf),
-        lambda d, o, n: np.array([min(d[o == i], default=np.inf) for i in range(n)]),
-        lambda d, o, n: np.where(o[:, None] == np.arange(n), d[:, None], np.inf).min(
-            axis=0, initial=np.inf
-        ),
-    ),
     "suppressed": (
         by_torchvision,
         by_greedy,
@@ -151,26 +120,6 @@ WRONG = {
         ),  # 255 pixels a cell at most
         lambda f, m: unit(f[:, by_share(f, m) == by_share(f, m).max()].mean(axis=1)),
         lambda f, m: unit(solved_pooling(f, m) - solved_pooling(f, m).mean()),
-    ),
-    "image_distances": (
-        lambda d, o, n: np.sort(solved_distances(d, o, n)),
-        (
-            "missing",
-            lambda d, o, n: solved_distances(d, o, n)[np.isfinite(solved_distances(d, o, n))],
-        ),
-        lambda d, o, n: -solved_distances(-d, o, n),
-        lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1e9),
-        lambda d, o, n: np.nan_to_num(solved_distances(d, o, n), posinf=1.0),
-        lambda d, o, n: solved_distances(d, o, o.max(initial=-1) + 1),
-        lambda d, o, n: solved_distances(d, np.sort(o), n),
-        lambda d, o, n: np.where(solved_distances(d, o, n) == 0, np.inf, solved_distances(d, o, n)),
-        lambda d, o, n: np.minimum(
-            solved_distances(d, o, n),
-            np.where(np.isfinite(solved_distances(d, o, n)), 1.0, np.inf),
-        ),
-        lambda d, o, n: pd.Series(d).groupby(o).min().to_numpy(),
-        lambda d, o, n: np.array([d[o == i].min() for i in range(n)]),
-        lambda d, o, n: solved_distances(d.astype(int), o, n),
     ),
     "suppressed": (
         lambda b, s, iou: np.sort(non_maximum_suppression(b, s, iou)),

@@ -69,7 +69,6 @@ TEACHES = {
     "copy_groups": "the first look at a folder: equal contents under other names",
     "mean_over_classes": "a mean in which large classes do not outweigh small ones",
     "masked_pooling": "an average over the cells of a mask, and masks without a cell",
-    "image_distances": "an image is as good as its best region",
     "suppressed": "many boxes, one thing",
     "between_score": "a condition on three regions; both orders, strictness, scenes without an answer",
     "reciprocal_sets": "nearest neighbours that answer, and who may join them; counting with matrices",

@@ -57,7 +57,7 @@ from .multi_scale import (
     check_image_pyramid,
     check_mismatch_cost,
 )
-from .objects import check_image_distances, check_masked_pooling, check_suppressed
+from .objects import check_masked_pooling, check_suppressed
 from .own_data import check_copy_groups, check_mean_over_classes
 from .running import Verdict, first_written, run_check
 from .self_supervised import (

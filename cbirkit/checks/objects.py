@@ -1,4 +1,4 @@
-"""Checks of notebook 14: masked pooling, the score of an image, and non-maximum suppression."""
+"""Checks of notebook 14: masked pooling and non-maximum suppression."""
 
 from functools import partial
 
@@ -118,97 +118,6 @@ POOLING_MISTAKES = {
     ),
     "The absolute values sum to 1 (L1): divide by the L2 norm.": lambda f, m: (
         (f * _shares(f, m)).sum(axis=(1, 2)) / np.abs((f * _shares(f, m)).sum(axis=(1, 2))).sum()
-    ),
-}
-
-
-def check_image_distances(answer):
-    """Check ``image_distances(distances, owners, n_images)``: an image is as near as its best region.
-
-    Parameters
-    ----------
-    answer : callable
-        Takes `distances` (n_regions,), `owners` (n_regions,), the number of the image that each region is of, in any order, and
-        `n_images`; returns (n_images,), infinity for an image without a region.
-
-    Returns
-    -------
-    Verdict
-
-    Examples
-    --------
-    >>> check_image_distances(lambda distances, owners, n_images: np.zeros(n_images)).passed
-    False
-    """
-    return run_check(answer, _image_distances, _distance_cases(), mistakes=DISTANCE_MISTAKES)
-
-
-def _per_image(reduce, empty=np.inf):
-    def distances_by(distances, owners, n_images):
-        mine = [distances[owners == image] for image in range(n_images)]
-        return np.array([reduce(part) if len(part) else empty for part in mine])
-
-    return distances_by
-
-
-def _image_distances(distances, owners, n_images):
-    return _per_image(np.min)(distances, owners, n_images)
-
-
-def _distance_cases():
-    random = np.random.RandomState(1)
-    yield from [
-        ("three regions of two images", np.array([0.5, 0.2, 0.9]), np.array([0, 0, 1]), 2),
-        (
-            "regions that are not in the order of the images",
-            np.array([0.9, 0.2, 0.5, 0.1]),
-            np.array([1, 0, 1, 0]),
-            2,
-        ),
-        ("an image without a region", np.array([0.3, 0.4]), np.array([0, 2]), 3),
-        ("no region at all", np.array([]), np.array([], dtype=int), 2),
-        ("one region of one image", np.array([7.0]), np.array([0]), 1),
-        (
-            "three regions of an image, the best between the others",
-            np.array([3.0, 1.5, 2.0, 9.0]),
-            np.array([1, 1, 1, 0]),
-            2,
-        ),
-        ("a region at distance 0, twice", np.array([0.0, 0.0, 0.4]), np.array([2, 2, 1]), 3),
-        (
-            "60 regions of ten images, the last without one",
-            random.rand(60),
-            random.randint(0, 9, 60),
-            10,
-        ),
-    ]
-
-
-def _last_write(distances, owners, n_images):
-    best = np.full(n_images, np.inf)
-    best[owners] = np.minimum(best[owners], distances)
-    return best
-
-
-DISTANCE_MISTAKES = {
-    "This is the mean over an image's regions: one good region is drowned by the others.": _per_image(
-        np.mean
-    ),
-    "This is the worst region of each image.": _per_image(np.max),
-    "This is the first region of each image, not the nearest.": _per_image(lambda part: part[0]),
-    "An image without a region comes first with the distance 0: give it infinity.": _per_image(
-        np.min, 0.0
-    ),
-    "This is the sum: images with many regions come last.": _per_image(np.sum),
-    "`best[owners] = …` uses an index that repeats only once, so that the last region wins: use np.minimum.at or a loop.": _last_write,
-    "An image without a region has no NaN but infinity, so that it comes last.": _per_image(
-        np.min, np.nan
-    ),
-    "An image without a region is as far as the farthest one: give it infinity.": lambda d, o, n: (
-        np.where(np.isin(np.arange(n), o), _image_distances(d, o, n), d.max(initial=0))
-    ),
-    "Images without a region are missing: return one distance for each of `n_images`.": lambda d, o, n: (
-        _image_distances(d, o, n)[np.unique(o)]
     ),
 }
 
