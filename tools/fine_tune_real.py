@@ -1,139 +1,139 @@
-"""Fine-tune on a real narrow domain, satellite photographs, and write down how every query fares.
+"""Fine-tune `tiny` on two real narrow domains, and write down how classes fare that nobody trained on.
 
-    CBIRKIT_REALDATA=FOLDER python tools/fine_tune_real.py --out data/fine_tune_real.csv
+    CBIRKIT_REALDATA=FOLDER OMP_NUM_THREADS=1 python tools/fine_tune_real.py --work WORK      # goes on where it was stopped
 
-FOLDER holds `f_satellite_rsscn7` with one folder a class: RSSCN7 (Zou et al. 2015, IEEE GRSL, doi:10.1109/LGRS.2015.2475299), 60 images
-of each of its 7 classes. Each split draws four classes to learn (three in four images train, the others validate) and three that
-nobody trains on: all their images are queries, and one another's database. Every mode tries the same number of rates and trains
-the same number of steps; the rate with the best validation score is kept. The source domain is the photo views that ship with
-cbirkit. Notebook 06 reads the file that this makes: one row a query, its average precision before and after each way.
+*Land use*: UC Merced (Yang and Newsam 2010, doi:10.1145/1869790.1869829), FOLDER/l_ucmerced420, 20 aerial photographs of each of 21
+classes. Each of three splits tests 7 classes, so that every class is tested once; of the other 14, 9 are learned from and 5 are
+for validation. *Letters*: Omniglot (Lake et al. 2015, doi:10.1126/science.aab3050), FOLDER/f_handwriting_omniglot_A, 20 people's
+drawings of each character; Korean is learned from, Early Aramaic is for validation, Balinese for the test. All images of the test
+are queries, and one another's database. Every way has three rates; validation chooses rate and epoch, and no epoch is allowed, too. What
+is forgotten is measured as in `fine_tune_thermal.py`. Notebook 06 reads the table.
 """
 
 import argparse
-import io
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from fine_tune_thermal import in_full, kept, mean_by_group, pieces_of_photographs
+from sklearn.base import clone
 
-from cbirkit import ImageCollection, Retriever, datasets, encoders, evaluate, learning
+from cbirkit import ImageCollection, datasets, encoders, learning
 from cbirkit._atomic import write_bytes
 
-RATES = {"head": (3e-4, 1e-3, 3e-3), "last": (1e-4, 3e-4, 1e-3), "full": (1e-4, 3e-4, 1e-3)}
-STEPS, BATCH = 60, 32
-WISE = "full, alpha 0.5"
-COLUMNS = [
-    "split",
-    "domain",
-    "query",
-    "frozen",
-    *RATES,
-    WISE,
-    *(f"rate of {mode}" for mode in RATES),
-]
+FILE = Path(__file__).resolve().parents[1] / "data" / "fine_tune_real.csv"
+SETS = {"land use": (112, 36, 3), "letters": (64, 75, 1)}  # pixels, steps, splits
+RATES = {"head": (1e-3, 3e-3, 1e-2), "last": (3e-4, 1e-3, 3e-3), "full": (1e-4, 3e-4, 1e-3)}
+OTHERS = ("frozen", "frozen, 160 pixels", "HOG")
+HALF = "full, half"  # half of the way back: the weights between those before and those after
+COLUMNS = ["set", "split", "way", "rate", "epoch", "validation", "domain", "group", "mAP"]
 
 
-def class_splits(classes, n_splits=3, n_test=3):
-    """Lists of test classes: dealt out of shuffled packs, so that each class is tested about equally often."""
-    random = np.random.RandomState(0)
-    dealt = []
-    while len(dealt) < n_splits * n_test:
-        pack = random.permutation(classes).tolist()
-        last = dealt[len(dealt) - len(dealt) % n_test :]
-        dealt += [c for c in pack if c not in last] + [c for c in pack if c in last]
-    return [sorted(dealt[n * n_test : (n + 1) * n_test]) for n in range(n_splits)]
+def class_splits(classes, n_test=7, n_validation=5):
+    """For each of three splits the classes of training, validation and test; each class is tested once."""
+    drawn, found = np.random.RandomState(0).permutation(classes), []
+    for split in range(3):
+        test = drawn[split * n_test : (split + 1) * n_test]
+        others = np.random.RandomState(split).permutation(np.setdiff1d(drawn, test))
+        found.append((others[n_validation:], others[:n_validation], test))
+    return found
 
 
-def tune(base, mode, train, validation, seed):
-    """The encoder of the rate with the best validation score, that rate, and the scores of all rates."""
-    found = {}
-    for rate in RATES[mode]:
-        rates = rate if mode == "head" else {"backbone": rate, "classifier": 1e-2}
-        settings = {
-            "learning_rate": rates,
-            "random_state": seed,
-            "batch_size": BATCH,
-            "steps": STEPS,
+@cache
+def parts_of(which, split):
+    """The images to learn from, for validation and for the test."""
+    if which == "land use":
+        images = datasets.load_real("ucmerced").images()
+        classes = class_splits(np.unique(images.labels))[split]
+        return [images[np.isin(images.labels, some)] for some in classes]
+    folder = Path(os.environ["CBIRKIT_REALDATA"]) / "f_handwriting_omniglot_A"
+    images, parts = ImageCollection.from_folder(folder), []
+    for alphabet in ("Korean", "Early_Aramaic", "Balinese"):
+        part = images[[str(name).startswith(alphabet + "/") for name in images.ids]]
+        parts.append(part.with_columns(label=[str(name).rpartition("/")[0] for name in part.ids]))
+    return parts
+
+
+def scores_of(encoder, which, split):
+    """mAP by domain and group."""
+    test = parts_of(which, split)[2]
+    scores = {which: mean_by_group(encoder, test, test, test.relevance(), test.labels)}
+    return scores | {"photographs": mean_by_group(in_full(encoder), *pieces_of_photographs())}
+
+
+def run(which, split, way, rate):
+    """Validation score, the epoch that has it, and the scores on the tests."""
+    pixels, steps, _ = SETS[which]
+    base = encoders.Deep("tiny", size=pixels, device="cpu")
+    train, validation, _ = parts_of(which, split)
+    if way in OTHERS:
+        encoder = encoders.HOG(size=64) if way == "HOG" else base
+        encoder = clone(base).set_params(size=160) if "160" in way else encoder
+        score = learning.retrieval_score(encoder.transform(validation), validation.labels)
+        return {
+            "validation": score,
+            "epoch": 0,
+            "curve": [],
+            "scores": scores_of(encoder, which, split),
         }
-        found[rate] = learning.fine_tune(
-            base, train, mode=mode, validation=validation, epochs=1000, progress=False, **settings
-        )
-    best = max(found, key=lambda rate: found[rate][1].best_score)
-    return found[best][0], best, {rate: history.best_score for rate, (_, history) in found.items()}
+    settings = {
+        "unfreeze": 0.5,
+        "random_state": split,
+        "steps": steps,
+        "epochs": 1000,
+        "progress": False,
+    }
+    settings["learning_rate"] = rate if way == "head" else {"backbone": rate, "classifier": 1e-2}
+    settings["patience"] = 2  # epochs without a better score
+    encoder, history = learning.fine_tune(base, train, mode=way, validation=validation, **settings)
+    told = {"validation": history.best_score, "epoch": int(history.best_epoch)}
+    if way == "full":
+        told["half"] = scores_of(learning.interpolate(base, encoder, 0.5), which, split)
+    return told | {
+        "curve": history.table["score"].tolist(),
+        "scores": scores_of(encoder, which, split),
+    }
 
 
-def scored(encoder, queries, database, relevance):
-    """Average precision of each query, a Series."""
-    ranking = Retriever(encoder, progress=False).fit(database).search(queries, k=None)
-    return evaluate(ranking, relevance, metrics=["map"], n_bootstrap=0).per_query["map"]
-
-
-def tuned_ways(base, train, validation, seed):
-    """The encoders by method, and the chosen rates by mode."""
-    encoders_by, rates = {"frozen": base}, {}
-    for mode in RATES:
-        encoders_by[mode], rates[mode], scores = tune(base, mode, train, validation, seed)
-        print(f"  {mode}: " + ", ".join(f"{r:g} {s:.3f}" for r, s in scores.items()), flush=True)
-    encoders_by[WISE] = learning.interpolate(base, encoders_by["full"], 0.5)
-    return encoders_by, {f"rate of {mode}": rate for mode, rate in rates.items()}
-
-
-def measure(folder, *, n_splits=3, backbone="tiny"):
-    """One row a query and split: a DataFrame with the columns `COLUMNS`."""
-    images = ImageCollection.from_folder(Path(folder) / "f_satellite_rsscn7")
-    places = (
-        pd.Series(images.labels).groupby(images.labels).cumcount().to_numpy()
-    )  # number within the class
-    views = datasets.load_photo_views("hard", n_objects=40, n_views=4, n_distractors=200)
-    source = (*views.split(), views.relevance(*views.split()))
-    base, parts = encoders.Deep(backbone), []
-    for split, held_out in enumerate(class_splits(np.unique(images.labels), n_splits)):
-        print(f"split {split}: tested on {', '.join(held_out)}", flush=True)
-        tested = np.isin(images.labels, held_out)
-        train, validation = images[~tested & (places % 4 > 0)], images[~tested & (places % 4 == 0)]
-        ways, rates = tuned_ways(base, train, validation, split)
-        for domain, those, relevance in (
-            ("satellite", (images[tested], images[tested]), images[tested].relevance()),
-            ("photographs", source[:2], source[2]),
-        ):
-            found = pd.DataFrame(
-                {way: scored(encoder, *those, relevance) for way, encoder in ways.items()}
-            )
-            print(
-                f"  {domain}: " + ", ".join(f"{way} {ap:.3f}" for way, ap in found.mean().items()),
-                flush=True,
-            )
-            names = (
-                found.index if domain == "photographs" else _names(images[tested], places[tested])
-            )
-            parts.append(found.assign(split=split, domain=domain, query=np.asarray(names), **rates))
-    return pd.concat(parts, ignore_index=True)[COLUMNS].round(4)
-
-
-def _names(images, places):
-    """ "Grass 12": class and number, no file name."""
-    return [f"{label[1:]} {place}" for label, place in zip(images.labels, places, strict=True)]
-
-
-def run(arguments=None):
-    """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("data/fine_tune_real.csv"))
-    parser.add_argument("--splits", type=int, default=3)
+def main(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is finished")
     options = parser.parse_args(arguments)
-    folder = os.environ.get("CBIRKIT_REALDATA")
-    if not folder:
+    if not os.environ.get("CBIRKIT_REALDATA"):
         parser.error(
-            "the environment variable CBIRKIT_REALDATA must name the folder that holds f_satellite_rsscn7"
+            "the environment variable CBIRKIT_REALDATA must name the folder with the images"
         )
-    text = io.StringIO()
-    measure(folder, n_splits=options.splits).to_csv(text, index=False, lineterminator="\n")
-    write_bytes(options.out, text.getvalue().encode())
-    return 0
+    options.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    ways = [(way, 0.0) for way in OTHERS] + [(way, rate) for way in RATES for rate in RATES[way]]
+    places = [
+        (which, split) for which, (_, _, n_splits) in SETS.items() for split in range(n_splits)
+    ]
+    runs = [
+        {"set": which} | kept(run, options.work, which=which, split=split, way=way, rate=rate)
+        for which, split in places
+        for way, rate in ways
+    ]
+    runs += [
+        run | {"way": HALF, "scores": run["half"], "seconds": 0} for run in runs if "half" in run
+    ]
+    rows = [
+        {name: run[name] for name in COLUMNS[:6]}
+        | {"domain": "target" if domain == run["set"] else domain, "group": group, "mAP": score}
+        for run in runs
+        for domain, scores in run["scores"].items()
+        for group, score in scores.items()
+    ]
+    text = pd.DataFrame(rows)[COLUMNS].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    write_bytes(FILE, text.encode())
+    print(
+        f"{len(rows)} rows of {len(runs)} encoders, {sum(run['seconds'] for run in runs):.0f} seconds of one core"
+    )
 
 
 if __name__ == "__main__":
-    raise SystemExit(run())
+    main()
