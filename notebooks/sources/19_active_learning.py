@@ -80,7 +80,7 @@ for row, (name, images) in zip(axes, asked.items(), strict=True):
 plots.show(plots.describe(fig, "Six pictures that each of three rules asks for, with the two most probable classes above and the true one below."))
 
 # %% [markdown]
-# Which rule asks for classes that have few labels so far?
+# Count the bowls and teapots, with one label each so far. Which rule asks for most of them? (Here, margin.)
 #
 # ## Background
 #
@@ -141,7 +141,7 @@ assert np.array_equal(unlabelled[chosen], asked["badge"])
 #
 # - **Test images** are not in the pool. All strategies share pool, test images and the first 20 random labels.
 # - The classifier's regularisation is chosen by cross-validation within the labels, anew for each set of them. All ask
-#   for 20, 40 and 60 images at once. Nothing was tuned.
+#   for 20, 40 and 60 images at once. No strategy was tuned.
 # - **Two scores**, means over classes: accuracy, and mAP. Each test image searches the other test images by its frozen
 #   embedding joined with the square roots of its probabilities (weights chosen on `satellite`).
 # - **Five draws, ten classes**: the interval is the wider of one that draws classes and one that draws draws.
@@ -261,12 +261,13 @@ def draw_gains(table, about):
 draw_gains(balanced, "of all strategies on clothing")
 
 # %% [markdown]
-# - **TypiClust** gains, and **clusters** a part of that: to spread helps, to take typical images helps more.
-# - **Core-set** loses: what is farthest from all else is odd.
+# - **TypiClust** gains in mAP over the whole curve; **clusters** cannot be told from random. **BADGE** is highest at
+#   140 labels, with this seed.
+# - **Core-set** is behind in the mean of both scores, probably because what is farthest is odd.
 # - **Entropy** is behind **margin**: it asks for images that could be *anything*.
 #
-# In accuracy, nearly every band holds 0: five draws and ten classes are few. mAP, which looks at whole rankings, tells
-# more.
+# In accuracy, nearly every band holds 0: five draws and ten classes are few. mAP, which looks at whole rankings and
+# partly at the same frozen embeddings, tells more.
 
 # %% tags=["claim"]
 assert gain(balanced, "typiclust")[0] > 0.01 and gain(balanced, "typiclust", "mAP")[1] > 0
@@ -291,8 +292,8 @@ for name in ("margin", "badge"):
 
 # %% [markdown]
 # With 140 labels margin and BADGE are ahead in the mean of both scores; with one of three seeds their intervals in mAP
-# held 0. Random labels rarely meet the rare classes; a classifier that has met them a few times is unsure about them, and
-# asks for more.
+# held 0. A likely reason, not measured here: random labels rarely meet the rare classes; a classifier that has met a
+# few is unsure, and asks for more.
 
 # %% [markdown]
 # ### Cold start
@@ -309,14 +310,15 @@ assert gain(cold, "typiclust")[0] > 0.03 and gain(cold, "typiclust", "mAP")[1] >
 assert gain(cold, "typiclust", other="clusters")[0] > 0.01
 
 # %% [markdown]
-# Typical images are worth most at the start: a random ten misses several classes, which then score 0.
+# In accuracy, typical images seem to be worth most at ten labels (wide band): a random ten misses several classes,
+# which then score 0.
 
 # %% [markdown]
 # ### Labels are time
 #
 # How many labels does each strategy need to be as accurate as random is at the end? (Straight lines between the
 # measured sizes; NaN: not reached.) A label costs six seconds, we assume, and what `propose` computes. Hard images may
-# take longer: *break-even* says how many times.
+# take longer: *break-even* says how many times. (No intervals: where no gain can be told, no saving can.)
 
 # %%
 X, names = unit_vectors(clothing), clothing.labels.astype(str)
@@ -391,8 +393,8 @@ assert found.loc["chance", "first 30"] > found.loc["likeness", "first 30"]
 
 # %% [markdown]
 # One label in ten is wrong; of the first 30 suspects, most are. To sort by the probability of the given label alone
-# (*lowest p*) is the baseline; thresholds also say where to stop. Some errors stay hidden; a "false" suspect may be a
-# true error of the set.
+# (*lowest p*), the baseline, is better for errors by chance here. Thresholds say where to stop: there, most suspects
+# are right, and some errors stay hidden; a "false" suspect may be a true error of the set.
 
 # %% [markdown] tags=["extra"]
 # ### Two controls (extra)
@@ -586,7 +588,8 @@ if own is not None:
 # compares with random: gain 6.5 points of accuracy, on average over four sizes and four draws. **Predict first** which of
 # the six would pass. `labelling.propose` may be a part of your rule; `labelling.probabilities` gives a classifier.
 #
-# Then defend it: `curves` takes a function, too. With SEED 1 and 2, what is its gain over BADGE, with the interval?
+# Then defend it: `curves` takes a function, too. Set SEED to 1, then 2: what does `gain(…, "better_choice",
+# other="badge")` say?
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -636,7 +639,8 @@ if own is not None:
 # ## What we learned
 #
 # - Random labels are a strong baseline. Compare at several budgets, paired, over draws and classes.
-# - With few labels, take typical images of new groups; with more, ask the classifier; in a skewed pool, ask it soon.
+# - On clothing: typical images of new groups at the start, the classifier later, above all in a skewed pool. On flowers
+#   (extra) no gain could be told.
 # - Held-out predictions find many wrong labels. A person decides.
 #
 # ### Check yourself
