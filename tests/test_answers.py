@@ -28,6 +28,7 @@ ALL = {
     "better_relation": checks.check_better_relation,
     "better_vectors": checks.check_better_vectors,
     "give_back_colour": checks.check_give_back_colour,
+    "short_vectors": checks.check_short_vectors,
     "sixteen_bytes": checks.check_sixteen_bytes,
     "groups_needed": checks.check_groups_needed,
     "keep_samples": checks.check_keep_samples,

@@ -2,6 +2,8 @@
 
 import cv2
 import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from cbirkit import checks
@@ -76,7 +78,46 @@ def point_by_point(source, target, sample, threshold):
     return inliers
 
 
+def residuals(descriptors, centres, *, intra=True, power=1.0, unit=False):
+    """VLAD of one image: descriptors (n, d) and centres (k, d) -> (k * d,)."""
+    sums = np.zeros(centres.shape)
+    for x in descriptors:
+        nearest = ((centres - x) ** 2).sum(axis=1).argmin()
+        gap = x - centres[nearest]
+        sums[nearest] += gap / max(np.linalg.norm(gap), 1e-9) if unit else gap
+    sums = np.sign(sums) * np.abs(sums) ** power
+    return (normalize(sums) if intra else sums).ravel()
+
+
+def aggregated(aside, images, n_dims=128, n_words=8, **how):
+    pool = np.concatenate(aside)
+    pca = PCA(n_dims, random_state=0).fit(pool) if n_dims < 128 else None
+
+    def turned(rows):
+        return pca.transform(rows) if pca is not None and len(rows) else rows[:, :n_dims]
+
+    centres = KMeans(n_words, n_init=1, max_iter=30, random_state=0).fit(turned(pool))
+    return np.array([residuals(turned(rows), centres.cluster_centers_, **how) for rows in images])
+
+
+def counted(aside, images, n_words=1024):
+    centres = np.concatenate(aside)[:: sum(map(len, aside)) // n_words][:n_words]
+    words = [(rows @ centres.T).argmax(axis=1) for rows in images]
+    return np.array([np.bincount(row, minlength=n_words) for row in words])
+
+
+def emptied(aside, images):
+    images[0][:] = 0
+    return aggregated(aside, images)
+
+
 RIGHT = {
+    "short_vectors": (
+        lambda *a: aggregated(*a, n_dims=32, n_words=32),
+        lambda *a: aggregated(*a, n_dims=32, n_words=32, unit=True).astype(np.float32),
+        lambda *a: aggregated(*a, n_dims=16, n_words=64).tolist(),
+        lambda *a: aggregated(*a, n_dims=32, n_words=24, unit=True),
+    ),
     "root_sift": (
         row_by_row,
         without_warning,
@@ -100,6 +141,22 @@ RIGHT = {
 }
 
 WRONG = {
+    "short_vectors": (
+        ("reach", aggregated),
+        ("reach", lambda *a: aggregated(*a, unit=True)),
+        ("reach", lambda *a: aggregated(*a, intra=False)),
+        ("reach", lambda *a: aggregated(*a, intra=False, power=0.5)),
+        ("reach", lambda *a: aggregated(*a, n_dims=32, n_words=8)),
+        ("reach", counted),
+        ("reach", lambda *a: np.sqrt(counted(*a))),
+        ("reach", lambda aside, images: np.ones((len(images), 3))),
+        ("at most 1,024 numbers", lambda *a: aggregated(*a, n_dims=64, n_words=32)),
+        ("learn from `aside` alone", lambda aside, images: aggregated(images, images, 32, 32)),
+        ("learn from `aside` alone", lambda *a: (rows := aggregated(*a)) - rows.mean(axis=0)),
+        ("expected numbers of shape", lambda aside, images: aggregated(images, aside)),
+        ("NaN", lambda *a: aggregated(*a) / 0 * 0),
+        ("work on a copy", emptied),
+    ),
     "root_sift": (
         lambda d: normalize(np.sqrt(d), norm="l1") if len(d) else d,
         lambda d: np.sqrt(d / d.max(axis=1, keepdims=True, initial=1e-12)),

@@ -26,6 +26,7 @@ OPEN = {
     "groups_needed",
     "keep_samples",
     "rare_weights",
+    "short_vectors",
     "sixteen_bytes",
 }
 

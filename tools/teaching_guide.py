@@ -28,6 +28,7 @@ TEACHES = {
     "root_sift": "a change of metric in three lines",
     "tf_idf": "weights of rare and frequent words; rows of zeros",
     "ransac_step": "homogeneous coordinates; what an inlier is",
+    "short_vectors": "how to spend a fixed length: shorter descriptors, more words; open, judged by its result",
     "seen_pixels": "receptive fields, walked backwards",
     "stable_gem": "pooling between average and maximum; floating point that overflows",
     "whitened_cosines": "what may be learned from which images",

@@ -44,7 +44,12 @@ from .hashing import (
     check_sixteen_bytes,
 )
 from .incremental import check_better_map, check_herded, check_upgrade_map
-from .local_features import check_ransac_step, check_root_sift, check_tf_idf
+from .local_features import (
+    check_ransac_step,
+    check_root_sift,
+    check_short_vectors,
+    check_tf_idf,
+)
 from .measuring_retrieval import (
     check_bootstrap_interval,
     check_groups_needed,
