@@ -4,7 +4,7 @@
 # **Question.** A scene is photographed twice: rotated, closer, in other light, partly covered. Hardly a pixel is the
 # same. What stays, and how far can you search with that alone, without training labels?
 #
-# **Time:** a minute and a half to run, offline; two hours to work through, exercises included. **Before this:** notebooks
+# **Time:** a minute and a half to run, offline; 45 minutes to read, an hour for the exercises. **Before this:** notebooks
 # [00](00_start_here.ipynb) and [01](01_measuring_retrieval.ipynb).
 #
 # <!-- links:start -->
@@ -30,10 +30,10 @@ import pandas as pd
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from sklearn import cluster, decomposition
 
-from cbirkit import ImageCollection, Ranking, Retriever, checks, compare, datasets, encoders
-from cbirkit import evaluate, explore, plots, rerank
+from cbirkit import Ranking, Retriever, checks, compare, datasets, encoders, evaluate, explore, plots, rerank
 from cbirkit.datasets.photographs import read_photograph
 from cbirkit.encoders.base import resize
+from cbirkit.images import ImageCollection
 from cbirkit.indexes import InvertedFile
 
 SEED = 0
@@ -42,7 +42,7 @@ SEED = 0
 # ## The goal
 #
 # Our images are *views* of square pieces of 15 photographs: rotated, zoomed, tilted, recoloured, partly covered.
-# Two views are **relevant** to each other if they show the same piece. 80 pieces are the *test*; 40 others are for
+# Views of the same piece are **relevant** to each other. 80 pieces are the *test*; 40 others are for
 # *validation*, where settings are chosen. Pieces that no query shows give **distractors**, and images *set aside* to learn from.
 
 
@@ -113,7 +113,7 @@ for ax, ranking, title in zip(axes, (before, after), ("by one vector", "checked 
     given = {"queries": some, "relevance": truth_of_some, "rows": [query], "k": 6}
     plots.ranked_list(ranking, database, **given, ax=ax)
     ax.set_title(title, fontsize=11, loc="left")
-plots.show(fig, dpi=84)
+plots.show(fig, dpi=90)
 
 # %% [markdown]
 # **Predict:** does it help to search again with the mean of a query and its first five results? Which photographs are hard
@@ -261,7 +261,7 @@ assert np.array_equal(match(one[1], other[1], 0.85), rerank.match_descriptors(on
 
 # %% [markdown]
 # Some matches are still wrong. A **homography** $H \in \mathbb{R}^{3 \times 3}$ maps one view of a plane to another; four
-# matches fix it. **RANSAC** (Fischler and Bolles 1981) draws four matches, fits $H$, counts the matches that agree (the
+# matches fix it. **RANSAC** ([Fischler and Bolles 1981](https://doi.org/10.1145/358669.358692)) draws four matches, fits $H$, counts the matches that agree (the
 # **inliers**), and draws again; the $H$ with the most inliers wins. `rerank.verify` does this with OpenCV, and refuses mirror
 # images, folds, and matches on one line.
 
@@ -303,15 +303,16 @@ assert np.median(errors[many]) < 2.5 and close[0] > 0.85 and close[0] > close[1]
 # ## Build it: one vector from a set
 #
 # $k$-means on the images set aside gives a **codebook** of $K$ centres $c_w \in \mathbb{R}^{128}$, the **visual words**. Each
-# of the $n$ descriptors $x$ of an image goes to its nearest word. A **bag of words** (Sivic and Zisserman 2003) counts the
-# $n_w$ that went to word $w$, which weighs less the more of the $N$ images hold it ($N_w$; *tf-idf*). **VLAD** (Jégou et al.
+# descriptor $x$ goes to its nearest word: $n_w$ of the $n$ in this image go to word $w$, and $N_w$ of $N$ images hold that
+# word. A **bag of words** ([Sivic and Zisserman 2003](https://doi.org/10.1109/ICCV.2003.1238663)) counts, and weighs rare words more (*tf-idf*). **VLAD** (Jégou et al.
 # 2010) adds up *where in its cell* each descriptor lies:
 #
 # $$v_w = \tfrac{n_w}{n} \log \tfrac{N}{N_w} \in \mathbb{R}, \qquad V_w = \sum_{x \to w} (x - c_w) \in \mathbb{R}^{128}$$
 #
 # So VLAD spends 128 numbers on a word. A wall of equal windows must not drown the rest: each $V_w$ is scaled to length 1
-# (*intra-normalisation*, Arandjelović and Zisserman 2013). The power $\mathrm{sign}(v)\,|v|^{1/2}$ is another remedy, of counts
-# (Jégou et al. 2009) and of sums (2012).
+# (*intra-normalisation*, [Arandjelović and Zisserman 2013](https://doi.org/10.1109/CVPR.2013.207)). The power $\mathrm{sign}(v)\,|v|^{1/2}$ is another remedy, of counts
+# ([Jégou et al. 2009](https://doi.org/10.1109/CVPR.2009.5206609)) and of sums
+# ([2012](https://doi.org/10.1109/TPAMI.2011.235)).
 
 
 # %% tags=["claim"]
@@ -392,8 +393,8 @@ costs.round(2)
 # ## Measure it: which vector?
 #
 # Two methods without patches ([notebook 00](00_start_here.ipynb)), and words and VLAD **at equal length**: 4,000 words against
-# 32 × 128 = 4,096 numbers, 1,000 against 8 × 128 = 1,024. Both learn from the same images, and both get the power that is
-# better on the validation images. Intervals draw whole *photographs*, for pieces of one resemble each other.
+# 32 × 128 = 4,096 numbers, 1,000 against 8 × 128 = 1,024. Both learn from the same images and get the power that is better in
+# validation. Intervals draw whole *photographs*, for pieces of one resemble each other.
 
 
 # %%
@@ -480,6 +481,7 @@ steps = {"VLAD": plain, "30 verified": first.ranking, "60 verified": verified(pl
 steps |= {f"first {n} added": rerank.query_expansion(q, x, plain, n=n) for n in (1, 5)}
 steps |= {"verified ones added": expanded, "these verified again": verified(expanded).ranking}
 steps |= {"words": bag, "words, 30 verified": verified(bag).ranking}
+compare(steps, truth["test"], **how["test"], n_draws=2000).summary.round(3)
 
 # %% tags=["claim"]
 pairs = [(name, "VLAD") for name in ("30 verified", "first 1 added", "first 5 added")]
@@ -487,8 +489,6 @@ pairs += [(name, "30 verified") for name in ("verified ones added", "these verif
 pairs += [("words, 30 verified", "words"), ("these verified again", "60 verified")]
 added = {pair: gain(*(steps[name] for name in pair)) for pair in pairs}
 right = truth["test"].gains(first.ranking.indices)[first.accepted(min_inliers=8)] > 0
-means = {name: evaluate(r, truth["test"], **how["test"])["map"] for name, r in steps.items()}
-print("mAP:", pd.Series(means).round(3).to_dict())
 print(f"{right.mean():.1%} of the {len(right)} results with 8 inliers or more show the piece of the query")
 assert right.mean() > 0.9 and min(added[pairs[0]][0], added[pairs[6]][0]) > 0.01
 assert added["first 5 added", "VLAD"][1] < -0.01 and added["first 1 added", "VLAD"][1] > 0
@@ -518,8 +518,7 @@ plots.show(plots.describe(ax, "Photographs by key points and mAP: the more point
 # %% tags=["claim"]
 few = per_query["points"] <= per_query["points"].quantile(0.25)
 relation = per_query["points"].corr(per_query["map"], method="spearman")
-print(f"mAP with the fewest key points (a quarter) {final[few].mean():.2f}, of the others {final[~few].mean():.2f}")
-print(f"rank correlation of key points and average precision: {relation:.2f}")
+print(f"mAP: fewest key points (a quarter) {final[few].mean():.2f}, others {final[~few].mean():.2f}; rank correlation {relation:.2f}")
 assert final[~few].mean() > final[few].mean() + 0.15 and relation > 0.2
 
 # %% [markdown]
@@ -533,8 +532,9 @@ row, column = np.unravel_index(np.where(wrong, first.inliers, -1).argmax(), wron
 pair = queries.ids[row], first.ranking.ids[row, column]
 proof = first.verifications[pair]
 ends_of = [features["hard"][name][0][proof.matches[:, n], :2] for n, name in enumerate(pair)]
-print(*pair, sep=" and ")
-plots.show(plots.match_lines(queries[pair[0]], database[pair[1]], *ends_of, inliers=proof.inliers), dpi=48)
+print(*pair)
+ax = plt.subplots(figsize=(5.6, 3.2), layout="constrained")[1]
+plots.show(plots.match_lines(queries[pair[0]], database[pair[1]], *ends_of, inliers=proof.inliers, ax=ax), dpi=80)
 
 # %% [markdown]
 # Where dozens of matches agree to a pixel, doubt the label first. In *grass*, a retouched texture, strips come back, so that
@@ -871,18 +871,16 @@ print("mAP by your tf-idf minus plain counts: {1:+.3f} [{0:+.3f}, {2:+.3f}]".for
 # ### Further reading
 #
 # - Lowe (2004), *Distinctive image features from scale-invariant keypoints*, IJCV,
-#   [doi:10.1023/B:VISI.0000029664.99615.94](https://doi.org/10.1023/B:VISI.0000029664.99615.94).
-# - Fischler and Bolles (1981), *Random sample consensus*, CACM, [doi:10.1145/358669.358692](https://doi.org/10.1145/358669.358692).
-# - Sivic and Zisserman (2003), *Video Google*, ICCV, [doi:10.1109/ICCV.2003.1238663](https://doi.org/10.1109/ICCV.2003.1238663).
-# - Philbin et al. (2007), [doi:10.1109/CVPR.2007.383172](https://doi.org/10.1109/CVPR.2007.383172), and Chum et al. (2007),
-#   [doi:10.1109/ICCV.2007.4408891](https://doi.org/10.1109/ICCV.2007.4408891). Re-ranking and expansion.
-# - Jégou et al. (2010), [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039). VLAD. The power: (2009),
-#   [doi:10.1109/CVPR.2009.5206609](https://doi.org/10.1109/CVPR.2009.5206609), and (2012),
-#   [doi:10.1109/TPAMI.2011.235](https://doi.org/10.1109/TPAMI.2011.235).
-# - Arandjelović and Zisserman (2012), [doi:10.1109/CVPR.2012.6248018](https://doi.org/10.1109/CVPR.2012.6248018), and (2013),
-#   [doi:10.1109/CVPR.2013.207](https://doi.org/10.1109/CVPR.2013.207). RootSIFT; intra-normalisation.
-# - Tolias, Avrithis and Jégou (2013), ICCV, [doi:10.1109/ICCV.2013.177](https://doi.org/10.1109/ICCV.2013.177). ASMK joins words
-#   and VLAD.
+#   [doi:10.1023/B:VISI.0000029664.99615.94](https://doi.org/10.1023/B:VISI.0000029664.99615.94). SIFT.
+# - Arandjelović and Zisserman (2012), *Three things everyone should know to improve object retrieval*, CVPR,
+#   [doi:10.1109/CVPR.2012.6248018](https://doi.org/10.1109/CVPR.2012.6248018). RootSIFT.
+# - Philbin et al. (2007), *Object retrieval with large vocabularies and fast spatial matching*, CVPR,
+#   [doi:10.1109/CVPR.2007.383172](https://doi.org/10.1109/CVPR.2007.383172). Re-ranking.
+# - Chum et al. (2007), *Total recall*, ICCV, [doi:10.1109/ICCV.2007.4408891](https://doi.org/10.1109/ICCV.2007.4408891). Expansion.
+# - Jégou et al. (2010), *Aggregating local descriptors into a compact image representation*, CVPR,
+#   [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039). VLAD.
+# - Tolias, Avrithis and Jégou (2013), *To aggregate or not to aggregate*, ICCV,
+#   [doi:10.1109/ICCV.2013.177](https://doi.org/10.1109/ICCV.2013.177). ASMK joins words and VLAD.
 #
 # <!-- links:start -->
 # Previous: [01_measuring_retrieval](01_measuring_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [03_cnn_features](03_cnn_features.ipynb)
