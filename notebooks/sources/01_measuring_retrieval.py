@@ -14,8 +14,8 @@
 # ## You will be able to
 #
 # - **mend** an average precision that somebody else wrote;
-# - **spot** the traps that make a bad method look good, and measure what each is worth;
-# - **give** a score with an interval over what was sampled, and compare two methods fairly;
+# - **spot** traps that make a bad method look good, and measure each;
+# - **give** a score with an interval, and compare two methods fairly;
 # - **plan** how large a test set has to be.
 
 # %%
@@ -86,8 +86,8 @@ this_list = every.per_query[published].iloc[typical]
 pd.DataFrame({"this list": this_list, "all queries": mean, "computed as": formulas}).round(3)
 
 # %% [markdown]
-# ($R$: number of *positives*, the images relevant to the query. *Hit*: relevant result.) Each is computed as it says, and
-# only numbers computed in the same way can be compared. This notebook is about all that has to be the same.
+# ($R$: number of *positives*, the images relevant to the query. *Hit*: relevant result.) Only numbers computed in the
+# same way can be compared: this notebook is about all that has to be the same.
 #
 # ## Background
 #
@@ -107,8 +107,8 @@ plots.show(plots.pipeline([steps], ["mean over\nqueries", "interval\nover groups
 # %% [markdown]
 # ## Build it
 #
-# Errors hide in the step from ids to $r$. Take a list of ten, with the query `q` and a junk image `j`; AP is the mean height
-# of the marked points.
+# Errors hide in the step from ids to $r$. Take a list of ten, with the query `q` and a junk image `j`. All three
+# positives are in it, so AP is the mean height of the marked points.
 
 
 # %%
@@ -170,11 +170,11 @@ m = {name: one["map"] for name, one in evaluated.items()}
 assert max(m["random"], m["colour histogram"]) < min(0.06, m["network"] - 0.1)
 
 # %% [markdown]
-# Chance is not 0. AP asks for *all* positives, P@1 for one, so the two are not compared with each other.
+# Chance is not 0. AP asks for *all* positives, P@1 for one.
 #
 # ### Where it fails
 #
-# One column per category, with its twelve queries and their mean:
+# A column per category: twelve queries, their mean:
 
 # %% tags=["claim"]
 by_category = scores.reshape(32, 12)  # queries are sorted by category
@@ -190,12 +190,11 @@ print(f"mean AP of three objects of a category and of the other three: correlati
 assert alike > 0.5
 
 # %% [markdown]
-# The queries of a category succeed and fail together. Remember that for trap 4.
+# The queries of a category tend to succeed or fail together, with much scatter. (See trap 4.)
 #
 # ## Trap 1: the query and its own object are left in
 #
-# In all traps the method stays; only the measuring changes. (Traps 7 to 12 are extra.) Here each database image is a query.
-# The control, *random vectors*, knows nothing about the images.
+# (Traps 7 to 12 are extra.) Here each database image is a query. *Random vectors* are the control.
 
 
 # %%
@@ -221,8 +220,8 @@ assert ours["low"]["own object left in"] > ours["high"]["own object is junk"]
 first.round(3)
 
 # %% [markdown]
-# With the query left in, any method is perfect. Its own object is an **easy positive**: you can find this very chair and know
-# nothing of chairs. Remove the query by its id, and make what is too easy junk.
+# With the query left in, any method is perfect. Its own object is an **easy positive**: you can find this very chair
+# and know nothing of chairs. Remove the query by its id; make its own object junk.
 #
 # ## Trap 2: equal distances
 #
@@ -254,13 +253,13 @@ assert (in_ties.diff(axis=1).iloc[:, 1:] > 0).all(axis=None)  # worst < expected
 assert in_ties.loc[8, "best_map"] > in_ties.loc[32, "worst_map"] + 0.01
 
 # %% [markdown]
-# With a lucky order, 8 bits score higher than 32 bits with an unlucky one. Report the expected score.
+# With a lucky order, 8 bits score higher than 32 bits with an unlucky one.
 #
 # ## Trap 3: learning from the test images
 #
-# **Whitening** scales vectors until all directions vary equally ([notebook 03](03_cnn_features.ipynb)); linear discriminant
-# analysis (**LDA**) uses labels. Half of the categories are the test. Each method learns from their database images, or
-# elsewhere: from those of the other half.
+# **Whitening** scales vectors until all directions vary equally ([notebook 03](03_cnn_features.ipynb)); linear
+# discriminant analysis (**LDA**) uses labels. Half of the categories are the test. Each method learns from their
+# database images, or from those of the other half.
 
 # %%
 mine, asking = np.isin(database.labels, names[:16]), np.isin(category, names[:16])
@@ -287,14 +286,15 @@ assert leaks["low"].drop("whitening to 256").min() > 0.02 and leaks["high"]["whi
 leaks.round(3)
 
 # %% [markdown]
-# With labels the leak is large. Whitening to 16 dimensions gains from it, to 256 it *loses*: a leak need not flatter, but it
-# changes what the number means.
+# With labels the leak is large. Whitening to 16 dimensions gains from it, to 256 it *loses*: a leak need not flatter,
+# but it changes what the number means. (Without labels, the searched database may serve: say so.)
 #
 # ## Trap 4: the wrong interval
 #
-# An interval says how a score would change with another sample. So **draw what was sampled**. Say you test ten categories.
-# Your bootstrap may draw single results, queries, objects or categories. A 95 % interval should hold the true mean, here
-# that of all 32, for 95 % of such test sets. **Predict** which does.
+# An interval says how a score would change with another sample. The **bootstrap** imitates one: it draws as many groups
+# as there are, with repetition; the middle 95 % of many such means is the interval. So **draw what was sampled**. Say
+# you test ten categories, and draw single results, queries, objects or categories. A 95 % interval should hold the true
+# mean, here that of all 32, for 95 % of such test sets. **Predict** which does.
 
 # %%
 first_ten = hits[:, :10].reshape(32, 120).astype(float)  # 6 objects × 2 queries × 10 results
@@ -327,7 +327,7 @@ pd.DataFrame(table).round(3)
 
 # %% [markdown]
 # (Dotted intervals miss.) Ten results of a query are not ten observations, nor are twelve queries of a category twelve.
-# Intervals by category come close; few groups make them a little narrow (Cameron et al. 2008).
+# Intervals by category come closest, and still miss too often: few groups make them too narrow (Cameron et al. 2008).
 #
 # **The rule of this course:** a statement about *new categories* draws categories, one about *new objects* of known
 # categories draws objects. Single queries are drawn only where each was sampled by itself.
@@ -346,8 +346,8 @@ assert difference["high"] - difference["low"] < 0.35 * (single["high"] - single[
 paired.pairs[["a", "b", "difference", "low", "high", "p", "a_better", "b_better"]].round(4)
 
 # %% [markdown]
-# The two intervals overlap (see the bars), yet that of the difference is far narrower and leaves out 0: what is hard is hard
-# for both, and cancels. (With several pairs, read `p_holm`, corrected for their number.)
+# The two intervals overlap (see the bars), yet that of the difference is far narrower and leaves out 0: what is hard is
+# hard for both, and cancels. (`p`: how often chance alone would give so large a difference, were both equally good.)
 #
 # ## Trap 6: one seed, and the best of many
 #
@@ -366,8 +366,9 @@ plots.show(plots.describe(ax, "Twenty runs that differ in the seed, with interva
 assert np.ptp(mean) > 0.15 * runs.mean()
 
 # %% [markdown]
-# No such interval knows of other seeds, and your run may be any of these: report several. And the run that is best on the
-# test? Let 8 categories choose a run, and measure it on the other 24, a thousand times. **Predict** what is left of its lead.
+# These intervals overlap, but the queries are the same (trap 5), and none knows of other seeds: report several. And the
+# run that is best on the test? Let 8 categories choose a run, and measure it on the other 24, a thousand times.
+# **Predict** what is left of its lead.
 
 # %% tags=["claim"]
 shuffle, lead = np.random.RandomState(SEED), []
@@ -866,8 +867,9 @@ plots.show(plots.describe(ax, "Half the difference needs four times the categori
 #
 # - "mAP" names several numbers. State the protocol: cut-off, divisor, query, junk, ties, split.
 # - The query is removed by its id, what is too easy is junk, ties are scored by their expectation.
-# - What learns must learn elsewhere.
-# - Intervals draw what was sampled; methods are compared query by query; several seeds are reported.
+# - What learns from labels must learn elsewhere.
+# - Intervals draw what was sampled; methods are compared query by query; several seeds are reported, none picked on the
+#   test.
 #
 # ### Check yourself
 #
@@ -894,18 +896,16 @@ plots.show(plots.describe(ax, "Half the difference needs four times the categori
 #
 # ### What breaks at a million images
 #
-# Rankings are cut: report AP@k. Nobody judges a million images per query: positives that nobody marked count as wrong. And
-# there are always near-duplicates.
+# Rankings are cut: report AP@k. Nobody judges a million images per query: positives that nobody marked count as wrong.
 #
 # ### Further reading
 #
-# - Buckley and Voorhees (2000), SIGIR, [doi:10.1145/345508.345543](https://doi.org/10.1145/345508.345543): AP.
-# - McSherry and Najork (2008), ECIR, [doi:10.1007/978-3-540-78646-7_38](https://doi.org/10.1007/978-3-540-78646-7_38): ties.
-# - Musgrave et al. (2020), ECCV, [arXiv:2003.08505](https://arxiv.org/abs/2003.08505): ten
-#   years, measured again.
-# - Smucker et al. (2007), CIKM, [doi:10.1145/1321440.1321528](https://doi.org/10.1145/1321440.1321528): paired tests.
-# - Cameron et al. (2008), REStat, [doi:10.1162/rest.90.3.414](https://doi.org/10.1162/rest.90.3.414): few groups.
-# - Sakai (2016), IRJ, [doi:10.1007/s10791-015-9273-z](https://doi.org/10.1007/s10791-015-9273-z): exercise 3, in full.
+# - Buckley and Voorhees (2000), [doi:10.1145/345508.345543](https://doi.org/10.1145/345508.345543): AP.
+# - McSherry and Najork (2008), [doi:10.1007/978-3-540-78646-7_38](https://doi.org/10.1007/978-3-540-78646-7_38): ties.
+# - Musgrave et al. (2020), [arXiv:2003.08505](https://arxiv.org/abs/2003.08505): ten years, measured again.
+# - Smucker et al. (2007), [doi:10.1145/1321440.1321528](https://doi.org/10.1145/1321440.1321528): paired tests.
+# - Cameron et al. (2008), [doi:10.1162/rest.90.3.414](https://doi.org/10.1162/rest.90.3.414): few groups.
+# - Sakai (2016), [doi:10.1007/s10791-015-9273-z](https://doi.org/10.1007/s10791-015-9273-z): exercise 3, in full.
 #
 # <!-- links:start -->
 # Previous: [00_start_here](00_start_here.ipynb) · [course map](00_start_here.ipynb) · Next: [02_local_features](02_local_features.ipynb)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 07 · Metric learning: can a network learn what "similar" means, for classes it has never seen?
 #
-# **Question.** So far, distances came from features made for something else. What if you train a network on distances: same
-# class near, other classes far? Does that help for classes it has never seen?
+# **Question.** What if you train a network on distances: same class near, other classes far? Does that help for classes
+# it has never seen?
 #
 # **Time:** two minutes to run, offline; an hour to work through, 90 minutes with (extra).
 # **Before this:** notebooks [01](01_measuring_retrieval.ipynb), [05](05_transfer_learning.ipynb) and
@@ -15,7 +15,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **write** MAP@R, semi-hard mining and the gradient of the triplet loss;
+# - **write** MAP@R, semi-hard mining and a gradient;
 # - **recognise** a collapsed embedding while it trains, and **test** a cure;
 # - **compare** ways to train, on new classes.
 
@@ -134,8 +134,9 @@ assert gain_table(scores, "tiny, 96 pixels").loc["after", "high"] < -0.05
 assert goal.loc["tiny", "MAP@R"] > goal.loc["after", "MAP@R"] + 0.02  # on the same 32 pixels
 
 # %% [markdown]
-# What it learned holds for new categories. `tiny` is ahead without training here: it has seen a million
-# photographs, some of umbrellas and other such categories. Do the *triplets* deserve the credit, or would any training on more categories do? "Measure it" has the control.
+# What it learned holds for new categories. `tiny` is ahead without training here: it has seen a million photographs,
+# some of umbrellas and other such categories. Do *triplets* deserve the credit, or more categories? "Measure it" has
+# the control.
 #
 # ## Background
 #
@@ -212,7 +213,7 @@ kinds.assign(**{f"fraction {when}": kinds[when] / kinds[when].sum() for when in 
 assert (kinds.loc["easy"] / kinds.sum()).diff()["after"] > 0.2
 
 # %% [markdown]
-# The better the embedding, the fewer triplets teach anything. So why not take the hardest?
+# On the images it trains on, ever fewer triplets teach anything. So why not take the hardest?
 #
 # ## Collapse
 #
@@ -256,7 +257,8 @@ assert hardest["loss"].iloc[0] > MARGIN + 0.05 and abs(hardest["loss"].iloc[-1] 
 assert hardest["spread"].iloc[-1] < 0.15 and runs["semi-hard"].table["spread"].iloc[-1] > 0.6
 
 # %% [markdown]
-# The loss falls, which looks like learning, and comes to rest *at the margin*. All distances go to 0, and each triplet costs
+# By definition, a semi-hard triplet costs between 0 and the margin: its flat loss tells nothing. That of the hardest
+# falls, which looks like learning, and comes to rest *near the margin*. All distances go to 0, and each triplet costs
 # $\mu$: less than the hardest ones cost before. The embedding has **collapsed**.
 #
 # ## What cures it?
@@ -293,9 +295,10 @@ assert cured.loc[collapsing, "minus before"].max() < 0.03 and cured.loc[sound, "
 assert cured.loc[sound, "MAP@R"].min() > cured.loc[collapsing, "MAP@R"].max() + 0.01
 
 # %% [markdown]
-# **What counts is which triplets are taken.** With a lower rate, collapse only takes longer. A larger batch collapses, too, as Xu et
-# al. (2024, *ICLR*, [arXiv:2210.11173](https://arxiv.org/abs/2210.11173)) report of photographs. The other three gain, even random ones.
-# (Intervals draw classes; each row is one training run, so which of the three is best cannot be told.) Exercise 3 shows a likely cause.
+# **Here, what counts is which triplets are taken.** With a lower rate, collapse only takes longer. A larger batch
+# collapses, too, as Xu et al. (2024, *ICLR*, [arXiv:2210.11173](https://arxiv.org/abs/2210.11173)) report of
+# photographs. The other three gain, even random ones. (Intervals draw classes; each row is one training run, so which
+# of the three is best cannot be told.) Exercise 3 shows a likely cause.
 #
 # ## Measure it: a fair comparison
 #
@@ -361,10 +364,10 @@ assert np.ptp(by_seed.loc[OURS]) > 0.01 and flips.loc["triplet, hardest", "p (Ho
 assert flips["p (Holm)"].drop("triplet, hardest").min() > 0.1
 
 # %% [markdown]
-# In our longer run, the hardest triplets collapsed with each seed, and are behind; what they keep is the order of tiny distances.
-# All others gain, with each seed. Classification and random triplets **cannot be told apart** from semi-hard ones (p above 0.05),
-# which does not make them equal: 15 classes cannot show a difference of a hundredth. Most of the gain comes with classification,
-# too: with *more categories and steps*, not with triplets as such.
+# In our longer run, the hardest triplets collapsed with each seed, and are behind; their small gain is in the order of
+# tiny distances. All others gain more, with each seed. Classification and random triplets **cannot be told apart** from
+# semi-hard ones (p above 0.05), which does not make them equal: 15 classes cannot show a difference of a hundredth.
+# Most of the gain comes with classification, too: with *more categories and steps*, not with triplets as such.
 
 # %% [markdown] tags=["extra"]
 # ### The other losses (extra)
@@ -705,8 +708,8 @@ ax.set(xlabel="distance of the negative", ylabel="mean force on the anchor")
 plots.show(plots.describe(ax, "The mean pull stays near 1; the push of a near negative goes to 0."))
 
 # %% [markdown]
-# Near a negative, the direction of the push is mostly noise: pushes cancel, pulls remain, everything contracts. That is Wu et
-# al.'s reason (2017), in a model of it.
+# Near a negative, the direction of the push is mostly noise: pushes cancel, pulls remain. That is Wu et al.'s reason
+# (2017), in a model of it.
 
 # %% [markdown] tags=["extra"]
 # ### And in the network? (extra)
@@ -742,22 +745,24 @@ assert lengths["push of the nearest negative"] < lengths["pull of the farthest p
 # %% [markdown]
 # ## Exercise 4 ★★★ open: your own cure
 #
-# Keep hard negatives, without collapse. Is the farthest positive to blame? Write a miner, a function of embeddings and class
-# numbers that gives positions of anchors, positives and negatives, for `add_run("mine", miner)`. **Predict** spread and gain. Done is:
-# a spread above 0.3 that no longer falls, with two `SEED`s, and the interval of your gain over `random` (`gain_table`), told as it is.
+# Keep hard negatives, without collapse. Is the farthest positive to blame? Write a miner, a function of embeddings and
+# class numbers that gives three tensors, the positions of anchors, positives and negatives, for `add_run("mine",
+# miner)`. **Predict** spread and gain. Done is: a spread above 0.3 that no longer falls, with two seeds
+# (`random_state=1` in `add_run`), and the interval of your gain over `random` (`gain_table`), told as it is.
 #
 # ## What we learned
 #
-# - Trained on some categories, by triplets or classification, a small network ranks *new* ones better.
-# - The hardest triplets made it collapse: the loss rests at the margin, the spread goes to 0. Other triplets were a cure; a lower
-#   rate and a larger batch were not.
-# - Split by class, validate on other classes, give all methods equal care.
+# - Trained on some categories, by triplets or classification, a small network ranks *new* ones better. Here, a larger
+#   one that learned from photographs, frozen, is still ahead.
+# - The hardest triplets made it collapse: the loss rests near the margin, the spread near 0. Other triplets were a cure
+#   here; a lower rate and a larger batch were not.
+# - Split by class, validate on other classes, tune all methods alike.
 #
 # ### Check yourself
 #
 # <details><summary>1. Your triplet loss falls from 0.6 to exactly your margin of 0.2 and stays. Good news?</summary>
 #
-# No: all distances are 0. Look at the spread.
+# No: all distances are 0: see the spread.
 #
 # </details>
 # <details><summary>2. Why not validate on other images of the training classes?</summary>
@@ -767,26 +772,25 @@ assert lengths["push of the nearest negative"] < lengths["pull of the farthest p
 # </details>
 # <details><summary>3. Loss A has MAP@R .41, loss B .40, one seed each. Which do you take?</summary>
 #
-# The simpler one: in the table above, a method moves by more from seed to seed.
+# The simpler one: in our longer run, semi-hard triplets moved by more from seed to seed.
 #
 # </details>
 # <details><summary>4. A batch holds 64 classes with one image each. What does the triplet loss learn?</summary>
 #
-# Nothing: no positive, hence no triplet. Classification would learn.
+# Nothing: no positive, no triplet. Classification would learn.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# There are too many triplets to meet, and most are easy. Whenever the network learns on, every embedding of the database is out
+# There are too many triplets, most easy. Whenever the network learns on, every embedding of the database is out
 # of date ([notebook 20](20_incremental.ipynb)).
 #
 # ### Further reading
 #
-# - Musgrave et al. (2020), *A metric learning reality check*, [arXiv:2003.08505](https://arxiv.org/abs/2003.08505).
+# - Musgrave et al. (2020), [arXiv:2003.08505](https://arxiv.org/abs/2003.08505).
 # - Schroff et al. (2015), *FaceNet*, [arXiv:1503.03832](https://arxiv.org/abs/1503.03832): where semi-hard mining comes from.
-# - Wu et al. (2017), *Sampling matters in deep embedding learning*, [arXiv:1706.07567](https://arxiv.org/abs/1706.07567): why near negatives
-#   are noise.
+# - Wu et al. (2017), [arXiv:1706.07567](https://arxiv.org/abs/1706.07567): why near negatives are noise.
 #
 # <!-- links:start -->
 # Previous: [06_domain_fine_tuning](06_domain_fine_tuning.ipynb) · [course map](00_start_here.ipynb) · Next: [08_self_supervised](08_self_supervised.ipynb)

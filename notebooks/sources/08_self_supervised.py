@@ -122,9 +122,8 @@ of_library = library(torch.cat([first, second]), torch.arange(96).repeat(2))
 assert torch.isclose(ours, of_library) and torch.isclose(ours, learning.nt_xent(first, second, 0.2))
 
 # %% [markdown]
-# Five blocks of convolution, from random weights, learn at 32 pixels, in three parts with falling
-# rates. After each we look at the validation categories, *with*
-# their labels: the loss does not say whether the embedding is of use.
+# Five blocks of convolution, from random weights, learn at 32 pixels, in three parts with falling rates. After each we
+# look at the validation categories, *with* their labels: the loss does not tell its use.
 
 # %%
 random_weights = Deep("conv5", weights=None, size=64, device="cpu", random_state=SEED)
@@ -230,7 +229,8 @@ live[["before", "after"]].rename(columns=lambda when: f"validation mAP {when}").
 # ## Measure it: what was learned?
 #
 # **By object**, right answers are other views of the query's object. **By category**, they are other objects of its
-# category, and other views of the object are junk. Only `lite0` saw labels; it gets 96 pixels.
+# category, and other views of the object are junk. Only `lite0` saw labels, some test categories among them; it gets 96
+# pixels, not 32.
 
 # %%
 learned = encoder_now(network)
@@ -263,21 +263,20 @@ assert max(found.loc["lite0 (ImageNet's labels)", "high"] for found in results.v
 
 # %% [markdown]
 # By category SimCLR is ahead of colour and of its own random weights: images alone taught it something that holds for
-# new categories. By object, where the interval contains 0, no gain over random weights can be claimed.
-# (`docs/claims.md` has two more seeds of the comparisons by category.)
+# new categories. By object, no gain over random weights is shown. (Two more seeds, by category: `docs/claims.md`.)
 #
-# It is **far** behind `lite0`, a larger network that saw a thousand times as many images, with labels. (At scale, self-supervised
-# networks come level: DINOv2, Oquab et al. 2024, [arXiv:2304.07193](https://arxiv.org/abs/2304.07193).)
+# It is **far** behind `lite0`, a larger network with larger inputs and hundreds of times as many images, with labels.
+# (At scale, self-supervised networks come level: DINOv2, Oquab et al. 2024,
+# [arXiv:2304.07193](https://arxiv.org/abs/2304.07193).)
 
 # %% [markdown]
 # ## Collapse, and how to live without negatives
 #
-# The two views of an image agree most cheaply when *every* image has the same
-# vector. NT-Xent forbids it by pushing all others apart. **SimSiam** (Chen and He
-# 2021, *CVPR*, [arXiv:2011.10566](https://arxiv.org/abs/2011.10566)) has no negatives. It adds
-# a **predictor**, a small network that guesses the other view's $z$ from this view's, and a **stop-gradient**:
-# the guess learns, the target is held still. **Predict:** which of three runs collapse: with both, without the stop-gradient,
-# without the predictor?
+# The two views of an image agree most cheaply when *every* image has the same vector. NT-Xent works against it by
+# pushing all others apart. **SimSiam** (Chen and He 2021, *CVPR*, [arXiv:2011.10566](https://arxiv.org/abs/2011.10566))
+# has no negatives. It adds a **predictor**, a small network that guesses the other view's $z$ from this view's, and a
+# **stop-gradient**: the guess learns, the target is held still. **Predict:** which of three runs collapse: with both,
+# without the stop-gradient, without the predictor?
 
 # %%
 def simsiam_loss(predictor=True, stop_gradient=True):
@@ -331,7 +330,7 @@ assert max(end["loss"] for end in collapsed) < ends["both"]["loss"] - 0.05
 
 # %% [markdown]
 # The two collapsed runs have the *better* loss, almost −1, since the z of all views are alike. **Without negatives,
-# never judge a training by its loss**: watch the deviation, or the effective rank of Exercise 1.
+# never judge a training by its loss**: watch the deviation. And “both” searches no better than random weights (extra).
 #
 # ## Real photographs: what an augmentation teaches
 #
@@ -368,8 +367,8 @@ pd.Series(table).unstack([0, 1])
 
 # %% [markdown]
 # Aerial images gain. **On flowers no gain is shown, neither over its own random weights nor over the colour
-# histogram.** (Most of the loss is one class; intervals that draw five classes are too narrow.) Did it learn to ignore
-# colour? We left out each augmentation in turn: 120 steps, three seeds; the control leaves out nothing.
+# histogram.** (Most of the loss is one class; intervals that draw five classes are too narrow.) Is one augmentation to
+# blame? We left out each augmentation in turn: 120 steps, three seeds; the control leaves out nothing.
 
 # %%
 settings = record.loc[record["run"] == "SimCLR", ["temperature", "rate"]].iloc[0]
@@ -403,9 +402,9 @@ assert partners["without crop"] > 0.95 and partners["nothing left out (control)"
 
 # %% [markdown]
 # The crop matters for both sets, and most for aerial images: without it both copies have the same layout, and nearly
-# all partners are found. Among the colour changes, the **tint** costs flowers; leaving out all of them costs aerial
-# images. Somebody has to say what the task is: this supervision remains. (To choose among variants, take other images
-# than the test.)
+# all partners are found. Without the **tint**, flowers gain and aerial images lose; without all colour changes, aerial
+# images lose more. Somebody has to say what the task is: this supervision remains. (To choose among variants, take
+# other images than the test.)
 
 # %% [markdown] tags=["extra"]
 # ### More seeds, and more steps (extra)
@@ -649,8 +648,7 @@ def solution_effective_rank(embeddings):
 checks.check_effective_rank(solution_effective_rank)
 
 # %% [markdown]
-# With your function (or the solution's), for $z$ of the validation images. Is "both" free of collapse, or of the
-# complete one only?
+# With your function (or the solution's), for $z$ of the validation images. Is "both" free of collapse?
 
 # %%
 trained = {"SimCLR": network} | {f"SimSiam, {name}": found["network"] for name, found in siamese.items()}
@@ -662,8 +660,8 @@ if None not in ranks.values():
 # %% [markdown]
 # ## Exercise 2 ★★ false negatives
 #
-# Suppose you *know* that some pairs of views show one object (frames of a video, say), and want to leave them out
-# of the denominator. Write this NT-Xent in NumPy.
+# Suppose you *know* that some pairs of views show one object, and want to leave them out of the denominator. Write this
+# NT-Xent in NumPy.
 #
 # `similarities` (m, m) are of m views, `partner` (m,) says where the other view of each is (not always half a batch away),
 # `known` (m, m) is True where two views show the same object. The view itself is never in the denominator, its partner
@@ -747,11 +745,11 @@ if None not in lines["copies known"]:
 # %% [markdown]
 # ## Exercise 3 ★★★ open: give back the colour
 #
-# You get two embeddings of the same images: `learned` (n, 96) of the longer run, which ignores colour, and `colour` (n,
-# d), histograms. Return *one*, for the search by cosine. The check takes halves of flowers and UC Merced, three draws:
-# your mAP, averaged over the two sets, must be 0.01 above what the better of the two embeddings gives for each set.
-# **Predict**: will one rule do for both? **Choose** settings on one set (the cell under the solution shows how a set is
-# read and judged), and only then run the check, which prints both. **Defend** them by the intervals.
+# You get two embeddings of the same images: `learned` (n, 96) of the longer run, trained to ignore colour, and `colour`
+# (n, d), histograms. Return *one*, for the search by cosine. The check takes halves of flowers and UC Merced, three
+# draws: your mAP, averaged over the two sets, must be 0.01 above what the better of the two embeddings gives for each
+# set. **Predict**: will one rule do for both? **Choose** settings on one set (the cell under the solution shows how a
+# set is read and judged), and only then run the check, which prints both. **Defend** them by the gain on *each* set.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -785,7 +783,7 @@ def solution_give_back_colour(learned, colour):
 checks.check_give_back_colour(solution_give_back_colour)
 
 # %% [markdown]
-# With your function (or the solution's), on all images:
+# With your function (or the solution's), on all images (intervals of mAP, not of the gain):
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 1.9), sharey=True, layout="constrained")
@@ -808,8 +806,8 @@ plots.show(plots.describe(fig, "mAP with intervals of SimCLR, colour and both to
 #
 # - Changed copies of an image alone can train an embedding; here it gained on aerial images, not on flowers. What the
 #   changes vary, it tends to ignore. **Choose augmentations for the search you want.**
-# - Negatives prevent collapse; so did a predictor and a stop-gradient together, in our short run. Keep a few labels to
-#   validate with.
+# - Negatives prevent collapse; so did a predictor and a stop-gradient together, in our short run (no gain in search).
+#   Keep a few labels to validate with.
 # - Random weights as a control say what was learned, a colour histogram whether it was worth it.
 #
 # ### Check yourself
@@ -821,7 +819,7 @@ plots.show(plots.describe(fig, "mAP with intervals of SimCLR, colour and both to
 # </details>
 # <details><summary>2. Why is a larger batch harder for NT-Xent, and often better for the embedding?</summary>
 #
-# More negatives are nearly right. More are false, too.
+# More negatives are nearly right, and more are false.
 #
 # </details>
 # <details><summary>3. Should you search with h, or with z?</summary>

@@ -101,7 +101,8 @@ show_pictures(pictures, ["query: duck", *SIZES, "query: teapot", *SIZES], 4, alt
 # $$x_r = \frac{\sum_{ij} m_{ij}\, F_{:,ij}}{\sum_{ij} m_{ij}}, \qquad D(q, \text{image}) = \min_{r} \; \bigl(1 - \cos(x_q, x_r)\bigr)$$
 #
 # So the network runs **once per image**, however many regions there are. **Detect-to-Retrieve** (Teichmann et al. 2019)
-# searches landmarks like this. Regions that may be objects are called **proposals**. Three sources:
+# searches landmarks by regions, too, with local features. Regions that may be objects are called **proposals**. Three
+# sources:
 #
 # - **windows**: squares of three sizes, everywhere: the baseline;
 # - **Felzenszwalb**: segments of even colour (Felzenszwalb and Huttenlocher 2004, *IJCV*,
@@ -146,8 +147,9 @@ show_pictures(pictures, titles, 3, "A scene with eight proposals of each source;
 # %% [markdown]
 # ### One pass for all regions
 #
-# The network that embeds is frozen, and has never met a rendered picture. We keep the maps of three layers of one pass:
-# later layers know more about categories, earlier ones more about shape and surface.
+# The network that embeds, `tiny`, is frozen: it learned ImageNet's labels (teapots among them) and has never met a
+# rendered picture. We keep the maps of three layers of one pass: later layers know more about categories, earlier ones
+# more about shape and surface.
 
 # %%
 LAYERS, maps = ("blocks.10", "blocks.12", "last"), {}
@@ -302,7 +304,8 @@ table["minus one vector"] = [change[name, None] for name in found]
 table.astype(object).fillna("").replace(change["one vector", None], "")
 
 # %% [markdown]
-# By the size of the object: mAP, and its difference to one vector.
+# By the size of the object: mAP, and its difference to one vector. (A scene that holds the category in another size is
+# junk.)
 
 # %%
 mean = {key: np.nanmean(each[~validation]) for key, each in scores.items()}
@@ -321,10 +324,9 @@ assert mean["true masks", "small"] < mean["random order", "small"] + 0.05
 # %% [markdown]
 # - **Regions gain over one vector**: a dozen vectors instead of one. Whether medium or large objects gain more depends on the
 #   seed.
-# - **One vector needs the last layer; regions do best at an earlier one, with a smaller query.** At a layer that suits
-#   regions, one vector would have looked worse than it is.
-# - **How well proposals fit hardly matters for the ranking**: true masks gain little more. A dozen proposals of the network
-#   do what 106 windows do (but only the network has learned from such pictures).
+# - **One vector needs the last layer; regions do best at an earlier one, with a smaller query.**
+# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more. A dozen
+#   proposals of the network do what 106 windows do (but only the network has learned from such pictures).
 # - **Small objects are not found**, even with true masks: they stay near a random order.
 #
 # ### Where is it?
@@ -361,8 +363,8 @@ titles = [title for _, some in rows for title in some]
 show_pictures(pictures, titles, 4, alt)
 
 # %% [markdown]
-# A scene can be found for the wrong reason. In what fraction of the relevant scenes does the found region fit the object
-# (intersection over union, **IoU**, of at least 0.5)?
+# A scene can be near for the wrong reason. In what fraction of the relevant scenes, at any rank, does the nearest
+# region fit the object (intersection over union, **IoU**, of at least 0.5)?
 
 # %%
 rows = []
@@ -383,8 +385,8 @@ assert hit["network", "medium"] > hit["windows", "medium"] + 0.1
 lines
 
 # %% [markdown]
-# The network marks the object more often than windows, whose squares seldom fit. But even with true masks, many relevant
-# scenes are found by *another* region.
+# The network marks the object more often than windows, whose squares seldom fit. But even with true masks, *another*
+# region is nearest in many relevant scenes. (For chance, see "How well do proposals fit?")
 #
 # ### Why are small objects not found?
 #
@@ -419,8 +421,8 @@ assert interval(enlarged["small"])[0] < interval(enlarged["medium"])[0] - 0.03
 pd.DataFrame(lines, index=["mAP, enlarged", "minus true masks in the scene"]).T
 
 # %% [markdown]
-# Small and medium objects gain; large ones had cells enough. Small ones stay hardest: 15 pixels, enlarged, are still 15
-# pixels.
+# Small and medium objects gain, large ones do not. (Cut-outs also bring all objects to one scale: this may be a part of
+# the gain.) Small ones stay hardest: 15 pixels, enlarged, are still 15 pixels.
 
 # %% [markdown] tags=["extra"]
 # ## Layer and scale, on the test categories (extra)
@@ -594,16 +596,17 @@ assert levels["Felzenszwalb, scales", "medium"] > levels["network, scales", "med
 assert own.loc[("pasted", "windows", "large"), "low"] > 0.05 and levels["whole images", "large"] > 0.5
 
 # %% [markdown] tags=["extra"]
-# **Pasted** objects behave like the scenes, though colour segments are ahead of the network, which never saw a photograph.
-# On **streets** no proposals help: a car of several colours in front of a house is no segment, and nothing like an object
-# on a table. True regions help (they also say which frames hold such an object at all). Here the *proposals* are wrong;
-# Mask R-CNN, trained on photographs (`TorchvisionSegmenter`), is made for that.
+# On **pasted** objects regions gain, too; colour segments are ahead of the network, which never saw a photograph.
+# (Windows and true regions have one scale, the others four: no ceiling here.) On **streets** no proposals help: a car
+# of several colours in front of a house is no segment, and nothing like an object on a table. True regions help (they
+# also say which frames hold such an object at all). Here the *proposals* are wrong; Mask R-CNN, trained on photographs
+# (`TorchvisionSegmenter`), is made for that.
 
 # %% [markdown]
 # ## Try it
 #
 # Click on an object in the query picture, or drag a box around it, and search in 60 of the scenes. "Holds" keeps scenes
-# that are known to hold a category. Below, the same view as a picture.
+# that are known to hold a category.
 
 # %%
 start = np.nanargmax(gain)
@@ -721,19 +724,20 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 # ## Exercise 3 ★★★ open: a second look
 #
 # The oracle knew where to look. You do not. Your **budget** is one more pass per scene: four proposals, cut out and
-# enlarged to 160 pixels (`cut_out`, then `embed` at 160), a quarter of a pass each. **Predict** how much of the oracle's
-# gain this brings. Choose on the validation categories: which four proposals, what border, which scale, how new distances
-# join the old ones. On the test categories, report the difference to the network's regions, by size, with its interval; if
-# it is none, say so.
+# enlarged to 160 pixels (`cut_out`, then `embed` at 160), a quarter of a pass each. **Predict** how much of the
+# oracle's gain this brings. Start from the oracle's cells, with `regions["network"]`. Choose on the validation
+# categories: which four proposals, what border, which scale, how new distances join the old ones. On the test
+# categories, report the difference to the network's regions, by size, with its interval; if it is none, say so.
 #
 # ## What we learned
 #
-# - One vector is dominated by what fills the image. Regions find an object better, and say where it may be.
+# - One vector is dominated by what fills the image. Regions find medium and large objects better, not small ones, and
+#   say where they may be.
 # - One pass serves all regions: one more region costs memory, not a pass.
-# - Each method needs its own layer and its own scale. A comparison at one layer misleads.
+# - One vector and regions need different layers: a comparison at one layer misleads.
 # - Better proposals gain little for the ranking, and much for the place.
-# - Small objects lack cells; enlarging helps them, and does not make them easy.
-# - On streets no proposals helped. Measure on pictures like your own.
+# - Enlarging helps small objects (more cells, one scale), and does not make them easy.
+# - On streets no proposals helped (extra). Measure on pictures like your own.
 #
 # ### Check yourself
 #

@@ -219,12 +219,12 @@ plots.show(ax)
 # - **Pointing game** (Zhang et al. 2018, *IJCV*, [arXiv:1608.00507](https://arxiv.org/abs/1608.00507)): is the maximum
 #   in the right quarter? On the object? Less noisy is the **mass**: which fraction of what lies above the map's mean is
 #   in the right quarter?
-# - **Deletion**: replace pixels by the fill, those with the highest values first. The score is the area under the curve
-#   of the similarity: *low* is good.
+# - **Deletion** (Petsiuk et al. 2018, as insertion): replace pixels by the fill, those with the highest values first.
+#   The score is the area under the curve of the similarity: *low* is good.
 # - **Insertion**: begin with the fill and put pixels back; *high* is good.
 #
-# Pointing asks whether the map agrees with you, the others whether it agrees with the network. Three controls ignore the
-# picture: the **centre prior**, **random pixels**, and **random blobs**, about as smooth as the maps.
+# Pointing asks whether the map agrees with you, the others whether it agrees with the network. Three controls ignore
+# the picture: the **centre prior**, **random pixels**, and **random blobs**, smooth, of one size for all maps.
 
 # %%
 rng = np.random.default_rng(SEED)
@@ -295,12 +295,14 @@ blobs, pixels = mean.loc["random blobs"], mean.loc["random pixels"]
 assert pixels["deletion"] < blobs["deletion"] - 0.01 and pixels["insertion"] < blobs["insertion"] - 0.01
 
 # %% [markdown]
-# The two methods that hide parts beat the blobs in all three scores. For the two that use gradients, read the intervals:
-# with twelve categories, not every gain can be told from none. Grad-CAM misses the objects: a quarter is only two by two
-# of its cells.
+# The two methods that hide parts beat the blobs in all three scores. For the two that use gradients, read the
+# intervals: with twelve categories, not every gain can be told from none. Grad-CAM leads on the quarter and misses the
+# objects: a quarter is only two by two of its cells. (Occlusion's windows, too, are larger than an object: pointing
+# also tells how fine a map is.)
 #
-# Now look at the **random pixels**. In deletion they beat the blobs: a picture full of holes loses similarity whatever
-# the holes hide. In insertion they lose. Read both scores, beside a control that is about as smooth as the map.
+# Now look at the **random pixels**. In deletion they beat the blobs, about as the gradient maps do: a picture full of
+# holes loses similarity whatever the holes hide. In insertion they lose. Read both scores, beside a control that is
+# about as smooth as the map.
 #
 # ### A network that knows nothing
 #
@@ -322,8 +324,9 @@ assert sanity.loc["integrated gradients", "mean"] > sanity["mean"].drop("integra
 assert sanity.loc["integrated gradients", "mean"] > 0.4
 
 # %% [markdown]
-# **Integrated gradients change least**: their factor $x - b$ comes from the picture alone. That a map of theirs looks
-# convincing is no evidence. The other maps depend on the weights more, which does not make them right.
+# **Integrated gradients change least** (on average), perhaps since their factor $x - b$ comes from the picture alone.
+# That a map of theirs looks convincing is little evidence. The other maps depend on the weights more, which does not
+# make them right.
 #
 # ## Counter-example: a planted shortcut
 #
@@ -391,9 +394,9 @@ for name, network in networks.items():
 p_at_1.round(2)
 
 # %% [markdown]
-# The database is each network's training pictures, the queries show two new objects per category. With the stickers that
-# it learned from, the network with the shortcut looks almost perfect. Would you have noticed? Ask the maps of two test
-# objects of one category: how often is their maximum on the sticker?
+# The database is each network's training pictures, the queries show two new objects per category. With the stickers
+# that it learned from, the network with the shortcut looks almost perfect; without any, it does about as well as its
+# control. Ask the maps of two test objects of one category: how often is their maximum on the sticker?
 
 # %%
 found, examples, pictures = [], {}, looks["goes with the category"]
@@ -428,8 +431,9 @@ assert pointed.loc["Grad-CAM", "shortcut"] < 0.4
 assert mass["shortcut"] > 2 * sticker_mask.mean() > 4 * mass["control"]
 
 # %% [markdown]
-# Occlusion, RISE and integrated gradients find the sticker; in the control they point at it far less often. **Grad-CAM
-# mostly points beside it**, though its mass there is several times the sticker's area, and next to nothing in the control.
+# Occlusion, RISE and integrated gradients find the sticker; in the control they point at it far less often (18
+# pictures, one training). **Grad-CAM mostly points beside it**, though its mass there is several times the sticker's
+# area, and next to nothing in the control.
 
 # %% [markdown] tags=["extra"]
 # ### A shortcut that is not taken (extra)
@@ -637,7 +641,7 @@ def solution_pointing_game(saliency, mask):
 checks.check_pointing_game(solution_pointing_game)
 
 # %% [markdown]
-# Hits of each map in the right quarter, by your function. (Until it is written, by the solution, where there is one.)
+# Hits of each map in the right quarter, by your function (or the solution's).
 
 # %%
 given = [[(pair["maps"][name][0], pair["quarter"]) for pair in pairs] for name in mean.index]
@@ -692,7 +696,7 @@ def solution_deletion_score(score, image, fill, saliency, steps):
 checks.check_deletion_score(solution_deletion_score)
 
 # %% [markdown]
-# Your score of the first pair's maps. From how many steps on does their order stay?
+# Your score of the first pair's maps. Does their order settle by 8 steps? (The table above took 5.)
 
 # %%
 STEPS, pair = [1, 2, 4, 8], pairs[0]
@@ -775,9 +779,9 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 # ## Exercise 4 ★★★ open: a better map, with an interval
 #
 # Change the windows of the occlusion or the masks of RISE, or average two maps after ranking their pixels. **Predict**
-# which score gains. Add your map as `METHODS["mine"]`, a function of encoder, query vector and image; run again from
-# there to the figure of gains; compare it with the best of the four by `gain(…, other=…)`. Tune with SEED 1, and report
-# SEED 2, with the interval and the encodings per map.
+# which score gains. Add your map as `"mine"` to the cell of `METHODS`, a function of encoder, query vector and image;
+# for each SEED, run from the top to the figure of gains; compare it with the best of the four by `gain(…, other=…)`.
+# Tune with SEED 1, and report SEED 2 (which draws from the same objects), with the interval and the encodings per map.
 #
 # ## What we learned
 #

@@ -37,9 +37,10 @@ STEPS = (100, 500, 2000)
 # %% [markdown]
 # ## The goal
 #
-# The pictures are scikit-learn's 1,797 handwritten digits, of 8 × 8 grey pixels: a network learns to draw them in seconds (objects: an extra section).
-# Thirteen people wrote them in 14 runs (one seems to have two). Seven runs train the generator, except for a fifth of
-# their digits, which is **held out**. Five, **new people**, test; two are for settings.
+# The pictures are scikit-learn's 1,797 handwritten digits, of 8 × 8 grey pixels: a network learns to draw them in
+# seconds. Thirteen people wrote them in 14 runs (one seems to have two: a “new” person may be known). Seven runs train
+# the generator, except for a fifth of their digits, which is **held out**. Five, **new people**, test; two are for
+# settings.
 
 # %%
 STARTS = (130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667)
@@ -56,8 +57,8 @@ validation, new_people = np.flatnonzero(run_of < 2), np.flatnonzero(np.isin(run_
 print(f"{len(train)} train, {len(held_out)} are held out, {len(new_people)} are of new people")
 
 # %% [markdown]
-# **Predict:** which row of each pair is generated (by the generator that ships)? It saw all training digits. Would one
-# that sees only five labels per class help a search engine?
+# **Predict:** which row of each pair is generated? Its generator saw every training digit. Would one that sees only
+# five labels per class help a search engine?
 
 # %%
 def strip(rows, columns=10):
@@ -162,8 +163,8 @@ draw(axes[3], pixels[train][show], "real")
 plots.show(plots.describe(fig, "Ten samples of each digit, three ages of the GAN; real digits."))
 
 # %% [markdown]
-# Look along a row: at first, all samples of a class are one picture. This is how **mode collapse** looks (here it
-# passes): of the many ways to write a digit (the *modes* of its distribution), the generator makes one.
+# Look along a row: of the many ways to write a digit (the *modes* of its distribution), the generator at first makes
+# one. This is how **mode collapse** looks (here it passes).
 #
 # ## Measure it: good and varied?
 #
@@ -204,8 +205,8 @@ assert table.loc["training digits, copied", "precision"] == 1
 assert table.loc["training digits, copied", "recall"] > control["recall"] - 0.1
 
 # %% [markdown]
-# Recall rises while the GAN trains, and stays below the control. Now read the last row:
-# **copies score about as well as real digits do**.
+# Recall rises while the GAN trains, and stays below the control. Precision alone says little: see 100 steps. Now read
+# the last row: **copies score about as well as real digits do**.
 
 # %% [markdown] tags=["extra"]
 # ### Which modes are missing? (extra)
@@ -247,10 +248,10 @@ assert coverage[f"GAN, {STEPS[0]} steps"] < coverage[f"GAN, {STEPS[2]} steps"] -
 # %% [markdown]
 # ## Does it copy?
 #
-# Take the distance, in pixels, of each sample and of each held-out digit to its nearest training digit.
-# The **copying score** is the probability that a sample is nearer: 0.5 for a fair generator, 1 for a copier
-# (after Meehan et al. 2020, *AISTATS*, [arXiv:2004.05675](https://arxiv.org/abs/2004.05675)). Does it find copies?
-# We plant some: a fraction of the samples becomes training digits, a little paler.
+# Take the distance, in pixels, of each sample and of each held-out digit to its nearest training digit. The **copying
+# score** is the probability that a sample is nearer: 0.5 for a fair generator, 1 for a copier (after Meehan et al.
+# 2020, *AISTATS*, [arXiv:2004.05675](https://arxiv.org/abs/2004.05675)). We plant copies: a fraction of the samples
+# becomes training digits, a little paler.
 
 # %%
 suspects = {f"GAN, {step} steps": samples for step, samples in snapshots.items()}
@@ -280,9 +281,9 @@ assert fair["blends of two training digits"] > 0.6
 
 # %% [markdown]
 # Planted copies raise the score, though a tenth of them hardly moves it. Half copied scores about as high as the GAN
-# after 2,000 steps: look at the nearest pairs, too. **The longer the GAN trains, the nearer its samples come to the
-# training digits**, in the end nearer than held-out digits are. That need not be copying: blends of two training digits
-# score high as well.
+# after 2,000 steps, and the collapsed one about 0.5: look at the nearest pairs, too. **The longer the GAN trains, the
+# nearer its samples come to the training digits**, in the end nearer than held-out digits are. That need not be
+# copying: blends of two training digits score high as well.
 #
 # The second column has the wrong control. Against **new people** every generator looks more like a copier: it draws
 # like the
@@ -361,7 +362,7 @@ assert (by.loc["generated alone, all augmented", "high"] < -0.01).all()
 # **No gain shown, for this GAN.** Plain augmentation gains where labels are few. Generated pictures alone lose at every
 # $k$. With all labels they cost a little beside real ones, whose place in the batch they take. At 5 and 10 labels it is
 # undecided whether they help: the mean change is under 0.01, and at 5 no interval reaches what augmentation gives.
-# (Intervals draw people, not labels or weights; gains count each person once.)
+# (Intervals draw few people, not labels or weights: too narrow; gains count each person once.)
 #
 # Why? The generators' recall of held-out digits, and their copying score:
 
@@ -374,7 +375,7 @@ made_by.round(2)
 assert made_by.loc[[5, 10], "copying"].min() > 0.9 and made_by.loc[[5, 10], "recall"].max() < 0.5
 
 # %% [markdown]
-# From few labels the samples are almost copies, and miss most held-out digits.
+# From few labels, at these steps, the samples are almost copies, and miss most held-out digits.
 
 # %% [markdown] tags=["extra"]
 # ## A misleading gain: what else the generator saw (extra)
@@ -653,7 +654,8 @@ def solution_sample_coverage(real, samples, k):
 checks.check_sample_coverage(solution_sample_coverage)
 
 # %% [markdown]
-# With your function (or the solution's): at 2,000 steps coverage lies above the control. What may that mean?
+# With your function (or the solution's): at 2,000 steps coverage lies above the control. What may that mean? See the
+# copying score.
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
@@ -706,7 +708,8 @@ def solution_copying_score(train, held_out, samples):
 checks.check_copying_score(solution_copying_score)
 
 # %% [markdown]
-# With your function (or the solution's): a mean could hide a generator that copies one class.
+# With your function (or the solution's): a mean could hide a generator that copies one class. (Some 19 held-out digits
+# each.)
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
@@ -765,8 +768,8 @@ checks.check_keep_samples(solution_keep_samples)
 
 # %% [markdown]
 # With your function (or the solution's), on a true GAN that learned from five digits per class: the gain of each new
-# person over the 50 real digits alone. (Its samples are near-copies: a rule that trusts labels keeps nearly all, so
-# that both rows may agree. With five people and one GAN, no gain is shown.)
+# person over the 50 real digits alone. (Its samples are near-copies: both rows may agree. With five people and one GAN,
+# no gain is shown.)
 
 # %%
 few = np.concatenate([train[labels[train] == c][:5] for c in range(10)])
@@ -798,9 +801,9 @@ plots.show(plots.describe(ax, "Gain in accuracy of five new people, two choices 
 #
 # - A GAN can draw good pictures and only a few of them: **precision and recall** tell. Both are blind to copies.
 # - A **copying test** needs planted copies, and a control drawn like the training pictures.
-# - A generator that saw only your pictures knows nothing beyond them, except what its design assumes. With five labels per class a plain GAN gave less
-#   than plain augmentation; with ten this is undecided.
-# - A gain may come from what else the generator saw, or from how often a class is drawn (extra sections).
+# - A generator that saw only your pictures knows nothing beyond them, except what its design assumes. With five labels
+#   per class a plain GAN of untuned length gave less than plain augmentation; with ten this is undecided.
+# - Control what else the generator saw, and how often classes are drawn (extra).
 #
 # ### Check yourself
 #
@@ -816,7 +819,7 @@ plots.show(plots.describe(ax, "Gain in accuracy of five new people, two choices 
 # </details>
 # <details><summary>3. Samples of a large pretrained generator gain 15 points. Which control do you miss?</summary>
 #
-# Real pictures from the generator's training set, found by retrieval.
+# Real pictures from the generator's training set, found by retrieval (extra).
 #
 # </details>
 # <details><summary>4. A generator of employees' faces gets a copying score of 0.9 against strangers. Is it a
