@@ -27,15 +27,15 @@ _TABLE = """
 01 measuring_retrieval   | metrics, protocols, traps, intervals, the Metric Lab
    "mAP" names at least six numbers: one list scores five times as much under another divisor. An interval draws what was sampled, or it is too narrow.
 02 local_features        | SIFT, RootSIFT, visual words, VLAD, spatial verification
-   VLAD is ahead of visual words at equal length; a check of the geometry adds to both, and with few key points all of it finds much less.
+   At 4,000 numbers VLAD is ahead of visual words, at 1,000 not surely; a check of the geometry adds to both, and with few key points all of it finds much less.
 03 cnn_features          | layers, sum/max/GeM pooling, whitening, against hand-made features
    For kinds of objects nothing made by hand comes near; for the very same object the layer decides, and textures stay SIFT's. GeM gains little, whitening can cost much.
 04 multi_scale           | pyramids, R-MAC, several layers; stability under zoom
-   What hurts is a small object, not two different zooms. Summing scales alone does not help; R-MAC helps in rendered scenes and hurts on whole photographs.
+   In rendered frames a small object hurts, not two different zooms. Summing scales alone does not help; R-MAC helps in rendered scenes and hurts on whole photographs.
 05 transfer_learning     | frozen, linear probe, what transfers to which domain
    Frozen features are a strong first answer in most domains; a probe helps the classes it learned, and no others.
-06 domain_fine_tuning    | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten
-   Fine-tuning pays on a simulated thermal camera and not on satellite pictures; interpolated weights buy back a part of what is forgotten.
+06 domain_fine_tuning    | adapting to a narrow domain (thermal camera, land use, letters); frozen, head, last blocks, all; what is forgotten
+   Fine-tuning gains much on a simulated thermal camera and a few hundredths on two real domains; weights half-way back lose less of the old one.
 07 metric_learning       | contrastive, triplet mining, proxies, class-disjoint evaluation
    On equal terms most of nine losses end close together, plain classification among them; the hardest triplets alone collapse.
 08 self_supervised       | SimCLR/BYOL/DINO-style without labels
@@ -59,7 +59,7 @@ _TABLE = """
 17 cross_domain          | sketch to photo, CORAL, adversarial alignment
    One mean per domain closes the gap for rendered outlines that look for photographs, not for real drawings; CORAL, AdaBN and DANN add nothing sure to their controls.
 18 relevance_feedback    | Rocchio, SVM, personal profiles, simulated users
-   A few marks help, measured on images that were never shown; a stranger's profile can harm.
+   A few marks help, measured on images that were never shown; the profile of somebody of another taste can harm.
 19 active_learning       | which images to label
    On clothes, label typical images first and ask the classifier later; on flowers neither is surely ahead of labelling images drawn at random.
 20 incremental           | new classes, forgetting, backward-compatible embeddings
@@ -69,7 +69,7 @@ _TABLE = """
 22 adversarial           | attacks on retrieval, adversarial training
    A few grey levels undo a search that noise of that size hardly touches; a defence is worth what attacks that know of it leave.
 23 generative            | GAN-made training images, memorisation checks
-   Generated training pictures gave less than plain augmentation with five labels per class; a copying test needs planted copies.
+   The pictures of a plain GAN gave less than plain augmentation with five labels per class; a copying test needs planted copies.
 24 your_own_dataset      | the whole kit on a folder of yours
    Copies, bursts and wrong labels are found first; with them, any encoder looks good.
 """

@@ -559,7 +559,7 @@ Markdown(
 # | 03 | [cnn_features](03_cnn_features.ipynb) | layers, sum/max/GeM pooling, whitening, against hand-made features |
 # | 04 | [multi_scale](04_multi_scale.ipynb) | pyramids, R-MAC, several layers; stability under zoom |
 # | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain |
-# | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, satellite); frozen, head, last blocks, all; what is forgotten |
+# | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, land use, letters); frozen, head, last blocks, all; what is forgotten |
 # | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation |
 # | 08 | [self_supervised](08_self_supervised.ipynb) | SimCLR/BYOL/DINO-style without labels |
 # | 09 | [attention](09_attention.ipynb) | attention pooling, salient regions, clutter |
