@@ -1,5 +1,7 @@
 """The checks of notebook 22: right answers pass, wrong ones get the sentence that names the mistake."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -12,9 +14,14 @@ def solved_recall(hits):
 
 
 def solved_step(at, gradient, clean, size, epsilon):
-    """By the ball that the attacks of the package use."""
-    at, gradient, clean = (torch.from_numpy(values) for values in (at, gradient, clean))
-    return Ball(clean, epsilon, "linf").step(at, gradient, size).numpy()
+    """Image by image, with Python's own hypotenuse."""
+    out = clean.copy()
+    for n in range(len(at)):
+        length = math.hypot(*gradient[n].ravel())
+        change = at[n] - clean[n] + (size / length * gradient[n] if length else 0)
+        far = math.hypot(*change.ravel())
+        out[n] += change * epsilon / far if far > epsilon else change
+    return out.clip(0, 1)
 
 
 def solved_attack(normalised, gradient, epsilon, mean, std):
@@ -36,22 +43,27 @@ CHECKS = {
 }
 
 
-def other_order(at, gradient, clean, size, epsilon):
-    """Valid pixels first, then the ball: the clean image lies in both."""
-    moved = np.clip(at + size * np.sign(gradient), 0, 1)
-    return np.minimum(np.maximum(moved, clean - epsilon), clean + epsilon)
+def lengths(change):
+    return np.linalg.norm(change.reshape(len(change), -1), axis=1)
 
 
-def one_range(at, gradient, clean, size, epsilon):
-    low, high = np.maximum(clean - epsilon, 0), np.minimum(clean + epsilon, 1)
-    step = np.where(gradient > 0, size, np.where(gradient < 0, -size, 0))
-    return (at + step).clip(low, high)
+def by_ball(at, gradient, clean, size, epsilon):
+    """By the ball that the attacks of the package use, which stays a hair inside."""
+    at, gradient, clean = (torch.from_numpy(values) for values in (at, gradient, clean))
+    return Ball(clean, epsilon / (1 - 1e-5), "l2").step(at, gradient, size).numpy()
+
+
+def by_rows(at, gradient, clean, size, epsilon):
+    unit = gradient / np.where(lengths(gradient) > 0, lengths(gradient), 1)[:, None, None, None]
+    change = (at + size * unit - clean).reshape(len(at), -1)
+    change *= (epsilon / np.maximum(lengths(change), max(epsilon, 1e-9)))[:, None]
+    return np.clip(clean + change.reshape(at.shape), 0, 1)
 
 
 def by_tensors(at, gradient, clean, size, epsilon):
     at, gradient, clean = (torch.from_numpy(values) for values in (at, gradient, clean))
-    moved = at + size * gradient.sign()
-    return (clean + (moved - clean).clamp(-epsilon, epsilon)).clamp(0, 1)
+    unit = torch.nn.functional.normalize(gradient.flatten(1)).view_as(gradient)
+    return (clean + (at + size * unit - clean).renorm(2, 0, epsilon)).clamp(0, 1)
 
 
 def in_pixels(normalised, gradient, epsilon, mean, std):
@@ -84,11 +96,11 @@ RIGHT = {
         lambda hits: sum(all(query) for query in zip(*hits.tolist(), strict=True)) / len(hits[0]),
     ),
     "pgd_step": (
-        other_order,
-        one_range,
+        by_ball,
+        by_rows,
         by_tensors,
-        lambda *a: one_range(*a).tolist(),
-        lambda *a: other_order(*a).astype(np.float32),
+        lambda *a: by_rows(*a).tolist(),
+        lambda *a: by_ball(*a).astype(np.float32),
     ),
     "mended_attack": (
         in_pixels,
@@ -114,24 +126,27 @@ WRONG = {
         lambda hits: hits.all(axis=0),
     ),
     "pgd_step": (
-        ("np.sign", lambda at, g, *a: other_order(at, sign(g, 1), *a)),
-        ("np.sign", lambda at, g, *a: other_order(at, sign(g, -1), *a)),
-        ("0 / 0", lambda at, g, *a: other_order(at, g / np.abs(g), *a)),
-        lambda at, g, *a: other_order(at, np.where(g == 0, 1e-3, g), *a),
+        lambda at, g, *a: by_rows(at, np.sign(g), *a),
+        ("0 / 0", lambda at, g, *a: by_rows(at, g / lengths(g)[:, None, None, None], *a)),
+        ("stays around", lambda at, g, clean, *a: by_rows(at, g, at, *a)),
         lambda at, g, clean, size, eps: at + size * np.sign(g),
-        lambda at, g, clean, size, eps: other_order(at, g, clean, eps, eps),
-        lambda at, g, clean, size, eps: other_order(at, g, clean, size, size),
-        lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps) - clean,
-        lambda at, g, clean, size, eps: other_order(at, g, clean, size, eps + size),
-        lambda at, g, clean, size, eps: (
-            other_order(at, g / np.linalg.norm(g) if g.any() else g, clean, size, eps) * 0.999
+        lambda at, g, clean, size, eps: by_rows(at, g, clean, eps, eps),
+        lambda at, g, clean, size, eps: by_rows(at, g, clean, size, size),
+        lambda at, g, clean, size, eps: by_rows(at, g, clean, size, eps) - clean,
+        lambda at, g, clean, size, eps: by_rows(at, g, clean, size, eps + size),
+        lambda at, g, clean, size, eps: by_rows(at.clip(0.01, 0.99), g, clean, size, eps),
+        lambda at, g, clean, size, eps: by_rows(at, g, clean, 0.999 * size, eps),
+        lambda at, g, clean, size, eps: by_rows(at, g, clean, size, eps**2),
+        lambda at, g, clean, size, eps: by_rows(at, g / np.abs(g).max(), clean, size, eps) * 0.999,
+        lambda at, g, clean, size, eps: by_rows(
+            at, g.mean(axis=1, keepdims=True) + 0 * g, clean, size, eps
         ),
-        lambda at, g, clean, size, eps: np.clip(at + np.clip(size * g, -eps, eps), 0, 1),
-        lambda at, g, clean, size, eps: np.clip(
-            clean + np.clip(size * np.sign(g), -eps, eps), 0, 1
-        ),
-        lambda at, g, clean, size, eps: np.clip(
-            at + size * np.tanh(1e3 * g), np.maximum(clean - eps, 0), np.minimum(clean + eps, 1)
+        lambda at, g, clean, size, eps: by_rows(
+            np.clip(at + size * g / np.maximum(lengths(g), 1e-12)[:, None, None, None], 0, 1),
+            0 * g,
+            clean,
+            0,
+            eps,
         ),
         ("changed its input", lambda at, g, *a: at.__iadd__(np.sign(g))),
     ),

@@ -88,13 +88,13 @@ RECALL_MISTAKES = {
 
 
 def check_pgd_step(answer):
-    """Check ``pgd_step(at, gradient, clean, size, epsilon)``: one step uphill in L-inf, and back to what is allowed.
+    """Check ``pgd_step(at, gradient, clean, size, epsilon)``: one step uphill in L2, and back to what is allowed.
 
     Parameters
     ----------
     answer : callable
-        Takes `at`, `gradient` and `clean` (n, 3, h, w), float64, and two numbers; returns (n, 3, h, w): the step of `size`, within
-        `epsilon` of `clean` and within [0, 1].
+        Takes `at`, `gradient` and `clean` (n, 3, h, w), float64, and two numbers; returns (n, 3, h, w): the step of length
+        `size`, its change from `clean` shortened to `epsilon` where it is longer, then clipped to [0, 1].
 
     Returns
     -------
@@ -108,9 +108,17 @@ def check_pgd_step(answer):
     return run_check(answer, _pgd_step, _step_cases(), mistakes=STEP_MISTAKES)
 
 
+def _lengths(change):
+    return np.maximum(np.sqrt((change**2).sum(axis=(1, 2, 3), keepdims=True)), 1e-12)
+
+
+def _kept(moved, clean, epsilon):
+    """Moved images, in the ball and in [0, 1]."""
+    return np.clip(clean + (moved - clean) * np.minimum(1, epsilon / _lengths(moved - clean)), 0, 1)
+
+
 def _pgd_step(at, gradient, clean, size, epsilon):
-    moved = at + size * np.sign(gradient)
-    return np.clip(np.clip(moved, clean - epsilon, clean + epsilon), 0, 1)
+    return _kept(at + size * gradient / _lengths(gradient), clean, epsilon)
 
 
 def _step_cases():
@@ -121,20 +129,46 @@ def _step_cases():
         at = np.clip(clean + random.uniform(-offset, offset, clean.shape), 0, 1)
         return at, scale * random.randn(*clean.shape), clean, size, epsilon
 
-    still, partly = images(1, 0.4, 0.6, 0.02, 0.01, 0.03), images(2, 0.4, 0.6, 0.02, 0.01, 0.03)
-    still[1][:], partly[1][:, :, :2] = 0, 0
+    still = images(2, 0.4, 0.6, 0.02, 0.1, 0.3)
+    still[1][0] = 0
     yield from [
-        ("a first step from the image itself", *images(2, 0.4, 0.6, 0.0, 0.01, 0.03)),
-        ("a step that would leave the ball", *images(2, 0.4, 0.6, 0.03, 0.02, 0.03)),
-        (
-            "dark images, where pixels would become negative",
-            *images(2, 0.0, 0.05, 0.03, 0.02, 0.03),
-        ),
-        ("bright images and tiny gradients", *images(1, 0.95, 1.0, 0.1, 0.2, 0.1, scale=1e-6)),
-        ("a gradient of zero, where nothing moves", *still),
-        ("a gradient that is zero at half of the pixels", *partly),
+        ("a first step from the image itself", *images(2, 0.4, 0.6, 0.0, 0.1, 0.3)),
+        ("a step that stays in the ball", *images(2, 0.4, 0.6, 0.01, 0.05, 0.5)),
+        ("a step that would leave the ball", *images(3, 0.4, 0.6, 0.04, 0.2, 0.2)),
+        ("dark images, where pixels would become negative", *images(2, 0, 0.03, 0.03, 0.3, 0.2)),
+        ("bright images and tiny gradients", *images(1, 0.95, 1, 0.1, 0.6, 0.5, 1e-6)),
+        ("one image of two with a gradient of zero, which does not move", *still),
         ("epsilon 0, which must give the image back", *images(1, 0.4, 0.6, 0.0, 0.1, 0.0)),
     ]
+
+
+STEP_MISTAKES = {
+    "The pixels are valid, but nothing keeps the change within epsilon.": lambda at, g, clean, size, eps: (
+        np.clip(at + size * g / _lengths(g), 0, 1)
+    ),
+    "The ball is kept, but pixels below 0 or above 1 are no picture: clip at the end.": lambda at, g, clean, size, eps: (
+        clean + np.minimum(1, eps / _lengths(d := at + size * g / _lengths(g) - clean)) * d
+    ),
+    "You projected to a ball around the last point: it moves along. The ball stays around the clean image.": lambda at, g, clean, size, eps: (
+        _kept(at + size * g / _lengths(g), at, eps)
+    ),
+    "That goes downhill: add the gradient.": lambda at, g, *others: _pgd_step(at, -g, *others),
+    "The gradient itself has any length: divide it by its length.": lambda at, g, clean, size, eps: (
+        _kept(at + size * g, clean, eps)
+    ),
+    "That is the step of L-inf: in L2 go along the gradient, not along its sign.": lambda at, g, clean, size, eps: (
+        _kept(at + size * np.sign(g), clean, eps)
+    ),
+    "That is one length for the whole batch: each image has its own.": lambda at, g, clean, size, eps: (
+        _kept(at + size * g / max(np.linalg.norm(g), 1e-12), clean, eps)
+    ),
+    "Where the gradient is 0, dividing by its length gives 0 / 0, NaN.": lambda at, g, clean, size, eps: (
+        _kept(at + size * g / np.sqrt((g**2).sum(axis=(1, 2, 3), keepdims=True)), clean, eps)
+    ),
+    "You stretch every change to the length epsilon; one that is short enough stays as it is.": lambda at, g, clean, size, eps: (
+        np.clip(clean + eps * (d := at + size * g / _lengths(g) - clean) / _lengths(d), 0, 1)
+    ),
+}
 
 
 def _signs(gradient, at_zero):
@@ -145,34 +179,6 @@ _SIGNS = {  # what a wrong sign makes of 0
     1: "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives +1.",
     -1: "Where the gradient is 0 the pixel stays: `np.sign` gives 0 there, a comparison with 0 gives -1.",
     np.nan: "Where the gradient is 0, gradient / |gradient| is 0 / 0, NaN: use np.sign.",
-}
-
-STEP_MISTAKES = {
-    "The pixels are valid, but nothing keeps them within epsilon of the clean image.": lambda at, g, clean, size, eps: (
-        np.clip(at + size * np.sign(g), 0, 1)
-    ),
-    "The ball is kept, but pixels below 0 or above 1 are no picture: clip once more.": lambda at, g, clean, size, eps: (
-        np.clip(at + size * np.sign(g), clean - eps, clean + eps)
-    ),
-    "You projected to a ball around the last point: it moves along. The ball stays around the clean image.": lambda at, g, clean, size, eps: (
-        np.clip(np.clip(at + size * np.sign(g), at - eps, at + eps), 0, 1)
-    ),
-    "That goes downhill: an attacker adds the gradient.": lambda at, g, clean, size, eps: _pgd_step(
-        at, -g, clean, size, eps
-    ),
-    "The gradient itself has any scale; in L-inf the step goes along its sign.": lambda at, g, clean, size, eps: (
-        np.clip(np.clip(at + size * g, clean - eps, clean + eps), 0, 1)
-    ),
-    "You start from the clean image again; a step goes on from where the attack is.": lambda at, g, clean, size, eps: (
-        _pgd_step(clean, g, clean, size, eps)
-    ),
-    **{
-        words: lambda at, g, *others, zero=zero: _pgd_step(at, _signs(g, zero), *others)
-        for zero, words in _SIGNS.items()
-    },
-    "The step has the length `size`, not `epsilon`.": lambda at, g, clean, size, eps: _pgd_step(
-        at, g, clean, eps, eps
-    ),
 }
 
 
