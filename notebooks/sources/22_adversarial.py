@@ -4,7 +4,7 @@
 # **Question.** An image is changed so little that nobody sees it. What does the engine find then? Which defence still
 # holds when the attacker knows about it, and what does it cost?
 #
-# **Time:** about a minute to run, offline; an hour to work through, 100 minutes with the sections marked (extra).
+# **Time:** a minute and a half to run, offline; an hour to work through, 100 minutes with the sections marked (extra).
 # **Before this:** notebooks [01](01_measuring_retrieval.ipynb), [03](03_cnn_features.ipynb) and
 # [07](07_metric_learning.ipynb).
 #
@@ -27,10 +27,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 from PIL import Image
 from scipy.fft import dct
-from torch.nn.functional import avg_pool2d, normalize
+from torch.nn import functional as F
 
 from cbirkit import Ranking, Retriever, attacks, checks, datasets, encoders, explore, plots
 from cbirkit.evaluation.resample import bootstrap_means, interval
@@ -43,8 +42,8 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The goal
 #
-# A query, what was added to it (amplified), the sum, and what the network `tiny` finds before and after. Right is the
-# same rendered object from another viewpoint. No pixel changes by more than 4 of 255 grey levels.
+# A query, what was added to it (amplified), the sum, and what the network `tiny` finds before and after. Right is the same
+# rendered object from another viewpoint. No pixel changes by more than 4 of 255 grey levels.
 
 # %% tags=["gallery", "claim"]
 world = datasets.load_tabletop()
@@ -52,16 +51,16 @@ world = world[~world.column("seen_category")]  # 15 categories, six objects each
 stored = world[np.isin(world.column("view"), (2, 4))]
 retriever = Retriever(encoders.Deep("tiny", device="cpu"), progress=False).fit(stored)
 settings = {"aim": "a wrong image first", "epsilon": 4, "steps": 10, "k": 6, "by": "instance"}
-asked = world[world.column("view") == 0]
-lab = explore.AttackLab(retriever, queries=asked, query=f"teddy_bear_{SEED}_0", **settings)
+settings |= {"queries": world[world.column("view") == 0], "query": f"teddy_bear_{SEED}_0"}
+lab = explore.AttackLab(retriever, **settings)
 first = lab.shown
 plots.show(lab.static(), dpi=100)
 assert first.before.tiles[0].mark == "right" and first.after.tiles[0].mark == "wrong"
 assert first.largest <= 4
 
 # %% [markdown]
-# **Predict.** (1) Of ten queries, how many lose their right first result to random noise of the same size? (2) JPEG
-# removes fine patterns. If the engine saves every query as JPEG first, what can an attacker do who knows?
+# **Predict.** (1) Of ten queries, how many lose their right first result to random noise of the same size? (2) The engine
+# saves every query as JPEG, which removes fine patterns. What can an attacker do who knows that?
 #
 # ## Background
 #
@@ -77,13 +76,13 @@ assert first.largest <= 4
 # first.
 
 # %%
-chains = [["query x\n(3, h, w)"], ["perturbation δ\n(3, h, w)"]]
-plots.show(plots.pipeline(chains, ["x + δ,\nclipped", "encoder φ:\n(d,)", "objective J", "gradient of J:\nthe next δ"]))
+then = ["x + δ,\nclipped", "encoder φ:\n(d,)", "objective J", "gradient of J:\nthe next δ"]
+plots.show(plots.pipeline([["query x\n(3, h, w)"], ["perturbation δ\n(3, h, w)"]], then))
 
 # %% [markdown]
-# **P@1** is the fraction of queries whose first result is right (papers on attacks call it recall@1). **Robust recall**
-# (of classifiers: *robust accuracy*) is the fraction whose first result is right under *every* $\delta$ in the ball.
-# Nobody can try them all. What survives all attacks tried is an **upper bound**, which further attacks can only lower.
+# **P@1** is the fraction of queries whose first result is right (papers on attacks: recall@1). **Robust recall** (of
+# classifiers: *robust accuracy*) is the fraction whose first result is right under *every* $\delta$ in the ball. Nobody
+# can try them all. What survives all attacks tried is an **upper bound**, which further attacks can only lower.
 #
 # **Two small networks** were trained on close-ups of rendered objects, 32 × 32 pixels: *standard* on the images as they are,
 # *defended* on attacked images. Here they meet 15 new categories. A query shows one of 90 objects; the database holds five other
@@ -99,8 +98,8 @@ gains = truth.gains(np.tile(np.arange(450), (90, 1)))  # (90, 450), above 0 wher
 plots.show(plots.contact_sheet(queries[::6], n=15, columns=8), dpi=64)
 
 # %% [markdown]
-# Networks want numbers with mean 0, but $\varepsilon$ is meant in pixels. So the attacked model takes pixels and normalises
-# *inside*. It computes what the encoder computes:
+# $\varepsilon$ is meant in pixels, before they are normalised. So the attacked model takes pixels and normalises *inside*;
+# it gives what the encoder gives:
 
 # %% tags=["claim"]
 encoder_of, model_of = {}, {}
@@ -126,7 +125,7 @@ def hits(model, images):
 
 
 # %% [markdown]
-# What we say should hold for other new categories: intervals draw whole categories.
+# What we say should hold for other new categories: 95 % intervals (in brackets) draw whole categories.
 
 # %%
 category = pd.factorize(queries.labels)[0]  # (90,), from 0 to 14
@@ -237,7 +236,7 @@ assert interval(resampled(gap))[0] > 0
 
 # %% tags=["extra", "claim"]
 away = attacks.Away(attacks.embed_pixels(victim, pixels))
-near = attacks.PGD(EPSILON, steps=1)(victim, pixels, away, random_state=SEED).pixels  # a random point
+near = attacks.PGD(EPSILON, steps=1)(victim, pixels, away, random_state=SEED).pixels  # random
 slopes = [uphill(victim, at, away).flatten(1).norm(dim=1).mean() for at in (pixels, near)]
 pushed = attacks.PGD(EPSILON)(victim, pixels, away, random_state=SEED).after
 print(f"mean length of the gradient: {slopes[0]:.1g} at the images, {slopes[1]:.1g} near them")
@@ -255,7 +254,7 @@ assert slopes[0] < 0.01 * slopes[1] and np.median(pushed) > 0.05
 
 # %% tags=["extra"]
 def rank_of(model, images, moved, own):
-    """Rank (90,) of one item each in the list of each query; the item's picture may have been changed."""
+    """Rank (90,) of one item each in the list of each query; both pictures may be changed."""
     rows = attacks.embed_pixels(model, images)
     cosine = (rows * attacks.embed_pixels(model, moved)).sum(axis=1)
     better = rows @ attacks.embed_pixels(model, items).T > cosine[:, None] + 1e-6
@@ -269,18 +268,19 @@ def quartiles(ranks):
 
 
 # %% tags=["extra"]
-own, other = 5 * np.arange(90), 5 * ((np.arange(90) + 6) % 90)  # an item of the query's object, of another
+own, other = 5 * np.arange(90), 5 * ((np.arange(90) + 6) % 90)  # of the query's object, another
 spare = np.stack([np.arange(0, 720, 8) + 1 - drawn, np.arange(7, 720, 8)], axis=1).ravel()
 known, strong, ranks = attacks.to_pixels(close[spare]), attacks.PGD(8 / 255, steps=20), {}
 for way, model in model_of.items():
-    anchors = attacks.embed_pixels(model, known).reshape(90, 2, -1)  # two other views of each object
+    anchors = attacks.embed_pixels(model, known).reshape(90, 2, -1)  # two more views each
     towards = attacks.Towards(attacks.embed_pixels(model, items)[other])
     arrived = strong(model, pixels, towards).pixels
     raised = strong(model, items[other], attacks.Towards(anchors)).pixels
     buried = strong(model, items[own], attacks.Away(anchors)).pixels
-    tried = {"arrive": (other, arrived, items[other]), "raise": (other, pixels, raised)}
-    for name, (item, images, moved) in (tried | {"bury": (own, pixels, buried)}).items():
-        ranks[way, name] = rank_of(model, pixels, items[item], item), rank_of(model, images, moved, item)
+    first, second = (rank_of(model, pixels, items[item], item) for item in (own, other))
+    ranks[way, "arrive"] = second, rank_of(model, arrived, items[other], other)
+    ranks[way, "raise"] = second, rank_of(model, pixels, raised, other)
+    ranks[way, "bury"] = first, rank_of(model, pixels, buried, own)
 
 # %% tags=["extra", "claim"]
 for name, (low, high) in {"arrive": (20, 3), "raise": (20, 80)}.items():
@@ -354,42 +354,36 @@ for name in ("Misrank", "Away"):
 #
 # $$\min_\theta\; \max_{\lVert \delta \rVert_\infty \le \varepsilon} L\big(\phi_\theta(x + \delta)\big)$$
 #
-# The inner maximum takes three steps of PGD, so a training step costs four (Madry et al. 2018; for rankings Zhou et al.
-# 2020, [arXiv:2002.11293](https://arxiv.org/abs/2002.11293)). The control sees random noise. In our longer run
-# (`tools/adversarial_runs.py`) there are three networks of each kind, with equal numbers of steps and one learning rate,
-# chosen for the *standard* network.
+# Three steps of PGD at $\varepsilon = 4/255$ seek the inner maximum, so a training step costs four (Madry et al. 2018; for
+# rankings Zhou et al. 2020, [arXiv:2002.11293](https://arxiv.org/abs/2002.11293)). The control sees random noise. In our
+# longer run (`tools/adversarial_runs.py`) there are three networks of each kind, with equal numbers of steps and one
+# learning rate, chosen for the *standard* network.
 
 # %% tags=["record"]
 runs = pd.read_csv(datasets.shipped_file("adversarial.csv"))
-trained = runs[runs["network"].isin(["standard", "noise", "defended"])]
+KINDS = {"standard": "images as they are", "noise": "noisy images", "defended": "attacked images"}
+trained = runs[runs["network"].isin(list(KINDS))]
 bare = trained[(trained["defence"] == "none") & trained["attack"].isin(["clean", "PGD"])]
 by_seed = bare.pivot_table(index=["network", "seed"], columns="epsilon", values="value")  # 0: clean
 for seed in (0, 1, 2):
-    standard, noise, defended = (by_seed.loc[way, seed] for way in ("standard", "noise", "defended"))
+    standard, noise, defended = (by_seed.loc[way, seed] for way in KINDS)
     assert standard[4] < 0.6 * standard[0] and defended[4] > max(standard[4], noise[4]) + 0.1
-    assert defended[0] < standard[0] - 0.03
+    assert defended[0] < standard[0] - 0.03 and abs(noise[4] - standard[4]) < 0.05
 
 # %%
-kinds = {"standard": "images as they are", "noise": "noisy images", "defended": "attacked images"}
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-for (way, label), color, mark in zip(kinds.items(), plots.style.COLOURS, plots.style.MARKERS, strict=False):
-    lines = by_seed.loc[way]  # rows: seeds, columns: epsilons
-    ax.plot(lines.columns, lines.mean(), mark + "-", color=color, label=f"trained on {label}")
+for n, (way, label) in enumerate(KINDS.items()):
+    lines, color = by_seed.loc[way], plots.style.COLOURS[n]  # rows: seeds, columns: epsilons
+    ax.plot(lines.columns, lines.mean(), plots.style.MARKERS[n] + "-", color=color, label=label)
     ax.fill_between(lines.columns, lines.min(), lines.max(), color=color, alpha=0.15, lw=0)
-ax.set(xlabel="ε (grey levels of 255)", ylabel="P@1 under PGD", ylim=(0, 1), xticks=[0, 1, 2, 4, 8])
-ax.legend(frameon=False)
-plots.show(plots.describe(ax, "P@1 falls with epsilon: slowest for networks trained on attacked images; bands: three seeds."))
-
-# %%
-ends = by_seed.groupby("network").mean().loc[["standard", "defended"], [0, 4]]
-Markdown(
-    f"At ε = 4/255, P@1 rises from {ends.loc['standard', 4]:.2f} to {ends.loc['defended', 4]:.2f}. **The cost**, "
-    f"when nobody attacks: it falls from {ends.loc['standard', 0]:.2f} to {ends.loc['defended', 0]:.2f}."
-)
+ax.set(xlabel="ε (grey levels of 255)", ylabel="P@1 under PGD", ylim=(0, 1))
+ax.legend(title="trained on", frameon=False)
+plots.show(plots.describe(ax, "P@1 by epsilon: it falls slowest for networks trained on attacked images."))
+by_seed.groupby("network")[[0, 4]].agg(["mean", "min", "max"]).loc[list(KINDS)].round(2)
 
 # %% [markdown]
-# Training on noise does not help. (On photographs of birds, Zhou and Patel 2022,
-# [arXiv:2203.01439](https://arxiv.org/abs/2203.01439), report a clean recall@1 of 27.5 instead of 53.9 %.)
+# Means and ranges of three seeds. Training on attacked images gains much at 4/255, and **costs** much at 0, when nobody
+# attacks. Noise gains nothing at 4/255.
 #
 # ## A defence that hides its gradient
 #
@@ -423,13 +417,13 @@ assert torch.allclose(by_hand, uphill(guarded, pixels, misrank(guarded)), atol=1
 DCT = torch.tensor(dct(np.eye(8), axis=0, norm="ortho"), dtype=torch.float32)  # (8, 8)
 TO_PLANES = torch.tensor([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
 Image.fromarray(queries[0]).save(file := io.BytesIO(), "JPEG", quality=50)
-STEPS = [torch.tensor(one).reshape(8, 8) for one in Image.open(file).quantization.values()]
+STEPS = [torch.tensor(t).reshape(8, 8) for t in Image.open(file).quantization.values()]
 
 
 def softly_rounded(plane, steps):
-    """A plane (n, h, w) through the DCT of its blocks, a smooth rounding, and back."""
-    blocks = plane.unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).transpose(2, 3)  # (n, h/8, w/8, 8, 8)
-    c = DCT @ blocks @ DCT.T / steps
+    """A plane (n, h, w) through the DCT of its blocks, smooth rounding to `steps`, and back."""
+    blocks = plane.unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).transpose(2, 3)
+    c = DCT @ blocks @ DCT.T / steps  # (n, h/8, w/8, 8, 8)
     c = c.round().detach() + (c - c.round().detach()) ** 3
     return (DCT.T @ (c * steps) @ DCT).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
@@ -440,7 +434,7 @@ def soft_jpeg(images):
     light, *colours = torch.einsum("ij,njhw->inhw", TO_PLANES, 255 * images)
     planes = [softly_rounded(light - 128, STEPS[0]) + 128]
     for colour in colours:
-        half = softly_rounded(avg_pool2d(colour, 2), STEPS[1])
+        half = softly_rounded(F.avg_pool2d(colour, 2), STEPS[1])
         planes.append(half.repeat_interleave(2, 1).repeat_interleave(2, 2))
     return torch.einsum("ij,jnhw->nihw", torch.linalg.inv(TO_PLANES), torch.stack(planes)) / 255
 
@@ -452,26 +446,27 @@ def behind_jpeg(model):
 
 
 # %%
-attack, aim = attacks.PGD(EPSILON, steps=20, start="clean"), misrank(guarded)
-scores_only = attacks.Square(EPSILON, steps=150)
-jpeg_hits = {
-    "clean": hits(guarded, pixels),
-    "PGD on the bare network": hits(guarded, made["standard"]["PGD, Misrank"]),
-    "PGD, blocked gradient": hits(guarded, attack(blocked, pixels, aim).pixels),
-    "square (scores only)": hits(guarded, scores_only(guarded, pixels, aim, random_state=SEED).pixels),
-    "PGD, BPDA by the identity": hits(guarded, attack(guarded, pixels, aim).pixels),
-    "PGD, BPDA by the smooth JPEG": hits(guarded, attack(behind_jpeg(victim), pixels, aim).pixels),
+ascent, aim = attacks.PGD(EPSILON, steps=20, start="clean"), misrank(guarded)
+against_jpeg = {
+    "clean": pixels,
+    "PGD on the bare network": made["standard"]["PGD, Misrank"],
+    "PGD, blocked gradient": ascent(blocked, pixels, aim).pixels,
+    "square (scores only)": attacks.Square(EPSILON, steps=150)(guarded, pixels, aim).pixels,
+    "PGD, BPDA by the identity": ascent(guarded, pixels, aim).pixels,
+    "PGD, BPDA by the smooth JPEG": ascent(behind_jpeg(victim), pixels, aim).pixels,
 }
+jpeg_hits = {name: hits(guarded, images) for name, images in against_jpeg.items()}
 pd.DataFrame({"P@1 with JPEG before the network": jpeg_hits}).map(with_interval)
 
 # %% tags=["claim"]
 clean, unaware, blind, square, identity, smooth = map(np.mean, jpeg_hits.values())
-assert (soft_jpeg(pixels) - rough(pixels)).abs().mean() < 0.5 * (pixels - rough(pixels)).abs().mean()
+from_soft, from_same = ((rough(pixels) - x).abs().mean() for x in (soft_jpeg(pixels), pixels))
+assert from_soft < 0.5 * from_same  # the stand-in is close to JPEG
 assert blind == clean  # no gradient, no attack: it looks perfect
 assert unaware > rate.loc["PGD, Misrank", "standard"] + 0.1  # JPEG helps where nobody knows of it
 assert square < blind - 0.1  # the alarm: scores alone beat the gradient
 assert identity < unaware - 0.05 and smooth < identity - 0.1
-assert smooth < 0.15
+assert smooth < rate.loc["PGD, Misrank", "standard"] + 0.08
 
 # %% [markdown]
 # **A black-box attack that beats a white-box one shows a hidden gradient, not a safe network.** And the identity was too
@@ -483,10 +478,10 @@ assert smooth < 0.15
 # bare and for the other network, PGD with two step sizes from random starts (*restarts*), Away, the square attack,
 # and Misrank against one *rival* at a time: the nearest wrong object, the second nearest, …
 #
-# *3 bits* rounds pixels to eight levels; *smoothing* is the mean embedding of four noisy copies. A random defence needs
+# *3 bits* rounds pixels to eight levels; *smoothing* averages the embeddings of four noisy copies. A random defence needs
 # **EOT** (expectation over transformations; Athalye, Engstrom et al. 2018,
-# [arXiv:1707.07397](https://arxiv.org/abs/1707.07397)): gradients averaged over draws of the noise. It is judged with
-# noise of its own, always the same; else many attacks would win by chance.
+# [arXiv:1707.07397](https://arxiv.org/abs/1707.07397)): gradients averaged over draws of the noise. The judge's noise is
+# fixed and unknown to the attacker; else some of many attacks would win by chance.
 
 
 # %%
@@ -522,9 +517,9 @@ def survivors(model, judge, n_draws, alive):
     """Which of the queries that are alive, bool (90,), survive all of these attacks."""
     coarse = attacks.PGD(EPSILON, steps=20, draws=n_draws)
     fine = attacks.PGD(EPSILON, steps=40, step=EPSILON / 10, draws=n_draws)
-    away, square = attacks.Away(attacks.embed_pixels(judge, pixels)), attacks.Square(EPSILON, steps=300)
+    away, square = attacks.embed_pixels(judge, pixels), attacks.Square(EPSILON, steps=300)
     plan = [(misrank(judge), attack) for attack in (fine, coarse, fine, coarse, square)]
-    plan += [(aim, coarse) for aim in (away, *rivals(judge))]
+    plan += [(aim, coarse) for aim in (attacks.Away(away), *rivals(judge))]
     for n, (aim, attack) in enumerate(plan):
         if alive.any():
             moved, rows, start = pixels.clone(), aim.rows(alive), 100 * SEED + n
@@ -540,12 +535,17 @@ def judged(model, judge, n_draws):
     tried = {"clean": pixels, "attack on the bare network": made["standard"]["PGD, Misrank"]}
     tried["one attack made for it"] = once(model, pixels, misrank(judge)).pixels
     kept = {name: hits(judge, images) for name, images in tried.items()}
-    alive = np.all([*kept.values(), hits(judge, made["standard"]["transfer"])], axis=0)
+    alive = hits(judge, made["standard"]["transfer"])
+    for hit in kept.values():
+        alive = alive & hit
     return kept | {"worst case over all": survivors(model, judge, n_draws, alive)}
 
 
 # %%
-robust = {name: judged(*models) for name, models in DEFENCES.items()}
+robust = {name: judged(*DEFENCES[name]) for name in list(DEFENCES)[:3]}
+
+# %%
+robust |= {name: judged(*DEFENCES[name]) for name in list(DEFENCES)[3:]}
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
@@ -553,12 +553,11 @@ for n, attacker in enumerate(robust["no defence"]):
     draws = np.array([resampled(by[attacker]) for by in robust.values()])  # (5, 2000)
     means = np.array([by[attacker].mean() for by in robust.values()])
     ends = abs(np.array(interval(draws.T)) - means)
-    place, style = np.arange(5) + 0.16 * (n - 1.5), {"fmt": plots.style.MARKERS[n], "ms": 8, "capsize": 3}
-    ax.errorbar(place, means, ends, color=plots.style.COLOURS[n], label=attacker, **style)
-ax.set_xticks(range(5), list(robust), fontsize=11)
-ax.set(ylabel="P@1", ylim=(-0.02, 1))
+    style = {"color": plots.style.COLOURS[n], "fmt": plots.style.MARKERS[n], "ms": 8, "capsize": 3}
+    ax.errorbar(np.arange(5) + 0.16 * (n - 1.5), means, ends, label=attacker, **style)
+ax.set(xticks=range(5), xticklabels=list(robust), ylabel="P@1", ylim=(-0.02, 1))
 fig.legend(frameon=False, ncols=2, loc="outside upper center", fontsize=10)
-plots.show(plots.describe(ax, "P@1 of five defences, clean and under three attackers; under the worst case only training keeps much."))
+plots.show(plots.describe(ax, "P@1 of five defences: in the worst case, training keeps most."))
 
 # %% tags=["claim"]
 left = {name: by["worst case over all"] for name, by in robust.items()}
@@ -566,21 +565,19 @@ trained_left = left["adversarial\ntraining"]
 for name in ("no defence", "JPEG", "3 bits", "smoothing"):
     gap = trained_left * 1.0 - left[name]  # paired, over categories
     assert gap.mean() > 0.05 and interval(resampled(gap))[0] > 0, name
-    assert left[name].mean() < 0.12
+    assert left[name].mean() < left["no defence"].mean() + 0.08
 assert robust["JPEG"]["attack on the bare network"].mean() > left["JPEG"].mean() + 0.2
-
-# %%
-worst = ", ".join(f"{' '.join(name.split())} {by.mean():.2f}" for name, by in left.items())
-Markdown(f"**Robust recall, an upper bound:** {worst}.")
+pd.DataFrame({"robust recall (upper bound)": left}).map(with_interval)
 
 # %% [markdown]
-# JPEG stops only who does not know of it. Of these defences, at one setting each, only training on attacked images keeps
+# JPEG helps only against attackers who do not know of it. Of these defences, at one setting each, only training on attacked images keeps
 # clearly more than no defence, and far less than its clean P@1.
 #
 # The standard suite for classifiers is *AutoAttack* (Croce and Hein 2020,
-# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)). Its *APGD* halves its step where progress stalls; we chose two by
-# hand. Like it, we try rivals one at a time. No suite replaces an *adaptive* attack, made for one defence (Tramèr et al. 2020,
-# [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)), such as the smooth JPEG.
+# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)). Its *APGD* halves its step where progress stalls, ours are fixed;
+# its square attack asks 5,000 times, ours 300. Like it, we try rivals one at a time. No suite replaces an *adaptive*
+# attack, made for one defence (Tramèr et al. 2020, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)), such as the
+# smooth JPEG.
 
 # %% [markdown] tags=["extra"]
 # ### Where it fails (extra)
@@ -590,19 +587,19 @@ Markdown(f"**Robust recall, an upper bound:** {worst}.")
 
 # %% tags=["extra"]
 fortress, at = model_of["defended"], made["defended"]["PGD, Misrank"]
-vectors = {name: attacks.embed_pixels(fortress, images) for name, images in {"before": pixels, "after": at}.items()}
-margin = {name: -misrank(fortress)(torch.from_numpy(rows)).numpy() for name, rows in vectors.items()}
-worst = np.argsort(np.where(margin["before"] >= 0, margin["after"], np.inf), kind="stable")[:3]
-distances = 1 - vectors["after"] @ attacks.embed_pixels(fortress, items).T
+rows = [attacks.embed_pixels(fortress, images) for images in (pixels, at)]
+before, after = (-misrank(fortress)(torch.from_numpy(one)).numpy() for one in rows)  # margins
+worst = np.argsort(np.where(before >= 0, after, np.inf), kind="stable")[:3]
+distances = 1 - rows[1] @ attacks.embed_pixels(fortress, items).T
 ranking = Ranking.from_distances(np.maximum(distances, 0), queries.ids, database.ids)
-pictures = list(attacks.to_images(at))
-plots.show(plots.ranked_list(ranking, database, queries=pictures, relevance=truth, rows=[*worst], k=7), dpi=80)
+how = {"queries": list(attacks.to_images(at)), "relevance": truth, "rows": [*worst], "k": 7}
+plots.show(plots.ranked_list(ranking, database, **how), dpi=80)
 
 # %% tags=["extra", "claim"]
-was_right, lost = margin["before"] >= 0, margin["after"] < 0
-parts = {"lost": margin["before"][was_right & lost], "kept": margin["before"][was_right & ~lost]}
-print(", ".join(f"{name}: {len(m)} queries, median margin before {np.median(m):.3f}" for name, m in parts.items()))
-assert np.median(parts["lost"]) < 0.8 * np.median(parts["kept"])
+lost, kept = before[(before >= 0) & (after < 0)], before[(before >= 0) & (after >= 0)]
+print(f"median margin before: {np.median(lost):.3f} of {len(lost)} queries that are lost,")
+print(f"{np.median(kept):.3f} of {len(kept)} that are kept")
+assert np.median(lost) < 0.8 * np.median(kept)
 
 # %% [markdown] tags=["extra"]
 # The *margin* is the best cosine of a right item minus the best of a wrong one. What is lost stood close to the edge before.
@@ -620,19 +617,21 @@ behind_mild = attacks.preprocessed(victim, mild)
 
 def both(images):
     """Mean embedding of an image and of its JPEG: what moves both is stable."""
-    return normalize(victim(images) + behind_mild(images))
+    return F.normalize(victim(images) + behind_mild(images))
 
 
 sets = {"clean": pixels, "PGD": made["standard"]["PGD, Misrank"]}
 sets["PGD that knows"] = attacks.PGD(EPSILON, start="clean")(both, pixels, goal).pixels
 rows = attacks.embed_pixels(victim, items)
-stable = {name: attacks.neighbour_stability(victim, at, rows, change=mild) for name, at in sets.items()}
+watch = functools.partial(attacks.neighbour_stability, victim, database=rows, change=mild)
+stable = {name: watch(images) for name, images in sets.items()}
 right = {name: hits(victim, at) for name, at in sets.items()}
 pd.DataFrame({"stability": stable, "P@1": right}).map(with_interval)
 
 # %% tags=["extra", "record"]
 seen = trained[(trained["defence"] == "detection AUC") & (trained["network"] == "standard")]
-areas = seen.pivot_table(index="epsilon", columns="attack", values="value", aggfunc=["mean", "min", "max"])
+where = {"index": "epsilon", "columns": "attack", "values": "value"}
+areas = seen.pivot_table(**where, aggfunc=["mean", "min", "max"])
 assert areas["mean"].loc[4, "PGD"] > areas["mean"].loc[4, "PGD adaptive"] + 0.02
 areas.round(2)
 
@@ -647,9 +646,10 @@ areas.round(2)
 # every query falls. All networks of the longer run, at $\varepsilon = 4/255$:
 
 # %% tags=["extra", "record"]
-CHECKED = [*(f"PGD {n} steps" for n in (1, 3, 10, 40)), "square", "from standard", "from defended"]
-rows = trained[(trained["defence"] == "none") & (trained["network"] != "noise") & trained["epsilon"].isin([4, 255])]
-masking = rows.pivot_table(index=["network", "seed"], columns="attack", values="value")
+CHECKED = [*(f"PGD {n} steps" for n in (1, 3, 10, 40)), "square"]
+CHECKED += ["from standard", "from defended"]
+rows = trained[(trained["defence"] == "none") & (trained["network"] != "noise")]
+masking = rows[rows["epsilon"].isin([4, 255])].pivot_table(index=["network", "seed"], columns="attack", values="value")
 masking = masking[[*CHECKED, "PGD unbounded"]]
 assert (np.diff(masking[CHECKED[:4]], axis=1) <= 0).all()
 assert all((masking[name] >= masking["PGD 40 steps"]).all() for name in CHECKED[4:])
@@ -692,12 +692,14 @@ real.map("{:.2f}".format).replace("nan", "")  # empty: not measured
 # %% [markdown] tags=["extra"]
 # A network's own gradients take everything; those of the other network and noise take nothing, at four times the bound. That is no
 # defence: this set is small and easy (with 24 queries, 0 lost leaves room for about one in eight), and attacks that are made to
-# transfer, with several networks, do better than a plain PGD.
+# transfer, with several networks, do better than a plain PGD. And the clean cost of training is as plain as above: on
+# photographs of birds, Zhou and Patel (2022, *CVPR*, [arXiv:2203.01439](https://arxiv.org/abs/2203.01439)) report a
+# clean recall@1 of 27.5 instead of 53.9 % for one such defence.
 
 # %% [markdown]
 # ## Try it
 #
-# Choose a query, an aim and an epsilon; a click on a result makes it the target. From which epsilon on does it come first?
+# Choose query, aim and epsilon; a click on a result makes it the target. From which epsilon on does it come first?
 
 # %%
 lab.attack(aim="the target first", target="wine_glass_0_2", epsilon=8, steps=20)
@@ -712,7 +714,7 @@ lab
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# First decide about each query, then average. (The smallest mean over one attack is more.)
+# First decide about each query, then average.
 #
 # </details>
 # <details><summary>Hint 2: the call</summary>
@@ -724,7 +726,7 @@ lab
 
 # %% tags=["exercise"]
 def robust_recall(hits):
-    """Fraction of queries that no attack breaks: bool (n_attacks, n_queries) -> a float from 0 to 1."""
+    """Fraction of queries that no attack breaks: bool (n_attacks, n_queries) -> float."""
     raise NotImplementedError
 
 
@@ -742,18 +744,16 @@ def solution_robust_recall(hits):
 checks.check_robust_recall(solution_robust_recall)
 
 # %% [markdown]
-# With your function: with every attack that is added, fewer queries are left.
+# With your function: what is left as attacks are added.
 
 # %%
 curves = {}
 for way, by_attack in found.items():
     table = np.array(list(by_attack.values()))  # (7, 90): attacks, queries
-    survived = [checks.first_written("robust_recall", table[:n]) for n in range(1, 8)]
-    curves[way] = [np.nan if one is None else one for one in survived]
-names = ["clean", *(f"+ {name}" for name in list(found["standard"])[1:])]
-look = {"style": ["o-", "s--"], "ylim": (0, 1), "figsize": (7, 3.2), "rot": 20, "ylabel": "robust recall"}
-ax = pd.DataFrame(curves, index=names).plot(**look)
-plots.show(plots.describe(ax, "Robust recall over the attacks so far: it falls with each, furthest for the standard network."))
+    curves[way] = [checks.first_written("robust_recall", table[:n]) for n in range(1, 8)]
+look = {"xlabel": "attacks so far, each added to those before", "ylabel": "robust recall", "rot": 20}
+ax = pd.DataFrame(curves, list(made["standard"]), dtype=float).plot(style=["o-", "s--"], ylim=0, **look)
+plots.show(plots.describe(ax, "Robust recall falls with each attack, furthest for the standard network."))
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 2 ★★ find the bug (extra)
@@ -782,7 +782,7 @@ plots.show(plots.describe(ax, "Robust recall over the attacks so far: it falls w
 
 # %% tags=["extra", "exercise"]
 def mended_attack(normalised, gradient, epsilon, mean, std):
-    """FGSM, bounded in pixels: images and gradient (n, 3, h, w), mean and std (3,) -> (n, 3, h, w)."""
+    """FGSM, bounded in pixels: images, gradient (n, 3, h, w), mean, std (3,) -> (n, 3, h, w)."""
     raise NotImplementedError
 
 
@@ -818,7 +818,7 @@ for (name, at), look in zip(moved.items(), ({"histtype": "step", "lw": 2}, {}), 
     ax.hist(change, np.arange(-18, 131, 4), label=name, **look)
 ax.set(xlabel="change (grey levels of 255)", ylabel="pixel values", yscale="log")
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels when mended, up to a hundred with the bug."))
+plots.show(plots.describe(ax, "Changes of the pixels: within four grey levels when mended."))
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 3 ★★ one step in L2 (extra)
@@ -867,40 +867,40 @@ checks.check_pgd_step(solution_pgd_step)
 # With your function: P@1 of the standard network after each of ten steps, within a length of 0.5.
 
 # %% tags=["extra"]
-at, left = pixels, [hits(victim, pixels).mean()]
+at, falling = pixels, [hits(victim, pixels).mean()]
 for _ in range(10):
     slope = uphill(victim, at, goal).numpy()
     stepped = checks.first_written("pgd_step", at.numpy(), slope, pixels.numpy(), 0.125, 0.5)
     at = at if stepped is None else torch.from_numpy(np.asarray(stepped, np.float32))
-    left.append(hits(victim, at.clamp(0, 1)).mean())
+    falling.append(hits(victim, at.clamp(0, 1)).mean())
 look = {"xlabel": "steps", "ylabel": "P@1", "ylim": (0, 1), "figsize": (6, 2.8), "legend": False}
-ax = pd.Series(left).plot(style="o-", **look)
-plots.show(plots.describe(ax, "P@1 of the standard network over ten steps of PGD in L2: it falls within a few steps."))
+ax = pd.Series(falling).plot(style="o-", **look)
+plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within a few steps."))
 
 # %% [markdown]
 # ## Exercise 4 ★★★ open: two defences together
 #
-# Put JPEG before the *defended* network. **Predict** its four points in the figure of five defences. Then measure: `judged`
-# takes `behind_jpeg(model_of["defended"])` as the attacked model; whom does it judge? Is the gain over training alone more
-# than chance (paired, by category)? Which attack is still missing?
+# Put JPEG before the *defended* network. **Predict** its four points in the figure of defences. Then measure with
+# `judged`: `behind_jpeg(model_of["defended"])` is attacked; who is judged? Is the difference from training alone more than
+# chance (paired, by category)? Which attack is missing?
 #
 # ## What we learned
 #
 # - A few grey levels along the gradient undo a search that noise of the same size hardly touches.
 # - An attack that fails proves nothing: objective and stand-in decided what was left.
-# - Report robust recall: the worst case per query over all attacks, some made for the defence; an upper bound.
-# - Training on attacked images helps, and costs P@1 when nobody attacks. Report both numbers.
+# - Report robust recall: the worst case per query over all attacks, some made for the defence.
+# - Training on attacked images helps, and costs P@1 when nobody attacks.
 #
 # ### Check yourself
 #
 # <details><summary>1. Your network holds against PGD, but the square attack breaks it. What do you conclude?</summary>
 #
-# The gradient is hidden: with gradients one can do all that one can do with scores, so this PGD did not fit.
+# The gradient is hidden: this PGD did not fit the network.
 #
 # </details>
 # <details><summary>2. Why must ε = 255/255 lead to a P@1 of 0?</summary>
 #
-# Any image may then become any other. An attack that does not find one is weak.
+# Any image may then become any other.
 #
 # </details>
 # <details><summary>3. Why is the smallest P@1 over several attacks too friendly a number?</summary>
@@ -916,8 +916,8 @@ plots.show(plots.describe(ax, "P@1 of the standard network over ten steps of PGD
 #
 # ### What breaks at a million images
 #
-# The best wrong item of a million is nearer than that of 450: a smaller epsilon is enough. Misrank compares with every
-# item at every step; take the nearest few thousand.
+# The best wrong item of a million is nearer: a smaller epsilon is enough. Misrank compares with every item at every
+# step; take the nearest few thousand.
 #
 # ### Further reading
 #
