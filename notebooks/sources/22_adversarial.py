@@ -622,10 +622,9 @@ def both(images):
 
 sets = {"clean": pixels, "PGD": made["standard"]["PGD, Misrank"]}
 sets["PGD that knows"] = attacks.PGD(EPSILON, start="clean")(both, pixels, goal).pixels
-rows = attacks.embed_pixels(victim, items)
-watch = functools.partial(attacks.neighbour_stability, victim, database=rows, change=mild)
-stable = {name: watch(images) for name, images in sets.items()}
-right = {name: hits(victim, at) for name, at in sets.items()}
+how = {"database": attacks.embed_pixels(victim, items), "change": mild}
+stable = {name: attacks.neighbour_stability(victim, at, **how) for name, at in sets.items()}
+right = {name: hits(victim, images) for name, images in sets.items()}
 pd.DataFrame({"stability": stable, "P@1": right}).map(with_interval)
 
 # %% tags=["extra", "record"]
