@@ -751,7 +751,7 @@ for way, by_attack in found.items():
     table = np.array(list(by_attack.values()))  # (7, 90): attacks, queries
     curves[way] = [checks.first_written("robust_recall", table[:n]) for n in range(1, 8)]
 look = {"xlabel": "attacks so far, each added to those before", "ylabel": "robust recall", "rot": 20}
-ax = pd.DataFrame(curves, list(made["standard"]), dtype=float).plot(style=["o-", "s--"], ylim=0, **look)
+ax = pd.DataFrame(curves, list(made["standard"]), dtype=float).plot(style=["o-", "s--"], figsize=(7, 3), **look)
 plots.show(plots.describe(ax, "Robust recall falls with each attack, furthest for the standard network."))
 
 # %% [markdown] tags=["extra"]
@@ -892,9 +892,9 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 #
 # ### Check yourself
 #
-# <details><summary>1. Your network holds against PGD, but the square attack breaks it. What do you conclude?</summary>
+# <details><summary>1. PGD fails, but the square attack breaks your network. What do you conclude?</summary>
 #
-# The gradient is hidden: this PGD did not fit the network.
+# The gradient is hidden: this PGD was too weak.
 #
 # </details>
 # <details><summary>2. Why must ε = 255/255 lead to a P@1 of 0?</summary>
@@ -907,7 +907,7 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 # The attacker may choose per query: count the queries that survive all attacks.
 #
 # </details>
-# <details><summary>4. A paper runs BPDA against its rounding defence, which holds. What do you ask?</summary>
+# <details><summary>4. A rounding defence holds against BPDA. What do you ask?</summary>
 #
 # What stood in on the backward pass? Were a closer stand-in, restarts and scores alone tried?
 #
@@ -920,10 +920,12 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 #
 # ### Further reading
 #
-# - Athalye, Carlini and Wagner (2018), *Obfuscated gradients give a false sense of security*, ICML,
-#   [arXiv:1802.00420](https://arxiv.org/abs/1802.00420). How defences that hide gradients fall.
+# - Athalye et al. (2018), *Obfuscated gradients give a false sense of security*, ICML,
+#   [arXiv:1802.00420](https://arxiv.org/abs/1802.00420).
 # - Tramèr et al. (2020), *On adaptive attacks to adversarial example defenses*, NeurIPS,
 #   [arXiv:2002.08347](https://arxiv.org/abs/2002.08347). Thirteen defences, each broken by an attack made for it.
+# - Tolias et al. (2019), *Targeted mismatch adversarial attack*, ICCV,
+#   [arXiv:1908.09163](https://arxiv.org/abs/1908.09163). Query with a flower to retrieve the tower.
 #
 # <!-- links:start -->
 # Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: [23_generative](23_generative.ipynb)
