@@ -199,9 +199,8 @@ assert forth.loc["all, captions shuffled", 10] < 15
 # %%
 world = datasets.load_tabletop()
 world = datasets.close_ups(world[np.isin(world.column("view"), (0, 2, 4, 7))], 128)
-colour, category = world.column("colour"), world.column("label")
+colour, category, view = (world.column(name) for name in ("colour", "label", "view"))
 pair = ("a " + world.table["colour"] + " " + world.table["label"]).to_numpy(dtype=str)
-view = world.column("view")
 plots.show(plots.contact_sheet(world[view == 0][::24], n=16, labels=pair[view == 0][::24]))
 
 # %%
