@@ -750,8 +750,8 @@ curves = {}
 for way, by_attack in found.items():
     table = np.array(list(by_attack.values()))  # (7, 90): attacks, queries
     curves[way] = [checks.first_written("robust_recall", table[:n]) for n in range(1, 8)]
-look = {"xlabel": "attacks so far, each added to those before", "ylabel": "robust recall", "rot": 20}
-ax = pd.DataFrame(curves, list(made["standard"]), dtype=float).plot(style=["o-", "s--"], figsize=(7, 3), **look)
+look = {"style": ["o-", "s--"], "ylim": (0, 1), "figsize": (7, 3), "ylabel": "robust recall"}
+ax = pd.DataFrame(curves, list(made["standard"]), dtype=float).plot(rot=20, **look)
 plots.show(plots.describe(ax, "Robust recall falls with each attack, furthest for the standard network."))
 
 # %% [markdown] tags=["extra"]
