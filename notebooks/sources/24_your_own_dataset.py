@@ -390,7 +390,8 @@ if as_shipped:
     darker, turned = (pd.DataFrame(panels[f"consistency: {c}"]).loc["mean"] for c in CHANGES)
     assert lead["low"].min() > 0.1  # the network is ahead of each, by labels
     assert darker["network"] > darker.drop("network").max() + 0.3
-    assert darker["colour"] > darker["HOG"] + 0.2 and first["colour"]["mean"] < first["HOG"]["mean"]
+    assert darker["colour"] > darker["HOG"] + 0.2
+    assert first["colour"]["mean"] < first["HOG"]["mean"] + 0.05  # by labels it is not ahead
     assert turned["colour"] > turned["network"] - 0.02 and turned["colour"] > turned["HOG"] + 0.8
 
 # %% [markdown]
