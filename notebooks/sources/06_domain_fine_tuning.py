@@ -122,7 +122,7 @@ plots.show(plots.pipeline([frozen, head, last, full], ["embedding\n(d,)"]))
 #
 # ## Build it: the training loop
 #
-# Forward, loss, backward, step: that is all of it. A **step** is one batch of 32 images, an **epoch** one pass over all of them.
+# Forward, loss, backward, step. A **step** is one batch of 32 images, an **epoch** one pass over all of them.
 
 
 # %%
@@ -165,8 +165,9 @@ assert farthest(by_hand, start) > 1e-4  # it did move
 # %% [markdown]
 # ## Measure it: what is learned, what is forgotten
 #
-# `fine_tune` adds to this loop a schedule of the rate, a classifier that starts at the means of the classes, and validation: after
-# each epoch, the mAP of the 12 validation categories decides which weights to keep. A rate of 0.001 is high for a network:
+# `fine_tune` adds to this loop a schedule of the rate, a classifier that starts at the means of the classes, and
+# validation: after each epoch, the mAP of the 12 validation categories decides which weights to keep. A rate of 0.001
+# is high, two epochs are few:
 
 
 # %%
@@ -261,8 +262,8 @@ axes[0].legend(frameon=False)
 plots.show(plots.describe(fig, "mAP by rate: on validation the whole network is highest; the largest rates lose the photographs."))
 
 # %% [markdown]
-# The more may learn, the better, each way at its own rate. Now compare the largest rates: on the left they cost little, on the
-# right much. **Validation on the target does not see what is forgotten.**
+# The more may learn, the better, each way at its own rate (for the head, the smallest tried). Now compare the largest
+# rates: on the left they cost little, on the right much. **Validation on the target does not see what is forgotten.**
 #
 # Now the test, at the rates that validation chose, mean of three seeds. **HOG** has learned nothing. The control **full,
 # colour** learns from the same views of the same objects in colour; **full, half** comes below.
@@ -310,9 +311,9 @@ assert minus(best, "thermal", "full, half", "full")[2] < 0
 pd.DataFrame(more, index=["low", "difference on thermal images", "high"]).T.round(3)
 
 # %% [markdown]
-# The frozen network is no better than HOG (the interval contains 0); with all weights learning it is. Colour images of the same
-# objects bring less than half of the gain: one part of it is to know such objects, the other the camera. At its best rate the whole
-# network loses few photographs; at 0.001, where it gains less, many.
+# The frozen network is no better than HOG (the interval contains 0); with all weights learning it is. Colour images of
+# the same objects bring less than half of the gain: one part of it is to know such objects, the other the camera. At
+# its best rate the whole network loses little on photographs, no more than *last*; at 0.001, where it gains less, much.
 
 # %% [markdown]
 # ## Part of the way back
@@ -569,8 +570,8 @@ right.legend(frameon=False)
 plots.show(plots.describe(fig, "Chosen alpha by the limit: the more may be lost, the larger; and what is lost on the test."))
 
 # %% [markdown]
-# The smaller the limit, the nearer you stay to the old network. A point above the dotted line would lose more than you allowed:
-# three photographs stand for others only roughly. **A limit is as good as its validation images.**
+# Here no point lies above the dotted line, and most lie far below it: three photographs stand for others only roughly.
+# **A limit is as good as its validation images.**
 
 # %% [markdown] tags=["extra"]
 # ### A limit on the wrong images (extra)
@@ -649,10 +650,10 @@ plots.show(plots.describe(ax, "How far each layer moved in fine-tuning; the laye
 # %% [markdown]
 # ## Exercise 4 ★★★ open: a compromise of your own
 #
-# Can you beat the way back? Try a smaller rate, `mode="last"`, or **replay**: the images of `kept`, each piece a class, join
-# `labelled` (`ImageCollection.from_arrays`). **Predict** first. Choose on validation data; if `kept` is trained on, what can
-# validate the source? Then use the test **once**: report `gain` against `found[0.5]` in both domains, with the intervals.
-# Which network would you ship, and to whom?
+# Can you beat the way back? Try a smaller rate, `mode="last"`, or **replay**: the images of `kept`, each piece a class,
+# join `labelled` (`ImageCollection.from_arrays`). **Predict** first. Choose on validation data; if `kept` is trained
+# on, what can validate the source? Then use the test **once**: report `gain` of `search(yours)` against `found[0.5]` in
+# both domains, with the intervals. Which network would you ship, and to whom?
 
 # %% [markdown]
 # ## What we learned
@@ -660,7 +661,7 @@ plots.show(plots.describe(ax, "How far each layer moved in fine-tuning; the laye
 # - On a simulated thermal camera fine-tuning helps new categories much, on two real domains little.
 # - All weights gain more than some of them on the camera, each way at its own rate.
 # - Validation on the target does not see what is forgotten. Measure the source, on images that stand for it.
-# - A rate too high forgets much; going back a part of the way mends most of it, without training.
+# - A rate too high forgets much: lower it. Going back part of the way mends most of it, without training.
 # - Here the network learned to name classes; [notebook 07](07_metric_learning.ipynb) trains the distances themselves.
 #
 # ### Check yourself

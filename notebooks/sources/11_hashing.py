@@ -86,7 +86,7 @@ change.assign(numbers=scores["324 numbers"].mean()).round(3)
 
 # %% [markdown]
 # Intervals draw whole digits. For mAP no difference can be told; the *first* result (P@1) gets worse: bits keep who is
-# roughly near, and lose who is nearest.
+# roughly near, but sometimes miss who is nearest.
 #
 # **Predict**: a bit can come from a *random* plane, from a *principal* direction, or from training with *labels*. Which wins
 # at 16 bits, and which at 128?
@@ -109,8 +109,9 @@ change.assign(numbers=scores["324 numbers"].mean()).round(3)
 #
 # **Who learns from what.** Many papers test a hash on the classes that it was trained on. Here everything, the mean
 # included, learns from **half of the classes**. The other half is searched: each image asks for the rest of its class.
-# Three such halves are drawn. The images are handwritten Korean *letters* (40, by 20 people), as a network sees them and by
-# HOG, and photographs of *clothes* (10 classes). The network, `Deep("tiny")`, has met neither.
+# Three such halves are drawn. The images are handwritten Korean *letters* (40, all by the same 20 people), as a network
+# sees them and by HOG (Omniglot, Lake et al. 2015), and photographs of *clothes* (10 classes). The network,
+# `Deep("tiny")`, has met neither.
 
 # %%
 SETS = {"letters, network": ("omniglot", "tiny"), "letters, HOG": ("omniglot", "HOG")}
@@ -206,7 +207,7 @@ pd.Series(uneven, name="largest over smallest standard deviation").round(1).to_f
 #
 # ## Measure it
 #
-# Short codes tie, so the score is mAP *in expectation* over the orders of ties (more below).
+# Short codes tie, so the score is mAP *in expectation* over the orders of ties.
 
 
 # %%
@@ -337,9 +338,9 @@ assert min(lead(name, f"learned {n}", f"ITQ {n}")[1] for name in letters for n i
 assert 2 * lead(others[1], "learned 64", "ITQ 64")[0] < lead(letters[0], "learned 64", "ITQ 64")[0]
 
 # %% [markdown]
-# - **ITQ leads LSH** on all sets, by less at 128 bits than at 16.
-# - **PCA starts ahead and falls back.** Late directions vary little, and outvote the early ones. At 128 bits it is behind LSH
-#   for HOG and, by less, for clothes. Rotated, the same directions are not.
+# - **ITQ leads LSH** on all sets up to 64 bits; at 128, on the network's letters, the interval holds 0.
+# - **PCA starts ahead and falls back.** At 128 bits it is behind LSH for HOG and, by less, for clothes. Rotated, the
+#   same directions are not.
 # - **Labels of other letters help letters.** Those of five kinds of clothes help the other five little, if at all.
 #
 # ### What do eight bytes keep?
@@ -369,9 +370,9 @@ assert lead(letters[0], "learned 64", "all numbers")[1] > 0
 kept.round(2).rename_axis("fraction kept above chance")
 
 # %% [markdown]
-# ITQ keeps most, without a label, at a hundredth of the memory. Learned bits beat *all* numbers on the network's letters (on
-# HOG no difference can be told): the labels' doing, for shuffled ones do harm. A hash that **saw the test** tells nothing
-# about new classes: say what training set, database and queries share.
+# ITQ keeps most, without a label, at a hundredth of the memory. Learned bits beat *all* numbers on the network's
+# letters (on HOG no difference can be told, on clothes they lose): the labels' doing, for shuffled ones do harm. A hash
+# that **saw the test** tells nothing about new classes: say what training set, database and queries share.
 #
 # ### Where bits fail
 #
@@ -386,9 +387,9 @@ for ax, name in zip(axes, found, strict=True):
 plots.show(fig, dpi=100)
 
 # %% [markdown]
-# Where a number $z_k$ is near 0, a small change flips the bit. But only the database has to be short: the query comes alone,
-# with its numbers. So let a bit that differs count as much as the query is sure of it, with $b_k$ the bits of the database
-# image (**asymmetric distance**; Gordo et al. 2014):
+# One cause: where a number $z_k$ is near 0, a small change flips the bit. But only the database has to be short: the
+# query comes alone, with its numbers. So let a bit that differs count as much as the query is sure of it, with $b_k$
+# the bits of the database image (**asymmetric distance**; Gordo et al. 2014):
 #
 # $$D(q, b) = \sum_{k:\ b_k \ne [z_k(q) > 0]} \lvert z_k(q) \rvert
 #   = \tfrac{1}{2} \Big( \sum_k \lvert z_k(q) \rvert - \sum_k z_k(q)\, (2 b_k - 1) \Big)$$
@@ -403,8 +404,8 @@ assert gains.min(axis=None) > 0 and all(gains.loc[name, 128].idxmax() == "PCA" f
 gains.round(3)
 
 # %% [markdown]
-# The gain of mAP by bits. It costs the database nothing and pays everywhere here, most for PCA at many bits, whose sure and
-# unsure bits it tells apart.
+# This costs the database nothing and pays everywhere here, most for PCA at many bits, whose sure and unsure bits it
+# tells apart.
 #
 # ## Ties: one code, many scores
 #
@@ -428,8 +429,8 @@ assert (np.diff(width) < 0).all() and width["16"] > ahead + 0.02
 print(f"at 16 bits the order moves mAP by {width['16']:.3f}; ITQ leads LSH by {ahead:.3f}")
 
 # %% [markdown]
-# A favourable order is worth more than the better hash. **A score of short codes without a tie rule cannot be compared with
-# anything.**
+# From the worst order to the best is farther than from LSH to ITQ. **A score of short codes without a tie rule cannot
+# be compared with anything.**
 #
 # ## Try it
 #
@@ -748,8 +749,8 @@ pd.DataFrame(rows, index=columns).T.round(2)
 # %% [markdown]
 # ## Exercise 1 ★ count bits
 #
-# Hamming distances of packed codes, without unpacking the database: XOR leaves a 1 where two bits differ, and how many ones
-# each byte has fits into a table of 256. Your function then draws how far apart letters are.
+# Hamming distances of packed codes, without unpacking the database: XOR leaves a 1 where two bits differ, and how many
+# ones each byte has fits into a table of 256.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -919,10 +920,10 @@ plots.show(plots.describe(ax, alt))
 #
 # ## What we learned
 #
-# - Eight bytes keep most of what a kilobyte knows, and lose who is nearest.
+# - Eight bytes keep most of a kilobyte's mAP; on digits the first result got worse.
 # - Without labels, try ITQ first. The more bits, the more PCA needs its rotation.
-# - Labels of other letters helped new letters; other clothes told little.
-# - Keep the query's numbers: it is free in memory.
+# - Labels of other letters by the same people helped new letters; other clothes told little.
+# - Keep the query's numbers: it is free in memory, not in time.
 # - Short codes tie: report the expectation.
 #
 # ### Check yourself
@@ -957,7 +958,7 @@ plots.show(plots.describe(ax, alt))
 # ### Further reading
 #
 # - Gong and Lazebnik (2011), *Iterative quantization*, CVPR,
-#   [doi:10.1109/CVPR.2011.5995432](https://doi.org/10.1109/CVPR.2011.5995432). Ten lines that are hard to beat.
+#   [doi:10.1109/CVPR.2011.5995432](https://doi.org/10.1109/CVPR.2011.5995432).
 # - Charikar (2002), STOC, [doi:10.1145/509907.509965](https://doi.org/10.1145/509907.509965). Why random signs know angles.
 # - Su et al. (2018), *Greedy hash*, NeurIPS; Hoe et al. (2021), *One loss for all*, NeurIPS,
 #   [arXiv:2109.14449](https://arxiv.org/abs/2109.14449). How few of the many losses are needed.

@@ -745,8 +745,8 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 #
 # ## What we learned
 #
-# - One vector is dominated by what fills the image. Regions find medium and large objects better, not small ones, and
-#   say where they may be.
+# - One vector is dominated by what fills the image. Regions find medium and large objects better on average, not small
+#   ones, and say where they may be.
 # - One pass serves all regions: one more region costs memory, not a pass.
 # - One vector and regions need different layers: a comparison at one layer misleads.
 # - Better proposals gain little for the ranking, and much for the place.
