@@ -14,7 +14,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **split** data by class, so that you measure search for classes that nobody trained on;
+# - **split** data by class, so that you measure search for classes that nobody trained on (extra);
 # - **choose** a network between the old and the new one, under a limit on what may be forgotten;
 # - **fine-tune** a network, and **defend** it with intervals in the new domain and in the old one.
 
