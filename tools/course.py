@@ -71,7 +71,7 @@ _TABLE = """
 23 generative            | GAN-made training images, memorisation checks
    The pictures of a plain GAN gave less than plain augmentation with five labels per class; a copying test needs planted copies.
 24 your_own_dataset      | the whole kit on a folder of yours
-   Copies, bursts and wrong labels are found first; with them, any encoder looks good.
+   Copies, bursts and wrong labels are found first; with copies and bursts left in, any encoder looks good.
 """
 
 
