@@ -55,10 +55,9 @@ tastes = {"Ann": album.labels == "chair", "Bob": album.column("domain") == "clay
 def play(search, user, n, mix=None, **how):
     """One round: the search shows `n` images, the user marks them; the generator `mix` shuffles the marks."""
     judged = user.judge(search.to_show(n, **how))
-    marks = [relevant for _, relevant in judged]
-    marks = marks if mix is None else mix.permutation(marks)
-    for (position, _), relevant in zip(judged, marks, strict=True):
-        search.mark(position, bool(relevant))
+    order = range(len(judged)) if mix is None else mix.permutation(len(judged))
+    for (position, _), other in zip(judged, order, strict=True):
+        search.mark(position, judged[other][1])
     return search
 
 
@@ -70,16 +69,14 @@ for name, taste in tastes.items():
 # %%
 def draw(rows):
     """Rows of the query and eight results, each (name, positions, taste); a tick marks what the taste calls right."""
-    fig, axes = plt.subplots(len(rows), 9, figsize=(10, 1.3 * len(rows)), layout="constrained", squeeze=False)
+    bare, size = {"frame_on": False, "xticks": [], "yticks": []}, (10, 1.3 * len(rows))
+    fig, axes = plt.subplots(len(rows), 9, figsize=size, layout="constrained", subplot_kw=bare)
     for row, (name, positions, taste) in zip(axes, rows, strict=True):
         row[0].imshow(query[0])
         row[0].set_title(name, fontsize=11, loc="left")
         for ax, position in zip(row[1:], positions, strict=True):
             ax.imshow(album[int(position)])
-            if taste[position]:
-                ax.text(4, 4, "✓", va="top", fontsize=11, bbox={"fc": "w", "ec": plots.style.GREEN, "pad": 1.5})
-        for ax in row:
-            ax.axis("off")
+            ax.set_title("✓" if taste[position] else "", fontsize=14, fontweight="bold", pad=2)
     return fig
 
 
@@ -125,12 +122,11 @@ plots.show(plots.pipeline([["query", "ranking", "a few images\nare shown"]], ["m
 # ## Build it
 
 # %%
-marked, searched = searches["Ann"], retriever.embeddings  # (n, d)
-searched = searched / np.linalg.norm(searched, axis=1, keepdims=True)
-good, bad = searched[marked.marked(True)], searched[marked.marked(False)]  # (k, d) each
-moved = vector / np.linalg.norm(vector) + 3 * good.mean(axis=0) - 2 * bad.mean(axis=0)  # (d,)
-assert np.allclose(moved, rocchio(vector / np.linalg.norm(vector), good, bad, beta=3, gamma=2), atol=1e-5)
-assert np.allclose(searched @ moved / np.linalg.norm(moved), marked.scores(), atol=1e-5)
+marked = searches["Ann"]  # its query (d,) and embeddings (n, d) have length 1
+good, bad = (marked.embeddings[marked.marked(kind)] for kind in (True, False))  # (k, d) each
+moved = marked.query + 3 * good.mean(axis=0) - 2 * bad.mean(axis=0)  # (d,)
+assert np.allclose(moved, rocchio(marked.query, good, bad, beta=3, gamma=2), atol=1e-5)
+assert np.allclose(marked.embeddings @ moved / np.linalg.norm(moved), marked.scores(), atol=1e-5)
 
 # %% [markdown]
 # ## Measure it
@@ -145,9 +141,9 @@ assert np.allclose(searched @ moved / np.linalg.norm(moved), marked.scores(), at
 # They mark all that is shown: a best case. "Full ranking" and "residual" below are of the half that may be shown.
 
 # %%
-SETS = [("clothing", 10, 4), ("ucmerced", 4, 2)]  # images per round, queries per class
 data = {}
-for name, n, per_class in SETS:
+# name, images per round, queries per class
+for name, n, per_class in (("clothing", 10, 4), ("ucmerced", 4, 2)):
     features = datasets.load_real(name)
     half, _ = train_test_split(np.arange(len(features)), train_size=0.5, stratify=features.labels, random_state=SEED)
     rng = np.random.default_rng(SEED)
@@ -176,15 +172,14 @@ def sessions(name, classes=None, noise=NOISE, explore=0.0, shuffled=False, **opt
     """One row per query (of `classes`) and round."""
     vectors, labels, half, queries, n = data[name]
     rows, mix = [], np.random.default_rng(SEED) if shuffled else None
-    for query in queries if classes is None else [q for q in queries if labels[q] in classes]:
+    for query in queries if classes is None else queries[np.isin(labels[queries], classes)]:
         taste = labels == labels[query]
         user = SimulatedUser(taste, noise=noise, patience=ROUNDS * n, random_state=SEED + query)
         search = FeedbackSearch(vectors, int(query), **options)
         first = search.ranking()
         for number in range(ROUNDS + 1):
-            found = sum(taste[position] for position in search.marks)
-            told = {"query": query, "class": labels[query], "round": number, "found": found}
-            rows.append(told | protocols(search, first, taste, half))
+            told = {"query": query, "class": labels[query], "found": sum(taste[list(search.marks)])}
+            rows.append({"round": number} | told | protocols(search, first, taste, half))
             play(search, user, n, mix, explore=explore, among=half)  # nothing once patience is at its end
     return pd.DataFrame(rows).assign(set=name)
 
@@ -209,10 +204,9 @@ def tuned(method, **kwargs):
         tried = [sessions(name, **how, **kwargs).assign(option=n) for n, how in enumerate(GRID[method])]
         tried = pd.concat(tried, ignore_index=True)
         fold = tried["class"].map(fold_of)
-        for one in (0, 1):
-            other = tried[(fold != one) & (tried["round"] == ROUNDS)]
-            best_option = other.groupby("option")["other half"].mean().idxmax()
-            kept.append(tried[(fold == one) & (tried["option"] == best_option)])
+        last = tried[tried["round"] == ROUNDS].groupby([fold, "option"])["other half"].mean()
+        best_option = last.unstack("option").idxmax(axis=1)  # of each fold
+        kept.append(tried[tried["option"] == (1 - fold).map(best_option)])
     return pd.concat(kept)
 
 
@@ -229,10 +223,8 @@ print("queries left out, with an empty residual:", (~left & (rocchio_runs["round
 by_round = rocchio_runs[left].groupby(["set", "round"])[list(LOOKS)].mean()
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
 for ax, name in zip(axes, data, strict=True):
-    for (protocol, look), colour in zip(LOOKS.items(), plots.style.COLOURS, strict=False):
-        ax.plot(by_round.loc[name, protocol], look, color=colour, label=protocol)
-    ax.set(xlabel="rounds", title=name, xticks=range(ROUNDS + 1), ylim=(0, 1))
-axes[0].set_ylabel("mAP")
+    by_round.loc[name].plot(ax=ax, style=LOOKS, color=plots.style.COLOURS, title=name, legend=False)
+    ax.set(xlabel="rounds", ylabel="mAP", xticks=range(ROUNDS + 1), ylim=(0, 1))
 axes[1].legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
 plots.show(plots.describe(fig, "mAP after 0 to 3 rounds of Rocchio by five ways to score, on clothing and UC Merced."))
 
@@ -279,9 +271,8 @@ def summary(name, per_class):
 # %%
 def again(method, **kwargs):
     """Sessions with the options that were chosen, under other conditions."""
-    parts = []
-    for (name, option), rows in best[method].groupby(["set", "option"]):
-        parts.append(sessions(name, classes=set(rows["class"]), **GRID[method][option], **kwargs))
+    chosen = best[method].groupby(["set", "option"])["class"].unique().items()
+    parts = [sessions(name, classes, **GRID[method][n], **kwargs) for (name, n), classes in chosen]
     return pd.concat(parts)
 
 
@@ -361,9 +352,9 @@ assert unsure_only.loc["Rocchio", "residual"].min() > 0
 pacs = datasets.load_real("pacs")
 P, kinds, looks = pacs.embeddings("lite0"), pacs.labels, pacs.column("domain")
 P = P / np.linalg.norm(P, axis=1, keepdims=True)
-ways, shuffled_kinds = np.unique(looks), np.random.default_rng(SEED).permutation(np.unique(kinds))
-folds = shuffled_kinds[:4], shuffled_kinds[4:]
-people = [(way, number) for way in ways for number in range(3)]
+shuffled_kinds = np.random.default_rng(SEED).permutation(np.unique(kinds))
+ways, folds = np.unique(looks).tolist(), (shuffled_kinds[:4], shuffled_kinds[4:])
+people = [(way, person, fold) for way in ways for person in range(3) for fold in (0, 1)]
 
 
 def word(kind, rng):
@@ -373,8 +364,9 @@ def word(kind, rng):
 
 
 # %%
-def history(way, fold, rng):
+def history(way, person, fold):
     """For each category of a fold one session: positions marked relevant, and not."""
+    rng = np.random.default_rng([SEED, 3 * ways.index(way) + person, fold])
     for kind in rng.permutation(folds[fold]):
         vector, left = word(kind, rng)
         taste = (kinds[left] == kind) & (looks[left] == way)
@@ -385,10 +377,7 @@ def history(way, fold, rng):
 
 
 # %%
-histories = {}
-for number, (way, person) in enumerate(people):
-    for fold in (0, 1):
-        histories[way, person, fold] = list(history(way, fold, np.random.default_rng([SEED, number, fold])))
+histories = {one: list(history(*one)) for one in people}
 
 
 def profile_of(past, subtract=True):
@@ -402,7 +391,7 @@ def profile_of(past, subtract=True):
 # %%
 def profiles_for(way, person, fold):
     """A person's own profile after one to three sessions, and controls."""
-    past, other = histories[way, person, fold], ways[(list(ways).index(way) + 1 + person) % 4]
+    past, other = histories[way, person, fold], ways[(ways.index(way) + 1 + person) % 4]
     found = {"another taste": profile_of(histories[other, person, fold][:3])}
     found["same taste"] = profile_of(histories[way, (person + 1) % 3, fold][:3])
     found["chosen only"] = profile_of(past[:3], subtract=False)
@@ -413,12 +402,11 @@ def profiles_for(way, person, fold):
 # %%
 rows = []
 for way, person, fold in histories:  # tested on the other fold
-    profiles = profiles_for(way, person, fold)
     rng = np.random.default_rng([SEED, person, 2 + fold])
     for kind in folds[1 - fold]:
         asked, left = word(kind, rng)
         right = kinds[left] == kind, (kinds[left] == kind) & (looks[left] == way)
-        for who, profile in profiles.items():
+        for who, profile in profiles_for(way, person, fold).items():
             for weight in (0, 0.1, 0.2, 0.4, 0.8):
                 order = FeedbackSearch(P[left], asked, profile=profile, weight=weight).ranking()
                 rows.append((way, person, fold, who, weight, *(average_precision(one[order]) for one in right)))
@@ -621,15 +609,16 @@ def solution_ide_dec_hi(query, relevant, nonrelevant, scores):
 
 checks.check_ide_dec_hi(solution_ide_dec_hi)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
+# ### The next results by your formula (extra)
+#
 # What comes next for Ann, by your formula (the solution's, until yours is written), and by Rocchio's. Which subtracts
 # more of what the unwanted images share? (Rocchio: twice their mean; Ide, one of them, beside a sum of many.)
 
-# %%
-unit_query = vector / np.linalg.norm(vector)
-moved = checks.first_written("ide_dec_hi", unit_query, good, bad, bad @ unit_query)
+# %% tags=["extra"]
+moved = checks.first_written("ide_dec_hi", marked.query, good, bad, bad @ marked.query)
 if moved is not None:
-    order = np.argsort(-searched @ moved)
+    order = np.argsort(-marked.embeddings @ moved)
     yours = order[~np.isin(order, list(marked.marks))][:8]
     rows = [("Ide", yours, tastes["Ann"]), ("Rocchio", marked.to_show(8), tastes["Ann"])]
     plots.show(plots.describe(draw(rows), "The next eight results for Ann by Ide's formula and by Rocchio's."))
@@ -730,11 +719,9 @@ checks.check_better_feedback(better_feedback)
 
 # %% tags=["solution"]
 def solution_better_feedback(embeddings, query, relevant, nonrelevant):
-    centred = embeddings - embeddings.mean(axis=0)
-    centred = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    start = query - embeddings.mean(axis=0)
-    start = start / np.linalg.norm(start)
-    return centred @ rocchio(start, centred[relevant], centred[nonrelevant], beta=3, gamma=2)
+    both = np.vstack([embeddings, query]) - embeddings.mean(axis=0)  # centred; the query last
+    both = both / np.linalg.norm(both, axis=1, keepdims=True)
+    return both[:-1] @ rocchio(both[-1], both[relevant], both[nonrelevant], beta=3, gamma=2)
 
 
 checks.check_better_feedback(solution_better_feedback)
