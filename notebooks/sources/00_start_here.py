@@ -44,10 +44,9 @@ print("The set-up is ready." if nothing_missing else "Install what is named abov
 # %% [markdown]
 # ## The goal
 #
-# Our pictures show everyday objects on a table. They look like photographs, but a computer rendered them, so the right
-# answer to every query is known. Each object has several pictures, which differ in viewpoint, light and ground. Some
-# are **queries**; the others form the **database** that is searched. A database image is **relevant** to a query if it
-# shows the same object.
+# Our pictures show everyday objects on a table. A computer rendered them, so every right answer is known. Each object
+# has several pictures, which differ in viewpoint, light and ground. Some are **queries**; the others form the
+# **database** that is searched. A database image is **relevant** to a query if it shows the same object.
 #
 # There are six mugs, six chairs and so on. We search among one of each kind, the easy case; `SEED` says which. A method
 # that must learn from images first gets pictures of the other objects.
@@ -85,9 +84,9 @@ plots.show(plots.pipeline([of_query, of_database], ["distances\n(n,)", "sort", "
 
 # %% [markdown]
 # Here is retrieval in five lines. The encoder is `lite0` (EfficientNet-Lite0), the network that this course uses unless
-# it says otherwise. It was trained on ImageNet, a million photographs in a thousand categories, and has never seen
-# these pictures. The table is explained below. In the picture a double frame marks the query; the results follow,
-# nearest first, a relevant one with a tick, any other with a cross.
+# it says otherwise. It was trained on ImageNet, a million photographs in a thousand categories, mugs and teapots among
+# them, but on none of these pictures. Its rows `map` and `p@1` are explained below. In the picture a double frame marks
+# the query; the results follow, nearest first, a relevant one with a tick, any other with a cross.
 
 # %%
 retriever = Retriever(encoders.Deep("lite0")).fit(database)
@@ -110,9 +109,9 @@ plots.show(plots.ranked_list(ranking, database, rows=list(shown), **list_options
 #
 # $$D(q, x_i) = 1 - \frac{q \cdot x_i}{\lVert q \rVert \, \lVert x_i \rVert}$$
 #
-# The $k$ smallest distances are the answer. The oldest $\phi$ still in use is the **colour histogram** (Swain and
-# Ballard 1991, [doi:10.1007/BF00130487](https://doi.org/10.1007/BF00130487)): the fraction of the pixels in each cell
-# of a coarse grid of colours. It does not know *where* a colour is.
+# The $k$ smallest distances are the answer. An early $\phi$ is the **colour histogram** (Swain and Ballard 1991,
+# [doi:10.1007/BF00130487](https://doi.org/10.1007/BF00130487)): the fraction of the pixels in each cell of a coarse
+# grid of colours. It does not know *where* a colour is.
 
 # %%
 by_colour = Retriever(encoders.ColorHistogram()).fit(database)
@@ -125,8 +124,7 @@ print("database", database_vectors.shape, database_vectors.dtype)
 # ## Build it
 #
 # The search is a matrix product and a sort, and the package must give the same, up to rounding and to the order of
-# neighbours that are equally far. Cells with `assert` hold what this course claims, with a margin: if a claim ever
-# stops being true, the tests of the course fail.
+# neighbours that are equally far. Cells with `assert` hold what this course claims, with a margin.
 
 
 # %%
@@ -159,7 +157,7 @@ assert same.mean() > 0.99
 # | random | nothing: its score is the chance level | |
 # | colour histogram | which colours | |
 # | small image | which colour roughly where (Torralba et al. 2008, [doi:10.1109/TPAMI.2008.128](https://doi.org/10.1109/TPAMI.2008.128)) | |
-# | VLAD | local patches, wherever they are ([notebook 02](02_local_features.ipynb)) | other objects |
+# | VLAD | local patches, wherever they are (Jégou et al. 2010, [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039); [notebook 02](02_local_features.ipynb)) | other objects |
 # | lite0 | edges, textures and parts (Tan and Le 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946)) | ImageNet |
 #
 # **P@1** is the fraction of queries whose first result is relevant. **Average precision** of a query is the mean, over
@@ -167,8 +165,9 @@ assert same.mean() > 0.99
 # ([notebook 01](01_measuring_retrieval.ipynb) takes both apart).
 #
 # The interval is a bootstrap (Efron 1979, [doi:10.1214/aos/1176344552](https://doi.org/10.1214/aos/1176344552)): draw
-# as many objects again, with replacement, a thousand times. *Objects* are drawn, not queries, because two queries show
-# each object, and where one is hard the other may be too (`groups=query_objects`).
+# as many objects again, with replacement, a thousand times, and keep the middle 95 % of the scores. *Objects* are
+# drawn, not queries, because two queries show each object, and where one is hard the other may be too
+# (`groups=query_objects`).
 
 # %%
 chance = np.random.RandomState(SEED).rand(len(queries), len(database))
@@ -196,8 +195,8 @@ assert ap["VLAD"] > ap["colour histogram"] + 0.03
 assert ap["lite0"] > ap["VLAD"] + 0.25
 
 # %% [markdown]
-# The network wins by far, and is far from perfect. (The pictures are small and rendered: compare these numbers with one
-# another, not with published ones.)
+# The network wins by far, and is far from perfect. (All methods have default settings. The pictures are small and
+# rendered: do not compare these numbers with published ones.)
 #
 # ## Where it fails
 #
@@ -208,11 +207,10 @@ worst = scores["lite0"].per_query["map"].sort_values(kind="stable").index[:4]
 plots.show(plots.ranked_list(ranking, database, rows=list(worst), **list_options))
 
 # %% [markdown]
-# The wrong results show other objects, often on the same ground. Is that a rule? Let us turn the question round: count
-# a result as right if it shows *another* object on the *same ground*, and leave out pictures of the query's own object
-# (they are *junk*, which counts neither for nor against). P@1 is then the fraction of queries whose first wrong result
-# stands on the query's ground. Ground and object were drawn independently, so a method that describes only the object
-# scores at chance level.
+# The wrong results show other objects, often on the same ground. Is that a rule? Now count a result as right if it
+# shows *another* object on the *same ground*, and leave out pictures of the query's own object (they are *junk*, which
+# counts neither for nor against). P@1 is then the fraction of queries whose first wrong result stands on the query's
+# ground. Ground and object were drawn independently, so a method that describes only the object scores at chance level.
 
 # %%
 same_ground = queries.relevance(queries, database, by="ground", junk="instance")
@@ -228,10 +226,10 @@ for name in ("colour histogram", "small image", "VLAD", "lite0"):
     assert first_wrong["low"] > 1.5 * chance_level
 
 # %% [markdown]
-# So it is a rule: an embedding describes the *whole picture*, and most of the picture is not the object. If that is the
-# cause, the score must rise when the surroundings go. The renderer knows where the object is, so we cut it out along
-# its *box*; or keep its size and paint everything *around* it grey. The second is the control, because cutting out also
-# enlarges the object, and that alone might help.
+# So it is a rule for all four methods: they describe the *whole picture*, most of which is not the object. If that is
+# the cause, the score must rise when the surroundings go. The renderer knows where the object is, so we cut it out
+# along its *box*; or keep its size and paint everything *around* it grey. The second is the control, because cutting
+# out also enlarges the object, and that alone might help.
 
 
 # %%
@@ -270,10 +268,10 @@ assert abs(score_of["lite0, cut out"] - score_of["lite0, rest in grey"]) < 0.12
 gains[["a", "b", "difference", "low", "high", "p_holm"]].round(3)
 
 # %% [markdown]
-# Every version answers the same queries, so the table compares them query by query; `p_holm` says how often chance alone
-# would give so large a difference, corrected for looking at several pairs. The explanation holds: most of the gain is
-# there when the surroundings turn grey. The colour histogram was not bad at colours either: it described the table.
-# Without a renderer the object has to be found first ([notebook 14](14_object_retrieval.ipynb)).
+# The table compares the network's versions query by query, in mAP; `p_holm` says how often chance alone would give so
+# large a difference, corrected for looking at several pairs. The explanation holds: most of the gain is there when the
+# surroundings turn grey. The colour histogram was not bad at colours either: it described the ground. (Grey also gives
+# away the outline.) Without a renderer the object has to be found first ([notebook 14](14_object_retrieval.ipynb)).
 #
 # ## Try it
 #
@@ -292,9 +290,9 @@ plots.show(explorer.static())
 # %% [markdown]
 # ## Your own folder
 #
-# To search your own photographs, change one line: `FOLDER = "~/Pictures"`. As it stands, the next cell writes a small
-# folder with a damaged file in it, which is named and left out. The name of a sub-folder is the label of its images.
-# Without labels, looking is all the measurement there is.
+# To search your own photographs, change one line: `FOLDER = "~/Pictures"`. As it stands, the next cells write a small
+# folder; its damaged file is named and left out. The name of a sub-folder is the label of its images. Without labels
+# you judge by eye; [notebook 24](24_your_own_dataset.ipynb) measures even then, and takes out copies.
 
 
 # %%
@@ -363,7 +361,7 @@ def solution_precision_at_k(relevant, k):
 checks.check_precision_at_k(solution_precision_at_k)
 
 # %% [markdown]
-# Here is your metric for every method. Why does each curve fall, and where must it?
+# The package's version of your metric. Which curve does not fall? From which k on must even a perfect one?
 
 # %%
 ks = range(1, 31)
@@ -506,8 +504,8 @@ plots.show(plots.metric_bars(named, metrics=scored))
 # ## What we learned
 #
 # - Retrieval is an encoder, a distance and a sort. The encoder decides what "similar" means.
-# - A score means something beside others on the same queries, with an interval and the chance level in sight.
-# - What learns must learn elsewhere; the query must not count as its own answer.
+# - Report a score beside others on the same queries, with an interval and chance level.
+# - Test what learns on new images; the query must not count as its own answer.
 # - A suspected cause of failures can be tested: take it away and measure again.
 #
 # ### Check yourself
@@ -522,9 +520,10 @@ plots.show(plots.metric_bars(named, metrics=scored))
 # Nothing. That helps where views are rotated, and hurts where layout matters.
 #
 # </details>
-# <details><summary>3. Why may VLAD not learn from the database on which it is tested?</summary>
+# <details><summary>3. VLAD learned from other objects. What would its score mean, had it learned from the
+# database?</summary>
 #
-# It would be fitted to the very images it has to tell apart; its score would say little about new ones.
+# How well it tells apart images that it was fitted to. That says little about images added later.
 #
 # </details>
 # <details><summary>4. Cutting the objects out raised the score. Why was the grey version needed as well?</summary>
@@ -589,7 +588,7 @@ Markdown(
 # - Xiao et al. (2021), *Noise or signal*, ICLR, [arXiv:2006.09994](https://arxiv.org/abs/2006.09994). How much networks
 #   look at the background.
 # - Chen et al. (2023), *Deep learning for instance retrieval: a survey*, TPAMI,
-#   [arXiv:2101.11282](https://arxiv.org/abs/2101.11282). Where the field is now.
+#   [arXiv:2101.11282](https://arxiv.org/abs/2101.11282).
 #
 # <!-- links:start -->
 # Next: [01_measuring_retrieval](01_measuring_retrieval.ipynb)

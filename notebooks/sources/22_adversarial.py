@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 22 · Adversarial: what can an attacker do to a search engine, and what helps?
 #
-# **Question.** An image is changed so little that nobody sees it. What does the engine find then? Which defence still
+# **Question.** An image is changed by a few grey levels per pixel. What does the engine find then? Which defence still
 # holds when the attacker knows about it, and what does it cost?
 #
 # **Time:** a minute and a half to run, offline; an hour to work through, 100 minutes with the sections marked (extra).
@@ -16,7 +16,7 @@
 # ## You will be able to
 #
 # - **measure** robust recall: what is left when the attacker picks the best of many attacks for each query;
-# - **expose** a defence that only hides its gradient;
+# - **recognise** a defence that only hides its gradient;
 # - **judge** a new defence by attacks made for it.
 
 # %%
@@ -80,9 +80,9 @@ then = ["x + δ,\nclipped", "encoder φ:\n(d,)", "objective J", "gradient of J:\
 plots.show(plots.pipeline([["query x\n(3, h, w)"], ["perturbation δ\n(3, h, w)"]], then))
 
 # %% [markdown]
-# **P@1** is the fraction of queries whose first result is right (papers on attacks: recall@1). **Robust recall** (of
-# classifiers: *robust accuracy*) is the fraction whose first result is right under *every* $\delta$ in the ball. Nobody
-# can try them all. What survives all attacks tried is an **upper bound**, which further attacks can only lower.
+# **P@1** is the fraction of queries whose first result is right (also recall@1). **Robust recall** (of classifiers:
+# *robust accuracy*) is the fraction whose first result is right under *every* $\delta$ in the ball. What survives all
+# attacks tried is an **upper bound**, which further attacks can only lower.
 #
 # **Two small networks** were trained on close-ups of rendered objects, 32 × 32 pixels: *standard* on the images as they are,
 # *defended* on attacked images. Here they meet 15 new categories. A query shows one of 90 objects; the database holds five other
@@ -98,8 +98,8 @@ gains = truth.gains(np.tile(np.arange(450), (90, 1)))  # (90, 450), above 0 wher
 plots.show(plots.contact_sheet(queries[::6], n=15, columns=8), dpi=64)
 
 # %% [markdown]
-# $\varepsilon$ is meant in pixels, before they are normalised. So the attacked model takes pixels and normalises *inside*;
-# it gives what the encoder gives:
+# $\varepsilon$ is meant in pixels, before they are normalised. So the attacked model takes pixels and normalises
+# *inside*:
 
 # %% tags=["claim"]
 encoder_of, model_of = {}, {}
@@ -125,7 +125,8 @@ def hits(model, images):
 
 
 # %% [markdown]
-# What we say should hold for other new categories: 95 % intervals (in brackets) draw whole categories.
+# What we say of these networks should hold for other new categories: 95 % intervals (in brackets) draw whole
+# categories.
 
 # %%
 category = pd.factorize(queries.labels)[0]  # (90,), from 0 to 14
@@ -224,9 +225,9 @@ gap = found["defended"]["PGD, Misrank"] * 1.0 - found["standard"]["PGD, Misrank"
 assert interval(resampled(gap))[0] > 0
 
 # %% [markdown]
-# Noise does little. Compare the two last rows: same bound, same steps, another objective. A query may move far and keep
-# its first result; Misrank is what is measured. Away alone would have given too high a number. **A weak attack that
-# fails proves nothing.**
+# Noise does little. Compare the two last rows: same bound, same steps, another objective (and start: at the image, the
+# gradient of Away is 0). A query may move far and keep its first result; Misrank is what is measured. Away alone would
+# have given too high a number.
 
 # %% [markdown] tags=["extra"]
 # ### Other aims: leave, arrive, raise, bury (extra)
@@ -383,14 +384,15 @@ by_seed.groupby("network")[[0, 4]].agg(["mean", "min", "max"]).loc[list(KINDS)].
 
 # %% [markdown]
 # Means and ranges of three seeds. Training on attacked images gains much at 4/255, and **costs** much at 0, when nobody
-# attacks. Noise gains nothing at 4/255.
+# attacks (perhaps less at a learning rate of its own). Noise gains nothing at 4/255.
 #
 # ## A defence that hides its gradient
 #
 # Save every image as JPEG (quality 50) before it is encoded. An attacker who asks for a gradient gets 0, the slope of
 # rounding. **BPDA** (backward pass differentiable approximation; Athalye et al. 2018,
-# [arXiv:1802.00420](https://arxiv.org/abs/1802.00420)) takes the defence on the forward pass, and on the backward
-# pass the gradient of a smooth *stand-in*. JPEG returns almost what it was given, so a first choice is the identity.
+# [arXiv:1802.00420](https://arxiv.org/abs/1802.00420)) takes the defence on the forward pass, and on the backward pass
+# the gradient of a smooth *stand-in*. JPEG returns almost what it was given, so a first choice is the identity.
+# (`detach()` keeps a value and drops its gradient.)
 
 # %%
 rough = functools.partial(attacks.jpeg, quality=50)
@@ -469,8 +471,8 @@ assert identity < unaware - 0.05 and smooth < identity - 0.1
 assert smooth < rate.loc["PGD, Misrank", "standard"] + 0.08
 
 # %% [markdown]
-# **A black-box attack that beats a white-box one shows a hidden gradient, not a safe network.** And the identity was too
-# weak: the closer stand-in leaves about as little as there is without a defence.
+# **A black-box attack that beats a white-box one on the same objective points to a hidden gradient, not a safe
+# network.** And the identity was too weak: the closer stand-in leaves about as little as there is without a defence.
 #
 # ## The worst case over all attacks
 #
@@ -478,10 +480,10 @@ assert smooth < rate.loc["PGD, Misrank", "standard"] + 0.08
 # bare and for the other network, PGD with two step sizes from random starts (*restarts*), Away, the square attack,
 # and Misrank against one *rival* at a time: the nearest wrong object, the second nearest, …
 #
-# *3 bits* rounds pixels to eight levels; *smoothing* averages the embeddings of four noisy copies. A random defence needs
-# **EOT** (expectation over transformations; Athalye, Engstrom et al. 2018,
-# [arXiv:1707.07397](https://arxiv.org/abs/1707.07397)): gradients averaged over draws of the noise. The judge's noise is
-# fixed and unknown to the attacker; else some of many attacks would win by chance.
+# *3 bits* rounds pixels to eight levels; *smoothing* averages the embeddings of four noisy copies. A random defence
+# needs **EOT** (expectation over transformations; Athalye, Engstrom et al. 2018,
+# [arXiv:1707.07397](https://arxiv.org/abs/1707.07397)): gradients averaged over draws of the noise, here two. The
+# judge's noise is fixed and unknown to the attacker: no attack wins by chance.
 
 
 # %%
@@ -574,10 +576,9 @@ pd.DataFrame({"robust recall (upper bound)": left}).map(with_interval)
 # clearly more than no defence, and far less than its clean P@1.
 #
 # The standard suite for classifiers is *AutoAttack* (Croce and Hein 2020,
-# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)). Its *APGD* halves its step where progress stalls, ours are fixed;
-# its square attack asks 5,000 times, ours 300. Like it, we try rivals one at a time. No suite replaces an *adaptive*
-# attack, made for one defence (Tramèr et al. 2020, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)), such as the
-# smooth JPEG.
+# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)). Its *APGD* halves its step where progress stalls, ours are
+# fixed; its square attack asks 5,000 times, ours 300. No suite replaces an *adaptive* attack, made for one defence
+# (Tramèr et al. 2020, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)), such as the smooth JPEG.
 
 # %% [markdown] tags=["extra"]
 # ### Where it fails (extra)
@@ -689,11 +690,11 @@ for name, other in (("tiny", "MobileNetV2"), ("MobileNetV2", "tiny")):
 real.map("{:.2f}".format).replace("nan", "")  # empty: not measured
 
 # %% [markdown] tags=["extra"]
-# A network's own gradients take everything; those of the other network and noise take nothing, at four times the bound. That is no
-# defence: this set is small and easy (with 24 queries, 0 lost leaves room for about one in eight), and attacks that are made to
-# transfer, with several networks, do better than a plain PGD. And the clean cost of training is as plain as above: on
-# photographs of birds, Zhou and Patel (2022, *CVPR*, [arXiv:2203.01439](https://arxiv.org/abs/2203.01439)) report a
-# clean recall@1 of 27.5 instead of 53.9 % for one such defence.
+# From 4/255 on a network's own gradients take everything; noise and the other network's take nothing at 16/255. That is
+# no defence: this set is small and easy (with 24 queries, 0 lost leaves room for about one in eight), and attacks that
+# are made to transfer, with several networks, do better than a plain PGD. And the clean cost of training is as plain as
+# above: on photographs of birds, Zhou and Patel (2022, *CVPR*, [arXiv:2203.01439](https://arxiv.org/abs/2203.01439))
+# report a clean recall@1 of 27.5 instead of 53.9 % for one such defence.
 
 # %% [markdown]
 # ## Try it
@@ -885,7 +886,8 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 #
 # ## What we learned
 #
-# - A few grey levels along the gradient undo a search that noise of the same size hardly touches.
+# - A few grey levels along the gradient undo the standard network's search, which noise of the same size hardly
+#   touches.
 # - An attack that fails proves nothing: objective and stand-in decided what was left.
 # - Report robust recall: the worst case per query over all attacks, some made for the defence.
 # - Training on attacked images helps, and costs P@1 when nobody attacks.
@@ -925,7 +927,7 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 # - Tramèr et al. (2020), *On adaptive attacks to adversarial example defenses*, NeurIPS,
 #   [arXiv:2002.08347](https://arxiv.org/abs/2002.08347). Thirteen defences, each broken by an attack made for it.
 # - Tolias et al. (2019), *Targeted mismatch adversarial attack*, ICCV,
-#   [arXiv:1908.09163](https://arxiv.org/abs/1908.09163). Query with a flower to retrieve the tower.
+#   [arXiv:1908.09163](https://arxiv.org/abs/1908.09163).
 #
 # <!-- links:start -->
 # Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: [23_generative](23_generative.ipynb)
