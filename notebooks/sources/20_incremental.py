@@ -57,8 +57,7 @@ arrival, other = np.split(np.random.default_rng(SEED).permutation(np.unique(labe
 
 # %% tags=["gallery"]
 examples = [np.flatnonzero((labels == name) & (split == "database"))[0] for name in arrival]
-axes = plots.contact_sheet(tabletop[examples], n=40, columns=8)
-plots.show(axes, dpi=80)
+plots.show(plots.contact_sheet(tabletop[examples], n=40, columns=8), dpi=80)
 
 # %% [markdown]
 # The shop learns its embedding: a linear map of the frozen vectors of `lite0` that brings pictures of a category
@@ -96,7 +95,6 @@ plots.show(plots.pipeline([old_side, new_side], ["one index"]))
 
 # %%
 lite0 = encoders.Deep("lite0", size=128, resize="squash", device="cpu")
-half = len(tabletop) // 2
 
 
 def unit(X):
@@ -104,10 +102,9 @@ def unit(X):
     return X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
-first_half = lite0.fit_transform(tabletop[:half])
+whole = unit(lite0.fit_transform(tabletop))  # (3072, 1280)
 
 # %%
-whole = unit(np.vstack([first_half, lite0.transform(tabletop[half:])]))  # (3072, 1280)
 projection = TruncatedSVD(256, random_state=SEED).fit(whole[np.isin(labels, other)])
 
 
@@ -212,9 +209,8 @@ def precision_of(world, asked, held=None):
     """Average precision by category: vectors (n, d) for the queries, and others for the database."""
     distances = 1 - asked[world.ask] @ (asked if held is None else held)[world.hold].T
     ranking = Ranking.from_distances(distances, world.ids[world.ask], world.ids[world.hold])
-    names = world.names[world.ask]
-    each = evaluate(ranking, world.truth, metrics="map", groups=names, n_bootstrap=0).per_query["map"]
-    return each.groupby(names).mean()
+    each = evaluate(ranking, world.truth, metrics="map", n_bootstrap=0).per_query["map"]
+    return each.groupby(world.names[world.ask]).mean()
 
 # %% [markdown]
 # ## Measure it
@@ -233,61 +229,56 @@ def tuned(worlds, method, first_rate=None):
     for rate in RATES:
         for keep in WEIGHTS[USES[method][0]]:
             given = method, rate, first_rate or rate, keep, SEED
-            last = [run(one, *given)[0][-1] for one in worlds]
-            tried[rate, keep] = np.mean([precision_of(one, v).mean() for one, v in zip(worlds, last, strict=True)])
+            last = [precision_of(one, run(one, *given)[0][-1]).mean() for one in worlds]
+            tried[rate, keep] = np.mean(last)
     return max(tried, key=tried.get)
 
 
 # %%
 validation = [world_of(names) for names in (other, other[::-1])]
 chosen = {"frozen": tuned(validation, "frozen")}
-chosen |= {method: tuned(validation, method, chosen["frozen"][0]) for method in ("naive", "replay", "joint")}
-
-# %%
-chosen |= {method: tuned(validation, method, chosen["frozen"][0]) for method in ("distillation", "both")}
+chosen |= {method: tuned(validation, method, chosen["frozen"][0]) for method in list(USES)[1:]}
 pd.DataFrame(chosen, index=["rate", "weight of distillation"]).T
 
 # %% [markdown]
-# Three orders of arrival, each with a seed of its own. The whole database is re-embedded after each session, except where
+# Three orders of arrival, each with its own seed. The whole database is re-embedded after each session, except where
 # the code says `"left"`: there, pictures stay as they were embedded when their category arrived.
 
 
 # %%
-def rows_of(names, method, order):
-    """Category, session in which it came, and AP after each session; and what the model became."""
-    ordered, (rate, keep) = world_of(names), chosen[method]
-    over_time, model = run(ordered, method, rate, chosen["frozen"][0], keep, SEED + order)
-    came = {name: s for s, some in enumerate(np.split(names, 5)) for name in some}
-    against = [(str(5 - len(over_time) + s + 1), v, None) for s, v in enumerate(over_time)]
-    if method != "joint":
-        then = [over_time[came.get(name, 0)][row] for row, name in enumerate(labels)]
-        against.append(("left", over_time[-1], np.stack(then)))
-    return [(method, order, when, name, came[name], ap) for when, v, held in against
-            for name, ap in precision_of(ordered, v, held).items()], model  # fmt: skip
+def sessions_of(names, order):
+    """AP: a row for each category, as they arrive, a column for each method and session; and the models."""
+    ordered, ap, models = world_of(names), {}, {}
+    for method, (rate, keep) in chosen.items():
+        over_time, models[method] = run(ordered, method, rate, chosen["frozen"][0], keep, SEED + order)
+        for session, vectors in enumerate(over_time, start=6 - len(over_time)):
+            ap[method, str(session)] = precision_of(ordered, vectors)
+        if method != "joint":
+            then = np.stack(over_time)[ordered.y // 8, np.arange(len(labels))]
+            ap[method, "left"] = precision_of(ordered, over_time[-1], then)
+    return pd.DataFrame(ap).loc[names], models
 
 
 # %%
 orders = [arrival, *(np.random.default_rng([SEED, n]).permutation(arrival) for n in (1, 2))]
-runs = {(method, n): rows_of(names, method, n) for n, names in enumerate(orders) for method in USES}
-columns = ["method", "order", "when", "category", "came", "ap"]
-scores = pd.DataFrame([row for rows, _ in runs.values() for row in rows], columns=columns)
+tables, models = zip(*(sessions_of(names, n) for n, names in enumerate(orders)), strict=True)
+scores = pd.concat(tables, keys=range(3), names=["order", "category"])
 
 
-def with_interval(part):
-    """Mean, low, high of the column `ap`: categories are drawn, each the mean of its rows."""
-    values = part.groupby("category")["ap"].mean().to_numpy()[:, None]
-    low, high = interval(bootstrap_means(values, np.arange(len(values)), 2000, SEED))[:, 0]
-    return pd.Series({"mean": values.mean(), "low": low, "high": high})
+def summary(table):
+    """Mean and 95 % interval of each column; categories are drawn, each the mean of its rows."""
+    table = table.groupby(level=-1).mean()
+    draws = interval(bootstrap_means(table.to_numpy(), np.arange(len(table)), 2000, SEED))
+    return pd.DataFrame([table.mean().to_numpy(), *draws], ["mean", "low", "high"], table.columns).T
 
 
 # %%
-at_end = scores[scores["when"] == "5"]
-everything = at_end.groupby("method", sort=False)[["category", "ap"]].apply(with_interval)
+at_end = scores.xs("5", axis=1, level=1)
+everything = summary(at_end)
 everything.round(3)
 
 # %%
-first_eight = scores[(scores["came"] == 0) & (scores["when"] != "left")]
-curve = first_eight.groupby(["method", "when"])["ap"].mean().unstack()
+curve = scores.groupby("order").head(8).drop(columns="left", level=1).mean().unstack()
 fig, ax = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
 for name, colour, mark in zip(USES, plots.style.COLOURS, plots.style.MARKERS, strict=False):
     ax.plot(curve.columns, curve.loc[name], color=colour, marker=mark, label=name)
@@ -302,27 +293,15 @@ plots.show(plots.describe(ax, "mAP of the categories of the first session after 
 # paired by category. (*Frozen* cannot forget; it lacks the other 32.) *Over naive* compares each method with *naive* at
 # the end. *Lost if left* is the score with the whole database re-embedded, less that with old pictures left.
 
-
 # %%
-def paired(a, b):
-    """Mean of a - b with its interval, matched by order and category."""
-    gap = a.set_index(["order", "category"])["ap"] - b.set_index(["order", "category"])["ap"]
-    return with_interval(gap.rename("ap").reset_index())
-
-
-at = {name: scores[scores["method"] == name].set_index("when") for name in USES}
-forgotten = {}
-for name in ("naive", "distillation", "replay", "both"):
-    early = at[name][at[name]["came"] == 0]
-    forgotten[name] = paired(early.loc["1"], early.loc["5"])
-forgotten = pd.DataFrame(forgotten).T
-moved = pd.DataFrame({name: paired(at[name].loc["5"], at[name].loc["left"]) for name in forgotten.index}).T
-over_naive = pd.DataFrame({name: paired(at[name].loc["5"], at["naive"].loc["5"]) for name in USES if name != "naive"}).T
+four = ["naive", "distillation", "replay", "both"]
+at_first, left = (scores.xs(when, axis=1, level=1) for when in ("1", "left"))
+gap = at_end.drop(columns="naive").sub(at_end["naive"], axis=0)
+forgotten = summary((at_first - at_end)[four].groupby("order").head(8))
+over_naive, moved = summary(gap), summary((at_end - left)[four])
+eight = summary(gap.groupby("order").head(8)).loc["replay"]
+print("first eight at the end, replay less naive:", eight.round(3).to_dict())
 pd.concat({"forgotten": forgotten, "over naive": over_naive, "lost if left": moved}, axis=1).round(3)
-
-# %%
-eight = {name: at[name][at[name]["came"] == 0].loc["5"] for name in ("naive", "replay")}
-print("first eight at the end, replay less naive:", paired(eight["replay"], eight["naive"]).round(3).to_dict())
 
 # %% tags=["claim"]
 ends, lost_if_left = everything["mean"], moved["mean"]
@@ -372,9 +351,8 @@ def real_precision(name, asked, held):
     """AP by class: each picture of a set is a query (vectors `asked`), all others are the database (vectors `held`)."""
     features = datasets.load_real(name)
     ranking = Ranking.from_distances(1 - asked @ held.T, features.ids, features.ids, exclude_self=True)
-    truth, names = features.relevance(), features.labels
-    each = evaluate(ranking, truth, metrics="map", groups=names, n_bootstrap=0).per_query["map"]
-    return each.groupby(names).mean()
+    each = evaluate(ranking, features.relevance(), metrics="map", n_bootstrap=0).per_query["map"]
+    return each.groupby(features.labels).mean()
 
 
 # %%
@@ -385,22 +363,14 @@ def upgrade(name, old, new, to_new):
     return pd.DataFrame({what: real_precision(name, *pair) for what, pair in pairs.items()})
 
 
-def summary(table):
-    """Mean and 95 % interval of each column; classes are drawn."""
-    draws = interval(bootstrap_means(table.to_numpy(), np.arange(len(table)), 2000, SEED))
-    return pd.DataFrame([table.mean().to_numpy(), *draws], ["mean", "low", "high"], table.columns).T
-
-
 # %%
 moves = {name: upgrade(name, real([name], "tiny"), real([name], "lite0"), to_new) for name in TESTS}
 gains = {name: summary(table.sub(table["old, old"], axis=0)) for name, table in moves.items()}  # paired, by class
 print(pd.concat({name: summary(table) for name, table in moves.items()}, axis=1).round(3))
-print("\nless old, old:")
-pd.concat(gains, axis=1).round(3)
+pd.concat(gains, axis=1).round(3).rename_axis("less old, old")
 
 # %% tags=["claim"]
-for name, table in moves.items():
-    gain = gains[name]
+for table, gain in zip(moves.values(), gains.values(), strict=True):
     assert gain.loc["new, old", "high"] < -0.15  # without a map, the new queries find next to nothing
     assert gain.loc["new, old mapped", "mean"] > -0.05 and table["new, old mapped"].mean() > 2 * table["new, old"].mean()
     assert abs(gain.loc["new, new", "mean"]) < 0.06
@@ -417,15 +387,14 @@ for name, table in moves.items():
 # Old pictures are re-embedded bit by bit.
 
 # %%
-FRACTIONS = [0, 0.25, 0.5, 0.75, 1]
-mixed = {}
+FRACTIONS, mixed = [0, 0.25, 0.5, 0.75, 1], {}
 for name in TESTS:
     old, new = real([name], "tiny"), real([name], "lite0")
     for draw in range(2):
-        chance = np.random.default_rng([SEED, draw]).random(len(old))
+        chance = np.random.default_rng([SEED, draw]).random((len(old), 1))
         for what, kept in (("mapped", unit(old @ to_new)), ("not mapped", old)):
             for fraction in FRACTIONS:
-                held = np.where((chance < fraction)[:, None], new, kept)
+                held = np.where(chance < fraction, new, kept)
                 mixed[name, what, draw, fraction] = real_precision(name, new, held).mean()
 mixed = pd.Series(mixed).groupby(level=[0, 1, 3]).mean().rename("mAP")
 
@@ -441,8 +410,7 @@ plots.show(plots.describe(fig, "mAP of new queries against the fraction of the i
 
 # %% tags=["claim"]
 for name in TESTS:
-    half_way = mixed[name, "mapped"][0.5], mixed[name, "not mapped"][0.5]
-    assert half_way[0] > half_way[1] + 0.05
+    assert mixed[name, "mapped"][0.5] > mixed[name, "not mapped"][0.5] + 0.05
     assert np.ptp(mixed[name, "mapped"]) < 0.08  # nobody notices the move
     assert mixed[name, "not mapped"][0.25] < moves[name]["old, old"].mean() - 0.1
 
@@ -691,7 +659,7 @@ assert 0.53 < novelty["nearest picture"].mean() < 0.75
 # %%
 def final_encoder(method):
     """`lite0`, and the map that a method has learned after five sessions."""
-    model = runs[method, 0][1]
+    model = models[0][method]
     return make_pipeline(lite0, FunctionTransformer(lambda X: model(torch.from_numpy(reduced(X))).detach().numpy()))
 
 
@@ -911,8 +879,9 @@ if mine(frozen[:3], 2) is not None:
 #
 # ### Further reading
 #
-# From above: Shen et al. (2020), on compatible embeddings; Rebuffi et al. (2017), on replay with exemplars; Li and
-# Hoiem (2016), on learning without a memory.
+# From above: [Shen et al. (2020)](https://arxiv.org/abs/2003.11942), on compatible embeddings;
+# [Rebuffi et al. (2017)](https://arxiv.org/abs/1611.07725), on replay with exemplars;
+# [Li and Hoiem (2016)](https://arxiv.org/abs/1606.09282), on learning without a memory.
 #
 # <!-- links:start -->
 # Previous: [19_active_learning](19_active_learning.ipynb) · [course map](00_start_here.ipynb) · Next: [21_explain](21_explain.ipynb)
