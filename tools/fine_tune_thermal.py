@@ -157,12 +157,8 @@ def kept(run, work, **given):
         began = time.process_time()
         found = given | run(**given) | {"seconds": time.process_time() - began}
         write_bytes(file, json.dumps(found).encode())
-        means = {
-            domain: round(np.mean([*score.values()]), 3)
-            for domain, score in found["scores"].items()
-        }
-        curve = [round(score, 3) for score in found["curve"]]
-        print(given, curve, means, f"{found['seconds']:.0f} s", flush=True)
+        told = f"validation {found['validation']:.3f}, epoch {found['epoch']}"
+        print(given, f"{told}, {found['seconds']:.0f} s", flush=True)
     return json.loads(file.read_text())
 
 

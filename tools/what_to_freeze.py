@@ -8,14 +8,13 @@ the best validation accuracy is kept. Notebook 05 reads the table: accuracy on t
 """
 
 import argparse
-import json
-import time
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from fine_tune_thermal import kept
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import normalize
 from torch.nn.functional import cross_entropy
@@ -104,21 +103,6 @@ def run(draw, way, rate, steps):
     return {"validation": float(best), "epoch": epoch, "test": right.tolist()}
 
 
-def kept(work, **given):
-    """The result of one run, or what an earlier call wrote down."""
-    file = work / (" ".join(str(value) for value in given.values()) + ".json")
-    if not file.exists():
-        began = time.process_time()
-        found = given | run(**given) | {"seconds": time.process_time() - began}
-        write_bytes(file, json.dumps(found).encode())
-        told = {
-            "test": round(np.mean(found["test"]), 3),
-            "validation": round(found["validation"], 3),
-        }
-        print(given, told, f"epoch {found['epoch']}, {found['seconds']:.0f} s", flush=True)
-    return json.loads(file.read_text())
-
-
 def main(arguments=None):
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -127,7 +111,7 @@ def main(arguments=None):
     options.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     cases = [(way, rate) for way, rates in RATES.items() for rate in rates]
-    rows = [kept(options.work, draw=0, way=way, rate=rate, steps=STEPS) for way, rate in cases]
+    rows = [kept(run, options.work, draw=0, way=way, rate=rate, steps=STEPS) for way, rate in cases]
     table = pd.DataFrame(rows)
     seconds = table.pop("seconds").sum()
     table["class"] = table["test"].map(lambda values: range(len(values)))

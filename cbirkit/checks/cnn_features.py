@@ -6,7 +6,16 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .running import Verdict, ahead, call, mean_precision, no_numbers, open_answer, run_check
+from .running import (
+    Verdict,
+    ahead,
+    call,
+    mean_precision,
+    no_numbers,
+    open_answer,
+    run_check,
+    same_rows,
+)
 
 _SECONDS, _GAIN = 20, 0.015
 
@@ -325,8 +334,7 @@ def check_better_vectors(answer):
     if ended:
         return ended
     got, few = np.asarray(got, dtype=float), {layer: maps[:40] for layer, maps in images.items()}
-    again = call(answer, (aside, few), _SECONDS)
-    if again.error is not None or np.shape(again.value) != got[:40].shape or not np.allclose(again.value, got[:40], rtol=1e-3, atol=1e-4 * np.abs(got).max()):  # fmt: skip
+    if not same_rows(got[:40], call(answer, (aside, few), _SECONDS)):
         told = (
             "an image gets another vector when fewer are encoded with it: learn from `aside` alone."
         )

@@ -189,6 +189,13 @@ def no_numbers(shape, value, *, what="numbers", good=np.isfinite):
     )
 
 
+def same_rows(rows, outcome):
+    """Whether a second call, on fewer images, gave these rows (n, d) again, up to rounding."""
+    size = 1e-4 * np.abs(rows).max()
+    fits = outcome.error is None and np.shape(outcome.value) == rows.shape
+    return fits and np.allclose(outcome.value, rows, rtol=1e-3, atol=size)
+
+
 def mean_precision(scores, relevant):
     """Mean average precision of `scores` (n_queries, n_images), larger first, ties in their order; `relevant` is bool of that shape."""
     order = np.argsort(-scores + 0.0, axis=1, kind="stable")  # -0.0 ties with 0.0
