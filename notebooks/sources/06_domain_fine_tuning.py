@@ -14,8 +14,8 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **split** data by class, so that you measure search for classes that nobody trained on (extra);
-# - **choose** a network between the old and the new one, under a limit on what may be forgotten;
+# - **split** data by class, so that you measure search for classes that nobody trained on;
+# - **choose** a network between the old and the new one, under a limit on what may be forgotten (extra);
 # - **fine-tune** a network, and **defend** it with intervals in the new domain and in the old one.
 
 # %%
@@ -368,7 +368,7 @@ rows = {f"{domain}: half minus after": gain(domain, found[0.5], found[1]) for do
 pd.DataFrame(rows, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# Half of the way back finds about as many thermal images, and has lost less. But so has *full* in the longer run, at a lower rate;
+# Half of the way back keeps most of the gain on thermal images, and has lost less. But so has *full* in the longer run, at a lower rate;
 # half of the way back from *that* network gives up some of what was learned. The way back is for a network that you have already.
 
 # %% [markdown]
@@ -440,8 +440,8 @@ explorer
 # %%
 plots.show(explorer.static(), dpi=72)
 
-# %% [markdown] tags=["extra"]
-# ## Exercise 1 ★ no class in two parts (extra)
+# %% [markdown]
+# ## Exercise 1 ★ no class in two parts
 #
 # `labels` (n_images,) are class names and `order` (n_classes,) is all of them once, as they were drawn. Return for every
 # image "train" if its class is among the first `n_train` of `order`, "validation" for the next `n_validation`, else
@@ -459,7 +459,7 @@ plots.show(explorer.static(), dpi=72)
 # </details>
 
 
-# %% tags=["extra", "exercise"]
+# %% tags=["exercise"]
 def class_split(labels, order, n_train, n_validation):
     """Part of each image: labels (n_images,), order (n_classes,), two numbers of classes -> (n_images,) of str."""
     raise NotImplementedError
@@ -467,11 +467,11 @@ def class_split(labels, order, n_train, n_validation):
 
 checks.check_class_split(class_split)
 
-# %% [markdown] tags=["extra"]
+# %% [markdown]
 # **Solution (click to open)**
 
 
-# %% tags=["extra", "solution"]
+# %% tags=["solution"]
 def solution_class_split(labels, order, n_train, n_validation):
     trained, chosen_on = order[:n_train], order[n_train : n_train + n_validation]
     return np.where(np.isin(labels, trained), "train", np.where(np.isin(labels, chosen_on), "validation", "test"))
@@ -479,10 +479,10 @@ def solution_class_split(labels, order, n_train, n_validation):
 
 checks.check_class_split(solution_class_split)
 
-# %% [markdown] tags=["extra"]
+# %% [markdown]
 # Your split of all rendered objects, beside a split by images: how many categories of each part were also trained on?
 
-# %% tags=["extra"]
+# %%
 order = np.random.RandomState(SEED).permutation(np.unique(world.labels))
 by_image = np.random.RandomState(SEED).choice(["train", "validation", "test"], len(world))
 yours = checks.first_written("class_split", world.labels, order, 37, 12)
@@ -495,17 +495,17 @@ ax = pd.Series(also).unstack()[["validation", "test"]].plot.barh(figsize=(6.4, 2
 ax.set(xlabel="categories that were trained on, too", ylabel="", xlim=(0, 64))
 plots.show(plots.describe(ax, "Categories of validation and test that were also trained on: all by image, none by class."))
 
-# %% [markdown] tags=["extra"]
+# %% [markdown]
 # What would a split by images have made you believe? **In our longer run**: the gain of the whole network on *new images of
 # the objects it was trained on*, and on new categories.
 
-# %% tags=["extra", "record"]
+# %% tags=["record"]
 flattery = {name: minus(best, domain, "full") for name, domain in [("trained on", "trained classes"), ("new", "thermal")]}
 assert flattery["trained on"][0] > flattery["new"][2]
 pd.DataFrame(flattery, index=["low", "full minus frozen", "high"]).T.round(3).rename_axis("categories")
 
-# %% [markdown]
-# ## Exercise 2 ★★ choose α under a limit
+# %% [markdown] tags=["extra"]
+# ## Exercise 2 ★★ choose α under a limit (extra)
 #
 # On validation data, `target` and `source` (n,) are the scores of the networks at `alphas` (n,), among which is 0. Return
 # the α with the highest target score among those that lose at most `most` of the source score at α = 0; of
@@ -524,7 +524,7 @@ pd.DataFrame(flattery, index=["low", "full minus frozen", "high"]).T.round(3).re
 # </details>
 
 
-# %% tags=["exercise"]
+# %% tags=["extra", "exercise"]
 def choose_alpha(alphas, target, source, most):
     """The best alpha that loses at most `most` at the source: three arrays (n,) and a number -> float."""
     raise NotImplementedError
@@ -532,11 +532,11 @@ def choose_alpha(alphas, target, source, most):
 
 checks.check_choose_alpha(choose_alpha)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # **Solution (click to open)**
 
 
-# %% tags=["solution"]
+# %% tags=["extra", "solution"]
 def solution_choose_alpha(alphas, target, source, most):
     allowed = source[alphas == 0][0] - source <= most
     return float(alphas[allowed & (target == target[allowed].max())].min())
@@ -544,18 +544,18 @@ def solution_choose_alpha(alphas, target, source, most):
 
 checks.check_choose_alpha(solution_choose_alpha)
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # Your choices for the network above, by the limit. On the right, what each loses on the *test*, which chose nothing: is the
 # limit kept?
 
-# %%
+# %% tags=["extra"]
 on_target, on_source = np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS))
 for n, alpha in enumerate(ALPHAS):
     encoder = on_the_way[alpha]
     on_target[n] = learning.retrieval_score(encoder.transform(validation), validation.labels)
     on_source[n] = learning.retrieval_score(in_full(encoder).transform(kept), kept.column("instance"))
 
-# %%
+# %% tags=["extra"]
 limits = np.arange(0, 0.21, 0.01)
 yours = [checks.first_written("choose_alpha", ALPHAS, on_target, on_source, most) for most in limits]
 yours = pd.Series(yours, limits, dtype=float)
@@ -569,7 +569,7 @@ right.set(xlabel="limit on the loss (validation)", ylabel="loss on the test", xt
 right.legend(frameon=False)
 plots.show(plots.describe(fig, "Chosen alpha by the limit: the more may be lost, the larger; and what is lost on the test."))
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # Here no point lies above the dotted line, and most lie far below it: three photographs stand for others only roughly.
 # **A limit is as good as its validation images.**
 
