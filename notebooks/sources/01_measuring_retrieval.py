@@ -86,8 +86,8 @@ this_list = every.per_query[published].iloc[typical]
 pd.DataFrame({"this list": this_list, "all queries": mean, "computed as": formulas}).round(3)
 
 # %% [markdown]
-# ($R$: number of *positives*, the images relevant to the query. *Hit*: relevant result.) Only numbers computed in the
-# same way can be compared: this notebook is about all that has to be the same.
+# ($R$: number of *positives*, the images relevant to the query. *Hit*: relevant result.) On average, both factors are
+# above four. Only numbers computed in the same way can be compared: this notebook is about all that has to be the same.
 #
 # ## Background
 #
@@ -190,7 +190,7 @@ print(f"mean AP of three objects of a category and of the other three: correlati
 assert alike > 0.5
 
 # %% [markdown]
-# The queries of a category tend to succeed or fail together, with much scatter. (See trap 4.)
+# The queries of a category tend to succeed or fail together, with much scatter.
 #
 # ## Trap 1: the query and its own object are left in
 #
@@ -286,8 +286,9 @@ assert leaks["low"].drop("whitening to 256").min() > 0.02 and leaks["high"]["whi
 leaks.round(3)
 
 # %% [markdown]
-# With labels the leak is large. Whitening to 16 dimensions gains from it, to 256 it *loses*: a leak need not flatter,
-# but it changes what the number means. (Without labels, the searched database may serve: say so.)
+# With labels the leak is large. Whitening to 16 dimensions gains from it, to 256 it *loses*, probably because 480 images
+# fit 256 directions too closely: a leak need not flatter, but it changes what the number means. (Without labels, the
+# searched database may serve: say so.)
 #
 # ## Trap 4: the wrong interval
 #
@@ -330,7 +331,7 @@ pd.DataFrame(table).round(3)
 # Intervals by category come closest, and still miss too often: few groups make them too narrow (Cameron et al. 2008).
 #
 # **The rule of this course:** a statement about *new categories* draws categories, one about *new objects* of known
-# categories draws objects. Single queries are drawn only where each was sampled by itself.
+# categories draws objects. Single queries only where each was sampled by itself.
 #
 # ## Trap 5: comparing intervals instead of queries
 #
@@ -346,8 +347,9 @@ assert difference["high"] - difference["low"] < 0.35 * (single["high"] - single[
 paired.pairs[["a", "b", "difference", "low", "high", "p", "a_better", "b_better"]].round(4)
 
 # %% [markdown]
-# The two intervals overlap (see the bars), yet that of the difference is far narrower and leaves out 0: what is hard is
-# hard for both, and cancels. (`p`: how often chance alone would give so large a difference, were both equally good.)
+# The two intervals overlap, yet that of the difference is far narrower and leaves out 0: what is hard is
+# hard for both, and cancels. (`p`, of a sign-flip test: how often chance alone would give so large a difference, were
+# both equally good.)
 #
 # ## Trap 6: one seed, and the best of many
 #
@@ -367,7 +369,7 @@ assert np.ptp(mean) > 0.15 * runs.mean()
 
 # %% [markdown]
 # These intervals overlap, but the queries are the same (trap 5), and none knows of other seeds: report several. And the
-# run that is best on the test? Let 8 categories choose a run, and measure it on the other 24, a thousand times.
+# best on the test? Let 8 categories choose a run, and measure it on the other 24, a thousand times.
 # **Predict** what is left of its lead.
 
 # %% tags=["claim"]
@@ -816,7 +818,7 @@ plots.show(plots.describe(ax, "mAP in bootstrap draws, with the ends of the inte
 #
 # A *pilot*, a small first test, gave the differences of two methods, on queries in groups of equal size. How many such
 # groups does the real test need, so that 80 of 100 tests find a true difference of `gain` (the 95 % interval leaves out 0)?
-# Too few find nothing, too many cost money. The check draws 20 pilots: 75 to 85 on average, at least 50 after each.
+# The check draws 20 pilots: 75 to 85 on average, at least 50 after each.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
