@@ -39,7 +39,16 @@ def smoothed(old, new, database, k=10):
     return mapped[near].mean(axis=1)
 
 
+def solved_forgetting(scores):
+    n, lost, change = len(scores), 0.0, 0.0
+    for j in range(n - 1):
+        lost += max(scores[t, j] for t in range(n - 1)) - scores[n - 1, j]
+        change += scores[n - 1, j] - scores[j, j]
+    return lost / max(n - 1, 1), change / max(n - 1, 1)
+
+
 CHECKS = {
+    "forgetting": (checks.check_forgetting, solved_forgetting),
     "herded": (checks.check_herded, solved_herded),
     "upgrade_map": (checks.check_upgrade_map, solved_map),
 }
@@ -93,6 +102,19 @@ def weighted(old, new, database):
     return alike @ mapped
 
 
+def forgetting_in_torch(scores):
+    a = torch.from_numpy(scores)
+    if len(a) == 1:
+        return [0, 0]
+    lost, change = a[:-1].amax(0) - a[-1], a[-1] - a.diagonal()
+    return [float(lost[:-1].mean()), float(change[:-1].mean())]
+
+
+def changed(fault):
+    """The right numbers from spoilt scores."""
+    return lambda scores: solved_forgetting(fault(scores))
+
+
 def without(fault):
     """The right map, spoilt."""
     return lambda old, new: fault(solved_map(old, new))
@@ -104,6 +126,11 @@ def worse(change):
 
 
 RIGHT = {
+    "forgetting": (
+        forgetting_in_torch,
+        lambda a: np.array(solved_forgetting(a)),
+        lambda a: list(solved_forgetting(a)),
+    ),
     "herded": (
         herded_by_sum,
         herded_in_torch,
@@ -126,6 +153,23 @@ RIGHT = {
 }
 
 WRONG = {
+    "forgetting": (
+        lambda a: solved_forgetting(a)[::-1],
+        lambda a: solved_forgetting(a)[0],
+        lambda a: (solved_forgetting(a)[0], -solved_forgetting(a)[1]),
+        lambda a: (-solved_forgetting(a)[1], solved_forgetting(a)[1]),
+        lambda a: (max(solved_forgetting(a)[0], 0), solved_forgetting(a)[1]),
+        lambda a: (a.max(axis=0) - a[-1], a[-1] - np.diagonal(a)),
+        lambda a: ((a.max(axis=0) - a[-1])[:-1].mean(), solved_forgetting(a)[1]),
+        lambda a: ((a[:-1].max(axis=0) - a[-1]).mean(), (a[-1] - np.diagonal(a)).mean()),
+        lambda a: ((a[0] - a[-1])[:-1].mean(), solved_forgetting(a)[1]),
+        lambda a: ((a[-2] - a[-1])[:-1].mean(), solved_forgetting(a)[1]),
+        lambda a: tuple(100 * part for part in solved_forgetting(a)),
+        changed(np.transpose),
+        changed(np.tril),
+        changed(lambda a: a[::-1]),
+        changed(lambda a: a[:-1, :-1]),
+    ),
     "herded": (
         lambda X, m: np.arange(min(m, len(X))),
         lambda X, m: np.argsort(np.linalg.norm(X - X.mean(axis=0), axis=1))[:m],

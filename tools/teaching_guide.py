@@ -85,6 +85,7 @@ TEACHES = {
     "least_margins": "uncertainty as a margin; stable ties, labelled images left out before the cut",
     "confident_errors": "label errors from held-out probabilities; a threshold for each class, classes without images",
     "better_choice": "a cold start and uncertainty in one rule; open, judged by its result",
+    "forgetting": "two measures from a matrix of scores: which best score counts, which column does not",
     "herded": "a greedy choice whose mean counts, not its members; ties, a budget that is too large",
     "upgrade_map": "orthogonal Procrustes between spaces of other dimensions",
     "better_map": "what a map cannot know and neighbours can; open, judged by its result",

@@ -43,7 +43,7 @@ from .hashing import (
     check_quantised,
     check_sixteen_bytes,
 )
-from .incremental import check_better_map, check_herded, check_upgrade_map
+from .incremental import check_better_map, check_forgetting, check_herded, check_upgrade_map
 from .local_features import (
     check_ransac_step,
     check_root_sift,

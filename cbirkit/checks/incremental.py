@@ -1,4 +1,4 @@
-"""Checks of notebook 20: herding, a map between two encoders, and a better one."""
+"""Checks of notebook 20: forgetting, herding, a map between two encoders, and a better one."""
 
 from functools import partial
 
@@ -7,6 +7,71 @@ import numpy as np
 from .running import ahead, mean_precision, no_numbers, open_answer, run_check
 
 _SECONDS, _GAIN = 20.0, 0.02
+
+
+def check_forgetting(answer):
+    """Check ``forgetting(scores)``: average forgetting and backward transfer, from the scores after each session.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `scores` (T, T): row t after session t, column j for the categories of session j. Returns two numbers, the means over all
+        columns j but the last: of the best score of the column after any session but the last, less its last score; and of its last
+        score, less the one right after session j. With a single session both are 0.
+
+    Returns
+    -------
+    Verdict
+
+    References
+    ----------
+    Chaudhry et al., "Riemannian walk for incremental learning: understanding forgetting and intransigence", ECCV 2018, arXiv
+    1801.10112 (forgetting); Lopez-Paz and Ranzato, "Gradient episodic memory for continual learning", NeurIPS 2017, arXiv 1706.08840
+    (backward transfer).
+
+    Examples
+    --------
+    >>> check_forgetting(lambda scores: (0.0, 0.0)).passed
+    False
+    """
+    return run_check(answer, _forgetting, _score_cases(), mistakes=FORGET_MISTAKES)
+
+
+def _forgetting(scores, best=lambda a: a[:-1].max(axis=0), left=1):
+    a = np.asarray(scores, float)
+    if len(a) == 1:
+        return 0.0, 0.0
+    old = slice(len(a) - left)
+    lost, change = best(a) - a[-1], a[-1] - np.diagonal(a)
+    return float(lost[old].mean()), float(change[old].mean())
+
+
+def _score_cases():
+    random = np.random.RandomState(0)
+    yield from [
+        ("three sessions", np.array([[0.6, 0.2, 0.1], [0.7, 0.7, 0.3], [0.3, 0.6, 0.8]])),
+        ("a single session", np.array([[0.5]])),
+        ("two sessions", np.array([[0.8, 0.1], [0.5, 0.9]])),
+        ("scores that only rise: forgetting is below 0", np.add.outer([0.1, 0.2, 0.5], [0.0, 0.1, 0.2])),
+        ("the best score came after a later session", np.array([[0.4, 0.1, 0.2], [0.9, 0.6, 0.1], [0.7, 0.5, 0.7]])),
+        ("the best score came before the session", np.array([[0.4, 0.8, 0.2], [0.3, 0.6, 0.1], [0.2, 0.5, 0.7]])),
+        ("the last column, which had no time to be forgotten", np.array([[0.4, 0.1, 0.9], [0.3, 0.6, 0.8], [0.2, 0.5, 0.1]])),
+        ("eight sessions", random.rand(8, 8)),
+    ]  # fmt: skip
+
+
+FORGET_MISTAKES = {
+    "The best score is that of any session but the last: with the last among them, forgetting could not fall below 0.": partial(_forgetting, best=lambda a: a.max(axis=0)),
+    "You took the score right after the session as the best one: it may have been higher after another session.": partial(_forgetting, best=np.diagonal),
+    "Sessions before the categories came count, too: the best score is that of any session but the last.": partial(_forgetting, best=lambda a: np.tril(a)[:-1].max(axis=0)),
+    "Leave the last column out: nothing came after it that could make it forgotten.": partial(_forgetting, left=0),
+    "Divide by the number of columns that count, T - 1.": lambda a: tuple(part * max(len(a) - 1, 1) / len(a) for part in _forgetting(a)),
+    "Rows are sessions in time, columns the categories: you took them the other way round.": lambda a: _forgetting(np.transpose(a)),
+    "Backward transfer is the last score less the earlier one: below 0 where something was forgotten.": lambda a: (_forgetting(a)[0], -_forgetting(a)[1]),
+    "Forgetting is the best score less the last one: above 0 where something was forgotten.": lambda a: (-_forgetting(a)[0], _forgetting(a)[1]),
+    "Each column has a best session of its own: take the maximum before the mean.": partial(_forgetting, best=lambda a: a[a[:-1].mean(axis=1).argmax()]),
+    "Forgetting comes first, backward transfer second.": lambda a: _forgetting(a)[::-1],
+}  # fmt: skip
 
 
 def check_herded(answer):
