@@ -202,8 +202,7 @@ q = np.flatnonzero(queries.labels == held[example][0])[0]
 pictures = [outlined(queries[q], [asked[q]], 640), outlined(square, padded, 640)]  # 320 x 320
 for picture in pictures:
     picture[::32] = picture[:, ::32] = 255
-alt = "A query and a scene under a grid of 10 x 10 cells: a small object covers about one cell."
-show_pictures(pictures, ["a query", "a scene"], 2, alt)
+show_pictures(pictures, ["a query", "a scene"], 2, "Under a grid, a small object covers about one cell.")
 
 # %% [markdown]
 # The same object covers fewer cells in a scene, and its stripes are finer. A remedy that leaves the index alone: show the
@@ -254,10 +253,11 @@ def distances_of(name, layer, scales):
     return np.min(each, axis=0)
 
 
-def per_query(distances, size=None):
+def per_query(distances, size=None, scenes=database):
     """Average precision of each query; NaN where nothing is relevant."""
-    ranking = Ranking.from_distances(distances, queries.ids, database.ids)
-    made = evaluate(ranking, truth[size], metrics="map", groups=queries.labels, n_bootstrap=0)
+    ranking = Ranking.from_distances(distances, queries.ids, scenes.ids)
+    right = truth[size] if scenes is database else scene_relevance(queries, scenes, size=size)
+    made = evaluate(ranking, right, metrics="map", groups=queries.labels, n_bootstrap=0)
     return made.per_query["map"].to_numpy()
 
 
@@ -277,12 +277,11 @@ for ax, name in zip(axes, ("one vector", "U-Net"), strict=True):
     ax.set(xlabel="scale of the query", ylabel="mAP, validation", title=name)
 axes[0].set_ylim(0, 1.1 * tried["validation"].max())
 axes[1].legend(loc="lower left", fontsize=11)
-alt = "Validation mAP of three layers by the scale of the query, for one vector and for regions."
-plots.show(plots.describe(fig, alt), dpi=88)
+plots.show(plots.describe(fig, "Validation mAP of three layers by the scale of the query."), dpi=88)
 
 
 # %% [markdown]
-# Each at its own setting, on the test categories. Per scene: *vectors*, *numbers* in them, *ms* of one core to propose. In
+# Each at its own setting, on the test categories. Per scene: *vectors* × numbers in each, *ms* of one core to propose. In
 # brackets: 95 % intervals, drawing categories.
 
 
@@ -305,12 +304,12 @@ found["random order"] = np.random.default_rng(SEED).random(every.shape)
 scores = {(name, size): per_query(one, size) for name, one in found.items() for size in truth}
 counts = {name: np.isin(source, [name, "one vector"]).sum() / len(database) for name in regions}
 change = {key: words(each - scores["one vector", key[1]]) for key, each in scores.items()}
-table = best[["layer", "scales"]].assign(vectors=pd.Series(counts).round(1))
-per_vector = table["layer"].map(lambda layer: X[layer].shape[1])
-table["numbers"] = (table["vectors"] * per_vector).map("{:,.0f}".format)
+table = best[["layer", "scales"]].copy()
+table["vectors"] = [f"{counts[n]:.1f} × {X[layer].shape[1]}" for n, layer in table["layer"].items()]
 table = table.assign(ms=pd.Series(ms).round()).reindex(list(found))
 table["mAP"] = [words(scores[name, None]) for name in found]
 table["minus one vector"] = [change[name, None] for name in found]
+table["U-Net minus it"] = [words(scores["U-Net", None] - scores[name, None]) for name in found]
 table.astype(object).fillna("").replace(change["one vector", None], "")
 
 # %% [markdown]
@@ -328,15 +327,14 @@ gained = {size: interval(scores["U-Net", size] - scores["one vector", size]) for
 assert gained[None][1] > 0 and gained["medium"][0] > 0.01
 assert mean["true masks", None] < mean["U-Net", None] + 0.03
 assert mean["U-Net", None] > mean["windows", None] - 0.01
-assert counts["U-Net"] < counts["windows"] / 5
 assert mean["true masks", "small"] < mean["random order", "small"] + 0.05
 
 # %% [markdown]
 # - **Regions gain over one vector**: a dozen vectors instead of one. Whether medium or large objects gain more depends on the
 #   seed.
 # - **One vector needs the last layer; regions do best at an earlier one, with a smaller query.**
-# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more. A dozen
-#   proposals of the U-Net do what 106 windows do (but it alone has learned from such pictures).
+# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (last column). A
+#   dozen proposals of the U-Net do what 106 windows do (but it alone has seen such pictures).
 # - **Small objects are not found**, even with true masks: they stay near a random order.
 #
 # ### Where is it?
@@ -368,10 +366,9 @@ gain = np.where(validation, np.nan, scores["U-Net", None] - scores["one vector",
 typical = np.argsort(gain)[int(0.9 * (~validation).sum())]  # gains more than most test queries
 worst = np.where(validation, 2, scores["U-Net", None]).argmin()
 rows = [results("one vector", typical), results("U-Net", typical), results("U-Net", worst)]
-alt = "First scenes for a query by one vector and by regions, and for the worst query by regions."
 pictures = [picture for some, _ in rows for picture in some]
 titles = [title for _, some in rows for title in some]
-show_pictures(pictures, titles, 4, alt)
+show_pictures(pictures, titles, 4, "First scenes by one vector and by regions, and for the worst query.")
 
 # %% [markdown]
 # A scene can be near for the wrong reason. In what fraction of the relevant scenes, at any rank, does the nearest
@@ -401,39 +398,48 @@ lines
 #
 # ### Why are small objects not found?
 #
-# A small object is about 15 pixels wide, less than a cell. Are these too few pixels, or too few cells? **The control** is an
-# oracle: cut out every object by its true mask, with some surroundings, and run it through the network by itself, enlarged
-# to 160 pixels. That adds cells and no detail; large objects show what else it changes.
+# A small object is about 15 pixels wide, less than a cell. Are these too few pixels, or too few cells? Two **controls** add
+# cells and no detail: the whole scene at 640 pixels, and an **oracle** that cuts out each object with some surroundings and
+# enlarges it to 160. (True masks, every second scene, a query scale for each.)
 
 
 # %%
 def cut_out(picture, region, border=0.3):
-    """A region with its surroundings: a smaller picture, and the region in it."""
+    """A region with its surroundings: a smaller picture, and a list of the region in it."""
     x0, y0, x1, y1 = region.box
     more = round(border * max(x1 - x0, y1 - y0))
     part = slice(max(0, y0 - more), y1 + more), slice(max(0, x0 - more), x1 + more)
-    return picture[part], Region.from_mask(region.mask[part])
+    return picture[part], [Region.from_mask(region.mask[part])]
 
 
-rows = np.flatnonzero(source == "true masks")
-cuts = [cut_out(database[owner[row]], flat[row][2]) for row in rows]
-alone = [embed(picture, [one], 160)["blocks.12"] for picture, one in tqdm(cuts)]
+rows = np.flatnonzero((source == "true masks") & (owner % 2 == 0))
+alone = [embed(*cut_out(database[owner[r]], flat[r][2]), 160)["blocks.12"] for r in tqdm(rows)]
+
+# %%
+half = np.arange(0, len(database), 2)
+larger = [embed(database[i], true[i], 640)["blocks.12"] for i in tqdm(half)]
+seen = {"320 pixels": [X["blocks.12"][rows]], "640 pixels": larger, "oracle": alone}
+
+# %%
+AP = {}
+for name, some in seen.items():
+    tries = [image_distances(Q["blocks.12", s], np.concatenate(some), owner[rows]) for s in SCALES]
+    ours = max(tries, key=lambda one: np.nanmean(per_query(one, None, database[half])[validation]))
+    AP |= {(name, size): per_query(ours, size, database[half]) for size in SIZES}
+for one, other in (("640 pixels", "320 pixels"), ("oracle", "320 pixels"), ("oracle", "640 pixels")):
+    AP |= {(f"{one} − {other}", size): AP[one, size] - AP[other, size] for size in SIZES}
+pd.DataFrame({size: {name: words(AP[name, size]) for name, _ in AP} for size in SIZES})
 
 # %% tags=["claim"]
-alone = np.concatenate(alone)  # (n_objects, c)
-tries = [image_distances(Q["blocks.12", scale], alone, owner[rows]) for scale in SCALES]
-oracle = max(tries, key=lambda one: per_query(one)[validation].mean())
-enlarged = {size: per_query(oracle, size) for size in truth}
-more = {size: each - scores["true masks", size] for size, each in enlarged.items()}
-lines = {size or "all": [words(enlarged[size]), words(more[size])] for size in truth}
-assert interval(more["small"])[1] > 0 and interval(more["medium"])[1] > 0.02
-assert interval(more["large"])[0] < interval(more["small"])[0] - 0.01
-assert interval(enlarged["small"])[0] < interval(enlarged["medium"])[0] - 0.03
-pd.DataFrame(lines, index=["mAP, enlarged", "minus true masks in the scene"]).T
+at = {key: interval(each) for key, each in AP.items()}
+assert min(at[f"{n} − 320 pixels", s][1] for n in ("640 pixels", "oracle") for s in SIZES[:2]) > 0
+assert at["oracle − 320 pixels", "large"][0] < at["oracle − 320 pixels", "small"][0] - 0.01
+assert at["oracle", "small"][0] < at["oracle", "medium"][0] - 0.03
+assert at["oracle − 640 pixels", "small"][0] < 0.03
 
 # %% [markdown]
-# Small and medium objects gain, large ones less or not at all. (Cut-outs also bring all objects to one scale: this may be a part of
-# the gain.) Small ones stay hardest: 15 pixels, enlarged, are still 15 pixels.
+# More cells help small and medium objects, a larger scene about as much as the oracle, which needs masks. (It costs four times
+# as much.) Large objects do not gain: at 640 pixels no query is as large. Small ones stay hardest: 15 pixels stay 15.
 
 # %% [markdown] tags=["extra"]
 # ## Layer and scale, on the test categories (extra)
@@ -617,10 +623,10 @@ assert own.loc[("pasted", "windows", "large"), "low"] > 0.05 and levels["whole i
 # (`TorchvisionSegmenter`), is made for that.
 
 # %% [markdown]
-# ## Try it
+# ## Try it: search for a part, then for the whole
 #
-# Click on an object in the query picture, or drag a box around it, and search in 60 of the scenes. "Holds" keeps scenes
-# that are known to hold a category.
+# In 60 of the scenes. Drag a box around a part of the object, then around all of it (or click on it): which scenes come
+# first? "Holds" keeps scenes known to hold a category.
 
 # %%
 start = np.nanargmax(gain)
@@ -750,7 +756,7 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 # - One pass serves all regions: one more region costs memory, not a pass.
 # - One vector and regions need different layers: a comparison at one layer misleads.
 # - Better proposals gain little for the ranking, and much for the place.
-# - Enlarging helps small objects (more cells, one scale), and does not make them easy.
+# - More cells help small objects, and do not make them easy.
 # - On streets no proposals helped (extra). Measure on pictures like your own.
 #
 # ### Check yourself
