@@ -14,6 +14,7 @@ import json
 import os
 import time
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,20 @@ def rows_of(encoder, told, sets=TESTS):
     ]
 
 
-def baselines():
+def statistics_only(seed, work, n_batches=40):
+    """Random weights whose batch normalisation has seen batches of the photographs."""
+    encoder = fresh(seed)
+    network, settings = encoder.network.train(), {"augment": Views(), "progress": False}
+    settings |= {"preprocessing": encoder.preprocessing, "batch_size": BATCH, "random_state": seed}
+    images = photographs(work)
+    batches = learning.ImageBatches(images, range(len(images)), **settings)
+    with torch.no_grad():
+        for views, _ in islice(batches.epoch(0), n_batches):
+            network(views)
+    return encoder.with_state(network.state_dict())
+
+
+def baselines(work):
     """Rows of what learned nothing here."""
     found = {"colour histogram": encoders.ColorHistogram()}
     found |= {f"lite0, {size} pixels": lite0(size) for size in (SEEN, 224)}
@@ -133,6 +147,8 @@ def baselines():
     for seed in SEEDS:
         encoder = fresh(seed).set_params(size=SEEN)
         rows += rows_of(encoder, {"run": "random weights", "seed": seed, "steps": 0})
+        encoder = statistics_only(seed, work).set_params(size=SEEN)
+        rows += rows_of(encoder, {"run": "batch norm only", "seed": seed, "steps": 0})
     return rows
 
 
@@ -177,9 +193,14 @@ def run(arguments=None):
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
     best, rows = chosen(work)
-    learned, told = trained("nothing", 0, STEPS, *best, work)
+    long = [trained("nothing", seed, STEPS, *best, work) for seed in SEEDS]
     runs = [trained(name, seed, SHORT, *best, work) for seed in SEEDS for name in LEAVING]
-    rows += baselines() + rows_of(learned, told | {"run": "SimCLR"}, TESTS + CHOOSE)
+    rows += baselines(work)
+    rows += [
+        row
+        for encoder, told in long
+        for row in rows_of(encoder, told | {"run": "SimCLR"}, TESTS + CHOOSE)
+    ]
     rows += [row for one in runs for row in rows_of(*one)]
     table = pd.DataFrame(rows)[[*COLUMNS, "set", "class", "map"]].round(4)
     text = io.StringIO()
@@ -187,7 +208,7 @@ def run(arguments=None):
     write_bytes(options.out / "self_supervised.csv", text.getvalue().encode())
     weights = work / f"without nothing 0 {STEPS} {best[0]} {best[1]}.safetensors"
     write_bytes(options.out / "self_supervised.safetensors", weights.read_bytes())
-    both = {"SimCLR": learned, "random weights": fresh(0).set_params(size=SEEN)}
+    both = {"SimCLR": long[0][0], "random weights": fresh(0).set_params(size=SEEN)}
     write_bytes(options.out / "self_supervised_vectors.safetensors", save(vectors(both)))
     seconds = table.groupby(COLUMNS[:5])["seconds"].first().sum()
     print(f"{seconds:.0f} seconds of one core in training")
