@@ -38,8 +38,8 @@ _TABLE = """
    Fine-tuning gains much on a simulated thermal camera and a few hundredths on two real domains; weights half-way back lose less of the old one.
 07 metric_learning       | contrastive, triplet mining, proxies, class-disjoint evaluation
    On equal terms most of nine losses end close together, plain classification among them; the hardest triplets alone collapse.
-08 self_supervised       | SimCLR/BYOL/DINO-style without labels
-   SimCLR gains over random weights on aerial images, not on flowers: an embedding ignores what its augmentations vary.
+08 self_supervised       | without labels: SimCLR, SimSiam, collapse, what an augmentation teaches
+   SimCLR gains over random weights, their batch norm adapted or not, on aerial images, not on flowers: an embedding tends to ignore what its augmentations vary.
 09 attention             | attention pooling, salient regions, clutter
    A learned scorer helps to retrieve new categories; a centre prior and contrast, untrained, each bring about half of its gain, and on photographs it does not surely point better than they do.
 10 transformers_and_graphs | ViT tokens; graph networks and diffusion over the neighbour graph

@@ -560,7 +560,7 @@ Markdown(
 # | 05 | [transfer_learning](05_transfer_learning.ipynb) | frozen, linear probe, what transfers to which domain |
 # | 06 | [domain_fine_tuning](06_domain_fine_tuning.ipynb) | adapting to a narrow domain (thermal camera, land use, letters); frozen, head, last blocks, all; what is forgotten |
 # | 07 | [metric_learning](07_metric_learning.ipynb) | contrastive, triplet mining, proxies, class-disjoint evaluation |
-# | 08 | [self_supervised](08_self_supervised.ipynb) | SimCLR/BYOL/DINO-style without labels |
+# | 08 | [self_supervised](08_self_supervised.ipynb) | without labels: SimCLR, SimSiam, collapse, what an augmentation teaches |
 # | 09 | [attention](09_attention.ipynb) | attention pooling, salient regions, clutter |
 # | 10 | [transformers_and_graphs](10_transformers_and_graphs.ipynb) | ViT tokens; graph networks and diffusion over the neighbour graph |
 # | 11 | [hashing](11_hashing.ipynb) | LSH, ITQ, PQ, deep hashing; ties; bytes and latency |
