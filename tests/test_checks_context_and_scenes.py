@@ -5,9 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import normalize
 
 from cbirkit import checks
-from cbirkit.checks.context_and_scenes import BETWEEN_MISTAKES, SETS_MISTAKES
+from cbirkit.checks.context_and_scenes import BETWEEN_MISTAKES, PLACE_MISTAKES, SETS_MISTAKES
 
 
 def between_by_broadcast(scores, x):
@@ -70,11 +71,33 @@ def soft_pair(names, x, first, second, power=5.0, total=False):
     return both.sum() if total else both.max()
 
 
+def placeless(vectors, place):
+    _, numbers = np.unique(place, return_inverse=True)
+    sums = np.zeros((numbers.max() + 1, vectors.shape[1]))
+    np.add.at(sums, numbers, vectors)
+    return normalize(vectors - (sums / np.bincount(numbers)[:, None])[numbers])
+
+
+def placeless_in_torch(vectors, place):
+    rest = torch.from_numpy(vectors.copy())
+    for one in set(place.tolist()):
+        mine = torch.from_numpy(place == one)
+        rest[mine] -= rest[mine].mean(dim=0)
+    return torch.nn.functional.normalize(rest, dim=1)
+
+
 CHECKS = {
+    "without_place": (checks.check_without_place, placeless),
     "between_score": (checks.check_between_score, between_by_broadcast),
     "reciprocal_sets": (checks.check_reciprocal_sets, sets_in_torch),
 }
 RIGHT = {
+    "without_place": [
+        placeless,
+        placeless_in_torch,
+        lambda v, p: placeless(v, p).tolist(),
+        lambda v, p: placeless(v, p).astype(np.float32),
+    ],
     "between_score": [
         between_by_broadcast,
         between_by_sides,
@@ -108,6 +131,15 @@ def best_pair(names, x, first, second):
 
 
 WRONG = {
+    "without_place": [
+        *PLACE_MISTAKES.items(),
+        lambda v, p: placeless(v, np.sort(p)),
+        lambda v, p: placeless(v[:, ::-1], p),
+        lambda v, p: -placeless(v, p),
+        lambda v, p: placeless(np.abs(v), p),
+        lambda v, p: placeless(v, p) ** 2,
+        ("return", lambda v, p: None),
+    ],
     "between_score": [
         *BETWEEN_MISTAKES.items(),
         lambda s, x: between_by_broadcast(s, np.sort(x)),
@@ -144,7 +176,7 @@ WRONG = {
 
 
 def test_ten_mistakes_of_each_exercise_are_known_by_name():
-    assert min(len(BETWEEN_MISTAKES), len(SETS_MISTAKES)) >= 10
+    assert min(len(BETWEEN_MISTAKES), len(PLACE_MISTAKES), len(SETS_MISTAKES)) >= 10
 
 
 def test_no_mistake_is_another_one():

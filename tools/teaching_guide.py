@@ -71,6 +71,7 @@ TEACHES = {
     "mean_over_classes": "a mean in which large classes do not outweigh small ones",
     "masked_pooling": "an average over the cells of a mask, and masks without a cell",
     "suppressed": "many boxes, one thing",
+    "without_place": "a mean for each group, looked up row by row; what is left where a group has one member",
     "between_score": "a condition on three regions; both orders, strictness, scenes without an answer",
     "reciprocal_sets": "nearest neighbours that answer, and who may join them; counting with matrices",
     "better_relation": "names that compete for a region; open, judged by its result",

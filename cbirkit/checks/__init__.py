@@ -20,6 +20,7 @@ from .context_and_scenes import (
     check_better_relation,
     check_between_score,
     check_reciprocal_sets,
+    check_without_place,
 )
 from .cross_domain import (
     check_better_alignment,

@@ -1,4 +1,4 @@
-"""Checks of notebook 15: one object between two others, the sets of k-reciprocal re-ranking, and a better score for a relation (open)."""
+"""Checks of notebook 15: vectors without their place, one object between two others, the sets of k-reciprocal re-ranking, a better relation (open)."""
 
 from functools import partial
 from itertools import permutations
@@ -6,6 +6,68 @@ from itertools import permutations
 import numpy as np
 
 from .running import ahead, mean_precision, not_a_function, open_answer, run_check
+
+
+def check_without_place(answer):
+    """Check ``without_place(vectors, place)``: subtract from each vector the mean of its place, and scale to length 1.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `vectors` (n, d) and `place` (n,), a name for each; returns (n, d): rows of length 1, or 0 where nothing is left.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_without_place(lambda vectors, place: vectors - vectors.mean(axis=0)).passed
+    False
+    """
+    return run_check(answer, _without_place, _place_cases(), mistakes=PLACE_MISTAKES)
+
+
+def _without_place(vectors, place, centre=np.mean, rows=np.equal, before=0, least=1e-12):
+    """With others than the mean, the rows of the place and the vectors as they are, for the mistakes."""
+    rest = vectors - np.array([centre(vectors[rows(place, one)], axis=0) for one in place])
+    rest = rest + before * vectors.mean(axis=0)
+    return rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), least)
+
+
+def _place_cases():
+    random = np.random.RandomState(0)
+    yield (
+        "two places, one after the other",
+        random.randn(7, 4),
+        np.repeat(["beach", "desk"], (4, 3)),
+    )
+    yield "three places in any order, one with a single picture", random.randn(6, 3), np.array(["desk", "beach", "desk", "lawn", "beach", "desk"])  # fmt: skip
+    yield "a single place", random.randn(5, 2), np.repeat("desk", 5)
+    yield "a place for each picture, which leaves nothing", random.randn(3, 4), np.array(["lawn", "desk", "beach"])  # fmt: skip
+    yield (
+        "vectors far from 0",
+        9 + random.randn(30, 5),
+        random.choice(["shore", "tiles", "wood"], 30),
+    )
+
+
+def _scaled(rows, axis=1):
+    return rows / np.maximum(np.linalg.norm(rows, axis=axis, keepdims=axis is not None), 1e-12)
+
+
+PLACE_MISTAKES = {
+    "You subtract the mean of all vectors: each place has its own.": partial(_without_place, rows=lambda place, one: np.full(len(place), True)),
+    "You subtract the mean of the other places.": lambda v, p: _scaled(v - np.array([v[p != one].mean(axis=0) if (p != one).any() else 0 * v[0] for one in p])),
+    "What is left has to be scaled to length 1, row by row.": lambda v, p: v - np.array([v[p == one].mean(axis=0) for one in p]),
+    "Where nothing is left, 0 / 0 is NaN: leave a row of zeros.": partial(_without_place, least=0),
+    "You scale before you subtract: subtract first.": lambda v, p: _scaled(v) - np.array([_scaled(v)[p == one].mean(axis=0) for one in p]),
+    "You scale both before and after: the mean is that of the vectors as they are.": lambda v, p: _without_place(_scaled(v), p),
+    "You subtract the median: the mean.": partial(_without_place, centre=np.median),
+    "You add the mean of all vectors back: leave it out.": partial(_without_place, before=1),
+    "You scale each column: each row has the length 1.": lambda v, p: _scaled(v - np.array([v[p == one].mean(axis=0) for one in p]), 0),
+    "You scale all rows by one number: each has its own length.": lambda v, p: _scaled(v - np.array([v[p == one].mean(axis=0) for one in p]), None),
+}  # fmt: skip
 
 
 def check_between_score(answer):
