@@ -333,8 +333,8 @@ assert mean["true masks", "small"] < mean["random order", "small"] + 0.05
 # - **Regions gain over one vector**: a dozen vectors instead of one. Whether medium or large objects gain more depends on the
 #   seed.
 # - **One vector needs the last layer; regions do best at an earlier one, with a smaller query.**
-# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (last column). A
-#   dozen proposals of the U-Net do what 106 windows do (but it alone has seen such pictures).
+# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (first table, last
+#   column). A dozen proposals of the U-Net do what 106 windows do (it alone has seen such pictures).
 # - **Small objects are not found**, even with true masks: they stay near a random order.
 #
 # ### Where is it?
