@@ -265,8 +265,8 @@ assert results["by object"].loc["colour histogram", "low"] > 0
 assert max(found.loc["lite0 (ImageNet's labels)", "high"] for found in results.values()) < -0.1
 
 # %% [markdown]
-# By category SimCLR is ahead of colour and of both controls, all little above a random order: images alone taught it a
-# little that holds for new categories. By object, no gain over its controls is shown. (Two more seeds: `docs/claims.md`.)
+# By category SimCLR is ahead of colour and of both controls, which are little above a random order: images alone taught
+# it something that holds for new categories. By object, no gain over its controls is shown. (Two more seeds: `docs/claims.md`.)
 #
 # It is **far** behind `lite0`, a larger network with larger inputs and hundreds of times as many images, with labels.
 # (At scale, self-supervised networks come level: DINOv2, Oquab et al. 2024,
