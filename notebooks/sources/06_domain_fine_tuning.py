@@ -362,13 +362,13 @@ plots.show(plots.describe(ax, "Target against source mAP along alpha: the path b
 # %% tags=["claim"]
 learned = (path["thermal"] - path.loc[0, "thermal"]) / (path.loc[1, "thermal"] - path.loc[0, "thermal"])
 lost = (path["photographs"] - path.loc[0, "photographs"]) / (path.loc[1, "photographs"] - path.loc[0, "photographs"])
-assert learned[0.5] > 0.8 and lost[0.5] < 0.75
+assert learned[0.5] > 0.8 and lost[0.5] < 0.95
 assert gain("thermal", found[0.5], found[0])[0] > 0.1
 rows = {f"{domain}: half minus after": gain(domain, found[0.5], found[1]) for domain in truths}
 pd.DataFrame(rows, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# Half of the way back keeps most of the gain on thermal images, and has lost less. But so has *full* in the longer run, at a lower rate;
+# Half of the way back keeps most of the gain on thermal images, and has lost less (how much less differs by seed). So has *full* in the longer run, at a lower rate;
 # half of the way back from *that* network gives up some of what was learned. The way back is for a network that you have already.
 
 # %% [markdown]
@@ -661,7 +661,7 @@ plots.show(plots.describe(ax, "How far each layer moved in fine-tuning; the laye
 # - On a simulated thermal camera fine-tuning helps new categories much, on two real domains little.
 # - All weights gain more than some of them on the camera, each way at its own rate.
 # - Validation on the target does not see what is forgotten. Measure the source, on images that stand for it.
-# - A rate too high forgets much: lower it. Going back part of the way mends most of it, without training.
+# - A rate too high forgets much: lower it. Going back part of the way mends some of it, without training.
 # - Here the network learned to name classes; [notebook 07](07_metric_learning.ipynb) trains the distances themselves.
 #
 # ### Check yourself
