@@ -205,6 +205,8 @@ class PGD(_Attack):
         Bound, in pixels of [0, 1]; 0 changes no bit.
     norm : {"linf", "l2"}
     steps : int
+        Points met after the unchanged image. With a random start the first of them is the start itself: ``steps=1`` is random noise
+        then, and ``steps=11`` follows as many gradients as ``steps=10`` from the clean image.
     step : float, optional
         Default: a quarter of `epsilon`.
     start : {"random", "clean"}
