@@ -96,7 +96,7 @@ plots.show(fig, dpi=100)
 # | **IVF-PQ** (the same paper) | the same, with codes of 16 bytes | compares codes, then vectors of the best | `nprobe`, `rerank` |
 #
 # **The vectors** are SIFT descriptors ([notebook 02](02_local_features.ipynb)) of fifteen photographs: 128 numbers per key
-# point, Euclidean distance. The left of each photograph is in the database, the right gives 40 queries. Five photographs
+# point. The left of each photograph is in the database, the right gives 40 queries. Five photographs
 # choose settings (*validation*), ten report (*test*).
 
 # %%
@@ -239,7 +239,8 @@ ipywidgets.VBox([slider, picture])
 # Turn the knob of each index. Times are processor time of one thread, and depend on how you ask: a web page sends **one
 # query at a time**; deduplication is one large **batch**. Exact search runs in two ways: `Exact` multiplies matrices
 # (BLAS), so that a vector once read serves the whole batch; a single list compares pair by pair. The table holds the
-# first setting that reaches 0.95 on validation; intervals draw photographs.
+# first setting that reaches 0.95 on validation; speeds are queries a second, bytes those of the saved file; intervals
+# draw photographs. In the picture, compare indexes at the same recall: higher is faster.
 
 # %%
 KNOBS = {
@@ -270,8 +271,8 @@ def recalls(index, part):
 def measured(index, test=Q["test"], some=Q["test"][::4, None]):
     """Recall on validation and test queries, and queries a second in both ways of asking."""
     row = {"validation": recalls(index, "validation").mean(), "each": recalls(index, "test")}
-    single = len(some) / seconds(lambda: [index.kneighbors(q, K) for q in some])
-    batch = len(test) / seconds(lambda: index.kneighbors(test, K))
+    single = int(len(some) / seconds(lambda: [index.kneighbors(q, K) for q in some]))
+    batch = int(len(test) / seconds(lambda: index.kneighbors(test, K)))
     return row | {"one at a time": single, "in a batch": batch, "recall@10": row["each"].mean()}
 
 
@@ -282,7 +283,7 @@ for name, (index, knob, values) in KNOBS.items():
     build_s[name] = seconds(lambda index=index: index.fit(S), repeats=1)
     built[name] = index
     for value in values:
-        row = {"index": name, "knob": knob, "value": value}
+        row = {"index": name, "setting": f"{knob} {value}", "value": value}
         rows.append(row | measured(index.set_params(**{knob: value})))
     index.save(f"{folder.name}/{name}")
     n_bytes[name] = os.path.getsize(f"{folder.name}/{name}")
@@ -296,12 +297,11 @@ def by_photograph(each):
     return interval(draws[:, 0])
 
 
-# %%
 enough = (curves["validation"] >= 0.95) | (curves["index"] == "codes only")
-chosen = curves[enough].groupby("index", sort=False).first()  # the first setting that is enough
-chosen["low"], chosen["high"] = zip(*chosen["each"].map(by_photograph), strict=True)
+chosen = curves[enough].groupby("index", sort=False).first()
+chosen["95 %"] = ["{:.3f} to {:.3f}".format(*by_photograph(each)) for each in chosen["each"]]
 chosen["bytes a vector"], chosen["build, s"] = pd.Series(n_bytes) // len(S), pd.Series(build_s)
-chosen.drop(columns="each").round(3).astype({"one at a time": int, "in a batch": int})
+chosen.drop(columns=["value", "validation", "each"]).round(3)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", sharex=True, sharey=True)
@@ -323,8 +323,8 @@ assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes[
 
 # %% [markdown]
 # The last hundredths of recall cost the most. Every index is a *curve*: one point each compares nothing. Compare with
-# the *faster* exact way for the way you ask: a batch gains less than single queries. One at a time, lists and graph are
-# about equal; in a batch, lists lead. Codes alone do not reach a high recall; re-ranked, they do.
+# the *faster* exact way for the way you ask. One at a time, lists and graph are about equal; in a batch, lists lead.
+# Codes alone do not reach a high recall; re-ranked, they do.
 
 # %% [markdown] tags=["extra"]
 # ### Which queries fail? (extra)
@@ -434,7 +434,8 @@ pd.DataFrame(changes, index=["built at once", "half added, some removed"]).round
 # ### From ten thousand to a million (extra)
 #
 # In our longer run (`benchmarks/approximate_search.py`, one thread), up to a million *drawn* vectors: clusters that overlap.
-# First settings that were right for ten thousand and stay as they are, then the first settings that reach 0.95.
+# The table has a million, at the first setting that reaches 0.95 on validation queries; recall is that of other queries.
+# The last two columns keep one setting at ten thousand and at a million.
 
 # %% tags=["extra", "record"]
 growth = pd.read_csv(datasets.shipped_file("approximate_search.csv"))
@@ -443,13 +444,15 @@ fixed = growth[growth["setting"] == growth["index"].map(FIXED)]
 fixed = fixed.pivot(index="index", columns="n", values="recall")
 million = growth[(growth["n"] == 1_000_000) & (growth["target"] == 1)].set_index("index")
 single, batch, building = million["single_qps"], million["batch_qps"], million["build_cpu_s"]
+assert million["recall"].min() > 0.93 and fixed.loc["IVF"].iloc[-1] > 0.9
 assert fixed.loc["Annoy"].diff().max() < -0.04 and fixed.loc["HNSW"].diff().iloc[-1] < -0.05
-assert fixed.loc["IVF"].iloc[-1] > 0.9 and building["HNSW"] > 5 * building["IVF"]
+assert building["HNSW"] > 5 * building["IVF"]
 assert single[["IVF", "IVFPQ", "HNSW"]].min() > 10 * single["Exact"]
 assert batch[["IVF", "IVFPQ", "HNSW"]].min() > 3 * batch["Exact"] > 3 * batch["Annoy"]
-shown = {"single_qps": "one at a time", "batch_qps": "in a batch", "build_cpu_s": "build, s"}
-fixed = fixed.add_prefix("recall, fixed, n = ")
-million[list(shown)].drop("SignBits").rename(columns=shown).join(fixed).round(2)
+shown = {"setting": "setting", "recall": "recall@10", "single_qps": "one at a time"}
+shown |= {"batch_qps": "in a batch", "build_cpu_s": "build, s"}
+fixed = fixed[[10_000, 1_000_000]].add_prefix("kept setting, n = ")
+million[list(shown)].rename(columns=shown).join(fixed).round(2)
 
 # %% [markdown] tags=["extra"]
 # **Choose again when the collection has grown**: at fixed settings, trees and graph lose recall, while lists read more
@@ -469,8 +472,9 @@ assert one_list < of_drawn.min() - 0.05
 # %% [markdown]
 # ## Who notices?
 #
-# A missed *neighbour* is not a missed *answer*. Here are vectors of real images; relevant is the same class; intervals
-# draw classes. The control drops exact results **at random**; the next ones move up.
+# A missed *neighbour* is not a missed *answer*. Here are vectors of real images; relevant is the same class. `recall@10`
+# asks for the ten true neighbours; `p@10` is the fraction of right answers among the first ten, and `map@100` judges the
+# first hundred. The control drops exact results **at random**; the next ones move up. Intervals of the loss draw classes.
 
 # %%
 SETS = ("clothing", "flowers", "pacs", "satellite", "omniglot")
@@ -483,8 +487,6 @@ picked[np.random.default_rng(SEED).permutation(len(R))[:600]] = True  # the quer
 relevance = Relevance.from_labels(ids[picked], ids[~picked], labels[picked], labels[~picked])
 runs = {"exact": indexes.Exact().fit(R[~picked]).kneighbors(R[picked], 320)}
 true_keys = runs["exact"][1]
-
-# %%
 drawn = np.random.default_rng(SEED)
 for share in (0.1, 0.3, 0.5):
     order = np.argsort(drawn.random(true_keys.shape) > 1 - share, axis=1, kind="stable")
@@ -503,18 +505,18 @@ for name, (index, knob, values) in tried.items():
         runs[f"{name}: {knob} {v}"] = index.set_params(**{knob: v}).kneighbors(R[picked], 100)
 
 # %%
-found, scores, how = {}, {}, {"metrics": ["map@100", "p@10"], "n_bootstrap": 0}
+found, scores, how = {}, {}, {"metrics": ["map@100", "p@10", "p@100"], "n_bootstrap": 0}
 for name, (distances, keys) in runs.items():
     found[name] = (keys[:, :10, None] == true_keys[:, None, :10]).any(axis=1).mean()
     ranking = Ranking(ids[picked], ids[~picked], keys[:, :100], distances[:, :100])
     scores[name] = evaluate(ranking, relevance, **how).per_query
-precision = pd.DataFrame({name: one["map@100"] for name, one in scores.items()}).dropna()
+precision = pd.DataFrame({n: one["map@100"] for n, one in scores.items()}).dropna()
 lost = precision.rsub(precision["exact"], axis=0)
 classes = pd.factorize(pd.Series(labels, index=ids)[lost.index])[0]
 low, high = interval(bootstrap_means(lost.to_numpy(), classes, 2000, 0))
-table = {"recall@10": pd.Series(found), "mAP lost": lost.mean()}
-lost = pd.DataFrame(table).assign(low=low, high=high)
-lost.round(3)
+lost = pd.DataFrame({"recall@10": found, "mAP lost": lost.mean()}).assign(low=low, high=high)
+answers = pd.DataFrame({n: one.loc[precision.index].mean() for n, one in scores.items()}).T
+lost.join(answers)[["recall@10", *how["metrics"], "mAP lost", "low", "high"]].round(3)
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
@@ -534,14 +536,15 @@ assert part["codes only"]["recall@10"].max() < 0.8 and part["codes only"]["high"
 assert part["IVF"]["mAP lost"].max() < 0.04 and part["HNSW, few links"]["low"].min() > 0.01
 assert "Annoy" not in built or part["Annoy, few trees"]["low"].max() > 0.01
 assert lost[lost["recall@10"] > 0.95]["mAP lost"].max() < 0.01
-ten = {name: one["p@10"].mean() for name, one in scores.items()}  # the first ten lose less
-assert ten["random drops: 50%"] > (found["random drops: 50%"] + 0.2) * ten["exact"]
+half = answers.loc["random drops: 50%", "p@10"] / answers.loc["exact", "p@10"]
+assert half > found["random drops: 50%"] + 0.2  # the first ten lose less than recall
 
 # %% [markdown]
-# Two kinds of misses appear here. **Random drops** cost mAP, and so do few trees and a graph with few links, both
-# crippled on purpose (mAP counts 100 results, recall only ten). **Codes** miss a third of the neighbours and lose
-# nothing that we can measure: perhaps they confuse items at nearly equal distances. **Lists** lose nothing that can be
-# told from zero; with one list the interval is wide. Below, measure the answers.
+# Compare each row with the first: exact search, too, is far from showing only right answers, and what it shows is all
+# that an index can be asked to keep. **Random drops** cost mAP,
+# and so do few trees and a graph with few links, both crippled on purpose (mAP counts 100 results, recall only ten).
+# **Codes** miss a third of the neighbours and lose nothing that we can measure: perhaps they confuse items at nearly
+# equal distances. **Lists** lose nothing that can be told from zero; with one list the interval is wide.
 
 # %% [markdown] tags=["extra"]
 # ### When the collection drifts (extra)
@@ -642,8 +645,7 @@ bill.round(1).astype(object).fillna("")
 # %% [markdown]
 # ## Which index?
 #
-# DiskANN keeps graph and vectors on a solid-state disk; fast-scan PQ reads codes faster; Voyager is an HNSW by the
-# makers of Annoy. Here Annoy was slower and larger than lists and graph; lists were about as fast as the graph, and
+# DiskANN keeps graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy was slower and larger than lists and graph; lists were about as fast as the graph, and
 # much quicker to build. The limit of 100,000 is a rule of thumb.
 
 # %%
@@ -672,8 +674,8 @@ plots.show(plots.decision_chain(STEPS, "HNSW, or Voyager"), dpi=80)
 # index.kneighbors(Q["test"], 10, where=[("photo", "in", ["coffee", "rocket"])])
 # ```
 #
-# A condition works **before** the search (compare only rows that fulfil it), **after** it (drop the others, and hope
-# that ten remain) or **during** it (walk on until ten are found). **Predict**: which is cheapest at 1 %?
+# A condition works **before** the search (compare only rows that fulfil it), **after** it (drop the others) or
+# **during** it (walk on until ten are found). **Predict**: which is cheapest at 1 %?
 
 # %% tags=["record"]
 engines = pd.read_csv(datasets.shipped_file("engines.csv")).fillna({"filter": "none"})
@@ -811,8 +813,6 @@ for fraction in (1, 0.3, 0.1, 0.03, 0.01):
         checks.first_written("filtered_search", search, allowed, K)
         costs.append(row | {"after: asked for": max(sizes, default=np.nan)})
 ten = allowed[graph.kneighbors(Q["test"], K)[1]].sum(axis=1).mean()
-
-# %%
 costs = pd.DataFrame(costs).groupby("fraction allowed").mean()
 ax = costs.plot(loglog=True, style=["s--", "o-"], figsize=(6, 3.2))
 ax.axvline((K / len(S)) ** 0.5, color="0.6", ls=":")
@@ -869,20 +869,21 @@ checks.check_graph_search(solution_graph_search)
 
 # %% [markdown] tags=["extra"]
 # Your walk on a graph of 2,000 descriptors. Links to near rows only can keep it in one region; HNSW also has links that
-# lead far. (Two random links are also two more links: try ten near ones.)
+# lead far. Two random links are also two more links: the control has ten near ones. **Predict** the order.
 
 # %% tags=["extra"]
 part = S[np.random.default_rng(SEED).permutation(len(S))[:2000]]
 near = indexes.Exact("euclidean").fit(part)
-links = near.kneighbors(part, 9, return_distance=False)[:, 1:]
+links = near.kneighbors(part, 11, return_distance=False)[:, 1:]
 far_links = np.random.default_rng(SEED).integers(2000, size=(2000, 2))
 nearest = near.kneighbors(Q["test"][::20], K, return_distance=False)
-kinds = {"8 near links": links, "and 2 random": np.hstack([links, far_links])}
+kinds = {"8 near and 2 random links": np.hstack([links[:, :8], far_links])}
+kinds |= {"10 near links": links, "8 near links": links[:, :8]}
 EFS = (10, 20, 40, 80)
 
 # %% tags=["extra"]
 fig, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
-for (name, some), look in zip(kinds.items(), ("o-", "s--"), strict=True):
+for (name, some), look in zip(kinds.items(), ("o-", "s--", "^:"), strict=True):
     found = []
     for ef in EFS:
         given = [(part, some, q, 0, ef) for q in Q["test"][::20]]
@@ -893,17 +894,68 @@ for (name, some), look in zip(kinds.items(), ("o-", "s--"), strict=True):
     ax.plot(EFS, found, look, label=name)
 ax.set(xlabel="ef", ylabel="recall@10", xticks=EFS)
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with random ones."))
+plots.show(plots.describe(ax, "Recall against ef of your walk: with random links, and near ones."))
+
+# %% [markdown] tags=["extra"]
+# With the solution, ten near links find more than eight near and two random ones: what looked like a gain of the long
+# links over eight was their number. Two thousand rows are a small world. HNSW puts its long links into upper layers, where
+# they lead to the region in few steps, and keeps the lowest for near rows; what that saves is steps, which recall at
+# equal `ef` does not count.
+
+# %% [markdown] tags=["extra"]
+# ## Exercise 4 ★★★ open: one filter, two ways (extra)
+#
+# Filters are seldom drawn at random. `photo_of` names the photograph of each vector: allow only the query's own
+# photograph, or only another. **Predict** for which of the two the filter after the search costs more. Then write a rule:
+# `near` are the ten rows that a search without a filter found; say whether to filter before. `tried` counts vectors per
+# query on the *validation* photographs; your rule pays for the first ten as well. **Choose** there; at the end, once,
+# **report** `tried("test")`. (Before is exact; after has the recall of the graph.)
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# How many rows are allowed is one half of the answer. How many of them lie near the query is the other.
+#
+# </details>
+# <details><summary>Hint 2: the calls</summary>
+#
+# `allowed.sum()` is what *before* costs. From `allowed[near].mean()` estimate how many rows *after* has to ask for.
+#
+# </details>
+
+
+# %% tags=["extra"]
+def filter_before(allowed, near):
+    """Allowed (n,) of bool, the rows nearest to the query (ten,) -> True: filter before."""
+    return True  # change this
+
+
+def vectors_of(q, allowed):
+    """How many vectors each way compares or asks for."""
+    near, sizes = graph.kneighbors(q, K)[1][0], []
+    search = lambda m: sizes.append(m) or graph.kneighbors(q, m)[1][0]
+    checks.first_written("filtered_search", search, allowed, K)
+    before, after = int(allowed.sum()), max(sizes, default=np.nan)
+    yours = K + (before if filter_before(allowed, near) else after)
+    return {"before": before, "after": after, "your rule": yours, "yours - before": yours - before}
+
+
+# %% tags=["extra"]
+def tried(part="validation"):
+    """Vectors per query by filter; prints what your rule costs more than *before*."""
+    names, found = np.asarray(parts[part]), []
+    for n, q in list(enumerate(Q[part]))[::20]:  # two queries per photograph
+        for kind, photo in (("own", names[n // 40]), ("another", names[n // 40 - 1])):
+            found.append({"filter": kind, "asks": n // 40} | vectors_of(q[None], photo_of == photo))
+    found = pd.DataFrame(found)
+    gap = found["yours - before"].to_numpy(float)
+    low, high = interval(bootstrap_means(gap[:, None], found["asks"].to_numpy(), 2000, 0)[:, 0])
+    print(f"your rule minus before: {gap.mean():.0f} ({low:.0f} to {high:.0f}), over photographs")
+    return found.drop(columns="asks").groupby("filter").mean().round()
+
+
+tried()
 
 # %% [markdown]
-# ## Exercise 4 ★★★ open: one filter, two ways
-#
-# Filters are seldom drawn at random. `photo_of` names the photograph of each vector; queries come 40 per photograph, in
-# the order of `parts`. Allow only the query's own photograph, or only another. **Predict** for which your filter after
-# the search costs more than for a random filter of that size. Then write a rule that decides before or after. Choose
-# its numbers on the validation photographs; on the test photographs, compare it with both: vectors per query, recall,
-# and the interval of the difference (`by_photograph`).
-#
 # ## What we learned
 #
 # - Exact search is the reference.
@@ -936,7 +988,8 @@ plots.show(plots.describe(ax, "Recall against ef of your walk: near links, with 
 #
 # ### What breaks at a million images
 #
-# A million vectors fit into one machine. What changes all day belongs behind a server.
+# A million vectors fit into one machine; recall at fixed settings falls. What changes all day belongs behind a
+# server.
 #
 # ### Further reading
 #
