@@ -2,7 +2,7 @@
 # # 02 · Local features: which patches agree?
 #
 # **Question.** A scene is photographed twice: rotated, closer, in other light, partly covered. Hardly a pixel is the
-# same. What stays, and how far can you search with that alone, without training labels?
+# same. What stays, and how far can you search with that alone?
 #
 # **Time:** a minute and a half to run, offline; 45 minutes to read, an hour for the exercises. **Before this:** notebooks
 # [00](00_start_here.ipynb) and [01](01_measuring_retrieval.ipynb).
@@ -457,14 +457,15 @@ pd.DataFrame(gains, index=["low", "first minus second", "high"]).T.round(3)
 
 # %% [markdown]
 # On medium and hard views, patches are far ahead. At about 4,000 numbers VLAD is ahead of words; at about 1,000 the
-# interval holds 0. (15 photographs are few, and the words were learned from the same ones.)
+# interval holds 0. (15 photographs are few. The words come from other images, though partly of the
+# same photographs.)
 #
 # ## Measure it: what does geometry add?
 #
 # **Re-ranking** (Philbin et al. 2007) verifies the first 30 results and puts those with the most inliers first. **Query
 # expansion** (Chum et al. 2007) searches again with the mean of the query's vector and those of its first five results:
-# *whatever* they are, or only those *verified* by 8 inliers or more. The new results can be verified, too. Its control:
-# verify 60 at once, which is as much work.
+# *whatever* they are, or only those *verified* by 8 inliers or more. (Validation did not choose 30, five and 8.) The
+# new results can be verified, too. Its control: verify 60 at once, which is as much work.
 
 # %%
 q, x = vectors(methods["VLAD, 32 words"], queries), vectors(methods["VLAD, 32 words"], database)
@@ -538,7 +539,7 @@ plots.show(plots.match_lines(queries[pair[0]], database[pair[1]], *ends_of, inli
 
 # %% [markdown]
 # Where dozens of matches agree with one homography, doubt the label first. In *grass*, a retouched texture, strips come
-# back, so that two of its pieces may share pixels. Find such pairs in your data.
+# back, so that two of its pieces may share pixels.
 #
 # ## Try it
 #
@@ -865,7 +866,7 @@ print("mAP by your tf-idf minus plain counts: {1:+.3f} [{0:+.3f}, {2:+.3f}]".for
 # ### What breaks at a million images
 #
 # 1,000 descriptors of 128 bytes for each of a million photographs are 128 GB, so they stay on disk. VLAD of 4,096 floats is
-# 16 GB and wants compression ([notebook 11](11_hashing.ipynb)); bags need 100,000 words and more, or their lists are too
+# 16 GB and wants compression ([notebook 11](11_hashing.ipynb)); bags need 100,000 words, or their lists are too
 # long. And 30 results are few: the vector must bring the right ones there.
 #
 # ### Further reading
