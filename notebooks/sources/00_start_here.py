@@ -48,7 +48,7 @@ print("The set-up is ready." if nothing_missing else "Install what is named abov
 # has several pictures, which differ in viewpoint, light and ground. Some are **queries**; the others form the
 # **database** that is searched. A database image is **relevant** to a query if it shows the same object.
 #
-# There are six mugs, six chairs and so on. We search among one of each kind, the easy case; `SEED` says which. A method
+# There are six mugs, six chairs and so on. We search among one of each kind, the easy case. A method
 # that must learn from images first gets pictures of the other objects.
 
 # %%
@@ -84,8 +84,8 @@ plots.show(plots.pipeline([of_query, of_database], ["distances\n(n,)", "sort", "
 
 # %% [markdown]
 # Here is retrieval in five lines. The encoder is `lite0` (EfficientNet-Lite0), the network that this course uses unless
-# it says otherwise. It was trained on ImageNet, a million photographs in a thousand categories, mugs and teapots among
-# them, but on none of these pictures. Its rows `map` and `p@1` are explained below. In the picture a double frame marks
+# it says otherwise. It was trained on ImageNet, over a million photographs in a thousand categories, mugs and teapots among
+# them, but on none of these pictures. Of the table, `map` and `p@1` are explained below. In the picture a double frame marks
 # the query; the results follow, nearest first, a relevant one with a tick, any other with a cross.
 
 # %%
@@ -160,7 +160,8 @@ assert same.mean() > 0.99
 # | VLAD | local patches, wherever they are (Jégou et al. 2010, [doi:10.1109/CVPR.2010.5540039](https://doi.org/10.1109/CVPR.2010.5540039); [notebook 02](02_local_features.ipynb)) | other objects |
 # | lite0 | edges, textures and parts (Tan and Le 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946)) | ImageNet |
 #
-# **P@1** is the fraction of queries whose first result is relevant. **Average precision** of a query is the mean, over
+# **P@1** is the fraction of queries whose first result is relevant; *precision at rank k*, the fraction of the first k
+# results that are. **Average precision** of a query is the mean, over
 # its relevant images, of the precision at the rank of each: 1 if they all come first. Its mean over queries is **mAP**
 # ([notebook 01](01_measuring_retrieval.ipynb) takes both apart).
 #
@@ -195,8 +196,8 @@ assert ap["VLAD"] > ap["colour histogram"] + 0.03
 assert ap["lite0"] > ap["VLAD"] + 0.25
 
 # %% [markdown]
-# The network wins by far, and is far from perfect. (All methods have default settings. The pictures are small and
-# rendered: do not compare these numbers with published ones.)
+# The network wins by far, and is far from perfect. (No method was tuned. The pictures are small and rendered: do not compare
+# these numbers with published ones.)
 #
 # ## Where it fails
 #
@@ -226,7 +227,7 @@ for name in ("colour histogram", "small image", "VLAD", "lite0"):
     assert first_wrong["low"] > 1.5 * chance_level
 
 # %% [markdown]
-# So it is a rule for all four methods: they describe the *whole picture*, most of which is not the object. If that is
+# It happens several times as often as by chance: they seem to describe the *whole picture*, mostly ground. If that is
 # the cause, the score must rise when the surroundings go. The renderer knows where the object is, so we cut it out
 # along its *box*; or keep its size and paint everything *around* it grey. The second is the control, because cutting
 # out also enlarges the object, and that alone might help.
@@ -269,14 +270,13 @@ gains[["a", "b", "difference", "low", "high", "p_holm"]].round(3)
 
 # %% [markdown]
 # The table compares the network's versions query by query, in mAP; `p_holm` says how often chance alone would give so
-# large a difference, corrected for looking at several pairs. The explanation holds: most of the gain is there when the
-# surroundings turn grey. The colour histogram was not bad at colours either: it described the ground. (Grey also gives
-# away the outline.) Without a renderer the object has to be found first ([notebook 14](14_object_retrieval.ipynb)).
+# large a difference, corrected for several pairs. Most of the gain is there when the surroundings turn grey. (Grey also
+# gives away the outline.) The colour histogram gains most with grey: a box still holds some ground. Without a renderer the object has to be found first ([notebook 14](14_object_retrieval.ipynb)).
 #
 # ## Try it
 #
 # Click an image to search for it, **drag a box over the object** to search for that part only, or drop in a picture of
-# your own. Try the mug, first whole, then with a box around it.
+# your own. Try the globe and the mug, first whole, then with a box around it.
 
 # %%
 both = {"lite0": retriever, "colour histogram": by_colour}
@@ -291,7 +291,7 @@ plots.show(explorer.static())
 # ## Your own folder
 #
 # To search your own photographs, change one line: `FOLDER = "~/Pictures"`. As it stands, the next cells write a small
-# folder; its damaged file is named and left out. The name of a sub-folder is the label of its images. Without labels
+# folder; its damaged file is named and left out. A sub-folder's name is the label. Without labels
 # you judge by eye; [notebook 24](24_your_own_dataset.ipynb) measures even then, and takes out copies.
 
 
@@ -361,7 +361,8 @@ def solution_precision_at_k(relevant, k):
 checks.check_precision_at_k(solution_precision_at_k)
 
 # %% [markdown]
-# Drawn with your function, or the solution's. Which curve does not fall? From which k on must even a perfect one?
+# Drawn with your function, or the solution's. Which curve does not fall? From which k on must even a perfect one (five
+# are relevant)?
 
 # %%
 ks = (1, 2, 3, 4, 5, 7, 10, 15, 20, 25, 30)
@@ -512,7 +513,7 @@ plots.show(plots.metric_bars(named, metrics=scored))
 #
 # <details><summary>1. Why is the score of a random ranking not 0?</summary>
 #
-# Relevant images turn up at random ranks too.
+# Relevant images turn up at random ranks.
 #
 # </details>
 # <details><summary>2. A picture is turned upside down. What changes in its colour histogram?</summary>
@@ -528,7 +529,7 @@ plots.show(plots.metric_bars(named, metrics=scored))
 # </details>
 # <details><summary>4. Cutting the objects out raised the score. Why was the grey version needed as well?</summary>
 #
-# Cutting out also enlarges the object. The grey version only removes the surroundings.
+# Cutting out also enlarges the object. Grey only removes the surroundings.
 #
 # </details>
 #

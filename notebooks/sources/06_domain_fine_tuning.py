@@ -115,7 +115,7 @@ plots.show(plots.pipeline([frozen, head, last, full], ["embedding\n(d,)"]))
 #
 # $$L = -\log \frac{e^{z_y}}{\sum_c e^{z_c}}, \qquad z = W \phi_\theta(I) + b$$
 #
-# Afterwards $W$ and $b$ are thrown away: you wanted the embedding. They start from nothing and need a large rate, the network a
+# Afterwards $W$ and $b$ are thrown away: you wanted the embedding. They are new and may have a large rate, the network needs a
 # small one (Howard and Ruder 2018, *ACL*, [arXiv:1801.06146](https://arxiv.org/abs/1801.06146)). Nothing in $L$ asks the
 # network to keep what it knew; losing it is called **catastrophic forgetting** (Kirkpatrick et al. 2017, *PNAS*,
 # [arXiv:1612.00796](https://arxiv.org/abs/1612.00796)).
@@ -167,7 +167,7 @@ assert farthest(by_hand, start) > 1e-4  # it did move
 #
 # `fine_tune` adds to this loop a schedule of the rate, a classifier that starts at the means of the classes, and
 # validation: after each epoch, the mAP of the 12 validation categories decides which weights to keep. A rate of 0.001
-# is high, two epochs are few:
+# is high, two epochs few:
 
 
 # %%
@@ -228,8 +228,8 @@ assert rows["thermal"][0] > 0.1
 assert rows["photographs"][1] < -0.02
 
 # %% [markdown]
-# The 95 % intervals draw whole categories, or whole photographs (only seven: they are wide). **New categories** of the new domain
-# gain much; the old domain loses. The query of median gain, before and after:
+# The 95 % intervals draw whole categories, or whole photographs (only seven: they are wide). **New categories** gain much; the
+# old domain loses. The query of median gain, before and after:
 
 # %%
 per_query = {a: evaluate(found[a]["thermal"], truth, groups=queries.labels).per_query["map"] for a in found}
@@ -265,8 +265,9 @@ plots.show(plots.describe(fig, "mAP by rate: on validation the whole network is 
 # The more may learn, the better, each way at its own rate (for the head, the smallest tried). Now compare the largest
 # rates: on the left they cost little, on the right much. **Validation on the target does not see what is forgotten.**
 #
-# Now the test, at the rates that validation chose, mean of three seeds. **HOG** has learned nothing. The control **full,
-# colour** learns from the same views of the same objects in colour; **full, half** comes below.
+# Now the test, at the rates that validation chose, mean of three seeds (you may skip the next two cells: they subtract).
+# **HOG**, histograms of edge directions, learned nothing. The control **full, colour** learns from the same views in
+# colour; **full, half** is the way back of the next section.
 
 
 # %%
@@ -311,9 +312,9 @@ assert minus(best, "thermal", "full, half", "full")[2] < 0
 pd.DataFrame(more, index=["low", "difference on thermal images", "high"]).T.round(3)
 
 # %% [markdown]
-# The frozen network is no better than HOG (the interval contains 0); with all weights learning it is. Colour images of
-# the same objects bring less than half of the gain: one part of it is to know such objects, the other the camera. At
-# its best rate the whole network loses little on photographs, no more than *last*; at 0.001, where it gains less, much.
+# The frozen network is not shown to be better than HOG (the interval contains 0); with all weights learning it is. Colour
+# images of the same objects bring less than half of the gain, and lose most on photographs. At its best rate the whole
+# network loses little there, on average no more than *last*; at 0.001 much. So (1) is *full*; (2) is decided by the rate.
 
 # %% [markdown]
 # ## Part of the way back
@@ -324,7 +325,7 @@ pd.DataFrame(more, index=["low", "difference on thermal images", "high"]).T.roun
 # $$\theta = (1 - \alpha)\, \theta_0 + \alpha\, \theta_1, \qquad 0 \le \alpha \le 1$$
 #
 # This is *one* network, as fast as before, and nothing is trained. It can work because training began at $\theta_0$: often the loss
-# has no hill between the two (Neyshabur et al. 2020, *NeurIPS*, [arXiv:2008.11687](https://arxiv.org/abs/2008.11687)).
+# has no hill between networks tuned from one start (Neyshabur et al. 2020, *NeurIPS*, [arXiv:2008.11687](https://arxiv.org/abs/2008.11687)).
 
 
 # %%
@@ -368,14 +369,14 @@ rows = {f"{domain}: half minus after": gain(domain, found[0.5], found[1]) for do
 pd.DataFrame(rows, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# Half of the way back keeps most of the gain on thermal images, and has lost less (how much less differs by seed). So has *full* in the longer run, at a lower rate;
-# half of the way back from *that* network gives up some of what was learned. The way back is for a network that you have already.
+# Half of the way back keeps most of the gain on thermal images, and loses less (how much less differs by seed). A lower rate does so, too
+# (*full* in the longer run); half of the way back from *that* network gives up some of what was learned.
 
 # %% [markdown]
 # ## Two real narrow domains
 #
 # *Land use*: UC Merced (Yang and Newsam 2010, *ACM GIS*, [doi:10.1145/1869790.1869829](https://doi.org/10.1145/1869790.1869829)), 20
-# aerial photographs of each of 21 classes. Three splits test each class once; 9 are learned from, 5 validate. *Letters*: Omniglot
+# of the 100 aerial photographs of each of 21 classes. Three splits test each class once; 9 are learned from, 5 validate. *Letters*: Omniglot
 # (Lake et al. 2015, *Science*, [doi:10.1126/science.aab3050](https://doi.org/10.1126/science.aab3050)), drawn by 20 people; Korean
 # is learned from, Early Aramaic validates, Balinese is the test. **In our longer run** (`python tools/fine_tune_real.py`; the images
 # do not ship), with the frozen network at its own 160 pixels, too:
@@ -399,7 +400,7 @@ assert minus(letters, "target", "HOG")[0] < 0 < minus(letters, "target", "HOG")[
 
 # %% [markdown]
 # All weights gain on new classes of both, but only a few hundredths; on land use that cannot be told from what larger images gain
-# without training. On letters the frozen network is as poor as HOG, and training still helps little. The simulated camera
+# without training. On letters the frozen network cannot be told from HOG, and training still helps little. The simulated camera
 # flatters: **measure in your own domain.** (All weights did best at the smallest rate tried; on letters, validation still rose
 # at the end.)
 
@@ -429,7 +430,7 @@ plots.show(plots.ranked_list(found[1]["photographs"], album, **shown), dpi=60)
 # %% [markdown]
 # ## Try it
 #
-# Click a thermal image to make it the query, and switch between the networks. Which categories are still taken for one another?
+# Click a thermal image to make it the query, and switch networks. Which categories are still taken for one another?
 
 # %%
 names = {"before": 0, "half of the way back": 0.5}
@@ -668,7 +669,7 @@ plots.show(plots.describe(ax, "How far each layer moved in fine-tuning; the laye
 #
 # <details><summary>1. Why do the classifier and the network have different rates?</summary>
 #
-# The classifier starts from nothing and is thrown away. The network holds what you want to keep.
+# The classifier is new and is thrown away. The network holds what you want to keep.
 #
 # </details>
 # <details><summary>2. Two rates tie on validation. Which do you take?</summary>
@@ -678,7 +679,7 @@ plots.show(plots.describe(ax, "How far each layer moved in fine-tuning; the laye
 # </details>
 # <details><summary>3. You fine-tuned the network. Which stored embeddings may you keep?</summary>
 #
-# None: distances between old and new ones mean nothing. A head is different: multiply the stored embeddings by its matrix.
+# None: distances between old and new ones mean nothing. With a head, multiply the stored embeddings by its matrix.
 #
 # </details>
 # <details><summary>4. You interpolate between a fine-tuned network and one trained from scratch. What do you get?</summary>
