@@ -182,6 +182,13 @@ def test_a_new_explorer_goes_on_where_the_file_ends(explorer, images):
     assert len(written(again)) == 47
 
 
+def test_it_goes_on_with_a_file_that_was_made_without_it(images, tmp_path):
+    path, held = tmp_path / "labels.csv", LabelExplorer(images, rows(), tmp_path / "no.csv")._held
+    others = [image_id for image_id in images.ids if image_id not in held]
+    path.write_text("path,label\n" + "".join(f"{i},{truth(i)}\n" for i in others[:60]))
+    assert LabelExplorer(images, rows(), path).shown in held  # far too few of them have a label
+
+
 def test_all_are_labelled_once_and_from_folder_would_read_it(images, tmp_path):
     explorer = LabelExplorer(images[:36], rows()[:36], tmp_path / "labels.csv")
     label_all(explorer, 36)

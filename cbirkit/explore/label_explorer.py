@@ -165,7 +165,7 @@ class LabelExplorer(Explorer):
         out, (labels, _) = {*self._done, *self._queue}, self._learned_from(self._done)
         pool, held = ([i for i in ids if i not in out] for ids in (self._others, self._held))
         n_held = int(self._share * (len(self.labels) + _BATCH)) + len(labels) - len(self.labels)
-        held = held[: max(n_held, 0) if pool else _BATCH]
+        held = held[: min(max(n_held, 0), _BATCH) if pool else _BATCH]
         ids, n, chosen = [*labels, *pool], min(_BATCH - len(held), len(pool)), []
         if n:
             how = {"strategy": self._strategy.value, "random_state": len(self._done)}
