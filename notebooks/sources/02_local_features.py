@@ -1,8 +1,7 @@
 # %% [markdown]
 # # 02 · Local features: which patches agree?
 #
-# **Question.** A scene is photographed twice: rotated, closer, in other light, partly covered. Hardly a pixel is the
-# same. What stays, and how far can you search with that alone?
+# **Question.** A scene is photographed twice: rotated, closer, in other light, partly covered. What stays, and how far can you search with that?
 #
 # **Time:** a minute and a half to run, offline; 45 minutes to read, an hour for the exercises. **Before this:** notebooks
 # [00](00_start_here.ipynb) and [01](01_measuring_retrieval.ipynb).
@@ -44,6 +43,7 @@ SEED = 0
 # Our images are *views* of square pieces of 15 photographs: rotated, zoomed, tilted, recoloured, partly covered.
 # Views of the same piece are **relevant** to each other. 80 pieces are the *test*; 40 others are for
 # *validation*, where settings are chosen. Pieces that no query shows give **distractors**, and images *set aside* to learn from.
+# Skim the next four cells (bookkeeping).
 
 
 # %%
@@ -96,7 +96,7 @@ def ranked(encoder, asked, stored, level="hard"):  # the whole database, by the 
 
 # %% [markdown]
 # Of the queries from a photograph of a pagoda, this one gains most when the first 30 results are checked by their
-# geometry. Above: before. Below: after (distance: minus the agreeing matches).
+# geometry. Above: before. Below: after (distance: minus the agreeing matches; ties by the old rank).
 
 # %%
 vlad = encoders.VLAD(32, Remembered("hard"), random_state=SEED).fit(aside)
@@ -394,7 +394,7 @@ costs.round(2)
 #
 # Two methods without patches ([notebook 00](00_start_here.ipynb)), and words and VLAD **at equal length**: 4,000 words against
 # 32 × 128 = 4,096 numbers, 1,000 against 8 × 128 = 1,024. Both learn from the same images and get the power that is better in
-# validation. Intervals draw whole *photographs*, for pieces of one resemble each other.
+# validation. Intervals draw whole *photographs*, whose pieces resemble each other.
 
 
 # %%
@@ -456,15 +456,16 @@ assert abs(gains[pairs[5]][1]) < 0.08 and gains[pairs[5]][0] < 0.02  # at about 
 pd.DataFrame(gains, index=["low", "first minus second", "high"]).T.round(3)
 
 # %% [markdown]
-# On medium and hard views, patches are far ahead. At about 4,000 numbers VLAD is ahead of words; at about 1,000 the
-# interval holds 0. (15 photographs are few. The words come from other images, though partly of the
-# same photographs.)
+# On medium and hard views, patches are far ahead of colours and small images
+# (a network: [notebook 03](03_cnn_features.ipynb)). At about 4,000 numbers VLAD is ahead of words; at about 1,000 the
+# interval holds 0. (The words come from other images, though partly of the same photographs.)
 #
 # ## Measure it: what does geometry add?
 #
 # **Re-ranking** (Philbin et al. 2007) verifies the first 30 results and puts those with the most inliers first. **Query
 # expansion** (Chum et al. 2007) searches again with the mean of the query's vector and those of its first five results:
-# *whatever* they are, or only those *verified* by 8 inliers or more. (Validation did not choose 30, five and 8.) The
+# *whatever* they are (only four are relevant: at least one is wrong), or only
+# those *verified* by 8 inliers or more. (Validation did not choose 30, five and 8.) The
 # new results can be verified, too. Its control: verify 60 at once, which is as much work.
 
 # %%
@@ -498,9 +499,8 @@ assert added["these verified again", "60 verified"][0] < 0.02
 pd.DataFrame(added, index=["low", "first minus second", "high"]).T.round(3)
 
 # %% [markdown]
-# Geometry adds to either vector. Adding the first five results *unverified* costs (the first alone gains a little):
-# where they are wrong, you search for more of the wrong. Adding verified ones and verifying again gains; but against 60
-# verified at once no difference can be told. Most of that gain is the longer look.
+# Geometry adds to either vector. Adding the first five results *unverified* costs (the first alone gains): where they are wrong, you search for more of the wrong. Adding verified ones and verifying again gains; but against 60
+# verified at once no difference can be told: a longer look alone gains about as much.
 #
 # ## Where it fails
 #
@@ -523,7 +523,7 @@ print(f"mAP: fewest key points (a quarter) {final[few].mean():.2f}, others {fina
 assert final[~few].mean() > final[few].mean() + 0.15 and relation > 0.2
 
 # %% [markdown]
-# Eye and cat do badly, gravel and pagoda well; so does the page of text, with few points.
+# Eye and cat do badly, gravel and pagoda well; so does the page of text, with few points. (15 photographs differ in more than texture.)
 #
 # **A doubtful label.** Of the results that the labels call wrong, the one with the most inliers:
 
@@ -538,8 +538,8 @@ ax = plt.subplots(figsize=(5.6, 3.2), layout="constrained")[1]
 plots.show(plots.match_lines(queries[pair[0]], database[pair[1]], *ends_of, inliers=proof.inliers, ax=ax), dpi=80)
 
 # %% [markdown]
-# Where dozens of matches agree with one homography, doubt the label first. In *grass*, a retouched texture, strips come
-# back, so that two of its pieces may share pixels.
+# Where dozens of matches agree with one homography, doubt the label first. In *grass*, a retouched texture, strips seem
+# to come back, so that two of its pieces may share pixels.
 #
 # ## Try it
 #
@@ -610,10 +610,11 @@ else:
 # ## Exercise 1 ★ RootSIFT in three lines
 #
 # Divide each row by its sum and take the square root. A row of zeros stays zero.
+# The picture adds up squares, the largest first (the solution's, until yours is written).
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Each row has its own sum. Where that is 0, divide by something harmless; no other sum may change.
+# Where a sum is 0, divide by something harmless; no other sum may change.
 #
 # </details>
 # <details><summary>Hint 2: the call</summary>
@@ -711,8 +712,9 @@ def solution_ransac_step(source, target, sample, threshold):
 checks.check_ransac_step(solution_ransac_step)
 
 # %% [markdown]
-# RANSAC is your step in a loop. If a fraction $w$ of the matches is right, all four of a sample are with probability $w^4$.
-# The matches of the pagoda, by five ratio tests; even four right ones fix $H$ badly if they lie close together:
+# If a fraction $w$ of the matches is right, all four of a sample are with probability $w^4$.
+# The matches of the pagoda, by five ratio tests (*found*: above 80% of inliers agree);
+# even four right ones fix $H$ badly if they lie close together:
 
 # %%
 rng, points = np.random.RandomState(SEED), []
@@ -734,11 +736,10 @@ plots.show(plots.describe(ax, "The fraction of samples that find H, below the cu
 #
 # You may spend 1,024 numbers on each image. VLAD spends them on 8 words. Beat it by 0.04 of mAP, on other pieces than
 # above. Learn from `aside` only, with every `random_state` fixed: what else is encoded must not change an image's vector.
-# The last cell tests your function on the images above, with intervals.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# More words cost more numbers. Where could you save them? Many of the 128 numbers of a descriptor vary together.
+# More words cost more numbers; but many of the 128 of a descriptor vary together.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -837,8 +838,8 @@ print("mAP by your tf-idf minus plain counts: {1:+.3f} [{0:+.3f}, {2:+.3f}]".for
 # - A descriptor sees a window 12 σ wide.
 # - Many inliers of one homography are rarely an accident.
 # - At about 4,000 numbers VLAD is ahead of visual words; at about 1,000 neither can be told ahead.
-# - Verification adds much; expansion by five unverified results costs, by verified ones adds little to a longer look.
-# - No texture, no key points; doubt a label that many inliers contradict.
+# - Verification adds much; expansion by five unverified results (four can be right) costs, by verified ones adds little to a longer look.
+# - No texture, no key points.
 #
 # ### Check yourself
 #
@@ -867,7 +868,7 @@ print("mAP by your tf-idf minus plain counts: {1:+.3f} [{0:+.3f}, {2:+.3f}]".for
 #
 # 1,000 descriptors of 128 bytes for each of a million photographs are 128 GB, so they stay on disk. VLAD of 4,096 floats is
 # 16 GB and wants compression ([notebook 11](11_hashing.ipynb)); bags need 100,000 words, or their lists are too
-# long. And 30 results are few: the vector must bring the right ones there.
+# long.
 #
 # ### Further reading
 #
