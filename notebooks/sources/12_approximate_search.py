@@ -4,7 +4,8 @@
 # **Question.** A search that compares the query with every image takes time for every image. Graphs, lists, trees and
 # codes look at few of them. What do they miss, what do they cost, and who notices?
 #
-# **Time:** about a minute to run, offline, on one core; an hour to work through. **Before this:** notebooks
+# **Time:** about a minute to run, offline, on one core; 45 minutes to work through, 90 with (extra).
+# **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb), [02](02_local_features.ipynb) and [11](11_hashing.ipynb).
 #
 # <!-- links:start -->
@@ -323,8 +324,8 @@ assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes[
 
 # %% [markdown]
 # The last hundredths of recall cost the most. Every index is a *curve*: one point each compares nothing. Compare with
-# the *faster* exact way for the way you ask. One at a time, lists and graph are about equal; in a batch, lists lead.
-# Codes alone do not reach a high recall; re-ranked, they do.
+# the *faster* exact way for the way you ask. In the table, lists and graph beat `Exact` both ways; which of them leads depends
+# on the number of vectors, the recall and the machine (`docs/benchmarks.md`). Codes alone do not reach a high recall; re-ranked, they do.
 
 # %% [markdown] tags=["extra"]
 # ### Which queries fail? (extra)
@@ -540,9 +541,9 @@ half = answers.loc["random drops: 50%", "p@10"] / answers.loc["exact", "p@10"]
 assert half > found["random drops: 50%"] + 0.2  # the first ten lose less than recall
 
 # %% [markdown]
-# Compare each row with the first: exact search, too, is far from showing only right answers, and what it shows is all
-# that an index can be asked to keep. **Random drops** cost mAP,
-# and so do few trees and a graph with few links, both crippled on purpose (mAP counts 100 results, recall only ten).
+# Exact search, too, is far from showing only right answers; no index can be asked to keep more. **Random drops** of a
+# tenth leave `p@10` nearly as it was, since others move up. They cost mAP, and so do few trees and a graph with few
+# links, both crippled on purpose (mAP counts 100 results, recall only ten).
 # **Codes** miss a third of the neighbours and lose nothing that we can measure: perhaps they confuse items at nearly
 # equal distances. **Lists** lose nothing that can be told from zero; with one list the interval is wide.
 
@@ -625,8 +626,8 @@ assert indexes.load(where).n_indexed_ == len(S)
 # Days are a lower bound: larger indexes have more lists and higher graphs. Either vectors and graph fill the memory of many
 # machines, or codes fill that of one and re-ranking reads a few hundred vectors per query from disks. DiskANN (Jayaram
 # Subramanya et al. 2019) keeps graph *and* vectors on a solid-state disk: its authors report a billion SIFT descriptors on
-# one machine of 64 GB. **Fast-scan PQ** (André et al. 2015; `IndexPQFastScan` in faiss) reads codes of 4 bits several times
-# as fast.
+# one machine of 64 GB. **Fast-scan PQ** (after André et al. 2015; with 4-bit codes `IndexPQFastScan` in faiss) scans codes
+# several times as fast.
 
 # %% tags=["extra", "record"]
 d, key = 4 * 128, 8  # bytes of a vector, and of its key
@@ -645,8 +646,8 @@ bill.round(1).astype(object).fillna("")
 # %% [markdown]
 # ## Which index?
 #
-# DiskANN keeps graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy was slower and larger than lists and graph; lists were about as fast as the graph, and
-# much quicker to build. The limit of 100,000 is a rule of thumb.
+# DiskANN keeps graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy was slower
+# and larger than lists and graph; lists are much quicker to build than the graph. The limit of 100,000 is a rule of thumb.
 
 # %%
 STEPS = [
@@ -689,12 +690,12 @@ assert reached["hnsw", "after"] < reached["hnsw", "none"] - 0.02
 engines.loc[:, "load_s":"cpu_ms"].drop(columns="index_mb").round(2).astype(object).fillna("–")
 
 # %% [markdown]
-# In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter keeps 1 %. `cpu_ms` is processor
-# time per query, of both sides; p50 and p95 (half, and 95 %, of the queries are faster) are by the clock. A graph of
+# In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter keeps 1 %. `load_s`: seconds to insert;
+# `cpu_ms` is processor time per query, of both sides; p50 and p95 (half, and 95 %, of the queries are faster) are by the clock. A graph of
 # the same settings costs many times as much in a server, which in return has other writers and transactions. At 1 %,
-# **before** is exact in your process and in PostgreSQL, and cheaper than walking a graph. Lists in PostgreSQL
-# (`ivfflat`) cost less still, but miss a quarter; Lance filters before, too, and stays approximate. **After** asked for
-# 1,000: its recall fell, and it took longer than exact search without a filter. (`mb`: 2²⁰ bytes, on disk.)
+# **before** is exact in your process and in PostgreSQL, and cheaper than a graph with the filter *after* or *during*. In
+# PostgreSQL, lists (`ivfflat`) cost less still, but miss a quarter; Lance filters before, too, and stays approximate.
+# **After** asked for 1,000: its recall fell, and it took longer than exact search without a filter. (`mb`: 2²⁰ bytes, on disk.)
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 1 ★ the fewest lists for a target (extra)
@@ -758,7 +759,7 @@ for target in (0.8, 0.9, 0.95):
 # was found; `m` is at most the number of vectors. Ask for `k`; while fewer than `k` are allowed, ask for twice as many,
 # at last for all. Return the at most `k` nearest allowed keys.
 #
-# **Predict**: how many must you ask for if 1 % are allowed?
+# **Predict**: with *n* vectors, at which fraction allowed do *before* and *after* cost the same?
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -960,7 +961,7 @@ tried()
 #
 # - Exact search is the reference.
 # - Every index is a curve. Choose its point on validation queries, again when the collection has grown.
-# - Here IVF was about as fast as HNSW, and much quicker to build; codes are small and need re-ranking.
+# - IVF is much quicker to build than HNSW; codes are small and need re-ranking.
 # - A missed neighbour is not a missed answer.
 #
 # ### Check yourself
@@ -988,14 +989,15 @@ tried()
 #
 # ### What breaks at a million images
 #
-# A million vectors fit into one machine; recall at fixed settings falls. What changes all day belongs behind a
-# server.
+# A million vectors fit into one machine. At fixed settings, trees and graph lose recall; lists read more. What changes all
+# day belongs behind a server.
 #
 # ### Further reading
 #
 # - Jégou, Douze and Schmid (2011), *Product quantization for nearest neighbor search*, TPAMI,
 #   [doi:10.1109/TPAMI.2010.57](https://doi.org/10.1109/TPAMI.2010.57). Lists, codes, re-ranking.
-# - Malkov and Yashunin (2018), *Hierarchical navigable small world graphs*, TPAMI,
+# - Malkov and Yashunin (2018), *Efficient and robust approximate nearest neighbor search using hierarchical
+#   navigable small world graphs*, TPAMI,
 #   [arXiv:1603.09320](https://arxiv.org/abs/1603.09320). Why layers.
 # - Aumüller, Bernhardsson and Faithfull (2020), *ANN-Benchmarks*, Information Systems,
 #   [arXiv:1807.05614](https://arxiv.org/abs/1807.05614). These curves, drawn fairly.
