@@ -4,7 +4,7 @@
 # **Question.** An embedding takes a kilobyte or more. If eight bytes per image have to do, how do you choose them, and how
 # much of the search survives?
 #
-# **Time:** about a minute and a half to run, offline, on one core; an hour and a half to work through. **Before this:** notebooks
+# **Time:** about a minute and a half to run, offline, on one core; 45 minutes to read, as long for the exercises. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
@@ -52,8 +52,9 @@ def with_interval(values, groups):
 # ## The goal
 #
 # Handwritten digits, described by 324 numbers (HOG: histograms of edge directions). Above, a query's neighbours by these
-# numbers; below, by 64 bits made from them, where the distance is how many bits differ, so several images share one. The
-# query is a typical 3: its average precision (AP) is near the mean.
+# numbers; below, by 64 bits made from them (by ITQ), where
+# the distance is how many bits differ, so several images share one. The
+# query is typical: its average precision (AP) is near the mean.
 
 # %%
 queries, database = datasets.load_digits().split()
@@ -131,7 +132,7 @@ def parts(name, split):
 # %% [markdown]
 # ## Build it
 #
-# **Random planes.** Eight signs are packed into a byte. The package draws the same directions.
+# **Random planes.** Eight signs are packed into a byte.
 
 # %%
 known, known_labels, new, new_labels = parts("letters, network", 0)
@@ -208,6 +209,7 @@ pd.Series(uneven, name="largest over smallest standard deviation").round(1).to_f
 # ## Measure it
 #
 # Short codes tie, so the score is mAP *in expectation* over the orders of ties.
+# Of the next nine cells, read `hashes` and `measure`.
 
 
 # %%
@@ -311,7 +313,8 @@ lines |= {m: lambda table, n_bits, m=m: table[m] for m in ("all numbers", "chanc
 panels(lines, "mAP, in expectation over ties", "mAP by bits of four hashes, with references.")
 
 # %% [markdown]
-# Intervals draw classes. They overlap although one method may lead on nearly every class. So look at *differences*:
+# Intervals draw classes, not halves or random planes (LSH is one draw).
+# They overlap although one method may lead on nearly every class: look at *differences*:
 
 
 # %%
@@ -341,12 +344,13 @@ assert 2 * lead(others[1], "learned 64", "ITQ 64")[0] < lead(letters[0], "learne
 # - **ITQ leads LSH** on all sets up to 64 bits; at 128, on the network's letters, the interval holds 0.
 # - **PCA starts ahead and falls back.** At 128 bits it is behind LSH for HOG and, by less, for clothes. Rotated, the
 #   same directions are not.
-# - **Labels of other letters help letters.** Those of five kinds of clothes help the other five little, if at all.
+# - **Labels of other letters help letters** from 32 bits on. Those of five kinds of clothes help the other five
+#   little.
 #
 # ### What do eight bytes keep?
 #
 # mAP minus that of all numbers (the asymmetric distance follows below). Two controls: labels *shuffled*, and learned from
-# the very images that are searched. Then the fraction kept of what all numbers gain above chance.
+# the very images that are searched. Then the fraction kept of what all numbers gain above chance (above 1: the labels' part).
 
 # %%
 ROWS = [f"{method} 64" for method in METHODS]
@@ -369,7 +373,8 @@ kept.round(2).rename_axis("fraction kept above chance")
 
 # %% [markdown]
 # ITQ keeps most, without a label, at a hundredth of the memory. Learned bits beat *all* numbers on the network's
-# letters (on HOG no difference can be told, on clothes they lose): the labels' doing, for shuffled ones do harm. A hash
+# letters (on HOG no difference can be told, on clothes they lose): the labels' doing, not the bits': shuffled ones do
+# harm, and in one half the numbers under the bits find more (extra). A hash
 # that **saw the test** tells nothing about new classes: say what training set, database and queries share.
 #
 # ### Where bits fail
@@ -385,8 +390,8 @@ for ax, name in zip(axes, found, strict=True):
 plots.show(fig, dpi=100)
 
 # %% [markdown]
-# One cause: where a number $z_k$ is near 0, a small change flips the bit. But only the database has to be short: the
-# query comes alone, with its numbers. So let a bit that differs count as much as the query is sure of it, with $b_k$
+# One cause among several: where a number $z_k$ is near 0, a small change flips the bit. But only the database has to be short: the
+# query has its numbers. So let a bit that differs count as much as the query is sure of it, with $b_k$
 # the bits of the database image (**asymmetric distance**; Gordo et al. 2014):
 #
 # $$D(q, b) = \sum_{k:\ b_k \ne [z_k(q) > 0]} \lvert z_k(q) \rvert
@@ -404,8 +409,7 @@ print(f"16 to 128 bits, {len(gains)} gains: the lowest end of an interval is {lo
 pd.DataFrame({s: [words(*gains[s, m, 64]) for m in METHODS] for s in SETS}, index=METHODS)
 
 # %% [markdown]
-# It costs the database nothing and pays for every hash, at 64 and 128 bits most for PCA, whose sure and unsure bits
-# it tells apart.
+# It costs the database nothing and pays for every hash, at 64 and 128 bits most for PCA.
 #
 # ## Ties: one code, many scores
 #
@@ -429,12 +433,12 @@ assert (np.diff(width) < 0).all() and width["16"] > ahead + 0.02
 print(f"at 16 bits the order moves mAP by {width['16']:.3f}; ITQ leads LSH by {ahead:.3f}")
 
 # %% [markdown]
-# From the worst order to the best is farther than from LSH to ITQ. **A score of short codes without a tie rule cannot
+# From the worst order to the best (first half) is farther than from LSH to ITQ. **At 16 bits, a score without a tie rule cannot
 # be compared with anything.**
 #
 # ## Try it
 #
-# Where do numbers and bits disagree? How many results share one distance?
+# Where do numbers and bits disagree?
 
 # %%
 view = {"query": loss.index[0], "k": 12, "relevance": truth}
@@ -540,7 +544,7 @@ assert steps.min() > 0.01
 pd.DataFrame(rows, index=["mAP", "low", "high"]).T.round(3)
 
 # %% [markdown] tags=["extra"]
-# The codes did not get better, the question got easier. In the last row every answer was given beforehand. Say which row
+# The method did not get better, the question got easier. In the last row every answer was given beforehand. Say which row
 # you report: only the first tells what happens with images of a kind that nobody labelled.
 # ([Notebook 01](01_measuring_retrieval.ipynb) has more traps, such as the query in its own database, and divisors of AP.)
 #
@@ -705,7 +709,8 @@ quality.round(3)
 #   [paper and code](https://www.cs.toronto.edu/~norouzi/research/mih)): exact search among bits without looking at all
 #   codes; parts of a code are the keys of several hash tables.
 # - PCA hashing: Wang et al. 2010, CVPR, [doi:10.1109/CVPR.2010.5539994](https://doi.org/10.1109/CVPR.2010.5539994).
-#   Spectral hashing: Weiss et al. 2008, NIPS. Expected scores of ties: McSherry and Najork 2008, ECIR,
+#   Spectral hashing: Weiss et al. 2008, NIPS. The letters: Lake et al. 2015, Science,
+#   [doi:10.1126/science.aab3050](https://doi.org/10.1126/science.aab3050). Expected scores of ties: McSherry and Najork 2008, ECIR,
 #   [doi:10.1007/978-3-540-78646-7_38](https://doi.org/10.1007/978-3-540-78646-7_38).
 #
 # ### Bytes and milliseconds (extra)
@@ -754,7 +759,7 @@ pd.DataFrame(rows, index=columns).T.round(2)
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Make the table once. XOR every query with every code, look the bytes up, add over the bytes of a code.
+# XOR every query with every code, look the bytes up, add them.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -801,7 +806,7 @@ if apart.shape == same.shape:
 #
 # Given projections $V$ $(n, b)$ and bits $B$ $(n, b)$ of $\pm 1$, find the orthogonal $R$ $(b, b)$ that makes
 # $\lVert B - V R \rVert$ smallest, by a singular value decomposition (SVD). Beware of a transposition: $R$ stays
-# orthogonal, and only the error tells. Your function completes ITQ; its error must fall as the package's does.
+# orthogonal, and only the error tells.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -915,14 +920,14 @@ plots.show(plots.describe(ax, alt))
 #
 # 16 bytes per image, no labels: 128 bits of LSH, PCA, ITQ or `SpectralHash` (in `cbirkit.encoders`: waves along principal
 # directions), or sixteen numbers of a byte each? **Predict.** Choose, the distance included, on
-# *validation* classes held out of the learning half, as `chosen_rate` does. On the test classes, defend the choice against
+# *validation* classes held out of the learning half (begin like `chosen_rate`, with `parts(name, split)`). On the test classes, defend the choice against
 # ITQ with the Hamming distance: difference and interval, per set. Was the choice of one set right for the others?
 #
 # ## What we learned
 #
 # - Eight bytes keep most of a kilobyte's mAP; on digits the first result got worse.
 # - Without labels, try ITQ first. The more bits, the more PCA needs its rotation.
-# - Labels of other letters by the same people helped new letters; other clothes told little.
+# - Labels of other letters by the same people helped new letters; with clothes it depended on which taught.
 # - Keep the query's numbers: it is free in memory, not in time.
 # - Short codes tie: report the expectation.
 #
@@ -943,9 +948,9 @@ plots.show(plots.describe(ax, alt))
 # Bits of the query that were close calls count little, sure ones much.
 #
 # </details>
-# <details><summary>4. The intervals of two hashes overlap. Is neither better?</summary>
+# <details><summary>4. Two intervals overlap. Is neither hash better?</summary>
 #
-# Ask for the interval of the difference on the same classes.
+# Ask for the interval of the difference.
 #
 # </details>
 #
