@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 14 · Object retrieval: how do you search for an object rather than for an image?
 #
-# **Question.** An object that fills a hundredth of an image hardly moves the vector of the image. How can a search find
+# **Question.** An object that fills a hundredth of an image may hardly move the vector of the image. How can a search find
 # it, say where it is, and what does that cost?
 #
 # **Time:** a minute and a half to run, offline; 45 minutes to work through, 75 with the sections marked (extra).
@@ -91,7 +91,7 @@ show_pictures(pictures, ["query: duck", *SIZES, "query: teapot", *SIZES], 4, alt
 
 # %% [markdown]
 # **Predict:** for which size do regions gain most over one vector per image? And what limits them: how they are found, the
-# layer of the network, or the scale at which it sees the query?
+# layer of the network, or how many of its cells an object covers?
 #
 # ## Background
 #
@@ -157,7 +157,7 @@ show_pictures(pictures, titles, 3, "A scene with eight proposals of each source;
 # %% [markdown]
 # ### One pass for all regions
 #
-# The network that embeds, `tiny`, is frozen: it learned ImageNet's labels (teapots among them) and has never met a
+# The network that embeds, `tiny`, is frozen: it learned ImageNet's labels and has never met a
 # rendered picture. We keep the maps of three layers of one pass: later layers know more about categories, earlier ones
 # more about shape and surface.
 
@@ -242,7 +242,7 @@ assert np.allclose(np.sort(ours[0]), theirs.distances[0], atol=1e-4)
 # ## Measure it
 #
 # Every source chooses layer and scale on the validation categories, from the same 15 settings: three layers, four scales
-# and *all four* (the nearest counts).
+# and *all four* (the nearest counts). All pool by the mean; a maximum, which may serve one vector better, is not tried.
 
 
 # %%
@@ -330,9 +330,9 @@ assert mean["U-Net", None] > mean["windows", None] - 0.01
 assert mean["true masks", "small"] < mean["random order", "small"] + 0.05
 
 # %% [markdown]
-# - **Regions gain over one vector**: a dozen vectors instead of one. Whether medium or large objects gain more depends on the
+# - **Regions gain over one vector**: a dozen vectors instead of one. Medium and large objects gain; which more depends on the
 #   seed.
-# - **One vector needs the last layer; regions do best at an earlier one, with a smaller query.**
+# - **One vector did best at the last layer, regions at an earlier one; all with a smaller query.**
 # - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (first table, last
 #   column). A dozen proposals of the U-Net do what 106 windows do (it alone has seen such pictures).
 # - **Small objects are not found**, even with true masks: they stay near a random order.
@@ -394,13 +394,15 @@ lines
 
 # %% [markdown]
 # The U-Net marks the object more often than windows, whose squares seldom fit. But even with true masks, *another*
-# region is nearest in many relevant scenes. (For chance, see "How well do proposals fit?")
+# region is nearest in many relevant scenes; for small objects both are right about as often as a region drawn at random
+# ("How well do proposals fit?").
 #
 # ### Why are small objects not found?
 #
 # A small object is about 15 pixels wide, less than a cell. Are these too few pixels, or too few cells? Two **controls** add
 # cells and no detail: the whole scene at 640 pixels, and an **oracle** that cuts out each object with some surroundings and
-# enlarges it to 160. (True masks, every second scene, a query scale for each.)
+# enlarges it to 160. (True masks, every second scene, a query scale for each: only roughly
+# comparable with those above.)
 
 
 # %%
@@ -438,8 +440,9 @@ assert at["oracle", "small"][0] < at["oracle", "medium"][0] - 0.03
 assert at["oracle − 640 pixels", "small"][0] < 0.03
 
 # %% [markdown]
-# More cells help small and medium objects, a larger scene about as much as the oracle, which needs masks. (It costs four times
-# as much.) Large objects do not gain: at 640 pixels no query is as large. Small ones stay hardest: 15 pixels stay 15.
+# More cells help small and medium objects, a larger scene at least as much as the oracle, which needs masks. It costs four
+# times as much. At 640 pixels small ones are above the random order of the table by size, and stay hardest: probably
+# 15 pixels are too few. Large ones do not gain, perhaps as no query is as large.
 
 # %% [markdown] tags=["extra"]
 # ## Layer and scale, on the test categories (extra)
@@ -505,7 +508,7 @@ assert hits.groupby("source")["hit"].mean()["U-Net"] > fit.groupby("source")["ra
 ious["U-Net"].unstack()[[*SIZES]].round(2)
 
 # %% [markdown] tags=["extra"]
-# The U-Net fits unseen categories as well as the others: it has learned what stands on a table, not 49 names.
+# The U-Net fits unseen categories about as well as the others: it seems to have learned what stands on a table, not 49 names.
 #
 # ## How many proposals are enough? (extra)
 #
@@ -625,7 +628,7 @@ assert own.loc[("pasted", "windows", "large"), "low"] > 0.05 and levels["whole i
 # %% [markdown]
 # ## Try it: search for a part, then for the whole
 #
-# In 60 of the scenes. Drag a box around a part of the object, then around all of it (or click on it): which scenes come
+# In 60 of the scenes. Drag a box around a part of the object, then around all of it: which scenes come
 # first? "Holds" keeps scenes known to hold a category.
 
 # %%
@@ -751,10 +754,9 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 #
 # ## What we learned
 #
-# - One vector is dominated by what fills the image. Regions find medium and large objects better on average, not small
+# - One vector is the mean of all that fills the image. Regions find medium and large objects better on average, not small
 #   ones, and say where they may be.
-# - One pass serves all regions: one more region costs memory, not a pass.
-# - One vector and regions need different layers: a comparison at one layer misleads.
+# - One vector and regions did best at different layers: a comparison at one layer misleads.
 # - Better proposals gain little for the ranking, and much for the place.
 # - More cells help small objects, and do not make them easy.
 # - On streets no proposals helped (extra). Measure on pictures like your own.
@@ -778,7 +780,7 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 # </details>
 # <details><summary>4. The oracle also enlarged large objects. Why?</summary>
 #
-# Cutting out removes surroundings, too. If that helped by itself, large objects would gain as well.
+# Cutting out removes surroundings. If that helped by itself, large objects would gain.
 #
 # </details>
 #
@@ -790,13 +792,9 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 # ### Further reading
 #
 # - Uijlings et al. (2013), *Selective search for object recognition*, IJCV,
-#   [doi:10.1007/s11263-013-0620-5](https://doi.org/10.1007/s11263-013-0620-5). Proposals by merging, clearly told.
-# - Teichmann et al. (2019), *Detect-to-Retrieve*, CVPR, [arXiv:1812.01584](https://arxiv.org/abs/1812.01584). How to
-#   aggregate regions when they are too many.
-# - He et al. (2017), *Mask R-CNN*, ICCV, [arXiv:1703.06870](https://arxiv.org/abs/1703.06870). Boxes and masks from
-#   one network.
-# - Kirillov et al. (2023), *Segment anything*, ICCV, [arXiv:2304.02643](https://arxiv.org/abs/2304.02643). A mask for
-#   every click.
+#   [doi:10.1007/s11263-013-0620-5](https://doi.org/10.1007/s11263-013-0620-5).
+# - Teichmann et al. (2019), *Detect-to-Retrieve*, CVPR, [arXiv:1812.01584](https://arxiv.org/abs/1812.01584).
+# - He et al. (2017), *Mask R-CNN*, ICCV, [arXiv:1703.06870](https://arxiv.org/abs/1703.06870).
 #
 # <!-- links:start -->
 # Previous: [13_on_device](13_on_device.ipynb) · [course map](00_start_here.ipynb) · Next: [15_context_and_scenes](15_context_and_scenes.ipynb)
