@@ -7,6 +7,7 @@ import torch
 
 from cbirkit import checks
 from cbirkit.attacks.perturbations import Ball
+from cbirkit.checks.adversarial import SIGNS_MISTAKES
 
 
 def solved_recall(hits):
@@ -36,7 +37,25 @@ def solved_attack(normalised, gradient, epsilon, mean, std):
     return out
 
 
+def signs_by_loops(embeddings, slope):
+    out = np.zeros(embeddings.shape)
+    for n, row in enumerate(embeddings.tolist()):
+        width = sum(map(abs, row)) / len(row)
+        for d, value in enumerate(row):
+            out[n, d] = slope[n, d] / (width * math.cosh(value / width) ** 2) if width else 0
+    return out
+
+
+def signs_by_torch(embeddings, slope):
+    """By automatic differentiation of the stand-in."""
+    e = torch.from_numpy(embeddings).requires_grad_(True)
+    width = e.detach().abs().mean(dim=1, keepdim=True).clamp(min=1e-300)
+    (torch.from_numpy(slope) * torch.tanh(e / width)).sum().backward()
+    return torch.where(e.detach().abs().amax(dim=1, keepdim=True) > 0, e.grad, 0.0)
+
+
 CHECKS = {
+    "signs_backward": (checks.check_signs_backward, signs_by_loops),
     "robust_recall": (checks.check_robust_recall, solved_recall),
     "pgd_step": (checks.check_pgd_step, solved_step),
     "mended_attack": (checks.check_mended_attack, solved_attack),
@@ -88,6 +107,12 @@ def sign(g, at_zero):
 
 
 RIGHT = {
+    "signs_backward": (
+        signs_by_torch,
+        lambda *a: signs_by_torch(*a).numpy(),
+        lambda *a: signs_by_loops(*a).tolist(),
+        lambda *a: signs_by_loops(*a).astype(np.float32),
+    ),
     "robust_recall": (
         lambda hits: np.logical_and.reduce(hits).mean(),
         lambda hits: hits.prod(axis=0).sum() / hits.shape[1],
@@ -112,6 +137,17 @@ RIGHT = {
 }
 
 WRONG = {
+    "signs_backward": (
+        lambda e, slope: signs_by_loops(e, np.sign(slope)),
+        lambda e, slope: signs_by_loops(e, slope) ** 2,
+        lambda e, slope: signs_by_loops(e, slope) * np.sign(e),
+        lambda e, slope: signs_by_loops(e, slope) / np.sqrt(e.shape[1]),
+        lambda e, slope: signs_by_loops(2 * e, slope),
+        lambda e, slope: signs_by_loops(np.abs(e), slope) + e,
+        lambda e, slope: signs_by_loops(e, slope)[:1],
+        ("return", lambda e, slope: None),
+        *SIGNS_MISTAKES.items(),
+    ),
     "robust_recall": (
         ("which gives 1, or NaN", lambda hits: hits[:, hits.all(axis=0)].mean()),
         lambda hits: hits[:, hits.all(axis=0)].mean() if hits.all(axis=0).any() else 0.0,

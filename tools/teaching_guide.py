@@ -65,6 +65,7 @@ TEACHES = {
     "quantised": "affine quantisation: ranges that hold 0, zero points, clipping, bytes that wrap around",
     "cut": "after a cut, rows are shorter: the order of cutting, scaling and rounding",
     "sixteen_bytes": "directions, ranges and weights under a budget of bytes; open, judged by its result",
+    "signs_backward": "BPDA by hand: the chain rule through a smooth stand-in, where an engine stores signs",
     "pgd_step": "a step and two projections: the ball and the picture",
     "mended_attack": "normalised numbers are not pixels",
     "copy_groups": "the first look at a folder: equal contents under other names",

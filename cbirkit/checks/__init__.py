@@ -7,7 +7,12 @@ picture under an exercise with the learner's own function. `grade` is what an as
 # ruff: noqa: F401  (the checks are named in __all__ by what their names begin with)
 
 from .active_learning import check_better_choice, check_confident_errors, check_least_margins
-from .adversarial import check_mended_attack, check_pgd_step, check_robust_recall
+from .adversarial import (
+    check_mended_attack,
+    check_pgd_step,
+    check_robust_recall,
+    check_signs_backward,
+)
 from .approximate_search import check_choose_nprobe, check_filtered_search, check_graph_search
 from .attention import check_attention_pooling, check_pointing, check_rare_weights
 from .cnn_features import (

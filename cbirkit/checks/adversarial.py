@@ -1,4 +1,6 @@
-"""Checks of notebook 22: what survives several attacks, one step of PGD, the bug in an attack on normalised tensors."""
+"""Checks of notebook 22: what survives several attacks, a gradient through signs, one step of PGD, the bug in an attack on normalised tensors."""
+
+from functools import partial
 
 import numpy as np
 
@@ -85,6 +87,57 @@ RECALL_MISTAKES = {
         hits.mean(axis=1).prod()
     ),
 }
+
+
+def check_signs_backward(answer):
+    """Check ``signs_backward(embeddings, slope)``: the backward pass of BPDA where an engine stores signs only.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes `embeddings` and `slope` (n, d), the gradient of an objective with respect to their signs; returns the gradient (n, d) with
+        respect to the embeddings as if the signs were tanh(e / w), with w the mean of the absolute values of a row, held
+        constant; 0 where w is 0.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> check_signs_backward(lambda embeddings, slope: slope).passed
+    False
+    """
+    return run_check(answer, _signs_backward, _signs_cases(), mistakes=SIGNS_MISTAKES)
+
+
+def _width(e, axis=1):
+    return np.maximum(np.abs(e).mean(axis=axis, keepdims=True), 1e-300)
+
+
+def _signs_backward(e, slope, width=_width, bend=lambda at: 1 - np.tanh(at) ** 2, by=1):
+    w = width(e)
+    return slope * bend(e / w) / w**by * (np.abs(e).max(axis=1, keepdims=True) > 0)
+
+
+def _signs_cases():
+    random = np.random.RandomState(0)
+    yield "one image of two numbers", np.array([[0.5, -1.5]]), np.array([[1.0, 2.0]])
+    yield "four images", random.randn(4, 6), random.randn(4, 6)
+    yield "rows of very different length", random.randn(3, 5) * [[0.01], [1], [30]], random.randn(3, 5)  # fmt: skip
+    yield "an image whose embedding is 0, which gets no gradient", random.randn(2, 3) * [[1], [0]], random.randn(2, 3)  # fmt: skip
+
+
+SIGNS_MISTAKES = {
+    "That is the gradient of the sign itself, 0 everywhere: the attack gets nothing.": lambda e, slope: 0 * slope,
+    "That is the identity as a stand-in: use tanh(e / w).": lambda e, slope: slope,
+    "That is the stand-in, not its derivative: the derivative of tanh is 1 - tanh².": partial(_signs_backward, bend=np.tanh, by=0),
+    "The inner derivative is missing: divide by w.": partial(_signs_backward, by=0),
+    "The derivative of tanh is 1 - tanh², not 1 - tanh.": partial(_signs_backward, bend=lambda at: 1 - np.tanh(at)),
+    "Each image has its own width w: take the mean over axis 1.": partial(_signs_backward, width=lambda e: _width(e, None)),
+    "w is the mean of |e|, not its root mean square.": partial(_signs_backward, width=lambda e: np.sqrt(_width(e**2))),
+    "Where an embedding is 0, w is 0, and 0 / 0 is NaN: return 0 there.": lambda e, slope: slope * (1 - np.tanh(e / np.abs(e).mean(axis=1, keepdims=True)) ** 2) / np.abs(e).mean(axis=1, keepdims=True),
+}  # fmt: skip
 
 
 def check_pgd_step(answer):
