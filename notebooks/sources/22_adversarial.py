@@ -953,14 +953,14 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 # </details>
 # <details><summary>4. A rounding defence holds against BPDA. What do you ask?</summary>
 #
-# What stood in on the backward pass? Were a closer stand-in, restarts and scores alone tried?
+# What stood in backward? Were a closer stand-in, restarts, scores tried?
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# The best wrong item of a million is nearer: a smaller epsilon is enough. Misrank compares with every item at every
-# step; take the nearest few thousand.
+# The best wrong item of a million is nearer: a smaller epsilon does. Misrank compares with every item at every
+# step; take the nearest thousand.
 #
 # ### Further reading
 #
@@ -968,6 +968,7 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 #   [arXiv:1802.00420](https://arxiv.org/abs/1802.00420).
 # - Tramèr et al. (2020), *On adaptive attacks to adversarial example defenses*, NeurIPS,
 #   [arXiv:2002.08347](https://arxiv.org/abs/2002.08347).
+# - Tolias et al. (2019), *Targeted mismatch adversarial attack*, [arXiv:1908.09163](https://arxiv.org/abs/1908.09163).
 #
 # <!-- links:start -->
 # Previous: [21_explain](21_explain.ipynb) · [course map](00_start_here.ipynb) · Next: [23_generative](23_generative.ipynb)
