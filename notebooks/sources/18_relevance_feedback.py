@@ -142,9 +142,9 @@ assert np.allclose(marked.embeddings @ moved / np.linalg.norm(moved), marked.sco
 
 # %%
 data = {}
-# name, images per round, queries per class
-for name, n, per_class in (("clothing", 10, 4), ("ucmerced", 4, 2)):
-    features = datasets.load_real(name)
+# title, name, images per round, queries per class
+for name, shipped, n, per_class in (("clothing", "clothing", 10, 4), ("UC Merced", "ucmerced", 4, 2)):
+    features = datasets.load_real(shipped)
     half, _ = train_test_split(np.arange(len(features)), train_size=0.5, stratify=features.labels, random_state=SEED)
     rng = np.random.default_rng(SEED)
     asked = [rng.choice(half[features.labels[half] == one], per_class, False) for one in np.unique(features.labels)]
@@ -191,7 +191,7 @@ def sessions(name, classes=None, noise=NOISE, explore=0.0, shuffled=False, **opt
 # %%
 GRID = {"Rocchio": [{"beta": b, "gamma": g} for b, g in ((0.75, 0.15), (0.75, 0.75), (3, 0.75), (3, 2), (3, 3), (6, 5), (10, 8))]}
 GRID["logistic"] = [{"method": "logistic", "C": c} for c in (0.1, 1, 10, 100)]
-GRID["SVM"] = [{"method": "svm", "C": c} for c in (0.01, 0.1, 1, 10)]
+GRID["SVM"] = [{"method": "svm", "C": c} for c in (0.01, 0.1, 1, 10, 100)]
 mixed = np.random.default_rng(SEED).permutation(sorted({one for part in data.values() for one in part[1]}))
 fold_of = {one: number % 2 for number, one in enumerate(mixed)}
 
@@ -233,10 +233,9 @@ start, end = by_round.xs(0, level="round"), by_round.xs(ROUNDS, level="round")
 kept = (end["other half"] - start["other half"]) / (end["full ranking"] - start["full ranking"])
 unlearned = (end["only moved up"] - start["full ranking"]) / (end["full ranking"] - start["full ranking"])
 print("of the full ranking's rise: in the other half", kept.round(2).to_dict(), "by moving up", unlearned.round(2).to_dict())
-assert kept.min() > 0.5
-assert unlearned.min() > 0.25
-assert end.loc["ucmerced", "residual"] < start.loc["ucmerced", "residual"]
-assert end.loc["ucmerced", "other half"] > start.loc["ucmerced", "other half"] + 0.05
+assert kept.min() > 0.5 and unlearned.min() > 0.25
+assert end.loc["UC Merced", "residual"] < start.loc["UC Merced", "residual"]
+assert end.loc["UC Merced", "other half"] > start.loc["UC Merced", "other half"] + 0.05
 assert (end["residual"] - end["residual, no marks"]).min() > 0
 
 # %% [markdown]
@@ -283,7 +282,8 @@ gained = pd.DataFrame([row for name, rise in per_class.items() for row in summar
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.4), layout="constrained", sharex=True, sharey=True)
-for ax, (name, rows) in zip(axes, gained.groupby("set"), strict=True):
+named = gained.replace("Rocchio", "Rocchio, tuned weights")
+for ax, (name, rows) in zip(axes, named.groupby("set"), strict=True):
     around = [rows["gain"] - rows["low"], rows["high"] - rows["gain"]]
     ax.errorbar(rows["gain"], rows["method"], xerr=around, fmt="o", color=plots.style.BLUE)
     ax.axvline(0, color="0.5", lw=1, ls="--")
@@ -306,7 +306,7 @@ for name in data:
 # %% [markdown]
 # Every method gains, on average, on photographs that it has not shown; with shuffled marks no gain can be told. The
 # textbook's weights give far less than tuned ones. Rocchio, the simplest, is nowhere clearly behind. (It has seven
-# options, the others four; the SVM's best on clothing is the last of its grid.) Where the interval of a paired
+# options, logistic regression four, the SVM five.) Where the interval of a paired
 # difference includes 0, the two methods cannot be told apart.
 
 # %% [markdown] tags=["extra"]
@@ -729,7 +729,9 @@ checks.check_better_feedback(solution_better_feedback)
 # %% [markdown] tags=["extra"]
 # ### Defend it (extra)
 #
-# Gains in mAP over Rocchio of your function (the solution's, until yours is written), with intervals over classes:
+# Three rows compete on **the same marks**, those of sessions with Rocchio at β = 3, γ = 2: Rocchio with the textbook's
+# weights; Rocchio with the weights tuned above, on the other fold of classes; and your function (the solution's, until
+# yours is written). Gains in mAP over β = 3, γ = 2, with intervals over classes. **Predict** the order of the three.
 
 # %% tags=["extra"]
 def marked_by_rocchio(name, noise):
@@ -745,27 +747,54 @@ def marked_by_rocchio(name, noise):
 
 
 # %% tags=["extra"]
-def gain_over_rocchio(label, taste, search, half):
-    """Gain in mAP of one session, in the half that was not shown."""
-    given = search.embeddings, search.query, search.marked(True), search.marked(False)
-    yours, theirs = checks.first_written("better_feedback", *given), search.ranking()
-    orders = theirs, theirs if yours is None else np.argsort(-np.asarray(yours, float))
-    before, after = (average_precision(taste[order[~np.isin(order, half)]]) for order in orders)
-    return label, after - before
+TEXTBOOK, option_of = {"beta": 0.75, "gamma": 0.15}, best["Rocchio"].groupby(["set", "class"])["option"].first()
+
+
+def scores_of(name, label, search):
+    """Scores of all images (n,) by each of the three, from the marks of one session."""
+    positions = search.marked(True), search.marked(False)
+    vectors = search.query, *(search.embeddings[kind] for kind in positions)
+    found = {"Rocchio, textbook weights": search.embeddings @ rocchio(*vectors, **TEXTBOOK)}
+    tuned_weights = GRID["Rocchio"][option_of[name, label]]
+    found["Rocchio, tuned weights"] = search.embeddings @ rocchio(*vectors, **tuned_weights)
+    yours = checks.first_written("better_feedback", search.embeddings, search.query, *positions)
+    return found | {"your function": search.scores() if yours is None else np.asarray(yours, float)}
 
 
 # %% tags=["extra"]
-rows = []
+def gains_of(name, label, taste, search):
+    """Gains in mAP of one session over β = 3, γ = 2, in the half that was not shown."""
+    def precision(scores):
+        order = np.argsort(-scores, kind="stable")
+        return average_precision(taste[order[~np.isin(order, data[name][2])]])
+
+    before = precision(search.scores())
+    gains = {method: precision(scores) - before for method, scores in scores_of(name, label, search).items()}
+    difference = gains["your function"] - gains["Rocchio, tuned weights"]
+    return {"set": name, "class": label, **gains, "yours - tuned": difference}
+
+
+# %% tags=["extra"]
+beside = []
 for noise in (0.0, 0.1, 0.2):
-    for name, (_, _, half, *_) in data.items():
-        table = [gain_over_rocchio(*one, half) for one in marked_by_rocchio(name, noise)]
-        table = pd.DataFrame(table, columns=["class", "gain"]).assign(set=name)
-        rows += summary(f"noise {noise}", table.groupby(["set", "class"])["gain"].mean())
-pd.DataFrame(rows).round(3)
+    gains = [gains_of(name, *one) for name in data for one in marked_by_rocchio(name, noise)]
+    gains = pd.DataFrame(gains).groupby(["set", "class"]).mean()
+    beside += [row | {"wrong marks": noise} for method in gains for row in summary(method, gains[method])]
+beside = pd.DataFrame(beside)
+beside["shown"] = [f"{r.gain:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in beside.itertuples()]
+beside.pivot(index=["set", "wrong marks"], columns="method", values="shown")
+
+# %% tags=["extra", "claim"]
+gain_at = beside.set_index(["method", "set", "wrong marks"])["gain"]
+for noise in (0.0, 0.1, 0.2):
+    textbook, chosen = (gain_at[f"Rocchio, {kind} weights", "clothing", noise] for kind in ("textbook", "tuned"))
+    assert textbook < chosen - 0.03
+assert gain_at["Rocchio, textbook weights", "UC Merced", 0.0] < -0.02
 
 # %% [markdown] tags=["extra"]
-# Read the low ends: where they are below 0, the solution cannot be told from Rocchio with β = 3, γ = 2. Tuned weights
-# may gain as much: try them.
+# From the same marks, the textbook's weights stay far behind on clothing, and on UC Merced where nobody errs; with one
+# mark in five wrong, small weights can be the safer ones. Read the last column: where its interval includes 0, your
+# function cannot be told from Rocchio with tuned weights (which were chosen for one mark in ten wrong).
 
 # %% [markdown]
 # ## What we learned
