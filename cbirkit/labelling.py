@@ -130,7 +130,7 @@ def probabilities(embeddings, labels, others):
     return _softmax(X, y, _strength(X, y)).predict_proba(normalize(others))
 
 
-def suspects(embeddings, labels, n=None, *, random_state=0):
+def suspects(embeddings, labels, n=None, *, p=None, random_state=0):
     """Labels that a classifier doubts which never saw them: candidates for a second look, most doubtful first.
 
     Confident learning. Each image gets class probabilities from a classifier that was learned on the other folds. An image labelled a
@@ -145,6 +145,8 @@ def suspects(embeddings, labels, n=None, *, random_state=0):
         Two classes or more.
     n : int, optional
         How many rows at most; default all suspects.
+    p : array (n_images, n_classes), optional
+        Held-out probabilities of your own, classes sorted.
     random_state : None, int or RandomState
         Draws the five folds, in each of which every class has its part. The classifier's strength is chosen once, on all.
 
@@ -157,7 +159,7 @@ def suspects(embeddings, labels, n=None, *, random_state=0):
     Raises
     ------
     ValueError
-        As of `propose`; or labels of one class only.
+        As of `propose`; labels of one class only; `p` of another shape.
 
     References
     ----------
@@ -176,12 +178,9 @@ def suspects(embeddings, labels, n=None, *, random_state=0):
         raise ValueError(f"all labels are {classes.tolist()}; give at least two classes to tell apart")  # fmt: skip
     if n is not None:
         check_count("n", n)
-    folds, strength = _folds(y, 5, check_random_state(random_state)), _strength(X, y)
-    p = np.zeros((len(X), len(classes)))
-    for fold in np.unique(folds):
-        held, kept = folds == fold, folds != fold
-        if len(seen := np.unique(y[kept])) > 1:
-            p[np.ix_(held, seen)] = _softmax(X[kept], y[kept], strength).predict_proba(X[held])
+    p = _held_out(X, y, random_state) if p is None else np.asarray(p)
+    if p.shape != (len(X), len(classes)):
+        raise ValueError(f"p must have one row per image and one column per class, {(len(X), len(classes))}; got {p.shape}")  # fmt: skip
     means = np.array([p[y == number, number].mean() for number in range(len(classes))])
     confident = np.where(p >= means, p, 0)
     other = confident.argmax(axis=1)
@@ -189,6 +188,16 @@ def suspects(embeddings, labels, n=None, *, random_state=0):
     found = {"image": rows, "label": classes[y], "expected": classes[other], "margin": margin}
     table = pd.DataFrame(found)[(other != y) & confident.any(axis=1)]
     return table.sort_values("margin", kind="stable", ignore_index=True).head(n or len(table))
+
+
+def _held_out(X, y, random_state):
+    folds, strength = _folds(y, 5, check_random_state(random_state)), _strength(X, y)
+    p = np.zeros((len(X), y.max() + 1))
+    for fold in np.unique(folds):
+        held, kept = folds == fold, folds != fold
+        if len(seen := np.unique(y[kept])) > 1:
+            p[np.ix_(held, seen)] = _softmax(X[kept], y[kept], strength).predict_proba(X[held])
+    return p
 
 
 def _checked(embeddings, labelled, labels):

@@ -252,6 +252,14 @@ def test_wrong_input_of_suspects():
         suspects(X, ["a", "b"])
     with pytest.raises(ValueError, match="n must be"):
         suspects(X, Y, 0)
+    with pytest.raises(ValueError, match="p must have one row per image"):
+        suspects(X, Y, p=np.zeros((60, 9)))
+
+
+def test_suspects_of_given_probabilities_are_those_that_the_formula_names():
+    p = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    found = suspects(np.eye(5), ["a", "a", "a", "b", "b"], p=p)  # thresholds 0.6 and 0.75
+    assert found["image"].tolist() == [2] and found["margin"].round(6).tolist() == [-0.8]
 
 
 def test_margin_and_entropy_agree_with_scikit_activeml():
