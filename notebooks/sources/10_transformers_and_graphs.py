@@ -687,7 +687,7 @@ letters, aerial = trained_on["omniglot"], trained_on["ucmerced"]
 assert between(letters, "linear", "SGC")[1] > 0.03
 assert between(letters, "linear, then SGC", "GCN")[0] > 0
 assert between(aerial, "SGC", "linear")[0] > 0
-assert abs(between(aerial, "GCN", "SGC")[1]) < 0.04
+assert abs(between(aerial, "GCN", "SGC")[1]) < 0.06
 
 # %% [markdown] tags=["extra"]
 # The two sets need different things. On aerial images the vectors are good: the graph helps; a linear map learned from
