@@ -110,6 +110,14 @@ def forgetting_in_torch(scores):
     return [float(lost[:-1].mean()), float(change[:-1].mean())]
 
 
+def forgetting_in_loops(scores):
+    lost, change, last = [], [], len(scores) - 1
+    for j in range(last):
+        lost.append(max(row[j] for row in scores[:last]) - scores[last][j])
+        change.append(scores[last][j] - scores[j][j])
+    return (sum(lost) / last, sum(change) / last) if last else (0.0, 0.0)
+
+
 def changed(fault):
     """The right numbers from spoilt scores."""
     return lambda scores: solved_forgetting(fault(scores))
@@ -128,6 +136,7 @@ def worse(change):
 RIGHT = {
     "forgetting": (
         forgetting_in_torch,
+        forgetting_in_loops,
         lambda a: np.array(solved_forgetting(a)),
         lambda a: list(solved_forgetting(a)),
     ),
