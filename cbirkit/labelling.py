@@ -159,7 +159,7 @@ def suspects(embeddings, labels, n=None, *, p=None, random_state=0):
     Raises
     ------
     ValueError
-        As of `propose`; labels of one class only; `p` of another shape.
+        As of `propose`; labels of one class only; `p` of another shape, or not finite.
 
     References
     ----------
@@ -178,9 +178,9 @@ def suspects(embeddings, labels, n=None, *, p=None, random_state=0):
         raise ValueError(f"all labels are {classes.tolist()}; give at least two classes to tell apart")  # fmt: skip
     if n is not None:
         check_count("n", n)
-    p = _held_out(X, y, random_state) if p is None else np.asarray(p)
-    if p.shape != (len(X), len(classes)):
-        raise ValueError(f"p must have one row per image and one column per class, {(len(X), len(classes))}; got {p.shape}")  # fmt: skip
+    p = _held_out(X, y, random_state) if p is None else np.asarray(p, dtype=float)
+    if p.shape != (len(X), len(classes)) or not np.isfinite(p).all():
+        raise ValueError(f"p must hold finite numbers, one row per image and one column per class, {(len(X), len(classes))}; got {p.shape}")  # fmt: skip
     means = np.array([p[y == number, number].mean() for number in range(len(classes))])
     confident = np.where(p >= means, p, 0)
     other = confident.argmax(axis=1)

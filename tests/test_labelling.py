@@ -252,8 +252,9 @@ def test_wrong_input_of_suspects():
         suspects(X, ["a", "b"])
     with pytest.raises(ValueError, match="n must be"):
         suspects(X, Y, 0)
-    with pytest.raises(ValueError, match="p must have one row per image"):
-        suspects(X, Y, p=np.zeros((60, 9)))
+    for p in (np.zeros((60, 9)), np.full((len(X), len(np.unique(Y))), np.nan)):
+        with pytest.raises(ValueError, match="p must hold finite numbers"):
+            suspects(X, Y, p=p)
 
 
 def test_suspects_of_given_probabilities_are_those_that_the_formula_names():
