@@ -368,8 +368,8 @@ assert abs(scores["contrast"].mean() - scores["centre prior"].mean()) < 0.03
 assert table.loc[["shuffled", "of another picture"], "mAP"].max() < table.loc["mean", "mAP"] - 0.02
 
 # %% [markdown]
-# - Learned attention is ahead of GeM by much, and of the centre prior and of contrast by about half as much. Those two
-#   are level, and need no training; the head had the labels of 37 categories. (At σ = 0.03, the edge of its grid, the
+# - Was it your order? Learned attention is far ahead of GeM, and of the centre prior and contrast by half as much. These two
+#   are level and untrained; the head had labels of 37 categories (labels without attention: extra). (At σ = 0.03, the edge of its grid, the
 #   prior is the middle cell alone.)
 # - At its own layer the plain mean is far below GeM, so the weights bring more than the difference to GeM shows. The
 #   gain is in *this* picture's weights: shuffled, they are no better than equal weights. Those of another picture bring
@@ -410,7 +410,7 @@ assert abs(pointed - hit["contrast"].mean()) < 0.1
 # %% [markdown] tags=["extra"]
 # ### When does it help, and where does it fail? (extra)
 #
-# By the size of the object in the query, in thirds, and by the number of solids beside it. Small objects gain most from
+# By the size of the object in the query, in thirds, and by the number of solids beside it. Against GeM, small ones gain most from
 # attention; on large ones there is less to leave out. With two solids every method finds less, even the mask.
 
 # %% tags=["extra", "claim"]
@@ -517,9 +517,9 @@ assert scores["attention + linear"].mean() > scores["attention"].mean() + 0.02
 pd.DataFrame({"minus mean": {name: minus(name, "mean") for name in compared}})
 
 # %% [markdown] tags=["extra"]
-# Weights of channels change little: they turn down channels that fire on tables, for the object as well. (Those of
+# Weights of channels change little: a channel that is turned down for the table is turned down for the object, too. (Those of
 # positions are no guarantee: CroW's bring little.) A projection alone, **uniform + linear**, is the control for training
-# itself: it brings a gain, but less than attention does, and on top of attention it still helps. The two gains are not
+# itself: it brings a gain, smaller than that of attention (no interval of this pair), and on top of attention it still helps. The two gains are not
 # the same one.
 
 # %% [markdown] tags=["extra"]
@@ -848,8 +848,8 @@ def solution_rare_weights(maps_):
 checks.check_rare_weights(solution_rare_weights)
 
 # %% [markdown]
-# Your weights (until they are written, the solution's) beside those of contrast, on validation pictures at contrast's
-# layer. Weights may pass the check and still find less than contrast: the check scores weights, not the search.
+# Your weights, or the solution's, on validation pictures at contrast's layer. Weights may pass the check and still find
+# less than contrast, as the solution's do here: the check scores weights, not the search.
 
 # %%
 part, some = "validation", maps["validation"][best.loc["contrast", "layer"]]
@@ -871,7 +871,7 @@ plots.show(plots.describe(fig, "Eight pictures, and the weights of contrast and 
 #
 # - A scorer of two layers, trained for seconds on a frozen map, finds rendered objects of categories that the head has
 #   never met.
-# - A centre prior and contrast each bring about half of the gain without training: compare with them.
+# - A centre prior and contrast each bring about half of the gain over GeM, untrained: compare with them.
 # - Pointing well and ranking well are two things (extra); report both.
 # - Attention does not know the query. Several objects become one vector; [notebook 14](14_object_retrieval.ipynb) gives
 #   each its own.
