@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import label_curve_runs as from_scratch
 import self_supervised_runs as runs
 
-FILES = ("self_supervised.csv", "self_supervised.safetensors", "self_supervised_vectors.safetensors", "self_supervised_labels.csv", "self_supervised_live.csv")  # fmt: skip
+FILES = ("self_supervised.csv", "self_supervised.safetensors", "self_supervised_vectors.safetensors", "self_supervised_labels.csv", "self_supervised_live.csv", "self_supervised_ten.csv")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -285,8 +285,8 @@ assert np.allclose(scores, library.decision_function(clothes[test]), atol=1e-6)
 # ## Measure it: how many labels?
 #
 # Probe and neighbours choose among five settings each by **leaving out** each labelled image once (`RidgeClassifierCV` has a
-# closed form). The test images decide nothing. *Made by hand* is a probe on HOG and colour
-# joined; VLAD is not among them.
+# closed form). The test images decide nothing. *Made by hand* is a probe on HOG, colour and
+# (not for *clothing*) VLAD joined.
 
 # %%
 STRENGTHS, NEIGHBOURS, PER_CLASS = np.logspace(-3, 1, 5), (1, 3, 5, 9, 15), (1, 2, 5, 10, 20)
@@ -300,9 +300,8 @@ def by_probe(X, y, Q):
 # %%
 def by_neighbours(X, y, Q):
     """Labels of queries by the k nearest known images; k by leaving each of these out once."""
-    how = {"metric": "cosine", "weights": "distance"}  # near ones weigh more
-    tried = [KNeighborsClassifier(k, **how).fit(X, y) for k in NEIGHBOURS if k < len(X)]
-    return max(tried, key=lambda one: one.score(None, y)).predict(Q)  # None: each without itself
+    tried = [KNeighborsClassifier(k, metric="cosine", weights="distance") for k in NEIGHBOURS if k < len(X)]
+    return max(tried, key=lambda one: one.fit(X, y).score(None, y)).predict(Q)  # None: each without itself
 
 
 # %%
@@ -327,8 +326,9 @@ ways = {"probe": by_probe, "neighbours": by_neighbours, "probe, made by hand": b
 problems, curves = {}, {}
 for name in ("clothing", "satellite", "sketch"):
     which, rows = parts[name]
-    X = {e: normalize(table[rows]) for e, table in tables[which].items()}
-    given = X[frozen], X[frozen], np.hstack([X["HOG"], X["colour"]])
+    by_hand = ["HOG", "colour"] if name == "clothing" else ["HOG", "colour", "VLAD"]
+    X = {e: normalize(real[which].embeddings(e).astype(float)[rows]) for e in (BACKBONE, *by_hand)}
+    given = X[BACKBONE], X[BACKBONE], np.hstack([X[e] for e in by_hand])
     problems[name] = dict(zip(ways, given, strict=True))
     for way, X in problems[name].items():
         for n in PER_CLASS:
@@ -356,20 +356,20 @@ plots.show(plots.describe(fig, "Accuracy by labels per class in three domains: t
 
 # %% tags=["claim"]
 gap = {}
-for name in problems:
-    for n in (1, 20):
-        gap[name, n] = over_classes(curves[name, "probe", n] - curves[name, "neighbours", n])
-    assert gap[name, 20][1] > gap[name, 1][1] + 0.01  # the probe gains from labels
-    saved = curves[name, "probe", 5] - curves[name, "probe, made by hand", 10]
-    assert saved.mean() > 0.02  # the frozen network saves half of the labels, at least
-assert min(gap["clothing", 20][0], gap["sketch", 20][0]) > 0  # with twenty labels the probe leads
-pd.DataFrame(gap, index=["low", "probe minus neighbours", "high"]).T.round(3)
+for (name, way, n), values in curves.items():
+    if way != "probe" and n in (1, 5, 20):
+        gap[name, way, n] = over_classes(curves[name, "probe", n] - values)
+assert min(gap[name, "neighbours", 20][1] - gap[name, "neighbours", 1][1] for name in problems) > 0.01  # it gains more
+assert min(gap[name, "neighbours", 20][0] for name in ("clothing", "sketch")) > 0  # with twenty labels the probe leads
+assert min(gap[name, "probe, made by hand", 20][1] for name in problems) > 0.02
+for name in ("clothing", "sketch"):  # the frozen network saves half of the labels, at least
+    assert (curves[name, "probe", 5] - curves[name, "probe, made by hand", 10]).mean() > 0.02
+pd.DataFrame(gap, index=["low", "probe minus this", "high"]).T.round(3)
 
 # %% [markdown]
 # Perhaps the probe learns which numbers matter, while neighbours trust all alike; exercise 1 tests that. With 20 it leads on
-# *clothing* and *sketch*; on *satellite*, read the interval. With 5 it beats, on average, HOG and colour with 10. VLAD
-# may be nearer on textures such as aerial images: in a trial on *satellite*, joined to HOG and colour, it was
-# ahead with 10 labels of the probe with 5.
+# *clothing* and *sketch*; on *satellite*, read the interval. With 5 it beats, on average, what is made by hand with 10 on
+# *clothing* and *sketch*; on *satellite*, where VLAD counts textures, only with equal numbers.
 
 # %% [markdown] tags=["extra"]
 # ### Does colour help? (extra)
@@ -480,16 +480,17 @@ pd.DataFrame(paired, index=["low", "mean", "high", *(f"draw {d}" for d in draws.
 # rates apart roughly; fine-tuning at 224 pixels was not run, and may gain.)
 #
 # And **from scratch**? [Notebook 08](08_self_supervised.ipynb) recorded a small network at 64 pixels, tuned on other sets, 10 labels
-# per class of flowers and land use (UC Merced). Beside it, a probe at 224: part of its lead may be due to the size.
+# per class of flowers (five classes) and land use (UC Merced). Beside it, probes on the same images.
+# At 224 they lead on both sets. At 64, on flowers, less than half of that is left: read the interval.
 
 # %% tags=["record"]
-scratch = pd.read_csv(datasets.shipped_file("self_supervised_labels.csv"))
-table = scratch[scratch["k"] == 10].groupby("set")[["accuracy"]].mean().rename(columns={"accuracy": "scratch"})
-for s in table.index:
-    own = datasets.load_real(s)
-    table.loc[s, "probe"] = class_accuracy(by_probe, own.embeddings(BACKBONE), own.labels, 10).mean()
-assert (table["probe"] > table["scratch"] + 0.2).all()
-table.round(3)
+each = pd.read_csv(datasets.shipped_file("self_supervised_ten.csv")).pivot_table("accuracy", ["set", "class"], "way")
+print(each.groupby("set").mean().round(3).to_string())  # each class: the mean of three draws
+lead_of = each[["probe, 64 pixels", "probe, 224 pixels"]].sub(each["scratch"], axis=0)
+table = {(name, way): over_classes(x.to_numpy()) for way in lead_of for name, x in lead_of[way].groupby("set")}
+assert min(table["flowers", "probe, 224 pixels"][0], table["ucmerced", "probe, 64 pixels"][0]) > 0.1
+assert table["flowers", "probe, 64 pixels"][1] < 0.5 * table["flowers", "probe, 224 pixels"][1]
+pd.DataFrame(table, index=["low", "probe minus scratch", "high"]).T.round(3)
 
 # %% [markdown] tags=["extra"]
 # ### Rates (extra)
@@ -634,11 +635,10 @@ def by_means(X, y, Q):
     return np.full(len(Q), "") if answers is None else answers
 
 
-X = problems["clothing"]["probe"]
 table = {way: [curves["clothing", way, n].mean() for n in PER_CLASS] for way in ("probe", "neighbours")}
-table["your class means"] = [class_accuracy(by_means, X, garment, n).mean() for n in PER_CLASS]
+table["your class means"] = [class_accuracy(by_means, clothes, garment, n).mean() for n in PER_CLASS]
 look = {"xlabel": "labels per class", "ylabel": "accuracy", "figsize": (6, 2.8), "style": ["o-", "s--", "k*-"]}
-ax = pd.DataFrame(table, index=PER_CLASS).plot(logx=True, xticks=PER_CLASS, **look)
+ax = pd.DataFrame(table, index=ticks).plot(xticks=range(len(ticks)), **look)
 plots.show(plots.describe(ax, "Accuracy on clothing of probe, neighbours and your class means, by labels per class."))
 
 # %% [markdown]
@@ -781,13 +781,13 @@ plots.show(plots.describe(ax, "Gain of your function over the probe in five doma
 
 # %%
 steps = [("Classes to come\nunknown?", "yes", "search with the frozen embedding")]
-steps += [("One label\nper class?", "yes", "any of the three: no difference\nmeasured; nothing to tune with")]
+steps += [("One label\nper class?", "yes", "any of the three: no difference\nshown; nothing to tune with")]
 steps += [("Probe good enough,\nat the network's own size?", "yes", "stop: the probe")]
 plots.show(plots.decision_chain(steps, "try hand-made features; then train all,\nbackbone at a rate chosen on validation data"))
 
 # %% [markdown]
 # - A frozen network beat HOG and colour in most domains, in some far from photographs, too. Only measuring tells which:
-#   on digits, plain gradients are better. (VLAD was not compared.)
+#   on digits, plain gradients are better. (VLAD was not among them.)
 # - Spend labels on a probe first: closed form, tuned without the test set, at the network's own size of image.
 # - The rate decides what fine-tuning is worth: sweep it on validation images.
 #
