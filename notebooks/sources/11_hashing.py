@@ -934,11 +934,10 @@ rows = {s: with_interval(each[s] - t["ITQ 128"], t["class"]) for s, t in measure
 pd.DataFrame(rows, index=["your mAP − ITQ's", "low", "high"]).T.round(3)
 
 # %% [markdown] tags=["extra"]
-# ### One answer to exercise 4 (extra)
-#
-# Four hashes, all with the asymmetric distance, which costs no byte. Which one is picked in each half, and what it gains:
-#
 # **Solution (click to open)**
+#
+# One answer (extra): four hashes, all with the asymmetric distance, which costs no byte. Which one is picked in each
+# half, and what it gains:
 
 # %% tags=["extra", "solution"]
 kinds_ = {"LSH": RandomProjectionHash(128, random_state=SEED), "PCA": PCAHash(128)}
