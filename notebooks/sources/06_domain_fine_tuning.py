@@ -109,7 +109,7 @@ full = ["full:\nimage", "early blocks:\ntrained", "late blocks:\ntrained"]
 plots.show(plots.pipeline([frozen, head, last, full], ["embedding\n(d,)"]))
 
 # %% [markdown]
-# The network with weights $\theta$ maps an image $I$ to an embedding $\phi_\theta(I)$ of shape $(d,)$. To adapt it to $C$ classes, put a
+# These are four separate networks. Each, with weights $\theta$, maps an image $I$ to its own embedding $\phi_\theta(I)$ of shape $(d,)$. To adapt it to $C$ classes, put a
 # linear classifier on top, $W$ of shape $(C, d)$ and $b$ of shape $(C,)$, and make the right class $y$ likely by
 # **cross-entropy**:
 #
@@ -117,12 +117,12 @@ plots.show(plots.pipeline([frozen, head, last, full], ["embedding\n(d,)"]))
 #
 # Afterwards $W$ and $b$ are thrown away: you wanted the embedding. They are new and may have a large rate, the network needs a
 # small one (Howard and Ruder 2018, *ACL*, [arXiv:1801.06146](https://arxiv.org/abs/1801.06146)). Nothing in $L$ asks the
-# network to keep what it knew; losing it is called **catastrophic forgetting** (Kirkpatrick et al. 2017, *PNAS*,
+# network to keep what it knew; losing it is called **catastrophic forgetting** (a remedy: Kirkpatrick et al. 2017, *PNAS*,
 # [arXiv:1612.00796](https://arxiv.org/abs/1612.00796)).
 #
 # ## Build it: the training loop
 #
-# Forward, loss, backward, step. A **step** is one batch of 32 images, an **epoch** one pass over all of them.
+# Forward, loss, backward, step. A **step** is one batch of 32 images, an **epoch** one pass over all.
 
 
 # %%
@@ -260,10 +260,10 @@ axes[0].legend(frameon=False)
 plots.show(plots.describe(fig, "mAP by rate: on validation the whole network is highest; the largest rates lose the photographs."))
 
 # %% [markdown]
-# The more may learn, the better, each way at its own rate. Now compare the largest
-# rates: on the left they cost little, on the right much. **Validation on the target does not see what is forgotten.**
+# The more may learn, the better, each way at its own rate. Now compare the largest rates of *last* and *full*:
+# on the left they cost little, on the right much. **Validation on the target does not see what is forgotten.**
 #
-# Now the test, at the rates that validation chose, mean of three seeds, with 95 % intervals (you may skip the next three cells: they subtract and draw).
+# Now the test, at the rates that validation chose, mean of three seeds, with 95 % intervals (you may skip three cells: they subtract and draw).
 # **HOG**, histograms of edge directions, learned nothing. The control **full, colour** learns from the same views in
 # colour; **full, half** is the way back of the next section.
 
@@ -332,7 +332,7 @@ pd.DataFrame(more, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
 # The frozen network is not shown to be better than HOG (the band contains 0); with all weights learning it is. Colour
-# images of the same objects bring about half of the gain, and lose more on photographs. At its best rate the whole
+# images of the same objects bring about half of the gain, and lose more on photographs (on average at equal rates, too). At its best rate the whole
 # network loses little there, on average no more than *last*; at 0.001 much. So (1) is *full*; (2) is decided by the rate.
 #
 # ## Part of the way back
@@ -387,8 +387,8 @@ rows = {f"{domain}: half minus after": gain(domain, found[0.5], found[1]) for do
 pd.DataFrame(rows, index=["low", "difference", "high"]).T.round(3)
 
 # %% [markdown]
-# Half of the way back keeps most of the gain on thermal images, and loses less (how much less differs by seed). A lower rate does so, too
-# (*full* in the longer run); half of the way back from *that* network gives up some of what was learned.
+# Half of the way back keeps most of the gain, and loses less (how much less differs by seed). To pick α here would use the test. A lower rate does so, too
+# (*full* in the longer run); half of the way back from *that* network gives up some.
 
 # %% [markdown]
 # ## Two real narrow domains
@@ -418,7 +418,7 @@ assert minus(letters, "target", "HOG")[0] < 0 < minus(letters, "target", "HOG")[
 
 # %% [markdown]
 # All weights gain on new classes of both, but only a few hundredths; on land use that cannot be told from what larger images gain
-# without training. On letters the frozen network cannot be told from HOG, and training still helps little. The simulated camera
+# without training (training on larger ones: not tried). On letters the frozen network cannot be told from HOG. The simulated camera
 # flatters: **measure in your own domain.** (All weights did best at the smallest rate tried; on letters, validation still rose
 # at the end.)
 
@@ -468,7 +468,7 @@ plots.show(explorer.static(), dpi=72)
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Split the classes, then look up the class of each image. If you split the images, you test on classes that were trained on.
+# Split the classes, then look up the class of each image.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -574,7 +574,8 @@ checks.check_choose_alpha(solution_choose_alpha)
 
 # %% [markdown] tags=["extra"]
 # Your choices for the network above, by the limit. On the right, what each loses on the *test*, which chose nothing: is the
-# limit kept?
+# limit kept? (Validation counts other views of the query's own object as relevant, the test leaves them out: compare
+# differences, not levels.)
 
 # %% tags=["extra"]
 on_target, on_source = np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS))
@@ -689,7 +690,7 @@ plots.show(plots.describe(ax, "How far each layer moved in fine-tuning; the laye
 # - On a simulated thermal camera fine-tuning helps new categories much, on two real domains little.
 # - All weights gain more than some of them on the camera, each way at its own rate.
 # - Validation on the target does not see what is forgotten. Measure the source, on images that stand for it.
-# - A rate too high forgets much: lower it. Going back part of the way mends some of it, without training.
+# - A rate too high forgets much: lower it. Going back part of the way mends some of it.
 # - Here the network learned to name classes; [notebook 07](07_metric_learning.ipynb) trains the distances themselves.
 #
 # ### Check yourself
