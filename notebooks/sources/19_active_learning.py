@@ -4,7 +4,7 @@
 # **Question.** You have a thousand photographs and time to label a hundred. Does it pay to choose which, and how would
 # you know?
 #
-# **Time:** a minute and a half to run, offline; an hour to work through. **Before this:** notebooks
+# **Time:** a minute and a half to run, offline; 45 minutes the core, about 75 with the extras. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [05](05_transfer_learning.ipynb).
 #
 # <!-- links:start -->
@@ -48,7 +48,7 @@ SECONDS_PER_LABEL = 6  # our assumption: look, decide, press a key
 # 120 rendered pictures of six kinds of vessel, 12 of them labelled at random. Which six would you label next? Three
 # answers: any; **typical** ones of groups without a label; those where a classifier wavers **between two classes**.
 #
-# **Predict:** which row will hold odd pictures? Which helps most now, and which later?
+# **Predict:** which row asks most for bowls and teapots, labelled once so far? Which rule helps now, and which later?
 
 # %%
 KINDS = ["mug", "jug", "teapot", "watering can", "bowl", "bucket"]
@@ -80,7 +80,7 @@ for row, (name, images) in zip(axes, asked.items(), strict=True):
 plots.show(plots.describe(fig, "Six pictures that each of three rules asks for, with the two most probable classes above and the true one below."))
 
 # %% [markdown]
-# Count the bowls and teapots, with one label each so far. Which rule asks for most of them? (Here, margin.)
+# Here margin asks for most bowls and teapots, with one label each so far. One batch decides nothing: so we measure.
 #
 # ## Background
 #
@@ -97,18 +97,18 @@ plots.show(plots.pipeline([look, ask], ["choose\nn images", "a person\nlabels th
 # Three strategies look at the pool:
 #
 # - **random**, the baseline;
-# - **TypiClust** (Hacohen et al. 2022, *ICML*, [arXiv:2202.02794](https://arxiv.org/abs/2202.02794)): k-means into as many
-#   clusters as there will be labels; of the largest without a label, the image with the nearest neighbours. Its control,
-#   **clusters**, takes *any* image of each: random, but spread;
-# - **core-set** (Sener and Savarese 2018, *ICLR*, [arXiv:1708.00489](https://arxiv.org/abs/1708.00489)): the image that is
-#   farthest from all labelled ones, again and again.
+# - **TypiClust** (Hacohen et al. 2022, *ICML*, [arXiv:2202.02794](https://arxiv.org/abs/2202.02794)): k-means into as
+#   many clusters as there will be labels; of the largest without a label, the image with the nearest neighbours. Its
+#   control, **clusters**, takes *any* image of each: random, but spread;
+# - **core-set** (Sener and Savarese 2018, *ICLR*, [arXiv:1708.00489](https://arxiv.org/abs/1708.00489)): the image
+#   that is farthest from all labelled ones, again and again.
 #
 # Three ask the classifier:
 #
 # - **margin** (Scheffer et al. 2001, *IDA*, [doi:10.1007/3-540-44816-0_31](https://doi.org/10.1007/3-540-44816-0_31)):
 #   the smallest $p_{(1)} - p_{(2)}$; **entropy**: the largest $-\sum_k p_k \log p_k$;
-# - **BADGE** (Ash et al. 2020, *ICLR*, [arXiv:1906.03671](https://arxiv.org/abs/1906.03671)): with $\hat y$ the guess as a
-#   one-hot vector $(c,)$, the gradient of the last layer would be
+# - **BADGE** (Ash et al. 2020, *ICLR*, [arXiv:1906.03671](https://arxiv.org/abs/1906.03671)): with $\hat y$ the guess
+#   as a one-hot vector $(c,)$, the gradient of the last layer would be
 #
 # $$g_x = (p - \hat y) \otimes x \qquad (c, d)$$
 #
@@ -130,13 +130,10 @@ asked["badge"] = labelling.propose(vectors, labelled, vessels.labels[labelled], 
 assert np.array_equal(unlabelled[chosen], asked["badge"])
 
 # %% [markdown]
-# The package never writes the gradients down: a product of two of them is
-# $(r_x \cdot r_{x'})(x \cdot x')$, with $r = p - \hat y$.
-#
 # ## Measure it
 #
-# Photographs now: `clothing` (10 classes), embedded by `lite0`, which was not trained on them (but ImageNet has garments among its classes).
-# Many published gains vanished in fairer comparisons (Munjal et al. 2022, *CVPR*,
+# Photographs now: `clothing` (10 classes), embedded by `lite0`, which was not trained on them (but ImageNet has
+# garments among its classes). Many published gains vanished in fairer comparisons (Munjal et al. 2022, *CVPR*,
 # [arXiv:2002.09564](https://arxiv.org/abs/2002.09564)), so:
 #
 # - **Test images** are not in the pool. All strategies share pool, test images and the first 20 random labels.
@@ -144,7 +141,8 @@ assert np.array_equal(unlabelled[chosen], asked["badge"])
 #   for 20, 40 and 60 images at once. No strategy was tuned.
 # - **Two scores**, means over classes: accuracy, and mAP. Each test image searches the other test images by its frozen
 #   embedding joined with the square roots of its probabilities (weights chosen on `satellite`).
-# - **Five draws, ten classes**: the interval is the wider of one that draws classes and one that draws draws.
+# - **Five draws, ten classes**: the interval is the wider of one that draws classes and one that draws draws; still a
+#   little too narrow.
 
 
 # %%
@@ -291,13 +289,13 @@ ax.legend(frameon=False, fontsize=10)
 plots.show(plots.describe(ax, "Gain over random labels of six strategies on clothing, in accuracy and mAP, with 95 % intervals."))
 
 # %% [markdown]
-# - **TypiClust** gains in mAP over the whole curve; **clusters** cannot be told from random. **BADGE** is highest at
+# - **TypiClust** gains in mAP, averaged over sizes; **clusters** cannot be told from random. **BADGE** is highest at
 #   140 labels, with this seed.
 # - **Core-set** is behind in the mean of both scores, probably because what is farthest is odd.
-# - **Entropy** is behind **margin**: it asks for images that could be *anything*.
+# - **Entropy** is behind **margin** in the mean: it asks for images that could be *anything*.
 #
-# In accuracy, nearly every interval holds 0: five draws and ten classes are few. mAP, which looks at whole rankings and
-# partly at the same frozen embeddings, tells more.
+# In accuracy, nearly every interval holds 0, and of twelve one may miss it by luck. mAP, which looks at whole
+# rankings and partly at the same frozen embeddings, tells more.
 
 # %% tags=["claim"]
 assert gain(balanced, "typiclust")[0] > 0.01 and gain(balanced, "typiclust", "mAP")[1] > 0
@@ -346,7 +344,7 @@ assert gain(cold, "typiclust", other="clusters")[0] > 0.01
 #
 # How many labels does each strategy need to be as accurate as random is at the end? (Straight lines between the
 # measured sizes; NaN: not reached.) A label costs six seconds, we assume, and what `propose` computes. Hard images may
-# take longer: *break-even* says how many times. (No intervals: where no gain can be told, no saving can.)
+# take longer: *break-even* says how many times. (No intervals: read the balanced half as undecided.)
 
 # %%
 costs, some = {}, np.random.default_rng(SEED).permutation(len(X))[:100]
@@ -377,7 +375,8 @@ pd.concat({"balanced pool": minutes(balanced), "skewed pool": minutes(few)}, axi
 # People err. **Confident learning** (Northcutt et al. 2021, *JAIR*, [arXiv:1911.00068](https://arxiv.org/abs/1911.00068))
 # asks a classifier that was learned without the image, for $p_k(x)$. The threshold $t_k$ of class $k$ is the mean of
 # $p_k$ over the images labelled $k$. An image is **suspect** if, of the classes with $p_k(x) \ge t_k$, the most
-# probable is not its label.
+# probable is not its label. Suspects are sorted by the probability of their label minus that of this class, smallest
+# first.
 #
 # We make one label in ten wrong: any other class, or, as people would, the one that looks most like it.
 
@@ -425,10 +424,11 @@ assert found.loc["chance", "first 30"] > 0.6 and found.loc["likeness", "first 30
 assert found.loc["chance", "low"] > 0 and found.loc["likeness", "difference"] < -0.015  # lowest p - first 30
 
 # %% [markdown]
-# One label in ten is wrong; of the first 30 suspects, most are. The baseline sorts the *same* probabilities by that of the
-# given label (*lowest p*): better for errors by chance, in the mean worse for errors by likeness (*difference*, with the
-# interval of ten draws, which held 0 with one of three seeds). Thresholds say where to stop: there, most suspects are
-# right, and some errors stay hidden; a "false" suspect may be a true error of the set.
+# One label in ten is wrong; of the first 30 suspects, most are. The baseline sorts the *same* probabilities by that
+# of the given label (*lowest p*): better for errors by chance, in the mean worse for errors by likeness
+# (*difference*, with the interval of ten draws, which held 0 with one of three seeds). Thresholds say where to stop:
+# there, most suspects are labelled rightly, and some errors stay hidden; a "false" suspect may be a true error of the
+# set.
 
 # %% [markdown] tags=["extra"]
 # ### Two controls (extra)
@@ -447,8 +447,9 @@ controls["the same, mAP"] = gain(reweighted, "margin", "mAP", labels=140)
 pd.DataFrame(controls, ["gain", "low", "high"]).T.round(3)
 
 # %% [markdown] tags=["extra"]
-# An interval that holds 0 decides nothing: of batches, five draws tell little. A gain that stays although both weigh their
-# classes is more than a matter of balance.
+# An interval that holds 0 decides nothing: of batches, five draws tell little. A gain that stays although both weigh
+# their classes is more than a matter of weights. Whether rare *images*, which weights cannot replace, explain it
+# stays open.
 
 # %% [markdown] tags=["extra"]
 # ### Another set: flowers (extra)
@@ -543,7 +544,7 @@ def solution_least_margins(p, labelled, n):
 checks.check_least_margins(solution_least_margins)
 
 # %% [markdown]
-# The six vessels that your function asks for. (Until it is written, by the solution, where there is one.)
+# The six vessels that your function asks for:
 
 # %%
 own = checks.first_written("least_margins", p, labelled, 6)
@@ -553,14 +554,14 @@ if own is not None:
 # %% [markdown] tags=["extra"]
 # ## Exercise 2 ★★ confident learning (extra)
 #
-# `p` (n_images, n_classes) holds held-out probabilities, `labels` (n_images,) whole numbers. Return a bool for each image:
-# is it suspect, as defined above? A class that no image is labelled with has no threshold, and nobody reaches it. An
-# image that reaches no threshold is not suspect.
+# `p` (n_images, n_classes) holds held-out probabilities, `labels` (n_images,) whole numbers. Return a bool for each
+# image: is it suspect, as defined above? A class that no image is labelled with has no threshold, and nobody reaches
+# it. An image that reaches no threshold is not suspect.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# First the thresholds, one per class. Then put something in place of all probabilities that do not reach theirs, so that they
-# cannot be the largest.
+# First the thresholds, one per class. Then put something in place of all probabilities that do not reach theirs, so
+# that they cannot be the largest.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
@@ -595,8 +596,8 @@ def solution_confident_errors(p, labels):
 checks.check_confident_errors(solution_confident_errors)
 
 # %% [markdown] tags=["extra"]
-# Your suspects among the labels of `clothing` as they are, by label and by the most probable class. Which are errors? Only
-# a look at the picture tells, and these photographs do not ship.
+# Your suspects among the labels of `clothing` as they are, by label and by the most probable class. Which are errors?
+# Only a look at the picture tells, and these photographs do not ship.
 
 # %% tags=["extra"]
 halves = np.arange(len(names)) % 2 == 0
@@ -624,7 +625,8 @@ if own is not None:
 # Write a rule that gets `embeddings` (n_images, d) of a pool, positions `labelled` (none at first), their `labels` and
 # `n`, and returns `n` other positions. The check uses it on aerial images of seven classes, from no label to 56, and
 # compares with random: gain 6.5 points of accuracy, on average over four sizes and four draws. **Predict first** which of
-# the six would pass. `labelling.propose` may be a part of your rule; `labelling.probabilities` gives a classifier.
+# the six would pass; return `labelling.propose(…, strategy="badge")` to see. It may be a part of your rule; so may
+# `labelling.probabilities`.
 #
 # Then defend it: `curves` takes a function, too. Set SEED to 1, then 2: what does `gain(…, "better_choice",
 # other="badge")` say?
@@ -677,8 +679,8 @@ if own is not None:
 # ## What we learned
 #
 # - Random labels are a strong baseline. Compare at several budgets, paired, over draws and classes.
-# - On clothing: typical images of new groups at the start, the classifier later, above all in a skewed pool. On flowers
-#   (extra) no gain could be told.
+# - On clothing typical images pay at the start, and the classifier's questions in a skewed pool. Such a
+#   schedule was not measured. On flowers (extra) no gain could be told.
 # - Held-out predictions find many wrong labels. A person decides.
 #
 # ### Check yourself
@@ -690,7 +692,7 @@ if own is not None:
 # </details>
 # <details><summary>2. Why may margin fall behind random on few labels?</summary>
 #
-# Its classifier is bad: what it cannot decide is often odd, and says little about where the classes meet.
+# Its classifier is bad: what it cannot decide may be odd, and say little about where the classes meet.
 #
 # </details>
 # <details><summary>3. You estimate accuracy by cross-validation on the images that margin chose. What is wrong?</summary>
@@ -710,9 +712,10 @@ if own is not None:
 #
 # ### Further reading
 #
-# Settles (2009), *Active learning literature survey*, University of Wisconsin, TR 1648. Lowell, Lipton and Wallace (2019),
-# *Practical obstacles to deploying active learning*, *EMNLP*, [arXiv:1807.04801](https://arxiv.org/abs/1807.04801). Hacohen,
-# Dekel and Weinshall (2022), [arXiv:2202.02794](https://arxiv.org/abs/2202.02794), on few labels. Northcutt et al. (2021),
+# Settles (2009), *Active learning literature survey*, University of Wisconsin, TR 1648. Lowell, Lipton and Wallace
+# (2019), *Practical obstacles to deploying active learning*, *EMNLP*,
+# [arXiv:1807.04801](https://arxiv.org/abs/1807.04801). Hacohen, Dekel and Weinshall (2022),
+# [arXiv:2202.02794](https://arxiv.org/abs/2202.02794), on few labels. Northcutt et al. (2021),
 # [arXiv:1911.00068](https://arxiv.org/abs/1911.00068), on wrong labels.
 #
 # <!-- links:start -->

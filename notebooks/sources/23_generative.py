@@ -98,10 +98,9 @@ Markdown(f"<details><summary>The answer (click to open)</summary>\n\n{told}\n\n<
 # ### Are the runs people? (extra)
 #
 # The [scikit-learn course of
-# Inria](https://inria.github.io/scikit-learn-mooc/python_scripts/cross_validation_grouping.html)
-# found them in the order of the file, which does not say who wrote what. If a run is a person, the digit most like a
-# given one stands in the same
-# run far more often than by chance.
+# Inria](https://inria.github.io/scikit-learn-mooc/python_scripts/cross_validation_grouping.html) found them in the
+# order of the file, which does not say who wrote what. If a run is a person, the digit most like a given one stands
+# in the same run far more often than by chance.
 
 # %% tags=["claim", "extra"]
 apart = cdist(pixels, pixels) + np.where(labels[:, None] == labels, 0, np.inf)  # of one class
@@ -125,8 +124,7 @@ assert same_run > 5 * by_chance
 # $$L_G = -\operatorname{mean} D(G(z, y), y)$$
 #
 # **Spectral normalisation** (Miyato et al. 2018, *ICLR*, [arXiv:1802.05957](https://arxiv.org/abs/1802.05957))
-# divides each
-# weight matrix of $D$ by its largest singular value, which bounds how fast $D$ can change.
+# divides each weight matrix of $D$ by its largest singular value, which bounds how fast $D$ can change.
 
 # %%
 chains = [["noise,\nclass", "generator", "samples,\nclass"], ["real pictures,\nclass"]]
@@ -253,10 +251,9 @@ assert coverage[f"GAN, {STEPS[0]} steps"] < coverage[f"GAN, {STEPS[2]} steps"] -
 #
 # Take the distance, in pixels, of each sample and of each held-out digit to its nearest training digit. The **copying
 # score** is the probability that a sample is nearer: 0.5 for a fair generator (or a collapsed one), 1 for a copier
-# (after Meehan et al.
-# 2020, *AISTATS*, [arXiv:2004.05675](https://arxiv.org/abs/2004.05675)). We plant copies: a fraction of the samples
-# becomes training digits, a little paler. And how far does luck move a fair score? Halve the held-out digits at random:
-# one half stands for the samples. (Halves are small: in the table luck moves scores less.)
+# (after Meehan et al. 2020, *AISTATS*, [arXiv:2004.05675](https://arxiv.org/abs/2004.05675)). We plant copies: a
+# fraction of the samples becomes training digits, a little paler. And how far does luck move a fair score? Halve the
+# held-out digits at random: one half stands for the samples. (Halves are small: in the table luck moves scores less.)
 
 # %%
 suspects = {f"GAN, {step} steps": samples for step, samples in snapshots.items()}
@@ -301,9 +298,8 @@ assert fair["blends of two training digits"] > 0.6
 # `tools/generative_runs.py` trained embeddings with $k$ labels per class, on real digits, on generated ones, or on
 # both. **Steps and batches are equal, and the generator saw the same $k$ labels and nothing else.** Rates and the
 # mixture (never none) were chosen on the validation runs; the GAN, not tuned, has **1,500 steps at every k**. The
-# strong control is
-# *plain augmentation*: crops and rotations, of a strength chosen for real digits. The score is mAP on new people,
-# digits of the query's own person being junk. Three seeds draw people, labels and weights.
+# strong control is *plain augmentation*: crops and rotations, of a strength chosen for real digits. The score is mAP
+# on new people, digits of the query's own person being junk. Three seeds draw people, labels and weights.
 
 # %%
 runs = pd.read_csv(datasets.shipped_file("generative.csv"))
@@ -446,9 +442,8 @@ leak.round(3)
 # ## Made to order: a rare class (extra)
 #
 # Here generated pictures should help most: three classes have four pictures each, all others all of theirs. The
-# controls draw
-# the rare classes as often as the others ("oversampled"), or as often as they come in the batches with generated pictures
-# ("oversampled more"), with and without augmentation.
+# controls draw the rare classes as often as the others ("oversampled"), or as often as they come in the batches with
+# generated pictures ("oversampled more"), with and without augmentation.
 
 # %% tags=["extra"]
 rare = runs[runs["k"] == 0].assign(augmented=lambda table: table["augmented"].astype(bool))
@@ -482,18 +477,15 @@ by_seed.round(3)
 # %% [markdown] tags=["extra"]
 # ## Objects, and a rare view (extra)
 #
-# `tools/generative_objects.py` trained the same GAN on objects: twelve categories of the rendered world of
-# [notebook 03](03_cnn_features.ipynb), cut out, 32 × 32 grey pixels. Four objects of each category train it, except
-# for a fifth
+# `tools/generative_objects.py` trained the same GAN on objects: twelve categories of the rendered world of [notebook
+# 03](03_cnn_features.ipynb), cut out, 32 × 32 grey pixels. Four objects of each category train it, except for a fifth
 # of their views, which is held out; two more are **new objects**. Features are 12 components of other categories.
 #
 # Then **a view made to order**: of four categories only two pictures show the object turned to the right. A GAN with
 # a class for each category *and* side draws more. The strong control needs no network: views from the left, mirrored.
-# An embedding
-# learns the categories; a fifth of each batch shows the rare views: the two real pictures again ("oversampled"),
-# mirrored or
-# generated ones, or all real ones ("not rare"); "as it is" has no such fifth. The score is the mAP of new objects'
-# right views.
+# An embedding learns the categories; a fifth of each batch shows the rare views: the two real pictures again
+# ("oversampled"), mirrored or generated ones, or all real ones ("not rare"); "as it is" has no such fifth. The score
+# is the mAP of new objects' right views.
 
 # %% tags=["extra"]
 objects = pd.read_csv(datasets.shipped_file("generative_objects.csv"))
@@ -638,20 +630,19 @@ assert hardness["ends of a walk"] < hardness["digits of two people"]
 #
 # - **It can help, when it brings data from outside.** Azizi et al. (2023, *TMLR*,
 #   [arXiv:2304.08466](https://arxiv.org/abs/2304.08466)) fine-tuned a large text-to-image model on ImageNet; its
-#   samples, added to the
-#   real pictures, raised ImageNet accuracy. The model had seen far more than ImageNet: compare the leak above.
+#   samples, added to the real pictures, raised ImageNet accuracy. The model had seen far more than ImageNet: compare
+#   the leak above.
 # - **The control is retrieval.** Geng et al. (2024, *NeurIPS*, [arXiv:2406.05184](https://arxiv.org/abs/2406.05184))
-#   searched the
-#   generator's own training pictures for the task: real pictures so found matched or beat generated ones throughout.
+#   searched the generator's own training pictures for the task: real pictures so found matched or beat generated ones
+#   throughout.
 # - **It copied more than GANs where both were tested.** Carlini et al. (2023, *USENIX Security*,
-#   [arXiv:2301.13188](https://arxiv.org/abs/2301.13188))
-#   extracted more than a thousand training pictures from diffusion models, and found GANs less leaky.
+#   [arXiv:2301.13188](https://arxiv.org/abs/2301.13188)) extracted more than a thousand training pictures from
+#   diffusion models, and found GANs less leaky.
 # - **GANs made for few pictures** are not plain ones: DiffAugment (Zhao et al. 2020, *NeurIPS*,
 #   [arXiv:2006.10738](https://arxiv.org/abs/2006.10738)) augments what the discriminator sees. We measured neither
 #   these nor diffusion.
 # - **Do not feed it its own samples in place of data.** Models so trained lose the tails of the distribution,
-#   generation by
-#   generation (Shumailov et al. 2024, *Nature* 631,
+#   generation by generation (Shumailov et al. 2024, *Nature* 631,
 #   [doi:10.1038/s41586-024-07566-y](https://doi.org/10.1038/s41586-024-07566-y)).
 
 # %% [markdown] tags=["extra"]
