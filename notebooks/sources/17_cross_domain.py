@@ -4,7 +4,7 @@
 # **Question.** The query is a line drawing, the database holds photographs. To a network, all drawings look alike, and
 # unlike every photograph. What brings the two closer together, and does it need labels?
 #
-# **Time:** about a minute and a half to run on two cores, offline; 90 minutes to work through. **Before this:**
+# **Time:** a minute and a half to run, offline; 45 minutes to work through, 90 with (extra). **Before this:**
 # [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 03](03_cnn_features.ipynb) for the features.
 #
 # <!-- links:start -->
@@ -149,7 +149,7 @@ assert np.allclose(domain_means(rows, rows, rows)[1], StandardScaler(with_std=Fa
 # ## Measure it: three sets, both directions
 #
 # Two sets of real images join, as vectors of `lite0` that ship with the kit. **PACS** (Li et al. 2017,
-# [arXiv:1710.03077](https://arxiv.org/abs/1710.03077)): sketches and photographs (of photo, art, cartoon, sketch) of 7
+# [arXiv:1710.03077](https://arxiv.org/abs/1710.03077)): sketches and photographs, two of its four domains, of 7
 # classes. The network may have met some of these photographs, whose sources overlap with ImageNet: take the scores as
 # upper bounds. **Garments**: 20-second drawings by people for *Quick, Draw!* (Ha and Eck 2017,
 # [arXiv:1704.03477](https://arxiv.org/abs/1704.03477)), and photographs of clothing (Grigorev 2020). The seed draws
@@ -223,7 +223,7 @@ assert (real["a mean per domain"] - real["one common mean"]).abs().max() < 0.04
 
 # %% [markdown]
 # On the rendered pictures, centred drawings find photographs about as well as photographs do; the control has about
-# half of that gain. In the other direction it has none here, and centred photographs reach half of what drawings reach.
+# half of that gain, in the other direction none; there centred photographs reach half of what drawings reach.
 # Real drawings as queries stay far below the yardstick, nearer to a random order; whether two means help more than one
 # cannot be told. Wherever an interval holds 0 nothing is shown; with seven classes, intervals are wide.
 
@@ -288,7 +288,7 @@ assert per_class.index[0] == "scissors" and different["a mean per domain"] > 1.4
 hubs.round(2)
 
 # %% [markdown]
-# Without alignment, most drawings find scissors, of whatever they are drawings. Items that are near to very many
+# Without alignment most drawings find scissors (in the picture, the same photograph comes first three times). Items near to very many
 # queries are called **hubs**. So drawings of scissors scored well, and lose when centring makes hubs rarer. (In the picture,
 # right results have a thick green frame. Each category has eight queries; the one in the middle by mAP is shown. Read
 # both as examples.)
@@ -340,9 +340,9 @@ Markdown(f"Relevant photographs among ten results: {in_mixed:.2f} in the mixed l
 # %% [markdown]
 # ## Try it
 #
-# Draw a wine glass, a hammer or a duck, with mouse, finger or pen. Whenever you lift the pen, the search runs anew. The
-# photographs are centred; the switch centres your drawing by the mean of drawings, or by that of photographs. Where is
-# the difference largest? The last picture shows both, for a teapot.
+# Draw a wine glass, a hammer or a duck, with mouse, finger or pen. Whenever you lift the pen, the search runs anew. All
+# photographs (the drawn object's, too) are centred; the switch centres your drawing by the mean of drawings, or by that
+# of photographs. Where is the difference largest? The last picture shows both, for a teapot.
 
 # %%
 retriever = Retriever(make_pipeline(encoder, StandardScaler(with_std=False)), progress=False).fit(photo)
@@ -570,7 +570,7 @@ plots.show(plots.describe(ax, "mAP across and within the domains of garments, fo
 #   per domain** closes the gap for rendered outlines that look for photographs; for real drawings as queries it could
 #   not be told from one common mean.
 # - In a mixed gallery a query found its own domain. A mean cured most of it for night pictures, and not for drawings.
-# - A small CORAL distance promises nothing: art and cartoon are nearest in PACS, and find less of each other than photo and cartoon.
+# - A small CORAL distance is no promise: art and cartoon, nearest in PACS, find less of each other than photo and cartoon.
 # - In the extra sections CORAL and DANN, in the small form tried here, add nothing to their controls that can be told
 #   from 0, and AdaBN costs on centred vectors; labels in both domains help, for the classes labelled.
 #
@@ -690,7 +690,7 @@ of_coral.assign(α=chosen).drop(columns="difference").round(3)
 # ### AdaBN: other statistics in batch norm (extra)
 #
 # A batch-norm layer subtracts means and divides by standard deviations that were counted on ImageNet. **AdaBN** (Li et
-# al. 2017, [arXiv:1603.04779](https://arxiv.org/abs/1603.04779)) counts them anew on the unlabelled pictures of each domain.
+# al. 2016, [arXiv:1603.04779](https://arxiv.org/abs/1603.04779)) counts them anew on the unlabelled pictures of each domain.
 # A *strength* of 0.3 mixes 0.3 of the new with 0.7 of the old (as Schneider et al. 2020, *NeurIPS*,
 # [arXiv:2006.16971](https://arxiv.org/abs/2006.16971)).
 #
@@ -781,8 +781,7 @@ assert norms["no alignment"].max().max() < norms["a mean per domain"].loc["as it
 # lies above 0. At strength 0.3 the statistics of night pictures do about as well for drawings. At strength 1 wrong
 # statistics seem to harm more than right ones: ahead of its control is not yet ahead of doing nothing. On centred
 # vectors, AdaBN gains nowhere and mostly costs, and no row without centring reaches the mean per domain. (One network, 96
-# pictures: batches so small give rough statistics.) In small networks trained on the spot batch norm can be worth as
-# much as DANN, which is why DANN needs that control, too.
+# pictures: batches so small give rough statistics.)
 #
 # ### Why drawings fail: texture, and what edges are worth (extra)
 #
@@ -968,7 +967,8 @@ Markdown(f"DANN − control: {(dann - control).mean():+.3f}, 95 % interval over 
 
 # %% [markdown] tags=["extra"]
 # A single run of DANN can beat "no head" and look like a success. The control beats "no head" as well, by labels alone,
-# and what the adversary adds to it cannot be told from 0 (few classes, wide interval). λ rests on 8 held-out images a class. At the
+# and what the adversary adds to it cannot be told from 0 (few classes, wide interval). λ rests on 8 held-out images a class;
+# choosing it gives DANN more looks at them than the control has, and still nothing is shown. At the
 # one chosen, look whether the domains are told apart less easily than with the control: if not, this adversary does not
 # confuse its critic. It is a small DANN on frozen vectors, and shows nothing about a strong one. Even where the clouds
 # overlap, nothing says which class to lay on which. Labels of sketches do: as many labels, half of them of sketches,
