@@ -302,7 +302,7 @@ for name in data:
 # Every method gains, on average, on photographs that it has not shown; with shuffled marks no gain can be told. The
 # textbook's weights give far less than tuned ones. Rocchio, the simplest, is nowhere clearly behind (diamonds: paired
 # differences; where an interval includes 0, nothing is shown). (Options: seven; four and five for the
-# classifiers; two chosen ones lie at the end of their grid.)
+# classifiers; two chosen lie at their grid's end.)
 
 # %% [markdown] tags=["extra"]
 # ### Explore or exploit? (extra)
@@ -831,7 +831,8 @@ assert gain_at["Rocchio, textbook weights", "UC Merced", 0.0] < -0.02
 #
 # - Ruthven and Lalmas (2003), *A survey on the use of relevance feedback*, *Knowledge Engineering Review* 18(2).
 # - Zhou and Huang (2003), *Relevance feedback in image retrieval: a comprehensive review*, *Multimedia Systems* 8.
-# - Tong and Chang (2001), from above, [doi](https://doi.org/10.1145/500141.500159): which images to ask about.
+# - Tong and Chang (2001), [doi](https://doi.org/10.1145/500141.500159): which images to ask about.
+# - Joachims et al. (2017), [arXiv:1608.04468](https://arxiv.org/abs/1608.04468): learning from biased clicks.
 # - Shokri et al. (2017), [arXiv:1610.05820](https://arxiv.org/abs/1610.05820): who was in the training data?
 #
 # <!-- links:start -->
