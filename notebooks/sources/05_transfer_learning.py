@@ -172,7 +172,7 @@ assert lead["drawings"][1] > lead["clothing"][1] + 0.1
 # %% [markdown]
 # How far a domain looks from photographs does not tell who wins: the network leads HOG in line drawings as it does in
 # photographs. On letters the interval about touches 0. On digits, plain gradients beat it, and so does the untrained
-# network, at 160 pixels. **Measure in your own domain.** (The sets are small: do not compare with
+# network, at 160 pixels. **Measure in your own domain.** (Small sets: do not compare with
 # published numbers.)
 
 # %% [markdown] tags=["extra"]
@@ -367,7 +367,7 @@ for name in ("clothing", "sketch"):  # the frozen network saves half of the labe
 pd.DataFrame(gap, index=["low", "probe minus this", "high"]).T.round(3)
 
 # %% [markdown]
-# Perhaps the probe learns which numbers matter, while neighbours trust all alike; exercise 1 tests that. With 20 it leads on
+# Does the probe learn which numbers matter? Exercise 1 tests that. With 20 it leads on
 # *clothing* and *sketch*; on *satellite*, read the interval. With 5 it beats, on average, what is made by hand with 10 on
 # *clothing* and *sketch*; on *satellite*, where VLAD counts textures, only with equal numbers.
 
@@ -447,7 +447,7 @@ assert live.loc["all, rate 0.0003", "test"] > live.loc["all, rate 0.01", "test"]
 assert live.loc["probe, HOG", "test"] > live.loc["probe, frozen network", "test"] + 0.03
 
 # %% [markdown]
-# At the classifier's own rate the network is ruined: it is right as often as chance. At a smaller one
+# At the classifier's own rate the network is ruined: right as often as chance. At a smaller one
 # it is ahead of the frozen probe in one run, with 80 more labels to stop by, and still behind a probe on HOG.
 #
 # **In our longer run** (`python tools/what_to_freeze.py`; `lite0`, photographs of clothing, 20 labels per class), each
@@ -477,10 +477,10 @@ pd.DataFrame(paired, index=["low", "mean", "high", *(f"draw {d}" for d in draws.
 # %% [markdown]
 # Intervals draw classes; the last columns are single draws. At equal size, training all weights gains on the probe, LP-FT
 # as much; for the last blocks the interval contains 0. The probe at 224 pixels beats training all in each draw. (80 steps are few, 80 images tell
-# rates apart roughly; fine-tuning at 224 pixels was not run, and may gain.)
+# rates apart roughly; fine-tuning at 224 pixels was not run.)
 #
-# And **from scratch**? [Notebook 08](08_self_supervised.ipynb) recorded a small network at 64 pixels, tuned on other sets, 10 labels
-# per class of flowers (five classes) and land use (UC Merced). Beside it, probes on the same images.
+# **From scratch**? [Notebook 08](08_self_supervised.ipynb) recorded a small network at 64 pixels, tuned on other sets, 10 labels
+# per class of flowers (five classes) and land use (UC Merced). Beside it, probes on `lite0`, on the same images.
 # At 224 they lead on both sets. At 64, on flowers, less than half of that is left: read the interval.
 
 # %% tags=["record"]
@@ -626,7 +626,7 @@ def solution_nearest_class_mean(embeddings, labels, queries):
 checks.check_nearest_class_mean(solution_nearest_class_mean)
 
 # %% [markdown]
-# Class means trust all numbers alike, too. What is left of the probe's lead, on clothing?
+# Class means trust all numbers alike, too. If little is left of the probe's lead, what was wrong with neighbours?
 
 
 # %%
@@ -687,7 +687,7 @@ def solution_choose_strength(embeddings, labels, strengths):
 checks.check_choose_strength(solution_choose_strength)
 
 # %% [markdown]
-# Your choice from 30 labelled clothes, and its worth on others. The images learned from are named rightly at every
+# Your choice from 30 labelled clothes, and its worth on others. Those learned from are right at every
 # strength: they cannot choose one.
 
 # %%
@@ -788,14 +788,15 @@ plots.show(plots.decision_chain(steps, "try hand-made features; then train all,\
 # %% [markdown]
 # - A frozen network beat HOG and colour in most domains, in some far from photographs, too. Only measuring tells which:
 #   on digits, plain gradients are better. (VLAD was not among them.)
-# - Spend labels on a probe first: closed form, tuned without the test set, at the network's own size of image.
+# - Spend labels on a probe first (on clothing, class means come near): closed form, tuned without the test set, at the
+#   network's own size of image. For unknown classes start frozen; [notebook 06](06_domain_fine_tuning.ipynb) trains.
 # - The rate decides what fine-tuning is worth: sweep it on validation images.
 #
 # ### Check yourself
 #
 # <details><summary>1. Why is the random network a fairer zero than chance?</summary>
 #
-# It has the same layers: what it finds is due to them and to the pixels. The rest is what training transferred (and,
+# It has the same layers: what it finds is due to them and the pixels. The rest is what training transferred (and,
 # here, 224 pixels).
 #
 # </details>
@@ -806,12 +807,12 @@ plots.show(plots.decision_chain(steps, "try hand-made features; then train all,\
 # </details>
 # <details><summary>3. Your fine-tuned network is far worse than the probe. What do you look at first?</summary>
 #
-# The rate of the backbone, swept on validation data. Then the size of the images.
+# The rate of the backbone, swept on validation data. Then image size.
 #
 # </details>
 # <details><summary>4. A colleague fine-tunes on all classes and reports mAP on the same. What does it say of new ones?</summary>
 #
-# Little: what helps the classes it learned need not help others. Split by class, not by image.
+# Little: what helps learned classes need not help others (in notebook 06 it does). Split by class.
 #
 # </details>
 #
