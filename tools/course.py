@@ -61,7 +61,7 @@ _TABLE = """
 18 relevance_feedback    | Rocchio, SVM, personal profiles, simulated users
    A few marks help, measured on images that were never shown; the profile of somebody of another taste can harm.
 19 active_learning       | which images to label
-   On clothes, label typical images first and ask the classifier later; on flowers neither is surely ahead of labelling images drawn at random.
+   On clothes typical images help at the start, and the classifier's questions in a skewed pool; on flowers neither is surely ahead of labelling images drawn at random.
 20 incremental           | new classes, forgetting, backward-compatible embeddings
    Four exemplars per category bring back a part of what is forgotten; a rotation makes two networks comparable, not better.
 21 explain               | why similar: maps scored against masks
