@@ -4,7 +4,7 @@
 # **Question.** A search engine says how similar two images are, in one number. Which part of the picture does it come
 # from? And does a map that claims to show it tell the truth?
 #
-# **Time:** a minute and a half to run, offline; an hour to work through. **Before this:** notebooks
+# **Time:** a minute and a half to run, offline; 45 minutes to work through, 80 with (extra). **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
@@ -32,7 +32,7 @@ from cbirkit.learning import LinearProjection
 
 # %%
 SEED = 0
-N_PAIRS, N_BLOBS = 12, 4
+N_PAIRS, N_BLOBS = 12, 2
 
 # %% [markdown]
 # ## The goal
@@ -116,18 +116,19 @@ def overlay(ax, image, saliency, title=""):
 
 
 # %% tags=["gallery"]
-first = pairs[0] | {"maps": maps_of(encoder, pairs[0])}
-fig, axes = plt.subplots(1, 2 + len(METHODS), figsize=(12, 2.3), layout="constrained")
-for ax, key in zip(axes, ("query", "image"), strict=False):
-    ax.imshow(first[key])
-    ax.set_title({"query": "query", "image": "what was found"}[key], fontsize=10)
-    ax.axis("off")
-for ax, (name, saliency) in zip(axes[2:], first["maps"].items(), strict=True):
-    overlay(ax, first["image"], saliency, name)
-plots.show(plots.describe(fig, "A query, a mosaic of four objects, and four maps of their similarity; a cross marks each maximum."))
+fig, axes = plt.subplots(2, 2 + len(METHODS), figsize=(12, 4.3), subplot_kw={"xticks": [], "yticks": []}, layout="constrained")
+for row, pair in zip(axes, pairs, strict=False):
+    row[0].imshow(pair["query"]), row[1].imshow(pair["image"])
+    for ax, (name, saliency) in zip(row[2:], maps_of(encoder, pair).items(), strict=True):
+        overlay(ax, pair["image"], saliency, name if ax in axes[0] else "")
+    for ax in row[1:]:
+        ax.add_patch(plt.Rectangle(np.argwhere(pair["quarter"])[0][::-1], 127, 127, fill=False, ec=plots.style.GREEN, lw=2.5))
+axes[0, 0].set_title("query", fontsize=10), axes[0, 1].set_title("what was found", fontsize=10)
+plots.show(plots.describe(fig, "Two queries, mosaics, and four maps of each similarity: a cross marks the maximum, a frame the right quarter."))
 
 # %% [markdown]
-# All four maps explain the same number, and they do not agree.
+# Framed: the right quarter; crosses: the maxima. The four maps of a row explain the same number, and
+# they need not agree.
 #
 # ## Background
 #
@@ -152,8 +153,7 @@ plots.show(plots.describe(fig, "A query, a mosaic of four objects, and four maps
 
 # %%
 black_box = ["image", "hide parts:\nmany images", "network", "many\nsimilarities"]
-white_box = ["image", "network", "one\nsimilarity", "gradient"]
-plots.show(plots.pipeline([black_box, white_box], ["map\n(h, w)"]))
+plots.show(plots.pipeline([black_box, ["image", "network", "one\nsimilarity", "gradient"]], ["map\n(h, w)"]))
 
 # %% [markdown]
 # ## Build it
@@ -161,9 +161,8 @@ plots.show(plots.pipeline([black_box, white_box], ["map\n(h, w)"]))
 # Occlusion with 4 × 4 windows side by side:
 
 # %%
-query, image = first["vector"], first["image"]  # (d,) and (256, 256, 3)
-nothing = explain.filled(image, "blur")  # the fill b
-hidden = []
+query, image = pairs[0]["vector"], pairs[0]["image"]  # (d,) and (256, 256, 3)
+nothing, hidden = explain.filled(image, "blur"), []  # the fill b
 for top in range(0, 256, 64):
     for left in range(0, 256, 64):
         other = image.copy()
@@ -208,8 +207,8 @@ assert abs(packaged.sum() - (whole - without)) < 0.06
 
 # %% tags=["extra"]
 middle = Deep("lite0", layer="blocks.4", size=192, resize="squash", device="cpu")
-matched = explain.matched_regions(middle, first["query"], image, k=8)  # (8, 5): x, y, x, y, cosine
-ax = plots.match_lines(first["query"], image, matched[:, :2], matched[:, 2:4])
+matched = explain.matched_regions(middle, pairs[0]["query"], image, k=8)  # (8, 5): x, y, x, y, cosine
+ax = plots.match_lines(pairs[0]["query"], image, matched[:, :2], matched[:, 2:4])
 ax.set_title(f"8 pairs of cells, cosines {matched[-1, 4]:.2f} to {matched[0, 4]:.2f}")
 plots.show(ax)
 
@@ -224,16 +223,17 @@ plots.show(ax)
 # - **Insertion**: begin with the fill and put pixels back; *high* is good.
 #
 # Pointing asks whether the map agrees with you, the others whether it agrees with the network. Three controls ignore
-# the picture: the **centre prior**, **random pixels**, and **random blobs**, smooth, of one size for all maps.
+# the picture: the **centre prior**, **random pixels**, and **random blobs**, smooth, of one size for all maps. A fourth
+# has each map's own smoothness: the **next pair's map**, by the same method.
 
 # %%
 rng = np.random.default_rng(SEED)
 for pair in pairs:
     pair["maps"] = {name: [saliency] for name, saliency in maps_of(encoder, pair).items()}
-    pair["maps"]["centre prior"] = [explain.centre_prior(pair["image"])]
-    pair["maps"]["random pixels"] = [rng.normal(size=pair["image"].shape[:2])]
-    seeds = rng.integers(2**31, size=N_BLOBS)
-    pair["maps"]["random blobs"] = [explain.random_blobs(pair["image"], seed) for seed in seeds]
+    pair["maps"] |= {"centre prior": [explain.centre_prior(pair["image"])], "random pixels": [rng.normal(size=(256, 256))]}
+    pair["maps"]["random blobs"] = [explain.random_blobs(pair["image"], seed) for seed in rng.integers(2**31, size=N_BLOBS)]
+for pair, after in zip(pairs, [*pairs[1:], pairs[0]], strict=True):
+    pair["maps"] |= {f"the next pair's map, {name}": after["maps"][name] for name in METHODS}
 
 
 # %%
@@ -254,55 +254,59 @@ for number, pair in enumerate(pairs):
         rows += [{"pair": number, "method": name} | scored(pair, saliency) for saliency in maps]
 scores = pd.DataFrame(rows)
 mean = scores.groupby("method", sort=False).mean().drop(columns="pair")
-covered = np.mean([pair["object"].mean() for pair in pairs])
-print(f"by chance, a map points at the right quarter in 0.25 and at the object in {covered:.2f} of the pairs")
-mean.round(3)
+print(f"by chance: on the quarter 0.25, on the object {np.mean([pair['object'].mean() for pair in pairs]):.2f}")
+MAPS = [*METHODS, "centre prior", "random pixels", "random blobs"]
+mean.loc[MAPS].round(3)
 
 # %% [markdown]
-# Every map is compared with the mean of the blobs *on the same pair*; the interval draws pairs, which are categories.
-# Deletion has its sign turned: above 0 is better.
-
-
-# %%
-def gain(name, column, sign=1, other="random blobs"):
-    """Mean difference to other maps of the same pairs, with a 95 % interval over pairs."""
-    per_pair = scores.pivot_table(index="pair", columns="method", values=column)
-    difference = sign * (per_pair[[name]] - per_pair[[other]].to_numpy()).to_numpy()  # (pairs, 1)
-    low, high = interval(bootstrap_means(difference, np.arange(N_PAIRS), 2000, 0)[:, 0])
-    return {"map": name, "score": column, "gain": difference.mean(), "low": low, "high": high}
+# Every map is compared with the mean of the blobs *on the same pair*, and those of the four methods with the next
+# pair's map (hollow); the interval draws pairs, which are categories. Deletion has its sign turned: above 0 is better.
 
 
 # %%
 SIGNS = {"mass in the quarter": 1, "deletion": -1, "insertion": 1}
-gains = pd.DataFrame([gain(name, column, SIGNS[column]) for name in mean.index[:-1] for column in SIGNS])
-fig, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained", sharey=True)
+
+
+def gain(name, column, other, of):
+    """Mean difference from another map of the same pairs, with a 95 % interval over pairs."""
+    per_pair = SIGNS[column] * of.pivot_table(index="pair", columns="method", values=column)
+    difference = (per_pair[name] - per_pair[other]).to_numpy()[:, None]  # (pairs, 1)
+    low, high = interval(bootstrap_means(difference, np.arange(N_PAIRS), 2000, 0)[:, 0])
+    row = {"map": name, "over": other.removesuffix(f", {name}"), "score": column}
+    return row | {"gain": difference.mean(), "low": low, "high": high}
+
+
+# %%
+gains = [gain(name, column, "random blobs", scores) for name in MAPS[:-1] for column in SIGNS]
+gains += [gain(name, column, f"the next pair's map, {name}", scores) for name in METHODS for column in SIGNS]
+gains = pd.DataFrame(gains)
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained", sharey=True)
 for ax, column in zip(axes, SIGNS, strict=True):
-    rows = gains[gains["score"] == column]
-    around = [rows["gain"] - rows["low"], rows["high"] - rows["gain"]]
-    ax.errorbar(rows["gain"], rows["map"], xerr=around, fmt="o", color=plots.style.BLUE)
+    for over, fill, shift in (("random blobs", plots.style.BLUE, 0), ("the next pair's map", "white", 0.3)):
+        rows = gains[(gains["score"] == column) & (gains["over"] == over)]
+        ends, y = [rows["gain"] - rows["low"], rows["high"] - rows["gain"]], np.arange(len(rows)) + shift
+        ax.errorbar(rows["gain"], y, xerr=ends, fmt="o", color=plots.style.BLUE, mfc=fill, label=f"over {over}")
     ax.axvline(0, color="0.5", lw=1, ls="--")
-    ax.set(xlabel=f"gain: {column}", ylim=(len(rows) - 0.5, -0.5))
-    ax.locator_params(axis="x", nbins=5)
-plots.show(plots.describe(fig, "Gains of six maps over random blobs in mass, deletion and insertion, with 95 % intervals."))
+    ax.set(xlabel=f"gain: {column}", yticks=range(6), yticklabels=MAPS[:-1], ylim=(5.5, -0.5))
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+plots.show(plots.describe(fig, "Gains of maps over random blobs and over the next pair's map, in three scores, with 95 % intervals."))
 
 # %% tags=["claim"]
-by_map = gains.set_index(["map", "score"])
+by = gains.set_index(["over", "map", "score"])
 for name in ("occlusion", "RISE"):
-    assert by_map.loc[(name, "deletion"), "low"] > 0 and by_map.loc[(name, "insertion"), "low"] > 0
-    assert by_map.loc[(name, "mass in the quarter"), "gain"] > 0.03
+    blobs, after = by.loc["random blobs"].loc[name], by.loc["the next pair's map"].loc[name]
+    assert blobs.loc["deletion", "low"] > 0 and blobs.loc["insertion", "low"] > 0
+    assert after.loc[["deletion", "insertion"], "gain"].min() > 0.01
 assert mean.loc["Grad-CAM", "on the object"] < mean.loc["RISE", "on the object"]
 blobs, pixels = mean.loc["random blobs"], mean.loc["random pixels"]
 assert pixels["deletion"] < blobs["deletion"] - 0.01 and pixels["insertion"] < blobs["insertion"] - 0.01
 
 # %% [markdown]
-# The two methods that hide parts beat the blobs in all three scores. For the two that use gradients, read the
-# intervals: with twelve categories, not every gain can be told from none. Grad-CAM leads on the quarter and misses the
-# objects: a quarter is only two by two of its cells. (Occlusion's windows, too, are larger than an object: pointing
-# also tells how fine a map is.)
+# In deletion and insertion, the two methods that hide parts beat the blobs and the next pair's maps: it is not only their
+# smoothness. In mass, and for the two that use gradients, read the intervals: not every gain can be told from none. Grad-CAM leads on the quarter and misses the objects: a quarter is only two by two of its cells.
 #
 # Now look at the **random pixels**. In deletion they beat the blobs, about as the gradient maps do: a picture full of
-# holes loses similarity whatever the holes hide. In insertion they lose. Read both scores, beside a control that is
-# about as smooth as the map.
+# holes loses similarity whatever the holes hide. In insertion they lose. Read both scores, beside a control.
 #
 # ### A network that knows nothing
 #
@@ -311,23 +315,49 @@ assert pixels["deletion"] < blobs["deletion"] - 0.01 and pixels["insertion"] < b
 
 # %%
 untrained = Deep("lite0", None, size=128, resize="squash", device="cpu", random_state=SEED)
-sanity = []
+again, sanity = lambda *pair: explain.rise(*pair, n_masks=80, cells=8, random_state=SEED + 1), []  # other masks
 for pair in pairs[:6]:
-    for name, saliency in maps_of(untrained, pair).items():
+    for name, saliency in maps_of(untrained, pair, METHODS | {"RISE": again}).items():
         both = [pd.Series(one[::8, ::8].ravel()) for one in (pair["maps"][name][0], saliency)]
         sanity.append({"method": name, "rank correlation": np.nan_to_num(both[0].corr(both[1], "spearman"))})
 sanity = pd.DataFrame(sanity).groupby("method", sort=False)["rank correlation"].agg(["mean", "min", "max"])
 sanity.round(2)
 
 # %% tags=["claim"]
-assert sanity.loc["integrated gradients", "mean"] > sanity["mean"].drop("integrated gradients").max() + 0.1
-assert sanity.loc["integrated gradients", "mean"] > 0.4
+assert sanity.loc["integrated gradients", "mean"] > max(0.4, sanity["mean"].drop("integrated gradients").max() + 0.1)
 
 # %% [markdown]
-# **Integrated gradients change least** (on average), perhaps since their factor $x - b$ comes from the picture alone.
-# That a map of theirs looks convincing is little evidence. The other maps depend on the weights more, which does not
-# make them right.
+# **Integrated gradients change least** (on average): perhaps since $x - b$ comes from the picture alone, and since signs
+# were dropped. That a map of theirs looks convincing is little evidence. The others depend on the weights more (one
+# random network), which does not make them right.
+
+# %% [markdown] tags=["extra"]
+# ### The sanity check, checked (extra)
 #
+# How alike can two maps be at all? RISE's ceiling is its own map of the *same* network with other masks. And integrated
+# gradients: is it the absolute value that stays? Signed and absolute maps are compared, both without smoothing.
+#
+# RISE's ceiling turns out low: with 80 masks, much of its map is chance, so that its low correlation with the untrained
+# network says less than it seems. In integrated gradients, the size of a value stays, not its sign; smoothing makes the
+# maps more alike still.
+
+# %% tags=["extra", "claim"]
+def likeness(one, other):
+    return pd.Series(one[::4, ::4].ravel()).corr(pd.Series(other[::4, ::4].ravel()), "spearman")
+
+
+ceiling, raw = [], lambda *pair: explain.integrated_gradients(*pair, steps=8, smooth=0)
+for pair in pairs[:6]:
+    here, there = (maps_of(network, pair, {"raw": raw})["raw"] for network in (encoder, untrained))
+    row = {"RISE, same network, other masks": likeness(again(encoder, pair["vector"], pair["image"]), pair["maps"]["RISE"][0])}
+    row |= {"gradients, signed": likeness(here, there), "gradients, absolute": likeness(abs(here), abs(there))}
+    ceiling.append(row)
+ceiling = pd.DataFrame(ceiling).mean()
+assert ceiling["RISE, same network, other masks"] > sanity.loc["RISE", "mean"] + 0.1
+assert ceiling["gradients, absolute"] > ceiling["gradients, signed"] + 0.1
+ceiling.round(2)
+
+# %% [markdown]
 # ## Counter-example: a planted shortcut
 #
 # Can maps tell that a network looks at the wrong place? In the corner of every training picture we put a **sticker**
@@ -355,7 +385,7 @@ rng = np.random.default_rng(SEED)
 looks = {"goes with the category": with_stickers(kind), "at random": with_stickers(rng.integers(0, 6, len(kind)))}
 looks |= {"of another category": with_stickers((kind + rng.integers(1, 6, len(kind))) % 6), "none": list(close)}
 shown = [looks[name][i] for name in ("goes with the category", "at random") for i in np.flatnonzero(tested)[::16]]
-plots.show(plots.contact_sheet(shown, n=12, columns=6), dpi=60)
+plots.show(plots.contact_sheet(shown, n=12, columns=6, labels=list(close.labels[tested][::16]) * 2), dpi=60)
 
 
 # %%
@@ -370,9 +400,7 @@ def fine_tuned(pictures):
     for _ in range(150):
         batch = torch.randint(len(x), (32,))
         loss = torch.nn.functional.cross_entropy(head(network(x[batch]).mean(dim=(2, 3))), y[batch])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        optimiser.zero_grad(), loss.backward(), optimiser.step()
     return base.with_state(network.eval().state_dict())
 
 
@@ -383,8 +411,7 @@ networks = {name: fine_tuned(looks[look]) for name, look in trained_on.items()}
 
 def precision_at_1(queries, database):
     """Fraction of test pictures whose nearest training picture is of the same category; vectors (n, d)."""
-    nearest = (queries @ database.T).argmax(axis=1)
-    return (kind[~tested][nearest] == kind[tested]).mean()
+    return np.mean(kind[~tested][(queries @ database.T).argmax(axis=1)] == kind[tested])
 
 
 p_at_1 = pd.DataFrame(index=pd.Index(looks, name="sticker of the query"))
@@ -418,7 +445,6 @@ fig, axes = plt.subplots(2, len(METHODS), figsize=(9, 4.6), layout="constrained"
 for row, name in zip(axes, networks, strict=True):
     for ax, (method, saliency) in zip(row, examples[name, 1]["maps"].items(), strict=True):
         overlay(ax, examples[name, 1]["image"], saliency, f"{name}: {method}")
-print(f"the sticker covers {sticker_mask.mean():.3f} of the picture")
 plots.show(plots.describe(fig, "Four maps of one pair for the network with the shortcut, upper row, and its control; a cross marks each maximum."))
 
 # %% tags=["claim"]
@@ -518,8 +544,7 @@ assert on_object.loc["right results", "occlusion"] > on_object.loc["wrong result
 #
 # `tools/explain_runs.py` measured the same maps, of `lite0` again, on 36 mosaics (three seeds), on 20 **scenes**, where
 # the image is a table with several objects on it, and on 20 photographs of **COCO** (Lin et al. 2014, *ECCV*,
-# [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)) with masks that people drew. Only numbers ship. Pointing at the
-# object:
+# [arXiv:1405.0312](https://arxiv.org/abs/1405.0312)) with masks that people drew. Only numbers ship.
 
 # %% tags=["extra"]
 runs = pd.read_csv(datasets.shipped_file("explain.csv"))
@@ -528,14 +553,8 @@ longer = by_set.groupby(["method", "pictures"]).mean(numeric_only=True).reset_in
 SETS, ORDER = ["mosaic", "scenes", "COCO"], [*METHODS, "centre prior", "random blobs"]
 pointing = longer.pivot(index="method", columns="pictures", values="pointing").loc[ORDER, SETS]
 pointing.loc["area of the object"] = longer.groupby("pictures")["area"].mean()[SETS]
-pointing.round(2)
-
-# %% [markdown] tags=["extra"]
-# And insertion, where high is good:
-
-# %% tags=["extra"]
 insertion = longer.pivot(index="method", columns="pictures", values="insertion blur").loc[ORDER, SETS]
-insertion.round(3)
+pd.concat({"pointing at the object": pointing, "insertion (high is good)": insertion}, axis=1).round(2)
 
 # %% tags=["extra", "record"]
 # A recorded run; SEED has no part in it.
@@ -641,14 +660,14 @@ def solution_pointing_game(saliency, mask):
 checks.check_pointing_game(solution_pointing_game)
 
 # %% [markdown]
-# Hits of each map in the right quarter, by your function (or the solution's).
+# Hits (dark) of each map in the right quarter, by your function (or the solution's). Which pairs are hard?
 
 # %%
-given = [[(pair["maps"][name][0], pair["quarter"]) for pair in pairs] for name in mean.index]
+given = [[(pair["maps"][name][0], pair["quarter"]) for pair in pairs] for name in MAPS]
 hits = np.array([[checks.first_written("pointing_game", *one) for one in row] for row in given], dtype=float)
 fig, ax = plt.subplots(figsize=(6.5, 2.4), layout="constrained")
 ax.imshow(hits, cmap="Blues", vmin=0, vmax=1)
-ax.set(xlabel="pair", xticks=range(len(pairs)), yticks=range(len(mean)), yticklabels=mean.index)
+ax.set(xlabel="pair", xticks=range(len(pairs)), yticks=range(len(MAPS)), yticklabels=MAPS)
 plots.show(plots.describe(ax, "For each map and pair, dark where the maximum lies in the right quarter."))
 
 # %% [markdown]
@@ -702,11 +721,9 @@ checks.check_deletion_score(solution_deletion_score)
 STEPS, pair = [1, 2, 4, 8], pairs[0]
 score = lambda image: float(explain.similarities(encoder, pair["vector"], [image])[0])
 given = score, pair["image"], explain.filled(pair["image"], "blur")
-fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-ax.set_prop_cycle(color=plots.style.COLOURS[:6], marker=plots.style.MARKERS[:6])
-for name in mean.index.drop("centre prior"):  # it has equal values
-    own = [checks.first_written("deletion_score", *given, pair["maps"][name][0], steps) for steps in STEPS]
-    ax.plot(STEPS, np.array(own, dtype=float), label=name)
+some = {name: pair["maps"][name][0] for name in [*METHODS, "random pixels", "random blobs"]}
+own = {name: [checks.first_written("deletion_score", *given, one, steps) for steps in STEPS] for name, one in some.items()}
+ax = pd.DataFrame(own, STEPS, dtype=float).plot(style=[f"{mark}-" for mark in plots.style.MARKERS[:6]], figsize=(6, 3))
 ax.set(xlabel="steps", ylabel="deletion score (low is good)", xticks=STEPS)
 ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plots.show(plots.describe(ax, "Deletion score of six maps of one mosaic against the number of steps, from 1 to 8."))
@@ -760,13 +777,13 @@ checks.check_occlusion_map(solution_occlusion_map)
 # With your function: windows side by side, and 36 windows that overlap.
 
 # %% tags=["extra"]
-image, nothing = first["image"], explain.filled(first["image"], "blur")
+image, nothing = pairs[0]["image"], explain.filled(pairs[0]["image"], "blur")
 starts = np.linspace(0, 256 - 77, 6).round().astype(int)
 corners, hidden = [(top, left) for top in starts for left in starts], []
 for top, left in corners:
     hidden.append(image.copy())
     hidden[-1][top : top + 77, left : left + 77] = nothing[top : top + 77, left : left + 77]
-whole, *scores_hidden = explain.similarities(encoder, first["vector"], [image, *hidden])
+whole, *scores_hidden = explain.similarities(encoder, pairs[0]["vector"], [image, *hidden])
 given = whole - np.array(scores_hidden), np.array(corners), (77, 77), (256, 256)
 overlapping = checks.first_written("occlusion_map", *given)
 fig, axes = plt.subplots(1, 2, figsize=(5, 2.6), layout="constrained")
@@ -779,15 +796,34 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 # ## Exercise 4 ★★★ open: a better map, with an interval
 #
 # Change the windows of the occlusion or the masks of RISE, or average two maps after ranking their pixels. **Predict**
-# which score gains. Add your map as `"mine"` to the cell of `METHODS`, a function of encoder, query vector and image;
-# for each SEED, run from the top to the figure of gains; compare it with the best of the four by `gain(…, other=…)`.
-# Tune with SEED 1, and report SEED 2 (which draws from the same objects), with the interval and the encodings per map.
+# which score gains; then put your map in place of the centre prior. Tune with SEED 1 and report SEED 2 (which draws from
+# the same objects), with the intervals and the encodings per map.
+
+# %%
+def mine(encoder, vector, image):  # query vector (d,), image (h, w, 3) -> a map (h, w)
+    return explain.centre_prior(image)
+
+
+rows = [{"pair": n, "method": "mine"} | scored(one, mine(encoder, one["vector"], one["image"])) for n, one in enumerate(pairs)]
+pd.DataFrame([gain("mine", column, "RISE", pd.concat([scores, pd.DataFrame(rows)])) for column in SIGNS]).round(3)
+
+# %% [markdown] tags=["extra"]
+# **Solution (click to open)** (extra)
 #
+# The mean of two maps' ranks needs no new encodings. With SEED 0 it cannot be told from RISE alone in any of the scores.
+
+# %% tags=["extra", "solution"]
+ranks = {name: [pd.DataFrame(one["maps"][name][0]).stack().rank().to_numpy() for one in pairs] for name in ("occlusion", "RISE")}
+averaged = [(one + two).reshape(256, 256) for one, two in zip(*ranks.values(), strict=True)]
+judged = [{"pair": n, "method": "averaged"} | scored(pairs[n], one) for n, one in enumerate(averaged)]
+pd.DataFrame([gain("averaged", column, "RISE", pd.concat([scores, pd.DataFrame(judged)])) for column in SIGNS]).round(3)
+
+# %% [markdown]
 # ## What we learned
 #
 # - **A map needs a score, and a score needs a control**: the random map, the centre prior, the random network.
 # - Hiding parts costs an encoding per mask; gradients need the network.
-# - Maps found a planted shortcut, but not every map. Use more than one.
+# - Three of four maps found the shortcut, the fourth pointed beside it. Use more than one.
 #
 # ### Check yourself
 #
@@ -818,9 +854,9 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 #
 # ### Further reading
 #
-# Geirhos et al. (2020), *Shortcut learning in deep neural networks*, Nature Machine Intelligence,
-# [arXiv:2004.07780](https://arxiv.org/abs/2004.07780): stickers in the wild. Then Adebayo et al.
-# ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)) and Petsiuk et al.
+# Geirhos et al. (2020), *Shortcut learning in deep neural networks*,
+# [arXiv:2004.07780](https://arxiv.org/abs/2004.07780); Adebayo et al.
+# ([arXiv:1810.03292](https://arxiv.org/abs/1810.03292)); Petsiuk et al.
 # ([arXiv:1806.07421](https://arxiv.org/abs/1806.07421)).
 #
 # <!-- links:start -->
