@@ -217,10 +217,13 @@ plots.show(plots.ranked_list(ranking, database, rows=list(worst), **list_options
 same_ground = queries.relevance(queries, database, by="ground", junk="instance")
 first_only = options | {"metrics": ["p@1"]}
 by_ground = {name: evaluate(r, same_ground, **first_only) for name, r in rankings.items()}
-plots.show(plots.metric_bars(by_ground))
+chance_level = np.mean(same_ground.n_positives / (len(database) - same_ground.n_junk))
+ax = plots.metric_bars(by_ground)
+ax.axvline(chance_level, color="black", lw=1, ls="--")
+ax.set_xlabel(f"fraction of queries, 95 % interval (dashed: chance, {chance_level:.2f})")
+plots.show(ax)
 
 # %% tags=["claim"]
-chance_level = np.mean(same_ground.n_positives / (len(database) - same_ground.n_junk))
 for name in ("colour histogram", "small image", "VLAD", "lite0"):
     first_wrong = by_ground[name].summary.loc["p@1"]
     print(f"{name}: {first_wrong['mean'] / chance_level:.1f} times as often as by chance")
@@ -316,9 +319,12 @@ mine.problems
 own_retriever = Retriever(encoders.Deep("lite0")).fit(mine)
 k = max(1, min(10, len(mine) - 1))
 found = own_retriever.search(mine, k=k)  # each image is a query, itself left out
-plots.show(plots.ranked_list(found, mine, rows=range(0, len(mine), max(1, len(mine) // 2)), k=7))
-if "label" in mine.table:
-    print(evaluate(found, mine.relevance(), metrics=["p@1"], groups=mine.labels))
+labelled = "label" in mine.table
+own_truth = mine.relevance() if labelled else None
+rows = range(0, len(mine), max(1, len(mine) // 2))
+plots.show(plots.ranked_list(found, mine, rows=rows, relevance=own_truth, k=7))
+if labelled:
+    print(evaluate(found, own_truth, metrics=["p@1"], groups=mine.labels))
 else:
     print("No sub-folders, so no labels: judge by eye, or sort some images into folders.")
 
@@ -365,13 +371,20 @@ checks.check_precision_at_k(solution_precision_at_k)
 # are relevant)?
 
 # %%
+def your_precision(row, k):
+    """What your function gives, or NaN if that is no number."""
+    value = checks.first_written("precision_at_k", row, k)
+    return value if isinstance(value, (int, float, np.number)) else np.nan
+
+
+# %%
 ks = (1, 2, 3, 4, 5, 7, 10, 15, 20, 25, 30)
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 styles = zip(plots.style.COLOURS, plots.style.LINES[4::-1], plots.style.MARKERS, strict=False)
 for (name, r), (colour, line, mark) in zip(rankings.items(), styles, strict=False):
     is_relevant = truth.gains(r.indices) > 0  # (n_queries, n_database), nearest first
-    yours = [[checks.first_written("precision_at_k", row, k) for k in ks] for row in is_relevant]
-    mean = np.array(yours, dtype=float).mean(axis=0)  # over the queries
+    yours = np.array([[your_precision(row, k) for k in ks] for row in is_relevant], dtype=float)
+    mean = yours.mean(axis=0)  # over the queries
     ax.plot(ks, mean, ls=line, marker=mark, ms=4, color=colour, label=name)
 ax.axvline(truth.n_positives.mean(), color="0.7", lw=1, label="relevant images per query")
 ax.set(xlabel="k (number of results)", ylabel="precision at k", ylim=(0, 1))
