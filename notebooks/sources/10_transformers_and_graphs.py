@@ -168,7 +168,7 @@ plots.show(plots.describe(fig, "A query with one patch framed, a scene, and the 
 # is *one* vector for the query against 48 for the scene.
 #
 # All sums are weighted by the fraction of each patch that the object covers. Half of the categories choose each
-# method's layer and sharpness; the other half is the test.
+# method's layer and sharpness; the other half is the test. Intervals draw categories, not scenes.
 
 
 # %%
@@ -259,8 +259,8 @@ pd.DataFrame(token_gains, index=["low", "difference", "high"]).T.round(3)
 # %% [markdown]
 # **Take along:** the gain comes from letting the query choose among 48 vectors of the *scene*, softly (attention) or
 # hard (MaxSim), in the middle layer; in the last it is little. Many for the query add nothing that we can show, nor
-# does self-attention without learned matrices. The price is in **bytes**: 48 vectors in fewer bytes than one are behind
-# (extra).
+# does self-attention without learned matrices. The price is in **bytes**: cut to fewer bytes
+# than the one vector, the 48 fall behind (extra).
 
 # %% [markdown] tags=["extra"]
 # ### Tokens in fewer bytes (extra)
@@ -333,10 +333,11 @@ def sgc(queries, database, k=10, steps=2, order=None):
 #
 # In each of three sets (clothing; ucmerced: aerial images; omniglot: letters), 60 % of the classes choose the settings
 # of every method, and the images of the other 40 % are the test: five queries per class (20 for clothing), the rest is
-# the database. **αQE** is query expansion (Radenović et al. 2019, `cbirkit.rerank`). The control that matters is the
+# the database. **αQE** is query expansion (Radenović et al. 2018, `cbirkit.rerank`). The control that matters is the
 # same expansion **on both sides** (Arandjelović and Zisserman 2012, *CVPR*,
 # [doi:10.1109/CVPR.2012.6248018](https://doi.org/10.1109/CVPR.2012.6248018)): it sees the whole database, as the graph
-# does. A second control is a **random graph**: the same edges between other images.
+# does. A second is a **random graph**: the same edges between other images. Read
+# `both_sides` and `choose`; skim the rest.
 
 
 # %%
@@ -436,8 +437,8 @@ ax.legend(frameon=False)
 plots.show(plots.describe(ax, "Gain in mAP over the cosine ranking of four methods on three sets, intervals over classes."))
 
 # %% [markdown]
-# Edges were drawn without labels, and most join images of one class. The aerial graph is purest and gains most (three
-# sets: no law). Is the graph better than expansion of the whole database, which sees as much?
+# Drawn without labels, most edges join images of one class. The aerial graph is purest;
+# there SGC gains most, diffusion does not (three sets: no law). Is the graph better than expansion, which sees as much?
 
 # %% tags=["claim"]
 rivals = {(name, label): between(one, label, "αQE, both sides") for label in ("SGC", "diffusion") for name, one in graphs.items()}
@@ -452,7 +453,7 @@ pd.DataFrame(rivals, index=["low", "minus αQE, both sides", "high"]).T.round(3)
 # **Take along:** with a random graph the ranking is far worse than by the cosine: it matters *which* images are
 # averaged. SGC gains about as much as expansion on both sides. Diffusion gains on all three
 # sets, too, on a graph of its own (an edge if *both* ends agree); which gains most depends on the set. (Clothing: four
-# test classes, too few to trust an interval. Some settings stand at the edge of their grid, on clothing most.)
+# test classes, too few to trust an interval. Some settings stand at the edge of their grid.)
 
 # %% [markdown] tags=["extra"]
 # ## A transformer and a CNN at equal steps (extra)
@@ -793,7 +794,7 @@ plots.show(plots.describe(ax, "mAP against the number of tokens kept per scene, 
 # %% [markdown]
 # ## Exercise 2 ★★ attention that may not look everywhere
 #
-# Attention in NumPy, with a mask: True where a query may look at a key (language models hide the future by it). Logits are
+# Attention in NumPy, with a mask: True where a query may look at a key (it hides padding, or a text's future). Logits are
 # products divided by the root of the width, and may be huge. A query that may see nothing gets zeros.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -925,8 +926,8 @@ assert np.allclose(walk.scores(X[:5]), np.linalg.solve(np.eye(195) - 0.9 * walk.
 # ## Exercise 4 ★★★ open: a better ranking
 #
 # Aerial images again (`datasets.load_real("satellite")`). From the vectors of queries and database give scores that reach
-# the mAP of `rerank.Diffusion()` plus 0.02, on three draws of classes that you do not choose. Combine what you like. **Predict** what will help before you tune. Choose settings on
-# another set, and **defend** them: `compare(..., groups=…)`, with the interval of the gain over the best *single* method,
+# the mAP of `rerank.Diffusion()` (untuned: a low bar) plus 0.02, on three given draws of classes. **Predict** what will help. Choose
+# settings on another set, and **defend** them: `compare(..., groups=…)`, with the interval of the gain over the best *single* method,
 # tuned alike.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -988,8 +989,8 @@ if scores is not None:
 #
 # - Mean, attention, MaxSim and graph are averages over neighbours, and differ in rows and weights.
 # - A query that chooses among 48 vectors of a scene finds what one average drowns (middle layer), at a price in bytes.
-# - Smoothing over the graph gains without a label, about as much as expansion of the whole database. All these methods
-#   see the whole database: say so beside the number.
+# - Smoothing over the graph gains without a label, about as much as expansion of the whole database. Both see the
+#   whole database: say so beside the number.
 #
 # ### Check yourself
 #
