@@ -207,7 +207,7 @@ for picture in pictures:
 show_pictures(pictures, ["a query", "a scene"], 2, "Under a grid, a small object covers about one cell.")
 
 # %% [markdown]
-# The same object covers fewer cells in a scene, and its stripes are finer. A remedy that leaves the index alone: show the
+# The same object covers fewer cells in a scene, and its details are finer. A remedy that leaves the index alone: show the
 # network the **query** smaller, at 0.7, 0.5 or 0.35 of the size.
 
 # %%
@@ -245,7 +245,7 @@ assert np.allclose(np.sort(ours[0]), theirs.distances[0], atol=1e-4)
 # ## Measure it
 #
 # Every source chooses layer and scale on the validation categories, from the same 15 settings: three layers, four scales
-# and *all four* (the nearest counts). All pool by the mean ("Another pooling", extra, tries others for one vector).
+# and *all four* (the nearest counts). All pool by the mean (others: "Another pooling", extra).
 
 
 # %%
@@ -320,12 +320,11 @@ assert mean["U-Net", None] > mean["windows", None] - 0.01
 assert mean["true masks", "small"] < mean["random order", "small"] + 0.05
 
 # %% [markdown]
-# - **Regions gain over one vector**: a dozen vectors instead of one. Medium and large objects gain; which more depends on the
+# - **Regions gain over one vector**. Medium and large objects gain; which more depends on the
 #   seed.
 # - **One vector did best at the last layer, regions at an earlier one; all with a smaller query.**
-# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (first table, last
-#   column). A dozen proposals of the U-Net do what 106 windows do (it alone has seen such pictures).
-# - **Small objects are not found**, even with true masks: they stay near a random order.
+# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (first table). A dozen proposals of the U-Net do what 106 windows do (it alone has seen such pictures).
+# - **Small objects are not found**, even with true masks: they stay near a random order (one scale for all).
 #
 # ### Where is it?
 #
@@ -383,14 +382,14 @@ lines
 
 # %% [markdown]
 # The U-Net marks the object more often than windows, whose squares seldom fit. But even with true masks, *another*
-# region is nearest in many relevant scenes; for small objects both are right about as often as a region drawn at random
+# region is nearest in many relevant scenes; for small objects these are right about as often as a region drawn at random
 # ("How well do proposals fit?").
 #
 # ### Why are small objects not found?
 #
 # A small object is about 15 pixels wide, less than a cell. Are these too few pixels, or too few cells? Two **controls** add
 # cells and no detail: the whole scene at 640 pixels, and an **oracle** that cuts out each object with some surroundings and
-# enlarges it to 160. (True masks, every second scene, a query scale for each.)
+# enlarges it to 160. (True masks, half the scenes, a scale each; differences below.)
 
 
 # %%
@@ -432,7 +431,7 @@ assert at["640 pixels", "small"][0] > at["random order", "small"][0] + 0.02
 assert at["640, query at 1.0", "large"][0] > at["640, query at 0.5", "large"][0] + 0.05
 
 # %% [markdown]
-# More cells help small and medium objects, a larger scene at least as much as the oracle, which needs masks. It costs four
+# More cells help small and medium objects, a larger scene no less than the oracle (both had true masks). It costs four
 # times as much. At 640 pixels small ones are above a random order, and stay hardest: probably 15 pixels are too
 # few. Large ones do not gain: all sizes share one scale, and large ones need a larger query (at 1.0).
 
@@ -693,7 +692,7 @@ assert own.loc[("pasted", "windows", "large"), "low"] > 0.05 and levels["whole i
 # ## Try it: search for a part, then for the whole
 #
 # In 60 of the scenes. Drag a box around a part of the object, then around all of it: which scenes come
-# first? "Holds" keeps scenes known to hold a category.
+# first? "Holds" keeps scenes known to hold a category. The first query gains most.
 
 # %%
 start = np.nanargmax(gain)
@@ -822,11 +821,11 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 #
 # ## What we learned
 #
-# - One vector is the mean of all that fills the image. Regions find medium and large objects better on average, not small
-#   ones, and say where they may be.
-# - One vector and regions did best at different layers: a comparison at one layer misleads.
-# - Better proposals gain little for the ranking, and much for the place.
-# - More cells help small objects, and do not make them easy.
+# - One vector is the mean of all that fills the image. Regions find medium and large objects better on average (no gain
+#   shown for small ones), and say where they may be.
+# - One vector and regions did best at different layers: a comparison at one layer can mislead.
+# - Better proposals gained little for the ranking, and much for the place.
+# - More cells helped small objects, and did not make them easy.
 # - On streets no proposals helped (extra). Measure on pictures like your own.
 #
 # ### Check yourself
@@ -838,7 +837,7 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 # </details>
 # <details><summary>2. An image has a dozen regions. What grows twelvefold, and what does not grow?</summary>
 #
-# Vectors, memory and the time of an exact search grow; passes of the network do not.
+# Vectors, memory and exact search grow (here less: 192 numbers, not 1280); passes do not.
 #
 # </details>
 # <details><summary>3. Why is "one vector" allowed a layer of its own?</summary>
