@@ -323,7 +323,8 @@ assert mean["true masks", "small"] < mean["random order", "small"] + 0.05
 # - **Regions gain over one vector**. Medium and large objects gain; which more depends on the
 #   seed.
 # - **One vector did best at the last layer, regions at an earlier one; all with a smaller query.**
-# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (first table). A dozen proposals of the U-Net do what 106 windows do (it alone has seen such pictures).
+# - **How well proposals fit matters less for the ranking than having any**: true masks gain a little more (first
+#   table). A dozen proposals of the U-Net do what 106 windows do (it alone has seen such pictures).
 # - **Small objects are not found**, even with true masks: they stay near a random order (one scale for all).
 #
 # ### Where is it?

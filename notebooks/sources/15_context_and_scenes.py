@@ -4,7 +4,7 @@
 # **Question.** A scene holds several objects, which stand somewhere and belong somewhere. What does a description keep of
 # that: the objects, their arrangement, the place? And what can the other images of a database tell about two of them?
 #
-# **Time:** a minute and a half to run, offline; 45 minutes to read, and the exercises. **Before this:** notebooks
+# **Time:** a minute and a half to run, offline; 45 minutes to work through, extra apart. **Before this:** notebooks
 # [10](10_transformers_and_graphs.ipynb) (graphs of neighbours) and [14](14_object_retrieval.ipynb) (regions).
 #
 # <!-- links:start -->
@@ -82,7 +82,7 @@ truths = np.array([truth(*query) for query in queries])  # (n_queries, 2 N)
 
 
 # %% [markdown]
-# A scene where neither order is beyond doubt is junk: it is put last and not counted. The mAP is the mean of:
+# A scene where neither order is beyond doubt is junk: it is put last and not counted. The mAP averages this over queries:
 
 
 # %%
@@ -315,16 +315,16 @@ assert by_relation[["true masks, recognised names", "found boxes, true names"]].
 assert by_relation["found boxes, recognised names"] < by_relation["true boxes, recognised names"]
 
 # %% [markdown]
-# At every stage the relation gains; with shuffled centres the gain is lost, and with true names more: the wrong order is
-# often preferred. Recognised names alone cost more than half of the mAP, **and so do found regions
-# alone**, since a relation needs two right ones of each. After the names, finding the regions costs fewer points: fewer
-# were left, and the losses overlap (even the share is smaller). Do not judge a stage by its place in a chain.
+# At every stage the relation gains; shuffled centres lose it, and with true names more than it: the wrong order is
+# often preferred. Our weakly recognised names alone cost more than half of the mAP, **and so do found regions alone**,
+# since a relation needs two right ones of each. After the names, finding regions costs fewer points: fewer were left,
+# and the losses overlap. Do not judge a stage by its place in a chain.
 
 # %% [markdown]
 # ## Object or place?
 #
 # Cows on a beach are hard to recognise (Beery et al. 2018, *ECCV*, [arXiv:1807.04975](https://arxiv.org/abs/1807.04975)).
-# Does a vector follow the object or the place? In each scene we draw one object, and describe it in five ways: the
+# A scene is a place, too: which does a vector follow? Of each scene we describe one drawn object in five ways: the
 # whole picture; the object in its box; masked, with grey around, filling the picture or at its own size; and the picture
 # with the object painted over (its neighbours, and its shadow, stay). In the "correlated" scenes most objects are at home
 # in the place; in the "independent" ones they were dealt out at random.
@@ -460,7 +460,7 @@ plots.show(explorer.static(), dpi=150)
 # %% [markdown]
 # ## Exercise 1 ★★ a vector without its place
 #
-# Take the place out of a vector: from each of the `vectors` (n, d) subtract the **mean of all vectors of its place**, and
+# From each of the `vectors` (n, d) subtract the **mean of all vectors of its place**, and
 # scale what is left to length 1. `place` (n,) holds the true name for each, which a user may not have. A place with one
 # picture leaves a row of zeros.
 # Return (n, d). **Predict**, for the whole picture: will the mAP by place fall? Will the mAP by category rise?
@@ -513,6 +513,8 @@ for way, (name, of) in product(WAYS[:2], {"as it is": None, "without its place":
 pd.DataFrame(rows, columns=["vector of", "treatment", *COLUMNS]).set_index(["vector of", "treatment"]).round(3)
 
 # %% [markdown]
+# The mAP by place falls; by category it hardly moves (no intervals).
+#
 # ## Exercise 2 ★★★ open: a better score for "left of"
 #
 # The best pair looks at one name at a time. But names compete: a region that is surely a globe is no bottle. Write a
@@ -934,8 +936,8 @@ if drawn_sets is not None:
 # - A **set** of objects cannot tell a scene from its mirror image. Triples can.
 # - A relation needs two right names and two right regions. Measure **each stage alone** as well as the chain.
 # - Here, with one network, a vector of the whole picture followed the place, one of the masked object the object. Where
-#   the two are correlated, a good score does not say which was used. Without the means of the places the object *wins* more
-#   often, but its own score stays low.
+#   the two are correlated, a good score does not say which was used. Without the places' means the object *won* more
+#   often (no interval), but its own score stayed low.
 # - Neighbourhoods are a context, too (extra): re-ranking by them gained on two small sets, and assumes how many
 #   relevant images there are.
 #
