@@ -54,7 +54,7 @@ def with_interval(values, groups):
 #
 # Handwritten digits, described by 324 numbers (HOG: histograms of edge directions). Above, a query's neighbours by these
 # numbers; below, by 64 bits made from them (by ITQ), where
-# the distance is how many bits differ, so several images share one. The
+# the distance is how many bits differ, so many images tie. The
 # query is typical: its average precision (AP) is near the mean.
 
 # %%
@@ -107,8 +107,8 @@ change.assign(numbers=scores["324 numbers"].mean()).round(3)
 # | **ITQ**, iterative quantisation (Gong and Lazebnik 2011) | the same, rotated until signs fit | images |
 # | **learned** (after GreedyHash, Su et al. 2018) | trained through the signs | images and labels |
 #
-# **Who learns from what.** Many papers test a hash on the classes that it was trained on. Here everything, the mean
-# included, learns from **half of the classes**. The other half is searched: each image asks for the rest of its class.
+# **Who learns from what.** Many papers test a hash on the classes it learned from (criticised by Sablayrolles et
+# al. 2017). Here everything, the mean included, learns from **half of the classes**. The other half is searched: each image asks for the rest of its class.
 # Three such halves are drawn. The images are handwritten Korean *letters* (40, all by the same 20 people), as a network
 # sees them and by HOG (Omniglot, Lake et al. 2015), and photographs of *clothes* (10 classes). The network,
 # `Deep("tiny")`, has met neither.
@@ -207,7 +207,7 @@ pd.Series(uneven, name="largest over smallest standard deviation").round(1).to_f
 #
 # ## Measure it
 #
-# Short codes tie, so the score is mAP *in expectation* over the orders of ties.
+# Where distances tie, any order is possible: the score is mAP *in expectation* over all.
 # Of the next nine cells, read `hashes` and `measure`.
 
 
@@ -368,7 +368,7 @@ assert min(lead(name, "numbers under learned 64", "learned 64")[1] for name in l
 kept.round(2).rename_axis("fraction kept above chance")
 
 # %% [markdown]
-# ITQ keeps most, without a label, at a hundredth of the memory. Learned bits beat *all* numbers on the network's
+# ITQ keeps about four fifths, without labels, in under a hundredth of the memory. Learned bits beat *all* numbers on the network's
 # letters (on HOG no difference can be told, on clothes they lose): the labels' doing, not the bits'. Shuffled ones do
 # harm, and the *numbers* under the bits find more still. A hash
 # that **saw the test** tells nothing about new classes: say what training set, database and queries share.
@@ -430,8 +430,8 @@ assert (np.diff(width) < 0).all() and width["16"] > ahead + 0.02
 print(f"at 16 bits the order moves mAP by {width['16']:.3f}; ITQ leads LSH by {ahead:.3f}")
 
 # %% [markdown]
-# From the worst order to the best (first half) is farther than from LSH to ITQ. **At 16 bits, a score without a tie rule cannot
-# be compared with anything.**
+# Worst and best order (first half) lie farther apart than LSH and ITQ. **At 16 bits, a score without a tie rule cannot
+# be placed within this band.**
 #
 # ## Try it
 #
@@ -936,8 +936,8 @@ pd.DataFrame(rows, index=["your mAP − ITQ's", "low", "high"]).T.round(3)
 # %% [markdown] tags=["extra"]
 # **Solution (click to open)**
 #
-# One answer (extra): four hashes, all with the asymmetric distance, which costs no byte. Which one is picked in each
-# half, and what it gains:
+# One answer (extra): four hashes, all with the asymmetric distance. Which one is picked in each
+# half, and what hash and distance gain together (sixteen numbers of a byte each are left to you):
 
 # %% tags=["extra", "solution"]
 kinds_ = {"LSH": RandomProjectionHash(128, random_state=SEED), "PCA": PCAHash(128)}
@@ -1000,7 +1000,8 @@ for name_, table_ in measured.items():
 #   [doi:10.1109/CVPR.2011.5995432](https://doi.org/10.1109/CVPR.2011.5995432).
 # - Charikar (2002), STOC, [doi:10.1145/509907.509965](https://doi.org/10.1145/509907.509965). Why random signs know angles.
 # - Su et al. (2018), *Greedy hash*, NeurIPS; Hoe et al. (2021), *One loss for all*, NeurIPS,
-#   [arXiv:2109.14449](https://arxiv.org/abs/2109.14449). How few of the many losses are needed.
+#   [arXiv:2109.14449](https://arxiv.org/abs/2109.14449).
+# - Sablayrolles et al. (2017), [arXiv:1609.06753](https://arxiv.org/abs/1609.06753). Fair tests.
 # - Gordo et al. (2014), TPAMI, [doi:10.1109/TPAMI.2013.101](https://doi.org/10.1109/TPAMI.2013.101). Asymmetric distances.
 #
 # <!-- links:start -->
