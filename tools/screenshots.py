@@ -1,6 +1,6 @@
-"""Take the README's pictures of explorers: a real JupyterLab in a headless Chromium, on rendered objects.
+"""Take the README's pictures of explorers and of an exercise: a real JupyterLab in a headless Chromium, on rendered objects.
 
-`python tools/screenshots.py` writes docs/images/explorer_*.jpg, in about two minutes.
+`python tools/screenshots.py` writes docs/images/explorer_*.jpg and exercise.jpg, in about two minutes.
 """
 
 import io
@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
 from course import ROOT
 from PIL import Image
 
@@ -41,9 +42,12 @@ CELLS = {
     "map": "explore.EmbeddingMap(six_of_each, some.embeddings, random_state=0).wait()",
 }
 
+WRONG = "return relevant[:k].mean()"  # an answer to the first exercise: right, unless fewer than k results came back
+
 
 def main():
-    """Write one picture an explorer."""
+    """Write one picture an explorer, and one of an exercise."""
+    exercise()
     cells = [FIRST, *CELLS.values()]
     with tempfile.TemporaryDirectory() as folder:
         write_notebook(Path(folder) / "notebook.ipynb", cells)
@@ -59,6 +63,36 @@ def main():
                     assert size[1] > 400, f"{name} is {size[1]} pixels high"
                     whole.convert("RGB").crop((0, 0, *size)).save(path, quality=85)
                 print(path.name, size, path.stat().st_size)
+            print(page.errors(), page.complaints())
+
+
+def exercise():
+    """Write the picture of the first exercise of notebook 00: a hint is open, and the check has found what is wrong with an answer."""
+    course = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
+    at = next(i for i, c in enumerate(course.cells) if "exercise" in c.metadata.get("tags", []))
+    text, stub = course.cells[at - 1].source, course.cells[at].source
+    with tempfile.TemporaryDirectory() as folder:
+        notebook = Path(folder) / "notebook.ipynb"
+        write_notebook(
+            notebook,
+            ["from cbirkit import checks", stub.replace("raise NotImplementedError", WRONG)],
+        )
+        written = nbformat.read(notebook, as_version=4)
+        written.cells.insert(
+            1, nbformat.v4.new_markdown_cell(text.replace("<details>", "<details open>", 1))
+        )
+        nbformat.write(written, notebook)
+        with JupyterLab(folder) as lab, Browser() as browser:
+            page = browser.open(lab, "notebook.ipynb", width=1060, height=900)
+            page.run_all()
+            page.page.locator(".jp-Notebook .jp-Cell").first.click()  # away from the exercise
+            cells = page.page.locator(".jp-Notebook .jp-Cell")
+            top, bottom = (cells.nth(i).bounding_box() for i in (1, 2))
+            path = OUT / "exercise.jpg"
+            box = {**top, "height": bottom["y"] + bottom["height"] - top["y"]}
+            with Image.open(io.BytesIO(page.page.screenshot(clip=box))) as shown:
+                shown.convert("RGB").save(path, quality=85)
+                print(path.name, shown.size, path.stat().st_size)
             print(page.errors(), page.complaints())
 
 
