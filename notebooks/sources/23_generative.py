@@ -206,7 +206,7 @@ assert table.loc["training digits, copied", "precision"] == 1
 assert table.loc["training digits, copied", "recall"] > control["recall"] - 0.1
 
 # %% [markdown]
-# Recall rises while the GAN trains, and stays below the control. Precision alone says little: see 100 steps. Now read
+# Recall rises while the GAN trains, and stays below the control (one draw, no intervals). Precision alone says little: see 100 steps. Now read
 # the last row: **copies score about as well as real digits do**.
 
 # %% [markdown] tags=["extra"]
@@ -285,10 +285,10 @@ assert wrong[late] > fair[late] + 0.04
 assert fair["blends of two training digits"] > 0.6
 
 # %% [markdown]
-# Planted copies raise the score, but if a tenth of the samples are copies, it moves by less than luck does. Half copied
+# Planted copies raise the score, but a tenth of copies moves it by less than luck moves halves. Half copied
 # scores about as high as the GAN after 2,000 steps: look at the nearest pairs, too. **The longer this GAN trains, the
 # nearer its samples come to the training digits**, in the end nearer than held-out digits are, and by more than luck.
-# That need not be copying: blends of two training digits score high as well.
+# That need not be copying: blends of training digits score high, too.
 #
 # The second column has the wrong control. Against **new people** every generator looks more like a copier: it draws
 # like the people it knows.
@@ -299,7 +299,7 @@ assert fair["blends of two training digits"] > 0.6
 # both. **Steps and batches are equal, and the generator saw the same $k$ labels and nothing else.** Rates and the
 # mixture (never none) were chosen on the validation runs; the GAN, not tuned, has **1,500 steps at every k**. The
 # strong control is *plain augmentation*: crops and rotations, of a strength chosen for real digits. The score is mAP
-# on new people, digits of the query's own person being junk. Three seeds draw people, labels and weights.
+# on new people, digits of the query's own person being junk. Three seeds draw people, labels, weights. *Added*: both minus real.
 
 # %%
 runs = pd.read_csv(datasets.shipped_file("generative.csv"))
@@ -409,7 +409,7 @@ plots.show(plots.describe(fig, "Digits above their nearest training digits: two 
 
 # %% [markdown]
 # The first: its digits lie far nearer to training digits than held-out digits do, although each looks like a fresh one
-# as long as it stands alone. In the longer run, with as many samples as held-out digits:
+# while it stands alone. In the longer run, with as many samples as held-out digits (smaller balls):
 
 # %% tags=["record"]
 made_by = runs[runs["trained on"] == "generator"].groupby("k")
@@ -832,7 +832,7 @@ plots.show(plots.describe(ax, "Change in accuracy of five new people: all sample
 # %% [markdown]
 # ## What we learned
 #
-# - A GAN can draw good pictures and only a few of them: **precision and recall** tell. Both are blind to copies.
+# - A GAN can draw good pictures and few kinds: **precision and recall** tell. Both are blind to copies.
 # - A **copying test** needs planted copies, and a control drawn like the training pictures.
 # - A generator that saw only your pictures knows nothing beyond them, except what its design assumes. With five labels
 #   per class a plain GAN gave less than plain augmentation; with ten this is undecided.
