@@ -42,7 +42,7 @@ PAGES = 1300  # lines of JavaScript and CSS
 SITE = 240  # those of the site that `cbirkit.web` writes
 # Above its budget; may only shrink: whoever makes a part smaller writes the new number here.
 TODAY = {
-    "images": (746, 0),
+    "images": (739, 0),
     "persistence store .": (612, 6),
 }
 TODAY_PAGES = 1472

@@ -50,9 +50,9 @@ class ImageCollection:
     array(['0', '1'], dtype=object)
     """
 
-    def __init__(self, source, table, *, rows=None, problems=None, name="images"):
+    def __init__(self, source, table, *, problems=None, name="images"):
         # position here -> row of the source
-        self._source, self._rows = source, np.arange(len(table)) if rows is None else rows
+        self._source, self._rows = source, np.arange(len(table))
         self.table, self.name = tables.checked_table(table), name
         self.problems = problem_table() if problems is None else problems
 
@@ -97,8 +97,7 @@ class ImageCollection:
             columns, more = tables.labels_of_file(os.fspath(labels), root, ids)
             problems += more
         tables.say_alike(columns.get("label", ()))
-        columns = {"path": [printable(path) for path in paths], **columns}
-        table = pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
+        table = pd.DataFrame({"path": [*map(printable, paths)], **columns}, index=ids)
         source, name = FileSource(paths, root), root.resolve().name
         return cls(source, table, problems=problem_table(problems), name=name)
 
@@ -310,8 +309,7 @@ class ImageCollection:
         """
         table = self.table.copy()
         for name, values in columns.items():
-            values = plain_column(values, name, self.ids)
-            table[name] = pd.Series(values, table.index, values.dtype)
+            table[name] = plain_column(values, name, table.index)
         return self._new(table=table)
 
     def split(

@@ -82,7 +82,7 @@ def read_image(source, *, upright=True):
     (4, 5, 3)
     """
     if isinstance(source, Image.Image):
-        return _to_pixels(source, "PIL image", lambda image: _decoded(image, upright))
+        return _to_pixels(source, "PIL image", _decoded, upright)
     known = isinstance(source, str | os.PathLike | bytes | bytearray | memoryview)
     return _read(source, upright) if known or hasattr(source, "read") else to_rgb(source)
 
@@ -103,15 +103,15 @@ def read_thumbnail(source, size, *, upright=True):
 
 def read_stored(path):
     """Read a mask file (PNG, TIFF, BMP, GIF) as it is stored: (h, w) of bool or class numbers."""
-    with _open(path, formats=("PNG", "TIFF", "BMP", "GIF")) as image:
-        return _to_pixels(image, _name_of(path), np.asarray)
+    with _open(path, formats=("PNG", "TIFF", "BMP", "GIF")) as (image, name):
+        return _to_pixels(image, name, np.asarray)
 
 
 def size_in_head(source):
     """Width and height of an image file, upright, without decoding it; ImageProblem if it cannot be opened."""
-    with _open(source) as image, suppress(Exception):
+    with _open(source) as (image, _), suppress(Exception):
         # Pillow gives the size of TIFF as turned, and would decode other formats to look for EXIF at their end
-        if image.format != "TIFF" and "exif" in image.info and image.getexif()[0x0112] > 4:
+        if image.format != "TIFF" and "exif" in image.info and 4 < image.getexif()[0x0112] < 9:
             return image.size[::-1]
     return image.size
 
@@ -184,10 +184,6 @@ def _reason_by_start(head, error):
 # ---------------------------------------------------------------------- from a file to an opened PIL image
 
 
-def _name_of(source):
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else "image bytes"
-
-
 class _File(io.BufferedReader):
     """A file that gives a decoder no more bytes than a picture of its size can need, so that time and memory are bounded."""
 
@@ -217,8 +213,9 @@ def open_file(path):
 
 @contextmanager
 def _open(source, formats=_FORMATS):
-    """Open an image without decoding it."""
-    name, is_path = _name_of(source), isinstance(source, str | os.PathLike)
+    """Open an image without decoding it: (PIL image, how errors call it)."""
+    is_path = isinstance(source, str | os.PathLike)
+    name = os.fspath(source) if is_path else "image bytes"
     if is_path and re.fullmatch(_RAW, os.path.splitext(source)[1].lower()):
         # what Pillow can read of it is a small preview
         raise ImageProblem(name, _not_read("raw camera data"))
@@ -233,7 +230,7 @@ def _open(source, formats=_FORMATS):
         except Exception as error:  # decoders meet hostile bytes and raise whatever they like
             file.seek(0)
             raise ImageProblem(name, _reason_by_start(file.peek(64), error)) from error
-        yield image
+        yield image, name
 
 
 # ---------------------------------------------------------------------- from an opened image to pixels
@@ -273,11 +270,11 @@ DECODING = _Decoding(PIXELS_AT_ONCE)
 
 def _read(source, upright, draft=None):
     """Decode a file; a JPEG that lacks no more than its end marker counts as whole."""
-    with _open(source) as image:
+    with _open(source) as (image, name):
         image.draft(*draft) if draft else None
         file = image.fp.raw
         try:
-            return _to_pixels(image, _name_of(source), lambda image: _decoded(image, upright))
+            return _to_pixels(image, name, _decoded, upright)
         except ImageProblem as problem:
             if problem.reason != "truncated file" or image.format not in ("JPEG", "MPO"):
                 raise
@@ -291,15 +288,15 @@ def _read(source, upright, draft=None):
     return first
 
 
-def _to_pixels(image, name, decode):
-    """What `decode` makes of an opened PIL image."""
+def _to_pixels(image, name, decode, *arguments):
+    """What ``decode(image, *arguments)`` makes of an opened PIL image."""
     width, height = image.size
     if not 0 < width * height <= MAX_PIXELS:
         raise ImageProblem(name, f"is {_TOO_LARGE}: {width} x {height} pixels")
     try:
         with DECODING.kept(width * height):
             _prepare(image)
-            return decode(image)
+            return decode(image, *arguments)
     except ImageProblem as problem:
         raise ImageProblem(name, problem.reason) from None
     except Exception as error:  # as in _open
@@ -310,14 +307,11 @@ def _to_pixels(image, name, decode):
 def _decoded(image, upright):
     """A PIL image as RGB; damaged EXIF data count as none."""
     ours = isinstance(getattr(image, "fp", None), _File)
-    back = None
-    if image.format == "TIFF" and not upright:  # Pillow turns it when it loads
-        with suppress(Exception):
-            back = {6: 8, 8: 6}.get(turn := image.getexif()[0x0112], turn)
+    turned = not upright and image.format == "TIFF" and image.getexif().get(0x0112)
     image.load()
-    if back:
-        image.getexif()[0x0112] = back
-    if upright or back:
+    if turned:  # Pillow turns TIFF when it loads: turn it back
+        image.getexif()[0x0112] = {6: 8, 8: 6}.get(turned, turned)
+    if upright or turned:
         with suppress(Exception):
             image = ImageOps.exif_transpose(image, in_place=ours) or image
     return converted(image)

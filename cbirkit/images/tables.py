@@ -56,33 +56,32 @@ def checked_table(table):
     ids = pd.Index(map(str, table.index), dtype=object)
     if not ids.is_unique:
         raise ValueError(f"duplicate id {ids[ids.duplicated()][0]!r}; ids must be unique")
-    columns = {str(name): plain_column(table.iloc[:, i], name) for i, name in enumerate(table)}
-    columns = {name: pd.Series(values, ids, values.dtype) for name, values in columns.items()}
+    table = table.set_axis(ids)
+    columns = {str(name): plain_column(column, name, ids) for name, column in table.items()}
     names = pd.Index(columns, dtype=object)
     return pd.DataFrame(columns, index=ids).set_axis(names, axis=1)
 
 
-def plain_column(values, name, ids=None):
-    """One value an image as an array (n,) of NumPy's numbers, bools or dates, or of objects, None where one is missing.
+def plain_column(values, name, ids):
+    """One value an image as a Series of NumPy's numbers, bools or dates, or of objects, None where one is missing.
 
     Parameters
     ----------
     values : sequence, pandas object of any type or dict
     name : str
         Of the column.
-    ids : sequence of str, optional
-        What the index of a pandas object is matched with; without it the values are in order.
+    ids : Index of str
+        Of the Series; the index of a pandas object is matched with it.
     """
-    values = aligned(values, ids, f"values of column {name!r}") if ids is not None else values
+    values = aligned(values, ids, f"values of column {name!r}", like=ids)
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "biufmM" and np.ndim(values) == 1:
-        return np.asarray(values)
+        return pd.Series(np.asarray(values), ids)
     values = values.array if isinstance(values, pd.Series) else values
-    array = as_labels(values, what=f"column {name!r}")
-    kinds = set(map(type, array))
-    if not kinds - {float, type(None)} or kinds in ({int}, {bool}):
-        return pd.Series(array, dtype=object).infer_objects().to_numpy()
-    return array
+    column = pd.Series(as_labels(values, what=f"column {name!r}"), ids, dtype=object)
+    kinds = set(map(type, column))
+    is_plain = not kinds - {float, type(None)} or kinds in ({int}, {bool})
+    return column.infer_objects() if is_plain else column
 
 
 def is_several(value):
