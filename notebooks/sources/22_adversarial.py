@@ -42,7 +42,7 @@ torch.set_num_threads(1)
 # ## The goal
 #
 # A query, what was added to it (amplified), the sum, and what the network `tiny` finds before and after. Right is the
-# same rendered object from another viewpoint. No pixel changes by more than 4 of 255 grey levels.
+# same object, not class, from another viewpoint. No pixel changes by more than 4 of 255 grey levels.
 
 # %% tags=["gallery", "claim"]
 world = datasets.load_tabletop()
@@ -228,7 +228,7 @@ plots.show(plots.describe(fig, "A query as it is, with noise and attacked, and b
 
 # %% [markdown]
 # Noise does little. Compare the two last rows: same bound, same steps, another objective (and start: at the image, the
-# gradient of Away is 0). A query may move far and keep its first result; Misrank is what is measured. (The longer
+# gradient of Away is 0). A query may move far and keep its first result; Misrank is what P@1 measures. (The longer
 # run below asks with view 0 only: another clean P@1.)
 
 # %% [markdown] tags=["extra"]
@@ -347,9 +347,9 @@ for name in ("Misrank", "Away"):
 
 # %% [markdown] tags=["extra"]
 # One pattern, computed once, takes much of what the standard network finds for queries it has never met; random
-# signs take little. Which objective is stronger cannot be told from 45 queries: the intervals overlap. So try both
-# and report the lower number. Both do less than one perturbation per image, which the table above has at half the
-# bound.
+# signs take little. Which objective has the lower number differs by network here; whether by more than chance, only
+# paired differences would tell. So try both, and report the lower number. Both do less than one perturbation per image,
+# which the table above has at half the bound.
 
 # %% [markdown]
 # ## A defence by training
@@ -377,7 +377,7 @@ by_seed.groupby("network")[[0, 4]].agg(["mean", "min", "max"]).loc[list(KINDS)].
 
 # %% [markdown]
 # Training on attacked images gains much at 4/255, and **costs** much at 0, when nobody
-# attacks (perhaps less at a learning rate of its own). Noise gains nothing at 4/255.
+# attacks (perhaps less at its own learning rate). Lines cross near 1/255. Noise changes little.
 #
 # ## A defence that hides its gradient
 #
@@ -938,8 +938,12 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 # %% [markdown] tags=["extra"]
 # **Solution (click to open)** (extra)
 #
-# With SEED 0, clean P@1 pays twice, and the pair keeps *less* than training alone in the worst case; the interval of
+# <details><summary>What came out (SEED 0)</summary>
+#
+# Clean P@1 pays twice, and the pair keeps *less* than training alone in the worst case; the interval of
 # the difference holds no 0. Two defences need not add up.
+#
+# </details>
 
 # %% tags=["extra", "solution"]
 keep = model_of["defended"]
@@ -961,7 +965,7 @@ pd.DataFrame({"JPEG and training": together, "training": robust["adversarial tra
 #
 # <details><summary>1. PGD fails, but the square attack breaks your network. What do you conclude?</summary>
 #
-# The gradient is hidden: this PGD was too weak.
+# Probably a hidden gradient: PGD was too weak.
 #
 # </details>
 # <details><summary>2. Why must ε = 255/255 lead to a P@1 of 0?</summary>
