@@ -238,14 +238,15 @@ clean = clean.subset(~np.isin(clean.ids, confirmed))
 objects = clean.column("object")
 drawn = objects if SAME_OBJECT or not labelled else clean.labels.astype(str)  # by intervals
 
-# %% [markdown]
-# How far can you trust such a list where nobody knows the errors? **Plant some and count**: give one object in twenty
-# another label, and read down the list twice as far as there are errors. (Real errors, between similar classes, are
-# harder to find.) The control is a random order. The first set is real: photographs of clothes, each an object of its
-# own.
+# %% [markdown] tags=["extra"]
+# ### How far can you trust such a list? (extra)
+#
+# Where nobody knows the errors, **plant some and count**: give one object in twenty another label, and read down the
+# list twice as far as there are errors. (Real errors, between similar classes, are harder to find.) The control is a
+# random order. The first set is real: photographs of clothes, each an object of its own.
 
 
-# %%
+# %% tags=["extra"]
 def planted_found(rows, true, objects, rng):
     """Fraction of planted errors that two lists find."""
     planted, names = true.copy(), np.unique(objects)
@@ -257,7 +258,7 @@ def planted_found(rows, true, objects, rng):
     return {name: wrong[one[: 2 * wrong.sum()]].sum() / wrong.sum() for name, one in lists.items()}
 
 
-# %%
+# %% tags=["extra"]
 clothing, planting = datasets.load_real("clothing"), {}
 sets = {"clothes": (clothing.embeddings("lite0"), clothing.labels, np.arange(len(clothing)))}
 if labelled:
@@ -269,7 +270,7 @@ for name, given in sets.items():
 planting = pd.concat(planting, names=["set", "errors found, 20 draws"])
 planting.round(2)
 
-# %% tags=["claim"]
+# %% tags=["extra", "claim"]
 means = planting["mean"]
 assert means["clothes", "by doubt"] > means["clothes", "at random"] + 0.5
 if as_shipped:
@@ -286,7 +287,7 @@ if as_shipped:
 #
 # $$C = \frac{1}{n} \sum_{i=1}^{n} \mathbf{1}\big[\, o_i = o_{j(i)} \big], \qquad j(i) = \arg\min_j D\big(\phi(t(I_i)), \phi(I_j)\big)$$
 #
-# An encoder scores high if it ignores what *your* $t$ changes, and still tells images apart. So take two: cut at two
+# An encoder scores high if it ignores what *your* $t$ changes, and still tells images apart. We take two: cut at two
 # sides, mirrored and darker; and a quarter turn. **Predict** which of five encoders wins under each: the network,
 # `tiny` (the same network, rounded, of smaller images), HOG (edges and their directions), a small image, or colour.
 # The floor is *chance*: random numbers.
@@ -398,8 +399,9 @@ if as_shipped:
 
 # %% [markdown]
 # In the folder that we wrote, both networks are ahead, by labels, of all that learned nothing. `tiny`, which sees
-# smaller images, is best (how surely, the first row of the table says). The first change has the same two winners.
-# But both are close to 1 there: it is too easy to tell them apart. And it puts colour far ahead of HOG, as labels do
+# smaller images, is best (first row; the same queries chose it, so its lead is flattered).
+# The first change has the same two winners.
+# But both are close to 1: this change is too easy to rank them. And it puts colour far ahead of HOG, as labels do
 # not. Under a **quarter turn**, which a histogram cannot see, colour is no longer behind the networks. Labels ask for
 # the class, consistency only for the same object. So it is a hint, as good as your change: choose one by which your
 # users' images really differ. (Consistency counts images without a label, too. The intervals draw objects of these
@@ -407,7 +409,7 @@ if as_shipped:
 #
 # ## Copies and bursts flatter
 #
-# What would the same search have scored with copies left in, or with images of the query's own object counted as right?
+# What would this search have scored with copies and misfiled pictures left in, or with images of the query's own object as right?
 # **P@1** is the fraction of queries whose nearest image is right.
 
 # %%
@@ -602,8 +604,8 @@ if copied:
     pairs = readable.subset(readable.positions(names))
     plots.show(plots.contact_sheet(pairs, labels=[Path(name).stem for name in pairs.ids]), dpi=72)
 
-# %% [markdown] tags=["extra"]
-# ## Exercise 2 ★★ a mean in which every class counts alike (extra)
+# %% [markdown]
+# ## Exercise 2 ★★ a mean in which every class counts alike
 #
 # In a folder of 900 cats and 9 dogs the mean over queries is about cats. `scores` (n,) are average precisions, NaN
 # where there is nothing to find; `labels` (n,) the classes. Return the mean over classes of the mean over their
@@ -621,7 +623,7 @@ if copied:
 # </details>
 
 
-# %% tags=["extra", "exercise"]
+# %% tags=["exercise"]
 def mean_over_classes(scores, labels):
     """Mean of the classes' means: (n,) float with NaN, (n,) of str -> float."""
     raise NotImplementedError
@@ -629,11 +631,11 @@ def mean_over_classes(scores, labels):
 
 checks.check_mean_over_classes(mean_over_classes)
 
-# %% [markdown] tags=["extra"]
+# %% [markdown]
 # **Solution (click to open)**
 
 
-# %% tags=["extra", "solution"]
+# %% tags=["solution"]
 def solution_mean_over_classes(scores, labels):
     scored = ~np.isnan(scores)
     means = [scores[scored & (labels == name)].mean() for name in np.unique(labels[scored])]
@@ -642,7 +644,7 @@ def solution_mean_over_classes(scores, labels):
 
 checks.check_mean_over_classes(solution_mean_over_classes)
 
-# %% tags=["extra"]
+# %%
 if labelled:
     ap, texts, means = per_query.to_numpy(), clean.labels.astype(str), {}
     easiest = pd.Series(ap).groupby(texts).mean().idxmax()
@@ -657,9 +659,9 @@ if labelled:
 # %% [markdown]
 # ## Exercise 3 ★★★ open: defend a choice
 #
-# A colleague says that `encoders.Deep(NETWORK, size=128)` is quicker and just as good. **Predict** the difference of
-# mAP and the width of its interval. Measure on half of the *classes*, choose, and report on the other half. Defend your
-# decision in three sentences: how large is the difference, for which images does it hold, what would change your
+# A colleague without `tiny` says that `encoders.Deep(NETWORK, size=128)` is quicker and as good. **Time** it; **predict**
+# the difference of mAP and the width of its interval. Measure on half of the *classes*, choose, and report on the other
+# half. Defend your decision in three sentences: how large is the difference, for which images does it hold, what would change your
 # mind? (0 in the interval is no proof of "just as good".)
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -714,8 +716,8 @@ pd.concat(solved)[["half", "a", "b", "difference", "low", "high"]].round(3) if s
 #
 # ## What we learned
 #
-# - Look first. Plant faults: the fraction that a list finds is a guide to the real ones, and probably too high.
-# - Measure with copies out and the query's own object as junk; draw objects. Otherwise a burst flatters any encoder.
+# - Look first. Plant faults (extra): the fraction that a list finds is a guide to the real ones, and probably too high.
+# - Measure with copies out, the query's own object as junk, intervals over objects: bursts flatter any encoder.
 # - Without labels, consistency is a hint that depends on your change.
 # - The worst queries say what to do next: other labels, another encoder, or training
 #   ([06](06_domain_fine_tuning.ipynb), [07](07_metric_learning.ipynb)).
