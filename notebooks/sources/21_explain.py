@@ -302,8 +302,9 @@ blobs, pixels = mean.loc["random blobs"], mean.loc["random pixels"]
 assert pixels["deletion"] < blobs["deletion"] - 0.01 and pixels["insertion"] < blobs["insertion"] - 0.01
 
 # %% [markdown]
-# In deletion and insertion, the two methods that hide parts beat the blobs and the next pair's maps: it is not only their
-# smoothness. In mass, and for the two that use gradients, read the intervals: not every gain can be told from none. Grad-CAM leads on the quarter and misses the objects: a quarter is only two by two of its cells.
+# In deletion and insertion, which hide parts as they do, occlusion and RISE beat the blobs and the next pair's maps: it is
+# not only their smoothness. In mass, and for the two that use gradients, read the intervals: not every gain can be told
+# from none. Grad-CAM hits the most quarters (of twelve) and no object: a quarter is only two by two of its cells.
 #
 # Now look at the **random pixels**. In deletion they beat the blobs, about as the gradient maps do: a picture full of
 # holes loses similarity whatever the holes hide. In insertion they lose. Read both scores, beside a control.
@@ -458,8 +459,8 @@ assert mass["shortcut"] > 2 * sticker_mask.mean() > 4 * mass["control"]
 
 # %% [markdown]
 # Occlusion, RISE and integrated gradients find the sticker; in the control they point at it far less often (18
-# pictures, one training). **Grad-CAM mostly points beside it**, though its mass there is several times the sticker's
-# area, and next to nothing in the control.
+# pictures, one training). **Grad-CAM mostly points beside it** (coarse cells?), though its mass there is
+# several times the sticker's area, and next to nothing in the control.
 
 # %% [markdown] tags=["extra"]
 # ### A shortcut that is not taken (extra)
@@ -565,7 +566,7 @@ for name in METHODS:
 assert pointing.loc["RISE", "mosaic"] > pointing.loc["random blobs", "mosaic"] + 0.2
 
 # %% [markdown] tags=["extra"]
-# On all three kinds of picture, every method finds the pixels that matter to the network better than blobs do. **Yet on
+# On all three kinds of picture, every method has a higher mean insertion than the blobs (no intervals). **Yet on
 # photographs, no method points at the object clearly more often than the centre prior** (20 pairs, too few to tell them
 # apart), since people put objects in the middle. In scenes most maxima miss the object: with one vector per image, the
 # similarity comes from the table and the light as well ([notebook 14](14_object_retrieval.ipynb)). A map that misses
@@ -715,7 +716,7 @@ def solution_deletion_score(score, image, fill, saliency, steps):
 checks.check_deletion_score(solution_deletion_score)
 
 # %% [markdown]
-# Your score of the first pair's maps. Does their order settle by 8 steps? (The table above took 5.)
+# Your score of the first pair's maps. Which is best? Does the order settle? (The table took 5.)
 
 # %%
 STEPS, pair = [1, 2, 4, 8], pairs[0]
@@ -797,7 +798,7 @@ plots.show(plots.describe(fig, "Two occlusion maps of one picture: of 16 windows
 #
 # Change the windows of the occlusion or the masks of RISE, or average two maps after ranking their pixels. **Predict**
 # which score gains; then put your map in place of the centre prior. Tune with SEED 1 and report SEED 2 (which draws from
-# the same objects), with the intervals and the encodings per map.
+# the same objects), with intervals and the number of encodings.
 
 # %%
 def mine(encoder, vector, image):  # query vector (d,), image (h, w, 3) -> a map (h, w)
@@ -810,7 +811,11 @@ pd.DataFrame([gain("mine", column, "RISE", pd.concat([scores, pd.DataFrame(rows)
 # %% [markdown] tags=["extra"]
 # **Solution (click to open)** (extra)
 #
-# The mean of two maps' ranks needs no new encodings. With SEED 0 it cannot be told from RISE alone in any of the scores.
+# <details><summary>One idea, and what came out (SEED 0)</summary>
+#
+# The mean of two maps' ranks needs no new encodings. It cannot be told from RISE alone in any of the scores.
+#
+# </details>
 
 # %% tags=["extra", "solution"]
 ranks = {name: [pd.DataFrame(one["maps"][name][0]).stack().rank().to_numpy() for one in pairs] for name in ("occlusion", "RISE")}
