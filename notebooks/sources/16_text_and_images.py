@@ -59,7 +59,7 @@ def told(values, groups=None):
 # The photographs are encoded by `lite0`, the sentences by MiniLM, a small
 # language model. A linear map, which ships with this course, takes the first into the space of the second.
 #
-# **Before you run the next cell, predict.** The map has met 673 photographs with captions, and names of 1,000 classes.
+# **Predict, before the figure of cosines.** The map has met 673 photographs with captions, and names of 1,000 classes.
 # Which sentences will find their photograph, and which will not?
 
 # %%
@@ -204,7 +204,8 @@ longer.loc[runs["learned from"].unique()]
 # %% [markdown]
 # ## Measure it: pairs of words never seen together
 #
-# The map finds many photographs among ten; shuffled captions are at chance. **Now pairs.** If a system has learned "blue" from blue objects and "mug" from mugs, does it find a blue mug
+# For most captions, the photograph is among the first ten; shuffled captions are at chance. **Now pairs.** If a system
+# has learned "blue" from blue objects and "mug" from mugs, does it find a blue mug
 # (*compositional zero-shot learning*)? The rendered tabletop world knows colour and category of each object.
 
 # %%
@@ -367,13 +368,13 @@ assert held["MiniLM, ridge"]["colour first"].mean() < colours_seen - 0.2
 
 # %% [markdown]
 # Both maps find pairs that they have never met far better than the shuffled control, and far less well than seen pairs.
-# **But new objects** of *seen* pairs are found less well, too. (The second row: these pairs are not harder ones.) Does the
-# pair add to it? Overlapping intervals do not tell; that of the difference does (last two rows): in mAP it begins
-# at about 0 (with this seed); for the bag of words the category is lost.
+# **But new objects** of *seen* pairs are found less well, too. (Figure, second row: their pairs are not harder.) Does the
+# pair add to it? Overlapping intervals do not tell; that of the difference does (table, last rows): in mAP it begins
+# at about 0 (with this seed); for the bag of words the category is lost. (Training objects per category may differ, too.)
 #
 # MiniLM's map has the right category first in most held-out pairs, the right colour in about a quarter, **and so it has
-# for new objects**. Pair by pair (first row), the bag of words finds more colours and fewer categories; in mAP the two
-# cannot be told apart. (Most objects have a second colour, too.)
+# for new objects**. Pair by pair (table, row 1), the bag finds more colours and fewer categories; in mAP the two
+# cannot be told apart. (Most objects show a second colour, too.)
 
 # %% [markdown] tags=["extra"]
 # ### InfoNCE with several right captions (extra)
@@ -439,8 +440,8 @@ assert mAPs["MiniLM, InfoNCE"] > mAPs["MiniLM, InfoNCE, multi-positive"] + 0.01
 
 # %% [markdown] tags=["extra"]
 # Both maps met single words, too, the ridge maps full captions only. In this setting (300 steps, one learning rate),
-# with several captions counted as right, full captions are found *less* well. InfoNCE itself is no better than the
-# ridge map here. That is one setting, trained once: it does not say that multi-positive targets are worse in general.
+# with several captions counted as right, held-out pairs are found *less* well. InfoNCE itself is not clearly better than
+# the ridge map here. That is one setting, trained once: it does not say that multi-positive targets are worse in general.
 
 # %% [markdown] tags=["extra"]
 # ### Words it was not taught (extra)
@@ -598,7 +599,7 @@ basic.round(3)
 
 # %% [markdown] tags=["extra"]
 # The same again: with a fair map the steps gain a few hundredths over the raw sum, with intervals that reach 0 or nearly
-# do. (BASIC was made for CLIP; this says nothing against it.)
+# do. (BASIC was made for CLIP; this says nothing against it; strength and contrast were not tuned.)
 
 # %% [markdown] tags=["extra"]
 # ## Tags as a baseline (extra)
@@ -779,7 +780,7 @@ ax.legend(frameon=False)
 plots.show(plots.describe(ax, "MIL-NCE rises slowly at first, the mean of single captions at once."))
 
 # %% [markdown]
-# The first wrong caption costs MIL-NCE little: two right ones are left.
+# One wrong caption costs MIL-NCE less: two right ones remain.
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 2 ★★ fuse like a corner (extra)
@@ -851,7 +852,8 @@ plots.show(plots.describe(ax, "mAP of composed queries with Harris's fusion agai
 #
 # MiniLM's map finds the category and misses the colour. Give other embeddings of `images`: a row each, any width. `late`
 # is `E`. `tried` learns MiniLM's ridge map from yours and shows what you
-# gain on the **validation** pairs: aim at an interval of *colour first* above 0, with no loss in mAP. **Predict** what the colour will cost. **Choose** by mAP on validation; at the end,
+# gain on the **validation** pairs: aim at an interval of *colour first* above 0, with no loss in mAP. **Predict** the cost
+# in *category first*. **Choose** by mAP on validation; at the end,
 # once, **report** the held-out pairs: `tried(hear_colour(world, E), asked_of["held out"], "held out")`.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -886,9 +888,9 @@ tried(hear_colour(world, E))
 # %% [markdown]
 # ## What we learned
 #
-# - A linear map between two frozen networks gives search by sentences; what it learns from decides its worth.
+# - A linear map between two frozen networks gives search by sentences, far above shuffled captions.
 # - Held-out pairs are found less well than seen pairs; much of that is that the *objects* are new: ask the control before naming the cause.
-# - MiniLM's map hears the category and loses the colour: a score for each word shows it, mAP does not.
+# - MiniLM's map finds more categories, fewer colours than word counts: scores by word show it, mAP does not.
 # - Ask what each part has met: most of the gain in composed queries was leakage (extra).
 #
 # ### Check yourself
@@ -916,7 +918,7 @@ tried(hear_colour(world, E))
 #
 # ### What breaks at a million images
 #
-# Words are compared with all images: map them once, and put the vectors into an index. CLIP learned from
+# A sentence meets all images: map these once, and put the vectors into an index. CLIP learned from
 # millions of captions; `text.OpenClip` has them under the same `search("a red car")` (*not run here*: it downloads).
 #
 # ### Further reading
