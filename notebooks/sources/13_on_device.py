@@ -66,7 +66,7 @@ def order(query_rows, database_rows):
 # %% [markdown]
 # **ONNX** is a file format for networks, read by phones and browsers. We export `lite0`, once, and make another file
 # with 8 bits per weight and per activation. **Predict** before you run the next cells: of the ten nearest pictures of
-# each, how many do the small and the large network share?
+# each one, how many do the small and the large share?
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -158,7 +158,7 @@ assert (ours == last).mean() > 0.99 and np.abs(ours.astype(int) - last).max() <=
 # ## Measure it
 #
 # More files: 16 bits; two controls of the calibration, noise and plain grey; dynamic, and its control: static, with the
-# same weights (one step per layer).
+# same weights (one step per layer). *Mixed*: the file encodes the queries, the float network the database, as when phones ask a server.
 
 # %%
 calibrations = {
@@ -229,8 +229,8 @@ side_by_side(table.drop("int8, plain grey").sort_values("overlap", ascending=Fal
 
 # %% [markdown]
 # Left: the *change* of mAP (plain grey: far outside), with a 95 % interval over categories, which are few.
-# *mixed*: the file encodes the queries, the float network encoded the database, as when a phone asks a server.
-# *overlap*: which fraction of the ten nearest stays, among all pictures.
+# Right:
+# *overlap*, the fraction of the ten nearest that stays, among all pictures.
 
 # %% tags=["claim"]
 assert table.loc["float32", "MB"] > 3.3 * table.loc["int8", "MB"]
@@ -243,7 +243,7 @@ assert table.loc["int8, plain grey", "mAP"] < 0.1
 # %% [markdown]
 # Less than a third of the size, and mAP stays within 0.01. But about one in ten neighbours changes: **mAP hides what a
 # user sees**. The two networks can share one index. Noise costs neighbours and a little mAP, plain grey nearly
-# everything. One step per layer costs a third of the neighbours, and no mAP.
+# everything. One step per layer costs a third of the neighbours, mAP not measurably.
 #
 # ### On photographs
 #
@@ -369,7 +369,7 @@ plots.show(plots.describe(ax, "mAP against the number of dimensions for five way
 # %% [markdown]
 # ### Bits, at equal bytes
 #
-# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs.
+# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs. **Predict** the best.
 
 
 # %%
@@ -419,7 +419,7 @@ ahead.round(3)
 # - **The whole chain loses what its codes lose**: rounding the network first changes mAP by less than 0.02. Codes
 #   change far more neighbours than rounding does, the nested map most: labels taught it another similarity.
 # - **Spend bytes on dimensions first, not on bits**: 32 small numbers beat 8 exact ones, with all three maps. Whether
-#   256 signs beat both depends on the map here; on photographs (in our longer run) they do.
+#   256 signs beat both depends on the map here; on photographs (extra) they do.
 # - On rendered pictures PCA beats the random projection when floats are cut; on photographs, not always (an extra
 #   section).
 # - One nested map does about as well as a map trained for the size, at three sizes (one training each). The last interval
@@ -859,9 +859,9 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # Whether the runtime merges the QDQ nodes, and whether the processor has 8-bit instructions.
 #
 # </details>
-# <details><summary>4. An embedding is sent, the photograph is not. What does the receiver know?</summary>
+# <details><summary>4. An embedding is sent, the photograph is not. What does the receiver know? (extra)</summary>
 #
-# Much: here a linear map reads the ground, hardly the object's colour, and paints a coarse picture.
+# Much: a linear map reads the ground, hardly the object's colour, and paints a coarse picture.
 #
 # </details>
 #

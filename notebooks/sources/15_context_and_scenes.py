@@ -226,15 +226,15 @@ def cut(image, box, mask=None):
 
 # %%
 singles = datasets.load_tabletop()
-singles = singles[singles.column("view") == int(rng.integers(8))]  # 384 pictures: 64 categories x 6 objects
+one_view = singles[singles.column("view") == int(rng.integers(8))]  # 384 pictures: 64 categories x 6 objects
 
 
 def classifier(masked):
     """Centre of the embeddings of single objects, and a classifier of them."""
-    rows = range(len(singles))
-    cuts = [cut(singles[i], singles.column("box")[i], singles.mask(i) == 1 if masked else None) for i in rows]
+    rows = range(len(one_view))
+    cuts = [cut(one_view[i], one_view.column("box")[i], one_view.mask(i) == 1 if masked else None) for i in rows]
     vectors = close.fit_transform(cuts)
-    return vectors.mean(axis=0), RidgeClassifier().fit(normalize(vectors - vectors.mean(axis=0)), singles.labels)
+    return vectors.mean(axis=0), RidgeClassifier().fit(normalize(vectors - vectors.mean(axis=0)), one_view.labels)
 
 
 namers = {"box": classifier(masked=False), "mask": classifier(masked=True)}
@@ -374,10 +374,10 @@ def object_or_place(vectors, rows):
 
 # %%
 COLUMNS = ["mAP by category", "mAP by place", "object wins"]
-ways = {way: (close if way in WAYS[1:3] else wide).transform(ways[way]) for way in WAYS}
-ways["random vectors"] = np.random.default_rng(SEED).normal(size=ways[WAYS[0]].shape)
+vectors_of = {way: (close if way in WAYS[1:3] else wide).transform(ways[way]) for way in WAYS}
+vectors_of["random vectors"] = np.random.default_rng(SEED).normal(size=vectors_of[WAYS[0]].shape)
 rows, judged = [], {}
-for part, (way, vectors) in product(("correlated", "independent"), ways.items()):
+for part, (way, vectors) in product(("correlated", "independent"), vectors_of.items()):
     mine = np.flatnonzero(split == part)
     judged[part, way] = dict(zip(COLUMNS, object_or_place(vectors, mine), strict=True))
     for column, values in judged[part, way].items():
@@ -426,7 +426,7 @@ assert mean.at[("correlated", WAYS[1]), "mAP by place"] > mean.at[("independent"
 # 128 pixels, says little of these scenes.
 
 # %% tags=["extra"]
-whole, other = ways["whole picture"], split == "correlated"
+whole, other = vectors_of["whole picture"], split == "correlated"
 mirrored = wide.transform([database[i][:, ::-1].copy() for i in range(N)])
 both = np.vstack([whole[~other], mirrored])
 both = normalize(both - both.mean(axis=0))  # (2 N, 1280)
@@ -506,7 +506,7 @@ checks.check_without_place(solution_without_place)
 mine, rows = np.flatnonzero(split == "independent"), []
 dealt = np.random.default_rng(SEED).permutation(place)
 for way, (name, of) in product(WAYS[:2], {"as it is": None, "without its place": place, "control": dealt}.items()):
-    vectors = ways[way] if of is None else checks.first_written("without_place", ways[way], of)
+    vectors = vectors_of[way] if of is None else checks.first_written("without_place", vectors_of[way], of)
     if vectors is not None:
         scores = [interval(values, target[mine])[0] for values in object_or_place(np.asarray(vectors), mine)]
         rows.append([way, name, *scores])

@@ -374,14 +374,14 @@ assert (by.loc["generated alone, all augmented", "high"] < -0.01).all()
 # %% tags=["claim"]
 order = np.random.default_rng(SEED).permutation(train)
 few = np.concatenate([order[labels[order] == c][:5] for c in range(10)])  # (50,)
-small_gan, rows = generate.GAN(10, random_state=SEED), {}
+small_gan, small_rows = generate.GAN(10, random_state=SEED), {}
 for step in (150, 500, 1500):
     small_gan.train(pixels[few], labels[few], until=step)
-    rows[f"GAN, {step} steps"] = small_gan.sample(labels[few], random_state=SEED)
-rows["the real digits alone"] = pixels[few]
+    small_rows[f"GAN, {step} steps"] = small_gan.sample(labels[few], random_state=SEED)
+small_rows["the real digits alone"] = pixels[few]
 out = project(pixels[held_out])
-small = pd.DataFrame({"recall of held-out digits": {name: generate.precision(project(x), out) for name, x in rows.items()}})
-small["copying score"] = [generate.copying(pixels[few], pixels[held_out], x) for x in rows.values()]
+small = pd.DataFrame({"recall of held-out digits": {name: generate.precision(project(x), out) for name, x in small_rows.items()}})
+small["copying score"] = [generate.copying(pixels[few], pixels[held_out], x) for x in small_rows.values()]
 assert small.iloc[0, 0] < 0.2 and small.iloc[0, 1] > 0.7  # averages
 assert small.iloc[3, 0] > small.iloc[2, 0] + 0.15 and small.iloc[2, 1] > 0.9
 small.round(2)
@@ -396,7 +396,7 @@ small.round(2)
 # %%
 one_each = [np.flatnonzero(labels[held_out] == c)[0] for c in range(10)]
 pairs = {
-    "GAN of 50 digits, 1,500 steps": (rows["GAN, 1500 steps"][::5], pixels[few]),
+    "GAN of 50 digits, 1,500 steps": (small_rows["GAN, 1500 steps"][::5], pixels[few]),
     f"GAN of {len(train)} digits, {STEPS[2]:,} steps": (suspects[late][show[::10]], pixels[train]),
     "digits held out": (pixels[held_out[one_each]], pixels[train]),
 }
@@ -455,15 +455,15 @@ contrasts = {"augmentation of the oversampled": ((controls[0], True), (controls[
 for more, words in ((False, ""), (True, ", augmented")):
     for control in controls:
         contrasts[f"generated, against {control[6:]}{words}"] = ((made_rare, more), (control, more))
-order = pd.DataFrame({what: gain(*pair, 0, "map rare") for what, pair in contrasts.items()}).T
-order.round(3)
+gains_of_rare = pd.DataFrame({what: gain(*pair, 0, "map rare") for what, pair in contrasts.items()}).T
+gains_of_rare.round(3)
 
 # %% tags=["record", "extra"]
 # A recorded run; SEED has no part in it.
-assert order.loc["augmentation of the oversampled", "low"] > 0
-assert order.loc["generated, against oversampled, augmented", "low"] > 0.01
-assert order.loc["generated, against oversampled more", "high"] < 0
-assert order.loc["generated, against oversampled more, augmented", "high"] < 0.02
+assert gains_of_rare.loc["augmentation of the oversampled", "low"] > 0
+assert gains_of_rare.loc["generated, against oversampled, augmented", "low"] > 0.01
+assert gains_of_rare.loc["generated, against oversampled more", "high"] < 0
+assert gains_of_rare.loc["generated, against oversampled more, augmented", "high"] < 0.02
 by_seed = rare[rare["augmented"]].pivot_table(index="trained on", columns="seed", values="map rare")
 by_seed.round(3)
 
