@@ -356,7 +356,7 @@ gain = np.where(validation, np.nan, scores["U-Net", None] - scores["one vector",
 typical = np.argsort(gain)[int(0.9 * (~validation).sum())]  # gains more than most test queries
 worst = np.where(validation, 2, scores["U-Net", None]).argmin()
 rows = [results("one vector", typical), results("U-Net", typical), results("U-Net", worst)]
-pictures, titles = (sum(some, []) for some in zip(*rows, strict=True))
+pictures, titles = ([one for row in part for one in row] for part in zip(*rows, strict=True))
 show_pictures(pictures, titles, 4, "First scenes by one vector and by regions, and for the worst query.")
 
 # %% [markdown]
