@@ -37,9 +37,9 @@ _TABLE = """
 06 domain_fine_tuning    | adapting to a narrow domain (thermal camera, land use, letters); frozen, head, last blocks, all; what is forgotten
    Fine-tuning gains much on a simulated thermal camera and a few hundredths on two real domains; weights half-way back lose less of the old one.
 07 metric_learning       | contrastive, triplet mining, proxies, class-disjoint evaluation
-   On equal terms most of nine losses end close together, plain classification among them; the hardest triplets alone collapse.
+   On equal terms most of nine methods end close together, plain classification among them; the hardest triplets alone collapse.
 08 self_supervised       | without labels: SimCLR, SimSiam, collapse, what an augmentation teaches
-   SimCLR gains over random weights, their batch norm adapted or not, on aerial images, not on flowers: an embedding tends to ignore what its augmentations vary.
+   SimCLR gains over random weights, their batch norm adapted or not, on rendered and aerial images, not on flowers: an embedding tends to ignore what its augmentations vary.
 09 attention             | attention pooling, salient regions, clutter
    A learned scorer helps to retrieve new categories; a centre prior and contrast, untrained, each bring about half of its gain, and on photographs it does not surely point better than they do.
 10 transformers_and_graphs | ViT tokens; graph networks and diffusion over the neighbour graph
@@ -47,7 +47,7 @@ _TABLE = """
 11 hashing               | LSH, ITQ, PQ, deep hashing; ties; bytes and latency
    Eight bytes keep most of what a kilobyte knows. ITQ first; ties between short codes must be scored by their expectation.
 12 approximate_search    | Annoy, HNSW, IVF-PQ; recall against time and memory; beyond one machine
-   Settings that look fine on a small set fail on a large one, and codes need their short list re-ranked.
+   Settings kept while a set grows cost trees and graphs recall, not lists; a missed neighbour is not always a missed answer.
 13 on_device             | ONNX, int8, distillation; size, latency, neighbour overlap
    Eight bits keep the score and change one neighbour in ten; calibrated on plain grey pictures they break the network.
 14 object_retrieval      | segmentation, proposals, region indexes, small objects

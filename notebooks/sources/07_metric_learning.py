@@ -366,8 +366,8 @@ assert np.ptp(by_seed.loc[OURS]) > 0.01 and flips.loc[hardest, "p (Holm)"].max()
 assert flips["p (Holm)"].drop(hardest).min() > 0.1
 
 # %% [markdown]
-# In our longer run, the hardest triplets collapsed with each seed, and are behind; their small gain is in the order of
-# tiny distances. With **four times the steps** they are collapsed and behind, too. All others gain more, with each seed.
+# In our longer run, the hardest triplets collapsed with each seed, and are behind; their small gain is of an early epoch,
+# validation's choice. With **four times the steps** they are collapsed and behind, too. All others gain more, with each seed.
 # Classification and random triplets **cannot be told apart** from semi-hard ones (p above 0.05), which does not make them equal: 15 classes cannot show a difference of a hundredth.
 # Most of the gain comes with classification, too: with *more categories and steps*, not with triplets as such.
 
@@ -769,7 +769,7 @@ assert lengths["push of the nearest negative"] < lengths["pull of the farthest p
 # </details>
 # <details><summary>2. Why not validate on other images of the training classes?</summary>
 #
-# It can rise while the embedding forgets what new classes need.
+# Their score can rise while new classes lose what they need.
 #
 # </details>
 # <details><summary>3. Loss A has MAP@R .41, loss B .40, one seed each. Which do you take?</summary>

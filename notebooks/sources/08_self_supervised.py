@@ -274,7 +274,7 @@ assert results["by object"].loc["colour histogram", "low"] > 0
 assert max(found.loc["lite0 (ImageNet's labels)", "high"] for found in results.values()) < -0.1
 
 # %% [markdown]
-# `lite0` wins both. By category SimCLR is ahead of colour and of both controls, which are little above a random order: images alone taught
+# `lite0` wins both. By category SimCLR is ahead of colour and of both controls, which are little above a random order: unlabelled images taught
 # it something that holds for new categories. By object, no gain over its controls is shown. (Two more seeds: `docs/claims.md`.)
 #
 # It is **far** behind `lite0`, a larger network with larger inputs and hundreds of times as many images, with labels.
@@ -374,7 +374,7 @@ for name in ("SimCLR", "random weights", "batch norm only", "colour histogram", 
 pd.Series(table).unstack([0, 1])
 
 # %% [markdown]
-# Aerial images gain. **On flowers SimCLR ends below its controls and below the colour histogram.** (One class makes half of the drop; intervals that draw five classes are too narrow.) Is one augmentation to
+# Aerial images gain. **On flowers SimCLR ends below its controls and below the colour histogram.** (Sunflowers make half the drop from random weights; intervals over five classes are too narrow.) Is one augmentation to
 # blame? We left out each augmentation in turn: 120 steps, three seeds; the control leaves out nothing.
 
 # %%
@@ -827,7 +827,7 @@ if gains:
 # %% [markdown]
 # ## What we learned
 #
-# - Changed copies of an image alone can train an embedding; here it gained on aerial images and lost on flowers. What the
+# - Changed copies alone can train an embedding; it gained on rendered and aerial images and lost on flowers. What the
 #   changes vary, it tends to ignore. **Choose augmentations for the search you want.**
 # - Negatives prevent collapse; so did a predictor and a stop-gradient together, in our short run (low rank, no gain in search).
 #   Keep a few labels to validate with.

@@ -326,7 +326,7 @@ assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes[
 # %% [markdown]
 # The last hundredths of recall cost the most. Every index is a *curve*: one point each compares nothing. Compare with
 # the *faster* exact way for the way you ask. In the table, see whether the turns of an index and of exact search
-# overlap, for both ways. Which of the two leads depends on the number of vectors, the recall and the machine
+# overlap, for both ways. Which leads depends on the number of vectors, the recall and the machine
 # (`docs/benchmarks.md`). Codes alone do not reach a high recall; re-ranked, they do.
 
 # %% [markdown] tags=["extra"]
@@ -962,7 +962,7 @@ tried()
 #
 # - Exact search is the reference.
 # - Every index is a curve. Choose its point on validation queries, again when the collection has grown.
-# - IVF is much quicker to build than HNSW; codes are small and need re-ranking.
+# - IVF builds much faster than HNSW; codes are small; high recall takes re-ranking.
 # - A missed neighbour is not a missed answer.
 #
 # ### Check yourself
@@ -979,7 +979,7 @@ tried()
 # </details>
 # <details><summary>3. You double n and leave nprobe and the number of lists. What happens to time and recall?</summary>
 #
-# Time doubles. Recall changes little: the same fraction is read.
+# Time nearly doubles. Recall changes little: the same fraction is read.
 #
 # </details>
 # <details><summary>4. One vector in a hundred is allowed. Why may an index be slower than exact search?</summary>
