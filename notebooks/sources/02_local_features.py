@@ -131,7 +131,7 @@ plots.show(plots.pipeline([chain], ["geometry of\nthe first 30", "new\nranking"]
 # it stands out most: where a scene is twice as large, so is $\sigma$.
 #
 # **Descriptors.** Below, circles have radius $\sigma$, and a line shows the main direction of the gradients. What is described
-# is *not* the circle but a **window** of 4 × 4 cells, $12\,\sigma$ wide, rotated to that direction. Each cell counts gradients in
+# is *not* the circle but a **window** of 4 × 4 cells, $12\,\sigma$ wide, rotated to that direction. Each cell sums gradients in
 # 8 directions: 128 numbers in all. So zooming or rotating the image changes them little.
 #
 # **RootSIFT** (Arandjelović and Zisserman 2012) makes $\sqrt{x / \lVert x \rVert_1}$ of each descriptor $x \in
@@ -461,7 +461,7 @@ pd.DataFrame(gains, index=["low", "first minus second", "high"]).T.round(3)
 # **Re-ranking** (Philbin et al. 2007) verifies the first 30 results, which is what we want to spend, and puts those with
 # the most inliers first. **Query expansion** (Chum et al. 2007) searches again with the mean of the query's vector and
 # those of its first $n$ results: *whatever* they are (only four are relevant), or only those *verified* by so many
-# inliers. The validation pieces choose both numbers (0 inliers: whatever they are). The new results can be verified, too.
+# inliers. The validation pieces, without distractors, choose both numbers (0 inliers: whatever). The new results can be verified, too.
 # Its control: verify 60 at once, which is as much work.
 
 # %%
@@ -856,7 +856,7 @@ print("mAP by your tf-idf minus plain counts: {1:+.3f} [{0:+.3f}, {2:+.3f}]".for
 # %% [markdown]
 # ## What we learned
 #
-# - A descriptor sees a window 12 σ wide.
+# - A descriptor's window is 12 σ wide.
 # - Many inliers of one homography are rarely an accident.
 # - At about 4,000 numbers VLAD is ahead of visual words; at about 1,000 neither can be told ahead.
 # - Verification adds much; expansion by five unverified results (four can be right) costs; by verified ones, verified again, it gains, as a longer look does.

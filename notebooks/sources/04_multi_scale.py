@@ -202,7 +202,7 @@ plots.show(plots.describe(fig, "mAP of queries at four zooms in databases at fou
 
 # %% [markdown]
 # On the whole, the smaller the objects, the worse. It is tempting to conclude: *the scales do not match, so match
-# them.* But in *far in far* they match, and it is no better than *close in far*. What counts here is how small the
+# them.* But in *far in far* they match, and no gain over *close in far* shows. What counts here is how small the
 # smaller one is; a match does not make up for it.
 
 
@@ -338,7 +338,7 @@ assert overall["several layers"][2] < 0.03 and length[2] < 0.03
 
 # %% [markdown]
 # Summing scales **loses** under the budget, even against 128 alone, or 128 and its mirror image. Beyond it, the sum does
-# not beat one pass at 181. Several layers do not gain, at equal length either. In one pass GeM or maximum gains, and
+# not beat one pass at 181. Several layers lose, at equal length too. In one pass GeM or maximum gains, and
 # R-MAC more, at no cost to close-ups.
 #
 # ## Measure it: photographs
@@ -762,7 +762,7 @@ for budget in (0.5, 1, 2, 4):
 #
 # - A search across zooms fails where one of the two objects is **small**; in rendered frames, matching the zoom does
 #   not help (in *coco*, extra, it did). Only the table of *all* pairs, with its diagonal, shows that.
-# - Summing scales of averages did not help. R-MAC gained in rendered frames and scenes, and lost in whole photographs.
+# - Summing averages over scales did not help. R-MAC gained in rendered frames and scenes, and lost in whole photographs.
 #
 # ### Check yourself
 #

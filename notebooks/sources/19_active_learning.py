@@ -97,7 +97,7 @@ plots.show(plots.pipeline([look, ask], ["choose\nn images", "a person\nlabels th
 #
 # - **random**, the baseline;
 # - **TypiClust** (Hacohen et al. 2022, *ICML*, [arXiv:2202.02794](https://arxiv.org/abs/2202.02794)): k-means into as
-#   many clusters as there will be labels; of the largest without a label, the image with the nearest neighbours. Its
+#   many clusters as there will be labels; of the largest without a label, the image whose neighbours are nearest. Its
 #   control, **clusters**, takes *any* image of each: random, but spread;
 # - **core-set** (Sener and Savarese 2018, *ICLR*, [arXiv:1708.00489](https://arxiv.org/abs/1708.00489)): the image
 #   that is farthest from all labelled ones, again and again.
@@ -334,7 +334,7 @@ plots.show(plots.describe(fig, "Labels asked for, and accuracy, against the size
 
 # %% [markdown]
 # Random labels come in proportion to the pool. Margin and BADGE ask for more of the rare classes and fewer of the
-# frequent ones, and are better in the rare. A likely reason: a classifier that has met few images
+# frequent ones, and are better in the rare, on average. Likely, a classifier that has met few images
 # of a class is unsure, and asks for more. (A control was not run: as many random images of each class.)
 #
 # ### Cold start
@@ -351,7 +351,7 @@ assert gain(cold, "typiclust")[0] > 0.03 and gain(cold, "typiclust", "mAP")[1] >
 assert gain(cold, "typiclust", other="clusters")[0] > 0.01
 
 # %% [markdown]
-# In accuracy, typical images seem to be worth most at ten labels (wide band): a random ten misses several classes,
+# Typical images gain in mAP; in accuracy, most at ten labels (wide band): a random ten misses several classes,
 # which then score 0.
 #
 # ### Labels are time

@@ -230,7 +230,7 @@ pd.DataFrame(chosen, index=["rate", "weight of distillation"]).T
 # %% [markdown]
 # Three orders of arrival, each with its own seed. The whole database is re-embedded after each session, except where
 # the code says `"left"`: there, pictures stay as they were embedded when their category arrived. *No training* is the
-# vector of `lite0`, without any map.
+# reduced vector of `lite0`, not mapped.
 
 
 # %%
@@ -950,7 +950,7 @@ if mine(frozen[:3], 2) is not None:
 # - Four exemplars per category make up part of what lies between *naive* and *joint*; herding added nothing that could
 #   be told (extra).
 # - An IVF index that grew lost more recall where the newcomers were of other categories (extra).
-# - One rotation made `tiny` and `lite0` comparable; from `MobileNetV2` it cost much of the score. No rotation
+# - One rotation made `tiny` and `lite0` comparable; from `MobileNetV2` it cost part of the score. No rotation
 #   here brought a gain over the old network: the full gain takes embedding anew.
 #
 # ### Check yourself
