@@ -66,6 +66,10 @@ COLUMNS = [
 ]
 DATA = Path(__file__).resolve().parents[1] / "data"
 
+HARDEST = (
+    (0.0125, 0.025, 0.05, 0.1, 0.3),
+    lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner()),
+)
 METHODS = {  # name: values of the main parameter, and (value, number of classes) -> loss and miner
     "contrastive": (
         (0.35, 0.5, 0.7, 1.0, 1.3),
@@ -79,14 +83,8 @@ METHODS = {  # name: values of the main parameter, and (value, number of classes
         (0.025, 0.05, 0.1, 0.3, 0.6),
         lambda v, n: (losses.TripletMarginLoss(margin=v), miners.TripletMarginMiner(v, "semihard")),
     ),
-    "triplet, hard": (
-        (0.0125, 0.025, 0.05, 0.1, 0.3),
-        lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner()),
-    ),
-    "triplet, hard, 960 steps": (
-        (0.0125, 0.025, 0.05, 0.1, 0.3),
-        lambda v, n: (losses.TripletMarginLoss(margin=v), miners.BatchHardMiner()),
-    ),
+    "triplet, hard": HARDEST,
+    "triplet, hard, 960 steps": HARDEST,
     "multi-similarity": (
         (0.2, 0.5, 0.8, 0.9, 0.95),
         lambda v, n: (
