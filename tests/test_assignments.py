@@ -248,6 +248,7 @@ def run(source, space):
     exec(source, space)  # noqa: S102  (it is ours)
 
 
+@pytest.mark.runs_notebook
 @pytest.mark.parametrize("stem", STEMS)
 def test_right_answers_pass_with_the_cells_that_autograding_runs(assignments, stem, capsys):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install nbgrader")

@@ -314,7 +314,7 @@ assert np.median(errors[many]) < 2.5 and close[0] > 0.85 and close[0] > close[1]
 # ([2012](https://doi.org/10.1109/TPAMI.2011.235)).
 
 
-# %% tags=["claim"]
+# %%
 def aggregated(descriptors, codebook):
     """VLAD (K * d,), of length 1: descriptors (n, d) and codebook (K, d)."""
     distances = np.linalg.norm(descriptors[:, None] - codebook[None], axis=2)  # (n, K)
@@ -324,6 +324,7 @@ def aggregated(descriptors, codebook):
     return sums.ravel() / max(np.linalg.norm(sums), 1e-5)
 
 
+# %% tags=["claim"]
 ours = np.stack([aggregated(features["hard"][name][1], vlad.codebook_) for name in queries.ids[:9]])
 assert np.allclose(ours, vectors(vlad, queries[:9]), atol=1e-3)
 
@@ -671,8 +672,8 @@ raw = encoders.SIFT(max_keypoints=80, root=False, n_jobs=1).describe(photograph)
 fig, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 for rows, style in ((raw, "--"), (checks.first_written("root_sift", raw), "-")):
     squares = np.sort(np.square(rows, dtype=float).reshape(-1, 128))[:, ::-1]
-    ax.plot((squares / squares.sum(axis=1, keepdims=True)).mean(axis=0).cumsum(), style)
-ax.set(title="dashed: SIFT; solid: RootSIFT", ylabel="squared length", xlabel="how many of the largest numbers are kept")
+    ax.plot(range(1, 129), (squares / squares.sum(axis=1, keepdims=True)).mean(axis=0).cumsum(), style)
+ax.set(xlabel="largest numbers kept (dashed: SIFT, solid: RootSIFT)", ylabel="fraction of squared length")
 plots.show(plots.describe(ax, "The largest numbers hold more of the length of SIFT than of RootSIFT."), dpi=80)
 
 # %% [markdown] tags=["extra"]
