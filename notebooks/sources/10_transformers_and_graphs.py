@@ -50,23 +50,26 @@ torch.set_num_threads(1)
 singles, scenes = datasets.load_tabletop("objects"), datasets.load_tabletop("scenes")
 database = scenes[scenes.column("split") == "independent"]
 rng = np.random.default_rng(SEED)
-rows_of = [np.flatnonzero((singles.labels == label) & (singles.column("split") == "query")) for label in np.unique(singles.labels)]
+asking = singles.column("split") == "query"
+rows_of = [np.flatnonzero(asking & (singles.labels == label)) for label in np.unique(singles.labels)]
 closeups = datasets.close_ups(singles[np.concatenate([rng.choice(rows, 2, replace=False) for rows in rows_of])], 96)
 truth = datasets.scene_relevance(closeups, database)
 
 
 # %%
 def tokens_of(images, layer, size, rows):
-    """(n, h * w, c): a vector of length 1 for each cell of the map of a layer."""
+    # (n, h * w, c): a vector of length 1 for each cell of the map of a layer
     maps = encoders.Deep("lite0", layer=layer, size=size, resize="pad", device="cpu").feature_maps(images)[:, :, rows]
     return normalize(maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])).reshape(len(maps), -1, maps.shape[1])
 
 
 layers = {"middle": "blocks.5", "last": None}
-scene_tokens = {name: tokens_of(database, layer, 256, slice(1, 7)) for name, layer in layers.items()}  # rows 0, 7: padding
+# Rows 0 and 7 of a scene's map are padding.
+scene_tokens = {name: tokens_of(database, layer, 256, slice(1, 7)) for name, layer in layers.items()}
 query_tokens = {name: tokens_of(closeups, layer, 160, slice(None)) for name, layer in layers.items()}
 masks = torch.tensor(np.stack([closeups.mask(i) == 1 for i in range(len(closeups))])[:, None].astype(np.float32))
-fractions = F.adaptive_avg_pool2d(masks, 5).numpy().reshape(-1, 25)  # (n, 25): of each patch, how much is the object
+# (n, 25): of each patch, how much is the object
+fractions = F.adaptive_avg_pool2d(masks, 5).numpy().reshape(-1, 25)
 
 # %% [markdown]
 # Below, each line joins a patch of a query to the nearest patch of a scene, in the pair that matches best of all.
@@ -80,7 +83,8 @@ asked, stored = query_tokens["middle"], scene_tokens["middle"]  # (n, 25, 192), 
 pairs = {}
 for (row, label), (i, held) in product(enumerate(closeups.labels), enumerate(database.column("objects"))):
     if any(one["category"] == label and one["size"] == "large" and one["visible"] > 0.9 for one in held):
-        pairs[row, i] = (asked[row] @ stored[i].T).max(axis=1) @ fractions[row]  # products: (25, 48)
+        # products: (25, 48)
+        pairs[row, i] = (asked[row] @ stored[i].T).max(axis=1) @ fractions[row]
 row, scene = max(pairs, key=pairs.get)
 on_object = np.flatnonzero(fractions[row] > 0.5)  # patches that the object fills by half or more
 nearest = (asked[row][on_object] @ stored[scene].T).argmax(axis=1)
@@ -89,7 +93,7 @@ nearest = (asked[row][on_object] @ stored[scene].T).argmax(axis=1)
 at_query = np.stack([on_object % 5 + 0.5, on_object // 5 + 0.5], axis=1) * 192 / 5
 at_scene = np.stack([nearest % 8 + 0.5, nearest // 8 + 0.5], axis=1) * 24
 ax = plots.match_lines(np.kron(closeups[row], np.ones((2, 2, 1), np.uint8)), database[scene], at_query, at_scene)
-plots.show(plots.describe(ax, "A close-up of an object, a scene, and lines from patches of the object to the nearest patches of the scene."))
+plots.show(plots.describe(ax, "Lines from patches of an object to the nearest patches of a scene."))
 
 # %% [markdown]
 # ## Background
@@ -127,7 +131,7 @@ plots.show(plots.pipeline(chains, ["average\nZ = W X", "vectors\nor scores", "ra
 
 # %%
 def attention(queries, keys, values):
-    """(…, n, d), (…, m, d), (…, m, c) -> (…, n, c): for each query, a weighted mean of the values."""
+    # (…, n, d), (…, m, d), (…, m, c) -> (…, n, c): for each query, a weighted mean of the values
     logits = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5  # (…, n, m)
     weights = torch.exp(logits - logits.amax(dim=-1, keepdim=True))
     return weights / weights.sum(dim=-1, keepdim=True) @ values  # rows of the weights sum to 1
@@ -141,7 +145,8 @@ assert torch.allclose(attention(q, x, x), F.scaled_dot_product_attention(q, x, x
 # d$ and by a **sharpness**. A patch of the query (framed) looks at the scene; the identity as values shows the weights.
 
 # %%
-patch = on_object[(asked[row][on_object] @ stored[scene].T).max(axis=1).argmax()]  # the one with the nearest match
+# the patch with the nearest match
+patch = on_object[(asked[row][on_object] @ stored[scene].T).max(axis=1).argmax()]
 one, keys = np.sqrt(192) * torch.tensor(asked[row][[patch]]), torch.tensor(stored[scene])
 panels = {"query": closeups[row], "scene": database[scene]}
 panels |= {f"sharpness {s}": attention(s * one, keys, torch.eye(48)).reshape(6, 8) for s in (0, 4, 16)}
@@ -152,7 +157,7 @@ for ax, (title, picture) in zip(axes, panels.items(), strict=True):
     ax.set(title=title, xticks=[], yticks=[])
 axes[0].add_patch(plt.Rectangle((patch % 5 * 24, patch // 5 * 24), 24, 24, fill=False, color="white", lw=3))
 fig.colorbar(shown, ax=axes[-1], label="weight")
-plots.show(plots.describe(fig, "A query with one patch framed, a scene, and the weights that the patch gives to the scene's patches at three sharpnesses."))
+plots.show(plots.describe(fig, "The weights that a framed patch gives to a scene, at three sharpnesses."))
 
 # %% [markdown]
 # **Take along:** at sharpness 0, attention is the plain mean, in which a small object drowns. Sharper, the query chooses
@@ -172,7 +177,7 @@ plots.show(plots.describe(fig, "A query with one patch framed, a scene, and the 
 
 # %%
 def one_vector(query, scene, weights):
-    """Mean token of each query (n, 25, c), masked, against mean token of each scene (m, 48, c): (n, m)."""
+    # mean token of each query (n, 25, c), masked, against mean token of each scene (m, 48, c): (n, m)
     mean = normalize((query * weights[:, :, None]).sum(axis=1))
     return mean @ normalize(scene.mean(axis=1)).T
 
@@ -189,9 +194,10 @@ def max_sim(query, scene, weights):
 
 # %%
 def cross_attention(query, scene, weights, sharpness):
-    """Mean product of each token of a query and what it reads of a scene: (n, m)."""
+    # mean product of each token of a query and what it reads of a scene: (n, m)
     x, scale = torch.tensor(scene), sharpness * scene.shape[2] ** 0.5
-    read = [(one * attention(scale * one, x, x)).sum(dim=2).numpy() for one in torch.tensor(query)]  # (m, 25) each
+    # (m, 25) for each query
+    read = [(one * attention(scale * one, x, x)).sum(dim=2).numpy() for one in torch.tensor(query)]
     return np.stack([one @ w / w.sum() for one, w in zip(read, weights, strict=True)])
 
 
@@ -220,7 +226,8 @@ def mean_ap(ranking, relevance):
 tried = {}
 for way, layer in tqdm([*product(ways, scene_tokens)]):
     for sharpness in (0, 4, 16, 64) if "attention" in way else (None,):
-        tried[way, layer, sharpness] = mean_ap(scene_ranking(validating, way, layer, sharpness), truth.select(validating))
+        ranking = scene_ranking(validating, way, layer, sharpness)
+        tried[way, layer, sharpness] = mean_ap(ranking, truth.select(validating))
 best = {way: max((key for key in tried if key[0] == way), key=tried.get) for way in ways}
 found = {way: scene_ranking(~validating, *key) for way, key in best.items()}
 by_tokens = compare(found, truth.select(~validating), groups=closeups.labels[~validating])
@@ -237,7 +244,7 @@ for layer, mark in zip(scene_tokens, ("o-", "s--"), strict=True):
     ax.axhline(tried["one vector", layer, None], ls=":", lw=1, color=ax.lines[-1].get_color())
 ax.set(xticks=range(5), xticklabels=["0\n(mean)", 4, 16, 64, "MaxSim"], xlabel="sharpness of cross-attention", ylabel="mAP, validation")
 ax.legend(frameon=False, title="dotted: one vector")
-plots.show(plots.describe(ax, "Validation mAP of cross-attention against its sharpness in two layers: it rises from the mean of the tokens to MaxSim."))
+plots.show(plots.describe(ax, "Validation mAP of cross-attention against its sharpness, in two layers."))
 
 # %% tags=["claim"]
 def between(comparison, better, worse):
@@ -248,7 +255,8 @@ def between(comparison, better, worse):
     return -pair.loc[(worse, better), ["high", "difference", "low"]].to_numpy(float)
 
 
-compared = [("MaxSim", "one vector"), ("MaxSim", "one against 48"), ("cross-attention", "MaxSim"), ("self-attention, one vector", "one vector")]
+compared = [("MaxSim", "one vector"), ("MaxSim", "one against 48")]
+compared += [("cross-attention", "MaxSim"), ("self-attention, one vector", "one vector")]
 token_gains = {pair: between(by_tokens, *pair) for pair in compared}
 assert token_gains["MaxSim", "one vector"][0] > 0
 assert token_gains["MaxSim", "one against 48"][1] < token_gains["MaxSim", "one vector"][1] / 2
@@ -300,7 +308,7 @@ by_bytes.summary[["mean", "low", "high"]].round(3)
 
 # %%
 def edges(rows, database, k, own=False):
-    """Sparse (n_rows, n_database): cosine ** 3 of each row to its k nearest (not itself)."""
+    # sparse (n_rows, n_database): cosine ** 3 of each row to its k nearest (not itself)
     cosines = rows @ database.T - (2 * np.eye(len(rows)) if own else 0)
     kth = np.sort(cosines, axis=1)[:, [-k]]
     return sp.csr_matrix(np.where(cosines >= kth, np.maximum(cosines, 0) ** 3, 0))
@@ -308,7 +316,8 @@ def edges(rows, database, k, own=False):
 
 # %%
 def smoothing(database, queries, k, order=None):
-    """S of shape (n + m, n + m): the database's rows first, the queries' below; `order`: of the nodes, for a control."""
+    # S of shape (n + m, n + m): the database's rows first, the queries' below;
+    # order: of the nodes, for a control
     A = edges(database, database, k, own=True)
     A = A.maximum(A.T)  # a neighbour of either
     A = A if order is None else A[order][:, order]
@@ -320,7 +329,7 @@ def smoothing(database, queries, k, order=None):
 
 # %%
 def sgc(queries, database, k=10, steps=2, order=None):
-    """Scores (m, n) after so many steps of averaging."""
+    # scores (m, n) after so many steps of averaging
     S, Z = smoothing(database, queries, k, order), np.concatenate([database, queries])
     for _ in range(steps):
         Z = S @ Z
@@ -429,28 +438,32 @@ for ax, name, title in zip(axes, [*sets, "ucmerced"], [*sets, "ucmerced, random 
     A = edges(rows[order], rows[order], chosen[name, "SGC"]["k"], own=True)
     i, j = A.maximum(A.T).nonzero()
     ax.plot(j, i, ".", ms=0.7, color=plots.style.BLUE)
-    ax.set(title=f"{title}\n{(labels[i] == labels[j]).mean():.0%} of edges within a class", ylim=(len(rows), 0), aspect="equal")
+    within = (labels[i] == labels[j]).mean()
+    ax.set(title=f"{title}\n{within:.0%} of edges within a class", ylim=(len(rows), 0), aspect="equal")
 axes[0].set_ylabel("image, sorted by class")
-plots.show(plots.describe(fig, "Edges between images of three test sets, sorted by class, and of a random graph: blocks on the diagonal, or none."))
+plots.show(plots.describe(fig, "Edges of three graphs and of a random one: blocks on the diagonal, or none."))
 
 # %%
 fig, ax = plt.subplots(figsize=(7.4, 3), layout="constrained")
 shown = [label for label in methods if label != "cosine"]
 for number, name in enumerate(sets):
     low, middle_of, high = np.array([between(graphs[name], label, "cosine") for label in shown]).T
-    around, look = [middle_of - low, high - middle_of], {"color": plots.style.COLOURS[number], "label": name, "capsize": 3}
-    ax.errorbar(np.arange(4) + 0.2 * (number - 1), middle_of, around, fmt="os^"[number], **look)
+    look = {"color": plots.style.COLOURS[number], "label": name, "capsize": 3}
+    at, around = np.arange(4) + 0.2 * (number - 1), [middle_of - low, high - middle_of]
+    ax.errorbar(at, middle_of, around, fmt="os^"[number], **look)
 ax.axhline(0, color="0.4", lw=1)
 ax.set(xticks=range(len(shown)), xticklabels=shown, ylabel="mAP, minus that of the cosine")
 ax.legend(frameon=False)
-plots.show(plots.describe(ax, "Gain in mAP over the cosine ranking of four methods on three sets, intervals over classes."))
+plots.show(plots.describe(ax, "Gain in mAP over the cosine of four methods on three sets."))
 
 # %% [markdown]
 # Drawn without labels, most edges join images of one class. The aerial graph is purest;
 # there SGC gains most, diffusion does not. Is the graph better than expansion, which sees as much?
 
 # %% tags=["claim"]
-rivals = {(name, label): between(one, label, "αQE, both sides") for label in ("SGC", "diffusion") for name, one in graphs.items()}
+rivals = {}
+for label, (name, one) in product(("SGC", "diffusion"), graphs.items()):
+    rivals[name, label] = between(one, label, "αQE, both sides")
 for name, one in graphs.items():
     assert between(one, "SGC", "cosine")[1] > 0.02 and between(one, "diffusion", "cosine")[1] > 0.01
     assert one.summary.loc["SGC, random graph", "mean"] < one.summary.loc["cosine", "mean"] - 0.1, name

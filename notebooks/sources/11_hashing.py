@@ -190,7 +190,9 @@ for ax, (title, c, s) in zip(axes, turns, strict=True):
         ax.plot(*V[(bits == code).all(axis=1)].T, mark, ms=4)
     for cut in ((-s, c), (c, s)):
         ax.axline((0, 0), cut, color="0.3", ls="--")
-    ax.set(title=f"{title}: squared error of a bit {((bits - z) ** 2).mean():.2f}", aspect="equal")
+    error_of_a_bit = ((bits - z) ** 2).mean()
+    ax.set(title=f"{title}: squared error of a bit {error_of_a_bit:.2f}", aspect="equal")
+    ax.set(xlabel="first principal direction", ylabel="second principal direction")
 plots.show(plots.describe(fig, "Principal cuts split clusters; rotated ones do not."), dpi=72)
 
 # %% tags=["claim"]
@@ -214,13 +216,13 @@ pd.Series(uneven, name="largest over smallest standard deviation").round(1).to_f
 
 # %%
 def search(index, rows):
-    """Every image ranks all others."""
+    # every image ranks all others
     distances, keys = index.fit(rows).kneighbors(n_neighbors=len(rows) - 1)
     return Ranking(np.arange(len(rows)), np.arange(len(rows)), keys, distances)
 
 
 def precision(ranking, labels):
-    """Average precision (n,) of images with these labels, in expectation over ties."""
+    # average precision (n,) of images with these labels, in expectation over ties
     right = Relevance.from_labels(ranking.query_ids, ranking.query_ids, labels, labels)
     one = evaluate(ranking, right, metrics="map", ties="expected", n_bootstrap=0)
     return one.per_query["map"].to_numpy()
