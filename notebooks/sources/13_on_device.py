@@ -34,6 +34,7 @@ from torch.nn import functional as F
 
 from cbirkit import Ranking, Retriever, checks, compare, compress, datasets, evaluate, explore, plots
 from cbirkit.encoders import Deep, base
+from cbirkit.evaluation.resample import bootstrap_means, interval
 from cbirkit.indexes import Exact
 
 # %%
@@ -58,7 +59,7 @@ truth = queries.relevance(queries, database, by="label", junk="instance")
 
 
 def order(query_rows, database_rows):
-    """The ranking of the whole database, by embeddings."""
+    # the ranking of the whole database, by embeddings
     distances, found = Exact().fit(database_rows).kneighbors(query_rows, len(database_rows))
     return Ranking(queries.ids, database.ids, found, distances)
 
@@ -81,7 +82,7 @@ sizes = {path.stem: path.stat().st_size / 1e6 for path in sorted(folder.glob("*.
 
 # %%
 def mean_ap(parts):
-    """Mean average precision of the embeddings of queries and database."""
+    # mean average precision of the embeddings of queries and database
     return evaluate(order(*parts), truth, metrics=["map"], ties="expected", n_bootstrap=0)["map"]
 
 
@@ -90,14 +91,15 @@ vectors = {name: [one.transform(part) for part in (queries, database)] for name,
 rankings = {name: order(*parts) for name, parts in vectors.items()}
 
 # %% tags=["gallery"]
-per_query = {name: evaluate(r, truth, metrics=["map"], n_bootstrap=0).per_query["map"] for name, r in rankings.items()}
-typical = int((per_query["float32"] - per_query["float32"].mean()).abs().argmin())
-near = {name: 10 * compress.neighbour_overlap(*map(np.vstack, (vectors["float32"], pair))).mean() for name, pair in vectors.items()}
+per_query = evaluate(rankings["float32"], truth, metrics=["map"], n_bootstrap=0).per_query["map"]
+typical = int((per_query - per_query.mean()).abs().argmin())  # the query nearest to the mean
 fig, axes = plt.subplots(2, 1, figsize=(10, 5.2), layout="constrained")
 for ax, name in zip(axes, rankings, strict=True):
     shown = {"queries": queries, "relevance": truth, "rows": [queries.ids[typical]], "k": 6}
     plots.ranked_list(rankings[name], database, **shown, ax=ax)
-    ax.set_title(f"{name}, {sizes[name]:.1f} MB: {near[name]:.1f} of the 10 nearest as float32 (mean)", fontsize=11, loc="left")
+    both = np.vstack(vectors["float32"]), np.vstack(vectors[name])
+    near = 10 * compress.neighbour_overlap(*both).mean()
+    ax.set_title(f"{name}, {sizes[name]:.1f} MB: {near:.1f} of 10 nearest as float32 (mean)", loc="left")
 plots.show(fig, dpi=100)
 
 # %% [markdown]
@@ -144,11 +146,11 @@ def rounded(weights):
 
 
 graph = onnx.load(folder / "float32.onnx").graph
-weights = [onnx.numpy_helper.to_array(one) for one in graph.initializer]
-weights = [one for one in weights if one.ndim == 4]  # convolutions
+# four dimensions: convolutions
+weights = [onnx.numpy_helper.to_array(one) for one in graph.initializer if len(one.dims) == 4]
 
 # %% tags=["claim"]
-stored = [onnx.numpy_helper.to_array(one) for one in onnx.load(folder / "int8.onnx").graph.initializer]
+stored = map(onnx.numpy_helper.to_array, onnx.load(folder / "int8.onnx").graph.initializer)
 last = next(one for one in stored if one.shape == (1280, 320, 1, 1))  # the last convolution
 ours, _ = rounded(next(one for one in weights if one.shape == last.shape))
 print(f"equal to the file's: {(ours == last).mean():.4f} of the weights of the last layer")
@@ -157,8 +159,8 @@ assert (ours == last).mean() > 0.99 and np.abs(ours.astype(int) - last).max() <=
 # %% [markdown]
 # ## Measure it
 #
-# More files: 16 bits; two controls of the calibration, noise and plain grey; dynamic, and its control: static, with the
-# same weights (one step per layer). *Mixed*: the file encodes the queries, the float network the database, as when phones ask a server.
+# More files: two controls of the calibration, noise and plain grey; dynamic, and its control: static, with the same
+# weights (one step per layer). *Mixed*: the file encodes the queries, the float network the database, as when phones ask a server.
 
 # %%
 calibrations = {
@@ -168,13 +170,16 @@ calibrations = {
 for name, images in calibrations.items():
     compress.to_onnx(exported, folder / f"{name}.onnx", precision="int8", calibration=images)
 compress.to_onnx(exported, folder / "float16.onnx", precision="float16")
-float_file, ready, dynamic = (str(folder / f"{name}.onnx") for name in ("float32", "ready", "int8, dynamic"))
-quantization.shape_inference.quant_pre_process(float_file, ready, skip_symbolic_shape=True)  # as for the others
+files = ("float32", "ready", "int8, dynamic")
+float_file, ready, dynamic = (str(folder / f"{name}.onnx") for name in files)
+# before it rounds, onnxruntime merges layers (as `to_onnx` has done for the others)
+quantization.shape_inference.quant_pre_process(float_file, ready, skip_symbolic_shape=True)
 quantization.quantize_dynamic(ready, dynamic, weight_type=quantization.QuantType.QUInt8)
 
 
 # %%
 class Feed(quantization.CalibrationDataReader):
+    # onnxruntime asks for one calibration picture after another, until it gets None
     rows = iter([{"pixels": one[None]} for one in pictures])
 
     def get_next(self):
@@ -183,7 +188,8 @@ class Feed(quantization.CalibrationDataReader):
 
 types = {name: quantization.QuantType.QUInt8 for name in ("weight_type", "activation_type")}
 quantization.quantize_static(ready, str(folder / "int8, one step per layer.onnx"), Feed(), **types)
-more = [*calibrations, "int8, dynamic", "int8, one step per layer"]  # float16 is slow here; what it costs is below, on photographs
+# float16 is slow here; what it costs is below, on photographs
+more = [*calibrations, "int8, dynamic", "int8, one step per layer"]
 engines |= {name: compress.OnnxEncoder(folder / f"{name}.onnx") for name in (*more, "float16")}
 vectors |= {name: [engines[name].transform(part) for part in (queries, database)] for name in more}
 large = vectors["float32"]
@@ -191,19 +197,25 @@ large = vectors["float32"]
 
 # %%
 def change(new, old):
-    """By how much mAP changes from one ranking to another: [low, mean, high], 95 % over categories, paired by query."""
+    # by how much mAP changes: [low, mean, high], 95 % over categories, paired by query
     kwargs = {"ties": "expected", "groups": queries.labels, "n_draws": 2000, "random_state": SEED}
     row = compare({"new": new, "old": old}, truth, **kwargs).pairs.iloc[0]
     sign = 1 if row["a"] == "new" else -1  # `a` is the better one
     return sorted([sign * row["low"], sign * row["difference"], sign * row["high"]])
 
 
+by_class = pd.factorize(np.concatenate([queries.labels, database.labels]))[0]  # of each picture
+
+
 # %%
+
 def row(found):
-    """mAP of queries and database; against the float network, its change, with an interval, and the overlap."""
+    # mAP; its change and the overlap, against the float network, with intervals over categories
     low, mean, high = change(order(*found), rankings["float32"])
-    overlap = compress.neighbour_overlap(np.vstack(large), np.vstack(found)).mean()
-    return {"mAP": mean_ap(found), "low": low, "change": mean, "high": high, "overlap": overlap}
+    stays = compress.neighbour_overlap(np.vstack(large), np.vstack(found))  # of each picture
+    least, most = interval(bootstrap_means(stays[:, None], by_class, 2000, SEED)[:, 0])
+    new = {"mAP": mean_ap(found), "low": low, "change": mean, "high": high}
+    return new | {"overlap": stays.mean(), "least": least, "most": most}
 
 
 table = pd.DataFrame({name: row(found) for name, found in vectors.items()}).T
@@ -214,23 +226,24 @@ table[["MB", "mAP", "mixed"]].round(3)
 
 # %%
 def side_by_side(rows):
-    """What mAP shows of each row, beside what its user sees."""
-    fig, axes = plt.subplots(1, 2, figsize=(9, 0.9 + 0.32 * len(rows)), sharey=True, layout="constrained")
-    sides = [rows["change"] - rows["low"], rows["high"] - rows["change"]]
-    axes[0].errorbar(rows["change"], rows.index, xerr=sides, fmt="o", color=plots.style.BLUE, capsize=3)
-    axes[1].plot(rows["overlap"], rows.index, "s", color=plots.style.VERMILLION)
+    # what mAP shows of each row, beside what its user sees
+    fig, axes = plt.subplots(1, 2, figsize=(9, 2.5), sharey=True, layout="constrained")
+    ends = {"change": ["low", "high"], "overlap": ["least", "most"]}
+    for ax, name, mark, colour in zip(axes, ends, "os", plots.style.COLOURS[:2], strict=True):
+        sides = abs(rows[ends[name]].T - rows[name])  # from the point to either end
+        ax.errorbar(rows[name], rows.index, xerr=sides, fmt=mark, color=colour, capsize=3)
     axes[0].set(xlabel="mAP, minus that of float32", ylim=(len(rows) - 0.5, -0.5))
     axes[0].axvline(0, color="0.5", ls="--", lw=1)
     axes[1].set(xlabel="overlap: fraction of the ten nearest that stays", xlim=(0, 1.03))
-    plots.show(plots.describe(fig, "Change of mAP with its interval, and overlap of the ten nearest, of each row."))
+    plots.show(plots.describe(fig, "Change of mAP and overlap of the ten nearest, with intervals."))
 
 
-side_by_side(table.drop("int8, plain grey").sort_values("overlap", ascending=False))  # grey lies far outside
+# plain grey lies far outside
+side_by_side(table.drop("int8, plain grey").sort_values("overlap", ascending=False))
 
 # %% [markdown]
-# Left: the *change* of mAP (plain grey: far outside), with a 95 % interval over categories, which are few.
-# Right:
-# *overlap*, the fraction of the ten nearest that stays, among all pictures.
+# Left: the *change* of mAP (plain grey: far outside). Right: *overlap*, the fraction of the ten nearest that stays, among
+# all pictures. Both with 95 % intervals over categories, which are few.
 
 # %% tags=["claim"]
 assert table.loc["float32", "MB"] > 3.3 * table.loc["int8", "MB"]
@@ -243,7 +256,7 @@ assert table.loc["int8, plain grey", "mAP"] < 0.1
 # %% [markdown]
 # Less than a third of the size, and mAP stays within 0.01. But about one in ten neighbours changes: **mAP hides what a
 # user sees**. The two networks can share one index. Noise costs neighbours and a little mAP, plain grey nearly
-# everything. One step per layer costs a third of the neighbours, mAP not measurably.
+# everything. One step per layer costs a third of the neighbours, not measurably mAP.
 #
 # ### On photographs
 #
@@ -289,7 +302,7 @@ pd.DataFrame(times).round(1)
 # ## Smaller embeddings
 #
 # A million embeddings of 1,280 floats are 5 GB. Five ways to shorten them, learned on other categories, whose mean is
-# subtracted first:
+# subtracted first. **Predict** which can beat all 1,280:
 #
 # - **PCA**: the directions of largest variance.
 # - **Random projection**: the control, it learns nothing (one draw).
@@ -311,7 +324,7 @@ DIMS, RATES = (8, 16, 32, 64, 128, 256), (1e-3, 3e-3, 1e-2)
 
 # %%
 def train(dims, rate, steps=200):
-    """A map of centred rows (n, 1280) to max(dims) dimensions; a loss for the first d of them, for each d."""
+    # a map of centred rows (n, 1280) to max(dims) dimensions; a loss for the first d of them, for each d
     torch.manual_seed(SEED)
     X, classes = torch.from_numpy(learning - centre)[~validating], torch.from_numpy(y)[~validating]
     project, heads = torch.nn.Linear(1280, dims[-1]), [torch.nn.Linear(d, len(known)) for d in dims]
@@ -328,7 +341,7 @@ def train(dims, rate, steps=200):
 
 # %%
 def validation_map(found):
-    """mAP of embeddings of the validation pictures: each is a query; the same object counts neither way."""
+    # mAP of embeddings of the validation pictures: each is a query; the same object counts neither way
     images = everything[rows[validating]]
     relevance = images.relevance(by="label", junk="instance")
     distances, places = Exact().fit(base.unit(found)).kneighbors(n_neighbors=len(found) - 1)
@@ -367,23 +380,28 @@ ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plots.show(plots.describe(ax, "mAP against the number of dimensions for five ways to shorten an embedding."))
 
 # %% [markdown]
+# - Labels can lift a map above all 1,280 dimensions; PCA, without, stays below.
+# - One nested map does about as well as a map trained for the size, at three sizes (one training each).
+# - Here PCA beats the random projection; on photographs, not always (extra).
+#
 # ### Bits, at equal bytes
 #
-# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs. **Predict** the best.
+# 32 bytes per image hold 8 floats, 32 numbers of 8 bits, or 256 signs. **Predict** for each map: which is best?
 
 
 # %%
 def coded(name, kind, given=large):
-    """Queries and database in 32 bytes per image."""
+    # queries and database in 32 bytes per image
     d = {"8 floats": 8, "32 in 8 bits": 32, "256 signs": 256}[kind]
     rows, *parts = [(part - centre) @ MAPS[name](d) for part in (learning[~validating], *given)]
     if kind == "256 signs":
-        threshold = np.median(rows, axis=0)
+        threshold = np.median(rows, axis=0)  # half of the learning pictures lie above
         return [np.where(part > threshold, 1.0, -1.0).astype(np.float32) for part in parts]
-    step = np.abs(base.unit(rows)).max() / 127
-    return [np.round(base.unit(part) / step).clip(-127, 127) if d == 32 else base.unit(part) for part in parts]
+    step = np.abs(base.unit(rows)).max() / 127  # one for all 32 numbers
+    floats = [base.unit(part) for part in parts]
+    return floats if kind == "8 floats" else [np.round(part / step).clip(-127, 127) for part in floats]
 
-
+# %%
 KINDS, CODED = ["8 floats", "32 in 8 bits", "256 signs"], ("Matryoshka", "PCA", "random projection")
 codes = {(name, kind): coded(name, kind) for name in CODED for kind in KINDS}
 equal_bytes = pd.DataFrame([[mean_ap(codes[name, kind]) for name in CODED] for kind in KINDS], KINDS, CODED)
@@ -403,28 +421,25 @@ assert chained["overlap"].filter(like="Matryoshka").max() < chained["overlap"].f
 side_by_side(chained)
 
 # %% tags=["claim"]
-pairs = {"Matryoshka over PCA, 32 dimensions": change(order(*shortened("Matryoshka", 32)), order(*shortened("PCA", 32)))}
-pairs["32 in 8 bits over 8 floats, PCA"] = change(order(*codes["PCA", KINDS[1]]), order(*codes["PCA", KINDS[0]]))
+at_32 = {name: order(*shortened(name, 32)) for name in MAPS}
+exact, small = ({name: order(*codes[name, kind]) for name in CODED} for kind in KINDS[:2])
+pairs = {f"32 in 8 bits over 8 floats, {k}": change(small[k], exact[k]) for k in CODED}
+pairs["Matryoshka over PCA, 32 dimensions"] = change(at_32["Matryoshka"], at_32["PCA"])
 assert min(low for low, _, _ in pairs.values()) > 0
-unnested = order(*shortened("trained for 256, cut", 32))
-pairs["Matryoshka over trained for 256, cut, 32 dimensions"] = change(order(*shortened("Matryoshka", 32)), unnested)
-ahead = pd.DataFrame(pairs, index=["low", "ahead by", "high"]).T
+no_nesting = at_32["trained for 256, cut"]
+pairs["Matryoshka over 256, cut, 32 dimensions"] = change(at_32["Matryoshka"], no_nesting)
 assert (curves.loc[8:64, "PCA"] > curves.loc[8:64, "random projection"] + 0.02).all()
 assert curves["PCA"].max() < whole + 0.01
 assert (curves["Matryoshka"][list(separate)] > curves["trained for d"].dropna() - 0.06).all()
 assert (equal_bytes.loc["32 in 8 bits"] > equal_bytes.loc["8 floats"] + 0.04).all()
-ahead.round(3)
+pd.DataFrame(pairs, index=["low", "ahead by", "high"]).T.round(3)
 
 # %% [markdown]
 # - **The whole chain loses what its codes lose**: rounding the network first changes mAP by less than 0.02. Codes
 #   change far more neighbours than rounding does, the nested map most: labels taught it another similarity.
 # - **Spend bytes on dimensions first, not on bits**: 32 small numbers beat 8 exact ones, with all three maps. Whether
 #   256 signs beat both depends on the map here; on photographs (extra) they do.
-# - On rendered pictures PCA beats the random projection when floats are cut; on photographs, not always (an extra
-#   section).
-# - One nested map does about as well as a map trained for the size, at three sizes (one training each). The last interval
-#   holds 0 for some seeds: nesting adds little to a map for 256, cut.
-# - What can lift a map above all 1,280 dimensions is **labels**: PCA, without, stays below.
+# - The last interval holds 0 for some seeds: nesting adds little.
 #
 # ## Try it
 #
@@ -837,9 +852,9 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # ## What we learned
 #
 # - Static 8-bit quantisation brought this network to a third and kept mAP, also before codes of 32 bytes (a 160th);
-#   neighbours change more.
+#   of the ten nearest, about one changed.
 # - Calibrate on pictures; a few suffice here. Plain grey breaks this network, noise costs neighbours.
-# - Dynamic quantisation made convolutions slower; one weight step per layer cost neighbours. Measure time on the device.
+# - Dynamic quantisation was slower; one step per layer cost neighbours. Measure time on the device.
 # - At equal bytes, 32 numbers of 8 bits beat 8 floats. Whether signs beat both depends on the pictures and on the map.
 #
 # ### Check yourself
@@ -867,7 +882,7 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 #
 # ### What breaks at a million images
 #
-# The index: 5 GB of floats; at 32 bytes each, 32 MB. See notebook [12](12_approximate_search.ipynb).
+# The index: 5 GB of floats; at 32 bytes each, 32 MB. See notebook [12](12_approximate_search.ipynb), also for product quantisation.
 #
 # ### Further reading
 #
