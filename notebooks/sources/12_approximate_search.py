@@ -237,12 +237,18 @@ ipywidgets.VBox([slider, picture])
 # %% [markdown]
 # ## Measure it
 #
-# Turn the knob of each index. Times are processor time of one thread, and depend on how you ask: a web page sends **one
-# query at a time**; deduplication is one large **batch**. Exact search runs in two ways: `Exact` multiplies matrices
-# (BLAS), so that a vector once read serves the whole batch; a single list compares pair by pair. The table holds the
-# first setting that reaches 0.95 on validation; speeds are queries a second, bytes those of the saved file; intervals
-# draw photographs. All settings take turns, three times (*turns*: slowest, median, fastest). In the picture, compare
-# indexes at the same recall: higher is faster.
+# Turn the knob of each index; all settings take turns, three times. Times are processor time of one thread.
+#
+# | term | meaning |
+# |---|---|
+# | two ways to ask | **one query at a time**, as a web page does, or one large **batch**, as in deduplication |
+# | two exact ways | `Exact` multiplies matrices (BLAS), so that a vector once read serves the whole batch; **pair by pair** is a single list |
+# | setting | the first that reaches 0.95 on validation |
+# | turns | queries a second: slowest, median, fastest |
+# | 95 % | interval of the recall; photographs are drawn |
+# | bytes | of the saved file |
+#
+# In the picture, compare indexes at the same recall: higher is faster.
 
 # %%
 KNOBS = {
@@ -325,8 +331,8 @@ assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes[
 
 # %% [markdown]
 # The last hundredths of recall cost the most. Every index is a *curve*: one point each compares nothing. Compare with
-# the *faster* exact way for the way you ask. In the table, see whether the turns of an index and of exact search
-# overlap, for both ways. Which leads depends on the number of vectors, the recall and the machine
+# the *faster* exact way for the way you ask. In the table, check your prediction: do the turns of two indexes
+# overlap? Which leads depends on the number of vectors, the recall and the machine
 # (`docs/benchmarks.md`). Codes alone do not reach a high recall; re-ranked, they do.
 
 # %% [markdown] tags=["extra"]
@@ -627,8 +633,8 @@ assert indexes.load(where).n_indexed_ == len(S)
 #
 # Days are a lower bound: larger indexes have more lists and higher graphs. Either vectors and graph fill the memory of many
 # machines, or codes fill that of one and re-ranking reads a few hundred vectors per query from disks. DiskANN (Jayaram
-# Subramanya et al. 2019) keeps graph *and* vectors on a solid-state disk: its authors report a billion SIFT descriptors on
-# one machine of 64 GB. **Fast-scan PQ** (after André et al. 2015; with 4-bit codes `IndexPQFastScan` in faiss) scans codes
+# Subramanya et al. 2019) keeps graph *and* vectors on a solid-state disk, and codes in memory: its authors report a
+# billion SIFT descriptors on one machine of 64 GB. **Fast-scan PQ** (after André et al. 2015; with 4-bit codes `IndexPQFastScan` in faiss) scans codes
 # several times as fast.
 
 # %% tags=["extra", "record"]
@@ -648,7 +654,7 @@ bill.round(1).astype(object).fillna("")
 # %% [markdown]
 # ## Which index?
 #
-# DiskANN keeps graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy was slower
+# DiskANN keeps codes in memory, graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy was slower
 # and larger than lists and graph; lists are much quicker to build than the graph. The limit of 100,000 is a rule of thumb.
 
 # %%
@@ -699,63 +705,8 @@ engines[["recall", "cpu_ms", "build_s"]].round(2).astype(object).fillna("–")
 # PostgreSQL, lists (`ivfflat`) cost less still, but miss a quarter; Lance filters before, too, and stays approximate.
 # **After** asked for 1,000: its recall fell, and it took longer than exact search without a filter.
 
-# %% [markdown] tags=["extra"]
-# ## Exercise 1 ★ the fewest lists for a target (extra)
-#
-# `search(nprobe)` returns the keys found, (n, k), and `true` (n, k) are the true ones. Return the smallest nprobe from 1 to
-# `n_lists` at which the mean fraction of true keys found, at any place of the query's own row, is at least `target`; if none
-# reaches it, `n_lists`. More lists never find less.
-#
-# <details><summary>Hint 1: the idea</summary>
-#
-# Try 1, 2, 3, …; or, faster, halve what is left: if the middle is enough, the answer is there or below.
-#
-# </details>
-# <details><summary>Hint 2: the call</summary>
-#
-# `found[:, :, None] == true[:, None]` has the shape (n, m, k): found place, true place.
-#
-# </details>
-
-
-# %% tags=["extra", "exercise"]
-def choose_nprobe(search, true, target, n_lists):
-    """Function search(nprobe) -> keys (n, m), true keys (n, k), target, n_lists -> nprobe."""
-    raise NotImplementedError
-
-
-checks.check_choose_nprobe(choose_nprobe)
-
-# %% [markdown] tags=["extra"]
-# **Solution (click to open)**
-
-
-# %% tags=["extra", "solution"]
-def solution_choose_nprobe(search, true, target, n_lists):
-    low, high = 1, n_lists
-    while low < high:
-        middle = (low + high) // 2
-        hit = (search(middle)[:, :, None] == true[:, None]).any(axis=1)  # (n, k)
-        low, high = (low, middle) if hit.mean() >= target else (middle + 1, high)
-    return low
-
-
-checks.check_choose_nprobe(solution_choose_nprobe)
-
-# %% [markdown] tags=["extra"]
-# Your choices on the validation photographs, and what they give on the others:
-
-# %% tags=["extra"]
-true_keys_of = {part: exact.kneighbors(some, K, return_distance=False) for part, some in Q.items()}
-for target in (0.8, 0.9, 0.95):
-    search = lambda p: lists.set_params(nprobe=p).kneighbors(Q["validation"], K)[1]
-    p = checks.first_written("choose_nprobe", search, true_keys_of["validation"], target, 128)
-    if p is not None:
-        reached = recalls(lists.set_params(nprobe=int(p)), "test").mean()
-        print(f"target {target}: {p} of 128 lists; on the test photographs {reached:.3f}")
-
 # %% [markdown]
-# ## Exercise 2 ★★ a search with a filter
+# ## Exercise 1 ★★ a search with a filter
 #
 # Write the filter **after** the search. `search(m)` gives the keys of the `m` nearest, nearest first, −1 where nothing
 # was found; `m` is at most the number of vectors. Ask for `k`; while fewer than `k` are allowed, ask for twice as many,
@@ -820,6 +771,61 @@ ax = costs.plot(loglog=True, style=["s--", "o-"], figsize=(6, 3.2))
 ax.axvline((K / len(S)) ** 0.5, color="0.6", ls=":")
 ax.set(ylabel="vectors per query", title=f"asked for ten only, {ten:.1f} are left at 1 %")
 plots.show(plots.describe(ax, "Vectors per query, filtered before and after: they cross near 2 %."))
+
+# %% [markdown] tags=["extra"]
+# ## Exercise 2 ★ the fewest lists for a target (extra)
+#
+# `search(nprobe)` returns the keys found, (n, k), and `true` (n, k) are the true ones. Return the smallest nprobe from 1 to
+# `n_lists` at which the mean fraction of true keys found, at any place of the query's own row, is at least `target`; if none
+# reaches it, `n_lists`. More lists never find less.
+#
+# <details><summary>Hint 1: the idea</summary>
+#
+# Try 1, 2, 3, …; or, faster, halve what is left: if the middle is enough, the answer is there or below.
+#
+# </details>
+# <details><summary>Hint 2: the call</summary>
+#
+# `found[:, :, None] == true[:, None]` has the shape (n, m, k): found place, true place.
+#
+# </details>
+
+
+# %% tags=["extra", "exercise"]
+def choose_nprobe(search, true, target, n_lists):
+    """Function search(nprobe) -> keys (n, m), true keys (n, k), target, n_lists -> nprobe."""
+    raise NotImplementedError
+
+
+checks.check_choose_nprobe(choose_nprobe)
+
+# %% [markdown] tags=["extra"]
+# **Solution (click to open)**
+
+
+# %% tags=["extra", "solution"]
+def solution_choose_nprobe(search, true, target, n_lists):
+    low, high = 1, n_lists
+    while low < high:
+        middle = (low + high) // 2
+        hit = (search(middle)[:, :, None] == true[:, None]).any(axis=1)  # (n, k)
+        low, high = (low, middle) if hit.mean() >= target else (middle + 1, high)
+    return low
+
+
+checks.check_choose_nprobe(solution_choose_nprobe)
+
+# %% [markdown] tags=["extra"]
+# Your choices on the validation photographs, and what they give on the others:
+
+# %% tags=["extra"]
+true_keys_of = {part: exact.kneighbors(some, K, return_distance=False) for part, some in Q.items()}
+for target in (0.8, 0.9, 0.95):
+    search = lambda p: lists.set_params(nprobe=p).kneighbors(Q["validation"], K)[1]
+    p = checks.first_written("choose_nprobe", search, true_keys_of["validation"], target, 128)
+    if p is not None:
+        reached = recalls(lists.set_params(nprobe=int(p)), "test").mean()
+        print(f"target {target}: {p} of 128 lists; on the test photographs {reached:.3f}")
 
 # %% [markdown] tags=["extra"]
 # ## Exercise 3 ★★★ walk the graph (extra)
