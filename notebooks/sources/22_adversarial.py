@@ -181,8 +181,9 @@ assert hits(victim, free.pixels).mean() == 0
 #
 # Who has the network uses its gradients (**white-box**: FGSM and PGD). Who only sees scores (**black-box**) can run the
 # *square attack* (Andriushchenko et al. 2020, [arXiv:1912.00049](https://arxiv.org/abs/1912.00049)): propose random
-# squares of $\pm\varepsilon$, keep those that help. Who has another network attacks that one and hopes that the result
-# **transfers**. The control is random noise of $\pm\varepsilon$. P@1 at $\varepsilon = 4/255$:
+# squares of $\pm\varepsilon$, keep those that help. Who has another network attacks that one (here the other of ours,
+# trained differently) and hopes the attack **transfers**. The control is random noise of $\pm\varepsilon$. P@1 at
+# $\varepsilon = 4/255$:
 
 
 # %%
@@ -487,6 +488,7 @@ def judge_smoothed(images):  # the same noise at every call
 
 
 smoothing = attacks.smoothed(victim, 0.05, 4, random_state=SEED + 1)  # new noise at every call
+# eight grey levels per colour; its backward pass is BPDA by the identity
 three_bits = attacks.preprocessed(victim, functools.partial(attacks.bit_depth, bits=3))
 DEFENCES = {  # the model that is attacked, the one that is judged, draws of EOT
     "no defence": (victim, victim, 1),
@@ -502,8 +504,10 @@ def rivals(judge, n_rivals=8):
     """Misrank against only the nearest wrong object of each query, only the second, …"""
     rows = attacks.embed_pixels(judge, items)
     cosines = attacks.embed_pixels(judge, pixels) @ rows.T  # (90, 450)
+    # the best of the five views of each stored object, (90, 90); -2 puts the query's own object last
     objects = np.where(gains > 0, -2, cosines).reshape(90, 90, 5).max(axis=2)
     nearest, object_of = np.argsort(-objects, axis=1), np.arange(450) // 5
+    # for each n, all wrong objects but the n-th nearest are junk: only that one is a rival
     junk = [(object_of != nearest[:, [n]]) & (gains == 0) for n in range(n_rivals)]
     return [attacks.Misrank(rows, gains, ignored) for ignored in junk]
 
@@ -514,13 +518,14 @@ def survivors(model, judge, n_draws, alive):
     coarse = attacks.PGD(EPSILON, steps=20, draws=n_draws)
     fine = attacks.PGD(EPSILON, steps=40, step=EPSILON / 10, draws=n_draws)
     away, square = attacks.embed_pixels(judge, pixels), attacks.Square(EPSILON, steps=300)
+    # rows of the plan: an objective and an attack; each PGD twice, from other random starts
     plan = [(misrank(judge), attack) for attack in (fine, coarse, fine, coarse, square)]
     plan += [(aim, coarse) for aim in (attacks.Away(away), *rivals(judge))]
     for n, (aim, attack) in enumerate(plan):
-        if alive.any():
+        if alive.any():  # only the queries that no attack has broken yet are attacked
             moved, rows, start = pixels.clone(), aim.rows(alive), 100 * SEED + n
             moved[alive] = attack(model, pixels[alive], rows, random_state=start).pixels
-            alive = alive & hits(judge, moved)
+            alive = alive & hits(judge, moved)  # a query that falls once stays fallen
     return alive
 
 
@@ -528,9 +533,11 @@ def survivors(model, judge, n_draws, alive):
 def judged(model, judge, n_draws):
     """Which queries (90,) are answered rightly, by what the attacker does."""
     once = attacks.PGD(EPSILON, steps=20, start="clean", draws=n_draws)
+    # gradients are those of `model`; the objective and the score belong to `judge`, the real defence
     tried = {"clean": pixels, "attack on the bare network": made["standard"]["PGD, Misrank"]}
     tried["one attack made for it"] = once(model, pixels, misrank(judge)).pixels
     kept = {name: hits(judge, images) for name, images in tried.items()}
+    # the worst case begins with the queries that all of these leave right
     alive = np.all([*kept.values(), hits(judge, made["standard"]["transfer"])], axis=0)
     return kept | {"worst case over all": survivors(model, judge, n_draws, alive)}
 
@@ -756,11 +763,11 @@ def signs_only(images):  # scaled to length 1
 
 
 # %%
-stored, broken = misrank(signs_only), {"clean": pixels}
-broken["PGD, slope of the sign"] = ascent(lambda images: victim(images).sign() / 96**0.5, pixels, stored).pixels
+on_signs, broken = misrank(signs_only), {"clean": pixels}
+broken["PGD, slope of the sign"] = ascent(lambda images: victim(images).sign() / 96**0.5, pixels, on_signs).pixels
 broken["PGD on the bare network"] = made["standard"]["PGD, Misrank"]
-broken["square (scores only)"] = attacks.Square(EPSILON, steps=150)(signs_only, pixels, stored).pixels
-broken["PGD through your function"] = ascent(signs_only, pixels, stored).pixels
+broken["square (scores only)"] = attacks.Square(EPSILON, steps=150)(signs_only, pixels, on_signs).pixels
+broken["PGD through your function"] = ascent(signs_only, pixels, on_signs).pixels
 pd.DataFrame({"P@1": {name: hits(signs_only, at) for name, at in broken.items()}}).map(with_interval)
 
 # %% [markdown] tags=["extra"]
