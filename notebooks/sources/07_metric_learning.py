@@ -4,7 +4,7 @@
 # **Question.** What if you train a network on distances: same class near, other classes far? Does that help for classes
 # it has never seen?
 #
-# **Time:** two minutes to run, offline; an hour to work through, 90 minutes with (extra).
+# **Time:** two minutes to run, offline; 45 minutes to read, an hour with exercises, 90 minutes with (extra).
 # **Before this:** notebooks [01](01_measuring_retrieval.ipynb), [05](05_transfer_learning.ipynb) and
 # [06](06_domain_fine_tuning.ipynb).
 #
@@ -366,8 +366,8 @@ assert np.ptp(by_seed.loc[OURS]) > 0.01 and flips.loc[hardest, "p (Holm)"].max()
 assert flips["p (Holm)"].drop(hardest).min() > 0.1
 
 # %% [markdown]
-# In our longer run, the hardest triplets collapsed with each seed, and are behind; their small gain is of an early epoch,
-# validation's choice. With **four times the steps** they are collapsed and behind, too. All others gain more, with each seed.
+# In our longer run, the hardest triplets **ended** collapsed with each seed, and are behind; their scores are of earlier
+# epochs, kept by validation. With **four times the steps** likewise. All others gain more, with each seed.
 # Classification and random triplets **cannot be told apart** from semi-hard ones (p above 0.05), which does not make them equal: 15 classes cannot show a difference of a hundredth.
 # Most of the gain comes with classification, too: with *more categories and steps*, not with triplets as such.
 
@@ -481,7 +481,9 @@ ax.set(xlabel="alignment (less is better)", ylabel="uniformity (less is better)"
 plots.show(plots.describe(ax, "Uniformity against alignment; larger marks have the larger MAP@R."))
 
 # %% [markdown] tags=["extra"]
-# The area of a mark shows MAP@R. Good embeddings lie all along the line, from close together (top left) to all over the sphere: neither
+# The area of a mark shows MAP@R. All is of the epochs that validation kept, as the mean of three seeds. So the hardest
+# triplets do not lie in the corner of the collapse: two of their three epochs were early. Random triplets, trained longer, lie
+# nearer to it and retrieve better. Good embeddings lie all along the line, from close together (top left) to all over the sphere: neither
 # number alone says who retrieves well.
 #
 # ### Real handwriting (extra)
