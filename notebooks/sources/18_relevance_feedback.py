@@ -187,8 +187,10 @@ def sessions(name, classes=None, noise=NOISE, explore=0.0, shuffled=False, **opt
 # that is never shown.
 
 # %%
-GRID = {"Rocchio": [{"beta": b, "gamma": g} for b, g in ((0.75, 0.15), (0.75, 0.75), (3, 0.75), (3, 2), (3, 3), (6, 5), (10, 8))]}
+WEIGHTS = (0.75, 0.15), (0.75, 0.75), (3, 0.75), (3, 2), (3, 3), (6, 5), (10, 8), (20, 16), (40, 32)
+GRID = {"Rocchio": [{"beta": b, "gamma": g} for b, g in WEIGHTS]}
 GRID["logistic"] = [{"method": "logistic", "C": c} for c in (0.1, 1, 10, 100)]
+# below C = 0.1 the ranking (almost) no longer changes
 GRID["SVM"] = [{"method": "svm", "C": c} for c in (0.01, 0.1, 1, 10, 100)]
 mixed = np.random.default_rng(SEED).permutation(sorted({one for part in data.values() for one in part[1]}))
 fold_of = {one: number % 2 for number, one in enumerate(mixed)}
@@ -268,8 +270,7 @@ def summary(name, per_class):
 def again(method, **kwargs):
     """Sessions with the options that were chosen, under other conditions."""
     chosen = best[method].groupby(["set", "option"])["class"].unique().items()
-    parts = [sessions(name, classes, **GRID[method][n], **kwargs) for (name, n), classes in chosen]
-    return pd.concat(parts)
+    return pd.concat(sessions(one, which, **GRID[method][n], **kwargs) for (one, n), which in chosen)
 
 
 per_class = {name: rises(table) for name, table in best.items()}
@@ -281,7 +282,7 @@ paired = pd.DataFrame([row for name, ahead in lead.items() for row in summary(na
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.9), layout="constrained", sharex=True, sharey=True)
-for ax, name in zip(axes, sorted(data), strict=True):
+for ax, name in zip(axes, data, strict=True):
     for number, table in enumerate((gained.replace("Rocchio", "Rocchio, tuned weights"), paired)):
         rows = table[table["set"] == name]
         around = [rows["gain"] - rows["low"], rows["high"] - rows["gain"]]
@@ -301,8 +302,8 @@ for name in data:
 # %% [markdown]
 # Every method gains, on average, on photographs that it has not shown; with shuffled marks no gain can be told. The
 # textbook's weights give far less than tuned ones. Rocchio, the simplest, is nowhere clearly behind (diamonds: paired
-# differences; where an interval includes 0, nothing is shown). (Options: seven; four and five for the
-# classifiers; two chosen lie at their grid's end.)
+# differences; where an interval includes 0, nothing is shown). (Options: nine; four and five for the
+# classifiers. A smaller C of the SVM ranks alike.)
 
 # %% [markdown] tags=["extra"]
 # ### Explore or exploit? (extra)
@@ -324,7 +325,7 @@ explored.rename(columns={"gain": "other half"}).round(3)
 
 # %% tags=["extra", "claim"]
 unsure_only = explored.xs(1.0, level="explore")
-assert unsure_only["found"].max() < -0.2
+assert unsure_only["found"].max() < -0.1
 assert unsure_only["low"].max() < 0.02
 assert unsure_only.loc["Rocchio", "residual"].min() > 0
 
@@ -533,8 +534,10 @@ for noise in (0.0, 0.2):
 # %% tags=["extra"]
 for noise in (0.0, 0.2):
     rows += [row | {"wrong marks": noise} for row in summary("SVM", rises(tuned("SVM", noise=noise)))]
-by_noise = pd.DataFrame(rows).pivot(index=["set", "wrong marks"], columns="method", values="gain")
-by_noise.round(3)
+table = pd.DataFrame(rows)
+table["rise"] = [f"{r.gain:.3f} ({r.low:.3f} to {r.high:.3f})" for r in table.itertuples()]
+by_noise = table.pivot(index=["set", "wrong marks"], columns="method", values="gain")
+table.pivot(index=["set", "wrong marks"], columns="method", values="rise")
 
 # %% tags=["extra", "claim"]
 lead = by_noise["Rocchio"] - by_noise["SVM"]
@@ -546,8 +549,8 @@ for name in data:
 # %% [markdown] tags=["extra"]
 # Without wrong marks the two are closer than with one mark in five wrong, where Rocchio is ahead; at no level is the SVM shown
 # to be better. A likely reason: Rocchio averages wrong marks away, while a few of them move the SVM's boundary. State the
-# noise wherever you state the score. (The table has no intervals: a rise a little larger with one mark in ten wrong than with
-# none, as Rocchio's on UC Merced, shows nothing.)
+# noise wherever you state the score. (Intervals draw classes. A rise that is a little larger with one mark in ten wrong than with
+# none shows nothing.)
 
 # %% [markdown]
 # ## Try it
@@ -556,7 +559,7 @@ for name in data:
 # into the profile. Here Ann has marked two rounds with the SVM (Rocchio has the textbook's weights in the widget).
 
 # %%
-explorer = explore.FeedbackExplorer(retriever, query=query[0], method="svm", k=8)
+explorer = explore.FeedbackExplorer(retriever, query=explore.Query("clay chair", source=query[0]), method="svm", k=8)
 for _ in range(2):
     for name in explorer.shown:
         explorer.mark(name, "chair" in name)
