@@ -194,7 +194,7 @@ for i, picture in enumerate(tqdm(database)):
 X = {layer: np.concatenate(parts) for layer, parts in vectors.items()}  # (n_regions, c)
 
 # %% [markdown]
-# What the network sees, cell by cell:
+# What the network sees, cell by cell (lines every 32 of 320 pixels):
 
 # %%
 border = [(24, 24), (0, 0)]  # makes a scene square, 192 x 192
@@ -549,7 +549,7 @@ assert by_scale.loc[0.35, "large"] < by_scale.loc[0.7, "large"] - 0.05
 # ## How well do proposals fit? (extra)
 #
 # The best IoU with each object, on average; and, for categories that the U-Net never saw, its own. *Random*
-# is the chance that a proposal drawn from the scene reaches 0.5 with an object: the control for "Where is it?".
+# is the chance that a proposal drawn from the scene reaches 0.5 with an object, over all sizes: the control for "Where is it?".
 
 # %% tags=["extra"]
 rows = []
@@ -816,9 +816,9 @@ show_pictures(pictures, titles, 2, "A scene with ten windows, and with those tha
 #
 # The oracle knew where to look. You do not. Your **budget** is one more pass per scene: four proposals, cut out and
 # enlarged to 160 pixels (`cut_out`, then `embed` at 160), a quarter of a pass each. **Predict** how much of the
-# oracle's gain this brings. Start from the oracle's cells, with `regions["U-Net"]`. Choose on the validation
-# categories: which four proposals, what border, which scale, how new distances join the old ones. On the test
-# categories, report the difference to the U-Net's regions, by size, with its interval; if it is none, say so.
+# oracle's gain this brings. Start from the oracle's cells, with `regions["U-Net"]`. Choose on validation:
+# proposals, border, scale, and how new distances join old ones. Control: four proposals at random. Report
+# the difference to the U-Net's regions on test categories, by size, with its interval, even if none.
 #
 # ## What we learned
 #
