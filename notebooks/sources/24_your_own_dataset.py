@@ -50,7 +50,7 @@ AT_MOST = 1000  # images; of a larger folder, so many are drawn at random
 
 # %% [markdown]
 # `lite0` was trained on ImageNet, so on many of these *kinds* of object, on none of these pictures. Ask the same
-# about your folder: a network may have learned from pictures of the web.
+# of your folder: networks learn from pictures of the web.
 #
 # ## The goal
 #
@@ -165,8 +165,8 @@ if as_shipped:
     assert not {f"blank {n}.png" for n in range(4)} & outliers
 
 # %% [markdown]
-# Two limits: blank pages are each other's neighbours, so they are not listed as outliers; and many second shots, being
-# tilted, are no near-copies.
+# Text, rocket and cat truly do not belong; the other outliers are ordinary objects. Two limits: blank pages are each
+# other's neighbours, so they are not listed as outliers; and many second shots, being tilted, are no near-copies.
 #
 # ## Which images show the same object?
 #
@@ -238,15 +238,15 @@ clean = clean.subset(~np.isin(clean.ids, confirmed))
 objects = clean.column("object")
 drawn = objects if SAME_OBJECT or not labelled else clean.labels.astype(str)  # by intervals
 
-# %% [markdown] tags=["extra"]
-# ### How far can you trust such a list? (extra)
+# %% [markdown]
+# ### How far can you trust such a list?
 #
 # Where nobody knows the errors, **plant some and count**: give one object in twenty another label, and read down the
 # list twice as far as there are errors. (Real errors, between similar classes, are harder to find.) The control is a
-# random order. The first set is real: photographs of clothes, each an object of its own.
+# random order. The first set is real: photographs of clothes.
 
 
-# %% tags=["extra"]
+# %%
 def planted_found(rows, true, objects, rng):
     """Fraction of planted errors that two lists find."""
     planted, names = true.copy(), np.unique(objects)
@@ -258,7 +258,7 @@ def planted_found(rows, true, objects, rng):
     return {name: wrong[one[: 2 * wrong.sum()]].sum() / wrong.sum() for name, one in lists.items()}
 
 
-# %% tags=["extra"]
+# %%
 clothing, planting = datasets.load_real("clothing"), {}
 sets = {"clothes": (clothing.embeddings("lite0"), clothing.labels, np.arange(len(clothing)))}
 if labelled:
@@ -278,6 +278,8 @@ if as_shipped:
     assert len(confirmed) > 0.6 * misfiled.sum() > 0
 
 # %% [markdown]
+# On real photographs, too, the list finds far more than a random order.
+#
 # ## Build it: a score without labels
 #
 # One thing you know without labels: an image and a changed version of it show the same object. Let $t$ be a change,
@@ -335,7 +337,7 @@ def measured_consistency(encoder, change):
     return score(searcher(encoder, clean).search(queries, k=1), same_object, drawn)
 
 
-# %% tags=["claim"]
+# %% tags=["extra", "claim"]
 rows, changed_rows = embed(network, clean), embed(network, changed["cut and darker"])
 package = measured_consistency(network, "cut and darker")["mean"]
 assert np.isclose(consistency(changed_rows, rows, objects), package, atol=2 / len(clean))  # ties
@@ -387,7 +389,7 @@ if labelled:
 print("the best here:", best)
 lead.round(3) if labelled else None
 
-# %% tags=["claim"]
+# %% tags=["extra", "claim"]
 if as_shipped:
     darker, turned = (pd.DataFrame(panels[f"consistency: {c}"]).loc["mean"] for c in CHANGES)
     nets = ["network", other]
@@ -400,17 +402,17 @@ if as_shipped:
 # %% [markdown]
 # In the folder that we wrote, both networks are ahead, by labels, of all that learned nothing. `tiny`, which sees
 # smaller images, is best (first row; the same queries chose it, so its lead is flattered).
-# The first change has the same two winners.
-# But both are close to 1: this change is too easy to rank them. And it puts colour far ahead of HOG, as labels do
+# The first change has the same two winners, both close to 1: too easy to rank them. And it puts colour far ahead of
+# HOG, as labels do
 # not. Under a **quarter turn**, which a histogram cannot see, colour is no longer behind the networks. Labels ask for
 # the class, consistency only for the same object. So it is a hint, as good as your change: choose one by which your
-# users' images really differ. (Consistency counts images without a label, too. The intervals draw objects of these
+# users' images really differ. (The intervals draw objects of these
 # classes; other classes are another question.)
 #
 # ## Copies and bursts flatter
 #
-# What would this search have scored with copies and misfiled pictures left in, or with images of the query's own object as right?
-# **P@1** is the fraction of queries whose nearest image is right.
+# What would this search have scored with copies and misfiled pictures left in, or with images of the query's own
+# object as right? **P@1** is the fraction of queries whose nearest image is right.
 
 # %%
 rules = "every file counts", "copies out", "own object junk, too"
@@ -425,7 +427,7 @@ for name, encoder in candidates.items() if labelled else ():
 if labelled:
     dots({f"P@1, {rule}": flattered[rule] for rule in rules}, "P@1 of five encoders and chance by rule.")
 
-# %% tags=["claim"]
+# %% tags=["extra", "claim"]
 if as_shipped:
     loose, strict = (pd.DataFrame(flattered[rule]).loc["mean"] for rule in (rules[0], rules[2]))
     assert loose.drop("chance").min() > 0.6 and abs(strict["colour"] - strict["chance"]) < 0.12
@@ -705,7 +707,7 @@ for section, pictures in halves.items():
     solved.append(against.pairs.assign(half=section))
 pd.concat(solved)[["half", "a", "b", "difference", "low", "high"]].round(3) if solved else None
 
-# %% [markdown]
+# %% [markdown] tags=["extra"]
 # <details><summary>One defence in three sentences</summary>
 #
 # On classes that we did not choose by, the network leads by the difference in the second row; the interval says how small
@@ -713,10 +715,11 @@ pd.concat(solved)[["half", "a", "b", "difference", "low", "high"]].round(3) if s
 # the picture, or users who mind the time more than a lost answer, would change our mind.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What we learned
 #
-# - Look first. Plant faults (extra): the fraction that a list finds is a guide to the real ones, and probably too high.
+# - Look first. Plant faults: the fraction that a list finds is a guide to the real ones, and probably too high.
 # - Measure with copies out, the query's own object as junk, intervals over objects: bursts flatter any encoder.
 # - Without labels, consistency is a hint that depends on your change.
 # - The worst queries say what to do next: other labels, another encoder, or training
