@@ -33,7 +33,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from cbirkit import Ranking, Relevance, Retriever, checks, compare, datasets, encoders, evaluate, explore, plots, rerank
+from cbirkit import Ranking, Retriever, checks, compare, datasets, encoders, evaluate, explore, plots, rerank
 from cbirkit.nets.conv5 import Conv5
 
 # %%
@@ -988,7 +988,7 @@ checks.check_propagate(solution_propagate)
 rows_, of_rows = sets["ucmerced"]["test"][1], sets["ucmerced"]["test"][3]
 pairs_ = np.argwhere(edges(rows_, rows_, 10, own=True).toarray() > 0)
 ids_ = [f"image {i}" for i in range(len(rows_))]
-truth_ = Relevance.from_labels(ids_, ids_, of_rows, of_rows)
+truth_ = type(truth).from_labels(ids_, ids_, of_rows, of_rows)  # a Relevance, too
 fig, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
 for restart, style in ((0.0, "o-"), (0.15, "s--")):
     tables = [checks.first_written("propagate", rows_, pairs_, steps, restart) for steps in (0, 1, 2, 4, 8, 16, 32)]
