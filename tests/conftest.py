@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,7 @@ LONG = (
     "test_notebooks",
     "fine_tune_real",
 )  # few tests, many seconds
+sys.modules["rfc3987_syntax"] = None  # optional for jsonschema; takes seconds to import
 
 
 def require_packages(what, extra, *names):

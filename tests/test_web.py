@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.server
 import io
+import itertools
 import json
 import os
 import re
@@ -58,8 +59,8 @@ def exported_once():
 
 @pytest.fixture(scope="module")
 def retriever(tmp_path_factory):
-    file = tmp_path_factory.mktemp("onnx") / "tiny.onnx"  # exported once
-    encoder = OnnxEncoder(to_onnx(Deep("tiny", device="cpu"), file))
+    file = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    encoder = OnnxEncoder(to_onnx(Deep("tiny"), file))  # as the command calls it
     return Retriever(encoder, progress=False).fit(pictures(0, 2))
 
 
@@ -280,31 +281,28 @@ def served(folder):
 def test_a_picture_is_resized_as_pillow_does_it(site):
     require_browser()
     coarse = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    script = """async ([pixels, height, width, how]) => {
+    script = """async ([pixels, height, width, hows]) => {
         const { resized } = await import("./search.js");
-        return Array.from(resized(Uint8ClampedArray.from(pixels), height, width, how));
+        return hows.map((how) => Array.from(resized(Uint8ClampedArray.from(pixels), height, width, how)));
     }"""
+    kinds = itertools.product(("squash", "crop", "pad"), ("bilinear", "bicubic", "area"))
+    steps = [Preprocessing((32, 48), resize=how, interpolation=kind) for how, kind in kinds]
+    names = ("shape", "resize", "interpolation", "crop_ratio")
+    colour = {"colour": [round(255 * value) for value in steps[0].mean]}
+    hows = [{name: getattr(step, name) for name in names} | colour for step in steps]
+    # an older Pillow goes the other way first here and there, which shows in the last bit
+    most = 0 if int(PIL.__version__.split(".")[0]) >= 13 else 1
     with served(site[0]) as (address, _), Browser() as browser:
         page = browser.bare_page()
         page.goto(address)
         # wider, higher, much higher, smaller and larger than the result; of the last one side stays
-        for size, resize, kind in [
-            (size, resize, kind)
-            for size in ((90, 60), (60, 90), (50, 170), (20, 30), (90, 32))
-            for resize in ("squash", "crop", "pad")
-            for kind in ("bilinear", "bicubic", "area")
-        ]:
+        for size in ((90, 60), (60, 90), (50, 170), (20, 30), (90, 32)):
             picture = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
-            step = Preprocessing((32, 48), resize=resize, interpolation=kind)
             rgba = np.dstack([picture, np.full(size[::-1], 255, np.uint8)])
-            how = {name: getattr(step, name) for name in ("shape", "resize", "interpolation", "crop_ratio")}  # fmt: skip
-            how["colour"] = [round(255 * value) for value in step.mean]
-            asked = [rgba.ravel().tolist(), size[1], size[0], how]
-            found = np.reshape(page.evaluate(script, asked), (32, 48, 3))
-            change = np.abs(found - step.resized(picture).astype(int))
-            # an older Pillow goes the other way first here and there, which shows in the last bit
-            recent = int(PIL.__version__.split(".")[0]) >= 13
-            assert change.max() <= (0 if recent else 1), (size, resize, kind)
+            found = page.evaluate(script, [rgba.ravel().tolist(), size[1], size[0], hows])
+            for step, pixels in zip(steps, found, strict=True):
+                change = np.reshape(pixels, (32, 48, 3)) - step.resized(picture).astype(int)
+                assert np.abs(change).max() <= most, (size, step)
 
 
 def test_the_page_finds_what_python_finds_and_works_offline(retriever, tmp_path):
