@@ -15,7 +15,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **build** an index of lists in a dozen lines;
+# - **read**, and check, an index of lists in a dozen lines;
 # - **measure** four kinds of index against exact search;
 # - **choose** a setting for the recall that you need;
 # - **search with a filter**, and say what it costs at 1 %.
@@ -49,8 +49,8 @@ one_thread = threadpool_limits(1)
 # %% [markdown]
 # ## The goal
 #
-# Rendered objects, embedded by a network. Above, the query was compared with all images; below, an index of 24 lists
-# read only one. This query loses most.
+# Rendered objects, embedded by a network. In the picture, above, the query was compared with all images; below, an index of 24 lists
+# read only one. This query loses most; compare the means of all queries in the titles.
 
 # %%
 tabletop, rng = datasets.load_tabletop(), np.random.default_rng(SEED)
@@ -93,7 +93,7 @@ plots.show(fig, dpi=100)
 # |---|---|---|---|
 # | **Annoy** ([Bernhardsson 2013](https://github.com/spotify/annoy)) | trees of random splits | compares the leaves it reaches | `search_k`: items compared |
 # | **HNSW** (Malkov and Yashunin 2018) | a graph of near items | follows links towards the query | `ef_search`: best ones kept on the way |
-# | **IVF** (Jégou et al. 2011) | a list for each centre of $k$-means | reads the lists of the nearest centres | `nprobe`: lists read |
+# | **IVF**, inverted file (as in Jégou et al. 2011) | a list for each centre of $k$-means | reads the lists of the nearest centres | `nprobe`: lists read |
 # | **IVF-PQ** (the same paper) | the same, with codes of 16 bytes | compares codes, then vectors of the best | `nprobe`, `rerank` |
 #
 # **The vectors** are SIFT descriptors ([notebook 02](02_local_features.ipynb)) of fifteen photographs: 128 numbers per key
@@ -245,7 +245,7 @@ ipywidgets.VBox([slider, picture])
 # | two exact ways | `Exact` multiplies matrices (BLAS), so that a vector once read serves the whole batch; **pair by pair** is a single list |
 # | setting | the first that reaches 0.95 on validation |
 # | turns | queries a second: slowest, median, fastest |
-# | 95 % | interval of the recall; photographs are drawn |
+# | 95 % | interval of the recall; the ten test photographs are drawn |
 # | bytes | of the saved file |
 #
 # In the picture, compare indexes at the same recall: higher is faster.
@@ -331,7 +331,7 @@ assert 11 * n_bytes["codes only"] < n_bytes["Exact"] < n_bytes["IVF"] < n_bytes[
 
 # %% [markdown]
 # The last hundredths of recall cost the most. Every index is a *curve*: one point each compares nothing. Compare with
-# the *faster* exact way for the way you ask. In the table, check your prediction: do the turns of two indexes
+# the *faster* exact way for the way you ask. Check your prediction in the two columns "turns" (middle number): do those of two indexes
 # overlap? Which leads depends on the number of vectors, the recall and the machine
 # (`docs/benchmarks.md`). Codes alone do not reach a high recall; re-ranked, they do.
 
@@ -549,7 +549,7 @@ half = answers.loc["random drops: 50%", "p@10"] / answers.loc["exact", "p@10"]
 assert half > found["random drops: 50%"] + 0.2  # the first ten lose less than recall
 
 # %% [markdown]
-# Exact search, too, is far from showing only right answers; no index can be asked to keep more. **Random drops** of a
+# Exact search, too, is far from showing only right answers: it is the reference, not the goal. **Random drops** of a
 # tenth leave `p@10` nearly as it was, since others move up. They cost mAP, and so do few trees and a graph with few
 # links, both crippled on purpose (mAP counts 100 results, recall only ten).
 # **Codes** miss a third of the neighbours and lose nothing that we can measure: perhaps they confuse items at nearly
@@ -654,8 +654,8 @@ bill.round(1).astype(object).fillna("")
 # %% [markdown]
 # ## Which index?
 #
-# DiskANN keeps codes in memory, graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy was slower
-# and larger than lists and graph; lists are much quicker to build than the graph. The limit of 100,000 is a rule of thumb.
+# DiskANN keeps codes in memory, graph and vectors on a solid-state disk; Voyager is an HNSW by the makers of Annoy. Here Annoy (its number of trees not tuned) was slower
+# and larger than lists and graph. The limit of 100,000 is a rule of thumb.
 
 # %%
 STEPS = [
@@ -698,12 +698,12 @@ assert reached["hnsw", "after"] < reached["hnsw", "none"] - 0.02
 engines[["recall", "cpu_ms", "build_s"]].round(2).astype(object).fillna("–")
 
 # %% [markdown]
-# In our longer run (`benchmarks/engines.py`; more columns in `docs/benchmarks.md`): a million SIFT descriptors; the filter
+# In our longer run (`benchmarks/engines.py`): a million SIFT descriptors; the filter
 # keeps 1 %. `cpu_ms` is processor time per query, of both sides. A graph of
-# the same settings costs many times as much in a server, which in return has other writers and transactions. At 1 %,
+# the same settings costs many times as much in a server, which has other writers and transactions. At 1 %,
 # **before** is exact in your process and in PostgreSQL, and cheaper than a graph with the filter *after* or *during*. In
-# PostgreSQL, lists (`ivfflat`) cost less still, but miss a quarter; Lance filters before, too, and stays approximate.
-# **After** asked for 1,000: its recall fell, and it took longer than exact search without a filter.
+# PostgreSQL, lists (`ivfflat`) cost less still, but miss a quarter.
+# **After** asked for 1,000: its recall fell, and it took about as long as exact search without a filter.
 
 # %% [markdown]
 # ## Exercise 1 ★★ a search with a filter
@@ -966,7 +966,6 @@ tried()
 # %% [markdown]
 # ## What we learned
 #
-# - Exact search is the reference.
 # - Every index is a curve. Choose its point on validation queries, again when the collection has grown.
 # - IVF builds much faster than HNSW; codes are small; high recall takes re-ranking.
 # - A missed neighbour is not a missed answer.
@@ -980,7 +979,7 @@ tried()
 # </details>
 # <details><summary>2. Why is a setting chosen on other queries than those reported?</summary>
 #
-# What just reaches 0.95 on some queries may be lucky.
+# The first setting that reaches 0.95 may owe it to luck with these queries.
 #
 # </details>
 # <details><summary>3. You double n and leave nprobe and the number of lists. What happens to time and recall?</summary>
