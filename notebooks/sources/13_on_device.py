@@ -111,8 +111,7 @@ plots.show(fig, dpi=100)
 # $$q = \mathrm{clip}\big(\mathrm{round}(x / s) + z,\ q_{\min},\ q_{\max}\big), \qquad \hat{x} = s\,(q - z)$$
 #
 # Sums of products then run in whole numbers (Jacob et al. 2018, *CVPR*,
-# [arXiv:1712.05877](https://arxiv.org/abs/1712.05877); Nagel et al. 2021,
-# [arXiv:2106.08295](https://arxiv.org/abs/2106.08295)). Two kinds of numbers need a step:
+# [arXiv:1712.05877](https://arxiv.org/abs/1712.05877)). Two kinds of numbers need a step:
 #
 # - **Weights** are known. One step for each output channel, $s = \max|w| / 127$, $z = 0$.
 # - **Activations**, what flows between layers, depend on the image. *Static* quantisation fixes their ranges in advance,
@@ -159,7 +158,7 @@ assert (ours == last).mean() > 0.99 and np.abs(ours.astype(int) - last).max() <=
 # %% [markdown]
 # ## Measure it
 #
-# More files: two controls of the calibration, noise and plain grey; dynamic, and its control: static, with the same
+# More files: two controls of the calibration (noise, plain grey); *dynamic*, and its control, a static file with the same
 # weights (one step per layer). *Mixed*: the file encodes the queries, the float network the database, as when phones ask a server.
 
 # %%
@@ -284,7 +283,7 @@ photos[["map", "overlap"]].round(3)
 #
 # ### Time, and the trap of dynamic quantisation
 #
-# Milliseconds on one thread, here; medians.
+# Milliseconds on one thread, medians.
 
 # %%
 timed = {"torch": encoder} | {name: engines[name] for name in ("float32", "float16", "int8", "int8, dynamic")}
@@ -297,7 +296,7 @@ pd.DataFrame(times).round(1)
 # that takes time. The *neighbours* are lost to its weights: the static file with the same weights, one step per layer,
 # keeps as few. In static files, `QuantizeLinear` and `DequantizeLinear` (**QDQ**) stand around every layer; the runtime
 # merges them into one kernel in whole numbers. Sixteen-bit floats are quicker only where the processor computes with
-# them, and 8 bits, too, may bring little time (check yourself, 3).
+# them; 8 bits, too, may bring little (check yourself, 3).
 #
 # ## Smaller embeddings
 #
@@ -380,9 +379,9 @@ ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plots.show(plots.describe(ax, "mAP against the number of dimensions for five ways to shorten an embedding."))
 
 # %% [markdown]
-# - Labels can lift a map above all 1,280 dimensions; PCA, without, stays below.
+# - The maps learned from labels end above all 1,280 dimensions (no interval drawn); PCA, without labels, stays below.
 # - One nested map does about as well as a map trained for the size, at three sizes (one training each).
-# - Here PCA beats the random projection; on photographs, not always (extra).
+# - As floats, PCA beats the random projection here; as signs (below), or on photographs (extra), not always.
 #
 # ### Bits, at equal bytes
 #
@@ -439,12 +438,12 @@ pd.DataFrame(pairs, index=["low", "ahead by", "high"]).T.round(3)
 #   change far more neighbours than rounding does, the nested map most: labels taught it another similarity.
 # - **Spend bytes on dimensions first, not on bits**: 32 small numbers beat 8 exact ones, with all three maps. Whether
 #   256 signs beat both depends on the map here; on photographs (extra) they do.
-# - The last interval holds 0 for some seeds: nesting adds little.
+# - The last interval holds 0 here (not for every seed): that nesting adds anything is not shown.
 #
 # ## Try it
 #
 # The query whose neighbours the two engines share least. (`cbirkit web FOLDER --out SITE` makes a page of your images
-# that searches in the browser, with `lite0` as ONNX; the query stays on the device.)
+# that searches in the browser, with `lite0` as ONNX.)
 
 # %%
 some = database[np.isin(database.labels, names[:4])]  # 120 pictures
@@ -697,6 +696,12 @@ assert read["ground", "1,280 floats"]["accuracy"] > read["ground", "1,280 floats
 # A linear map does this; learned decoders do far better (Dosovitskiy and Brox 2016, *CVPR*,
 # [arXiv:1506.02753](https://arxiv.org/abs/1506.02753)). Treat embeddings as you treat the pictures. Short codes give
 # away less (and find less, as above).
+#
+# <details><summary>Check yourself: an embedding is sent, the photograph is not. What does the receiver know?</summary>
+#
+# Much: a linear map reads the ground, hardly the object's colour, and paints a coarse picture.
+#
+# </details>
 
 
 # %% [markdown]
@@ -740,7 +745,7 @@ def solution_quantised(x, low, high):
 checks.check_quantised(solution_quantised)
 
 # %% [markdown]
-# With your function: activations after quantisation. Where the line bends, calibration saw too narrow a range.
+# With your function: activations of one block after quantisation. Where the line bends, calibration saw too narrow a range. (Noise and grey look much alike; other blocks part them: "Steps and ranges", extra.)
 
 # %%
 deep = Deep("lite0", layer="blocks.5", size=128, resize="squash", device="cpu")
@@ -812,8 +817,8 @@ plots.show(plots.describe(ax, "mAP of the cut embeddings in 8 bits against bytes
 # Sixteen bytes per image, compared by Euclidean distance: how many of the ten nearest neighbours can you keep? Fit what
 # you like on `reference` (n, d), encode `embeddings` (m, d) as uint8 (m, 16). **Predict** first: are 16 principal
 # components best as they are, or each scaled to equal variance? The check wants twice the overlap of a random
-# projection to 16 floats. Report the mAP of yours on the pictures above, with the interval of `change` (`order`
-# compares angles: subtract 127.5 first).
+# projection to 16 floats. Report what yours costs in mAP on the pictures above: with `mine = [sixteen_bytes(learning[~validating], part) - 127.5 for part in large]`, `change(order(*mine), rankings["float32"])` (`order`
+# compares angles, hence 127.5).
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -851,11 +856,11 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # %% [markdown]
 # ## What we learned
 #
-# - Static 8-bit quantisation brought this network to a third and kept mAP, also before codes of 32 bytes (a 160th);
+# - Static 8-bit quantisation brought this network to a third and kept mAP, also when codes of 32 bytes (a 160th) follow;
 #   of the ten nearest, about one changed.
 # - Calibrate on pictures; a few suffice here. Plain grey breaks this network, noise costs neighbours.
 # - Dynamic quantisation was slower; one step per layer cost neighbours. Measure time on the device.
-# - At equal bytes, 32 numbers of 8 bits beat 8 floats. Whether signs beat both depends on the pictures and on the map.
+# - At equal bytes, 32 numbers of 8 bits beat 8 floats.
 #
 # ### Check yourself
 #
@@ -866,7 +871,7 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # </details>
 # <details><summary>2. Why may calibration pictures not be test pictures?</summary>
 #
-# Their ranges would fit the test pictures exactly, and the loss would look smaller than it is.
+# Their ranges would fit the test pictures exactly: the loss could look smaller than it is.
 #
 # </details>
 # <details><summary>3. Your int8 file is no quicker than the float one. What do you look at?</summary>
@@ -874,15 +879,15 @@ checks.check_sixteen_bytes(solution_sixteen_bytes)
 # Whether the runtime merges the QDQ nodes, and whether the processor has 8-bit instructions.
 #
 # </details>
-# <details><summary>4. An embedding is sent, the photograph is not. What does the receiver know? (extra)</summary>
+# <details><summary>4. Phones change to int8; the server's index is of float32. Must it be built anew?</summary>
 #
-# Much: a linear map reads the ground, hardly the object's colour, and paints a coarse picture.
+# No: look at *mixed*. mAP stays.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# The index: 5 GB of floats; at 32 bytes each, 32 MB. See notebook [12](12_approximate_search.ipynb), also for product quantisation.
+# The index: 5 GB of floats; at 32 bytes each, 32 MB. See notebook [12](12_approximate_search.ipynb).
 #
 # ### Further reading
 #
