@@ -4,7 +4,7 @@
 # **Question.** You have thousands of images and no labels. Can a network learn an embedding from them, by a task that
 # it sets itself? What does it learn, and what does it throw away?
 #
-# **Time:** about two and a half minutes on one core, offline; 45 minutes to work through, 90 with the sections marked (extra).
+# **Time:** about two and a half minutes on one core, offline; 45 minutes to work through, 90 with (extra).
 # **Before this:** [notebook 01](01_measuring_retrieval.ipynb) for the numbers, [notebook 07](07_metric_learning.ipynb) for losses on pairs.
 #
 # <!-- links:start -->
@@ -14,7 +14,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - **write** NT-Xent, the loss of SimCLR, and **train** a network with it on images without labels;
+# - **explain** NT-Xent, the loss of SimCLR (exercise 2, extra: **write** it), and **train** with it, without labels;
 # - **judge** the result by controls;
 # - **recognise** a collapsed embedding, and **say** what prevents it;
 # - **give back** what an augmentation made the network forget.
@@ -118,7 +118,7 @@ first, second = torch.randn(2, 96, 64, generator=torch.Generator().manual_seed(S
 assert torch.isclose(nt_xent(first, second, 0.2), learning.nt_xent(first, second, 0.2))
 
 # %% [markdown]
-# Five blocks of convolution, from random weights, learn at 32 pixels, in three parts (a cell each) with falling rates. After each we
+# Five blocks of convolution, from random weights, learn at 32 pixels, in three parts with falling rates. After each we
 # look at the validation categories, *with* their labels: the loss does not tell its use.
 
 # %%
@@ -281,8 +281,8 @@ assert results["by object"].loc["colour histogram", "low"] > 0
 assert max(found.loc["lite0 (ImageNet's labels)", "high"] for found in results.values()) < -0.1
 
 # %% [markdown]
-# `lite0` wins both. By category SimCLR is ahead of colour and of both controls, which are little above a random order: unlabelled images taught
-# it something that holds for new categories. By object, no gain over its controls is shown. (Two more seeds: `docs/claims.md`.)
+# `lite0` wins both. By category SimCLR is ahead of colour and of both controls; all three are little above a random order: unlabelled images taught
+# it something that holds for new categories. By object, no gain over its controls is shown.
 #
 # It is **far** behind `lite0`, a larger network with larger inputs and hundreds of times as many images, with labels.
 # (At scale, self-supervised networks come level: DINOv2, Oquab et al. 2024,
@@ -353,11 +353,11 @@ assert max(end["loss"] for end in collapsed) < ends["both"]["loss"] - 0.05
 # %% [markdown]
 # The two collapsed runs have the *better* loss, almost −1, since the z of all views are alike. **Without negatives,
 # never judge a training by its loss**: watch the deviation. (To escape a collapse is not yet to learn: in search "both" ends
-# no better than random weights, see *What does the search see of a collapse?*)
+# no better than random weights, after few steps at one rate: *What does the search see of a collapse?*)
 #
 # ## Real photographs: what an augmentation teaches
 #
-# In our longer run, `tools/self_supervised_runs.py` trained the same network on 5,602 photographs without labels: 1,000
+# Our longer run (`tools/self_supervised_runs.py`) trained the same network on 5,602 photographs without labels: 1,000
 # steps, three seeds; two other sets, clothing and satellite images, chose temperature and rate, after 120 steps;
 # satellite resembles UC Merced. The test is flowers, and land use seen from the air (UC Merced), from sources that gave none of
 # those photographs. Intervals draw classes.
@@ -425,8 +425,8 @@ assert partners["without crop"] > 0.95 and partners["nothing left out (control)"
 
 # %% [markdown]
 # The crop matters for both sets, and most for aerial images: without it both copies have the same layout, and nearly
-# all partners are found. For flowers this points to the **tint**: only without it, alone or with all colour changes, do they end above
-# random weights (dotted); aerial images then lose, most without any colour change. Somebody has to say what the task is: this supervision remains. (To choose among variants, take
+# all partners are found (with it, under half). For flowers this points to the **tint**: only without it, alone or with all colour changes, does mAP end above
+# random weights (dotted). Without tint aerial images lose, without any colour change more. Somebody has to say what the task is: this supervision remains. (To choose among variants, take
 # other images than the test.)
 
 # %% [markdown] tags=["extra"]
@@ -623,7 +623,7 @@ pd.DataFrame(rounds, index=pd.Index(range(len(rounds)), name="rounds")).round(3)
 # %% [markdown]
 # ## Try it
 #
-# Which wrong results share a colour with the query, which a shape, which a background? Beside SimCLR: the
+# Which wrong results (lower row first) share a colour with the query, a shape, a background? Beside SimCLR: the
 # network before training. The first query is the one that gains most average precision: not a typical one. Choose
 # others.
 
@@ -679,8 +679,14 @@ def solution_effective_rank(embeddings):
 checks.check_effective_rank(solution_effective_rank)
 
 # %% [markdown]
-# With your function (or the solution's), for $z$ of the validation images. Is "both" free of collapse? (Compare its deviation
-# with its rank, and its rank with that of *batch norm only*, which did not train. SimCLR had more steps.)
+# With your function, for $z$ of the validation images. Is "both" free of collapse? (Compare its deviation
+# with its rank, and its rank with that of *batch norm only*. SimCLR had more steps.)
+#
+# <details><summary>An answer</summary>
+#
+# No: "both" keeps its deviation, but in few dimensions. A high rank is no proof of learning: untrained, it is as high as SimCLR's.
+#
+# </details>
 
 # %%
 compared_z = {"SimCLR": network, "batch norm only": batch_norm_only}
@@ -819,7 +825,7 @@ def solution_give_back_colour(learned, colour):
 checks.check_give_back_colour(solution_give_back_colour)
 
 # %% [markdown]
-# With your function (or the solution's), on all images: the gain over each alone, with 95 % intervals that draw
+# With your function, on all images: the gain over each alone, with 95 % intervals that draw
 # classes. (The solution's gain over colour on flowers is not shown: its interval contains 0.)
 
 # %%
@@ -860,7 +866,7 @@ if gains:
 # </details>
 # <details><summary>2. Why is a larger batch harder for NT-Xent, and often better for the embedding?</summary>
 #
-# Among more negatives some are nearly right: to tell them apart takes finer features. (More are false, too.)
+# Among more negatives some are nearly right: to tell them apart takes finer features.
 #
 # </details>
 # <details><summary>3. Should you search with h, or with z?</summary>
