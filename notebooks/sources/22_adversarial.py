@@ -4,7 +4,7 @@
 # **Question.** An image is changed by a few grey levels per pixel. What does the engine find then? Which defence still
 # holds when the attacker knows about it, and what does it cost?
 #
-# **Time:** a minute and a half to run, offline; 45 minutes to work through, 90 with (extra). **Before this:** notebooks
+# **Time:** 90 seconds to run, offline; 45 minutes to work through, 90 with (extra). **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb), [03](03_cnn_features.ipynb) and [07](07_metric_learning.ipynb).
 #
 # <!-- links:start -->
@@ -77,7 +77,7 @@ then = ["x + δ,\nclipped", "encoder φ:\n(d,)", "objective J", "gradient of J:\
 plots.show(plots.pipeline([["query x\n(3, h, w)"], ["perturbation δ\n(3, h, w)"]], then))
 
 # %% [markdown]
-# **P@1** is the fraction of queries whose first result is right (also recall@1). **Robust recall** (of classifiers:
+# **P@1** is the fraction of queries whose first result is right. **Robust recall** (of classifiers:
 # *robust accuracy*) is the fraction whose first result is right under *every* $\delta$ in the ball. What survives all
 # attacks tried is an **upper bound**, which further attacks can only lower.
 #
@@ -163,7 +163,7 @@ def pgd(model, clean, objective, epsilon, steps=10):
 
 # %% [markdown]
 # The package gives the same, up to rounding. Two tests for every attack: with a bound of 0 nothing changes; with a
-# bound of 1, where any image may become any other, no query survives.
+# bound of 1 no query survives.
 
 # %% tags=["claim"]
 goal = misrank(victim)
@@ -181,8 +181,8 @@ assert hits(victim, free.pixels).mean() == 0
 #
 # Who has the network uses its gradients (**white-box**: FGSM and PGD). Who only sees scores (**black-box**) can run the
 # *square attack* (Andriushchenko et al. 2020, [arXiv:1912.00049](https://arxiv.org/abs/1912.00049)): propose random
-# squares of $\pm\varepsilon$, keep those that help. Who has another network attacks that one (here the other of ours,
-# trained differently) and hopes the attack **transfers**. The control is random noise of $\pm\varepsilon$. P@1 at
+# squares of $\pm\varepsilon$, keep those that help. Who has another network attacks that one (here our other one)
+# and hopes the attack **transfers**. The control is random noise of $\pm\varepsilon$. P@1 at
 # $\varepsilon = 4/255$:
 
 
@@ -228,9 +228,9 @@ for column, name in zip(axes.T, ("clean", "random noise", "PGD, Misrank"), stric
 plots.show(plots.describe(fig, "A query as it is, with noise and attacked, and below each its first result."), dpi=90)
 
 # %% [markdown]
-# Noise does little. Compare the two last rows: same bound, same steps, another objective (and start: at the image, the
-# gradient of Away is 0). A query may move far and keep its first result; Misrank is what P@1 measures. (The longer
-# run below asks with view 0 only: another clean P@1.)
+# So (1): of ten, hardly one. Compare the two last rows: same bound, same steps, another objective (and start).
+# A query may move far and keep its first result; Misrank is what P@1 measures. (The longer run asks with view 0 only:
+# another clean P@1.)
 
 # %% [markdown] tags=["extra"]
 # ### Other aims: leave, arrive, raise, bury (extra)
@@ -378,7 +378,7 @@ by_seed.groupby("network")[[0, 4]].agg(["mean", "min", "max"]).loc[list(KINDS)].
 
 # %% [markdown]
 # Training on attacked images gains much at 4/255, and **costs** much at 0, when nobody
-# attacks (perhaps less at its own learning rate). Lines cross near 1/255. Noise changes little.
+# attacks (perhaps less at its own learning rate). Lines cross before 1/255. Training on noise changes little.
 #
 # ## A defence that hides its gradient
 #
@@ -406,7 +406,8 @@ assert torch.allclose(by_hand, uphill(guarded, pixels, misrank(guarded)), atol=1
 # A closer stand-in does what JPEG does: brightness and two colour planes, the colours at half the resolution; for each
 # block of 8 × 8 pixels the coefficients of 64 cosine waves (DCT); rounding. Only rounding lacks a useful gradient. Shin
 # and Song (2017; see Reich et al. 2024, [arXiv:2309.06978](https://arxiv.org/abs/2309.06978)) replace the rounded $[c]$
-# by $[c] + (c - [c])^3$, steepest where $[c]$ is about to jump.
+# by $[c] + (c - [c])^3$, steepest where $[c]$ is about to jump. (You may skip two cells, not
+# the figure.)
 
 # %%
 # 64 cosine waves of 8 × 8 pixels, (64, 1, 8, 8)
@@ -467,8 +468,8 @@ assert identity < unaware - 0.05 and smooth < min(identity - 0.1, bare["PGD, Mis
 
 # %% [markdown]
 # **A black-box attack that beats a white-box one on the same objective points to a hidden gradient, not a safe
-# network.** And the identity was too weak: the closer stand-in leaves about as little as there is without a defence
-# (20 steps here, 10 there).
+# network.** So (2): attack through a stand-in. The identity was too weak: a closer one leaves about as little as there
+# is without a defence (20 steps here, 10 there).
 #
 # ## The worst case over all attacks
 #
@@ -476,10 +477,11 @@ assert identity < unaware - 0.05 and smooth < min(identity - 0.1, bare["PGD, Mis
 # bare and for the other network, PGD with two step sizes from random starts (*restarts*), Away, the square attack,
 # and Misrank against one *rival* at a time: the nearest wrong object, the second nearest, …
 #
-# *3 bits* rounds pixels to eight levels; *smoothing* averages the embeddings of four noisy copies. A random defence
+# *3 bits* rounds pixels to eight levels (stand-in: the identity); *smoothing* averages the embeddings of four noisy copies. A random defence
 # needs **EOT** (expectation over transformations; Athalye, Engstrom et al. 2018,
 # [arXiv:1707.07397](https://arxiv.org/abs/1707.07397)): gradients averaged over draws of the noise, here two. The
-# judge's noise is fixed and unknown to the attacker: no attack wins by chance.
+# judge's noise is fixed and unknown to the attacker: no attack wins by chance. (Of the next four cells, read
+# `DEFENCES` and comments.)
 
 
 # %%
@@ -569,11 +571,11 @@ pd.DataFrame({"robust recall (upper bound)": left}).map(with_interval)
 
 # %% [markdown]
 # JPEG helps only against attackers who do not know of it. Of these defences, one network and one setting each, only
-# training on attacked images keeps clearly more than no defence, and far less than its clean P@1.
+# training on attacked images keeps clearly more than no defence under these attacks, and far less than its clean P@1.
 #
 # The standard suite for classifiers is *AutoAttack* (Croce and Hein 2020,
-# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)). Its *APGD* halves its step where progress stalls, ours are
-# fixed; its square attack asks 5,000 times, ours 300. No suite replaces an *adaptive* attack, made for one defence
+# [arXiv:2003.01690](https://arxiv.org/abs/2003.01690)). Its square attack asks 5,000 times, ours
+# 300. No suite replaces an *adaptive* attack, made for one defence
 # (Tramèr et al. 2020, [arXiv:2002.08347](https://arxiv.org/abs/2002.08347)).
 
 # %% [markdown] tags=["extra"]
@@ -698,7 +700,7 @@ real.map("{:.2f}".format).replace("nan", "")  # empty: not measured
 # %% [markdown]
 # ## Try it
 #
-# Choose query, aim and epsilon; a click on a result makes it the target. From which epsilon on does it come first?
+# Choose query, aim and epsilon; a click on a result makes it the target. At 8 it comes first: what is the smallest epsilon?
 
 # %%
 lab.attack(aim="the target first", target="wine_glass_0_2", epsilon=8, steps=20)
@@ -947,7 +949,7 @@ plots.show(plots.describe(ax, "P@1 over ten steps of PGD in L2: it falls within 
 #
 # <details><summary>What came out (SEED 0)</summary>
 #
-# Clean P@1 pays twice, and the pair keeps *less* than training alone in the worst case; the interval of
+# Clean P@1 pays twice, and the pair keeps *less* than training alone under these attacks; the interval of
 # the difference holds no 0. Two defences need not add up.
 #
 # </details>
@@ -993,7 +995,7 @@ pd.DataFrame({"JPEG and training": together, "training": robust["adversarial tra
 #
 # ### What breaks at a million images
 #
-# The best wrong item of a million is nearer: a smaller epsilon does. Misrank compares with every item at every
+# The best wrong item of a million is nearer: a smaller epsilon should do. Misrank compares with every item at every
 # step; take the nearest thousand.
 #
 # ### Further reading
