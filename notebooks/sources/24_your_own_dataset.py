@@ -38,7 +38,7 @@ from cbirkit.evaluation import compare, evaluate, survey
 from cbirkit.store import EmbeddingStore
 
 # %% [markdown]
-# These lines are yours to change; everything below follows them.
+# Yours to change; all below follows:
 
 # %%
 SEED = 0
@@ -54,7 +54,7 @@ AT_MOST = 1000  # images; of a larger folder, so many are drawn at random
 #
 # ## The goal
 #
-# A folder as people really have them. Unless you named yours, the next cells write one: rendered objects, a
+# Unless you named a folder, the next cells write one as people have them: rendered objects, a
 # sub-folder per class, two **views** of each object, and of each view a **burst** of two shots, one moment in
 # slightly different frames. Three objects are filed under a wrong class.
 
@@ -116,7 +116,7 @@ plots.show(plots.contact_sheet(readable[:: max(1, len(readable) // 24)]), dpi=72
 
 # %% [markdown]
 # **Predict.** A colour histogram knows nothing of shape. For what fraction of these images is the nearest other image,
-# by colour, of the same class? And if only images of *other objects* count?
+# by colour, of the same class? And if only images of *other objects* count? Write both down.
 
 # %%
 steps = ["your\nfolder", "look: broken,\ncopies, outliers", "mark: objects,\ndoubtful labels"]
@@ -165,8 +165,8 @@ if as_shipped:
     assert not {f"blank {n}.png" for n in range(4)} & outliers
 
 # %% [markdown]
-# Text, rocket and cat truly do not belong; the other outliers are ordinary objects. Two limits: blank pages are each
-# other's neighbours, so they are not listed as outliers; and many second shots, being tilted, are no near-copies.
+# Text, rocket and cat truly do not belong (they stay here, unlabelled, as wrong answers); the other outliers are
+# ordinary objects. Two limits: blank pages are each other's neighbours, so not listed; and many second shots, being tilted, are no near-copies.
 #
 # ## Which images show the same object?
 #
@@ -226,7 +226,7 @@ if labelled:
 # %% [markdown]
 # Each picture bears the label it was filed under. Now a person puts the names that are wrong into `confirmed`, to be
 # left out below: never those that are merely hard for the network, which would flatter it. (In the folder that we
-# wrote, file names tell; the misfiled images show three objects only.)
+# wrote, file names tell.)
 
 # %%
 confirmed = []  # names of images whose label is wrong
@@ -284,8 +284,8 @@ if as_shipped:
 #
 # One thing you know without labels: an image and a changed version of it show the same object. Let $t$ be a change,
 # $\phi(I) \in \mathbb{R}^d$ the embedding of image $I$, $o_i$ the object that $I_i$ shows, and $D$ the distance.
-# **Consistency** is the fraction of $n$ changed images whose nearest image shows their own object (compare Wu et al.
-# 2018):
+# **Consistency** is the fraction of $n$ changed images whose nearest image (the unchanged one is among them) shows their
+# own object (compare Wu et al. 2018):
 #
 # $$C = \frac{1}{n} \sum_{i=1}^{n} \mathbf{1}\big[\, o_i = o_{j(i)} \big], \qquad j(i) = \arg\min_j D\big(\phi(t(I_i)), \phi(I_j)\big)$$
 #
@@ -346,7 +346,7 @@ assert consistency(rows, rows, objects) > 0.99  # nothing changed, everything fo
 # %% [markdown]
 # ## Measure it: which encoder suits this folder?
 #
-# None is tuned, and only the networks ever learned from images. With labels, each image is a query, itself left
+# None is tuned; only the networks learned from images. With labels, each image is a query, itself left
 # out, other images of its object junk. Lines are 95 % intervals.
 
 
@@ -400,11 +400,10 @@ if as_shipped:
     assert turned["colour"] > turned["network"] - 0.02 and turned["colour"] > turned["HOG"] + 0.8
 
 # %% [markdown]
-# In the folder that we wrote, both networks are ahead, by labels, of all that learned nothing. `tiny`, which sees
+# In the folder that we wrote, both networks are ahead, by labels, of the three that learned nothing. `tiny`, which sees
 # smaller images, is best (first row; the same queries chose it, so its lead is flattered).
 # The first change has the same two winners, both close to 1: too easy to rank them. And it puts colour far ahead of
-# HOG, as labels do
-# not. Under a **quarter turn**, which a histogram cannot see, colour is no longer behind the networks. Labels ask for
+# HOG, as labels do not. Under a **quarter turn**, which a histogram cannot see, colour is no longer behind the networks. Labels ask for
 # the class, consistency only for the same object. So it is a hint, as good as your change: choose one by which your
 # users' images really differ. (The intervals draw objects of these
 # classes; other classes are another question.)
@@ -477,7 +476,8 @@ if labelled:
 # %% [markdown]
 # ## Try it
 #
-# Search your folder, with the best encoder and with colour. Crop one of the worst queries to its object: does it find
+# Search your folder, with the best encoder and with colour. In ours, the worst queries share the *ground* with their
+# answers. Crop one to its object: does it find
 # more? Below: the query with the median score.
 
 # %%
@@ -664,7 +664,7 @@ if labelled:
 # A colleague without `tiny` says that `encoders.Deep(NETWORK, size=128)` is quicker and as good. **Time** it; **predict**
 # the difference of mAP and the width of its interval. Measure on half of the *classes*, choose, and report on the other
 # half. Defend your decision in three sentences: how large is the difference, for which images does it hold, what would change your
-# mind? (0 in the interval is no proof of "just as good".)
+# mind?
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -673,8 +673,9 @@ if labelled:
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `clean.subset(…)` (some labels are None), and `compare(…)` with its `groups`. If 0 is in the interval: how large a
-# difference does it still allow?
+# Time `encoder.transform`: the store of `searcher` remembers. `relevance(…)` with `junk="object"`; `compare(…)` with
+# its `groups` (its `a` is the better one). 0 in the interval is no proof of
+# “as good”: what else does it allow?
 #
 # </details>
 
@@ -722,14 +723,14 @@ pd.concat(solved)[["half", "a", "b", "difference", "low", "high"]].round(3) if s
 # - Look first. Plant faults: the fraction that a list finds is a guide to the real ones, and probably too high.
 # - Measure with copies out, the query's own object as junk, intervals over objects: bursts flatter any encoder.
 # - Without labels, consistency is a hint that depends on your change.
-# - The worst queries say what to do next: other labels, another encoder, or training
+# - The worst queries say what to do next (here: mind the ground): crop, other labels, another encoder, or training
 #   ([06](06_domain_fine_tuning.ipynb), [07](07_metric_learning.ipynb)).
 #
 # ### Check yourself
 #
 # <details><summary>1. Why are other images of the query's object junk here, and not wrong answers?</summary>
 #
-# They are of the right class, so a search that shows them is not to blame. But to find them needs no idea of the class.
+# They are of the right class, so not to blame. But to find them needs no idea of the class.
 #
 # </details>
 # <details><summary>2. Your change keeps all colours. Which encoder will consistency flatter?</summary>
@@ -744,7 +745,7 @@ pd.concat(solved)[["half", "a", "b", "difference", "low", "high"]].round(3) if s
 # </details>
 # <details><summary>4. Why do intervals draw objects and not images?</summary>
 #
-# They succeed or fail together. Drawn singly, they would count as independent, and intervals would be too narrow.
+# Images of one succeed or fail together. Drawn singly, they make intervals too narrow.
 #
 # </details>
 
@@ -764,7 +765,7 @@ pd.concat(solved)[["half", "a", "b", "difference", "low", "high"]].round(3) if s
 # - Northcutt et al. (2021), *Confident learning*, JAIR, [arXiv:1911.00068](https://arxiv.org/abs/1911.00068). Doubt by a
 #   trained classifier.
 # - Torralba and Efros (2011), *Unbiased look at dataset bias*, CVPR,
-#   [doi:10.1109/CVPR.2011.5995347](https://doi.org/10.1109/CVPR.2011.5995347).
+#   [doi:10.1109/CVPR.2011.5995347](https://doi.org/10.1109/CVPR.2011.5995347). Each data set has a look of its own.
 #
 # <!-- links:start -->
 # Previous: [23_generative](23_generative.ipynb) · [course map](00_start_here.ipynb)
