@@ -4,7 +4,7 @@
 # **Question.** An embedding takes a kilobyte or more. If eight bytes per image have to do, how do you choose them, and how
 # much of the search survives?
 #
-# **Time:** about a minute and a half to run, offline, on one core; 45 minutes to read, as long for the exercises. **Before this:** notebooks
+# **Time:** about a minute and a half to run, offline; 45 minutes to read, as long for the exercises. **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
@@ -54,7 +54,7 @@ def with_interval(values, groups):
 #
 # Handwritten digits, described by 324 numbers (HOG: histograms of edge directions). Above, a query's neighbours by these
 # numbers; below, by 64 bits made from them (by ITQ), where
-# the distance is how many bits differ (18.000: 18 bits), so many images tie. The
+# the distance is how many bits differ (5.000: 5 bits), so images tie. The
 # query is typical: its average precision (AP) is near the mean.
 
 # %%
@@ -176,7 +176,7 @@ assert error[64].std() > 2.5 * error[1024].std() and abs(error[1024].mean()) < 0
 # **ITQ.** Principal directions suit *numbers*, not *signs*: the first one says much, the last one little, and each gets one
 # bit. And a cut may split clusters (left; a mark per code). A rotation $R$ $(b, b)$ loses nothing. ITQ seeks the one that
 # makes $\lVert B - V R \rVert$ small, with $V$ $(n, b)$ the projections and $B$ $(n, b)$ the signs of $VR$ as $\pm 1$. In
-# turn, it takes the bits of the rotation, and the rotation that fits these bits best (exercise 2).
+# turn, it takes the bits of the rotation, and the rotation that fits these bits best.
 
 # %%
 corners, random = [[2, 0], [-2, 0], [0, 1.7], [0, -1.7]], np.random.default_rng(SEED)
@@ -314,7 +314,7 @@ lines = {m: lambda table, n_bits, m=m: table[f"{m} {n_bits}"] for m in METHODS}
 panels(lines, "mAP, in expectation over ties", "mAP by bits of four hashes.", LEVELS)
 
 # %% [markdown]
-# Intervals draw classes (LSH draws new planes in every half).
+# Intervals draw the classes searched (LSH draws new planes in every half).
 # They overlap although one method may lead on nearly every class: look at *differences*:
 
 
@@ -343,7 +343,7 @@ assert 2 * lead(others[1], "learned 64", "ITQ 64")[0] < lead(letters[0], "learne
 # %% [markdown]
 # **Your prediction?**
 #
-# - **At 16 bits** random planes come last. Labels lead on letters; on clothes they hardly pass ITQ.
+# - **At 16 bits** random planes come last. Labels lead on the network's letters; elsewhere their lead is small.
 # - **At 128 bits** labels still lead on letters. Principal directions are behind random ones for HOG and, by less, for
 #   clothes; rotated (ITQ), they are not.
 # - **ITQ leads LSH** on all sets, by less the more bits there are.
@@ -373,7 +373,7 @@ kept.round(2).rename_axis("fraction kept above chance")
 
 # %% [markdown]
 # ITQ keeps about four fifths, without labels, in under a hundredth of the memory. Learned bits beat *all* numbers on the network's
-# letters (on HOG no difference can be told, on clothes they lose): the labels' doing, not the bits'. Shuffled ones do
+# letters (on HOG no difference can be told, on clothes, with these teachers, they lose): the labels' doing, not the bits'. Shuffled ones do
 # harm, and the *numbers* under the bits find more still. A hash
 # that **saw the test** tells nothing about new classes: say what training set, database and queries share.
 #
@@ -435,7 +435,7 @@ print(f"at 16 bits the order moves mAP by {width['16']:.3f}; ITQ leads LSH by {a
 
 # %% [markdown]
 # Worst and best order (first half) lie farther apart than LSH and ITQ. **At 16 bits, a score without a tie rule cannot
-# be placed within this band.**
+# be placed within this band.** (Orders drawn at random: within about 0.01, extra.)
 #
 # ## Try it
 #
@@ -1004,11 +1004,11 @@ for name_, table_ in measured.items():
 #
 # - Gong and Lazebnik (2011), *Iterative quantization*, CVPR,
 #   [doi:10.1109/CVPR.2011.5995432](https://doi.org/10.1109/CVPR.2011.5995432).
-# - Charikar (2002), STOC, [doi:10.1145/509907.509965](https://doi.org/10.1145/509907.509965). Why random signs know angles.
+# - Charikar (2002), STOC, [doi:10.1145/509907.509965](https://doi.org/10.1145/509907.509965).
 # - Su et al. (2018), *Greedy hash*, NeurIPS; Hoe et al. (2021), *One loss for all*, NeurIPS,
 #   [arXiv:2109.14449](https://arxiv.org/abs/2109.14449).
 # - Sablayrolles et al. (2017), [arXiv:1609.06753](https://arxiv.org/abs/1609.06753).
-# - Gordo et al. (2014), TPAMI, [doi:10.1109/TPAMI.2013.101](https://doi.org/10.1109/TPAMI.2013.101). Asymmetric distances.
+# - Gordo et al. (2014), TPAMI, [doi:10.1109/TPAMI.2013.101](https://doi.org/10.1109/TPAMI.2013.101).
 #
 # <!-- links:start -->
 # Previous: [10_transformers_and_graphs](10_transformers_and_graphs.ipynb) · [course map](00_start_here.ipynb) · Next: [12_approximate_search](12_approximate_search.ipynb)
