@@ -86,7 +86,7 @@ for name, part in [key for key in sets if "aside" not in key]:
     groups[name, part] = queries.column(by)
 
 # %% [markdown]
-# `Deep("tiny")` ships with the course: EfficientNet-Lite0 at 160 × 160 pixels, trained on ImageNet. It has met none of
+# `Deep("tiny")` ships with the course: EfficientNet-Lite0 at 160 × 160 pixels, trained on ImageNet, not on
 # these images. Its vector is the average of its last feature map. Beside it: a colour histogram and VLAD
 # ([notebook 02](02_local_features.ipynb)).
 #
@@ -163,7 +163,8 @@ plots.show(plots.pipeline([chain], ["vector\n(c,)", "whitening", "cosine"]))
 
 # %% [markdown]
 # *Where* a pattern was found must not matter, so the cells are **pooled**. For channel $k$ take the average (**SPoC**,
-# Babenko and Lempitsky 2015), the maximum (**MAC**), or the **generalised mean** (**GeM**, Radenović et al. 2018), which
+# Babenko and Lempitsky 2015), the maximum (**MAC**, Tolias et al. 2016,
+# [arXiv:1511.05879](https://arxiv.org/abs/1511.05879)), or the **generalised mean** (**GeM**, Radenović et al. 2018), which
 # leads from one to the other:
 #
 # $$f_k = \Big( \frac{1}{hw} \sum_{i,j} F_{kij}^{\,p} \Big)^{1/p}, \qquad f \in \mathbb{R}^{c}$$
@@ -251,7 +252,7 @@ pd.DataFrame(rows, index=["low", "trained minus random weights", "high"]).T.roun
 
 # %% [markdown]
 # **Two questions, two layers.** The category reads best at the last layer, trained to name such things; the instance a
-# little earlier (the test, below, agrees). Random weights find little. So choose on validation images, for *your*
+# little earlier (the test, below, agrees). Random weights, with vectors just as long, find little. So choose on validation images, for *your*
 # question.
 
 # %% [markdown] tags=["extra"]
@@ -355,8 +356,8 @@ assert weight[3] > weight[1] + 0.02
 # ## Measure it: which pooling?
 #
 # GeM weighs strong cells more: on tabletop, those of the object (extra, above). Does it help? The third set is real:
-# 1,000 photographs of clothes in ten classes, never met by the network. Only vectors ship (so no VLAD), projected to
-# fewer numbers: compare within clothing. 400 are set aside; the others are queries and database, each leaving itself
+# 1,000 photographs of clothes in ten classes, which the network was not trained on. Only vectors ship (so no VLAD),
+# projected to fewer numbers by directions learned on other photographs: compare within clothing. 400 are set aside; the others are queries and database, each leaving itself
 # out. (Exercise 4 tries other $p$ than 3.)
 
 # %%
@@ -376,8 +377,7 @@ assert all(abs(pooled[p, "photo views"][1]) < 0.03 for p in ("gem", "max"))
 pd.DataFrame(pooled, index=["low", "minus the average", "high"]).T.round(3)
 
 # %% [markdown]
-# On **tabletop**, where much of the picture is table, GeM gains a little (the maximum, too); the interval,
-# which draws whole categories,
+# On **tabletop**, where much of the picture is table, GeM gains a little (the maximum, too); the interval, which draws whole categories,
 # leaves out 0. On **clothing** it gains a hundredth, and the interval starts at about 0: ten classes are few. On
 # **photo views**, where the piece fills the picture, no gain can be told.
 #
@@ -444,7 +444,7 @@ assert all(whitened["clothing", n][2] < 0 for n in DIMS)
 assert whitened["clothing", 64][1] < whitened["clothing", 16][1] - 0.04
 
 # %% [markdown]
-# On photo views whitening gains on PCA; on clothing the same step **costs**, and more with more dimensions. A gain on
+# On photo views whitening gains on PCA, on tabletop a little with 64 dimensions; on clothing the same step **costs**, and more with more dimensions. A gain on
 # PCA need not be one on the raw vector: on photo views, all 1,280 score slightly more (exercise 1).
 
 # %% [markdown] tags=["extra"]
@@ -531,7 +531,7 @@ assert ahead["photo views", "chosen layer minus VLAD, 10 words"][1] > 0
 assert ahead["photo views", "chosen layer, PCA to 64 minus VLAD, PCA to 64"][1] > 0.03
 
 # %% [markdown]
-# (Intervals draw categories, pieces or classes. A dot: not measured.) Your prediction? For **categories** nothing
+# (Intervals draw categories, classes, or pieces *of these photographs*. A dot: not measured.) Your prediction? For **categories** nothing
 # made by hand comes near (ImageNet names some of these kinds). For **instances**, VLAD beats the *last* layer with more
 # than six times its numbers; at equal length, with 10 words, neither can be told ahead. The chosen layer closes part of
 # the gap: no difference from either VLAD can be told, though its vector is far shorter. With 64 numbers
@@ -556,7 +556,7 @@ print("network minus VLAD:", lead.round(2).to_dict())
 assert lead["brick, grass, gravel"] < lead["the others"] - 0.15
 
 # %% [markdown]
-# Above the line the network is ahead; far below it lie textures. Perhaps no class of ImageNet asks for *this* patch of
+# Above the line the network is ahead; far below it lie textures: other photographs, another winner. Perhaps no class of ImageNet asks for *this* patch of
 # gravel; VLAD compares points.
 
 # %% tags=["extra", "claim"]
@@ -682,7 +682,7 @@ pd.Series(leaks).unstack().round(3)
 # %% [markdown]
 # mAP by your function (while it is a stub, by the solution), and what the leak reports: here more on photo views,
 # less on tabletop (no intervals). A leak need not raise a score (here it also learned from more images): its number holds for the images that
-# made the method, and for no others.
+# made the method, and for no others. (Without labels, the database alone may serve, if you say so: notebook 01, trap 3.)
 #
 # ## Exercise 2 ★★★ one vector for both questions (open)
 #
@@ -692,7 +692,7 @@ pd.Series(leaks).unstack().round(3)
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Which steps helped above? Centring and scaling channels are two more. Keep what gains on the validation images of both
+# Which steps helped above? Centring and scaling channels are two more. One layer can be enough. Keep what gains on the validation images of both
 # sets.
 #
 # </details>
@@ -837,8 +837,8 @@ plots.show(plots.describe(ax, "mAP against the exponent of GeM, by the function 
 #
 # - In this network the last layer was best for the same *category*, an earlier one for the same *instance*.
 # - GeM weighs the object more; it gained a little on tabletop, nothing sure on photo views.
-# - Whitening, compared with PCA at equal dimensions, gains on one set and costs on another.
-# - For categories, hand-made features fall far behind. For instances, long VLAD beats the last layer; at equal length, and
+# - Whitening, compared with PCA at equal dimensions, gained on photo views and cost on clothing.
+# - For categories, hand-made features fall far behind. For instances, in these photographs, long VLAD beats the last layer; at equal length, and
 #   against the chosen layer, neither can be told ahead.
 #
 # ### Check yourself
