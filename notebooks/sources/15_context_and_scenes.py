@@ -5,7 +5,7 @@
 # that: the objects, their arrangement, the place? And what can the other images of a database tell about two of them?
 #
 # **Time:** a minute and a half to run, offline; 45 minutes to work through, extra apart. **Before this:** notebooks
-# [10](10_transformers_and_graphs.ipynb) (graphs of neighbours) and [14](14_object_retrieval.ipynb) (regions).
+# [10](10_transformers_and_graphs.ipynb) (graphs of neighbours) and [14](14_object_retrieval.ipynb).
 #
 # <!-- links:start -->
 # Previous: [14_object_retrieval](14_object_retrieval.ipynb) · [course map](00_start_here.ipynb) · Next: [16_text_and_images](16_text_and_images.ipynb)
@@ -120,7 +120,8 @@ plots.show(plots.pipeline(branches, ["best pair\nof regions", "ranking"]))
 # %% [markdown]
 # ## Build it
 #
-# Scenes have different numbers of regions: all go into one table, padded with -9 (no region).
+# Scenes have different numbers of regions: all go into one table. `names` holds the scores $s_A(o)$,
+# padded with -9; `x` is padded with NaN, which no comparison uses.
 
 
 # %%
@@ -505,7 +506,7 @@ checks.check_without_place(solution_without_place)
 
 # %% [markdown]
 # By your function (until it is written, the solution's), in the independent scenes. The control subtracts means of places
-# dealt out at random. Has the place gone (random vectors: last row)? The rows
+# dealt out at random. Compare the last column with the last row (random vectors): has the place gone? The rows
 # *without - control* have paired intervals.
 
 # %%
@@ -523,7 +524,7 @@ intervals = {row: [interval(values[c], target[mine]) for c in COLUMNS] for row, 
 pd.DataFrame(intervals, index=COLUMNS).T.map("{0[0]:.3f} ({0[1]:.3f} to {0[2]:.3f})".format)
 
 # %% [markdown]
-# The answer: the mAP by place falls, but not to that of random vectors. By category the whole picture gains nothing. The
+# The mAP by place falls, but not to that of random vectors. By category no gain can be told. The
 # object wins more often, but its own score stays low.
 #
 # ## Exercise 2 ★★★ open: a better score for "left of"
@@ -535,13 +536,12 @@ pd.DataFrame(intervals, index=COLUMNS).T.map("{0[0]:.3f} ({0[1]:.3f} to {0[2]:.3
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# A region that fits another name better should count less for yours. How could you compare its scores with each other
-# before you use one?
+# A region that fits another name better should count less for yours: compare its scores.
 #
 # </details>
 # <details><summary>Hint 2: the calls</summary>
 #
-# `np.exp(power * names)`, divided by its sum over the names, gives chances. `a[:, None]` and `b[None, :]` make a table of
+# `np.exp` of scores, divided by its sum over the names (softmax), is large for one name. `a[:, None]` and `b[None, :]` make a table of
 # pairs.
 #
 # </details>
@@ -967,7 +967,7 @@ if drawn_sets is not None:
 # </details>
 # <details><summary>3. Which images are neighbours that do not answer? (extra)</summary>
 #
-# Often hubs: near to many images, few of which are among their own nearest.
+# Often hubs: near to many images, few of which are near to them.
 #
 # </details>
 # <details><summary>4. Why were settings chosen on other classes? (extra)</summary>
@@ -978,8 +978,8 @@ if drawn_sets is not None:
 #
 # ### What breaks at a million images
 #
-# Index triples of names as words in inverted lists. k-reciprocal needs the neighbours of every image: compute them once,
-# approximately ([notebook 12](12_approximate_search.ipynb)), and re-rank a few hundred results.
+# Index triples of names as words in inverted lists. k-reciprocal needs the neighbours of every image, found once, approximately
+# ([notebook 12](12_approximate_search.ipynb)).
 #
 # ### Further reading
 #

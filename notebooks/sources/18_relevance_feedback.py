@@ -4,7 +4,7 @@
 # **Question.** One picture can stand for many wishes. How does a search learn yours from a few marks? And how much of the
 # gain that is reported for it is one?
 #
-# **Time:** a minute and a half to run, offline; an hour to work through. **Before this:** notebook
+# **Time:** a minute and a half to run, offline; 45 minutes to work through. **Before this:** notebook
 # [01](01_measuring_retrieval.ipynb).
 #
 # <!-- links:start -->
@@ -240,7 +240,7 @@ assert (rise["residual"] - rise["residual, no marks"]).groupby("set").mean().min
 
 # %% [markdown]
 # - **Most of the rise is left** in the other half, where nothing was marked. We use it from here on.
-# - But a full ranking cannot tell: to move marked images gives a large part of its rise, too.
+# - But a full ranking cannot tell: only moving the marked ones up gives about half of its rise.
 # - On UC Merced **the residual mAP is lower after three rounds than before, while the search improves**: what was easy
 #   to find has left. Compare it with the same residual without marks, never with round 0. (All curves leave out
 #   sessions with an empty residual.)
@@ -301,7 +301,7 @@ for name in data:
 
 # %% [markdown]
 # Every method gains, on average, on photographs that it has not shown; with shuffled marks no gain can be told. The
-# textbook's weights give far less than tuned ones. Rocchio, the simplest, is nowhere clearly behind (diamonds: paired
+# textbook's weights give far less than tuned ones. Rocchio, the simplest, is never shown to be behind (diamonds: paired
 # differences; where an interval includes 0, nothing is shown). (Options: nine; four and five for the
 # classifiers. A smaller C of the SVM ranks alike.)
 
@@ -442,7 +442,7 @@ assert any_style["own, 3 sessions"] < any_style["no profile"]
 # A person's own profile helps before the first mark, in all four styles (too few for the interval to say more), in one
 # far more than in the others; so does that of somebody else of the same taste: **what helps *is* the taste**. One of
 # another taste lowers the mean; without subtracting what was not chosen, some styles gain and some lose, even at the
-# weight best for that. (The other rows share a weight.) The price: for whoever wants *any* style this time, the ranking got worse.
+# weight best for that. (The others have the weight best for own profiles.) The price: for whoever wants *any* style this time, the ranking got worse.
 # Give people a switch.
 #
 # A profile is **personal data** (next section). `profile.save(path)` writes one file, to be kept on its owner's device, who
@@ -612,7 +612,7 @@ checks.check_ide_dec_hi(solution_ide_dec_hi)
 # ### The next results by your formula
 #
 # Next for Ann, by your formula (the solution's, until yours is written) and by Rocchio's. Which subtracts more of what
-# the unwanted images share? (Ide: one of them, beside a sum of many. One query does not rank formulas.)
+# the unwanted images share? (One query does not rank formulas.)
 
 # %%
 moved = checks.first_written("ide_dec_hi", marked.query, good, bad, bad @ marked.query)
@@ -688,7 +688,7 @@ plots.show(plots.describe(ax, "mAP of full and frozen rankings after 0 to 3 roun
 # ## Exercise 3 ★★★ open: learn more from the same marks
 #
 # Return a score for every image, larger is better, whose mAP in the half that nobody saw is 0.015 above that of Rocchio
-# with β = 3, γ = 2. The check has marks of sessions on both sets, one in ten wrong. **Predict** what helps; then defend it
+# with β = 3, γ = 2. The check has marks of sessions on both sets, one in ten wrong; many tries fit it. **Predict** what helps; then defend it
 # with the intervals below the solution (extra), for people who err more.
 #
 # <details><summary>Hint 1: the idea</summary>

@@ -166,7 +166,7 @@ draw(axes[3], pixels[train][show], "real")
 plots.show(plots.describe(fig, "Ten samples of each digit, three ages of the GAN; real digits."))
 
 # %% [markdown]
-# Look along a row: of the many ways to write a digit (the *modes* of its distribution), the generator at first makes
+# Along a row: of the many ways to write a digit (the *modes* of its distribution), the generator at first makes
 # one. If that stays, it is **mode collapse** (here it passes).
 #
 # ## Measure it: good and varied?
@@ -210,8 +210,8 @@ assert table.loc["training digits, copied", "precision"] == 1
 assert table.loc["training digits, copied", "recall"] > control["recall"] - 0.1
 
 # %% [markdown]
-# Recall rises while the GAN trains, and stays below the control (in 20 draws of samples; one GAN). Precision alone
-# says little: see 100 steps. Now read the last row: **copies score about as well as real digits do**.
+# Recall rises while the GAN trains, and stays below the control in all 20 draws of samples (one GAN; table: best draw). Precision alone
+# says little: see 100 steps. **Copies (last row) score about as well as real digits do**.
 
 # %% [markdown] tags=["extra"]
 # ### Which modes are missing? (extra)
@@ -254,10 +254,10 @@ assert coverage[f"GAN, {STEPS[0]} steps"] < coverage[f"GAN, {STEPS[2]} steps"] -
 # ## Does it copy?
 #
 # Take the distance, in pixels, of each sample and of each held-out digit to its nearest training digit. The **copying
-# score** is the probability that a sample is nearer: 0.5 for a fair generator (or a collapsed one), 1 for a copier
+# score** is the probability that a sample is nearer: 0.5 for a fair generator, 1 for a copier, anything for a collapsed one
 # (after Meehan et al. 2020, *AISTATS*, [arXiv:2004.05675](https://arxiv.org/abs/2004.05675)). We plant copies: a
-# fraction of the samples becomes training digits, a little paler. How far does luck move a score? For the oldest GAN we
-# draw held-out digits and samples anew, with replacement.
+# fraction of the samples becomes training digits, a little paler. Luck: for the oldest GAN, held-out digits and samples
+# are drawn anew, with replacement.
 
 # %%
 suspects = {f"GAN, {step} steps": samples for step, samples in snapshots.items()}
@@ -369,8 +369,7 @@ assert by.loc[("generated added, all augmented", "all"), "high"] < 0
 assert (by.loc["generated alone, all augmented", "high"] < -0.01).all()
 
 # %% [markdown]
-# **No gain shown, for this GAN.** Plain augmentation gains where labels are few. Generated pictures alone lose at every
-# $k$. With all labels they cost a little beside real ones. At 5 and 10 labels it is
+# **No gain shown, for this GAN.** Plain augmentation gains where labels are few. Generated pictures alone lose at every $k$. With all labels they cost a little beside real ones. At 5 and 10 labels it is
 # undecided whether they help: the mean change is under 0.01, and at 5 no interval reaches what augmentation gives.
 # (Intervals draw few people, not labels or weights: too narrow; gains count each person once.)
 #
@@ -428,7 +427,7 @@ made_by.round(2)
 #
 # ## A search
 #
-# In small: one network learns from the 50 real digits, one from them and 300 samples. **Predict**: which finds
+# One network learns from the 50 real digits, one from them and 300 samples. **Predict**: which finds
 # more digits of new people?
 
 # %%
@@ -456,7 +455,7 @@ plots.show(plots.describe(fig, "A query and nine results, by two networks: one o
 pd.DataFrame(found).assign(change=lambda table: table["real and generated"] - table["real"]).round(3)
 
 # %% [markdown]
-# The fraction of right results among nine, for each new person, changes little (one draw).
+# The fraction of right results among nine, for each new person, changes by less than 0.01 (one draw).
 
 # %% [markdown] tags=["extra"]
 # ## A misleading gain: what else the generator saw (extra)
@@ -626,7 +625,7 @@ plots.show(explorer.static())
 #
 # Today one would train, or rather take, a **diffusion model** (Ho, Jain and Abbeel 2020, *NeurIPS*,
 # [arXiv:2006.11239](https://arxiv.org/abs/2006.11239)). It learns to remove noise step by step; there is no opponent, and
-# no mode collapse of the kind above. A sample costs tens to hundreds of passes through the network, not one. What
+# mode collapse is rare. A sample costs tens to hundreds of passes through the network, not one. What
 # changes for retrieval?
 #
 # - **It can help, when it brings data from outside.** Azizi et al. (2023, *TMLR*,
@@ -742,8 +741,7 @@ def solution_keep_samples(real, labels, samples, sample_labels):
 checks.check_keep_samples(solution_keep_samples)
 
 # %% [markdown]
-# With your function, on the GAN above after 1,500 steps, three labels in ten drawn anew: the change for each new person
-# from the 50 real digits alone.
+# With your function, on the GAN above after 1,500 steps, three labels in ten drawn anew: the change for each new person from the 50 real digits alone. By the solution hardly any gain is left, nor any harm.
 
 # %%
 said, by_lot = asked.copy(), np.random.default_rng(SEED)
@@ -835,7 +833,7 @@ plots.show(plots.describe(ax, "Coverage against k: three ages of the GAN, and he
 # - A **copying test** needs planted copies, and a control drawn like the training pictures.
 # - A generator that saw only your pictures knows nothing beyond them, except what its design assumes. With five labels
 #   per class a plain GAN gave less than plain augmentation; with ten this is undecided.
-# - Control what else the generator saw, and how often classes are drawn (extra).
+# - Control what else the generator saw, (extra).
 #
 # ### Check yourself
 #
