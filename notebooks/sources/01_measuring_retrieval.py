@@ -3,7 +3,7 @@
 #
 # **Question.** Two papers report mAP on the same images. When can you compare the two numbers?
 #
-# **Time:** under a minute to run, offline; 45 minutes to read, and 80 for the exercises (in class: exercise 1). **Before this:**
+# **Time:** under a minute to run, offline; 45 minutes to read the core, 80 for exercises (in class: 1), plus the extras. **Before this:**
 # [notebook 00](00_start_here.ipynb).
 #
 # <!-- links:start -->
@@ -287,14 +287,14 @@ leaks.round(3)
 # %% [markdown]
 # With labels the leak is large. Whitening to 16 dimensions gains from it, to 256 it *loses*, probably because it makes
 # the very images that are searched almost equally far apart: a leak need not flatter. (Without labels, the searched
-# database may serve: say so.)
+# database may be learned from, if you say so.)
 #
 # ## Trap 4: the wrong interval
 #
 # An interval says how a score would change with another sample. The **bootstrap** imitates one: it draws as many groups
 # as there are, with repetition; the middle 95 % of many such means is the interval. So **draw what was sampled**. Say
 # you test ten categories, and draw single results, queries, objects or categories. A 95 % interval should hold the true
-# mean, here that of all 32, for 95 % of such test sets. **Predict** which does.
+# mean, here that of all 32, for 95 % of such test sets. **Predict** how often each does.
 
 # %%
 first_ten = hits[:, :10].reshape(32, 120).astype(float)  # 6 objects × 2 queries × 10 results
@@ -367,7 +367,7 @@ plots.show(plots.describe(ax, "Twenty runs that differ in the seed, with interva
 assert np.ptp(mean) > 0.15 * runs.mean()
 
 # %% [markdown]
-# These intervals overlap, but the queries are the same (trap 5), and none knows of other seeds: report several. And the
+# These intervals overlap, but the queries are the same (trap 5), and they speak of categories, not seeds: report several. And the
 # best on the test? Let 8 categories choose a run, and measure it on the other 24, a thousand times.
 # **Predict** what is left of its lead.
 
@@ -818,7 +818,7 @@ plots.show(plots.describe(ax, "mAP in bootstrap draws, with the ends of the inte
 #
 # A *pilot*, a small first test, gave the differences of two methods, on queries in groups of equal size. How many such
 # groups does the real test need, so that 80 of 100 tests find a true difference of `gain` (the 95 % interval leaves out 0)?
-# The check draws 20 pilots: 75 to 85 on average, at least 50 after each.
+# The check draws 20 pilots: of 100 tests, 75 to 85 must succeed on average, 50 after each.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -882,7 +882,7 @@ plots.show(plots.describe(ax, "Half the difference needs four times the categori
 # </details>
 # <details><summary>2. 500 queries show ten objects. The interval draws queries. What is wrong?</summary>
 #
-# Queries of one object succeed and fail together: draw the ten objects.
+# Draw the ten objects.
 #
 # </details>
 # <details><summary>3. You have 16-bit codes and NumPy's argsort. Which mAP do you report?</summary>
@@ -892,13 +892,13 @@ plots.show(plots.describe(ax, "Half the difference needs four times the categori
 # </details>
 # <details><summary>4. Two intervals overlap. Are the methods equal?</summary>
 #
-# Compare them query by query.
+# Compare query by query.
 #
 # </details>
 #
 # ### What breaks at a million images
 #
-# Rankings are cut: report AP@k. Nobody judges a million images per query: positives that nobody marked count as wrong.
+# Rankings are cut: report AP@k. Nobody judges a million images: positives that nobody marked count as wrong.
 #
 # ### Further reading
 #
