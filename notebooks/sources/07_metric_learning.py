@@ -297,13 +297,13 @@ assert cured.loc[sound, "MAP@R"].min() > cured.loc[collapsing, "MAP@R"].max() + 
 # %% [markdown]
 # **Here, what counts is which triplets are taken.** With a lower rate, collapse only takes longer. A larger batch
 # collapses, too, as Xu et al. (2024, *ICLR*, [arXiv:2210.11173](https://arxiv.org/abs/2210.11173)) report of
-# photographs. The other three gain, even random ones. (Intervals draw classes; each row is one run, so which
+# photographs. The other three gain, even random ones (loss at the margin, too: only the spread tells). (Intervals draw classes; each row is one run, so which
 # of the three is best cannot be told.) Exercise 3 shows a likely cause.
 #
 # ## Measure it: a fair comparison
 #
 # On equal terms, Musgrave et al. (2020, *ECCV*, [arXiv:2003.08505](https://arxiv.org/abs/2003.08505)) found that most of the progress
-# reported for new losses was gone. Our terms:
+# reported for new losses vanished. Our terms:
 #
 # - the same start, dimensions, batches, 240 steps, rates and augmentation (also 960 for the hardest);
 # - five values of each method's main parameter; validation classes choose among them, and the epoch;
@@ -766,7 +766,7 @@ assert lengths["push of the nearest negative"] < lengths["pull of the farthest p
 #
 # <details><summary>1. Your triplet loss falls from 0.6 to exactly your margin of 0.2 and stays. Good news?</summary>
 #
-# No: all distances are 0: see the spread.
+# Probably not: see the spread, too.
 #
 # </details>
 # <details><summary>2. Why not validate on other images of the training classes?</summary>

@@ -4,7 +4,7 @@
 # **Question.** Most of a picture is often not the object. Pooling counts every position of the feature map alike. Can a
 # network learn which positions to count, and does it then find objects that it has never met?
 #
-# **Time:** two minutes to run, offline; an hour to work through. **Before this:** notebooks
+# **Time:** two minutes to run, offline; 45 minutes to work through, more with the sections marked (extra). **Before this:** notebooks
 # [01](01_measuring_retrieval.ipynb) and [03](03_cnn_features.ipynb).
 #
 # <!-- links:start -->
@@ -122,7 +122,7 @@ plots.show(plots.pipeline([frozen, scored], ["weighted\nmean (c,)", "classifier\
 # %% [markdown]
 # ## Build it
 #
-# The whole head. It scores standardised cells. Only `classify` knows the 37 categories; after training it is thrown
+# The whole head. A cell is one position's vector; it is standardised before it is scored. Only `classify` knows the 37 categories; after training it is thrown
 # away. (`n_dims` stays empty in the core.)
 
 
@@ -194,7 +194,7 @@ def precisions(part, vectors):
 
 
 # %% [markdown]
-# Where does a trained head look in test pictures, whose categories it has never met? (Each map has its own scale; the
+# Where does a head trained at `blocks.5` look in test pictures, whose categories it has never met? (Each map has its own scale; the
 # white line is the object.)
 
 # %% tags=["gallery"]
@@ -303,7 +303,7 @@ plots.show(plots.describe(ax, "Validation mAP by layer: each method has a best l
 # ### On categories that the head has not seen
 #
 # The head is trained three times from different random weights, and the results are averaged per query. Five controls
-# take its weights apart, at its own layer: **uniform** (the plain mean there), **random scorer** (the same head, never
+# take the weights of the first apart, at its own layer: **uniform** (the plain mean there), **random scorer** (the same head, never
 # trained), **shuffled** (each picture's weights at random positions), **average map** (the mean of all weights on
 # validation: a learned centre prior) and **of another picture**.
 
@@ -327,7 +327,7 @@ controls = {
 scores |= {name: precisions("test", attention_pool(given, own)) for name, own in controls.items()}
 
 # %% [markdown]
-# **Intervals draw categories**: what we say should hold for other new categories. Differences are paired, query by query:
+# **Intervals draw the 15 categories** (not the trainings): what we say should hold for other new categories. Differences are paired, query by query:
 # each method minus GeM, and attention minus each method.
 
 # %%
@@ -376,13 +376,13 @@ assert table.loc[["shuffled", "of another picture"], "mAP"].max() < table.loc["m
 
 # %% [markdown]
 # - Was it your order? Learned attention is far ahead of GeM, and of the centre prior and contrast by half as much. These two
-#   are level and untrained; the head had labels of 37 categories (labels without attention: extra). (At σ = 0.03, the edge of its grid, the
-#   prior is the middle cell alone.)
+#   are level and untrained; the head had labels of 37 categories (labels without attention bring over half as much: extra). (At σ = 0.03, the edge of its grid, the
+#   prior is the middle cell alone, so no smaller σ can differ.)
 # - At its own layer the plain mean is far below GeM, so the weights bring more than the difference to GeM shows. The
 #   gain is in *this* picture's weights: shuffled, they are no better than equal weights. Those of another picture bring
 #   a part of it, since objects are often near the middle, and the average map ends about level with GeM.
 # - The mask is no upper bound: attention is at least level with it (the interval reaches 0). The mask weighs all cells of the
-#   object alike and knows no labels; the head learned from labels which cells tell categories apart, perhaps.
+#   object alike and knows no labels; perhaps the head learned which cells tell categories apart (not tested).
 
 # %% [markdown] tags=["extra"]
 # ## Where does it look? (extra)
@@ -814,7 +814,7 @@ plots.show(plots.describe(fig, "Fraction of pointing-game hits against the size 
 # Contrast was strong here. It can fail where a picture has two backgrounds, a wall above a table: the mean lies between
 # them, and both are far from it. Find weights that need no training and put at least 0.1 more of their sum on the object
 # than contrast does at any power. The maps of the check are random, NumPy arrays. Below the solution your weights are
-# drawn and tried on the *validation* pictures. **Choose** there; at the end, once, **report** the difference to contrast:
+# drawn and tried on the *validation* pictures. **Predict**: will they beat contrast there, too? **Choose** there; at the end, once, **report**:
 #
 # ```python
 # some = maps["test"][best.loc["contrast", "layer"]]
@@ -859,8 +859,8 @@ def solution_rare_weights(maps_):
 checks.check_rare_weights(solution_rare_weights)
 
 # %% [markdown]
-# Your weights, or the solution's, on validation pictures at contrast's layer. Weights may pass the check and still find
-# less than contrast, as the solution's do here: the check scores weights, not the search. White lines are the objects;
+# Your weights, or the solution's, on validation pictures at contrast's layer. Look where they differ. Weights may pass the check, and still lie less on the objects and find
+# less than contrast, as the solution's do here: the random maps of the check are not these pictures. Which pictures speak for rarity, which against it? White lines are the objects;
 # beside the rows stand the mAP and the fraction of the weight that lies on the object, all pictures averaged.
 
 # %%
